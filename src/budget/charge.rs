@@ -1,0 +1,51 @@
+//! What the usage estimator may do to the ledger: the whole vocabulary between the two. Each charge names the source
+//! whose bytes it is about; applying one needs nothing else but the time.
+
+use crate::ice::IceSource;
+use crate::units::{ByteCount, Timestamp};
+
+/// One change of what is charged to a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose bytes.
+    pub source: IceSource,
+    /// Which change.
+    pub change: Change,
+}
+
+/// See [`Charge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// From now on one more connection is charged by time.
+    StartClock,
+    /// From now on one connection less is charged by time.
+    StopClock,
+    /// A past stretch of a connection is charged by time.
+    AddTime {
+        /// Its begin.
+        from: Timestamp,
+        /// Its end.
+        to: Timestamp,
+    },
+    /// A past stretch that was charged by time is taken back: its bytes are known now.
+    RemoveTime {
+        /// Its begin.
+        from: Timestamp,
+        /// Its end.
+        to: Timestamp,
+    },
+    /// Bytes that a connection says to have received over a past stretch.
+    AddBytes {
+        /// How many.
+        bytes: ByteCount,
+        /// Begin of the stretch.
+        from: Timestamp,
+        /// Its end.
+        to: Timestamp,
+    },
+    /// A grant with this expiry has reported its first connection.
+    HeardFromGrant {
+        /// When its credential ends.
+        expires_at: Timestamp,
+    },
+}

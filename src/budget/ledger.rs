@@ -1,0 +1,296 @@
+//! The ledger: one timeline for each source, one limit over the metered ones together. Every call says what time it
+//! is; time never runs back here, so no figure falls because a clock did. Pure: no clock, no lock, no disk.
+#![warn(clippy::arithmetic_side_effects)]
+
+use std::time::Duration;
+
+use super::charge::{Change, Charge};
+use super::period::{BillingDay, Period};
+use super::timeline::{Rates, Timeline};
+use super::verdict::{Figures, Refusal, decide};
+use crate::ice::IceSource;
+use crate::units::{ByteCount, Timestamp};
+
+/// The terms of the budget, fixed for the life of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What may be used in a period.
+    pub limit: ByteCount,
+    /// When a period begins.
+    pub billing_day: BillingDay,
+    /// How time becomes bytes.
+    pub rates: Rates,
+}
+
+/// A source that hands out credentials, and how long relaying may outlive one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneTerms {
+    /// The source.
+    pub source: IceSource,
+    /// Time after a credential's expiry in which a running allocation may go on.
+    pub tail: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Lane {
+    terms: LaneTerms,
+    timeline: Timeline,
+}
+
+/// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made
+/// final by [`Ledger::commit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    source: IceSource,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// Grants of the current period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantCounts {
+    /// Credentials issued.
+    pub issued: u64,
+    /// Of all grants, those that reported a first connection in this period.
+    pub reported: u64,
+}
+
+/// See the module's invariant.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    terms: Terms,
+    lanes: Vec<Lane>,
+    now: Timestamp,
+    period: Period,
+    grants: GrantCounts,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(terms: Terms, lanes: &[LaneTerms], now: Timestamp) -> Self {
+        let lane = |terms_of_lane: &LaneTerms| Lane {
+            terms: *terms_of_lane,
+            timeline: Timeline::new(terms.billing_day, terms.rates, now),
+        };
+        Self {
+            terms,
+            lanes: lanes.iter().map(lane).collect(),
+            now,
+            period: terms.billing_day.period_at(now),
+            grants: GrantCounts::default(),
+        }
+    }
+
+    /// Moves to `now`. An earlier instant changes nothing.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        for lane in &mut self.lanes {
+            lane.timeline.advance(self.now);
+        }
+        if !self.period.contains(self.now) {
+            self.period = self.terms.billing_day.period_at(self.now);
+            self.grants = GrantCounts::default();
+        }
+    }
+
+    /// Checks and takes in one step: room for a credential that lives until `expires_at` at the latest, and for its
+    /// tail. Unmetered sources are always admitted.
+    pub fn try_admit(&mut self, source: IceSource, expires_at: Timestamp) -> Result<Hold, Refusal> {
+        if source.is_metered() {
+            decide(self.figures())?;
+        }
+        let now = self.now;
+        let tail = self.lane(source).map_or(Duration::ZERO, |lane| lane.terms.tail);
+        let hold = Hold { source, from: now, until: expires_at.plus(tail) };
+        if let Some(lane) = self.lane(source) {
+            lane.timeline.add_grant(hold.from, hold.until);
+        }
+        Ok(hold)
+    }
+
+    /// The credential exists: from here on only time ends the hold.
+    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp) {
+        self.grants.issued = self.grants.issued.saturating_add(1);
+        if let Some(lane) = self.lane(hold.source) {
+            lane.timeline.expect_report(expires_at);
+        }
+    }
+
+    /// Gives a hold back: nobody has the credential.
+    pub fn release(&mut self, hold: Hold) {
+        if let Some(lane) = self.lane(hold.source) {
+            lane.timeline.remove_grant(hold.from, hold.until);
+        }
+    }
+
+    /// Applies what the usage estimator found out.
+    pub fn apply(&mut self, charge: Charge) {
+        if let Change::HeardFromGrant { .. } = charge.change {
+            self.grants.reported = self.grants.reported.saturating_add(1);
+        }
+        let Some(lane) = self.lane(charge.source) else { return };
+        let timeline = &mut lane.timeline;
+        match charge.change {
+            Change::StartClock => timeline.start_clock(),
+            Change::StopClock => timeline.stop_clock(),
+            Change::AddTime { from, to } => timeline.add_time(from, to),
+            Change::RemoveTime { from, to } => timeline.remove_time(from, to),
+            Change::AddBytes { bytes, from, to } => timeline.add_bytes(bytes, from, to),
+            Change::HeardFromGrant { expires_at } => timeline.heard_from_grant(expires_at),
+        }
+    }
+
+    /// The sums over the metered sources.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            now: self.now,
+            period: self.period,
+            used: self.sum(Timeline::used),
+            committed: self.sum(Timeline::committed),
+            limit: self.terms.limit,
+        }
+    }
+
+    /// Grants alive now, tail included, over all sources.
+    #[must_use]
+    pub fn live_grants(&self) -> u64 {
+        self.lanes.iter().map(|lane| u64::from(lane.timeline.live())).fold(0, u64::saturating_add)
+    }
+
+    /// Grants of this period.
+    #[must_use]
+    pub fn grant_counts(&self) -> GrantCounts {
+        self.grants
+    }
+
+    /// What the period before this one came to; `None` when this process did not see it.
+    #[must_use]
+    pub fn previous(&self) -> Option<(Period, ByteCount)> {
+        let metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered());
+        metered.filter_map(|lane| lane.timeline.previous()).reduce(|a, b| (a.0, a.1.plus(b.1)))
+    }
+
+    /// Bytes of the metered sources and most live grants in `[from, to)`, outward to whole minutes.
+    #[must_use]
+    pub fn slice(&self, from: Timestamp, to: Timestamp) -> super::timeline::Slice {
+        let mut total = super::timeline::Slice { used: ByteCount::ZERO, live: 0 };
+        for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
+            let slice = lane.timeline.slice(from, to);
+            total.used = total.used.plus(slice.used);
+            total.live = total.live.saturating_add(slice.live);
+        }
+        total
+    }
+
+    fn sum(&self, figure: impl Fn(&Timeline) -> ByteCount) -> ByteCount {
+        let metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered());
+        metered.map(|lane| figure(&lane.timeline)).fold(ByteCount::ZERO, ByteCount::plus)
+    }
+
+    fn lane(&mut self, source: IceSource) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.terms.source == source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::BitRate;
+
+    const MINUTE: u64 = 60_000;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
+    }
+
+    fn ledger(limit: u64) -> Ledger {
+        let terms = Terms {
+            limit: ByteCount::new(limit),
+            billing_day: BillingDay::new(1).unwrap(),
+            rates: Rates {
+                estimated: BitRate::new(2_000_000),
+                liability: BitRate::new(2_000_000),
+                silent_grant: ByteCount::ZERO,
+            },
+        };
+        let lane = |source, tail| LaneTerms { source, tail: Duration::from_secs(tail) };
+        let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
+        Ledger::new(terms, &lanes, at(0))
+    }
+
+    fn bytes(source: IceSource, bytes: u64) -> Charge {
+        let change = Change::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+        Charge { source, change }
+    }
+
+    #[test]
+    fn a_release_restores_the_figures_and_a_commit_keeps_them() {
+        let mut ledger = ledger(1_000_000_000);
+        let before = ledger.figures();
+        let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
+        let held = ledger.figures();
+        assert!(held.committed > before.committed);
+        ledger.release(hold);
+        assert_eq!(ledger.figures(), before);
+
+        let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
+        ledger.commit(hold, at(60 * MINUTE));
+        assert_eq!(ledger.figures(), held);
+        assert_eq!(ledger.grant_counts().issued, 1);
+    }
+
+    #[test]
+    fn the_tail_of_the_source_is_in_the_liability() {
+        let mut cloudflare = ledger(0);
+        let mut coturn = ledger(1);
+        cloudflare.terms.limit = ByteCount::new(1);
+        let _ = cloudflare.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
+        let _ = coturn.try_admit(IceSource::Coturn, at(60 * MINUTE)).unwrap();
+        let two_hours = ByteCount::new(2_000_000 / 8 * 7_200);
+        assert_eq!(cloudflare.figures().committed.minus(coturn.figures().committed), two_hours);
+    }
+
+    #[test]
+    fn the_limit_is_one_for_all_metered_sources_together() {
+        let mut ledger = ledger(100);
+        ledger.apply(bytes(IceSource::Cloudflare, 60));
+        assert!(ledger.try_admit(IceSource::Coturn, at(MINUTE)).is_ok());
+        ledger.apply(bytes(IceSource::Coturn, 40));
+        let refusal = ledger.try_admit(IceSource::Cloudflare, at(MINUTE)).unwrap_err();
+        assert_eq!(refusal.figures.used, ByteCount::new(100));
+    }
+
+    #[test]
+    fn an_unmetered_source_is_neither_charged_nor_refused() {
+        let mut ledger = ledger(0);
+        ledger.apply(bytes(IceSource::Manual, 500));
+        assert!(ledger.try_admit(IceSource::Manual, at(MINUTE)).is_ok());
+        assert_eq!(ledger.figures().used, ByteCount::ZERO);
+        assert_eq!(ledger.figures().committed, ByteCount::ZERO);
+        assert_eq!(ledger.live_grants(), 1);
+    }
+
+    #[test]
+    fn the_reset_needs_no_timer() {
+        let mut ledger = ledger(100);
+        ledger.apply(bytes(IceSource::Cloudflare, 100));
+        assert!(ledger.try_admit(IceSource::Cloudflare, at(MINUTE)).is_err());
+        let reset = ledger.figures().period.end;
+        ledger.advance(reset);
+        assert_eq!(ledger.figures().used, ByteCount::ZERO);
+        assert_eq!(ledger.grant_counts(), GrantCounts::default());
+        assert!(ledger.try_admit(IceSource::Cloudflare, reset.plus_millis(MINUTE)).is_ok());
+        assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_past_the_period_start_keeps_the_later_period() {
+        let mut ledger = ledger(100);
+        ledger.apply(bytes(IceSource::Cloudflare, 100));
+        ledger.advance(Timestamp::from_millis(0));
+        assert_eq!(ledger.figures().used, ByteCount::new(100));
+        assert_eq!(ledger.figures().now, at(0));
+    }
+}

@@ -1,0 +1,8 @@
+//! The budget: what was used, what is promised, and whether one more credential fits. Everything here is pure.
+
+pub mod charge;
+pub mod grant;
+pub mod ledger;
+pub mod period;
+pub mod timeline;
+pub mod verdict;

@@ -1,0 +1,134 @@
+//! Billing periods: `[start, end)` in UTC, cut at 00:00 of the billing day. They tile all time: every instant lies in
+//! exactly one period, and a period's end is the next one's start. No timer resets anything: the period is computed
+//! from the instant that is asked about.
+#![warn(clippy::arithmetic_side_effects)]
+
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime};
+
+use crate::units::Timestamp;
+
+/// The day of the month on which the provider's bill begins, 1 to 31. A month that is shorter resets on its last day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BillingDay(u32);
+
+/// One billing period, `[start, end)`, both at 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// First instant of the period.
+    pub start: Timestamp,
+    /// First instant of the next period: the reset.
+    pub end: Timestamp,
+}
+
+impl BillingDay {
+    /// `None` outside 1 to 31.
+    #[must_use]
+    pub fn new(day: u32) -> Option<Self> {
+        (1..=31).contains(&day).then_some(Self(day))
+    }
+
+    /// The period that holds `at`.
+    #[must_use]
+    pub fn period_at(self, at: Timestamp) -> Period {
+        let date = at.to_utc().date_naive();
+        let this_month = self.reset_in_month_of(date);
+        let (start, end) = if date < this_month {
+            (self.reset_in_month_of(back_a_month(date)), this_month)
+        } else {
+            (this_month, self.reset_in_month_of(on_a_month(date)))
+        };
+        Period { start: midnight(start), end: midnight(end) }
+    }
+
+    fn reset_in_month_of(self, date: NaiveDate) -> NaiveDate {
+        let first = first_of_month(date);
+        let last = on_a_month(first).pred_opt().unwrap_or(first).day();
+        first.checked_add_days(Days::new(u64::from(self.0.min(last).saturating_sub(1)))).unwrap_or(first)
+    }
+}
+
+impl Period {
+    /// Whether `at` lies in this period.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.start <= at && at < self.end
+    }
+}
+
+fn first_of_month(date: NaiveDate) -> NaiveDate {
+    date.with_day(1).unwrap_or(date)
+}
+
+fn back_a_month(date: NaiveDate) -> NaiveDate {
+    first_of_month(date).checked_sub_months(Months::new(1)).unwrap_or(NaiveDate::MIN)
+}
+
+fn on_a_month(date: NaiveDate) -> NaiveDate {
+    first_of_month(date).checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX)
+}
+
+fn midnight(date: NaiveDate) -> Timestamp {
+    date.and_time(NaiveTime::MIN).and_utc().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
+    }
+
+    fn period(day: u32, text: &str) -> (String, String) {
+        let period = BillingDay::new(day).unwrap().period_at(at(text));
+        (period.start.to_string()[..10].to_owned(), period.end.to_string()[..10].to_owned())
+    }
+
+    #[test]
+    fn the_first_of_the_month_is_the_default_habit() {
+        assert_eq!(period(1, "2025-01-31T23:59:59.999Z"), ("2025-01-01".into(), "2025-02-01".into()));
+        assert_eq!(period(1, "2025-02-01T00:00:00Z"), ("2025-02-01".into(), "2025-03-01".into()));
+    }
+
+    #[test]
+    fn a_shorter_month_resets_on_its_last_day() {
+        assert_eq!(period(31, "2025-02-27T12:00:00Z"), ("2025-01-31".into(), "2025-02-28".into()));
+        assert_eq!(period(31, "2025-02-28T00:00:00Z"), ("2025-02-28".into(), "2025-03-31".into()));
+        assert_eq!(period(30, "2024-02-29T00:00:00Z"), ("2024-02-29".into(), "2024-03-30".into()));
+        assert_eq!(period(31, "2025-04-30T00:00:00Z"), ("2025-04-30".into(), "2025-05-31".into()));
+    }
+
+    #[test]
+    fn days_outside_the_calendar_are_refused() {
+        assert_eq!(BillingDay::new(0), None);
+        assert_eq!(BillingDay::new(32), None);
+    }
+
+    proptest! {
+        #[test]
+        fn periods_tile_time_without_gap_or_overlap(day in 1u32..=31, millis in -2_000_000_000_000i64..8_000_000_000_000) {
+            let day = BillingDay::new(day).unwrap();
+            let instant = Timestamp::from_millis(millis);
+            let period = day.period_at(instant);
+            prop_assert!(period.contains(instant));
+            prop_assert_eq!(period.start.as_millis() % 86_400_000, 0, "resets at 00:00 UTC");
+            let next = day.period_at(period.end);
+            prop_assert_eq!(next.start, period.end);
+            let before = day.period_at(Timestamp::from_millis(period.start.as_millis() - 1));
+            prop_assert_eq!(before.end, period.start);
+            let days = (period.end.as_millis() - period.start.as_millis()) / 86_400_000;
+            prop_assert!((28..=31).contains(&days), "{} days", days);
+        }
+
+        #[test]
+        fn every_instant_of_a_period_names_the_same_period(day in 1u32..=31, millis in 0i64..8_000_000_000_000, part in 0.0f64..1.0) {
+            let day = BillingDay::new(day).unwrap();
+            let period = day.period_at(Timestamp::from_millis(millis));
+            let span = period.end.as_millis() - period.start.as_millis();
+            #[expect(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a test draws a point")]
+            let inside = Timestamp::from_millis(period.start.as_millis() + ((span - 1) as f64 * part) as i64);
+            prop_assert_eq!(day.period_at(inside), period);
+        }
+    }
+}

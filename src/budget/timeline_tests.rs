@@ -1,0 +1,276 @@
+//! The timeline against a naive model that remembers every event and adds it all up for each question.
+#![expect(clippy::arithmetic_side_effects, reason = "a model adds plainly, so that it can be checked by eye")]
+
+use super::*;
+use proptest::prelude::*;
+
+const MINUTE: i64 = 60_000;
+/// 2025-01-30T00:00Z: two days before a reset on the first.
+const START: i64 = 1_738_195_200_000;
+
+fn rates() -> Rates {
+    Rates {
+        estimated: BitRate::new(2_000_000),
+        liability: BitRate::new(3_000_000),
+        silent_grant: ByteCount::new(7_000_000),
+    }
+}
+
+fn timeline(now: i64) -> Timeline {
+    Timeline::new(BillingDay::new(1).unwrap(), rates(), at(now))
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Advance { millis: i64 },
+    Start,
+    Stop,
+    Bytes { bytes: u64, back: i64 },
+    Time { back: i64 },
+    Grant { life: i64 },
+    Release { nth: usize },
+    TakeBack { nth: usize },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0i64..30 * MINUTE).prop_map(|millis| Op::Advance { millis }),
+        1 => (0i64..26 * 60 * MINUTE).prop_map(|millis| Op::Advance { millis }),
+        3 => Just(Op::Start),
+        2 => Just(Op::Stop),
+        3 => (0u64..1 << 34, 0i64..4 * 60 * MINUTE).prop_map(|(bytes, back)| Op::Bytes { bytes, back }),
+        2 => (0i64..4 * 60 * MINUTE).prop_map(|back| Op::Time { back }),
+        3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { life }),
+        1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
+        1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
+    ]
+}
+
+/// Every stretch, grant and claim that ever was, added up from scratch.
+#[derive(Default)]
+struct Model {
+    now: i64,
+    running: Vec<i64>,
+    stretches: Vec<(i64, i64)>,
+    claims: Vec<(u64, i64, i64)>,
+    grants: Vec<(i64, i64)>,
+}
+
+impl Model {
+    fn period(&self) -> (i64, i64) {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        (period.start.as_millis(), period.end.as_millis())
+    }
+
+    fn time_in(&self, start: i64, end: i64) -> u128 {
+        let open = self.running.iter().map(|from| (*from, self.now));
+        let millis: i64 = self
+            .stretches
+            .iter()
+            .copied()
+            .chain(open)
+            .map(|(from, to)| (to.min(end) - from.max(start)).max(0))
+            .sum();
+        u128::try_from(millis).unwrap()
+    }
+
+    fn bytes_in(&self, start: i64, end: i64) -> u128 {
+        self.claims
+            .iter()
+            .map(|&(bytes, from, to)| {
+                let share = |t: i64| {
+                    let span = u128::try_from(to - from).unwrap();
+                    let elapsed = u128::try_from((t.min(to) - from).max(0)).unwrap();
+                    if span == 0 { u128::from(bytes) } else { u128::from(bytes) * elapsed / span }
+                };
+                if from == to {
+                    u128::from(bytes) * u128::from(start <= to && to < end)
+                } else {
+                    share(end) - share(start)
+                }
+            })
+            .sum()
+    }
+
+    fn estimate(&self, start: i64, end: i64) -> u128 {
+        rates().estimated.over_millis(self.time_in(start, end)) + self.bytes_in(start, end)
+    }
+
+    fn live_in(&self, minute: i64) -> u128 {
+        let alive = |&&(from, until): &&(i64, i64)| from < minute + MINUTE && until > minute;
+        u128::try_from(self.grants.iter().filter(alive).count()).unwrap()
+    }
+
+    fn used(&self) -> u128 {
+        let (start, end) = self.period();
+        self.estimate(start, end)
+    }
+
+    fn committed(&self) -> u128 {
+        let (start, end) = self.period();
+        let per_minute = rates().liability.over_millis(60_000);
+        let minutes = (start..end).step_by(usize::try_from(MINUTE).unwrap());
+        minutes.map(|minute| self.estimate(minute, minute + MINUTE).max(per_minute * self.live_in(minute))).sum()
+    }
+}
+
+fn run(ops: &[Op]) -> (Timeline, Model) {
+    let mut timeline = timeline(START);
+    let mut model = Model { now: START, ..Model::default() };
+    for op in ops {
+        apply(op, &mut timeline, &mut model);
+    }
+    (timeline, model)
+}
+
+fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
+    let now = model.now;
+    match *op {
+        Op::Advance { millis } => {
+            model.now += millis;
+            timeline.advance(at(model.now));
+        }
+        Op::Start => {
+            model.running.push(now);
+            timeline.start_clock();
+        }
+        Op::Stop => {
+            if let Some(from) = model.running.pop() {
+                model.stretches.push((from, now));
+                timeline.stop_clock();
+            }
+        }
+        Op::Bytes { bytes, back } => {
+            let from = (now - back).max(START);
+            model.claims.push((bytes, from, now));
+            timeline.add_bytes(ByteCount::new(bytes), at(from), at(now));
+        }
+        Op::Time { back } => {
+            let from = (now - back).max(START);
+            model.stretches.push((from, now));
+            timeline.add_time(at(from), at(now));
+        }
+        Op::Grant { life } => {
+            model.grants.push((now, now + life));
+            timeline.add_grant(at(now), at(now + life));
+        }
+        Op::Release { nth } => {
+            if nth < model.grants.len() {
+                let (from, until) = model.grants.remove(nth);
+                timeline.remove_grant(at(from), at(until));
+            }
+        }
+        Op::TakeBack { nth } => {
+            if nth < model.stretches.len() {
+                let (from, to) = model.stretches.remove(nth);
+                timeline.remove_time(at(from), at(to));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn running_sums_equal_the_naive_model(ops in prop::collection::vec(op(), 1..40)) {
+        let (timeline, model) = run(&ops);
+        prop_assert_eq!(u128::from(timeline.used().get()), model.used());
+        prop_assert_eq!(u128::from(timeline.committed().get()), model.committed());
+    }
+}
+
+proptest! {
+    #[test]
+    fn used_never_exceeds_committed(ops in prop::collection::vec(op(), 1..60)) {
+        let (timeline, _) = run(&ops);
+        prop_assert!(timeline.used() <= timeline.committed());
+    }
+
+    #[test]
+    fn usage_is_monotone_within_a_period(ops in prop::collection::vec(op(), 1..60)) {
+        let mut timeline = timeline(START);
+        let mut model = Model { now: START, ..Model::default() };
+        for op in ops.iter().filter(|op| !matches!(op, Op::TakeBack { .. })) {
+            let before = (timeline.period(), timeline.used());
+            apply(op, &mut timeline, &mut model);
+            if timeline.period() == before.0 {
+                prop_assert!(timeline.used() >= before.1, "{op:?} lowered usage");
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_is_lost_or_doubled_at_the_reset(bytes in 0u64..1 << 50, before in 0i64..MINUTE * 90, after in 0i64..MINUTE * 90) {
+        const RESET: i64 = 1_738_368_000_000;
+        let mut timeline = timeline(RESET - before);
+        timeline.advance(at(RESET + after));
+        timeline.add_bytes(ByteCount::new(bytes), at(RESET - before), at(RESET + after));
+        let previous = timeline.previous().map_or(0, |(_, used)| used.get());
+        prop_assert_eq!(previous + timeline.used().get(), bytes);
+    }
+}
+
+#[test]
+fn usage_rises_while_a_connection_runs() {
+    let mut timeline = timeline(START);
+    timeline.start_clock();
+    timeline.advance(at(START + 4_000));
+    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+    timeline.advance(at(START + 8_000));
+    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+}
+
+#[test]
+fn a_grant_that_crosses_the_reset_is_committed_in_both_periods_each_its_part() {
+    let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
+    timeline.add_grant(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE));
+    let per_minute = 3_000_000 / 8 * 60;
+    assert_eq!(timeline.committed(), ByteCount::new(10 * per_minute));
+    timeline.advance(at(1_738_368_000_000));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.committed(), ByteCount::new(5 * per_minute));
+}
+
+#[test]
+fn a_part_of_a_minute_is_committed_as_a_whole_one() {
+    let mut timeline = timeline(START + 59_999);
+    timeline.add_grant(at(START + 59_999), at(START + 60_001));
+    assert_eq!(timeline.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
+}
+
+#[test]
+fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
+    let mut timeline = timeline(START);
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    timeline.advance(at(START + 10 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(7_000_000));
+}
+
+#[test]
+fn a_sleep_of_years_is_one_step_and_starts_at_zero() {
+    let mut timeline = timeline(START);
+    timeline.add_bytes(ByteCount::new(5), at(START), at(START));
+    timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert!(timeline.previous().is_none(), "the period before this one was slept through");
+    timeline.start_clock();
+    timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
+    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+}
+
+#[test]
+fn a_clock_that_steps_back_lowers_nothing() {
+    let mut timeline = timeline(START);
+    timeline.start_clock();
+    timeline.advance(at(START + 8_000));
+    timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+}

@@ -1,0 +1,62 @@
+//! ICE sources: who can hand out ICE servers, and in which order they are asked.
+
+use std::fmt;
+
+pub mod server;
+pub mod url;
+
+/// One entry of `ICE_SOURCES`. On the wire and in the log it is written as in the setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IceSource {
+    /// Cloudflare Realtime TURN, minted over its API.
+    Cloudflare,
+    /// An own coturn with a shared secret: credentials are computed here.
+    Coturn,
+    /// The small relay inside this process.
+    Relay,
+    /// A fixed list of the operator.
+    Manual,
+    /// Public STUN servers: no relay, no credential, no cost.
+    Stun,
+}
+
+impl IceSource {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
+
+    /// The name in settings, answers and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cloudflare => "cloudflare",
+            Self::Coturn => "coturn",
+            Self::Relay => "relay",
+            Self::Manual => "manual",
+            Self::Stun => "stun",
+        }
+    }
+
+    /// The source of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+
+    /// Whether what it relays is charged to the budget.
+    #[must_use]
+    pub const fn is_metered(self) -> bool {
+        matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay)
+    }
+}
+
+impl fmt::Display for IceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl serde::Serialize for IceSource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}

@@ -1,0 +1,5 @@
+//! turn-broker.
+pub mod budget;
+pub mod clock;
+pub mod ice;
+pub mod units;

@@ -1,0 +1,47 @@
+// Three counts of the same bytes: egress from the relay to its two clients. Each is read where its owner keeps it.
+
+/**
+ * What coturn sent on the client legs of the sessions of these users. Its `usage:` lines are deltas; `peer usage:` is the other leg.
+ * @param {string} log
+ * @param {string[]} usernames
+ * @returns {number}
+ */
+export function coturnEgress(log, usernames) {
+  const line = /session \d+: usage: realm=<[^>]*>, username=<([^>]*)>, rp=\d+, rb=\d+, sp=\d+, sb=(\d+)/g;
+  let bytes = 0;
+  for (const [, username, sent] of log.matchAll(line)) {
+    if (usernames.includes(username)) bytes += Number(sent);
+  }
+  return bytes;
+}
+
+/** Whether coturn has said its last word on as many sessions of each of these users as there should be. */
+export function coturnHasClosed(log, usernames) {
+  return usernames.every((username) => log.includes(`closed (2nd stage), user <${username}>`));
+}
+
+/**
+ * The sum over all labels of one metric in Prometheus' text form.
+ * @param {string} text
+ * @param {string} name
+ */
+export function metric(text, name) {
+  const values = text.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+  if (values.length === 0) throw new Error(`no ${name} in /metrics`);
+  return values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+/**
+ * The table, with each count as a multiple of the browser's.
+ * @param {{browser: number, broker: number, coturn: number}} counts
+ */
+export function table({ browser, broker, coturn }) {
+  const row = (who, where, bytes) =>
+    `  ${who.padEnd(8)} ${where.padEnd(36)} ${bytes.toLocaleString('en').padStart(12)} ${(bytes / browser).toFixed(4).padStart(8)}`;
+  return [
+    `  ${'egress to the two clients'.padEnd(45)} ${'bytes'.padStart(12)} ${'ratio'.padStart(8)}`,
+    row('browser', 'getStats, transport.bytesReceived', browser),
+    row('broker', '/metrics, turn_broker_used_bytes', broker),
+    row('coturn', 'log, bytes sent on the client legs', coturn),
+  ].join('\n');
+}

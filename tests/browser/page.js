@@ -1,0 +1,184 @@
+// Runs in the browser. What a frontend does: fetch credentials, connect through the relay, report the connection while it lasts.
+// A `Peer` reports only what getStats says of its own transport, and keeps reporting until it has closed its connection.
+
+/**
+ * @typedef {{bytesSent: number, bytesReceived: number, relayed: boolean, relayProtocol: string}} Reading
+ *     Bytes since the peer connection began; `relayed` and the protocol (to the relay) are those of the selected pair.
+ */
+
+/** One end of the call: a grant of its own, a peer connection, and its connection at the broker. */
+class Peer {
+  static #CHUNK_BYTES = 16_384;
+
+  /** @type {string[]} What went wrong beside the promises; empty in a good run. */
+  faults = [];
+  heartbeats = 0;
+  #arrived = 0;
+  #onArrival = () => {};
+  #lastBeat = Promise.resolve();
+  #timer;
+
+  /** @param {string} broker Origin of the broker. */
+  static async join(broker) {
+    const answer = await fetch(`${broker}/api/turn-credentials`);
+    return new Peer(broker, await read(answer, 200));
+  }
+
+  constructor(broker, minted) {
+    this.broker = broker;
+    this.minted = minted;
+    this.peerConnection = new RTCPeerConnection({ iceServers: minted.iceServers, iceTransportPolicy: 'relay' });
+    this.peerConnection.onicecandidateerror = ({ errorCode, errorText, url }) => this.faults.push(`${errorCode} ${errorText} ${url}`);
+    this.channel = this.peerConnection.createDataChannel('load', { negotiated: true, id: 0 });
+    this.channel.binaryType = 'arraybuffer';
+    this.channel.onmessage = ({ data }) => {
+      this.#arrived += data.byteLength;
+      this.#onArrival();
+    };
+  }
+
+  /** The offer or answer with all its candidates. */
+  async describe() {
+    const { peerConnection } = this;
+    const gathered = new Promise((resolve) => {
+      peerConnection.onicegatheringstatechange = () => console.log(peerConnection.iceGatheringState) || peerConnection.iceGatheringState === 'complete' && resolve();
+    });
+    await peerConnection.setLocalDescription();
+    await gathered;
+    return peerConnection.localDescription;
+  }
+
+  /** Resolves when the channel to the other peer is open. */
+  connected() {
+    return new Promise((resolve, reject) => {
+      this.channel.onopen = resolve;
+      this.peerConnection.onconnectionstatechange = () => {
+        if (this.peerConnection.connectionState === 'failed') reject(new Error(`no relayed path: ${this.faults.join('; ')}`));
+      };
+    });
+  }
+
+  /** Opens our connection at the broker and heartbeats as often as it asks for. */
+  async open() {
+    const { relayed } = await this.#read();
+    const opened = await this.#report('POST', '/api/connections', 201, { relayed });
+    this.connectionId = opened.connectionId;
+    this.heartbeatSeconds = opened.heartbeatSeconds;
+    this.#keepAlive();
+  }
+
+  /** One after the other, so that an older reading never overtakes a newer one. */
+  heartbeat() {
+    this.#lastBeat = this.#lastBeat.then(() => this.#beat());
+    return this.#lastBeat;
+  }
+
+  #keepAlive() {
+    const beat = () => this.heartbeat().catch((error) => this.faults.push(error.message));
+    this.#timer = setInterval(beat, this.heartbeatSeconds * 1000);
+  }
+
+  /** Reports the bytes so far; a closed peer connection keeps its last reading. */
+  async #beat() {
+    if (this.peerConnection.connectionState !== 'closed') this.reading = await this.#read();
+    const { bytesSent, bytesReceived, relayed } = this.reading;
+    await this.#report('POST', `/api/connections/${this.connectionId}/heartbeat`, null, { bytesSent, bytesReceived, relayed });
+    this.heartbeats += 1;
+  }
+
+  /** Sends at an even pace: pushed as fast as it goes, SCTP would resend much of it. */
+  async send(bytes, mbps) {
+    const begun = performance.now();
+    const chunk = new Uint8Array(Peer.#CHUNK_BYTES);
+    for (let sent = 0; sent < bytes; sent += chunk.length) {
+      const due = begun + (sent * 8) / (mbps * 1000);
+      await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
+      this.channel.send(chunk);
+    }
+  }
+
+  /** Resolves when that many bytes have arrived from the other peer. */
+  received(bytes) {
+    return new Promise((resolve) => {
+      this.#onArrival = () => this.#arrived >= bytes && resolve(this.#arrived);
+      this.#onArrival();
+    });
+  }
+
+  /** Ends the peer connection right after a report, so that the broker knows what we know. Ours at the broker stays open. */
+  async hangUp() {
+    clearInterval(this.#timer);
+    await this.heartbeat();
+    this.peerConnection.close();
+    this.#keepAlive();
+  }
+
+  async closeByDelete() {
+    clearInterval(this.#timer);
+    await this.#report('DELETE', `/api/connections/${this.connectionId}`, 204);
+  }
+
+  /** A beacon cannot carry an Authorization header: the grant token travels in the body, as text/plain. */
+  closeByBeacon() {
+    clearInterval(this.#timer);
+    navigator.sendBeacon(`${this.broker}/api/connections/${this.connectionId}/close`, JSON.stringify({ token: this.minted.grant }));
+  }
+
+  /** @returns {Promise<Reading>} */
+  async #read() {
+    const stats = await this.peerConnection.getStats();
+    const transport = [...stats.values()].find(({ type }) => type === 'transport');
+    const local = stats.get(stats.get(transport.selectedCandidatePairId).localCandidateId);
+    const { bytesSent, bytesReceived } = transport;
+    return { bytesSent, bytesReceived, relayed: local.candidateType === 'relay', relayProtocol: local.relayProtocol };
+  }
+
+  async #report(method, path, status, body) {
+    const headers = { Authorization: `Bearer ${this.minted.grant}`, ...(body && { 'Content-Type': 'application/json' }) };
+    return read(await fetch(this.broker + path, { method, headers, body: body && JSON.stringify(body) }), status);
+  }
+}
+
+/** The JSON of an answer with the expected status (null: any 2xx), undefined where it has no body. */
+async function read(answer, status) {
+  const text = await answer.text();
+  if (status === null ? !answer.ok : answer.status !== status) throw new Error(`${answer.url}: ${answer.status} ${text}`);
+  return text ? JSON.parse(text) : undefined;
+}
+
+/** The two ends of one call. Each function is one step of test.mjs, in this order. */
+const call = {
+  async fetchCredentials(broker) {
+    this.peers = [await Peer.join(broker), await Peer.join(broker)];
+    return this.peers.map(({ minted }) => minted);
+  },
+
+  async connect() {
+    const [a, b] = this.peers;
+    const connected = Promise.all([a.connected(), b.connected()]);
+    await b.peerConnection.setRemoteDescription(await a.describe());
+    await a.peerConnection.setRemoteDescription(await b.describe());
+    await connected;
+    await Promise.all(this.peers.map((peer) => peer.open()));
+    return this.peers.map(({ connectionId, heartbeatSeconds }) => ({ connectionId, heartbeatSeconds }));
+  },
+
+  /** Both ways at once; resolves with the bytes that arrived at each end. */
+  async exchange(bytes, mbps) {
+    const arrivals = this.peers.map((peer) => peer.received(bytes));
+    await Promise.all(this.peers.map((peer) => peer.send(bytes, mbps)));
+    return Promise.all(arrivals);
+  },
+
+  async hangUp() {
+    await Promise.all(this.peers.map((peer) => peer.hangUp()));
+    return this.peers.map(({ reading, heartbeats, faults }) => ({ ...reading, heartbeats, faults }));
+  },
+
+  /** One end says goodbye while its page lives on, the other as its page goes away. */
+  async close() {
+    const [a, b] = this.peers;
+    await a.closeByDelete();
+    addEventListener('pagehide', () => b.closeByBeacon());
+  },
+};

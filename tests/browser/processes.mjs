@@ -1,0 +1,127 @@
+// The processes of the test. Each writes to one log file, is ready when its own sign says so, and dies with this process:
+// run.sh makes it process 1 of its namespace. Time-outs end waits that would otherwise never end; no test depends on one.
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import puppeteer from 'puppeteer-core';
+
+const WAIT_SECONDS_MAX = 20;
+const LOG_TAIL_LINES = 40;
+
+/**
+ * Waits until `probe` gives something truthy, and returns that.
+ * @template T
+ * @param {string} what Named when it never comes.
+ * @param {() => T | Promise<T>} probe
+ * @returns {Promise<T>}
+ */
+export async function until(what, probe) {
+  const end = Date.now() + WAIT_SECONDS_MAX * 1000;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`waited ${WAIT_SECONDS_MAX} s for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+export class Process {
+  /**
+   * @param {string} name
+   * @param {string} directory Where it runs and where its log goes.
+   * @param {string} command
+   * @param {string[]} args
+   * @param {Record<string, string>} env Its whole environment, beside PATH.
+   * @param {(self: Process) => boolean | Promise<boolean>} serves The sign that it is ready.
+   */
+  constructor(name, directory, command, args, env, serves) {
+    this.name = name;
+    this.serves = () => serves(this);
+    this.logPath = join(directory, `${name}.log`);
+    const log = openSync(this.logPath, 'w');
+    this.child = spawn(command, args, { cwd: directory, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', log, log] });
+    this.ended = new Promise((resolve) => {
+      this.child.once('error', ({ message }) => resolve(message));
+      this.child.once('exit', (status, signal) => resolve(signal ?? `status ${status}`));
+    });
+  }
+
+  get log() {
+    return readFileSync(this.logPath, 'utf8');
+  }
+
+  get logTail() {
+    return this.log.trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n');
+  }
+
+  /** Waits for the sign that it serves, or fails as soon as it has ended. */
+  async ready() {
+    const early = this.ended.then((how) => `${this.name} ended at start: ${how}`);
+    const fault = await Promise.race([until(`${this.name} to be ready`, this.serves).then(() => null), early]);
+    if (fault) throw new Error(fault);
+    return this;
+  }
+
+  /** Asks it to end and says how it did: `status 0` is a clean end. */
+  async stop() {
+    this.child.kill('SIGTERM');
+    return this.ended;
+  }
+}
+
+/** A coturn for loopback peers with TURN REST credentials; `verbose` makes it log the bytes of each session. */
+export function coturnProcess(directory, secret) {
+  const settings = [
+    'listening-ip=127.0.0.1', 'listening-port=3478', 'relay-ip=127.0.0.1', 'realm=relay.test', 'fingerprint', 'no-tls', 'no-dtls',
+    'use-auth-secret', `static-auth-secret=${secret}`, 'allow-loopback-peers', 'no-cli', 'verbose', 'simple-log', 'log-file=stdout',
+    `userdb=${join(directory, 'coturn.db')}`, `pidfile=${join(directory, 'coturn.pid')}`,
+  ];
+  const path = join(directory, 'coturn.conf');
+  writeFileSync(path, settings.join('\n'), { mode: 0o600 });
+  return new Process('coturn', directory, 'turnserver', ['-c', path], {}, ({ log }) => log.includes('UDP listener opened'));
+}
+
+export function brokerProcess(directory, env) {
+  const serves = () => fetch(`http://${env.HOST}:${env.PORT}/ready`).then(({ ok }) => ok, () => false);
+  return new Process('broker', directory, process.env.TURN_BROKER_BIN, [], env, serves);
+}
+
+/** Serves page.js as a site of its own; returns its origin. */
+export async function serveSite(port) {
+  const script = readFileSync(new URL('page.js', import.meta.url));
+  const site = createServer(({ url }, answer) => {
+    const isScript = url === '/page.js';
+    answer.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
+    answer.end(isScript ? script : '<!doctype html><title>call</title><link rel="icon" href="data:,"><script src="/page.js"></script>');
+  });
+  await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${port}`;
+}
+
+/** Root has no sandbox; with only `lo`, loopback is the one path there is. */
+export function launchBrowser(directory) {
+  return puppeteer.launch({
+    executablePath: process.env.CHROMIUM,
+    userDataDir: join(directory, 'chromium'),
+    env: { ...process.env, HOME: directory },
+    args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', '--allow-loopback-in-peer-connection'],
+  });
+}
+
+/**
+ * Every answer that a page got, preflights and beacons included, whether or not its script may read it.
+ * @returns {Promise<() => {method: string, url: string, status: number}[]>} Tells those so far.
+ */
+export async function watchAnswers(page) {
+  const requests = new Map();
+  const statuses = [];
+  const devtools = await page.createCDPSession();
+  devtools.on('Network.requestWillBeSent', ({ requestId, request }) => requests.set(requestId, request));
+  devtools.on('Network.responseReceivedExtraInfo', ({ requestId, statusCode }) => statuses.push([requestId, statusCode]));
+  await devtools.send('Network.enable');
+  return () => statuses.map(([requestId, status]) => {
+    const { method, url } = requests.get(requestId) ?? {}; // the two events come in any order
+    return { method, url, status };
+  });
+}

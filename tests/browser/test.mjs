@@ -1,0 +1,160 @@
+// The whole path, for real: a page fetches credentials from the broker, relays through coturn, and reports what it relayed.
+// In the end the broker's figure must be what the browser received and what coturn sent.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { coturnEgress, coturnHasClosed, metric, table } from './counts.mjs';
+import { brokerProcess, coturnProcess, launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
+
+const RUN_SECONDS_MAX = 30;
+const BYTES_EACH_WAY = 12_000_000;
+const MBPS_EACH_WAY = 8;
+/** Most by which two of the three counts may differ. coturn's hold 4 bytes of framing per packet more than the browser's. */
+const TOLERANCE = 0.03;
+const HEARTBEAT_SECONDS = 2;
+const BROKER = 'http://127.0.0.1:3001';
+
+const directory = process.env.WORK_DIR;
+const operatorToken = randomBytes(24).toString('hex');
+const coturnSecret = randomBytes(24).toString('hex');
+/** Those started so far, for the end of their logs. @type {import('./processes.mjs').Process[]} */
+const processes = [];
+
+async function run() {
+  assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start it with run.sh: the network must have nothing but lo');
+  const site = await serveSite(5173);
+  const foreignSite = await serveSite(5174);
+  const coturn = await start(coturnProcess(directory, coturnSecret));
+  const broker = await start(brokerProcess(directory, brokerEnvironment(site)));
+  const browser = await launchBrowser(directory);
+
+  await aForeignPageGetsNothing(browser, foreignSite);
+
+  const page = await browser.newPage();
+  const answers = await watchAnswers(page);
+  page.on('console', m => console.log('PAGE', m.text()));
+  await page.goto(site);
+  const minted = await page.evaluate((url) => call.fetchCredentials(url), BROKER);
+  const { usernames, credentials } = relayUsers(minted);
+  const connections = await page.evaluate(() => call.connect());
+  for (const { heartbeatSeconds } of connections) assert.equal(heartbeatSeconds, HEARTBEAT_SECONDS);
+
+  const arrived = await page.evaluate((bytes, mbps) => call.exchange(bytes, mbps), BYTES_EACH_WAY, MBPS_EACH_WAY);
+  assert.ok(arrived.every((bytes) => bytes >= BYTES_EACH_WAY), `arrived: ${arrived}`);
+  assert.equal((await status()).activeConnections, 2);
+  assert.ok((await usedBytes()) > 0, 'usage rises while a connection is open');
+
+  const readings = await page.evaluate(() => call.hangUp());
+  await until('coturn to close the sessions', () => coturnHasClosed(coturn.log, usernames));
+  await theOperatorSeesWhatThePageReported(connections, readings);
+  await bothGoodbyesClose(page, answers);
+
+  const counts = {
+    browser: sum(readings.map(({ bytesReceived }) => bytesReceived)),
+    broker: await usedBytes(),
+    coturn: coturnEgress(coturn.log, usernames),
+  };
+  console.log(table(counts));
+  theyAgree(counts);
+  assert.equal((await status()).bandwidthUsedGB, (counts.broker / 1e9).toFixed(2));
+
+  await browser.close();
+  assert.equal(await broker.stop(), 'status 0');
+  for (const { connectionId } of connections) {
+    assert.ok(broker.log.includes(`[Bandwidth] Connection ${connectionId} closed. Estimated usage: `), 'the log tells of each close');
+  }
+  const secrets = [coturnSecret, operatorToken, ...minted.map(({ grant }) => grant), ...credentials];
+  assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'a secret is in the log of the broker');
+}
+
+/** @param {string} site The one origin that may ask. */
+function brokerEnvironment(site) {
+  return {
+    HOST: '127.0.0.1',
+    PORT: new URL(BROKER).port,
+    CLIENT_URL: site,
+    ICE_SOURCES: 'coturn',
+    COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp',
+    COTURN_SECRET: coturnSecret,
+    OPERATOR_TOKEN: operatorToken,
+    HEARTBEAT_SECONDS: String(HEARTBEAT_SECONDS),
+    BILLING_DAY: new Date().getUTCDate() < 15 ? '22' : '8', // no period ends while this runs
+    LOG_FORMAT: 'json',
+    RUST_LOG: 'debug',
+  };
+}
+
+/** A page of an origin that is not in CLIENT_URL: refused, nothing readable, nothing minted. */
+async function aForeignPageGetsNothing(browser, site) {
+  const page = await browser.newPage();
+  const answers = await watchAnswers(page);
+  await page.goto(site);
+  const url = `${BROKER}/api/turn-credentials`;
+  const outcome = await page.evaluate((url) => fetch(url).then(({ status }) => `read: ${status}`, ({ name }) => name), url);
+  assert.equal(outcome, 'TypeError', 'the browser keeps the answer from the page');
+  await until('the refusal', () => answers().find((answer) => answer.url === url && answer.status === 403));
+  assert.equal((await status()).grants.issued, 0, 'nothing is minted for it');
+  await page.close();
+}
+
+/** The TURN username and credential of each answer, which must be a full one. */
+function relayUsers(minted) {
+  assert.equal(new Set(minted.map(({ grant }) => grant)).size, 2, 'each peer has a grant of its own');
+  for (const { source, degraded } of minted) assert.deepEqual({ source, degraded }, { source: 'coturn', degraded: false });
+  const entries = minted.map(({ iceServers }) => iceServers.find(({ username }) => username));
+  return { usernames: entries.map(({ username }) => username), credentials: entries.map(({ credential }) => credential) };
+}
+
+/** The page's last heartbeats are in, to the byte, and said `relayed` by what getStats showed of the selected pair. */
+async function theOperatorSeesWhatThePageReported(connections, readings) {
+  const live = (await operator('/api/connections').then((answer) => answer.json())).connections;
+  for (const [index, { relayed, relayProtocol, bytesSent, bytesReceived, heartbeats, faults }] of readings.entries()) {
+    assert.deepEqual({ relayed, relayProtocol, faults }, { relayed: true, relayProtocol: 'udp', faults: [] });
+    assert.ok(heartbeats > 1, 'more than the last report was heard');
+    const shown = live.find(({ connectionId }) => connectionId === connections[index].connectionId);
+    assert.deepEqual([shown?.bytesSent, shown?.bytesReceived], [bytesSent, bytesReceived]);
+  }
+}
+
+/** DELETE while the page lives, a beacon while it goes away; neither changes what was used. */
+async function bothGoodbyesClose(page, answers) {
+  const before = await usedBytes();
+  await page.evaluate(() => call.close());
+  assert.equal((await status()).activeConnections, 1);
+  await page.goto('about:blank');
+  await until('the last connection to close', async () => (await status()).activeConnections === 0);
+  assert.equal(await usedBytes(), before, 'closing changes no total');
+
+  const seen = (method, status) => answers().filter((answer) => answer.method === method && answer.status === status);
+  assert.ok(seen('OPTIONS', 200).concat(seen('OPTIONS', 204)).length > 0, 'the browser asked for leave (preflight)');
+  assert.equal(seen('DELETE', 204).length, 1);
+  assert.ok(seen('POST', 204).some(({ url }) => url.endsWith('/close')), 'the beacon was accepted');
+}
+
+function theyAgree(counts) {
+  const [least, most] = [Math.min(...Object.values(counts)), Math.max(...Object.values(counts))];
+  assert.ok(most <= least * (1 + TOLERANCE), `the counts differ by more than ${TOLERANCE * 100} %`);
+}
+
+function start(process) {
+  processes.push(process);
+  return process.ready();
+}
+
+const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+const status = () => fetch(`${BROKER}/api/bandwidth-status`).then((answer) => answer.json());
+const operator = (path) => fetch(BROKER + path, { headers: { Authorization: `Bearer ${operatorToken}` } });
+const usedBytes = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_used_bytes');
+
+const timeOut = new Promise((_, reject) => {
+  setTimeout(() => reject(new Error(`not done after ${RUN_SECONDS_MAX} s`)), RUN_SECONDS_MAX * 1000);
+});
+try {
+  await Promise.race([run(), timeOut]);
+  console.log('1 passed, 0 failed');
+  process.exit(0);
+} catch (error) {
+  for (const { name, logTail } of processes) console.log(`--- end of ${name}.log\n${logTail}`);
+  console.log(`--- ${error.stack}\n0 passed, 1 failed`);
+  process.exit(1);
+}
