@@ -1,4 +1,5 @@
 // Three counts of the same bytes: egress from the relay to its two clients. Each is read where its owner keeps it.
+import { COTURN_REALM } from './processes.mjs';
 
 /**
  * What coturn sent on the client legs of the sessions of these users. Its `usage:` lines are deltas; `peer usage:` is the other leg.
@@ -15,9 +16,13 @@ export function coturnEgress(log, usernames) {
   return bytes;
 }
 
-/** Whether coturn has said its last word on as many sessions of each of these users as there should be. */
+/** Whether coturn has said its last word on every session of each of these users. */
 export function coturnHasClosed(log, usernames) {
-  return usernames.every((username) => log.includes(`closed (2nd stage), user <${username}>`));
+  const times = (text) => log.split(text).length - 1;
+  return usernames.every((username) => {
+    const opened = times(`new, realm=<${COTURN_REALM}>, username=<${username}>`);
+    return opened > 0 && opened === times(`closed (2nd stage), user <${username}>`);
+  });
 }
 
 /**

@@ -37,15 +37,9 @@ class Peer {
     };
   }
 
-  /** The offer or answer with all its candidates. */
-  async describe() {
-    const { peerConnection } = this;
-    const gathered = new Promise((resolve) => {
-      peerConnection.onicegatheringstatechange = () => console.log(peerConnection.iceGatheringState) || peerConnection.iceGatheringState === 'complete' && resolve();
-    });
-    await peerConnection.setLocalDescription();
-    await gathered;
-    return peerConnection.localDescription;
+  /** Passes each of our candidates on, once the other end knows what to do with it. Gathering on `lo` alone never says `complete`. */
+  trickleTo(other, described) {
+    this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
   /** Resolves when the channel to the other peer is open. */
@@ -156,11 +150,19 @@ const call = {
   async connect() {
     const [a, b] = this.peers;
     const connected = Promise.all([a.connected(), b.connected()]);
-    await b.peerConnection.setRemoteDescription(await a.describe());
-    await a.peerConnection.setRemoteDescription(await b.describe());
+    const described = this.describe(a.peerConnection, b.peerConnection);
+    a.trickleTo(b, described);
+    b.trickleTo(a, described);
     await connected;
     await Promise.all(this.peers.map((peer) => peer.open()));
     return this.peers.map(({ connectionId, heartbeatSeconds }) => ({ connectionId, heartbeatSeconds }));
+  },
+
+  async describe(caller, callee) {
+    await caller.setLocalDescription();
+    await callee.setRemoteDescription(caller.localDescription);
+    await callee.setLocalDescription();
+    await caller.setRemoteDescription(callee.localDescription);
   },
 
   /** Both ways at once; resolves with the bytes that arrived at each end. */

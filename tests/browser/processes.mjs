@@ -6,7 +6,7 @@ import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
 
-const WAIT_SECONDS_MAX = 20;
+export const COTURN_REALM = 'relay.test';
 const LOG_TAIL_LINES = 40;
 
 /**
@@ -14,14 +14,15 @@ const LOG_TAIL_LINES = 40;
  * @template T
  * @param {string} what Named when it never comes.
  * @param {() => T | Promise<T>} probe
+ * @param {number} secondsMax
  * @returns {Promise<T>}
  */
-export async function until(what, probe) {
-  const end = Date.now() + WAIT_SECONDS_MAX * 1000;
+export async function until(what, probe, secondsMax = 20) {
+  const end = Date.now() + secondsMax * 1000;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > end) throw new Error(`waited ${WAIT_SECONDS_MAX} s for: ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${secondsMax} s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -73,7 +74,7 @@ export class Process {
 /** A coturn for loopback peers with TURN REST credentials; `verbose` makes it log the bytes of each session. */
 export function coturnProcess(directory, secret) {
   const settings = [
-    'listening-ip=127.0.0.1', 'listening-port=3478', 'relay-ip=127.0.0.1', 'realm=relay.test', 'fingerprint', 'no-tls', 'no-dtls',
+    'listening-ip=127.0.0.1', 'listening-port=3478', 'relay-ip=127.0.0.1', `realm=${COTURN_REALM}`, 'fingerprint', 'no-tls', 'no-dtls',
     'use-auth-secret', `static-auth-secret=${secret}`, 'allow-loopback-peers', 'no-cli', 'verbose', 'simple-log', 'log-file=stdout',
     `userdb=${join(directory, 'coturn.db')}`, `pidfile=${join(directory, 'coturn.pid')}`,
   ];

@@ -6,12 +6,12 @@ import { networkInterfaces } from 'node:os';
 import { coturnEgress, coturnHasClosed, metric, table } from './counts.mjs';
 import { brokerProcess, coturnProcess, launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
 
-const RUN_SECONDS_MAX = 30;
+const RUN_SECONDS_MAX = 120;
 const BYTES_EACH_WAY = 12_000_000;
 const MBPS_EACH_WAY = 8;
 /** Most by which two of the three counts may differ. coturn's hold 4 bytes of framing per packet more than the browser's. */
 const TOLERANCE = 0.03;
-const HEARTBEAT_SECONDS = 2;
+const HEARTBEAT_SECONDS = 3;
 const BROKER = 'http://127.0.0.1:3001';
 
 const directory = process.env.WORK_DIR;
@@ -32,7 +32,6 @@ async function run() {
 
   const page = await browser.newPage();
   const answers = await watchAnswers(page);
-  page.on('console', m => console.log('PAGE', m.text()));
   await page.goto(site);
   const minted = await page.evaluate((url) => call.fetchCredentials(url), BROKER);
   const { usernames, credentials } = relayUsers(minted);
@@ -122,13 +121,13 @@ async function bothGoodbyesClose(page, answers) {
   await page.evaluate(() => call.close());
   assert.equal((await status()).activeConnections, 1);
   await page.goto('about:blank');
-  await until('the last connection to close', async () => (await status()).activeConnections === 0);
+  const soonerThanByMissedHeartbeats = 2 * HEARTBEAT_SECONDS; // three missed ones, the last may be one interval old
+  await until('the beacon to close', async () => (await status()).activeConnections === 0, soonerThanByMissedHeartbeats);
   assert.equal(await usedBytes(), before, 'closing changes no total');
 
-  const seen = (method, status) => answers().filter((answer) => answer.method === method && answer.status === status);
-  assert.ok(seen('OPTIONS', 200).concat(seen('OPTIONS', 204)).length > 0, 'the browser asked for leave (preflight)');
-  assert.equal(seen('DELETE', 204).length, 1);
-  assert.ok(seen('POST', 204).some(({ url }) => url.endsWith('/close')), 'the beacon was accepted');
+  const seen = (method) => answers().filter((answer) => answer.method === method);
+  assert.ok(seen('OPTIONS').some((answer) => answer.status < 300), 'the browser asked for leave (preflight)');
+  assert.deepEqual(seen('DELETE').map((answer) => answer.status), [204]);
 }
 
 function theyAgree(counts) {

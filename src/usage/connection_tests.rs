@@ -1,0 +1,152 @@
+use super::*;
+
+const SECOND: u64 = 1_000;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(0).plus_millis(seconds * SECOND)
+}
+
+fn rules() -> UsageRules {
+    UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    }
+}
+
+fn open(relayed: Option<bool>) -> (Connection, Allowance) {
+    let (connection, _) =
+        Connection::open("c".into(), Owner::Reporter, IceSource::Cloudflare, relayed, at(0), &rules());
+    let mut allowance = Allowance::default();
+    allowance.open(at(0));
+    (connection, allowance)
+}
+
+fn received(bytes: u64) -> Report {
+    Report { bytes_received: Some(bytes), ..Report::default() }
+}
+
+fn says_relayed(relayed: bool) -> Report {
+    Report { relayed: Some(relayed), ..Report::default() }
+}
+
+#[test]
+fn a_connection_that_never_says_whether_it_is_relayed_is_charged_by_time() {
+    let (connection, _) = open(None);
+    assert_eq!(connection.charged(at(4), &rules()), ByteCount::new(1_000_000));
+}
+
+#[test]
+fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let first = connection.report(received(5_000), at(4), &rules(), &mut allowance);
+    assert_eq!(
+        first.changes,
+        [
+            Change::StopClock,
+            Change::RemoveTime { from: at(0), to: at(4) },
+            Change::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
+        ]
+    );
+    let second = connection.report(received(7_000), at(9), &rules(), &mut allowance);
+    assert_eq!(
+        second.changes,
+        [Change::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]
+    );
+    assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
+}
+
+#[test]
+fn counts_that_go_backwards_change_nothing() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let _ = connection.report(received(5_000), at(4), &rules(), &mut allowance);
+    let lower = connection.report(received(4_000), at(5), &rules(), &mut allowance);
+    assert_eq!(lower, Outcome::default());
+    assert_eq!(connection.bytes_received, 5_000);
+}
+
+#[test]
+fn what_the_client_sends_is_shown_but_not_charged_unless_both_directions_are_billed() {
+    let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
+    let (mut egress, mut allowance) = open(None);
+    let _ = egress.report(report, at(4), &rules(), &mut allowance);
+    assert_eq!((egress.bytes_sent, egress.charged(at(4), &rules())), (900, ByteCount::new(100)));
+
+    let both = UsageRules { billed: BilledDirections::Both, ..rules() };
+    let (mut connection, mut allowance) = open(None);
+    let _ = connection.report(report, at(4), &both, &mut allowance);
+    assert_eq!(connection.charged(at(4), &both), ByteCount::new(1_000));
+}
+
+#[test]
+fn a_report_of_sent_bytes_alone_keeps_the_guess_for_the_received_ones() {
+    let (mut connection, mut allowance) = open(None);
+    let report = Report { bytes_sent: Some(900), ..Report::default() };
+    let _ = connection.report(report, at(4), &rules(), &mut allowance);
+    assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(2_000_000));
+}
+
+#[test]
+fn a_direct_connection_costs_nothing_while_it_is_direct() {
+    let (mut connection, mut allowance) = open(Some(false));
+    let direct = Report { bytes_received: Some(9_000), ..says_relayed(false) };
+    assert_eq!(connection.report(direct, at(10), &rules(), &mut allowance), Outcome::default());
+    let moved = Report { bytes_received: Some(9_500), ..says_relayed(true) };
+    let outcome = connection.report(moved, at(20), &rules(), &mut allowance);
+    assert_eq!(
+        outcome.changes,
+        [Change::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]
+    );
+}
+
+#[test]
+fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_life() {
+    let (mut connection, mut allowance) = open(None);
+    let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
+    let outcome = connection.report(says_relayed(false), at(20), &rules(), &mut allowance);
+    assert_eq!(outcome.changes, [Change::StopClock, Change::RemoveTime { from: at(10), to: at(20) }]);
+    assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000));
+}
+
+#[test]
+fn a_switch_from_relayed_to_direct_is_charged_up_to_the_report() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let outcome = connection.report(says_relayed(false), at(8), &rules(), &mut allowance);
+    assert_eq!(outcome.changes, [Change::StopClock]);
+    assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
+    let back = connection.report(says_relayed(true), at(12), &rules(), &mut allowance);
+    assert_eq!(back.changes, [Change::AddTime { from: at(8), to: at(12) }, Change::StartClock]);
+}
+
+#[test]
+fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
+    let (mut connection, mut allowance) = open(None);
+    assert_eq!(connection.due_at(&rules()), at(30));
+    assert_eq!(connection.elapse(), Elapsed::ClockStopped(Change::StopClock));
+    assert_eq!(connection.due_at(&rules()), at(90));
+    let late = connection.report(Report::default(), at(50), &rules(), &mut allowance);
+    assert_eq!(late.changes, [Change::AddTime { from: at(30), to: at(50) }, Change::StartClock]);
+
+    assert_eq!(connection.elapse(), Elapsed::ClockStopped(Change::StopClock));
+    assert_eq!(connection.elapse(), Elapsed::GivenUp);
+    assert_eq!(connection.charged(at(140), &rules()), ByteCount::new(80 * 250_000));
+}
+
+#[test]
+fn a_claim_beyond_what_a_relay_carries_is_cut_and_said_to_be() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let outcome = connection.report(received(u64::MAX), at(8), &rules(), &mut allowance);
+    assert!(outcome.clamped);
+    assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(100_000_000));
+}
+
+#[test]
+fn closing_ends_the_clock_even_after_it_had_stopped_by_itself() {
+    let (mut running, _) = open(None);
+    assert_eq!(running.close(at(4)), [Change::StopClock]);
+    assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
+    let (mut stopped, _) = open(None);
+    let _ = stopped.elapse();
+    assert_eq!(stopped.close(at(40)), [Change::AddTime { from: at(30), to: at(40) }]);
+    assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
+}

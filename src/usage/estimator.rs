@@ -1,0 +1,329 @@
+//! The table of open connections. Every open connection has exactly one due instant in the queue, so time alone closes
+//! what nobody speaks for, without scanning. The table, the connections of one grant and the grants that are
+//! remembered are all bounded. Calls return charges; the caller applies them to the ledger in order.
+#![warn(clippy::arithmetic_side_effects)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::allowance::Allowance;
+use super::connection::{Changes, Connection, Elapsed, Owner, Report, UsageRules};
+use crate::budget::charge::{Change, Charge};
+use crate::budget::grant::{Grant, GrantId};
+use crate::ice::IceSource;
+use crate::units::{ByteCount, Timestamp};
+
+/// Open connections at most; real deployments have a few thousand. About 300 bytes each.
+pub const CONNECTIONS_MAX: usize = 200_000;
+/// Open connections of one grant: a mesh of that many peers.
+pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
+/// Grants with a report that are remembered until they expire.
+pub const GRANTS_MAX: usize = 500_000;
+
+/// Who is speaking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client with this grant.
+    Grant(Grant),
+    /// The app server.
+    Reporter,
+}
+
+impl Caller {
+    fn owner(self) -> Owner {
+        match self {
+            Self::Grant(grant) => Owner::Grant(grant.id),
+            Self::Reporter => Owner::Reporter,
+        }
+    }
+}
+
+/// What `open` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// A new connection.
+    New,
+    /// It was open already; this was a sign of life.
+    Already,
+}
+
+/// Why a connection cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The grant's life is over.
+    #[error("the grant has expired")]
+    GrantExpired,
+    /// Too many for one grant.
+    #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
+    TooManyOnGrant,
+    /// The table is full.
+    #[error("the table of connections is full")]
+    TableFull,
+}
+
+/// No connection of that name that the caller may speak for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such connection")]
+pub struct UnknownConnection;
+
+/// A connection that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Its name.
+    pub id: Arc<str>,
+    /// What it was charged in all.
+    pub charged: ByteCount,
+    /// Whether it was given up because nobody spoke for it.
+    pub given_up: bool,
+}
+
+/// What a call came to: a value for the caller, and charges for the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<T> {
+    /// The answer.
+    pub value: T,
+    /// To be applied in order, at the time of the call.
+    pub charges: Vec<Charge>,
+    /// Whether a claim was cut.
+    pub clamped: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    connection: Connection,
+    due: Timestamp,
+    /// The allowance of a connection without a grant.
+    own_allowance: Allowance,
+}
+
+/// What is remembered of a grant that has reported, until it expires.
+#[derive(Debug)]
+struct GrantRow {
+    allowance: Allowance,
+    expires_at: Timestamp,
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct Estimator {
+    rules: UsageRules,
+    /// Whom a connection without a grant belongs to.
+    default_source: IceSource,
+    rows: Slab<Row>,
+    by_name: BTreeMap<(Arc<str>, Owner), usize>,
+    queue: BTreeSet<(Timestamp, usize)>,
+    grants: HashMap<GrantId, GrantRow>,
+}
+
+impl Estimator {
+    /// An empty table.
+    #[must_use]
+    pub fn new(rules: UsageRules, default_source: IceSource) -> Self {
+        Self {
+            rules,
+            default_source,
+            rows: Slab::new(),
+            by_name: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            grants: HashMap::new(),
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &UsageRules {
+        &self.rules
+    }
+
+    /// The next instant at which time alone changes something, if it is not after `until`.
+    #[must_use]
+    pub fn next_due(&self, until: Timestamp) -> Option<Timestamp> {
+        self.queue.first().map(|(due, _)| *due).filter(|due| *due <= until)
+    }
+
+    /// Handles the first thing that is due; `value` is a connection that was given up.
+    pub fn elapse(&mut self) -> Option<Entry<Option<Closed>>> {
+        let (due, slot) = *self.queue.first()?;
+        let row = self.rows.get_mut(slot)?;
+        match row.connection.elapse() {
+            Elapsed::ClockStopped(change) => {
+                let source = row.connection.source;
+                self.schedule(slot);
+                Some(entry(None, source, vec![change], false))
+            }
+            Elapsed::GivenUp => {
+                let (source, closed) = self.remove(slot, due, true)?;
+                Some(entry(Some(closed), source, vec![], false))
+            }
+        }
+    }
+
+    /// Opens a connection, or hears from one that is open.
+    pub fn open(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        relayed: Option<bool>,
+        now: Timestamp,
+    ) -> Result<Entry<Opened>, OpenError> {
+        let name = (Arc::<str>::from(id), caller.owner());
+        if let Caller::Grant(grant) = caller
+            && grant.is_expired(now)
+        {
+            return Err(OpenError::GrantExpired);
+        }
+        if let Some(slot) = self.by_name.get(&name) {
+            let heard = self.hear(*slot, Report { relayed, ..Report::default() }, now);
+            return Ok(heard.with(Opened::Already));
+        }
+        let mut changes = self.admit(caller, now)?;
+        let source = match caller {
+            Caller::Grant(grant) => grant.source,
+            Caller::Reporter => self.default_source,
+        };
+        let (connection, opening) =
+            Connection::open(Arc::clone(&name.0), name.1, source, relayed, now, &self.rules);
+        changes.extend(opening);
+        let mut own_allowance = Allowance::default();
+        own_allowance.open(now);
+        let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
+        self.by_name.insert(name, slot);
+        self.schedule(slot);
+        Ok(entry(Opened::New, source, changes, false))
+    }
+
+    /// Takes a report of an open connection.
+    pub fn heartbeat(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        report: Report,
+        now: Timestamp,
+    ) -> Result<Entry<()>, UnknownConnection> {
+        let slot = self.find(caller, id).ok_or(UnknownConnection)?;
+        Ok(self.hear(slot, report, now))
+    }
+
+    /// Closes a connection. `None` when it is not open: closing twice is no fault. Another grant's is unknown.
+    pub fn close(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Entry<Closed>>, UnknownConnection> {
+        let Some(slot) = self.find(caller, id) else {
+            let somebody_elses = self.named(id).next().is_some();
+            return if somebody_elses { Err(UnknownConnection) } else { Ok(None) };
+        };
+        let Some(row) = self.rows.get_mut(slot) else { return Ok(None) };
+        let changes = row.connection.close(now);
+        Ok(self.remove(slot, now, false).map(|(source, closed)| entry(closed, source, changes, false)))
+    }
+
+    /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
+    pub fn forget_expired_grants(&mut self, now: Timestamp) {
+        self.grants.retain(|_, row| row.expires_at > now || row.allowance.open_count() > 0);
+    }
+
+    /// The open connections, in the order of their names.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.by_name.values().filter_map(|slot| self.rows.get(*slot)).map(|row| &row.connection)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Checks the bounds and counts the connection on its grant.
+    fn admit(&mut self, caller: Caller, now: Timestamp) -> Result<Changes, OpenError> {
+        if self.rows.len() >= CONNECTIONS_MAX {
+            return Err(OpenError::TableFull);
+        }
+        let Caller::Grant(grant) = caller else { return Ok(vec![]) };
+        if !self.grants.contains_key(&grant.id) && self.grants.len() >= GRANTS_MAX {
+            self.forget_expired_grants(now);
+            if self.grants.len() >= GRANTS_MAX {
+                return Err(OpenError::TableFull);
+            }
+        }
+        let mut changes = vec![];
+        let row = self.grants.entry(grant.id).or_insert_with(|| {
+            changes.push(Change::HeardFromGrant { expires_at: grant.expires_at });
+            GrantRow { allowance: Allowance::default(), expires_at: grant.expires_at }
+        });
+        if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+            return Err(OpenError::TooManyOnGrant);
+        }
+        row.allowance.open(now);
+        Ok(changes)
+    }
+
+    /// The row that the caller may speak for: a client for its own, the reporter for its own or, if only one grant
+    /// uses the name, for that grant's.
+    fn find(&self, caller: Caller, id: &str) -> Option<usize> {
+        let own = self.by_name.get(&(Arc::<str>::from(id), caller.owner())).copied();
+        own.or_else(|| {
+            let mut named = self.named(id).filter(|_| caller == Caller::Reporter);
+            named.next().filter(|_| named.next().is_none())
+        })
+    }
+
+    /// The rows of that name, whoever owns them.
+    fn named(&self, id: &str) -> impl Iterator<Item = usize> {
+        let first = (Arc::<str>::from(id), Owner::Grant(GrantId::new([0; 16])));
+        let last = (Arc::<str>::from(id), Owner::Reporter);
+        self.by_name.range(first..=last).map(|(_, slot)| *slot)
+    }
+
+    fn hear(&mut self, slot: usize, report: Report, now: Timestamp) -> Entry<()> {
+        let Some(row) = self.rows.get_mut(slot) else { return entry((), self.default_source, vec![], false) };
+        let allowance = match row.connection.owner {
+            Owner::Grant(id) => self.grants.get_mut(&id).map(|grant| &mut grant.allowance),
+            Owner::Reporter => None,
+        };
+        let allowance = allowance.unwrap_or(&mut row.own_allowance);
+        let outcome = row.connection.report(report, now, &self.rules, allowance);
+        let source = row.connection.source;
+        self.schedule(slot);
+        entry((), source, outcome.changes, outcome.clamped)
+    }
+
+    fn schedule(&mut self, slot: usize) {
+        let Some(row) = self.rows.get_mut(slot) else { return };
+        self.queue.remove(&(row.due, slot));
+        row.due = row.connection.due_at(&self.rules);
+        self.queue.insert((row.due, slot));
+    }
+
+    fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<(IceSource, Closed)> {
+        let row = self.rows.try_remove(slot)?;
+        let connection = row.connection;
+        self.queue.remove(&(row.due, slot));
+        self.by_name.remove(&(Arc::clone(&connection.id), connection.owner));
+        if let Owner::Grant(id) = connection.owner
+            && let Some(grant) = self.grants.get_mut(&id)
+        {
+            grant.allowance.close(now);
+        }
+        let charged = connection.charged(now, &self.rules);
+        Some((connection.source, Closed { id: connection.id, charged, given_up }))
+    }
+}
+
+impl<T> Entry<T> {
+    fn with<U>(self, value: U) -> Entry<U> {
+        Entry { value, charges: self.charges, clamped: self.clamped }
+    }
+}
+
+fn entry<T>(value: T, source: IceSource, changes: Changes, clamped: bool) -> Entry<T> {
+    Entry { value, charges: changes.into_iter().map(|change| Charge { source, change }).collect(), clamped }
+}
+
+#[cfg(test)]
+#[path = "estimator_tests.rs"]
+mod tests;

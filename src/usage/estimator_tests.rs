@@ -1,0 +1,142 @@
+use super::*;
+use crate::units::BitRate;
+use crate::usage::connection::BilledDirections;
+use std::time::Duration;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(0).plus_millis(seconds * 1_000)
+}
+
+fn estimator() -> Estimator {
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    };
+    Estimator::new(rules, IceSource::Cloudflare)
+}
+
+fn client(id: u8) -> Caller {
+    Caller::Grant(Grant {
+        id: GrantId::new([id; 16]),
+        source: IceSource::Coturn,
+        issued_at: at(0),
+        expires_at: at(600),
+    })
+}
+
+fn received(bytes: u64) -> Report {
+    Report { bytes_received: Some(bytes), ..Report::default() }
+}
+
+#[test]
+fn opening_twice_is_one_connection() {
+    let mut table = estimator();
+    let first = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(first.value, Opened::New);
+    let second = table.open(client(1), "c", None, at(1)).unwrap();
+    assert_eq!((second.value, second.charges), (Opened::Already, vec![]));
+    assert_eq!(table.open_count(), 1);
+}
+
+#[test]
+fn a_grant_is_heard_from_once_and_its_source_is_charged() {
+    let mut table = estimator();
+    let first = table.open(client(1), "a", None, at(0)).unwrap();
+    let heard = Change::HeardFromGrant { expires_at: at(600) };
+    let charge = |change| Charge { source: IceSource::Coturn, change };
+    assert_eq!(first.charges, [charge(heard), charge(Change::StartClock)]);
+    let second = table.open(client(1), "b", None, at(0)).unwrap();
+    assert_eq!(second.charges, [charge(Change::StartClock)]);
+    let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    assert_eq!(reporter.charges, [Charge { source: IceSource::Cloudflare, change: Change::StartClock }]);
+}
+
+#[test]
+fn nobody_speaks_for_another_grants_connection() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(UnknownConnection));
+    assert_eq!(table.close(client(2), "c", at(1)), Err(UnknownConnection));
+    assert_eq!(table.open_count(), 1);
+    let own = table.open(client(2), "c", None, at(1)).unwrap();
+    assert_eq!(own.value, Opened::New, "names belong to their grant: nobody can take one away");
+}
+
+#[test]
+fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let _ = table.open(client(2), "c", None, at(0)).unwrap();
+    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(UnknownConnection));
+    let _ = table.close(client(2), "c", at(1)).unwrap();
+    assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
+}
+
+#[test]
+fn closing_what_is_not_open_is_no_fault_but_hearing_from_it_is() {
+    let mut table = estimator();
+    assert_eq!(table.close(client(1), "c", at(0)), Ok(None));
+    assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(UnknownConnection));
+}
+
+#[test]
+fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(599)).unwrap();
+    assert_eq!(table.open(client(1), "d", None, at(600)), Err(OpenError::GrantExpired));
+    assert!(table.heartbeat(client(1), "c", Report::default(), at(610)).is_ok());
+    assert!(table.close(client(1), "c", at(620)).unwrap().is_some());
+}
+
+#[test]
+fn a_grant_opens_sixty_four_connections_and_not_one_more() {
+    let mut table = estimator();
+    for n in 0..CONNECTIONS_PER_GRANT_MAX {
+        assert!(table.open(client(1), &format!("c{n}"), None, at(0)).is_ok());
+    }
+    assert_eq!(table.open(client(1), "one more", None, at(0)), Err(OpenError::TooManyOnGrant));
+    let _ = table.close(client(1), "c0", at(1)).unwrap();
+    assert!(table.open(client(1), "one more", None, at(1)).is_ok());
+}
+
+#[test]
+fn claims_of_one_grant_share_what_a_relay_carries() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    let _ = table.open(client(1), "b", None, at(0)).unwrap();
+    let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
+    let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
+    assert!(!first.clamped && second.clamped);
+    let bytes = |charges: &[Charge]| match charges.last().unwrap().change {
+        Change::AddBytes { bytes, .. } => bytes.get(),
+        _ => 0,
+    };
+    assert_eq!(bytes(&first.charges) + bytes(&second.charges), 100_000_000);
+}
+
+#[test]
+fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(table.next_due(at(29)), None);
+    assert_eq!(table.next_due(at(1_000)), Some(at(30)));
+    let stopped = table.elapse().unwrap();
+    assert_eq!((stopped.value, stopped.charges.len()), (None, 1));
+    assert_eq!(table.next_due(at(1_000)), Some(at(90)));
+    let closed = table.elapse().unwrap().value.unwrap();
+    assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
+    assert_eq!((table.open_count(), table.next_due(at(1_000))), (0, None));
+}
+
+#[test]
+fn grants_are_forgotten_once_they_can_open_nothing_more() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let _ = table.open(client(2), "d", None, at(0)).unwrap();
+    let _ = table.close(client(2), "d", at(1)).unwrap();
+    table.forget_expired_grants(at(599));
+    assert_eq!(table.grants.len(), 2);
+    table.forget_expired_grants(at(600));
+    assert_eq!(table.grants.len(), 1, "the one with an open connection stays");
+}

@@ -1,0 +1,5 @@
+//! Usage: what connections say about themselves, turned into charges for the ledger. Everything here is pure.
+
+pub mod allowance;
+pub mod connection;
+pub mod estimator;
