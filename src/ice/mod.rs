@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+pub mod breaker;
+pub mod chain;
+pub mod cloudflare;
+pub mod coturn;
 pub mod server;
 pub mod url;
 

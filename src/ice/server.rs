@@ -45,6 +45,9 @@ pub enum IceServersError {
     /// A `turn(s):` URL came without username or credential; a browser throws on it.
     #[error("a turn: or turns: entry has no username and credential")]
     MissingCredential,
+    /// STUN only, where a relay was asked for.
+    #[error("no turn: or turns: URL")]
+    NoRelay,
     /// Nothing was left.
     #[error("no usable URL")]
     Empty,

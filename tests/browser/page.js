@@ -10,7 +10,7 @@
 class Peer {
   static #CHUNK_BYTES = 16_384;
 
-  /** @type {string[]} What went wrong beside the promises; empty in a good run. */
+  /** @type {string[]} Heartbeats that failed; empty in a good run. */
   faults = [];
   heartbeats = 0;
   #arrived = 0;
@@ -28,7 +28,6 @@ class Peer {
     this.broker = broker;
     this.minted = minted;
     this.peerConnection = new RTCPeerConnection({ iceServers: minted.iceServers, iceTransportPolicy: 'relay' });
-    this.peerConnection.onicecandidateerror = ({ errorCode, errorText, url }) => this.faults.push(`${errorCode} ${errorText} ${url}`);
     this.channel = this.peerConnection.createDataChannel('load', { negotiated: true, id: 0 });
     this.channel.binaryType = 'arraybuffer';
     this.channel.onmessage = ({ data }) => {
@@ -42,12 +41,14 @@ class Peer {
     this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
-  /** Resolves when the channel to the other peer is open. */
+  /** Resolves when the channel to the other peer is open; a refused credential ends the wait at once. */
   connected() {
+    const { channel, peerConnection } = this;
     return new Promise((resolve, reject) => {
-      this.channel.onopen = resolve;
-      this.peerConnection.onconnectionstatechange = () => {
-        if (this.peerConnection.connectionState === 'failed') reject(new Error(`no relayed path: ${this.faults.join('; ')}`));
+      channel.onopen = resolve;
+      peerConnection.onicecandidateerror = ({ errorCode, errorText, url }) => reject(new Error(`${url}: ${errorCode} ${errorText}`));
+      peerConnection.onconnectionstatechange = () => {
+        if (peerConnection.connectionState === 'failed') reject(new Error('no relayed path'));
       };
     });
   }
@@ -94,7 +95,9 @@ class Peer {
   /** Resolves when that many bytes have arrived from the other peer. */
   received(bytes) {
     return new Promise((resolve) => {
-      this.#onArrival = () => this.#arrived >= bytes && resolve(this.#arrived);
+      this.#onArrival = () => {
+        if (this.#arrived >= bytes) resolve(this.#arrived);
+      };
       this.#onArrival();
     });
   }
@@ -149,16 +152,16 @@ const call = {
 
   async connect() {
     const [a, b] = this.peers;
-    const connected = Promise.all([a.connected(), b.connected()]);
-    const described = this.describe(a.peerConnection, b.peerConnection);
+    const connected = [a.connected(), b.connected()];
+    const described = this.negotiate(a.peerConnection, b.peerConnection);
     a.trickleTo(b, described);
     b.trickleTo(a, described);
-    await connected;
+    await Promise.all([described, ...connected]);
     await Promise.all(this.peers.map((peer) => peer.open()));
     return this.peers.map(({ connectionId, heartbeatSeconds }) => ({ connectionId, heartbeatSeconds }));
   },
 
-  async describe(caller, callee) {
+  async negotiate(caller, callee) {
     await caller.setLocalDescription();
     await callee.setRemoteDescription(caller.localDescription);
     await callee.setLocalDescription();

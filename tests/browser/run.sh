@@ -5,12 +5,13 @@
 set -eu
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin
+CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 
 # --- what the test needs -------------------------------------------------------------------------------------------
 missing=
 need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 need turnserver coturn
-need "${CHROMIUM:-chromium}" chromium
+need "$CHROMIUM" chromium
 need node nodejs
 need npm npm
 need ip iproute2
@@ -32,10 +33,9 @@ if [ -z "${TURN_BROKER_BIN:-}" ]; then
     target=${CARGO_TARGET_DIR:-target}
     TURN_BROKER_BIN=$(cd ../.. && realpath "$target/debug/turn-broker")
 fi
-CHROMIUM=$(command -v "${CHROMIUM:-chromium}")
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN CHROMIUM WORK_DIR
-trap 'cp -r "$WORK_DIR" /tmp/keep; rm -rf "$WORK_DIR"' EXIT
+trap 'rm -rf "$WORK_DIR"' EXIT
 
 # --- a network of our own --------------------------------------------------------------------------------------------
 # The test is process 1 of a process namespace: whatever it started dies with it, and it dies with `unshare`.

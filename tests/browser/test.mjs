@@ -135,9 +135,9 @@ function theyAgree(counts) {
   assert.ok(most <= least * (1 + TOLERANCE), `the counts differ by more than ${TOLERANCE * 100} %`);
 }
 
-function start(process) {
-  processes.push(process);
-  return process.ready();
+function start(started) {
+  processes.push(started);
+  return started.ready();
 }
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);

@@ -1,0 +1,183 @@
+//! Ledger and estimator as one: every call first brings both to `now`, in the order in which things fell due, and
+//! applies every charge before it returns. So no figure is ever read half-way. Pure.
+
+use std::time::Duration;
+
+use crate::budget::ledger::{GrantCounts, Hold, Ledger};
+use crate::budget::period::Period;
+use crate::budget::timeline::Slice;
+use crate::budget::verdict::{Figures, Refusal};
+use crate::ice::IceSource;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage::connection::{Connection, Report, UsageRules};
+use crate::usage::estimator::{Caller, Closed, Entry, Estimator, OpenError, Opened, UnknownConnection};
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct Books {
+    ledger: Ledger,
+    estimator: Estimator,
+    /// Connections that were given up since somebody last asked.
+    given_up: Vec<Closed>,
+}
+
+/// Everything that is known at one instant; log, metrics and answers are readings of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement {
+    /// The ledger's sums.
+    pub figures: Figures,
+    /// Grants of this period.
+    pub grants: GrantCounts,
+    /// Grants alive now, tail included.
+    pub live_grants: u64,
+    /// Open connections.
+    pub open_connections: usize,
+}
+
+/// A call's result, and whether a claim in it was cut.
+pub struct Heard<T> {
+    /// The result.
+    pub value: T,
+    /// A claim was cut to what a relay can carry.
+    pub clamped: bool,
+}
+
+impl Books {
+    /// Empty books.
+    #[must_use]
+    pub fn new(ledger: Ledger, estimator: Estimator) -> Self {
+        Self { ledger, estimator, given_up: Vec::new() }
+    }
+
+    /// Brings everything to `now`, or to the latest instant seen if that is later, and says which it is.
+    pub fn advance(&mut self, now: Timestamp) -> Timestamp {
+        let now = now.max(self.ledger.figures().now);
+        while let Some(due) = self.estimator.next_due(now) {
+            self.ledger.advance(due);
+            let Some(elapsed) = self.estimator.elapse() else { break };
+            if let Some(closed) = self.apply(elapsed).value {
+                self.given_up.push(closed);
+            }
+        }
+        self.ledger.advance(now);
+        now
+    }
+
+    /// Holds room for a credential of that life, counted from now, that may be made up to `slack` later.
+    pub fn reserve(
+        &mut self,
+        source: IceSource,
+        life: Duration,
+        slack: Duration,
+        now: Timestamp,
+    ) -> Result<Hold, Refusal> {
+        let now = self.advance(now);
+        self.ledger.try_admit(source, now.plus(life).plus(slack))
+    }
+
+    /// Makes a hold final.
+    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp, now: Timestamp) {
+        self.advance(now);
+        self.ledger.commit(hold, expires_at);
+    }
+
+    /// Gives a hold back.
+    pub fn release(&mut self, hold: Hold, now: Timestamp) {
+        self.advance(now);
+        self.ledger.release(hold);
+    }
+
+    /// Opens a connection.
+    pub fn open(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        relayed: Option<bool>,
+        now: Timestamp,
+    ) -> Result<Opened, OpenError> {
+        let now = self.advance(now);
+        let entry = self.estimator.open(caller, id, relayed, now)?;
+        Ok(self.apply(entry).value)
+    }
+
+    /// Takes a connection's report.
+    pub fn heartbeat(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        report: Report,
+        now: Timestamp,
+    ) -> Result<Heard<()>, UnknownConnection> {
+        let now = self.advance(now);
+        let entry = self.estimator.heartbeat(caller, id, report, now)?;
+        Ok(self.apply(entry))
+    }
+
+    /// Closes a connection; `None` when it was not open.
+    pub fn close(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Closed>, UnknownConnection> {
+        let now = self.advance(now);
+        let entry = self.estimator.close(caller, id, now)?;
+        Ok(entry.map(|entry| self.apply(entry).value))
+    }
+
+    /// Connections that were given up since the last call.
+    pub fn take_given_up(&mut self) -> Vec<Closed> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Forgets what can have no further effect.
+    pub fn tidy(&mut self, now: Timestamp) {
+        let now = self.advance(now);
+        self.estimator.forget_expired_grants(now);
+    }
+
+    /// Everything that is known at the latest instant seen.
+    #[must_use]
+    pub fn statement(&self) -> Statement {
+        Statement {
+            figures: self.ledger.figures(),
+            grants: self.ledger.grant_counts(),
+            live_grants: self.ledger.live_grants(),
+            open_connections: self.estimator.open_count(),
+        }
+    }
+
+    /// The open connections.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.estimator.connections()
+    }
+
+    /// How connections are charged.
+    #[must_use]
+    pub fn rules(&self) -> &UsageRules {
+        self.estimator.rules()
+    }
+
+    /// Bytes and live grants of a stretch of this period.
+    #[must_use]
+    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+        self.ledger.slice(from, to)
+    }
+
+    /// What the period before this one came to.
+    #[must_use]
+    pub fn previous(&self) -> Option<(Period, ByteCount)> {
+        self.ledger.previous()
+    }
+
+    fn apply<T>(&mut self, entry: Entry<T>) -> Heard<T> {
+        for charge in entry.charges {
+            self.ledger.apply(charge);
+        }
+        Heard { value: entry.value, clamped: entry.clamped }
+    }
+}
+
+#[cfg(test)]
+#[path = "books_tests.rs"]
+mod tests;

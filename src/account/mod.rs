@@ -1,0 +1,192 @@
+//! The account: the books behind one lock. The lock is held for microseconds and never across an await. A reservation
+//! that is dropped on any path (an error, a panic, a client that hung up) is given back; after `commit` nothing gives
+//! it back but time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::budget::ledger::Hold;
+use crate::budget::period::Period;
+use crate::budget::timeline::Slice;
+use crate::budget::verdict::Refusal;
+use crate::clock::Clock;
+use crate::ice::IceSource;
+use crate::telemetry::metrics::Metrics;
+use crate::units::{ByteCount, Timestamp};
+use crate::usage::connection::{Connection, Report};
+use crate::usage::estimator::{Caller, Closed, OpenError, Opened, UnknownConnection};
+
+pub mod books;
+
+use books::{Books, Statement};
+
+/// The books, their lock and their clock.
+#[derive(Debug)]
+pub struct Account {
+    // A std mutex: it guards arithmetic, not waiting.
+    books: Mutex<Books>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+/// Room held for one credential while the provider is asked. Dropped: given back.
+#[derive(Debug)]
+pub struct Reservation {
+    account: Arc<Account>,
+    hold: Option<Hold>,
+}
+
+/// One open connection, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct OpenConnection {
+    /// Its state.
+    pub connection: Connection,
+    /// What it was charged so far.
+    pub charged: ByteCount,
+}
+
+/// The usage of this period in steps.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Begin of each step and what lies in it.
+    pub points: Vec<(Timestamp, Slice)>,
+    /// What the period before this one came to.
+    pub previous: Option<(Period, ByteCount)>,
+}
+
+impl Account {
+    /// Wraps the books.
+    #[must_use]
+    pub fn new(books: Books, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { books: Mutex::new(books), clock, metrics }
+    }
+
+    /// Holds room for a credential that lives `life` and may be made up to `slack` from now.
+    pub fn reserve(
+        self: &Arc<Self>,
+        source: IceSource,
+        life: Duration,
+        slack: Duration,
+    ) -> Result<Reservation, Refusal> {
+        let hold = self.with(|books, now| books.reserve(source, life, slack, now));
+        let hold = hold.inspect_err(|_| {
+            self.metrics.budget_refusals.inc();
+        })?;
+        Ok(Reservation { account: Arc::clone(self), hold: Some(hold) })
+    }
+
+    /// Opens a connection, or hears from one that is open.
+    pub fn open(&self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
+        let opened = self.with(|books, now| books.open(caller, id, relayed, now))?;
+        if opened == Opened::New {
+            self.metrics.connections_opened.inc();
+        }
+        Ok(opened)
+    }
+
+    /// Takes a connection's report.
+    pub fn heartbeat(&self, caller: Caller, id: &str, report: Report) -> Result<(), UnknownConnection> {
+        let heard = self.with(|books, now| books.heartbeat(caller, id, report, now))?;
+        if heard.clamped {
+            self.metrics.claims_clamped.inc();
+        }
+        Ok(())
+    }
+
+    /// Closes a connection; one that is not open is no fault.
+    pub fn close(&self, caller: Caller, id: &str) -> Result<(), UnknownConnection> {
+        let (closed, statement) = self.with(|books, now| {
+            let closed = books.close(caller, id, now);
+            (closed, books.statement())
+        });
+        if let Some(closed) = closed? {
+            self.report_end(&closed, &statement);
+        }
+        Ok(())
+    }
+
+    /// Everything that is known now.
+    #[must_use]
+    pub fn statement(&self) -> Statement {
+        self.with(|books, _| books.statement())
+    }
+
+    /// The first `limit` open connections, and how many there are.
+    #[must_use]
+    pub fn connections(&self, limit: usize) -> (Vec<OpenConnection>, usize) {
+        self.with(|books, now| {
+            let view = |connection: &Connection| OpenConnection {
+                charged: connection.charged(now, books.rules()),
+                connection: connection.clone(),
+            };
+            (books.connections().take(limit).map(view).collect(), books.statement().open_connections)
+        })
+    }
+
+    /// Usage in steps from `from`, up to now or `to`, whichever is earlier.
+    #[must_use]
+    pub fn series(&self, from: Timestamp, to: Timestamp, step: Duration) -> Series {
+        self.with(|books, now| {
+            let end = to.min(now);
+            let begins = std::iter::successors(Some(from), |at| Some(at.plus(step)));
+            let begins = begins.take_while(|at| *at < end);
+            let points = begins.map(|at| (at, books.slice(at, at.plus(step).min(end)))).collect();
+            Series { points, previous: books.previous() }
+        })
+    }
+
+    /// What time alone brings about: connections that nobody speaks for, grants that are over. Figures do not wait for
+    /// it; log lines and memory do.
+    pub fn tick(&self) {
+        let (given_up, statement) = self.with(|books, now| {
+            books.tidy(now);
+            (books.take_given_up(), books.statement())
+        });
+        for closed in given_up {
+            self.report_end(&closed, &statement);
+        }
+    }
+
+    fn report_end(&self, closed: &Closed, statement: &Statement) {
+        self.metrics.connection_ended(closed.given_up);
+        tracing::info!(
+            connection.id = %closed.id,
+            bytes = closed.charged.get(),
+            given_up = closed.given_up,
+            "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
+            closed.id,
+            closed.charged.gb_four_decimals(),
+            statement.figures.used.gb_nearest(),
+        );
+    }
+
+    /// Runs `call` under the lock, with the books at the present.
+    fn with<T>(&self, call: impl FnOnce(&mut Books, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut books = self.lock();
+        let now = books.advance(now);
+        call(&mut books, now)
+    }
+
+    /// A panic under the lock leaves whole books behind: each call changes a cell or a row at a time, and sums with it.
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// The credential exists and may leave: the point of no return.
+    pub fn commit(mut self, expires_at: Timestamp) {
+        if let Some(hold) = self.hold.take() {
+            self.account.with(|books, now| books.commit(hold, expires_at, now));
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            self.account.with(|books, now| books.release(hold, now));
+        }
+    }
+}

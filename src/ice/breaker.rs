@@ -1,0 +1,276 @@
+//! A circuit breaker: after a run of failures nobody asks the provider for a while, then one caller tries, and its
+//! result decides. Closed again after one success; never open longer than 30 s. A result that comes from before the
+//! last change of state changes nothing. Pure: `now` comes in, a decision goes out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+
+/// Failures in a row that open it.
+pub const FAILURES_TO_OPEN: u32 = 5;
+/// First time that it stays open; doubled with each failed try.
+const OPEN_FIRST: Duration = Duration::from_secs(2);
+/// The longest that it stays open.
+pub const OPEN_MAX: Duration = Duration::from_secs(30);
+
+/// For the metrics: 0 closed, 1 half-open, 2 open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Everybody asks.
+    Closed,
+    /// One caller is trying.
+    HalfOpen,
+    /// Nobody asks.
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inner {
+    Closed { failures: u32 },
+    Open { until: Instant, lasted: Duration },
+    HalfOpen { lasted: Duration },
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct Breaker {
+    inner: Inner,
+    /// Counts changes of state; a ticket of an earlier one is void.
+    epoch: u64,
+}
+
+/// The right to make one call, and to report on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ticket {
+    epoch: u64,
+}
+
+impl Breaker {
+    /// Closed.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
+    }
+
+    /// May a call be made? In the half-open state only one is under way at a time.
+    pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
+        match self.inner {
+            Inner::Closed { .. } => {}
+            Inner::Open { until, lasted } if now >= until => self.change(Inner::HalfOpen { lasted }),
+            Inner::Open { .. } | Inner::HalfOpen { .. } => return None,
+        }
+        Some(Ticket { epoch: self.epoch })
+    }
+
+    /// The call succeeded.
+    pub fn succeeded(&mut self, ticket: Ticket) {
+        if ticket.epoch != self.epoch {
+            return;
+        }
+        match &mut self.inner {
+            Inner::Closed { failures } => *failures = 0,
+            Inner::HalfOpen { .. } | Inner::Open { .. } => self.change(Inner::Closed { failures: 0 }),
+        }
+    }
+
+    /// The call failed.
+    pub fn failed(&mut self, ticket: Ticket, now: Instant) {
+        if ticket.epoch != self.epoch {
+            return;
+        }
+        match &mut self.inner {
+            Inner::Closed { failures } => {
+                *failures += 1;
+                if *failures >= FAILURES_TO_OPEN {
+                    self.open(now, OPEN_FIRST);
+                }
+            }
+            Inner::HalfOpen { lasted } | Inner::Open { lasted, .. } => {
+                let longer = lasted.saturating_mul(2).min(OPEN_MAX);
+                self.open(now, longer);
+            }
+        }
+    }
+
+    /// The caller went away before there was a result: the next one may try at once.
+    pub fn abandoned(&mut self, ticket: Ticket, now: Instant) {
+        if let (true, Inner::HalfOpen { lasted }) = (ticket.epoch == self.epoch, self.inner) {
+            self.change(Inner::Open { until: now, lasted });
+        }
+    }
+
+    /// The state, for display.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        match self.inner {
+            Inner::Closed { .. } => BreakerState::Closed,
+            Inner::HalfOpen { .. } => BreakerState::HalfOpen,
+            Inner::Open { .. } => BreakerState::Open,
+        }
+    }
+
+    fn open(&mut self, now: Instant, lasts: Duration) {
+        self.change(Inner::Open { until: now + lasts, lasted: lasts });
+    }
+
+    fn change(&mut self, inner: Inner) {
+        self.inner = inner;
+        self.epoch += 1;
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A breaker that several tasks share.
+#[derive(Debug)]
+pub struct SharedBreaker {
+    breaker: Mutex<Breaker>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A ticket that reports by itself when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Call<'a> {
+    breaker: &'a SharedBreaker,
+    ticket: Option<Ticket>,
+}
+
+impl SharedBreaker {
+    /// Closed.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { breaker: Mutex::new(Breaker::new()), clock }
+    }
+
+    /// The right to one call, if the breaker allows one.
+    pub fn admit(&self) -> Option<Call<'_>> {
+        let ticket = self.with(Breaker::admit)?;
+        Some(Call { breaker: self, ticket: Some(ticket) })
+    }
+
+    /// The state, for display.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        self.with(|breaker, _| breaker.state())
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
+        let now = self.clock.instant();
+        call(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+impl Call<'_> {
+    /// Reports how the call went.
+    pub fn finish(mut self, succeeded: bool) {
+        let Some(ticket) = self.ticket.take() else { return };
+        self.breaker.with(|breaker, now| {
+            if succeeded { breaker.succeeded(ticket) } else { breaker.failed(ticket, now) }
+        });
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.breaker.with(|breaker, now| breaker.abandoned(ticket, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new();
+        for _ in 0..FAILURES_TO_OPEN {
+            let ticket = breaker.admit(now).unwrap();
+            breaker.failed(ticket, now);
+        }
+        breaker
+    }
+
+    #[test]
+    fn it_opens_after_a_run_of_failures_and_a_success_breaks_the_run() {
+        let now = start();
+        let mut breaker = Breaker::new();
+        for _ in 0..20 {
+            for _ in 1..FAILURES_TO_OPEN {
+                let ticket = breaker.admit(now).unwrap();
+                breaker.failed(ticket, now);
+            }
+            let ticket = breaker.admit(now).unwrap();
+            breaker.succeeded(ticket);
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(opened(now).state(), BreakerState::Open);
+        assert_eq!(opened(now).admit(now), None);
+    }
+
+    #[test]
+    fn one_caller_tries_when_the_time_is_over_and_its_success_closes_it() {
+        let now = start();
+        let mut breaker = opened(now);
+        let later = now + OPEN_FIRST;
+        assert_eq!(breaker.admit(later - Duration::from_millis(1)), None);
+        let probe = breaker.admit(later).unwrap();
+        assert_eq!(breaker.admit(later), None, "one try at a time");
+        breaker.succeeded(probe);
+        assert!(breaker.admit(later).is_some());
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn each_failed_try_doubles_the_wait_up_to_thirty_seconds() {
+        let mut now = start();
+        let mut breaker = opened(now);
+        for wait in [2, 4, 8, 16, 30, 30, 30] {
+            let wait = Duration::from_secs(wait);
+            assert_eq!(breaker.admit(now + wait - Duration::from_millis(1)), None, "{wait:?}");
+            now += wait;
+            let probe = breaker.admit(now).unwrap();
+            breaker.failed(probe, now);
+        }
+    }
+
+    #[test]
+    fn a_try_that_was_given_up_lets_the_next_caller_try() {
+        let now = start();
+        let mut breaker = opened(now);
+        let later = now + OPEN_FIRST;
+        let probe = breaker.admit(later).unwrap();
+        breaker.abandoned(probe, later);
+        assert!(breaker.admit(later).is_some());
+    }
+
+    #[test]
+    fn a_late_result_from_before_the_opening_changes_nothing() {
+        let now = start();
+        let mut breaker = Breaker::new();
+        let late = breaker.admit(now).unwrap();
+        for _ in 0..FAILURES_TO_OPEN {
+            let ticket = breaker.admit(now).unwrap();
+            breaker.failed(ticket, now);
+        }
+        breaker.succeeded(late);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        let probe = breaker.admit(now + OPEN_FIRST).unwrap();
+        breaker.failed(late, now);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.succeeded(probe);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+}

@@ -1,0 +1,250 @@
+//! The chain: asks the sources in the order of `ICE_SOURCES` and always has an answer, at last public STUN servers.
+//! A metered source is asked only under a reservation; it is committed before the answer leaves and given back when
+//! the source fails. Once the budget has refused, no metered source is asked any more for this request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::IceSource;
+use super::breaker::{BreakerState, SharedBreaker};
+use super::cloudflare::{Cloudflare, DEADLINE, ProviderError};
+use super::coturn::Coturn;
+use super::server::IceServerList;
+use crate::account::Account;
+use crate::budget::grant::{Grant, GrantId, GrantKey};
+use crate::budget::verdict::Refusal;
+use crate::clock::Clock;
+use crate::config::budget::LimitAction;
+use crate::telemetry::log::Throttle;
+use crate::telemetry::metrics::Metrics;
+use crate::units::Timestamp;
+
+/// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
+const MINT_SLACK: Duration = Duration::from_secs(DEADLINE.as_secs() + 1);
+/// A provider that fails is written about once in this time.
+const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// Why an answer does not come from the first source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DegradedReason {
+    /// The first source has no settings.
+    NotConfigured,
+    /// The kill switch is on.
+    Disabled,
+    /// The source failed, or its breaker is open.
+    ProviderUnavailable,
+    /// The budget is spent.
+    BudgetExhausted,
+}
+
+impl DegradedReason {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "NOT_CONFIGURED",
+            Self::Disabled => "DISABLED",
+            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
+            Self::BudgetExhausted => "BUDGET_EXHAUSTED",
+        }
+    }
+}
+
+/// A credential that was made for this request.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// The servers, credential included.
+    pub ice_servers: IceServerList,
+    /// Who made it.
+    pub source: IceSource,
+    /// Life, whole seconds.
+    pub ttl: Duration,
+    /// When the source was asked: the earliest that its life can have begun.
+    pub issued_at: Timestamp,
+    /// `issued_at + ttl`.
+    pub expires_at: Timestamp,
+    /// From when on a renewal makes sense: three quarters of its life.
+    pub refresh_after: Timestamp,
+    /// The grant's id, for logs.
+    pub grant: GrantId,
+    /// The signed token. A secret of the client's: never logged.
+    pub token: String,
+    /// Why the first source did not serve, if it did not.
+    pub degraded: Option<DegradedReason>,
+}
+
+/// An answer with ICE servers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A credential.
+    Minted(Box<Minted>),
+    /// Public STUN servers; degraded unless STUN is the first source.
+    Stun(Option<DegradedReason>),
+}
+
+/// A source with what it takes to ask it.
+#[derive(Debug)]
+pub enum Source {
+    /// Minted over the API.
+    Cloudflare {
+        /// The key; `None` when it is not configured.
+        api: Option<Cloudflare>,
+        /// Keeps us from asking in vain.
+        breaker: SharedBreaker,
+    },
+    /// Computed here.
+    Coturn(Coturn),
+    /// A fixed list.
+    Manual(IceServerList),
+    /// Nothing to ask.
+    Stun,
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct Chain {
+    /// The kill switch: `false` answers STUN only.
+    pub enabled: bool,
+    /// In order.
+    pub sources: Vec<Source>,
+    /// What to do when the budget is spent.
+    pub limit_action: LimitAction,
+    /// Where reservations come from.
+    pub account: Arc<Account>,
+    /// Signs grant tokens.
+    pub grant_key: Arc<GrantKey>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Keeps failure lines few.
+    pub failure_log: Throttle,
+}
+
+impl Chain {
+    /// A throttle for [`Self::failure_log`].
+    #[must_use]
+    pub const fn failure_log() -> Throttle {
+        Throttle::new(FAILURE_LOG_WINDOW)
+    }
+
+    /// An answer for one client: a credential of that life from the first source that can give one.
+    pub async fn answer(&self, ttl: Duration, grant: GrantId) -> Result<Answer, Refusal> {
+        if !self.enabled {
+            return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
+        }
+        let mut reason = None;
+        let mut budget_is_spent = false;
+        for source in &self.sources {
+            if source.name() == IceSource::Stun {
+                break;
+            }
+            if budget_is_spent && source.name().is_metered() {
+                continue;
+            }
+            match self.try_source(source, ttl, grant).await {
+                Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
+                Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
+                Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => return Err(refusal),
+                Err(Skipped::Refused(_)) => {
+                    budget_is_spent = true;
+                    reason = reason.or(Some(DegradedReason::BudgetExhausted));
+                }
+            }
+        }
+        Ok(Answer::Stun(reason))
+    }
+
+    /// The state of the provider's breaker.
+    #[must_use]
+    pub fn breaker_state(&self) -> BreakerState {
+        let breakers = self.sources.iter().filter_map(|source| match source {
+            Source::Cloudflare { breaker, .. } => Some(breaker.state()),
+            Source::Coturn(_) | Source::Manual(_) | Source::Stun => None,
+        });
+        breakers.last().unwrap_or(BreakerState::Closed)
+    }
+
+    /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
+    async fn try_source(&self, source: &Source, ttl: Duration, grant: GrantId) -> Result<Minted, Skipped> {
+        if let Source::Cloudflare { api: None, .. } = source {
+            return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
+        }
+        let name = source.name();
+        let reservation = self.account.reserve(name, ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let issued_at = self.clock.now();
+        let expires_at = issued_at.plus(ttl);
+        let ice_servers = match source {
+            Source::Cloudflare { api: Some(api), breaker } => self.ask_cloudflare(api, breaker, ttl, grant).await?,
+            Source::Coturn(coturn) => coturn.credential(grant, expires_at),
+            Source::Manual(list) => list.clone(),
+            Source::Cloudflare { api: None, .. } | Source::Stun => {
+                return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
+            }
+        };
+        reservation.commit(expires_at);
+        let token = self.grant_key.sign(&Grant { id: grant, source: name, issued_at, expires_at });
+        let refresh_after = issued_at.plus(ttl * 3 / 4);
+        Ok(Minted {
+            ice_servers,
+            source: name,
+            ttl,
+            issued_at,
+            expires_at,
+            refresh_after,
+            grant,
+            token,
+            degraded: None,
+        })
+    }
+
+    async fn ask_cloudflare(
+        &self,
+        api: &Cloudflare,
+        breaker: &SharedBreaker,
+        ttl: Duration,
+        grant: GrantId,
+    ) -> Result<IceServerList, Skipped> {
+        const UNAVAILABLE: Skipped = Skipped::Unavailable(DegradedReason::ProviderUnavailable);
+        let Some(call) = breaker.admit() else {
+            self.metrics.provider_call("breaker_open", Duration::ZERO);
+            return Err(UNAVAILABLE);
+        };
+        let started = self.clock.instant();
+        let result = api.mint(ttl, grant).await;
+        let took = self.clock.instant().saturating_duration_since(started);
+        let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
+        self.metrics.provider_call(outcome, took);
+        call.finish(result.is_ok());
+        result.map_err(|error| {
+            self.log_failure(&error);
+            UNAVAILABLE
+        })
+    }
+
+    fn log_failure(&self, error: &ProviderError) {
+        if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
+        }
+    }
+}
+
+impl Source {
+    /// Which entry of `ICE_SOURCES`.
+    #[must_use]
+    pub const fn name(&self) -> IceSource {
+        match self {
+            Self::Cloudflare { .. } => IceSource::Cloudflare,
+            Self::Coturn(_) => IceSource::Coturn,
+            Self::Manual(_) => IceSource::Manual,
+            Self::Stun => IceSource::Stun,
+        }
+    }
+}
+
+/// Why a source gave nothing.
+enum Skipped {
+    Unavailable(DegradedReason),
+    Refused(Refusal),
+}

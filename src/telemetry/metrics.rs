@@ -1,0 +1,239 @@
+//! What `/metrics` counts. One registry for each broker, no globals, so that two brokers in one process (as in the
+//! tests) never mix their counts. Label values come from closed sets: nobody outside can add a time series.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type that goes with [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds: from a tenth of a millisecond to the 4 s in which everything answers.
+const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
+
+type UnsignedGauge = Gauge<u64, AtomicU64>;
+
+/// One HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's pattern, or `unmatched`.
+    pub route: String,
+    /// The method, or `other`.
+    pub method: &'static str,
+    /// The status code.
+    pub status: u16,
+}
+
+/// One answer with ICE servers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CredentialLabels {
+    /// Who made it.
+    pub source: &'static str,
+    /// Why it did not come from the first source; `none` when it did.
+    pub reason: &'static str,
+}
+
+/// One thing with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// Which of a closed set.
+    pub outcome: &'static str,
+}
+
+/// What is read off the ledger at the moment of the scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LedgerGauges {
+    /// Best figure of this period.
+    pub used_bytes: u64,
+    /// Worst case of this period.
+    pub committed_bytes: u64,
+    /// How far past the limit the live credentials can take us.
+    pub overshoot_bound_bytes: u64,
+    /// The limit.
+    pub limit_bytes: u64,
+    /// Grants alive, tail included.
+    pub grants_live: u64,
+    /// Open connections.
+    pub connections_open: u64,
+    /// Rows of the rate limiter's table.
+    pub rate_limit_clients: u64,
+    /// 0 closed, 1 half-open, 2 open.
+    pub breaker_state: u64,
+}
+
+/// All counters. Cheap to clone parts of; increments are atomic.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Answers, by route, method and status.
+    pub requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    /// Answers with ICE servers, by source and reason.
+    pub credentials: Family<CredentialLabels, Counter>,
+    /// Calls to the provider, by outcome.
+    pub provider_calls: Family<OutcomeLabels, Counter>,
+    provider_seconds: Histogram,
+    /// Mints refused because the budget is spent.
+    pub budget_refusals: Counter,
+    /// Requests over the per-client rate.
+    pub rate_limited: Counter,
+    /// Requests whose client shared a row because the limiter's table was full.
+    pub rate_limit_overflow: Counter,
+    /// Requests with a foreign origin.
+    pub origins_refused: Counter,
+    /// Requests shed because too many were under way.
+    pub shed: Counter,
+    /// Panics caught in handlers.
+    pub panics: Counter,
+    /// Connections opened.
+    pub connections_opened: Counter,
+    /// Connections ended: `closed` by a call, `given_up` after three missed heartbeats.
+    pub connections_ended: Family<OutcomeLabels, Counter>,
+    /// Byte claims that were cut to what a relay can carry.
+    pub claims_clamped: Counter,
+    ledger: LedgerGaugeSet,
+}
+
+#[derive(Debug, Default)]
+struct LedgerGaugeSet {
+    used: UnsignedGauge,
+    committed: UnsignedGauge,
+    overshoot_bound: UnsignedGauge,
+    limit: UnsignedGauge,
+    grants_live: UnsignedGauge,
+    connections_open: UnsignedGauge,
+    rate_limit_clients: UnsignedGauge,
+    breaker_state: UnsignedGauge,
+}
+
+impl Metrics {
+    /// A registry with every series at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("turn_broker"),
+            requests: Family::default(),
+            request_seconds: Histogram::new(LATENCY_BUCKETS),
+            credentials: Family::default(),
+            provider_calls: Family::default(),
+            provider_seconds: Histogram::new(LATENCY_BUCKETS),
+            budget_refusals: Counter::default(),
+            rate_limited: Counter::default(),
+            rate_limit_overflow: Counter::default(),
+            origins_refused: Counter::default(),
+            shed: Counter::default(),
+            panics: Counter::default(),
+            connections_opened: Counter::default(),
+            connections_ended: Family::default(),
+            claims_clamped: Counter::default(),
+            ledger: LedgerGaugeSet::default(),
+        };
+        metrics.register_counters();
+        metrics.register_gauges();
+        metrics
+    }
+
+    fn register_counters(&mut self) {
+        let registry = &mut self.registry;
+        let mut add = |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
+        add("budget_refusals", "Mints refused because the budget is spent", &self.budget_refusals);
+        add("rate_limited", "Requests over the per-client rate", &self.rate_limited);
+        add("rate_limit_overflow", "Requests whose client shared a limiter row", &self.rate_limit_overflow);
+        add("origins_refused", "Requests from an origin that is not allowed", &self.origins_refused);
+        add("requests_shed", "Requests refused because too many were under way", &self.shed);
+        add("panics", "Panics caught in request handlers", &self.panics);
+        add("connections_opened", "Connections opened", &self.connections_opened);
+        add("claims_clamped", "Byte claims cut to what a relay can carry", &self.claims_clamped);
+        registry.register("http_requests", "HTTP answers", self.requests.clone());
+        registry.register("http_request_duration_seconds", "Time to answer", self.request_seconds.clone());
+        registry.register("credentials", "Answers with ICE servers", self.credentials.clone());
+        registry.register("provider_requests", "Mint calls to the provider", self.provider_calls.clone());
+        registry.register("provider_request_duration_seconds", "Time of a mint", self.provider_seconds.clone());
+        registry.register("connections_ended", "Connections ended", self.connections_ended.clone());
+    }
+
+    fn register_gauges(&mut self) {
+        let registry = &mut self.registry;
+        let ledger = &self.ledger;
+        let mut add =
+            |name: &str, help: &str, metric: &UnsignedGauge| registry.register(name, help, metric.clone());
+        add("used_bytes", "Billed bytes of this period, best figure", &ledger.used);
+        add("committed_bytes", "Billed bytes of this period, worst case", &ledger.committed);
+        add("overshoot_bound_bytes", "Bytes by which the limit can be passed", &ledger.overshoot_bound);
+        add("limit_bytes", "Bytes that may be used in a period", &ledger.limit);
+        add("grants_live", "Grants alive, tail included", &ledger.grants_live);
+        add("connections_open", "Open connections", &ledger.connections_open);
+        add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
+        add("breaker_state", "Provider circuit breaker: 0 closed, 1 half-open, 2 open", &ledger.breaker_state);
+    }
+
+    /// Counts one HTTP answer.
+    pub fn request(&self, labels: &RequestLabels, took: Duration) {
+        self.requests.get_or_create(labels).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts one answer with ICE servers.
+    pub fn credential(&self, source: &'static str, reason: &'static str) {
+        self.credentials.get_or_create(&CredentialLabels { source, reason }).inc();
+    }
+
+    /// Counts one call to the provider.
+    pub fn provider_call(&self, outcome: &'static str, took: Duration) {
+        self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.provider_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts one connection's end.
+    pub fn connection_ended(&self, given_up: bool) {
+        let outcome = if given_up { "given_up" } else { "closed" };
+        self.connections_ended.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// The whole registry as text, with the ledger's figures of this moment.
+    pub fn render(&self, now: &LedgerGauges) -> Result<String, std::fmt::Error> {
+        self.ledger.used.set(now.used_bytes);
+        self.ledger.committed.set(now.committed_bytes);
+        self.ledger.overshoot_bound.set(now.overshoot_bound_bytes);
+        self.ledger.limit.set(now.limit_bytes);
+        self.ledger.grants_live.set(now.grants_live);
+        self.ledger.connections_open.set(now.connections_open);
+        self.ledger.rate_limit_clients.set(now.rate_limit_clients);
+        self.ledger.breaker_state.set(now.breaker_state);
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_carry_the_prefix_and_the_ending_that_prometheus_expects() {
+        let metrics = Metrics::new();
+        metrics.claims_clamped.inc();
+        metrics.credential("stun", "NOT_CONFIGURED");
+        let text = metrics.render(&LedgerGauges { used_bytes: 7, ..LedgerGauges::default() }).unwrap();
+        for line in [
+            "turn_broker_claims_clamped_total 1",
+            "turn_broker_credentials_total{source=\"stun\",reason=\"NOT_CONFIGURED\"} 1",
+            "turn_broker_used_bytes 7",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What an operator sees of a running broker: log lines and metrics.
+
+pub mod log;
+pub mod metrics;
