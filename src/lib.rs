@@ -1,9 +1,30 @@
-//! turn-broker.
+//! turn-broker hands out TURN credentials for WebRTC and holds a monthly bandwidth budget. A map of the crate:
+//!
+//! | where | what |
+//! |---|---|
+//! | [`config`] | environment → typed settings |
+//! | [`app`], [`router`], [`serve`] | joins the parts; the table of routes; listener and shutdown |
+//! | [`healthcheck`] | the question that a container asks itself |
+//! | [`http`] | one file for each group of endpoints, and what is around them |
+//! | [`limit`] | per-client rate |
+//! | [`ice`] | who hands out ICE servers, in which order |
+//! | [`account`] | ledger and connections behind one lock |
+//! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
+//! | [`usage`] | what connections say about themselves: pure |
+//! | [`telemetry`] | logs and metrics |
+//! | [`clock`], [`units`] | the only reader of time; bytes, rates, instants |
+
 pub mod account;
+pub mod app;
 pub mod budget;
 pub mod clock;
-pub mod config { pub mod server { pub struct LogConfig{pub filter:String,pub format:LogFormat} pub enum LogFormat{Text,Json} } pub mod budget { #[derive(Debug,PartialEq,Clone,Copy)] pub enum LimitAction{Refuse,Fallback} }}
+pub mod config;
+pub mod healthcheck;
+pub mod http;
 pub mod ice;
+pub mod limit;
+pub mod router;
+pub mod serve;
 pub mod telemetry;
 pub mod units;
 pub mod usage;

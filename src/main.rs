@@ -1,1 +1,134 @@
-fn main() {}
+//! The command line: `turn-broker [serve | healthcheck]`. Exit status: 0 done, 1 failed, 64 wrong usage, 78 wrong
+//! configuration.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use turn_broker::app::App;
+use turn_broker::clock::SystemClock;
+use turn_broker::config::{Config, Environment};
+use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::telemetry::{log, startup};
+use turn_broker::{healthcheck, router, serve};
+
+/// `EX_USAGE` of sysexits.h.
+const EXIT_USAGE: u8 = 64;
+/// `EX_CONFIG` of sysexits.h.
+const EXIT_CONFIG: u8 = 78;
+
+const HELP: &str = "\
+turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
+
+Usage: turn-broker [COMMAND]
+
+Commands:
+  serve        serve (the default)
+  healthcheck  ask the service on this machine whether it lives; exit status 0 or 1
+
+Options:
+  -h, --help     print this
+  -V, --version  print the version
+
+Settings come from the environment and from `.env` in the working directory; see .env.example.";
+
+enum Command {
+    Serve,
+    Healthcheck,
+    Help,
+    Version,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+fn main() -> ExitCode {
+    let command = match parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("turn-broker: {error}\nTry `turn-broker --help`.");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match command {
+        Command::Help => println!("{HELP}"),
+        Command::Version => println!("turn-broker {}", env!("CARGO_PKG_VERSION")),
+        Command::Serve | Command::Healthcheck => return with_config(&command),
+    }
+    ExitCode::SUCCESS
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    use lexopt::prelude::{Long, Short, Value};
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut command = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
+            Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(command.unwrap_or(Command::Serve))
+}
+
+#[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
+fn with_config(command: &Command) -> ExitCode {
+    let config = match Config::from_env(&Environment::of_process()) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("turn-broker: the configuration cannot be used:\n{problems}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let done = match command {
+        Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
+        _ => run(&config),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("turn-broker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+fn run(config: &Config) -> Result<ExitCode, AnyError> {
+    log::install(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Before anything listens, so that a signal in the first millisecond is not the default one.
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let app = App::build(config, Arc::new(SystemClock))?;
+        let address = (config.server.host, config.server.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
+        startup::report(config, listener.local_addr()?);
+        let shutdown = Shutdown::default();
+        let watch = tokio::spawn(watch(signals, shutdown.clone()));
+        let routes = router::build(&app);
+        let ended = serve::run(listener, app, routes, shutdown).await;
+        watch.abort();
+        Ok(match ended {
+            Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
+            Ended::Forced => ExitCode::FAILURE,
+        })
+    })
+}
+
+/// The first signal asks, the second insists.
+async fn watch((mut terminate, mut interrupt): (Signal, Signal), shutdown: Shutdown) {
+    for stage in [shutdown.soft, shutdown.hard] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stage.cancel();
+    }
+}

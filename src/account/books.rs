@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::budget::ledger::{GrantCounts, Hold, Ledger};
+use crate::budget::ledger::{PeriodCounts, Hold, Ledger};
 use crate::budget::period::Period;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
@@ -26,8 +26,8 @@ pub struct Books {
 pub struct Statement {
     /// The ledger's sums.
     pub figures: Figures,
-    /// Grants of this period.
-    pub grants: GrantCounts,
+    /// What happened in this period.
+    pub counts: PeriodCounts,
     /// Grants alive now, tail included.
     pub live_grants: u64,
     /// Open connections.
@@ -97,7 +97,11 @@ impl Books {
     ) -> Result<Opened, OpenError> {
         let now = self.advance(now);
         let entry = self.estimator.open(caller, id, relayed, now)?;
-        Ok(self.apply(entry).value)
+        let opened = self.apply(entry).value;
+        if opened == Opened::New {
+            self.ledger.count_connection();
+        }
+        Ok(opened)
     }
 
     /// Takes a connection's report.
@@ -141,7 +145,7 @@ impl Books {
     pub fn statement(&self) -> Statement {
         Statement {
             figures: self.ledger.figures(),
-            grants: self.ledger.grant_counts(),
+            counts: self.ledger.counts(),
             live_grants: self.ledger.live_grants(),
             open_connections: self.estimator.open_count(),
         }

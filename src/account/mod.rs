@@ -135,16 +135,17 @@ impl Account {
         })
     }
 
-    /// What time alone brings about: connections that nobody speaks for, grants that are over. Figures do not wait for
-    /// it; log lines and memory do.
-    pub fn tick(&self) {
-        let (given_up, statement) = self.with(|books, now| {
-            books.tidy(now);
-            (books.take_given_up(), books.statement())
-        });
+    /// Writes the log lines of connections that nobody speaks for. Figures do not wait for it.
+    pub fn report_given_up(&self) {
+        let (given_up, statement) = self.with(|books, _| (books.take_given_up(), books.statement()));
         for closed in given_up {
             self.report_end(&closed, &statement);
         }
+    }
+
+    /// Frees the memory of grants that can have no further effect.
+    pub fn tidy(&self) {
+        self.with(Books::tidy);
     }
 
     fn report_end(&self, closed: &Closed, statement: &Statement) {

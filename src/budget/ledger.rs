@@ -46,13 +46,15 @@ pub struct Hold {
     until: Timestamp,
 }
 
-/// Grants of the current period.
+/// What happened in the current period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GrantCounts {
+pub struct PeriodCounts {
     /// Credentials issued.
     pub issued: u64,
-    /// Of all grants, those that reported a first connection in this period.
+    /// Grants that reported their first connection.
     pub reported: u64,
+    /// Connections opened, with a grant or by a reporter.
+    pub connections: u64,
 }
 
 /// See the module's invariant.
@@ -62,7 +64,7 @@ pub struct Ledger {
     lanes: Vec<Lane>,
     now: Timestamp,
     period: Period,
-    grants: GrantCounts,
+    counts: PeriodCounts,
 }
 
 impl Ledger {
@@ -78,7 +80,7 @@ impl Ledger {
             lanes: lanes.iter().map(lane).collect(),
             now,
             period: terms.billing_day.period_at(now),
-            grants: GrantCounts::default(),
+            counts: PeriodCounts::default(),
         }
     }
 
@@ -90,7 +92,7 @@ impl Ledger {
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
-            self.grants = GrantCounts::default();
+            self.counts = PeriodCounts::default();
         }
     }
 
@@ -111,7 +113,7 @@ impl Ledger {
 
     /// The credential exists: from here on only time ends the hold.
     pub fn commit(&mut self, hold: Hold, expires_at: Timestamp) {
-        self.grants.issued = self.grants.issued.saturating_add(1);
+        self.counts.issued = self.counts.issued.saturating_add(1);
         if let Some(lane) = self.lane(hold.source) {
             lane.timeline.expect_report(expires_at);
         }
@@ -124,10 +126,15 @@ impl Ledger {
         }
     }
 
+    /// A connection was opened.
+    pub fn count_connection(&mut self) {
+        self.counts.connections = self.counts.connections.saturating_add(1);
+    }
+
     /// Applies what the usage estimator found out.
     pub fn apply(&mut self, charge: Charge) {
         if let Change::HeardFromGrant { .. } = charge.change {
-            self.grants.reported = self.grants.reported.saturating_add(1);
+            self.counts.reported = self.counts.reported.saturating_add(1);
         }
         let Some(lane) = self.lane(charge.source) else { return };
         let timeline = &mut lane.timeline;
@@ -159,10 +166,10 @@ impl Ledger {
         self.lanes.iter().map(|lane| u64::from(lane.timeline.live())).fold(0, u64::saturating_add)
     }
 
-    /// Grants of this period.
+    /// What happened in this period.
     #[must_use]
-    pub fn grant_counts(&self) -> GrantCounts {
-        self.grants
+    pub fn counts(&self) -> PeriodCounts {
+        self.counts
     }
 
     /// What the period before this one came to; `None` when this process did not see it.
@@ -238,7 +245,7 @@ mod tests {
         let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
         ledger.commit(hold, at(60 * MINUTE));
         assert_eq!(ledger.figures(), held);
-        assert_eq!(ledger.grant_counts().issued, 1);
+        assert_eq!(ledger.counts().issued, 1);
     }
 
     #[test]
@@ -280,7 +287,7 @@ mod tests {
         let reset = ledger.figures().period.end;
         ledger.advance(reset);
         assert_eq!(ledger.figures().used, ByteCount::ZERO);
-        assert_eq!(ledger.grant_counts(), GrantCounts::default());
+        assert_eq!(ledger.counts(), PeriodCounts::default());
         assert!(ledger.try_admit(IceSource::Cloudflare, reset.plus_millis(MINUTE)).is_ok());
         assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
     }

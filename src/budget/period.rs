@@ -27,6 +27,12 @@ impl BillingDay {
         (1..=31).contains(&day).then_some(Self(day))
     }
 
+    /// The day, 1 to 31.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
     /// The period that holds `at`.
     #[must_use]
     pub fn period_at(self, at: Timestamp) -> Period {

@@ -14,7 +14,7 @@ const OPEN_FIRST: Duration = Duration::from_secs(2);
 /// The longest that it stays open.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// For the metrics: 0 closed, 1 half-open, 2 open.
+/// What callers find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
     /// Everybody asks.
@@ -23,6 +23,18 @@ pub enum BreakerState {
     HalfOpen,
     /// Nobody asks.
     Open,
+}
+
+impl BreakerState {
+    /// For the metrics: 0 closed, 1 half-open, 2 open.
+    #[must_use]
+    pub const fn gauge(self) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::account::Account;
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
-use crate::config::budget::LimitAction;
+use crate::config::LimitAction;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
@@ -96,6 +96,8 @@ pub enum Source {
     Coturn(Coturn),
     /// A fixed list.
     Manual(IceServerList),
+    /// Named in `ICE_SOURCES`, but not there.
+    Absent(IceSource),
     /// Nothing to ask.
     Stun,
 }
@@ -160,14 +162,14 @@ impl Chain {
     pub fn breaker_state(&self) -> BreakerState {
         let breakers = self.sources.iter().filter_map(|source| match source {
             Source::Cloudflare { breaker, .. } => Some(breaker.state()),
-            Source::Coturn(_) | Source::Manual(_) | Source::Stun => None,
+            Source::Coturn(_) | Source::Manual(_) | Source::Absent(_) | Source::Stun => None,
         });
         breakers.last().unwrap_or(BreakerState::Closed)
     }
 
     /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
     async fn try_source(&self, source: &Source, ttl: Duration, grant: GrantId) -> Result<Minted, Skipped> {
-        if let Source::Cloudflare { api: None, .. } = source {
+        if !source.is_configured() {
             return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
         }
         let name = source.name();
@@ -178,7 +180,7 @@ impl Chain {
             Source::Cloudflare { api: Some(api), breaker } => self.ask_cloudflare(api, breaker, ttl, grant).await?,
             Source::Coturn(coturn) => coturn.credential(grant, expires_at),
             Source::Manual(list) => list.clone(),
-            Source::Cloudflare { api: None, .. } | Source::Stun => {
+            Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {
                 return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
             }
         };
@@ -238,7 +240,16 @@ impl Source {
             Self::Cloudflare { .. } => IceSource::Cloudflare,
             Self::Coturn(_) => IceSource::Coturn,
             Self::Manual(_) => IceSource::Manual,
+            Self::Absent(name) => *name,
             Self::Stun => IceSource::Stun,
+        }
+    }
+
+    const fn is_configured(&self) -> bool {
+        match self {
+            Self::Cloudflare { api, .. } => api.is_some(),
+            Self::Coturn(_) | Self::Manual(_) => true,
+            Self::Absent(_) | Self::Stun => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! ICE sources: who can hand out ICE servers, and in which order they are asked.
 
 use std::fmt;
+use std::time::Duration;
 
 pub mod breaker;
 pub mod chain;
@@ -44,6 +45,17 @@ impl IceSource {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+
+    /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and a
+    /// running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two hours
+    /// (reported by others). Our own relay cuts at expiry.
+    #[must_use]
+    pub const fn expiry_tail(self) -> Duration {
+        match self {
+            Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
+            Self::Relay | Self::Manual | Self::Stun => Duration::ZERO,
+        }
     }
 
     /// Whether what it relays is charged to the budget.

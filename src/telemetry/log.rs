@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::server::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// Sets up logging for this process. Called once, by `main`.
 pub fn install(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

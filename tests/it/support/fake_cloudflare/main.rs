@@ -1,1 +1,164 @@
-fn main(){}
+//! `cargo run --example fake-cloudflare`: the provider's side of the whole path, for people without an
+//! account.
+//!
+//! Always true: it listens on loopback only, hands out credentials that open no relay anywhere, and prints
+//! none of them. Like Let's Encrypt's pebble it misbehaves a little unless told `--perfect`, so that a client
+//! that cannot take it is noticed here.
+
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the integration tests use the same code and more of it than this binary does"
+    )
+)]
+#[path = "mod.rs"]
+mod fake_cloudflare;
+
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use fake_cloudflare::{FakeCloudflare, Recorded, Shape};
+use lexopt::ValueExt;
+
+const KEY_ID: &str = "demo";
+const TOKEN: &str = "demo-token";
+
+const HELP: &str = "\
+A stand-in for Cloudflare's TURN key API on 127.0.0.1, for trying the broker without an account.
+
+Usage: fake-cloudflare [options]
+  --port N          listen on this port; 8787 by default, 0 takes a free one
+  --latency-ms N    take this long for each mint; 80 by default
+  --fail-percent N  let this share of the requests meet a random fault; 5 by default
+  --perfect         no faults: the same as --fail-percent 0
+  --shape NAME      form of the answer: current (default), legacy53, single, object,
+                    string-urls, stun-only, no-credential, empty
+  --quiet           no line per request, for load tests
+  --help            this text
+";
+
+struct Options {
+    port: u16,
+    latency: Duration,
+    /// 0 to 100.
+    fail_percent: u8,
+    shape: Shape,
+    quiet: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match Options::parse(lexopt::Parser::from_env()) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            say(HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return complain(&error, 2),
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, 1),
+    }
+}
+
+async fn run(options: Options) -> io::Result<()> {
+    let fake = FakeCloudflare::start_on((Ipv4Addr::LOCALHOST, options.port).into()).await?;
+    fake.require_key(KEY_ID);
+    fake.require_token(TOKEN);
+    fake.shape(options.shape);
+    fake.latency(options.latency);
+    fake.misbehave(options.fail_percent);
+    if !options.quiet {
+        fake.observe(|request, status| say(&line(request, status)));
+    }
+    say(&greeting(&fake.base_url(), options.fail_percent));
+    asked_to_stop().await?;
+    fake.stop().await;
+    let history = fake.history();
+    say(&format!("stopped: {} mint requests, {} credentials generated\n", history.mints(), history.minted()));
+    Ok(())
+}
+
+impl Options {
+    /// `None` when help was asked for.
+    fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::Arg::Long;
+        let latency = Duration::from_millis(80);
+        let mut options = Self { port: 8787, latency, fail_percent: 5, shape: Shape::Current, quiet: false };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("port") => options.port = arguments.value()?.parse()?,
+                Long("latency-ms") => options.latency = Duration::from_millis(arguments.value()?.parse()?),
+                Long("fail-percent") => options.fail_percent = arguments.value()?.parse_with(percent)?,
+                Long("perfect") => options.fail_percent = 0,
+                Long("shape") => options.shape = arguments.value()?.parse_with(shape)?,
+                Long("quiet") => options.quiet = true,
+                Long("help") => return Ok(None),
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn percent(text: &str) -> Result<u8, &'static str> {
+    text.parse().ok().filter(|percent| *percent <= 100).ok_or("a whole number from 0 to 100 is expected")
+}
+
+fn shape(text: &str) -> Result<Shape, &'static str> {
+    let named = Shape::NAMED.into_iter().find(|(name, _)| *name == text);
+    named.map(|(_, shape)| shape).ok_or("see --help for the names")
+}
+
+fn greeting(base_url: &str, fail_percent: u8) -> String {
+    let faults = match fail_percent {
+        0 => "no faults".to_owned(),
+        percent => format!("{percent} % of requests meet a fault; --perfect switches that off"),
+    };
+    format!(
+        "fake Cloudflare on {base_url} ({faults})\nin another terminal:\n  \
+         CLOUDFLARE_API_BASE={base_url} CLOUDFLARE_TURN_KEY_ID={KEY_ID} CLOUDFLARE_TURN_API_TOKEN={TOKEN} cargo run\n"
+    )
+}
+
+/// Holds no token and no credential: of a path that names a key only the last word is shown, since a username
+/// may precede it.
+fn line(request: &Recorded, status: Option<u16>) -> String {
+    let what = match (&request.key_id, request.path.rsplit('/').next()) {
+        (Some(key_id), Some(verb)) => format!("{verb} key={key_id:?}"),
+        _ => format!("{:?}", request.path),
+    };
+    let ttl = request.ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
+    let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let fault = request.fault.map(|fault| format!(" (fault: {fault:?})")).unwrap_or_default();
+    format!("{} {what}{ttl} -> {status}{fault}\n", request.method)
+}
+
+#[cfg(unix)]
+async fn asked_to_stop() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// A reader who closed the pipe is no reason to stop serving.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "fake-cloudflare: {error}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,215 @@
+//! The composition root: the only place where parts are built and joined. What the handlers share is one [`App`]; it is
+//! built once, from the configuration and a clock, and holds no I/O but the provider's client.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use crate::account::Account;
+use crate::account::books::Books;
+use crate::budget::grant::{GrantId, GrantKey};
+use crate::budget::ledger::{LaneTerms, Ledger, Terms};
+use crate::budget::timeline::Rates;
+use crate::clock::Clock;
+use crate::config::{AllowedOrigins, Config, IceConfig};
+use crate::http::bearer::TokenDigest;
+use crate::http::envelope::RequestIds;
+use crate::http::error::ApiError;
+use crate::ice::IceSource;
+use crate::ice::breaker::SharedBreaker;
+use crate::ice::chain::{Chain, Source};
+use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
+use crate::ice::coturn::Coturn;
+use crate::ice::server::IceServerList;
+use crate::limit::{QuotaError, RateLimit};
+use crate::telemetry::metrics::Metrics;
+use crate::usage::connection::UsageRules;
+use crate::usage::estimator::Estimator;
+
+/// Requests under way at once: at 4 s for the slowest, 256 a second even when the provider hangs.
+const IN_FLIGHT_MAX: usize = 1_024;
+
+/// What the handlers share.
+pub struct App {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// When the process started.
+    pub started: Instant,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Ledger and connections.
+    pub account: Arc<Account>,
+    /// The sources in order.
+    pub chain: Chain,
+    /// The per-client rate.
+    pub rate_limit: RateLimit,
+    /// Pages that may ask.
+    pub origins: AllowedOrigins,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Longest life of a credential, and the one that is given unless asked otherwise.
+    pub ttl_max: Duration,
+    /// The degraded answer.
+    pub stun: IceServerList,
+    /// How often a connection is to be heard from.
+    pub heartbeat: Duration,
+    /// Signs and checks grant tokens.
+    pub grant_key: Arc<GrantKey>,
+    /// Opens the operator's routes.
+    pub operator_token: Option<TokenDigest>,
+    /// Speaks for any connection.
+    pub reporter_token: Option<TokenDigest>,
+    /// What the published bound rests on, in words.
+    pub bound_assumes: String,
+    /// Whether there is a bill that this process does not read.
+    pub bills_unread: bool,
+    /// A bound on what is under way.
+    pub in_flight: Semaphore,
+    /// Ids for requests that come without one.
+    pub request_ids: RequestIds,
+    /// The process is about to end.
+    pub draining: AtomicBool,
+}
+
+/// Why the parts cannot be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random(#[source] getrandom::Error),
+    /// No HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The rate limiter's settings do not fit together.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// The provider's address and key give no URL.
+    #[error("CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN make no request")]
+    Endpoint,
+}
+
+impl App {
+    /// Builds everything.
+    pub fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BuildError> {
+        let metrics = Arc::new(Metrics::new());
+        let account = Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
+        let grant_key = Arc::new(GrantKey::new(&random()?));
+        let chain = Chain {
+            enabled: config.ice.enabled,
+            sources: sources(&config.ice, &clock)?,
+            limit_action: config.budget.limit_action,
+            account: Arc::clone(&account),
+            grant_key: Arc::clone(&grant_key),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            failure_log: Chain::failure_log(),
+        };
+        Ok(Arc::new(Self {
+            started: clock.instant(),
+            account,
+            chain,
+            rate_limit: RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?,
+            origins: config.access.origins.clone(),
+            trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            ttl_max: config.ice.ttl_max,
+            stun: IceServerList::of_stun(&config.ice.stun),
+            heartbeat: config.usage.heartbeat,
+            grant_key,
+            operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
+            reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
+            bound_assumes: bound_assumes(config),
+            bills_unread: config.ice.cloudflare.is_some(),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            request_ids: RequestIds::new(random()?),
+            draining: AtomicBool::new(false),
+            clock,
+            metrics,
+        }))
+    }
+
+    /// A new grant's id.
+    pub fn new_grant_id(&self) -> Result<GrantId, ApiError> {
+        self.random().map(GrantId::new)
+    }
+
+    /// Random bytes.
+    #[expect(clippy::unused_self, reason = "handlers get randomness from the app, as they get time")]
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], ApiError> {
+        random().map_err(|_| ApiError::Internal)
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], BuildError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(BuildError::Random)?;
+    Ok(bytes)
+}
+
+fn books(config: &Config, clock: &dyn Clock) -> Books {
+    let terms = Terms {
+        limit: config.budget.limit,
+        billing_day: config.budget.billing_day,
+        rates: Rates {
+            estimated: config.usage.estimated_rate,
+            liability: config.budget.liability_rate,
+            silent_grant: config.usage.unreported_grant,
+        },
+    };
+    let rules = UsageRules {
+        heartbeat: config.usage.heartbeat,
+        billed: config.usage.billed,
+        estimated_rate: config.usage.estimated_rate,
+    };
+    let first = config.ice.sources.first().copied().unwrap_or(IceSource::Stun);
+    Books::new(Ledger::new(terms, &lanes(config), clock.now()), Estimator::new(rules, first))
+}
+
+/// A lane for every source that hands out grants.
+fn lanes(config: &Config) -> Vec<LaneTerms> {
+    let tail = |source: &IceSource| config.budget.expiry_tail.unwrap_or(source.expiry_tail());
+    let sources = config.ice.sources.iter().filter(|source| **source != IceSource::Stun);
+    sources.map(|source| LaneTerms { source: *source, tail: tail(source) }).collect()
+}
+
+fn sources(ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Source>, BuildError> {
+    ice.sources.iter().map(|source| build_source(*source, ice, clock)).collect()
+}
+
+fn build_source(source: IceSource, ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Source, BuildError> {
+    Ok(match source {
+        IceSource::Cloudflare => {
+            let breaker = SharedBreaker::new(Arc::clone(clock));
+            let Some(key) = &ice.cloudflare else { return Ok(Source::Cloudflare { api: None, breaker }) };
+            let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
+            Source::Cloudflare { api: Some(api.ok_or(BuildError::Endpoint)?), breaker }
+        }
+        IceSource::Coturn => match &ice.coturn {
+            Some(coturn) => Source::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone())),
+            None => Source::Absent(source),
+        },
+        IceSource::Manual => ice.manual.clone().map_or(Source::Absent(source), Source::Manual),
+        IceSource::Relay => Source::Absent(source),
+        IceSource::Stun => Source::Stun,
+    })
+}
+
+/// `2 Mbps per grant until 7200 s after expiry`; with several tails, each by its source.
+fn bound_assumes(config: &Config) -> String {
+    let rate = config.budget.liability_rate;
+    let metered: Vec<_> = lanes(config).into_iter().filter(|lane| lane.source.is_metered()).collect();
+    let until = match metered.as_slice() {
+        [] => return "no metered source is configured".into(),
+        [only] => format!("{} s", only.tail.as_secs()),
+        several if several.iter().all(|lane| lane.tail == several[0].tail) => {
+            format!("{} s", several[0].tail.as_secs())
+        }
+        several => {
+            let each = several.iter().map(|lane| format!("{} s ({})", lane.tail.as_secs(), lane.source));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    };
+    format!("{rate} per grant until {until} after expiry")
+}

@@ -1,0 +1,258 @@
+//! Who may ask, how often, and through which proxies.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::names::{
+    CLIENT_URL, OPERATOR_TOKEN, RATE_LIMIT_IPV6_PREFIX, RATE_LIMIT_MAX_CLIENTS, RATE_LIMIT_REQUESTS,
+    RATE_LIMIT_WINDOW_SECONDS, REPORTER_TOKEN, SecretVariable, TRUSTED_PROXIES,
+};
+use super::origin::{self, AllowedOrigins};
+use super::settings::{Read, Refused, Settings};
+use super::value::is_visible_ascii;
+
+/// Shortest bearer token: 16 random characters cannot be guessed over a network.
+const TOKEN_CHARS_MIN: usize = 16;
+/// Longest bearer token: a header line must hold it.
+const TOKEN_CHARS_MAX: usize = 1_024;
+/// How many of the 128 bits of an IPv4-mapped address stand before the IPv4 address.
+const MAPPED_PREFIX: u8 = 96;
+
+/// Who may ask, and how often.
+#[derive(Clone, Debug)]
+pub struct AccessConfig {
+    /// Whose browser pages may ask. `CLIENT_URL`, a comma list or `*`; `http://localhost:5173` when unset.
+    pub origins: AllowedOrigins,
+    /// How often one client address may ask.
+    pub rate: RateLimitConfig,
+    /// Networks whose `X-Forwarded-For` is believed, canonical: host bits zero, IPv4-mapped ones as IPv4. Empty: nobody's.
+    /// `TRUSTED_PROXIES`, a comma list of CIDRs and bare addresses; none when unset.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Opens metrics, connections and usage; without it they answer 404. 16 to 1,024 visible ASCII characters, not the
+    /// reporter's. `OPERATOR_TOKEN`; none when unset.
+    pub operator_token: Option<SecretString>,
+    /// Lets an app server report connections without a grant. As the operator's, and another one. `REPORTER_TOKEN`;
+    /// none when unset.
+    pub reporter_token: Option<SecretString>,
+}
+
+/// How often one client address may ask.
+#[derive(Clone, Debug)]
+pub struct RateLimitConfig {
+    /// Requests per `window`, 1 to 10,000; so many may come at once. `RATE_LIMIT_REQUESTS`; 10 when unset.
+    pub requests: NonZeroU32,
+    /// The span over which `requests` refill, 1 s to 24 h. `RATE_LIMIT_WINDOW_SECONDS`; 300 s when unset.
+    pub window: Duration,
+    /// Leading bits of an IPv6 address that make one client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
+    pub ipv6_prefix: u8,
+    /// Rows kept at most, 1 to 10,000,000. When full, rows whose bucket has refilled go first.
+    /// `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
+    pub clients_max: NonZeroUsize,
+}
+
+impl AccessConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let origins = read_origins(settings);
+        let rate = RateLimitConfig::read(settings);
+        let trusted_proxies = read_trusted_proxies(settings);
+        let operator_token = read_token(settings, OPERATOR_TOKEN);
+        let reporter_token = read_token(settings, REPORTER_TOKEN);
+        let (operator_token, reporter_token) = (operator_token?, reporter_token?);
+        if let (Some(operator), Some(reporter)) = (&operator_token, &reporter_token)
+            && operator.expose_secret() == reporter.expose_secret()
+        {
+            return Err(
+                settings.refuse(REPORTER_TOKEN.name(), "expected another token than OPERATOR_TOKEN's")
+            );
+        }
+        Ok(Self {
+            origins: origins?,
+            rate: rate?,
+            trusted_proxies: trusted_proxies?,
+            operator_token,
+            reporter_token,
+        })
+    }
+}
+
+impl RateLimitConfig {
+    fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let requests = settings.number(RATE_LIMIT_REQUESTS, 1..=10_000);
+        let window = settings.seconds(RATE_LIMIT_WINDOW_SECONDS, 1..=86_400);
+        let ipv6_prefix = settings.number(RATE_LIMIT_IPV6_PREFIX, 1..=128);
+        let clients_max = settings.number(RATE_LIMIT_MAX_CLIENTS, 1..=10_000_000);
+        // Both ranges begin at 1, so neither conversion can fail.
+        Ok(Self {
+            requests: NonZeroU32::new(requests?).ok_or(Refused)?,
+            window: window?,
+            ipv6_prefix: ipv6_prefix?,
+            clients_max: NonZeroUsize::new(clients_max?).ok_or(Refused)?,
+        })
+    }
+}
+
+fn read_origins(settings: &mut Settings<'_>) -> Read<AllowedOrigins> {
+    if settings.text(CLIENT_URL) == Some("*") {
+        settings.warn("CLIENT_URL=* lets the pages of every site ask for credentials");
+        return Ok(AllowedOrigins::Any);
+    }
+    let expected = "origins as scheme://host[:port] without a path, or * alone";
+    let mut origins = settings.list(CLIENT_URL, expected, origin::parse_entry)?.unwrap_or_default();
+    origins.sort_unstable();
+    origins.dedup();
+    Ok(AllowedOrigins::List(origins))
+}
+
+fn read_trusted_proxies(settings: &mut Settings<'_>) -> Read<Arc<[IpNet]>> {
+    let expected = "addresses or CIDRs such as 10.0.0.0/8";
+    let mut networks = settings.list(TRUSTED_PROXIES, expected, parse_network)?.unwrap_or_default();
+    networks.sort_unstable();
+    networks.dedup();
+    if networks.iter().any(|network| network.prefix_len() == 0) {
+        settings.warn(
+            "TRUSTED_PROXIES trusts every address: any client can choose the address it is counted under",
+        );
+    }
+    Ok(networks.into())
+}
+
+/// A CIDR or a bare address, which is a single host; host bits cut, IPv4-mapped IPv6 as IPv4.
+fn parse_network(text: &str) -> Option<IpNet> {
+    let network: IpNet = match text.parse() {
+        Ok(network) => network,
+        Err(_) => IpNet::from(text.parse::<std::net::IpAddr>().ok()?),
+    };
+    Some(without_mapping(network).trunc())
+}
+
+fn without_mapping(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let as_v4 = |prefix| Ipv4Net::new(v6.addr().to_ipv4_mapped()?, prefix).ok();
+    v6.prefix_len().checked_sub(MAPPED_PREFIX).and_then(as_v4).map_or(network, IpNet::V4)
+}
+
+fn read_token(settings: &mut Settings<'_>, variable: SecretVariable) -> Read<Option<SecretString>> {
+    settings.secret(variable, "16 to 1024 visible ASCII characters without spaces", |text| {
+        (TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX).contains(&text.len()) && is_visible_ascii(text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+
+    const ORIGIN: &str = "CLIENT_URL: expected origins as scheme://host[:port] without a path, or * alone";
+    const NETWORK: &str = "TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8";
+    const TOKEN: &str = "16 to 1024 visible ASCII characters without spaces";
+
+    fn proxies(text: &str) -> Vec<String> {
+        load([("TRUSTED_PROXIES", text)]).access.trusted_proxies.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_bare_address_is_a_single_host_and_every_network_has_one_form() {
+        assert_eq!(proxies("10.1.2.3, ::1"), ["10.1.2.3/32", "::1/128"]);
+        assert_eq!(proxies("10.1.2.3/8"), ["10.0.0.0/8"]);
+        assert_eq!(proxies("2001:DB8::1/32"), ["2001:db8::/32"]);
+        assert_eq!(proxies("::ffff:10.0.0.1, ::ffff:10.0.0.0/104, 10.0.0.1"), ["10.0.0.0/8", "10.0.0.1/32"]);
+        assert_eq!(proxies("::ffff:0:0/95"), ["::fffe:0:0/95"], "more than the mapped addresses stays IPv6");
+        assert!(proxies("").is_empty());
+    }
+
+    #[test]
+    fn trusting_everybody_is_served_with_a_warning() {
+        for text in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
+            let warnings = load([("TRUSTED_PROXIES", text)]).warnings;
+            assert!(warnings[0].starts_with("TRUSTED_PROXIES trusts every address"), "{text}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_kept_in_canonical_form_and_once() {
+        let origins = load([("CLIENT_URL", "https://B.example:443/, http://a.example ,https://b.example")])
+            .access
+            .origins;
+        assert_eq!(
+            origins,
+            AllowedOrigins::List(vec!["http://a.example".into(), "https://b.example".into()])
+        );
+    }
+
+    #[test]
+    fn a_star_alone_allows_everybody_with_a_warning() {
+        let config = load([("CLIENT_URL", " * ")]);
+        assert_eq!(config.access.origins, AllowedOrigins::Any);
+        assert_eq!(config.warnings, ["CLIENT_URL=* lets the pages of every site ask for credentials"]);
+    }
+
+    #[test]
+    fn the_rate_takes_the_ends_of_its_ranges() {
+        for (requests, window, prefix, clients) in
+            [("1", "1", "1", "1"), ("10000", "86400", "128", "10000000")]
+        {
+            let rate = load([
+                ("RATE_LIMIT_REQUESTS", requests),
+                ("RATE_LIMIT_WINDOW_SECONDS", window),
+                ("RATE_LIMIT_IPV6_PREFIX", prefix),
+                ("RATE_LIMIT_MAX_CLIENTS", clients),
+            ])
+            .access
+            .rate;
+            assert_eq!(rate.requests.to_string(), requests);
+            assert_eq!(rate.window.as_secs().to_string(), window);
+            assert_eq!(rate.ipv6_prefix.to_string(), prefix);
+            assert_eq!(rate.clients_max.to_string(), clients);
+        }
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_what_was_expected() {
+        let number = |name: &str, max: &str| format!("{name}: expected a number from 1 to {max}");
+        for (name, value, line) in [
+            ("CLIENT_URL", "https://example.com/app", ORIGIN.to_owned()),
+            ("CLIENT_URL", "example.com", ORIGIN.to_owned()),
+            ("CLIENT_URL", "null", ORIGIN.to_owned()),
+            ("TRUSTED_PROXIES", "10.0.0.0/33", NETWORK.to_owned()),
+            ("TRUSTED_PROXIES", "proxy.example", NETWORK.to_owned()),
+            ("TRUSTED_PROXIES", "10.0.0.1:80", NETWORK.to_owned()),
+            ("RATE_LIMIT_REQUESTS", "0", number("RATE_LIMIT_REQUESTS", "10000")),
+            ("RATE_LIMIT_REQUESTS", "10001", number("RATE_LIMIT_REQUESTS", "10000")),
+            ("RATE_LIMIT_WINDOW_SECONDS", "0", number("RATE_LIMIT_WINDOW_SECONDS", "86400")),
+            ("RATE_LIMIT_WINDOW_SECONDS", "86401", number("RATE_LIMIT_WINDOW_SECONDS", "86400")),
+            ("RATE_LIMIT_IPV6_PREFIX", "0", number("RATE_LIMIT_IPV6_PREFIX", "128")),
+            ("RATE_LIMIT_IPV6_PREFIX", "129", number("RATE_LIMIT_IPV6_PREFIX", "128")),
+            ("RATE_LIMIT_IPV6_PREFIX", "320", number("RATE_LIMIT_IPV6_PREFIX", "128")),
+            ("RATE_LIMIT_MAX_CLIENTS", "0", number("RATE_LIMIT_MAX_CLIENTS", "10000000")),
+            ("RATE_LIMIT_MAX_CLIENTS", "10000001", number("RATE_LIMIT_MAX_CLIENTS", "10000000")),
+        ] {
+            assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
+        }
+        assert_refused([("CLIENT_URL", "https://a.example,*")], &[&format!("{ORIGIN}, found \"*\"")]);
+    }
+
+    #[test]
+    fn weak_tokens_are_refused_and_not_shown() {
+        for name in ["OPERATOR_TOKEN", "REPORTER_TOKEN"] {
+            for value in
+                ["hush-hush-hush-", "hush hush hush hush", "hush-hush-hush-ü-hush", &"x".repeat(1_025)]
+            {
+                assert_refused([(name, value)], &[&format!("{name}: expected {TOKEN}")]);
+            }
+            load([(name, "hush-hush-hush-h")]);
+        }
+    }
+
+    #[test]
+    fn operator_and_reporter_do_not_share_a_token() {
+        let token = "hush-hush-hush-hush";
+        assert_refused(
+            [("OPERATOR_TOKEN", token), ("REPORTER_TOKEN", token)],
+            &["REPORTER_TOKEN: expected another token than OPERATOR_TOKEN's"],
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! The budget, and how usage is estimated while nobody measures it. GB and MB are decimal, Mbps are 10^6 bit/s.
+
+use std::time::Duration;
+
+use super::names::{
+    BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, ESTIMATED_MBPS_PER_CONNECTION,
+    HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
+};
+use super::settings::{Read, Settings};
+use super::value::parse_decimal;
+use crate::budget::period::BillingDay;
+use crate::usage::connection::BilledDirections;
+use crate::units::{BitRate, ByteCount};
+
+/// Largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a slip of the pen.
+const AMOUNT_MAX: f64 = 1_000_000.0;
+
+/// How much may be relayed, and what happens then.
+#[derive(Clone, Debug)]
+pub struct BudgetConfig {
+    /// What may be relayed in a period, to the nearest byte; zero: nothing. `BANDWIDTH_LIMIT_GB`; 1,000 GB when unset.
+    pub limit: ByteCount,
+    /// The same in GB, 0 to 1,000,000, as it is written: for answers and the log.
+    pub limit_gb: f64,
+    /// The day on which the provider's bill begins, 1 to 31. `BILLING_DAY`; 1 when unset.
+    pub billing_day: BillingDay,
+    /// What a grant is admitted by. `BUDGET_MODE`; estimate when unset. Strict has no effect yet.
+    pub mode: BudgetMode,
+    /// What is answered when the budget is spent. `LIMIT_ACTION`; refuse when unset.
+    pub limit_action: LimitAction,
+    /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
+    /// estimated rate of a connection when unset.
+    pub liability_rate: BitRate,
+    /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
+    pub expiry_tail: Option<Duration>,
+}
+
+/// What a grant is admitted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetMode {
+    /// The best figure of what has been used.
+    Estimate,
+    /// The worst case of what may still come.
+    Strict,
+}
+
+/// What is answered when the budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitAction {
+    /// 429.
+    Refuse,
+    /// The next source that costs nothing.
+    Fallback,
+}
+
+/// How usage is estimated.
+#[derive(Clone, Debug)]
+pub struct UsageConfig {
+    /// The rate of a connection that reports no bytes, above 0 up to 1,000,000 Mbps. `ESTIMATED_MBPS_PER_CONNECTION`;
+    /// 2 Mbps when unset.
+    pub estimated_rate: BitRate,
+    /// Which bytes are charged. `BILLED_DIRECTIONS`; egress when unset.
+    pub billed: BilledDirections,
+    /// How often a connection says that it lives, 1 s to 1 h; three missed ones close it. `HEARTBEAT_SECONDS`; 30 s when
+    /// unset.
+    pub heartbeat: Duration,
+    /// Charged once for a grant that never reported a connection, 0 to 1,000,000 MB, to the nearest byte.
+    /// `UNREPORTED_GRANT_MB`; 0 when unset.
+    pub unreported_grant: ByteCount,
+}
+
+const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
+const ACTIONS: &[(&str, LimitAction)] =
+    &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
+const DIRECTIONS: &[(&str, BilledDirections)] =
+    &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
+
+impl BudgetConfig {
+    /// `estimated_rate` stands in for a liability rate that is not set.
+    pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: Read<BitRate>) -> Read<Self> {
+        let limit = settings.required(BANDWIDTH_LIMIT_GB, "GB from 0 to 1000000, decimals allowed", parse_gb);
+        let billing_day = settings.required(BILLING_DAY, "a day of the month from 1 to 31", parse_day);
+        let mode = settings.word(BUDGET_MODE, MODES);
+        let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
+        let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
+        let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
+        if mode == Ok(BudgetMode::Strict) {
+            settings.warn("BUDGET_MODE=strict has no effect yet: grants are admitted by the estimate");
+        }
+        let (limit, limit_gb) = limit?;
+        Ok(Self {
+            limit,
+            limit_gb,
+            billing_day: billing_day?,
+            mode: mode?,
+            limit_action: limit_action?,
+            liability_rate: liability_rate?.map_or(estimated_rate, Ok)?,
+            expiry_tail: expiry_tail?,
+        })
+    }
+}
+
+impl UsageConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let estimated_rate = settings.required(ESTIMATED_MBPS_PER_CONNECTION, RATE, parse_rate);
+        let billed = settings.word(BILLED_DIRECTIONS, DIRECTIONS);
+        let heartbeat = settings.seconds(HEARTBEAT_SECONDS, 1..=3_600);
+        let unreported =
+            settings.required(UNREPORTED_GRANT_MB, "MB from 0 to 1000000, decimals allowed", parse_mb);
+        Ok(Self {
+            estimated_rate: estimated_rate?,
+            billed: billed?,
+            heartbeat: heartbeat?,
+            unreported_grant: unreported?,
+        })
+    }
+}
+
+const RATE: &str = "Mbps above 0, at most 1000000, decimals allowed";
+
+/// A rate that does not round to nothing.
+fn parse_rate(text: &str) -> Option<BitRate> {
+    parse_decimal(text, AMOUNT_MAX).and_then(BitRate::from_mbps).filter(|rate| rate.get() > 0)
+}
+
+fn parse_gb(text: &str) -> Option<(ByteCount, f64)> {
+    let gb = parse_decimal(text, AMOUNT_MAX)?;
+    ByteCount::from_gb(gb).map(|bytes| (bytes, gb))
+}
+
+fn parse_mb(text: &str) -> Option<ByteCount> {
+    parse_decimal(text, AMOUNT_MAX).and_then(ByteCount::from_mb)
+}
+
+fn parse_day(text: &str) -> Option<BillingDay> {
+    text.parse().ok().filter(|_| !text.starts_with('+')).and_then(BillingDay::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+
+    #[test]
+    fn the_limit_is_bytes_and_the_gb_that_were_written() {
+        for (text, bytes, gb) in [
+            ("1000", 1_000_000_000_000, 1000.0),
+            ("0.5", 500_000_000, 0.5),
+            ("0", 0, 0.0),
+            ("1000000", 1_000_000_000_000_000, 1e6),
+        ] {
+            let budget = load([("BANDWIDTH_LIMIT_GB", text)]).budget;
+            assert_eq!(budget.limit, ByteCount::new(bytes));
+            assert!((budget.limit_gb - gb).abs() < f64::EPSILON, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_liability_of_a_grant_is_the_estimated_rate_until_it_is_set() {
+        let estimated = ("ESTIMATED_MBPS_PER_CONNECTION", "1.5");
+        let config = load([estimated]);
+        assert_eq!(config.usage.estimated_rate, BitRate::new(1_500_000));
+        assert_eq!(config.budget.liability_rate, BitRate::new(1_500_000));
+        let config = load([estimated, ("LIABILITY_MBPS_PER_GRANT", "0.000001")]);
+        assert_eq!(config.budget.liability_rate, BitRate::new(1));
+    }
+
+    #[test]
+    fn the_words_choose_mode_action_and_directions() {
+        let config =
+            load([("BUDGET_MODE", "Strict"), ("LIMIT_ACTION", "fallback"), ("BILLED_DIRECTIONS", "both")]);
+        assert_eq!(config.budget.mode, BudgetMode::Strict);
+        assert_eq!(config.budget.limit_action, LimitAction::Fallback);
+        assert_eq!(config.usage.billed, BilledDirections::Both);
+        assert_eq!(
+            config.warnings,
+            ["BUDGET_MODE=strict has no effect yet: grants are admitted by the estimate"]
+        );
+    }
+
+    #[test]
+    fn a_tail_of_zero_is_not_the_same_as_none() {
+        assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "0")]).budget.expiry_tail, Some(Duration::ZERO));
+        assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "")]).budget.expiry_tail, None);
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_what_was_expected() {
+        let gb = "expected GB from 0 to 1000000, decimals allowed";
+        let mb = "expected MB from 0 to 1000000, decimals allowed";
+        let rate = "expected Mbps above 0, at most 1000000, decimals allowed";
+        let day = "expected a day of the month from 1 to 31";
+        let cases: [(&str, &str, &[&str]); 10] = [
+            ("BANDWIDTH_LIMIT_GB", gb, &["-1", "-0", "nan", "inf", "1e3", "1,000", "1000000.1", "1 TB"]),
+            ("UNREPORTED_GRANT_MB", mb, &["-1", "NaN", "1000001"]),
+            (
+                "ESTIMATED_MBPS_PER_CONNECTION",
+                rate,
+                &["0", "0.0", "-2", "1000001", "0.0000001", "nan", "two"],
+            ),
+            ("LIABILITY_MBPS_PER_GRANT", rate, &["0", "-2", "1000001", "infinity"]),
+            ("BILLING_DAY", day, &["0", "32", "-1", "+1", "1.5", "first"]),
+            ("BUDGET_MODE", "expected estimate or strict", &["lax"]),
+            ("LIMIT_ACTION", "expected refuse or fallback", &["ignore"]),
+            ("BILLED_DIRECTIONS", "expected egress or both", &["ingress"]),
+            ("HEARTBEAT_SECONDS", "expected a number from 1 to 3600", &["0", "3601", "0.5"]),
+            ("TURN_EXPIRY_TAIL_SECONDS", "expected a number from 0 to 604800", &["-1", "604801"]),
+        ];
+        for (name, expected, values) in cases {
+            for value in values {
+                assert_refused([(name, *value)], &[&format!("{name}: {expected}, found {value:?}")]);
+            }
+        }
+    }
+}

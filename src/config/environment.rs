@@ -1,0 +1,285 @@
+//! Raw variables: the process's own over those of `.env`, or pairs given by a test, and a way to read the files that
+//! `NAME_FILE` names. Nothing else in the crate reads the environment; nothing here writes it. A variable that the
+//! process has, even an empty one, hides the line in `.env`, so that a line can be switched off for one run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use super::names;
+use super::problem::ConfigProblem;
+
+/// Most bytes that are read from `.env` or from a file named by a variable. A secret has under 4 KiB.
+const FILE_BYTES_MAX: usize = 64 * 1024;
+
+const DOTENV: &str = ".env";
+const QUOTING: &str = "a value with spaces, quotes, # or $ stands in 'single quotes'";
+
+type FileReader = Box<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
+
+/// Where settings come from. Its `Debug` form shows names only.
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// What could not be read at all; reported together with what the values say.
+    problems: Vec<ConfigProblem>,
+    is_terminal: bool,
+    read_file: FileReader,
+}
+
+impl Environment {
+    /// The process's variables over those of `.env` in the working directory, if there is one. What cannot be read is
+    /// remembered, and reported by [`super::Config::from_env`] with everything else.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::layered(std::env::vars_os(), read_from_disk(Path::new(DOTENV)))
+            .with_terminal(io::stdout().is_terminal())
+    }
+
+    /// These variables and no others; not a terminal; `NAME_FILE` is read from disk. For tests.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        Self {
+            variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            problems: Vec::new(),
+            is_terminal: false,
+            read_file: Box::new(read_from_disk),
+        }
+    }
+
+    /// The same, saying whether standard output is a terminal, which decides `LOG_FORMAT` when it is not set.
+    #[must_use]
+    pub fn with_terminal(mut self, is_terminal: bool) -> Self {
+        self.is_terminal = is_terminal;
+        self
+    }
+
+    /// The same, reading the files that `NAME_FILE` names in another way.
+    #[must_use]
+    pub fn with_file_reader<F>(mut self, read_file: F) -> Self
+    where
+        F: Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static,
+    {
+        self.read_file = Box::new(read_file);
+        self
+    }
+
+    /// The trimmed value; an empty one is an unset one.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The names that are set to something.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
+    }
+
+    pub(super) fn problems(&self) -> &[ConfigProblem] {
+        &self.problems
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// The text of a file without its last line end, or what is wrong with it. The text itself is never in the error.
+    pub(super) fn read_file(&self, path: &str) -> Result<String, String> {
+        let expected = |what: &str| format!("expected {what} in {path:?}");
+        let bytes =
+            (self.read_file)(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
+        let mut text = text_of(bytes).map_err(expected)?;
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        if text.trim().is_empty() { Err(expected("a value")) } else { Ok(text) }
+    }
+
+    fn layered(process: impl Iterator<Item = (OsString, OsString)>, dotenv: io::Result<Vec<u8>>) -> Self {
+        let mut environment = Self::from_pairs::<String, String>([]);
+        match dotenv {
+            Ok(bytes) => environment.add_dotenv(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => environment.refuse(DOTENV, format!("cannot read it: {error}")),
+        }
+        for (name, value) in process {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.variables.insert(name, value)),
+                Err(_) if names::is_known(&name) => environment.refuse(&name, "expected UTF-8 text".into()),
+                Err(_) => {}
+            }
+        }
+        environment
+    }
+
+    /// Takes over every line that can be read; of the others it says the number, never the text.
+    fn add_dotenv(&mut self, bytes: Vec<u8>) {
+        let content = match text_of(bytes) {
+            Ok(content) => content,
+            Err(what) => return self.refuse(DOTENV, format!("expected {what}")),
+        };
+        let content = content.trim_start_matches('\u{feff}');
+        for line in dotenvy::from_read_iter(content.as_bytes()) {
+            match line {
+                Ok((name, value)) => drop(self.variables.insert(name, value)),
+                Err(error) => {
+                    let place =
+                        line_number(content, &error).map_or(String::new(), |n| format!(" in line {n}"));
+                    self.refuse(DOTENV, format!("expected NAME=value{place}; {QUOTING}"));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, variable: &str, expected: String) {
+        self.problems.push(ConfigProblem { variable: variable.to_owned(), expected });
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").field("names", &self.variables.keys()).finish_non_exhaustive()
+    }
+}
+
+/// At most one byte more than is allowed, so that a file without an end has one.
+fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let allowed_and_one = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(allowed_and_one).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes as text, or what they should have been.
+fn text_of(bytes: Vec<u8>) -> Result<String, &'static str> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err("at most 64 KiB");
+    }
+    String::from_utf8(bytes).map_err(|_| "UTF-8 text")
+}
+
+/// The number of the line that dotenvy could not read. It tells only the text, which may hold a secret: a whole line, or
+/// the value in it. So the line is the first that has this text and cannot be read by itself.
+fn line_number(content: &str, error: &dotenvy::Error) -> Option<usize> {
+    let dotenvy::Error::LineParse(text, _) = error else { return None };
+    let first = text.lines().next()?.trim();
+    let is_bad = |line: &str| dotenvy::from_read_iter(line.as_bytes()).any(|parsed| parsed.is_err());
+    content.lines().position(|line| line.contains(first) && is_bad(line)).map(|index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn layered(process: &[(&str, &str)], dotenv: &str) -> Environment {
+        let process = process.iter().map(|(name, value)| (name.into(), value.into()));
+        Environment::layered(process, Ok(dotenv.as_bytes().to_vec()))
+    }
+
+    fn problem_of(environment: &Environment) -> String {
+        let [problem] = environment.problems() else { panic!("{:?}", environment.problems()) };
+        problem.to_string()
+    }
+
+    #[test]
+    fn the_process_wins_over_the_file_and_an_empty_variable_hides_a_line() {
+        let environment = layered(
+            &[("PORT", "1"), ("DOORS", "")],
+            "\u{feff}PORT=2\nDOORS=ice\nHOST='::1' # local\nexport A=b",
+        );
+        assert_eq!(environment.get("PORT"), Some("1"));
+        assert_eq!(environment.get("DOORS"), None);
+        assert_eq!(environment.get("HOST"), Some("::1"));
+        assert_eq!(environment.get("A"), Some("b"));
+        assert!(environment.problems().is_empty());
+    }
+
+    #[test]
+    fn values_are_trimmed_and_blank_ones_are_unset() {
+        let environment = Environment::from_pairs([("A", "  x "), ("B", " \t "), ("C", "")]);
+        assert_eq!(
+            (environment.get("A"), environment.get("B"), environment.get("C")),
+            (Some("x"), None, None)
+        );
+        assert_eq!(environment.names().collect::<Vec<_>>(), ["A"]);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number_and_never_shown() {
+        for (content, line) in [
+            ("PORT=1\n\nthis is my-secret\nHOST=::1", 3),
+            ("# my-secret x\nA='my-secret x'\nCOTURN_SECRET=my-secret x", 3),
+            ("# x\nCOTURN_SECRET='my-secret\nPORT=1\n", 2),
+            ("A=b\n=my-secret", 2),
+        ] {
+            let environment = layered(&[], content);
+            let problem = problem_of(&environment);
+            assert_eq!(problem, format!(".env: expected NAME=value in line {line}; {QUOTING}"));
+        }
+    }
+
+    #[test]
+    fn an_env_file_that_is_no_text_or_too_long_or_forbidden_is_a_problem() {
+        let read = |dotenv| problem_of(&Environment::layered(std::iter::empty(), dotenv));
+        assert_eq!(read(Ok(vec![0xff, 0xfe])), ".env: expected UTF-8 text");
+        assert_eq!(read(Ok(vec![b'#'; FILE_BYTES_MAX + 1])), ".env: expected at most 64 KiB");
+        assert!(read(Err(io::ErrorKind::PermissionDenied.into())).starts_with(".env: cannot read it: "));
+    }
+
+    #[test]
+    fn no_env_file_is_no_problem() {
+        let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
+        assert!(environment.problems().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_text_matter_only_in_our_own_variables() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = || OsString::from_vec(vec![0xff]);
+        let process = [("PORT".into(), bad()), ("OTHER".into(), bad()), (bad(), "x".into())];
+        let environment = Environment::layered(process.into_iter(), Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(problem_of(&environment), "PORT: expected UTF-8 text");
+    }
+
+    #[test]
+    fn one_line_end_is_cut_from_a_file_and_nothing_else() {
+        for (content, text) in [("x\n", "x"), ("x\r\n", "x"), ("x", "x"), (" x \n\n", " x \n")] {
+            let environment =
+                Environment::from_pairs([("A", "b")]).with_file_reader(|_| Ok(content.as_bytes().to_vec()));
+            assert_eq!(environment.read_file("/f"), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_file_from_disk_is_read_up_to_its_bound() {
+        let environment = Environment::from_pairs([("A", "b")]);
+        assert!(environment.read_file("Cargo.toml").is_ok());
+        assert_eq!(
+            environment.read_file("/dev/zero"),
+            Err("expected at most 64 KiB in \"/dev/zero\"".into())
+        );
+        assert!(
+            environment.read_file("/no/such").is_err_and(|why| why.starts_with("cannot read \"/no/such\": "))
+        );
+    }
+
+    #[test]
+    fn debug_output_holds_names_and_no_values() {
+        let shown = format!("{:?}", Environment::from_pairs([("OPERATOR_TOKEN", "hush-hush")]));
+        assert!(shown.contains("OPERATOR_TOKEN") && !shown.contains("hush"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_env_file_makes_the_reader_panic_or_show_its_text(text in "[A-C=# \\\\\"'\\$\\{\\}é\n\r]{0,40}hush[A-C=# \"'\n\\$]{0,20}") {
+            let environment = layered(&[], &text);
+            prop_assert!(environment.problems().iter().all(|problem| !problem.to_string().contains("hush")));
+        }
+    }
+}

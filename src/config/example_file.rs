@@ -1,0 +1,83 @@
+//! `.env.example` tells the truth: it loads as it stands, it names every variable once, and the defaults that it writes
+//! are those of the table.
+
+use super::names;
+use super::testing::load_in;
+use super::{Config, Environment};
+
+const EXAMPLE: &str = include_str!("../../.env.example");
+
+/// The file with its commented assignments (`# NAME=value`) switched on where `choose` says so.
+fn uncommented(choose: impl Fn(&str) -> bool) -> String {
+    let switch_on = |line: &'static str| match line.strip_prefix("# ") {
+        Some(assignment) if name_of(assignment).is_some_and(&choose) => assignment,
+        _ => line,
+    };
+    EXAMPLE.lines().map(switch_on).collect::<Vec<_>>().join("\n")
+}
+
+/// The name before `=` when `line` is an assignment.
+fn name_of(line: &str) -> Option<&str> {
+    let (name, _) = line.split_once('=')?;
+    let is_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+}
+
+fn pairs(file: &str) -> Vec<(String, String)> {
+    dotenvy::from_read_iter(file.as_bytes()).collect::<Result<_, _>>().expect("lines that dotenvy reads")
+}
+
+fn load(file: &str) -> Config {
+    let outcome = load_in(&Environment::from_pairs(pairs(file)));
+    outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
+}
+
+fn default_of(name: &str) -> Option<&'static str> {
+    names::PLAIN.iter().find(|variable| variable.name() == name)?.default()
+}
+
+#[test]
+fn the_example_loads_without_warnings_and_means_the_defaults() {
+    let config = load(EXAMPLE);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(format!("{config:?}"), format!("{:?}", load("")));
+}
+
+#[test]
+fn the_example_names_every_variable_and_every_file_form() {
+    for name in names::all() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        assert!(EXAMPLE.split(|c| !is_word(c)).any(|word| word == name), "{name} is missing");
+    }
+}
+
+#[test]
+fn the_example_assigns_every_variable_once_and_no_unknown_one() {
+    let all = pairs(&uncommented(|_| true));
+    let mut assigned: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let mut known: Vec<&str> = names::PLAIN.iter().map(|v| v.name()).collect();
+    known.extend(names::SECRET.iter().map(|v| v.name()));
+    assigned.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(assigned, known);
+}
+
+#[test]
+fn with_every_line_uncommented_the_example_is_still_valid() {
+    load(&uncommented(|_| true));
+}
+
+#[test]
+fn the_defaults_that_the_example_writes_are_the_defaults() {
+    for (name, value) in pairs(&uncommented(|_| true)) {
+        if let Some(default) = default_of(&name) {
+            assert_eq!(value, default, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_of_the_example_that_is_in_use_gives_a_warning() {
+    let warnings = load(&uncommented(|name| name == "OPERATOR_TOKEN")).warnings;
+    assert_eq!(warnings, ["OPERATOR_TOKEN holds the text of an example, which everybody can read"]);
+}

@@ -1,0 +1,366 @@
+//! Which sources hand out ICE servers, and what each of them needs. A source that is named has its settings, or the
+//! start is refused; only Cloudflare may be named without, since STUN then answers in its place.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::manual::read_manual;
+use super::names::{
+    CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, COTURN_SECRET, COTURN_URLS,
+    ICE_SOURCES, MANUAL_ICE_SERVERS, STUN_URLS, TURN_ENABLED, TURN_TTL_SECONDS, Variable,
+};
+use super::settings::{Read, Settings};
+use super::value::{BOOLEANS, is_readable_on_the_way, is_visible_ascii, parse_base, parse_identifier};
+use crate::ice::IceSource;
+use crate::ice::server::IceServerList;
+use crate::ice::url::IceUrl;
+
+/// Most URLs of one source; an answer holds no more.
+const URLS_MAX: usize = 64;
+
+/// Where ICE servers come from.
+#[derive(Clone, Debug)]
+pub struct IceConfig {
+    /// The kill switch: `false` answers STUN only. `TURN_ENABLED`; true when unset.
+    pub enabled: bool,
+    /// The order of attempts, each source once, without `relay`, which is not built yet. `ICE_SOURCES`; cloudflare, then
+    /// stun when unset.
+    pub sources: Vec<IceSource>,
+    /// Longest life of a credential, and the usual one, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
+    pub ttl_max: Duration,
+    /// The degraded answer: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
+    /// when unset.
+    pub stun: Vec<IceUrl>,
+    /// Cloudflare's TURN key; `None` when neither id nor token is set.
+    pub cloudflare: Option<CloudflareConfig>,
+    /// An own coturn; `None` when neither URLs nor secret are set.
+    pub coturn: Option<CoturnConfig>,
+    /// A fixed list. `MANUAL_ICE_SERVERS`, JSON as browsers take it; none when unset.
+    pub manual: Option<IceServerList>,
+}
+
+/// The right to mint at Cloudflare.
+#[derive(Clone, Debug)]
+pub struct CloudflareConfig {
+    /// Id of the TURN key, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_TURN_KEY_ID`.
+    pub key_id: String,
+    /// API token of that key, visible ASCII. `CLOUDFLARE_TURN_API_TOKEN`.
+    pub api_token: SecretString,
+    /// Base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
+    /// `https://rtc.live.cloudflare.com/` when unset.
+    pub api_base: Url,
+}
+
+/// An own coturn with `use-auth-secret`.
+#[derive(Clone, Debug)]
+pub struct CoturnConfig {
+    /// Where it listens: up to 64 URLs, none twice, none on port 53, at least one `turn:` or `turns:`. `COTURN_URLS`.
+    pub urls: Vec<IceUrl>,
+    /// Its `static-auth-secret`. `COTURN_SECRET`.
+    pub secret: SecretString,
+}
+
+impl IceConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let enabled = settings.word(TURN_ENABLED, BOOLEANS);
+        let sources = read_sources(settings);
+        let ttl_max = settings.seconds(TURN_TTL_SECONDS, 60..=172_800);
+        let stun = read_stun(settings);
+        let cloudflare = CloudflareConfig::read(settings);
+        let coturn = CoturnConfig::read(settings);
+        let manual = read_manual(settings);
+        Ok(Self {
+            enabled: enabled?,
+            sources: sources?,
+            ttl_max: ttl_max?,
+            stun: stun?,
+            cloudflare: cloudflare?,
+            coturn: coturn?,
+            manual: manual?,
+        })
+    }
+}
+
+impl CloudflareConfig {
+    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+        let expected = "1 to 128 letters, digits, _ or -";
+        let key_id = settings.optional(CLOUDFLARE_TURN_KEY_ID, expected, parse_identifier);
+        let expected = "visible ASCII characters without spaces";
+        let api_token = settings.secret(CLOUDFLARE_TURN_API_TOKEN, expected, is_visible_ascii);
+        let api_base = read_base(settings, CLOUDFLARE_API_BASE);
+        settings.both_or_neither(CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_API_TOKEN)?;
+        let api_base = api_base?;
+        let key = key_id?.zip(api_token?);
+        Ok(key.map(|(key_id, api_token)| Self { key_id, api_token, api_base }))
+    }
+}
+
+impl CoturnConfig {
+    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+        let urls = read_urls(settings, COTURN_URLS, "stun:, stuns:, turn: or turns: URLs", |_| true);
+        let secret = settings.secret(COTURN_SECRET, "text without control characters", |_| true);
+        settings.both_or_neither(COTURN_URLS, COTURN_SECRET)?;
+        let urls = urls?;
+        if urls.as_ref().is_some_and(|urls| !urls.iter().any(IceUrl::relays)) {
+            return Err(settings.refuse(COTURN_URLS.name(), "expected at least one turn: or turns: URL"));
+        }
+        Ok(urls.zip(secret?).map(|(urls, secret)| Self { urls, secret }))
+    }
+}
+
+/// The URL of a service that is sent a token, with a warning when that token can be read on the way.
+pub(super) fn read_base(settings: &mut Settings<'_>, variable: Variable) -> Read<Url> {
+    let url =
+        settings.required(variable, "an http: or https: URL without user, query and fragment", parse_base)?;
+    if is_readable_on_the_way(&url) {
+        settings.warn(format!("{} is http: the token can be read on the way; use https", variable.name()));
+    }
+    Ok(url)
+}
+
+fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
+    let choices = IceSource::ALL.map(|source| (source.name(), source));
+    let mut sources = settings.words(ICE_SOURCES, &choices)?.unwrap_or_default();
+    let mut outcome = Ok(());
+    for source in IceSource::ALL {
+        let Some(needs) = needs_of(source, settings) else { continue };
+        let (variables, is, has) = (needs.variables, needs.is, needs.has);
+        match (sources.contains(&source), needs.is_set) {
+            (true, false) if source != IceSource::Cloudflare => {
+                let text = format!("names {source}, but {variables} {is} not set");
+                outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
+            }
+            (false, true) => {
+                settings.warn(format!("{variables} {has} no effect: ICE_SOURCES does not name {source}"));
+            }
+            _ => {}
+        }
+    }
+    if sources.contains(&IceSource::Relay) {
+        sources.retain(|source| *source != IceSource::Relay);
+        settings
+            .warn("ICE_SOURCES=relay has no effect yet: the relay is not built, the other sources are asked");
+    }
+    outcome.map(|()| sources)
+}
+
+/// What a source needs, for messages.
+struct Needs {
+    variables: &'static str,
+    is: &'static str,
+    has: &'static str,
+    /// Whether any of the variables is set.
+    is_set: bool,
+}
+
+/// `None` for a source that needs nothing.
+fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
+    match source {
+        IceSource::Cloudflare => Some(Needs {
+            variables: "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
+            is: "are",
+            has: "have",
+            is_set: settings.is_set(CLOUDFLARE_TURN_KEY_ID)
+                || settings.is_secret_set(CLOUDFLARE_TURN_API_TOKEN),
+        }),
+        IceSource::Coturn => Some(Needs {
+            variables: "COTURN_URLS and COTURN_SECRET",
+            is: "are",
+            has: "have",
+            is_set: settings.is_set(COTURN_URLS) || settings.is_secret_set(COTURN_SECRET),
+        }),
+        IceSource::Manual => Some(Needs {
+            variables: "MANUAL_ICE_SERVERS",
+            is: "is",
+            has: "has",
+            is_set: settings.is_secret_set(MANUAL_ICE_SERVERS),
+        }),
+        IceSource::Relay | IceSource::Stun => None,
+    }
+}
+
+fn read_stun(settings: &mut Settings<'_>) -> Read<Vec<IceUrl>> {
+    let urls = read_urls(settings, STUN_URLS, "stun: or stuns: URLs", |url| !url.relays())?;
+    Ok(urls.unwrap_or_default())
+}
+
+/// URLs without repetitions and without those that browsers refuse.
+fn read_urls(
+    settings: &mut Settings<'_>,
+    variable: Variable,
+    expected: &str,
+    is_good: impl Fn(&IceUrl) -> bool,
+) -> Read<Option<Vec<IceUrl>>> {
+    let parse = |text: &str| IceUrl::parse(text).ok().filter(|url| is_good(url));
+    let Some(listed) = settings.list(variable, expected, parse)? else { return Ok(None) };
+    let mut urls: Vec<IceUrl> = Vec::with_capacity(listed.len());
+    for url in listed {
+        if url.is_blocked_by_browsers() {
+            settings.warn(format!("{} leaves {url} out: browsers block port 53", variable.name()));
+        } else if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    if urls.is_empty() || urls.len() > URLS_MAX {
+        let text = format!("expected 1 to {URLS_MAX} URLs that browsers use, found {}", urls.len());
+        return Err(settings.refuse(variable.name(), text));
+    }
+    Ok(Some(urls))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+    use secrecy::ExposeSecret;
+
+    const STUN: &str = "STUN_URLS: expected stun: or stuns: URLs";
+    const COTURN: &str = "COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs";
+    const BASE: &str =
+        "CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query and fragment";
+
+    #[test]
+    fn cloudflare_may_be_named_without_its_key() {
+        let ice = load([("ICE_SOURCES", "cloudflare")]).ice;
+        assert_eq!(ice.sources, [IceSource::Cloudflare]);
+        assert!(ice.cloudflare.is_none());
+    }
+
+    #[test]
+    fn a_turn_key_is_id_and_token() {
+        let pair = [("CLOUDFLARE_TURN_KEY_ID", "abc_-1"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
+        let cloudflare = load(pair).ice.cloudflare.unwrap();
+        assert_eq!((&*cloudflare.key_id, cloudflare.api_token.expose_secret()), ("abc_-1", "hush"));
+        assert_eq!(cloudflare.api_base.as_str(), "https://rtc.live.cloudflare.com/");
+    }
+
+    #[test]
+    fn an_own_coturn_is_urls_and_secret() {
+        let config = load([
+            ("ICE_SOURCES", "coturn, STUN"),
+            ("COTURN_URLS", "turn:a.example, stun:a.example,turn:a.example,turn:a.example:53"),
+            ("COTURN_SECRET", "hush hush"),
+        ]);
+        let urls: Vec<&str> = config.ice.coturn.as_ref().unwrap().urls.iter().map(IceUrl::as_str).collect();
+        assert_eq!(urls, ["turn:a.example", "stun:a.example"], "once each, and not on port 53");
+        assert_eq!(config.ice.sources, [IceSource::Coturn, IceSource::Stun]);
+        assert_eq!(config.warnings, ["COTURN_URLS leaves turn:a.example:53 out: browsers block port 53"]);
+    }
+
+    #[test]
+    fn a_pair_of_which_one_is_set_names_the_missing_one() {
+        for (set, value, missing) in [
+            ("CLOUDFLARE_TURN_KEY_ID", "abc", "CLOUDFLARE_TURN_API_TOKEN"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "hush", "CLOUDFLARE_TURN_KEY_ID"),
+            ("COTURN_URLS", "turn:a", "COTURN_SECRET"),
+            ("COTURN_SECRET", "hush", "COTURN_URLS"),
+        ] {
+            let line = format!("{missing}: expected a value because {set} is set (both or neither)");
+            assert_refused([(set, value)], &[&line]);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_named_needs_its_settings() {
+        assert_refused(
+            [("ICE_SOURCES", "coturn,manual,stun")],
+            &[
+                "ICE_SOURCES: names coturn, but COTURN_URLS and COTURN_SECRET are not set",
+                "ICE_SOURCES: names manual, but MANUAL_ICE_SERVERS is not set",
+            ],
+        );
+    }
+
+    #[test]
+    fn settings_of_a_source_that_is_not_named_are_served_with_a_warning() {
+        let config = load([
+            ("ICE_SOURCES", "stun"),
+            ("CLOUDFLARE_TURN_KEY_ID", "abc"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "hush"),
+            ("MANUAL_ICE_SERVERS", r#"[{"urls": "stun:a"}]"#),
+        ]);
+        assert_eq!(
+            config.warnings,
+            [
+                "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN have no effect: ICE_SOURCES does not name cloudflare",
+                "MANUAL_ICE_SERVERS has no effect: ICE_SOURCES does not name manual",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_relay_is_skipped_with_a_warning() {
+        let config = load([("ICE_SOURCES", "relay,stun")]);
+        assert_eq!(config.ice.sources, [IceSource::Stun]);
+        assert!(
+            config.warnings[0].starts_with("ICE_SOURCES=relay has no effect yet: "),
+            "{:?}",
+            config.warnings
+        );
+    }
+
+    #[test]
+    fn a_base_in_the_clear_is_served_with_a_warning_unless_it_is_this_machine() {
+        let warnings = load([("CLOUDFLARE_API_BASE", "http://proxy.example")]).warnings;
+        assert_eq!(warnings, ["CLOUDFLARE_API_BASE is http: the token can be read on the way; use https"]);
+        assert!(load([("CLOUDFLARE_API_BASE", "http://127.0.0.1:9")]).warnings.is_empty());
+    }
+
+    #[test]
+    fn the_kill_switch_understands_the_words_for_yes_and_no() {
+        for (word, enabled) in [("true", true), ("YES", true), ("1", true), ("on", true), ("", true)] {
+            assert_eq!(load([("TURN_ENABLED", word)]).ice.enabled, enabled, "{word}");
+        }
+        for word in ["false", "No", "0", "OFF"] {
+            assert!(!load([("TURN_ENABLED", word)]).ice.enabled, "{word}");
+        }
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_what_was_expected() {
+        let ttl = "TURN_TTL_SECONDS: expected a number from 60 to 172800";
+        let enabled = "TURN_ENABLED: expected true, false, 1, 0, yes, no, on or off";
+        for (name, value, line) in [
+            ("TURN_TTL_SECONDS", "59", ttl),
+            ("TURN_TTL_SECONDS", "172801", ttl),
+            ("TURN_TTL_SECONDS", "24h", ttl),
+            ("TURN_ENABLED", "maybe", enabled),
+            ("ICE_SOURCES", "twilio", "ICE_SOURCES: expected cloudflare, coturn, relay, manual or stun"),
+            ("STUN_URLS", "turn:a.example", STUN),
+            ("STUN_URLS", "https://a.example", STUN),
+            ("CLOUDFLARE_API_BASE", "rtc.live.cloudflare.com", BASE),
+            ("CLOUDFLARE_API_BASE", "ftp://a.example", BASE),
+            ("CLOUDFLARE_API_BASE", "https://a.example/?b", BASE),
+        ] {
+            assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
+        }
+        let again = "ICE_SOURCES: expected every entry once, found one of them again";
+        assert_refused([("ICE_SOURCES", "stun,cloudflare,stun")], &[again]);
+        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers use, found 0";
+        assert_refused([("STUN_URLS", "stun:a.example:53")], &[none_left]);
+        assert_refused(
+            [("CLOUDFLARE_API_BASE", "https://me:hush@a.example")],
+            &[&format!("{BASE}, found a value with an @, which is not shown here")],
+        );
+    }
+
+    #[test]
+    fn a_bad_half_of_a_pair_is_one_problem_and_not_two() {
+        let bad_token = "CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces";
+        assert_refused(
+            [("CLOUDFLARE_TURN_KEY_ID", "a"), ("CLOUDFLARE_TURN_API_TOKEN", "hush hush")],
+            &[bad_token],
+        );
+        let bad_id = "CLOUDFLARE_TURN_KEY_ID: expected 1 to 128 letters, digits, _ or -, found \"a/b\"";
+        assert_refused([("CLOUDFLARE_TURN_KEY_ID", "a/b"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")], &[bad_id]);
+    }
+
+    #[test]
+    fn coturn_urls_are_ice_urls_and_one_of_them_relays() {
+        let with = |urls| [("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")];
+        assert_refused(with("stun:a.example"), &["COTURN_URLS: expected at least one turn: or turns: URL"]);
+        assert_refused(with("turn:a,b"), &[&format!("{COTURN}, found \"b\"")]);
+    }
+}

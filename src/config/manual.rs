@@ -1,0 +1,131 @@
+//! `MANUAL_ICE_SERVERS`: a fixed list, as browsers take it. It holds passwords, so a message tells the entry's place
+//! and what was expected, and repeats nothing of the text.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::names::MANUAL_ICE_SERVERS;
+use super::settings::{Read, Settings};
+use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
+use crate::ice::url::IceUrl;
+
+/// Reads the list, with a warning when URLs are left out.
+pub(super) fn read_manual(settings: &mut Settings<'_>) -> Read<Option<IceServerList>> {
+    let Some(secret) = settings.secret_text(MANUAL_ICE_SERVERS)? else { return Ok(None) };
+    let variable = secret.variable;
+    let entries = match parse_list(&secret.text) {
+        Ok(entries) => entries,
+        Err(expected) => return Err(settings.refuse(&variable, expected)),
+    };
+    let blocked = entries.iter().flat_map(urls_of).filter(is_blocked).count();
+    if blocked > 0 {
+        settings.warn(format!("{variable} leaves {blocked} of its URLs out: browsers block port 53"));
+    }
+    let mut raw = Vec::with_capacity(entries.len());
+    let mut outcome = Ok(());
+    for (index, entry) in entries.into_iter().enumerate() {
+        match parse_entry(entry) {
+            Ok(entry) => raw.push(entry),
+            Err(why) => outcome = Err(settings.refuse(&variable, format!("entry {}: {why}", index + 1))),
+        }
+    }
+    outcome?;
+    match IceServerList::clean(raw, OnBadUrl::Refuse) {
+        Ok(list) => Ok(Some(list)),
+        Err(error) => Err(settings.refuse(&variable, without_text(&error))),
+    }
+}
+
+fn parse_list(text: &str) -> Result<Vec<Value>, String> {
+    let expected = "expected a JSON list of RTCIceServer objects";
+    match serde_json::from_str(text) {
+        Ok(Value::Array(entries)) => Ok(entries),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => {
+            Err(format!("{expected}, cannot read it at line {}, column {}", error.line(), error.column()))
+        }
+    }
+}
+
+/// One entry that is good by itself; an empty one may stand beside others that are not.
+fn parse_entry(entry: Value) -> Result<RawIceServer, String> {
+    let expected = "expected urls as a text or a list of texts, username and credential as texts";
+    let raw = RawIceServer::deserialize(entry).map_err(|_| expected.to_owned())?;
+    match IceServerList::clean(vec![raw.clone()], OnBadUrl::Refuse) {
+        Ok(_) | Err(IceServersError::Empty) => Ok(raw),
+        Err(error) => Err(without_text(&error)),
+    }
+}
+
+/// What was expected, without the text that was found: people put passwords into URLs.
+fn without_text(error: &IceServersError) -> String {
+    match error {
+        IceServersError::BadUrl { why, .. } => why.to_string(),
+        IceServersError::MissingCredential => {
+            "expected username and credential beside a turn: or turns: URL".into()
+        }
+        IceServersError::Empty | IceServersError::NoRelay => "expected at least one URL that browsers use".into(),
+        IceServersError::TooMany => format!("expected fewer URLs, found {error}"),
+    }
+}
+
+fn urls_of(entry: &Value) -> impl Iterator<Item = &str> {
+    let urls = entry.get("urls");
+    let many = urls.and_then(Value::as_array).into_iter().flatten();
+    urls.into_iter().chain(many).filter_map(Value::as_str)
+}
+
+fn is_blocked(url: &&str) -> bool {
+    IceUrl::parse(url).is_ok_and(|url| url.is_blocked_by_browsers())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::{assert_refused, load};
+
+    fn with(list: &str) -> [(&str, &str); 2] {
+        [("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", list)]
+    }
+
+    #[test]
+    fn a_list_as_browsers_take_it_is_taken_over() {
+        let list =
+            r#"[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]"#;
+        let config = load(with(list));
+        let manual = config.ice.manual.unwrap();
+        assert_eq!(manual.as_slice().len(), 2);
+        assert!(manual.relays() && config.warnings.is_empty());
+    }
+
+    #[test]
+    fn urls_on_port_53_are_left_out_with_a_warning() {
+        let config = load(with(r#"[{"urls": ["stun:a", "stun:a:53"]}, {"urls": "stun:b:053"}]"#));
+        assert_eq!(config.warnings, ["MANUAL_ICE_SERVERS leaves 2 of its URLs out: browsers block port 53"]);
+        assert_eq!(config.ice.manual.unwrap().as_slice().len(), 1);
+    }
+
+    #[test]
+    fn each_bad_list_is_refused_by_entry_and_never_repeated() {
+        let shape = "expected urls as a text or a list of texts, username and credential as texts";
+        let json = "expected a JSON list of RTCIceServer objects, cannot read it at line 1, column";
+        let no_credential = "expected username and credential beside a turn: or turns: URL";
+        for (list, why) in [
+            ("hush", format!("{json} 1")),
+            (r#"{"urls": "stun:a"}"#, "expected a JSON list of RTCIceServer objects".into()),
+            (r#"[{"urls": "stun:a"}"#, format!("{json} 19")),
+            (r#""hush""#, "expected a JSON list of RTCIceServer objects".into()),
+            (r#"["hush"]"#, format!("entry 1: {shape}")),
+            (r#"[{"urls": "stun:a"}, {"url": "stun:hush"}]"#, format!("entry 2: {shape}")),
+            (
+                r#"[{"urls": "turn:a", "username": "u", "credential": {"hush": 1}}]"#,
+                format!("entry 1: {shape}"),
+            ),
+            (r#"[{"urls": "turn:a", "credential": "hush"}]"#, format!("entry 1: {no_credential}")),
+            (r#"[{"urls": "turn:u:hush@a"}]"#, "entry 1: expected a port from 1 to 65535".into()),
+            (r#"[{"urls": "hush"}]"#, "entry 1: expected a stun:, stuns:, turn: or turns: URL".into()),
+            ("[]", "expected at least one URL that browsers use".into()),
+        ] {
+            assert_refused(with(list), &[&format!("MANUAL_ICE_SERVERS: {why}")]);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The environment as typed values. What is in a [`Config`] has been checked: no other part of the crate parses a
+//! setting or reads a variable. Whoever starts the service learns of every problem at once, by the variable's name, and
+//! never sees a secret in a message. Warnings are texts for the log: the setting is served, but hardly meant.
+
+mod access;
+mod budget;
+mod environment;
+mod ice;
+mod manual;
+mod names;
+mod origin;
+mod pending;
+mod problem;
+mod server;
+mod settings;
+mod value;
+
+#[cfg(test)]
+mod example_file;
+#[cfg(test)]
+mod testing;
+
+pub use access::{AccessConfig, RateLimitConfig};
+pub use budget::{BudgetConfig, BudgetMode, LimitAction, UsageConfig};
+pub use environment::Environment;
+pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
+pub use origin::AllowedOrigins;
+pub use pending::{AnalyticsConfig, CoturnCliConfig, Door, PendingConfig};
+pub use problem::{ConfigErrors, ConfigProblem};
+pub use server::{LogConfig, LogFormat, ServerConfig};
+
+use settings::{Read, Settings};
+
+/// Every setting. Its `Debug` form shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the service listens.
+    pub server: ServerConfig,
+    /// What is logged, and in which form.
+    pub log: LogConfig,
+    /// Who may ask, how often, and through which proxies.
+    pub access: AccessConfig,
+    /// Where ICE servers come from.
+    pub ice: IceConfig,
+    /// How much may be relayed, and what happens then.
+    pub budget: BudgetConfig,
+    /// How usage is estimated.
+    pub usage: UsageConfig,
+    /// Settings whose feature comes later.
+    pub pending: PendingConfig,
+    /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads every setting, or says all that is wrong.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
+        let mut settings = Settings::new(env);
+        let config = Self::read(&mut settings);
+        let warnings = settings.finish();
+        match (config, warnings) {
+            (Ok(config), Ok(warnings)) => Ok(Self { warnings, ..config }),
+            (Ok(_), Err(problems)) => Err(problems),
+            (Err(_), outcome) => {
+                debug_assert!(outcome.is_err(), "who refuses a setting records a problem");
+                Err(outcome.err().unwrap_or_else(|| ConfigErrors::new(Vec::new())))
+            }
+        }
+    }
+
+    /// Every part is read before the first refusal counts.
+    fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let server = ServerConfig::read(settings);
+        let log = LogConfig::read(settings);
+        let access = AccessConfig::read(settings);
+        let ice = IceConfig::read(settings);
+        let usage = UsageConfig::read(settings);
+        let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
+        let budget = BudgetConfig::read(settings, estimated_rate);
+        let pending = PendingConfig::read(settings);
+        Ok(Self {
+            server: server?,
+            log: log?,
+            access: access?,
+            ice: ice?,
+            budget: budget?,
+            usage: usage?,
+            pending: pending?,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{assert_refused, load, load_in};
+    use super::*;
+
+    #[test]
+    fn an_empty_environment_is_a_valid_configuration_without_warnings() {
+        let config = load([]);
+        assert_eq!(format!("{}:{}", config.server.host, config.server.port), "0.0.0.0:3001");
+        assert_eq!(config.access.origins, AllowedOrigins::List(vec!["http://localhost:5173".into()]));
+        assert_eq!(config.access.rate.requests.get(), 10);
+        assert_eq!(config.ice.sources, [crate::ice::IceSource::Cloudflare, crate::ice::IceSource::Stun]);
+        assert_eq!(config.ice.stun.len(), 2);
+        assert_eq!(config.budget.limit.get(), 1_000_000_000_000);
+        assert_eq!(config.budget.liability_rate, config.usage.estimated_rate);
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_and_sorted() {
+        assert_refused(
+            [("PORT", "abc"), ("BILLING_DAY", "0"), ("COTURN_SECRET", "hush"), ("LOG_FORMAT", "xml")],
+            &[
+                "BILLING_DAY: expected a day of the month from 1 to 31, found \"0\"",
+                "COTURN_URLS: expected a value because COTURN_SECRET is set (both or neither)",
+                "LOG_FORMAT: expected text or json, found \"xml\"",
+                "PORT: expected a number from 0 to 65535, found \"abc\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_known_variable_is_parsed() {
+        // A character that no value may hold, in every variable: each must complain, so each is read.
+        let names = names::PLAIN.iter().map(|v| v.name()).chain(names::SECRET.iter().map(|v| v.name()));
+        let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
+        let errors = Config::from_env(&environment).unwrap_err();
+        let mut complained: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
+        complained.dedup();
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        assert_eq!(complained, names);
+    }
+
+    #[test]
+    fn every_secret_can_stand_in_a_file_that_is_read() {
+        for secret in names::SECRET {
+            let file = secret.file_name();
+            let environment = Environment::from_pairs([(&*file, "/run/none")])
+                .with_file_reader(|_| Err(std::io::ErrorKind::NotFound.into()));
+            let errors = Config::from_env(&environment).unwrap_err().to_string();
+            assert!(errors.contains(&format!("{file}: cannot read \"/run/none\"")), "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_served_with_a_hint() {
+        let warnings = load([("TURN_TTL_SECOND", "60"), ("PATH", "/bin"), ("TURN_X", "")]).warnings;
+        assert_eq!(warnings, ["TURN_TTL_SECOND is not a setting; did you mean TURN_TTL_SECONDS?"]);
+    }
+
+    /// Every secret set to something with `hush` in it.
+    const SECRETS: [(&str, &str); 12] = [
+        ("OPERATOR_TOKEN", "hush-operator-token"),
+        ("REPORTER_TOKEN", "hush-reporter-token"),
+        ("CLOUDFLARE_TURN_KEY_ID", "id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", "hush-api-token"),
+        ("COTURN_URLS", "turn:coturn.example"),
+        ("COTURN_SECRET", "hush-coturn"),
+        (
+            "MANUAL_ICE_SERVERS",
+            r#"[{"urls": "turn:a", "username": "hush-user", "credential": "hush-password"}]"#,
+        ),
+        ("COTURN_CLI", "localhost:5766"),
+        ("COTURN_CLI_PASSWORD", "hush-cli"),
+        ("CLOUDFLARE_ACCOUNT_ID", "account"),
+        ("CLOUDFLARE_ANALYTICS_TOKEN", "hush-analytics"),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example/hush-path"),
+    ];
+
+    #[test]
+    fn debug_output_and_warnings_hold_no_secret() {
+        for secret in names::SECRET {
+            assert!(
+                SECRETS.iter().any(|(name, _)| *name == secret.name()),
+                "{} is in the test",
+                secret.name()
+            );
+        }
+        let shown = format!("{:?}", load(SECRETS));
+        assert!(shown.contains("turn:coturn.example") && !shown.contains("hush"), "{shown}");
+    }
+
+    #[test]
+    fn problems_hold_no_secret_whichever_way_it_is_given() {
+        let bad = "hush hush\u{7f}";
+        for secret in names::SECRET {
+            let by_value = Environment::from_pairs([(secret.name(), bad)]);
+            let by_file = Environment::from_pairs([(secret.file_name(), "/run/secret")])
+                .with_file_reader(|_| Ok(bad.as_bytes().to_vec()));
+            for environment in [by_value, by_file] {
+                let errors = load_in(&environment).unwrap_err();
+                assert!(!errors.to_string().contains("hush"), "{errors}");
+                assert!(!format!("{errors:?}").contains("hush"), "{errors:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Origins in one canonical form: `scheme://host[:port]`, lower case, without the scheme's default port. Two origins
+//! are the same exactly when these texts are; what has no such form (`null`, a path, a user, `*`) is nobody's origin.
+
+use url::Url;
+
+/// Whose browser pages may ask. `CLIENT_URL`; `http://localhost:5173` when unset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Everybody's, written as `*`.
+    Any,
+    /// These, each in canonical form.
+    List(Vec<String>),
+}
+
+impl AllowedOrigins {
+    /// Whether a request with this `Origin` header may be served.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(allowed) => canonical(origin).is_some_and(|origin| allowed.contains(&origin)),
+        }
+    }
+}
+
+/// The canonical form of an origin as an operator writes it: one slash at the end is forgiven.
+pub(super) fn parse_entry(text: &str) -> Option<String> {
+    canonical(text.strip_suffix('/').unwrap_or(text))
+}
+
+/// The canonical form of an origin as a browser writes it.
+fn canonical(text: &str) -> Option<String> {
+    let (_, authority) = text.split_once("://")?;
+    let is_foreign = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '@' | '*' | '%')
+    };
+    if authority.contains(is_foreign) {
+        return None;
+    }
+    // The parser drops a default port, writes IPv6 and non-ASCII names in their one form, and refuses bad ports.
+    let url = Url::parse(text).ok().filter(|url| url.scheme() != "file")?;
+    let host = url.host_str().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("{}://{host}{port}", url.scheme()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(entries: &[&str]) -> AllowedOrigins {
+        AllowedOrigins::List(entries.iter().map(|entry| parse_entry(entry).unwrap()).collect())
+    }
+
+    #[test]
+    fn an_origin_has_one_form_however_it_is_written() {
+        for (text, form) in [
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("HTTPS://Example.COM", "https://example.com"),
+            ("https://example.com:443", "https://example.com"),
+            ("http://example.com:80/", "http://example.com"),
+            ("http://example.com:443", "http://example.com:443"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("http://[::0001]:3000", "http://[::1]:3000"),
+            ("capacitor://LocalHost", "capacitor://localhost"),
+        ] {
+            assert_eq!(parse_entry(text).as_deref(), Some(form), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in [
+            "",
+            "null",
+            "example.com",
+            "example.com:443",
+            "//example.com",
+            "http://",
+            "http:///",
+            "https:example.com",
+            "https://example.com/app",
+            "https://example.com//",
+            "https://example.com?a",
+            "https://example.com#a",
+            "https://user@example.com",
+            "https://*.example.com",
+            "https://exa mple.com",
+            "https://example.com:99999",
+            "https://example.com:port",
+            "https://example.com\\@evil.example",
+            "https://%65xample.com",
+            "file:///",
+            "file://host",
+            "javascript://",
+            "https://a\t.example",
+        ] {
+            assert_eq!(parse_entry(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_listed_origins_pass_and_they_pass_in_any_spelling() {
+        let allowed = list(&["https://example.com", "http://localhost:5173/"]);
+        for origin in ["https://example.com", "https://EXAMPLE.com:443", "http://localhost:5173"] {
+            assert!(allowed.allows(origin), "{origin}");
+        }
+        for origin in [
+            "http://example.com",
+            "https://example.com.evil.example",
+            "https://evil-example.com",
+            "https://sub.example.com",
+            "https://example.com:8443",
+            "https://example.com/",
+            "http://localhost",
+            "null",
+            "",
+            "*",
+            "garbage",
+        ] {
+            assert!(!allowed.allows(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn null_and_garbage_pass_only_when_everybody_does() {
+        for origin in ["null", "garbage", "", "https://example.com"] {
+            assert!(AllowedOrigins::Any.allows(origin), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Listener and log.
+
+use std::net::IpAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::names::{HOST, LOG_FORMAT, PORT, RUST_LOG};
+use super::settings::{Read, Settings};
+
+/// Where the service listens.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Address of the listener; `::` takes IPv4 too on most systems. `HOST`; `0.0.0.0` when unset.
+    pub host: IpAddr,
+    /// Port of the listener, 0 to 65535; with 0 the system picks one. `PORT`; 3001 when unset.
+    pub port: u16,
+}
+
+/// What is logged, and in which form.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// `text` or `json`. `LOG_FORMAT`; text when standard output is a terminal and the variable is unset, else JSON.
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`, known to parse. `RUST_LOG`; `info` when unset.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object on each line, for collectors.
+    Json,
+}
+
+const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+impl ServerConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let host =
+            settings.required(HOST, "an IP address such as 0.0.0.0, 127.0.0.1 or ::", |t| t.parse().ok());
+        let port = settings.number(PORT, 0..=u16::MAX);
+        Ok(Self { host: host?, port: port? })
+    }
+}
+
+impl LogConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let by_default = if settings.is_terminal() { LogFormat::Text } else { LogFormat::Json };
+        let format = settings.optional_word(LOG_FORMAT, LOG_FORMATS);
+        let filter =
+            settings.required(RUST_LOG, "log directives such as info or turn_broker=debug,warn", |text| {
+                EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+            });
+        Ok(Self { format: format?.unwrap_or(by_default), filter: filter? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+    use crate::config::{Config, Environment};
+
+    #[test]
+    fn the_listener_takes_any_address_and_the_port_that_the_system_picks() {
+        let server = load([("HOST", "::1"), ("PORT", "0")]).server;
+        assert_eq!((server.host, server.port), ("::1".parse().unwrap(), 0));
+    }
+
+    #[test]
+    fn the_log_is_text_on_a_terminal_and_json_elsewhere_unless_the_operator_says_so() {
+        for (is_terminal, written, format) in [
+            (true, "", LogFormat::Text),
+            (false, "", LogFormat::Json),
+            (true, "json", LogFormat::Json),
+            (false, "Text", LogFormat::Text),
+        ] {
+            let environment = Environment::from_pairs([("LOG_FORMAT", written)]).with_terminal(is_terminal);
+            assert_eq!(
+                Config::from_env(&environment).unwrap().log.format,
+                format,
+                "{is_terminal} {written:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_what_was_expected() {
+        let number = "PORT: expected a number from 0 to 65535";
+        for (name, value, line) in [
+            ("PORT", "abc", number),
+            ("PORT", "65536", number),
+            ("PORT", "-1", number),
+            ("PORT", "3001.0", number),
+            ("HOST", "localhost", "HOST: expected an IP address such as 0.0.0.0, 127.0.0.1 or ::"),
+            ("HOST", "0.0.0.0:3001", "HOST: expected an IP address such as 0.0.0.0, 127.0.0.1 or ::"),
+            ("LOG_FORMAT", "xml", "LOG_FORMAT: expected text or json"),
+            ("RUST_LOG", "a=b=c", "RUST_LOG: expected log directives such as info or turn_broker=debug,warn"),
+        ] {
+            assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
+        }
+    }
+}

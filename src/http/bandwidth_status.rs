@@ -1,0 +1,163 @@
+//! `GET /api/bandwidth-status`: what was used, how that is known, and how far the limit can still be overshot. The
+//! first seven fields keep their names, types and roundings for ever; all else stands beside them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::account::books::Statement;
+use crate::app::App;
+use crate::units::{Timestamp, plain_number};
+
+/// The state of the budget.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusBody {
+    /// Billed GB of this period, two decimals.
+    #[serde(rename = "bandwidthUsedGB")]
+    #[schema(example = "45.23")]
+    bandwidth_used_gb: String,
+    /// The limit in GB.
+    #[serde(rename = "bandwidthLimitGB")]
+    #[schema(value_type = f64, example = 1000)]
+    bandwidth_limit_gb: serde_json::Number,
+    /// Used in percent of the limit, two decimals.
+    #[schema(value_type = f64, example = 4.52)]
+    percentage: serde_json::Number,
+    /// GB left, two decimals, never below zero.
+    #[serde(rename = "remainingGB")]
+    #[schema(example = "954.77")]
+    remaining_gb: String,
+    /// When the period ends.
+    #[schema(value_type = String, format = DateTime)]
+    reset_date: Timestamp,
+    /// Open connections.
+    active_connections: usize,
+    /// `OK` or `LIMIT_EXCEEDED`.
+    status: &'static str,
+    /// When the period began.
+    #[schema(value_type = String, format = DateTime)]
+    period_start: Timestamp,
+    /// How the figure is known: `estimate`, or `measured+estimate`.
+    source: &'static str,
+    /// Up to when the provider's own count reaches; null without one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Timestamp>,
+    /// Whether the provider's count is older than it should be.
+    stale: bool,
+    /// GB promised by credentials beyond what is used, rounded up.
+    #[serde(rename = "reservedGB")]
+    reserved_gb: String,
+    /// GB by which the limit can still be passed, at worst, rounded up.
+    #[serde(rename = "overshootBoundGB")]
+    overshoot_bound_gb: String,
+    /// What the bound rests on.
+    bound_assumes: String,
+    /// Grants of this period.
+    grants: GrantsBody,
+    /// Whether the ledger survives a restart.
+    durable: bool,
+    /// What makes the figure weak, and what to do about it.
+    hints: Vec<HintBody>,
+}
+
+/// Counts of grants.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantsBody {
+    /// Credentials issued in this period.
+    issued: u64,
+    /// Alive now, the time in which relaying may outlive the credential included.
+    live: u64,
+    /// Grants that reported a first connection in this period.
+    reported: u64,
+}
+
+/// Something that makes the figure weak.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HintBody {
+    /// Stable.
+    #[schema(example = "NO_REPORTS")]
+    code: &'static str,
+    /// What it means and what to do.
+    message: String,
+}
+
+/// What was used, how it is known, and how far the limit can still be overshot.
+#[utoipa::path(
+    get,
+    path = "/api/bandwidth-status",
+    tag = "budget",
+    responses((status = 200, description = "The state of the budget", body = StatusBody))
+)]
+pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
+    Json(body(&app, &app.account.statement()))
+}
+
+fn body(app: &App, statement: &Statement) -> StatusBody {
+    let figures = &statement.figures;
+    StatusBody {
+        bandwidth_used_gb: figures.used.gb_nearest(),
+        bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
+        percentage: plain_number(percentage(statement)),
+        remaining_gb: figures.remaining().gb_nearest(),
+        reset_date: figures.period.end,
+        active_connections: statement.open_connections,
+        status: if figures.is_spent() { "LIMIT_EXCEEDED" } else { "OK" },
+        period_start: figures.period.start,
+        source: "estimate",
+        as_of: None,
+        stale: false,
+        reserved_gb: figures.reserved().gb_up(),
+        overshoot_bound_gb: figures.overshoot_bound().gb_up(),
+        bound_assumes: app.bound_assumes.clone(),
+        grants: GrantsBody {
+            issued: statement.counts.issued,
+            live: statement.live_grants,
+            reported: statement.counts.reported,
+        },
+        durable: false,
+        hints: hints(app, statement),
+    }
+}
+
+/// Two decimals, halves up. A limit of zero is reached from the start.
+fn percentage(statement: &Statement) -> f64 {
+    let figures = &statement.figures;
+    if figures.limit.get() == 0 {
+        return 100.0;
+    }
+    (figures.used.as_gb() / figures.limit.as_gb() * 10_000.0).round() / 100.0
+}
+
+fn hints(app: &App, statement: &Statement) -> Vec<HintBody> {
+    let bound = statement.figures.overshoot_bound();
+    let mut hints = Vec::new();
+    let mut hint = |applies: bool, code, message: &str| {
+        if applies {
+            hints.push(HintBody { code, message: message.to_owned() });
+        }
+    };
+    hint(
+        statement.counts.connections == 0,
+        "NO_REPORTS",
+        "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
+    );
+    hint(
+        app.bills_unread,
+        "NO_ANALYTICS",
+        "usage is estimated from reports only: this version does not read Cloudflare's own count.",
+    );
+    hint(true, "NOT_DURABLE", "the ledger lives in memory only: a restart forgets this period's usage.");
+    hint(
+        bound.get() > 0,
+        "BOUND_ABOVE_LIMIT",
+        &format!(
+            "credentials already issued could take usage {} GB past the limit: shorten TURN_TTL_SECONDS or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
+            bound.gb_up()
+        ),
+    );
+    hints
+}

@@ -1,0 +1,196 @@
+//! `/api/connections`: what feeds the estimate. A client speaks for its own connections with its grant token, an app
+//! server for any with the reporter token. Every call may be repeated without a second effect.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::bearer::bearer;
+use super::body::read_json;
+use super::error::{ApiError, ErrorBody};
+use crate::app::App;
+use crate::usage::connection::Report;
+use crate::usage::estimator::{Caller, OpenError, Opened};
+
+/// Longest id that a caller may choose.
+const ID_MAX: usize = 128;
+
+/// What a caller may send; every field can be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConnectionRequest {
+    /// Opening only: the caller's own name for it, 1 to 128 visible ASCII characters; made up here if absent.
+    connection_id: Option<String>,
+    /// Whether its packets go through the relay; taken to be so until said otherwise.
+    relayed: Option<bool>,
+    /// Cumulative bytes, client → relay (`transport.bytesSent`).
+    bytes_sent: Option<u64>,
+    /// Cumulative bytes, relay → client (`transport.bytesReceived`): what is billed.
+    bytes_received: Option<u64>,
+    /// The token, for a beacon, which cannot send an `Authorization` header.
+    token: Option<String>,
+}
+
+/// An open connection.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionBody {
+    /// Its name.
+    connection_id: String,
+    /// How often to send a heartbeat. Three missed ones close it.
+    heartbeat_seconds: u64,
+}
+
+/// Opens a connection; opening it again is a sign of life.
+#[utoipa::path(
+    post,
+    path = "/api/connections",
+    tag = "connections",
+    request_body = ConnectionRequest,
+    security(("grant" = []), ("reporter" = [])),
+    responses(
+        (status = 201, description = "Opened", body = ConnectionBody),
+        (status = 200, description = "It was open already", body = ConnectionBody),
+        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the table of connections is full", body = ErrorBody),
+    )
+)]
+pub async fn open_connection(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (caller, request) = read(&app, &headers, body).await?;
+    let id = match &request.connection_id {
+        Some(id) => checked_id(id)?.to_owned(),
+        None => URL_SAFE_NO_PAD.encode(app.random::<16>()?),
+    };
+    let opened = app.account.open(caller, &id, request.relayed).map_err(|error| match error {
+        OpenError::GrantExpired => ApiError::InvalidGrant,
+        OpenError::TooManyOnGrant => ApiError::TooManyConnections { retry_in: app.heartbeat * 3 },
+        OpenError::TableFull => ApiError::Overloaded,
+    })?;
+    let status = match opened {
+        Opened::New => StatusCode::CREATED,
+        Opened::Already => StatusCode::OK,
+    };
+    Ok((status, Json(connection_body(&app, id))).into_response())
+}
+
+/// Keeps a connection alive and takes its counts.
+#[utoipa::path(
+    post,
+    path = "/api/connections/{id}/heartbeat",
+    tag = "connections",
+    params(("id" = String, Path, description = "The connection's name")),
+    request_body = ConnectionRequest,
+    security(("grant" = []), ("reporter" = [])),
+    responses(
+        (status = 200, description = "Heard", body = ConnectionBody),
+        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: not open, or not the caller's", body = ErrorBody),
+    )
+)]
+pub async fn heartbeat_connection(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ConnectionBody>, ApiError> {
+    let (caller, request) = read(&app, &headers, body).await?;
+    app.account.heartbeat(caller, &id, request.report()).map_err(|_| ApiError::NotFound)?;
+    Ok(Json(connection_body(&app, id)))
+}
+
+/// Closes a connection; the body may carry its last counts. Works as a beacon.
+#[utoipa::path(
+    post,
+    path = "/api/connections/{id}/close",
+    tag = "connections",
+    params(("id" = String, Path, description = "The connection's name")),
+    request_body = ConnectionRequest,
+    security(("grant" = []), ("reporter" = []), ()),
+    responses(
+        (status = 204, description = "Closed, or not open"),
+        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant's", body = ErrorBody),
+    )
+)]
+pub async fn close_connection(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    close(&app, &id, &headers, body).await
+}
+
+/// Closes a connection.
+#[utoipa::path(
+    delete,
+    path = "/api/connections/{id}",
+    tag = "connections",
+    params(("id" = String, Path, description = "The connection's name")),
+    security(("grant" = []), ("reporter" = [])),
+    responses(
+        (status = 204, description = "Closed, or not open"),
+        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant's", body = ErrorBody),
+    )
+)]
+pub async fn delete_connection(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    close(&app, &id, &headers, body).await
+}
+
+async fn close(app: &App, id: &str, headers: &HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+    let (caller, request) = read(app, headers, body).await?;
+    if request.report() != Report::default() {
+        // Last counts of a connection that is not open any more have nothing to add to.
+        let _ = app.account.heartbeat(caller, id, request.report());
+    }
+    app.account.close(caller, id).map_err(|_| ApiError::NotFound)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who calls, and what they say.
+async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<(Caller, ConnectionRequest), ApiError> {
+    let request: ConnectionRequest = read_json(headers, body).await?;
+    let token = bearer(headers).or(request.token.as_deref()).ok_or(ApiError::Unauthorized)?;
+    let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
+    Ok((caller, request))
+}
+
+fn caller(app: &App, token: &str) -> Option<Caller> {
+    let is_reporter = app.reporter_token.as_ref().is_some_and(|reporter| reporter.matches(token));
+    if is_reporter { Some(Caller::Reporter) } else { app.grant_key.verify(token).map(Caller::Grant) }
+}
+
+fn checked_id(id: &str) -> Result<&str, ApiError> {
+    let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    let expected = "`connectionId` is to be 1 to 128 visible ASCII characters.";
+    if is_good { Ok(id) } else { Err(ApiError::InvalidRequest(expected.into())) }
+}
+
+fn connection_body(app: &App, connection_id: String) -> ConnectionBody {
+    ConnectionBody { connection_id, heartbeat_seconds: app.heartbeat.as_secs() }
+}
+
+impl ConnectionRequest {
+    fn report(&self) -> Report {
+        Report { bytes_sent: self.bytes_sent, bytes_received: self.bytes_received, relayed: self.relayed }
+    }
+}

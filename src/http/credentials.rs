@@ -1,0 +1,165 @@
+//! `GET /api/turn-credentials`: the one mint. Always an answer: a credential, public STUN servers with a reason, or a
+//! refusal that says when to come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use crate::app::App;
+use crate::ice::IceSource;
+use crate::ice::chain::{Answer, Minted};
+use crate::ice::server::IceServerList;
+use crate::units::Timestamp;
+
+/// Shortest life that may be asked for.
+pub const TTL_MIN: Duration = Duration::from_secs(60);
+
+/// An entry of `iceServers`, as `RTCPeerConnection` takes it.
+#[derive(ToSchema)]
+#[schema(as = IceServer)]
+#[expect(dead_code, reason = "describes the wire form for the OpenAPI document")]
+pub struct IceServerSchema {
+    /// One URL or a list.
+    #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
+    urls: Vec<String>,
+    /// Only with `turn:` and `turns:` URLs.
+    username: Option<String>,
+    /// Only with `turn:` and `turns:` URLs.
+    credential: Option<String>,
+}
+
+/// ICE servers, and what is known about them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsBody {
+    /// For `new RTCPeerConnection({iceServers})`.
+    #[schema(value_type = Vec<IceServerSchema>)]
+    ice_servers: IceServerList,
+    /// Life in seconds. Absent in the STUN answer, which does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    /// When the source was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    issued_at: Option<Timestamp>,
+    /// When the credential ends, at the earliest reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// From when on to fetch the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    refresh_after: Option<Timestamp>,
+    /// Who made it.
+    #[schema(value_type = String, example = "cloudflare")]
+    source: IceSource,
+    /// Whether it does not come from the first source.
+    degraded: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "PROVIDER_UNAVAILABLE")]
+    reason: Option<&'static str>,
+    /// Proves that these credentials were issued here; opens connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+}
+
+/// ICE servers for a `new RTCPeerConnection`.
+#[utoipa::path(
+    get,
+    path = "/api/turn-credentials",
+    tag = "credentials",
+    params(("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS")),
+    responses(
+        (status = 200, description = "A credential, or public STUN servers with `degraded: true` and a reason", body = CredentialsBody),
+        (status = 400, description = "`INVALID_REQUEST`: ttl out of range", body = ErrorBody),
+        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
+    )
+)]
+pub async fn get_credentials(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<CredentialsBody>, ApiError> {
+    let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
+    let answer = app.chain.answer(ttl, app.new_grant_id()?).await.map_err(ApiError::BudgetExhausted)?;
+    let body = body(&app, answer);
+    app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));
+    Ok(Json(body))
+}
+
+fn body(app: &App, answer: Answer) -> CredentialsBody {
+    match answer {
+        Answer::Minted(minted) => minted_body(*minted),
+        Answer::Stun(reason) => CredentialsBody {
+            ice_servers: app.stun.clone(),
+            ttl: None,
+            issued_at: None,
+            expires_at: None,
+            refresh_after: None,
+            source: IceSource::Stun,
+            degraded: reason.is_some(),
+            reason: reason.map(|reason| reason.code()),
+            grant: None,
+        },
+    }
+}
+
+fn minted_body(minted: Minted) -> CredentialsBody {
+    tracing::debug!(grant.id = %minted.grant, source = %minted.source, "credential issued");
+    CredentialsBody {
+        ice_servers: minted.ice_servers,
+        ttl: Some(minted.ttl.as_secs()),
+        issued_at: Some(minted.issued_at),
+        expires_at: Some(minted.expires_at),
+        refresh_after: Some(minted.refresh_after),
+        source: minted.source,
+        degraded: minted.degraded.is_some(),
+        reason: minted.degraded.map(|reason| reason.code()),
+        grant: Some(minted.token),
+    }
+}
+
+/// `?ttl=` in whole seconds, or the longest.
+fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let asked: Vec<_> = pairs.filter(|(name, _)| name == "ttl").map(|(_, value)| value).collect();
+    let seconds = match asked.as_slice() {
+        [] => return Ok(ttl_max),
+        [text] => text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())),
+        _ => None,
+    };
+    let ttl = seconds.map(Duration::from_secs).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl));
+    ttl.ok_or_else(|| {
+        let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
+        ApiError::InvalidRequest(format!("`ttl` is to be a whole number of seconds from {min} to {max}."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn the_life_may_be_shortened_within_its_range() {
+        assert_eq!(requested_ttl(None, MAX), Ok(MAX));
+        assert_eq!(requested_ttl(Some("other=1"), MAX), Ok(MAX));
+        assert_eq!(requested_ttl(Some("ttl=60"), MAX), Ok(TTL_MIN));
+        assert_eq!(requested_ttl(Some("ttl=86400"), MAX), Ok(MAX));
+    }
+
+    #[test]
+    fn anything_else_is_said_to_be_wrong() {
+        for query in ["ttl=59", "ttl=86401", "ttl=", "ttl", "ttl=1e3", "ttl=-60", "ttl=+60", "ttl=60.5", "ttl=60&ttl=60"]
+        {
+            assert!(requested_ttl(Some(query), MAX).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What is around every request: an id, the client's address, one log line, one count, and the error form. Nothing
+//! leaves without an id, and no error leaves without its body. Inside it, a bound on what is under way at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Json;
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::client_addr::ClientAddr;
+use super::error::ApiError;
+use crate::app::App;
+use crate::telemetry::metrics::RequestLabels;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken over from a proxy.
+const REQUEST_ID_MAX: usize = 64;
+
+/// Makes ids that are unique in this process and, by a random start, most likely beyond it.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that begin with these random bytes.
+    #[must_use]
+    pub const fn new(random: [u8; 8]) -> Self {
+        Self { prefix: u64::from_be_bytes(random), next: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The outermost layer.
+pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = app.clock.instant();
+    let request_id = inbound_id(request.headers()).unwrap_or_else(|| app.request_ids.next());
+    let client = client_addr(&app, &request);
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+    }
+    let method = known_method(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let response = finish(next.run(request).await, &request_id);
+
+    let took = app.clock.instant().saturating_duration_since(started);
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
+    log_line(&request_id, client, method, route, &response, took);
+    response
+}
+
+/// Refuses when too much is under way, so that what is under way is finished in time.
+pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Ok(_permit) = app.in_flight.try_acquire() else {
+        app.metrics.shed.inc();
+        return ApiError::Overloaded.into_response();
+    };
+    next.run(request).await
+}
+
+/// The answer to a handler's panic; the panic itself goes to the log by the process's hook.
+#[must_use]
+pub fn panicked(app: &App) -> Response {
+    app.metrics.panics.inc();
+    ApiError::Internal.into_response()
+}
+
+/// Puts the id on the answer and, on an error, the body.
+fn finish(mut response: Response, request_id: &str) -> Response {
+    if let Some(error) = error_of(&mut response) {
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.remove(CONTENT_TYPE);
+        let body = Json(error.body(request_id)).into_response();
+        let (body_parts, body) = body.into_parts();
+        parts.headers.extend(body_parts.headers);
+        response = Response::from_parts(parts, body);
+        response.extensions_mut().insert(error);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Our own error, or the one that a bare error status of some layer stands for.
+fn error_of(response: &mut Response) -> Option<ApiError> {
+    let status = response.status();
+    let own = response.extensions_mut().remove::<ApiError>();
+    let is_error = status.is_client_error() || status.is_server_error();
+    own.or_else(|| is_error.then(|| ApiError::of_status(status, response.headers().get(ALLOW).cloned())))
+}
+
+fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
+}
+
+/// An id that a proxy gave, if it is short and plain: it goes into the log as it is.
+fn inbound_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    (!id.is_empty() && id.len() <= REQUEST_ID_MAX && is_plain).then(|| id.to_owned())
+}
+
+/// A label from a closed set: anybody can invent a method.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+fn log_line(
+    request_id: &str,
+    client: Option<ClientAddr>,
+    method: &str,
+    route: &str,
+    response: &Response,
+    took: std::time::Duration,
+) {
+    let status = response.status().as_u16();
+    let code = response.extensions().get::<ApiError>().map(ApiError::code);
+    let client = client.map(|client| client.0.to_string());
+    let duration_ms = took.as_secs_f64() * 1_000.0;
+    if matches!(route, "/health" | "/ready" | "/metrics") {
+        tracing::debug!(request_id, client, method, route, status, code, duration_ms, "request");
+    } else if status >= 500 {
+        tracing::warn!(request_id, client, method, route, status, code, duration_ms, "request");
+    } else {
+        tracing::info!(request_id, client, method, route, status, code, duration_ms, "request");
+    }
+}

@@ -1,0 +1,215 @@
+//! Every error answer of the service, in one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an
+//! [`ApiError`]; the envelope, which knows the request's id, writes the body. Nothing in it comes from a provider, and
+//! nothing in it is a secret.
+
+use std::time::Duration;
+
+use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::budget::verdict::Refusal;
+use crate::units::{plain_number, wait_seconds};
+
+/// Why a request was not served.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiError {
+    /// Something in the request is not as documented.
+    InvalidRequest(String),
+    /// No token, or not the right one.
+    Unauthorized,
+    /// A bearer token that is no grant of ours, or one that is over.
+    InvalidGrant,
+    /// The page's origin is not allowed.
+    OriginNotAllowed,
+    /// No such route, or no such connection for this caller.
+    NotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed {
+        /// What is allowed, for the `Allow` header, as far as it is known.
+        allow: Option<HeaderValue>,
+    },
+    /// The body is longer than the cap.
+    PayloadTooLarge,
+    /// Over the per-client rate.
+    RateLimited {
+        /// When the next request passes.
+        retry_in: Duration,
+    },
+    /// Too many open connections on one grant.
+    TooManyConnections {
+        /// When one may have been given up.
+        retry_in: Duration,
+    },
+    /// The budget is spent.
+    BudgetExhausted(Refusal),
+    /// Too much is under way.
+    Overloaded,
+    /// The process is about to end.
+    ShuttingDown,
+    /// Our fault.
+    Internal,
+}
+
+/// The error form on the wire.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorBody {
+    /// Short, for humans.
+    #[schema(example = "Too many credential requests, please try again later")]
+    pub error: &'static str,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Used GB with two decimals; only with `BUDGET_EXHAUSTED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth_used: Option<String>,
+    /// The limit in GB; only with `BUDGET_EXHAUSTED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub bandwidth_limit: Option<serde_json::Number>,
+    /// When the period ends; only with `BUDGET_EXHAUSTED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_date: Option<String>,
+    /// Stable; see docs/ERRORS.md.
+    #[schema(example = "RATE_LIMITED")]
+    pub code: &'static str,
+    /// Also in the `x-request-id` header and in the log.
+    pub request_id: String,
+}
+
+impl ApiError {
+    /// The status that goes with the error.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized | Self::InvalidGrant => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "INVALID_REQUEST",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::InvalidGrant => "INVALID_GRANT",
+            Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
+            Self::NotFound => "NOT_FOUND",
+            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
+            Self::BudgetExhausted(_) => "BUDGET_EXHAUSTED",
+            Self::Overloaded => "OVERLOADED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// The error for a status that some layer answered without a body of ours.
+    #[must_use]
+    pub fn of_status(status: StatusCode, allow: Option<HeaderValue>) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow },
+            StatusCode::PAYLOAD_TOO_LARGE => Self::PayloadTooLarge,
+            status if status.is_client_error() => Self::InvalidRequest("The request could not be read.".into()),
+            _ => Self::Internal,
+        }
+    }
+
+    fn headline(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "Invalid request",
+            Self::Unauthorized => "Unauthorized",
+            Self::InvalidGrant => "Invalid grant token",
+            Self::OriginNotAllowed => "Origin not allowed",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed { .. } => "Method not allowed",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::RateLimited { .. } => "Too many credential requests, please try again later",
+            Self::TooManyConnections { .. } => "Too many open connections on this grant",
+            Self::BudgetExhausted(_) => "Bandwidth limit reached",
+            Self::Overloaded => "Overloaded",
+            Self::ShuttingDown => "Shutting down",
+            Self::Internal => "Internal error",
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        let text = match self {
+            Self::InvalidRequest(what) => what.clone(),
+            Self::Unauthorized => "Send the token as `Authorization: Bearer <token>`.".into(),
+            Self::InvalidGrant => "Fetch new credentials and use the `grant` that comes with them.".into(),
+            Self::OriginNotAllowed => "Add the page's origin to CLIENT_URL.".into(),
+            Self::MethodNotAllowed { .. } => "See /openapi.json for what this route accepts.".into(),
+            Self::PayloadTooLarge => format!("Send at most {} bytes.", super::body::BODY_MAX),
+            Self::BudgetExhausted(refusal) => {
+                let limit = limit_gb(refusal);
+                format!("Monthly bandwidth limit of {limit} GB has been reached. Please wait until next month.")
+            }
+            Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
+            Self::Overloaded => "Try again in a second.".into(),
+            Self::Internal => "Report the requestId to whoever runs this service.".into(),
+            Self::NotFound | Self::RateLimited { .. } | Self::ShuttingDown => return None,
+        };
+        Some(text)
+    }
+
+    /// How long to wait before trying again makes sense.
+    #[must_use]
+    pub fn retry_in(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_in } | Self::TooManyConnections { retry_in } => Some(*retry_in),
+            Self::BudgetExhausted(refusal) => Some(refusal.figures.period.end.since(refusal.figures.now)),
+            Self::Overloaded => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The body on the wire.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> ErrorBody {
+        let refusal = if let Self::BudgetExhausted(refusal) = self { Some(refusal) } else { None };
+        ErrorBody {
+            error: self.headline(),
+            message: self.message(),
+            bandwidth_used: refusal.map(|refusal| refusal.figures.used.gb_nearest()),
+            bandwidth_limit: refusal.map(limit_gb),
+            reset_date: refusal.map(|refusal| refusal.figures.period.end.to_string()),
+            code: self.code(),
+            request_id: request_id.to_owned(),
+        }
+    }
+}
+
+fn limit_gb(refusal: &Refusal) -> serde_json::Number {
+    plain_number(refusal.figures.limit.as_gb())
+}
+
+impl IntoResponse for ApiError {
+    /// Status and headers; the envelope adds the body.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        if let Some(wait) = self.retry_in() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+        }
+        if let Self::MethodNotAllowed { allow: Some(allow) } = &self {
+            response.headers_mut().insert(ALLOW, allow.clone());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

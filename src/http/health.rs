@@ -1,0 +1,60 @@
+//! Health: is the process alive, and can it serve? Two questions, because a process that shuts down is alive.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use crate::app::App;
+
+/// The process lives.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthBody {
+    /// `ok`.
+    status: &'static str,
+    /// Since the process started.
+    uptime_seconds: u64,
+    /// Of this program.
+    version: &'static str,
+}
+
+/// The process can serve.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadyBody {
+    /// `ready`.
+    status: &'static str,
+}
+
+/// Whether the process lives.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "health",
+    responses((status = 200, description = "It lives", body = HealthBody))
+)]
+pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
+    let uptime = app.clock.instant().saturating_duration_since(app.started);
+    Json(HealthBody { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Whether the process can serve.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "health",
+    responses(
+        (status = 200, description = "It can serve", body = ReadyBody),
+        (status = 503, description = "`SHUTTING_DOWN`", body = ErrorBody),
+    )
+)]
+pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {
+    if app.draining.load(Ordering::Relaxed) {
+        return Err(ApiError::ShuttingDown);
+    }
+    Ok(Json(ReadyBody { status: "ready" }))
+}

@@ -1,0 +1,15 @@
+//! The HTTP side: one file for each group of endpoints, and what is around them. A handler extracts, calls, answers;
+//! it decides nothing.
+
+pub mod bandwidth_status;
+pub mod bearer;
+pub mod body;
+pub mod client_addr;
+pub mod connections;
+pub mod credentials;
+pub mod envelope;
+pub mod error;
+pub mod health;
+pub mod openapi;
+pub mod operator;
+pub mod origin;

@@ -1,0 +1,237 @@
+//! What only the operator sees. Without an `OPERATOR_TOKEN` these routes do not exist; with one they want it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::DateTime;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::bearer::bearer;
+use super::error::{ApiError, ErrorBody};
+use crate::account::OpenConnection;
+use crate::app::App;
+use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
+use crate::units::Timestamp;
+use crate::usage::connection::Owner;
+
+/// Connections listed at most.
+const LIST_MAX: usize = 1_000;
+/// Points of a series at most: a month in half hours.
+const POINTS_MAX: u64 = 1_500;
+/// Steps are whole minutes, as the ledger's cells.
+const STEP_UNIT: u64 = 60;
+const STEP_DEFAULT: u64 = 3_600;
+
+/// Lets only the operator through.
+pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
+    match bearer(request.headers()) {
+        Some(shown) if expected.matches(shown) => next.run(request).await,
+        _ => ApiError::Unauthorized.into_response(),
+    }
+}
+
+/// Counters and gauges for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operator",
+    security(("operator" = [])),
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = METRICS_TYPE))
+)]
+pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let statement = app.account.statement();
+    let figures = &statement.figures;
+    let gauges = LedgerGauges {
+        used_bytes: figures.used.get(),
+        committed_bytes: figures.committed.get(),
+        overshoot_bound_bytes: figures.overshoot_bound().get(),
+        limit_bytes: figures.limit.get(),
+        grants_live: statement.live_grants,
+        connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
+        rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
+        breaker_state: app.chain.breaker_state().gauge(),
+    };
+    let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
+    Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())
+}
+
+/// The open connections.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConnectionsBody {
+    /// In the order of their names, 1000 at most.
+    connections: Vec<OpenConnectionBody>,
+    /// How many are open.
+    total: usize,
+}
+
+/// One open connection.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenConnectionBody {
+    connection_id: String,
+    /// The grant's id; null when an app server reports it.
+    grant: Option<String>,
+    /// Whose bytes these are.
+    source: &'static str,
+    /// As far as it said.
+    relayed: Option<bool>,
+    #[schema(value_type = String, format = DateTime)]
+    opened_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    last_seen_at: Timestamp,
+    /// Client → relay, as reported.
+    bytes_sent: u64,
+    /// Relay → client, as reported.
+    bytes_received: u64,
+    /// What it was charged so far.
+    charged_bytes: u64,
+}
+
+/// The open connections.
+#[utoipa::path(
+    get,
+    path = "/api/connections",
+    tag = "operator",
+    security(("operator" = [])),
+    responses((status = 200, description = "The open connections", body = ConnectionsBody))
+)]
+pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
+    let (connections, total) = app.account.connections(LIST_MAX);
+    Json(ConnectionsBody { connections: connections.iter().map(open_connection_body).collect(), total })
+}
+
+fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
+    let connection = &open.connection;
+    OpenConnectionBody {
+        connection_id: connection.id.to_string(),
+        grant: match connection.owner {
+            Owner::Grant(id) => Some(id.to_string()),
+            Owner::Reporter => None,
+        },
+        source: connection.source.name(),
+        relayed: connection.relayed,
+        opened_at: connection.opened_at,
+        last_seen_at: connection.last_seen,
+        bytes_sent: connection.bytes_sent,
+        bytes_received: connection.bytes_received,
+        charged_bytes: open.charged.get(),
+    }
+}
+
+/// Usage of this period in steps.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageBody {
+    #[schema(value_type = String, format = DateTime)]
+    period_start: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    reset_date: Timestamp,
+    step_seconds: u64,
+    /// From the oldest to now.
+    points: Vec<UsagePoint>,
+    /// What the period before this one came to, if this process saw it.
+    previous_period: Option<PreviousPeriod>,
+}
+
+/// One step.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsagePoint {
+    /// Its begin.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Billed bytes in it.
+    used_bytes: u64,
+    /// Most grants alive in it.
+    live_grants: u32,
+}
+
+/// A period that is over.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousPeriod {
+    #[schema(value_type = String, format = DateTime)]
+    start: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    end: Timestamp,
+    used_bytes: u64,
+}
+
+/// Usage over time, for plots.
+#[utoipa::path(
+    get,
+    path = "/api/usage",
+    tag = "operator",
+    params(
+        ("from" = Option<String>, Query, description = "RFC 3339; the period's start by default"),
+        ("to" = Option<String>, Query, description = "RFC 3339; now by default"),
+        ("step" = Option<u64>, Query, description = "Seconds, a multiple of 60; 3600 by default; at most 1500 steps"),
+    ),
+    security(("operator" = [])),
+    responses(
+        (status = 200, description = "The series", body = UsageBody),
+        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
+    )
+)]
+pub async fn get_usage(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<UsageBody>, ApiError> {
+    let figures = app.account.statement().figures;
+    let (from, to, step) = requested_stretch(query.as_deref(), figures.period.start, figures.now)?;
+    let series = app.account.series(from, to, Duration::from_secs(step));
+    let point = |(at, slice): &(Timestamp, crate::budget::timeline::Slice)| UsagePoint {
+        at: *at,
+        used_bytes: slice.used.get(),
+        live_grants: slice.live,
+    };
+    Ok(Json(UsageBody {
+        period_start: figures.period.start,
+        reset_date: figures.period.end,
+        step_seconds: step,
+        points: series.points.iter().map(point).collect(),
+        previous_period: series.previous.map(|(period, used)| PreviousPeriod {
+            start: period.start,
+            end: period.end,
+            used_bytes: used.get(),
+        }),
+    }))
+}
+
+/// `from`, `to` and `step` of the query, within this period.
+fn requested_stretch(
+    query: Option<&str>,
+    period_start: Timestamp,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp, u64), ApiError> {
+    let (mut from, mut to, mut step) = (period_start, now, STEP_DEFAULT);
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match name.as_ref() {
+            "from" => from = instant("from", &value)?.max(period_start),
+            "to" => to = instant("to", &value)?.min(now),
+            "step" => step = value.parse().map_err(|_| bad_step())?,
+            _ => {}
+        }
+    }
+    if step == 0 || !step.is_multiple_of(STEP_UNIT) || to.since(from).as_secs() / step >= POINTS_MAX {
+        return Err(bad_step());
+    }
+    Ok((from, to, step))
+}
+
+fn instant(name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc().into());
+    parsed.map_err(|_| ApiError::InvalidRequest(format!("`{name}` is to be an RFC 3339 instant.")))
+}
+
+fn bad_step() -> ApiError {
+    let expected = "`step` is to be a multiple of 60 seconds that gives at most 1500 points.";
+    ApiError::InvalidRequest(expected.into())
+}

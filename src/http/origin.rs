@@ -1,0 +1,67 @@
+//! Which pages may ask. A request that names a foreign `Origin` is refused before anything is minted; one that names
+//! none (curl, a server, a native app) is not a page's and passes. CORS headers are for allowed origins only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::error::ApiError;
+use crate::app::App;
+use crate::config::AllowedOrigins;
+
+/// How long a browser may keep a preflight's answer.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
+/// Headers that a page may read besides the simple ones.
+const EXPOSED: [HeaderName; 5] = [
+    RETRY_AFTER,
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// The CORS layer for the API.
+pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers(EXPOSED)
+        .vary([ORIGIN])
+        .max_age(PREFLIGHT_MAX_AGE);
+    match origins {
+        AllowedOrigins::Any => layer.allow_origin(tower_http::cors::Any),
+        AllowedOrigins::List(_) => {
+            let origins = origins.clone();
+            let is_allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|o| origins.allows(o));
+            // A beacon is sent with credentials; without this its answer is an error on the page's console.
+            layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
+        }
+    }
+}
+
+/// Refuses foreign origins. Stands outside the CORS layer: a refusal carries none of its headers.
+pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if is_foreign(request.headers(), &app.origins) {
+        app.metrics.origins_refused.inc();
+        let mut response = ApiError::OriginNotAllowed.into_response();
+        response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+        return response;
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
+    let is_allowed = |origin: &HeaderValue| match origins {
+        AllowedOrigins::Any => true,
+        AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
+    };
+    !headers.get_all(ORIGIN).iter().all(is_allowed)
+}

@@ -1,0 +1,157 @@
+//! Which row of the rate limiter a client uses. The table of rows has a fixed size: a client keeps a row of its own
+//! until its bucket has long refilled, so forgetting it changes no answer. When every row is in use, further clients
+//! share a few rows, so a flood of addresses costs neither memory nor the clients that were there before it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+/// Rows that clients share when the table is full.
+pub const SHARED_ROWS: u64 = 1_024;
+/// A full table is searched for idle rows at most so often: the search walks the whole table.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// The limiter's row for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Row {
+    /// The client's own: its address, IPv6 cut to the prefix.
+    Own(IpAddr),
+    /// One of a few that clients share when the table is full.
+    Shared(u64),
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct ClientTable {
+    /// When each client was last seen.
+    rows: HashMap<IpAddr, Instant>,
+    rows_max: usize,
+    /// How long a bucket takes to refill from empty.
+    refill: Duration,
+    /// Random, so that nobody can choose whom to share a row with.
+    hasher: RandomState,
+    last_sweep: Option<Instant>,
+}
+
+impl ClientTable {
+    /// An empty table of at most `rows_max` own rows.
+    #[must_use]
+    pub fn new(rows_max: NonZeroUsize, refill: Duration) -> Self {
+        Self {
+            rows: HashMap::new(),
+            rows_max: rows_max.get(),
+            refill,
+            hasher: RandomState::new(),
+            last_sweep: None,
+        }
+    }
+
+    /// The row of `client`, seen now.
+    pub fn row(&mut self, client: IpAddr, now: Instant) -> Row {
+        if let Some(last_seen) = self.rows.get_mut(&client) {
+            *last_seen = now;
+            return Row::Own(client);
+        }
+        if self.rows.len() >= self.rows_max && self.may_sweep(now) {
+            self.sweep(now);
+        }
+        if self.rows.len() >= self.rows_max {
+            return Row::Shared(self.hasher.hash_one(client) % SHARED_ROWS);
+        }
+        self.rows.insert(client, now);
+        Row::Own(client)
+    }
+
+    /// Forgets clients whose buckets have refilled.
+    pub fn sweep(&mut self, now: Instant) {
+        let refill = self.refill;
+        self.rows.retain(|_, last_seen| now.saturating_duration_since(*last_seen) < refill);
+        if self.rows.len() < self.rows.capacity() / 4 {
+            self.rows.shrink_to_fit();
+        }
+        self.last_sweep = Some(now);
+    }
+
+    /// Rows in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no row is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn may_sweep(&self, now: Instant) -> bool {
+        self.last_sweep.is_none_or(|last| now.saturating_duration_since(last) >= SWEEP_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFILL: Duration = Duration::from_secs(300);
+
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn client(n: u32) -> IpAddr {
+        IpAddr::V4(n.into())
+    }
+
+    fn full(now: Instant) -> ClientTable {
+        let mut table = ClientTable::new(NonZeroUsize::new(100).unwrap(), REFILL);
+        for n in 0..100 {
+            assert_eq!(table.row(client(n), now), Row::Own(client(n)));
+        }
+        table
+    }
+
+    #[test]
+    fn a_full_table_keeps_those_who_are_in_it_and_lets_the_others_share() {
+        let now = start();
+        let mut table = full(now);
+        for n in 100..10_000 {
+            assert!(matches!(table.row(client(n), now), Row::Shared(row) if row < SHARED_ROWS));
+        }
+        assert_eq!(table.len(), 100);
+        assert_eq!(table.row(client(7), now), Row::Own(client(7)));
+    }
+
+    #[test]
+    fn a_client_that_shares_always_shares_the_same_row() {
+        let now = start();
+        let mut table = full(now);
+        assert_eq!(table.row(client(500), now), table.row(client(500), now));
+    }
+
+    #[test]
+    fn rows_whose_buckets_have_refilled_make_room() {
+        let now = start();
+        let mut table = full(now);
+        let later = now + REFILL - Duration::from_secs(1);
+        assert_eq!(table.row(client(7), later), Row::Own(client(7)), "seen again");
+        let refilled = now + REFILL;
+        assert_eq!(table.row(client(500), refilled), Row::Own(client(500)));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_full_table_is_not_searched_for_every_stranger() {
+        let now = start();
+        let mut table = full(now);
+        let _ = table.row(client(500), now);
+        let swept = table.last_sweep;
+        let _ = table.row(client(501), now + SWEEP_PAUSE - Duration::from_millis(1));
+        assert_eq!(table.last_sweep, swept);
+        let _ = table.row(client(502), now + SWEEP_PAUSE);
+        assert_ne!(table.last_sweep, swept);
+    }
+}

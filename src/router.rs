@@ -1,0 +1,88 @@
+//! The one table of routes: every path, who may call it, and what stands around it. The OpenAPI document is made from
+//! the same table, so a route cannot be served and not described.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::routing::{MethodRouter, get};
+use axum::Router;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::error::ApiError;
+use crate::http::{bandwidth_status, connections, credentials, envelope, health, openapi, operator, origin};
+
+/// Everything that is served.
+pub fn build(app: &Arc<App>) -> Router {
+    let cors = origin::cors(&app.origins);
+
+    // Pages mint: foreign origins and too many requests are turned away before the handler.
+    let mint = OpenApiRouter::new()
+        .routes(routes!(credentials::get_credentials).map(|route| without_head(limited(route, app))))
+        .layer(cors.clone())
+        .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign));
+
+    // Pages and app servers: a token decides, where there is one.
+    let open = OpenApiRouter::new()
+        .routes(routes!(bandwidth_status::get_status))
+        .routes(routes!(connections::open_connection))
+        .routes(routes!(connections::heartbeat_connection))
+        .routes(routes!(connections::close_connection))
+        .routes(routes!(connections::delete_connection))
+        .layer(cors);
+
+    // The operator: these do not exist without an OPERATOR_TOKEN.
+    let operator = OpenApiRouter::new()
+        .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
+        .routes(routes!(operator::get_usage).map(|route| for_operator(route, app)))
+        .routes(routes!(operator::get_metrics).map(|route| for_operator(route, app)));
+
+    // Whoever runs the container.
+    let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
+
+    let (served, document) = OpenApiRouter::with_openapi(openapi::head())
+        .merge(mint)
+        .merge(open)
+        .merge(operator)
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .merge(health)
+        .split_for_parts();
+    served
+        .route("/openapi.json", describe(document))
+        .fallback(async || ApiError::NotFound)
+        .layer(CatchPanicLayer::custom(on_panic(app)))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
+        .with_state(Arc::clone(app))
+}
+
+type Route = MethodRouter<Arc<App>>;
+
+fn limited(route: Route, app: &Arc<App>) -> Route {
+    route.layer(app.rate_limit.layer()).layer(map_response(app.rate_limit.standard_headers()))
+}
+
+/// A HEAD would mint and throw away.
+fn without_head(route: Route) -> Route {
+    route.head(async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) })
+}
+
+fn for_operator(route: Route, app: &Arc<App>) -> Route {
+    route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+}
+
+fn describe(document: OpenApi) -> Route {
+    let json = Bytes::from(document.to_json().expect("a tree of texts has a JSON form"));
+    get(move || std::future::ready(([(CONTENT_TYPE, "application/json")], json.clone())))
+}
+
+fn on_panic(app: &Arc<App>) -> impl Fn(Box<dyn Any + Send>) -> Response<Body> + Clone + Send + Sync + 'static {
+    let app = Arc::clone(app);
+    move |_| envelope::panicked(&app)
+}

@@ -1,0 +1,155 @@
+//! The listener and its end. A connection has 5 s for a request's headers, there are at most so many at once, and the
+//! end comes in two stages: at the first signal no more are accepted and what runs is finished, at most for 10 s; a
+//! second signal ends it at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::app::App;
+
+/// For a request's line and headers, and between two requests on one connection. With the 5 s for a body, 10 s in all.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Line and headers together.
+const HEADERS_MAX: usize = 64 * 1024;
+/// Open sockets at once; further ones wait in the system's queue.
+const SOCKETS_MAX: usize = 8_192;
+/// For what runs when the first signal comes.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// After a failed accept (no file descriptors, say), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often connections that nobody speaks for are written to the log.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often memory is tidied.
+const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The two stages of the end, as somebody outside decides them.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Finish what runs and stop.
+    pub soft: CancellationToken,
+    /// Stop now.
+    pub hard: CancellationToken,
+}
+
+/// How the end came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was finished.
+    Drained,
+    /// Some requests did not finish in time.
+    TimedOut,
+    /// The second signal came first.
+    Forced,
+}
+
+/// Serves until `shutdown` says so.
+pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
+    let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
+    let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
+    let graceful = GracefulShutdown::new();
+    while let Some((socket, peer, permit)) = accept(&listener, &sockets, &shutdown.soft).await {
+        spawn_connection(socket, peer, permit, &router, &graceful);
+    }
+    app.draining.store(true, Ordering::Relaxed);
+    drop(listener);
+    tracing::info!("shutting down: no new connections, finishing what runs");
+    let ended = tokio::select! {
+        () = graceful.shutdown() => Ended::Drained,
+        () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
+        () = shutdown.hard.cancelled() => Ended::Forced,
+    };
+    let unfinished = SOCKETS_MAX - sockets.available_permits();
+    match ended {
+        Ended::Drained => tracing::info!("shut down: everything was finished"),
+        Ended::TimedOut | Ended::Forced => tracing::warn!(unfinished, "shut down with connections unfinished"),
+    }
+    // It ends with the soft signal; a panic in it was logged by the hook.
+    let _ = chores.await;
+    ended
+}
+
+/// The next connection, or `None` at the end.
+async fn accept(
+    listener: &TcpListener,
+    sockets: &Arc<Semaphore>,
+    end: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let next = async {
+        let permit = Arc::clone(sockets).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => return Some((socket, peer, permit)),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = end.cancelled() => None,
+        accepted = next => accepted,
+    }
+}
+
+fn spawn_connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    // Answers are small: waiting to fill a packet only delays them. A socket that is gone fails on its first use.
+    let _ = socket.set_nodelay(true);
+    let router = router.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(HEADERS_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+        drop(permit);
+    });
+}
+
+/// What is done from time to time. No figure waits for it.
+async fn chores(app: Arc<App>, end: CancellationToken) {
+    let mut report = tokio::time::interval(REPORT_INTERVAL);
+    let mut tidy = tokio::time::interval(TIDY_INTERVAL);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            _ = report.tick() => app.account.report_given_up(),
+            _ = tidy.tick() => {
+                app.account.tidy();
+                app.rate_limit.sweep();
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What an operator wants to know at start, as log messages: where it listens, whether Cloudflare is configured, the
+//! limit, the mode, whether the ledger is durable, which proxies are trusted. Then what is served but hardly meant.
+
+use std::net::SocketAddr;
+
+use crate::config::{AllowedOrigins, BudgetMode, Config};
+use crate::ice::IceSource;
+use crate::units::plain_number;
+
+/// Writes the lines. The order and the first three texts are part of the contract.
+pub fn report(config: &Config, address: SocketAddr) {
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
+    report_sources(config);
+    report_budget(config);
+    report_access(config);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn report_sources(config: &Config) {
+    let sources = config.ice.sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
+    if config.ice.cloudflare.is_some() {
+        tracing::info!(sources, "Cloudflare TURN service configured");
+    } else if config.ice.sources.contains(&IceSource::Cloudflare) {
+        let remedy = "set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive)";
+        tracing::warn!(sources, remedy, "Cloudflare TURN not configured");
+    } else {
+        tracing::info!(sources, "Cloudflare TURN not configured");
+    }
+    if !config.ice.enabled {
+        tracing::warn!("TURN_ENABLED is false: every answer is STUN only");
+    }
+}
+
+fn report_budget(config: &Config) {
+    let limit = plain_number(config.budget.limit_gb);
+    tracing::info!(billing_day = config.budget.billing_day.get(), "Bandwidth limit: {limit} GB/month");
+    match config.budget.mode {
+        BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
+        BudgetMode::Strict => tracing::warn!("Budget mode: estimate (strict has no effect yet)"),
+    }
+    tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
+}
+
+fn report_access(config: &Config) {
+    let proxies = config.access.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match proxies.as_slice() {
+        [] => tracing::info!("Trusted proxies: none"),
+        some => tracing::info!("Trusted proxies: {}", some.join(", ")),
+    }
+    match &config.access.origins {
+        AllowedOrigins::Any => tracing::info!("Allowed origins: any"),
+        AllowedOrigins::List(origins) => tracing::info!("Allowed origins: {}", origins.join(", ")),
+    }
+}

@@ -1,0 +1,193 @@
+//! What can go wrong between a provider and its client, as a plan that a test writes and an outcome that the
+//! server carries out.
+//!
+//! Always true: deciding is pure (no socket, no sleep), and a fault that stands in for the answer generates
+//! no credential, while one that spoils the answer on its way does. A broker that mixes the two up
+//! double-books or gives away traffic.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use super::provider::Answer;
+
+/// Where [`Fault::Redirect`] points to.
+pub(super) const REDIRECT_TARGET: &str = "/redirect-target";
+
+/// One way to fail. "Minted" says whether a credential exists at the provider afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The good answer, this much later. Minted.
+    Latency(Duration),
+    /// Takes the request and never answers. Not minted.
+    Hang,
+    /// Head at once, then a byte every 100 ms without an end: only a limit on the whole exchange ends it.
+    /// Minted.
+    SlowDrip,
+    /// Half of the body, then the connection is reset. Minted, and nobody knows.
+    ResetMidBody,
+    /// The connection is reset instead of an answer. Not minted.
+    ResetBeforeAnswer,
+    /// 429 with `Retry-After: 5` and a text. Not minted.
+    TooManyRequests,
+    /// This status with an HTML page. Not minted.
+    ServerErrorHtml(u16),
+    /// 403 `error code: 1010`: the edge dislikes the user agent. Not minted.
+    Forbidden1010,
+    /// 401 with a text, whatever token was sent. Not minted.
+    Unauthorized401,
+    /// 404 with a text, whatever key was named. Not minted.
+    NotFound404,
+    /// The good answer, whole as HTTP, but its JSON ends in the middle. Minted.
+    MalformedJson,
+    /// The good answer behind 8 MiB of padding, streamed; valid JSON, so only a size limit refuses it.
+    /// Minted.
+    HugeJson,
+    /// 302 to a path of ours that would answer well; see `History::redirect_hits`. Not minted.
+    Redirect,
+    /// The good answer as `text/html`, which a client must accept. Minted.
+    WrongContentType,
+    /// 201 without a body. Minted.
+    EmptyBody201,
+    /// The good answer with 200 in place of 201, which a client must accept. Minted.
+    Status200,
+}
+
+/// What chance picks from: the weather. 401, 403 and 404 are not in it, since they mean a wrong configuration
+/// to the broker.
+const WEATHER: [Fault; 12] = [
+    Fault::Latency(Duration::from_secs(2)),
+    Fault::Hang,
+    Fault::SlowDrip,
+    Fault::ResetMidBody,
+    Fault::ResetBeforeAnswer,
+    Fault::TooManyRequests,
+    Fault::ServerErrorHtml(502),
+    Fault::ServerErrorHtml(503),
+    Fault::MalformedJson,
+    Fault::WrongContentType,
+    Fault::EmptyBody201,
+    Fault::Status200,
+];
+
+/// Which fault strikes next: a queued one, else the kept one, else perhaps one by chance.
+#[derive(Default)]
+pub(super) struct FaultPlan {
+    queued: VecDeque<Fault>,
+    kept: Option<Fault>,
+    /// 0 to 100.
+    percent: u8,
+}
+
+/// What the server is to do with one request.
+pub(super) enum Outcome {
+    Answer { answer: Answer, delivery: Delivery },
+    Silence,
+    Reset,
+}
+
+/// How an answer's bytes leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Whole,
+    After(Duration),
+    Dripped,
+    CutInHalf,
+    Padded,
+}
+
+impl FaultPlan {
+    pub(super) fn queue(&mut self, fault: Fault) {
+        self.queued.push_back(fault);
+    }
+
+    pub(super) fn keep(&mut self, fault: Fault) {
+        self.kept = Some(fault);
+    }
+
+    pub(super) fn misbehave(&mut self, percent: u8) {
+        self.percent = percent;
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn take(&mut self) -> Option<Fault> {
+        self.queued.pop_front().or(self.kept).or_else(|| self.by_chance())
+    }
+
+    fn by_chance(&self) -> Option<Fault> {
+        if self.percent == 0 {
+            return None;
+        }
+        let struck = random_below(100) < usize::from(self.percent);
+        struck.then(|| WEATHER[random_below(WEATHER.len())])
+    }
+}
+
+impl Fault {
+    /// In every error body but that of `Forbidden1010`, whose text is the live one to the letter: a leak
+    /// check looks for it in the broker's answers and logs.
+    pub(crate) const BODY_MARK: &str = "fake-provider-error-body";
+
+    /// Stands in for the good answer, or takes it and says what becomes of it. `good` mints: it is called
+    /// only if that happens.
+    pub(super) fn strike(self, good: impl FnOnce() -> Answer) -> Outcome {
+        let (answer, delivery) = match self {
+            Self::Hang => return Outcome::Silence,
+            Self::ResetBeforeAnswer => return Outcome::Reset,
+            Self::Latency(delay) => (good(), Delivery::After(delay)),
+            Self::SlowDrip => (good(), Delivery::Dripped),
+            Self::ResetMidBody => (good(), Delivery::CutInHalf),
+            Self::HugeJson => (good(), Delivery::Padded),
+            Self::MalformedJson => (good().with_half_a_body(), Delivery::Whole),
+            Self::WrongContentType => {
+                (Answer { content_type: "text/html; charset=utf-8", ..good() }, Delivery::Whole)
+            }
+            Self::EmptyBody201 => (Answer { body: String::new(), ..good() }, Delivery::Whole),
+            Self::Status200 => (good().with_200_for_201(), Delivery::Whole),
+            Self::TooManyRequests => (too_many_requests(), Delivery::Whole),
+            Self::ServerErrorHtml(status) => (html_page(status), Delivery::Whole),
+            Self::Forbidden1010 => (Answer::text(StatusCode::FORBIDDEN, "error code: 1010"), Delivery::Whole),
+            Self::Unauthorized401 => (Answer::error(StatusCode::UNAUTHORIZED), Delivery::Whole),
+            Self::NotFound404 => (Answer::error(StatusCode::NOT_FOUND), Delivery::Whole),
+            Self::Redirect => (redirect(), Delivery::Whole),
+        };
+        Outcome::Answer { answer, delivery }
+    }
+}
+
+impl Outcome {
+    /// `None` when no answer will come.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answer { answer, .. } => Some(answer.status.as_u16()),
+            Self::Silence | Self::Reset => None,
+        }
+    }
+}
+
+fn too_many_requests() -> Answer {
+    Answer { header: Some(("retry-after", "5")), ..Answer::error(StatusCode::TOO_MANY_REQUESTS) }
+}
+
+fn redirect() -> Answer {
+    Answer { header: Some(("location", REDIRECT_TARGET)), ..Answer::error(StatusCode::FOUND) }
+}
+
+fn html_page(status: u16) -> Answer {
+    let status = StatusCode::from_u16(status).expect("a fault names a status between 100 and 999");
+    let mark = Fault::BODY_MARK;
+    let body = format!(
+        "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>{mark}</h1></body></html>\n"
+    );
+    Answer { content_type: "text/html; charset=UTF-8", body, ..Answer::text(status, "") }
+}
+
+/// Even enough for a fault plan: the remainder's bias is far below what anyone could count.
+fn random_below(end: usize) -> usize {
+    let random = getrandom::u32().expect("the system gives random bytes");
+    usize::try_from(random).expect("a usize holds 32 bits here") % end
+}

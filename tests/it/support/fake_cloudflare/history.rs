@@ -1,0 +1,150 @@
+//! What the fake was asked, so that tests assert on what was sent instead of on mocks.
+//!
+//! Always true: the counters cover everything since the start; of requests and credentials the last
+//! [`KEPT_MAX`] are kept, so that an example binary under load for days does not grow.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::Value;
+
+use super::faults::Fault;
+use super::shapes::Credential;
+
+/// Requests kept, and credentials kept. The oldest goes first; a credential forgotten this way can no longer
+/// be revoked.
+const KEPT_MAX: usize = 10_000;
+
+/// A live view of the history: clones see the same requests, later ones included.
+#[derive(Clone, Default)]
+pub(crate) struct History {
+    events: Arc<Mutex<Events>>,
+}
+
+#[derive(Default)]
+struct Events {
+    mints: usize,
+    minted: usize,
+    redirect_hits: usize,
+    requests: VecDeque<Recorded>,
+    credentials: VecDeque<Issued>,
+}
+
+struct Issued {
+    credential: Credential,
+    revoked: bool,
+}
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) method: String,
+    /// Without a query.
+    pub(crate) path: String,
+    /// The header's whole value, scheme included.
+    pub(crate) authorization: Option<String>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) content_type: Option<String>,
+    /// `Null` when the body was empty or no JSON.
+    pub(crate) body: Value,
+    /// From the path, right or wrong; `None` when the path names none.
+    pub(crate) key_id: Option<String>,
+    /// Seconds, from the body; `None` when absent or no whole number.
+    pub(crate) ttl: Option<u64>,
+    pub(crate) custom_identifier: Option<String>,
+    /// The fault that struck it.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl History {
+    /// Mint requests received, whatever became of them.
+    pub(crate) fn mints(&self) -> usize {
+        self.events().mints
+    }
+
+    /// Credentials generated, those included whose answer was lost or damaged on its way.
+    pub(crate) fn minted(&self) -> usize {
+        self.events().minted
+    }
+
+    /// How often a client followed a redirect that it must not follow.
+    pub(crate) fn redirect_hits(&self) -> usize {
+        self.events().redirect_hits
+    }
+
+    /// The requests kept, oldest first, revocations and stray paths included.
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.events().requests.iter().cloned().collect()
+    }
+
+    /// The newest username and credential.
+    #[track_caller]
+    pub(crate) fn last_credential(&self) -> (String, String) {
+        let events = self.events();
+        let newest = events.credentials.back().map(|issued| issued.credential.clone());
+        drop(events);
+        let Credential { username, credential } = newest.expect("a credential was minted before");
+        (username, credential)
+    }
+
+    /// Every username and every credential kept: what no log line and no error answer may hold.
+    pub(crate) fn minted_secrets(&self) -> Vec<String> {
+        let events = self.events();
+        let both =
+            |issued: &Issued| [issued.credential.username.clone(), issued.credential.credential.clone()];
+        events.credentials.iter().flat_map(both).collect()
+    }
+
+    pub(super) fn record_mint(&self, request: Recorded) {
+        let mut events = self.events();
+        events.mints += 1;
+        push_bounded(&mut events.requests, request);
+    }
+
+    pub(super) fn record_redirect_hit(&self, request: Recorded) {
+        let mut events = self.events();
+        events.redirect_hits += 1;
+        push_bounded(&mut events.requests, request);
+    }
+
+    pub(super) fn record_other(&self, request: Recorded) {
+        push_bounded(&mut self.events().requests, request);
+    }
+
+    pub(super) fn record_credential(&self, credential: Credential) {
+        let mut events = self.events();
+        events.minted += 1;
+        push_bounded(&mut events.credentials, Issued { credential, revoked: false });
+    }
+
+    /// Marks a credential as revoked; false when it is unknown or already gone.
+    pub(super) fn revoke(&self, username: &str) -> bool {
+        let mut events = self.events();
+        let known = |issued: &&mut Issued| !issued.revoked && issued.credential.username == username;
+        let found = events.credentials.iter_mut().rev().find(known);
+        found.map(|issued| issued.revoked = true).is_some()
+    }
+
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().expect("nothing panics while it holds the events")
+    }
+}
+
+fn push_bounded<T>(kept: &mut VecDeque<T>, newest: T) {
+    if kept.len() == KEPT_MAX {
+        kept.pop_front();
+    }
+    kept.push_back(newest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_MAX, VecDeque, push_bounded};
+
+    #[test]
+    fn one_past_the_bound_pushes_the_oldest_out() {
+        let mut kept: VecDeque<usize> = (0..KEPT_MAX).collect();
+        push_bounded(&mut kept, KEPT_MAX);
+        assert_eq!((kept.len(), kept.front(), kept.back()), (KEPT_MAX, Some(&1), Some(&KEPT_MAX)));
+    }
+}

@@ -1,0 +1,136 @@
+//! The provider on a good day: which path, key, token and lifetime it takes, and what it answers then.
+//!
+//! Always true: a credential is generated only for a request that would be accepted by the live service, and
+//! no error body is JSON, since the live ones are undocumented.
+
+use hyper::StatusCode;
+
+use super::faults::{Fault, REDIRECT_TARGET};
+use super::history::{History, Recorded};
+use super::shapes::{Credential, Shape};
+
+/// Seconds: 48 hours.
+const TTL_MAX: u64 = 172_800;
+
+/// What makes an answer good or not; anything goes until a key or a token is required.
+#[derive(Clone, Default)]
+pub(super) struct Provider {
+    pub(super) shape: Shape,
+    pub(super) key_id: Option<String>,
+    pub(super) token: Option<String>,
+}
+
+/// An answer before it is put on the wire.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    /// One further header.
+    pub(super) header: Option<(&'static str, &'static str)>,
+    pub(super) body: String,
+}
+
+/// What a request is for, by method and path alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    Mint { key_id: &'a str },
+    Revoke { key_id: &'a str, username: &'a str },
+    AfterRedirect,
+    Unknown,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn of(method: &str, path: &'a str) -> Self {
+        if path == REDIRECT_TARGET {
+            return Self::AfterRedirect;
+        }
+        let segments = path.strip_prefix("/v1/turn/keys/").unwrap_or_default().split('/').collect::<Vec<_>>();
+        match (method, &segments[..]) {
+            ("POST", &[key_id, "credentials", "generate-ice-servers"]) => Self::Mint { key_id },
+            ("POST", &[key_id, "credentials", username, "revoke"]) => Self::Revoke { key_id, username },
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn key_id(self) -> Option<&'a str> {
+        match self {
+            Self::Mint { key_id } | Self::Revoke { key_id, .. } => Some(key_id),
+            Self::AfterRedirect | Self::Unknown => None,
+        }
+    }
+}
+
+impl Provider {
+    /// The answer of a day without faults. Generates the credential, when it comes to that.
+    pub(super) fn answer(&self, request: &Recorded, history: &History) -> Answer {
+        let target = Target::of(&request.method, &request.path);
+        if let Some(refusal) = self.refusal(target, request) {
+            return Answer::error(refusal);
+        }
+        match target {
+            Target::Mint { .. } => self.mint(request, history),
+            Target::Revoke { username, .. } if history.revoke(username) => {
+                Answer::text(StatusCode::NO_CONTENT, "")
+            }
+            Target::AfterRedirect => trap(),
+            Target::Revoke { .. } | Target::Unknown => Answer::error(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// 404 for a wrong key before 401 for a wrong token: a live service cannot look a token up without its
+    /// key.
+    fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {
+        let key_id = target.key_id()?;
+        if self.key_id.as_deref().is_some_and(|right| right != key_id) {
+            return Some(StatusCode::NOT_FOUND);
+        }
+        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
+        let token_is_wrong = self.token.as_deref().is_some_and(|right| sent != Some(right));
+        token_is_wrong.then_some(StatusCode::UNAUTHORIZED)
+    }
+
+    fn mint(&self, request: &Recorded, history: &History) -> Answer {
+        if !request.ttl.is_some_and(|ttl| (1..=TTL_MAX).contains(&ttl)) {
+            return Answer::error(StatusCode::BAD_REQUEST);
+        }
+        let credential = Credential::random();
+        let answer = Answer::json(StatusCode::CREATED, self.shape.body(&credential).to_string());
+        history.record_credential(credential);
+        answer
+    }
+}
+
+/// Looks like a good answer, so that a client that follows a redirect is caught serving it.
+fn trap() -> Answer {
+    let planted =
+        Credential { username: "followed-a-redirect".into(), credential: "followed-a-redirect".into() };
+    Answer::json(StatusCode::OK, Shape::Current.body(&planted).to_string())
+}
+
+impl Answer {
+    pub(super) fn text(status: StatusCode, body: &str) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", header: None, body: body.to_owned() }
+    }
+
+    /// An error as the fake invents it.
+    pub(super) fn error(status: StatusCode) -> Self {
+        Self::text(status, &format!("{status}: {}\n", Fault::BODY_MARK))
+    }
+
+    /// As a half-written JSON text: whole for HTTP, broken for a parser.
+    pub(super) fn with_half_a_body(mut self) -> Self {
+        self.body.truncate(self.body.len() / 2);
+        self
+    }
+
+    /// Leaves a refusal as it is.
+    pub(super) fn with_200_for_201(mut self) -> Self {
+        if self.status == StatusCode::CREATED {
+            self.status = StatusCode::OK;
+        }
+        self
+    }
+
+    fn json(status: StatusCode, body: String) -> Self {
+        Self { status, content_type: "application/json", header: None, body }
+    }
+}

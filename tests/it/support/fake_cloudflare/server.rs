@@ -1,0 +1,146 @@
+//! The pump: accepts, reads, asks for the outcome and carries it out.
+//!
+//! Always true: a connection that is broken on purpose ends with a reset, never with an orderly close that a
+//! client might take for the end of an answer, and when `serve` returns no task and no connection of it is
+//! left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Core;
+use super::faults::{Delivery, Outcome};
+use super::history::Recorded;
+use super::provider::{Answer, Target};
+use super::wire::{BrokenOnPurpose, WireBody};
+
+/// Bytes of a request's body: a mint needs about a hundred.
+const REQUEST_BODY_MAX: usize = 64 * 1024;
+/// After an accept that failed, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves until `stop`, then ends every connection.
+pub(super) async fn serve(listener: TcpListener, core: Arc<Core>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => drop(connections.spawn(converse(socket, Arc::clone(&core)))),
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn converse(socket: TcpStream, core: Arc<Core>) {
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(|request| exchange(request, &core));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+    if (&mut connection).await.is_err() {
+        // A client that went away first loses nothing by it.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    }
+}
+
+async fn exchange(request: Request<Incoming>, core: &Core) -> Result<Response<WireBody>, BrokenOnPurpose> {
+    let request = read(request).await?;
+    let (outcome, latency) = decide(request, core);
+    match outcome {
+        Outcome::Reset => Err(BrokenOnPurpose),
+        Outcome::Silence => std::future::pending().await,
+        Outcome::Answer { answer, delivery } => {
+            pause(latency).await;
+            if let Delivery::After(delay) = delivery {
+                pause(delay).await;
+            }
+            Ok(respond(answer, delivery))
+        }
+    }
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The request's fate, and how long a good provider would have taken for it. It is in the history when this
+/// returns.
+fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
+    let target = Target::of(&request.method, &request.path);
+    let is_mint = matches!(target, Target::Mint { .. });
+    let is_redirect_hit = target == Target::AfterRedirect;
+
+    let mut settings = core.settings();
+    request.fault = if is_redirect_hit { None } else { settings.plan.take() };
+    let provider = settings.provider.clone();
+    let observer = settings.observer.clone();
+    let latency = if is_mint { settings.latency } else { Duration::ZERO };
+    drop(settings);
+
+    let good = || provider.answer(&request, &core.history);
+    let outcome = match request.fault {
+        Some(fault) => fault.strike(good),
+        None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
+    };
+    if let Some(observer) = observer {
+        observer(&request, outcome.status());
+    }
+    if is_redirect_hit {
+        core.history.record_redirect_hit(request);
+    } else if is_mint {
+        core.history.record_mint(request);
+    } else {
+        core.history.record_other(request);
+    }
+    (outcome, latency)
+}
+
+async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, REQUEST_BODY_MAX).collect().await.map_err(|_| BrokenOnPurpose)?.to_bytes();
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let header = |name: HeaderName| {
+        let value = head.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let key_id = Target::of(head.method.as_str(), head.uri.path()).key_id().map(str::to_owned);
+    Ok(Recorded {
+        key_id,
+        authorization: header(AUTHORIZATION),
+        user_agent: header(USER_AGENT),
+        content_type: header(CONTENT_TYPE),
+        ttl: body["ttl"].as_u64(),
+        custom_identifier: body["customIdentifier"].as_str().map(str::to_owned),
+        fault: None,
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        body,
+    })
+}
+
+fn respond(answer: Answer, delivery: Delivery) -> Response<WireBody> {
+    let mut response = Response::new(WireBody::new(answer.body, delivery));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some((name, value)) = answer.header {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}

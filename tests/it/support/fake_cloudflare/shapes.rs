@@ -1,0 +1,105 @@
+//! The forms that a mint answer has had over the years, with credentials that look like live ones.
+//!
+//! Always true: every credential is random and used for one answer, and the URLs are the provider's own, in
+//! its order.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+const STUN: [&str; 1] = ["stun:stun.cloudflare.com:3478"];
+const STUN_LEGACY: [&str; 2] = ["stun:stun.cloudflare.com:3478", "stun:stun.cloudflare.com:53"];
+const TURN: [&str; 6] = [
+    "turn:turn.cloudflare.com:3478?transport=udp",
+    "turn:turn.cloudflare.com:443?transport=udp",
+    "turn:turn.cloudflare.com:3478?transport=tcp",
+    "turn:turn.cloudflare.com:80?transport=tcp",
+    "turns:turn.cloudflare.com:5349?transport=tcp",
+    "turns:turn.cloudflare.com:443?transport=tcp",
+];
+const TURN_LEGACY: [&str; 6] = [
+    "turn:turn.cloudflare.com:3478?transport=udp",
+    "turn:turn.cloudflare.com:3478?transport=tcp",
+    "turns:turn.cloudflare.com:5349?transport=tcp",
+    "turn:turn.cloudflare.com:53?transport=udp",
+    "turn:turn.cloudflare.com:80?transport=tcp",
+    "turns:turn.cloudflare.com:443?transport=tcp",
+];
+
+/// The form of `iceServers` in a good answer. The last three hold nothing a client could relay with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A STUN entry, then a TURN entry.
+    #[default]
+    Current,
+    /// The same with URLs on port 53, as answered until 2025.
+    Legacy53,
+    /// One entry that holds all URLs.
+    Single,
+    /// `iceServers` is that one entry itself, not an array.
+    Object,
+    /// An entry per URL, `urls` a plain string.
+    StringUrls,
+    /// Only the STUN entry.
+    StunOnly,
+    /// A TURN entry without username and credential.
+    NoCredential,
+    /// `iceServers` is an empty array.
+    Empty,
+}
+
+/// What one mint generated: `g0` and 62 hex digits, 64 hex digits.
+#[derive(Clone)]
+pub(super) struct Credential {
+    pub(super) username: String,
+    pub(super) credential: String,
+}
+
+impl Shape {
+    /// Every shape under the name that `--shape` takes.
+    pub(crate) const NAMED: [(&'static str, Self); 8] = [
+        ("current", Self::Current),
+        ("legacy53", Self::Legacy53),
+        ("single", Self::Single),
+        ("object", Self::Object),
+        ("string-urls", Self::StringUrls),
+        ("stun-only", Self::StunOnly),
+        ("no-credential", Self::NoCredential),
+        ("empty", Self::Empty),
+    ];
+
+    /// The whole body of a mint answer.
+    pub(super) fn body(self, credential: &Credential) -> Value {
+        let stun = json!({ "urls": STUN });
+        let ice_servers = match self {
+            Self::Current => json!([stun, credential.entry(TURN)]),
+            Self::Legacy53 => json!([{ "urls": STUN_LEGACY }, credential.entry(TURN_LEGACY)]),
+            Self::Single => json!([credential.entry([&STUN[..], &TURN[..]].concat())]),
+            Self::Object => credential.entry([&STUN[..], &TURN[..]].concat()),
+            Self::StringUrls => {
+                let turn = TURN.iter().map(|url| credential.entry(url));
+                std::iter::once(json!({ "urls": STUN[0] })).chain(turn).collect()
+            }
+            Self::StunOnly => json!([stun]),
+            Self::NoCredential => json!([stun, { "urls": TURN }]),
+            Self::Empty => json!([]),
+        };
+        json!({ "iceServers": ice_servers })
+    }
+}
+
+impl Credential {
+    pub(super) fn random() -> Self {
+        Self { username: format!("g0{}", random_hex::<31>()), credential: random_hex::<32>() }
+    }
+
+    fn entry(&self, urls: impl Serialize) -> Value {
+        json!({ "urls": urls, "username": self.username, "credential": self.credential })
+    }
+}
+
+fn random_hex<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}

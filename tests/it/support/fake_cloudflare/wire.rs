@@ -1,0 +1,117 @@
+//! How an answer's bytes leave: a response body that follows a short script.
+//!
+//! Always true: what a script sent before a wait or a break has left for the client when that wait or break
+//! comes. The length is declared only by scripts that a client may hold to their word, or must catch breaking
+//! it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::faults::Delivery;
+
+/// Between two bytes of a drip: short enough that no per-read time limit bites.
+const DRIP: Duration = Duration::from_millis(100);
+/// Lets the first half leave before the connection breaks.
+const BEFORE_THE_CUT: Duration = Duration::from_millis(10);
+const PADDING_CHUNK: &[u8] = &[b'x'; 64 * 1024];
+/// 8 MiB in all.
+const PADDING_CHUNKS: usize = 128;
+
+/// A response body that follows a script.
+pub(super) struct WireBody {
+    /// Bytes, when they are declared.
+    length: Option<u64>,
+    script: Script,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+type Script = Box<dyn Iterator<Item = Step> + Send>;
+
+enum Step {
+    Send(Bytes),
+    Wait(Duration),
+    Break,
+}
+
+/// The connection is to be broken here: not a failure of the fake but its task.
+#[derive(Debug)]
+pub(super) struct BrokenOnPurpose;
+
+impl WireBody {
+    pub(super) fn new(body: String, delivery: Delivery) -> Self {
+        let body = Bytes::from(body);
+        let declared = u64::try_from(body.len()).expect("a u64 holds a length");
+        let (length, script): (_, Script) = match delivery {
+            Delivery::Whole | Delivery::After(_) => {
+                (Some(declared), Box::new(std::iter::once(Step::Send(body))))
+            }
+            Delivery::CutInHalf => (Some(declared), Box::new(cut_in_half(&body))),
+            Delivery::Dripped => (None, Box::new(dripped(body))),
+            Delivery::Padded => (None, Box::new(padded(&body))),
+        };
+        Self { length, script, waiting: None }
+    }
+}
+
+fn cut_in_half(body: &Bytes) -> impl Iterator<Item = Step> + use<> {
+    let half = body.slice(..body.len() / 2);
+    [Step::Send(half), Step::Wait(BEFORE_THE_CUT), Step::Break].into_iter()
+}
+
+/// The body, then blanks for ever: the JSON is complete one day, the answer never is.
+fn dripped(body: Bytes) -> impl Iterator<Item = Step> {
+    let bytes = body.into_iter().chain(std::iter::repeat(b' '));
+    bytes.flat_map(|byte| [Step::Send(Bytes::copy_from_slice(&[byte])), Step::Wait(DRIP)])
+}
+
+/// `{"padding":"xxx…",` and the rest of the body after its opening brace.
+fn padded(body: &Bytes) -> impl Iterator<Item = Step> + use<> {
+    let opening = Bytes::from_static(b"{\"padding\":\"");
+    let padding = std::iter::repeat_n(Bytes::from_static(PADDING_CHUNK), PADDING_CHUNKS);
+    let rest = [Bytes::from_static(b"\","), body.slice(body.len().min(1)..)];
+    std::iter::once(opening).chain(padding).chain(rest).map(Step::Send)
+}
+
+impl Body for WireBody {
+    type Data = Bytes;
+    type Error = BrokenOnPurpose;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOnPurpose>>> {
+        loop {
+            if let Some(sleep) = &mut self.waiting {
+                ready!(sleep.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            match self.script.next() {
+                Some(Step::Send(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Step::Wait(time)) => self.waiting = Some(Box::pin(tokio::time::sleep(time))),
+                Some(Step::Break) => return Poll::Ready(Some(Err(BrokenOnPurpose))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl fmt::Display for BrokenOnPurpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken on purpose")
+    }
+}
+
+impl std::error::Error for BrokenOnPurpose {}
