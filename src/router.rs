@@ -21,13 +21,9 @@ use crate::http::{bandwidth_status, connections, credentials, envelope, health, 
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
-    let cors = origin::cors(&app.origins);
-
     // Pages mint: foreign origins and too many requests are turned away before the handler.
     let mint = OpenApiRouter::new()
-        .routes(routes!(credentials::get_credentials).map(|route| without_head(limited(route, app))))
-        .layer(cors.clone())
-        .layer(from_fn_with_state(Arc::clone(app), origin::refuse_foreign));
+        .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
 
     // Pages and app servers: a token decides, where there is one.
     let open = OpenApiRouter::new()
@@ -35,8 +31,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(connections::open_connection))
         .routes(routes!(connections::heartbeat_connection))
         .routes(routes!(connections::close_connection))
-        .routes(routes!(connections::delete_connection))
-        .layer(cors);
+        .routes(routes!(connections::delete_connection));
 
     // The operator: these do not exist without an OPERATOR_TOKEN.
     let operator = OpenApiRouter::new()
@@ -44,33 +39,40 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_metrics).map(|route| for_operator(route, app)));
 
-    // Whoever runs the container.
+    // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
+    let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())
-        .merge(mint)
-        .merge(open)
-        .merge(operator)
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .merge(guarded(mint, app).layer(foreign))
+        .merge(guarded(open.merge(operator), app))
         .merge(health)
         .split_for_parts();
     served
         .route("/openapi.json", describe(document))
         .fallback(async || ApiError::NotFound)
-        .layer(CatchPanicLayer::custom(on_panic(app)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
+}
+
+/// A panic and an overload are answers that an allowed page may read.
+fn guarded(routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
+    routes
+        .layer(CatchPanicLayer::custom(on_panic(app)))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .layer(origin::cors(&app.origins))
 }
 
 type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
-    route.layer(app.rate_limit.layer()).layer(map_response(app.rate_limit.standard_headers()))
+    route.route_layer(app.rate_limit.layer()).route_layer(map_response(app.rate_limit.standard_headers()))
 }
 
 /// A HEAD would mint and throw away.
-fn without_head(route: Route) -> Route {
-    route.head(async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) })
+fn get_only(route: Route) -> Route {
+    let refuse = async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) };
+    route.head(refuse).fallback(refuse)
 }
 
 fn for_operator(route: Route, app: &Arc<App>) -> Route {

@@ -122,7 +122,7 @@ pub(super) fn read_base(settings: &mut Settings<'_>, variable: Variable) -> Read
 
 fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
     let choices = IceSource::ALL.map(|source| (source.name(), source));
-    let mut sources = settings.words(ICE_SOURCES, &choices)?.unwrap_or_default();
+    let sources = settings.words(ICE_SOURCES, &choices)?.unwrap_or_default();
     let mut outcome = Ok(());
     for source in IceSource::ALL {
         let Some(needs) = needs_of(source, settings) else { continue };
@@ -139,9 +139,7 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
         }
     }
     if sources.contains(&IceSource::Relay) {
-        sources.retain(|source| *source != IceSource::Relay);
-        settings
-            .warn("ICE_SOURCES=relay has no effect yet: the relay is not built, the other sources are asked");
+        settings.warn("ICE_SOURCES=relay has no effect yet: this version has no relay, the next source is asked");
     }
     outcome.map(|()| sources)
 }
@@ -291,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn the_relay_is_skipped_with_a_warning() {
+    fn the_relay_of_a_later_version_is_named_in_a_warning() {
         let config = load([("ICE_SOURCES", "relay,stun")]);
-        assert_eq!(config.ice.sources, [IceSource::Stun]);
+        assert_eq!(config.ice.sources, [IceSource::Relay, IceSource::Stun]);
         assert!(
             config.warnings[0].starts_with("ICE_SOURCES=relay has no effect yet: "),
             "{:?}",

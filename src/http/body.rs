@@ -20,7 +20,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads and parses a body. An empty one is `{}`, so that every field can be left out.
 pub async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
     let bytes = read(headers, body).await?;
-    let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
+    let text = match bytes.trim_ascii() {
+        b"" => b"{}",
+        text if text.starts_with(b"{") => text,
+        // serde would take a list for the fields in their order.
+        _ => return Err(ApiError::InvalidRequest("The body is to be a JSON object.".into())),
+    };
     serde_json::from_slice(text).map_err(|error| ApiError::InvalidRequest(describe(&error)))
 }
 

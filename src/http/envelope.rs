@@ -142,12 +142,12 @@ fn log_line(
     let status = response.status().as_u16();
     let code = response.extensions().get::<ApiError>().map(ApiError::code);
     let client = client.map(|client| client.0.to_string());
-    let duration_ms = took.as_secs_f64() * 1_000.0;
+    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if matches!(route, "/health" | "/ready" | "/metrics") {
-        tracing::debug!(request_id, client, method, route, status, code, duration_ms, "request");
+        tracing::debug!(request_id, client, method, route, status, code, duration_us, "request");
     } else if status >= 500 {
-        tracing::warn!(request_id, client, method, route, status, code, duration_ms, "request");
+        tracing::warn!(request_id, client, method, route, status, code, duration_us, "request");
     } else {
-        tracing::info!(request_id, client, method, route, status, code, duration_ms, "request");
+        tracing::info!(request_id, client, method, route, status, code, duration_us, "request");
     }
 }

@@ -1,5 +1,5 @@
 // The processes of the test. Each writes to one log file, is ready when its own sign says so, and dies with this process:
-// run.sh makes it process 1 of its namespace. Time-outs end waits that would otherwise never end; no test depends on one.
+// run.sh makes it process 1 of its namespace. Waits are for a condition; their time-outs only end what would never come.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -105,7 +105,7 @@ export function launchBrowser(directory) {
   return puppeteer.launch({
     executablePath: process.env.CHROMIUM,
     userDataDir: join(directory, 'chromium'),
-    env: { ...process.env, HOME: directory },
+    env: { ...process.env, HOME: directory, TMPDIR: directory },
     args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', '--allow-loopback-in-peer-connection'],
   });
 }

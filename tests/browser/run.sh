@@ -3,6 +3,7 @@
 # Installs what is missing (Debian packages), builds the broker, prints three counts of the same bytes; exit status 0 or 1.
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
+[ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

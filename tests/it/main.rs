@@ -1,1 +1,15 @@
-fn main(){}
+//! Integration tests: the real router behind a real socket, with a provider that misbehaves on request. One binary, no
+//! fixed ports, no sleeps where a clock can be moved.
+
+mod support;
+
+mod access;
+mod connections;
+mod errors;
+mod mint;
+mod operator;
+mod process;
+mod provider_faults;
+mod sources;
+mod status;
+mod transport;

@@ -42,8 +42,10 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct FakeCloudflare {
     address: SocketAddr,
     core: Arc<Core>,
-    /// `None` only while `stop` or `restart` is between the two states.
-    port: Mutex<Option<Port>>,
+    /// Bound for as long as this lives, never listening: nobody else is given the port while the server is stopped.
+    _holder: TcpSocket,
+    /// `None` while it is stopped.
+    server: Mutex<Option<Server>>,
 }
 
 /// What the control side and the server's tasks share.
@@ -66,11 +68,10 @@ struct Settings {
 /// come.
 type Observer = dyn Fn(&Recorded, Option<u16>) + Send + Sync;
 
-enum Port {
-    /// Dropping the guard ends the accept loop and, with it, every connection.
-    Open { _stop_on_drop: DropGuard, server: JoinHandle<()> },
-    /// Bound without listening: connections are refused, and nobody else is given the port meanwhile.
-    Refusing(TcpSocket),
+/// Dropping the guard ends the accept loop and, with it, every connection.
+struct Server {
+    _stop_on_drop: DropGuard,
+    task: JoinHandle<()>,
 }
 
 impl FakeCloudflare {
@@ -81,11 +82,15 @@ impl FakeCloudflare {
 
     /// Starts on the given address; port 0 takes a free one.
     pub(crate) async fn start_on(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        if address.port() != 0 {
+            // Sockets that share a port do not see each other: ask for it alone first.
+            drop(TcpListener::bind(address).await?);
+        }
+        let holder = bind(address)?;
+        let address = holder.local_addr()?;
         let core = Arc::new(Core { settings: Mutex::default(), history: History::default() });
-        let port = Mutex::new(Some(Port::open(listener, Arc::clone(&core))));
-        Ok(Self { address, core, port })
+        let server = Mutex::new(Some(Server::start(address, Arc::clone(&core))?));
+        Ok(Self { address, core, _holder: holder, server })
     }
 
     /// What `CLOUDFLARE_API_BASE` must be to reach it: `http://127.0.0.1:PORT`.
@@ -147,40 +152,32 @@ impl FakeCloudflare {
 
     /// Breaks every connection and refuses new ones until [`Self::restart`]. Stopping twice is harmless.
     pub(crate) async fn stop(&self) {
-        let taken = self.port().take();
-        let refusing = match taken {
-            Some(Port::Open { _stop_on_drop: stop, server }) => {
-                drop(stop);
-                server.await.expect("the server task neither panics nor is aborted");
-                hold(self.address).expect("the port was ours until now")
-            }
-            Some(Port::Refusing(socket)) => socket,
-            None => return,
-        };
-        *self.port() = Some(Port::Refusing(refusing));
+        let running = self.server().take();
+        if let Some(Server { _stop_on_drop: stop, task }) = running {
+            drop(stop);
+            task.await.expect("the server task neither panics nor is aborted");
+        }
     }
 
     /// Listens again on the same port, with history, plan and settings as they were; a running one is stopped
     /// first.
     pub(crate) async fn restart(&self) {
         self.stop().await;
-        let taken = self.port().take();
-        if let Some(Port::Refusing(socket)) = taken {
-            let listener = socket.listen(BACKLOG).expect("the port is bound and nobody else listens on it");
-            *self.port() = Some(Port::open(listener, Arc::clone(&self.core)));
-        }
+        let server = Server::start(self.address, Arc::clone(&self.core)).expect("the port is held for us");
+        *self.server() = Some(server);
     }
 
-    fn port(&self) -> MutexGuard<'_, Option<Port>> {
-        self.port.lock().expect("nothing panics while it holds the port")
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().expect("nothing panics while it holds the server")
     }
 }
 
-impl Port {
-    fn open(listener: TcpListener, core: Arc<Core>) -> Self {
+impl Server {
+    fn start(address: SocketAddr, core: Arc<Core>) -> io::Result<Self> {
+        let listener = bind(address)?.listen(BACKLOG)?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(server::serve(listener, core, stop.clone()));
-        Self::Open { _stop_on_drop: stop.drop_guard(), server }
+        let task = tokio::spawn(server::serve(listener, core, stop.clone()));
+        Ok(Self { _stop_on_drop: stop.drop_guard(), task })
     }
 }
 
@@ -190,9 +187,11 @@ impl Core {
     }
 }
 
-fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
+/// A socket that shares its port with the holder.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)
 }

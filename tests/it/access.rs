@@ -1,0 +1,150 @@
+//! CONTRACT §2 and §9: who may spend. The limiter's clock is the library's own, so these tests shrink the window
+//! instead of moving time, and none of them asserts how long anything took.
+
+use crate::support::{Answer, TestBroker, with_cloudflare_and};
+use reqwest::Method;
+
+async fn mint_from(broker: &TestBroker, forwarded: &str) -> Answer {
+    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", forwarded)).await
+}
+
+#[tokio::test]
+async fn ten_requests_at_once_pass_and_the_eleventh_is_told_when_to_come_back() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "10"), ("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
+    for left in (0..10).rev() {
+        let answer = broker.mint().await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("ratelimit-remaining"), Some(left.to_string().as_str()));
+    }
+    let refused = broker.mint().await;
+    let body = refused.json();
+    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(body["error"], "Too many credential requests, please try again later");
+    assert_eq!(body["requestId"], refused.header("x-request-id").unwrap());
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=30).contains(&wait), "one request every 30 s: {wait}");
+    assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
+    assert_eq!(refused.header("ratelimit-limit"), Some("10"));
+    assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
+    assert!(refused.header("x-ratelimit-after").is_none());
+    assert_eq!(broker.metric("turn_broker_rate_limited_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_as_long_as_it_is_told_passes() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_WINDOW_SECONDS", "1")]).await;
+    let mut answer = broker.mint().await;
+    while answer.status == 200 {
+        answer = broker.mint().await;
+    }
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+    assert_eq!(broker.mint().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_rate_is_for_minting_and_not_for_the_status() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1")]).await;
+    broker.mint().await;
+    assert_eq!(broker.mint().await.status, 429);
+    for _ in 0..20 {
+        assert_eq!(broker.get("/api/bandwidth-status").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_cannot_forge_another() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")]).await;
+    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
+    assert_eq!(mint_from(&broker, "203.0.113.2, 10.1.2.3").await.status, 200);
+    for forged in ["203.0.113.1", "198.51.100.9, 203.0.113.1", "198.51.100.9, 203.0.113.1, 10.9.9.9", "garbage, 203.0.113.1"] {
+        assert_eq!(mint_from(&broker, forged).await.status, 429, "{forged}");
+    }
+}
+
+#[tokio::test]
+async fn without_trusted_proxies_the_header_is_not_read() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "")]).await;
+    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
+    assert_eq!(mint_from(&broker, "203.0.113.2").await.status, 429);
+}
+
+#[tokio::test]
+async fn ipv6_clients_are_told_apart_by_their_prefix() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_IPV6_PREFIX", "56")]).await;
+    assert_eq!(mint_from(&broker, "2001:db8:0:100::1").await.status, 200);
+    assert_eq!(mint_from(&broker, "2001:db8:0:1ff:ffff::1").await.status, 429, "the same /56");
+    assert_eq!(mint_from(&broker, "2001:db8:0:200::1").await.status, 200);
+    assert_eq!(mint_from(&broker, "::ffff:203.0.113.1").await.status, 200);
+    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 429, "the same client, mapped");
+}
+
+#[tokio::test]
+async fn a_flood_of_addresses_fills_a_bounded_table_and_spares_who_was_there_before() {
+    let settings = [("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_MAX_CLIENTS", "50")];
+    let broker = TestBroker::start(&settings).await;
+    assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
+    for n in 0..200 {
+        mint_from(&broker, &format!("198.51.100.{n}")).await;
+    }
+    assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(50));
+    assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(151));
+    assert_eq!(mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"), Some("0"), "its own row still");
+}
+
+async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
+    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("origin", origin)).await
+}
+
+#[tokio::test]
+async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
+    let settings = [("CLIENT_URL", "https://app.example, http://localhost:5173/"), ("RATE_LIMIT_REQUESTS", "10")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    for origin in ["https://evil.example", "http://app.example", "https://app.example.evil.example", "null", "https://app.example:444"] {
+        let answer = mint_with_origin(&broker, origin).await;
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        let cors: Vec<_> = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control")).collect();
+        assert!(cors.is_empty(), "{origin}: {cors:?}");
+    }
+    assert_eq!(cloudflare.history().mints(), 0);
+    assert_eq!(broker.mint().await.header("ratelimit-remaining"), Some("9"));
+    assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(5));
+}
+
+#[tokio::test]
+async fn an_allowed_page_may_read_answers_and_refusals_alike() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
+    for expected in [200, 429] {
+        let answer = mint_with_origin(&broker, "https://app.example").await;
+        assert_eq!(answer.status, expected);
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+        let exposed = answer.header("access-control-expose-headers").unwrap();
+        assert!(exposed.contains("retry-after") && exposed.contains("x-request-id"), "{exposed}");
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+}
+
+#[tokio::test]
+async fn a_star_allows_every_page() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "*")]).await;
+    let answer = mint_with_origin(&broker, "https://anywhere.example").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
+    for (path, method) in [("/api/turn-credentials", "GET"), ("/api/connections", "POST"), ("/api/connections/c", "DELETE")] {
+        let request = broker
+            .request(Method::OPTIONS, path)
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", method)
+            .header("access-control-request-headers", "authorization,content-type");
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
+        assert!(answer.header("access-control-allow-methods").unwrap().contains(method), "{path}");
+        assert_eq!(answer.header("access-control-allow-headers"), Some("authorization,content-type"), "{path}");
+    }
+}

@@ -1,0 +1,106 @@
+//! CONTRACT §8: every error answer has the one form.
+
+use crate::support::{Answer, OPERATOR, REPORTER, TestBroker};
+use reqwest::Method;
+
+fn assert_form(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.error(), (status, code.into()));
+    let body = answer.json();
+    assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert_eq!(body["requestId"], answer.header("x-request-id").unwrap());
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard"] {
+        assert_form(&broker.get(path).await, 404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_does_not_exist_says_which_do() {
+    let broker = TestBroker::start(&[]).await;
+    for (method, path, allow) in [
+        (Method::POST, "/api/turn-credentials", "GET"),
+        (Method::PUT, "/api/bandwidth-status", "GET,HEAD"),
+        (Method::DELETE, "/health", "GET,HEAD"),
+        (Method::GET, "/api/connections/c/heartbeat", "POST"),
+        (Method::PATCH, "/api/connections/c", "DELETE"),
+    ] {
+        let answer = Answer::of(broker.request(method, path)).await;
+        assert_form(&answer, 405, "METHOD_NOT_ALLOWED");
+        assert_eq!(answer.header("allow"), Some(allow), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_sixteen_kib_is_too_large_and_one_of_sixteen_kib_is_not() {
+    let broker = TestBroker::start(&[]).await;
+    let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+    let post = |body: String| {
+        Answer::of(broker.request(Method::POST, "/api/connections").bearer_auth(REPORTER).body(body))
+    };
+    assert_eq!(post(padded(16 * 1024)).await.status, 201);
+    assert_form(&post(padded(16 * 1024 + 1)).await, 413, "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_handler_becomes_an_answer_and_the_next_request_is_served() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
+    broker.break_clock();
+    let request = broker.request(Method::GET, "/api/bandwidth-status").header("origin", "https://app.example");
+    let answer = Answer::of(request).await;
+    assert_form(&answer, 500, "INTERNAL");
+    assert!(!answer.text.contains("broken on purpose"), "{}", answer.text);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "the page may read it");
+    broker.mend_clock();
+    assert_eq!(broker.get("/api/bandwidth-status").await.status, 200);
+    assert_eq!(broker.metric("turn_broker_panics_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn when_too_much_is_under_way_requests_are_shed_but_health_is_not() {
+    let broker = TestBroker::start(&[]).await;
+    let everything = broker.app.in_flight.available_permits();
+    let taken = broker.app.in_flight.acquire_many(u32::try_from(everything).unwrap()).await.unwrap();
+    let answer = broker.mint().await;
+    assert_form(&answer, 503, "OVERLOADED");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(broker.get("/health").await.status, 200);
+    drop(taken);
+    assert_eq!(broker.mint().await.status, 200);
+    assert_eq!(broker.metric("turn_broker_requests_shed_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
+    let broker = TestBroker::start(&[]).await;
+    let ask = async |id: &str| {
+        let answer = Answer::of(broker.request(Method::GET, "/nope").header("x-request-id", id)).await;
+        assert_form(&answer, 404, "NOT_FOUND");
+        answer.header("x-request-id").unwrap().to_owned()
+    };
+    assert_eq!(ask("trace-1.a_B").await, "trace-1.a_B");
+    for bad in ["", "a b", "a\tb", "<script>", &"x".repeat(65)] {
+        assert_ne!(ask(bad).await, bad);
+    }
+    assert_ne!(ask("").await, ask("").await, "made-up ids differ");
+}
+
+#[tokio::test]
+async fn the_operators_routes_want_the_token_and_do_not_exist_without_one() {
+    let open = TestBroker::start(&[]).await;
+    let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    for path in ["/metrics", "/api/connections", "/api/usage"] {
+        assert_eq!(open.operator(path).await.status, 200, "{path}");
+        assert_form(&open.get(path).await, 401, "UNAUTHORIZED");
+        let wrong = Answer::of(open.request(Method::GET, path).bearer_auth(REPORTER)).await;
+        assert_form(&wrong, 401, "UNAUTHORIZED");
+        let with_token = Answer::of(closed.request(Method::GET, path).bearer_auth(OPERATOR)).await;
+        assert_form(&with_token, 404, "NOT_FOUND");
+    }
+    assert_eq!(closed.post(REPORTER, "/api/connections", serde_json::json!({})).await.status, 201);
+}

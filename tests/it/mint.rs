@@ -1,0 +1,159 @@
+//! CONTRACT §2: the minted answer.
+
+use crate::support::{Answer, Shape, TestBroker, with_cloudflare, with_cloudflare_and};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_minted_answer_carries_servers_times_source_and_grant() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let answer = broker.mint().await;
+    let (username, credential) = cloudflare.history().last_credential();
+    let mut body = answer.json();
+    let grant = body["grant"].take();
+    assert!(grant.as_str().unwrap().len() > 40, "{grant}");
+    let expected = json!({
+        "iceServers": [
+            {"urls": ["stun:stun.cloudflare.com:3478"]},
+            {
+                "urls": [
+                    "turn:turn.cloudflare.com:3478?transport=udp",
+                    "turn:turn.cloudflare.com:443?transport=udp",
+                    "turn:turn.cloudflare.com:3478?transport=tcp",
+                    "turn:turn.cloudflare.com:80?transport=tcp",
+                    "turns:turn.cloudflare.com:5349?transport=tcp",
+                    "turns:turn.cloudflare.com:443?transport=tcp",
+                ],
+                "username": username,
+                "credential": credential,
+            },
+        ],
+        "ttl": 86_400,
+        "issuedAt": "2025-01-15T12:00:00.000Z",
+        "expiresAt": "2025-01-16T12:00:00.000Z",
+        "refreshAfter": "2025-01-16T06:00:00.000Z",
+        "source": "cloudflare",
+        "degraded": false,
+        "grant": null,
+    });
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn a_minted_answer_is_not_kept_by_caches_and_says_what_is_left() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
+    let answer = broker.mint().await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("vary"), Some("origin"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("ratelimit-limit"), Some("10"));
+    assert_eq!(answer.header("ratelimit-remaining"), Some("9"));
+    assert_eq!(answer.header("ratelimit-reset"), Some("30"));
+}
+
+#[tokio::test]
+async fn the_provider_is_asked_once_with_key_token_ttl_and_our_own_user_agent() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    broker.mint().await;
+    let requests = cloudflare.history().requests();
+    assert_eq!(requests.len(), 1);
+    let request = &requests[0];
+    assert_eq!(request.path, "/v1/turn/keys/key-id/credentials/generate-ice-servers");
+    assert_eq!(request.authorization.as_deref(), Some("Bearer provider-fixture-token"));
+    assert!(request.user_agent.as_deref().unwrap().starts_with("turn-broker/"));
+    assert_eq!(request.content_type.as_deref(), Some("application/json"));
+    assert_eq!(request.ttl, Some(86_400));
+    assert_eq!(request.custom_identifier.as_ref().map(String::len), Some(22));
+}
+
+#[tokio::test]
+async fn a_shorter_life_may_be_asked_for_and_the_times_follow() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let body = broker.get("/api/turn-credentials?ttl=600").await.json();
+    assert_eq!(body["ttl"], 600);
+    assert_eq!(body["expiresAt"], "2025-01-15T12:10:00.000Z");
+    assert_eq!(body["refreshAfter"], "2025-01-15T12:07:30.000Z");
+    assert_eq!(cloudflare.history().requests()[0].ttl, Some(600));
+}
+
+#[tokio::test]
+async fn a_life_out_of_range_is_refused_and_nothing_is_minted() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
+    for query in ["ttl=59", "ttl=3601", "ttl=abc", "ttl=", "ttl=60.5", "ttl=-60", "ttl=60&ttl=60"] {
+        let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+        assert!(answer.json()["message"].as_str().unwrap().contains("3600"), "{query}");
+    }
+    assert_eq!(cloudflare.history().mints(), 0);
+    assert_eq!(broker.get("/api/turn-credentials?ttl=60").await.json()["ttl"], 60);
+    assert_eq!(broker.mint().await.json()["ttl"], 3_600);
+}
+
+/// All URLs of the answer, port 53 must never be among them.
+fn urls(body: &Value) -> Vec<String> {
+    let servers = body["iceServers"].as_array().expect("always an array");
+    let urls = servers.iter().flat_map(|server| server["urls"].as_array().expect("always a list").clone());
+    urls.map(|url| url.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_shape_that_the_provider_ever_sent_becomes_an_array_without_port_53() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for shape in [Shape::Current, Shape::Legacy53, Shape::Single, Shape::Object, Shape::StringUrls] {
+        cloudflare.shape(shape);
+        let body = broker.mint().await.json();
+        assert_eq!(body["degraded"], false, "{shape:?}");
+        let urls = urls(&body);
+        assert!(urls.iter().any(|url| url.starts_with("turn:")), "{shape:?}: {urls:?}");
+        assert!(urls.iter().all(|url| !url.contains(":53")|| url.contains(":5349")), "{shape:?}: {urls:?}");
+        let mut unique = urls.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), urls.len(), "{shape:?}: {urls:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_usable_relay_is_a_provider_failure() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for shape in [Shape::NoCredential, Shape::StunOnly, Shape::Empty] {
+        cloudflare.shape(shape);
+        let body = broker.mint().await.json();
+        assert_eq!(body["reason"], "PROVIDER_UNAVAILABLE", "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_request_does_not_mint_and_does_not_spend() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
+    for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
+        let answer = Answer::of(broker.request(method.clone(), "/api/turn-credentials")).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.header("allow"), Some("GET"), "{method}");
+    }
+    assert_eq!(cloudflare.history().mints(), 0);
+    assert_eq!(broker.mint().await.header("ratelimit-remaining"), Some("9"));
+}
+
+#[tokio::test]
+async fn without_any_configuration_the_answer_is_stun() {
+    let broker = TestBroker::start(&[]).await;
+    let answer = broker.mint().await;
+    let expected = json!({
+        "iceServers": [{"urls": "stun:stun.l.google.com:19302"}, {"urls": "stun:stun1.l.google.com:19302"}],
+        "source": "stun",
+        "degraded": true,
+        "reason": "NOT_CONFIGURED",
+    });
+    assert_eq!(answer.json(), expected);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn every_client_gets_a_credential_and_a_grant_of_its_own() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let (a, b) = (broker.mint().await.json(), broker.mint().await.json());
+    assert_ne!(a["grant"], b["grant"]);
+    assert_ne!(a["iceServers"][1]["username"], b["iceServers"][1]["username"]);
+    assert_eq!(cloudflare.history().minted(), 2);
+}

@@ -1,0 +1,138 @@
+//! CONTRACT §7: what the operator and whoever runs the container see.
+
+use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
+use serde_json::json;
+
+#[tokio::test]
+async fn health_says_how_long_and_which_version() {
+    let broker = TestBroker::start(&[]).await;
+    broker.advance(61);
+    let expected = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
+    assert_eq!(broker.get("/health").await.json(), expected);
+}
+
+#[tokio::test]
+async fn ready_is_503_with_the_reason_while_the_process_ends() {
+    let broker = TestBroker::start(&[]).await;
+    assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready"}));
+    broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answer = broker.get("/ready").await;
+    assert_eq!(answer.error(), (503, "SHUTTING_DOWN".into()));
+    assert_eq!(broker.get("/health").await.status, 200, "it lives");
+}
+
+#[tokio::test]
+async fn the_open_connections_are_listed_with_what_they_said_and_were_charged() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    broker.post(&grant, "/api/connections", json!({"connectionId": "a"})).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "b", "relayed": true})).await;
+    broker.advance(10);
+    let report = json!({"bytesSent": 7_000, "bytesReceived": 5_000, "relayed": true});
+    broker.post(&grant, "/api/connections/a/heartbeat", report).await;
+    let listed = broker.operator("/api/connections").await;
+    assert!(!listed.text.contains(&grant), "an id, not the token");
+    let mut body = listed.json();
+    assert_eq!(body["total"], 2);
+    assert_eq!(body["connections"][0]["grant"].take().as_str().map(str::len), Some(22));
+    let expected = json!([
+        {
+            "connectionId": "a", "grant": null, "source": "cloudflare", "relayed": true,
+            "openedAt": "2025-01-15T12:00:00.000Z", "lastSeenAt": "2025-01-15T12:00:10.000Z",
+            "bytesSent": 7_000, "bytesReceived": 5_000, "chargedBytes": 5_000,
+        },
+        {
+            "connectionId": "b", "grant": null, "source": "cloudflare", "relayed": true,
+            "openedAt": "2025-01-15T12:00:00.000Z", "lastSeenAt": "2025-01-15T12:00:00.000Z",
+            "bytesSent": 0, "bytesReceived": 0, "chargedBytes": 2_500_000,
+        },
+    ]);
+    assert_eq!(body["connections"], expected);
+}
+
+#[tokio::test]
+async fn the_usage_series_adds_up_to_the_total() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(150);
+    let series = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=60").await.json();
+    let used: Vec<_> = series["points"].as_array().unwrap().iter().map(|point| point["usedBytes"].as_u64().unwrap()).collect();
+    assert_eq!(used, [60_000_000, 60_000_000, 30_000_000]);
+    assert_eq!(series["points"][1]["at"], "2025-01-15T12:01:00.000Z");
+    let whole = broker.operator("/api/usage").await.json();
+    assert_eq!(whole["stepSeconds"], 3_600);
+    assert_eq!(whole["points"].as_array().unwrap().len(), 14 * 24 + 13, "from the period's start to now");
+    assert_eq!(whole["previousPeriod"], json!(null));
+}
+
+#[tokio::test]
+async fn the_period_before_is_remembered_as_a_sum() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(10);
+    broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+    broker.set_wall("2025-02-03T00:00:00Z");
+    let previous = broker.operator("/api/usage").await.json()["previousPeriod"].clone();
+    let expected = json!({"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z", "usedBytes": 10_000_000});
+    assert_eq!(previous, expected);
+}
+
+#[tokio::test]
+async fn a_series_that_makes_no_sense_is_refused() {
+    let broker = TestBroker::start(&[]).await;
+    for query in ["step=0", "step=90", "step=abc", "from=yesterday", "to=1", "step=60"] {
+        let answer = broker.operator(&format!("/api/usage?{query}")).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    broker.mint().await;
+    cloudflare.next(Fault::NotFound404);
+    broker.mint().await;
+    broker.get("/nope").await;
+    for (line, value) in [
+        (r#"turn_broker_credentials_total{source="cloudflare",reason="none"}"#, 1),
+        (r#"turn_broker_credentials_total{source="stun",reason="PROVIDER_UNAVAILABLE"}"#, 1),
+        (r#"turn_broker_provider_requests_total{outcome="minted"}"#, 1),
+        (r#"turn_broker_provider_requests_total{outcome="status_4xx"}"#, 1),
+        (r#"turn_broker_http_requests_total{route="/api/turn-credentials",method="GET",status="200"}"#, 2),
+        (r#"turn_broker_http_requests_total{route="unmatched",method="GET",status="404"}"#, 1),
+        ("turn_broker_grants_live", 1),
+        ("turn_broker_limit_bytes", 1_000_000_000_000),
+    ] {
+        assert_eq!(broker.metric(line).await, Some(value), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_describes_every_route_that_is_served() {
+    let broker = TestBroker::start(&[]).await;
+    let document = broker.get("/openapi.json").await.json();
+    assert_eq!(document["info"]["title"], "turn-broker");
+    let mut described: Vec<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
+        .collect();
+    described.sort();
+    let expected = [
+        "delete /api/connections/{id}",
+        "get /api/bandwidth-status",
+        "get /api/connections",
+        "get /api/turn-credentials",
+        "get /api/usage",
+        "get /health",
+        "get /metrics",
+        "get /ready",
+        "post /api/connections",
+        "post /api/connections/{id}/close",
+        "post /api/connections/{id}/heartbeat",
+    ];
+    assert_eq!(described, expected);
+    let status = &document["components"]["schemas"]["StatusBody"]["properties"];
+    assert!(status["bandwidthUsedGB"].is_object() && status["overshootBoundGB"].is_object());
+}

@@ -1,0 +1,276 @@
+//! The program itself: what it says at start, how it refuses a bad configuration, how it ends, and that no secret ever
+//! leaves it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, http_client};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A running program with these variables and no others, in an empty directory.
+struct Process {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    seen: String,
+    port: u64,
+}
+
+fn command(variables: &[(&str, &str)]) -> Command {
+    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
+    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    command
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(variables).args(arguments).output().unwrap()
+}
+
+impl Process {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0")];
+        all.extend_from_slice(variables);
+        let mut child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, output, seen: String::new(), port: 0 };
+        let line = process.read_until("turn-broker listening on port ");
+        let message = line.split("listening on port ").nth(1).unwrap();
+        process.port = message.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        process
+    }
+
+    /// Reads log lines up to the one that holds `text`, and returns that.
+    fn read_until(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "{text:?} is missing in\n{}", self.seen);
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; everything that was printed, and the exit status.
+    fn finish(mut self) -> (String, Option<i32>) {
+        self.output.read_to_string(&mut self.seen).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();
+        let status = self.child.wait().unwrap();
+        (std::mem::take(&mut self.seen), status.code())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn messages(log: &str) -> Vec<String> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    lines.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
+    let process = Process::start(&[("BANDWIDTH_LIMIT_GB", "2.5"), ("TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1")]);
+    let port = process.port;
+    process.signal("-TERM");
+    let (log, code) = process.finish();
+    let messages = messages(&log);
+    for expected in [
+        format!("turn-broker listening on port {port}"),
+        "Cloudflare TURN not configured".into(),
+        "Bandwidth limit: 2.5 GB/month".into(),
+        "Budget mode: estimate".into(),
+        "Ledger: in memory only, a restart forgets this period's usage".into(),
+        "Trusted proxies: 10.0.0.0/8, 192.0.2.1/32".into(),
+    ] {
+        assert!(messages.contains(&expected), "{expected} is missing in {messages:#?}");
+    }
+    assert!(log.contains(&format!("\"address\":\"127.0.0.1:{port}\"")), "{log}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn text_logs_hold_the_same_messages() {
+    let key = [("LOG_FORMAT", "text"), ("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN)];
+    let mut process = Process::start(&key);
+    process.read_until("Cloudflare TURN service configured");
+    process.read_until("Bandwidth limit: 1000 GB/month");
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_named_at_once_with_exit_status_78() {
+    let output = run(&[], &[
+        ("PORT", "abc"),
+        ("TURN_TTL_SECONDS", "604800"),
+        ("CLOUDFLARE_TURN_KEY_ID", "k"),
+        ("OPERATOR_TOKEN", "too-short-secret"),
+        ("REPORTER_TOKEN", "short"),
+    ]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    for name in ["PORT", "TURN_TTL_SECONDS", "CLOUDFLARE_TURN_API_TOKEN", "REPORTER_TOKEN"] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name} is missing in\n{text}");
+    }
+    assert!(!text.contains("too-short-secret") && !text.contains("\"short\""), "{text}");
+}
+
+#[test]
+fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
+    let mut process = Process::start(&[("TURN_TTL_SECOND", "600")]);
+    process.read_until("TURN_TTL_SECONDS");
+}
+
+#[test]
+fn settings_of_later_versions_are_checked_and_said_to_have_no_effect() {
+    let settings = [("STATE_DIR", "/tmp"), ("BUDGET_MODE", "strict"), ("DOORS", "matrix")];
+    let process = Process::start(&settings);
+    process.signal("-TERM");
+    let (log, _) = process.finish();
+    for name in ["STATE_DIR", "BUDGET_MODE", "DOORS"] {
+        assert!(messages(&log).iter().any(|message| message.contains(name)), "{name} in\n{log}");
+    }
+    assert_eq!(run(&[], &[("DOORS", "barn")]).status.code(), Some(78));
+}
+
+#[test]
+fn the_command_line_is_short() {
+    let text = |arguments: &[&str]| String::from_utf8(run(arguments, &[]).stdout).unwrap();
+    assert!(text(&["--help"]).contains("healthcheck"));
+    assert_eq!(text(&["--version"]), format!("turn-broker {}\n", env!("CARGO_PKG_VERSION")));
+    for wrong in [&["nonsense"][..], &["--nonsense"], &["serve", "serve"]] {
+        assert_eq!(run(wrong, &[]).status.code(), Some(64), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_to_be() {
+    let process = Process::start(&[]);
+    let port = process.port.to_string();
+    let output = run(&[], &[("HOST", "127.0.0.1"), ("PORT", &port)]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
+}
+
+#[test]
+fn the_healthcheck_needs_nothing_but_the_program() {
+    let process = Process::start(&[]);
+    let port = process.port.to_string();
+    let check = |port: &str| run(&["healthcheck"], &[("PORT", port)]).status.code();
+    assert_eq!(check(&port), Some(0));
+    drop(process);
+    assert_eq!(check(&port), Some(1));
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_what_runs() {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.always(Fault::Hang);
+    let base = cloudflare.base_url();
+    let mut process = Process::start(&[
+        ("CLOUDFLARE_API_BASE", &base),
+        ("CLOUDFLARE_TURN_KEY_ID", "k"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+    ]);
+    let client = http_client();
+    let hanging = tokio::spawn(client.get(process.url("/api/turn-credentials")).send());
+    while cloudflare.history().mints() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    process.signal("-TERM");
+    process.read_until("shutting down");
+    process.signal("-TERM");
+    let (log, code) = process.finish();
+    assert!(log.contains("shut down with connections unfinished"), "{log}");
+    assert_eq!(code, Some(1));
+    assert!(hanging.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn no_log_line_and_no_error_ever_holds_a_secret() {
+    let cloudflare = FakeCloudflare::start().await;
+    let base = cloudflare.base_url();
+    let process = Process::start(&[
+        ("CLOUDFLARE_API_BASE", &base),
+        ("CLOUDFLARE_TURN_KEY_ID", "k"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+        ("OPERATOR_TOKEN", OPERATOR),
+        ("REPORTER_TOKEN", REPORTER),
+        ("RATE_LIMIT_REQUESTS", "20"),
+        ("RUST_LOG", "trace"),
+    ]);
+    let client = http_client();
+    let ask = async |method: Method, path: &str, token: &str, body: Value| {
+        let request = client.request(method, process.url(path)).bearer_auth(token).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    };
+    let minted: Value = serde_json::from_str(&ask(Method::GET, "/api/turn-credentials", "", json!({})).await.1).unwrap();
+    let grant = minted["grant"].as_str().unwrap().to_owned();
+
+    let mut errors = String::new();
+    for fault in [Fault::Unauthorized401, Fault::Forbidden1010, Fault::ServerErrorHtml(500), Fault::MalformedJson] {
+        cloudflare.always(fault);
+        errors += &ask(Method::GET, "/api/turn-credentials", &grant, json!({})).await.1;
+    }
+    cloudflare.stop().await;
+    errors += &ask(Method::GET, "/api/turn-credentials", &grant, json!({})).await.1;
+    let mut calls = vec![
+        (Method::POST, "/api/connections", json!({"connectionId": "c", "token": grant})),
+        (Method::POST, "/api/connections/c/heartbeat", json!({"token": grant, "relayed": "no"})),
+        (Method::POST, "/api/connections/c/close", json!({"token": grant})),
+        (Method::GET, "/api/connections", json!({})),
+        (Method::GET, "/metrics", json!({})),
+        (Method::GET, "/nope", json!({})),
+    ];
+    calls.extend((0..20).map(|_| (Method::GET, "/api/turn-credentials", json!({}))));
+    for (method, path, body) in calls {
+        for token in [OPERATOR, REPORTER, &grant, API_TOKEN] {
+            let (status, text) = ask(method.clone(), path, token, body.clone()).await;
+            if !status.is_success() {
+                errors += &text;
+            }
+        }
+    }
+    process.signal("-TERM");
+    let (log, _) = process.finish();
+
+    assert!(log.contains("Cloudflare did not mint") && log.contains("[Bandwidth] Connection c closed."), "{log}");
+    assert!(errors.contains("INVALID_GRANT") && errors.contains("RATE_LIMITED"), "{errors}");
+    let mut secrets = cloudflare.history().minted_secrets();
+    assert!(!secrets.is_empty());
+    secrets.extend([API_TOKEN, OPERATOR, REPORTER, &grant, Fault::BODY_MARK].map(str::to_owned));
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret} is in the log");
+        assert!(!errors.contains(&secret), "{secret} is in an error's body");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_leaves_the_line_that_operators_know() {
+    let mut process = Process::start(&[("REPORTER_TOKEN", REPORTER), ("LOG_FORMAT", "text")]);
+    let client = http_client();
+    let post = async |path: &str| {
+        let request = client.post(process.url(path)).bearer_auth(REPORTER).body(r#"{"connectionId":"call-7"}"#);
+        assert!(request.send().await.unwrap().status().is_success());
+    };
+    post("/api/connections").await;
+    post("/api/connections/call-7/close").await;
+    process.read_until("[Bandwidth] Connection call-7 closed. Estimated usage: 0.00");
+    assert!(process.seen.contains(" GB. Total this month: 0.00 GB"), "{}", process.seen);
+}

@@ -1,0 +1,171 @@
+//! A Cloudflare that misbehaves: whatever it does, the caller has an answer within 4 s, nothing of the provider's body
+//! leaks, and nothing is charged for what nobody holds.
+
+use std::time::Duration;
+
+use crate::support::{API_TOKEN, Answer, Fault, TestBroker, with_cloudflare};
+
+/// Every fault after which there is no credential.
+fn fatal_faults() -> Vec<Fault> {
+    vec![
+        Fault::Hang,
+        Fault::SlowDrip,
+        Fault::ResetMidBody,
+        Fault::ResetBeforeAnswer,
+        Fault::TooManyRequests,
+        Fault::ServerErrorHtml(500),
+        Fault::ServerErrorHtml(503),
+        Fault::Forbidden1010,
+        Fault::Unauthorized401,
+        Fault::NotFound404,
+        Fault::MalformedJson,
+        Fault::HugeJson,
+        Fault::Redirect,
+        Fault::EmptyBody201,
+    ]
+}
+
+/// Twice the contract's 4 s, which our deadline of 3 s keeps: only an answer that never comes fails here, not a busy
+/// machine.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn every_fault_becomes_the_stun_answer_in_time_and_holds_nothing() {
+    assert!(turn_broker::ice::cloudflare::DEADLINE <= Duration::from_secs(3));
+    let mut checks = vec![];
+    for fault in fatal_faults() {
+        let (cloudflare, broker) = with_cloudflare().await;
+        cloudflare.always(fault.clone());
+        checks.push(tokio::spawn(async move {
+            check_fault(&broker, fault).await;
+            drop(cloudflare);
+        }));
+    }
+    for check in checks {
+        check.await.unwrap();
+    }
+}
+
+async fn check_fault(broker: &TestBroker, fault: Fault) {
+    let answer = tokio::time::timeout(PATIENCE, broker.mint()).await;
+    let answer = answer.unwrap_or_else(|_| panic!("{fault:?}: no answer"));
+    assert_degraded(&answer, &fault);
+    let status = broker.status().await;
+    assert_eq!(status["reservedGB"], "0.00", "{fault:?}: nobody can use it, so the hold went back");
+    assert_eq!(status["grants"]["issued"], 0, "{fault:?}");
+    assert_eq!(status["grants"]["live"], 0, "{fault:?}");
+    for leak in [Fault::BODY_MARK, "1010", API_TOKEN] {
+        assert!(!answer.text.contains(leak), "{fault:?}: {}", answer.text);
+    }
+}
+
+fn assert_degraded(answer: &Answer, fault: &Fault) {
+    let body = answer.json();
+    assert_eq!(answer.status, 200, "{fault:?}");
+    assert_eq!(body["source"], "stun", "{fault:?}");
+    assert_eq!(body["degraded"], true, "{fault:?}");
+    assert_eq!(body["reason"], "PROVIDER_UNAVAILABLE", "{fault:?}");
+    assert_eq!(body["iceServers"][0]["urls"], "stun:stun.l.google.com:19302", "{fault:?}");
+    assert!(body.get("grant").is_none(), "{fault:?}");
+}
+
+#[tokio::test]
+async fn slowness_a_plain_200_and_a_wrong_content_type_are_no_faults() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for fault in [Fault::Latency(Duration::from_millis(200)), Fault::Status200, Fault::WrongContentType] {
+        cloudflare.next(fault.clone());
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare", "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_error_is_tried_once_more_and_the_second_answer_counts() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.next(Fault::ServerErrorHtml(502));
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(cloudflare.history().mints(), 2);
+}
+
+#[tokio::test]
+async fn two_server_errors_are_enough() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::ServerErrorHtml(502));
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(cloudflare.history().mints(), 2);
+}
+
+#[tokio::test]
+async fn nothing_else_is_tried_again_since_it_might_mint_twice() {
+    for fault in [Fault::TooManyRequests, Fault::ResetMidBody, Fault::MalformedJson, Fault::Unauthorized401] {
+        let (cloudflare, broker) = with_cloudflare().await;
+        cloudflare.next(fault.clone());
+        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "{fault:?}");
+        assert_eq!(cloudflare.history().mints(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.next(Fault::Redirect);
+    broker.mint().await;
+    assert_eq!(cloudflare.history().redirect_hits(), 0);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_failure_and_its_return_is_noticed() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.stop().await;
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    cloudflare.restart().await;
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn after_five_failures_the_provider_is_left_alone_and_asked_again_later() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::NotFound404);
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    assert_eq!(cloudflare.history().mints(), 5);
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(2));
+
+    cloudflare.heal();
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "the breaker is open");
+    assert_eq!(cloudflare.history().mints(), 5);
+
+    broker.advance(30);
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare", "thirty seconds are the longest that it stays open");
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
+}
+
+#[tokio::test]
+async fn a_failed_try_keeps_the_breaker_open() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::NotFound404);
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    broker.advance(2);
+    broker.mint().await;
+    broker.mint().await;
+    assert_eq!(cloudflare.history().mints(), 6, "one try, then silence");
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_leaves_no_hold_behind() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::Hang);
+    let request = broker.request(reqwest::Method::GET, "/api/turn-credentials").timeout(Duration::from_millis(300));
+    assert!(request.send().await.is_err(), "it hung up");
+    assert_eq!(cloudflare.history().mints(), 1, "the provider had been asked");
+    // The server notices the closed connection on its own time.
+    for _ in 0..200 {
+        if broker.status().await["reservedGB"] == "0.00" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the hold is still there");
+}

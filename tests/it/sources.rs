@@ -1,0 +1,155 @@
+//! CONTRACT §2 and §9: the order of sources, the kill switch, and what happens when the budget is spent.
+
+use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare_and};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha1::Sha1;
+
+const COTURN: [(&str, &str); 2] =
+    [("COTURN_URLS", "turn:relay.example:3478?transport=udp,turns:relay.example:443?transport=tcp"), ("COTURN_SECRET", "north-secret")];
+const MANUAL: (&str, &str) = (
+    "MANUAL_ICE_SERVERS",
+    r#"[{"urls":"stun:own.example:3478"},{"urls":["turn:own.example:3478","turn:own.example:53"],"username":"u","credential":"c"}]"#,
+);
+
+fn settings<'a>(parts: &[&[(&'a str, &'a str)]]) -> Vec<(&'a str, &'a str)> {
+    parts.concat()
+}
+
+#[tokio::test]
+async fn coturn_credentials_are_what_coturn_computes() {
+    let broker = TestBroker::start(&settings(&[&COTURN, &[("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")]])).await;
+    let body = broker.mint().await.json();
+    assert_eq!(body["source"], "coturn");
+    assert_eq!(body["degraded"], false);
+    let server = &body["iceServers"][0];
+    assert_eq!(server["urls"], json!(["turn:relay.example:3478?transport=udp", "turns:relay.example:443?transport=tcp"]));
+    let username = server["username"].as_str().unwrap();
+    // 2025-01-15T13:00:00Z
+    assert!(username.starts_with("1736946000:") && username.len() == 11 + 22, "{username}");
+    let mac = Hmac::<Sha1>::new_from_slice(b"north-secret").unwrap().chain_update(username).finalize();
+    assert_eq!(server["credential"], STANDARD.encode(mac.into_bytes()));
+    assert_eq!(body["expiresAt"], "2025-01-15T13:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_manual_list_is_handed_out_as_it_is_but_for_port_53() {
+    let broker = TestBroker::start(&[("ICE_SOURCES", "manual,stun"), MANUAL]).await;
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["degraded"].as_bool()), (Some("manual"), Some(false)));
+    let expected = json!([
+        {"urls": ["stun:own.example:3478"]},
+        {"urls": ["turn:own.example:3478"], "username": "u", "credential": "c"},
+    ]);
+    assert_eq!(body["iceServers"], expected);
+    assert!(body["grant"].is_string() && body["ttl"] == 86_400);
+}
+
+#[tokio::test]
+async fn when_the_first_source_fails_the_next_one_serves_and_says_why() {
+    let (cloudflare, broker) = with_cloudflare_and(&settings(&[&COTURN, &[("ICE_SOURCES", "cloudflare,coturn,stun")]])).await;
+    cloudflare.next(Fault::NotFound404);
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["degraded"].as_bool()), (Some("coturn"), Some(true)));
+    assert_eq!(body["reason"], "PROVIDER_UNAVAILABLE");
+    assert!(body["grant"].is_string());
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn a_source_without_settings_is_passed_over() {
+    let broker = TestBroker::start(&[("ICE_SOURCES", "cloudflare,manual"), MANUAL]).await;
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("manual"), Some("NOT_CONFIGURED")));
+}
+
+#[tokio::test]
+async fn stun_as_the_first_source_is_not_degraded() {
+    let broker = TestBroker::start(&[("ICE_SOURCES", "stun"), ("STUN_URLS", "stun:own.example:3478")]).await;
+    let expected = json!({"iceServers": [{"urls": "stun:own.example:3478"}], "source": "stun", "degraded": false});
+    assert_eq!(broker.mint().await.json(), expected);
+}
+
+#[tokio::test]
+async fn the_relay_source_of_a_later_version_is_absent_and_said_to_be() {
+    let broker = TestBroker::start(&[("ICE_SOURCES", "relay")]).await;
+    assert_eq!(broker.mint().await.json()["reason"], "NOT_CONFIGURED");
+}
+
+#[tokio::test]
+async fn the_kill_switch_answers_stun_only_and_asks_nobody() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("stun"), Some("DISABLED")));
+    assert_eq!(cloudflare.history().mints(), 0);
+}
+
+/// Opens a connection that uses 1 GB a second, and lets it.
+async fn spend(broker: &TestBroker, seconds: u64) {
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "spender"})).await;
+    broker.advance(seconds);
+}
+
+const ONE_GB_LIMIT: [(&str, &str); 2] = [("BANDWIDTH_LIMIT_GB", "1"), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+
+#[tokio::test]
+async fn a_spent_budget_refuses_with_the_figures_and_the_wait_to_the_reset() {
+    let (cloudflare, broker) = with_cloudflare_and(&ONE_GB_LIMIT).await;
+    spend(&broker, 2).await;
+    let answer = broker.mint().await;
+    let mut body = answer.json();
+    assert_eq!(answer.status, 429);
+    assert!(body["requestId"].take().is_string());
+    let expected = json!({
+        "error": "Bandwidth limit reached",
+        "message": "Monthly bandwidth limit of 1 GB has been reached. Please wait until next month.",
+        "bandwidthUsed": "2.00",
+        "bandwidthLimit": 1,
+        "resetDate": "2025-02-01T00:00:00.000Z",
+        "code": "BUDGET_EXHAUSTED",
+        "requestId": null,
+    });
+    assert_eq!(body, expected);
+    // From 2025-01-15T12:00:02Z to the first of February.
+    assert_eq!(answer.header("retry-after"), Some("1425598"));
+    assert_eq!(cloudflare.history().mints(), 0);
+    assert_eq!(broker.metric("turn_broker_budget_refusals_total").await, Some(1));
+}
+
+#[tokio::test]
+async fn the_reset_opens_the_door_again_without_any_timer() {
+    let (_cloudflare, broker) = with_cloudflare_and(&ONE_GB_LIMIT).await;
+    spend(&broker, 2).await;
+    assert_eq!(broker.mint().await.status, 429);
+    broker.set_wall("2025-02-01T00:00:00Z");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
+}
+
+#[tokio::test]
+async fn with_fallback_a_spent_budget_becomes_the_next_unmetered_source() {
+    let fallback = [("LIMIT_ACTION", "fallback"), MANUAL, ("ICE_SOURCES", "cloudflare,coturn,manual,stun")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &COTURN, &fallback])).await;
+    spend(&broker, 2).await;
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("manual"), Some("BUDGET_EXHAUSTED")));
+    assert_eq!(cloudflare.history().mints(), 0);
+}
+
+#[tokio::test]
+async fn with_fallback_and_no_unmetered_source_a_spent_budget_becomes_stun() {
+    let (cloudflare, broker) = with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &[("LIMIT_ACTION", "fallback")]])).await;
+    spend(&broker, 2).await;
+    let body = broker.mint().await.json();
+    assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("stun"), Some("BUDGET_EXHAUSTED")));
+    assert_eq!(cloudflare.history().mints(), 0);
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_lets_nothing_be_relayed() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    assert_eq!(cloudflare.history().mints(), 0);
+}

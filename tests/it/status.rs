@@ -1,0 +1,159 @@
+//! CONTRACT §3: what the status says.
+
+use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use serde_json::{Value, json};
+
+fn hint_codes(status: &Value) -> Vec<&str> {
+    status["hints"].as_array().unwrap().iter().map(|hint| hint["code"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
+    let broker = TestBroker::start(&[]).await;
+    let answer = broker.get("/api/bandwidth-status").await;
+    let mut status = answer.json();
+    let hints = status["hints"].take();
+    assert_eq!(hints.as_array().unwrap().len(), 2);
+    let expected = json!({
+        "bandwidthUsedGB": "0.00",
+        "bandwidthLimitGB": 1000,
+        "percentage": 0,
+        "remainingGB": "1000.00",
+        "resetDate": "2025-02-01T00:00:00.000Z",
+        "activeConnections": 0,
+        "status": "OK",
+        "periodStart": "2025-01-01T00:00:00.000Z",
+        "source": "estimate",
+        "asOf": null,
+        "stale": false,
+        "reservedGB": "0.00",
+        "overshootBoundGB": "0.00",
+        "boundAssumes": "2 Mbps per grant until 7200 s after expiry",
+        "grants": {"issued": 0, "live": 0, "reported": 0},
+        "durable": false,
+        "hints": null,
+    });
+    assert_eq!(status, expected);
+    let first_seven = [
+        "{\"bandwidthUsedGB\"", "\"bandwidthLimitGB\"", "\"percentage\"", "\"remainingGB\"", "\"resetDate\"",
+        "\"activeConnections\"", "\"status\"",
+    ];
+    let places: Vec<_> = first_seven.iter().map(|name| answer.text.find(name).unwrap()).collect();
+    assert!(places.is_sorted() && places[6] < answer.text.find("periodStart").unwrap());
+}
+
+#[tokio::test]
+async fn usage_rises_while_a_connection_is_open_and_not_only_when_it_closes() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "80"), ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    let mut seen = vec![];
+    for _ in 0..3 {
+        broker.advance(5);
+        let status = broker.status().await;
+        assert_eq!(status["activeConnections"], 1);
+        seen.push(status["bandwidthUsedGB"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(seen, ["0.05", "0.10", "0.15"]);
+    let status = broker.status().await;
+    assert_eq!((status["percentage"].as_f64(), status["remainingGB"].as_str()), (Some(15.0), Some("0.85")));
+}
+
+#[tokio::test]
+async fn at_the_limit_the_status_changes_and_what_remains_stays_at_zero() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    let status = broker.status().await;
+    assert_eq!(status["status"], "LIMIT_EXCEEDED");
+    assert_eq!(status["bandwidthUsedGB"], "10.00");
+    assert_eq!(status["bandwidthLimitGB"], 2.5);
+    assert_eq!(status["percentage"], 400);
+    assert_eq!(status["remainingGB"], "0.00");
+}
+
+#[tokio::test]
+async fn a_credential_is_promised_bytes_until_its_tail_ends() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8")]).await;
+    broker.mint().await;
+    let status = broker.status().await;
+    // 1 h of life, 2 h of tail, 4 s in which the provider may have made it, outward to whole minutes; 60 MB a minute.
+    assert_eq!(status["reservedGB"], "10.86");
+    assert_eq!(status["grants"], json!({"issued": 1, "live": 1, "reported": 0}));
+    assert_eq!(status["boundAssumes"], "8 Mbps per grant until 7200 s after expiry");
+    broker.advance(3_600 + 7_200 + 120);
+    let status = broker.status().await;
+    assert_eq!(status["grants"], json!({"issued": 1, "live": 0, "reported": 0}));
+}
+
+#[tokio::test]
+async fn the_bound_says_how_far_live_credentials_can_pass_the_limit() {
+    let settings = [("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8"), ("BANDWIDTH_LIMIT_GB", "10")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.mint().await;
+    broker.mint().await;
+    let status = broker.status().await;
+    assert_eq!(status["reservedGB"], "21.72");
+    assert_eq!(status["overshootBoundGB"], "11.72");
+    assert!(hint_codes(&status).contains(&"BOUND_ABOVE_LIMIT"));
+}
+
+#[tokio::test]
+async fn the_operator_may_set_the_tail() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_EXPIRY_TAIL_SECONDS", "0")]).await;
+    assert_eq!(broker.status().await["boundAssumes"], "2 Mbps per grant until 0 s after expiry");
+}
+
+#[tokio::test]
+async fn hints_tell_what_makes_the_figure_weak() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    assert_eq!(hint_codes(&broker.status().await), ["NO_REPORTS", "NO_ANALYTICS", "NOT_DURABLE"]);
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    assert_eq!(hint_codes(&broker.status().await), ["NO_ANALYTICS", "NOT_DURABLE"]);
+}
+
+#[tokio::test]
+async fn the_billing_day_moves_the_period() {
+    let broker = TestBroker::start(&[("BILLING_DAY", "31")]).await;
+    broker.set_wall("2025-02-28T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-28T00:00:00.000Z");
+    assert_eq!(status["resetDate"], "2025-03-31T00:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_lowers_nothing() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000")]).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "10.00");
+    broker.set_wall("2024-12-01T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!((status["bandwidthUsedGB"].as_str(), status["periodStart"].as_str()), (Some("10.00"), Some("2025-01-01T00:00:00.000Z")));
+}
+
+#[tokio::test]
+async fn a_grant_that_never_reports_is_charged_once_when_it_ends() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")]).await;
+    let reporting = broker.mint().await.json();
+    broker.mint().await;
+    broker.post(reporting["grant"].as_str().unwrap(), "/api/connections", json!({"relayed": false})).await;
+    broker.advance(500);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
+    broker.advance(200);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.05");
+    broker.advance(86_400);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.05");
+}
+
+#[tokio::test]
+async fn any_origin_may_ask_for_the_status_but_only_allowed_ones_may_read_it() {
+    let broker = TestBroker::start(&[]).await;
+    let ask = |origin: &'static str| {
+        let request = broker.request(reqwest::Method::GET, "/api/bandwidth-status").header("origin", origin);
+        crate::support::Answer::of(request)
+    };
+    let allowed = ask("http://localhost:5173").await;
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("http://localhost:5173"));
+    let foreign = ask("https://evil.example").await;
+    assert_eq!((foreign.status.as_u16(), foreign.header("access-control-allow-origin")), (200, None));
+}

@@ -1,0 +1,42 @@
+//! What the tests stand on: a whole broker in this process, a clock that is moved by hand, a fake Cloudflare.
+
+pub(crate) mod fake_cloudflare;
+pub(crate) mod manual_clock;
+pub(crate) mod test_broker;
+
+pub(crate) use fake_cloudflare::{FakeCloudflare, Fault, Shape};
+pub(crate) use test_broker::{Answer, TestBroker};
+
+/// A client that waits: how long a thing may take is the test's to say.
+pub(crate) fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// The operator's token in tests.
+pub(crate) const OPERATOR: &str = "operator-fixture-token";
+/// The reporter's token in tests.
+pub(crate) const REPORTER: &str = "reporter-fixture-token";
+/// The provider's token in tests.
+pub(crate) const API_TOKEN: &str = "provider-fixture-token";
+
+/// A fake Cloudflare, and a broker that mints there.
+pub(crate) async fn with_cloudflare() -> (FakeCloudflare, TestBroker) {
+    with_cloudflare_and(&[]).await
+}
+
+/// The same with further settings.
+pub(crate) async fn with_cloudflare_and(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.require_key("key-id");
+    cloudflare.require_token(API_TOKEN);
+    let base = cloudflare.base_url();
+    let mut all = vec![
+        ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+    ];
+    all.extend_from_slice(settings);
+    let broker = TestBroker::start(&all).await;
+    (cloudflare, broker)
+}

@@ -1,0 +1,148 @@
+//! A whole broker: real configuration, real router, real socket on a port that the system picks; only the clock is
+//! moved by hand. It ends with the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use turn_broker::app::App;
+use turn_broker::config::{Config, Environment};
+use turn_broker::serve::Shutdown;
+use turn_broker::{router, serve};
+
+use super::manual_clock::ManualClock;
+use super::{OPERATOR, REPORTER};
+
+/// When tests begin: in mid-period, a whole second.
+pub(crate) const START: &str = "2025-01-15T12:00:00Z";
+
+pub(crate) struct TestBroker {
+    pub(crate) app: Arc<App>,
+    pub(crate) address: SocketAddr,
+    clock: Arc<ManualClock>,
+    client: Client,
+    shutdown: Shutdown,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl TestBroker {
+    /// A broker with an operator and a reporter token, a rate limit out of the way, and these settings over it.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let base = [
+            ("OPERATOR_TOKEN", OPERATOR),
+            ("REPORTER_TOKEN", REPORTER),
+            ("RATE_LIMIT_REQUESTS", "1000"),
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+        ];
+        let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
+        let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
+        let clock = Arc::new(ManualClock::at(START));
+        let app = App::build(&config, clock.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::default();
+        let router = router::build(&app);
+        tokio::spawn(serve::run(listener, app.clone(), router, shutdown.clone()));
+        let client = super::http_client();
+        Self { app, address, clock, client, shutdown }
+    }
+
+    /// Time passes.
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn set_wall(&self, wall: &str) {
+        self.clock.set_wall(wall);
+    }
+
+    /// A handler that asks for wall time panics from now on.
+    pub(crate) fn break_clock(&self) {
+        self.clock.set_broken(true);
+    }
+
+    /// The clock works again.
+    pub(crate) fn mend_clock(&self) {
+        self.clock.set_broken(false);
+    }
+
+    /// A request that is still to be shaped and sent.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await
+    }
+
+    /// `GET /api/turn-credentials`.
+    pub(crate) async fn mint(&self) -> Answer {
+        self.get("/api/turn-credentials").await
+    }
+
+    /// `GET /api/bandwidth-status`.
+    pub(crate) async fn status(&self) -> Value {
+        self.get("/api/bandwidth-status").await.json()
+    }
+
+    /// An operator's `GET`.
+    pub(crate) async fn operator(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
+    }
+
+    /// The value of a metric's line.
+    pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
+        let text = self.operator("/metrics").await.text;
+        text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// A call about a connection with a token.
+    pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
+    }
+
+    /// Ends softly, and waits for nothing.
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.soft.cancel();
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        self.shutdown.soft.cancel();
+        self.shutdown.hard.cancel();
+    }
+}
+
+impl Answer {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Status and code of an error.
+    pub(crate) fn error(&self) -> (u16, String) {
+        (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
+}

@@ -1,0 +1,83 @@
+//! CONTRACT §9: limits on time and size below HTTP, and the end of the service.
+
+use std::time::Duration;
+
+use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The contract's bound for headers and body in all. Ours is 5 s each.
+const BOUND: Duration = Duration::from_secs(10);
+
+async fn read_to_end(socket: &mut TcpStream) -> String {
+    let mut bytes = vec![];
+    // A reset is an end as good as any.
+    let _ = tokio::time::timeout(BOUND, socket.read_to_end(&mut bytes)).await.expect("closed within 10 s");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_headers_is_hung_up_on() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let (mut reading, mut writing) = socket.into_split();
+    let drip = tokio::spawn(async move {
+        while writing.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let mut bytes = vec![];
+    let _ = tokio::time::timeout(BOUND, reading.read_to_end(&mut bytes)).await.expect("closed within 10 s");
+    drip.abort();
+    assert!(!bytes.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    let head = format!("POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 100\r\n\r\n{{");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_announced_body_over_the_cap_is_refused_before_it_comes() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    let head = format!("POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 20000000\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+}
+
+#[tokio::test]
+async fn headers_without_end_and_what_is_no_http_are_refused() {
+    let broker = TestBroker::start(&[]).await;
+    let huge = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Huge: {}\r\n\r\n", "a".repeat(300_000));
+    for bytes in [huge.as_bytes(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP at all\r\n\r\n"] {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        let _ = socket.write_all(bytes).await;
+        let answer = read_to_end(&mut socket).await;
+        assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(broker.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_end_finishes_what_runs_and_accepts_nothing_more() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.next(Fault::Latency(Duration::from_millis(500)));
+    let request = broker.request(reqwest::Method::GET, "/api/turn-credentials");
+    let running = tokio::spawn(crate::support::Answer::of(request));
+    while cloudflare.history().mints() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    broker.shut_down();
+    let answer = running.await.unwrap();
+    assert_eq!(answer.json()["source"], "cloudflare");
+    // The listener is closed by now: the answer above came after the signal.
+    assert!(TcpStream::connect(broker.address).await.is_err());
+}
