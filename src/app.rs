@@ -95,7 +95,8 @@ impl App {
     /// Builds everything.
     pub fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BuildError> {
         let metrics = Arc::new(Metrics::new());
-        let account = Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
+        let account =
+            Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
         let grant_key = Arc::new(GrantKey::new(&random()?));
         let chain = Chain {
             enabled: config.ice.enabled,
@@ -136,7 +137,6 @@ impl App {
     }
 
     /// Random bytes.
-    #[expect(clippy::unused_self, reason = "handlers get randomness from the app, as they get time")]
     pub fn random<const N: usize>(&self) -> Result<[u8; N], ApiError> {
         random().map_err(|_| ApiError::Internal)
     }

@@ -14,7 +14,8 @@ const HEAD_MAX: u64 = 64;
 
 /// Success when the answer is a 200.
 pub fn run(server: &ServerConfig) -> std::io::Result<ExitCode> {
-    let mut socket = TcpStream::connect_timeout(&SocketAddr::new(reachable(server.host), server.port), TIMEOUT)?;
+    let mut socket =
+        TcpStream::connect_timeout(&SocketAddr::new(reachable(server.host), server.port), TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut head = Vec::new();

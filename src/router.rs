@@ -1,15 +1,15 @@
-//! The one table of routes: every path, who may call it, and what stands around it. The OpenAPI document is made from
+//! The one table of routes: every path, who may call it, and what stands around it. The `OpenAPI` document is made from
 //! the same table, so a route cannot be served and not described.
 
 use std::any::Any;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
-use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -49,7 +49,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(health)
         .split_for_parts();
     served
-        .route("/openapi.json", describe(document))
+        .route("/openapi.json", describe(&document))
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
@@ -79,12 +79,14 @@ fn for_operator(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 
-fn describe(document: OpenApi) -> Route {
+fn describe(document: &OpenApi) -> Route {
     let json = Bytes::from(document.to_json().expect("a tree of texts has a JSON form"));
     get(move || std::future::ready(([(CONTENT_TYPE, "application/json")], json.clone())))
 }
 
-fn on_panic(app: &Arc<App>) -> impl Fn(Box<dyn Any + Send>) -> Response<Body> + Clone + Send + Sync + 'static {
+fn on_panic(
+    app: &Arc<App>,
+) -> impl Fn(Box<dyn Any + Send>) -> Response<Body> + Clone + Send + Sync + 'static {
     let app = Arc::clone(app);
     move |_| envelope::panicked(&app)
 }

@@ -76,7 +76,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let unfinished = SOCKETS_MAX - sockets.available_permits();
     match ended {
         Ended::Drained => tracing::info!("shut down: everything was finished"),
-        Ended::TimedOut | Ended::Forced => tracing::warn!(unfinished, "shut down with connections unfinished"),
+        Ended::TimedOut | Ended::Forced => {
+            tracing::warn!(unfinished, "shut down with connections unfinished");
+        }
     }
     // It ends with the soft signal; a panic in it was logged by the hook.
     let _ = chores.await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::budget::ledger::{PeriodCounts, Hold, Ledger};
+use crate::budget::ledger::{Hold, Ledger, PeriodCounts};
 use crate::budget::period::Period;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};

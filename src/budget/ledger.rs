@@ -1,6 +1,6 @@
 //! The ledger: one timeline for each source, one limit over the metered ones together. Every call says what time it
 //! is; time never runs back here, so no figure falls because a clock did. Pure: no clock, no lock, no disk.
-#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
 
@@ -71,13 +71,13 @@ impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(terms: Terms, lanes: &[LaneTerms], now: Timestamp) -> Self {
-        let lane = |terms_of_lane: &LaneTerms| Lane {
-            terms: *terms_of_lane,
+        let open = |lane: &LaneTerms| Lane {
+            terms: *lane,
             timeline: Timeline::new(terms.billing_day, terms.rates, now),
         };
         Self {
             terms,
-            lanes: lanes.iter().map(lane).collect(),
+            lanes: lanes.iter().map(open).collect(),
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
@@ -223,7 +223,8 @@ mod tests {
             },
         };
         let lane = |source, tail| LaneTerms { source, tail: Duration::from_secs(tail) };
-        let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
+        let lanes =
+            [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
         Ledger::new(terms, &lanes, at(0))
     }
 
@@ -237,14 +238,14 @@ mod tests {
         let mut ledger = ledger(1_000_000_000);
         let before = ledger.figures();
         let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
-        let held = ledger.figures();
-        assert!(held.committed > before.committed);
+        let with_hold = ledger.figures();
+        assert!(with_hold.committed > before.committed);
         ledger.release(hold);
         assert_eq!(ledger.figures(), before);
 
         let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
         ledger.commit(hold, at(60 * MINUTE));
-        assert_eq!(ledger.figures(), held);
+        assert_eq!(ledger.figures(), with_hold);
         assert_eq!(ledger.counts().issued, 1);
     }
 

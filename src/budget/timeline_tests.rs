@@ -1,5 +1,4 @@
 //! The timeline against a naive model that remembers every event and adds it all up for each question.
-#![expect(clippy::arithmetic_side_effects, reason = "a model adds plainly, so that it can be checked by eye")]
 
 use super::*;
 use proptest::prelude::*;
@@ -85,7 +84,7 @@ impl Model {
                 let share = |t: i64| {
                     let span = u128::try_from(to - from).unwrap();
                     let elapsed = u128::try_from((t.min(to) - from).max(0)).unwrap();
-                    if span == 0 { u128::from(bytes) } else { u128::from(bytes) * elapsed / span }
+                    (u128::from(bytes) * elapsed).checked_div(span).unwrap_or(0)
                 };
                 if from == to {
                     u128::from(bytes) * u128::from(start <= to && to < end)
@@ -114,7 +113,9 @@ impl Model {
         let (start, end) = self.period();
         let per_minute = rates().liability.over_millis(60_000);
         let minutes = (start..end).step_by(usize::try_from(MINUTE).unwrap());
-        minutes.map(|minute| self.estimate(minute, minute + MINUTE).max(per_minute * self.live_in(minute))).sum()
+        minutes
+            .map(|minute| self.estimate(minute, minute + MINUTE).max(per_minute * self.live_in(minute)))
+            .sum()
     }
 }
 

@@ -9,8 +9,8 @@ use super::names::{
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
 use crate::budget::period::BillingDay;
-use crate::usage::connection::BilledDirections;
 use crate::units::{BitRate, ByteCount};
+use crate::usage::connection::BilledDirections;
 
 /// Largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a slip of the pen.
 const AMOUNT_MAX: f64 = 1_000_000.0;

@@ -139,7 +139,8 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
         }
     }
     if sources.contains(&IceSource::Relay) {
-        settings.warn("ICE_SOURCES=relay has no effect yet: this version has no relay, the next source is asked");
+        settings
+            .warn("ICE_SOURCES=relay has no effect yet: this version has no relay, the next source is asked");
     }
     outcome.map(|()| sources)
 }

@@ -64,7 +64,9 @@ fn without_text(error: &IceServersError) -> String {
         IceServersError::MissingCredential => {
             "expected username and credential beside a turn: or turns: URL".into()
         }
-        IceServersError::Empty | IceServersError::NoRelay => "expected at least one URL that browsers use".into(),
+        IceServersError::Empty | IceServersError::NoRelay => {
+            "expected at least one URL that browsers use".into()
+        }
         IceServersError::TooMany => format!("expected fewer URLs, found {error}"),
     }
 }

@@ -53,7 +53,9 @@ mod tests {
     fn only_the_token_itself_matches() {
         let token = TokenDigest::of(&SecretString::from("0123456789abcdef"));
         assert!(token.matches("0123456789abcdef"));
-        assert!(!token.matches("0123456789abcdeF") && !token.matches("") && !token.matches("0123456789abcdef0"));
+        assert!(
+            !token.matches("0123456789abcdeF") && !token.matches("") && !token.matches("0123456789abcdef0")
+        );
     }
 
     #[test]

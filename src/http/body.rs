@@ -38,7 +38,10 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if is_too_long(&*error) => Err(ApiError::PayloadTooLarge),
         Ok(Err(_)) => Err(ApiError::InvalidRequest("The body could not be read.".into())),
-        Err(_) => Err(ApiError::InvalidRequest(format!("The body did not arrive within {} s.", READ_TIMEOUT.as_secs()))),
+        Err(_) => Err(ApiError::InvalidRequest(format!(
+            "The body did not arrive within {} s.",
+            READ_TIMEOUT.as_secs()
+        ))),
     }
 }
 

@@ -45,7 +45,10 @@ impl ClientAddr {
 /// An address as proxies write it: bare, with a port, or IPv6 in brackets.
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
-    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip())).or_else(bracketed)
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(bracketed)
 }
 
 #[cfg(test)]

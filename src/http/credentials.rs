@@ -104,7 +104,7 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
             refresh_after: None,
             source: IceSource::Stun,
             degraded: reason.is_some(),
-            reason: reason.map(|reason| reason.code()),
+            reason: reason.map(super::super::ice::chain::DegradedReason::code),
             grant: None,
         },
     }
@@ -120,7 +120,7 @@ fn minted_body(minted: Minted) -> CredentialsBody {
         refresh_after: Some(minted.refresh_after),
         source: minted.source,
         degraded: minted.degraded.is_some(),
-        reason: minted.degraded.map(|reason| reason.code()),
+        reason: minted.degraded.map(super::super::ice::chain::DegradedReason::code),
         grant: Some(minted.token),
     }
 }
@@ -157,8 +157,17 @@ mod tests {
 
     #[test]
     fn anything_else_is_said_to_be_wrong() {
-        for query in ["ttl=59", "ttl=86401", "ttl=", "ttl", "ttl=1e3", "ttl=-60", "ttl=+60", "ttl=60.5", "ttl=60&ttl=60"]
-        {
+        for query in [
+            "ttl=59",
+            "ttl=86401",
+            "ttl=",
+            "ttl",
+            "ttl=1e3",
+            "ttl=-60",
+            "ttl=+60",
+            "ttl=60.5",
+            "ttl=60&ttl=60",
+        ] {
             assert!(requested_ttl(Some(query), MAX).is_err(), "{query}");
         }
     }

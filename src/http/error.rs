@@ -125,7 +125,9 @@ impl ApiError {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow },
             StatusCode::PAYLOAD_TOO_LARGE => Self::PayloadTooLarge,
-            status if status.is_client_error() => Self::InvalidRequest("The request could not be read.".into()),
+            status if status.is_client_error() => {
+                Self::InvalidRequest("The request could not be read.".into())
+            }
             _ => Self::Internal,
         }
     }
@@ -158,7 +160,9 @@ impl ApiError {
             Self::PayloadTooLarge => format!("Send at most {} bytes.", super::body::BODY_MAX),
             Self::BudgetExhausted(refusal) => {
                 let limit = limit_gb(refusal);
-                format!("Monthly bandwidth limit of {limit} GB has been reached. Please wait until next month.")
+                format!(
+                    "Monthly bandwidth limit of {limit} GB has been reached. Please wait until next month."
+                )
             }
             Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
             Self::Overloaded => "Try again in a second.".into(),

@@ -1,4 +1,4 @@
-//! The head of the OpenAPI document; its paths come from the table of routes.
+//! The head of the `OpenAPI` document; its paths come from the table of routes.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
@@ -18,5 +18,7 @@ pub fn head() -> OpenApi {
 }
 
 fn bearer(description: &str) -> SecurityScheme {
-    SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build())
+    SecurityScheme::Http(
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build(),
+    )
 }

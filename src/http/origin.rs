@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
-};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -40,7 +38,8 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
         AllowedOrigins::Any => layer.allow_origin(tower_http::cors::Any),
         AllowedOrigins::List(_) => {
             let origins = origins.clone();
-            let is_allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|o| origins.allows(o));
+            let is_allowed =
+                move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|o| origins.allows(o));
             // A beacon is sent with credentials; without this its answer is an error on the page's console.
             layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
         }

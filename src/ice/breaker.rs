@@ -183,9 +183,11 @@ impl Call<'_> {
     /// Reports how the call went.
     pub fn finish(mut self, succeeded: bool) {
         let Some(ticket) = self.ticket.take() else { return };
-        self.breaker.with(|breaker, now| {
-            if succeeded { breaker.succeeded(ticket) } else { breaker.failed(ticket, now) }
-        });
+        self.breaker.with(
+            |breaker, now| {
+                if succeeded { breaker.succeeded(ticket) } else { breaker.failed(ticket, now) }
+            },
+        );
     }
 }
 
@@ -237,7 +239,7 @@ mod tests {
         let now = start();
         let mut breaker = opened(now);
         let later = now + OPEN_FIRST;
-        assert_eq!(breaker.admit(later - Duration::from_millis(1)), None);
+        assert_eq!(breaker.admit(later.checked_sub(Duration::from_millis(1)).unwrap()), None);
         let probe = breaker.admit(later).unwrap();
         assert_eq!(breaker.admit(later), None, "one try at a time");
         breaker.succeeded(probe);
@@ -251,7 +253,11 @@ mod tests {
         let mut breaker = opened(now);
         for wait in [2, 4, 8, 16, 30, 30, 30] {
             let wait = Duration::from_secs(wait);
-            assert_eq!(breaker.admit(now + wait - Duration::from_millis(1)), None, "{wait:?}");
+            assert_eq!(
+                breaker.admit((now + wait).checked_sub(Duration::from_millis(1)).unwrap()),
+                None,
+                "{wait:?}"
+            );
             now += wait;
             let probe = breaker.admit(now).unwrap();
             breaker.failed(probe, now);

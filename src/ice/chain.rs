@@ -147,7 +147,9 @@ impl Chain {
             match self.try_source(source, ttl, grant).await {
                 Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
                 Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
-                Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => return Err(refusal),
+                Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
+                    return Err(refusal);
+                }
                 Err(Skipped::Refused(_)) => {
                     budget_is_spent = true;
                     reason = reason.or(Some(DegradedReason::BudgetExhausted));
@@ -177,7 +179,9 @@ impl Chain {
         let issued_at = self.clock.now();
         let expires_at = issued_at.plus(ttl);
         let ice_servers = match source {
-            Source::Cloudflare { api: Some(api), breaker } => self.ask_cloudflare(api, breaker, ttl, grant).await?,
+            Source::Cloudflare { api: Some(api), breaker } => {
+                self.ask_cloudflare(api, breaker, ttl, grant).await?
+            }
             Source::Coturn(coturn) => coturn.credential(grant, expires_at),
             Source::Manual(list) => list.clone(),
             Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {

@@ -91,7 +91,8 @@ pub struct ClientError(#[source] reqwest::Error);
 pub fn http_client() -> Result<Client, ClientError> {
     // Already installed is as good: a test process builds many brokers.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
+    let roots =
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
@@ -116,7 +117,8 @@ impl Cloudflare {
             "credentials",
             "generate-ice-servers",
         ]);
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", api_token.expose_secret())).ok()?;
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", api_token.expose_secret())).ok()?;
         authorization.set_sensitive(true);
         Some(Self { client, endpoint, authorization })
     }
@@ -224,7 +226,12 @@ mod tests {
 
     fn urls(body: &str) -> Vec<String> {
         let json = serde_json::to_value(parse(body.as_bytes()).unwrap()).unwrap();
-        json.as_array().unwrap().iter().flat_map(|s| s["urls"].as_array().unwrap().clone()).map(|u| u.as_str().unwrap().to_owned()).collect()
+        json.as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|s| s["urls"].as_array().unwrap().clone())
+            .map(|u| u.as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]

@@ -117,7 +117,8 @@ impl IceServerList {
     /// STUN servers, each an entry of its own with its URL as a text: the form that people know from examples.
     #[must_use]
     pub fn of_stun(urls: &[IceUrl]) -> Self {
-        let entry = |url: &IceUrl| IceServer { urls: IceUrls::One(url.clone()), username: None, credential: None };
+        let entry =
+            |url: &IceUrl| IceServer { urls: IceUrls::One(url.clone()), username: None, credential: None };
         Self(urls.iter().map(entry).collect())
     }
 

@@ -1,4 +1,4 @@
-//! The per-client rate: tower_governor's GCRA over a table of fixed size. It says `RateLimit-*` on every answer and, on
+//! The per-client rate: `tower_governor`'s GCRA over a table of fixed size. It says `RateLimit-*` on every answer and, on
 //! a refusal, one wait in body and headers, rounded up. Its clock is its own (the library's); ours only ages the table.
 
 use std::net::IpAddr;
@@ -68,7 +68,11 @@ pub struct QuotaError;
 
 impl RateLimit {
     /// Builds the limiter.
-    pub fn new(config: &RateLimitConfig, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, QuotaError> {
+    pub fn new(
+        config: &RateLimitConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, QuotaError> {
         let quota = Quota { requests: config.requests, interval: config.window / config.requests.get() };
         let extractor = RowExtractor {
             table: Arc::new(Mutex::new(ClientTable::new(config.clients_max, config.window))),
@@ -91,11 +95,14 @@ impl RateLimit {
     pub fn layer(&self) -> RateLimitLayer {
         let quota = self.quota;
         let metrics = Arc::clone(&self.metrics);
-        GovernorLayer::new(Arc::clone(&self.governor)).error_handler(move |error| refuse(&error, quota, &metrics))
+        GovernorLayer::new(Arc::clone(&self.governor))
+            .error_handler(move |error| refuse(&error, quota, &metrics))
     }
 
     /// Translates the library's headers into the standard's draft names, on answers that passed the limiter.
-    pub fn standard_headers(&self) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
+    pub fn standard_headers(
+        &self,
+    ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
         let quota = self.quota;
         move |mut response| {
             quota.translate(response.headers_mut());

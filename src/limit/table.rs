@@ -136,7 +136,7 @@ mod tests {
     fn rows_whose_buckets_have_refilled_make_room() {
         let now = start();
         let mut table = full(now);
-        let later = now + REFILL - Duration::from_secs(1);
+        let later = (now + REFILL).checked_sub(Duration::from_secs(1)).unwrap();
         assert_eq!(table.row(client(7), later), Row::Own(client(7)), "seen again");
         let refilled = now + REFILL;
         assert_eq!(table.row(client(500), refilled), Row::Own(client(500)));
@@ -149,7 +149,7 @@ mod tests {
         let mut table = full(now);
         let _ = table.row(client(500), now);
         let swept = table.last_sweep;
-        let _ = table.row(client(501), now + SWEEP_PAUSE - Duration::from_millis(1));
+        let _ = table.row(client(501), (now + SWEEP_PAUSE).checked_sub(Duration::from_millis(1)).unwrap());
         assert_eq!(table.last_sweep, swept);
         let _ = table.row(client(502), now + SWEEP_PAUSE);
         assert_ne!(table.last_sweep, swept);

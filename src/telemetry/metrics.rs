@@ -141,7 +141,8 @@ impl Metrics {
 
     fn register_counters(&mut self) {
         let registry = &mut self.registry;
-        let mut add = |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
+        let mut add =
+            |name: &str, help: &str, metric: &Counter| registry.register(name, help, metric.clone());
         add("budget_refusals", "Mints refused because the budget is spent", &self.budget_refusals);
         add("rate_limited", "Requests over the per-client rate", &self.rate_limited);
         add("rate_limit_overflow", "Requests whose client shared a limiter row", &self.rate_limit_overflow);
@@ -154,7 +155,11 @@ impl Metrics {
         registry.register("http_request_duration_seconds", "Time to answer", self.request_seconds.clone());
         registry.register("credentials", "Answers with ICE servers", self.credentials.clone());
         registry.register("provider_requests", "Mint calls to the provider", self.provider_calls.clone());
-        registry.register("provider_request_duration_seconds", "Time of a mint", self.provider_seconds.clone());
+        registry.register(
+            "provider_request_duration_seconds",
+            "Time of a mint",
+            self.provider_seconds.clone(),
+        );
         registry.register("connections_ended", "Connections ended", self.connections_ended.clone());
     }
 
@@ -170,7 +175,11 @@ impl Metrics {
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
-        add("breaker_state", "Provider circuit breaker: 0 closed, 1 half-open, 2 open", &ledger.breaker_state);
+        add(
+            "breaker_state",
+            "Provider circuit breaker: 0 closed, 1 half-open, 2 open",
+            &ledger.breaker_state,
+        );
     }
 
     /// Counts one HTTP answer.

@@ -49,10 +49,7 @@ fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
         ]
     );
     let second = connection.report(received(7_000), at(9), &rules(), &mut allowance);
-    assert_eq!(
-        second.changes,
-        [Change::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]
-    );
+    assert_eq!(second.changes, [Change::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]);
     assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
 }
 
@@ -93,10 +90,7 @@ fn a_direct_connection_costs_nothing_while_it_is_direct() {
     assert_eq!(connection.report(direct, at(10), &rules(), &mut allowance), Outcome::default());
     let moved = Report { bytes_received: Some(9_500), ..says_relayed(true) };
     let outcome = connection.report(moved, at(20), &rules(), &mut allowance);
-    assert_eq!(
-        outcome.changes,
-        [Change::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]
-    );
+    assert_eq!(outcome.changes, [Change::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]);
 }
 
 #[test]

@@ -5,12 +5,14 @@ use crate::support::{Answer, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 
 async fn mint_from(broker: &TestBroker, forwarded: &str) -> Answer {
-    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", forwarded)).await
+    Answer::of(broker.request(Method::GET, "/api/turn-credentials").header("x-forwarded-for", forwarded))
+        .await
 }
 
 #[tokio::test]
 async fn ten_requests_at_once_pass_and_the_eleventh_is_told_when_to_come_back() {
-    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "10"), ("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
+    let broker =
+        TestBroker::start(&[("RATE_LIMIT_REQUESTS", "10"), ("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
     for left in (0..10).rev() {
         let answer = broker.mint().await;
         assert_eq!(answer.status, 200);
@@ -54,10 +56,16 @@ async fn the_rate_is_for_minting_and_not_for_the_status() {
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_cannot_forge_another() {
-    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")]).await;
+    let broker =
+        TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")]).await;
     assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
     assert_eq!(mint_from(&broker, "203.0.113.2, 10.1.2.3").await.status, 200);
-    for forged in ["203.0.113.1", "198.51.100.9, 203.0.113.1", "198.51.100.9, 203.0.113.1, 10.9.9.9", "garbage, 203.0.113.1"] {
+    for forged in [
+        "203.0.113.1",
+        "198.51.100.9, 203.0.113.1",
+        "198.51.100.9, 203.0.113.1, 10.9.9.9",
+        "garbage, 203.0.113.1",
+    ] {
         assert_eq!(mint_from(&broker, forged).await.status, 429, "{forged}");
     }
 }
@@ -89,7 +97,11 @@ async fn a_flood_of_addresses_fills_a_bounded_table_and_spares_who_was_there_bef
     }
     assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(50));
     assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(151));
-    assert_eq!(mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"), Some("0"), "its own row still");
+    assert_eq!(
+        mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"),
+        Some("0"),
+        "its own row still"
+    );
 }
 
 async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
@@ -98,12 +110,20 @@ async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
 
 #[tokio::test]
 async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
-    let settings = [("CLIENT_URL", "https://app.example, http://localhost:5173/"), ("RATE_LIMIT_REQUESTS", "10")];
+    let settings =
+        [("CLIENT_URL", "https://app.example, http://localhost:5173/"), ("RATE_LIMIT_REQUESTS", "10")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
-    for origin in ["https://evil.example", "http://app.example", "https://app.example.evil.example", "null", "https://app.example:444"] {
+    for origin in [
+        "https://evil.example",
+        "http://app.example",
+        "https://app.example.evil.example",
+        "null",
+        "https://app.example:444",
+    ] {
         let answer = mint_with_origin(&broker, origin).await;
         assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
-        let cors: Vec<_> = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control")).collect();
+        let cors: Vec<_> =
+            answer.headers.keys().filter(|name| name.as_str().starts_with("access-control")).collect();
         assert!(cors.is_empty(), "{origin}: {cors:?}");
     }
     assert_eq!(cloudflare.history().mints(), 0);
@@ -113,7 +133,8 @@ async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
 
 #[tokio::test]
 async fn an_allowed_page_may_read_answers_and_refusals_alike() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
+    let broker =
+        TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
     for expected in [200, 429] {
         let answer = mint_with_origin(&broker, "https://app.example").await;
         assert_eq!(answer.status, expected);
@@ -135,7 +156,9 @@ async fn a_star_allows_every_page() {
 #[tokio::test]
 async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
-    for (path, method) in [("/api/turn-credentials", "GET"), ("/api/connections", "POST"), ("/api/connections/c", "DELETE")] {
+    for (path, method) in
+        [("/api/turn-credentials", "GET"), ("/api/connections", "POST"), ("/api/connections/c", "DELETE")]
+    {
         let request = broker
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")
@@ -145,6 +168,10 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method), "{path}");
-        assert_eq!(answer.header("access-control-allow-headers"), Some("authorization,content-type"), "{path}");
+        assert_eq!(
+            answer.header("access-control-allow-headers"),
+            Some("authorization,content-type"),
+            "{path}"
+        );
     }
 }

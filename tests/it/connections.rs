@@ -137,7 +137,8 @@ async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_bring_the_last_co
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(20);
     let body = json!({"token": grant, "bytesReceived": 1_234}).to_string();
-    let beacon = broker.request(Method::POST, "/api/connections/c/close").header("content-type", "text/plain");
+    let beacon =
+        broker.request(Method::POST, "/api/connections/c/close").header("content-type", "text/plain");
     assert_eq!(Answer::of(beacon.body(body)).await.status, 204);
     assert_eq!(used_bytes(&broker).await, 1_234);
     assert_eq!(broker.status().await["activeConnections"], 0);
@@ -246,7 +247,9 @@ async fn a_connection_is_charged_to_its_grants_source_and_unmetered_ones_cost_no
 #[tokio::test]
 async fn bodies_that_are_no_json_or_hold_wrong_types_are_refused_without_repeating_them() {
     let broker = TestBroker::start(&[]).await;
-    for body in ["{", "[]", "nonsense", r#"{"relayed":"yes"}"#, r#"{"bytesReceived":-1}"#, r#"{"bytesReceived":1.5}"#] {
+    for body in
+        ["{", "[]", "nonsense", r#"{"relayed":"yes"}"#, r#"{"bytesReceived":-1}"#, r#"{"bytesReceived":1.5}"#]
+    {
         let request = broker.request(Method::POST, "/api/connections").bearer_auth(REPORTER).body(body);
         let answer = Answer::of(request).await;
         assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{body}");

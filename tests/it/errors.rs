@@ -51,11 +51,16 @@ async fn a_body_over_sixteen_kib_is_too_large_and_one_of_sixteen_kib_is_not() {
 async fn a_panic_in_a_handler_becomes_an_answer_and_the_next_request_is_served() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     broker.break_clock();
-    let request = broker.request(Method::GET, "/api/bandwidth-status").header("origin", "https://app.example");
+    let request =
+        broker.request(Method::GET, "/api/bandwidth-status").header("origin", "https://app.example");
     let answer = Answer::of(request).await;
     assert_form(&answer, 500, "INTERNAL");
     assert!(!answer.text.contains("broken on purpose"), "{}", answer.text);
-    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "the page may read it");
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://app.example"),
+        "the page may read it"
+    );
     broker.mend_clock();
     assert_eq!(broker.get("/api/bandwidth-status").await.status, 200);
     assert_eq!(broker.metric("turn_broker_panics_total").await, Some(1));

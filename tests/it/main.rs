@@ -1,6 +1,8 @@
 //! Integration tests: the real router behind a real socket, with a provider that misbehaves on request. One binary, no
 //! fixed ports, no sleeps where a clock can be moved.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 mod access;

@@ -105,7 +105,7 @@ async fn every_shape_that_the_provider_ever_sent_becomes_an_array_without_port_5
         assert_eq!(body["degraded"], false, "{shape:?}");
         let urls = urls(&body);
         assert!(urls.iter().any(|url| url.starts_with("turn:")), "{shape:?}: {urls:?}");
-        assert!(urls.iter().all(|url| !url.contains(":53")|| url.contains(":5349")), "{shape:?}: {urls:?}");
+        assert!(urls.iter().all(|url| !url.contains(":53") || url.contains(":5349")), "{shape:?}: {urls:?}");
         let mut unique = urls.clone();
         unique.sort();
         unique.dedup();

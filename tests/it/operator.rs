@@ -52,11 +52,17 @@ async fn the_open_connections_are_listed_with_what_they_said_and_were_charged() 
 
 #[tokio::test]
 async fn the_usage_series_adds_up_to_the_total() {
-    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
+    let broker =
+        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(150);
     let series = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=60").await.json();
-    let used: Vec<_> = series["points"].as_array().unwrap().iter().map(|point| point["usedBytes"].as_u64().unwrap()).collect();
+    let used: Vec<_> = series["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| point["usedBytes"].as_u64().unwrap())
+        .collect();
     assert_eq!(used, [60_000_000, 60_000_000, 30_000_000]);
     assert_eq!(series["points"][1]["at"], "2025-01-15T12:01:00.000Z");
     let whole = broker.operator("/api/usage").await.json();
@@ -116,7 +122,9 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         .as_object()
         .unwrap()
         .iter()
-        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}")))
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+        })
         .collect();
     described.sort();
     let expected = [

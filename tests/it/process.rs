@@ -79,13 +79,15 @@ impl Drop for Process {
 }
 
 fn messages(log: &str) -> Vec<String> {
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    let lines =
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
     lines.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
 fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
-    let process = Process::start(&[("BANDWIDTH_LIMIT_GB", "2.5"), ("TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1")]);
+    let process =
+        Process::start(&[("BANDWIDTH_LIMIT_GB", "2.5"), ("TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1")]);
     let port = process.port;
     process.signal("-TERM");
     let (log, code) = process.finish();
@@ -106,7 +108,8 @@ fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
 
 #[test]
 fn text_logs_hold_the_same_messages() {
-    let key = [("LOG_FORMAT", "text"), ("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN)];
+    let key =
+        [("LOG_FORMAT", "text"), ("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN)];
     let mut process = Process::start(&key);
     process.read_until("Cloudflare TURN service configured");
     process.read_until("Bandwidth limit: 1000 GB/month");
@@ -114,13 +117,16 @@ fn text_logs_hold_the_same_messages() {
 
 #[test]
 fn every_problem_of_a_configuration_is_named_at_once_with_exit_status_78() {
-    let output = run(&[], &[
-        ("PORT", "abc"),
-        ("TURN_TTL_SECONDS", "604800"),
-        ("CLOUDFLARE_TURN_KEY_ID", "k"),
-        ("OPERATOR_TOKEN", "too-short-secret"),
-        ("REPORTER_TOKEN", "short"),
-    ]);
+    let output = run(
+        &[],
+        &[
+            ("PORT", "abc"),
+            ("TURN_TTL_SECONDS", "604800"),
+            ("CLOUDFLARE_TURN_KEY_ID", "k"),
+            ("OPERATOR_TOKEN", "too-short-secret"),
+            ("REPORTER_TOKEN", "short"),
+        ],
+    );
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78));
     for name in ["PORT", "TURN_TTL_SECONDS", "CLOUDFLARE_TURN_API_TOKEN", "REPORTER_TOKEN"] {
@@ -220,11 +226,14 @@ async fn no_log_line_and_no_error_ever_holds_a_secret() {
         let response = request.send().await.unwrap();
         (response.status(), response.text().await.unwrap())
     };
-    let minted: Value = serde_json::from_str(&ask(Method::GET, "/api/turn-credentials", "", json!({})).await.1).unwrap();
+    let minted: Value =
+        serde_json::from_str(&ask(Method::GET, "/api/turn-credentials", "", json!({})).await.1).unwrap();
     let grant = minted["grant"].as_str().unwrap().to_owned();
 
     let mut errors = String::new();
-    for fault in [Fault::Unauthorized401, Fault::Forbidden1010, Fault::ServerErrorHtml(500), Fault::MalformedJson] {
+    for fault in
+        [Fault::Unauthorized401, Fault::Forbidden1010, Fault::ServerErrorHtml(500), Fault::MalformedJson]
+    {
         cloudflare.always(fault);
         errors += &ask(Method::GET, "/api/turn-credentials", &grant, json!({})).await.1;
     }
@@ -250,7 +259,10 @@ async fn no_log_line_and_no_error_ever_holds_a_secret() {
     process.signal("-TERM");
     let (log, _) = process.finish();
 
-    assert!(log.contains("Cloudflare did not mint") && log.contains("[Bandwidth] Connection c closed."), "{log}");
+    assert!(
+        log.contains("Cloudflare did not mint") && log.contains("[Bandwidth] Connection c closed."),
+        "{log}"
+    );
     assert!(errors.contains("INVALID_GRANT") && errors.contains("RATE_LIMITED"), "{errors}");
     let mut secrets = cloudflare.history().minted_secrets();
     assert!(!secrets.is_empty());
@@ -266,7 +278,8 @@ async fn a_closed_connection_leaves_the_line_that_operators_know() {
     let mut process = Process::start(&[("REPORTER_TOKEN", REPORTER), ("LOG_FORMAT", "text")]);
     let client = http_client();
     let post = async |path: &str| {
-        let request = client.post(process.url(path)).bearer_auth(REPORTER).body(r#"{"connectionId":"call-7"}"#);
+        let request =
+            client.post(process.url(path)).bearer_auth(REPORTER).body(r#"{"connectionId":"call-7"}"#);
         assert!(request.send().await.unwrap().status().is_success());
     };
     post("/api/connections").await;

@@ -35,7 +35,7 @@ async fn every_fault_becomes_the_stun_answer_in_time_and_holds_nothing() {
     let mut checks = vec![];
     for fault in fatal_faults() {
         let (cloudflare, broker) = with_cloudflare().await;
-        cloudflare.always(fault.clone());
+        cloudflare.always(fault);
         checks.push(tokio::spawn(async move {
             check_fault(&broker, fault).await;
             drop(cloudflare);
@@ -73,7 +73,7 @@ fn assert_degraded(answer: &Answer, fault: &Fault) {
 async fn slowness_a_plain_200_and_a_wrong_content_type_are_no_faults() {
     let (cloudflare, broker) = with_cloudflare().await;
     for fault in [Fault::Latency(Duration::from_millis(200)), Fault::Status200, Fault::WrongContentType] {
-        cloudflare.next(fault.clone());
+        cloudflare.next(fault);
         assert_eq!(broker.mint().await.json()["source"], "cloudflare", "{fault:?}");
     }
 }
@@ -98,7 +98,7 @@ async fn two_server_errors_are_enough() {
 async fn nothing_else_is_tried_again_since_it_might_mint_twice() {
     for fault in [Fault::TooManyRequests, Fault::ResetMidBody, Fault::MalformedJson, Fault::Unauthorized401] {
         let (cloudflare, broker) = with_cloudflare().await;
-        cloudflare.next(fault.clone());
+        cloudflare.next(fault);
         assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE", "{fault:?}");
         assert_eq!(cloudflare.history().mints(), 1, "{fault:?}");
     }
@@ -136,7 +136,11 @@ async fn after_five_failures_the_provider_is_left_alone_and_asked_again_later() 
     assert_eq!(cloudflare.history().mints(), 5);
 
     broker.advance(30);
-    assert_eq!(broker.mint().await.json()["source"], "cloudflare", "thirty seconds are the longest that it stays open");
+    assert_eq!(
+        broker.mint().await.json()["source"],
+        "cloudflare",
+        "thirty seconds are the longest that it stays open"
+    );
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
 }
 
@@ -157,7 +161,8 @@ async fn a_failed_try_keeps_the_breaker_open() {
 async fn a_caller_that_hangs_up_leaves_no_hold_behind() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::Hang);
-    let request = broker.request(reqwest::Method::GET, "/api/turn-credentials").timeout(Duration::from_millis(300));
+    let request =
+        broker.request(reqwest::Method::GET, "/api/turn-credentials").timeout(Duration::from_millis(300));
     assert!(request.send().await.is_err(), "it hung up");
     assert_eq!(cloudflare.history().mints(), 1, "the provider had been asked");
     // The server notices the closed connection on its own time.

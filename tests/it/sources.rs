@@ -7,8 +7,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha1::Sha1;
 
-const COTURN: [(&str, &str); 2] =
-    [("COTURN_URLS", "turn:relay.example:3478?transport=udp,turns:relay.example:443?transport=tcp"), ("COTURN_SECRET", "north-secret")];
+const COTURN: [(&str, &str); 2] = [
+    ("COTURN_URLS", "turn:relay.example:3478?transport=udp,turns:relay.example:443?transport=tcp"),
+    ("COTURN_SECRET", "north-secret"),
+];
 const MANUAL: (&str, &str) = (
     "MANUAL_ICE_SERVERS",
     r#"[{"urls":"stun:own.example:3478"},{"urls":["turn:own.example:3478","turn:own.example:53"],"username":"u","credential":"c"}]"#,
@@ -20,12 +22,17 @@ fn settings<'a>(parts: &[&[(&'a str, &'a str)]]) -> Vec<(&'a str, &'a str)> {
 
 #[tokio::test]
 async fn coturn_credentials_are_what_coturn_computes() {
-    let broker = TestBroker::start(&settings(&[&COTURN, &[("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")]])).await;
+    let broker =
+        TestBroker::start(&settings(&[&COTURN, &[("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")]]))
+            .await;
     let body = broker.mint().await.json();
     assert_eq!(body["source"], "coturn");
     assert_eq!(body["degraded"], false);
     let server = &body["iceServers"][0];
-    assert_eq!(server["urls"], json!(["turn:relay.example:3478?transport=udp", "turns:relay.example:443?transport=tcp"]));
+    assert_eq!(
+        server["urls"],
+        json!(["turn:relay.example:3478?transport=udp", "turns:relay.example:443?transport=tcp"])
+    );
     let username = server["username"].as_str().unwrap();
     // 2025-01-15T13:00:00Z
     assert!(username.starts_with("1736946000:") && username.len() == 11 + 22, "{username}");
@@ -49,7 +56,8 @@ async fn a_manual_list_is_handed_out_as_it_is_but_for_port_53() {
 
 #[tokio::test]
 async fn when_the_first_source_fails_the_next_one_serves_and_says_why() {
-    let (cloudflare, broker) = with_cloudflare_and(&settings(&[&COTURN, &[("ICE_SOURCES", "cloudflare,coturn,stun")]])).await;
+    let (cloudflare, broker) =
+        with_cloudflare_and(&settings(&[&COTURN, &[("ICE_SOURCES", "cloudflare,coturn,stun")]])).await;
     cloudflare.next(Fault::NotFound404);
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["degraded"].as_bool()), (Some("coturn"), Some(true)));
@@ -68,7 +76,8 @@ async fn a_source_without_settings_is_passed_over() {
 #[tokio::test]
 async fn stun_as_the_first_source_is_not_degraded() {
     let broker = TestBroker::start(&[("ICE_SOURCES", "stun"), ("STUN_URLS", "stun:own.example:3478")]).await;
-    let expected = json!({"iceServers": [{"urls": "stun:own.example:3478"}], "source": "stun", "degraded": false});
+    let expected =
+        json!({"iceServers": [{"urls": "stun:own.example:3478"}], "source": "stun", "degraded": false});
     assert_eq!(broker.mint().await.json(), expected);
 }
 
@@ -92,7 +101,8 @@ async fn spend(broker: &TestBroker, seconds: u64) {
     broker.advance(seconds);
 }
 
-const ONE_GB_LIMIT: [(&str, &str); 2] = [("BANDWIDTH_LIMIT_GB", "1"), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+const ONE_GB_LIMIT: [(&str, &str); 2] =
+    [("BANDWIDTH_LIMIT_GB", "1"), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
 
 #[tokio::test]
 async fn a_spent_budget_refuses_with_the_figures_and_the_wait_to_the_reset() {
@@ -134,13 +144,17 @@ async fn with_fallback_a_spent_budget_becomes_the_next_unmetered_source() {
     let (cloudflare, broker) = with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &COTURN, &fallback])).await;
     spend(&broker, 2).await;
     let body = broker.mint().await.json();
-    assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("manual"), Some("BUDGET_EXHAUSTED")));
+    assert_eq!(
+        (body["source"].as_str(), body["reason"].as_str()),
+        (Some("manual"), Some("BUDGET_EXHAUSTED"))
+    );
     assert_eq!(cloudflare.history().mints(), 0);
 }
 
 #[tokio::test]
 async fn with_fallback_and_no_unmetered_source_a_spent_budget_becomes_stun() {
-    let (cloudflare, broker) = with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &[("LIMIT_ACTION", "fallback")]])).await;
+    let (cloudflare, broker) =
+        with_cloudflare_and(&settings(&[&ONE_GB_LIMIT, &[("LIMIT_ACTION", "fallback")]])).await;
     spend(&broker, 2).await;
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("stun"), Some("BUDGET_EXHAUSTED")));

@@ -35,8 +35,13 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
     });
     assert_eq!(status, expected);
     let first_seven = [
-        "{\"bandwidthUsedGB\"", "\"bandwidthLimitGB\"", "\"percentage\"", "\"remainingGB\"", "\"resetDate\"",
-        "\"activeConnections\"", "\"status\"",
+        "{\"bandwidthUsedGB\"",
+        "\"bandwidthLimitGB\"",
+        "\"percentage\"",
+        "\"remainingGB\"",
+        "\"resetDate\"",
+        "\"activeConnections\"",
+        "\"status\"",
     ];
     let places: Vec<_> = first_seven.iter().map(|name| answer.text.find(name).unwrap()).collect();
     assert!(places.is_sorted() && places[6] < answer.text.find("periodStart").unwrap());
@@ -44,7 +49,8 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
 
 #[tokio::test]
 async fn usage_rises_while_a_connection_is_open_and_not_only_when_it_closes() {
-    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "80"), ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    let broker =
+        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "80"), ("BANDWIDTH_LIMIT_GB", "1")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     let mut seen = vec![];
     for _ in 0..3 {
@@ -60,7 +66,8 @@ async fn usage_rises_while_a_connection_is_open_and_not_only_when_it_closes() {
 
 #[tokio::test]
 async fn at_the_limit_the_status_changes_and_what_remains_stays_at_zero() {
-    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
+    let broker =
+        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;
     broker.advance(10);
     let status = broker.status().await;
@@ -73,7 +80,8 @@ async fn at_the_limit_the_status_changes_and_what_remains_stays_at_zero() {
 
 #[tokio::test]
 async fn a_credential_is_promised_bytes_until_its_tail_ends() {
-    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8")]).await;
+    let (_cloudflare, broker) =
+        with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8")]).await;
     broker.mint().await;
     let status = broker.status().await;
     // 1 h of life, 2 h of tail, 4 s in which the provider may have made it, outward to whole minutes; 60 MB a minute.
@@ -87,7 +95,8 @@ async fn a_credential_is_promised_bytes_until_its_tail_ends() {
 
 #[tokio::test]
 async fn the_bound_says_how_far_live_credentials_can_pass_the_limit() {
-    let settings = [("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8"), ("BANDWIDTH_LIMIT_GB", "10")];
+    let settings =
+        [("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8"), ("BANDWIDTH_LIMIT_GB", "10")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.mint().await;
     broker.mint().await;
@@ -128,12 +137,16 @@ async fn a_wall_clock_that_is_set_back_lowers_nothing() {
     assert_eq!(broker.status().await["bandwidthUsedGB"], "10.00");
     broker.set_wall("2024-12-01T00:00:00Z");
     let status = broker.status().await;
-    assert_eq!((status["bandwidthUsedGB"].as_str(), status["periodStart"].as_str()), (Some("10.00"), Some("2025-01-01T00:00:00.000Z")));
+    assert_eq!(
+        (status["bandwidthUsedGB"].as_str(), status["periodStart"].as_str()),
+        (Some("10.00"), Some("2025-01-01T00:00:00.000Z"))
+    );
 }
 
 #[tokio::test]
 async fn a_grant_that_never_reports_is_charged_once_when_it_ends() {
-    let (_cloudflare, broker) = with_cloudflare_and(&[("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")]).await;
+    let (_cloudflare, broker) =
+        with_cloudflare_and(&[("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")]).await;
     let reporting = broker.mint().await.json();
     broker.mint().await;
     broker.post(reporting["grant"].as_str().unwrap(), "/api/connections", json!({"relayed": false})).await;

@@ -37,7 +37,9 @@ async fn a_client_that_never_finishes_its_headers_is_hung_up_on() {
 async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
-    let head = format!("POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 100\r\n\r\n{{");
+    let head = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 100\r\n\r\n{{"
+    );
     socket.write_all(head.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
@@ -47,7 +49,9 @@ async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
 async fn an_announced_body_over_the_cap_is_refused_before_it_comes() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
-    let head = format!("POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 20000000\r\n\r\n");
+    let head = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 20000000\r\n\r\n"
+    );
     socket.write_all(head.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");

@@ -23,7 +23,10 @@ struct State {
 impl ManualClock {
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     pub(crate) fn at(wall: &str) -> Self {
-        Self { start: Instant::now(), state: Mutex::new(State { wall: timestamp(wall), elapsed: Duration::ZERO, broken: false }) }
+        Self {
+            start: Instant::now(),
+            state: Mutex::new(State { wall: timestamp(wall), elapsed: Duration::ZERO, broken: false }),
+        }
     }
 
     /// Both kinds of time pass.
