@@ -9,10 +9,9 @@ ROUNDS=${ROUNDS:-7}
 DURATION=${DURATION:-3}
 CALLERS=64
 PROVIDER_MS=80
-MINTS=4000                      # per round: about 5 s
+MINTS=4000 # a round: about 5 s
 CONNECTIONS=100000
 CLIENTS=1000000
-REPORTER_TOKEN=bench-reporter-token
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
@@ -23,65 +22,53 @@ work=$(mktemp -d)
 pids=()
 
 finish() {
-  local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  local each
+  for each in "${pids[@]}"; do kill "$each" 2>/dev/null || true; done
   rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-die() { echo "run.sh: $*" >&2; exit 1; }
 say() { echo "$*" >&2; }
+die() { say "run.sh: $*"; exit 1; }
 
-# --- Starting and stopping -------------------------------------------------------------------------------------------
+# --- Starting and stopping: the functions leave what they started in $pid and $port ----------------------------------
 
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    { : 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || { echo "$port"; return; }
-  done
+pick_port() {
+  port=$((20000 + RANDOM % 12000))
+  while { : 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; do port=$((20000 + RANDOM % 12000)); done
 }
 
-# launch COMMAND...: its pid in $pid. Standard output goes nowhere; no setting of the caller's reaches it.
+# launch COMMAND...: its output goes nowhere, and no setting of the caller's reaches it.
 launch() {
-  (cd "$work" && exec env -i "$@") >/dev/null 2>>"$work/stderr" &
+  (cd "$work" && exec env -i "$@") >/dev/null 2>"$work/stderr" &
   pid=$!
   pids+=("$pid")
 }
 
-# answers PORT: waits until somebody listens there, without starting a process for each attempt.
-answers() {
-  until { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null; do
-    kill -0 "$pid" 2>/dev/null || die "it ended before it answered: $(cat "$work/stderr")"
+# Waits until $port is listened on. No process is started for an attempt: it is part of what start_micros measures.
+connect() {
+  until { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; do
+    kill -0 "$pid" 2>/dev/null || die "ended at its start: $(cat "$work/stderr")"
   done
 }
 
-# broker [NAME=VALUE]...: pid and port in $pid and $port.
-broker() {
-  port=$(free_port)
-  launch HOST=127.0.0.1 "PORT=$port" "$@" "$bin/turn-broker"
-  answers "$port"
+# broker [NAME=VALUE]...
+broker() { pick_port; launch HOST=127.0.0.1 "PORT=$port" "$@" "$bin/turn-broker"; connect; }
+bare() { pick_port; launch "$bin/bare" "$port" "$body_bytes"; connect; }
+provider() {
+  pick_port
+  launch "$bin/examples/fake-cloudflare" --port "$port" --perfect --latency-ms "$PROVIDER_MS" --quiet
+  connect
 }
-
-bare() {
-  port=$(free_port)
-  launch "$bin/bare" "$port" "$body_bytes"
-  answers "$port"
-}
-
-stop() {
-  kill "$1"
-  wait "$1" 2>/dev/null || true
-}
+stop() { kill "$1"; wait "$1" 2>/dev/null || true; }
 
 # --- Measuring -------------------------------------------------------------------------------------------------------
 
-cpu_micros() { awk -v tick="$(getconf CLK_TCK)" '{ print ($14 + $15) * 1000000 / tick }' "/proc/$1/stat"; }
-resident_mb() { awk '$1 == "VmRSS:" { printf "%.1f\n", $2 * 1024 / 1e6 }' "/proc/$1/status"; }
+cpu_micros() { awk -v tick="$(getconf CLK_TCK)" '{ printf "%d", ($14 + $15) * 1e6 / tick }' "/proc/$1/stat"; }
+resident_mb() { awk '$1 == "VmRSS:" { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$1/status"; }
 
-# measured NAME PID COMMAND...: runs a loader against PID and adds a line to $work/NAME: requests/s, p50 and p99 in ms,
-# CPU microseconds of PID per request.
+# measured NAME PID LOADER...: adds a line to $work/NAME: requests/s, p50 and p99 in ms, CPU time of PID in µs a request.
 measured() {
   local name=$1 server=$2 before after line
   shift 2
@@ -89,60 +76,175 @@ measured() {
   line=$("$@" | sed -n 's/^result //p')
   after=$(cpu_micros "$server")
   [[ $(cut -d' ' -f2 <<<"$line") == 0 ]] || die "$name: not every answer was good: $line"
-  awk -v cpu="$((after - before))" '{ print $1 * 1e6 / $3, $4 / 1000, $5 / 1000, cpu / $1 }' <<<"$line" >>"$work/$name"
-  say "  $name: $(tail -n1 "$work/$name")"
+  awk -v cpu=$((after - before)) '{ print $1 * 1e6 / $3, $4 / 1000, $5 / 1000, cpu / $1 }' <<<"$line" |
+    tee -a "$work/$name" | sed "s/^/  $name: /" >&2
 }
 
-wrk_status() { wrk -t1 -c$CALLERS -d"$1" -s "$root/benches/report.lua" "http://127.0.0.1:$2$status_path"; }
+wrk_status() { wrk -t1 -c$CALLERS -d"$2s" -s "$root/benches/report.lua" "http://127.0.0.1:$1$status_path"; }
+# load PORT COUNT METHOD PATH BODY [HEADER]...
+load() { local at=$1; shift; "$bin/load" "127.0.0.1:$at" $CALLERS "$@"; }
 
-# median FILE COLUMN [FORMAT]
+first_answer() {
+  printf 'GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n' $status_path >&3
+  read -r first_line <&3
+  [[ $first_line == HTTP/1.1\ 200* ]] || die "the first answer was $first_line"
+}
+
+# start_ms NAME broker|bare: from before the fork to the first line of the first answer, into $work/NAME.
+start_ms() {
+  local from=${EPOCHREALTIME/./}
+  "$2"
+  first_answer
+  echo "$((${EPOCHREALTIME/./} - from))" | awk '{ print $1 / 1000 }' >>"$work/$1"
+  stop "$pid"
+}
+
+# median NAME COLUMN FORMAT
 median() {
-  cut -d' ' -f"$2" "$work/$1" | sort -g |
-    awk -v format="${3:-%.0f}" '{ v[NR] = $1 } END { printf format, v[int((NR + 1) / 2)] }'
+  cut -d' ' -f"$2" "$work/$1" | sort -g | awk -v f="$3" '{ v[NR] = $1 } END { printf f, v[int((NR + 1) / 2)] }'
+}
+# range NAME FORMAT: lowest and highest of the first column.
+range() { sort -g "$work/$1" | awk -v f="$2" 'NR == 1 { low = $1 } END { printf f " to " f, low, $1 }'; }
+
+# rounds A OPERATOR B COLUMN: what each round gives with / or -, into $work/A_to_B.
+rounds() {
+  paste -d' ' <(cut -d' ' -f"$4" "$work/$1") <(cut -d' ' -f"$4" "$work/$3") |
+    awk -v op="$2" '{ print op == "/" ? $1 / $2 : $1 - $2 }' >"$work/$1_to_$3"
 }
 
-# pairs A B COLUMN OPERATOR: what the rounds of A and B give with / or -, into $work/pairs.
-pairs() {
-  paste -d' ' <(cut -d' ' -f"$3" "$work/$1") <(cut -d' ' -f"$3" "$work/$2") |
-    awk -v op="$4" '{ print op == "/" ? $1 / $2 : $1 - $2 }' >"$work/pairs"
-}
-
-# range FILE FORMAT: the lowest and the highest of its first column.
-range() { cut -d' ' -f1 "$work/$1" | sort -g | awk -v f="$2" 'NR == 1 { low = $1 } END { printf f " to " f, low, $1 }'; }
-
-# verdict VALUE TARGET FORMAT [least]: the target is the most that is wanted, or the least.
+# verdict least|most TARGET VALUE FORMAT
 verdict() {
-  awk -v value="$1" -v target="$2" -v format="$3" -v least="${4:-}" 'BEGIN {
-    missing = least ? target - value : value - target
-    if (missing > 0) printf "**missed** by " format, missing; else printf "reached"
+  awk -v which="$1" -v target="$2" -v value="$3" -v f="$4" 'BEGIN {
+    missing = which == "least" ? target - value : value - target
+    if (missing > 0) printf "**missed by " f "**", missing; else printf "reached"
   }'
 }
+
+row() { local IFS='|'; echo "|$*|" | sed 's/|/ | /g; s/^ //; s/ $//'; }
 
 # --- The rows --------------------------------------------------------------------------------------------------------
 
 build() {
-  profile() { sed -n '/^\[profile.release\]/,/^\[\|^$/p' "$1" | grep =; }
-  diff <(profile "$root/Cargo.toml") <(profile "$root/benches/bare/Cargo.toml") ||
-    die "give benches/bare/Cargo.toml the release profile of Cargo.toml"
+  profile() { sed -n '/^\[profile.release\]/,/^$/{/=/p}' "$1"; }
+  diff <(profile "$root/Cargo.toml") <(profile "$root/benches/bare/Cargo.toml") >&2 ||
+    die "benches/bare/Cargo.toml has another release profile than Cargo.toml"
   cp "$root/Cargo.lock" "$root/benches/bare/Cargo.lock"
   (cd "$root" && nice cargo build --quiet --release --locked --bin turn-broker --example fake-cloudflare)
   (cd "$root/benches/bare" && nice cargo build --quiet --release)
 }
 
-status_row() {
-  local bare_pid bare_port quiet_pid quiet_port round
-  broker RUST_LOG=warn; quiet_pid=$pid quiet_port=$port
+measure_status() {
+  local bare_pid bare_port loud_pid loud_port quiet_pid quiet_port i
+  broker; loud_pid=$pid loud_port=$port
   body_bytes=$(curl -sf "http://127.0.0.1:$port$status_path" | wc -c)
-  broker
+  broker RUST_LOG=warn; quiet_pid=$pid quiet_port=$port
   bare; bare_pid=$pid bare_port=$port
-  # The broker with the default log is the last but one that was started.
-  local loud_pid=${pids[-2]} loud_port
-  loud_port=$(tr '\0' '\n' <"/proc/$loud_pid/environ" | sed -n 's/^PORT=//p')
-  for port in "$bare_port" "$loud_port" "$quiet_port"; do wrk_status 1s "$port" >/dev/null; done
-  for ((round = 0; round < ROUNDS; round++)); do
-    measured bare "$bare_pid" wrk_status "${DURATION}s" "$bare_port"
-    measured status "$loud_pid" wrk_status "${DURATION}s" "$loud_port"
-    measured status-quiet "$quiet_pid" wrk_status "${DURATION}s" "$quiet_port"
+  for port in "$bare_port" "$loud_port" "$quiet_port"; do wrk_status "$port" 1 >/dev/null; done
+  for ((i = 0; i < ROUNDS; i++)); do
+    measured bare "$bare_pid" wrk_status "$bare_port" "$DURATION"
+    measured loud "$loud_pid" wrk_status "$loud_port" "$DURATION"
+    measured quiet "$quiet_pid" wrk_status "$quiet_port" "$DURATION"
   done
   stop "$bare_pid"; stop "$loud_pid"; stop "$quiet_pid"
+  rounds loud / bare 1
+  rounds quiet / bare 1
 }
+
+measure_mints() {
+  local provider_pid provider_port i mint
+  mint=(POST /v1/turn/keys/demo/credentials/generate-ice-servers '{"ttl":86400,"customIdentifier":"{n}"}'
+    'authorization: Bearer demo-token' 'content-type: application/json')
+  provider; provider_pid=$pid provider_port=$port
+  broker "CLOUDFLARE_API_BASE=http://127.0.0.1:$port" CLOUDFLARE_TURN_KEY_ID=demo CLOUDFLARE_TURN_API_TOKEN=demo-token \
+    RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1
+  load "$port" 500 GET /api/turn-credentials '' >/dev/null
+  for ((i = 0; i < ROUNDS; i++)); do
+    measured provider "$provider_pid" load "$provider_port" "$MINTS" "${mint[@]}"
+    measured mint "$pid" load "$port" "$MINTS" GET /api/turn-credentials ''
+  done
+  stop "$pid"; stop "$provider_pid"
+  rounds mint - provider 2
+}
+
+measure_memory() {
+  local token=bench-reporter-token body open
+  # The kill switch: the client for the provider is built, and no request waits for one.
+  local settings=(CLOUDFLARE_TURN_KEY_ID=demo CLOUDFLARE_TURN_API_TOKEN=demo-token TURN_ENABLED=false)
+  bare; first_answer; bare_idle_mb=$(resident_mb "$pid"); stop "$pid"
+  broker "${settings[@]}"; first_answer; idle_mb=$(resident_mb "$pid"); stop "$pid"
+
+  broker "${settings[@]}" REPORTER_TOKEN=$token HEARTBEAT_SECONDS=3600
+  # As long as the ids of crypto.randomUUID().
+  body='{"connectionId":"00000000-0000-4000-8000-{n}"}'
+  measured opening "$pid" load "$port" $CONNECTIONS POST /api/connections "$body" "authorization: Bearer $token"
+  open=$(curl -sf "http://127.0.0.1:$port$status_path" | sed 's/.*"activeConnections":\([0-9]*\).*/\1/')
+  [[ $open == "$CONNECTIONS" ]] || die "$open connections are open"
+  connections_mb=$(resident_mb "$pid"); stop "$pid"
+
+  # More clients than the limiter has rows for: most share a few rows and are refused, so the answers are not looked at.
+  broker "${settings[@]}" TRUSTED_PROXIES=127.0.0.0/8
+  load "$port" $CLIENTS GET /api/turn-credentials '' 'x-forwarded-for: {ip}' >&2
+  clients_mb=$(resident_mb "$pid"); stop "$pid"
+}
+
+measure_start() {
+  local i
+  for ((i = 0; i < 3 * ROUNDS; i++)); do
+    start_ms bare_start bare
+    start_ms start broker
+  done
+}
+
+table() {
+  local ratio quiet_ratio extra start size
+  ratio=$(median loud_to_bare 1 %.2f) quiet_ratio=$(median quiet_to_bare 1 %.2f)
+  extra=$(median mint_to_provider 1 %.2f) start=$(median start 1 %.1f)
+  size() { awk -v bytes="$(stat -c %s "$bin/$1")" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
+  http() { echo "$(median "$1" 1 %.0f) requests/s, p50 $(median "$1" 2 %.2f) ms, $(median "$1" 4 %.1f) µs CPU each"; }
+  memory() { row "resident memory: $1" "≤ $2 MB" "$3 MB" "$4" "$(verdict most "$2" "$3" '%.1f MB')"; }
+
+  row what target measured 'bare axum route, same run' ''
+  row --- --- --- --- ---
+  row 'status, all layers on, default log' '≥ 0.85 × bare' \
+    "$ratio × ($(range loud_to_bare %.2f)): $(http loud)" "$(http bare)" "$(verdict least 0.85 "$ratio" %.2f)"
+  row 'the same with `RUST_LOG=warn`' 'does not count' \
+    "$quiet_ratio × ($(range quiet_to_bare %.2f)): $(http quiet)" 'as above' ''
+  row 'credentials from the pool' 'p50 ≤ 1 ms, ≥ 20 × Node' '' '' 'not yet: there is no pool'
+  row "credentials, pool off, $CALLERS callers, provider at $PROVIDER_MS ms" 'provider + ≤ 1 ms at p50' \
+    "+ $extra ms ($(range mint_to_provider %.2f)): $(http mint)" "the provider asked directly: $(http provider)" \
+    "$(verdict most 1 "$extra" '%.2f ms')"
+  memory idle 15 "$idle_mb" "$bare_idle_mb MB"
+  memory "$CONNECTIONS live connections" 60 "$connections_mb" ''
+  memory "$CLIENTS client addresses seen" 60 "$clients_mb" ''
+  row 'start to first answer, empty ledger' '≤ 50 ms' "$start ms ($(range start %.1f))" \
+    "$(median bare_start 1 %.1f) ms" "$(verdict most 50 "$start" '%.1f ms')"
+  row 'the same with a month-old ledger' '≤ 50 ms' '' '' 'not yet: the ledger is in memory only'
+  row 'release binary, stripped' '≤ 12 MB' "$(size turn-broker) MB" "$(size bare) MB" \
+    "$(verdict most 12 "$(size turn-broker)" '%.1f MB')"
+}
+
+machine() {
+  echo "$(date -u +%F), $("$bin/turn-broker" --version), $(rustc --version | cut -d' ' -f1,2), Linux $(uname -r)," \
+    "$(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed -n 1p)), shared by server and loader," \
+    "load average before the run $load_before; $ROUNDS rounds of $DURATION s, status body $body_bytes bytes."
+}
+
+publish() {
+  local begin='<!-- benches/run.sh writes from here -->' end='<!-- to here -->'
+  grep -qxF -- "$begin" "$document" && grep -qxF -- "$end" "$document" || die "$document has lost its marks"
+  awk -v begin="$begin" -v end="$end" -v result="$work/result" '
+    $0 == end { while ((getline line <result) > 0) print line; inside = 0 }
+    !inside { print }
+    $0 == begin { inside = 1 }' "$document" >"$work/document"
+  cat "$work/document" >"$document"
+}
+
+for tool in cargo curl wrk; do command -v $tool >/dev/null || die "$tool is missing (Debian: apt-get install wrk curl)"; done
+load_before=$(cut -d' ' -f1 /proc/loadavg)
+say 'building'; build
+say 'status: requests/s, p50 ms, p99 ms, CPU µs'; measure_status
+say 'mints'; measure_mints
+say 'memory'; measure_memory
+say 'start'; measure_start
+{ machine; echo; table; } | tee "$work/result"
+publish

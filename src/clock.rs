@@ -2,7 +2,7 @@
 //! Two kinds: [`Timestamp`] (UTC) for the wire and the ledger, [`Instant`] for spans inside this process.
 
 use std::fmt::Debug;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::units::Timestamp;
 
@@ -12,6 +12,13 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Monotonic time, for how long a thing took and when a breaker may try again.
     fn instant(&self) -> Instant;
+}
+
+/// `span` from now, for the runtime's timers. They watch sockets; no figure and no decision rests on them.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where time is read")]
+pub fn deadline(span: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + span
 }
 
 /// The machine's clock.

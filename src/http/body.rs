@@ -1,25 +1,23 @@
 //! Request bodies: JSON whatever the content type (a beacon cannot send another than text/plain), at most 16 KiB, and
-//! there within 5 s. With the 5 s for the headers a request has 10 s in all.
+//! there by the request's deadline.
 
-use std::error::Error;
-use std::time::Duration;
-
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout_at;
 
 use super::error::ApiError;
+use crate::clock;
+use crate::serve::{BodyDeadline, REQUEST_TIMEOUT};
 
 /// Longest body that is read.
 pub const BODY_MAX: usize = 16 * 1024;
-/// For the whole body.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Reads and parses a body. An empty one is `{}`, so that every field can be left out.
-pub async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
-    let bytes = read(headers, body).await?;
+pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let bytes = read(request).await?;
     let text = match bytes.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
@@ -29,28 +27,26 @@ pub async fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> 
     serde_json::from_slice(text).map_err(|error| ApiError::InvalidRequest(describe(&error)))
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    if announced_length(headers).is_some_and(|length| length > BODY_MAX) {
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    if announced_length(request.headers()).is_some_and(|length| length > BODY_MAX) {
         return Err(ApiError::PayloadTooLarge);
     }
-    let collected = tokio::time::timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
+    let deadline = request.extensions().get::<BodyDeadline>().map(|deadline| deadline.0);
+    let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
+    let collected = timeout_at(deadline, Limited::new(request.into_body(), BODY_MAX).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if is_too_long(&*error) => Err(ApiError::PayloadTooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::PayloadTooLarge),
         Ok(Err(_)) => Err(ApiError::InvalidRequest("The body could not be read.".into())),
-        Err(_) => Err(ApiError::InvalidRequest(format!(
-            "The body did not arrive within {} s.",
-            READ_TIMEOUT.as_secs()
-        ))),
+        Err(_) => {
+            let seconds = REQUEST_TIMEOUT.as_secs();
+            Err(ApiError::InvalidRequest(format!("The request did not arrive within {seconds} s.")))
+        }
     }
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn is_too_long(error: &(dyn Error + 'static)) -> bool {
-    error.is::<LengthLimitError>()
 }
 
 /// Where the JSON is wrong and what was expected, never what stood there: it may be a token.

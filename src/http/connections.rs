@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -64,12 +63,8 @@ pub struct ConnectionBody {
         (status = 503, description = "`OVERLOADED`: the table of connections is full", body = ErrorBody),
     )
 )]
-pub async fn open_connection(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let (caller, request) = read(&app, &headers, body).await?;
+pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
+    let Call { caller, request } = call;
     let id = match &request.connection_id {
         Some(id) => checked_id(id)?.to_owned(),
         None => URL_SAFE_NO_PAD.encode(app.random::<16>()?),
@@ -103,11 +98,9 @@ pub async fn open_connection(
 pub async fn heartbeat_connection(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
-    let (caller, request) = read(&app, &headers, body).await?;
-    app.account.heartbeat(caller, &id, request.report()).map_err(|_| ApiError::NotFound)?;
+    app.account.heartbeat(call.caller, &id, call.request.report()).map_err(|_| ApiError::NotFound)?;
     Ok(Json(connection_body(&app, id)))
 }
 
@@ -128,10 +121,9 @@ pub async fn heartbeat_connection(
 pub async fn close_connection(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    call: Call,
 ) -> Result<StatusCode, ApiError> {
-    close(&app, &id, &headers, body).await
+    close(&app, &id, &call)
 }
 
 /// Closes a connection.
@@ -150,28 +142,37 @@ pub async fn close_connection(
 pub async fn delete_connection(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    call: Call,
 ) -> Result<StatusCode, ApiError> {
-    close(&app, &id, &headers, body).await
+    close(&app, &id, &call)
 }
 
-async fn close(app: &App, id: &str, headers: &HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
-    let (caller, request) = read(app, headers, body).await?;
-    if request.report() != Report::default() {
+fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
+    let report = call.request.report();
+    if report != Report::default() {
         // Last counts of a connection that is not open any more have nothing to add to.
-        let _ = app.account.heartbeat(caller, id, request.report());
+        let _ = app.account.heartbeat(call.caller, id, report);
     }
-    app.account.close(caller, id).map_err(|_| ApiError::NotFound)?;
+    app.account.close(call.caller, id).map_err(|_| ApiError::NotFound)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who calls, and what they say.
-async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<(Caller, ConnectionRequest), ApiError> {
-    let request: ConnectionRequest = read_json(headers, body).await?;
-    let token = bearer(headers).or(request.token.as_deref()).ok_or(ApiError::Unauthorized)?;
-    let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
-    Ok((caller, request))
+pub struct Call {
+    caller: Caller,
+    request: ConnectionRequest,
+}
+
+impl FromRequest<Arc<App>> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let in_header = bearer(request.headers()).map(str::to_owned);
+        let request: ConnectionRequest = read_json(request).await?;
+        let token = in_header.as_deref().or(request.token.as_deref()).ok_or(ApiError::Unauthorized)?;
+        let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
+        Ok(Self { caller, request })
+    }
 }
 
 fn caller(app: &App, token: &str) -> Option<Caller> {

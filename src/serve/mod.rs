@@ -1,7 +1,8 @@
-//! The listener and its end. A connection has 5 s for a request's headers, there are at most so many at once, and the
-//! end comes in two stages: at the first signal no more are accepted and what runs is finished, at most for 10 s; a
+//! The listener and its end. A client has 10 s for a request, there are at most so many sockets at once, and the end
+//! comes in two stages: at the first signal no more are accepted and what runs is finished, at most for 10 s; a
 //! second signal ends it at once.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,10 +23,15 @@ use tower::ServiceExt;
 
 use crate::app::App;
 
-/// For a request's line and headers, and between two requests on one connection. With the 5 s for a body, 10 s in all.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+mod socket;
+
+pub use socket::{BodyDeadline, KEEP_ALIVE, REQUEST_TIMEOUT};
+use socket::{PatientSocket, Progress};
+
 /// Line and headers together.
-const HEADERS_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 32 * 1024;
+/// What is read ahead.
+const BUFFER_MAX: usize = 64 * 1024;
 /// Open sockets at once; further ones wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
 /// For what runs when the first signal comes.
@@ -120,15 +126,16 @@ fn spawn_connection(
     // Answers are small: waiting to fill a packet only delays them. A socket that is gone fails on its first use.
     let _ = socket.set_nodelay(true);
     let router = router.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+    let progress = Progress::new();
+    let patient = PatientSocket::new(socket, progress.clone());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        serve_one(router.clone(), progress.clone(), peer, request)
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT)
-        .max_buf_size(HEADERS_MAX)
-        .serve_connection(TokioIo::new(socket), service);
+        .header_read_timeout(None)
+        .max_header_size(HEADERS_MAX)
+        .max_buf_size(BUFFER_MAX)
+        .serve_connection(TokioIo::new(patient), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -136,6 +143,19 @@ fn spawn_connection(
         }
         drop(permit);
     });
+}
+
+async fn serve_one(
+    router: Router,
+    progress: Progress,
+    peer: SocketAddr,
+    mut request: hyper::Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(progress.begin_service());
+    let response = router.oneshot(request).await;
+    progress.end_service();
+    response
 }
 
 /// What is done from time to time. No figure waits for it.

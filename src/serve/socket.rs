@@ -1,0 +1,156 @@
+//! A client's socket with patience of two kinds: a request that has begun is there, body included, within
+//! [`REQUEST_TIMEOUT`] of its first byte; between requests a connection may rest for [`KEEP_ALIVE`], longer than
+//! proxies keep theirs, so that the proxy closes first and never sends into a closing socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock;
+
+/// From a request's first byte to its last.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between an answer and the next request's first byte.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// By when a request's body has to be there; travels with the request.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyDeadline(pub Instant);
+
+/// Where a connection stands; shared by its socket and its service.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<Mutex<Phase>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing of a request has come.
+    Resting { until: Instant },
+    /// A request has begun to come.
+    Coming { until: Instant },
+    /// A handler has it. Bytes that come now are its body, or the next request already.
+    Served { heard: bool },
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Phase::Resting { until: clock::deadline(KEEP_ALIVE) })))
+    }
+
+    /// The headers are there; by when the body has to be.
+    pub(super) fn begin_service(&self) -> BodyDeadline {
+        let mut phase = self.lock();
+        let until = match *phase {
+            Phase::Coming { until } => until,
+            Phase::Resting { .. } | Phase::Served { .. } => clock::deadline(REQUEST_TIMEOUT),
+        };
+        *phase = Phase::Served { heard: false };
+        BodyDeadline(until)
+    }
+
+    /// The answer is made.
+    pub(super) fn end_service(&self) {
+        let mut phase = self.lock();
+        *phase = match *phase {
+            Phase::Served { heard: true } => Phase::Coming { until: clock::deadline(REQUEST_TIMEOUT) },
+            _ => Phase::Resting { until: clock::deadline(KEEP_ALIVE) },
+        };
+    }
+
+    fn heard(&self) {
+        let mut phase = self.lock();
+        *phase = match *phase {
+            Phase::Resting { .. } => Phase::Coming { until: clock::deadline(REQUEST_TIMEOUT) },
+            Phase::Coming { until } => Phase::Coming { until },
+            Phase::Served { .. } => Phase::Served { heard: true },
+        };
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match *self.lock() {
+            Phase::Resting { until } | Phase::Coming { until } => Some(until),
+            Phase::Served { .. } => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module's invariant.
+pub(super) struct PatientSocket {
+    socket: TcpStream,
+    progress: Progress,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl PatientSocket {
+    pub(super) fn new(socket: TcpStream, progress: Progress) -> Self {
+        let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
+        Self { socket, progress, alarm }
+    }
+
+    /// Ready when the client has been waited for long enough.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.progress.deadline() else { return Poll::Pending };
+        if self.alarm.deadline() != deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        self.alarm.as_mut().poll(context)
+    }
+}
+
+impl AsyncRead for PatientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.socket).poll_read(context, buffer) {
+            Poll::Ready(result) => {
+                if buffer.filled().len() > before {
+                    self.progress.heard();
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_patience(context).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl AsyncWrite for PatientSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}

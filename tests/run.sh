@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The project's check: form, lints, every test, and a call over a real relay in a real browser. Needs the Rust
+# toolchain; the browser test installs the rest (Debian's coturn, chromium and nodejs, one npm package).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for component in rustfmt clippy; do
+    cargo "${component/rust/}" --version >/dev/null 2>&1 || rustup component add "$component"
+done
+
+step() { printf '\n== %s\n' "$*"; }
+
+step form
+cargo fmt --check
+step lints
+cargo clippy --locked --all-targets -- -D warnings
+step "unit, property and integration tests"
+cargo test --locked
+step "a call over a real relay in a real browser"
+tests/browser/run.sh
