@@ -10,21 +10,21 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::account::books::Books;
-use crate::budget::grant::{GrantId, GrantKey};
+use crate::budget::grant::GrantKey;
 use crate::budget::ledger::{LaneTerms, Ledger, Terms};
 use crate::budget::timeline::Rates;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, Config, IceConfig};
 use crate::http::bearer::TokenDigest;
-use crate::http::envelope::RequestIds;
-use crate::http::error::ApiError;
+use crate::http::request_id::RequestIds;
 use crate::ice::IceSource;
 use crate::ice::breaker::SharedBreaker;
-use crate::ice::chain::{Chain, Source};
 use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::limit::{QuotaError, RateLimit};
+use crate::mint::{Mint, Source};
+use crate::random::{self, NoRandomness};
 use crate::telemetry::metrics::Metrics;
 use crate::usage::connection::UsageRules;
 use crate::usage::estimator::Estimator;
@@ -43,7 +43,7 @@ pub struct App {
     /// Ledger and connections.
     pub account: Arc<Account>,
     /// The sources in order.
-    pub chain: Chain,
+    pub mint: Mint,
     /// The per-client rate.
     pub rate_limit: RateLimit,
     /// Pages that may ask.
@@ -78,8 +78,8 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// No random numbers.
-    #[error("the system gives no random numbers")]
-    Random(#[source] getrandom::Error),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
     /// No HTTP client.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -97,8 +97,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let account =
             Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
-        let grant_key = Arc::new(GrantKey::new(&random()?));
-        let chain = Chain {
+        let grant_key = Arc::new(GrantKey::new(&random::bytes()?));
+        let mint = Mint {
             enabled: config.ice.enabled,
             sources: sources(&config.ice, &clock)?,
             limit_action: config.budget.limit_action,
@@ -106,12 +106,12 @@ impl App {
             grant_key: Arc::clone(&grant_key),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
-            failure_log: Chain::failure_log(),
+            failure_log: Mint::failure_log(),
         };
         Ok(Arc::new(Self {
             started: clock.instant(),
             account,
-            chain,
+            mint,
             rate_limit: RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?,
             origins: config.access.origins.clone(),
             trusted_proxies: Arc::clone(&config.access.trusted_proxies),
@@ -124,28 +124,12 @@ impl App {
             bound_assumes: bound_assumes(config),
             bills_unread: config.ice.cloudflare.is_some(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
-            request_ids: RequestIds::new(random()?),
+            request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),
             clock,
             metrics,
         }))
     }
-
-    /// A new grant's id.
-    pub fn new_grant_id(&self) -> Result<GrantId, ApiError> {
-        self.random().map(GrantId::new)
-    }
-
-    /// Random bytes.
-    pub fn random<const N: usize>(&self) -> Result<[u8; N], ApiError> {
-        random().map_err(|_| ApiError::Internal)
-    }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], BuildError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(BuildError::Random)?;
-    Ok(bytes)
 }
 
 fn books(config: &Config, clock: &dyn Clock) -> Books {

@@ -7,12 +7,13 @@
 //! | [`healthcheck`] | the question that a container asks itself |
 //! | [`http`] | one file for each group of endpoints, and what is around them |
 //! | [`limit`] | per-client rate |
-//! | [`ice`] | who hands out ICE servers, in which order |
+//! | [`mint`] | a request's way: reserve, ask a source, commit |
+//! | [`ice`] | who hands out ICE servers, and how each is asked |
 //! | [`account`] | ledger and connections behind one lock |
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
 //! | [`telemetry`] | logs and metrics |
-//! | [`clock`], [`units`] | the only reader of time; bytes, rates, instants |
+//! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
 
 pub mod account;
 pub mod app;
@@ -23,6 +24,8 @@ pub mod healthcheck;
 pub mod http;
 pub mod ice;
 pub mod limit;
+pub mod mint;
+pub mod random;
 pub mod router;
 pub mod serve;
 pub mod telemetry;

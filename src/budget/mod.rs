@@ -1,5 +1,6 @@
 //! The budget: what was used, what is promised, and whether one more credential fits. Everything here is pure.
 
+mod cells;
 pub mod charge;
 pub mod grant;
 pub mod ledger;

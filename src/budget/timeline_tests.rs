@@ -1,6 +1,7 @@
 //! The timeline against a naive model that remembers every event and adds it all up for each question.
 
 use super::*;
+use crate::units::BitRate;
 use proptest::prelude::*;
 
 const MINUTE: i64 = 60_000;

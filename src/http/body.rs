@@ -1,20 +1,27 @@
 //! Request bodies: JSON whatever the content type (a beacon cannot send another than text/plain), at most 16 KiB, and
 //! there by the request's deadline.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use crate::clock;
-use crate::serve::{BodyDeadline, REQUEST_TIMEOUT};
 
+/// From a request's first byte to its last.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read.
 pub const BODY_MAX: usize = 16 * 1024;
+/// By when a request's body has to be there; travels with the request.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyDeadline(pub Instant);
+
 /// Reads and parses a body. An empty one is `{}`, so that every field can be left out.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let bytes = read(request).await?;
@@ -29,14 +36,16 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
 
 async fn read(request: Request) -> Result<Bytes, ApiError> {
     if announced_length(request.headers()).is_some_and(|length| length > BODY_MAX) {
-        return Err(ApiError::PayloadTooLarge);
+        return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
     }
     let deadline = request.extensions().get::<BodyDeadline>().map(|deadline| deadline.0);
     let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
     let collected = timeout_at(deadline, Limited::new(request.into_body(), BODY_MAX).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::PayloadTooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })
+        }
         Ok(Err(_)) => Err(ApiError::InvalidRequest("The body could not be read.".into())),
         Err(_) => {
             let seconds = REQUEST_TIMEOUT.as_secs();

@@ -16,6 +16,7 @@ use super::bearer::bearer;
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
+use crate::random;
 use crate::usage::connection::Report;
 use crate::usage::estimator::{Caller, OpenError, Opened};
 
@@ -67,7 +68,7 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     let Call { caller, request } = call;
     let id = match &request.connection_id {
         Some(id) => checked_id(id)?.to_owned(),
-        None => URL_SAFE_NO_PAD.encode(app.random::<16>()?),
+        None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, &id, request.relayed).map_err(|error| match error {
         OpenError::GrantExpired => ApiError::InvalidGrant,

@@ -11,9 +11,11 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
+use crate::budget::grant::GrantId;
 use crate::ice::IceSource;
-use crate::ice::chain::{Answer, Minted};
 use crate::ice::server::IceServerList;
+use crate::mint::{Answer, DegradedReason, Minted};
+use crate::random;
 use crate::units::Timestamp;
 
 /// Shortest life that may be asked for.
@@ -87,7 +89,8 @@ pub async fn get_credentials(
     RawQuery(query): RawQuery,
 ) -> Result<Json<CredentialsBody>, ApiError> {
     let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
-    let answer = app.chain.answer(ttl, app.new_grant_id()?).await.map_err(ApiError::BudgetExhausted)?;
+    let grant = GrantId::new(random::bytes()?);
+    let answer = app.mint.answer(ttl, grant).await.map_err(ApiError::BudgetExhausted)?;
     let body = body(&app, answer);
     app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));
     Ok(Json(body))
@@ -104,7 +107,7 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
             refresh_after: None,
             source: IceSource::Stun,
             degraded: reason.is_some(),
-            reason: reason.map(super::super::ice::chain::DegradedReason::code),
+            reason: reason.map(DegradedReason::code),
             grant: None,
         },
     }
@@ -120,7 +123,7 @@ fn minted_body(minted: Minted) -> CredentialsBody {
         refresh_after: Some(minted.refresh_after),
         source: minted.source,
         degraded: minted.degraded.is_some(),
-        reason: minted.degraded.map(super::super::ice::chain::DegradedReason::code),
+        reason: minted.degraded.map(DegradedReason::code),
         grant: Some(minted.token),
     }
 }

@@ -3,47 +3,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::client_addr::ClientAddr;
 use super::error::ApiError;
+use super::request_id::REQUEST_ID;
 use crate::app::App;
 use crate::telemetry::metrics::RequestLabels;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken over from a proxy.
-const REQUEST_ID_MAX: usize = 64;
-
-/// Makes ids that are unique in this process and, by a random start, most likely beyond it.
-#[derive(Debug)]
-pub struct RequestIds {
-    prefix: u64,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    /// Ids that begin with these random bytes.
-    #[must_use]
-    pub const fn new(random: [u8; 8]) -> Self {
-        Self { prefix: u64::from_be_bytes(random), next: AtomicU64::new(0) }
-    }
-
-    fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
-    }
-}
 
 /// The outermost layer.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = app.clock.instant();
-    let request_id = inbound_id(request.headers()).unwrap_or_else(|| app.request_ids.next());
+    let request_id = app.request_ids.of(request.headers());
     let client = client_addr(&app, &request);
     if let Some(client) = client {
         request.extensions_mut().insert(client);
@@ -108,13 +85,6 @@ fn error_of(response: &mut Response) -> Option<ApiError> {
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
-}
-
-/// An id that a proxy gave, if it is short and plain: it goes into the log as it is.
-fn inbound_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    (!id.is_empty() && id.len() <= REQUEST_ID_MAX && is_plain).then(|| id.to_owned())
 }
 
 /// A label from a closed set: anybody can invent a method.

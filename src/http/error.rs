@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::budget::verdict::Refusal;
+use crate::random::NoRandomness;
 use crate::units::{plain_number, wait_seconds};
 
 /// Why a request was not served.
@@ -32,7 +33,10 @@ pub enum ApiError {
         allow: Option<HeaderValue>,
     },
     /// The body is longer than the cap.
-    PayloadTooLarge,
+    PayloadTooLarge {
+        /// The cap.
+        bytes_max: usize,
+    },
     /// Over the per-client rate.
     RateLimited {
         /// When the next request passes.
@@ -90,7 +94,7 @@ impl ApiError {
             Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -109,7 +113,7 @@ impl ApiError {
             Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
             Self::BudgetExhausted(_) => "BUDGET_EXHAUSTED",
             Self::Overloaded => "OVERLOADED",
@@ -124,7 +128,6 @@ impl ApiError {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow },
-            StatusCode::PAYLOAD_TOO_LARGE => Self::PayloadTooLarge,
             status if status.is_client_error() => {
                 Self::InvalidRequest("The request could not be read.".into())
             }
@@ -140,7 +143,7 @@ impl ApiError {
             Self::OriginNotAllowed => "Origin not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed { .. } => "Method not allowed",
-            Self::PayloadTooLarge => "Payload too large",
+            Self::PayloadTooLarge { .. } => "Payload too large",
             Self::RateLimited { .. } => "Too many credential requests, please try again later",
             Self::TooManyConnections { .. } => "Too many open connections on this grant",
             Self::BudgetExhausted(_) => "Bandwidth limit reached",
@@ -157,7 +160,7 @@ impl ApiError {
             Self::InvalidGrant => "Fetch new credentials and use the `grant` that comes with them.".into(),
             Self::OriginNotAllowed => "Add the page's origin to CLIENT_URL.".into(),
             Self::MethodNotAllowed { .. } => "See /openapi.json for what this route accepts.".into(),
-            Self::PayloadTooLarge => format!("Send at most {} bytes.", super::body::BODY_MAX),
+            Self::PayloadTooLarge { bytes_max } => format!("Send at most {bytes_max} bytes."),
             Self::BudgetExhausted(refusal) => {
                 let limit = limit_gb(refusal);
                 format!(
@@ -201,6 +204,12 @@ impl ApiError {
 
 fn limit_gb(refusal: &Refusal) -> serde_json::Number {
     plain_number(refusal.figures.limit.as_gb())
+}
+
+impl From<NoRandomness> for ApiError {
+    fn from(_: NoRandomness) -> Self {
+        Self::Internal
+    }
 }
 
 impl IntoResponse for ApiError {

@@ -13,3 +13,4 @@ pub mod health;
 pub mod openapi;
 pub mod operator;
 pub mod origin;
+pub mod request_id;

@@ -16,6 +16,7 @@ use super::bearer::bearer;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
+use crate::budget::timeline::Slice;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
 use crate::units::Timestamp;
 use crate::usage::connection::Owner;
@@ -56,7 +57,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         grants_live: statement.live_grants,
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
-        breaker_state: app.chain.breaker_state().gauge(),
+        breaker_state: app.mint.breaker_state().gauge(),
     };
     let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
     Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())
@@ -187,7 +188,7 @@ pub async fn get_usage(
     let figures = app.account.statement().figures;
     let (from, to, step) = requested_stretch(query.as_deref(), figures.period.start, figures.now)?;
     let series = app.account.series(from, to, Duration::from_secs(step));
-    let point = |(at, slice): &(Timestamp, crate::budget::timeline::Slice)| UsagePoint {
+    let point = |(at, slice): &(Timestamp, Slice)| UsagePoint {
         at: *at,
         used_bytes: slice.used.get(),
         live_grants: slice.live,

@@ -12,7 +12,6 @@ use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use crate::budget::grant::GrantId;
 
 /// For one mint in all: connecting, a retry, the body.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -123,15 +122,17 @@ impl Cloudflare {
         Some(Self { client, endpoint, authorization })
     }
 
-    /// Mints one credential of that life.
-    pub async fn mint(&self, ttl: Duration, grant: GrantId) -> Result<IceServerList, ProviderError> {
-        tokio::time::timeout(DEADLINE, self.attempts(ttl, grant)).await.unwrap_or(Err(ProviderError::Timeout))
+    /// Mints one credential of that life; `identifier` is kept by the provider beside it.
+    pub async fn mint(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
+        tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier))
+            .await
+            .unwrap_or(Err(ProviderError::Timeout))
     }
 
-    async fn attempts(&self, ttl: Duration, grant: GrantId) -> Result<IceServerList, ProviderError> {
+    async fn attempts(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
         let mut attempt = 1;
         loop {
-            match self.attempt(ttl, grant).await {
+            match self.attempt(ttl, identifier).await {
                 Err(error) if attempt < ATTEMPTS_MAX && error.is_worth_a_retry() => attempt += 1,
                 result => return result,
             }
@@ -139,8 +140,8 @@ impl Cloudflare {
         }
     }
 
-    async fn attempt(&self, ttl: Duration, grant: GrantId) -> Result<IceServerList, ProviderError> {
-        let body = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": grant.to_string() });
+    async fn attempt(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
+        let body = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let request = self
             .client
             .post(self.endpoint.clone())

@@ -1,4 +1,4 @@
-//! Credentials for an own coturn, by the TURN REST draft: the user name is `<expiry>:<grant id>`, the password
+//! Credentials for an own coturn, by the TURN REST draft: the user name is `<expiry>:<user>`, the password
 //! `base64(HMAC-SHA1(secret, user name))`. Computed here, nobody is asked; coturn checks them with the same secret.
 
 use std::fmt;
@@ -11,7 +11,6 @@ use sha1::Sha1;
 
 use super::server::IceServerList;
 use super::url::IceUrl;
-use crate::budget::grant::GrantId;
 use crate::units::Timestamp;
 
 /// A coturn with `use-auth-secret`.
@@ -30,8 +29,8 @@ impl Coturn {
 
     /// A credential that coturn accepts for new allocations until `expires_at`, cut to the second.
     #[must_use]
-    pub fn credential(&self, grant: GrantId, expires_at: Timestamp) -> IceServerList {
-        let username = format!("{}:{grant}", expires_at.as_secs());
+    pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
+        let username = format!("{}:{user}", expires_at.as_secs());
         let password = sign(self.secret.expose_secret(), &username);
         IceServerList::of_turn(self.urls.clone(), username, password)
     }
@@ -59,12 +58,12 @@ mod tests {
     }
 
     #[test]
-    fn the_user_name_carries_expiry_and_grant() {
+    fn the_user_name_carries_expiry_and_user() {
         let url = IceUrl::parse("turn:relay.example:3478?transport=udp").unwrap();
         let coturn = Coturn::new(vec![url], SecretString::from("north"));
-        let list = coturn.credential(GrantId::new([0; 16]), Timestamp::from_millis(1_999));
+        let list = coturn.credential("grant-7", Timestamp::from_millis(1_999));
         let json = serde_json::to_value(list).unwrap();
-        assert_eq!(json[0]["username"], "1:AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(json[0]["username"], "1:grant-7");
         assert_eq!(json[0]["urls"][0], "turn:relay.example:3478?transport=udp");
     }
 }

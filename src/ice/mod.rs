@@ -1,10 +1,9 @@
-//! ICE sources: who can hand out ICE servers, and in which order they are asked.
+//! ICE sources: who can hand out ICE servers, and how each is asked.
 
 use std::fmt;
 use std::time::Duration;
 
 pub mod breaker;
-pub mod chain;
 pub mod cloudflare;
 pub mod coturn;
 pub mod server;

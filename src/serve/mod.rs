@@ -25,7 +25,7 @@ use crate::app::App;
 
 mod socket;
 
-pub use socket::{BodyDeadline, KEEP_ALIVE, REQUEST_TIMEOUT};
+pub use socket::KEEP_ALIVE;
 use socket::{PatientSocket, Progress};
 
 /// Line and headers together.

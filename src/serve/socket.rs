@@ -13,15 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
+use crate::http::body::{BodyDeadline, REQUEST_TIMEOUT};
 
-/// From a request's first byte to its last.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between an answer and the next request's first byte.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// By when a request's body has to be there; travels with the request.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyDeadline(pub Instant);
 
 /// Where a connection stands; shared by its socket and its service.
 #[derive(Clone, Debug)]

@@ -1,20 +1,20 @@
-//! The chain: asks the sources in the order of `ICE_SOURCES` and always has an answer, at last public STUN servers.
+//! The mint, a request's way through the broker: asks the sources in the order of `ICE_SOURCES` and always has an answer, at last public STUN servers.
 //! A metered source is asked only under a reservation; it is committed before the answer leaves and given back when
 //! the source fails. Once the budget has refused, no metered source is asked any more for this request.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::IceSource;
-use super::breaker::{BreakerState, SharedBreaker};
-use super::cloudflare::{Cloudflare, DEADLINE, ProviderError};
-use super::coturn::Coturn;
-use super::server::IceServerList;
 use crate::account::Account;
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
 use crate::config::LimitAction;
+use crate::ice::IceSource;
+use crate::ice::breaker::{BreakerState, SharedBreaker};
+use crate::ice::cloudflare::{Cloudflare, DEADLINE, ProviderError};
+use crate::ice::coturn::Coturn;
+use crate::ice::server::IceServerList;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
@@ -104,7 +104,7 @@ pub enum Source {
 
 /// See the module's invariant.
 #[derive(Debug)]
-pub struct Chain {
+pub struct Mint {
     /// The kill switch: `false` answers STUN only.
     pub enabled: bool,
     /// In order.
@@ -123,7 +123,7 @@ pub struct Chain {
     pub failure_log: Throttle,
 }
 
-impl Chain {
+impl Mint {
     /// A throttle for [`Self::failure_log`].
     #[must_use]
     pub const fn failure_log() -> Throttle {
@@ -182,7 +182,7 @@ impl Chain {
             Source::Cloudflare { api: Some(api), breaker } => {
                 self.ask_cloudflare(api, breaker, ttl, grant).await?
             }
-            Source::Coturn(coturn) => coturn.credential(grant, expires_at),
+            Source::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
             Source::Manual(list) => list.clone(),
             Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {
                 return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
@@ -217,7 +217,7 @@ impl Chain {
             return Err(UNAVAILABLE);
         };
         let started = self.clock.instant();
-        let result = api.mint(ttl, grant).await;
+        let result = api.mint(ttl, &grant.to_string()).await;
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);

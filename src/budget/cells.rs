@@ -1,0 +1,227 @@
+//! The minutes of one period, and of the time beyond it that credentials can reach, with running sums over them. A cell
+//! changes in one place only, which keeps the sums equal to what adding up all cells would give; so every figure is
+//! there in constant time, and `used <= committed` holds because it holds in each cell.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::period::Period;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// A cell's length.
+const MINUTE_MILLIS: u64 = 60_000;
+
+/// The rates that turn time into bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// What a connection that reports no bytes is taken to receive.
+    pub estimated: BitRate,
+    /// The most that one live grant is assumed to relay.
+    pub liability: BitRate,
+    /// Charged once for a grant that expires without having reported a connection.
+    pub silent_grant: ByteCount,
+}
+
+/// One minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    /// Grants whose credential or its tail covers some part of this minute.
+    pub(super) live: u32,
+    /// Grants whose credential ends in this minute and that have not reported a connection.
+    pub(super) silent: u32,
+    /// Milliseconds of connections that are charged by time.
+    pub(super) connection_millis: u64,
+    /// Bytes that connections reported, and charges for silent grants.
+    pub(super) claimed: u64,
+}
+
+/// Sums over the period's cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    connection_millis: u128,
+    claimed: u128,
+    /// Worst case of the minutes before the current one.
+    worst_behind: u128,
+    /// Grant-minutes from the current minute to the period's end.
+    live_ahead: u128,
+}
+
+/// What a period came to. Late claims for its last minutes still find their place here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finished {
+    pub(super) period: Period,
+    pub(super) connection_millis: u128,
+    pub(super) claimed: u128,
+}
+
+/// See the module's invariant.
+#[derive(Clone, Debug)]
+pub(super) struct Cells {
+    rates: Rates,
+    period: Period,
+    /// The first cell is the period's first minute.
+    minutes: VecDeque<Cell>,
+    /// Index of the minute that holds the present.
+    current: usize,
+    sums: Sums,
+}
+
+impl Cells {
+    pub(super) fn new(period: Period, rates: Rates, now: Timestamp) -> Self {
+        let current = minutes_between(period.start, now);
+        let mut cells = Self { rates, period, minutes: VecDeque::new(), current, sums: Sums::default() };
+        cells.reach(current);
+        cells
+    }
+
+    pub(super) fn period(&self) -> Period {
+        self.period
+    }
+
+    /// The best figure so far.
+    pub(super) fn used(&self) -> ByteCount {
+        ByteCount::saturating(self.estimate(self.sums.connection_millis, self.sums.claimed))
+    }
+
+    /// The worst case for the whole period.
+    pub(super) fn committed(&self) -> ByteCount {
+        let current = self.current_cell();
+        let later = self.sums.live_ahead.saturating_sub(current.live.into());
+        let ahead = self.liability_per_minute().saturating_mul(later);
+        let until_now = self.sums.worst_behind.saturating_add(self.worst(current));
+        ByteCount::saturating(until_now.saturating_add(ahead))
+    }
+
+    /// Bytes of one cell, by the estimate.
+    pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
+        self.estimate(cell.connection_millis.into(), cell.claimed.into())
+    }
+
+    /// Bytes of that much time and those claims.
+    pub(super) fn estimate(&self, connection_millis: u128, claimed: u128) -> u128 {
+        self.rates.estimated.over_millis(connection_millis).saturating_add(claimed)
+    }
+
+    pub(super) fn current_cell(&self) -> Cell {
+        self.get(self.current).unwrap_or_default()
+    }
+
+    pub(super) fn current_index(&self) -> usize {
+        self.current
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<Cell> {
+        self.minutes.get(index).copied()
+    }
+
+    /// The only place where a cell changes.
+    pub(super) fn amend(&mut self, index: usize, change: impl FnOnce(&mut Cell)) {
+        let in_period = index < minutes_between(self.period.start, self.period.end);
+        let Some(cell) = self.minutes.get_mut(index) else { return };
+        let before = *cell;
+        change(cell);
+        let after = *cell;
+        if !in_period {
+            return;
+        }
+        let sums = &mut self.sums;
+        sums.connection_millis =
+            replace(sums.connection_millis, before.connection_millis.into(), after.connection_millis.into());
+        sums.claimed = replace(sums.claimed, before.claimed.into(), after.claimed.into());
+        if index >= self.current {
+            sums.live_ahead = replace(sums.live_ahead, before.live.into(), after.live.into());
+        } else {
+            self.sums.worst_behind = replace(self.sums.worst_behind, self.worst(before), self.worst(after));
+        }
+    }
+
+    /// Adds bytes to a minute.
+    pub(super) fn claim(&mut self, index: usize, bytes: u128) {
+        if bytes > 0 {
+            let bytes = ByteCount::saturating(bytes).get();
+            self.amend(index, |cell| cell.claimed = cell.claimed.saturating_add(bytes));
+        }
+    }
+
+    /// Ends the current minute: its silent grants are charged, and its worst case is settled.
+    pub(super) fn step(&mut self) {
+        let silent = u128::from(self.current_cell().silent);
+        self.claim(self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
+        let ended = self.current_cell();
+        self.sums.worst_behind = self.sums.worst_behind.saturating_add(self.worst(ended));
+        self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
+        self.current = self.current.saturating_add(1);
+        self.reach(self.current);
+    }
+
+    /// Whether only the current minute is left.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        self.current.saturating_add(1) >= self.minutes.len()
+    }
+
+    /// What this period came to.
+    pub(super) fn finished(&self) -> Finished {
+        let Sums { connection_millis, claimed, .. } = self.sums;
+        Finished { period: self.period, connection_millis, claimed }
+    }
+
+    /// Begins another period at `now`. Cells from the current one on stay: grants cross the reset.
+    pub(super) fn begin(&mut self, period: Period, now: Timestamp) {
+        self.minutes.drain(..self.current.min(self.minutes.len()));
+        self.period = period;
+        self.current = minutes_between(period.start, now);
+        self.reach(self.current);
+        let in_period = minutes_between(period.start, period.end);
+        let live_ahead = self.minutes.iter().take(in_period).map(|cell| u128::from(cell.live)).sum();
+        self.sums = Sums { live_ahead, ..Sums::default() };
+    }
+
+    /// Indices of the cells that `[from, to)` touches, from this period's start on.
+    pub(super) fn indices(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
+        let first = self.index_of(from);
+        let end = match to.millis_since(self.period.start).div_ceil(MINUTE_MILLIS) {
+            _ if to <= from => first,
+            end => usize::try_from(end).unwrap_or(usize::MAX),
+        };
+        first..end.min(self.minutes.len())
+    }
+
+    /// The index of the minute that holds `at`; the first one for what lies before the period.
+    pub(super) fn index_of(&self, at: Timestamp) -> usize {
+        minutes_between(self.period.start, at)
+    }
+
+    /// Makes sure that a cell of that index exists.
+    pub(super) fn reach(&mut self, index: usize) {
+        if index >= self.minutes.len() {
+            self.minutes.resize(index.saturating_add(1), Cell::default());
+        }
+    }
+
+    pub(super) fn start_of(&self, index: usize) -> Timestamp {
+        let minutes = u64::try_from(index).unwrap_or(u64::MAX);
+        self.period.start.plus_millis(minutes.saturating_mul(MINUTE_MILLIS))
+    }
+
+    pub(super) fn end_of(&self, index: usize) -> Timestamp {
+        self.start_of(index).plus_millis(MINUTE_MILLIS)
+    }
+
+    fn liability_per_minute(&self) -> u128 {
+        self.rates.liability.over_millis(MINUTE_MILLIS.into())
+    }
+
+    fn worst(&self, cell: Cell) -> u128 {
+        self.estimate_of(cell).max(self.liability_per_minute().saturating_mul(cell.live.into()))
+    }
+}
+
+/// Whole minutes from `start` to `at`, rounded down.
+fn minutes_between(start: Timestamp, at: Timestamp) -> usize {
+    usize::try_from(at.millis_since(start) / MINUTE_MILLIS).unwrap_or(usize::MAX)
+}
+
+fn replace(sum: u128, before: u128, after: u128) -> u128 {
+    sum.saturating_add(after).saturating_sub(before)
+}

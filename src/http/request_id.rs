@@ -1,0 +1,41 @@
+//! Request ids: the one that a proxy gave, if it is short and plain, or one of our own. Always fit for a header and for
+//! the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::{HeaderMap, HeaderName};
+
+/// Where the id travels.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken over from a proxy.
+const LENGTH_MAX: usize = 64;
+
+/// Makes ids that are unique in this process and, by a random start, most likely beyond it.
+#[derive(Debug)]
+pub struct RequestIds {
+    prefix: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    /// Ids that begin with these random bytes.
+    #[must_use]
+    pub const fn new(random: [u8; 8]) -> Self {
+        Self { prefix: u64::from_be_bytes(random), next: AtomicU64::new(0) }
+    }
+
+    /// The request's own id, or a new one.
+    pub fn of(&self, headers: &HeaderMap) -> String {
+        inbound(headers).unwrap_or_else(|| self.next())
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn inbound(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    (!id.is_empty() && id.len() <= LENGTH_MAX && is_plain).then(|| id.to_owned())
+}
