@@ -13,6 +13,7 @@ use crate::account::books::Books;
 use crate::budget::grant::GrantKey;
 use crate::budget::ledger::{LaneTerms, Ledger, Terms};
 use crate::budget::timeline::Rates;
+use crate::budget::verdict::BudgetMode;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, Config, IceConfig};
 use crate::http::bearer::TokenDigest;
@@ -136,10 +137,12 @@ fn books(config: &Config, clock: &dyn Clock) -> Books {
     let terms = Terms {
         limit: config.budget.limit,
         billing_day: config.budget.billing_day,
+        mode: config.budget.mode,
         rates: Rates {
             estimated: config.usage.estimated_rate,
             liability: config.budget.liability_rate,
             silent_grant: config.usage.unreported_grant,
+            promises_cap_claims: config.budget.mode == BudgetMode::Strict,
         },
     };
     let rules = UsageRules {

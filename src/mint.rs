@@ -176,6 +176,7 @@ impl Mint {
         }
         let name = source.name();
         let reservation = self.account.reserve(name, ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let ttl = reservation.life();
         let issued_at = self.clock.now();
         let expires_at = issued_at.plus(ttl);
         let ice_servers = match source {

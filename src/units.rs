@@ -166,6 +166,12 @@ impl Timestamp {
         Duration::from_millis(self.millis_since(earlier))
     }
 
+    /// The begin of the minute that holds this instant.
+    #[must_use]
+    pub const fn minute_start(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(60_000)))
+    }
+
     /// `span` later, in whole milliseconds.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -63,7 +63,7 @@ impl Books {
         now
     }
 
-    /// Holds room for a credential of that life, counted from now, that may be made up to `slack` later.
+    /// Holds room for a credential of that life, or of a shorter one, that may be made up to `slack` from now.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -71,8 +71,8 @@ impl Books {
         slack: Duration,
         now: Timestamp,
     ) -> Result<Hold, Refusal> {
-        let now = self.advance(now);
-        self.ledger.try_admit(source, now.plus(life).plus(slack))
+        self.advance(now);
+        self.ledger.try_admit(source, life, slack)
     }
 
     /// Makes a hold final.

@@ -5,6 +5,7 @@ use crate::budget::grant::{Grant, GrantId};
 use crate::budget::ledger::{LaneTerms, Terms};
 use crate::budget::period::BillingDay;
 use crate::budget::timeline::Rates;
+use crate::budget::verdict::BudgetMode;
 use crate::units::BitRate;
 use crate::usage::connection::BilledDirections;
 use proptest::prelude::*;
@@ -17,6 +18,10 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn books() -> Books {
+    books_in(BudgetMode::Estimate)
+}
+
+fn books_in(mode: BudgetMode) -> Books {
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
         billing_day: BillingDay::new(1).unwrap(),
@@ -24,7 +29,9 @@ fn books() -> Books {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(2_000_000),
             silent_grant: ByteCount::ZERO,
+            promises_cap_claims: mode == BudgetMode::Strict,
         },
+        mode,
     };
     let lane = LaneTerms { source: IceSource::Cloudflare, tail: Duration::from_secs(7_200) };
     let rules = UsageRules {
@@ -203,8 +210,22 @@ proptest! {
         let reset = at(7_200_000);
         prop_assume!(figures.now < reset.plus(Duration::from_secs(28 * 86_400)));
         let total = used(&books) + books.previous().map_or(0, |(_, used)| used.get());
-        // Each connection's time is rounded up to a byte by itself, the ledger's in sum.
-        let slack = u64::try_from(ops.len()).unwrap() + 2;
+        // Each connection's time is rounded up to a byte by itself, the ledger's in each minute.
+        let minutes = 4 * 60 * u64::try_from(ops.len()).unwrap();
+        let slack = minutes;
         prop_assert!(charged.abs_diff(total) <= slack, "connections {charged}, ledger {total}");
+    }
+
+    /// In every history, with clients that claim what they like, in every period.
+    #[test]
+    fn strict_mode_never_owes_more_than_the_limit(ops in prop::collection::vec(op(), 1..120)) {
+        let mut books = books_in(BudgetMode::Strict);
+        let mut clock = 0;
+        for op in &ops {
+            apply(&mut books, op, &mut clock);
+            let figures = books.statement().figures;
+            prop_assert_eq!(figures.overshoot_bound(), ByteCount::ZERO, "{:?}", op);
+            prop_assert!(figures.used <= figures.committed && figures.committed_next <= figures.limit);
+        }
     }
 }

@@ -33,6 +33,7 @@ pub struct Account {
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<Account>,
+    life: Duration,
     hold: Option<Hold>,
 }
 
@@ -72,7 +73,7 @@ impl Account {
         let hold = hold.inspect_err(|_| {
             self.metrics.budget_refusals.inc();
         })?;
-        Ok(Reservation { account: Arc::clone(self), hold: Some(hold) })
+        Ok(Reservation { account: Arc::clone(self), life: hold.life(), hold: Some(hold) })
     }
 
     /// Opens a connection, or hears from one that is open.
@@ -176,6 +177,12 @@ impl Account {
 }
 
 impl Reservation {
+    /// The life that the credential may have.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.life
+    }
+
     /// The credential exists and may leave: the point of no return.
     pub fn commit(mut self, expires_at: Timestamp) {
         if let Some(hold) = self.hold.take() {

@@ -21,6 +21,18 @@ pub struct Rates {
     pub liability: BitRate,
     /// Charged once for a grant that expires without having reported a connection.
     pub silent_grant: ByteCount,
+    /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
+    /// which no claim can push the worst case past the limit.
+    pub promises_cap_claims: bool,
+}
+
+/// Under what a connection was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A grant: its bytes were promised.
+    Granted,
+    /// Nothing but an app server's word: nobody promised them.
+    Ungranted,
 }
 
 /// One minute.
@@ -30,29 +42,48 @@ pub(super) struct Cell {
     pub(super) live: u32,
     /// Grants whose credential ends in this minute and that have not reported a connection.
     pub(super) silent: u32,
+    /// What was said of connections with a grant, and charges for silent grants.
+    granted: Flow,
+    /// What was said of connections without one.
+    ungranted: Flow,
+}
+
+/// What was said of connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flow {
     /// Milliseconds of connections that are charged by time.
     pub(super) connection_millis: u64,
-    /// Bytes that connections reported, and charges for silent grants.
+    /// Bytes.
     pub(super) claimed: u64,
+}
+
+impl Cell {
+    pub(super) fn flow(&mut self, basis: Basis) -> &mut Flow {
+        match basis {
+            Basis::Granted => &mut self.granted,
+            Basis::Ungranted => &mut self.ungranted,
+        }
+    }
 }
 
 /// Sums over the period's cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
-    connection_millis: u128,
-    claimed: u128,
+    /// Best figure.
+    used: u128,
     /// Worst case of the minutes before the current one.
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
     live_ahead: u128,
+    /// Grant-minutes of the next period.
+    live_beyond: u128,
 }
 
 /// What a period came to. Late claims for its last minutes still find their place here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finished {
     pub(super) period: Period,
-    pub(super) connection_millis: u128,
-    pub(super) claimed: u128,
+    pub(super) used: u128,
 }
 
 /// See the module's invariant.
@@ -81,26 +112,42 @@ impl Cells {
 
     /// The best figure so far.
     pub(super) fn used(&self) -> ByteCount {
-        ByteCount::saturating(self.estimate(self.sums.connection_millis, self.sums.claimed))
+        ByteCount::saturating(self.sums.used)
     }
 
     /// The worst case for the whole period.
     pub(super) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
-        let ahead = self.liability_per_minute().saturating_mul(later);
+        let ahead = self.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(self.worst(current));
         ByteCount::saturating(until_now.saturating_add(ahead))
     }
 
-    /// Bytes of one cell, by the estimate.
-    pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
-        self.estimate(cell.connection_millis.into(), cell.claimed.into())
+    /// What is promised already in the next period.
+    pub(super) fn committed_next(&self) -> u128 {
+        self.promised(self.sums.live_beyond)
     }
 
-    /// Bytes of that much time and those claims.
-    pub(super) fn estimate(&self, connection_millis: u128, claimed: u128) -> u128 {
-        self.rates.estimated.over_millis(connection_millis).saturating_add(claimed)
+    /// Bytes of one cell, by the estimate.
+    pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
+        let granted = self.bytes_of(cell.granted);
+        let cap = if self.rates.promises_cap_claims { self.promised(cell.live.into()) } else { u128::MAX };
+        granted.min(cap).saturating_add(self.bytes_of(cell.ungranted))
+    }
+
+    /// Bytes of connections that are charged by time.
+    pub(super) fn bytes_of_time(&self, connection_millis: u64) -> u128 {
+        self.rates.estimated.over_millis(connection_millis.into())
+    }
+
+    /// What so many grant-minutes may relay at most.
+    pub(super) fn promised(&self, grant_minutes: u128) -> u128 {
+        self.rates.liability.over_millis(MINUTE_MILLIS.into()).saturating_mul(grant_minutes)
+    }
+
+    fn bytes_of(&self, flow: Flow) -> u128 {
+        self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
     }
 
     pub(super) fn current_cell(&self) -> Cell {
@@ -123,31 +170,34 @@ impl Cells {
         change(cell);
         let after = *cell;
         if !in_period {
+            let beyond = &mut self.sums.live_beyond;
+            *beyond = replace(*beyond, before.live.into(), after.live.into());
             return;
         }
-        let sums = &mut self.sums;
-        sums.connection_millis =
-            replace(sums.connection_millis, before.connection_millis.into(), after.connection_millis.into());
-        sums.claimed = replace(sums.claimed, before.claimed.into(), after.claimed.into());
+        self.sums.used = replace(self.sums.used, self.estimate_of(before), self.estimate_of(after));
         if index >= self.current {
-            sums.live_ahead = replace(sums.live_ahead, before.live.into(), after.live.into());
+            let ahead = &mut self.sums.live_ahead;
+            *ahead = replace(*ahead, before.live.into(), after.live.into());
         } else {
             self.sums.worst_behind = replace(self.sums.worst_behind, self.worst(before), self.worst(after));
         }
     }
 
     /// Adds bytes to a minute.
-    pub(super) fn claim(&mut self, index: usize, bytes: u128) {
+    pub(super) fn claim(&mut self, basis: Basis, index: usize, bytes: u128) {
         if bytes > 0 {
             let bytes = ByteCount::saturating(bytes).get();
-            self.amend(index, |cell| cell.claimed = cell.claimed.saturating_add(bytes));
+            self.amend(index, |cell| {
+                let flow = cell.flow(basis);
+                flow.claimed = flow.claimed.saturating_add(bytes);
+            });
         }
     }
 
     /// Ends the current minute: its silent grants are charged, and its worst case is settled.
     pub(super) fn step(&mut self) {
         let silent = u128::from(self.current_cell().silent);
-        self.claim(self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
+        self.claim(Basis::Granted, self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
         let ended = self.current_cell();
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(self.worst(ended));
         self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
@@ -162,8 +212,7 @@ impl Cells {
 
     /// What this period came to.
     pub(super) fn finished(&self) -> Finished {
-        let Sums { connection_millis, claimed, .. } = self.sums;
-        Finished { period: self.period, connection_millis, claimed }
+        Finished { period: self.period, used: self.sums.used }
     }
 
     /// Begins another period at `now`. Cells from the current one on stay: grants cross the reset.
@@ -173,8 +222,10 @@ impl Cells {
         self.current = minutes_between(period.start, now);
         self.reach(self.current);
         let in_period = minutes_between(period.start, period.end);
-        let live_ahead = self.minutes.iter().take(in_period).map(|cell| u128::from(cell.live)).sum();
-        self.sums = Sums { live_ahead, ..Sums::default() };
+        let live = |cell: &Cell| u128::from(cell.live);
+        let live_ahead = self.minutes.iter().take(in_period).map(live).sum();
+        let live_beyond = self.minutes.iter().skip(in_period).map(live).sum();
+        self.sums = Sums { live_ahead, live_beyond, ..Sums::default() };
     }
 
     /// Indices of the cells that `[from, to)` touches, from this period's start on.
@@ -208,12 +259,8 @@ impl Cells {
         self.start_of(index).plus_millis(MINUTE_MILLIS)
     }
 
-    fn liability_per_minute(&self) -> u128 {
-        self.rates.liability.over_millis(MINUTE_MILLIS.into())
-    }
-
     fn worst(&self, cell: Cell) -> u128 {
-        self.estimate_of(cell).max(self.liability_per_minute().saturating_mul(cell.live.into()))
+        self.estimate_of(cell).max(self.promised(cell.live.into()))
     }
 }
 

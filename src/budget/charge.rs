@@ -1,6 +1,7 @@
 //! What the usage estimator may do to the ledger: the whole vocabulary between the two. Each charge names the source
 //! whose bytes it is about; applying one needs nothing else but the time.
 
+use super::cells::Basis;
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -9,6 +10,8 @@ use crate::units::{ByteCount, Timestamp};
 pub struct Charge {
     /// Whose bytes.
     pub source: IceSource,
+    /// Whether they were promised.
+    pub basis: Basis,
     /// Which change.
     pub change: Change,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::charge::{Change, Charge};
 use super::period::{BillingDay, Period};
-use super::timeline::{Rates, Timeline};
-use super::verdict::{Figures, Refusal, decide};
+use super::timeline::{Rates, Slice, Timeline};
+use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -20,6 +20,8 @@ pub struct Terms {
     pub billing_day: BillingDay,
     /// How time becomes bytes.
     pub rates: Rates,
+    /// How the limit is held.
+    pub mode: BudgetMode,
 }
 
 /// A source that hands out credentials, and how long relaying may outlive one of them.
@@ -44,6 +46,15 @@ pub struct Hold {
     source: IceSource,
     from: Timestamp,
     until: Timestamp,
+    life: Duration,
+}
+
+impl Hold {
+    /// The life that the credential may have: as asked for, or shorter where there is room for no more.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.life
+    }
 }
 
 /// What happened in the current period.
@@ -96,15 +107,22 @@ impl Ledger {
         }
     }
 
-    /// Checks and takes in one step: room for a credential that lives until `expires_at` at the latest, and for its
-    /// tail. Unmetered sources are always admitted.
-    pub fn try_admit(&mut self, source: IceSource, expires_at: Timestamp) -> Result<Hold, Refusal> {
-        if source.is_metered() {
-            decide(self.figures())?;
-        }
+    /// Checks and takes in one step: room for a credential of that life, which may be made up to `slack` from now, and
+    /// for its tail. Unmetered sources are always admitted.
+    pub fn try_admit(
+        &mut self,
+        source: IceSource,
+        asked: Duration,
+        slack: Duration,
+    ) -> Result<Hold, Refusal> {
         let now = self.now;
         let tail = self.lane(source).map_or(Duration::ZERO, |lane| lane.terms.tail);
-        let hold = Hold { source, from: now, until: expires_at.plus(tail) };
+        let overhead = slack.saturating_add(tail);
+        let per_minute = self.terms.rates.liability.over_millis(60_000);
+        let wish = Wish { life: asked, overhead, per_minute };
+        let metered = source.is_metered();
+        let life = if metered { decide(self.terms.mode, self.figures(), wish)? } else { asked };
+        let hold = Hold { source, from: now, until: now.plus(life).plus(overhead), life };
         if let Some(lane) = self.lane(source) {
             lane.timeline.add_grant(hold.from, hold.until);
         }
@@ -138,12 +156,13 @@ impl Ledger {
         }
         let Some(lane) = self.lane(charge.source) else { return };
         let timeline = &mut lane.timeline;
+        let basis = charge.basis;
         match charge.change {
-            Change::StartClock => timeline.start_clock(),
-            Change::StopClock => timeline.stop_clock(),
-            Change::AddTime { from, to } => timeline.add_time(from, to),
-            Change::RemoveTime { from, to } => timeline.remove_time(from, to),
-            Change::AddBytes { bytes, from, to } => timeline.add_bytes(bytes, from, to),
+            Change::StartClock => timeline.start_clock(basis),
+            Change::StopClock => timeline.stop_clock(basis),
+            Change::AddTime { from, to } => timeline.add_time(basis, from, to),
+            Change::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
+            Change::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
             Change::HeardFromGrant { expires_at } => timeline.heard_from_grant(expires_at),
         }
     }
@@ -156,6 +175,7 @@ impl Ledger {
             period: self.period,
             used: self.sum(Timeline::used),
             committed: self.sum(Timeline::committed),
+            committed_next: self.sum(Timeline::committed_next),
             limit: self.terms.limit,
         }
     }
@@ -181,8 +201,8 @@ impl Ledger {
 
     /// Bytes of the metered sources and most live grants in `[from, to)`, outward to whole minutes.
     #[must_use]
-    pub fn slice(&self, from: Timestamp, to: Timestamp) -> super::timeline::Slice {
-        let mut total = super::timeline::Slice { used: ByteCount::ZERO, live: 0 };
+    pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
+        let mut total = Slice { used: ByteCount::ZERO, live: 0 };
         for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
             let slice = lane.timeline.slice(from, to);
             total.used = total.used.plus(slice.used);
@@ -204,9 +224,12 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::timeline::Basis;
     use crate::units::BitRate;
 
     const MINUTE: u64 = 60_000;
+    const A_MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3_600);
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
@@ -220,7 +243,9 @@ mod tests {
                 estimated: BitRate::new(2_000_000),
                 liability: BitRate::new(2_000_000),
                 silent_grant: ByteCount::ZERO,
+                promises_cap_claims: false,
             },
+            mode: BudgetMode::Estimate,
         };
         let lane = |source, tail| LaneTerms { source, tail: Duration::from_secs(tail) };
         let lanes =
@@ -230,20 +255,20 @@ mod tests {
 
     fn bytes(source: IceSource, bytes: u64) -> Charge {
         let change = Change::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
-        Charge { source, change }
+        Charge { source, basis: Basis::Granted, change }
     }
 
     #[test]
     fn a_release_restores_the_figures_and_a_commit_keeps_them() {
         let mut ledger = ledger(1_000_000_000);
         let before = ledger.figures();
-        let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
+        let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
         let with_hold = ledger.figures();
         assert!(with_hold.committed > before.committed);
         ledger.release(hold);
         assert_eq!(ledger.figures(), before);
 
-        let hold = ledger.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
+        let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
         ledger.commit(hold, at(60 * MINUTE));
         assert_eq!(ledger.figures(), with_hold);
         assert_eq!(ledger.counts().issued, 1);
@@ -254,8 +279,8 @@ mod tests {
         let mut cloudflare = ledger(0);
         let mut coturn = ledger(1);
         cloudflare.terms.limit = ByteCount::new(1);
-        let _ = cloudflare.try_admit(IceSource::Cloudflare, at(60 * MINUTE)).unwrap();
-        let _ = coturn.try_admit(IceSource::Coturn, at(60 * MINUTE)).unwrap();
+        let _ = cloudflare.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+        let _ = coturn.try_admit(IceSource::Coturn, HOUR, Duration::ZERO).unwrap();
         let two_hours = ByteCount::new(2_000_000 / 8 * 7_200);
         assert_eq!(cloudflare.figures().committed.minus(coturn.figures().committed), two_hours);
     }
@@ -264,9 +289,9 @@ mod tests {
     fn the_limit_is_one_for_all_metered_sources_together() {
         let mut ledger = ledger(100);
         ledger.apply(bytes(IceSource::Cloudflare, 60));
-        assert!(ledger.try_admit(IceSource::Coturn, at(MINUTE)).is_ok());
+        assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO).is_ok());
         ledger.apply(bytes(IceSource::Coturn, 40));
-        let refusal = ledger.try_admit(IceSource::Cloudflare, at(MINUTE)).unwrap_err();
+        let refusal = ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).unwrap_err();
         assert_eq!(refusal.figures.used, ByteCount::new(100));
     }
 
@@ -274,7 +299,7 @@ mod tests {
     fn an_unmetered_source_is_neither_charged_nor_refused() {
         let mut ledger = ledger(0);
         ledger.apply(bytes(IceSource::Manual, 500));
-        assert!(ledger.try_admit(IceSource::Manual, at(MINUTE)).is_ok());
+        assert!(ledger.try_admit(IceSource::Manual, A_MINUTE, Duration::ZERO).is_ok());
         assert_eq!(ledger.figures().used, ByteCount::ZERO);
         assert_eq!(ledger.figures().committed, ByteCount::ZERO);
         assert_eq!(ledger.live_grants(), 1);
@@ -284,12 +309,12 @@ mod tests {
     fn the_reset_needs_no_timer() {
         let mut ledger = ledger(100);
         ledger.apply(bytes(IceSource::Cloudflare, 100));
-        assert!(ledger.try_admit(IceSource::Cloudflare, at(MINUTE)).is_err());
+        assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
         let reset = ledger.figures().period.end;
         ledger.advance(reset);
         assert_eq!(ledger.figures().used, ByteCount::ZERO);
         assert_eq!(ledger.counts(), PeriodCounts::default());
-        assert!(ledger.try_admit(IceSource::Cloudflare, reset.plus_millis(MINUTE)).is_ok());
+        assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
         assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
     }
 

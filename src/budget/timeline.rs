@@ -4,8 +4,8 @@
 //! test holds it against a model that adds everything up from scratch.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub use super::cells::Rates;
-use super::cells::{Cell, Cells, Finished};
+pub use super::cells::{Basis, Rates};
+use super::cells::{Cells, Finished, Flow};
 use super::period::{BillingDay, Period};
 use crate::units::{ByteCount, Timestamp};
 
@@ -17,8 +17,14 @@ pub struct Timeline {
     previous: Option<Finished>,
     /// Time is settled up to here.
     now: Timestamp,
-    /// Connections that are charged by time at `now`.
-    running: u64,
+    /// Connections that are charged by time at `now`, with and without a grant.
+    running: Running,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    granted: u64,
+    ungranted: u64,
 }
 
 /// A point of the usage series.
@@ -35,7 +41,7 @@ impl Timeline {
     #[must_use]
     pub fn new(billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
         let cells = Cells::new(billing_day.period_at(now), rates, now);
-        Self { billing_day, cells, previous: None, now, running: 0 }
+        Self { billing_day, cells, previous: None, now, running: Running::default() }
     }
 
     /// Moves to `to`, charging time to the connections that run. Earlier instants change nothing.
@@ -47,12 +53,7 @@ impl Timeline {
             let current = self.cells.current_index();
             let minute_end = self.cells.end_of(current);
             let until = minute_end.min(to);
-            let millis = until.millis_since(self.now).saturating_mul(self.running);
-            if millis > 0 {
-                self.cells.amend(current, |cell| {
-                    cell.connection_millis = cell.connection_millis.saturating_add(millis);
-                });
-            }
+            self.run(current, until.millis_since(self.now));
             self.now = until;
             if until == minute_end {
                 self.cells.step();
@@ -65,42 +66,44 @@ impl Timeline {
     }
 
     /// One more connection is charged by time from `now` on.
-    pub fn start_clock(&mut self) {
-        self.running = self.running.saturating_add(1);
+    pub fn start_clock(&mut self, basis: Basis) {
+        let running = self.running.of(basis);
+        *running = running.saturating_add(1);
     }
 
     /// One connection less is charged by time from `now` on.
-    pub fn stop_clock(&mut self) {
-        debug_assert!(self.running > 0, "every stop belongs to a start");
-        self.running = self.running.saturating_sub(1);
+    pub fn stop_clock(&mut self, basis: Basis) {
+        let running = self.running.of(basis);
+        debug_assert!(*running > 0, "every stop belongs to a start");
+        *running = running.saturating_sub(1);
     }
 
     /// Charges a past stretch of one connection by time.
-    pub fn add_time(&mut self, from: Timestamp, to: Timestamp) {
+    pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.period.start, previous.period.end);
-            previous.connection_millis = previous.connection_millis.saturating_add(before.into());
+            previous.used = previous.used.saturating_add(self.cells.bytes_of_time(before));
         }
-        self.for_each_minute(from, to, |cell, millis| {
-            cell.connection_millis = cell.connection_millis.saturating_add(millis);
+        self.for_each_minute(basis, from, to, |flow, millis| {
+            flow.connection_millis = flow.connection_millis.saturating_add(millis);
         });
     }
 
     /// Takes back a stretch of one connection that was charged by time.
-    pub fn remove_time(&mut self, from: Timestamp, to: Timestamp) {
+    pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.period.start, previous.period.end);
-            previous.connection_millis = previous.connection_millis.saturating_sub(before.into());
+            previous.used = previous.used.saturating_sub(self.cells.bytes_of_time(before));
         }
-        self.for_each_minute(from, to, |cell, millis| {
-            debug_assert!(cell.connection_millis >= millis, "only what was added is taken back");
-            cell.connection_millis = cell.connection_millis.saturating_sub(millis);
+        self.for_each_minute(basis, from, to, |flow, millis| {
+            debug_assert!(flow.connection_millis >= millis, "only what was added is taken back");
+            flow.connection_millis = flow.connection_millis.saturating_sub(millis);
         });
     }
 
     /// Charges bytes evenly over a past stretch, to the byte: the parts sum to the whole. A stretch without length is
     /// its end's minute.
-    pub fn add_bytes(&mut self, bytes: ByteCount, from: Timestamp, to: Timestamp) {
+    pub fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
         let share_until = |at: Timestamp| {
             let elapsed = u128::from(at.millis_since(from)).min(span);
@@ -109,16 +112,16 @@ impl Timeline {
         let start = self.period().start;
         let before_period = if from < start { share_until(start) } else { 0 };
         if let Some(previous) = &mut self.previous {
-            previous.claimed = previous.claimed.saturating_add(before_period);
+            previous.used = previous.used.saturating_add(before_period);
         }
         let mut placed = before_period;
         for index in self.cells.indices(from.max(start), to) {
             let share = share_until(self.cells.end_of(index).min(to));
-            self.cells.claim(index, share.saturating_sub(placed));
+            self.cells.claim(basis, index, share.saturating_sub(placed));
             placed = share.max(placed);
         }
         let rest = u128::from(bytes.get()).saturating_sub(placed);
-        self.cells.claim(self.cells.current_index(), rest);
+        self.cells.claim(basis, self.cells.current_index(), rest);
     }
 
     /// Counts a grant as alive over `[from, until)`, rounded outward to whole minutes.
@@ -169,6 +172,12 @@ impl Timeline {
         self.cells.committed()
     }
 
+    /// What is promised already in the next period.
+    #[must_use]
+    pub fn committed_next(&self) -> ByteCount {
+        ByteCount::saturating(self.cells.committed_next())
+    }
+
     /// Grants alive in the current minute.
     #[must_use]
     pub fn live(&self) -> u32 {
@@ -178,9 +187,7 @@ impl Timeline {
     /// What the period before this one came to, as far as this process saw it.
     #[must_use]
     pub fn previous(&self) -> Option<(Period, ByteCount)> {
-        let previous = self.previous?;
-        let used = self.cells.estimate(previous.connection_millis, previous.claimed);
-        Some((previous.period, ByteCount::saturating(used)))
+        self.previous.map(|previous| (previous.period, ByteCount::saturating(previous.used)))
     }
 
     /// Bytes and live grants of `[from, to)` within this period, outward to whole minutes.
@@ -196,7 +203,7 @@ impl Timeline {
 
     /// Whether nothing at all happens between here and `to`, which lies in another period.
     fn is_past_everything(&self, to: Timestamp) -> bool {
-        self.running == 0 && self.cells.is_at_the_end() && to >= self.period().end
+        self.running.is_none() && self.cells.is_at_the_end() && to >= self.period().end
     }
 
     /// Jumps over a stretch in which nothing happens (a machine that slept for months, a clock that was set).
@@ -211,11 +218,43 @@ impl Timeline {
     }
 
     /// Calls `change` for each minute of this period that `[from, to)` touches, with the milliseconds in it.
-    fn for_each_minute(&mut self, from: Timestamp, to: Timestamp, change: impl Fn(&mut Cell, u64)) {
+    fn for_each_minute(
+        &mut self,
+        basis: Basis,
+        from: Timestamp,
+        to: Timestamp,
+        change: impl Fn(&mut Flow, u64),
+    ) {
         for index in self.cells.indices(from, to) {
             let millis = overlap_millis(from, to, self.cells.start_of(index), self.cells.end_of(index));
-            self.cells.amend(index, |cell| change(cell, millis));
+            self.cells.amend(index, |cell| change(cell.flow(basis), millis));
         }
+    }
+
+    /// Charges `millis` of the current minute to every connection that runs.
+    fn run(&mut self, current: usize, millis: u64) {
+        for basis in [Basis::Granted, Basis::Ungranted] {
+            let millis = millis.saturating_mul(*self.running.of(basis));
+            if millis > 0 {
+                self.cells.amend(current, |cell| {
+                    let flow = cell.flow(basis);
+                    flow.connection_millis = flow.connection_millis.saturating_add(millis);
+                });
+            }
+        }
+    }
+}
+
+impl Running {
+    fn of(&mut self, basis: Basis) -> &mut u64 {
+        match basis {
+            Basis::Granted => &mut self.granted,
+            Basis::Ungranted => &mut self.ungranted,
+        }
+    }
+
+    fn is_none(self) -> bool {
+        self.granted == 0 && self.ungranted == 0
     }
 }
 

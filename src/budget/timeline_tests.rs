@@ -8,16 +8,17 @@ const MINUTE: i64 = 60_000;
 /// 2025-01-30T00:00Z: two days before a reset on the first.
 const START: i64 = 1_738_195_200_000;
 
-fn rates() -> Rates {
+fn rates(promises_cap_claims: bool) -> Rates {
     Rates {
         estimated: BitRate::new(2_000_000),
         liability: BitRate::new(3_000_000),
         silent_grant: ByteCount::new(7_000_000),
+        promises_cap_claims,
     }
 }
 
 fn timeline(now: i64) -> Timeline {
-    Timeline::new(BillingDay::new(1).unwrap(), rates(), at(now))
+    Timeline::new(BillingDay::new(1).unwrap(), rates(false), at(now))
 }
 
 fn at(millis: i64) -> Timestamp {
@@ -27,23 +28,28 @@ fn at(millis: i64) -> Timestamp {
 #[derive(Clone, Debug)]
 enum Op {
     Advance { millis: i64 },
-    Start,
-    Stop,
-    Bytes { bytes: u64, back: i64 },
-    Time { back: i64 },
+    Start { basis: Basis },
+    Stop { basis: Basis },
+    Bytes { basis: Basis, bytes: u64, back: i64 },
+    Time { basis: Basis, back: i64 },
     Grant { life: i64 },
     Release { nth: usize },
     TakeBack { nth: usize },
+}
+
+fn basis() -> impl Strategy<Value = Basis> {
+    prop_oneof![Just(Basis::Granted), Just(Basis::Ungranted)]
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0i64..30 * MINUTE).prop_map(|millis| Op::Advance { millis }),
         1 => (0i64..26 * 60 * MINUTE).prop_map(|millis| Op::Advance { millis }),
-        3 => Just(Op::Start),
-        2 => Just(Op::Stop),
-        3 => (0u64..1 << 34, 0i64..4 * 60 * MINUTE).prop_map(|(bytes, back)| Op::Bytes { bytes, back }),
-        2 => (0i64..4 * 60 * MINUTE).prop_map(|back| Op::Time { back }),
+        3 => basis().prop_map(|basis| Op::Start { basis }),
+        2 => basis().prop_map(|basis| Op::Stop { basis }),
+        3 => (basis(), 0u64..1 << 34, 0i64..4 * 60 * MINUTE)
+            .prop_map(|(basis, bytes, back)| Op::Bytes { basis, bytes, back }),
+        2 => (basis(), 0i64..4 * 60 * MINUTE).prop_map(|(basis, back)| Op::Time { basis, back }),
         3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { life }),
         1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
         1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
@@ -51,78 +57,90 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Every stretch, grant and claim that ever was, added up from scratch.
-#[derive(Default)]
 struct Model {
+    rates: Rates,
     now: i64,
-    running: Vec<i64>,
-    stretches: Vec<(i64, i64)>,
-    claims: Vec<(u64, i64, i64)>,
+    running: Vec<(Basis, i64)>,
+    stretches: Vec<(Basis, i64, i64)>,
+    claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
 }
 
 impl Model {
-    fn period(&self) -> (i64, i64) {
-        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
-        (period.start.as_millis(), period.end.as_millis())
+    fn new(promises_cap_claims: bool) -> Self {
+        Self {
+            rates: rates(promises_cap_claims),
+            now: START,
+            running: vec![],
+            stretches: vec![],
+            claims: vec![],
+            grants: vec![],
+        }
     }
 
-    fn time_in(&self, start: i64, end: i64) -> u128 {
-        let open = self.running.iter().map(|from| (*from, self.now));
-        let millis: i64 = self
-            .stretches
-            .iter()
-            .copied()
-            .chain(open)
-            .map(|(from, to)| (to.min(end) - from.max(start)).max(0))
-            .sum();
+    fn minutes(&self) -> impl Iterator<Item = i64> {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        (period.start.as_millis()..period.end.as_millis()).step_by(usize::try_from(MINUTE).unwrap())
+    }
+
+    fn time_in(&self, basis: Basis, minute: i64) -> u128 {
+        let open = self.running.iter().map(|(basis, from)| (*basis, *from, self.now));
+        let all = self.stretches.iter().copied().chain(open).filter(|(of, _, _)| *of == basis);
+        let millis: i64 = all.map(|(_, from, to)| (to.min(minute + MINUTE) - from.max(minute)).max(0)).sum();
         u128::try_from(millis).unwrap()
     }
 
-    fn bytes_in(&self, start: i64, end: i64) -> u128 {
-        self.claims
-            .iter()
-            .map(|&(bytes, from, to)| {
-                let share = |t: i64| {
-                    let span = u128::try_from(to - from).unwrap();
-                    let elapsed = u128::try_from((t.min(to) - from).max(0)).unwrap();
-                    (u128::from(bytes) * elapsed).checked_div(span).unwrap_or(0)
-                };
-                if from == to {
-                    u128::from(bytes) * u128::from(start <= to && to < end)
-                } else {
-                    share(end) - share(start)
-                }
-            })
-            .sum()
+    fn bytes_in(&self, basis: Basis, minute: i64) -> u128 {
+        let end = minute + MINUTE;
+        let share = |bytes: u64, from: i64, to: i64, t: i64| {
+            let span = u128::try_from(to - from).unwrap();
+            let elapsed = u128::try_from((t.min(to) - from).max(0)).unwrap();
+            (u128::from(bytes) * elapsed).checked_div(span).unwrap_or(0)
+        };
+        let of_basis = self.claims.iter().filter(|(of, ..)| *of == basis);
+        let in_minute = of_basis.map(|&(_, bytes, from, to)| {
+            if from == to {
+                u128::from(bytes) * u128::from(minute <= to && to < end)
+            } else {
+                share(bytes, from, to, end) - share(bytes, from, to, minute)
+            }
+        });
+        in_minute.sum()
     }
 
-    fn estimate(&self, start: i64, end: i64) -> u128 {
-        rates().estimated.over_millis(self.time_in(start, end)) + self.bytes_in(start, end)
+    fn estimate(&self, minute: i64) -> u128 {
+        let bytes = |basis| {
+            self.rates.estimated.over_millis(self.time_in(basis, minute)) + self.bytes_in(basis, minute)
+        };
+        let cap = if self.rates.promises_cap_claims { self.promised(minute) } else { u128::MAX };
+        bytes(Basis::Granted).min(cap) + bytes(Basis::Ungranted)
     }
 
-    fn live_in(&self, minute: i64) -> u128 {
+    fn promised(&self, minute: i64) -> u128 {
         let alive = |&&(from, until): &&(i64, i64)| from < minute + MINUTE && until > minute;
-        u128::try_from(self.grants.iter().filter(alive).count()).unwrap()
+        let live = u128::try_from(self.grants.iter().filter(alive).count()).unwrap();
+        self.rates.liability.over_millis(60_000) * live
     }
 
     fn used(&self) -> u128 {
-        let (start, end) = self.period();
-        self.estimate(start, end)
+        self.minutes().map(|minute| self.estimate(minute)).sum()
     }
 
     fn committed(&self) -> u128 {
-        let (start, end) = self.period();
-        let per_minute = rates().liability.over_millis(60_000);
-        let minutes = (start..end).step_by(usize::try_from(MINUTE).unwrap());
-        minutes
-            .map(|minute| self.estimate(minute, minute + MINUTE).max(per_minute * self.live_in(minute)))
-            .sum()
+        self.minutes().map(|minute| self.estimate(minute).max(self.promised(minute))).sum()
+    }
+
+    fn committed_next(&self) -> u128 {
+        let end = BillingDay::new(1).unwrap().period_at(at(self.now)).end.as_millis();
+        let last = self.grants.iter().map(|(_, until)| *until).max().unwrap_or(end);
+        let minutes = (end..last.max(end)).step_by(usize::try_from(MINUTE).unwrap());
+        minutes.map(|minute| self.promised(minute)).sum()
     }
 }
 
-fn run(ops: &[Op]) -> (Timeline, Model) {
-    let mut timeline = timeline(START);
-    let mut model = Model { now: START, ..Model::default() };
+fn run(ops: &[Op], promises_cap_claims: bool) -> (Timeline, Model) {
+    let mut model = Model::new(promises_cap_claims);
+    let mut timeline = Timeline::new(BillingDay::new(1).unwrap(), model.rates, at(START));
     for op in ops {
         apply(op, &mut timeline, &mut model);
     }
@@ -136,25 +154,26 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
             model.now += millis;
             timeline.advance(at(model.now));
         }
-        Op::Start => {
-            model.running.push(now);
-            timeline.start_clock();
+        Op::Start { basis } => {
+            model.running.push((basis, now));
+            timeline.start_clock(basis);
         }
-        Op::Stop => {
-            if let Some(from) = model.running.pop() {
-                model.stretches.push((from, now));
-                timeline.stop_clock();
+        Op::Stop { basis } => {
+            if let Some(nth) = model.running.iter().position(|(of, _)| *of == basis) {
+                let (_, from) = model.running.remove(nth);
+                model.stretches.push((basis, from, now));
+                timeline.stop_clock(basis);
             }
         }
-        Op::Bytes { bytes, back } => {
+        Op::Bytes { basis, bytes, back } => {
             let from = (now - back).max(START);
-            model.claims.push((bytes, from, now));
-            timeline.add_bytes(ByteCount::new(bytes), at(from), at(now));
+            model.claims.push((basis, bytes, from, now));
+            timeline.add_bytes(basis, ByteCount::new(bytes), at(from), at(now));
         }
-        Op::Time { back } => {
+        Op::Time { basis, back } => {
             let from = (now - back).max(START);
-            model.stretches.push((from, now));
-            timeline.add_time(at(from), at(now));
+            model.stretches.push((basis, from, now));
+            timeline.add_time(basis, at(from), at(now));
         }
         Op::Grant { life } => {
             model.grants.push((now, now + life));
@@ -168,8 +187,8 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::TakeBack { nth } => {
             if nth < model.stretches.len() {
-                let (from, to) = model.stretches.remove(nth);
-                timeline.remove_time(at(from), at(to));
+                let (basis, from, to) = model.stretches.remove(nth);
+                timeline.remove_time(basis, at(from), at(to));
             }
         }
     }
@@ -178,24 +197,25 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn running_sums_equal_the_naive_model(ops in prop::collection::vec(op(), 1..40)) {
-        let (timeline, model) = run(&ops);
+    fn running_sums_equal_the_naive_model(ops in prop::collection::vec(op(), 1..40), caps in any::<bool>()) {
+        let (timeline, model) = run(&ops, caps);
         prop_assert_eq!(u128::from(timeline.used().get()), model.used());
         prop_assert_eq!(u128::from(timeline.committed().get()), model.committed());
+        prop_assert_eq!(u128::from(timeline.committed_next().get()), model.committed_next());
     }
 }
 
 proptest! {
     #[test]
-    fn used_never_exceeds_committed(ops in prop::collection::vec(op(), 1..60)) {
-        let (timeline, _) = run(&ops);
+    fn used_never_exceeds_committed(ops in prop::collection::vec(op(), 1..60), caps in any::<bool>()) {
+        let (timeline, _) = run(&ops, caps);
         prop_assert!(timeline.used() <= timeline.committed());
     }
 
     #[test]
     fn usage_is_monotone_within_a_period(ops in prop::collection::vec(op(), 1..60)) {
         let mut timeline = timeline(START);
-        let mut model = Model { now: START, ..Model::default() };
+        let mut model = Model::new(false);
         for op in ops.iter().filter(|op| !matches!(op, Op::TakeBack { .. })) {
             let before = (timeline.period(), timeline.used());
             apply(op, &mut timeline, &mut model);
@@ -210,16 +230,33 @@ proptest! {
         const RESET: i64 = 1_738_368_000_000;
         let mut timeline = timeline(RESET - before);
         timeline.advance(at(RESET + after));
-        timeline.add_bytes(ByteCount::new(bytes), at(RESET - before), at(RESET + after));
+        timeline.add_bytes(Basis::Granted, ByteCount::new(bytes), at(RESET - before), at(RESET + after));
         let previous = timeline.previous().map_or(0, |(_, used)| used.get());
         prop_assert_eq!(previous + timeline.used().get(), bytes);
     }
 }
 
 #[test]
+fn strict_rules_let_no_claim_count_beyond_what_its_minutes_were_promised() {
+    let mut timeline = Timeline::new(BillingDay::new(1).unwrap(), rates(true), at(START));
+    timeline.add_grant(at(START), at(START + MINUTE));
+    let promised = ByteCount::new(3_000_000 / 8 * 60);
+    timeline.advance(at(START + MINUTE / 2));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
+    assert_eq!((timeline.used(), timeline.committed()), (promised, promised));
+    let word = ByteCount::new(5);
+    timeline.add_bytes(Basis::Ungranted, word, at(START), at(START + MINUTE / 2));
+    assert_eq!(
+        timeline.used(),
+        promised.plus(word),
+        "an app server's word is no promise of ours and counts in full"
+    );
+}
+
+#[test]
 fn usage_rises_while_a_connection_runs() {
     let mut timeline = timeline(START);
-    timeline.start_clock();
+    timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 4_000));
     assert_eq!(timeline.used(), ByteCount::new(1_000_000));
     timeline.advance(at(START + 8_000));
@@ -259,11 +296,11 @@ fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
 #[test]
 fn a_sleep_of_years_is_one_step_and_starts_at_zero() {
     let mut timeline = timeline(START);
-    timeline.add_bytes(ByteCount::new(5), at(START), at(START));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
     assert_eq!(timeline.used(), ByteCount::ZERO);
     assert!(timeline.previous().is_none(), "the period before this one was slept through");
-    timeline.start_clock();
+    timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
     assert_eq!(timeline.used(), ByteCount::new(1_000_000));
 }
@@ -271,7 +308,7 @@ fn a_sleep_of_years_is_one_step_and_starts_at_zero() {
 #[test]
 fn a_clock_that_steps_back_lowers_nothing() {
     let mut timeline = timeline(START);
-    timeline.start_clock();
+    timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 8_000));
     timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
     assert_eq!(timeline.used(), ByteCount::new(2_000_000));

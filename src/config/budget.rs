@@ -9,6 +9,7 @@ use super::names::{
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
 use crate::budget::period::BillingDay;
+use crate::budget::verdict::BudgetMode;
 use crate::units::{BitRate, ByteCount};
 use crate::usage::connection::BilledDirections;
 
@@ -24,7 +25,7 @@ pub struct BudgetConfig {
     pub limit_gb: f64,
     /// The day on which the provider's bill begins, 1 to 31. `BILLING_DAY`; 1 when unset.
     pub billing_day: BillingDay,
-    /// What a grant is admitted by. `BUDGET_MODE`; estimate when unset. Strict has no effect yet.
+    /// What a grant is admitted by. `BUDGET_MODE`; estimate when unset.
     pub mode: BudgetMode,
     /// What is answered when the budget is spent. `LIMIT_ACTION`; refuse when unset.
     pub limit_action: LimitAction,
@@ -33,15 +34,6 @@ pub struct BudgetConfig {
     pub liability_rate: BitRate,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
-}
-
-/// What a grant is admitted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BudgetMode {
-    /// The best figure of what has been used.
-    Estimate,
-    /// The worst case of what may still come.
-    Strict,
 }
 
 /// What is answered when the budget is spent.
@@ -84,9 +76,6 @@ impl BudgetConfig {
         let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
         let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
         let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
-        if mode == Ok(BudgetMode::Strict) {
-            settings.warn("BUDGET_MODE=strict has no effect yet: grants are admitted by the estimate");
-        }
         let (limit, limit_gb) = limit?;
         Ok(Self {
             limit,
@@ -172,10 +161,7 @@ mod tests {
         assert_eq!(config.budget.mode, BudgetMode::Strict);
         assert_eq!(config.budget.limit_action, LimitAction::Fallback);
         assert_eq!(config.usage.billed, BilledDirections::Both);
-        assert_eq!(
-            config.warnings,
-            ["BUDGET_MODE=strict has no effect yet: grants are admitted by the estimate"]
-        );
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod example_file;
 mod testing;
 
 pub use access::{AccessConfig, RateLimitConfig};
-pub use budget::{BudgetConfig, BudgetMode, LimitAction, UsageConfig};
+pub use budget::{BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use origin::AllowedOrigins;

@@ -163,9 +163,12 @@ impl ApiError {
             Self::PayloadTooLarge { bytes_max } => format!("Send at most {bytes_max} bytes."),
             Self::BudgetExhausted(refusal) => {
                 let limit = limit_gb(refusal);
-                format!(
-                    "Monthly bandwidth limit of {limit} GB has been reached. Please wait until next month."
-                )
+                let state = if refusal.figures.is_spent() {
+                    "has been reached. Please wait until next month."
+                } else {
+                    "is reserved in full by credentials already issued. Please try again later."
+                };
+                format!("Monthly bandwidth limit of {limit} GB {state}")
             }
             Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
             Self::Overloaded => "Try again in a second.".into(),

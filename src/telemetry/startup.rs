@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{AllowedOrigins, BudgetMode, Config};
+use crate::budget::verdict::BudgetMode;
+use crate::config::{AllowedOrigins, Config};
 use crate::ice::IceSource;
 use crate::units::plain_number;
 
@@ -38,7 +39,12 @@ fn report_budget(config: &Config) {
     tracing::info!(billing_day = config.budget.billing_day.get(), "Bandwidth limit: {limit} GB/month");
     match config.budget.mode {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
-        BudgetMode::Strict => tracing::warn!("Budget mode: estimate (strict has no effect yet)"),
+        BudgetMode::Strict => {
+            tracing::info!("Budget mode: strict");
+            tracing::warn!(
+                "strict mode without the provider's own count is a stop sign: promises fill the budget, and nothing gives them back before the reset"
+            );
+        }
     }
     tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
 }

@@ -12,6 +12,7 @@ use super::allowance::Allowance;
 use super::connection::{Changes, Connection, Elapsed, Owner, Report, UsageRules};
 use crate::budget::charge::{Change, Charge};
 use crate::budget::grant::{Grant, GrantId};
+use crate::budget::timeline::Basis;
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -98,6 +99,13 @@ struct Row {
     own_allowance: Allowance,
 }
 
+/// Where a connection's bytes are charged.
+#[derive(Clone, Copy, Debug)]
+struct Payer {
+    source: IceSource,
+    basis: Basis,
+}
+
 /// What is remembered of a grant that has reported, until it expires.
 #[derive(Debug)]
 struct GrantRow {
@@ -149,13 +157,13 @@ impl Estimator {
         let row = self.rows.get_mut(slot)?;
         match row.connection.elapse() {
             Elapsed::ClockStopped(change) => {
-                let source = row.connection.source;
+                let payer = Payer::of(&row.connection);
                 self.schedule(slot);
-                Some(entry(None, source, vec![change], false))
+                Some(entry(None, payer, vec![change], false))
             }
             Elapsed::GivenUp => {
-                let (source, closed) = self.remove(slot, due, true)?;
-                Some(entry(Some(closed), source, vec![], false))
+                let (payer, closed) = self.remove(slot, due, true)?;
+                Some(entry(Some(closed), payer, vec![], false))
             }
         }
     }
@@ -186,12 +194,13 @@ impl Estimator {
         let (connection, opening) =
             Connection::open(Arc::clone(&name.0), name.1, source, relayed, now, &self.rules);
         changes.extend(opening);
+        let payer = Payer::of(&connection);
         let mut own_allowance = Allowance::default();
         own_allowance.open(now);
         let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
         self.by_name.insert(name, slot);
         self.schedule(slot);
-        Ok(entry(Opened::New, source, changes, false))
+        Ok(entry(Opened::New, payer, changes, false))
     }
 
     /// Takes a report of an open connection.
@@ -219,7 +228,7 @@ impl Estimator {
         };
         let Some(row) = self.rows.get_mut(slot) else { return Ok(None) };
         let changes = row.connection.close(now);
-        Ok(self.remove(slot, now, false).map(|(source, closed)| entry(closed, source, changes, false)))
+        Ok(self.remove(slot, now, false).map(|(payer, closed)| entry(closed, payer, changes, false)))
     }
 
     /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
@@ -280,16 +289,18 @@ impl Estimator {
     }
 
     fn hear(&mut self, slot: usize, report: Report, now: Timestamp) -> Entry<()> {
-        let Some(row) = self.rows.get_mut(slot) else { return entry((), self.default_source, vec![], false) };
+        let Some(row) = self.rows.get_mut(slot) else {
+            return Entry { value: (), charges: vec![], clamped: false };
+        };
         let allowance = match row.connection.owner {
             Owner::Grant(id) => self.grants.get_mut(&id).map(|grant| &mut grant.allowance),
             Owner::Reporter => None,
         };
         let allowance = allowance.unwrap_or(&mut row.own_allowance);
         let outcome = row.connection.report(report, now, &self.rules, allowance);
-        let source = row.connection.source;
+        let payer = Payer::of(&row.connection);
         self.schedule(slot);
-        entry((), source, outcome.changes, outcome.clamped)
+        entry((), payer, outcome.changes, outcome.clamped)
     }
 
     fn schedule(&mut self, slot: usize) {
@@ -299,8 +310,9 @@ impl Estimator {
         self.queue.insert((row.due, slot));
     }
 
-    fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<(IceSource, Closed)> {
+    fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<(Payer, Closed)> {
         let row = self.rows.try_remove(slot)?;
+        let payer = Payer::of(&row.connection);
         let connection = row.connection;
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&(Arc::clone(&connection.id), connection.owner));
@@ -310,7 +322,7 @@ impl Estimator {
             grant.allowance.close(now);
         }
         let charged = connection.charged(now, &self.rules);
-        Some((connection.source, Closed { id: connection.id, charged, given_up }))
+        Some((payer, Closed { id: connection.id, charged, given_up }))
     }
 }
 
@@ -320,8 +332,19 @@ impl<T> Entry<T> {
     }
 }
 
-fn entry<T>(value: T, source: IceSource, changes: Changes, clamped: bool) -> Entry<T> {
-    Entry { value, charges: changes.into_iter().map(|change| Charge { source, change }).collect(), clamped }
+fn entry<T>(value: T, payer: Payer, changes: Changes, clamped: bool) -> Entry<T> {
+    let charge = |change| Charge { source: payer.source, basis: payer.basis, change };
+    Entry { value, charges: changes.into_iter().map(charge).collect(), clamped }
+}
+
+impl Payer {
+    fn of(connection: &Connection) -> Self {
+        let basis = match connection.owner {
+            Owner::Grant(_) => Basis::Granted,
+            Owner::Reporter => Basis::Ungranted,
+        };
+        Self { source: connection.source, basis }
+    }
 }
 
 #[cfg(test)]

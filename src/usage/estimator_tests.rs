@@ -44,12 +44,15 @@ fn a_grant_is_heard_from_once_and_its_source_is_charged() {
     let mut table = estimator();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
     let heard = Change::HeardFromGrant { expires_at: at(600) };
-    let charge = |change| Charge { source: IceSource::Coturn, change };
+    let charge = |change| Charge { source: IceSource::Coturn, basis: Basis::Granted, change };
     assert_eq!(first.charges, [charge(heard), charge(Change::StartClock)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();
     assert_eq!(second.charges, [charge(Change::StartClock)]);
     let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
-    assert_eq!(reporter.charges, [Charge { source: IceSource::Cloudflare, change: Change::StartClock }]);
+    assert_eq!(
+        reporter.charges,
+        [Charge { source: IceSource::Cloudflare, basis: Basis::Ungranted, change: Change::StartClock }]
+    );
 }
 
 #[test]
