@@ -1,6 +1,7 @@
-//! One reported connection. It is charged by time until it first reports bytes; from then on it is charged exactly the
-//! bytes that it reports, and what the guess had charged is taken back. Each report speaks of the stretch since the
-//! last sign of life. Rules only: time, settings and the group's allowance come in, charges come out.
+//! One reported connection. Each report speaks of the stretch since the last sign of life: if it holds bytes, that
+//! stretch is charged by bytes, and whatever was guessed since the last count is taken back; if it holds none, the
+//! stretch is charged by time. So a connection that keeps reporting is charged exactly its bytes, and one that falls
+//! silent is never free. Rules only: time, settings and the group's allowance come in, charges come out.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -52,17 +53,25 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
-/// How a connection is charged at present.
+/// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meter {
-    /// Not relayed, no bytes reported: costs nothing.
-    Free,
-    /// By time since `since`. The clock of the ledger runs until `stops_at`, one interval after the last sign of life;
-    /// after that (`running` false) the stretch is charged only if the connection is heard from again.
-    Time { since: Timestamp, stops_at: Timestamp, running: bool },
-    /// By what it reports; `counted` of its cumulative bytes have been dealt with, up to `until`.
-    Bytes { counted: u64, until: Timestamp },
+struct Stretch {
+    from: Timestamp,
+    to: Timestamp,
 }
+
+/// The ledger's clock for a connection that is charged by time. It runs until one interval after the last sign of life;
+/// after that the connection is charged again only if it is heard from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Clock {
+    since: Timestamp,
+    stops_at: Timestamp,
+    running: bool,
+}
+
+/// Guessed stretches that a later count can take back. More of them only come from switching to and fro between direct
+/// and relayed without a count; the oldest then stay charged.
+const GUESSES_MAX: usize = 8;
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]
@@ -83,14 +92,19 @@ pub struct Connection {
     pub bytes_sent: u64,
     /// Highest count reported, relay → client.
     pub bytes_received: u64,
-    meter: Meter,
-    /// Bytes charged by claims.
+    clock: Option<Clock>,
+    /// Stretches charged by time since the last count.
+    guesses: Vec<Stretch>,
+    /// How much of the cumulative count has been dealt with, and up to when.
+    counted: u64,
+    counted_until: Timestamp,
+    /// Bytes charged by counts.
     claimed: ByteCount,
-    /// Milliseconds charged by time for good, before the present stretch.
+    /// Milliseconds charged by time for good.
     settled_millis: u64,
 }
 
-/// Changes that one call causes: at most three.
+/// Changes that one call causes; few.
 pub type Changes = Vec<Change>;
 
 /// What a report came to.
@@ -100,6 +114,15 @@ pub struct Outcome {
     pub changes: Changes,
     /// Whether a claim was cut to what a relay can carry.
     pub clamped: bool,
+}
+
+/// What [`Connection::elapse`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elapsed {
+    /// One interval without a sign of life: nothing more is charged until there is one.
+    ClockStopped(Changes),
+    /// Three intervals without a sign of life: closed as of the last one plus one interval.
+    GivenUp(Changes),
 }
 
 impl Connection {
@@ -113,11 +136,7 @@ impl Connection {
         now: Timestamp,
         rules: &UsageRules,
     ) -> (Self, Changes) {
-        let (meter, changes) = match relayed {
-            Some(false) => (Meter::Free, vec![]),
-            Some(true) | None => (Meter::running(now, now, rules), vec![Change::StartClock]),
-        };
-        let connection = Self {
+        let mut connection = Self {
             id,
             owner,
             source,
@@ -126,30 +145,45 @@ impl Connection {
             relayed,
             bytes_sent: 0,
             bytes_received: 0,
-            meter,
+            clock: None,
+            guesses: vec![],
+            counted: 0,
+            counted_until: now,
             claimed: ByteCount::ZERO,
             settled_millis: 0,
         };
+        let mut changes = vec![];
+        if !connection.is_direct() {
+            connection.start_clock(now, rules, &mut changes);
+        }
         (connection, changes)
     }
 
     /// When something happens to this connection by itself: its clock stops, or it is given up.
     #[must_use]
     pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
-        match self.meter {
-            Meter::Time { stops_at, running: true, .. } => stops_at,
+        match self.clock {
+            Some(Clock { stops_at, running: true, .. }) => stops_at,
             _ => self.last_seen.plus(rules.heartbeat.saturating_mul(3)),
         }
     }
 
-    /// The due instant has come: `None` when only the clock stopped, the last changes when the connection is given up.
-    pub fn elapse(&mut self) -> Elapsed {
-        match &mut self.meter {
-            Meter::Time { running, .. } if *running => {
-                *running = false;
-                Elapsed::ClockStopped(Change::StopClock)
+    /// The due instant has come.
+    pub fn elapse(&mut self, rules: &UsageRules) -> Elapsed {
+        match &mut self.clock {
+            Some(clock) if clock.running => {
+                clock.running = false;
+                Elapsed::ClockStopped(vec![Change::StopClock])
             }
-            _ => Elapsed::GivenUp,
+            Some(_) => Elapsed::GivenUp(vec![]),
+            None => {
+                let mut changes = vec![];
+                if !self.is_direct() {
+                    let to = self.last_seen.plus(rules.heartbeat);
+                    self.guess(Stretch { from: self.last_seen, to }, &mut changes);
+                }
+                Elapsed::GivenUp(changes)
+            }
         }
     }
 
@@ -165,30 +199,39 @@ impl Connection {
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
         let before = self.relayed;
         self.relayed = report.relayed.or(before);
-        // A switch may have happened anywhere in the stretch: it is free only if it was direct at both ends.
-        let free = self.relayed == Some(false) && before != Some(true);
-        let outcome = match self.claim_in(report, rules.billed) {
-            Some(claim) => self.take_claim(claim, free, now, allowance),
-            None => Outcome { changes: self.keep_time(free, now, rules), clamped: false },
-        };
+        // A switch may have happened anywhere in the stretch: it is free only if nobody ever said otherwise of it.
+        let free = self.is_direct() && before != Some(true);
+        let mut outcome = Outcome::default();
+        match self.claim_in(report, rules.billed) {
+            Some(claim) => self.take_claim(claim, free, now, allowance, &mut outcome),
+            None if free => self.forgive(now, &mut outcome.changes),
+            None => self.charge_time(now, rules, &mut outcome.changes),
+        }
         self.last_seen = now;
         outcome
     }
 
-    /// Closes the connection at `now`.
+    /// Closes the connection at `now`. What it did not count is charged by time.
     pub fn close(&mut self, now: Timestamp) -> Changes {
-        self.stop_time(now)
+        let mut changes = vec![];
+        let charged_until = self.stop_clock(now, &mut changes);
+        if !self.is_direct() {
+            self.guess(Stretch { from: charged_until, to: now }, &mut changes);
+        }
+        changes
     }
 
     /// What it has been charged so far.
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
-        let running = match self.meter {
-            Meter::Time { since, stops_at, .. } => now.min(stops_at).millis_since(since),
-            Meter::Free | Meter::Bytes { .. } => 0,
-        };
-        let millis = u128::from(self.settled_millis.saturating_add(running));
+        let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
+        let guessed = self.guesses.iter().map(|guess| guess.millis()).fold(running, u64::saturating_add);
+        let millis = u128::from(self.settled_millis.saturating_add(guessed));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
+    }
+
+    fn is_direct(&self) -> bool {
+        self.relayed == Some(false)
     }
 
     /// The billed count, if the report holds it.
@@ -202,82 +245,109 @@ impl Connection {
         }
     }
 
-    fn take_claim(&mut self, claim: u64, free: bool, now: Timestamp, allowance: &mut Allowance) -> Outcome {
-        let (mut changes, counted, from) = match self.meter {
-            Meter::Free => (vec![], 0, self.last_seen),
-            Meter::Bytes { counted, until } => (vec![], counted, until),
-            Meter::Time { since, stops_at, running } => {
-                let mut changes = if running { vec![Change::StopClock] } else { vec![] };
-                changes.push(Change::RemoveTime { from: since, to: now.min(stops_at) });
-                (changes, 0, since)
-            }
-        };
-        let wanted = ByteCount::new(claim.saturating_sub(counted));
-        let taken = if free { wanted } else { allowance.take(wanted, now) };
-        if !free && taken > ByteCount::ZERO {
+    fn take_claim(
+        &mut self,
+        claim: u64,
+        free: bool,
+        now: Timestamp,
+        allowance: &mut Allowance,
+        outcome: &mut Outcome,
+    ) {
+        let wanted = ByteCount::new(claim.saturating_sub(self.counted));
+        let taken = if free {
+            // The count covers stretches that were relayed for all we know: they stay as they were guessed.
+            self.forgive(now, &mut outcome.changes);
+            self.settle_guesses();
+            wanted
+        } else {
+            self.stop_clock(now, &mut outcome.changes);
+            let guesses = std::mem::take(&mut self.guesses).into_iter();
+            outcome.changes.extend(guesses.map(|Stretch { from, to }| Change::RemoveTime { from, to }));
+            let taken = allowance.take(wanted, now);
             self.claimed = self.claimed.plus(taken);
-            changes.push(Change::AddBytes { bytes: taken, from, to: now });
+            if taken > ByteCount::ZERO {
+                outcome.changes.push(Change::AddBytes { bytes: taken, from: self.counted_until, to: now });
+            }
+            taken
+        };
+        self.counted = self.counted.saturating_add(taken.get());
+        self.counted_until = now;
+        outcome.clamped = taken < wanted;
+    }
+
+    /// The stretch since the last sign of life cost nothing.
+    fn forgive(&mut self, now: Timestamp, changes: &mut Changes) {
+        self.stop_clock(now, changes);
+        let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
+        let from = last.from.max(self.last_seen);
+        changes.push(Change::RemoveTime { from, to: last.to });
+        last.to = from;
+        self.guesses.retain(|guess| guess.millis() > 0);
+    }
+
+    /// The stretch since the last sign of life is charged by time, and so is the next one while it is relayed.
+    fn charge_time(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
+        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
+            && self.relayed != Some(false)
+        {
+            clock.stops_at = now.plus(rules.heartbeat);
+            return;
         }
-        self.meter = Meter::Bytes { counted: counted.saturating_add(taken.get()), until: now };
-        Outcome { changes, clamped: taken < wanted }
-    }
-
-    /// A sign of life without bytes.
-    fn keep_time(&mut self, free: bool, now: Timestamp, rules: &UsageRules) -> Changes {
-        let direct = self.relayed == Some(false);
-        match self.meter {
-            Meter::Bytes { .. } => vec![],
-            Meter::Free if direct => vec![],
-            Meter::Free => {
-                let from = self.last_seen;
-                self.meter = Meter::running(from, now, rules);
-                vec![Change::AddTime { from, to: now }, Change::StartClock]
-            }
-            Meter::Time { since, stops_at, running } if free => {
-                // Nobody had said what the last stretch was; now it is said to have cost nothing.
-                let mut changes = if running { vec![Change::StopClock] } else { vec![] };
-                changes.push(Change::RemoveTime { from: self.last_seen, to: now.min(stops_at) });
-                self.settle(self.last_seen.millis_since(since));
-                changes
-            }
-            Meter::Time { .. } if direct => self.stop_time(now),
-            Meter::Time { since, stops_at, running } => {
-                self.meter = Meter::running(since, now, rules);
-                if running {
-                    vec![]
-                } else {
-                    vec![Change::AddTime { from: stops_at, to: now }, Change::StartClock]
-                }
-            }
+        let charged_until = self.stop_clock(now, changes);
+        self.guess(Stretch { from: charged_until, to: now }, changes);
+        if !self.is_direct() {
+            self.start_clock(now, rules, changes);
         }
     }
 
-    /// Charges the present stretch up to `now` for good.
-    fn stop_time(&mut self, now: Timestamp) -> Changes {
-        let Meter::Time { since, stops_at, running } = self.meter else { return vec![] };
-        self.settle(now.millis_since(since));
-        if running { vec![Change::StopClock] } else { vec![Change::AddTime { from: stops_at, to: now }] }
+    fn start_clock(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
+        self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
+        changes.push(Change::StartClock);
     }
 
-    fn settle(&mut self, millis: u64) {
-        self.settled_millis = self.settled_millis.saturating_add(millis);
-        self.meter = Meter::Free;
+    /// What the clock has charged becomes a guess. Says up to when time is charged since the last sign of life.
+    fn stop_clock(&mut self, now: Timestamp, changes: &mut Changes) -> Timestamp {
+        let Some(clock) = self.clock.take() else { return self.last_seen };
+        if clock.running {
+            changes.push(Change::StopClock);
+        }
+        let to = now.min(clock.stops_at);
+        self.remember(Stretch { from: clock.since, to });
+        to
+    }
+
+    /// Charges a past stretch by time.
+    fn guess(&mut self, stretch: Stretch, changes: &mut Changes) {
+        if stretch.millis() > 0 {
+            changes.push(Change::AddTime { from: stretch.from, to: stretch.to });
+            self.remember(stretch);
+        }
+    }
+
+    fn remember(&mut self, stretch: Stretch) {
+        match self.guesses.last_mut() {
+            Some(last) if last.to == stretch.from => last.to = stretch.to,
+            _ if stretch.millis() == 0 => {}
+            _ => self.guesses.push(stretch),
+        }
+        if self.guesses.len() > GUESSES_MAX {
+            let oldest = self.guesses.remove(0);
+            self.settled_millis = self.settled_millis.saturating_add(oldest.millis());
+        }
+    }
+
+    /// What was guessed so far stays charged.
+    fn settle_guesses(&mut self) {
+        for guess in std::mem::take(&mut self.guesses) {
+            self.settled_millis = self.settled_millis.saturating_add(guess.millis());
+        }
     }
 }
 
-impl Meter {
-    fn running(since: Timestamp, last_seen: Timestamp, rules: &UsageRules) -> Self {
-        Self::Time { since, stops_at: last_seen.plus(rules.heartbeat), running: true }
+impl Stretch {
+    fn millis(&self) -> u64 {
+        self.to.millis_since(self.from)
     }
-}
-
-/// What [`Connection::elapse`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elapsed {
-    /// One interval without a sign of life: nothing more is charged until there is one.
-    ClockStopped(Change),
-    /// Three intervals without a sign of life: closed as of the last one plus one interval.
-    GivenUp,
 }
 
 #[cfg(test)]

@@ -51,6 +51,55 @@ fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
     let second = connection.report(received(7_000), at(9), &rules(), &mut allowance);
     assert_eq!(second.changes, [Change::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]);
     assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
+    assert_eq!(connection.close(at(9)), [], "counted up to its end");
+}
+
+#[test]
+fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let _ = connection.report(received(0), at(4), &rules(), &mut allowance);
+    let silent = connection.report(Report::default(), at(8), &rules(), &mut allowance);
+    assert_eq!(silent.changes, [Change::AddTime { from: at(4), to: at(8) }, Change::StartClock]);
+    assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
+    let counted = connection.report(received(900), at(12), &rules(), &mut allowance);
+    assert_eq!(
+        counted.changes,
+        [
+            Change::StopClock,
+            Change::RemoveTime { from: at(4), to: at(12) },
+            Change::AddBytes { bytes: ByteCount::new(900), from: at(4), to: at(12) },
+        ]
+    );
+}
+
+#[test]
+fn the_last_stretch_of_a_connection_that_counted_is_charged_by_time() {
+    let (mut closed, mut allowance) = open(Some(true));
+    let _ = closed.report(received(900), at(4), &rules(), &mut allowance);
+    assert_eq!(closed.close(at(8)), [Change::AddTime { from: at(4), to: at(8) }]);
+    let (mut lost, mut allowance) = open(Some(true));
+    let _ = lost.report(received(900), at(4), &rules(), &mut allowance);
+    assert_eq!(lost.due_at(&rules()), at(94));
+    assert_eq!(lost.elapse(&rules()), Elapsed::GivenUp(vec![Change::AddTime { from: at(4), to: at(34) }]));
+    assert_eq!(lost.charged(at(94), &rules()), ByteCount::new(900 + 30 * 250_000));
+}
+
+#[test]
+fn a_count_takes_back_what_was_guessed_before_a_direct_stretch() {
+    let (mut connection, mut allowance) = open(Some(true));
+    let _ = connection.report(says_relayed(false), at(10), &rules(), &mut allowance);
+    let report = Report { bytes_received: Some(4_000_000), ..says_relayed(true) };
+    let _ = connection.report(report, at(20), &rules(), &mut allowance);
+    assert_eq!(connection.charged(at(20), &rules()), ByteCount::new(4_000_000));
+}
+
+#[test]
+fn switching_to_and_fro_without_counts_remembers_a_bounded_number_of_guesses() {
+    let (mut connection, mut allowance) = open(Some(true));
+    for n in 1..100 {
+        let _ = connection.report(says_relayed(n % 4 < 2), at(n), &rules(), &mut allowance);
+    }
+    assert!(connection.guesses.len() <= GUESSES_MAX);
 }
 
 #[test]
@@ -95,11 +144,13 @@ fn a_direct_connection_costs_nothing_while_it_is_direct() {
 
 #[test]
 fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_life() {
-    let (mut connection, mut allowance) = open(None);
-    let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
-    let outcome = connection.report(says_relayed(false), at(20), &rules(), &mut allowance);
-    assert_eq!(outcome.changes, [Change::StopClock, Change::RemoveTime { from: at(10), to: at(20) }]);
-    assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000));
+    for direct in [says_relayed(false), Report { bytes_received: Some(5), ..says_relayed(false) }] {
+        let (mut connection, mut allowance) = open(None);
+        let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
+        let outcome = connection.report(direct, at(20), &rules(), &mut allowance);
+        assert_eq!(outcome.changes, [Change::StopClock, Change::RemoveTime { from: at(10), to: at(20) }]);
+        assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000), "{direct:?}");
+    }
 }
 
 #[test]
@@ -116,13 +167,14 @@ fn a_switch_from_relayed_to_direct_is_charged_up_to_the_report() {
 fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     let (mut connection, mut allowance) = open(None);
     assert_eq!(connection.due_at(&rules()), at(30));
-    assert_eq!(connection.elapse(), Elapsed::ClockStopped(Change::StopClock));
+    let stopped = Elapsed::ClockStopped(vec![Change::StopClock]);
+    assert_eq!(connection.elapse(&rules()), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
     let late = connection.report(Report::default(), at(50), &rules(), &mut allowance);
     assert_eq!(late.changes, [Change::AddTime { from: at(30), to: at(50) }, Change::StartClock]);
 
-    assert_eq!(connection.elapse(), Elapsed::ClockStopped(Change::StopClock));
-    assert_eq!(connection.elapse(), Elapsed::GivenUp);
+    assert_eq!(connection.elapse(&rules()), stopped);
+    assert_eq!(connection.elapse(&rules()), Elapsed::GivenUp(vec![]));
     assert_eq!(connection.charged(at(140), &rules()), ByteCount::new(80 * 250_000));
 }
 
@@ -140,7 +192,7 @@ fn closing_ends_the_clock_even_after_it_had_stopped_by_itself() {
     assert_eq!(running.close(at(4)), [Change::StopClock]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
     let (mut stopped, _) = open(None);
-    let _ = stopped.elapse();
+    let _ = stopped.elapse(&rules());
     assert_eq!(stopped.close(at(40)), [Change::AddTime { from: at(30), to: at(40) }]);
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
 }

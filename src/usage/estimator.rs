@@ -155,15 +155,15 @@ impl Estimator {
     pub fn elapse(&mut self) -> Option<Entry<Option<Closed>>> {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
-        match row.connection.elapse() {
-            Elapsed::ClockStopped(change) => {
-                let payer = Payer::of(&row.connection);
+        let payer = Payer::of(&row.connection);
+        match row.connection.elapse(&self.rules) {
+            Elapsed::ClockStopped(changes) => {
                 self.schedule(slot);
-                Some(entry(None, payer, vec![change], false))
+                Some(entry(None, payer, changes, false))
             }
-            Elapsed::GivenUp => {
-                let (payer, closed) = self.remove(slot, due, true)?;
-                Some(entry(Some(closed), payer, vec![], false))
+            Elapsed::GivenUp(changes) => {
+                let closed = self.remove(slot, due, true)?;
+                Some(entry(Some(closed), payer, changes, false))
             }
         }
     }
@@ -227,8 +227,9 @@ impl Estimator {
             return if somebody_elses { Err(UnknownConnection) } else { Ok(None) };
         };
         let Some(row) = self.rows.get_mut(slot) else { return Ok(None) };
+        let payer = Payer::of(&row.connection);
         let changes = row.connection.close(now);
-        Ok(self.remove(slot, now, false).map(|(payer, closed)| entry(closed, payer, changes, false)))
+        Ok(self.remove(slot, now, false).map(|closed| entry(closed, payer, changes, false)))
     }
 
     /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
@@ -310,9 +311,8 @@ impl Estimator {
         self.queue.insert((row.due, slot));
     }
 
-    fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<(Payer, Closed)> {
+    fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
         let row = self.rows.try_remove(slot)?;
-        let payer = Payer::of(&row.connection);
         let connection = row.connection;
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&(Arc::clone(&connection.id), connection.owner));
@@ -322,7 +322,7 @@ impl Estimator {
             grant.allowance.close(now);
         }
         let charged = connection.charged(now, &self.rules);
-        Some((payer, Closed { id: connection.id, charged, given_up }))
+        Some(Closed { id: connection.id, charged, given_up })
     }
 }
 

@@ -145,11 +145,12 @@ fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
 
 #[test]
 fn settings_of_later_versions_are_checked_and_said_to_have_no_effect() {
-    let settings = [("STATE_DIR", "/tmp"), ("BUDGET_MODE", "strict"), ("DOORS", "matrix")];
+    let settings =
+        [("STATE_DIR", "/tmp"), ("ALERT_WEBHOOK_URL", "https://hooks.example/x"), ("DOORS", "matrix")];
     let process = Process::start(&settings);
     process.signal("-TERM");
     let (log, _) = process.finish();
-    for name in ["STATE_DIR", "BUDGET_MODE", "DOORS"] {
+    for name in ["STATE_DIR", "ALERT_WEBHOOK_URL", "DOORS"] {
         assert!(messages(&log).iter().any(|message| message.contains(name)), "{name} in\n{log}");
     }
     assert_eq!(run(&[], &[("DOORS", "barn")]).status.code(), Some(78));

