@@ -24,11 +24,11 @@ use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::limit::{QuotaError, RateLimit};
-use crate::mint::{Mint, Source};
+use crate::mint::{MINT_SLACK, Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::metrics::Metrics;
 use crate::usage::connection::UsageRules;
-use crate::usage::estimator::Estimator;
+use crate::usage::estimator::{Bounds, Coverage, Estimator};
 
 /// Requests under way at once: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;
@@ -151,7 +151,21 @@ fn books(config: &Config, clock: &dyn Clock) -> Books {
         estimated_rate: config.usage.estimated_rate,
     };
     let first = config.ice.sources.first().copied().unwrap_or(IceSource::Stun);
-    Books::new(Ledger::new(terms, &lanes(config), clock.now()), Estimator::new(rules, first))
+    Books::new(
+        Ledger::new(terms, &lanes(config), clock.now()),
+        Estimator::new(rules, Bounds::default(), coverage(config), first),
+    )
+}
+
+/// How long a grant is covered after its expiry; a connection heard from after that keeps it alive. Strict mode promises
+/// nothing that was not admitted, so it extends nothing.
+fn coverage(config: &Config) -> Coverage {
+    match config.budget.mode {
+        BudgetMode::Estimate => {
+            lanes(config).into_iter().map(|lane| (lane.source, lane.tail + MINT_SLACK)).collect()
+        }
+        BudgetMode::Strict => vec![],
+    }
 }
 
 /// A lane for every source that hands out grants.

@@ -20,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
 
 /// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
-const MINT_SLACK: Duration = Duration::from_secs(DEADLINE.as_secs() + 1);
+pub const MINT_SLACK: Duration = Duration::from_secs(DEADLINE.as_secs() + 1);
 /// A provider that fails is written about once in this time.
 const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 

@@ -172,6 +172,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(self.0.rem_euclid(60_000)))
     }
 
+    /// The first begin of a minute that is not before this instant.
+    #[must_use]
+    pub const fn minute_end(self) -> Self {
+        Self(self.0.saturating_add(59_999)).minute_start()
+    }
+
     /// `span` later, in whole milliseconds.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -8,6 +8,7 @@ use crate::budget::timeline::Rates;
 use crate::budget::verdict::BudgetMode;
 use crate::units::BitRate;
 use crate::usage::connection::BilledDirections;
+use crate::usage::estimator::Bounds;
 use proptest::prelude::*;
 
 /// 2025-01-31T22:00Z: two hours before a reset.
@@ -39,7 +40,12 @@ fn books_in(mode: BudgetMode) -> Books {
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    Books::new(Ledger::new(terms, &[lane], at(0)), Estimator::new(rules, IceSource::Cloudflare))
+    // Strict mode promises nothing beyond the tail, whoever goes on talking.
+    let coverage = if mode == BudgetMode::Strict { vec![] } else { vec![(IceSource::Cloudflare, lane.tail)] };
+    Books::new(
+        Ledger::new(terms, &[lane], at(0)),
+        Estimator::new(rules, Bounds::default(), coverage, IceSource::Cloudflare),
+    )
 }
 
 fn client(n: u8) -> Caller {

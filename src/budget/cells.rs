@@ -77,6 +77,8 @@ struct Sums {
     live_ahead: u128,
     /// Grant-minutes of the next period.
     live_beyond: u128,
+    /// Grants whose credential ends from the current minute to the period's end and that have not reported.
+    silent_ahead: u128,
 }
 
 /// What a period came to. Late claims for its last minutes still find their place here.
@@ -121,7 +123,13 @@ impl Cells {
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
         let ahead = self.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(self.worst(current));
-        ByteCount::saturating(until_now.saturating_add(ahead))
+        ByteCount::saturating(until_now.saturating_add(ahead).saturating_add(self.silent_charges()))
+    }
+
+    /// What silent grants will be charged in this period. Where promises cap claims, the promises cover it.
+    fn silent_charges(&self) -> u128 {
+        let charge = if self.rates.promises_cap_claims { 0 } else { self.rates.silent_grant.get() };
+        self.sums.silent_ahead.saturating_mul(charge.into())
     }
 
     /// What is promised already in the next period.
@@ -176,8 +184,9 @@ impl Cells {
         }
         self.sums.used = replace(self.sums.used, self.estimate_of(before), self.estimate_of(after));
         if index >= self.current {
-            let ahead = &mut self.sums.live_ahead;
-            *ahead = replace(*ahead, before.live.into(), after.live.into());
+            let Sums { live_ahead, silent_ahead, .. } = &mut self.sums;
+            *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
+            *silent_ahead = replace(*silent_ahead, before.silent.into(), after.silent.into());
         } else {
             self.sums.worst_behind = replace(self.sums.worst_behind, self.worst(before), self.worst(after));
         }
@@ -197,6 +206,7 @@ impl Cells {
     /// Ends the current minute: its silent grants are charged, and its worst case is settled.
     pub(super) fn step(&mut self) {
         let silent = u128::from(self.current_cell().silent);
+        self.sums.silent_ahead = self.sums.silent_ahead.saturating_sub(silent);
         self.claim(Basis::Granted, self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
         let ended = self.current_cell();
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(self.worst(ended));
@@ -225,7 +235,8 @@ impl Cells {
         let live = |cell: &Cell| u128::from(cell.live);
         let live_ahead = self.minutes.iter().take(in_period).map(live).sum();
         let live_beyond = self.minutes.iter().skip(in_period).map(live).sum();
-        self.sums = Sums { live_ahead, live_beyond, ..Sums::default() };
+        let silent_ahead = self.minutes.iter().take(in_period).map(|cell| u128::from(cell.silent)).sum();
+        self.sums = Sums { live_ahead, live_beyond, silent_ahead, ..Sums::default() };
     }
 
     /// Indices of the cells that `[from, to)` touches, from this period's start on.

@@ -46,6 +46,13 @@ pub enum Change {
         /// Its end.
         to: Timestamp,
     },
+    /// A connection is heard from although its grant and its tail are over: the grant counts as alive for longer.
+    KeepGrant {
+        /// Up to where it was counted as alive; a whole minute.
+        from: Timestamp,
+        /// Up to where it is now; a whole minute.
+        until: Timestamp,
+    },
     /// A grant with this expiry has reported its first connection.
     HeardFromGrant {
         /// When its credential ends.

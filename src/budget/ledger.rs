@@ -163,6 +163,7 @@ impl Ledger {
             Change::AddTime { from, to } => timeline.add_time(basis, from, to),
             Change::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
             Change::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
+            Change::KeepGrant { from, until } => timeline.add_grant(from.max(timeline.period().start), until),
             Change::HeardFromGrant { expires_at } => timeline.heard_from_grant(expires_at),
         }
     }

@@ -112,7 +112,8 @@ impl Timeline {
         let start = self.period().start;
         let before_period = if from < start { share_until(start) } else { 0 };
         if let Some(previous) = &mut self.previous {
-            previous.used = previous.used.saturating_add(before_period);
+            let before_previous = share_until(previous.period.start);
+            previous.used = previous.used.saturating_add(before_period.saturating_sub(before_previous));
         }
         let mut placed = before_period;
         for index in self.cells.indices(from.max(start), to) {
@@ -141,7 +142,7 @@ impl Timeline {
 
     /// A grant that ends at `expiry` is charged as silent then, unless [`Self::heard_from_grant`] comes first.
     pub fn expect_report(&mut self, expiry: Timestamp) {
-        let index = self.cells.index_of(expiry);
+        let index = self.cells.index_of(expiry).max(self.cells.current_index());
         self.cells.reach(index);
         self.cells.amend(index, |cell| cell.silent = cell.silent.saturating_add(1));
     }

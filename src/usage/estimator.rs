@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -16,12 +17,27 @@ use crate::budget::timeline::Basis;
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
-/// Open connections at most; real deployments have a few thousand. About 300 bytes each.
-pub const CONNECTIONS_MAX: usize = 200_000;
 /// Open connections of one grant: a mesh of that many peers.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
-/// Grants with a report that are remembered until they expire.
-pub const GRANTS_MAX: usize = 500_000;
+
+/// How large the tables may grow.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections; real deployments have a few thousand. About 400 bytes each.
+    pub connections: usize,
+    /// Grants with a report, remembered until they expire. About 100 bytes each.
+    pub grants: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: 200_000, grants: 500_000 }
+    }
+}
+
+/// How long after its expiry a grant of each source is counted as alive by itself. A source that is not named here has
+/// grants that are never kept alive by being heard from.
+pub type Coverage = Vec<(IceSource, Duration)>;
 
 /// Who is speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +127,16 @@ struct Payer {
 struct GrantRow {
     allowance: Allowance,
     expires_at: Timestamp,
+    /// Up to where the ledger counts it as alive, a whole minute; `None` where that is not extended.
+    alive_until: Option<Timestamp>,
 }
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Estimator {
     rules: UsageRules,
+    bounds: Bounds,
+    coverage: Coverage,
     /// Whom a connection without a grant belongs to.
     default_source: IceSource,
     rows: Slab<Row>,
@@ -128,9 +148,11 @@ pub struct Estimator {
 impl Estimator {
     /// An empty table.
     #[must_use]
-    pub fn new(rules: UsageRules, default_source: IceSource) -> Self {
+    pub fn new(rules: UsageRules, bounds: Bounds, coverage: Coverage, default_source: IceSource) -> Self {
         Self {
             rules,
+            bounds,
+            coverage,
             default_source,
             rows: Slab::new(),
             by_name: BTreeMap::new(),
@@ -250,20 +272,20 @@ impl Estimator {
 
     /// Checks the bounds and counts the connection on its grant.
     fn admit(&mut self, caller: Caller, now: Timestamp) -> Result<Changes, OpenError> {
-        if self.rows.len() >= CONNECTIONS_MAX {
+        if self.rows.len() >= self.bounds.connections {
             return Err(OpenError::TableFull);
         }
         let Caller::Grant(grant) = caller else { return Ok(vec![]) };
-        if !self.grants.contains_key(&grant.id) && self.grants.len() >= GRANTS_MAX {
-            self.forget_expired_grants(now);
-            if self.grants.len() >= GRANTS_MAX {
-                return Err(OpenError::TableFull);
-            }
+        if !self.grants.contains_key(&grant.id) && self.grants.len() >= self.bounds.grants {
+            // Expired ones are forgotten from time to time; looking for them here would cost a walk for each refusal.
+            return Err(OpenError::TableFull);
         }
         let mut changes = vec![];
+        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
+        let alive_until = covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end());
         let row = self.grants.entry(grant.id).or_insert_with(|| {
             changes.push(Change::HeardFromGrant { expires_at: grant.expires_at });
-            GrantRow { allowance: Allowance::default(), expires_at: grant.expires_at }
+            GrantRow { allowance: Allowance::default(), expires_at: grant.expires_at, alive_until }
         });
         if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
@@ -293,12 +315,14 @@ impl Estimator {
         let Some(row) = self.rows.get_mut(slot) else {
             return Entry { value: (), charges: vec![], clamped: false };
         };
-        let allowance = match row.connection.owner {
-            Owner::Grant(id) => self.grants.get_mut(&id).map(|grant| &mut grant.allowance),
+        let mut grant = match row.connection.owner {
+            Owner::Grant(id) => self.grants.get_mut(&id),
             Owner::Reporter => None,
         };
-        let allowance = allowance.unwrap_or(&mut row.own_allowance);
-        let outcome = row.connection.report(report, now, &self.rules, allowance);
+        let kept = grant.as_mut().and_then(|grant| grant.keep_alive(now.plus(self.rules.heartbeat)));
+        let allowance = grant.map_or(&mut row.own_allowance, |grant| &mut grant.allowance);
+        let mut outcome = row.connection.report(report, now, &self.rules, allowance);
+        outcome.changes.extend(kept);
         let payer = Payer::of(&row.connection);
         self.schedule(slot);
         entry((), payer, outcome.changes, outcome.clamped)
@@ -319,10 +343,21 @@ impl Estimator {
         if let Owner::Grant(id) = connection.owner
             && let Some(grant) = self.grants.get_mut(&id)
         {
-            grant.allowance.close(now);
+            let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
+            grant.allowance.close(if given_up { lived_until } else { now });
         }
         let charged = connection.charged(now, &self.rules);
         Some(Closed { id: connection.id, charged, given_up })
+    }
+}
+
+impl GrantRow {
+    /// Counts the grant as alive up to `until`, if it is not already.
+    fn keep_alive(&mut self, until: Timestamp) -> Option<Change> {
+        let alive_until = self.alive_until.as_mut()?;
+        let from = *alive_until;
+        *alive_until = from.max(until.minute_end());
+        (*alive_until > from).then_some(Change::KeepGrant { from, until: *alive_until })
     }
 }
 

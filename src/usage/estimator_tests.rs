@@ -8,12 +8,17 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn estimator() -> Estimator {
+    bounded(Bounds::default())
+}
+
+fn bounded(bounds: Bounds) -> Estimator {
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    Estimator::new(rules, IceSource::Cloudflare)
+    let coverage = vec![(IceSource::Coturn, Duration::from_secs(120))];
+    Estimator::new(rules, bounds, coverage, IceSource::Cloudflare)
 }
 
 fn client(id: u8) -> Caller {
@@ -142,4 +147,44 @@ fn grants_are_forgotten_once_they_can_open_nothing_more() {
     assert_eq!(table.grants.len(), 2);
     table.forget_expired_grants(at(600));
     assert_eq!(table.grants.len(), 1, "the one with an open connection stays");
+}
+
+#[test]
+fn a_full_table_refuses_and_says_so() {
+    let mut table = bounded(Bounds { connections: 2, grants: 10 });
+    let _ = table.open(Caller::Reporter, "a", None, at(0)).unwrap();
+    let _ = table.open(Caller::Reporter, "b", None, at(0)).unwrap();
+    assert_eq!(table.open(Caller::Reporter, "c", None, at(0)), Err(OpenError::TableFull));
+    let mut table = bounded(Bounds { connections: 10, grants: 1 });
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    assert_eq!(table.open(client(2), "b", None, at(0)), Err(OpenError::TableFull));
+    assert!(table.open(client(1), "b", None, at(0)).is_ok(), "a grant that is known may open more");
+}
+
+#[test]
+fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut hear = |seconds| {
+        let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
+        heard.charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::KeepGrant { .. }))
+    };
+    // Its credential ends at 600 s, its tail at 720 s.
+    assert_eq!(hear(690), None);
+    assert_eq!(hear(700), Some(Change::KeepGrant { from: at(720), until: at(780) }));
+    assert_eq!(hear(730), None, "that minute is counted already");
+    assert_eq!(hear(760), Some(Change::KeepGrant { from: at(780), until: at(840) }));
+}
+
+#[test]
+fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    while table.elapse().is_some() {}
+    let _ = table.open(client(1), "b", None, at(100)).unwrap();
+    let heard = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
+    let bytes = ByteCount::new(30 * 12_500_000);
+    assert!(
+        heard.charges.iter().any(|c| matches!(c.change, Change::AddBytes { bytes: b, .. } if b == bytes))
+    );
 }
