@@ -26,11 +26,12 @@ use crate::ice::server::IceServerList;
 use crate::limit::{QuotaError, RateLimit};
 use crate::mint::{MINT_SLACK, Mint, Source};
 use crate::random::{self, NoRandomness};
+use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::usage::connection::UsageRules;
 use crate::usage::estimator::{Bounds, Coverage, Estimator};
 
-/// Requests under way at once: at 4 s for the slowest, 256 a second even when the provider hangs.
+/// Requests under way at once, their bodies read: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;
 
 /// What the handlers share.
@@ -67,6 +68,8 @@ pub struct App {
     pub bound_assumes: String,
     /// Whether there is a bill that this process does not read.
     pub bills_unread: bool,
+    /// Log lines that were dropped.
+    pub lost_lines: LostLines,
     /// A bound on what is under way.
     pub in_flight: Semaphore,
     /// Ids for requests that come without one.
@@ -94,7 +97,11 @@ pub enum BuildError {
 
 impl App {
     /// Builds everything.
-    pub fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, BuildError> {
+    pub fn build(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        lost_lines: LostLines,
+    ) -> Result<Arc<Self>, BuildError> {
         let metrics = Arc::new(Metrics::new());
         let account =
             Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
@@ -123,7 +130,9 @@ impl App {
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
             bound_assumes: bound_assumes(config),
-            bills_unread: config.ice.cloudflare.is_some(),
+            bills_unread: config.ice.cloudflare.is_some()
+                && config.ice.sources.contains(&IceSource::Cloudflare),
+            lost_lines,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             request_ids: RequestIds::new(random::bytes()?),
             draining: AtomicBool::new(false),

@@ -14,6 +14,28 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn instant(&self) -> Instant;
 }
 
+/// Wall time that neither runs back nor stands still: when the wall clock steps back, time goes on from the latest
+/// instant seen at the pace of the monotonic clock, until the wall clock has caught up. Pure.
+#[derive(Debug, Default)]
+pub struct SteadyTime {
+    /// The last instant at which wall time was ahead, and when that was.
+    anchor: Option<(Timestamp, Instant)>,
+}
+
+impl SteadyTime {
+    /// The steady time of a reading of both clocks.
+    pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+        let steady = self.anchor.map(|(then, at)| then.plus(instant.saturating_duration_since(at)));
+        match steady {
+            Some(steady) if steady > wall => steady,
+            _ => {
+                self.anchor = Some((wall, instant));
+                wall
+            }
+        }
+    }
+}
+
 /// `span` from now, for the runtime's timers. They watch sockets; no figure and no decision rests on them.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
@@ -36,5 +58,27 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
     fn instant(&self) -> Instant {
         Instant::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+    fn time_goes_on_at_its_pace_while_the_wall_clock_is_behind() {
+        let start = Instant::now();
+        let wall = Timestamp::from_millis;
+        let mut steady = SteadyTime::default();
+        let mut read = |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).as_millis();
+        assert_eq!(read(10_000, 0), 10_000);
+        assert_eq!(read(4_000, 500_000), 10_500, "set back by six seconds and a half");
+        for micros in 500_000..502_500 {
+            let _ = read(4_000, micros);
+        }
+        assert_eq!(read(4_000, 2_000_000), 12_000, "many readings within a millisecond lose nothing");
+        assert_eq!(read(12_500, 2_400_000), 12_500, "caught up");
+        assert_eq!(read(99_000, 2_500_000), 99_000, "a step ahead is believed");
     }
 }

@@ -2,6 +2,7 @@
 //! configuration.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use turn_broker::app::App;
 use turn_broker::clock::SystemClock;
 use turn_broker::config::{Config, Environment};
 use turn_broker::serve::{Ended, Shutdown};
+use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
 use turn_broker::{healthcheck, router, serve};
 
@@ -41,7 +43,7 @@ enum Command {
     Version,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+#[expect(clippy::print_stderr, reason = "this is the command line")]
 fn main() -> ExitCode {
     let command = match parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
@@ -51,11 +53,16 @@ fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Help => println!("{HELP}"),
-        Command::Version => println!("turn-broker {}", env!("CARGO_PKG_VERSION")),
+        Command::Help => print(HELP),
+        Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
         Command::Serve | Command::Healthcheck => return with_config(&command),
     }
     ExitCode::SUCCESS
+}
+
+/// Whoever reads may have gone (`--help | head -1`); that is no fault.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
@@ -99,26 +106,47 @@ fn with_config(command: &Command) -> ExitCode {
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 fn run(config: &Config) -> Result<ExitCode, AnyError> {
-    log::install(&config.log)?;
+    let log = log::install(&config.log)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        // Before anything listens, so that a signal in the first millisecond is not the default one.
-        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let app = App::build(config, Arc::new(SystemClock))?;
-        let address = (config.server.host, config.server.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
-        startup::report(config, listener.local_addr()?);
-        let shutdown = Shutdown::default();
-        let watch = tokio::spawn(watch(signals, shutdown.clone()));
-        let routes = router::build(&app);
-        let ended = serve::run(listener, app, routes, shutdown).await;
-        watch.abort();
-        Ok(match ended {
-            Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
-            Ended::Forced => ExitCode::FAILURE,
-        })
+    let done = runtime.block_on(serve_until_signal(config, log.lost.clone()));
+    // A name that is being looked up cannot be cancelled, and is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+/// Every socket is a file to the system, and many a shell allows 1,024.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < serve::FILES_WANTED => {
+            tracing::warn!(
+                files,
+                wanted = serve::FILES_WANTED,
+                "few open files are allowed: raise `ulimit -n`"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
+    }
+}
+
+async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<ExitCode, AnyError> {
+    // Before anything listens, so that a signal in the first millisecond is not the default one.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let app = App::build(config, Arc::new(SystemClock), lost_lines)?;
+    let address = (config.server.host, config.server.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
+    startup::report(config, listener.local_addr()?);
+    let shutdown = Shutdown::default();
+    let watch = tokio::spawn(watch(signals, shutdown.clone()));
+    let routes = router::build(&app);
+    let ended = serve::run(listener, app, routes, shutdown).await;
+    watch.abort();
+    Ok(match ended {
+        Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
+        Ended::Forced => ExitCode::FAILURE,
     })
 }
 

@@ -152,7 +152,8 @@ impl Mint {
                 }
                 Err(Skipped::Refused(_)) => {
                     budget_is_spent = true;
-                    reason = reason.or(Some(DegradedReason::BudgetExhausted));
+                    // Of all reasons the one that the operator can do most about.
+                    reason = Some(DegradedReason::BudgetExhausted);
                 }
             }
         }
@@ -189,8 +190,10 @@ impl Mint {
                 return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
             }
         };
-        reservation.commit(expires_at);
-        let token = self.grant_key.sign(&Grant { id: grant, source: name, issued_at, expires_at });
+        let at = reservation.at();
+        reservation.commit();
+        let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
+        let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(ttl * 3 / 4);
         Ok(Minted {
             ice_servers,
@@ -214,7 +217,7 @@ impl Mint {
     ) -> Result<IceServerList, Skipped> {
         const UNAVAILABLE: Skipped = Skipped::Unavailable(DegradedReason::ProviderUnavailable);
         let Some(call) = breaker.admit() else {
-            self.metrics.provider_call("breaker_open", Duration::ZERO);
+            self.metrics.provider_skipped("breaker_open");
             return Err(UNAVAILABLE);
         };
         let started = self.clock.instant();
@@ -231,7 +234,7 @@ impl Mint {
 
     fn log_failure(&self, error: &ProviderError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
+            let cause = innermost(error).map(ToString::to_string);
             tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
         }
     }
@@ -257,6 +260,11 @@ impl Source {
             Self::Absent(_) | Self::Stun => false,
         }
     }
+}
+
+/// The last of an error's causes: `connection refused` says more than `error sending request`.
+fn innermost(error: &dyn std::error::Error) -> Option<&dyn std::error::Error> {
+    std::iter::successors(error.source(), |cause| cause.source()).last()
 }
 
 /// Why a source gave nothing.

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -17,7 +17,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::error::ApiError;
-use crate::http::{bandwidth_status, connections, credentials, envelope, health, openapi, operator, origin};
+use crate::http::{
+    bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, origin,
+};
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
@@ -36,8 +38,8 @@ pub fn build(app: &Arc<App>) -> Router {
     // The operator: these do not exist without an OPERATOR_TOKEN.
     let operator = OpenApiRouter::new()
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
-        .routes(routes!(operator::get_usage).map(|route| for_operator(route, app)))
-        .routes(routes!(operator::get_metrics).map(|route| for_operator(route, app)));
+        .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
+        .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)));
 
     // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
@@ -55,11 +57,12 @@ pub fn build(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// A panic and an overload are answers that an allowed page may read.
+/// A panic and an overload are answers that an allowed page may read. Nothing is under way before its body is there.
 fn guarded(routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     routes
         .layer(CatchPanicLayer::custom(on_panic(app)))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .layer(from_fn(body::gather))
         .layer(origin::cors(&app.origins))
 }
 
@@ -75,6 +78,12 @@ fn get_only(route: Route) -> Route {
     route.head(refuse).fallback(refuse)
 }
 
+/// No method of it exists without a token.
+fn operators_own(route: Route, app: &Arc<App>) -> Route {
+    route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+}
+
+/// The path is shared with methods that are for others.
 fn for_operator(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }

@@ -9,7 +9,7 @@ use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::Refusal;
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyTime};
 use crate::ice::IceSource;
 use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteCount, Timestamp};
@@ -24,15 +24,31 @@ use books::{Books, Statement};
 #[derive(Debug)]
 pub struct Account {
     // A std mutex: it guards arithmetic, not waiting.
-    books: Mutex<Books>,
+    guarded: Mutex<Guarded>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Guarded {
+    books: Books,
+    time: SteadyTime,
+}
+
+/// What is known now.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    /// What the books say.
+    pub statement: Statement,
+    /// How far the wall clock is behind the books: it was set back, or was ahead before.
+    pub clock_behind: Duration,
 }
 
 /// Room held for one credential while the provider is asked. Dropped: given back.
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<Account>,
+    at: Timestamp,
     life: Duration,
     hold: Option<Hold>,
 }
@@ -59,7 +75,8 @@ impl Account {
     /// Wraps the books.
     #[must_use]
     pub fn new(books: Books, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { books: Mutex::new(books), clock, metrics }
+        let guarded = Guarded { books, time: SteadyTime::default() };
+        Self { guarded: Mutex::new(guarded), clock, metrics }
     }
 
     /// Holds room for a credential that lives `life` and may be made up to `slack` from now.
@@ -69,11 +86,11 @@ impl Account {
         life: Duration,
         slack: Duration,
     ) -> Result<Reservation, Refusal> {
-        let hold = self.with(|books, now| books.reserve(source, life, slack, now));
+        let (hold, at) = self.with(|books, now| (books.reserve(source, life, slack, now), now));
         let hold = hold.inspect_err(|_| {
             self.metrics.budget_refusals.inc();
         })?;
-        Ok(Reservation { account: Arc::clone(self), life: hold.life(), hold: Some(hold) })
+        Ok(Reservation { account: Arc::clone(self), at, life: hold.life(), hold: Some(hold) })
     }
 
     /// Opens a connection, or hears from one that is open.
@@ -108,8 +125,9 @@ impl Account {
 
     /// Everything that is known now.
     #[must_use]
-    pub fn statement(&self) -> Statement {
-        self.with(|books, _| books.statement())
+    pub fn present(&self) -> Present {
+        let statement = self.with(|books, _| books.statement());
+        Present { statement, clock_behind: statement.figures.now.since(self.clock.now()) }
     }
 
     /// The first `limit` open connections, and how many there are.
@@ -127,6 +145,7 @@ impl Account {
     /// Usage in steps from `from`, up to now or `to`, whichever is earlier.
     #[must_use]
     pub fn series(&self, from: Timestamp, to: Timestamp, step: Duration) -> Series {
+        let from = from.minute_start();
         self.with(|books, now| {
             let end = to.min(now);
             let begins = std::iter::successors(Some(from), |at| Some(at.plus(step)));
@@ -164,19 +183,27 @@ impl Account {
 
     /// Runs `call` under the lock, with the books at the present.
     fn with<T>(&self, call: impl FnOnce(&mut Books, Timestamp) -> T) -> T {
-        let now = self.clock.now();
-        let mut books = self.lock();
-        let now = books.advance(now);
-        call(&mut books, now)
+        let (wall, instant) = (self.clock.now(), self.clock.instant());
+        let mut guarded = self.lock();
+        let Guarded { books, time } = &mut *guarded;
+        let now = books.advance(time.read(wall, instant));
+        call(books, now)
     }
 
     /// A panic under the lock leaves whole books behind: each call changes a cell or a row at a time, and sums with it.
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reservation {
+    /// When it was made, in the books' time, which can be ahead of the wall clock. The grant's times count from here, so
+    /// that books and grants agree on when it ends.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The life that the credential may have.
     #[must_use]
     pub fn life(&self) -> Duration {
@@ -184,7 +211,8 @@ impl Reservation {
     }
 
     /// The credential exists and may leave: the point of no return.
-    pub fn commit(mut self, expires_at: Timestamp) {
+    pub fn commit(mut self) {
+        let expires_at = self.at.plus(self.life);
         if let Some(hold) = self.hold.take() {
             self.account.with(|books, now| books.commit(hold, expires_at, now));
         }

@@ -313,3 +313,30 @@ fn a_clock_that_steps_back_lowers_nothing() {
     timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
     assert_eq!(timeline.used(), ByteCount::new(2_000_000));
 }
+
+#[test]
+fn bytes_from_two_periods_ago_are_not_booked_on_the_previous_one() {
+    let day = 24 * 60 * MINUTE;
+    // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
+    let start = START - 14 * day;
+    let mut timeline = timeline(start);
+    timeline.add_grant(at(start), at(start + 44 * day));
+    timeline.advance(at(start + 44 * day));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(28_000)));
+}
+
+#[test]
+fn what_silent_grants_will_cost_is_committed_before_it_falls_due() {
+    let mut timeline = timeline(START);
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.expect_report(at(START + 10 * MINUTE));
+    assert_eq!(timeline.committed(), ByteCount::new(14_000_000));
+    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    assert_eq!(timeline.committed(), ByteCount::new(7_000_000));
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(
+        (timeline.used(), timeline.committed()),
+        (ByteCount::new(7_000_000), ByteCount::new(7_000_000))
+    );
+}

@@ -124,7 +124,8 @@ impl Room {
 
     /// Grant-minutes from now on that one `share`-th of the room pays for.
     fn minutes(self, per_minute: u128, share: u128) -> u128 {
-        let affordable = |bytes: u128| (bytes / share).checked_div(per_minute).unwrap_or(u128::MAX);
+        let minute = per_minute.saturating_mul(share);
+        let affordable = |bytes: u128| bytes.checked_div(minute).unwrap_or(u128::MAX);
         match affordable(self.this) {
             all if all >= self.minutes_left => self.minutes_left.saturating_add(affordable(self.next)),
             some => some,

@@ -25,7 +25,7 @@ const URLS_MAX: usize = 64;
 pub struct IceConfig {
     /// The kill switch: `false` answers STUN only. `TURN_ENABLED`; true when unset.
     pub enabled: bool,
-    /// The order of attempts, each source once, without `relay`, which is not built yet. `ICE_SOURCES`; cloudflare, then
+    /// The order of attempts, each source once. `ICE_SOURCES`; cloudflare, then
     /// stun when unset.
     pub sources: Vec<IceSource>,
     /// Longest life of a credential, and the usual one, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.

@@ -2,15 +2,20 @@
 //! first seven fields keep their names, types and roundings for ever; all else stands beside them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::account::Present;
 use crate::account::books::Statement;
 use crate::app::App;
 use crate::units::{Timestamp, plain_number};
+
+/// A clock may be so far behind the ledger before it is worth a word.
+const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,10 +98,11 @@ pub struct HintBody {
     responses((status = 200, description = "The state of the budget", body = StatusBody))
 )]
 pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
-    Json(body(&app, &app.account.statement()))
+    Json(body(&app, &app.account.present()))
 }
 
-fn body(app: &App, statement: &Statement) -> StatusBody {
+fn body(app: &App, present: &Present) -> StatusBody {
+    let statement = &present.statement;
     let figures = &statement.figures;
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
@@ -119,7 +125,7 @@ fn body(app: &App, statement: &Statement) -> StatusBody {
             reported: statement.counts.reported,
         },
         durable: false,
-        hints: hints(app, statement),
+        hints: hints(app, present),
     }
 }
 
@@ -132,7 +138,8 @@ fn percentage(statement: &Statement) -> f64 {
     (figures.used.as_gb() / figures.limit.as_gb() * 10_000.0).round() / 100.0
 }
 
-fn hints(app: &App, statement: &Statement) -> Vec<HintBody> {
+fn hints(app: &App, present: &Present) -> Vec<HintBody> {
+    let statement = &present.statement;
     let bound = statement.figures.overshoot_bound();
     let mut hints = Vec::new();
     let mut hint = |applies: bool, code, message: &str| {
@@ -141,7 +148,7 @@ fn hints(app: &App, statement: &Statement) -> Vec<HintBody> {
         }
     };
     hint(
-        statement.counts.connections == 0,
+        statement.counts.connections == 0 && statement.open_connections == 0,
         "NO_REPORTS",
         "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
     );
@@ -151,6 +158,11 @@ fn hints(app: &App, statement: &Statement) -> Vec<HintBody> {
         "usage is estimated from reports only: this version does not read Cloudflare's own count.",
     );
     hint(true, "NOT_DURABLE", "the ledger lives in memory only: a restart forgets this period's usage.");
+    hint(
+        present.clock_behind > CLOCK_BEHIND_TOLERATED,
+        "CLOCK_BEHIND",
+        "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock, and restart if the period is wrong.",
+    );
     hint(
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -22,9 +25,22 @@ pub const BODY_MAX: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct BodyDeadline(pub Instant);
 
-/// Reads and parses a body. An empty one is `{}`, so that every field can be left out.
+/// Lets a request on only when its body is there in full: who is slow to send holds a socket, and nothing else.
+pub async fn gather(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match read(&parts, body).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Parses a gathered body. An empty one is `{}`, so that every field can be left out.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let bytes = read(request).await?;
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts, body).await?;
     let text = match bytes.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
@@ -34,14 +50,13 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
     serde_json::from_slice(text).map_err(|error| ApiError::InvalidRequest(describe(&error)))
 }
 
-async fn read(request: Request) -> Result<Bytes, ApiError> {
-    if announced_length(request.headers()).is_some_and(|length| length > BODY_MAX) {
+async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
+    if announced_length(&parts.headers).is_some_and(|length| length > BODY_MAX) {
         return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
     }
-    let deadline = request.extensions().get::<BodyDeadline>().map(|deadline| deadline.0);
+    let deadline = parts.extensions.get::<BodyDeadline>().map(|deadline| deadline.0);
     let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
-    let collected = timeout_at(deadline, Limited::new(request.into_body(), BODY_MAX).collect()).await;
-    match collected {
+    match timeout_at(deadline, Limited::new(body, BODY_MAX).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })

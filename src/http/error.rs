@@ -157,7 +157,9 @@ impl ApiError {
         let text = match self {
             Self::InvalidRequest(what) => what.clone(),
             Self::Unauthorized => "Send the token as `Authorization: Bearer <token>`.".into(),
-            Self::InvalidGrant => "Fetch new credentials and use the `grant` that comes with them.".into(),
+            Self::InvalidGrant => {
+                "Fetch new credentials and use the `grant` that comes with them; an app server checks its REPORTER_TOKEN.".into()
+            }
             Self::OriginNotAllowed => "Add the page's origin to CLIENT_URL.".into(),
             Self::MethodNotAllowed { .. } => "See /openapi.json for what this route accepts.".into(),
             Self::PayloadTooLarge { bytes_max } => format!("Send at most {bytes_max} bytes."),

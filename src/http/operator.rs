@@ -47,7 +47,7 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = METRICS_TYPE))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let statement = app.account.statement();
+    let statement = app.account.present().statement;
     let figures = &statement.figures;
     let gauges = LedgerGauges {
         used_bytes: figures.used.get(),
@@ -58,6 +58,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
         breaker_state: app.mint.breaker_state().gauge(),
+        log_lines_lost: app.lost_lines.count(),
     };
     let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
     Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())
@@ -185,7 +186,7 @@ pub async fn get_usage(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<UsageBody>, ApiError> {
-    let figures = app.account.statement().figures;
+    let figures = app.account.present().statement.figures;
     let (from, to, step) = requested_stretch(query.as_deref(), figures.period.start, figures.now)?;
     let series = app.account.series(from, to, Duration::from_secs(step));
     let point = |(at, slice): &(Timestamp, Slice)| UsagePoint {

@@ -15,7 +15,8 @@ use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 
 /// For one mint in all: connecting, a retry, the body.
 pub const DEADLINE: Duration = Duration::from_secs(3);
-/// Attempts at most: a retry only follows a failed connect or a 5xx, when nothing can have been minted for us.
+/// Attempts at most: a retry only follows a failed connect or a 5xx. A gateway's 5xx may hide a credential that was made;
+/// nobody holds it, and it is not charged.
 const ATTEMPTS_MAX: u32 = 2;
 /// Pause before the retry, so that a restarting edge is not hit twice in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -94,6 +95,8 @@ pub fn http_client() -> Result<Client, ClientError> {
         webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
     Client::builder()
         .user_agent(USER_AGENT)
+        // What reaches the provider is CLOUDFLARE_API_BASE and nothing that the environment says besides.
+        .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(DEADLINE)
         .timeout(DEADLINE)

@@ -1,4 +1,4 @@
-//! One entry of `iceServers`, as a browser takes it. A `TurnServerList` has been cleaned: no URL on a port that
+//! One entry of `iceServers`, as a browser takes it. An [`IceServerList`] has been cleaned: no URL on a port that
 //! browsers block, no URL twice, no `turn(s):` entry without username and credential. Sources hand out nothing else.
 
 use std::collections::HashSet;
@@ -95,13 +95,13 @@ impl IceServerList {
         let mut servers = Vec::with_capacity(raw.len().min(URLS_MAX));
         for entry in raw {
             let mut urls = parse_urls(entry.urls, on_bad_url)?;
-            urls.retain(|url| !url.is_blocked_by_browsers() && seen.insert(url.clone()));
-            if seen.len() > URLS_MAX {
-                return Err(IceServersError::TooMany);
-            }
             let has_credential = is_given(entry.username.as_deref()) && is_given(entry.credential.as_deref());
             if !has_credential && urls.iter().any(IceUrl::relays) {
                 return Err(IceServersError::MissingCredential);
+            }
+            urls.retain(|url| !url.is_blocked_by_browsers() && seen.insert(url.clone()));
+            if seen.len() > URLS_MAX {
+                return Err(IceServersError::TooMany);
             }
             if !urls.is_empty() {
                 servers.push(IceServer {
@@ -213,6 +213,7 @@ mod tests {
             json!({"urls": "turn:a"}),
             json!({"urls": "turns:a", "username": "u"}),
             json!({"urls": "turn:a", "username": "", "credential": ""}),
+            json!({"urls": "turn:a:53"}),
         ] {
             assert_eq!(clean(json!([{"urls": "stun:a"}, entry])), Err(IceServersError::MissingCredential));
         }
@@ -221,7 +222,8 @@ mod tests {
     #[test]
     fn a_list_without_a_usable_url_is_refused() {
         assert_eq!(clean(json!([])), Err(IceServersError::Empty));
-        assert_eq!(clean(json!([{"urls": ["turn:a:53"]}])), Err(IceServersError::Empty));
+        let blocked = json!([{"urls": ["turn:a:53"], "username": "u", "credential": "c"}]);
+        assert_eq!(clean(blocked), Err(IceServersError::Empty));
     }
 
     #[test]

@@ -22,10 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::clock::Clock;
+use crate::telemetry::log::Throttle;
 
 mod socket;
 
-pub use socket::KEEP_ALIVE;
+pub use socket::{KEEP_ALIVE, STALL_MAX};
 use socket::{PatientSocket, Progress};
 
 /// Line and headers together.
@@ -34,14 +36,20 @@ const HEADERS_MAX: usize = 32 * 1024;
 const BUFFER_MAX: usize = 64 * 1024;
 /// Open sockets at once; further ones wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
+/// Files that the process wants to be able to open: two for a request that is passed on, and some to spare.
+pub const FILES_WANTED: u64 = 16_384;
+/// Between requests when more than half of the sockets are taken.
+const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 /// For what runs when the first signal comes.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptors, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Failed accepts are written about once in this time.
+const ACCEPT_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// How often connections that nobody speaks for are written to the log.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often memory is tidied.
-const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The two stages of the end, as somebody outside decides them.
 #[derive(Clone, Debug, Default)]
@@ -68,11 +76,17 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
-    while let Some((socket, peer, permit)) = accept(&listener, &sockets, &shutdown.soft).await {
-        spawn_connection(socket, peer, permit, &router, &graceful);
+    let entrance = Entrance {
+        listener,
+        sockets: Arc::clone(&sockets),
+        clock: Arc::clone(&app.clock),
+        failures: Throttle::new(ACCEPT_LOG_WINDOW),
+    };
+    while let Some((socket, peer, permit)) = entrance.next(&shutdown.soft).await {
+        spawn_connection(socket, peer, permit, &router, &sockets, &graceful);
     }
     app.draining.store(true, Ordering::Relaxed);
-    drop(listener);
+    drop(entrance);
     tracing::info!("shutting down: no new connections, finishing what runs");
     let ended = tokio::select! {
         () = graceful.shutdown() => Ended::Drained,
@@ -91,28 +105,37 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     ended
 }
 
-/// The next connection, or `None` at the end.
-async fn accept(
-    listener: &TcpListener,
-    sockets: &Arc<Semaphore>,
-    end: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let next = async {
-        let permit = Arc::clone(sockets).acquire_owned().await.ok()?;
+/// Where connections come in.
+struct Entrance {
+    listener: TcpListener,
+    sockets: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    failures: Throttle,
+}
+
+impl Entrance {
+    /// The next connection, or `None` at the end.
+    async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => None,
+            accepted = self.accept() => accepted,
+        }
+    }
+
+    async fn accept(&self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.sockets).acquire_owned().await.ok()?;
         loop {
-            match listener.accept().await {
+            match self.listener.accept().await {
                 Ok((socket, peer)) => return Some((socket, peer, permit)),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if let Some(held_back) = self.failures.pass(self.clock.instant()) {
+                        tracing::warn!(%error, held_back, "a connection could not be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-    };
-    tokio::select! {
-        biased;
-        () = end.cancelled() => None,
-        accepted = next => accepted,
     }
 }
 
@@ -121,6 +144,7 @@ fn spawn_connection(
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
     router: &Router,
+    sockets: &Arc<Semaphore>,
     graceful: &GracefulShutdown,
 ) {
     // Answers are small: waiting to fill a packet only delays them. A socket that is gone fails on its first use.
@@ -128,8 +152,9 @@ fn spawn_connection(
     let router = router.clone();
     let progress = Progress::new();
     let patient = PatientSocket::new(socket, progress.clone());
+    let rests = Rests { progress, sockets: Arc::clone(sockets) };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        serve_one(router.clone(), progress.clone(), peer, request)
+        serve_one(router.clone(), rests.clone(), peer, request)
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -145,16 +170,29 @@ fn spawn_connection(
     });
 }
 
+/// How long a connection may rest after its answer: not at all long when sockets run short.
+#[derive(Clone)]
+struct Rests {
+    progress: Progress,
+    sockets: Arc<Semaphore>,
+}
+
+impl Rests {
+    fn span(&self) -> Duration {
+        if self.sockets.available_permits() < SOCKETS_MAX / 2 { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
+    }
+}
+
 async fn serve_one(
     router: Router,
-    progress: Progress,
+    rests: Rests,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    request.extensions_mut().insert(progress.begin_service());
+    request.extensions_mut().insert(rests.progress.begin_service());
     let response = router.oneshot(request).await;
-    progress.end_service();
+    rests.progress.end_service(rests.span());
     response
 }
 

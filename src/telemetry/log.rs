@@ -1,21 +1,58 @@
-//! Log lines: text on a terminal, one JSON object a line otherwise. Lines that an outsider can trigger at will go
-//! through a [`Throttle`], so that nobody can buy log volume.
+//! Log lines: text on a terminal, one JSON object a line otherwise, written by a thread of their own. A request is one
+//! line; whatever else an outsider can trigger at will goes through a [`Throttle`].
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Sets up logging for this process. Called once, by `main`.
-pub fn install(config: &LogConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&config.filter)?);
-    match config.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+/// Lines that wait to be written. Further ones are dropped and counted: whoever reads the log slowly does not slow the
+/// service.
+const WAITING_MAX: usize = 16_384;
+
+/// Keeps the log's writer alive; dropped at the very end, it writes what still waits.
+#[derive(Debug)]
+pub struct LogWriter {
+    _flushes_on_drop: WorkerGuard,
+    /// How many lines were dropped.
+    pub lost: LostLines,
+}
+
+/// How many log lines were dropped because they were read too slowly.
+#[derive(Clone, Debug, Default)]
+pub struct LostLines(Option<ErrorCounter>);
+
+impl LostLines {
+    /// The number so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let lost = self.0.as_ref().map_or(0, ErrorCounter::dropped_lines);
+        u64::try_from(lost).unwrap_or(u64::MAX)
     }
+}
+
+/// Sets up logging for this process. Called once, by `main`.
+pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Error + Send + Sync>> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_MAX)
+        .thread_name("log")
+        .finish(std::io::stdout());
+    let lost = LostLines(Some(writer.error_counter()));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&config.filter)?)
+        .with_ansi(is_terminal)
+        .with_writer(writer);
+    match config.format {
+        LogFormat::Text => builder.with_target(false).try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init()?,
+    }
+    Ok(LogWriter { _flushes_on_drop: guard, lost })
 }
 
 /// Lets one line through per window and counts the rest.

@@ -65,6 +65,8 @@ pub struct LedgerGauges {
     pub rate_limit_clients: u64,
     /// 0 closed, 1 half-open, 2 open.
     pub breaker_state: u64,
+    /// Log lines that were dropped.
+    pub log_lines_lost: u64,
 }
 
 /// All counters. Cheap to clone parts of; increments are atomic.
@@ -110,10 +112,11 @@ struct LedgerGaugeSet {
     connections_open: UnsignedGauge,
     rate_limit_clients: UnsignedGauge,
     breaker_state: UnsignedGauge,
+    log_lines_lost: UnsignedGauge,
 }
 
 impl Metrics {
-    /// A registry with every series at zero.
+    /// A registry with every plain counter at zero; series with labels appear when they are first counted.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self {
@@ -175,6 +178,7 @@ impl Metrics {
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
+        add("log_lines_lost", "Log lines dropped because they were read too slowly", &ledger.log_lines_lost);
         add(
             "breaker_state",
             "Provider circuit breaker: 0 closed, 1 half-open, 2 open",
@@ -199,6 +203,11 @@ impl Metrics {
         self.provider_seconds.observe(took.as_secs_f64());
     }
 
+    /// Counts a call to the provider that was not made.
+    pub fn provider_skipped(&self, outcome: &'static str) {
+        self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
     /// Counts one connection's end.
     pub fn connection_ended(&self, given_up: bool) {
         let outcome = if given_up { "given_up" } else { "closed" };
@@ -215,6 +224,7 @@ impl Metrics {
         self.ledger.connections_open.set(now.connections_open);
         self.ledger.rate_limit_clients.set(now.rate_limit_clients);
         self.ledger.breaker_state.set(now.breaker_state);
+        self.ledger.log_lines_lost.set(now.log_lines_lost);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

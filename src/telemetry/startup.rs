@@ -21,9 +21,10 @@ pub fn report(config: &Config, address: SocketAddr) {
 
 fn report_sources(config: &Config) {
     let sources = config.ice.sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
-    if config.ice.cloudflare.is_some() {
+    let is_named = config.ice.sources.contains(&IceSource::Cloudflare);
+    if is_named && config.ice.cloudflare.is_some() {
         tracing::info!(sources, "Cloudflare TURN service configured");
-    } else if config.ice.sources.contains(&IceSource::Cloudflare) {
+    } else if is_named {
         let remedy = "set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive)";
         tracing::warn!(sources, remedy, "Cloudflare TURN not configured");
     } else {

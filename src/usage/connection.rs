@@ -225,7 +225,7 @@ impl Connection {
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
-        let guessed = self.guesses.iter().map(|guess| guess.millis()).fold(running, u64::saturating_add);
+        let guessed = self.guesses.iter().map(Stretch::millis).fold(running, u64::saturating_add);
         let millis = u128::from(self.settled_millis.saturating_add(guessed));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }

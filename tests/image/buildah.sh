@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of run.sh
-# run.sh with buildah alone: no daemon, no registry, no cgroups. Its storage is a directory of its own. The base image is made
-# here, from Debian packages and this machine's Rust. The broker runs in a network that has nothing but `lo`, a name server
-# and a provider, so a static binary has to resolve a name.
+# run.sh with buildah alone: no daemon, no registry, no cgroups. Its storage is a directory of its own. The base image is
+# made here, from Debian packages and this machine's Rust. The broker runs in a network that has nothing but `lo`, a name
+# server and a provider, so that the static binary has to resolve a name.
 [ "$(id -u)" = 0 ] || { echo 'no docker that answers, and buildah needs root to run what it built' >&2 && exit 1; }
 install buildah=buildah mmdebstrap=mmdebstrap ip=iproute2 nsenter=util-linux
 mint_source=cloudflare
@@ -19,7 +19,7 @@ b() {
 base=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' Dockerfile)
 rootfs=$cache/$base.tar
 if [ ! -s "$rootfs" ]; then
-    mmdebstrap --quiet --variant=minbase --include=gcc,libc6-dev "${base##*-}" "$rootfs.part"
+    mmdebstrap --quiet --format=tar --variant=minbase --include=gcc,libc6-dev "${base##*-}" "$rootfs.part"
     mv "$rootfs.part" "$rootfs"
 fi
 toolchain=$(rustc --print sysroot)

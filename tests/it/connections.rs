@@ -1,4 +1,4 @@
-//! CONTRACT §4: what feeds the estimate.
+//! What feeds the estimate.
 
 use crate::support::{Answer, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use reqwest::Method;

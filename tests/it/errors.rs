@@ -1,4 +1,4 @@
-//! CONTRACT §8: every error answer has the one form.
+//! Every error answer has the one form.
 
 use crate::support::{Answer, OPERATOR, REPORTER, TestBroker};
 use reqwest::Method;
@@ -81,6 +81,19 @@ async fn when_too_much_is_under_way_requests_are_shed_but_health_is_not() {
 }
 
 #[tokio::test]
+async fn who_is_slow_to_send_a_body_takes_nobodys_turn() {
+    let broker = TestBroker::start(&[]).await;
+    let everything = u32::try_from(broker.app.in_flight.available_permits()).unwrap();
+    let _taken = broker.app.in_flight.acquire_many(everything - 1).await.unwrap();
+    let mut slow = tokio::net::TcpStream::connect(broker.address).await.unwrap();
+    let head = "POST /api/connections HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
+    // Long enough for the headers to be read; were it too short, the test would only see less.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(broker.mint().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
     let broker = TestBroker::start(&[]).await;
     let ask = async |id: &str| {
@@ -106,6 +119,9 @@ async fn the_operators_routes_want_the_token_and_do_not_exist_without_one() {
         assert_form(&wrong, 401, "UNAUTHORIZED");
         let with_token = Answer::of(closed.request(Method::GET, path).bearer_auth(OPERATOR)).await;
         assert_form(&with_token, 404, "NOT_FOUND");
+    }
+    for path in ["/metrics", "/api/usage"] {
+        assert_form(&Answer::of(closed.request(Method::POST, path)).await, 404, "NOT_FOUND");
     }
     assert_eq!(closed.post(REPORTER, "/api/connections", serde_json::json!({})).await.status, 201);
 }

@@ -1,6 +1,8 @@
-//! CONTRACT §2: the minted answer.
+//! The minted answer.
 
-use crate::support::{Answer, Shape, TestBroker, with_cloudflare, with_cloudflare_and};
+use std::time::Duration;
+
+use crate::support::{Answer, Fault, Shape, TestBroker, with_cloudflare, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -156,4 +158,18 @@ async fn every_client_gets_a_credential_and_a_grant_of_its_own() {
     assert_ne!(a["grant"], b["grant"]);
     assert_ne!(a["iceServers"][1]["username"], b["iceServers"][1]["username"]);
     assert_eq!(cloudflare.history().minted(), 2);
+}
+
+#[tokio::test]
+async fn the_life_counts_from_the_moment_the_provider_was_asked() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.next(Fault::Latency(Duration::from_millis(400)));
+    let minting = tokio::spawn(Answer::of(broker.request(Method::GET, "/api/turn-credentials")));
+    while cloudflare.history().mints() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    broker.advance(2);
+    let body = minting.await.unwrap().json();
+    assert_eq!(body["issuedAt"], "2025-01-15T12:00:00.000Z");
+    assert_eq!(body["expiresAt"], "2025-01-16T12:00:00.000Z");
 }

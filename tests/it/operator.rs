@@ -1,4 +1,4 @@
-//! CONTRACT §7: what the operator and whoever runs the container see.
+//! What the operator and whoever runs the container see.
 
 use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use serde_json::json;
@@ -69,6 +69,41 @@ async fn the_usage_series_adds_up_to_the_total() {
     assert_eq!(whole["stepSeconds"], 3_600);
     assert_eq!(whole["points"].as_array().unwrap().len(), 14 * 24 + 13, "from the period's start to now");
     assert_eq!(whole["previousPeriod"], json!(null));
+}
+
+#[tokio::test]
+async fn a_series_that_begins_in_mid_minute_counts_nothing_twice() {
+    let broker =
+        TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(100);
+    let series = broker.operator("/api/usage?from=2025-01-15T11:59:30Z&step=60").await.json();
+    let used = series["points"].as_array().unwrap().iter().map(|point| point["usedBytes"].as_u64().unwrap());
+    assert_eq!(used.sum::<u64>(), 100_000_000);
+}
+
+#[tokio::test]
+async fn connections_that_nobody_speaks_for_are_counted_without_anybody_asking() {
+    let broker = TestBroker::start(&[]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(90);
+    for _ in 0..500 {
+        if broker.metric(r#"turn_broker_connections_ended_total{outcome="given_up"}"#).await == Some(1) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("nobody looked");
+}
+
+#[tokio::test]
+async fn the_rate_limiters_table_shrinks_when_clients_stay_away() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
+    broker.mint().await;
+    assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(1));
+    broker.advance(300);
+    broker.app.rate_limit.sweep();
+    assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(0));
 }
 
 #[tokio::test]

@@ -266,6 +266,7 @@ async fn no_log_line_and_no_error_ever_holds_a_secret() {
         log.contains("Cloudflare did not mint") && log.contains("[Bandwidth] Connection c closed."),
         "{log}"
     );
+    assert_eq!(log.matches("Cloudflare did not mint").count(), 1, "many failures, one line");
     assert!(errors.contains("INVALID_GRANT") && errors.contains("RATE_LIMITED"), "{errors}");
     let mut secrets = cloudflare.history().minted_secrets();
     assert!(!secrets.is_empty());

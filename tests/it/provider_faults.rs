@@ -174,3 +174,26 @@ async fn a_caller_that_hangs_up_leaves_no_hold_behind() {
     }
     panic!("the hold is still there");
 }
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_during_the_breakers_try_lets_the_next_one_try() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::NotFound404);
+    for _ in 0..5 {
+        broker.mint().await;
+    }
+    cloudflare.heal();
+    cloudflare.next(Fault::Hang);
+    broker.advance(30);
+    let request =
+        broker.request(reqwest::Method::GET, "/api/turn-credentials").timeout(Duration::from_millis(300));
+    assert!(request.send().await.is_err(), "it hung up");
+    // The server notices the closed connection on its own time.
+    for _ in 0..200 {
+        if broker.mint().await.json()["source"] == "cloudflare" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the breaker never let anybody try again");
+}

@@ -1,4 +1,4 @@
-//! CONTRACT §2 and §9: the order of sources, the kill switch, and what happens when the budget is spent.
+//! The order of sources, the kill switch, and what happens when the budget is spent.
 
 use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare_and};
 use base64::Engine;
@@ -166,4 +166,15 @@ async fn a_limit_of_zero_lets_nothing_be_relayed() {
     let (cloudflare, broker) = with_cloudflare_and(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
     assert_eq!(cloudflare.history().mints(), 0);
+}
+
+#[tokio::test]
+async fn a_spent_budget_is_the_reason_even_when_the_first_source_is_not_configured() {
+    let spent = [
+        ("ICE_SOURCES", "cloudflare,coturn,stun"),
+        ("LIMIT_ACTION", "fallback"),
+        ("BANDWIDTH_LIMIT_GB", "0"),
+    ];
+    let broker = TestBroker::start(&settings(&[&COTURN, &spent])).await;
+    assert_eq!(broker.mint().await.json()["reason"], "BUDGET_EXHAUSTED");
 }

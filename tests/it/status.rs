@@ -1,4 +1,4 @@
-//! CONTRACT §3: what the status says.
+//! What the status says.
 
 use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
@@ -169,4 +169,111 @@ async fn any_origin_may_ask_for_the_status_but_only_allowed_ones_may_read_it() {
     assert_eq!(allowed.header("access-control-allow-origin"), Some("http://localhost:5173"));
     let foreign = ask("https://evil.example").await;
     assert_eq!((foreign.status.as_u16(), foreign.header("access-control-allow-origin")), (200, None));
+}
+
+#[tokio::test]
+async fn while_the_wall_clock_is_behind_usage_goes_on_and_the_status_says_so() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "3600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.status().await;
+    broker.set_wall("2025-01-15T06:00:00Z");
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    let opened = broker.post(&grant, "/api/connections", json!({})).await;
+    assert_eq!(opened.status, 201, "a fresh grant is no expired one");
+    broker.advance(10);
+    let status = broker.status().await;
+    assert_eq!(status["bandwidthUsedGB"], "10.00");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    broker.set_wall("2025-01-15T12:00:20Z");
+    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "caught up");
+}
+
+#[tokio::test]
+async fn a_connection_that_talks_on_after_its_grants_tail_stays_in_the_bound() {
+    let settings = [("TURN_TTL_SECONDS", "60"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+    for _ in 0..20 {
+        broker.advance(30);
+        broker.post(&grant, "/api/connections/c/heartbeat", json!({})).await;
+    }
+    let status = broker.status().await;
+    assert_eq!(status["grants"]["live"], 1);
+    assert_ne!(status["reservedGB"], "0.00");
+}
+
+mod strict {
+    use super::*;
+    use crate::support::Answer;
+
+    /// 2 Mbps for 300 s, no tail, and the 4 s in which it may be made: six minutes, 90 MB a grant.
+    const ROOM_FOR_SEVEN: [(&str, &str); 4] = [
+        ("BUDGET_MODE", "strict"),
+        ("BANDWIDTH_LIMIT_GB", "0.63"),
+        ("TURN_EXPIRY_TAIL_SECONDS", "0"),
+        ("RATE_LIMIT_REQUESTS", "10000"),
+    ];
+
+    #[tokio::test]
+    async fn of_three_hundred_callers_at_once_as_many_are_served_as_there_is_room_for() {
+        let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+        let calls: Vec<_> = (0..300)
+            .map(|_| tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials"))))
+            .collect();
+        let mut minted = 0;
+        for call in calls {
+            let answer = call.await.unwrap();
+            match answer.status.as_u16() {
+                200 => minted += 1,
+                _ => assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into())),
+            }
+        }
+        assert_eq!((minted, cloudflare.history().mints()), (7, 7));
+        let status = broker.status().await;
+        assert_eq!(status["overshootBoundGB"], "0.00");
+        assert_eq!((status["status"].as_str(), status["reservedGB"].as_str()), (Some("OK"), Some("0.63")));
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_promised_in_full_says_so() {
+        let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+        for _ in 0..7 {
+            assert_eq!(broker.mint().await.json()["ttl"], 300, "the life shrinks to five minutes");
+        }
+        let answer = broker.mint().await;
+        let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
+        assert_eq!(answer.json()["message"], expected);
+        assert!(answer.header("retry-after").is_some());
+    }
+
+    #[tokio::test]
+    async fn no_claim_pushes_the_bound_above_zero() {
+        let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+        let mut grants = vec![];
+        for _ in 0..7 {
+            grants.push(broker.mint().await.json()["grant"].as_str().unwrap().to_owned());
+        }
+        for grant in &grants {
+            broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+        }
+        broker.advance(60);
+        for grant in &grants {
+            broker.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": u64::MAX})).await;
+        }
+        assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
+    }
+
+    #[tokio::test]
+    async fn a_failed_mint_gives_its_room_back() {
+        let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+        for _ in 0..3 {
+            cloudflare.next(crate::support::Fault::NotFound404);
+            assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+        }
+        for _ in 0..7 {
+            assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+        }
+        assert_eq!(broker.mint().await.status, 429);
+    }
 }

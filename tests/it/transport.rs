@@ -1,4 +1,4 @@
-//! CONTRACT §9: limits on time and size below HTTP, and the end of the service.
+//! Limits on time and size below HTTP, and the end of the service.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use turn_broker::http::body::REQUEST_TIMEOUT;
-use turn_broker::serve::KEEP_ALIVE;
+use turn_broker::serve::{KEEP_ALIVE, STALL_MAX};
 
 /// More than the contract's 10 s for headers and body: only what never ends fails here, not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,6 +80,59 @@ async fn a_connection_may_rest_between_requests_for_longer_than_a_request_may_ta
         assert!(answer[..length].starts_with(b"HTTP/1.1 200"), "still open");
         tokio::time::sleep(rest).await;
     }
+}
+
+#[tokio::test]
+async fn a_body_that_came_by_itself_does_not_shorten_the_rest() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    let head = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 2\r\n\r\n"
+    );
+    let mut answer = vec![0; 4_096];
+    for rest in [REQUEST_TIMEOUT + Duration::from_millis(500), Duration::ZERO] {
+        socket.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        socket.write_all(b"{}").await.unwrap();
+        let length = socket.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 201"), "still open");
+        tokio::time::sleep(rest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_asks_nothing_is_closed() {
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    assert_eq!(read_to_end(&mut socket).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_given_up() {
+    let broker = TestBroker::start(&[]).await;
+    let socket = TcpStream::connect(broker.address).await.unwrap();
+    let (_unread, mut writing) = socket.into_split();
+    let asking =
+        async { while writing.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").await.is_ok() {} };
+    // Writing fails only when the other side has closed.
+    tokio::time::timeout(STALL_MAX * 3, asking).await.expect("closed in the end");
+}
+
+#[tokio::test]
+async fn ready_says_that_the_service_ends_to_whoever_still_hears_it() {
+    const { assert!(turn_broker::serve::DRAIN_MAX.as_secs() <= 10) };
+    let broker = TestBroker::start(&[]).await;
+    let mut socket = TcpStream::connect(broker.address).await.unwrap();
+    // A request that has begun before the end is finished.
+    socket.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    broker.shut_down();
+    while TcpStream::connect(broker.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    socket.write_all(b"\r\n").await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("SHUTTING_DOWN"), "{answer}");
 }
 
 #[tokio::test]

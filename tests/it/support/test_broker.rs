@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::serve::Shutdown;
+use turn_broker::telemetry::log::LostLines;
 use turn_broker::{router, serve};
 
 use super::manual_clock::ManualClock;
@@ -48,7 +49,7 @@ impl TestBroker {
         let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
         let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
         let clock = Arc::new(ManualClock::at(START));
-        let app = App::build(&config, clock.clone()).unwrap();
+        let app = App::build(&config, clock.clone(), LostLines::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
