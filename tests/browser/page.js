@@ -76,8 +76,7 @@ class Peer {
   /** Reports the bytes so far; a closed peer connection keeps its last reading. */
   async #beat() {
     if (this.peerConnection.connectionState !== 'closed') this.reading = await this.#read();
-    const { bytesSent, bytesReceived, relayed } = this.reading;
-    await this.#report('POST', `/api/connections/${this.connectionId}/heartbeat`, null, { bytesSent, bytesReceived, relayed });
+    await this.#report('POST', `/api/connections/${this.connectionId}/heartbeat`, null, this.#lastCounts());
     this.heartbeats += 1;
   }
 
@@ -112,13 +111,20 @@ class Peer {
 
   async closeByDelete() {
     clearInterval(this.#timer);
-    await this.#report('DELETE', `/api/connections/${this.connectionId}`, 204);
+    await this.#report('DELETE', `/api/connections/${this.connectionId}`, 204, this.#lastCounts());
   }
 
   /** A beacon cannot carry an Authorization header: the grant token travels in the body, as text/plain. */
   closeByBeacon() {
     clearInterval(this.#timer);
-    navigator.sendBeacon(`${this.broker}/api/connections/${this.connectionId}/close`, JSON.stringify({ token: this.minted.grant }));
+    const body = JSON.stringify({ token: this.minted.grant, ...this.#lastCounts() });
+    navigator.sendBeacon(`${this.broker}/api/connections/${this.connectionId}/close`, body);
+  }
+
+  /** Without them the stretch since the last heartbeat would be charged by time. */
+  #lastCounts() {
+    const { bytesSent, bytesReceived, relayed } = this.reading;
+    return { bytesSent, bytesReceived, relayed };
   }
 
   /** @returns {Promise<Reading>} */

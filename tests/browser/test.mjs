@@ -115,7 +115,7 @@ async function theOperatorSeesWhatThePageReported(connections, readings) {
   }
 }
 
-/** DELETE while the page lives, a beacon while it goes away; neither changes what was used. */
+/** DELETE while the page lives, a beacon while it goes away; with the last counts in them neither changes what was used. */
 async function bothGoodbyesClose(page, answers) {
   const before = await usedBytes();
   await page.evaluate(() => call.close());
@@ -123,7 +123,7 @@ async function bothGoodbyesClose(page, answers) {
   await page.goto('about:blank');
   const soonerThanByMissedHeartbeats = 2 * HEARTBEAT_SECONDS; // three missed ones, the last may be one interval old
   await until('the beacon to close', async () => (await status()).activeConnections === 0, soonerThanByMissedHeartbeats);
-  assert.equal(await usedBytes(), before, 'closing changes no total');
+  assert.equal(await usedBytes(), before, 'closing with the last counts changes no total');
 
   const seen = (method) => answers().filter((answer) => answer.method === method);
   assert.ok(seen('OPTIONS').some((answer) => answer.status < 300), 'the browser asked for leave (preflight)');
