@@ -63,7 +63,7 @@ impl Config {
             (Ok(_), Err(problems)) => Err(problems),
             (Err(_), outcome) => {
                 debug_assert!(outcome.is_err(), "who refuses a setting records a problem");
-                Err(outcome.err().unwrap_or_else(|| ConfigErrors::new(Vec::new())))
+                Err(outcome.err().unwrap_or_else(|| ConfigErrors::new(Vec::new(), Vec::new())))
             }
         }
     }

@@ -12,21 +12,24 @@ pub struct ConfigProblem {
     pub expected: String,
 }
 
-/// Every problem that was found, sorted by variable, none twice. Prints one line for each.
+/// Every problem that was found, sorted by variable, none twice. Prints one line for each, then the hints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigProblem>);
+pub struct ConfigErrors {
+    problems: Vec<ConfigProblem>,
+    hints: Vec<String>,
+}
 
 impl ConfigErrors {
-    pub(super) fn new(mut problems: Vec<ConfigProblem>) -> Self {
+    pub(super) fn new(mut problems: Vec<ConfigProblem>, hints: Vec<String>) -> Self {
         problems.sort_unstable();
         problems.dedup();
-        Self(problems)
+        Self { problems, hints }
     }
 
     /// The problems, in the order in which they are printed.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
-        &self.0
+        &self.problems
     }
 }
 
@@ -38,11 +41,9 @@ impl fmt::Display for ConfigProblem {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            let line_end = if index == 0 { "" } else { "\n" };
-            write!(f, "{line_end}{problem}")?;
-        }
-        Ok(())
+        let problems = self.problems.iter().map(ToString::to_string);
+        let lines: Vec<_> = problems.chain(self.hints.iter().cloned()).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -56,7 +57,10 @@ mod tests {
     fn problems_print_sorted_one_per_line_and_once() {
         let problem =
             |variable: &str| ConfigProblem { variable: variable.into(), expected: "expected x".into() };
-        let errors = ConfigErrors::new(vec![problem("PORT"), problem("DOORS"), problem("PORT")]);
-        assert_eq!(errors.to_string(), "DOORS: expected x\nPORT: expected x");
+        let errors = ConfigErrors::new(
+            vec![problem("PORT"), problem("DOORS"), problem("PORT")],
+            vec!["DOOR is not a setting".into()],
+        );
+        assert_eq!(errors.to_string(), "DOORS: expected x\nPORT: expected x\nDOOR is not a setting");
     }
 }

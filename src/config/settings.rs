@@ -37,18 +37,24 @@ pub(super) struct SecretText {
 pub(super) struct Settings<'a> {
     environment: &'a Environment,
     problems: Vec<ConfigProblem>,
+    /// Names that are no settings, and what may have been meant.
+    spelling: Vec<String>,
     warnings: Vec<String>,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        let warnings = environment.names().filter_map(names::hint_for).collect();
-        Self { environment, problems: environment.problems().to_vec(), warnings }
+        let spelling = environment.names().filter_map(names::hint_for).collect();
+        Self { environment, problems: environment.problems().to_vec(), spelling, warnings: Vec::new() }
     }
 
-    /// The warnings if nothing was refused, every problem otherwise.
-    pub(super) fn finish(self) -> Result<Vec<String>, ConfigErrors> {
-        if self.problems.is_empty() { Ok(self.warnings) } else { Err(ConfigErrors::new(self.problems)) }
+    /// The warnings if nothing was refused, every problem otherwise: a misspelt name is often what is missing.
+    pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        if !self.problems.is_empty() {
+            return Err(ConfigErrors::new(self.problems, self.spelling));
+        }
+        self.spelling.append(&mut self.warnings);
+        Ok(self.spelling)
     }
 
     pub(super) fn is_terminal(&self) -> bool {

@@ -138,6 +138,17 @@ fn every_problem_of_a_configuration_is_named_at_once_with_exit_status_78() {
 }
 
 #[test]
+fn a_misspelt_name_that_leaves_another_one_alone_is_named_beside_the_problem() {
+    let output = run(&[], &[("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_TOKEN", API_TOKEN)]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        text.contains("CLOUDFLARE_TURN_TOKEN is not a setting; did you mean CLOUDFLARE_TURN_API_TOKEN?"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
     let mut process = Process::start(&[("TURN_TTL_SECOND", "600")]);
     process.read_until("TURN_TTL_SECONDS");
