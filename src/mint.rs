@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::Account;
+use crate::account::{Account, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
@@ -48,6 +48,17 @@ impl DegradedReason {
             Self::BudgetExhausted => "BUDGET_EXHAUSTED",
         }
     }
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Life; the budget may make it shorter.
+    pub ttl: Duration,
+    /// The id of the grant that comes of it.
+    pub grant: GrantId,
+    /// The right that is used up if it does.
+    pub renewal: Option<&'a RenewalRight>,
 }
 
 /// A credential that was made for this request.
@@ -131,7 +142,7 @@ impl Mint {
     }
 
     /// An answer for one client: a credential of that life from the first source that can give one.
-    pub async fn answer(&self, ttl: Duration, grant: GrantId) -> Result<Answer, Refusal> {
+    pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, Refusal> {
         if !self.enabled {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
@@ -144,7 +155,7 @@ impl Mint {
             if budget_is_spent && source.name().is_metered() {
                 continue;
             }
-            match self.try_source(source, ttl, grant).await {
+            match self.try_source(source, order).await {
                 Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
                 Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
@@ -171,12 +182,13 @@ impl Mint {
     }
 
     /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
-    async fn try_source(&self, source: &Source, ttl: Duration, grant: GrantId) -> Result<Minted, Skipped> {
+    async fn try_source(&self, source: &Source, order: &Order<'_>) -> Result<Minted, Skipped> {
+        let grant = order.grant;
         if !source.is_configured() {
             return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
         }
         let name = source.name();
-        let reservation = self.account.reserve(name, ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let reservation = self.account.reserve(name, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let ttl = reservation.life();
         let issued_at = self.clock.now();
         let expires_at = issued_at.plus(ttl);
@@ -191,10 +203,10 @@ impl Mint {
             }
         };
         let at = reservation.at();
-        reservation.commit();
+        reservation.commit(order.renewal);
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
         let token = self.grant_key.sign(&record);
-        let refresh_after = issued_at.plus(ttl * 3 / 4);
+        let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {
             ice_servers,
             source: name,

@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::error::ApiError;
+use crate::http::renewal;
 use crate::http::{
     bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, origin,
 };
@@ -69,7 +70,10 @@ fn guarded(routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc
 type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
-    route.route_layer(app.rate_limit.layer()).route_layer(map_response(app.rate_limit.standard_headers()))
+    route
+        .route_layer(app.rate_limit.layer())
+        .route_layer(map_response(app.rate_limit.standard_headers()))
+        .route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }
 
 /// A HEAD would mint and throw away.

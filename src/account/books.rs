@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use crate::budget::grant::{Grant, GrantId};
 use crate::budget::ledger::{Hold, Ledger, PeriodCounts};
 use crate::budget::period::Period;
+use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
@@ -17,6 +19,7 @@ use crate::usage::estimator::{Caller, Closed, Entry, Estimator, OpenError, Opene
 pub struct Books {
     ledger: Ledger,
     estimator: Estimator,
+    renewals: Renewals,
     /// Connections that were given up since somebody last asked.
     given_up: Vec<Closed>,
 }
@@ -46,7 +49,7 @@ impl Books {
     /// Empty books.
     #[must_use]
     pub fn new(ledger: Ledger, estimator: Estimator) -> Self {
-        Self { ledger, estimator, given_up: Vec::new() }
+        Self { ledger, estimator, renewals: Renewals::default(), given_up: Vec::new() }
     }
 
     /// Brings everything to `now`, or to the latest instant seen if that is later, and says which it is.
@@ -75,10 +78,22 @@ impl Books {
         self.ledger.try_admit(source, life, slack)
     }
 
-    /// Makes a hold final.
-    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp, now: Timestamp) {
+    /// Makes a hold final. A grant that renews another which was heard from is not silent: its call goes on there.
+    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp, renews: Option<GrantId>, now: Timestamp) {
         self.advance(now);
-        self.ledger.commit(hold, expires_at);
+        let was_heard = renews.is_some_and(|grant| self.estimator.has_heard_from(grant));
+        self.ledger.commit(hold, (!was_heard).then_some(expires_at));
+    }
+
+    /// Takes a grant's right to renew, if it has it now.
+    pub fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
+        let now = self.advance(now);
+        self.renewals.take(grant, now)
+    }
+
+    /// Gives a right to renew back.
+    pub fn give_renewal_back(&mut self, grant: GrantId) {
+        self.renewals.give_back(grant);
     }
 
     /// Gives a hold back.
@@ -138,6 +153,7 @@ impl Books {
     pub fn tidy(&mut self, now: Timestamp) {
         let now = self.advance(now);
         self.estimator.forget_expired_grants(now);
+        self.renewals.forget_expired(now);
     }
 
     /// Everything that is known at the latest instant seen.

@@ -148,7 +148,7 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
                 if fails {
                     books.release(hold, at(*clock));
                 } else {
-                    books.commit(hold, at(*clock).plus(Duration::from_secs(life)), at(*clock));
+                    books.commit(hold, at(*clock).plus(Duration::from_secs(life)), None, at(*clock));
                 }
             }
         }

@@ -2,9 +2,11 @@
 //! that is dropped on any path (an error, a panic, a client that hung up) is given back; after `commit` nothing gives
 //! it back but time.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::budget::grant::{Grant, GrantId};
 use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::timeline::Slice;
@@ -25,6 +27,8 @@ use books::{Books, Statement};
 pub struct Account {
     // A std mutex: it guards arithmetic, not waiting.
     guarded: Mutex<Guarded>,
+    /// Rights to renew that were taken so far.
+    rights: AtomicU64,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -53,6 +57,15 @@ pub struct Reservation {
     hold: Option<Hold>,
 }
 
+/// A grant's right to renew, taken for one mint. Dropped unused: given back.
+#[derive(Debug)]
+pub struct RenewalRight {
+    account: Arc<Account>,
+    grant: GrantId,
+    serial: u64,
+    is_used: AtomicBool,
+}
+
 /// One open connection, as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct OpenConnection {
@@ -76,7 +89,7 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let guarded = Guarded { books, time: SteadyTime::default() };
-        Self { guarded: Mutex::new(guarded), clock, metrics }
+        Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), clock, metrics }
     }
 
     /// Holds room for a credential that lives `life` and may be made up to `slack` from now.
@@ -91,6 +104,18 @@ impl Account {
             self.metrics.budget_refusals.inc();
         })?;
         Ok(Reservation { account: Arc::clone(self), at, life: hold.life(), hold: Some(hold) })
+    }
+
+    /// Takes a grant's right to renew, if it has it now.
+    #[must_use]
+    pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
+        let taken = self.with(|books, now| books.take_renewal(grant, now));
+        taken.then(|| RenewalRight {
+            account: Arc::clone(self),
+            grant: grant.id,
+            serial: self.rights.fetch_add(1, Ordering::Relaxed),
+            is_used: AtomicBool::new(false),
+        })
     }
 
     /// Opens a connection, or hears from one that is open.
@@ -196,6 +221,32 @@ impl Account {
     }
 }
 
+impl RenewalRight {
+    /// Whose right it is.
+    #[must_use]
+    pub fn grant(&self) -> GrantId {
+        self.grant
+    }
+
+    /// Which taking of a right this is; no two are the same.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn use_up(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for RenewalRight {
+    fn drop(&mut self) {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.account.with(|books, _| books.give_renewal_back(self.grant));
+        }
+    }
+}
+
 impl Reservation {
     /// When it was made, in the books' time, which can be ahead of the wall clock. The grant's times count from here, so
     /// that books and grants agree on when it ends.
@@ -211,10 +262,14 @@ impl Reservation {
     }
 
     /// The credential exists and may leave: the point of no return.
-    pub fn commit(mut self) {
+    pub fn commit(mut self, renewal: Option<&RenewalRight>) {
         let expires_at = self.at.plus(self.life);
+        let renews = renewal.map(RenewalRight::grant);
         if let Some(hold) = self.hold.take() {
-            self.account.with(|books, now| books.commit(hold, expires_at, now));
+            self.account.with(|books, now| books.commit(hold, expires_at, renews, now));
+        }
+        if let Some(right) = renewal {
+            right.use_up();
         }
     }
 }

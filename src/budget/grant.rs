@@ -56,6 +56,12 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// From when on it may renew, and a client should: three quarters of its life.
+    #[must_use]
+    pub fn refresh_after(&self) -> Timestamp {
+        self.issued_at.plus(self.expires_at.since(self.issued_at) * 3 / 4)
+    }
+
     /// Whether the credential's life is over. Its connections may still be kept alive and closed.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {

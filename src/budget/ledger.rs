@@ -129,11 +129,12 @@ impl Ledger {
         Ok(hold)
     }
 
-    /// The credential exists: from here on only time ends the hold.
-    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp) {
+    /// The credential exists: from here on only time ends the hold. It is charged as silent at `silent_at`, unless it is
+    /// heard from before.
+    pub fn commit(&mut self, hold: Hold, silent_at: Option<Timestamp>) {
         self.counts.issued = self.counts.issued.saturating_add(1);
-        if let Some(lane) = self.lane(hold.source) {
-            lane.timeline.expect_report(expires_at);
+        if let (Some(lane), Some(silent_at)) = (self.lane(hold.source), silent_at) {
+            lane.timeline.expect_report(silent_at);
         }
     }
 
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(ledger.figures(), before);
 
         let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
-        ledger.commit(hold, at(60 * MINUTE));
+        ledger.commit(hold, Some(at(60 * MINUTE)));
         assert_eq!(ledger.figures(), with_hold);
         assert_eq!(ledger.counts().issued, 1);
     }

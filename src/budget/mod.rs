@@ -5,5 +5,6 @@ pub mod charge;
 pub mod grant;
 pub mod ledger;
 pub mod period;
+pub mod renewals;
 pub mod timeline;
 pub mod verdict;

@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
+use super::renewal::Renewal;
 use crate::app::App;
 use crate::budget::grant::GrantId;
 use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, DegradedReason, Minted};
+use crate::mint::{Answer, DegradedReason, Minted, Order};
 use crate::random;
 use crate::units::Timestamp;
 
@@ -71,11 +72,13 @@ pub struct CredentialsBody {
     grant: Option<String>,
 }
 
-/// ICE servers for a `new RTCPeerConnection`.
+/// ICE servers for a `new RTCPeerConnection`. With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on,
+/// it is a renewal: one for each grant, which does not spend the client's rate allowance.
 #[utoipa::path(
     get,
     path = "/api/turn-credentials",
     tag = "credentials",
+    security((), ("grant" = [])),
     params(("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS")),
     responses(
         (status = 200, description = "A credential, or public STUN servers with `degraded: true` and a reason", body = CredentialsBody),
@@ -87,10 +90,12 @@ pub struct CredentialsBody {
 pub async fn get_credentials(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
+    renewal: Option<Extension<Renewal>>,
 ) -> Result<Json<CredentialsBody>, ApiError> {
     let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
-    let answer = app.mint.answer(ttl, grant).await.map_err(ApiError::BudgetExhausted)?;
+    let renewal = renewal.as_ref().map(|Extension(Renewal(right))| &**right);
+    let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(ApiError::BudgetExhausted)?;
     let body = body(&app, answer);
     app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));
     Ok(Json(body))

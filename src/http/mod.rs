@@ -13,4 +13,5 @@ pub mod health;
 pub mod openapi;
 pub mod operator;
 pub mod origin;
+pub mod renewal;
 pub mod request_id;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::http::client_addr::ClientAddr;
 use crate::http::error::ApiError;
+use crate::http::renewal::Renewal;
 use crate::telemetry::metrics::Metrics;
 use crate::units::wait_seconds;
 
@@ -144,6 +145,9 @@ impl KeyExtractor for RowExtractor {
     type Key = Row;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
+        if let Some(Renewal(right)) = request.extensions().get::<Renewal>() {
+            return Ok(Row::Renewal(right.serial()));
+        }
         let client = request.extensions().get::<ClientAddr>().ok_or(GovernorError::UnableToExtractKey)?;
         Ok(self.row(client.key(self.ipv6_prefix)))
     }

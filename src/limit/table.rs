@@ -20,6 +20,8 @@ pub enum Row {
     Own(IpAddr),
     /// One of a few that clients share when the table is full.
     Shared(u64),
+    /// A renewal's own, by the right's serial number, used once: it spends nobody's allowance.
+    Renewal(u64),
 }
 
 /// See the module's invariant.

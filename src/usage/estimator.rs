@@ -259,6 +259,12 @@ impl Estimator {
         self.grants.retain(|_, row| row.expires_at > now || row.allowance.open_count() > 0);
     }
 
+    /// Whether a grant has reported a connection, as far as it is remembered.
+    #[must_use]
+    pub fn has_heard_from(&self, grant: GrantId) -> bool {
+        self.grants.contains_key(&grant)
+    }
+
     /// The open connections, in the order of their names.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.by_name.values().filter_map(|slot| self.rows.get(*slot)).map(|row| &row.connection)

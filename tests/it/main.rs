@@ -12,6 +12,7 @@ mod mint;
 mod operator;
 mod process;
 mod provider_faults;
+mod renewal;
 mod sources;
 mod status;
 mod transport;

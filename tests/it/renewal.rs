@@ -1,0 +1,96 @@
+//! A grant buys one renewal, which does not spend its client's rate allowance.
+
+use std::time::Duration;
+
+use crate::support::{Answer, FakeCloudflare, Fault, REPORTER, TestBroker, with_cloudflare_and};
+use reqwest::Method;
+
+/// A broker whose clients may ask once, and the grant that one of them got for it.
+async fn spent() -> (FakeCloudflare, TestBroker, String) {
+    let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TURN_TTL_SECONDS", "3600")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    assert_eq!(broker.mint().await.status, 429);
+    (cloudflare, broker, grant)
+}
+
+async fn renew(broker: &TestBroker, token: &str) -> Answer {
+    Answer::of(broker.request(Method::GET, "/api/turn-credentials").bearer_auth(token)).await
+}
+
+#[tokio::test]
+async fn a_grant_renews_once_from_refresh_after_on_and_so_does_the_next() {
+    let (cloudflare, broker, grant) = spent().await;
+    broker.advance(2_699);
+    assert_eq!(renew(&broker, &grant).await.status, 429, "too early: treated as absent");
+    broker.advance(1);
+    let renewed = renew(&broker, &grant).await.json();
+    assert_eq!(renewed["source"], "cloudflare");
+    assert_eq!(renew(&broker, &grant).await.status, 429, "a replay buys nothing");
+    broker.advance(2_700);
+    let next = renewed["grant"].as_str().unwrap();
+    assert_ne!(next, grant);
+    assert_eq!(renew(&broker, next).await.json()["source"], "cloudflare");
+    assert_eq!(cloudflare.history().mints(), 3);
+}
+
+#[tokio::test]
+async fn whatever_is_no_grant_that_may_renew_is_treated_as_absent() {
+    let (_cloudflare, broker, grant) = spent().await;
+    broker.advance(2_700);
+    let forged = format!("{}A", &grant[..grant.len() - 1]);
+    for token in [forged.as_str(), "x", REPORTER] {
+        assert_eq!(renew(&broker, token).await.status, 429, "{token}");
+    }
+    broker.advance(900);
+    assert_eq!(renew(&broker, &grant).await.status, 429, "expired");
+}
+
+#[tokio::test]
+async fn a_renewal_on_which_nothing_was_minted_may_be_tried_again() {
+    let (cloudflare, broker, grant) = spent().await;
+    broker.advance(2_700);
+    cloudflare.next(Fault::NotFound404);
+    assert_eq!(renew(&broker, &grant).await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(renew(&broker, &grant).await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn of_many_renewals_at_once_one_is_served() {
+    let (cloudflare, broker, grant) = spent().await;
+    broker.advance(2_700);
+    cloudflare.next(Fault::Latency(Duration::from_millis(300)));
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            tokio::spawn(Answer::of(broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&grant)))
+        })
+        .collect();
+    let mut served = 0;
+    for call in calls {
+        served += usize::from(call.await.unwrap().status == 200);
+    }
+    assert_eq!((served, cloudflare.history().mints()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_renewal_is_bound_by_the_budget_like_any_mint() {
+    let settings =
+        [("BANDWIDTH_LIMIT_GB", "1"), ("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "60")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    broker.post(&grant, "/api/connections", serde_json::json!({})).await;
+    broker.advance(50);
+    assert_eq!(renew(&broker, &grant).await.error(), (429, "BUDGET_EXHAUSTED".into()));
+}
+
+#[tokio::test]
+async fn a_call_that_renews_is_not_charged_as_silent() {
+    let settings = [("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    broker.post(&grant, "/api/connections", serde_json::json!({"relayed": false})).await;
+    broker.advance(500);
+    assert!(renew(&broker, &grant).await.json()["grant"].is_string());
+    broker.advance(700);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
+}
