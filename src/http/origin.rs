@@ -51,7 +51,7 @@ pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next:
     if is_foreign(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
         let mut response = ApiError::OriginNotAllowed.into_response();
-        response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
         return response;
     }
     next.run(request).await

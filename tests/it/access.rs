@@ -141,7 +141,7 @@ async fn an_allowed_page_may_read_answers_and_refusals_alike() {
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
         let exposed = answer.header("access-control-expose-headers").unwrap();
         assert!(exposed.contains("retry-after") && exposed.contains("x-request-id"), "{exposed}");
-        assert_eq!(answer.header("vary"), Some("origin"));
+        assert_eq!(answer.header("vary"), Some("Origin"));
     }
 }
 

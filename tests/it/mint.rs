@@ -46,7 +46,7 @@ async fn a_minted_answer_is_not_kept_by_caches_and_says_what_is_left() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
     let answer = broker.mint().await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(answer.header("vary"), Some("origin"));
+    assert_eq!(answer.header("vary"), Some("Origin"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("ratelimit-limit"), Some("10"));
     assert_eq!(answer.header("ratelimit-remaining"), Some("9"));
