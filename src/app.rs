@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::account::books::Books;
+use crate::account::stored::Recovered;
 use crate::budget::grant::GrantKey;
 use crate::budget::ledger::{LaneTerms, Ledger, Terms};
 use crate::budget::timeline::Rates;
@@ -23,11 +24,13 @@ use crate::ice::breaker::SharedBreaker;
 use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
+use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
 use crate::mint::{MINT_SLACK, Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use crate::units::Timestamp;
 use crate::usage::connection::UsageRules;
 use crate::usage::estimator::{Bounds, Coverage, Estimator};
 
@@ -100,12 +103,19 @@ impl App {
     pub fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
+        journal: Option<(Journal, Recovered)>,
         lost_lines: LostLines,
     ) -> Result<Arc<Self>, BuildError> {
         let metrics = Arc::new(Metrics::new());
-        let account =
-            Arc::new(Account::new(books(config, &*clock), Arc::clone(&clock), Arc::clone(&metrics)));
-        let grant_key = Arc::new(GrantKey::new(&random::bytes()?));
+        let (journal, recovered) = journal.unzip();
+        let key = match recovered.as_ref().and_then(|recovered| recovered.key) {
+            Some(key) => key,
+            None => random::bytes()?,
+        };
+        let grant_key = Arc::new(GrantKey::new(&key));
+        let books = books(config, recovered, clock.now());
+        let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
+        let account = Arc::new(account);
         let mint = Mint {
             enabled: config.ice.enabled,
             sources: sources(&config.ice, &clock)?,
@@ -142,7 +152,7 @@ impl App {
     }
 }
 
-fn books(config: &Config, clock: &dyn Clock) -> Books {
+fn books(config: &Config, recovered: Option<Recovered>, now: Timestamp) -> Books {
     let terms = Terms {
         limit: config.budget.limit,
         billing_day: config.budget.billing_day,
@@ -160,10 +170,16 @@ fn books(config: &Config, clock: &dyn Clock) -> Books {
         estimated_rate: config.usage.estimated_rate,
     };
     let first = config.ice.sources.first().copied().unwrap_or(IceSource::Stun);
-    Books::new(
-        Ledger::new(terms, &lanes(config), clock.now()),
-        Estimator::new(rules, Bounds::default(), coverage(config), first),
-    )
+    let estimator = Estimator::new(rules, Bounds::default(), coverage(config), first);
+    let Some(recovered) = recovered else {
+        return Books::new(Ledger::new(terms, &lanes(config), now), estimator);
+    };
+    // A clock that is behind what was stored is not believed: time goes on from there.
+    let then = recovered.now.unwrap_or(now);
+    let period = terms.billing_day.period_at(then);
+    let counts = recovered.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
+    let ledger = Ledger::restore(terms, &lanes(config), then, counts.unwrap_or_default(), &recovered.lanes);
+    Books::restore(ledger, estimator, recovered)
 }
 
 /// How long a grant is covered after its expiry; a connection heard from after that keeps it alive. Strict mode promises

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app::App;
 use turn_broker::clock::SystemClock;
 use turn_broker::config::{Config, Environment};
+use turn_broker::journal::Journal;
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -131,9 +132,10 @@ fn raise_file_limit() {
 }
 
 async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<ExitCode, AnyError> {
+    let journal = config.budget.state_dir.clone().map(Journal::open).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::build(config, Arc::new(SystemClock), lost_lines)?;
+    let app = App::build(config, Arc::new(SystemClock), journal, lost_lines)?;
     let address = (config.server.host, config.server.port);
     let listener = TcpListener::bind(address)
         .await

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::{Account, RenewalRight};
+use crate::account::{Account, NotRecorded, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
@@ -35,6 +35,8 @@ pub enum DegradedReason {
     ProviderUnavailable,
     /// The budget is spent.
     BudgetExhausted,
+    /// The ledger cannot be written.
+    LedgerUnavailable,
 }
 
 impl DegradedReason {
@@ -46,6 +48,7 @@ impl DegradedReason {
             Self::Disabled => "DISABLED",
             Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
             Self::BudgetExhausted => "BUDGET_EXHAUSTED",
+            Self::LedgerUnavailable => "LEDGER_UNAVAILABLE",
         }
     }
 }
@@ -59,6 +62,15 @@ pub struct Order<'a> {
     pub grant: GrantId,
     /// The right that is used up if it does.
     pub renewal: Option<&'a RenewalRight>,
+}
+
+/// Why there is no answer with ICE servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The budget has no room.
+    Refused(Refusal),
+    /// The ledger cannot be written.
+    NotRecorded,
 }
 
 /// A credential that was made for this request.
@@ -142,27 +154,34 @@ impl Mint {
     }
 
     /// An answer for one client: a credential of that life from the first source that can give one.
-    pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, Refusal> {
+    pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
         if !self.enabled {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
-        let mut budget_is_spent = false;
+        let mut metered_is_closed = false;
         for source in &self.sources {
             if source.name() == IceSource::Stun {
                 break;
             }
-            if budget_is_spent && source.name().is_metered() {
+            if metered_is_closed && source.name().is_metered() {
                 continue;
             }
             match self.try_source(source, order).await {
                 Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
                 Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
-                    return Err(refusal);
+                    return Err(NoAnswer::Refused(refusal));
+                }
+                Err(Skipped::NotRecorded) if self.limit_action == LimitAction::Refuse => {
+                    return Err(NoAnswer::NotRecorded);
+                }
+                Err(Skipped::NotRecorded) => {
+                    metered_is_closed = true;
+                    reason = Some(DegradedReason::LedgerUnavailable);
                 }
                 Err(Skipped::Refused(_)) => {
-                    budget_is_spent = true;
+                    metered_is_closed = true;
                     // Of all reasons the one that the operator can do most about.
                     reason = Some(DegradedReason::BudgetExhausted);
                 }
@@ -188,6 +207,10 @@ impl Mint {
             return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
         }
         let name = source.name();
+        if !self.account.is_writable() && name.is_metered() {
+            // Nobody is asked for what could not be handed out.
+            return Err(Skipped::NotRecorded);
+        }
         let reservation = self.account.reserve(name, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let ttl = reservation.life();
         let issued_at = self.clock.now();
@@ -203,8 +226,8 @@ impl Mint {
             }
         };
         let at = reservation.at();
-        reservation.commit(order.renewal);
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
+        reservation.commit(&record, order.renewal).await.map_err(|NotRecorded| Skipped::NotRecorded)?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {
@@ -283,4 +306,5 @@ fn innermost(error: &dyn std::error::Error) -> Option<&dyn std::error::Error> {
 enum Skipped {
     Unavailable(DegradedReason),
     Refused(Refusal),
+    NotRecorded,
 }

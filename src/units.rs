@@ -18,7 +18,10 @@ const BIT_MILLIS_PER_BYTE: u128 = 8_000;
 const EXACT_F64_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct ByteCount(u64);
 
 impl ByteCount {
@@ -212,6 +215,14 @@ impl fmt::Display for Timestamp {
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Ok(parsed.to_utc().into())
     }
 }
 

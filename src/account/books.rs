@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::stored::{BooksChanges, Recovered};
 use crate::budget::grant::{Grant, GrantId};
-use crate::budget::ledger::{Hold, Ledger, PeriodCounts};
+use crate::budget::ledger::{Commit, Hold, LaneChanges, Ledger, PeriodCounts};
 use crate::budget::period::Period;
 use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
@@ -12,7 +13,9 @@ use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::connection::{Connection, Report, UsageRules};
-use crate::usage::estimator::{Caller, Closed, Entry, Estimator, OpenError, Opened, UnknownConnection};
+use crate::usage::estimator::{
+    Caller, Closed, Entry, Estimator, OpenError, Opened, TableChanges, UnknownConnection,
+};
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub struct Books {
 }
 
 /// Everything that is known at one instant; log, metrics and answers are readings of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// The ledger's sums.
     pub figures: Figures,
@@ -50,6 +53,44 @@ impl Books {
     #[must_use]
     pub fn new(ledger: Ledger, estimator: Estimator) -> Self {
         Self { ledger, estimator, renewals: Renewals::default(), given_up: Vec::new() }
+    }
+
+    /// As they were stored.
+    #[must_use]
+    pub fn restore(mut ledger: Ledger, mut estimator: Estimator, recovered: Recovered) -> Self {
+        for charge in estimator.restore(recovered.connections, recovered.grants) {
+            ledger.apply(charge);
+        }
+        let renewals = Renewals::restore(recovered.renewals);
+        Self { ledger, estimator, renewals, given_up: Vec::new() }
+    }
+
+    /// What is to be on disk before a new grant is handed out.
+    #[must_use]
+    pub fn grant_changes(&self, lane: LaneChanges, renewed: Option<&Grant>) -> BooksChanges {
+        BooksChanges {
+            lanes: vec![lane],
+            table: TableChanges::default(),
+            renewals: renewed.map(|grant| (grant.id, Some(grant.expires_at))).into_iter().collect(),
+            counts: (self.ledger.figures().period, self.ledger.counts()),
+            now: None,
+        }
+    }
+
+    /// All that is to be on disk.
+    pub fn take_changes(&mut self) -> BooksChanges {
+        BooksChanges {
+            lanes: self.ledger.take_unstored(),
+            table: self.estimator.take_unstored(),
+            renewals: self.renewals.take_unstored(),
+            counts: (self.ledger.figures().period, self.ledger.counts()),
+            now: Some(self.ledger.figures().now),
+        }
+    }
+
+    /// Undoes a commit that could not be stored: the credential was not handed out.
+    pub fn undo(&mut self, commit: &Commit) {
+        self.ledger.undo(commit);
     }
 
     /// Brings everything to `now`, or to the latest instant seen if that is later, and says which it is.
@@ -79,10 +120,10 @@ impl Books {
     }
 
     /// Makes a hold final. A grant that renews another which was heard from is not silent: its call goes on there.
-    pub fn commit(&mut self, hold: Hold, expires_at: Timestamp, renews: Option<GrantId>, now: Timestamp) {
+    pub fn commit(&mut self, hold: Hold, grant: &Grant, renews: Option<GrantId>, now: Timestamp) -> Commit {
         self.advance(now);
-        let was_heard = renews.is_some_and(|grant| self.estimator.has_heard_from(grant));
-        self.ledger.commit(hold, (!was_heard).then_some(expires_at));
+        let was_heard = renews.is_some_and(|renewed| self.estimator.inherit_word(renewed, grant));
+        self.ledger.commit(hold, (!was_heard).then_some(grant.expires_at))
     }
 
     /// Takes a grant's right to renew, if it has it now.
@@ -132,16 +173,24 @@ impl Books {
         Ok(self.apply(entry))
     }
 
-    /// Closes a connection; `None` when it was not open.
+    /// Takes a connection's last report, if it says anything, and closes it; `None` when it was not open.
     pub fn close(
         &mut self,
         caller: Caller,
         id: &str,
+        last: Report,
         now: Timestamp,
-    ) -> Result<Option<Closed>, UnknownConnection> {
+    ) -> Result<Heard<Option<Closed>>, UnknownConnection> {
         let now = self.advance(now);
+        let mut clamped = false;
+        // Last counts of a connection that is not open any more have nothing to add to.
+        if last != Report::default()
+            && let Ok(entry) = self.estimator.heartbeat(caller, id, last, now)
+        {
+            clamped = self.apply(entry).clamped;
+        }
         let entry = self.estimator.close(caller, id, now)?;
-        Ok(entry.map(|entry| self.apply(entry).value))
+        Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
     }
 
     /// Connections that were given up since the last call.

@@ -6,19 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::budget::grant::{Grant, GrantId};
+use crate::budget::grant::Grant;
 use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::Refusal;
 use crate::clock::{Clock, SteadyTime};
 use crate::ice::IceSource;
+use crate::journal::{Journal, Written};
 use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::connection::{Connection, Report};
 use crate::usage::estimator::{Caller, Closed, OpenError, Opened, UnknownConnection};
 
 pub mod books;
+pub mod stored;
 
 use books::{Books, Statement};
 
@@ -29,6 +31,8 @@ pub struct Account {
     guarded: Mutex<Guarded>,
     /// Rights to renew that were taken so far.
     rights: AtomicU64,
+    /// `None`: the books live in memory only.
+    journal: Option<Journal>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -57,11 +61,16 @@ pub struct Reservation {
     hold: Option<Hold>,
 }
 
+/// The ledger cannot be written: the credential must not be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the grant could not be recorded")]
+pub struct NotRecorded;
+
 /// A grant's right to renew, taken for one mint. Dropped unused: given back.
 #[derive(Debug)]
 pub struct RenewalRight {
     account: Arc<Account>,
-    grant: GrantId,
+    grant: Grant,
     serial: u64,
     is_used: AtomicBool,
 }
@@ -87,9 +96,9 @@ pub struct Series {
 impl Account {
     /// Wraps the books.
     #[must_use]
-    pub fn new(books: Books, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let guarded = Guarded { books, time: SteadyTime::default() };
-        Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), clock, metrics }
+        Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 
     /// Holds room for a credential that lives `life` and may be made up to `slack` from now.
@@ -106,13 +115,44 @@ impl Account {
         Ok(Reservation { account: Arc::clone(self), at, life: hold.life(), hold: Some(hold) })
     }
 
+    /// Whether the books survive a restart.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Whether a grant can be recorded now.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
+    }
+
+    /// Sends all that has changed on its way to disk.
+    pub fn flush(&self) {
+        if let Some(journal) = &self.journal {
+            journal.flush(|| self.with(|books, _| books.take_changes()));
+        }
+    }
+
+    /// The last write: waits until it is on disk.
+    pub async fn finish(&self) {
+        let Some(journal) = &self.journal else { return };
+        let changes = self.with(|books, _| books.take_changes());
+        if let Some(pending) = journal.commit(changes)
+            && pending.wait().await == Written::Yes
+        {
+            return;
+        }
+        tracing::error!("the last changes of the ledger could not be written");
+    }
+
     /// Takes a grant's right to renew, if it has it now.
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
         let taken = self.with(|books, now| books.take_renewal(grant, now));
         taken.then(|| RenewalRight {
             account: Arc::clone(self),
-            grant: grant.id,
+            grant: *grant,
             serial: self.rights.fetch_add(1, Ordering::Relaxed),
             is_used: AtomicBool::new(false),
         })
@@ -136,13 +176,17 @@ impl Account {
         Ok(())
     }
 
-    /// Closes a connection; one that is not open is no fault.
-    pub fn close(&self, caller: Caller, id: &str) -> Result<(), UnknownConnection> {
-        let (closed, statement) = self.with(|books, now| {
-            let closed = books.close(caller, id, now);
-            (closed, books.statement())
+    /// Closes a connection with its last report; one that is not open is no fault.
+    pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), UnknownConnection> {
+        let (heard, statement) = self.with(|books, now| {
+            let heard = books.close(caller, id, last, now);
+            (heard, books.statement())
         });
-        if let Some(closed) = closed? {
+        let heard = heard?;
+        if heard.clamped {
+            self.metrics.claims_clamped.inc();
+        }
+        if let Some(closed) = heard.value {
             self.report_end(&closed, &statement);
         }
         Ok(())
@@ -222,12 +266,6 @@ impl Account {
 }
 
 impl RenewalRight {
-    /// Whose right it is.
-    #[must_use]
-    pub fn grant(&self) -> GrantId {
-        self.grant
-    }
-
     /// Which taking of a right this is; no two are the same.
     #[must_use]
     pub fn serial(&self) -> u64 {
@@ -242,7 +280,7 @@ impl RenewalRight {
 impl Drop for RenewalRight {
     fn drop(&mut self) {
         if !self.is_used.load(Ordering::Relaxed) {
-            self.account.with(|books, _| books.give_renewal_back(self.grant));
+            self.account.with(|books, _| books.give_renewal_back(self.grant.id));
         }
     }
 }
@@ -261,15 +299,34 @@ impl Reservation {
         self.life
     }
 
-    /// The credential exists and may leave: the point of no return.
-    pub fn commit(mut self, renewal: Option<&RenewalRight>) {
-        let expires_at = self.at.plus(self.life);
-        let renews = renewal.map(RenewalRight::grant);
-        if let Some(hold) = self.hold.take() {
-            self.account.with(|books, now| books.commit(hold, expires_at, renews, now));
-        }
-        if let Some(right) = renewal {
-            right.use_up();
+    /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
+    /// be recorded, nobody is to have it. Dropped in mid-way, the record stands: it melts by itself.
+    pub async fn commit(mut self, grant: &Grant, renewal: Option<&RenewalRight>) -> Result<(), NotRecorded> {
+        let Some(hold) = self.hold.take() else { return Err(NotRecorded) };
+        let renewed = renewal.map(|right| &right.grant);
+        let (commit, pending) = self.account.with(|books, now| {
+            let commit = books.commit(hold, grant, renewed.map(|renewed| renewed.id), now);
+            let journal = self.account.journal.as_ref();
+            (commit, journal.map(|journal| journal.commit(books.grant_changes(commit.changes(), renewed))))
+        });
+        let written = match pending {
+            None => Written::Yes,
+            Some(None) => Written::No,
+            Some(Some(pending)) => pending.wait().await,
+        };
+        match written {
+            Written::Yes => {
+                if let Some(right) = renewal {
+                    right.use_up();
+                }
+                Ok(())
+            }
+            Written::No => {
+                self.account.with(|books, _| books.undo(&commit));
+                Err(NotRecorded)
+            }
+            // It may come to be recorded: the hold stays, on the safe side.
+            Written::Unknown => Err(NotRecorded),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! there in constant time, and `used <= committed` holds because it holds in each cell.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::period::Period;
@@ -42,26 +42,53 @@ pub(super) struct Cell {
     pub(super) live: u32,
     /// Grants whose credential ends in this minute and that have not reported a connection.
     pub(super) silent: u32,
-    /// What was said of connections with a grant, and charges for silent grants.
-    granted: Flow,
-    /// What was said of connections without one.
-    ungranted: Flow,
+    /// What was said of connections with a grant (charges for silent ones among it), and without.
+    flows: Flows,
 }
 
 /// What was said of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flow {
+pub struct Flow {
     /// Milliseconds of connections that are charged by time.
-    pub(super) connection_millis: u64,
+    pub connection_millis: u64,
     /// Bytes.
-    pub(super) claimed: u64,
+    pub claimed: u64,
+}
+
+/// What was said in one minute, as it is stored; it replaces what was stored for that minute before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flows {
+    /// Under grants.
+    pub granted: Flow,
+    /// Without one.
+    pub ungranted: Flow,
+}
+
+/// A change of how many grants are alive, or will be charged as silent, from one minute on; stored as a sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Alive from here on, more or fewer.
+    pub live: i64,
+    /// Ending in this minute without a report, more or fewer.
+    pub silent: i64,
+}
+
+/// A lane as it was stored: marks and flows by the number of the minute since 1970.
+#[derive(Clone, Debug, Default)]
+pub struct StoredLane {
+    /// Changes of the number of grants.
+    pub marks: BTreeMap<i64, Mark>,
+    /// What was said.
+    pub flows: BTreeMap<i64, Flows>,
+    /// What the period before came to.
+    pub previous: Option<Finished>,
 }
 
 impl Cell {
     pub(super) fn flow(&mut self, basis: Basis) -> &mut Flow {
         match basis {
-            Basis::Granted => &mut self.granted,
-            Basis::Ungranted => &mut self.ungranted,
+            Basis::Granted => &mut self.flows.granted,
+            Basis::Ungranted => &mut self.flows.ungranted,
         }
     }
 }
@@ -82,10 +109,12 @@ struct Sums {
 }
 
 /// What a period came to. Late claims for its last minutes still find their place here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Finished {
-    pub(super) period: Period,
-    pub(super) used: u128,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Finished {
+    /// Which period.
+    pub period: Period,
+    /// Its bytes.
+    pub used: u128,
 }
 
 /// See the module's invariant.
@@ -98,12 +127,21 @@ pub(super) struct Cells {
     /// Index of the minute that holds the present.
     current: usize,
     sums: Sums,
+    /// Minutes whose flows have changed since they were last taken to be stored.
+    unstored: BTreeSet<i64>,
 }
 
 impl Cells {
     pub(super) fn new(period: Period, rates: Rates, now: Timestamp) -> Self {
         let current = minutes_between(period.start, now);
-        let mut cells = Self { rates, period, minutes: VecDeque::new(), current, sums: Sums::default() };
+        let mut cells = Self {
+            rates,
+            period,
+            minutes: VecDeque::new(),
+            current,
+            sums: Sums::default(),
+            unstored: BTreeSet::new(),
+        };
         cells.reach(current);
         cells
     }
@@ -139,9 +177,9 @@ impl Cells {
 
     /// Bytes of one cell, by the estimate.
     pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
-        let granted = self.bytes_of(cell.granted);
+        let granted = self.bytes_of(cell.flows.granted);
         let cap = if self.rates.promises_cap_claims { self.promised(cell.live.into()) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(cell.ungranted))
+        granted.min(cap).saturating_add(self.bytes_of(cell.flows.ungranted))
     }
 
     /// Bytes of connections that are charged by time.
@@ -177,6 +215,9 @@ impl Cells {
         let before = *cell;
         change(cell);
         let after = *cell;
+        if before.flows != after.flows {
+            self.unstored.insert(minute_number(self.start_of(index)));
+        }
         if !in_period {
             let beyond = &mut self.sums.live_beyond;
             *beyond = replace(*beyond, before.live.into(), after.live.into());
@@ -231,12 +272,58 @@ impl Cells {
         self.period = period;
         self.current = minutes_between(period.start, now);
         self.reach(self.current);
-        let in_period = minutes_between(period.start, period.end);
-        let live = |cell: &Cell| u128::from(cell.live);
-        let live_ahead = self.minutes.iter().take(in_period).map(live).sum();
-        let live_beyond = self.minutes.iter().skip(in_period).map(live).sum();
-        let silent_ahead = self.minutes.iter().take(in_period).map(|cell| u128::from(cell.silent)).sum();
-        self.sums = Sums { live_ahead, live_beyond, silent_ahead, ..Sums::default() };
+        self.unstored.clear();
+        self.recount();
+    }
+
+    /// As it was stored, at `now`.
+    pub(super) fn restore(period: Period, rates: Rates, now: Timestamp, stored: &StoredLane) -> Self {
+        let mut cells = Self::new(period, rates, now);
+        let first = minute_number(period.start);
+        let last = stored.marks.keys().chain(stored.flows.keys()).max().copied().unwrap_or(first);
+        cells.reach(usize::try_from(last.saturating_sub(first)).unwrap_or(0));
+        let mut live: i64 = stored.marks.range(..first).map(|(_, mark)| mark.live).sum();
+        for (minute, cell) in (first..).zip(&mut cells.minutes) {
+            let mark = stored.marks.get(&minute).copied().unwrap_or_default();
+            live = live.saturating_add(mark.live);
+            cell.live = u32::try_from(live).unwrap_or(0);
+            cell.silent = u32::try_from(mark.silent).unwrap_or(0);
+            cell.flows = stored.flows.get(&minute).copied().unwrap_or_default();
+        }
+        cells.recount();
+        cells
+    }
+
+    /// The minutes whose flows have changed since the last call.
+    pub(super) fn take_unstored(&mut self) -> Vec<(i64, Flows)> {
+        let first = minute_number(self.period.start);
+        let minutes = std::mem::take(&mut self.unstored).into_iter();
+        let flows = minutes.filter_map(|minute| {
+            let index = usize::try_from(minute.checked_sub(first)?).ok()?;
+            self.get(index).map(|cell| (minute, cell.flows))
+        });
+        flows.collect()
+    }
+
+    /// Adds everything up from scratch.
+    fn recount(&mut self) {
+        let in_period = minutes_between(self.period.start, self.period.end);
+        let mut sums = Sums::default();
+        for (index, cell) in self.minutes.iter().enumerate() {
+            let live = u128::from(cell.live);
+            if index >= in_period {
+                sums.live_beyond = sums.live_beyond.saturating_add(live);
+                continue;
+            }
+            sums.used = sums.used.saturating_add(self.estimate_of(*cell));
+            if index < self.current {
+                sums.worst_behind = sums.worst_behind.saturating_add(self.worst(*cell));
+            } else {
+                sums.live_ahead = sums.live_ahead.saturating_add(live);
+                sums.silent_ahead = sums.silent_ahead.saturating_add(cell.silent.into());
+            }
+        }
+        self.sums = sums;
     }
 
     /// Indices of the cells that `[from, to)` touches, from this period's start on.
@@ -273,6 +360,11 @@ impl Cells {
     fn worst(&self, cell: Cell) -> u128 {
         self.estimate_of(cell).max(self.promised(cell.live.into()))
     }
+}
+
+/// Minutes since 1970, rounded down.
+pub(super) fn minute_number(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(60_000)
 }
 
 /// Whole minutes from `start` to `at`, rounded down.

@@ -3,6 +3,7 @@
 //! check it. Form: base64url of `version | id | source | issued | expires | HMAC-SHA-256`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -39,6 +40,32 @@ impl fmt::Display for GrantId {
 impl fmt::Debug for GrantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = NotAGrantId;
+
+    fn from_str(text: &str) -> Result<Self, NotAGrantId> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotAGrantId)?;
+        bytes.try_into().map(Self).map_err(|_| NotAGrantId)
+    }
+}
+
+/// A text that is no grant's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 22 characters of base64url")]
+pub struct NotAGrantId;
+
+impl serde::Serialize for GrantId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for GrantId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

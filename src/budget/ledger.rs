@@ -2,11 +2,12 @@
 //! is; time never runs back here, so no figure falls because a clock did. Pure: no clock, no lock, no disk.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::charge::{Change, Charge};
 use super::period::{BillingDay, Period};
-use super::timeline::{Rates, Slice, Timeline};
+use super::timeline::{Finished, Flows, Mark, Rates, Slice, StoredLane, Timeline};
 use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
@@ -37,6 +38,21 @@ pub struct LaneTerms {
 struct Lane {
     terms: LaneTerms,
     timeline: Timeline,
+    /// Changes of the number of grants since they were last taken to be stored.
+    marks: BTreeMap<i64, Mark>,
+}
+
+/// What has changed in one lane since the last time.
+#[derive(Clone, Debug)]
+pub struct LaneChanges {
+    /// Whose lane.
+    pub source: IceSource,
+    /// To be added to what is stored.
+    pub marks: BTreeMap<i64, Mark>,
+    /// To replace what is stored.
+    pub flows: Vec<(i64, Flows)>,
+    /// To replace what is stored.
+    pub previous: Option<Finished>,
 }
 
 /// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made
@@ -57,8 +73,28 @@ impl Hold {
     }
 }
 
+/// A grant that was made, as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    hold: Hold,
+    silent_at: Option<Timestamp>,
+}
+
+impl Commit {
+    /// What is to be stored of it.
+    #[must_use]
+    pub fn changes(&self) -> LaneChanges {
+        let mut marks = BTreeMap::new();
+        mark_alive(&mut marks, self.hold.from, self.hold.until);
+        if let Some(silent_at) = self.silent_at {
+            mark(&mut marks, silent_at, Mark { live: 0, silent: 1 });
+        }
+        LaneChanges { source: self.hold.source, marks, flows: vec![], previous: None }
+    }
+}
+
 /// What happened in the current period.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PeriodCounts {
     /// Credentials issued.
     pub issued: u64,
@@ -76,6 +112,8 @@ pub struct Ledger {
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
+    /// Whether changes are remembered to be stored.
+    is_stored: bool,
 }
 
 impl Ledger {
@@ -85,6 +123,7 @@ impl Ledger {
         let open = |lane: &LaneTerms| Lane {
             terms: *lane,
             timeline: Timeline::new(terms.billing_day, terms.rates, now),
+            marks: BTreeMap::new(),
         };
         Self {
             terms,
@@ -92,7 +131,55 @@ impl Ledger {
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
+            is_stored: false,
         }
+    }
+
+    /// As it was stored at `now`. Lanes that were stored are kept even where no source of theirs is configured any more:
+    /// what they used was used.
+    #[must_use]
+    pub fn restore(
+        terms: Terms,
+        lanes: &[LaneTerms],
+        now: Timestamp,
+        counts: PeriodCounts,
+        stored: &BTreeMap<IceSource, StoredLane>,
+    ) -> Self {
+        let mut ledger = Self::new(terms, lanes, now);
+        let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
+        let gone: Vec<_> =
+            gone.map(|source| LaneTerms { source: *source, tail: source.expiry_tail() }).collect();
+        ledger.lanes.extend(Self::new(terms, &gone, now).lanes);
+        for lane in &mut ledger.lanes {
+            if let Some(stored) = stored.get(&lane.terms.source) {
+                lane.timeline = Timeline::restore(terms.billing_day, terms.rates, now, stored);
+            }
+        }
+        ledger.counts = counts;
+        ledger.is_stored = true;
+        ledger
+    }
+
+    /// All that is to be stored, in every lane.
+    pub fn take_unstored(&mut self) -> Vec<LaneChanges> {
+        let changes = self.lanes.iter_mut().map(|lane| {
+            let (flows, previous) = lane.timeline.take_unstored();
+            let marks = std::mem::take(&mut lane.marks);
+            LaneChanges { source: lane.terms.source, marks, flows, previous }
+        });
+        changes.collect()
+    }
+
+    /// The terms of the budget.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The terms of each lane.
+    #[must_use]
+    pub fn lane_terms(&self) -> Vec<LaneTerms> {
+        self.lanes.iter().map(|lane| lane.terms).collect()
     }
 
     /// Moves to `now`. An earlier instant changes nothing.
@@ -131,11 +218,21 @@ impl Ledger {
 
     /// The credential exists: from here on only time ends the hold. It is charged as silent at `silent_at`, unless it is
     /// heard from before.
-    pub fn commit(&mut self, hold: Hold, silent_at: Option<Timestamp>) {
+    pub fn commit(&mut self, hold: Hold, silent_at: Option<Timestamp>) -> Commit {
         self.counts.issued = self.counts.issued.saturating_add(1);
         if let (Some(lane), Some(silent_at)) = (self.lane(hold.source), silent_at) {
             lane.timeline.expect_report(silent_at);
         }
+        Commit { hold, silent_at }
+    }
+
+    /// Undoes a commit that could not be stored: the credential was not handed out.
+    pub fn undo(&mut self, commit: &Commit) {
+        self.counts.issued = self.counts.issued.saturating_sub(1);
+        if let (Some(lane), Some(silent_at)) = (self.lane(commit.hold.source), commit.silent_at) {
+            lane.timeline.heard_from_grant(silent_at);
+        }
+        self.release(commit.hold);
     }
 
     /// Gives a hold back: nobody has the credential.
@@ -155,6 +252,7 @@ impl Ledger {
         if let Change::HeardFromGrant { .. } = charge.change {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
+        let is_stored = self.is_stored;
         let Some(lane) = self.lane(charge.source) else { return };
         let timeline = &mut lane.timeline;
         let basis = charge.basis;
@@ -164,8 +262,17 @@ impl Ledger {
             Change::AddTime { from, to } => timeline.add_time(basis, from, to),
             Change::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
             Change::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
-            Change::KeepGrant { from, until } => timeline.add_grant(from.max(timeline.period().start), until),
-            Change::HeardFromGrant { expires_at } => timeline.heard_from_grant(expires_at),
+            Change::KeepGrant { from, until } => {
+                timeline.add_grant(from.max(timeline.period().start), until);
+                if is_stored {
+                    mark_alive(&mut lane.marks, from, until);
+                }
+            }
+            Change::HeardFromGrant { expires_at } => {
+                if timeline.heard_from_grant(expires_at) && is_stored {
+                    mark(&mut lane.marks, expires_at, Mark { live: 0, silent: -1 });
+                }
+            }
         }
     }
 
@@ -223,6 +330,18 @@ impl Ledger {
     }
 }
 
+/// Alive over these minutes, outward.
+fn mark_alive(marks: &mut BTreeMap<i64, Mark>, from: Timestamp, until: Timestamp) {
+    mark(marks, from, Mark { live: 1, silent: 0 });
+    mark(marks, until.minute_end(), Mark { live: -1, silent: 0 });
+}
+
+fn mark(marks: &mut BTreeMap<i64, Mark>, at: Timestamp, change: Mark) {
+    let mark = marks.entry(at.as_millis().div_euclid(60_000)).or_default();
+    mark.live = mark.live.saturating_add(change.live);
+    mark.silent = mark.silent.saturating_add(change.silent);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,7 +390,7 @@ mod tests {
         assert_eq!(ledger.figures(), before);
 
         let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
-        ledger.commit(hold, Some(at(60 * MINUTE)));
+        let _ = ledger.commit(hold, Some(at(60 * MINUTE)));
         assert_eq!(ledger.figures(), with_hold);
         assert_eq!(ledger.counts().issued, 1);
     }

@@ -2,7 +2,7 @@
 //! right that was taken for a mint that came to nothing is given back. The table is bounded: when it is full, nobody
 //! renews, and everybody can still fetch anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::grant::{Grant, GrantId};
 use crate::units::Timestamp;
@@ -14,9 +14,24 @@ pub const RENEWALS_MAX: usize = 200_000;
 #[derive(Debug, Default)]
 pub struct Renewals {
     used: HashMap<GrantId, Timestamp>,
+    /// Rights used or given back or forgotten since they were last taken to be stored; `None` where nothing
+    /// is stored.
+    unstored: Option<BTreeSet<GrantId>>,
 }
 
 impl Renewals {
+    /// As they were stored.
+    #[must_use]
+    pub fn restore(used: Vec<(GrantId, Timestamp)>) -> Self {
+        Self { used: used.into_iter().collect(), unstored: Some(BTreeSet::new()) }
+    }
+
+    /// What has changed since the last call; `None` is what is gone.
+    pub fn take_unstored(&mut self) -> Vec<(GrantId, Option<Timestamp>)> {
+        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default().into_iter();
+        unstored.map(|id| (id, self.used.get(&id).copied())).collect()
+    }
+
     /// Takes a grant's right to renew, if it has it now.
     pub fn take(&mut self, grant: &Grant, now: Timestamp) -> bool {
         let is_due = grant.refresh_after() <= now && !grant.is_expired(now);
@@ -24,17 +39,32 @@ impl Renewals {
             return false;
         }
         self.used.insert(grant.id, grant.expires_at);
+        self.note(grant.id);
         true
     }
 
     /// Gives a right back: nothing was minted on it.
     pub fn give_back(&mut self, grant: GrantId) {
         self.used.remove(&grant);
+        self.note(grant);
+    }
+
+    fn note(&mut self, grant: GrantId) {
+        if let Some(unstored) = &mut self.unstored {
+            unstored.insert(grant);
+        }
     }
 
     /// Forgets grants that are over: they could not renew anyway.
     pub fn forget_expired(&mut self, now: Timestamp) {
-        self.used.retain(|_, expires_at| *expires_at > now);
+        let unstored = &mut self.unstored;
+        self.used.retain(|id, expires_at| {
+            let stays = *expires_at > now;
+            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
+                unstored.insert(*id);
+            }
+            stays
+        });
     }
 }
 

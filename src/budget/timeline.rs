@@ -4,8 +4,8 @@
 //! test holds it against a model that adds everything up from scratch.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub use super::cells::{Basis, Rates};
-use super::cells::{Cells, Finished, Flow};
+use super::cells::Cells;
+pub use super::cells::{Basis, Finished, Flow, Flows, Mark, Rates, StoredLane};
 use super::period::{BillingDay, Period};
 use crate::units::{ByteCount, Timestamp};
 
@@ -42,6 +42,18 @@ impl Timeline {
     pub fn new(billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
         let cells = Cells::new(billing_day.period_at(now), rates, now);
         Self { billing_day, cells, previous: None, now, running: Running::default() }
+    }
+
+    /// As it was stored, at `now`. No connection runs yet.
+    #[must_use]
+    pub fn restore(billing_day: BillingDay, rates: Rates, now: Timestamp, stored: &StoredLane) -> Self {
+        let cells = Cells::restore(billing_day.period_at(now), rates, now, stored);
+        Self { billing_day, cells, previous: stored.previous, now, running: Running::default() }
+    }
+
+    /// Minutes whose flows have changed since the last call, and what the period before came to.
+    pub fn take_unstored(&mut self) -> (Vec<(i64, Flows)>, Option<Finished>) {
+        (self.cells.take_unstored(), self.previous)
     }
 
     /// Moves to `to`, charging time to the connections that run. Earlier instants change nothing.
@@ -148,11 +160,14 @@ impl Timeline {
     }
 
     /// The grant that ends at `expiry` has reported a connection.
-    pub fn heard_from_grant(&mut self, expiry: Timestamp) {
+    /// `false` when it comes too late.
+    pub fn heard_from_grant(&mut self, expiry: Timestamp) -> bool {
         let index = self.cells.index_of(expiry);
-        if index >= self.cells.current_index() {
+        let in_time = index >= self.cells.current_index();
+        if in_time {
             self.cells.amend(index, |cell| cell.silent = cell.silent.saturating_sub(1));
         }
+        in_time
     }
 
     /// The period that holds the timeline's time.

@@ -1,10 +1,12 @@
 //! The budget, and how usage is estimated while nobody measures it. GB and MB are decimal, Mbps are 10^6 bit/s.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::names::{
     BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, ESTIMATED_MBPS_PER_CONNECTION,
-    HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
+    HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS,
+    UNREPORTED_GRANT_MB,
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
@@ -27,6 +29,8 @@ pub struct BudgetConfig {
     pub billing_day: BillingDay,
     /// What a grant is admitted by. `BUDGET_MODE`; estimate when unset.
     pub mode: BudgetMode,
+    /// The directory of the ledger; it is made where it is not there. `STATE_DIR`; memory only when unset.
+    pub state_dir: Option<PathBuf>,
     /// What is answered when the budget is spent. `LIMIT_ACTION`; refuse when unset.
     pub limit_action: LimitAction,
     /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
@@ -73,6 +77,8 @@ impl BudgetConfig {
         let limit = settings.required(BANDWIDTH_LIMIT_GB, "GB from 0 to 1000000, decimals allowed", parse_gb);
         let billing_day = settings.required(BILLING_DAY, "a day of the month from 1 to 31", parse_day);
         let mode = settings.word(BUDGET_MODE, MODES);
+        let state_dir =
+            settings.optional(STATE_DIR, "the path of a directory", |text| Some(PathBuf::from(text)));
         let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
         let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
         let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
@@ -82,6 +88,7 @@ impl BudgetConfig {
             limit_gb,
             billing_day: billing_day?,
             mode: mode?,
+            state_dir: state_dir?,
             limit_action: limit_action?,
             liability_rate: liability_rate?.map_or(estimated_rate, Ok)?,
             expiry_tail: expiry_tail?,

@@ -1,7 +1,6 @@
 //! Settings whose feature comes later. They are parsed and validated all the same, so that a mistake is found now and
 //! not on the day of an upgrade; each one that is set says that it has no effect yet.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -11,7 +10,7 @@ use super::ice::read_base;
 use super::names::{
     ALERT_WEBHOOK_URL, CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE,
     CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD,
-    DOORS, STATE_DIR,
+    DOORS,
 };
 use super::settings::{Read, Settings};
 use super::value::{is_visible_ascii, parse_identifier, parse_number, parse_web_url};
@@ -19,8 +18,6 @@ use super::value::{is_visible_ascii, parse_identifier, parse_number, parse_web_u
 /// What is known of features that are not built yet.
 #[derive(Clone, Debug)]
 pub struct PendingConfig {
-    /// The directory of the ledger. `STATE_DIR`; memory only when unset.
-    pub state_dir: Option<PathBuf>,
     /// coturn's command line, which tells and cuts sessions; `None` when neither address nor password is set.
     pub coturn_cli: Option<CoturnCliConfig>,
     /// Cloudflare's own count of what was relayed; `None` when neither account nor token is set.
@@ -68,8 +65,6 @@ const DOOR_NAMES: &[(&str, Door)] = &[("turn", Door::Turn), ("matrix", Door::Mat
 
 impl PendingConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let state_dir =
-            settings.optional(STATE_DIR, "the path of a directory", |text| Some(PathBuf::from(text)));
         let coturn_cli = CoturnCliConfig::read(settings);
         let analytics = AnalyticsConfig::read(settings);
         let doors = settings.words(DOORS, DOOR_NAMES);
@@ -79,7 +74,6 @@ impl PendingConfig {
             });
         warn_of_what_is_set(settings);
         Ok(Self {
-            state_dir: state_dir?,
             coturn_cli: coturn_cli?,
             analytics: analytics?,
             doors: doors?.unwrap_or_default(),
@@ -116,7 +110,6 @@ fn warn_of_what_is_set(settings: &mut Settings<'_>) {
     let no_readings = "usage is estimated, not measured";
     let no_cli = "coturn is neither read nor told to cut";
     for (variable, instead) in [
-        (STATE_DIR, "the budget and the grants are kept in memory only"),
         (COTURN_CLI, no_cli),
         (CLOUDFLARE_ACCOUNT_ID, no_readings),
         (CLOUDFLARE_ANALYTICS_BASE, no_readings),
@@ -151,8 +144,7 @@ mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
 
-    const ALL: [(&str, &str); 9] = [
-        ("STATE_DIR", "/var/lib/turn-broker"),
+    const ALL: [(&str, &str); 8] = [
         ("COTURN_CLI", "[::1]:5766"),
         ("COTURN_CLI_PASSWORD", "hush"),
         ("CLOUDFLARE_ACCOUNT_ID", "abc"),
@@ -166,7 +158,6 @@ mod tests {
     #[test]
     fn every_pending_setting_is_parsed() {
         let pending = load(ALL).pending;
-        assert_eq!(pending.state_dir, Some("/var/lib/turn-broker".into()));
         assert_eq!(pending.coturn_cli.unwrap().address, "[::1]:5766");
         let analytics = pending.analytics.unwrap();
         assert_eq!((&*analytics.account_id, analytics.interval.as_secs()), ("abc", 3600));

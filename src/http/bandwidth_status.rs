@@ -124,7 +124,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
             live: statement.live_grants,
             reported: statement.counts.reported,
         },
-        durable: false,
+        durable: app.account.is_durable(),
         hints: hints(app, present),
     }
 }
@@ -157,7 +157,11 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "NO_ANALYTICS",
         "usage is estimated from reports only: this version does not read Cloudflare's own count.",
     );
-    hint(true, "NOT_DURABLE", "the ledger lives in memory only: a restart forgets this period's usage.");
+    hint(
+        !app.account.is_durable(),
+        "NOT_DURABLE",
+        "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",
+    );
     hint(
         present.clock_behind > CLOCK_BEHIND_TOLERATED,
         "CLOCK_BEHIND",

@@ -127,12 +127,13 @@ pub async fn close_connection(
     close(&app, &id, &call)
 }
 
-/// Closes a connection.
+/// Closes a connection; the body may carry its last counts.
 #[utoipa::path(
     delete,
     path = "/api/connections/{id}",
     tag = "connections",
     params(("id" = String, Path, description = "The connection's name")),
+    request_body = ConnectionRequest,
     security(("grant" = []), ("reporter" = [])),
     responses(
         (status = 204, description = "Closed, or not open"),
@@ -149,12 +150,7 @@ pub async fn delete_connection(
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
-    let report = call.request.report();
-    if report != Report::default() {
-        // Last counts of a connection that is not open any more have nothing to add to.
-        let _ = app.account.heartbeat(call.caller, id, report);
-    }
-    app.account.close(call.caller, id).map_err(|_| ApiError::NotFound)?;
+    app.account.close(call.caller, id, call.request.report()).map_err(|_| ApiError::NotFound)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

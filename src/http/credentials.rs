@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::budget::grant::GrantId;
 use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, DegradedReason, Minted, Order};
+use crate::mint::{Answer, DegradedReason, Minted, NoAnswer, Order};
 use crate::random;
 use crate::units::Timestamp;
 
@@ -85,6 +85,7 @@ pub struct CredentialsBody {
         (status = 400, description = "`INVALID_REQUEST`: ttl out of range", body = ErrorBody),
         (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
     )
 )]
 pub async fn get_credentials(
@@ -95,10 +96,17 @@ pub async fn get_credentials(
     let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
     let renewal = renewal.as_ref().map(|Extension(Renewal(right))| &**right);
-    let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(ApiError::BudgetExhausted)?;
+    let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(refused)?;
     let body = body(&app, answer);
     app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));
     Ok(Json(body))
+}
+
+fn refused(why: NoAnswer) -> ApiError {
+    match why {
+        NoAnswer::Refused(refusal) => ApiError::BudgetExhausted(refusal),
+        NoAnswer::NotRecorded => ApiError::LedgerUnavailable,
+    }
 }
 
 fn body(app: &App, answer: Answer) -> CredentialsBody {

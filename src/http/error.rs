@@ -49,6 +49,8 @@ pub enum ApiError {
     },
     /// The budget is spent.
     BudgetExhausted(Refusal),
+    /// The ledger cannot be written.
+    LedgerUnavailable,
     /// Too much is under way.
     Overloaded,
     /// The process is about to end.
@@ -98,7 +100,9 @@ impl ApiError {
             Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Overloaded | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -116,6 +120,7 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
             Self::BudgetExhausted(_) => "BUDGET_EXHAUSTED",
+            Self::LedgerUnavailable => "LEDGER_UNAVAILABLE",
             Self::Overloaded => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
@@ -147,6 +152,7 @@ impl ApiError {
             Self::RateLimited { .. } => "Too many credential requests, please try again later",
             Self::TooManyConnections { .. } => "Too many open connections on this grant",
             Self::BudgetExhausted(_) => "Bandwidth limit reached",
+            Self::LedgerUnavailable => "Ledger unavailable",
             Self::Overloaded => "Overloaded",
             Self::ShuttingDown => "Shutting down",
             Self::Internal => "Internal error",
@@ -173,6 +179,7 @@ impl ApiError {
                 format!("Monthly bandwidth limit of {limit} GB {state}")
             }
             Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
+            Self::LedgerUnavailable => "The ledger cannot be written: see the log, and the disk under STATE_DIR.".into(),
             Self::Overloaded => "Try again in a second.".into(),
             Self::Internal => "Report the requestId to whoever runs this service.".into(),
             Self::NotFound | Self::RateLimited { .. } | Self::ShuttingDown => return None,
@@ -186,7 +193,7 @@ impl ApiError {
         match self {
             Self::RateLimited { retry_in } | Self::TooManyConnections { retry_in } => Some(*retry_in),
             Self::BudgetExhausted(refusal) => Some(refusal.figures.period.end.since(refusal.figures.now)),
-            Self::Overloaded => Some(Duration::from_secs(1)),
+            Self::Overloaded | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

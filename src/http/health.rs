@@ -49,12 +49,15 @@ pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
     tag = "health",
     responses(
         (status = 200, description = "It can serve", body = ReadyBody),
-        (status = 503, description = "`SHUTTING_DOWN`", body = ErrorBody),
+        (status = 503, description = "`SHUTTING_DOWN`, `LEDGER_UNAVAILABLE`", body = ErrorBody),
     )
 )]
 pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(ApiError::ShuttingDown);
+    }
+    if !app.account.is_writable() {
+        return Err(ApiError::LedgerUnavailable);
     }
     Ok(Json(ReadyBody { status: "ready" }))
 }

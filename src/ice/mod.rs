@@ -70,6 +70,13 @@ impl fmt::Display for IceSource {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for IceSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| serde::de::Error::custom("no ICE source of that name"))
+    }
+}
+
 impl serde::Serialize for IceSource {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())

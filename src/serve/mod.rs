@@ -102,6 +102,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     }
     // It ends with the soft signal; a panic in it was logged by the hook.
     let _ = chores.await;
+    app.account.finish().await;
     ended
 }
 
@@ -205,7 +206,10 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            _ = report.tick() => app.account.report_given_up(),
+            _ = report.tick() => {
+                app.account.report_given_up();
+                app.account.flush();
+            }
             _ = tidy.tick() => {
                 app.account.tidy();
                 app.rate_limit.sweep();

@@ -47,7 +47,11 @@ fn report_budget(config: &Config) {
             );
         }
     }
-    tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
+    if let Some(directory) = &config.budget.state_dir {
+        tracing::info!("Ledger: durable, in {}", directory.display());
+    } else {
+        tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
+    }
 }
 
 fn report_access(config: &Config) {

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::allowance::Allowance;
 use crate::budget::charge::Change;
 use crate::budget::grant::GrantId;
@@ -14,7 +16,7 @@ use crate::ice::IceSource;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// Who opened a connection, and so who may speak for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// A client, by its grant.
     Grant(GrantId),
@@ -54,7 +56,7 @@ pub struct Report {
 }
 
 /// A stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stretch {
     from: Timestamp,
     to: Timestamp,
@@ -62,7 +64,7 @@ struct Stretch {
 
 /// The ledger's clock for a connection that is charged by time. It runs until one interval after the last sign of life;
 /// after that the connection is charged again only if it is heard from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
     since: Timestamp,
     stops_at: Timestamp,
@@ -74,7 +76,7 @@ struct Clock {
 const GUESSES_MAX: usize = 8;
 
 /// See the module's invariant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
     /// Its name, unique for its owner.
     pub id: Arc<str>,
@@ -157,6 +159,12 @@ impl Connection {
             connection.start_clock(now, rules, &mut changes);
         }
         (connection, changes)
+    }
+
+    /// Whether the ledger's clock runs for it.
+    #[must_use]
+    pub fn is_charged_by_time(&self) -> bool {
+        self.clock.is_some_and(|clock| clock.running)
     }
 
     /// When something happens to this connection by itself: its clock stops, or it is given up.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::allowance::Allowance;
@@ -107,12 +108,39 @@ pub struct Entry<T> {
     pub clamped: bool,
 }
 
+/// A connection, with the allowance that is its own where it has no grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredConnection {
+    connection: Connection,
+    own_allowance: Allowance,
+}
+
+impl StoredConnection {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        (Arc::clone(&self.connection.id), self.connection.owner)
+    }
+}
+
 #[derive(Debug)]
 struct Row {
     connection: Connection,
     due: Timestamp,
     /// The allowance of a connection without a grant.
     own_allowance: Allowance,
+}
+
+/// A connection's name: its id and who opened it.
+pub type Name = (Arc<str>, Owner);
+
+/// What has changed since the last time; `None` is what is gone.
+#[derive(Clone, Debug, Default)]
+pub struct TableChanges {
+    /// Connections.
+    pub connections: Vec<(Name, Option<StoredConnection>)>,
+    /// Grants that have reported.
+    pub grants: Vec<(GrantId, Option<GrantRow>)>,
 }
 
 /// Where a connection's bytes are charged.
@@ -123,8 +151,8 @@ struct Payer {
 }
 
 /// What is remembered of a grant that has reported, until it expires.
-#[derive(Debug)]
-struct GrantRow {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GrantRow {
     allowance: Allowance,
     expires_at: Timestamp,
     /// Up to where the ledger counts it as alive, a whole minute; `None` where that is not extended.
@@ -143,6 +171,14 @@ pub struct Estimator {
     by_name: BTreeMap<(Arc<str>, Owner), usize>,
     queue: BTreeSet<(Timestamp, usize)>,
     grants: HashMap<GrantId, GrantRow>,
+    /// What has changed since it was last taken to be stored; `None` where nothing is stored.
+    unstored: Option<Unstored>,
+}
+
+#[derive(Debug, Default)]
+struct Unstored {
+    connections: BTreeSet<Name>,
+    grants: BTreeSet<GrantId>,
 }
 
 impl Estimator {
@@ -158,7 +194,48 @@ impl Estimator {
             by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
             grants: HashMap::new(),
+            unstored: None,
         }
+    }
+
+    /// As it was stored, and with changes remembered to be stored again. The charges start the ledger's clock for those
+    /// connections for which it ran.
+    pub fn restore(
+        &mut self,
+        connections: Vec<StoredConnection>,
+        grants: Vec<(GrantId, GrantRow)>,
+    ) -> Vec<Charge> {
+        self.unstored = Some(Unstored::default());
+        self.grants = grants.into_iter().collect();
+        let mut charges = vec![];
+        for StoredConnection { connection, own_allowance } in connections {
+            let Payer { source, basis } = Payer::of(&connection);
+            if connection.is_charged_by_time() {
+                charges.push(Charge { source, basis, change: Change::StartClock });
+            }
+            let name = (Arc::clone(&connection.id), connection.owner);
+            let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
+            self.by_name.insert(name, slot);
+            self.schedule(slot);
+        }
+        charges
+    }
+
+    /// What has changed since the last call.
+    pub fn take_unstored(&mut self) -> TableChanges {
+        let Some(unstored) = self.unstored.as_mut().map(std::mem::take) else {
+            return TableChanges::default();
+        };
+        let connections = unstored.connections.into_iter().map(|name| {
+            let row = self.by_name.get(&name).and_then(|slot| self.rows.get(*slot));
+            let stored = row.map(|row| StoredConnection {
+                connection: row.connection.clone(),
+                own_allowance: row.own_allowance.clone(),
+            });
+            (name, stored)
+        });
+        let grants = unstored.grants.into_iter().map(|id| (id, self.grants.get(&id).cloned()));
+        TableChanges { connections: connections.collect(), grants: grants.collect() }
     }
 
     /// The rules in force.
@@ -256,13 +333,38 @@ impl Estimator {
 
     /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
     pub fn forget_expired_grants(&mut self, now: Timestamp) {
-        self.grants.retain(|_, row| row.expires_at > now || row.allowance.open_count() > 0);
+        let unstored = &mut self.unstored;
+        self.grants.retain(|id, row| {
+            let stays = row.expires_at > now || row.allowance.open_count() > 0;
+            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
+                unstored.grants.insert(*id);
+            }
+            stays
+        });
     }
 
-    /// Whether a grant has reported a connection, as far as it is remembered.
-    #[must_use]
-    pub fn has_heard_from(&self, grant: GrantId) -> bool {
-        self.grants.contains_key(&grant)
+    /// `grant` renews another: if that one has been heard from, this one counts as heard from too, and is not heard from
+    /// a first time later. `false` when nobody has spoken for the other one, as far as it is remembered.
+    pub fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
+        let was_heard = self.grants.contains_key(&renewed) && self.grants.len() < self.bounds.grants;
+        if was_heard {
+            let row = self.new_row(grant);
+            self.grants.insert(grant.id, row);
+            if let Some(unstored) = &mut self.unstored {
+                unstored.grants.insert(grant.id);
+            }
+        }
+        was_heard
+    }
+
+    /// What is remembered of a grant from its first word on.
+    fn new_row(&self, grant: &Grant) -> GrantRow {
+        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
+        GrantRow {
+            allowance: Allowance::default(),
+            expires_at: grant.expires_at,
+            alive_until: covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end()),
+        }
     }
 
     /// The open connections, in the order of their names.
@@ -287,11 +389,10 @@ impl Estimator {
             return Err(OpenError::TableFull);
         }
         let mut changes = vec![];
-        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
-        let alive_until = covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end());
+        let new_row = self.new_row(&grant);
         let row = self.grants.entry(grant.id).or_insert_with(|| {
             changes.push(Change::HeardFromGrant { expires_at: grant.expires_at });
-            GrantRow { allowance: Allowance::default(), expires_at: grant.expires_at, alive_until }
+            new_row
         });
         if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
@@ -339,11 +440,17 @@ impl Estimator {
         self.queue.remove(&(row.due, slot));
         row.due = row.connection.due_at(&self.rules);
         self.queue.insert((row.due, slot));
+        if let Some(unstored) = &mut self.unstored {
+            unstored.note(&row.connection);
+        }
     }
 
     fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
         let row = self.rows.try_remove(slot)?;
         let connection = row.connection;
+        if let Some(unstored) = &mut self.unstored {
+            unstored.note(&connection);
+        }
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&(Arc::clone(&connection.id), connection.owner));
         if let Owner::Grant(id) = connection.owner
@@ -354,6 +461,15 @@ impl Estimator {
         }
         let charged = connection.charged(now, &self.rules);
         Some(Closed { id: connection.id, charged, given_up })
+    }
+}
+
+impl Unstored {
+    fn note(&mut self, connection: &Connection) {
+        self.connections.insert((Arc::clone(&connection.id), connection.owner));
+        if let Owner::Grant(id) = connection.owner {
+            self.grants.insert(id);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::durable::StateDir;
 use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -156,12 +157,16 @@ fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
 
 #[test]
 fn settings_of_later_versions_are_checked_and_said_to_have_no_effect() {
-    let settings =
-        [("STATE_DIR", "/tmp"), ("ALERT_WEBHOOK_URL", "https://hooks.example/x"), ("DOORS", "matrix")];
+    let settings = [
+        ("COTURN_CLI", "127.0.0.1:5766"),
+        ("COTURN_CLI_PASSWORD", "x"),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example/x"),
+        ("DOORS", "matrix"),
+    ];
     let process = Process::start(&settings);
     process.signal("-TERM");
     let (log, _) = process.finish();
-    for name in ["STATE_DIR", "ALERT_WEBHOOK_URL", "DOORS"] {
+    for name in ["COTURN_CLI", "ALERT_WEBHOOK_URL", "DOORS"] {
         assert!(messages(&log).iter().any(|message| message.contains(name)), "{name} in\n{log}");
     }
     assert_eq!(run(&[], &[("DOORS", "barn")]).status.code(), Some(78));
@@ -301,4 +306,63 @@ async fn a_closed_connection_leaves_the_line_that_operators_know() {
     post("/api/connections/call-7/close").await;
     process.read_until("[Bandwidth] Connection call-7 closed. Estimated usage: 0.00");
     assert!(process.seen.contains(" GB. Total this month: 0.00 GB"), "{}", process.seen);
+}
+
+/// How often the program is killed; `CRASHES=50` for a longer run.
+fn crashes() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+    std::env::var("CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+#[tokio::test]
+async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered() {
+    const CALLERS: u64 = 8;
+    let state = StateDir::new();
+    let settings = [
+        ("STATE_DIR", state.path()),
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:relay.example"),
+        ("COTURN_SECRET", "crash-fixture-secret"),
+        ("RATE_LIMIT_REQUESTS", "10000"),
+        ("BANDWIDTH_LIMIT_GB", "1000000"),
+        ("RUST_LOG", "warn,turn_broker::telemetry::startup=info"),
+    ];
+    let client = http_client();
+    let mut answered = 0;
+    for crash in 0..crashes() {
+        let process = Process::start(&settings);
+        let status: Value = serde_json::from_str(
+            &client.get(process.url("/api/bandwidth-status")).send().await.unwrap().text().await.unwrap(),
+        )
+        .unwrap();
+        let issued = status["grants"]["issued"].as_u64().unwrap();
+        assert!(issued >= answered, "answered {answered}, found {issued} after {crash} crashes");
+        assert!(issued <= answered + CALLERS, "answered {answered}, found {issued}: invented");
+        assert_eq!(status["grants"]["live"], issued);
+        answered = issued;
+
+        let minted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (client, url, minted) =
+                    (client.clone(), process.url("/api/turn-credentials"), minted.clone());
+                tokio::spawn(async move {
+                    while let Ok(response) = client.get(&url).send().await {
+                        let Ok(body) = response.text().await else { return };
+                        assert!(body.contains("grant"), "{body}");
+                        minted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        // Another moment each time.
+        tokio::time::sleep(std::time::Duration::from_millis(20 + crash * 37 % 150)).await;
+        process.signal("-KILL");
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        let minted = minted.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(minted > 0, "there was load");
+        answered += minted;
+    }
 }

@@ -2,6 +2,7 @@
 //! moved by hand. It ends with the test.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use turn_broker::account::stored::Recovered;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
-use turn_broker::serve::Shutdown;
+use turn_broker::journal::Journal;
+use turn_broker::journal::store::OpenError;
+use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{router, serve};
 
@@ -27,6 +32,18 @@ pub(crate) struct TestBroker {
     clock: Arc<ManualClock>,
     client: Client,
     shutdown: Shutdown,
+    service: JoinHandle<Ended>,
+}
+
+/// Opens the ledger; a broker that has just ended in this process may hold it for another moment.
+async fn open_journal(directory: &Path) -> (Journal, Recovered) {
+    for _ in 0..1_000 {
+        match Journal::open(directory.to_owned()) {
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the ledger is still in use");
 }
 
 /// A whole answer.
@@ -49,14 +66,18 @@ impl TestBroker {
         let kept = base.iter().filter(|(name, _)| settings.iter().all(|(set, _)| set != name));
         let config = Config::from_env(&Environment::from_pairs(kept.chain(settings).copied())).unwrap();
         let clock = Arc::new(ManualClock::at(START));
-        let app = App::build(&config, clock.clone(), LostLines::default()).unwrap();
+        let journal = match &config.budget.state_dir {
+            Some(directory) => Some(open_journal(directory).await),
+            None => None,
+        };
+        let app = App::build(&config, clock.clone(), journal, LostLines::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         let router = router::build(&app);
-        tokio::spawn(serve::run(listener, app.clone(), router, shutdown.clone()));
+        let service = tokio::spawn(serve::run(listener, app.clone(), router, shutdown.clone()));
         let client = super::http_client();
-        Self { app, address, clock, client, shutdown }
+        Self { app, address, clock, client, shutdown, service }
     }
 
     /// Time passes.
@@ -112,6 +133,18 @@ impl TestBroker {
     /// A call about a connection with a token.
     pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
+    }
+
+    /// Ends softly, and waits until everything is done.
+    pub(crate) async fn finish(mut self) {
+        self.shutdown.soft.cancel();
+        (&mut self.service).await.unwrap();
+    }
+
+    /// Ends as a process does that is killed: nothing more is written.
+    pub(crate) async fn kill(mut self) {
+        self.service.abort();
+        let _ = (&mut self.service).await;
     }
 
     /// Ends softly, and waits for nothing.

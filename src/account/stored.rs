@@ -1,0 +1,45 @@
+//! What of the books goes to disk, and comes back at start: plain values, without any thought of files.
+
+use std::collections::BTreeMap;
+
+use crate::budget::grant::GrantId;
+use crate::budget::ledger::{LaneChanges, PeriodCounts};
+use crate::budget::period::Period;
+use crate::budget::timeline::StoredLane;
+use crate::ice::IceSource;
+use crate::units::Timestamp;
+use crate::usage::estimator::{GrantRow, StoredConnection, TableChanges};
+
+/// What is to be written. Nothing here is undone by being written twice but the marks of a lane, which are added.
+#[derive(Clone, Debug)]
+pub struct BooksChanges {
+    /// Of the ledger.
+    pub lanes: Vec<LaneChanges>,
+    /// Of the estimator.
+    pub table: TableChanges,
+    /// Of the renewals; `None` is what is gone.
+    pub renewals: Vec<(GrantId, Option<Timestamp>)>,
+    /// What happened in the current period.
+    pub counts: (Period, PeriodCounts),
+    /// The books' time, where all of them is written.
+    pub now: Option<Timestamp>,
+}
+
+/// What was read at start. An empty one is a ledger that was just made.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The latest instant that the books had seen; `None` in a new ledger.
+    pub now: Option<Timestamp>,
+    /// What happened in the period of that name.
+    pub counts: Option<(Period, PeriodCounts)>,
+    /// Marks and flows of each source.
+    pub lanes: BTreeMap<IceSource, StoredLane>,
+    /// Open connections.
+    pub connections: Vec<StoredConnection>,
+    /// Grants that have reported.
+    pub grants: Vec<(GrantId, GrantRow)>,
+    /// Grants that have renewed, and when they expire.
+    pub renewals: Vec<(GrantId, Timestamp)>,
+    /// What grant tokens are signed with.
+    pub key: Option<[u8; 64]>,
+}

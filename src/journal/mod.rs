@@ -1,0 +1,160 @@
+//! The journal: what keeps the books on disk. A grant's record is on disk before its answer leaves (one sync for all who
+//! wait together); everything else follows within [`FLUSH_INTERVAL`]. One thread writes, fed by a bounded queue; while
+//! the disk fails, nothing that must be recorded is answered, and what could not be written is written when it can.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub mod store;
+
+use crate::account::stored::{BooksChanges, Recovered};
+use store::{OpenError, Store, WriteError};
+
+/// How far what is not a grant may be behind on disk.
+pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// Batches that may wait for the disk.
+const QUEUE_MAX: usize = 1_024;
+/// Batches that are written with one sync.
+const GROUP_MAX: usize = 512;
+/// For one commit in all; a disk that takes longer is down.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The sending side. Cheap to share.
+#[derive(Debug)]
+pub struct Journal {
+    queue: SyncSender<Batch>,
+    is_failing: Arc<AtomicBool>,
+}
+
+/// Changes that are written together, and who waits for them. Without changes it asks whether the disk is back.
+#[derive(Debug)]
+struct Batch {
+    changes: Option<BooksChanges>,
+    done: Option<oneshot::Sender<bool>>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is on disk.
+    Yes,
+    /// It is not, and never will be.
+    No,
+    /// Nobody knows yet; it may still come to be.
+    Unknown,
+}
+
+/// Resolves when it is known what became of a commit.
+#[derive(Debug)]
+#[must_use]
+pub struct Pending(oneshot::Receiver<bool>);
+
+impl Journal {
+    /// Opens the ledger in this directory, or makes one where there is none, and starts the writer.
+    pub fn open(directory: PathBuf) -> Result<(Self, Recovered), OpenError> {
+        let store = Store::open(&directory)?;
+        let recovered = store.load()?;
+        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let is_failing = Arc::new(AtomicBool::new(false));
+        let writer =
+            Writer { store: Some(store), directory, backlog: vec![], is_failing: Arc::clone(&is_failing) };
+        std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || writer.run(&batches))
+            .map_err(OpenError::Thread)?;
+        Ok((Self { queue, is_failing }, recovered))
+    }
+
+    /// Queues changes that somebody waits for. `None`: the queue is full, nothing was queued.
+    #[must_use]
+    pub fn commit(&self, changes: BooksChanges) -> Option<Pending> {
+        let (done, pending) = oneshot::channel();
+        let batch = Batch { changes: Some(changes), done: Some(done) };
+        self.queue.try_send(batch).is_ok().then_some(Pending(pending))
+    }
+
+    /// Queues all that has changed; `take` is called only if the writer can keep it. While the disk fails, the changes
+    /// stay where they are and the disk is tried again.
+    pub fn flush(&self, take: impl FnOnce() -> BooksChanges) {
+        let changes = (!self.is_failing()).then(take);
+        if self.queue.try_send(Batch { changes, done: None }).is_err() {
+            tracing::error!("the ledger's queue is full: what has changed is written when it changes again");
+        }
+    }
+
+    /// Whether the last write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+}
+
+impl Pending {
+    /// Waits for the disk, but not for ever.
+    pub async fn wait(self) -> Written {
+        match tokio::time::timeout(COMMIT_TIMEOUT, self.0).await {
+            Ok(Ok(true)) => Written::Yes,
+            Ok(Ok(false)) => Written::No,
+            Ok(Err(_)) | Err(_) => Written::Unknown,
+        }
+    }
+}
+
+/// The writing side: one thread.
+struct Writer {
+    /// `None` after a failure, until it can be opened again.
+    store: Option<Store>,
+    directory: PathBuf,
+    /// What nobody waits for and could not be written yet.
+    backlog: Vec<BooksChanges>,
+    is_failing: Arc<AtomicBool>,
+}
+
+impl Writer {
+    fn run(mut self, batches: &Receiver<Batch>) {
+        while let Ok(first) = batches.recv() {
+            let mut group = vec![first];
+            group.extend(batches.try_iter().take(GROUP_MAX - 1));
+            self.write(group);
+        }
+    }
+
+    /// Writes a group with one sync. On failure those who wait are told, and the rest is kept.
+    fn write(&mut self, group: Vec<Batch>) {
+        let written = self.try_write(&group);
+        let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
+        match &written {
+            Ok(()) if was_failing => tracing::info!("the ledger is written again"),
+            Err(error) if !was_failing => {
+                tracing::error!(%error, "the ledger cannot be written: no grant is given out until it can");
+            }
+            _ => {}
+        }
+        for Batch { changes, done } in group {
+            match done {
+                // Whoever waited may have given up: then nobody holds the credential, and its record only melts.
+                Some(done) => drop(done.send(written.is_ok())),
+                None if written.is_err() => self.backlog.extend(changes),
+                None => {}
+            }
+        }
+    }
+
+    fn try_write(&mut self, group: &[Batch]) -> Result<(), WriteError> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => Store::reopen(&self.directory)?,
+        };
+        let waiting = group.iter().filter_map(|batch| batch.changes.as_ref());
+        store.write(self.backlog.iter().chain(waiting))?;
+        self.backlog.clear();
+        // After a failed write the store is not trusted: it is dropped above, and opened again for the next one.
+        self.store = Some(store);
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! A ledger that survives: what was answered is on disk, a restart loses nothing and invents nothing, and a file that
+//! cannot be read is never written over.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
+use serde_json::{Value, json};
+use turn_broker::journal::Journal;
+use turn_broker::journal::store::{FILE_NAME, OpenError};
+
+/// A directory of the test's own; it goes with the test.
+pub(crate) struct StateDir(PathBuf);
+
+impl StateDir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("turn-broker-state-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join(FILE_NAME)
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What of a status must be the same after a restart.
+fn lasting(status: &Value) -> Vec<Value> {
+    ["bandwidthUsedGB", "reservedGB", "overshootBoundGB", "grants", "activeConnections", "durable"]
+        .iter()
+        .map(|field| status[*field].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_restart_finds_grants_usage_and_connections_as_they_were() {
+    let state = StateDir::new();
+    let settings =
+        [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "600")];
+    let (before, grant) = {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+        broker.mint().await;
+        broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.post(REPORTER, "/api/connections", json!({"connectionId": "counted"})).await;
+        broker.advance(10);
+        let report = json!({"bytesReceived": 70_000_000, "relayed": true});
+        broker.post(REPORTER, "/api/connections/counted/heartbeat", report).await;
+        let status = broker.status().await;
+        broker.finish().await;
+        (status, grant)
+    };
+    assert_eq!(before["bandwidthUsedGB"], "1.07");
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.advance(10);
+    let after = broker.status().await;
+    assert_eq!(lasting(&after), lasting(&before));
+    assert!(after["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NOT_DURABLE"));
+
+    let beat = broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5_000_000})).await;
+    assert_eq!(beat.status, 200, "the grant's token is still good");
+    let again = json!({"bytesReceived": 80_000_000, "relayed": true});
+    broker.post(REPORTER, "/api/connections/counted/heartbeat", again).await;
+    assert_eq!(
+        broker.metric("turn_broker_used_bytes").await,
+        Some(85_000_000),
+        "counts go on where they were"
+    );
+}
+
+#[tokio::test]
+async fn a_grant_that_was_answered_is_found_even_if_nothing_else_was_written() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600")];
+    let before = {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        broker.mint().await;
+        let status = broker.status().await;
+        broker.kill().await;
+        status
+    };
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let after = broker.status().await;
+    assert_eq!(lasting(&after), lasting(&before));
+    assert_eq!(after["grants"]["live"], 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_was_used_stays_used() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
+    let renew = async |broker: &TestBroker, grant: &str| {
+        let request = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(grant);
+        crate::support::Answer::of(request).await.status.as_u16()
+    };
+    let grant = {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+        broker.advance(3_000);
+        assert_eq!(renew(&broker, &grant).await, 200);
+        broker.kill().await;
+        grant
+    };
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.advance(3_001);
+    assert_eq!(broker.mint().await.status, 200, "the address's own allowance");
+    assert_eq!(renew(&broker, &grant).await, 429);
+}
+
+#[tokio::test]
+async fn a_restart_after_the_reset_starts_at_zero_and_remembers_the_sum() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8")];
+    {
+        let broker = TestBroker::start(&settings).await;
+        broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.advance(10);
+        broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+        broker.finish().await;
+    }
+    let broker = TestBroker::start(&settings).await;
+    broker.set_wall("2025-02-02T00:00:00Z");
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
+    let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
+    assert_eq!(previous, 10_000_000);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_over_a_restart_lowers_nothing() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+    {
+        let broker = TestBroker::start(&settings).await;
+        broker.set_wall("2025-02-10T00:00:00Z");
+        broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+        broker.advance(10);
+        broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+        broker.finish().await;
+    }
+    // The next one begins in January.
+    let broker = TestBroker::start(&settings).await;
+    let status = broker.status().await;
+    assert_eq!(status["bandwidthUsedGB"], "10.00");
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z");
+}
+
+fn open(directory: &Path) -> OpenError {
+    Journal::open(directory.to_owned()).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_refused_by_name_and_left_alone() {
+    for content in [&b""[..], b"not a ledger at all", &[0; 8_192]] {
+        let state = StateDir::new();
+        std::fs::write(state.file(), content).unwrap();
+        let error = open(&state.0);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(FILE_NAME) && error.to_string().contains("backup"), "{error}");
+        assert_eq!(std::fs::read(state.file()).unwrap(), content, "nothing is written over it");
+    }
+}
+
+#[test]
+fn a_ledger_cut_short_is_refused() {
+    let state = StateDir::new();
+    drop(Journal::open(state.0.clone()).unwrap());
+    let file = loop {
+        // The writer's thread lets go of the file in its own time.
+        match std::fs::OpenOptions::new().write(true).open(state.file()) {
+            Ok(file) if file.try_lock().is_ok() => break file,
+            _ => std::thread::yield_now(),
+        }
+    };
+    let length = file.metadata().unwrap().len();
+    file.set_len(length / 2).unwrap();
+    drop(file);
+    let error = open(&state.0);
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn one_ledger_serves_one_process() {
+    let state = StateDir::new();
+    let _first = Journal::open(state.0.clone()).unwrap();
+    let error = open(&state.0);
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let state = StateDir::new();
+    let file = state.0.join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let error = open(&file);
+    assert!(matches!(error, OpenError::Directory { .. }), "{error}");
+    assert!(error.to_string().contains("STATE_DIR"), "{error}");
+}
