@@ -139,7 +139,7 @@ async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<Ex
     let address = (config.server.host, config.server.port);
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| format!("cannot listen on {}:{}: {error}", address.0, address.1))?;
+        .map_err(|error| format!("cannot listen on {}:{} (HOST, PORT): {error}", address.0, address.1))?;
     startup::report(config, listener.local_addr()?);
     let shutdown = Shutdown::default();
     let watch = tokio::spawn(watch(signals, shutdown.clone()));

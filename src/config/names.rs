@@ -116,19 +116,22 @@ pub(super) fn is_known(name: &str) -> bool {
     all().any(|known| known == name)
 }
 
-/// A hint when `name` looks like a setting and is none: ours by its prefix, or known but for the case of its letters.
+/// From this likeness on, a name that is not ours by its prefix is taken for a slip of the pen all the same.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// A hint when `name` looks like a setting and is none: ours by its prefix, known but for the case of its letters, or
+/// very like one that is.
 pub(super) fn hint_for(name: &str) -> Option<String> {
     if is_known(name) {
         return None;
     }
     let upper = name.to_ascii_uppercase();
-    if !is_known(&upper) && !OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) {
-        return None;
-    }
     // Pairs of letters in common: names here differ by whole words, which an edit distance counts as many faults.
     let likeness = |known: &String| strsim::sorensen_dice(&upper, known);
     let nearest = all().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    Some(format!("{} is not a setting; did you mean {nearest}?", name.escape_debug()))
+    let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+    let is_meant = is_ours || likeness(&nearest) >= LIKENESS_MIN;
+    is_meant.then(|| format!("{} is not a setting; did you mean {nearest}?", name.escape_debug()))
 }
 
 #[cfg(test)]
@@ -152,6 +155,13 @@ mod tests {
             ("TURN_KEY_ID", "CLOUDFLARE_TURN_KEY_ID"),
             ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_TURN_API_TOKEN"),
             ("TURN_STUN_URLS", "STUN_URLS"),
+            ("BANDWIDTH_LIMIT", "BANDWIDTH_LIMIT_GB"),
+            ("BANDWITH_LIMIT_GB", "BANDWIDTH_LIMIT_GB"),
+            ("CLIENT_URLS", "CLIENT_URL"),
+            ("OPERATOR_TOKN", "OPERATOR_TOKEN"),
+            ("BILING_DAY", "BILLING_DAY"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+            ("ICE_SOURCE", "ICE_SOURCES"),
         ] {
             let hint = format!("{name} is not a setting; did you mean {nearest}?");
             assert_eq!(hint_for(name), Some(hint));

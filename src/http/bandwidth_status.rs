@@ -63,6 +63,8 @@ pub struct StatusBody {
     bound_assumes: String,
     /// Grants of this period.
     grants: GrantsBody,
+    /// Billed bytes of this period, to the byte.
+    used_bytes: u64,
     /// Whether the ledger survives a restart.
     durable: bool,
     /// What makes the figure weak, and what to do about it.
@@ -124,6 +126,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
             live: statement.live_grants,
             reported: statement.counts.reported,
         },
+        used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
         hints: hints(app, present),
     }
@@ -157,6 +160,7 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "NO_ANALYTICS",
         "usage is estimated from reports only: this version does not read Cloudflare's own count.",
     );
+    hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
     hint(
         !app.account.is_durable(),
         "NOT_DURABLE",

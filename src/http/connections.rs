@@ -20,6 +20,8 @@ use crate::random;
 use crate::usage::connection::Report;
 use crate::usage::estimator::{Caller, OpenError, Opened};
 
+const UNAUTHORIZED: ApiError =
+    ApiError::Unauthorized { wants: "the `grant` that came with credentials, or the REPORTER_TOKEN," };
 /// Longest id that a caller may choose.
 const ID_MAX: usize = 128;
 
@@ -101,7 +103,9 @@ pub async fn heartbeat_connection(
     Path(id): Path<String>,
     call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
-    app.account.heartbeat(call.caller, &id, call.request.report()).map_err(|_| ApiError::NotFound)?;
+    app.account
+        .heartbeat(call.caller, &id, call.request.report())
+        .map_err(|_| ApiError::UnknownConnection)?;
     Ok(Json(connection_body(&app, id)))
 }
 
@@ -150,7 +154,7 @@ pub async fn delete_connection(
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
-    app.account.close(call.caller, id, call.request.report()).map_err(|_| ApiError::NotFound)?;
+    app.account.close(call.caller, id, call.request.report()).map_err(|_| ApiError::UnknownConnection)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,7 +170,7 @@ impl FromRequest<Arc<App>> for Call {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let request: ConnectionRequest = read_json(request).await?;
-        let token = in_header.as_deref().or(request.token.as_deref()).ok_or(ApiError::Unauthorized)?;
+        let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
         Ok(Self { caller, request })
     }

@@ -20,13 +20,21 @@ pub enum ApiError {
     /// Something in the request is not as documented.
     InvalidRequest(String),
     /// No token, or not the right one.
-    Unauthorized,
+    Unauthorized {
+        /// Whose token is wanted.
+        wants: &'static str,
+    },
     /// A bearer token that is no grant of ours, or one that is over.
     InvalidGrant,
     /// The page's origin is not allowed.
-    OriginNotAllowed,
-    /// No such route, or no such connection for this caller.
+    OriginNotAllowed {
+        /// What it said, cut short.
+        origin: String,
+    },
+    /// No such route.
     NotFound,
+    /// No such connection for this caller.
+    UnknownConnection,
     /// The route exists, the method does not.
     MethodNotAllowed {
         /// What is allowed, for the `Allow` header, as far as it is known.
@@ -92,9 +100,9 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized | Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unauthorized { .. } | Self::InvalidGrant => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownConnection => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
@@ -112,10 +120,10 @@ impl ApiError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "INVALID_REQUEST",
-            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Unauthorized { .. } => "UNAUTHORIZED",
             Self::InvalidGrant => "INVALID_GRANT",
-            Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
-            Self::NotFound => "NOT_FOUND",
+            Self::OriginNotAllowed { .. } => "ORIGIN_NOT_ALLOWED",
+            Self::NotFound | Self::UnknownConnection => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
@@ -143,10 +151,10 @@ impl ApiError {
     fn headline(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "Invalid request",
-            Self::Unauthorized => "Unauthorized",
+            Self::Unauthorized { .. } => "Unauthorized",
             Self::InvalidGrant => "Invalid grant token",
-            Self::OriginNotAllowed => "Origin not allowed",
-            Self::NotFound => "Not found",
+            Self::OriginNotAllowed { .. } => "Origin not allowed",
+            Self::NotFound | Self::UnknownConnection => "Not found",
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::PayloadTooLarge { .. } => "Payload too large",
             Self::RateLimited { .. } => "Too many credential requests, please try again later",
@@ -162,11 +170,12 @@ impl ApiError {
     fn message(&self) -> Option<String> {
         let text = match self {
             Self::InvalidRequest(what) => what.clone(),
-            Self::Unauthorized => "Send the token as `Authorization: Bearer <token>`.".into(),
+            Self::Unauthorized { wants } => format!("Send {wants} as `Authorization: Bearer <token>`."),
             Self::InvalidGrant => {
                 "Fetch new credentials and use the `grant` that comes with them; an app server checks its REPORTER_TOKEN.".into()
             }
-            Self::OriginNotAllowed => "Add the page's origin to CLIENT_URL.".into(),
+            Self::OriginNotAllowed { origin } => format!("Add {origin} to CLIENT_URL if it is a page of yours."),
+            Self::UnknownConnection => "Not open, or not yours: open it again with POST /api/connections.".into(),
             Self::MethodNotAllowed { .. } => "See /openapi.json for what this route accepts.".into(),
             Self::PayloadTooLarge { bytes_max } => format!("Send at most {bytes_max} bytes."),
             Self::BudgetExhausted(refusal) => {

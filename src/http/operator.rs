@@ -34,7 +34,7 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        _ => ApiError::Unauthorized.into_response(),
+        _ => ApiError::Unauthorized { wants: "the OPERATOR_TOKEN" }.into_response(),
     }
 }
 

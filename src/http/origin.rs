@@ -26,6 +26,9 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
+/// Characters of a foreign origin that the answer repeats.
+const ORIGIN_SHOWN_MAX: usize = 100;
+
 /// The CORS layer for the API.
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     let layer = CorsLayer::new()
@@ -48,19 +51,22 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
 
 /// Refuses foreign origins. Stands outside the CORS layer: a refusal carries none of its headers.
 pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if is_foreign(request.headers(), &app.origins) {
+    if let Some(origin) = foreign_origin(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
-        let mut response = ApiError::OriginNotAllowed.into_response();
+        let mut response = ApiError::OriginNotAllowed { origin }.into_response();
         response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
         return response;
     }
     next.run(request).await
 }
 
-fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
+/// The first origin that is not allowed, as far as it is plain text.
+fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<String> {
     let is_allowed = |origin: &HeaderValue| match origins {
         AllowedOrigins::Any => true,
         AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
     };
-    !headers.get_all(ORIGIN).iter().all(is_allowed)
+    let foreign = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))?;
+    let plain = foreign.to_str().unwrap_or("the page's origin");
+    Some(plain.chars().take(ORIGIN_SHOWN_MAX).collect())
 }

@@ -122,6 +122,7 @@ async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
     ] {
         let answer = mint_with_origin(&broker, origin).await;
         assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        assert!(answer.json()["message"].as_str().unwrap().contains(origin), "{}", answer.text);
         let cors: Vec<_> =
             answer.headers.keys().filter(|name| name.as_str().starts_with("access-control")).collect();
         assert!(cors.is_empty(), "{origin}: {cors:?}");

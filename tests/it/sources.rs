@@ -92,6 +92,8 @@ async fn the_kill_switch_answers_stun_only_and_asks_nobody() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("stun"), Some("DISABLED")));
+    let hints = broker.status().await["hints"].to_string();
+    assert!(hints.contains("DISABLED"), "{hints}");
     assert_eq!(cloudflare.history().mints(), 0);
 }
 

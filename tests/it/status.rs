@@ -30,6 +30,7 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "overshootBoundGB": "0.00",
         "boundAssumes": "2 Mbps per grant until 7200 s after expiry",
         "grants": {"issued": 0, "live": 0, "reported": 0},
+        "usedBytes": 0,
         "durable": false,
         "hints": null,
     });
