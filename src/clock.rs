@@ -16,23 +16,28 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
 /// Wall time that neither runs back nor stands still: when the wall clock steps back, time goes on from the latest
 /// instant seen at the pace of the monotonic clock, until the wall clock has caught up. Pure.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SteadyTime {
     /// The last instant at which wall time was ahead, and when that was.
-    anchor: Option<(Timestamp, Instant)>,
+    anchor: (Timestamp, Instant),
 }
 
 impl SteadyTime {
+    /// Time that goes on from `then`, which was at `instant`: the latest that is known from before, as from disk.
+    #[must_use]
+    pub fn from(then: Timestamp, instant: Instant) -> Self {
+        Self { anchor: (then, instant) }
+    }
+
     /// The steady time of a reading of both clocks.
     pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
-        let steady = self.anchor.map(|(then, at)| then.plus(instant.saturating_duration_since(at)));
-        match steady {
-            Some(steady) if steady > wall => steady,
-            _ => {
-                self.anchor = Some((wall, instant));
-                wall
-            }
+        let (then, at) = self.anchor;
+        let steady = then.plus(instant.saturating_duration_since(at));
+        if steady > wall {
+            return steady;
         }
+        self.anchor = (wall, instant);
+        wall
     }
 }
 
@@ -70,7 +75,7 @@ mod tests {
     fn time_goes_on_at_its_pace_while_the_wall_clock_is_behind() {
         let start = Instant::now();
         let wall = Timestamp::from_millis;
-        let mut steady = SteadyTime::default();
+        let mut steady = SteadyTime::from(wall(9_000), start);
         let mut read = |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).as_millis();
         assert_eq!(read(10_000, 0), 10_000);
         assert_eq!(read(4_000, 500_000), 10_500, "set back by six seconds and a half");

@@ -97,7 +97,8 @@ impl Account {
     /// Wraps the books.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let guarded = Guarded { books, time: SteadyTime::default() };
+        let guarded =
+            Guarded { time: SteadyTime::from(books.statement().figures.now, clock.instant()), books };
         Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 

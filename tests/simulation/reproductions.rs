@@ -1,0 +1,12 @@
+//! Every walk that ever failed, so that it never fails again.
+
+use crate::check;
+use crate::walk::Walk;
+
+/// Walks of special interest: first ones of each mode, long ones.
+#[test]
+fn walks_that_are_kept() {
+    for (seed, steps, strict) in [(0, 2_000, false), (0, 2_000, true), (1, 2_000, true)] {
+        check(Walk { seed, steps, strict });
+    }
+}

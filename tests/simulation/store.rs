@@ -1,0 +1,52 @@
+//! A disk as it should be: it keeps what it is given, whole, and gives it back. What is still under way when the process
+//! dies is lost.
+
+use std::collections::BTreeMap;
+
+use turn_broker::account::stored::{BooksChanges, Recovered};
+
+#[derive(Default)]
+pub(crate) struct Disk {
+    content: Recovered,
+}
+
+impl Disk {
+    pub(crate) fn write(&mut self, changes: BooksChanges) {
+        let content = &mut self.content;
+        for lane in changes.lanes {
+            let stored = content.lanes.entry(lane.source).or_default();
+            for (minute, change) in lane.marks {
+                let mark = stored.marks.entry(minute).or_default();
+                mark.live += change.live;
+                mark.silent += change.silent;
+            }
+            stored.flows.extend(lane.flows);
+            stored.previous = lane.previous.or(stored.previous);
+        }
+        let mut connections: BTreeMap<_, _> =
+            content.connections.drain(..).map(|stored| (stored.name(), stored)).collect();
+        replace(&mut connections, changes.table.connections);
+        content.connections = connections.into_values().collect();
+        let mut grants: BTreeMap<_, _> = content.grants.drain(..).collect();
+        replace(&mut grants, changes.table.grants);
+        content.grants = grants.into_iter().collect();
+        let mut renewals: BTreeMap<_, _> = content.renewals.drain(..).collect();
+        replace(&mut renewals, changes.renewals);
+        content.renewals = renewals.into_iter().collect();
+        content.counts = Some(changes.counts);
+        content.now = changes.now.or(content.now);
+    }
+
+    pub(crate) fn read(&self) -> Recovered {
+        self.content.clone()
+    }
+}
+
+fn replace<K: Ord, V>(rows: &mut BTreeMap<K, V>, changes: Vec<(K, Option<V>)>) {
+    for (key, row) in changes {
+        match row {
+            Some(row) => drop(rows.insert(key, row)),
+            None => drop(rows.remove(&key)),
+        }
+    }
+}
