@@ -32,7 +32,8 @@ use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
 use crate::usage::connection::UsageRules;
-use crate::usage::estimator::{Bounds, Coverage, Estimator};
+use crate::usage::estimator::{Bounds, Estimator};
+use crate::usage::grants::Coverage;
 
 /// Requests under way at once, their bodies read: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;

@@ -12,10 +12,9 @@ use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report, UsageRules};
-use crate::usage::estimator::{
-    Caller, Closed, Entry, Estimator, OpenError, Opened, TableChanges, UnknownConnection,
-};
+use crate::usage::estimator::{Estimator, TableChanges};
 
 /// See the module's invariant.
 #[derive(Debug)]

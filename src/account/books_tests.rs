@@ -10,8 +10,6 @@ use crate::units::BitRate;
 use crate::usage::connection::BilledDirections;
 use crate::usage::estimator::Bounds;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// 2025-01-31T22:00Z: two hours before a reset.
 const START: i64 = 1_738_360_800_000;
@@ -255,105 +253,4 @@ fn a_close_with_the_last_counts_charges_them_and_nothing_else() {
     books.open(client(1), "c", None, at(0)).unwrap();
     let closed = books.close(client(1), "c", received(3_000), at(20_000)).unwrap().value.unwrap();
     assert_eq!((closed.charged.get(), used(&books)), (3_000, 3_000));
-}
-
-/// A store as it should be: it keeps what it is given, and gives it back.
-#[derive(Default)]
-struct Memory(Recovered);
-
-impl Memory {
-    fn write(&mut self, changes: BooksChanges) {
-        for lane in changes.lanes {
-            let stored = self.0.lanes.entry(lane.source).or_default();
-            for (minute, change) in lane.marks {
-                let mark = stored.marks.entry(minute).or_default();
-                mark.live += change.live;
-                mark.silent += change.silent;
-            }
-            stored.flows.extend(lane.flows);
-            stored.previous = lane.previous.or(stored.previous);
-        }
-        let mut connections: BTreeMap<_, _> =
-            self.0.connections.drain(..).map(|stored| (stored.name(), stored)).collect();
-        for (name, row) in changes.table.connections {
-            match row {
-                Some(row) => drop(connections.insert(name, row)),
-                None => drop(connections.remove(&name)),
-            }
-        }
-        self.0.connections = connections.into_values().collect();
-        let mut grants: BTreeMap<_, _> = self.0.grants.drain(..).collect();
-        for (id, row) in changes.table.grants {
-            match row {
-                Some(row) => drop(grants.insert(id, row)),
-                None => drop(grants.remove(&id)),
-            }
-        }
-        self.0.grants = grants.into_iter().collect();
-        self.0.counts = Some(changes.counts);
-        self.0.now = changes.now.or(self.0.now);
-    }
-}
-
-fn restored(mode: BudgetMode, recovered: Recovered) -> Books {
-    let fresh = books_in(mode);
-    let now = recovered.now.unwrap_or(at(0));
-    let counts = recovered.counts.map(|(_, counts)| counts).unwrap_or_default();
-    let ledger = Ledger::restore(
-        *fresh.ledger.terms(),
-        &[fresh.ledger.lane_terms()[0]],
-        now,
-        counts,
-        &recovered.lanes,
-    );
-    Books::restore(ledger, fresh.estimator, recovered)
-}
-
-/// Everything about books that a caller can see.
-fn visible(books: &Books) -> (Statement, Vec<(Arc<str>, u64)>, u64) {
-    let statement = books.statement();
-    let charged = |c: &Connection| (Arc::clone(&c.id), c.charged(statement.figures.now, books.rules()).get());
-    (
-        statement,
-        books.connections().map(charged).collect(),
-        books.previous().map_or(0, |(_, used)| used.get()),
-    )
-}
-
-proptest! {
-    /// Killed at any moment, whole changes written: the books come back as they were, and go on as they would have.
-    #[test]
-    fn what_is_stored_restores_the_same_books(ops in prop::collection::vec(op(), 1..60), strict in any::<bool>(), often in 1usize..5) {
-        let mode = if strict { BudgetMode::Strict } else { BudgetMode::Estimate };
-        let mut memory = Memory::default();
-        let mut books = restored(mode, Recovered::default());
-        let mut clock = 0;
-        for (n, op) in ops.iter().enumerate() {
-            apply_stored(&mut books, op, &mut clock, &mut memory);
-            if n % often == 0 {
-                memory.write(books.take_changes());
-            }
-        }
-        memory.write(books.take_changes());
-        let mut again = restored(mode, memory.0);
-        prop_assert_eq!(visible(&again), visible(&books));
-        for later in [60_000, 3_600_000, 30 * 86_400_000] {
-            let then = books.statement().figures.now.plus_millis(later);
-            books.advance(then);
-            again.advance(then);
-            prop_assert_eq!(visible(&again), visible(&books), "{} ms later", later);
-        }
-    }
-}
-
-/// As `apply`, but a grant is written when it is made, as the account does it.
-fn apply_stored(books: &mut Books, op: &Op, clock: &mut u64, memory: &mut Memory) {
-    let Op::Mint { life, fails: false } = *op else { return apply(books, op, clock) };
-    let life = Duration::from_secs(life);
-    if let Ok(hold) = books.reserve(IceSource::Cloudflare, life, Duration::from_secs(4), at(*clock)) {
-        let grant = minted(books.statement().figures.now, hold.life().as_secs());
-        let commit = books.commit(hold, &grant, None, at(*clock));
-        memory.write(books.grant_changes(commit.changes(), None));
-    }
-    books.advance(at(*clock));
 }

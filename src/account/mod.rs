@@ -16,8 +16,8 @@ use crate::ice::IceSource;
 use crate::journal::{Journal, Written};
 use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage::calls::{Caller, Closed, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report};
-use crate::usage::estimator::{Caller, Closed, OpenError, Opened, UnknownConnection};
 
 pub mod books;
 pub mod stored;
@@ -307,7 +307,8 @@ impl Reservation {
         let renewed = renewal.map(|right| &right.grant);
         let (commit, pending) = self.account.with(|books, now| {
             let commit = books.commit(hold, grant, renewed.map(|renewed| renewed.id), now);
-            let journal = self.account.journal.as_ref();
+            // What costs nothing needs no record that lasts.
+            let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
             (commit, journal.map(|journal| journal.commit(books.grant_changes(commit.changes(), renewed))))
         });
         let written = match pending {

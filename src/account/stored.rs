@@ -8,7 +8,8 @@ use crate::budget::period::Period;
 use crate::budget::timeline::StoredLane;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
-use crate::usage::estimator::{GrantRow, StoredConnection, TableChanges};
+use crate::usage::estimator::{StoredConnection, TableChanges};
+use crate::usage::grants::GrantRow;
 
 /// What is to be written. Nothing here is undone by being written twice but the marks of a lane, which are added.
 #[derive(Clone, Debug)]

@@ -169,7 +169,7 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
     hint(
         present.clock_behind > CLOCK_BEHIND_TOLERATED,
         "CLOCK_BEHIND",
-        "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock, and restart if the period is wrong.",
+        "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock.",
     );
     hint(
         bound.get() > 0,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
-use super::renewal::Renewal;
+use crate::account::RenewalRight;
 use crate::app::App;
 use crate::budget::grant::GrantId;
 use crate::ice::IceSource;
@@ -91,11 +91,11 @@ pub struct CredentialsBody {
 pub async fn get_credentials(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    renewal: Option<Extension<Renewal>>,
+    renewal: Option<Extension<Arc<RenewalRight>>>,
 ) -> Result<Json<CredentialsBody>, ApiError> {
     let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
-    let renewal = renewal.as_ref().map(|Extension(Renewal(right))| &**right);
+    let renewal = renewal.as_ref().map(|Extension(right)| &**right);
     let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(refused)?;
     let body = body(&app, answer);
     app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));

@@ -59,6 +59,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
         breaker_state: app.mint.breaker_state().gauge(),
         log_lines_lost: app.lost_lines.count(),
+        ledger_failing: u64::from(!app.account.is_writable()),
     };
     let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
     Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())

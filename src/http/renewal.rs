@@ -8,18 +8,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::bearer::bearer;
-use crate::account::RenewalRight;
 use crate::app::App;
 
-/// The right that goes with a request, for the limiter and the mint.
-#[derive(Clone, Debug)]
-pub struct Renewal(pub Arc<RenewalRight>);
-
-/// Recognises a renewal.
+/// Recognises a renewal. Limiter and mint find the right among the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let grant = bearer(request.headers()).and_then(|token| app.grant_key.verify(token));
     if let Some(right) = grant.and_then(|grant| app.account.take_renewal(&grant)) {
-        request.extensions_mut().insert(Renewal(Arc::new(right)));
+        request.extensions_mut().insert(Arc::new(right));
     }
     next.run(request).await
 }

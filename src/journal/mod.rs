@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 pub mod store;
@@ -27,7 +27,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The sending side. Cheap to share.
 #[derive(Debug)]
 pub struct Journal {
-    queue: SyncSender<Batch>,
+    queue: Sender<Batch>,
     is_failing: Arc<AtomicBool>,
 }
 
@@ -59,13 +59,13 @@ impl Journal {
     pub fn open(directory: PathBuf) -> Result<(Self, Recovered), OpenError> {
         let store = Store::open(&directory)?;
         let recovered = store.load()?;
-        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let (queue, mut batches) = channel(QUEUE_MAX);
         let is_failing = Arc::new(AtomicBool::new(false));
         let writer =
             Writer { store: Some(store), directory, backlog: vec![], is_failing: Arc::clone(&is_failing) };
         std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.run(&batches))
+            .spawn(move || writer.run(&mut batches))
             .map_err(OpenError::Thread)?;
         Ok((Self { queue, is_failing }, recovered))
     }
@@ -78,13 +78,12 @@ impl Journal {
         self.queue.try_send(batch).is_ok().then_some(Pending(pending))
     }
 
-    /// Queues all that has changed; `take` is called only if the writer can keep it. While the disk fails, the changes
-    /// stay where they are and the disk is tried again.
+    /// Queues all that has changed. `take` is called only when there is room and the disk takes it; otherwise the changes
+    /// stay where they are, and a failing disk is tried again.
     pub fn flush(&self, take: impl FnOnce() -> BooksChanges) {
+        let Ok(room) = self.queue.try_reserve() else { return };
         let changes = (!self.is_failing()).then(take);
-        if self.queue.try_send(Batch { changes, done: None }).is_err() {
-            tracing::error!("the ledger's queue is full: what has changed is written when it changes again");
-        }
+        room.send(Batch { changes, done: None });
     }
 
     /// Whether the last write failed.
@@ -116,11 +115,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, batches: &Receiver<Batch>) {
-        while let Ok(first) = batches.recv() {
-            let mut group = vec![first];
-            group.extend(batches.try_iter().take(GROUP_MAX - 1));
-            self.write(group);
+    fn run(mut self, batches: &mut Receiver<Batch>) {
+        let mut group = Vec::new();
+        while batches.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            self.write(std::mem::take(&mut group));
         }
     }
 

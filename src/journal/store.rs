@@ -2,7 +2,9 @@
 //! nothing is ever started from zero over a file that is there. Rows with structure are JSON, so that a later version
 //! can read what it knows of them.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
@@ -11,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::account::stored::{BooksChanges, Recovered};
 use crate::budget::grant::GrantId;
-use crate::budget::timeline::{Flow, Flows, Mark};
+use crate::budget::timeline::{Flow, Flows, Mark, StoredLane};
 use crate::ice::IceSource;
 use crate::random::{self, NoRandomness};
 
@@ -110,7 +112,13 @@ impl Store {
         if !is_new && std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
             return Err(OpenError::Damaged { path, what: "it is empty".into() });
         }
-        let database = Database::create(&path).map_err(|error| cannot_open(error, directory, &path))?;
+        let database = if is_new {
+            make_file(&path).map_err(unusable).and_then(|file| {
+                Database::builder().create_file(file).map_err(|error| cannot_open(error, directory, &path))
+            })?
+        } else {
+            Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?
+        };
         let store = Self { database, path };
         if is_new {
             store.make().map_err(|error| store.damaged(&error))?;
@@ -184,14 +192,14 @@ impl Store {
         {
             let (key, value) = row.map_err(redb::Error::from)?;
             let ((source, minute), (live, silent)) = (key.value(), value.value());
-            lane(&mut recovered, source).marks.insert(minute, Mark { live, silent });
+            lane(&mut recovered, source)?.marks.insert(minute, Mark { live, silent });
         }
         for row in
             transaction.open_table(FLOWS).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)?
         {
             let (key, value) = row.map_err(redb::Error::from)?;
             let ((source, minute), numbers) = (key.value(), value.value());
-            lane(&mut recovered, source).flows.insert(minute, flows_of(numbers));
+            lane(&mut recovered, source)?.flows.insert(minute, flows_of(numbers));
         }
         for row in transaction
             .open_table(CONNECTIONS)
@@ -326,13 +334,20 @@ fn flows_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u
     }
 }
 
-fn lane<'a>(recovered: &'a mut Recovered, source: &str) -> &'a mut crate::budget::timeline::StoredLane {
-    let source = IceSource::from_name(source).unwrap_or(IceSource::Stun);
-    recovered.lanes.entry(source).or_default()
+/// The lane of that name. One that this version does not know is no reason to forget what it used.
+fn lane<'a>(recovered: &'a mut Recovered, source: &str) -> Result<&'a mut StoredLane, serde_json::Error> {
+    let unknown = || serde::de::Error::custom(format!("no ICE source is named {source:?} here"));
+    let source = IceSource::from_name(source).ok_or_else(unknown)?;
+    Ok(recovered.lanes.entry(source).or_default())
 }
 
 fn grant_id(text: &str) -> Result<GrantId, serde_json::Error> {
     text.parse().map_err(serde::de::Error::custom)
+}
+
+/// For this user's eyes only: it holds the key that signs grant tokens.
+fn make_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn cannot_open(error: DatabaseError, directory: &Path, path: &Path) -> OpenError {

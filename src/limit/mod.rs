@@ -14,11 +14,11 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
+use crate::account::RenewalRight;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::http::client_addr::ClientAddr;
 use crate::http::error::ApiError;
-use crate::http::renewal::Renewal;
 use crate::telemetry::metrics::Metrics;
 use crate::units::wait_seconds;
 
@@ -145,7 +145,7 @@ impl KeyExtractor for RowExtractor {
     type Key = Row;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
-        if let Some(Renewal(right)) = request.extensions().get::<Renewal>() {
+        if let Some(right) = request.extensions().get::<Arc<RenewalRight>>() {
             return Ok(Row::Renewal(right.serial()));
         }
         let client = request.extensions().get::<ClientAddr>().ok_or(GovernorError::UnableToExtractKey)?;

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::journal::FLUSH_INTERVAL;
 use crate::telemetry::log::Throttle;
 
 mod socket;
@@ -200,16 +201,16 @@ async fn serve_one(
 /// What is done from time to time. No figure waits for it.
 async fn chores(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
+    let mut flush = tokio::time::interval(FLUSH_INTERVAL);
     let mut tidy = tokio::time::interval(TIDY_INTERVAL);
-    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for interval in [&mut report, &mut flush, &mut tidy] {
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            _ = report.tick() => {
-                app.account.report_given_up();
-                app.account.flush();
-            }
+            _ = report.tick() => app.account.report_given_up(),
+            _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {
                 app.account.tidy();
                 app.rate_limit.sweep();

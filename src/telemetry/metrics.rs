@@ -67,6 +67,8 @@ pub struct LedgerGauges {
     pub breaker_state: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
+    /// 1 while the ledger cannot be written.
+    pub ledger_failing: u64,
 }
 
 /// All counters. Cheap to clone parts of; increments are atomic.
@@ -113,6 +115,7 @@ struct LedgerGaugeSet {
     rate_limit_clients: UnsignedGauge,
     breaker_state: UnsignedGauge,
     log_lines_lost: UnsignedGauge,
+    ledger_failing: UnsignedGauge,
 }
 
 impl Metrics {
@@ -178,6 +181,7 @@ impl Metrics {
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
+        add("ledger_failing", "1 while the ledger cannot be written", &ledger.ledger_failing);
         add("log_lines_lost", "Log lines dropped because they were read too slowly", &ledger.log_lines_lost);
         add(
             "breaker_state",
@@ -225,6 +229,7 @@ impl Metrics {
         self.ledger.rate_limit_clients.set(now.rate_limit_clients);
         self.ledger.breaker_state.set(now.breaker_state);
         self.ledger.log_lines_lost.set(now.log_lines_lost);
+        self.ledger.ledger_failing.set(now.ledger_failing);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

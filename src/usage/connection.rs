@@ -24,6 +24,9 @@ pub enum Owner {
     Reporter,
 }
 
+/// A connection's name: its id and who opened it.
+pub type Name = (Arc<str>, Owner);
+
 /// Which of a client's two counts the provider bills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BilledDirections {
@@ -159,6 +162,12 @@ impl Connection {
             connection.start_clock(now, rules, &mut changes);
         }
         (connection, changes)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        (Arc::clone(&self.id), self.owner)
     }
 
     /// Whether the ledger's clock runs for it.

@@ -3,23 +3,21 @@
 //! remembered are all bounded. Calls return charges; the caller applies them to the ledger in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::allowance::Allowance;
-use super::connection::{Changes, Connection, Elapsed, Owner, Report, UsageRules};
+use super::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
+use super::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
+use super::grants::{Coverage, GrantRow, Grants};
 use crate::budget::charge::{Change, Charge};
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::timeline::Basis;
 use crate::ice::IceSource;
-use crate::units::{ByteCount, Timestamp};
-
-/// Open connections of one grant: a mesh of that many peers.
-pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
+use crate::units::Timestamp;
 
 /// How large the tables may grow.
 #[derive(Clone, Copy, Debug)]
@@ -36,78 +34,6 @@ impl Default for Bounds {
     }
 }
 
-/// How long after its expiry a grant of each source is counted as alive by itself. A source that is not named here has
-/// grants that are never kept alive by being heard from.
-pub type Coverage = Vec<(IceSource, Duration)>;
-
-/// Who is speaking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A client with this grant.
-    Grant(Grant),
-    /// The app server.
-    Reporter,
-}
-
-impl Caller {
-    fn owner(self) -> Owner {
-        match self {
-            Self::Grant(grant) => Owner::Grant(grant.id),
-            Self::Reporter => Owner::Reporter,
-        }
-    }
-}
-
-/// What `open` found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// A new connection.
-    New,
-    /// It was open already; this was a sign of life.
-    Already,
-}
-
-/// Why a connection cannot be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The grant's life is over.
-    #[error("the grant has expired")]
-    GrantExpired,
-    /// Too many for one grant.
-    #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
-    TooManyOnGrant,
-    /// The table is full.
-    #[error("the table of connections is full")]
-    TableFull,
-}
-
-/// No connection of that name that the caller may speak for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such connection")]
-pub struct UnknownConnection;
-
-/// A connection that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// Its name.
-    pub id: Arc<str>,
-    /// What it was charged in all.
-    pub charged: ByteCount,
-    /// Whether it was given up because nobody spoke for it.
-    pub given_up: bool,
-}
-
-/// What a call came to: a value for the caller, and charges for the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<T> {
-    /// The answer.
-    pub value: T,
-    /// To be applied in order, at the time of the call.
-    pub charges: Vec<Charge>,
-    /// Whether a claim was cut.
-    pub clamped: bool,
-}
-
 /// A connection, with the allowance that is its own where it has no grant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredConnection {
@@ -119,7 +45,7 @@ impl StoredConnection {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> Name {
-        (Arc::clone(&self.connection.id), self.connection.owner)
+        self.connection.name()
     }
 }
 
@@ -130,9 +56,6 @@ struct Row {
     /// The allowance of a connection without a grant.
     own_allowance: Allowance,
 }
-
-/// A connection's name: its id and who opened it.
-pub type Name = (Arc<str>, Owner);
 
 /// What has changed since the last time; `None` is what is gone.
 #[derive(Clone, Debug, Default)]
@@ -150,35 +73,19 @@ struct Payer {
     basis: Basis,
 }
 
-/// What is remembered of a grant that has reported, until it expires.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct GrantRow {
-    allowance: Allowance,
-    expires_at: Timestamp,
-    /// Up to where the ledger counts it as alive, a whole minute; `None` where that is not extended.
-    alive_until: Option<Timestamp>,
-}
-
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Estimator {
     rules: UsageRules,
-    bounds: Bounds,
-    coverage: Coverage,
+    connections_max: usize,
     /// Whom a connection without a grant belongs to.
     default_source: IceSource,
     rows: Slab<Row>,
-    by_name: BTreeMap<(Arc<str>, Owner), usize>,
+    by_name: BTreeMap<Name, usize>,
     queue: BTreeSet<(Timestamp, usize)>,
-    grants: HashMap<GrantId, GrantRow>,
-    /// What has changed since it was last taken to be stored; `None` where nothing is stored.
-    unstored: Option<Unstored>,
-}
-
-#[derive(Debug, Default)]
-struct Unstored {
-    connections: BTreeSet<Name>,
-    grants: BTreeSet<GrantId>,
+    grants: Grants,
+    /// Connections that have changed since they were last taken to be stored; `None` where nothing is stored.
+    unstored: Option<BTreeSet<Name>>,
 }
 
 impl Estimator {
@@ -187,13 +94,12 @@ impl Estimator {
     pub fn new(rules: UsageRules, bounds: Bounds, coverage: Coverage, default_source: IceSource) -> Self {
         Self {
             rules,
-            bounds,
-            coverage,
+            connections_max: bounds.connections,
             default_source,
             rows: Slab::new(),
             by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
-            grants: HashMap::new(),
+            grants: Grants::new(bounds.grants, coverage),
             unstored: None,
         }
     }
@@ -205,15 +111,15 @@ impl Estimator {
         connections: Vec<StoredConnection>,
         grants: Vec<(GrantId, GrantRow)>,
     ) -> Vec<Charge> {
-        self.unstored = Some(Unstored::default());
-        self.grants = grants.into_iter().collect();
+        self.unstored = Some(BTreeSet::new());
+        self.grants.restore(grants);
         let mut charges = vec![];
         for StoredConnection { connection, own_allowance } in connections {
             let Payer { source, basis } = Payer::of(&connection);
             if connection.is_charged_by_time() {
                 charges.push(Charge { source, basis, change: Change::StartClock });
             }
-            let name = (Arc::clone(&connection.id), connection.owner);
+            let name = connection.name();
             let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
             self.by_name.insert(name, slot);
             self.schedule(slot);
@@ -223,10 +129,8 @@ impl Estimator {
 
     /// What has changed since the last call.
     pub fn take_unstored(&mut self) -> TableChanges {
-        let Some(unstored) = self.unstored.as_mut().map(std::mem::take) else {
-            return TableChanges::default();
-        };
-        let connections = unstored.connections.into_iter().map(|name| {
+        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default();
+        let connections = unstored.into_iter().map(|name| {
             let row = self.by_name.get(&name).and_then(|slot| self.rows.get(*slot));
             let stored = row.map(|row| StoredConnection {
                 connection: row.connection.clone(),
@@ -234,8 +138,7 @@ impl Estimator {
             });
             (name, stored)
         });
-        let grants = unstored.grants.into_iter().map(|id| (id, self.grants.get(&id).cloned()));
-        TableChanges { connections: connections.collect(), grants: grants.collect() }
+        TableChanges { connections: connections.collect(), grants: self.grants.take_unstored() }
     }
 
     /// The rules in force.
@@ -331,40 +234,14 @@ impl Estimator {
         Ok(self.remove(slot, now, false).map(|closed| entry(closed, payer, changes, false)))
     }
 
-    /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
+    /// Forgets grants that can have no further effect.
     pub fn forget_expired_grants(&mut self, now: Timestamp) {
-        let unstored = &mut self.unstored;
-        self.grants.retain(|id, row| {
-            let stays = row.expires_at > now || row.allowance.open_count() > 0;
-            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
-                unstored.grants.insert(*id);
-            }
-            stays
-        });
+        self.grants.forget_expired(now);
     }
 
-    /// `grant` renews another: if that one has been heard from, this one counts as heard from too, and is not heard from
-    /// a first time later. `false` when nobody has spoken for the other one, as far as it is remembered.
+    /// `grant` renews another; whether that one has been heard from, as far as it is remembered.
     pub fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
-        let was_heard = self.grants.contains_key(&renewed) && self.grants.len() < self.bounds.grants;
-        if was_heard {
-            let row = self.new_row(grant);
-            self.grants.insert(grant.id, row);
-            if let Some(unstored) = &mut self.unstored {
-                unstored.grants.insert(grant.id);
-            }
-        }
-        was_heard
-    }
-
-    /// What is remembered of a grant from its first word on.
-    fn new_row(&self, grant: &Grant) -> GrantRow {
-        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
-        GrantRow {
-            allowance: Allowance::default(),
-            expires_at: grant.expires_at,
-            alive_until: covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end()),
-        }
+        self.grants.inherit_word(renewed, grant)
     }
 
     /// The open connections, in the order of their names.
@@ -380,25 +257,13 @@ impl Estimator {
 
     /// Checks the bounds and counts the connection on its grant.
     fn admit(&mut self, caller: Caller, now: Timestamp) -> Result<Changes, OpenError> {
-        if self.rows.len() >= self.bounds.connections {
+        if self.rows.len() >= self.connections_max {
             return Err(OpenError::TableFull);
         }
-        let Caller::Grant(grant) = caller else { return Ok(vec![]) };
-        if !self.grants.contains_key(&grant.id) && self.grants.len() >= self.bounds.grants {
-            // Expired ones are forgotten from time to time; looking for them here would cost a walk for each refusal.
-            return Err(OpenError::TableFull);
+        match caller {
+            Caller::Grant(grant) => Ok(self.grants.open(&grant, now)?.into_iter().collect()),
+            Caller::Reporter => Ok(vec![]),
         }
-        let mut changes = vec![];
-        let new_row = self.new_row(&grant);
-        let row = self.grants.entry(grant.id).or_insert_with(|| {
-            changes.push(Change::HeardFromGrant { expires_at: grant.expires_at });
-            new_row
-        });
-        if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
-            return Err(OpenError::TooManyOnGrant);
-        }
-        row.allowance.open(now);
-        Ok(changes)
     }
 
     /// The row that the caller may speak for: a client for its own, the reporter for its own or, if only one grant
@@ -422,12 +287,11 @@ impl Estimator {
         let Some(row) = self.rows.get_mut(slot) else {
             return Entry { value: (), charges: vec![], clamped: false };
         };
-        let mut grant = match row.connection.owner {
-            Owner::Grant(id) => self.grants.get_mut(&id),
+        let granted = match row.connection.owner {
+            Owner::Grant(id) => self.grants.hear(id, now.plus(self.rules.heartbeat)),
             Owner::Reporter => None,
         };
-        let kept = grant.as_mut().and_then(|grant| grant.keep_alive(now.plus(self.rules.heartbeat)));
-        let allowance = grant.map_or(&mut row.own_allowance, |grant| &mut grant.allowance);
+        let (allowance, kept) = granted.unwrap_or((&mut row.own_allowance, None));
         let mut outcome = row.connection.report(report, now, &self.rules, allowance);
         outcome.changes.extend(kept);
         let payer = Payer::of(&row.connection);
@@ -441,51 +305,24 @@ impl Estimator {
         row.due = row.connection.due_at(&self.rules);
         self.queue.insert((row.due, slot));
         if let Some(unstored) = &mut self.unstored {
-            unstored.note(&row.connection);
+            unstored.insert(row.connection.name());
         }
     }
 
     fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
         let row = self.rows.try_remove(slot)?;
         let connection = row.connection;
-        if let Some(unstored) = &mut self.unstored {
-            unstored.note(&connection);
-        }
         self.queue.remove(&(row.due, slot));
-        self.by_name.remove(&(Arc::clone(&connection.id), connection.owner));
-        if let Owner::Grant(id) = connection.owner
-            && let Some(grant) = self.grants.get_mut(&id)
-        {
+        self.by_name.remove(&connection.name());
+        if let Some(unstored) = &mut self.unstored {
+            unstored.insert(connection.name());
+        }
+        if let Owner::Grant(id) = connection.owner {
             let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
-            grant.allowance.close(if given_up { lived_until } else { now });
+            self.grants.close(id, if given_up { lived_until } else { now });
         }
         let charged = connection.charged(now, &self.rules);
         Some(Closed { id: connection.id, charged, given_up })
-    }
-}
-
-impl Unstored {
-    fn note(&mut self, connection: &Connection) {
-        self.connections.insert((Arc::clone(&connection.id), connection.owner));
-        if let Owner::Grant(id) = connection.owner {
-            self.grants.insert(id);
-        }
-    }
-}
-
-impl GrantRow {
-    /// Counts the grant as alive up to `until`, if it is not already.
-    fn keep_alive(&mut self, until: Timestamp) -> Option<Change> {
-        let alive_until = self.alive_until.as_mut()?;
-        let from = *alive_until;
-        *alive_until = from.max(until.minute_end());
-        (*alive_until > from).then_some(Change::KeepGrant { from, until: *alive_until })
-    }
-}
-
-impl<T> Entry<T> {
-    fn with<U>(self, value: U) -> Entry<U> {
-        Entry { value, charges: self.charges, clamped: self.clamped }
     }
 }
 

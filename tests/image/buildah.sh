@@ -63,7 +63,7 @@ broker_pid() { pgrep --ns "$namespace" --nslist net -x turn-broker; }
 engine_uid() { ps -o uid= -p "$(broker_pid)" | tr -d ' '; }
 # Seen from the process, so with the volume in its place.
 writes_data() (
-    cd "/proc/$(broker_pid)/root/data" && setpriv --reuid=10001 --regid=10001 --clear-groups touch probe
+    cd "/proc/$(broker_pid)/root" && cd data && setpriv --reuid=10001 --regid=10001 --clear-groups touch probe
 )
 engine_stop() {
     kill "$(broker_pid)"

@@ -64,8 +64,8 @@ async fn a_restart_finds_grants_usage_and_connections_as_they_were() {
         (status, grant)
     };
     assert_eq!(before["bandwidthUsedGB"], "1.07");
+    // Its clock is ten seconds behind what is on disk: time goes on from there.
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    broker.advance(10);
     let after = broker.status().await;
     assert_eq!(lasting(&after), lasting(&before));
     assert!(after["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NOT_DURABLE"));
@@ -189,6 +189,15 @@ fn a_ledger_cut_short_is_refused() {
     drop(file);
     let error = open(&state.0);
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn the_ledger_is_for_its_own_user_only() {
+    let state = StateDir::new();
+    drop(Journal::open(state.0.clone()).unwrap());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(state.file()).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

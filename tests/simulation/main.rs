@@ -12,6 +12,7 @@
 //! `SEEDS=10000 STEPS=200 cargo test --release --test simulation` is the long run; `SEED=7` runs one seed and prints it.
 
 mod reproductions;
+mod restart;
 mod store;
 mod walk;
 mod world;

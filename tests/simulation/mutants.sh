@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-
 mutants=(
     'the tail is forgotten|src/budget/ledger.rs|let overhead = slack.saturating_add(tail);|let overhead = slack;'
     'the time in which it is made is forgotten|src/budget/ledger.rs|let overhead = slack.saturating_add(tail);|let overhead = tail;'
-    'the second period is forgotten|src/budget/verdict.rs|\&\& there.saturating_mul(per_minute) <= self.next|'
+    'the second period is forgotten|src/budget/verdict.rs|&& there.saturating_mul(per_minute) <= self.next|'
     'strict mode admits what does not fit|src/budget/verdict.rs|if room.fits(wish.minutes(life, into_minute), wish.per_minute)|if true'
     'grants end at the minute before|src/budget/cells.rs|.div_ceil(MINUTE_MILLIS) {|.saturating_div(MINUTE_MILLIS) {'
     'what is ahead is not committed|src/budget/cells.rs|let ahead = self.promised(later);|let ahead = self.promised(later.min(0));'
@@ -23,14 +23,13 @@ mutants=(
     'a grant is not written|src/account/books.rs|lanes: vec![lane],|lanes: { drop(lane); vec![] },'
     'the end of a grant is written too early|src/budget/ledger.rs|mark(marks, until.minute_end(), |mark(marks, until.minute_start(), '
     'grants of the period before are not read back|src/budget/cells.rs|stored.marks.range(..first).map(\|(_, mark)\| mark.live).sum();|0;'
-    'time stands still while the wall clock is behind|src/clock.rs|if steady > wall {|if steady > wall \&\& wall > steady {'
+    'time stands still while the wall clock is behind|src/clock.rs|if steady > wall {|if steady > wall && wall > steady {'
 )
 
 survivors=0
 for mutant in "${mutants[@]}"; do
     # A bar that belongs to the text is written as \|.
     IFS=$'\x1f' read -r name file from to < <(sed -e 's/\\|/\x1e/g' -e 's/|/\x1f/g' -e 's/\x1e/|/g' <<<"$mutant")
-    from=${from//\\&/&} to=${to//\\&/&}
     rm -rf "$copy/tree" && mkdir "$copy/tree"
     cp -r Cargo.toml Cargo.lock src tests "$copy/tree/"
     FROM="$from" TO="$to" python3 - "$copy/tree/$file" <<'PATCH'

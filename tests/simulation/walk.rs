@@ -12,8 +12,9 @@ use turn_broker::budget::verdict::BudgetMode;
 use turn_broker::clock::SteadyTime;
 use turn_broker::ice::IceSource;
 use turn_broker::units::{BitRate, ByteCount, Timestamp};
+use turn_broker::usage::calls::Caller;
 use turn_broker::usage::connection::{BilledDirections, Report, UsageRules};
-use turn_broker::usage::estimator::{Bounds, Caller, Estimator};
+use turn_broker::usage::estimator::{Bounds, Estimator};
 
 use crate::store::Disk;
 use crate::world::{RATE, World};
@@ -115,9 +116,9 @@ impl Dice {
 }
 
 /// The broker's side, without sockets: books, disk, clocks.
-struct Broker {
+pub(crate) struct Broker {
     strict: bool,
-    books: Books,
+    pub(crate) books: Books,
     disk: Disk,
     time: SteadyTime,
     grants: Vec<Grant>,
@@ -126,6 +127,15 @@ struct Broker {
 
 /// Runs a walk to its end, or to the first broken promise.
 pub(crate) fn run(walk: Walk) -> Result<(), Failure> {
+    go(walk).map(drop)
+}
+
+/// The broker at the end of a walk that breaks nothing.
+pub(crate) fn end_of(walk: Walk) -> Broker {
+    go(walk).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+fn go(walk: Walk) -> Result<Broker, Failure> {
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     let start = Instant::now();
     let mut dice = Dice(walk.seed);
@@ -145,7 +155,7 @@ pub(crate) fn run(walk: Walk) -> Result<(), Failure> {
             return Err(Failure { walk, step, what: format!("{what}; {figures:?}"), done });
         }
     }
-    Ok(())
+    Ok(broker)
 }
 
 fn broken(strict: bool, world: &World, bound: ByteCount, broker: &Broker) -> Option<String> {
@@ -245,6 +255,12 @@ impl Broker {
     fn restart(&mut self, instant: Instant) {
         self.books = open(self.strict, &self.disk, Timestamp::from_millis(BEGIN));
         self.time = SteadyTime::from(self.books.statement().figures.now, instant);
+    }
+
+    /// Everything is written; the books as another process would find them.
+    pub(crate) fn reopened(&mut self) -> Books {
+        self.disk.write(self.books.take_changes());
+        open(self.strict, &self.disk, Timestamp::from_millis(BEGIN))
     }
 
     fn caller(&self, nth: u64) -> Option<Caller> {

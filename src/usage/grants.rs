@@ -1,0 +1,148 @@
+//! What is remembered of the grants that have reported a connection, each until it expires: how much it may still
+//! claim, how many connections it has open, and how long it counts as alive. Bounded; a grant that nobody speaks for
+//! takes no room here.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::allowance::Allowance;
+use super::calls::OpenError;
+use crate::budget::charge::Change;
+use crate::budget::grant::{Grant, GrantId};
+use crate::ice::IceSource;
+use crate::units::Timestamp;
+
+/// Open connections of one grant: a mesh of that many peers.
+pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
+
+/// How long after its expiry a grant of each source is counted as alive by itself. A source that is not named here has
+/// grants that are never kept alive by being heard from.
+pub type Coverage = Vec<(IceSource, Duration)>;
+
+/// What is remembered of one grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GrantRow {
+    allowance: Allowance,
+    expires_at: Timestamp,
+    /// Up to where the ledger counts it as alive, a whole minute; `None` where that is not extended.
+    alive_until: Option<Timestamp>,
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub(super) struct Grants {
+    rows: HashMap<GrantId, GrantRow>,
+    rows_max: usize,
+    coverage: Coverage,
+    /// Rows that have changed since they were last taken to be stored; `None` where nothing is stored.
+    unstored: Option<BTreeSet<GrantId>>,
+}
+
+impl Grants {
+    pub(super) fn new(rows_max: usize, coverage: Coverage) -> Self {
+        Self { rows: HashMap::new(), rows_max, coverage, unstored: None }
+    }
+
+    /// As they were stored.
+    pub(super) fn restore(&mut self, rows: Vec<(GrantId, GrantRow)>) {
+        self.rows = rows.into_iter().collect();
+        self.unstored = Some(BTreeSet::new());
+    }
+
+    /// Rows that have changed since the last call; `None` is what is gone.
+    pub(super) fn take_unstored(&mut self) -> Vec<(GrantId, Option<GrantRow>)> {
+        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default();
+        unstored.into_iter().map(|id| (id, self.rows.get(&id).cloned())).collect()
+    }
+
+    /// A connection opens on a grant. The change says that it is the first one.
+    pub(super) fn open(&mut self, grant: &Grant, now: Timestamp) -> Result<Option<Change>, OpenError> {
+        let is_first = !self.rows.contains_key(&grant.id);
+        if is_first && self.rows.len() >= self.rows_max {
+            // Expired ones are forgotten from time to time; looking for them here would cost a walk for each refusal.
+            return Err(OpenError::TableFull);
+        }
+        let new_row = self.new_row(grant);
+        let row = self.rows.entry(grant.id).or_insert(new_row);
+        if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+            return Err(OpenError::TooManyOnGrant);
+        }
+        row.allowance.open(now);
+        self.note(grant.id);
+        Ok(is_first.then_some(Change::HeardFromGrant { expires_at: grant.expires_at }))
+    }
+
+    /// A connection of a grant is heard from: what its claims come out of, and how much longer the grant counts as
+    /// alive.
+    pub(super) fn hear(&mut self, id: GrantId, until: Timestamp) -> Option<(&mut Allowance, Option<Change>)> {
+        self.note(id);
+        let row = self.rows.get_mut(&id)?;
+        let kept = row.keep_alive(until);
+        Some((&mut row.allowance, kept))
+    }
+
+    /// A connection of a grant was open until `at`.
+    pub(super) fn close(&mut self, id: GrantId, at: Timestamp) {
+        self.note(id);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.allowance.close(at);
+        }
+    }
+
+    /// `grant` renews another: if that one has been heard from, this one counts as heard from too, and is not heard from
+    /// a first time later. `false` when nobody has spoken for the other one, as far as it is remembered.
+    pub(super) fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
+        let was_heard = self.rows.contains_key(&renewed) && self.rows.len() < self.rows_max;
+        if was_heard {
+            let row = self.new_row(grant);
+            self.rows.insert(grant.id, row);
+            self.note(grant.id);
+        }
+        was_heard
+    }
+
+    /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
+    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        let unstored = &mut self.unstored;
+        self.rows.retain(|id, row| {
+            let stays = row.expires_at > now || row.allowance.open_count() > 0;
+            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
+                unstored.insert(*id);
+            }
+            stays
+        });
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What is remembered of a grant from its first word on.
+    fn new_row(&self, grant: &Grant) -> GrantRow {
+        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
+        GrantRow {
+            allowance: Allowance::default(),
+            expires_at: grant.expires_at,
+            alive_until: covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end()),
+        }
+    }
+
+    fn note(&mut self, id: GrantId) {
+        if let Some(unstored) = &mut self.unstored {
+            unstored.insert(id);
+        }
+    }
+}
+
+impl GrantRow {
+    /// Counts the grant as alive up to `until`, if it is not already.
+    fn keep_alive(&mut self, until: Timestamp) -> Option<Change> {
+        let alive_until = self.alive_until.as_mut()?;
+        let from = *alive_until;
+        *alive_until = from.max(until.minute_end());
+        (*alive_until > from).then_some(Change::KeepGrant { from, until: *alive_until })
+    }
+}

@@ -1,0 +1,34 @@
+//! What is on disk in full comes back in full: the books after a restart are the books before it, now and later.
+
+use std::sync::Arc;
+
+use turn_broker::account::books::{Books, Statement};
+
+use crate::walk::{Walk, end_of};
+
+/// Everything about books that a caller can see.
+fn visible(books: &Books) -> (Statement, Vec<(Arc<str>, u64)>, u64) {
+    let statement = books.statement();
+    let charged = books.connections().map(|connection| {
+        let bytes = connection.charged(statement.figures.now, books.rules()).get();
+        (Arc::clone(&connection.id), bytes)
+    });
+    (statement, charged.collect(), books.previous().map_or(0, |(_, used)| used.get()))
+}
+
+#[test]
+fn a_restart_changes_nothing_that_anybody_can_see() {
+    for seed in 0..100 {
+        for strict in [false, true] {
+            let walk = Walk { seed, steps: 60, strict };
+            let mut broker = end_of(walk);
+            let mut again = broker.reopened();
+            for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
+                let then = again.statement().figures.now.plus_millis(later);
+                again.advance(then);
+                broker.books.advance(then);
+                assert_eq!(visible(&again), visible(&broker.books), "{walk:?}, {later} ms later");
+            }
+        }
+    }
+}
