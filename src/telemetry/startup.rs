@@ -8,7 +8,7 @@ use crate::config::{AllowedOrigins, Config};
 use crate::ice::IceSource;
 use crate::units::plain_number;
 
-/// Writes the lines. The order and the first three texts are part of the contract.
+/// Writes the lines. The order and the first three texts are what operators look for.
 pub fn report(config: &Config, address: SocketAddr) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);

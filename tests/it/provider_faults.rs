@@ -25,7 +25,7 @@ fn fatal_faults() -> Vec<Fault> {
     ]
 }
 
-/// Twice the contract's 4 s, which our deadline of 3 s keeps: only an answer that never comes fails here, not a busy
+/// Twice the 4 s that callers are promised, which our deadline of 3 s keeps: only an answer that never comes fails here, not a busy
 /// machine.
 const PATIENCE: Duration = Duration::from_secs(8);
 

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use turn_broker::http::body::REQUEST_TIMEOUT;
 use turn_broker::serve::{KEEP_ALIVE, STALL_MAX};
 
-/// More than the contract's 10 s for headers and body: only what never ends fails here, not a busy machine.
+/// More than the 10 s for headers and body: only what never ends fails here, not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn read_to_end(socket: &mut TcpStream) -> String {
