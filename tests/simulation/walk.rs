@@ -19,9 +19,9 @@ use turn_broker::usage::estimator::{Bounds, Estimator};
 use crate::store::Disk;
 use crate::world::{RATE, World};
 
-/// 2025-01-31T20:00Z: four hours before a reset.
-const BEGIN: i64 = 1_738_353_600_000;
-const LIMIT: ByteCount = ByteCount::new(40_000_000_000);
+/// 2025-02-01T00:00Z: a reset.
+const RESET: i64 = 1_738_368_000_000;
+const LIMIT: ByteCount = ByteCount::new(10_000_000_000);
 const TAIL: Duration = Duration::from_secs(7_200);
 const SLACK: Duration = Duration::from_secs(4);
 
@@ -31,6 +31,19 @@ pub(crate) struct Walk {
     pub(crate) seed: u64,
     pub(crate) steps: u64,
     pub(crate) strict: bool,
+}
+
+impl Walk {
+    /// Where it begins: hours before a reset, days, or minutes.
+    fn begin(self) -> Timestamp {
+        let before = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
+        Timestamp::from_millis(RESET - before[usize::try_from(self.seed % 3).unwrap_or(0)])
+    }
+
+    /// Whether everybody wants credentials at once.
+    fn is_a_rush(self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
 }
 
 /// What can happen.
@@ -74,12 +87,15 @@ impl fmt::Display for Failure {
 }
 
 /// splitmix64: small, and the same everywhere.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    is_a_rush: bool,
+}
 
 impl Dice {
     fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
@@ -95,6 +111,9 @@ impl Dice {
 
     fn op(&mut self) -> Op {
         let life = [60, 300, 3_600, 86_400, 172_800][usize::try_from(self.below(5)).unwrap_or(0)];
+        if self.is_a_rush && self.below(3) > 0 {
+            return Op::Mint { life, delay: self.below(4_000) };
+        }
         match self.below(24) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
@@ -118,6 +137,7 @@ impl Dice {
 /// The broker's side, without sockets: books, disk, clocks.
 pub(crate) struct Broker {
     strict: bool,
+    begin: Timestamp,
     pub(crate) books: Books,
     disk: Disk,
     time: SteadyTime,
@@ -138,11 +158,11 @@ pub(crate) fn end_of(walk: Walk) -> Broker {
 fn go(walk: Walk) -> Result<Broker, Failure> {
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     let start = Instant::now();
-    let mut dice = Dice(walk.seed);
+    let mut dice = Dice { state: walk.seed, is_a_rush: walk.is_a_rush() };
     let mut world = World::default();
     let mut offset = 0;
     let mut done = vec![];
-    let mut broker = Broker::new(walk.strict, start);
+    let mut broker = Broker::new(walk, start);
     broker.advance(&world, offset, start);
     for step in 0..walk.steps {
         let op = dice.op();
@@ -171,16 +191,17 @@ fn broken(strict: bool, world: &World, bound: ByteCount, broker: &Broker) -> Opt
 }
 
 impl Broker {
-    fn new(strict: bool, start: Instant) -> Self {
+    fn new(walk: Walk, start: Instant) -> Self {
         let disk = Disk::default();
-        let books = open(strict, &disk, Timestamp::from_millis(BEGIN));
-        let time = SteadyTime::from(Timestamp::from_millis(BEGIN), start);
-        Self { strict, books, disk, time, grants: vec![], minted: 0 }
+        let begin = walk.begin();
+        let books = open(walk.strict, &disk, begin);
+        let time = SteadyTime::from(begin, start);
+        Self { strict: walk.strict, begin, books, disk, time, grants: vec![], minted: 0 }
     }
 
     /// The books' present.
     fn advance(&mut self, world: &World, offset: i64, start: Instant) -> Timestamp {
-        let wall = Timestamp::from_millis(BEGIN - offset).plus_millis(world.now);
+        let wall = Timestamp::from_millis(self.begin.as_millis() - offset).plus_millis(world.now);
         let now = self.time.read(wall, start + Duration::from_millis(world.now));
         self.books.advance(now)
     }
@@ -253,19 +274,19 @@ impl Broker {
 
     /// All memory is gone, the clock's history too; the wall clock may be behind what is on disk.
     fn restart(&mut self, instant: Instant) {
-        self.books = open(self.strict, &self.disk, Timestamp::from_millis(BEGIN));
+        self.books = open(self.strict, &self.disk, self.begin);
         self.time = SteadyTime::from(self.books.statement().figures.now, instant);
     }
 
     /// Everything is written; the books as another process would find them.
     pub(crate) fn reopened(&mut self) -> Books {
         self.disk.write(self.books.take_changes());
-        open(self.strict, &self.disk, Timestamp::from_millis(BEGIN))
+        open(self.strict, &self.disk, self.begin)
     }
 
     fn caller(&self, nth: u64) -> Option<Caller> {
         let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
-        self.grants.get(usize::try_from(nth % len).ok()?).copied().map(Caller::Grant)
+        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied().map(Caller::Grant)
     }
 }
 
@@ -286,7 +307,7 @@ fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
         mode: if strict { BudgetMode::Strict } else { BudgetMode::Estimate },
     };
     let rules = UsageRules {
-        heartbeat: Duration::from_secs(30),
+        heartbeat: Duration::from_secs(600),
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
