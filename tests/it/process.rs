@@ -355,14 +355,15 @@ async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered(
                 })
             })
             .collect();
+        while minted.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         // Another moment each time.
-        tokio::time::sleep(std::time::Duration::from_millis(20 + crash * 37 % 150)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(crash * 37 % 150)).await;
         process.signal("-KILL");
         for caller in callers {
             caller.await.unwrap();
         }
-        let minted = minted.load(std::sync::atomic::Ordering::Relaxed);
-        assert!(minted > 0, "there was load");
-        answered += minted;
+        answered += minted.load(std::sync::atomic::Ordering::Relaxed);
     }
 }
