@@ -170,18 +170,6 @@ impl Ledger {
         changes.collect()
     }
 
-    /// The terms of the budget.
-    #[must_use]
-    pub fn terms(&self) -> &Terms {
-        &self.terms
-    }
-
-    /// The terms of each lane.
-    #[must_use]
-    pub fn lane_terms(&self) -> Vec<LaneTerms> {
-        self.lanes.iter().map(|lane| lane.terms).collect()
-    }
-
     /// Moves to `now`. An earlier instant changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
