@@ -18,21 +18,26 @@ async fn read_to_end(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-#[tokio::test]
-async fn a_client_that_never_finishes_its_headers_is_hung_up_on() {
-    let broker = TestBroker::start(&[]).await;
-    let mut socket = TcpStream::connect(broker.address).await.unwrap();
-    socket.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
-    let (mut reading, mut writing) = socket.into_split();
-    let drip = tokio::spawn(async move {
-        while writing.write_all(b"a").await.is_ok() {
+/// Sends the head, then one byte after another for as long as somebody listens; what came back.
+async fn drip(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
+    let (mut reading, mut writing) = TcpStream::connect(broker.address).await.unwrap().into_split();
+    writing.write_all(head.as_bytes()).await.unwrap();
+    let dripping = tokio::spawn(async move {
+        while writing.write_all(byte).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
     let mut bytes = vec![];
     let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut bytes)).await.expect("closed in the end");
-    drip.abort();
-    assert!(!bytes.starts_with(b"HTTP/1.1 200"));
+    dripping.abort();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_headers_is_hung_up_on() {
+    let broker = TestBroker::start(&[]).await;
+    let answer = drip(&broker, "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a").await;
+    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
@@ -50,21 +55,10 @@ async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
 #[tokio::test]
 async fn a_body_that_drips_is_not_waited_for_byte_by_byte() {
     let broker = TestBroker::start(&[]).await;
-    let socket = TcpStream::connect(broker.address).await.unwrap();
-    let (mut reading, mut writing) = socket.into_split();
     let head = format!(
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9999\r\n\r\n{{"
     );
-    writing.write_all(head.as_bytes()).await.unwrap();
-    let drip = tokio::spawn(async move {
-        while writing.write_all(b" ").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    });
-    let mut bytes = vec![];
-    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut bytes)).await.expect("closed in the end");
-    drip.abort();
-    let answer = String::from_utf8_lossy(&bytes);
+    let answer = drip(&broker, &head, b" ").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
 }
 
