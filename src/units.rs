@@ -97,7 +97,10 @@ impl ByteCount {
 }
 
 /// Bits per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct BitRate(u64);
 
 impl BitRate {
@@ -111,6 +114,12 @@ impl BitRate {
     #[must_use]
     pub fn from_mbps(mbps: f64) -> Option<Self> {
         whole(mbps * BITS_PER_MBPS).map(Self)
+    }
+
+    /// Decimal Mbps, for display only.
+    #[must_use]
+    pub fn as_mbps(self) -> f64 {
+        lossy(self.0) / BITS_PER_MBPS
     }
 
     /// Bits per second.
@@ -130,7 +139,7 @@ impl BitRate {
 impl fmt::Display for BitRate {
     /// `2 Mbps`, with as many decimals as it takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} Mbps", lossy(self.0) / BITS_PER_MBPS)
+        write!(f, "{} Mbps", self.as_mbps())
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::stored::{BooksChanges, Recovered};
 use crate::budget::grant::{Grant, GrantId};
-use crate::budget::ledger::{Commit, Hold, LaneChanges, Ledger, PeriodCounts};
+use crate::budget::ledger::{Commit, Hold, LaneChanges, Ledger, Measured, PeriodCounts};
 use crate::budget::period::Period;
+use crate::budget::reading::{Reading, Taken};
 use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
@@ -31,6 +32,8 @@ pub struct Books {
 pub struct Statement {
     /// The ledger's sums.
     pub figures: Figures,
+    /// What the providers' own counts say.
+    pub measured: Measured,
     /// What happened in this period.
     pub counts: PeriodCounts,
     /// Grants alive now, tail included.
@@ -192,6 +195,12 @@ impl Books {
         Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
     }
 
+    /// Takes a source's own count.
+    pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> Taken {
+        self.advance(now);
+        self.ledger.take_reading(source, reading)
+    }
+
     /// Connections that were given up since the last call.
     pub fn take_given_up(&mut self) -> Vec<Closed> {
         std::mem::take(&mut self.given_up)
@@ -209,6 +218,7 @@ impl Books {
     pub fn statement(&self) -> Statement {
         Statement {
             figures: self.ledger.figures(),
+            measured: self.ledger.measured(),
             counts: self.ledger.counts(),
             live_grants: self.ledger.live_grants(),
             open_connections: self.estimator.open_count(),

@@ -9,6 +9,7 @@ use crate::budget::verdict::BudgetMode;
 use crate::units::BitRate;
 use crate::usage::connection::BilledDirections;
 use crate::usage::estimator::Bounds;
+use crate::usage::grants::Coverage;
 use proptest::prelude::*;
 
 /// 2025-01-31T22:00Z: two hours before a reset.
@@ -34,14 +35,16 @@ fn books_in(mode: BudgetMode) -> Books {
         },
         mode,
     };
-    let lane = LaneTerms { source: IceSource::Cloudflare, tail: Duration::from_secs(7_200) };
+    let tail = Duration::from_secs(7_200);
+    let lane = LaneTerms { source: IceSource::Cloudflare, tail, sampling: 5, is_read: true };
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
     // Strict mode promises nothing beyond the tail, whoever goes on talking.
-    let coverage = if mode == BudgetMode::Strict { vec![] } else { vec![(IceSource::Cloudflare, lane.tail)] };
+    let after_expiry = vec![(IceSource::Cloudflare, tail)];
+    let coverage = Coverage { after_expiry, extends: mode == BudgetMode::Estimate };
     Books::new(
         Ledger::new(terms, &[lane], at(0)),
         Estimator::new(rules, Bounds::default(), coverage, IceSource::Cloudflare),

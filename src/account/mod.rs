@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::budget::grant::Grant;
 use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
+use crate::budget::reading::{Reading, Taken};
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::Refusal;
 use crate::clock::{Clock, SteadyTime};
@@ -191,6 +192,11 @@ impl Account {
             self.report_end(&closed, &statement);
         }
         Ok(())
+    }
+
+    /// Takes a source's own count.
+    pub fn take_reading(&self, source: IceSource, reading: &Reading) -> Taken {
+        self.with(|books, now| books.take_reading(source, reading, now))
     }
 
     /// Everything that is known now.

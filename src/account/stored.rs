@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::budget::flow::StoredLane;
 use crate::budget::grant::GrantId;
 use crate::budget::ledger::{LaneChanges, PeriodCounts};
 use crate::budget::period::Period;
-use crate::budget::timeline::StoredLane;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
 use crate::usage::estimator::{StoredConnection, TableChanges};

@@ -3,10 +3,12 @@
 //! there in constant time, and `used <= committed` holds because it holds in each cell.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
+use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::Period;
+use super::reading::{Reading, at_most};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// A cell's length.
@@ -22,17 +24,9 @@ pub struct Rates {
     /// Charged once for a grant that expires without having reported a connection.
     pub silent_grant: ByteCount,
     /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
-    /// which no claim can push the worst case past the limit.
+    /// which no claim can push the worst case past the limit. The same rule takes a reading for as much more as
+    /// sampling may have missed.
     pub promises_cap_claims: bool,
-}
-
-/// Under what a connection was reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A grant: its bytes were promised.
-    Granted,
-    /// Nothing but an app server's word: nobody promised them.
-    Ungranted,
 }
 
 /// One minute.
@@ -46,44 +40,6 @@ pub(super) struct Cell {
     flows: Flows,
 }
 
-/// What was said of connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
-    /// Milliseconds of connections that are charged by time.
-    pub connection_millis: u64,
-    /// Bytes.
-    pub claimed: u64,
-}
-
-/// What was said in one minute, as it is stored; it replaces what was stored for that minute before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flows {
-    /// Under grants.
-    pub granted: Flow,
-    /// Without one.
-    pub ungranted: Flow,
-}
-
-/// A change of how many grants are alive, or will be charged as silent, from one minute on; stored as a sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// Alive from here on, more or fewer.
-    pub live: i64,
-    /// Ending in this minute without a report, more or fewer.
-    pub silent: i64,
-}
-
-/// A lane as it was stored: marks and flows by the number of the minute since 1970.
-#[derive(Clone, Debug, Default)]
-pub struct StoredLane {
-    /// Changes of the number of grants.
-    pub marks: BTreeMap<i64, Mark>,
-    /// What was said.
-    pub flows: BTreeMap<i64, Flows>,
-    /// What the period before came to.
-    pub previous: Option<Finished>,
-}
-
 impl Cell {
     pub(super) fn flow(&mut self, basis: Basis) -> &mut Flow {
         match basis {
@@ -93,12 +49,32 @@ impl Cell {
     }
 }
 
+/// What the provider counted, and which cells it covers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    granted: u128,
+    other: u128,
+    /// Cells before this one are covered in full.
+    whole: usize,
+    /// Cells before this one had begun: what was said of them is not counted. At most one more than `whole`.
+    begun: usize,
+}
+
+/// What one cell adds to the figures.
+#[derive(Clone, Copy)]
+struct Counted {
+    used: u128,
+    worst: u128,
+}
+
 /// Sums over the period's cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
-    /// Best figure.
+    /// Best figure of the minutes that no reading covers.
     used: u128,
-    /// Worst case of the minutes before the current one.
+    /// Grant-minutes that a reading covers.
+    live_measured: u128,
+    /// Worst case of the minutes before the current one that no reading covers in full.
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
     live_ahead: u128,
@@ -108,20 +84,14 @@ struct Sums {
     silent_ahead: u128,
 }
 
-/// What a period came to. Late claims for its last minutes still find their place here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Finished {
-    /// Which period.
-    pub period: Period,
-    /// Its bytes.
-    pub used: u128,
-}
-
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub(super) struct Cells {
     rates: Rates,
+    /// How far the provider's count may lie off the truth, in percent.
+    sampling: u32,
     period: Period,
+    measured: Measured,
     /// The first cell is the period's first minute.
     minutes: VecDeque<Cell>,
     /// Index of the minute that holds the present.
@@ -132,11 +102,13 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    pub(super) fn new(period: Period, rates: Rates, now: Timestamp) -> Self {
+    pub(super) fn new(period: Period, rates: Rates, sampling: u32, now: Timestamp) -> Self {
         let current = minutes_between(period.start, now);
         let mut cells = Self {
             rates,
+            sampling,
             period,
+            measured: Measured::default(),
             minutes: VecDeque::new(),
             current,
             sums: Sums::default(),
@@ -152,16 +124,32 @@ impl Cells {
 
     /// The best figure so far.
     pub(super) fn used(&self) -> ByteCount {
-        ByteCount::saturating(self.sums.used)
+        let Measured { granted, other, .. } = self.measured;
+        ByteCount::saturating(granted.saturating_add(other).saturating_add(self.sums.used))
     }
 
     /// The worst case for the whole period.
     pub(super) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
+        let now = self.counted(&self.measured, self.current, current);
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
         let ahead = self.promised(later);
-        let until_now = self.sums.worst_behind.saturating_add(self.worst(current));
-        ByteCount::saturating(until_now.saturating_add(ahead).saturating_add(self.silent_charges()))
+        let until_now = self.sums.worst_behind.saturating_add(now.worst);
+        let unmeasured = until_now.saturating_add(ahead).saturating_add(self.silent_charges());
+        ByteCount::saturating(self.settled().saturating_add(unmeasured))
+    }
+
+    /// The worst case of what the reading covers. Sampling may have missed some of it, but no more than was promised,
+    /// as long as the data fit the promises.
+    fn settled(&self) -> u128 {
+        let Measured { granted, other, whole, begun } = self.measured;
+        if !self.rates.promises_cap_claims {
+            return granted.saturating_add(other);
+        }
+        let in_part = if whole < begun { self.get(whole).unwrap_or_default().live } else { 0 };
+        let promised = self.promised(self.sums.live_measured.saturating_add(in_part.into()));
+        let at_worst = at_most(granted, self.sampling).min(promised).max(granted);
+        at_worst.saturating_add(at_most(other, self.sampling))
     }
 
     /// What silent grants will be charged in this period. Where promises cap claims, the promises cover it.
@@ -173,6 +161,45 @@ impl Cells {
     /// What is promised already in the next period.
     pub(super) fn committed_next(&self) -> u128 {
         self.promised(self.sums.live_beyond)
+    }
+
+    /// Takes a reading that is later than the one before it, and of this period.
+    pub(super) fn measure(&mut self, reading: &Reading) {
+        let before = self.measured;
+        let whole = self.index_of(reading.as_of);
+        let begun = if reading.as_of > self.start_of(whole) { whole.saturating_add(1) } else { whole };
+        let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
+        let after = Measured { granted, other, whole, begun };
+        for index in before.whole..begun.min(self.minutes.len()) {
+            let cell = self.get(index).unwrap_or_default();
+            let (was, is) = (self.counted(&before, index, cell), self.counted(&after, index, cell));
+            self.sums.used = replace(self.sums.used, was.used, is.used);
+            if index < self.current {
+                self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
+            }
+            if index < whole {
+                self.sums.live_measured = self.sums.live_measured.saturating_add(cell.live.into());
+            }
+        }
+        self.measured = after;
+    }
+
+    /// Grant-minutes that the reading covers, and grants alive in its minute.
+    pub(super) fn live_measured(&self) -> (u128, u32) {
+        (self.sums.live_measured, self.get(self.measured.whole).unwrap_or_default().live)
+    }
+
+    /// Another rate is the most that a grant is taken to relay.
+    pub(super) fn set_liability(&mut self, liability: BitRate) {
+        if self.rates.liability != liability {
+            self.rates.liability = liability;
+            self.recount();
+        }
+    }
+
+    /// The most that a grant is taken to relay.
+    pub(super) fn liability(&self) -> BitRate {
+        self.rates.liability
     }
 
     /// Bytes of one cell, by the estimate.
@@ -223,13 +250,19 @@ impl Cells {
             *beyond = replace(*beyond, before.live.into(), after.live.into());
             return;
         }
-        self.sums.used = replace(self.sums.used, self.estimate_of(before), self.estimate_of(after));
+        let measured = self.measured;
+        let (was, is) = (self.counted(&measured, index, before), self.counted(&measured, index, after));
+        self.sums.used = replace(self.sums.used, was.used, is.used);
+        if index < self.measured.whole {
+            let measured = &mut self.sums.live_measured;
+            *measured = replace(*measured, before.live.into(), after.live.into());
+        }
         if index >= self.current {
             let Sums { live_ahead, silent_ahead, .. } = &mut self.sums;
             *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
             *silent_ahead = replace(*silent_ahead, before.silent.into(), after.silent.into());
         } else {
-            self.sums.worst_behind = replace(self.sums.worst_behind, self.worst(before), self.worst(after));
+            self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
         }
     }
 
@@ -250,7 +283,8 @@ impl Cells {
         self.sums.silent_ahead = self.sums.silent_ahead.saturating_sub(silent);
         self.claim(Basis::Granted, self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
         let ended = self.current_cell();
-        self.sums.worst_behind = self.sums.worst_behind.saturating_add(self.worst(ended));
+        let worst = self.counted(&self.measured, self.current, ended).worst;
+        self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
         self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
         self.current = self.current.saturating_add(1);
         self.reach(self.current);
@@ -263,13 +297,18 @@ impl Cells {
 
     /// What this period came to.
     pub(super) fn finished(&self) -> Finished {
-        Finished { period: self.period, used: self.sums.used }
+        Finished {
+            period: self.period,
+            used: self.used().get().into(),
+            as_of: self.start_of(self.measured.begun),
+        }
     }
 
     /// Begins another period at `now`. Cells from the current one on stay: grants cross the reset.
     pub(super) fn begin(&mut self, period: Period, now: Timestamp) {
         self.minutes.drain(..self.current.min(self.minutes.len()));
         self.period = period;
+        self.measured = Measured::default();
         self.current = minutes_between(period.start, now);
         self.reach(self.current);
         self.unstored.clear();
@@ -277,8 +316,14 @@ impl Cells {
     }
 
     /// As it was stored, at `now`.
-    pub(super) fn restore(period: Period, rates: Rates, now: Timestamp, stored: &StoredLane) -> Self {
-        let mut cells = Self::new(period, rates, now);
+    pub(super) fn restore(
+        period: Period,
+        rates: Rates,
+        sampling: u32,
+        now: Timestamp,
+        stored: &StoredLane,
+    ) -> Self {
+        let mut cells = Self::new(period, rates, sampling, now);
         let first = minute_number(period.start);
         let last = stored.marks.keys().chain(stored.flows.keys()).max().copied().unwrap_or(first);
         cells.reach(usize::try_from(last.saturating_sub(first)).unwrap_or(0));
@@ -315,9 +360,13 @@ impl Cells {
                 sums.live_beyond = sums.live_beyond.saturating_add(live);
                 continue;
             }
-            sums.used = sums.used.saturating_add(self.estimate_of(*cell));
+            let counted = self.counted(&self.measured, index, *cell);
+            sums.used = sums.used.saturating_add(counted.used);
+            if index < self.measured.whole {
+                sums.live_measured = sums.live_measured.saturating_add(live);
+            }
             if index < self.current {
-                sums.worst_behind = sums.worst_behind.saturating_add(self.worst(*cell));
+                sums.worst_behind = sums.worst_behind.saturating_add(counted.worst);
             } else {
                 sums.live_ahead = sums.live_ahead.saturating_add(live);
                 sums.silent_ahead = sums.silent_ahead.saturating_add(cell.silent.into());
@@ -357,8 +406,11 @@ impl Cells {
         self.start_of(index).plus_millis(MINUTE_MILLIS)
     }
 
-    fn worst(&self, cell: Cell) -> u128 {
-        self.estimate_of(cell).max(self.promised(cell.live.into()))
+    /// What a cell adds to the figures: nothing where the provider has counted.
+    fn counted(&self, measured: &Measured, index: usize, cell: Cell) -> Counted {
+        let used = if index < measured.begun { 0 } else { self.estimate_of(cell) };
+        let promised = self.promised(cell.live.into());
+        Counted { used, worst: if index < measured.whole { 0 } else { used.max(promised) } }
     }
 }
 

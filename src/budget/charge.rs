@@ -1,7 +1,7 @@
 //! What the usage estimator may do to the ledger: the whole vocabulary between the two. Each charge names the source
 //! whose bytes it is about; applying one needs nothing else but the time.
 
-use super::cells::Basis;
+use super::flow::Basis;
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
@@ -51,6 +51,12 @@ pub enum Change {
         /// Up to where it was counted as alive; a whole minute.
         from: Timestamp,
         /// Up to where it is now; a whole minute.
+        until: Timestamp,
+    },
+    /// A connection is heard from although its grant and its tail are over, and nothing more is promised for it: what
+    /// the bound assumes does not hold.
+    Outlived {
+        /// Up to where it counts as relaying.
         until: Timestamp,
     },
     /// A grant with this expiry has reported its first connection.

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::charge::{Change, Charge};
+use super::flow::{Finished, Flows, Mark, StoredLane};
 use super::period::{BillingDay, Period};
-use super::timeline::{Finished, Flows, Mark, Rates, Slice, StoredLane, Timeline};
+use super::reading::{Assumption, Reading, StoredReading, Taken};
+use super::timeline::{Rates, Slice, Timeline};
 use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
 use crate::ice::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
-/// The terms of the budget, fixed for the life of the process.
+/// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// What may be used in a period.
@@ -32,6 +34,10 @@ pub struct LaneTerms {
     pub source: IceSource,
     /// Time after a credential's expiry in which a running allocation may go on.
     pub tail: Duration,
+    /// How far the provider's own count may lie off the truth, in percent.
+    pub sampling: u32,
+    /// Whether that count is read from time to time.
+    pub is_read: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +46,10 @@ struct Lane {
     timeline: Timeline,
     /// Changes of the number of grants since they were last taken to be stored.
     marks: BTreeMap<i64, Mark>,
+    /// Until then a connection counts as relaying although its grant and its tail are over, in strict mode.
+    outlived_until: Timestamp,
+    /// When the provider's own count was last read, or reading began.
+    read_at: Timestamp,
 }
 
 /// What has changed in one lane since the last time.
@@ -53,6 +63,21 @@ pub struct LaneChanges {
     pub flows: Vec<(i64, Flows)>,
     /// To replace what is stored.
     pub previous: Option<Finished>,
+    /// To replace what is stored.
+    pub reading: Option<StoredReading>,
+}
+
+/// What the providers' own counts say, over all metered sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Up to when every source that is read has been counted; `None` without a reading in this period.
+    pub as_of: Option<Timestamp>,
+    /// Their counts together.
+    pub bytes: ByteCount,
+    /// How the assumed rate stands against them, at worst.
+    pub assumption: Assumption,
+    /// For how long one that is to be read has not been, at worst; zero where none is.
+    pub unread_for: Duration,
 }
 
 /// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made
@@ -89,7 +114,7 @@ impl Commit {
         if let Some(silent_at) = self.silent_at {
             mark(&mut marks, silent_at, Mark { live: 0, silent: 1 });
         }
-        LaneChanges { source: self.hold.source, marks, flows: vec![], previous: None }
+        LaneChanges { source: self.hold.source, marks, flows: vec![], previous: None, reading: None }
     }
 }
 
@@ -122,8 +147,10 @@ impl Ledger {
     pub fn new(terms: Terms, lanes: &[LaneTerms], now: Timestamp) -> Self {
         let open = |lane: &LaneTerms| Lane {
             terms: *lane,
-            timeline: Timeline::new(terms.billing_day, terms.rates, now),
+            timeline: Timeline::new(terms.billing_day, terms.rates, lane.sampling, now),
             marks: BTreeMap::new(),
+            outlived_until: Timestamp::default(),
+            read_at: now,
         };
         Self {
             terms,
@@ -147,12 +174,19 @@ impl Ledger {
     ) -> Self {
         let mut ledger = Self::new(terms, lanes, now);
         let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
-        let gone: Vec<_> =
-            gone.map(|source| LaneTerms { source: *source, tail: source.expiry_tail() }).collect();
+        let gone: Vec<_> = gone
+            .map(|source| LaneTerms {
+                source: *source,
+                tail: source.expiry_tail(),
+                sampling: 0,
+                is_read: false,
+            })
+            .collect();
         ledger.lanes.extend(Self::new(terms, &gone, now).lanes);
         for lane in &mut ledger.lanes {
             if let Some(stored) = stored.get(&lane.terms.source) {
-                lane.timeline = Timeline::restore(terms.billing_day, terms.rates, now, stored);
+                let sampling = lane.terms.sampling;
+                lane.timeline = Timeline::restore(terms.billing_day, terms.rates, sampling, now, stored);
             }
         }
         ledger.counts = counts;
@@ -165,7 +199,8 @@ impl Ledger {
         let changes = self.lanes.iter_mut().map(|lane| {
             let (flows, previous) = lane.timeline.take_unstored();
             let marks = std::mem::take(&mut lane.marks);
-            LaneChanges { source: lane.terms.source, marks, flows, previous }
+            let reading = lane.timeline.stored_reading();
+            LaneChanges { source: lane.terms.source, marks, flows, previous, reading }
         });
         changes.collect()
     }
@@ -191,9 +226,12 @@ impl Ledger {
         slack: Duration,
     ) -> Result<Hold, Refusal> {
         let now = self.now;
-        let tail = self.lane(source).map_or(Duration::ZERO, |lane| lane.terms.tail);
+        let (tail, liability) = match self.lane(source) {
+            Some(lane) => (lane.terms.tail, lane.timeline.liability()),
+            None => (Duration::ZERO, self.terms.rates.liability),
+        };
         let overhead = slack.saturating_add(tail);
-        let per_minute = self.terms.rates.liability.over_millis(60_000);
+        let per_minute = liability.over_millis(60_000);
         let wish = Wish { life: asked, overhead, per_minute };
         let metered = source.is_metered();
         let life = if metered { decide(self.terms.mode, self.figures(), wish)? } else { asked };
@@ -256,12 +294,53 @@ impl Ledger {
                     mark_alive(&mut lane.marks, from, until);
                 }
             }
+            Change::Outlived { until } => lane.outlived_until = lane.outlived_until.max(until),
             Change::HeardFromGrant { expires_at } => {
                 if timeline.heard_from_grant(expires_at) && is_stored {
                     mark(&mut lane.marks, expires_at, Mark { live: 0, silent: -1 });
                 }
             }
         }
+    }
+
+    /// Takes a source's own count.
+    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> Taken {
+        let now = self.now;
+        let Some(lane) = self.lane(source) else { return Taken::OtherPeriod };
+        let taken = lane.timeline.take_reading(reading);
+        if taken != Taken::Fell {
+            lane.read_at = now;
+        }
+        taken
+    }
+
+    /// What the providers' own counts say.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        let mut measured = Measured {
+            as_of: None,
+            bytes: ByteCount::ZERO,
+            assumption: Assumption::default(),
+            unread_for: Duration::ZERO,
+        };
+        for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
+            let Assumption { holds, observed } = lane.timeline.assumption();
+            measured.assumption.holds &= holds && lane.outlived_until <= self.now;
+            if lane.terms.is_read {
+                measured.unread_for = measured.unread_for.max(self.now.since(lane.read_at));
+            }
+            measured.assumption.observed = measured.assumption.observed.max(observed);
+            if let Some(reading) = lane.timeline.reading() {
+                measured.as_of = Some(measured.as_of.map_or(reading.as_of, |as_of| as_of.min(reading.as_of)));
+                measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);
+            }
+        }
+        measured
+    }
+
+    /// Another limit counts from now on.
+    pub fn set_limit(&mut self, limit: ByteCount) {
+        self.terms.limit = limit;
     }
 
     /// The sums over the metered sources.

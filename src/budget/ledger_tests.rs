@@ -1,5 +1,6 @@
 use super::*;
-use crate::budget::timeline::Basis;
+use crate::budget::flow::Basis;
+use crate::budget::reading::Reading;
 use crate::units::BitRate;
 
 const MINUTE: u64 = 60_000;
@@ -22,7 +23,12 @@ fn ledger(limit: u64) -> Ledger {
         },
         mode: BudgetMode::Estimate,
     };
-    let lane = |source, tail| LaneTerms { source, tail: Duration::from_secs(tail) };
+    let lane = |source, tail| LaneTerms {
+        source,
+        tail: Duration::from_secs(tail),
+        sampling: 0,
+        is_read: source == IceSource::Cloudflare,
+    };
     let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
     Ledger::new(terms, &lanes, at(0))
 }
@@ -99,4 +105,57 @@ fn a_clock_that_steps_back_past_the_period_start_keeps_the_later_period() {
     ledger.advance(Timestamp::from_millis(0));
     assert_eq!(ledger.figures().used, ByteCount::new(100));
     assert_eq!(ledger.figures().now, at(0));
+}
+
+fn reading(minute: u64, bytes: u64) -> Reading {
+    let period = BillingDay::new(1).unwrap().period_at(at(0));
+    let as_of = at(minute * MINUTE).minute_start();
+    Reading { period, as_of, granted: ByteCount::new(bytes), other: ByteCount::ZERO }
+}
+
+#[test]
+fn each_source_has_its_own_reading_and_the_status_the_sum() {
+    let mut ledger = ledger(10_000);
+    ledger.apply(bytes(IceSource::Coturn, 7));
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.measured().as_of, None);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_007));
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &reading(40, 3)), Taken::Yes);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_003));
+    let measured = ledger.measured();
+    assert_eq!(measured.bytes, ByteCount::new(1_003));
+    assert_eq!(measured.as_of, Some(reading(40, 0).as_of), "all of them are counted up to the earlier one");
+}
+
+#[test]
+fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(15 * MINUTE));
+    assert_eq!(ledger.measured().unread_for, 15 * A_MINUTE);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(5, 1_000)), Taken::Yes);
+    assert_eq!(ledger.measured().unread_for, Duration::ZERO);
+    ledger.advance(at(20 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), Taken::Fell);
+    assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_000));
+}
+
+#[test]
+fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
+    let mut ledger = ledger(10_000);
+    let change = Change::Outlived { until: at(10 * MINUTE) };
+    ledger.apply(Charge { source: IceSource::Cloudflare, basis: Basis::Granted, change });
+    assert!(!ledger.measured().assumption.holds);
+    ledger.advance(at(10 * MINUTE));
+    assert!(ledger.measured().assumption.holds);
+}
+
+#[test]
+fn another_limit_counts_at_once() {
+    let mut ledger = ledger(100);
+    ledger.apply(bytes(IceSource::Cloudflare, 100));
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
+    ledger.set_limit(ByteCount::new(101));
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
 }

@@ -2,9 +2,11 @@
 
 mod cells;
 pub mod charge;
+pub mod flow;
 pub mod grant;
 pub mod ledger;
 pub mod period;
+pub mod reading;
 pub mod renewals;
 pub mod timeline;
 pub mod verdict;

@@ -5,9 +5,11 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::cells::Cells;
-pub use super::cells::{Basis, Finished, Flow, Flows, Mark, Rates, StoredLane};
+pub use super::cells::Rates;
+use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::{BillingDay, Period};
-use crate::units::{ByteCount, Timestamp};
+use super::reading::{Assumption, Point, Reading, StoredReading, Taken, Trial};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]
@@ -15,6 +17,10 @@ pub struct Timeline {
     billing_day: BillingDay,
     cells: Cells,
     previous: Option<Finished>,
+    /// The provider's own count for this period.
+    reading: Option<Reading>,
+    trial: Trial,
+    sampling: u32,
     /// Time is settled up to here.
     now: Timestamp,
     /// Connections that are charged by time at `now`, with and without a grant.
@@ -37,18 +43,99 @@ pub struct Slice {
 }
 
 impl Timeline {
-    /// An empty timeline that begins at `now`.
+    /// An empty timeline that begins at `now`. `sampling` is how far the provider's count may lie off the truth, in
+    /// percent.
     #[must_use]
-    pub fn new(billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
-        let cells = Cells::new(billing_day.period_at(now), rates, now);
-        Self { billing_day, cells, previous: None, now, running: Running::default() }
+    pub fn new(billing_day: BillingDay, rates: Rates, sampling: u32, now: Timestamp) -> Self {
+        let cells = Cells::new(billing_day.period_at(now), rates, sampling, now);
+        let trial = Trial::new(rates.liability, sampling, Assumption::default());
+        Self {
+            billing_day,
+            cells,
+            previous: None,
+            reading: None,
+            trial,
+            sampling,
+            now,
+            running: Running::default(),
+        }
     }
 
     /// As it was stored, at `now`. No connection runs yet.
     #[must_use]
-    pub fn restore(billing_day: BillingDay, rates: Rates, now: Timestamp, stored: &StoredLane) -> Self {
-        let cells = Cells::restore(billing_day.period_at(now), rates, now, stored);
-        Self { billing_day, cells, previous: stored.previous, now, running: Running::default() }
+    pub fn restore(
+        billing_day: BillingDay,
+        rates: Rates,
+        sampling: u32,
+        now: Timestamp,
+        stored: &StoredLane,
+    ) -> Self {
+        let mut timeline = Self::new(billing_day, rates, sampling, now);
+        timeline.cells = Cells::restore(billing_day.period_at(now), rates, sampling, now, stored);
+        timeline.previous = stored.previous;
+        if let Some(StoredReading { reading, assumption }) = stored.reading {
+            timeline.trial = Trial::new(rates.liability, sampling, assumption);
+            timeline.cells.set_liability(timeline.trial.liability());
+            if reading.period == timeline.period() {
+                timeline.reading = Some(reading);
+                timeline.cells.measure(&reading);
+            }
+        }
+        timeline
+    }
+
+    /// What the provider itself has counted. It replaces the estimate of the time that it covers.
+    pub fn take_reading(&mut self, reading: &Reading) -> Taken {
+        if reading.period != self.period() {
+            return self.take_last_reading(reading);
+        }
+        let reading = match reading.after(self.reading.as_ref(), self.now, self.sampling) {
+            Ok(reading) => reading,
+            Err(why) => return why,
+        };
+        self.cells.measure(&reading);
+        let (grant_minutes, live) = self.cells.live_measured();
+        self.trial.hear(Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live });
+        self.cells.set_liability(self.trial.liability());
+        self.reading = Some(reading);
+        Taken::Yes
+    }
+
+    /// The provider's count for all of the period before this one is what that period came to.
+    fn take_last_reading(&mut self, reading: &Reading) -> Taken {
+        let is_whole =
+            |ended: &&mut Finished| ended.period == reading.period && reading.as_of >= ended.period.end;
+        let Some(ended) = self.previous.as_mut().filter(is_whole) else { return Taken::OtherPeriod };
+        *ended = Finished {
+            period: ended.period,
+            used: reading.granted.plus(reading.other).get().into(),
+            as_of: ended.period.end,
+        };
+        Taken::Yes
+    }
+
+    /// The provider's own count for this period.
+    #[must_use]
+    pub fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
+    }
+
+    /// How the assumed rate stands against the data.
+    #[must_use]
+    pub fn assumption(&self) -> Assumption {
+        self.trial.verdict()
+    }
+
+    /// The most that a grant is taken to relay: as assumed, or as observed where that is more.
+    #[must_use]
+    pub fn liability(&self) -> BitRate {
+        self.cells.liability()
+    }
+
+    /// The reading and what it taught, to be stored.
+    #[must_use]
+    pub fn stored_reading(&self) -> Option<StoredReading> {
+        self.reading.map(|reading| StoredReading { reading, assumption: self.assumption() })
     }
 
     /// Minutes whose flows have changed since the last call, and what the period before came to.
@@ -70,8 +157,8 @@ impl Timeline {
             if until == minute_end {
                 self.cells.step();
                 if until >= self.period().end {
-                    self.previous = Some(self.cells.finished());
-                    self.cells.begin(self.billing_day.period_at(until), until);
+                    let ended = self.cells.finished();
+                    self.begin(Some(ended), self.billing_day.period_at(until), until);
                 }
             }
         }
@@ -93,7 +180,7 @@ impl Timeline {
     /// Charges a past stretch of one connection by time.
     pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
-            let before = overlap_millis(from, to, previous.period.start, previous.period.end);
+            let before = overlap_millis(from, to, previous.unread_from(), previous.period.end);
             previous.used = previous.used.saturating_add(self.cells.bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |flow, millis| {
@@ -104,7 +191,7 @@ impl Timeline {
     /// Takes back a stretch of one connection that was charged by time.
     pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
-            let before = overlap_millis(from, to, previous.period.start, previous.period.end);
+            let before = overlap_millis(from, to, previous.unread_from(), previous.period.end);
             previous.used = previous.used.saturating_sub(self.cells.bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |flow, millis| {
@@ -124,7 +211,7 @@ impl Timeline {
         let start = self.period().start;
         let before_period = if from < start { share_until(start) } else { 0 };
         if let Some(previous) = &mut self.previous {
-            let before_previous = share_until(previous.period.start);
+            let before_previous = share_until(previous.unread_from());
             previous.used = previous.used.saturating_add(before_period.saturating_sub(before_previous));
         }
         let mut placed = before_period;
@@ -228,9 +315,15 @@ impl Timeline {
         self.cells.step();
         let ended = self.cells.finished();
         let period = self.billing_day.period_at(to);
-        self.previous = (period.start == ended.period.end).then_some(ended);
-        self.cells.begin(period, to);
+        self.begin((period.start == ended.period.end).then_some(ended), period, to);
         self.now = to;
+    }
+
+    fn begin(&mut self, ended: Option<Finished>, period: Period, now: Timestamp) {
+        self.previous = ended;
+        self.reading = None;
+        self.trial.begin_period();
+        self.cells.begin(period, now);
     }
 
     /// Calls `change` for each minute of this period that `[from, to)` touches, with the milliseconds in it.

@@ -17,8 +17,21 @@ fn rates(promises_cap_claims: bool) -> Rates {
     }
 }
 
+/// How far a count may lie off the truth, in percent.
+const SAMPLING: u32 = 5;
+
 fn timeline(now: i64) -> Timeline {
-    Timeline::new(BillingDay::new(1).unwrap(), rates(false), at(now))
+    timeline_of(rates(false), now)
+}
+
+fn timeline_of(rates: Rates, now: i64) -> Timeline {
+    Timeline::new(BillingDay::new(1).unwrap(), rates, SAMPLING, at(now))
+}
+
+fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
+    let period = BillingDay::new(1).unwrap().period_at(at(as_of - 1));
+    let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
+    Reading { period, as_of: at(as_of), granted, other }
 }
 
 fn at(millis: i64) -> Timestamp {
@@ -35,6 +48,7 @@ enum Op {
     Grant { life: i64 },
     Release { nth: usize },
     TakeBack { nth: usize },
+    Read { back: i64, granted: u64, other: u64 },
 }
 
 fn basis() -> impl Strategy<Value = Basis> {
@@ -53,6 +67,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { life }),
         1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
         1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
+        2 => (0i64..20 * MINUTE, 0u64..1 << 36, 0u64..1 << 36)
+            .prop_map(|(back, granted, other)| Op::Read { back, granted, other }),
     ]
 }
 
@@ -64,6 +80,8 @@ struct Model {
     stretches: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
+    /// The latest reading that was taken.
+    reading: Option<Reading>,
 }
 
 impl Model {
@@ -75,6 +93,18 @@ impl Model {
             stretches: vec![],
             claims: vec![],
             grants: vec![],
+            reading: None,
+        }
+    }
+
+    /// Up to where this period was counted by the provider, and its counts.
+    fn measured(&self) -> (i64, u128, u128) {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        match self.reading.filter(|reading| reading.period == period) {
+            Some(Reading { as_of, granted, other, .. }) => {
+                (as_of.as_millis(), granted.get().into(), other.get().into())
+            }
+            None => (period.start.as_millis(), 0, 0),
         }
     }
 
@@ -123,11 +153,31 @@ impl Model {
     }
 
     fn used(&self) -> u128 {
-        self.minutes().map(|minute| self.estimate(minute)).sum()
+        let (as_of, granted, other) = self.measured();
+        let later = self.minutes().filter(|minute| *minute >= as_of);
+        granted + other + later.map(|minute| self.estimate(minute)).sum::<u128>()
     }
 
     fn committed(&self) -> u128 {
-        self.minutes().map(|minute| self.estimate(minute).max(self.promised(minute))).sum()
+        let (as_of, granted, other) = self.measured();
+        let mut promised = 0;
+        let mut worst = 0;
+        for minute in self.minutes() {
+            let (live, estimate) = (self.promised(minute), self.estimate(minute));
+            promised += if minute < as_of { live } else { 0 };
+            worst += match () {
+                () if minute >= as_of => estimate.max(live),
+                () if minute + MINUTE > as_of => live,
+                () => 0,
+            };
+        }
+        let settled = if self.rates.promises_cap_claims {
+            let rest = u128::from(100 - SAMPLING);
+            (granted * 100).div_ceil(rest).min(promised).max(granted) + (other * 100).div_ceil(rest)
+        } else {
+            granted + other
+        };
+        settled + worst
     }
 
     fn committed_next(&self) -> u128 {
@@ -140,7 +190,7 @@ impl Model {
 
 fn run(ops: &[Op], promises_cap_claims: bool) -> (Timeline, Model) {
     let mut model = Model::new(promises_cap_claims);
-    let mut timeline = Timeline::new(BillingDay::new(1).unwrap(), model.rates, at(START));
+    let mut timeline = timeline_of(model.rates, START);
     for op in ops {
         apply(op, &mut timeline, &mut model);
     }
@@ -191,6 +241,13 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
                 timeline.remove_time(basis, at(from), at(to));
             }
         }
+        Op::Read { back, granted, other } => {
+            let reading = reading(now - back, granted, other);
+            if timeline.take_reading(&reading) == Taken::Yes && reading.period == timeline.period() {
+                model.reading = timeline.reading().copied();
+                model.rates.liability = timeline.liability();
+            }
+        }
     }
 }
 
@@ -216,7 +273,7 @@ proptest! {
     fn usage_is_monotone_within_a_period(ops in prop::collection::vec(op(), 1..60)) {
         let mut timeline = timeline(START);
         let mut model = Model::new(false);
-        for op in ops.iter().filter(|op| !matches!(op, Op::TakeBack { .. })) {
+        for op in ops.iter().filter(|op| !matches!(op, Op::TakeBack { .. } | Op::Read { .. })) {
             let before = (timeline.period(), timeline.used());
             apply(op, &mut timeline, &mut model);
             if timeline.period() == before.0 {
@@ -238,7 +295,7 @@ proptest! {
 
 #[test]
 fn strict_rules_let_no_claim_count_beyond_what_its_minutes_were_promised() {
-    let mut timeline = Timeline::new(BillingDay::new(1).unwrap(), rates(true), at(START));
+    let mut timeline = timeline_of(rates(true), START);
     timeline.add_grant(at(START), at(START + MINUTE));
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
@@ -339,4 +396,80 @@ fn what_silent_grants_will_cost_is_committed_before_it_falls_due() {
         (timeline.used(), timeline.committed()),
         (ByteCount::new(7_000_000), ByteCount::new(7_000_000))
     );
+}
+
+#[test]
+fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else() {
+    let mut timeline = timeline(START);
+    timeline.start_clock(Basis::Granted);
+    timeline.advance(at(START + 20 * MINUTE));
+    let a_minute = 2_000_000 / 8 * 60;
+    assert_eq!(timeline.used(), ByteCount::new(20 * a_minute));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 1_000, 7)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute));
+    let late = ByteCount::new(500);
+    timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute), "the provider has counted that time");
+}
+
+#[test]
+fn a_reading_gives_promises_back_that_were_not_kept() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.advance(at(START + 60 * MINUTE));
+    let promised = 60 * 3_000_000 / 8 * 60;
+    assert_eq!(timeline.committed(), ByteCount::new(promised));
+    assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), Taken::Yes);
+    assert_eq!(
+        timeline.committed(),
+        ByteCount::new(promised / 6 + 1_000),
+        "with what sampling may have missed"
+    );
+}
+
+#[test]
+fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.advance(at(START + 60 * MINUTE));
+    let before = timeline.committed();
+    assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), Taken::Yes);
+    assert_eq!((timeline.committed(), timeline.assumption().holds), (before, true));
+}
+
+#[test]
+fn a_reading_of_another_period_counts_only_as_the_sum_of_the_one_before() {
+    const RESET: i64 = 1_738_368_000_000;
+    let mut timeline = timeline(START);
+    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
+    timeline.advance(at(RESET + 20 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(RESET - MINUTE, 900, 0)), Taken::OtherPeriod);
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(5)));
+    assert_eq!(timeline.take_reading(&reading(RESET, 900, 77)), Taken::Yes);
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(977)));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.reading(), None);
+}
+
+#[test]
+fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
+    let mut timeline = timeline_of(rates(false), START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    timeline.advance(at(START + 10 * MINUTE));
+    let _ = timeline.take_reading(&reading(START, 0, 0));
+    let before = timeline.committed();
+    let _ = timeline.take_reading(&reading(START + 10 * MINUTE, 4_000_000_000, 0));
+    assert!(!timeline.assumption().holds);
+    assert!(
+        timeline.committed() > before.plus(ByteCount::new(4_000_000_000)),
+        "the rest at the observed rate"
+    );
+    for minute in 11..90 {
+        timeline.advance(at(START + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(START + minute * MINUTE, 4_000_000_000, 0));
+    }
+    assert!(timeline.assumption().holds);
+    let rest = 510 * 3_000_000 / 8 * 60;
+    // The reading of minute 89 leaves that one and those after it.
+    assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
 }

@@ -7,6 +7,7 @@ mod budget;
 mod environment;
 mod ice;
 mod manual;
+mod meter;
 mod names;
 mod origin;
 mod pending;
@@ -24,8 +25,9 @@ pub use access::{AccessConfig, RateLimitConfig};
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
+pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
-pub use pending::{AnalyticsConfig, CoturnCliConfig, Door, PendingConfig};
+pub use pending::{Door, PendingConfig};
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use server::{LogConfig, LogFormat, ServerConfig};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub budget: BudgetConfig,
     /// How usage is estimated.
     pub usage: UsageConfig,
+    /// Where a provider's own count is read.
+    pub meter: MeterConfig,
     /// Settings whose feature comes later.
     pub pending: PendingConfig,
     /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
@@ -77,6 +81,7 @@ impl Config {
         let usage = UsageConfig::read(settings);
         let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
         let budget = BudgetConfig::read(settings, estimated_rate);
+        let meter = MeterConfig::read(settings);
         let pending = PendingConfig::read(settings);
         Ok(Self {
             server: server?,
@@ -85,6 +90,7 @@ impl Config {
             ice: ice?,
             budget: budget?,
             usage: usage?,
+            meter: meter?,
             pending: pending?,
             warnings: Vec::new(),
         })

@@ -87,6 +87,8 @@ variables! {
         CLOUDFLARE_ACCOUNT_ID;
         CLOUDFLARE_ANALYTICS_BASE = "https://api.cloudflare.com";
         CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS = "60";
+        ANALYTICS_LAG_SECONDS = "600";
+        ANALYTICS_MARGIN_PERCENT = "5";
         DOORS;
     }
     secret {

@@ -1,53 +1,19 @@
 //! Settings whose feature comes later. They are parsed and validated all the same, so that a mistake is found now and
 //! not on the day of an upgrade; each one that is set says that it has no effect yet.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
-use url::{Host, Url};
 
-use super::ice::read_base;
-use super::names::{
-    ALERT_WEBHOOK_URL, CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE,
-    CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD,
-    DOORS,
-};
+use super::names::{ALERT_WEBHOOK_URL, DOORS};
 use super::settings::{Read, Settings};
-use super::value::{is_visible_ascii, parse_identifier, parse_number, parse_web_url};
+use super::value::{is_visible_ascii, parse_web_url};
 
 /// What is known of features that are not built yet.
 #[derive(Clone, Debug)]
 pub struct PendingConfig {
-    /// coturn's command line, which tells and cuts sessions; `None` when neither address nor password is set.
-    pub coturn_cli: Option<CoturnCliConfig>,
-    /// Cloudflare's own count of what was relayed; `None` when neither account nor token is set.
-    pub analytics: Option<AnalyticsConfig>,
     /// Further wire forms of the same mint, each once. `DOORS`, a comma list; none when unset.
     pub doors: Vec<Door>,
     /// Where alerts are posted, an `http:` or `https:` URL; its path is a secret. `ALERT_WEBHOOK_URL`; nowhere when unset.
     pub alert_webhook: Option<SecretString>,
-}
-
-/// coturn's command line.
-#[derive(Clone, Debug)]
-pub struct CoturnCliConfig {
-    /// `host:port`, IPv6 in brackets. `COTURN_CLI`.
-    pub address: String,
-    /// Its `cli-password`. `COTURN_CLI_PASSWORD`.
-    pub password: SecretString,
-}
-
-/// Cloudflare's analytics.
-#[derive(Clone, Debug)]
-pub struct AnalyticsConfig {
-    /// Id of the account, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_ACCOUNT_ID`.
-    pub account_id: String,
-    /// API token that may read the account's analytics, visible ASCII. `CLOUDFLARE_ANALYTICS_TOKEN`.
-    pub token: SecretString,
-    /// Base of the API; its path ends in `/`. `CLOUDFLARE_ANALYTICS_BASE`; `https://api.cloudflare.com/` when unset.
-    pub base: Url,
-    /// How often it is asked, 1 s to 1 h. `CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS`; 60 s when unset.
-    pub interval: Duration,
 }
 
 /// A further wire form of the same mint.
@@ -65,78 +31,23 @@ const DOOR_NAMES: &[(&str, Door)] = &[("turn", Door::Turn), ("matrix", Door::Mat
 
 impl PendingConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
-        let coturn_cli = CoturnCliConfig::read(settings);
-        let analytics = AnalyticsConfig::read(settings);
         let doors = settings.words(DOORS, DOOR_NAMES);
         let alert_webhook =
             settings.secret(ALERT_WEBHOOK_URL, "an http: or https: URL without user", |text| {
                 is_visible_ascii(text) && parse_web_url(text).is_some()
             });
         warn_of_what_is_set(settings);
-        Ok(Self {
-            coturn_cli: coturn_cli?,
-            analytics: analytics?,
-            doors: doors?.unwrap_or_default(),
-            alert_webhook: alert_webhook?,
-        })
-    }
-}
-
-impl CoturnCliConfig {
-    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
-        let address = settings.optional(COTURN_CLI, "host:port, such as 127.0.0.1:5766", parse_address);
-        let password = settings.secret(COTURN_CLI_PASSWORD, "text without control characters", |_| true);
-        settings.both_or_neither(COTURN_CLI, COTURN_CLI_PASSWORD)?;
-        Ok(address?.zip(password?).map(|(address, password)| Self { address, password }))
-    }
-}
-
-impl AnalyticsConfig {
-    fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
-        let expected = "1 to 128 letters, digits, _ or -";
-        let account_id = settings.optional(CLOUDFLARE_ACCOUNT_ID, expected, parse_identifier);
-        let expected = "visible ASCII characters without spaces";
-        let token = settings.secret(CLOUDFLARE_ANALYTICS_TOKEN, expected, is_visible_ascii);
-        let base = read_base(settings, CLOUDFLARE_ANALYTICS_BASE);
-        let interval = settings.seconds(CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, 1..=3_600);
-        settings.both_or_neither(CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_TOKEN)?;
-        let (base, interval) = (base?, interval?);
-        let account = account_id?.zip(token?);
-        Ok(account.map(|(account_id, token)| Self { account_id, token, base, interval }))
+        Ok(Self { doors: doors?.unwrap_or_default(), alert_webhook: alert_webhook? })
     }
 }
 
 fn warn_of_what_is_set(settings: &mut Settings<'_>) {
-    let no_readings = "usage is estimated, not measured";
-    let no_cli = "coturn is neither read nor told to cut";
-    for (variable, instead) in [
-        (COTURN_CLI, no_cli),
-        (CLOUDFLARE_ACCOUNT_ID, no_readings),
-        (CLOUDFLARE_ANALYTICS_BASE, no_readings),
-        (CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, no_readings),
-        (DOORS, "only /api/turn-credentials mints"),
-    ] {
-        if settings.is_set(variable) {
-            settings.warn(format!("{} has no effect yet: {instead}", variable.name()));
-        }
+    if settings.is_set(DOORS) {
+        settings.warn(format!("{} has no effect yet: only /api/turn-credentials mints", DOORS.name()));
     }
-    for (variable, instead) in [
-        (COTURN_CLI_PASSWORD, no_cli),
-        (CLOUDFLARE_ANALYTICS_TOKEN, no_readings),
-        (ALERT_WEBHOOK_URL, "no alert is sent"),
-    ] {
-        if settings.is_secret_set(variable) {
-            settings.warn(format!("{} has no effect yet: {instead}", variable.name()));
-        }
+    if settings.is_secret_set(ALERT_WEBHOOK_URL) {
+        settings.warn(format!("{} has no effect yet: no alert is sent", ALERT_WEBHOOK_URL.name()));
     }
-}
-
-/// `host:port` with a port that can be connected to.
-fn parse_address(text: &str) -> Option<String> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
-    let port = parse_number(port, &(1..=u16::MAX))?;
-    Some(format!("{host}:{port}"))
 }
 
 #[cfg(test)]
@@ -144,24 +55,12 @@ mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
 
-    const ALL: [(&str, &str); 8] = [
-        ("COTURN_CLI", "[::1]:5766"),
-        ("COTURN_CLI_PASSWORD", "hush"),
-        ("CLOUDFLARE_ACCOUNT_ID", "abc"),
-        ("CLOUDFLARE_ANALYTICS_TOKEN", "hush"),
-        ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:8080"),
-        ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
-        ("DOORS", "ice, turn"),
-        ("ALERT_WEBHOOK_URL", "https://hooks.example/hush"),
-    ];
+    const ALL: [(&str, &str); 2] =
+        [("DOORS", "ice, turn"), ("ALERT_WEBHOOK_URL", "https://hooks.example/hush")];
 
     #[test]
     fn every_pending_setting_is_parsed() {
         let pending = load(ALL).pending;
-        assert_eq!(pending.coturn_cli.unwrap().address, "[::1]:5766");
-        let analytics = pending.analytics.unwrap();
-        assert_eq!((&*analytics.account_id, analytics.interval.as_secs()), ("abc", 3600));
-        assert_eq!(analytics.base.as_str(), "http://127.0.0.1:8080/");
         assert_eq!(pending.doors, [Door::Ice, Door::Turn]);
         assert!(pending.alert_webhook.is_some());
     }
@@ -177,37 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_which_one_is_set_names_the_missing_one() {
-        for (set, value, missing) in [
-            ("COTURN_CLI", "localhost:5766", "COTURN_CLI_PASSWORD"),
-            ("COTURN_CLI_PASSWORD", "hush", "COTURN_CLI"),
-            ("CLOUDFLARE_ACCOUNT_ID", "abc", "CLOUDFLARE_ANALYTICS_TOKEN"),
-            ("CLOUDFLARE_ANALYTICS_TOKEN", "hush", "CLOUDFLARE_ACCOUNT_ID"),
-        ] {
-            let line = format!("{missing}: expected a value because {set} is set (both or neither)");
-            assert_refused([(set, value)], &[&line]);
-        }
-    }
-
-    #[test]
     fn each_bad_value_is_refused_with_what_was_expected() {
-        let interval = "CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS: expected a number from 1 to 3600";
-        let base =
-            "CLOUDFLARE_ANALYTICS_BASE: expected an http: or https: URL without user, query and fragment";
-        for (name, value, line) in [
-            ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "0", interval),
-            ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3601", interval),
-            ("CLOUDFLARE_ANALYTICS_BASE", "api.cloudflare.com", base),
-            ("DOORS", "window", "DOORS: expected turn, matrix or ice"),
-        ] {
-            assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
-        }
-        for value in
-            ["localhost", "localhost:", ":5766", "localhost:0", "localhost:65536", "::1:5766", "a b:1"]
-        {
-            let line = format!("COTURN_CLI: expected host:port, such as 127.0.0.1:5766, found {value:?}");
-            assert_refused([("COTURN_CLI", value), ("COTURN_CLI_PASSWORD", "hush")], &[&line]);
-        }
+        assert_refused([("DOORS", "window")], &["DOORS: expected turn, matrix or ice, found \"window\""]);
         for value in ["hooks.example/hush", "ftp://hooks.example", "https://me:hush@hooks.example"] {
             let line = "ALERT_WEBHOOK_URL: expected an http: or https: URL without user";
             assert_refused([("ALERT_WEBHOOK_URL", value)], &[line]);

@@ -17,6 +17,9 @@ use crate::units::{Timestamp, plain_number};
 /// A clock may be so far behind the ledger before it is worth a word.
 const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
 
+/// Without a good reading for so long, the provider's count is stale.
+const STALE_AFTER: Duration = Duration::from_secs(600);
+
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,11 @@ pub struct StatusBody {
     overshoot_bound_gb: String,
     /// What the bound rests on.
     bound_assumes: String,
+    /// Whether the provider's count fits what the bound assumes.
+    bound_holds: bool,
+    /// What one live grant was seen to relay, on average, in Mbps; null without two readings to compare.
+    #[schema(value_type = Option<f64>, example = 0.7)]
+    observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
     /// Billed bytes of this period, to the byte.
@@ -105,7 +113,7 @@ pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
 
 fn body(app: &App, present: &Present) -> StatusBody {
     let statement = &present.statement;
-    let figures = &statement.figures;
+    let (figures, measured) = (&statement.figures, &statement.measured);
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
@@ -115,12 +123,14 @@ fn body(app: &App, present: &Present) -> StatusBody {
         active_connections: statement.open_connections,
         status: if figures.is_spent() { "LIMIT_EXCEEDED" } else { "OK" },
         period_start: figures.period.start,
-        source: "estimate",
-        as_of: None,
-        stale: false,
+        source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },
+        as_of: measured.as_of,
+        stale: is_stale(statement),
         reserved_gb: figures.reserved().gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
-        bound_assumes: app.bound_assumes.clone(),
+        bound_assumes: app.bound_terms.in_words(measured.assumption),
+        bound_holds: measured.assumption.holds,
+        observed_mbps_per_grant: measured.assumption.observed.map(|rate| plain_number(rate.as_mbps())),
         grants: GrantsBody {
             issued: statement.counts.issued,
             live: statement.live_grants,
@@ -130,6 +140,11 @@ fn body(app: &App, present: &Present) -> StatusBody {
         durable: app.account.is_durable(),
         hints: hints(app, present),
     }
+}
+
+/// Whether a provider's count that is to be read is older than it should be.
+fn is_stale(statement: &Statement) -> bool {
+    statement.measured.unread_for > STALE_AFTER
 }
 
 /// Two decimals, halves up. A limit of zero is reached from the start.
@@ -158,7 +173,17 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
     hint(
         app.bills_unread,
         "NO_ANALYTICS",
-        "usage is estimated from reports only: this version does not read Cloudflare's own count.",
+        "usage is estimated from reports only: Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
+    );
+    hint(
+        is_stale(statement),
+        "ANALYTICS_STALE",
+        "the provider's own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.",
+    );
+    hint(
+        !statement.measured.assumption.holds,
+        "ASSUMPTION_BROKEN",
+        "more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.",
     );
     hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
     hint(

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::account::stored::{BooksChanges, Recovered};
+use crate::budget::flow::{Flow, Flows, Mark, StoredLane};
 use crate::budget::grant::GrantId;
-use crate::budget::timeline::{Flow, Flows, Mark, StoredLane};
 use crate::ice::IceSource;
 use crate::random::{self, NoRandomness};
 
@@ -224,8 +224,13 @@ impl Store {
         recovered.now = self.json_meta(KEY_NOW)?;
         recovered.counts = self.json_meta(KEY_COUNTS)?;
         recovered.key = self.meta(KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
-        for (source, lane) in &mut recovered.lanes {
-            lane.previous = self.json_meta(&previous_key(*source))?;
+        for source in IceSource::ALL {
+            let previous = self.json_meta(&previous_key(source))?;
+            let reading = self.json_meta(&reading_key(source))?;
+            if previous.is_some() || reading.is_some() {
+                let lane = recovered.lanes.entry(source).or_default();
+                (lane.previous, lane.reading) = (previous, reading);
+            }
         }
         Ok(recovered)
     }
@@ -271,6 +276,10 @@ fn write_lanes(transaction: &redb::WriteTransaction, changes: &BooksChanges) -> 
         if let Some(previous) = &lane.previous {
             let json = serde_json::to_vec(previous)?;
             meta.insert(previous_key(lane.source).as_str(), json.as_slice()).map_err(redb::Error::from)?;
+        }
+        if let Some(reading) = &lane.reading {
+            let json = serde_json::to_vec(reading)?;
+            meta.insert(reading_key(lane.source).as_str(), json.as_slice()).map_err(redb::Error::from)?;
         }
     }
     Ok(())
@@ -325,6 +334,10 @@ fn json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
 
 fn previous_key(source: IceSource) -> String {
     format!("previous/{source}")
+}
+
+fn reading_key(source: IceSource) -> String {
+    format!("reading/{source}")
 }
 
 fn flows_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> Flows {

@@ -42,9 +42,11 @@ fn report_budget(config: &Config) {
         BudgetMode::Estimate => tracing::info!("Budget mode: estimate"),
         BudgetMode::Strict => {
             tracing::info!("Budget mode: strict");
-            tracing::warn!(
-                "strict mode without the provider's own count is a stop sign: promises fill the budget, and nothing gives them back before the reset"
-            );
+            if config.meter.analytics.is_none() {
+                tracing::warn!(
+                    "strict mode without the provider's own count is a stop sign: promises fill the budget, and nothing gives them back before the reset"
+                );
+            }
         }
     }
     if let Some(directory) = &config.budget.state_dir {

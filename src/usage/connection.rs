@@ -247,8 +247,19 @@ impl Connection {
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
-    fn is_direct(&self) -> bool {
+    /// Whether it says that it does not go through the relay.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)
+    }
+
+    /// The grant that it was opened with.
+    #[must_use]
+    pub fn grant(&self) -> Option<GrantId> {
+        match self.owner {
+            Owner::Grant(id) => Some(id),
+            Owner::Reporter => None,
+        }
     }
 
     /// The billed count, if the report holds it.

@@ -14,8 +14,8 @@ use super::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use super::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
 use super::grants::{Coverage, GrantRow, Grants};
 use crate::budget::charge::{Change, Charge};
+use crate::budget::flow::Basis;
 use crate::budget::grant::{Grant, GrantId};
-use crate::budget::timeline::Basis;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
 
@@ -287,13 +287,12 @@ impl Estimator {
         let Some(row) = self.rows.get_mut(slot) else {
             return Entry { value: (), charges: vec![], clamped: false };
         };
-        let granted = match row.connection.owner {
-            Owner::Grant(id) => self.grants.hear(id, now.plus(self.rules.heartbeat)),
-            Owner::Reporter => None,
-        };
-        let (allowance, kept) = granted.unwrap_or((&mut row.own_allowance, None));
+        let grant = row.connection.grant();
+        let allowance = grant.and_then(|id| self.grants.hear(id)).unwrap_or(&mut row.own_allowance);
         let mut outcome = row.connection.report(report, now, &self.rules, allowance);
-        outcome.changes.extend(kept);
+        if let Some(id) = grant.filter(|_| !row.connection.is_direct()) {
+            outcome.changes.extend(self.grants.relays_until(id, now.plus(self.rules.heartbeat)));
+        }
         let payer = Payer::of(&row.connection);
         self.schedule(slot);
         entry((), payer, outcome.changes, outcome.clamped)
@@ -317,7 +316,7 @@ impl Estimator {
         if let Some(unstored) = &mut self.unstored {
             unstored.insert(connection.name());
         }
-        if let Owner::Grant(id) = connection.owner {
+        if let Some(id) = connection.grant() {
             let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
             self.grants.close(id, if given_up { lived_until } else { now });
         }

@@ -14,12 +14,17 @@ fn estimator() -> Estimator {
 }
 
 fn bounded(bounds: Bounds) -> Estimator {
+    table(bounds, true)
+}
+
+fn table(bounds: Bounds, extends: bool) -> Estimator {
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    let coverage = vec![(IceSource::Coturn, Duration::from_secs(120))];
+    let after_expiry = vec![(IceSource::Coturn, Duration::from_secs(120))];
+    let coverage = Coverage { after_expiry, extends };
     Estimator::new(rules, bounds, coverage, IceSource::Cloudflare)
 }
 
@@ -176,6 +181,20 @@ fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute
     assert_eq!(hear(700), Some(Change::KeepGrant { from: at(720), until: at(780) }));
     assert_eq!(hear(730), None, "that minute is counted already");
     assert_eq!(hear(760), Some(Change::KeepGrant { from: at(780), until: at(840) }));
+}
+
+#[test]
+fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wrong_assumption() {
+    let mut table = table(Bounds::default(), false);
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut hear = |relayed, seconds| {
+        let report = Report { relayed, ..Report::default() };
+        let charges = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().charges;
+        charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::Outlived { .. }))
+    };
+    assert_eq!(hear(None, 690), None);
+    assert_eq!(hear(None, 700), Some(Change::Outlived { until: at(780) }));
+    assert_eq!(hear(Some(false), 730), None, "it does not go through the relay");
 }
 
 #[test]

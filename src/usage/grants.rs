@@ -17,16 +17,23 @@ use crate::units::Timestamp;
 /// Open connections of one grant: a mesh of that many peers.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 
-/// How long after its expiry a grant of each source is counted as alive by itself. A source that is not named here has
-/// grants that are never kept alive by being heard from.
-pub type Coverage = Vec<(IceSource, Duration)>;
+/// How long grants count as alive.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// For each source how long after its expiry a grant counts as alive by itself. Grants of a source that is not named
+    /// here cost nothing.
+    pub after_expiry: Vec<(IceSource, Duration)>,
+    /// Whether a grant that is heard from later counts as alive for longer. Otherwise it only shows that what was assumed
+    /// is wrong.
+    pub extends: bool,
+}
 
 /// What is remembered of one grant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GrantRow {
     allowance: Allowance,
     expires_at: Timestamp,
-    /// Up to where the ledger counts it as alive, a whole minute; `None` where that is not extended.
+    /// Up to where the ledger counts it as alive, a whole minute; `None` where it costs nothing.
     alive_until: Option<Timestamp>,
 }
 
@@ -74,13 +81,25 @@ impl Grants {
         Ok(is_first.then_some(Change::HeardFromGrant { expires_at: grant.expires_at }))
     }
 
-    /// A connection of a grant is heard from: what its claims come out of, and how much longer the grant counts as
-    /// alive.
-    pub(super) fn hear(&mut self, id: GrantId, until: Timestamp) -> Option<(&mut Allowance, Option<Change>)> {
+    /// A connection of a grant is heard from: what its claims come out of.
+    pub(super) fn hear(&mut self, id: GrantId) -> Option<&mut Allowance> {
         self.note(id);
-        let row = self.rows.get_mut(&id)?;
-        let kept = row.keep_alive(until);
-        Some((&mut row.allowance, kept))
+        self.rows.get_mut(&id).map(|row| &mut row.allowance)
+    }
+
+    /// A connection of a grant relays until `until`, for all we know: what that means where the grant does not count as
+    /// alive for so long.
+    pub(super) fn relays_until(&mut self, id: GrantId, until: Timestamp) -> Option<Change> {
+        let alive_until = self.rows.get_mut(&id)?.alive_until.as_mut()?;
+        let (from, until) = (*alive_until, until.minute_end());
+        if until <= from {
+            return None;
+        }
+        if !self.coverage.extends {
+            return Some(Change::Outlived { until });
+        }
+        *alive_until = until;
+        Some(Change::KeepGrant { from, until })
     }
 
     /// A connection of a grant was open until `at`.
@@ -122,7 +141,7 @@ impl Grants {
 
     /// What is remembered of a grant from its first word on.
     fn new_row(&self, grant: &Grant) -> GrantRow {
-        let covered = self.coverage.iter().find(|(source, _)| *source == grant.source);
+        let covered = self.coverage.after_expiry.iter().find(|(source, _)| *source == grant.source);
         GrantRow {
             allowance: Allowance::default(),
             expires_at: grant.expires_at,
@@ -134,15 +153,5 @@ impl Grants {
         if let Some(unstored) = &mut self.unstored {
             unstored.insert(id);
         }
-    }
-}
-
-impl GrantRow {
-    /// Counts the grant as alive up to `until`, if it is not already.
-    fn keep_alive(&mut self, until: Timestamp) -> Option<Change> {
-        let alive_until = self.alive_until.as_mut()?;
-        let from = *alive_until;
-        *alive_until = from.max(until.minute_end());
-        (*alive_until > from).then_some(Change::KeepGrant { from, until: *alive_until })
     }
 }

@@ -9,12 +9,8 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::account::Account;
-use crate::account::books::Books;
 use crate::account::stored::Recovered;
 use crate::budget::grant::GrantKey;
-use crate::budget::ledger::{LaneTerms, Ledger, Terms};
-use crate::budget::timeline::Rates;
-use crate::budget::verdict::BudgetMode;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, Config, IceConfig};
 use crate::http::bearer::TokenDigest;
@@ -26,14 +22,14 @@ use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
-use crate::mint::{MINT_SLACK, Mint, Source};
+use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
-use crate::units::Timestamp;
-use crate::usage::connection::UsageRules;
-use crate::usage::estimator::{Bounds, Estimator};
-use crate::usage::grants::Coverage;
+
+mod opening;
+
+pub use opening::BoundTerms;
 
 /// Requests under way at once, their bodies read: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;
@@ -68,8 +64,8 @@ pub struct App {
     pub operator_token: Option<TokenDigest>,
     /// Speaks for any connection.
     pub reporter_token: Option<TokenDigest>,
-    /// What the published bound rests on, in words.
-    pub bound_assumes: String,
+    /// What the published bound rests on.
+    pub bound_terms: BoundTerms,
     /// Whether there is a bill that this process does not read.
     pub bills_unread: bool,
     /// Log lines that were dropped.
@@ -114,7 +110,7 @@ impl App {
             None => random::bytes()?,
         };
         let grant_key = Arc::new(GrantKey::new(&key));
-        let books = books(config, recovered, clock.now());
+        let books = opening::books(config, recovered, clock.now());
         let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
         let account = Arc::new(account);
         let mint = Mint {
@@ -140,9 +136,10 @@ impl App {
             grant_key,
             operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
             reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
-            bound_assumes: bound_assumes(config),
+            bound_terms: BoundTerms::of(config),
             bills_unread: config.ice.cloudflare.is_some()
-                && config.ice.sources.contains(&IceSource::Cloudflare),
+                && config.ice.sources.contains(&IceSource::Cloudflare)
+                && config.meter.analytics.is_none(),
             lost_lines,
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             request_ids: RequestIds::new(random::bytes()?),
@@ -151,54 +148,6 @@ impl App {
             metrics,
         }))
     }
-}
-
-fn books(config: &Config, recovered: Option<Recovered>, now: Timestamp) -> Books {
-    let terms = Terms {
-        limit: config.budget.limit,
-        billing_day: config.budget.billing_day,
-        mode: config.budget.mode,
-        rates: Rates {
-            estimated: config.usage.estimated_rate,
-            liability: config.budget.liability_rate,
-            silent_grant: config.usage.unreported_grant,
-            promises_cap_claims: config.budget.mode == BudgetMode::Strict,
-        },
-    };
-    let rules = UsageRules {
-        heartbeat: config.usage.heartbeat,
-        billed: config.usage.billed,
-        estimated_rate: config.usage.estimated_rate,
-    };
-    let first = config.ice.sources.first().copied().unwrap_or(IceSource::Stun);
-    let estimator = Estimator::new(rules, Bounds::default(), coverage(config), first);
-    let Some(recovered) = recovered else {
-        return Books::new(Ledger::new(terms, &lanes(config), now), estimator);
-    };
-    // A clock that is behind what was stored is not believed: time goes on from there.
-    let then = recovered.now.unwrap_or(now);
-    let period = terms.billing_day.period_at(then);
-    let counts = recovered.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
-    let ledger = Ledger::restore(terms, &lanes(config), then, counts.unwrap_or_default(), &recovered.lanes);
-    Books::restore(ledger, estimator, recovered)
-}
-
-/// How long a grant is covered after its expiry; a connection heard from after that keeps it alive. Strict mode promises
-/// nothing that was not admitted, so it extends nothing.
-fn coverage(config: &Config) -> Coverage {
-    match config.budget.mode {
-        BudgetMode::Estimate => {
-            lanes(config).into_iter().map(|lane| (lane.source, lane.tail + MINT_SLACK)).collect()
-        }
-        BudgetMode::Strict => vec![],
-    }
-}
-
-/// A lane for every source that hands out grants.
-fn lanes(config: &Config) -> Vec<LaneTerms> {
-    let tail = |source: &IceSource| config.budget.expiry_tail.unwrap_or(source.expiry_tail());
-    let sources = config.ice.sources.iter().filter(|source| **source != IceSource::Stun);
-    sources.map(|source| LaneTerms { source: *source, tail: tail(source) }).collect()
 }
 
 fn sources(ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Source>, BuildError> {
@@ -221,22 +170,4 @@ fn build_source(source: IceSource, ice: &IceConfig, clock: &Arc<dyn Clock>) -> R
         IceSource::Relay => Source::Absent(source),
         IceSource::Stun => Source::Stun,
     })
-}
-
-/// `2 Mbps per grant until 7200 s after expiry`; with several tails, each by its source.
-fn bound_assumes(config: &Config) -> String {
-    let rate = config.budget.liability_rate;
-    let metered: Vec<_> = lanes(config).into_iter().filter(|lane| lane.source.is_metered()).collect();
-    let until = match metered.as_slice() {
-        [] => return "no metered source is configured".into(),
-        [only] => format!("{} s", only.tail.as_secs()),
-        several if several.iter().all(|lane| lane.tail == several[0].tail) => {
-            format!("{} s", several[0].tail.as_secs())
-        }
-        several => {
-            let each = several.iter().map(|lane| format!("{} s ({})", lane.tail.as_secs(), lane.source));
-            each.collect::<Vec<_>>().join(", ")
-        }
-    };
-    format!("{rate} per grant until {until} after expiry")
 }
