@@ -155,7 +155,7 @@ impl Mint {
 
     /// An answer for one client: a credential of that life from the first source that can give one.
     pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
-        if !self.enabled {
+        if !self.enabled || self.account.is_frozen() {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
@@ -227,7 +227,10 @@ impl Mint {
         };
         let at = reservation.at();
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
-        reservation.commit(&record, order.renewal).await.map_err(|NotRecorded| Skipped::NotRecorded)?;
+        reservation
+            .commit(&record, ice_servers.username(), order.renewal)
+            .await
+            .map_err(|NotRecorded| Skipped::NotRecorded)?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {

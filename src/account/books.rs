@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::stored::{BooksChanges, Recovered};
 use crate::budget::grant::{Grant, GrantId};
-use crate::budget::ledger::{Commit, Hold, LaneChanges, Ledger, Measured, PeriodCounts};
+use crate::budget::issued::{Issued, IssuedTable};
+use crate::budget::ledger::{Commit, Hold, Ledger, Measured, PeriodCounts};
+use crate::budget::orders::Orders;
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
 use crate::budget::renewals::Renewals;
@@ -23,6 +25,12 @@ pub struct Books {
     ledger: Ledger,
     estimator: Estimator,
     renewals: Renewals,
+    issued: IssuedTable,
+    orders: Orders,
+    /// Whether the orders have changed since they were last taken to be stored.
+    orders_unstored: bool,
+    /// The limit as the configuration has it.
+    configured_limit: ByteCount,
     /// Connections that were given up since somebody last asked.
     given_up: Vec<Closed>,
 }
@@ -36,6 +44,8 @@ pub struct Statement {
     pub measured: Measured,
     /// What happened in this period.
     pub counts: PeriodCounts,
+    /// Whether the operator has ordered that nothing is minted.
+    pub frozen: bool,
     /// Grants alive now, tail included.
     pub live_grants: u64,
     /// Open connections.
@@ -54,26 +64,41 @@ impl Books {
     /// Empty books.
     #[must_use]
     pub fn new(ledger: Ledger, estimator: Estimator) -> Self {
-        Self { ledger, estimator, renewals: Renewals::default(), given_up: Vec::new() }
+        Self {
+            configured_limit: ledger.figures().limit,
+            ledger,
+            estimator,
+            renewals: Renewals::default(),
+            issued: IssuedTable::default(),
+            orders: Orders::default(),
+            orders_unstored: false,
+            given_up: Vec::new(),
+        }
     }
 
     /// As they were stored.
     #[must_use]
-    pub fn restore(mut ledger: Ledger, mut estimator: Estimator, recovered: Recovered) -> Self {
-        for charge in estimator.restore(recovered.connections, recovered.grants) {
-            ledger.apply(charge);
+    pub fn restore(ledger: Ledger, estimator: Estimator, recovered: Recovered) -> Self {
+        let mut books = Self::new(ledger, estimator);
+        for charge in books.estimator.restore(recovered.connections, recovered.grants) {
+            books.ledger.apply(charge);
         }
-        let renewals = Renewals::restore(recovered.renewals);
-        Self { ledger, estimator, renewals, given_up: Vec::new() }
+        books.renewals = Renewals::restore(recovered.renewals);
+        books.issued = IssuedTable::restore(recovered.issued);
+        books.orders = recovered.orders;
+        books.ledger.set_limit(books.orders.limit(books.configured_limit));
+        books
     }
 
     /// What is to be on disk before a new grant is handed out.
     #[must_use]
-    pub fn grant_changes(&self, lane: LaneChanges, renewed: Option<&Grant>) -> BooksChanges {
+    pub fn grant_changes(&self, commit: &Commit, grant: GrantId, renewed: Option<&Grant>) -> BooksChanges {
         BooksChanges {
-            lanes: vec![lane],
+            lanes: vec![commit.changes()],
             table: TableChanges::default(),
             renewals: renewed.map(|grant| (grant.id, Some(grant.expires_at))).into_iter().collect(),
+            issued: self.issued.get(grant).map(|issued| (grant, Some(issued.clone()))).into_iter().collect(),
+            orders: None,
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: None,
         }
@@ -85,14 +110,36 @@ impl Books {
             lanes: self.ledger.take_unstored(),
             table: self.estimator.take_unstored(),
             renewals: self.renewals.take_unstored(),
+            issued: self.issued.take_unstored(),
+            orders: std::mem::take(&mut self.orders_unstored).then_some(self.orders),
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: Some(self.ledger.figures().now),
         }
     }
 
     /// Undoes a commit that could not be stored: the credential was not handed out.
-    pub fn undo(&mut self, commit: &Commit) {
+    pub fn undo(&mut self, commit: &Commit, grant: GrantId) {
         self.ledger.undo(commit);
+        self.issued.remove(grant);
+    }
+
+    /// Orders another limit; `None` goes back to the configured one.
+    pub fn order_limit(&mut self, limit: Option<ByteCount>) {
+        self.orders.order_limit(limit, self.configured_limit);
+        self.orders_unstored = true;
+        self.ledger.set_limit(self.orders.limit(self.configured_limit));
+    }
+
+    /// Orders that nothing is minted, or that it is again.
+    pub fn order_freeze(&mut self, frozen: bool) {
+        self.orders.frozen = frozen;
+        self.orders_unstored = true;
+    }
+
+    /// Revokes a credential; `None` when none of that name is out. Nothing that was promised is given back.
+    pub fn revoke(&mut self, grant: GrantId, now: Timestamp) -> Option<Issued> {
+        let now = self.advance(now);
+        self.issued.revoke(grant, now)
     }
 
     /// Brings everything to `now`, or to the latest instant seen if that is later, and says which it is.
@@ -122,8 +169,18 @@ impl Books {
     }
 
     /// Makes a hold final. A grant that renews another which was heard from is not silent: its call goes on there.
-    pub fn commit(&mut self, hold: Hold, grant: &Grant, renews: Option<GrantId>, now: Timestamp) -> Commit {
+    pub fn commit(
+        &mut self,
+        hold: Hold,
+        grant: &Grant,
+        username: Option<&str>,
+        renews: Option<GrantId>,
+        now: Timestamp,
+    ) -> Commit {
         self.advance(now);
+        if grant.source.is_metered() {
+            self.issued.add(grant, username);
+        }
         let was_heard = renews.is_some_and(|renewed| self.estimator.inherit_word(renewed, grant));
         self.ledger.commit(hold, (!was_heard).then_some(grant.expires_at))
     }
@@ -131,7 +188,7 @@ impl Books {
     /// Takes a grant's right to renew, if it has it now.
     pub fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
         let now = self.advance(now);
-        self.renewals.take(grant, now)
+        !self.issued.is_revoked(grant.id) && self.renewals.take(grant, now)
     }
 
     /// Gives a right to renew back.
@@ -211,6 +268,7 @@ impl Books {
         let now = self.advance(now);
         self.estimator.forget_expired_grants(now);
         self.renewals.forget_expired(now);
+        self.issued.forget_expired(now);
     }
 
     /// Everything that is known at the latest instant seen.
@@ -219,6 +277,7 @@ impl Books {
         Statement {
             figures: self.ledger.figures(),
             measured: self.ledger.measured(),
+            frozen: self.orders.frozen,
             counts: self.ledger.counts(),
             live_grants: self.ledger.live_grants(),
             open_connections: self.estimator.open_count(),

@@ -161,7 +161,7 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
                 if fails {
                     books.release(hold, at(*clock));
                 } else {
-                    let _ = books.commit(hold, &minted(at(*clock), life), None, at(*clock));
+                    let _ = books.commit(hold, &minted(at(*clock), life), None, None, at(*clock));
                 }
             }
         }

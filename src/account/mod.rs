@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::budget::grant::Grant;
+use crate::budget::grant::{Grant, GrantId};
+use crate::budget::issued::Issued;
 use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
@@ -62,9 +63,9 @@ pub struct Reservation {
     hold: Option<Hold>,
 }
 
-/// The ledger cannot be written: the credential must not be handed out.
+/// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the grant could not be recorded")]
+#[error("it could not be recorded")]
 pub struct NotRecorded;
 
 /// A grant's right to renew, taken for one mint. Dropped unused: given back.
@@ -138,14 +139,9 @@ impl Account {
 
     /// The last write: waits until it is on disk.
     pub async fn finish(&self) {
-        let Some(journal) = &self.journal else { return };
-        let changes = self.with(|books, _| books.take_changes());
-        if let Some(pending) = journal.commit(changes)
-            && pending.wait().await == Written::Yes
-        {
-            return;
+        if self.record().await.is_err() {
+            tracing::error!("the last changes of the ledger could not be written");
         }
-        tracing::error!("the last changes of the ledger could not be written");
     }
 
     /// Takes a grant's right to renew, if it has it now.
@@ -192,6 +188,37 @@ impl Account {
             self.report_end(&closed, &statement);
         }
         Ok(())
+    }
+
+    /// Orders another limit; `None` goes back to the configured one. It counts at once.
+    pub async fn order_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
+        self.with(|books, _| books.order_limit(limit));
+        self.record().await
+    }
+
+    /// Orders that nothing is minted, or that it is again. It counts at once.
+    pub async fn order_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
+        self.with(|books, _| books.order_freeze(frozen));
+        self.record().await
+    }
+
+    /// Revokes a credential. It counts at once; `None` when none of that name is out.
+    pub async fn revoke(&self, grant: GrantId) -> Option<(Issued, Result<(), NotRecorded>)> {
+        let issued = self.with(|books, now| books.revoke(grant, now))?;
+        Some((issued, self.record().await))
+    }
+
+    /// Waits until all that has changed is on disk.
+    async fn record(&self) -> Result<(), NotRecorded> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let pending = journal.record(|| self.with(|books, _| books.take_changes())).ok_or(NotRecorded)?;
+        if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
+    }
+
+    /// Whether nothing is to be minted.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.with(|books, _| books.statement().frozen)
     }
 
     /// Takes a source's own count.
@@ -308,14 +335,19 @@ impl Reservation {
 
     /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
     /// be recorded, nobody is to have it. Dropped in mid-way, the record stands: it melts by itself.
-    pub async fn commit(mut self, grant: &Grant, renewal: Option<&RenewalRight>) -> Result<(), NotRecorded> {
+    pub async fn commit(
+        mut self,
+        grant: &Grant,
+        username: Option<&str>,
+        renewal: Option<&RenewalRight>,
+    ) -> Result<(), NotRecorded> {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded) };
         let renewed = renewal.map(|right| &right.grant);
         let (commit, pending) = self.account.with(|books, now| {
-            let commit = books.commit(hold, grant, renewed.map(|renewed| renewed.id), now);
+            let commit = books.commit(hold, grant, username, renewed.map(|renewed| renewed.id), now);
             // What costs nothing needs no record that lasts.
             let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
-            (commit, journal.map(|journal| journal.commit(books.grant_changes(commit.changes(), renewed))))
+            (commit, journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed))))
         });
         let written = match pending {
             None => Written::Yes,
@@ -330,7 +362,7 @@ impl Reservation {
                 Ok(())
             }
             Written::No => {
-                self.account.with(|books, _| books.undo(&commit));
+                self.account.with(|books, _| books.undo(&commit, grant.id));
                 Err(NotRecorded)
             }
             // It may come to be recorded: the hold stays, on the safe side.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::budget::flow::StoredLane;
 use crate::budget::grant::GrantId;
+use crate::budget::issued::Issued;
 use crate::budget::ledger::{LaneChanges, PeriodCounts};
+use crate::budget::orders::Orders;
 use crate::budget::period::Period;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
@@ -20,6 +22,10 @@ pub struct BooksChanges {
     pub table: TableChanges,
     /// Of the renewals; `None` is what is gone.
     pub renewals: Vec<(GrantId, Option<Timestamp>)>,
+    /// Credentials that are out; `None` is what is gone.
+    pub issued: Vec<(GrantId, Option<Issued>)>,
+    /// The operator's orders, where they have changed.
+    pub orders: Option<Orders>,
     /// What happened in the current period.
     pub counts: (Period, PeriodCounts),
     /// The books' time, where all of them is written.
@@ -41,6 +47,10 @@ pub struct Recovered {
     pub grants: Vec<(GrantId, GrantRow)>,
     /// Grants that have renewed, and when they expire.
     pub renewals: Vec<(GrantId, Timestamp)>,
+    /// Credentials that are out.
+    pub issued: Vec<(GrantId, Issued)>,
+    /// The operator's orders.
+    pub orders: Orders,
     /// What grant tokens are signed with.
     pub key: Option<[u8; 64]>,
 }

@@ -151,8 +151,8 @@ impl Trial {
     /// Hears one more point.
     pub(super) fn hear(&mut self, point: Point) {
         if let Some(first) = self.points.front() {
-            let broken = self.points.iter().filter_map(|from| self.excess(from, &point)).max();
-            self.verdict = match broken {
+            let exceeded = self.points.iter().filter(|from| self.is_exceeded(from, &point));
+            self.verdict = match exceeded.map(|from| rate(from, &point, edges(&point))).max() {
                 Some(observed) => Assumption { holds: false, observed: observed.or(self.verdict.observed) },
                 None => Assumption { holds: true, observed: rate(first, &point, 0) },
             };
@@ -165,16 +165,18 @@ impl Trial {
         }
     }
 
-    /// The rate of a stretch in which more flowed than was promised; `Some(None)` where no grant was alive at all.
-    /// A provider's minutes need not be ours, so a minute at either end is allowed for, and what sampling explains.
-    fn excess(&self, from: &Point, to: &Point) -> Option<Option<BitRate>> {
-        let edges = u128::from(to.live).saturating_mul(2);
-        let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges);
+    /// Whether more flowed than was promised and sampling explains.
+    fn is_exceeded(&self, from: &Point, to: &Point) -> bool {
+        let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
         let promised = self.assumed.over_millis(minutes.saturating_mul(60_000));
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        let allowed = promised.saturating_add(part(to.granted.get(), self.sampling));
-        (flowed > allowed).then(|| rate(from, to, edges))
+        flowed > promised.saturating_add(part(to.granted.get(), self.sampling))
     }
+}
+
+/// A provider's minutes need not be ours: a minute of every live grant at either end of a stretch is allowed for.
+fn edges(to: &Point) -> u128 {
+    u128::from(to.live).saturating_mul(2)
 }
 
 /// What one grant relayed on average, rounded up to a whole bit a second; `None` where none was alive.

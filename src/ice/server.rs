@@ -132,6 +132,12 @@ impl IceServerList {
         }])
     }
 
+    /// The user name of the first entry that relays.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.0.iter().find_map(|server| server.username.as_deref())
+    }
+
     /// Whether any entry relays.
     #[must_use]
     pub fn relays(&self) -> bool {

@@ -36,6 +36,8 @@ pub struct Journal {
 struct Batch {
     changes: Option<BooksChanges>,
     done: Option<oneshot::Sender<bool>>,
+    /// Whether they are kept to be written later when they cannot be written now.
+    is_kept: bool,
 }
 
 /// What became of a commit.
@@ -74,8 +76,17 @@ impl Journal {
     #[must_use]
     pub fn commit(&self, changes: BooksChanges) -> Option<Pending> {
         let (done, pending) = oneshot::channel();
-        let batch = Batch { changes: Some(changes), done: Some(done) };
+        let batch = Batch { changes: Some(changes), done: Some(done), is_kept: false };
         self.queue.try_send(batch).is_ok().then_some(Pending(pending))
+    }
+
+    /// As [`Self::flush`], and somebody waits for it. `None`: the changes stay where they are, and go with a later flush.
+    #[must_use]
+    pub fn record(&self, take: impl FnOnce() -> BooksChanges) -> Option<Pending> {
+        let room = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
+        let (done, pending) = oneshot::channel();
+        room.send(Batch { changes: Some(take()), done: Some(done), is_kept: true });
+        Some(Pending(pending))
     }
 
     /// Queues all that has changed. `take` is called only when there is room and the disk takes it; otherwise the changes
@@ -83,7 +94,7 @@ impl Journal {
     pub fn flush(&self, take: impl FnOnce() -> BooksChanges) {
         let Ok(room) = self.queue.try_reserve() else { return };
         let changes = (!self.is_failing()).then(take);
-        room.send(Batch { changes, done: None });
+        room.send(Batch { changes, done: None, is_kept: true });
     }
 
     /// Whether the last write failed.
@@ -109,7 +120,7 @@ struct Writer {
     /// `None` after a failure, until it can be opened again.
     store: Option<Store>,
     directory: PathBuf,
-    /// What nobody waits for and could not be written yet.
+    /// What could not be written yet and is not given up.
     backlog: Vec<BooksChanges>,
     is_failing: Arc<AtomicBool>,
 }
@@ -133,12 +144,13 @@ impl Writer {
             }
             _ => {}
         }
-        for Batch { changes, done } in group {
-            match done {
+        for Batch { changes, done, is_kept } in group {
+            if is_kept && written.is_err() {
+                self.backlog.extend(changes);
+            }
+            if let Some(done) = done {
                 // Whoever waited may have given up: then nobody holds the credential, and its record only melts.
-                Some(done) => drop(done.send(written.is_ok())),
-                None if written.is_err() => self.backlog.extend(changes),
-                None => {}
+                let _ = done.send(written.is_ok());
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::ice::IceSource;
 use crate::random::{self, NoRandomness};
 
 /// The format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "ledger.redb";
 
@@ -34,9 +34,13 @@ const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 /// Grant → JSON of its expiry.
 const RENEWALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("renewals");
 
+/// Grant → JSON of the credential that is out.
+const ISSUED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("issued");
+
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
 const KEY_COUNTS: &str = "counts";
+const KEY_ORDERS: &str = "orders";
 const KEY_TOKEN_KEY: &str = "token-key";
 
 /// Why a ledger cannot be used. Every text names the file and the way out.
@@ -169,6 +173,7 @@ impl Store {
             transaction.open_table(CONNECTIONS).map_err(redb::Error::from)?;
             transaction.open_table(GRANTS).map_err(redb::Error::from)?;
             transaction.open_table(RENEWALS).map_err(redb::Error::from)?;
+            transaction.open_table(ISSUED).map_err(redb::Error::from)?;
         }
         transaction.commit().map_err(redb::Error::from)?;
         Ok(())
@@ -179,6 +184,8 @@ impl Store {
         let found = format.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         match found {
             Some(FORMAT) => Ok(()),
+            // Format 2 adds a table and nothing else.
+            Some(1) => self.make().map_err(|error| self.damaged(&error)),
             Some(newer) if newer > FORMAT => Err(OpenError::Newer { path: self.path.clone(), found: newer }),
             _ => Err(OpenError::Damaged { path: self.path.clone(), what: "it says no format".into() }),
         }
@@ -221,6 +228,13 @@ impl Store {
             let (key, value) = row.map_err(redb::Error::from)?;
             recovered.renewals.push((grant_id(key.value())?, serde_json::from_slice(value.value())?));
         }
+        for row in
+            transaction.open_table(ISSUED).map_err(redb::Error::from)?.iter().map_err(redb::Error::from)?
+        {
+            let (key, value) = row.map_err(redb::Error::from)?;
+            recovered.issued.push((grant_id(key.value())?, serde_json::from_slice(value.value())?));
+        }
+        recovered.orders = self.json_meta(KEY_ORDERS)?.unwrap_or_default();
         recovered.now = self.json_meta(KEY_NOW)?;
         recovered.counts = self.json_meta(KEY_COUNTS)?;
         recovered.key = self.meta(KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
@@ -303,6 +317,10 @@ fn write_table(transaction: &redb::WriteTransaction, changes: &BooksChanges) -> 
     for (id, row) in &changes.renewals {
         put_or_remove(&mut renewals, *id, row.as_ref())?;
     }
+    let mut issued = transaction.open_table(ISSUED).map_err(redb::Error::from)?;
+    for (id, row) in &changes.issued {
+        put_or_remove(&mut issued, *id, row.as_ref())?;
+    }
     Ok(())
 }
 
@@ -322,6 +340,9 @@ fn put_or_remove(
 fn write_meta(transaction: &redb::WriteTransaction, changes: &BooksChanges) -> Result<(), WriteError> {
     let mut meta = transaction.open_table(META).map_err(redb::Error::from)?;
     meta.insert(KEY_COUNTS, json(&changes.counts)?.as_slice()).map_err(redb::Error::from)?;
+    if let Some(orders) = &changes.orders {
+        meta.insert(KEY_ORDERS, json(orders)?.as_slice()).map_err(redb::Error::from)?;
+    }
     if let Some(now) = changes.now {
         meta.insert(KEY_NOW, json(&now)?.as_slice()).map_err(redb::Error::from)?;
     }

@@ -1,16 +1,22 @@
-//! The books against a world that really relays. A seeded walk of mints, failures, reports, lies, crashes, restarts and
-//! clocks that are set back; beside it a model in which every credential that somebody may hold relays bytes at up to
-//! the assumed rate, for as long as it lives and its tail after it. After every step:
+//! The books against a world that really relays. A seeded walk of mints, failures, reports, lies, revocations, orders,
+//! readings that lag, miss or fall, crashes, restarts and clocks that are set back; beside it a model in which every
+//! credential that somebody may hold relays bytes at up to the assumed rate, for as long as it lives and its tail after
+//! it. After every step:
 //!
 //! - true bytes of the period ≤ limit + the overshoot bound that was published before;
-//! - in strict mode true bytes of the period ≤ limit, and the bound is zero;
-//! - `used <= committed`.
+//! - in strict mode true bytes of the period ≤ limit, and the bound is zero, unless somebody has lowered the limit;
+//! - `used <= committed`;
+//! - the books' time is the world's;
+//! - nothing contradicts the assumed rate.
 //!
-//! Out of scope, and so never done here: a relay that gives more than the assumed rate or outlives the assumed tail, and
+//! Out of scope, and so never done here: a relay that gives more than the assumed rate or outlives the assumed tail,
+//! bytes of others on the same bill, a count that misses more than the sampling margin (in estimate mode: anything), and
 //! a wall clock that runs ahead of the world. The limit is about periods as the books see them.
 //!
 //! `SEEDS=10000 STEPS=200 cargo test --release --test simulation` is the long run; `SEED=7` runs one seed and prints it.
 
+mod broker;
+mod ops;
 mod reproductions;
 mod restart;
 mod store;

@@ -1,6 +1,7 @@
 //! What is on disk in full comes back in full: the books after a restart are the books before it, now and later.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use turn_broker::account::books::{Books, Statement};
 
@@ -8,7 +9,9 @@ use crate::walk::{Walk, end_of};
 
 /// Everything about books that a caller can see.
 fn visible(books: &Books) -> (Statement, Vec<(Arc<str>, u64)>, u64) {
-    let statement = books.statement();
+    let mut statement = books.statement();
+    // A process that has just begun has not waited for a reading yet.
+    statement.measured.unread_for = Duration::ZERO;
     let charged = books.connections().map(|connection| {
         let bytes = connection.charged(statement.figures.now, books.rules()).get();
         (Arc::clone(&connection.id), bytes)

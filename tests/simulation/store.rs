@@ -22,6 +22,7 @@ impl Disk {
             }
             stored.flows.extend(lane.flows);
             stored.previous = lane.previous.or(stored.previous);
+            stored.reading = lane.reading.or(stored.reading);
         }
         let mut connections: BTreeMap<_, _> =
             content.connections.drain(..).map(|stored| (stored.name(), stored)).collect();
@@ -33,6 +34,10 @@ impl Disk {
         let mut renewals: BTreeMap<_, _> = content.renewals.drain(..).collect();
         replace(&mut renewals, changes.renewals);
         content.renewals = renewals.into_iter().collect();
+        let mut issued: BTreeMap<_, _> = content.issued.drain(..).collect();
+        replace(&mut issued, changes.issued);
+        content.issued = issued.into_iter().collect();
+        content.orders = changes.orders.unwrap_or(content.orders);
         content.counts = Some(changes.counts);
         content.now = changes.now.or(content.now);
     }

@@ -1,57 +1,58 @@
 //! What really happens: every credential that somebody may hold relays at up to the assumed rate until its tail ends.
+//! The provider sees all of it, and tells what it saw up to any instant.
 
 use std::time::Duration;
-
-use turn_broker::budget::period::Period;
-use turn_broker::units::Timestamp;
 
 /// The most that one credential relays, bytes in a millisecond: 2 Mbps.
 pub(crate) const RATE: u64 = 250;
 
-/// A credential that somebody may hold.
-#[derive(Clone, Copy, Debug)]
-struct Credential {
-    /// In the world's own milliseconds.
-    ends: u64,
+/// A stretch of time in which holders relayed a share of the most.
+struct Stretch {
+    from: u64,
+    /// In 256ths.
+    share: u64,
+    /// When the credentials end that were held then.
+    ends: Vec<u64>,
+    /// What was relayed before, in milliseconds of one credential at the most, times 256.
+    before: u128,
 }
 
-/// True bytes, which nobody in the broker can see.
+/// True bytes, which nobody in the broker can see. Times are milliseconds since the walk began, never set back.
 #[derive(Default)]
 pub(crate) struct World {
-    /// Milliseconds since the walk began; never set back.
     pub(crate) now: u64,
-    credentials: Vec<Credential>,
-    /// True bytes of the period that the books are in.
-    pub(crate) bytes: u64,
+    /// When the credentials end that somebody may hold.
+    ends: Vec<u64>,
+    past: Vec<Stretch>,
 }
 
 impl World {
     /// The provider made a credential `delay` after it was asked; its holder relays until life and tail are over.
     pub(crate) fn hand_out(&mut self, delay: Duration, life: Duration, tail: Duration) {
         let millis = u64::try_from((delay + life + tail).as_millis()).unwrap_or(u64::MAX);
-        self.credentials.push(Credential { ends: self.now.saturating_add(millis) });
+        self.ends.push(self.now.saturating_add(millis));
     }
 
-    /// Time passes, and those who hold credentials relay: `share` of the most, in 256ths. `periods` says in which of the
-    /// books' periods an instant lies.
-    pub(crate) fn pass(
-        &mut self,
-        millis: u64,
-        share: u64,
-        begins: Timestamp,
-        period: impl Fn(Timestamp) -> Period,
-    ) {
-        let (from, to) = (self.now, self.now + millis);
-        let last = period(begins.plus_millis(millis));
-        // Only what flows in the period that the books are in at the end is counted there.
-        let counted_from = last.start.max(begins).millis_since(begins) + from;
-        if last.start > begins {
-            self.bytes = 0;
-        }
-        let relayed =
-            self.credentials.iter().map(|credential| credential.ends.min(to).saturating_sub(counted_from));
-        self.bytes += relayed.sum::<u64>() * RATE * share / 256;
-        self.now = to;
-        self.credentials.retain(|credential| credential.ends > to);
+    /// Time passes, and those who hold credentials relay: `share` of the most, in 256ths.
+    pub(crate) fn pass(&mut self, millis: u64, share: u64) {
+        let before = self.relayed_until(self.now);
+        self.past.push(Stretch { from: self.now, share, ends: self.ends.clone(), before });
+        self.now += millis;
+        self.ends.retain(|end| *end > self.now);
+    }
+
+    /// True bytes in `[from, to)`, rounded up.
+    pub(crate) fn bytes_between(&self, from: u64, to: u64) -> u64 {
+        let relayed = self.relayed_until(to.min(self.now)) - self.relayed_until(from.min(to).min(self.now));
+        u64::try_from((relayed * u128::from(RATE)).div_ceil(256)).unwrap_or(u64::MAX)
+    }
+
+    fn relayed_until(&self, to: u64) -> u128 {
+        let Some(nth) = self.past.partition_point(|stretch| stretch.from < to).checked_sub(1) else {
+            return 0;
+        };
+        let stretch = &self.past[nth];
+        let millis: u64 = stretch.ends.iter().map(|end| (*end).min(to).saturating_sub(stretch.from)).sum();
+        stretch.before + u128::from(millis) * u128::from(stretch.share)
     }
 }

@@ -1,0 +1,223 @@
+//! The broker's side without sockets: books, disk and clocks, and every way in which somebody makes it act.
+
+use std::time::{Duration, Instant};
+
+use turn_broker::account::books::Books;
+use turn_broker::budget::grant::{Grant, GrantId};
+use turn_broker::budget::ledger::{LaneTerms, Ledger, Terms};
+use turn_broker::budget::period::BillingDay;
+use turn_broker::budget::reading::Reading;
+use turn_broker::budget::timeline::Rates;
+use turn_broker::budget::verdict::BudgetMode;
+use turn_broker::clock::SteadyTime;
+use turn_broker::ice::IceSource;
+use turn_broker::units::{BitRate, ByteCount, Timestamp};
+use turn_broker::usage::calls::Caller;
+use turn_broker::usage::connection::{BilledDirections, Report, UsageRules};
+use turn_broker::usage::estimator::{Bounds, Estimator};
+use turn_broker::usage::grants::Coverage;
+
+use crate::ops::Op;
+use crate::store::Disk;
+use crate::world::{RATE, World};
+
+/// The configured limit: little enough to be reached.
+pub(crate) const LIMIT: ByteCount = ByteCount::new(10_000_000_000);
+const TAIL: Duration = Duration::from_secs(7_200);
+const SLACK: Duration = Duration::from_secs(4);
+/// How far the provider's count may lie below the truth, in percent.
+const SAMPLING: u32 = 5;
+const SOURCE: IceSource = IceSource::Cloudflare;
+
+pub(crate) struct Broker {
+    strict: bool,
+    begin: Timestamp,
+    pub(crate) books: Books,
+    disk: Disk,
+    time: SteadyTime,
+    /// By how much the wall clock was set back, in milliseconds.
+    offset: i64,
+    start: Instant,
+    grants: Vec<Grant>,
+    minted: u64,
+}
+
+impl Broker {
+    pub(crate) fn new(strict: bool, begin: Timestamp) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+        let start = Instant::now();
+        let disk = Disk::default();
+        let books = open(strict, &disk, begin);
+        let time = SteadyTime::from(begin, start);
+        Self { strict, begin, books, disk, time, offset: 0, start, grants: vec![], minted: 0 }
+    }
+
+    /// True bytes of the period that the books are in.
+    pub(crate) fn truth(&self, world: &World) -> u64 {
+        let period = self.books.statement().figures.period;
+        world.bytes_between(period.start.millis_since(self.begin), world.now)
+    }
+
+    /// The world's present, as the books should know it.
+    pub(crate) fn present(&self, world: &World) -> Timestamp {
+        self.begin.plus_millis(world.now)
+    }
+
+    fn wall(&self, world: &World) -> Timestamp {
+        Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now)
+    }
+
+    /// Brings the books to the present.
+    pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
+        let now = self.time.read(self.wall(world), self.start + Duration::from_millis(world.now));
+        self.books.advance(now)
+    }
+
+    pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
+        let now = self.advance(world);
+        match op {
+            Op::Wait { millis, share } => {
+                world.pass(millis, share);
+                self.advance(world);
+                // The flush of every second.
+                self.disk.write(self.books.take_changes());
+            }
+            Op::ClockBack { millis } => self.offset += millis,
+            Op::Mint { life, delay } => {
+                if let Some(grant) = self.mint(life, now) {
+                    let life = grant.expires_at.since(grant.issued_at);
+                    world.hand_out(Duration::from_millis(delay), life, TAIL);
+                    self.grants.push(grant);
+                }
+            }
+            Op::MintFails { life } => {
+                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, now);
+                if let Ok(hold) = held {
+                    self.books.release(hold, now);
+                }
+            }
+            Op::CrashAfterCommit { life } => {
+                if let Some(grant) = self.mint(life, now) {
+                    world.hand_out(SLACK, grant.expires_at.since(grant.issued_at), TAIL);
+                }
+                self.restart(world);
+            }
+            Op::Open { nth, relayed } => {
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.open(caller, "c", relayed, now);
+                }
+            }
+            Op::Beat { nth, bytes, relayed } => {
+                let report = Report { bytes_received: bytes, relayed, ..Report::default() };
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.heartbeat(caller, "c", report, now);
+                }
+            }
+            Op::Close { nth } => {
+                if let Some(caller) = self.caller(nth) {
+                    let _ = self.books.close(caller, "c", Report::default(), now);
+                }
+            }
+            Op::Revoke { nth } => {
+                if let Some(Caller::Grant(grant)) = self.caller(nth) {
+                    let _ = self.books.revoke(grant.id, now);
+                }
+            }
+            Op::Limit { percent } => {
+                self.books.order_limit(Some(ByteCount::new(LIMIT.get() / 100 * percent)));
+                self.disk.write(self.books.take_changes());
+            }
+            Op::Read { back, missed } => self.read(world, back, missed, now),
+            Op::ReadFallen => self.read_fallen(now),
+            Op::Flush => self.disk.write(self.books.take_changes()),
+            Op::Crash => self.restart(world),
+        }
+    }
+
+    /// The provider is asked for what it saw up to `back` ago by the wall clock. It missed so many thousandths.
+    fn read(&mut self, world: &World, back: u64, missed: u64, now: Timestamp) {
+        let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
+        let as_of = Timestamp::from_millis(as_of - i64::try_from(back).unwrap_or(0));
+        let period = billing_day().period_at(Timestamp::from_millis(as_of.as_millis() - 1));
+        let true_bytes =
+            world.bytes_between(period.start.millis_since(self.begin), as_of.millis_since(self.begin));
+        // Strict mode makes up for what sampling misses; the figures of estimate mode take a count as it is.
+        let seen = if self.strict { (true_bytes * (1_000 - missed)).div_ceil(1_000) } else { true_bytes };
+        let reading = Reading { period, as_of, granted: ByteCount::new(seen), other: ByteCount::ZERO };
+        let _ = self.books.take_reading(SOURCE, &reading, now);
+    }
+
+    /// The provider says half of what it has said before.
+    fn read_fallen(&mut self, now: Timestamp) {
+        let statement = self.books.statement();
+        let granted = ByteCount::new(statement.measured.bytes.get() / 2);
+        if granted > ByteCount::ZERO {
+            let period = statement.figures.period;
+            let reading = Reading { period, as_of: now, granted, other: ByteCount::ZERO };
+            let _ = self.books.take_reading(SOURCE, &reading, now);
+        }
+    }
+
+    /// Reserve, commit, write, as the account does it.
+    fn mint(&mut self, life: u64, now: Timestamp) -> Option<Grant> {
+        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, now).ok()?;
+        self.minted += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.minted.to_be_bytes());
+        let expires_at = now.plus(hold.life());
+        let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at: now, expires_at };
+        let commit = self.books.commit(hold, &grant, Some("user"), None, now);
+        self.disk.write(self.books.grant_changes(&commit, grant.id, None));
+        Some(grant)
+    }
+
+    /// All memory is gone, the clock's history too; the wall clock may be behind what is on disk.
+    fn restart(&mut self, world: &World) {
+        self.books = open(self.strict, &self.disk, self.begin);
+        let instant = self.start + Duration::from_millis(world.now);
+        self.time = SteadyTime::from(self.books.statement().figures.now, instant);
+    }
+
+    /// Everything is written; the books as another process would find them.
+    pub(crate) fn reopened(&mut self) -> Books {
+        self.disk.write(self.books.take_changes());
+        open(self.strict, &self.disk, self.begin)
+    }
+
+    fn caller(&self, nth: u64) -> Option<Caller> {
+        let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
+        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied().map(Caller::Grant)
+    }
+}
+
+fn billing_day() -> BillingDay {
+    BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day"))
+}
+
+fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
+    let terms = Terms {
+        limit: LIMIT,
+        billing_day: billing_day(),
+        rates: Rates {
+            estimated: BitRate::new(2_000_000),
+            liability: BitRate::new(RATE * 8_000),
+            silent_grant: ByteCount::ZERO,
+            promises_cap_claims: strict,
+        },
+        mode: if strict { BudgetMode::Strict } else { BudgetMode::Estimate },
+    };
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(600),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    };
+    let coverage = Coverage { after_expiry: vec![(SOURCE, TAIL + SLACK)], extends: !strict };
+    let estimator = Estimator::new(rules, Bounds::default(), coverage, SOURCE);
+    let recovered = disk.read();
+    let then = recovered.now.unwrap_or(now);
+    let counts = recovered.counts.filter(|(of, _)| *of == billing_day().period_at(then));
+    let counts = counts.map(|(_, counts)| counts).unwrap_or_default();
+    let lane = LaneTerms { source: SOURCE, tail: TAIL, sampling: SAMPLING, is_read: true };
+    let ledger = Ledger::restore(terms, &[lane], then, counts, &recovered.lanes);
+    Books::restore(ledger, estimator, recovered)
+}

@@ -1,0 +1,94 @@
+//! What can happen, and the dice that choose it.
+
+/// What can happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Op {
+    /// Time passes while credential holders relay a share of the most, in 256ths.
+    Wait { millis: u64, share: u64 },
+    /// Somebody sets the wall clock back.
+    ClockBack { millis: i64 },
+    /// A client asks; the provider makes the credential so long after it was asked, and the answer arrives.
+    Mint { life: u64, delay: u64 },
+    /// The provider fails, or answers after our time-out: nobody holds that credential.
+    MintFails { life: u64 },
+    /// The process dies after the grant was written and before the answer left: for all we know it was read.
+    CrashAfterCommit { life: u64 },
+    /// A client opens a connection on one of its grants, truthfully or not.
+    Open { nth: u64, relayed: Option<bool> },
+    /// A client reports, truthfully or not.
+    Beat { nth: u64, bytes: Option<u64>, relayed: Option<bool> },
+    /// A client closes.
+    Close { nth: u64 },
+    /// The operator revokes a credential; its holder goes on relaying.
+    Revoke { nth: u64 },
+    /// The operator orders another limit, in percent of the configured one.
+    Limit { percent: u64 },
+    /// The provider's count is read, up to so many milliseconds ago; sampling missed so many thousandths of it.
+    Read { back: u64, missed: u64 },
+    /// The provider's count is read, and says half of what it said before.
+    ReadFallen,
+    /// What has changed goes to disk.
+    Flush,
+    /// The process is killed and started again.
+    Crash,
+}
+
+/// splitmix64: small, and the same everywhere.
+pub(crate) struct Dice {
+    pub(crate) state: u64,
+    /// Whether everybody wants credentials at once.
+    pub(crate) is_a_rush: bool,
+    /// Whether an operator orders other limits.
+    pub(crate) has_orders: bool,
+}
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        let end = u64::try_from(choices.len()).unwrap_or(1);
+        choices[usize::try_from(self.below(end)).unwrap_or(0)]
+    }
+
+    fn says(&mut self) -> Option<bool> {
+        self.one_of(&[None, Some(true), Some(false)])
+    }
+
+    pub(crate) fn op(&mut self) -> Op {
+        let life = self.one_of(&[60, 300, 3_600, 86_400, 172_800]);
+        if self.is_a_rush && self.below(3) > 0 {
+            return Op::Mint { life, delay: self.below(4_000) };
+        }
+        match self.below(30) {
+            0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
+            6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
+            8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
+            9 => Op::ClockBack { millis: i64::try_from(self.below(86_400_000)).unwrap_or(0) },
+            10..=13 => Op::Mint { life, delay: self.below(4_000) },
+            14 => Op::MintFails { life },
+            15 => Op::CrashAfterCommit { life },
+            16 | 17 => Op::Open { nth: self.roll(), relayed: self.says() },
+            18..=20 => {
+                let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                Op::Beat { nth: self.roll(), bytes, relayed: self.says() }
+            }
+            21 => Op::Close { nth: self.roll() },
+            22 => Op::Flush,
+            23 => Op::Crash,
+            24 => Op::Revoke { nth: self.roll() },
+            25 if self.has_orders => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
+            26 => Op::ReadFallen,
+            _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
+        }
+    }
+}
