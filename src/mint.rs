@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::account::{Account, NotRecorded, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
+use crate::budget::issued::Issued;
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
 use crate::config::LimitAction;
@@ -105,6 +106,32 @@ pub enum Answer {
     Stun(Option<DegradedReason>),
 }
 
+/// What became of asking a provider to revoke a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// It did, as far as it says.
+    Done,
+    /// It does not know the credential (any more).
+    Unknown,
+    /// It could not be asked, or would not.
+    Failed,
+    /// The source has no such thing.
+    Unsupported,
+}
+
+impl Revocation {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "revoked",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
 /// A source with what it takes to ask it.
 #[derive(Debug)]
 pub enum Source {
@@ -188,6 +215,25 @@ impl Mint {
             }
         }
         Ok(Answer::Stun(reason))
+    }
+
+    /// Asks the provider to revoke a credential. It may go on working there for a while: nothing is given back for it.
+    pub async fn revoke(&self, issued: &Issued) -> Revocation {
+        let api = self.sources.iter().find_map(|source| match source {
+            Source::Cloudflare { api, .. } if issued.source == IceSource::Cloudflare => api.as_ref(),
+            _ => None,
+        });
+        let Some((api, username)) = api.zip(issued.username.as_deref()) else {
+            return Revocation::Unsupported;
+        };
+        match api.revoke(username).await {
+            Ok(true) => Revocation::Done,
+            Ok(false) => Revocation::Unknown,
+            Err(error) => {
+                tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
+                Revocation::Failed
+            }
+        }
     }
 
     /// The state of the provider's breaker.

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, origin,
+    bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders, origin,
 };
 
 /// Everything that is served.
@@ -40,7 +40,10 @@ pub fn build(app: &Arc<App>) -> Router {
     let operator = OpenApiRouter::new()
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
-        .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)));
+        .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
+        .routes(routes!(orders::order_limit).map(|route| operators_own(route, app)))
+        .routes(routes!(orders::order_freeze).map(|route| operators_own(route, app)))
+        .routes(routes!(orders::revoke_credential).map(|route| operators_own(route, app)));
 
     // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::account::Present;
 use crate::account::books::Statement;
 use crate::app::App;
-use crate::units::{Timestamp, plain_number};
+use crate::units::{BitRate, Timestamp, plain_number};
 
 /// A clock may be so far behind the ledger before it is worth a word.
 const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
@@ -23,6 +23,7 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "fields of an answer, each with a name of its own")]
 pub struct StatusBody {
     /// Billed GB of this period, two decimals.
     #[serde(rename = "bandwidthUsedGB")]
@@ -75,6 +76,8 @@ pub struct StatusBody {
     used_bytes: u64,
     /// Whether the ledger survives a restart.
     durable: bool,
+    /// Whether the operator has stopped all minting.
+    frozen: bool,
     /// What makes the figure weak, and what to do about it.
     hints: Vec<HintBody>,
 }
@@ -108,7 +111,19 @@ pub struct HintBody {
     responses((status = 200, description = "The state of the budget", body = StatusBody))
 )]
 pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
-    Json(body(&app, &app.account.present()))
+    Json(status(&app))
+}
+
+/// The state of the budget now.
+pub(super) fn status(app: &App) -> StatusBody {
+    body(app, &app.account.present())
+}
+
+impl StatusBody {
+    /// The limit in GB.
+    pub(super) fn limit_gb(&self) -> &serde_json::Number {
+        &self.bandwidth_limit_gb
+    }
 }
 
 fn body(app: &App, present: &Present) -> StatusBody {
@@ -130,7 +145,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
         bound_holds: measured.assumption.holds,
-        observed_mbps_per_grant: measured.assumption.observed.map(|rate| plain_number(rate.as_mbps())),
+        observed_mbps_per_grant: measured.assumption.observed.map(mbps),
         grants: GrantsBody {
             issued: statement.counts.issued,
             live: statement.live_grants,
@@ -138,6 +153,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
         },
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
+        frozen: statement.frozen,
         hints: hints(app, present),
     }
 }
@@ -145,6 +161,11 @@ fn body(app: &App, present: &Present) -> StatusBody {
 /// Whether a provider's count that is to be read is older than it should be.
 fn is_stale(statement: &Statement) -> bool {
     statement.measured.unread_for > STALE_AFTER
+}
+
+/// Three decimals.
+fn mbps(rate: BitRate) -> serde_json::Number {
+    plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0)
 }
 
 /// Two decimals, halves up. A limit of zero is reached from the start.
@@ -184,6 +205,11 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         !statement.measured.assumption.holds,
         "ASSUMPTION_BROKEN",
         "more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.",
+    );
+    hint(
+        statement.frozen,
+        "FROZEN",
+        "the operator has stopped all minting: every answer is STUN only. POST /api/budget/freeze with {\"frozen\": false} allows it again.",
     );
     hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
     hint(

@@ -35,6 +35,8 @@ pub enum ApiError {
     NotFound,
     /// No such connection for this caller.
     UnknownConnection,
+    /// No credential of that name is out.
+    UnknownGrant,
     /// The route exists, the method does not.
     MethodNotAllowed {
         /// What is allowed, for the `Allow` header, as far as it is known.
@@ -59,6 +61,8 @@ pub enum ApiError {
     BudgetExhausted(Refusal),
     /// The ledger cannot be written.
     LedgerUnavailable,
+    /// An order counts, but the ledger could not be written.
+    OrderNotRecorded,
     /// Too much is under way.
     Overloaded,
     /// The process is about to end.
@@ -102,13 +106,13 @@ impl ApiError {
             Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized { .. } | Self::InvalidGrant => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownConnection => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::LedgerUnavailable | Self::Overloaded | Self::ShuttingDown => {
+            Self::LedgerUnavailable | Self::OrderNotRecorded | Self::Overloaded | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,12 +127,12 @@ impl ApiError {
             Self::Unauthorized { .. } => "UNAUTHORIZED",
             Self::InvalidGrant => "INVALID_GRANT",
             Self::OriginNotAllowed { .. } => "ORIGIN_NOT_ALLOWED",
-            Self::NotFound | Self::UnknownConnection => "NOT_FOUND",
+            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => "NOT_FOUND",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
             Self::BudgetExhausted(_) => "BUDGET_EXHAUSTED",
-            Self::LedgerUnavailable => "LEDGER_UNAVAILABLE",
+            Self::LedgerUnavailable | Self::OrderNotRecorded => "LEDGER_UNAVAILABLE",
             Self::Overloaded => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
@@ -154,13 +158,13 @@ impl ApiError {
             Self::Unauthorized { .. } => "Unauthorized",
             Self::InvalidGrant => "Invalid grant token",
             Self::OriginNotAllowed { .. } => "Origin not allowed",
-            Self::NotFound | Self::UnknownConnection => "Not found",
+            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => "Not found",
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::PayloadTooLarge { .. } => "Payload too large",
             Self::RateLimited { .. } => "Too many credential requests, please try again later",
             Self::TooManyConnections { .. } => "Too many open connections on this grant",
             Self::BudgetExhausted(_) => "Bandwidth limit reached",
-            Self::LedgerUnavailable => "Ledger unavailable",
+            Self::LedgerUnavailable | Self::OrderNotRecorded => "Ledger unavailable",
             Self::Overloaded => "Overloaded",
             Self::ShuttingDown => "Shutting down",
             Self::Internal => "Internal error",
@@ -189,6 +193,8 @@ impl ApiError {
             }
             Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
             Self::LedgerUnavailable => "The ledger cannot be written: see the log, and the disk under STATE_DIR.".into(),
+            Self::UnknownGrant => "No credential with this grant is out: it has expired, or was never issued here.".into(),
+            Self::OrderNotRecorded => "The order counts from now on, but it could not be written, and a restart forgets it: see the log, and the disk under STATE_DIR.".into(),
             Self::Overloaded => "Try again in a second.".into(),
             Self::Internal => "Report the requestId to whoever runs this service.".into(),
             Self::NotFound | Self::RateLimited { .. } | Self::ShuttingDown => return None,

@@ -12,6 +12,7 @@ pub mod error;
 pub mod health;
 pub mod openapi;
 pub mod operator;
+pub mod orders;
 pub mod origin;
 pub mod renewal;
 pub mod request_id;

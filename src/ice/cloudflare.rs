@@ -132,6 +132,20 @@ impl Cloudflare {
             .unwrap_or(Err(ProviderError::Timeout))
     }
 
+    /// Revokes the credential of that user name. `false`: the provider does not know it.
+    pub async fn revoke(&self, username: &str) -> Result<bool, ProviderError> {
+        let mut endpoint = self.endpoint.clone();
+        if let Ok(mut path) = endpoint.path_segments_mut() {
+            path.pop().extend([username, "revoke"]);
+        }
+        let request = self.client.post(endpoint).header(AUTHORIZATION, self.authorization.clone());
+        match request.send().await.map_err(broken)?.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            status => Err(ProviderError::Status(status)),
+        }
+    }
+
     async fn attempts(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
         let mut attempt = 1;
         loop {
