@@ -8,12 +8,11 @@ use url::{Host, Url};
 
 use super::ice::read_base;
 use super::names::{
-    ALERT_WEBHOOK_URL, CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE,
-    CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD,
-    DOORS,
+    CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE, CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS,
+    CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD, DOORS,
 };
 use super::settings::{Read, Settings};
-use super::value::{is_visible_ascii, parse_identifier, parse_number, parse_web_url};
+use super::value::{is_visible_ascii, parse_identifier, parse_number};
 
 /// What is known of features that are not built yet.
 #[derive(Clone, Debug)]
@@ -24,8 +23,6 @@ pub struct PendingConfig {
     pub analytics: Option<AnalyticsConfig>,
     /// Further wire forms of the same mint, each once. `DOORS`, a comma list; none when unset.
     pub doors: Vec<Door>,
-    /// Where alerts are posted, an `http:` or `https:` URL; its path is a secret. `ALERT_WEBHOOK_URL`; nowhere when unset.
-    pub alert_webhook: Option<SecretString>,
 }
 
 /// coturn's command line.
@@ -68,17 +65,8 @@ impl PendingConfig {
         let coturn_cli = CoturnCliConfig::read(settings);
         let analytics = AnalyticsConfig::read(settings);
         let doors = settings.words(DOORS, DOOR_NAMES);
-        let alert_webhook =
-            settings.secret(ALERT_WEBHOOK_URL, "an http: or https: URL without user", |text| {
-                is_visible_ascii(text) && parse_web_url(text).is_some()
-            });
         warn_of_what_is_set(settings);
-        Ok(Self {
-            coturn_cli: coturn_cli?,
-            analytics: analytics?,
-            doors: doors?.unwrap_or_default(),
-            alert_webhook: alert_webhook?,
-        })
+        Ok(Self { coturn_cli: coturn_cli?, analytics: analytics?, doors: doors?.unwrap_or_default() })
     }
 }
 
@@ -120,11 +108,7 @@ fn warn_of_what_is_set(settings: &mut Settings<'_>) {
             settings.warn(format!("{} has no effect yet: {instead}", variable.name()));
         }
     }
-    for (variable, instead) in [
-        (COTURN_CLI_PASSWORD, no_cli),
-        (CLOUDFLARE_ANALYTICS_TOKEN, no_readings),
-        (ALERT_WEBHOOK_URL, "no alert is sent"),
-    ] {
+    for (variable, instead) in [(COTURN_CLI_PASSWORD, no_cli), (CLOUDFLARE_ANALYTICS_TOKEN, no_readings)] {
         if settings.is_secret_set(variable) {
             settings.warn(format!("{} has no effect yet: {instead}", variable.name()));
         }
@@ -144,7 +128,7 @@ mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
 
-    const ALL: [(&str, &str); 8] = [
+    const ALL: [(&str, &str); 7] = [
         ("COTURN_CLI", "[::1]:5766"),
         ("COTURN_CLI_PASSWORD", "hush"),
         ("CLOUDFLARE_ACCOUNT_ID", "abc"),
@@ -152,7 +136,6 @@ mod tests {
         ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:8080"),
         ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
         ("DOORS", "ice, turn"),
-        ("ALERT_WEBHOOK_URL", "https://hooks.example/hush"),
     ];
 
     #[test]
@@ -163,7 +146,6 @@ mod tests {
         assert_eq!((&*analytics.account_id, analytics.interval.as_secs()), ("abc", 3600));
         assert_eq!(analytics.base.as_str(), "http://127.0.0.1:8080/");
         assert_eq!(pending.doors, [Door::Ice, Door::Turn]);
-        assert!(pending.alert_webhook.is_some());
     }
 
     #[test]
@@ -207,10 +189,6 @@ mod tests {
         {
             let line = format!("COTURN_CLI: expected host:port, such as 127.0.0.1:5766, found {value:?}");
             assert_refused([("COTURN_CLI", value), ("COTURN_CLI_PASSWORD", "hush")], &[&line]);
-        }
-        for value in ["hooks.example/hush", "ftp://hooks.example", "https://me:hush@hooks.example"] {
-            let line = "ALERT_WEBHOOK_URL: expected an http: or https: URL without user";
-            assert_refused([("ALERT_WEBHOOK_URL", value)], &[line]);
         }
     }
 }

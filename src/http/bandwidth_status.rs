@@ -10,7 +10,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::account::Present;
-use crate::account::books::Statement;
 use crate::app::App;
 use crate::units::{Timestamp, plain_number};
 
@@ -109,7 +108,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
-        percentage: plain_number(percentage(statement)),
+        percentage: plain_number(figures.used.percent_of(figures.limit)),
         remaining_gb: figures.remaining().gb_nearest(),
         reset_date: figures.period.end,
         active_connections: statement.open_connections,
@@ -130,15 +129,6 @@ fn body(app: &App, present: &Present) -> StatusBody {
         durable: app.account.is_durable(),
         hints: hints(app, present),
     }
-}
-
-/// Two decimals, halves up. A limit of zero is reached from the start.
-fn percentage(statement: &Statement) -> f64 {
-    let figures = &statement.figures;
-    if figures.limit.get() == 0 {
-        return 100.0;
-    }
-    (figures.used.as_gb() / figures.limit.as_gb() * 10_000.0).round() / 100.0
 }
 
 fn hints(app: &App, present: &Present) -> Vec<HintBody> {
