@@ -13,10 +13,12 @@
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
 //! | [`journal`] | the books on disk |
+//! | [`alert`] | what an operator is told without asking, and how it is sent |
 //! | [`telemetry`] | logs and metrics |
 //! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
 
 pub mod account;
+pub mod alert;
 pub mod app;
 pub mod budget;
 pub mod clock;

@@ -76,6 +76,15 @@ impl ByteCount {
         lossy(self.0) / BYTES_PER_GB
     }
 
+    /// In percent of `whole`, two decimals, halves up, for display only. All of nothing is 100.
+    #[must_use]
+    pub fn percent_of(self, whole: Self) -> f64 {
+        if whole == Self::ZERO {
+            return 100.0;
+        }
+        (lossy(self.0) / lossy(whole.0) * 10_000.0).round() / 100.0
+    }
+
     /// GB with two decimals, to the nearest 10 MB, halves up: the form of the status.
     #[must_use]
     pub fn gb_nearest(self) -> String {
@@ -291,6 +300,14 @@ mod tests {
         assert_eq!(ByteCount::new(1).gb_nearest(), "0.00");
         assert_eq!(ByteCount::new(1).gb_up(), "0.01");
         assert_eq!(ByteCount::new(23_449_999).gb_four_decimals(), "0.0234");
+    }
+
+    #[test]
+    fn a_share_is_shown_with_two_decimals_and_all_of_nothing_is_spent() {
+        let limit = ByteCount::new(1_000_000_000_000);
+        assert_eq!(plain_number(ByteCount::new(45_230_000_000).percent_of(limit)).to_string(), "4.52");
+        assert_eq!(plain_number(limit.percent_of(limit)).to_string(), "100");
+        assert_eq!(plain_number(ByteCount::ZERO.percent_of(ByteCount::ZERO)).to_string(), "100");
     }
 
     #[test]

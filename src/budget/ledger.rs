@@ -67,6 +67,9 @@ pub struct LaneChanges {
     pub reading: Option<StoredReading>,
 }
 
+/// Without a good reading for so long, a provider's own count is stale.
+const STALE_AFTER: Duration = Duration::from_secs(600);
+
 /// What the providers' own counts say, over all metered sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
@@ -78,6 +81,14 @@ pub struct Measured {
     pub assumption: Assumption,
     /// For how long one that is to be read has not been, at worst; zero where none is.
     pub unread_for: Duration,
+}
+
+impl Measured {
+    /// Whether a count that is to be read is older than it should be.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.unread_for > STALE_AFTER
+    }
 }
 
 /// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made

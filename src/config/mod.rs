@@ -3,6 +3,7 @@
 //! never sees a secret in a message. Warnings are texts for the log: the setting is served, but hardly meant.
 
 mod access;
+mod alert;
 mod budget;
 mod environment;
 mod ice;
@@ -22,6 +23,7 @@ mod example_file;
 mod testing;
 
 pub use access::{AccessConfig, RateLimitConfig};
+pub use alert::{AlertConfig, WebhookUrl};
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
@@ -50,6 +52,8 @@ pub struct Config {
     pub usage: UsageConfig,
     /// Where a provider's own count is read.
     pub meter: MeterConfig,
+    /// Where alerts go; `None`: nowhere.
+    pub alert: Option<AlertConfig>,
     /// Settings whose feature comes later.
     pub pending: PendingConfig,
     /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
@@ -82,6 +86,7 @@ impl Config {
         let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
         let budget = BudgetConfig::read(settings, estimated_rate);
         let meter = MeterConfig::read(settings);
+        let alert = AlertConfig::read(settings);
         let pending = PendingConfig::read(settings);
         Ok(Self {
             server: server?,
@@ -91,6 +96,7 @@ impl Config {
             budget: budget?,
             usage: usage?,
             meter: meter?,
+            alert: alert?,
             pending: pending?,
             warnings: Vec::new(),
         })
@@ -159,7 +165,7 @@ mod tests {
     }
 
     /// Every secret set to something with `hush` in it.
-    const SECRETS: [(&str, &str); 12] = [
+    const SECRETS: [(&str, &str); 13] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
@@ -174,7 +180,8 @@ mod tests {
         ("COTURN_CLI_PASSWORD", "hush-cli"),
         ("CLOUDFLARE_ACCOUNT_ID", "account"),
         ("CLOUDFLARE_ANALYTICS_TOKEN", "hush-analytics"),
-        ("ALERT_WEBHOOK_URL", "https://hooks.example/hush-path"),
+        ("ALERT_WEBHOOK_URL", "https://hooks.example/hush-path?hush-query"),
+        ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret"),
     ];
 
     #[test]

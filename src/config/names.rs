@@ -100,6 +100,7 @@ variables! {
         COTURN_CLI_PASSWORD;
         CLOUDFLARE_ANALYTICS_TOKEN;
         ALERT_WEBHOOK_URL;
+        ALERT_WEBHOOK_SECRET;
     }
 }
 

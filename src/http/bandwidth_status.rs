@@ -10,15 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::account::Present;
-use crate::account::books::Statement;
 use crate::app::App;
 use crate::units::{BitRate, Timestamp, plain_number};
 
 /// A clock may be so far behind the ledger before it is worth a word.
 const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
-
-/// Without a good reading for so long, the provider's count is stale.
-const STALE_AFTER: Duration = Duration::from_secs(600);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,7 +128,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
-        percentage: plain_number(percentage(statement)),
+        percentage: plain_number(figures.used.percent_of(figures.limit)),
         remaining_gb: figures.remaining().gb_nearest(),
         reset_date: figures.period.end,
         active_connections: statement.open_connections,
@@ -140,7 +136,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
         period_start: figures.period.start,
         source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },
         as_of: measured.as_of,
-        stale: is_stale(statement),
+        stale: measured.is_stale(),
         reserved_gb: figures.reserved().gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
@@ -158,23 +154,9 @@ fn body(app: &App, present: &Present) -> StatusBody {
     }
 }
 
-/// Whether a provider's count that is to be read is older than it should be.
-fn is_stale(statement: &Statement) -> bool {
-    statement.measured.unread_for > STALE_AFTER
-}
-
 /// Three decimals.
 fn mbps(rate: BitRate) -> serde_json::Number {
     plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0)
-}
-
-/// Two decimals, halves up. A limit of zero is reached from the start.
-fn percentage(statement: &Statement) -> f64 {
-    let figures = &statement.figures;
-    if figures.limit.get() == 0 {
-        return 100.0;
-    }
-    (figures.used.as_gb() / figures.limit.as_gb() * 10_000.0).round() / 100.0
 }
 
 fn hints(app: &App, present: &Present) -> Vec<HintBody> {
@@ -197,7 +179,7 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "usage is estimated from reports only: Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
     );
     hint(
-        is_stale(statement),
+        statement.measured.is_stale(),
         "ANALYTICS_STALE",
         "the provider's own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.",
     );

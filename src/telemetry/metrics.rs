@@ -46,6 +46,15 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// What became of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AlertLabels {
+    /// Its kind.
+    pub event: &'static str,
+    /// Which of a closed set.
+    pub outcome: &'static str,
+}
+
 /// What is read off the ledger at the moment of the scrape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LedgerGauges {
@@ -101,6 +110,9 @@ pub struct Metrics {
     pub connections_ended: Family<OutcomeLabels, Counter>,
     /// Byte claims that were cut to what a relay can carry.
     pub claims_clamped: Counter,
+    /// Alerts that are over, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
+    /// `dropped` because too many waited.
+    pub alerts: Family<AlertLabels, Counter>,
     ledger: LedgerGaugeSet,
 }
 
@@ -138,6 +150,7 @@ impl Metrics {
             connections_opened: Counter::default(),
             connections_ended: Family::default(),
             claims_clamped: Counter::default(),
+            alerts: Family::default(),
             ledger: LedgerGaugeSet::default(),
         };
         metrics.register_counters();
@@ -167,6 +180,7 @@ impl Metrics {
             self.provider_seconds.clone(),
         );
         registry.register("connections_ended", "Connections ended", self.connections_ended.clone());
+        registry.register("alerts", "Alerts to the operator that are over", self.alerts.clone());
     }
 
     fn register_gauges(&mut self) {
@@ -218,6 +232,11 @@ impl Metrics {
         self.connections_ended.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
+    /// Counts `count` alerts of one kind that are over.
+    pub fn alert(&self, event: &'static str, outcome: &'static str, count: u64) {
+        self.alerts.get_or_create(&AlertLabels { event, outcome }).inc_by(count);
+    }
+
     /// The whole registry as text, with the ledger's figures of this moment.
     pub fn render(&self, now: &LedgerGauges) -> Result<String, std::fmt::Error> {
         self.ledger.used.set(now.used_bytes);
@@ -251,10 +270,12 @@ mod tests {
         let metrics = Metrics::new();
         metrics.claims_clamped.inc();
         metrics.credential("stun", "NOT_CONFIGURED");
+        metrics.alert("budget.used_80", "delivered", 1);
         let text = metrics.render(&LedgerGauges { used_bytes: 7, ..LedgerGauges::default() }).unwrap();
         for line in [
             "turn_broker_claims_clamped_total 1",
             "turn_broker_credentials_total{source=\"stun\",reason=\"NOT_CONFIGURED\"} 1",
+            "turn_broker_alerts_total{event=\"budget.used_80\",outcome=\"delivered\"} 1",
             "turn_broker_used_bytes 7",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

@@ -1,0 +1,220 @@
+//! An alert on the wire: one JSON body that Slack and Discord show as it is and that a program can read, signed after the
+//! Standard Webhooks specification, posted once. Where it is posted is a secret: no error and no `Debug` form holds more
+//! of it than the host. Nothing of the receiver's answer is read but its status and `Retry-After`.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, StatusCode};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use sha2::Sha256;
+
+use super::Alert;
+use crate::config::{AlertConfig, WebhookUrl};
+use crate::units::{Timestamp, plain_number};
+
+/// For one attempt in all.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a receiver may ask to be left alone.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// A receiver of alerts.
+pub struct Webhook {
+    client: Client,
+    url: WebhookUrl,
+    key: Option<Hmac<Sha256>>,
+}
+
+/// Why an alert was not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection: DNS, refused, TLS.
+    #[error("no connection to the receiver of alerts")]
+    Connect(#[source] reqwest::Error),
+    /// The deadline passed. It may have arrived.
+    #[error("the receiver of alerts gave no answer within {} s", DEADLINE.as_secs())]
+    Timeout,
+    /// The connection broke in mid-exchange. It may have arrived.
+    #[error("the connection to the receiver of alerts broke")]
+    Broken(#[source] reqwest::Error),
+    /// An answer that the same alert may not get later.
+    #[error("the receiver of alerts cannot take it now, and answered {status}")]
+    NotNow {
+        /// 408, 425, 429 or 5xx.
+        status: StatusCode,
+        /// How long it asked to be left alone, [`RETRY_AFTER_MAX`] at most.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that the same alert would get again.
+    #[error("the receiver of alerts refused it with {0}; {hint}", hint = hint(*.0))]
+    Refused(StatusCode),
+    /// The alert makes no request.
+    #[error("the alert makes no request")]
+    Request(#[source] reqwest::Error),
+}
+
+impl SendError {
+    /// Whether a later attempt may succeed.
+    #[must_use]
+    pub fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout | Self::Broken(_) | Self::NotNow { .. } => true,
+            Self::Refused(_) | Self::Request(_) => false,
+        }
+    }
+
+    /// How long the receiver asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::NotNow { retry_after, .. } = self { *retry_after } else { None }
+    }
+}
+
+impl Webhook {
+    /// `client` must not follow redirects: one of [`crate::ice::cloudflare::http_client`].
+    #[must_use]
+    pub fn new(client: Client, config: &AlertConfig) -> Self {
+        let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
+        Self { client, url: config.url.clone(), key }
+    }
+
+    /// The host, which may be logged.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.url.host()
+    }
+
+    /// One attempt, within [`DEADLINE`]. `at` is wall time: receivers refuse what is signed at another time than theirs.
+    pub async fn send(&self, alert: &Alert, at: Timestamp) -> Result<(), SendError> {
+        let body = body_of(alert);
+        let mut request = self
+            .client
+            .post(self.url.expose().clone())
+            .timeout(DEADLINE)
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", &*alert.id)
+            .header("webhook-timestamp", at.as_secs());
+        if let Some(key) = &self.key {
+            request = request.header("webhook-signature", signature(key, &alert.id, at, &body));
+        }
+        let response = request.body(body).send().await.map_err(failed)?;
+        judge(response.status(), response.headers())
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Slack shows `text`, Discord `content`; each ignores the fields that it does not know.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Message<'a> {
+    text: &'a str,
+    content: &'a str,
+    /// Discord's own name and form: nobody is called, whatever the text says.
+    #[serde(rename = "allowed_mentions")]
+    allowed_mentions: AllowedMentions,
+    event: &'static str,
+    id: &'a str,
+    at: Timestamp,
+    severity: &'static str,
+    service: &'static str,
+    #[serde(rename = "usedGB")]
+    used_gb: String,
+    #[serde(rename = "limitGB")]
+    limit_gb: serde_json::Number,
+    percentage: serde_json::Number,
+    #[serde(rename = "overshootBoundGB")]
+    overshoot_bound_gb: String,
+    reset_date: Timestamp,
+}
+
+#[derive(Serialize)]
+struct AllowedMentions {
+    parse: [&'static str; 0],
+}
+
+/// The same on every attempt.
+fn body_of(alert: &Alert) -> String {
+    let (text, budget) = (alert.text(), &alert.budget);
+    let message = Message {
+        text: &text,
+        content: &text,
+        allowed_mentions: AllowedMentions { parse: [] },
+        event: alert.kind.name(),
+        id: &alert.id,
+        at: alert.at,
+        severity: alert.kind.severity().name(),
+        service: "turn-broker",
+        used_gb: budget.used.gb_nearest(),
+        limit_gb: plain_number(budget.limit.as_gb()),
+        percentage: plain_number(budget.used.percent_of(budget.limit)),
+        overshoot_bound_gb: budget.overshoot_bound.gb_up(),
+        reset_date: budget.reset,
+    };
+    serde_json::to_string(&message).expect("texts and numbers are JSON")
+}
+
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("an HMAC takes a key of any length")
+}
+
+/// `v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`.
+fn signature(key: &Hmac<Sha256>, id: &str, at: Timestamp, body: &str) -> String {
+    let signed = format!("{id}.{}.{body}", at.as_secs());
+    let mac = key.clone().chain_update(signed).finalize().into_bytes();
+    format!("v1,{}", STANDARD.encode(mac))
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), SendError> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    if is_passing {
+        return Err(SendError::NotNow { status, retry_after: retry_after(headers) });
+    }
+    Err(SendError::Refused(status))
+}
+
+/// Whole seconds; a date is not read, and the ordinary delay holds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let seconds = is_number.then(|| text.parse().unwrap_or(u64::MAX))?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+fn failed(error: reqwest::Error) -> SendError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        SendError::Timeout
+    } else if error.is_connect() {
+        SendError::Connect(error)
+    } else if error.is_builder() {
+        SendError::Request(error)
+    } else {
+        SendError::Broken(error)
+    }
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..=399 => "redirects are not followed: put the final address into ALERT_WEBHOOK_URL",
+        401 | 403 => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET",
+        404 | 410 => "the webhook is not there any more: make a new one and set ALERT_WEBHOOK_URL",
+        _ => "it does not understand the message",
+    }
+}
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

@@ -1,0 +1,171 @@
+//! Where alerts go, and how they are signed. The address is a secret: whoever knows it can post there.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretSlice};
+use url::Url;
+
+use super::names::{ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
+use super::settings::{Read, Refused, Settings};
+use super::value::{is_readable_on_the_way, is_visible_ascii, parse_web_url};
+
+/// Least that signs, in bytes of the key: 16 random ones cannot be guessed.
+const KEY_BYTES_MIN: usize = 16;
+/// Most characters of a secret, as of a bearer token.
+const SECRET_CHARS_MAX: usize = 1_024;
+/// What a secret begins with when the key is written in base64 (Standard Webhooks).
+const BASE64_PREFIX: &str = "whsec_";
+
+/// Where alerts go.
+#[derive(Clone, Debug)]
+pub struct AlertConfig {
+    /// Where they are posted. `ALERT_WEBHOOK_URL`; nowhere when unset.
+    pub url: WebhookUrl,
+    /// Signs them, at least 16 bytes: what `whsec_<base64>` stands for, or the bytes of any other text.
+    /// `ALERT_WEBHOOK_SECRET`; unsigned when unset.
+    pub signing_key: Option<SecretSlice<u8>>,
+}
+
+/// An `http:` or `https:` URL without user. Its `Debug` form shows scheme and host: the rest is the right to post.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+impl WebhookUrl {
+    /// `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        is_visible_ascii(text).then(|| parse_web_url(text)).flatten().map(Self)
+    }
+
+    /// The host, which may be shown.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// All of it, for the request.
+    #[must_use]
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}/[redacted]", self.0.scheme(), self.host())
+    }
+}
+
+impl AlertConfig {
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+        let url = read_url(settings);
+        let signing_key = read_signing_key(settings);
+        let (Some(url), signing_key) = (url?, signing_key?) else {
+            if settings.is_secret_set(ALERT_WEBHOOK_SECRET) {
+                settings.warn("ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set");
+            }
+            return Ok(None);
+        };
+        if signing_key.is_none() {
+            settings.warn(
+                "ALERT_WEBHOOK_SECRET is not set: alerts are not signed, which Slack and Discord do not need, but a receiver of your own cannot tell them from forged ones",
+            );
+        }
+        Ok(Some(Self { url, signing_key }))
+    }
+}
+
+fn read_url(settings: &mut Settings<'_>) -> Read<Option<WebhookUrl>> {
+    let expected = "an http: or https: URL without user";
+    let is_good = |text: &str| WebhookUrl::parse(text).is_some();
+    let Some(text) = settings.secret(ALERT_WEBHOOK_URL, expected, is_good)? else { return Ok(None) };
+    let url = WebhookUrl::parse(text.expose_secret()).ok_or(Refused)?;
+    if is_readable_on_the_way(&url.0) {
+        settings.warn("ALERT_WEBHOOK_URL is http: alerts and the URL can be read on the way; use https");
+    }
+    Ok(Some(url))
+}
+
+fn read_signing_key(settings: &mut Settings<'_>) -> Read<Option<SecretSlice<u8>>> {
+    let expected =
+        "whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
+    let is_good = |text: &str| signing_key(text).is_some();
+    let Some(text) = settings.secret(ALERT_WEBHOOK_SECRET, expected, is_good)? else { return Ok(None) };
+    signing_key(text.expose_secret()).map(Some).ok_or(Refused)
+}
+
+/// A text that begins as base64 and is none is a slip, not a key of its own.
+fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
+    if text.len() > SECRET_CHARS_MAX || !is_visible_ascii(text) {
+        return None;
+    }
+    let key = match text.strip_prefix(BASE64_PREFIX) {
+        Some(base64) => STANDARD.decode(base64).ok()?,
+        None => text.as_bytes().to_vec(),
+    };
+    (key.len() >= KEY_BYTES_MIN).then(|| key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+
+    const URL: (&str, &str) = ("ALERT_WEBHOOK_URL", "https://hooks.example:8443/hush?hush=1");
+
+    fn key_of(secret: &str) -> Vec<u8> {
+        let alert = load([URL, ("ALERT_WEBHOOK_SECRET", secret)]).alert.unwrap();
+        alert.signing_key.unwrap().expose_secret().to_vec()
+    }
+
+    #[test]
+    fn nothing_is_sent_unless_there_is_an_address() {
+        let config = load([("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush")]);
+        assert!(config.alert.is_none());
+        assert_eq!(config.warnings, ["ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set"]);
+    }
+
+    #[test]
+    fn the_address_is_kept_whole_and_shown_without_its_path() {
+        let url = load([URL]).alert.unwrap().url;
+        assert_eq!(url.expose().as_str(), URL.1);
+        assert_eq!(format!("{url:?}"), "https://hooks.example/[redacted]");
+    }
+
+    #[test]
+    fn a_key_is_text_or_base64_behind_the_prefix() {
+        assert_eq!(key_of("hush-hush-hush-hush"), b"hush-hush-hush-hush");
+        assert_eq!(key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), b"0123456789abcdef");
+    }
+
+    #[test]
+    fn unsigned_alerts_and_readable_addresses_are_served_with_a_warning() {
+        let warnings = load([URL]).warnings;
+        assert!(warnings[0].starts_with("ALERT_WEBHOOK_SECRET is not set"), "{warnings:?}");
+        let signed = ("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush");
+        assert!(load([URL, signed]).warnings.is_empty());
+        let warnings = load([("ALERT_WEBHOOK_URL", "http://hooks.example/hush"), signed]).warnings;
+        assert!(warnings[0].starts_with("ALERT_WEBHOOK_URL is http"), "{warnings:?}");
+        assert!(!warnings[0].contains("hush"), "{warnings:?}");
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_and_not_shown() {
+        for value in ["hooks.example/hush", "ftp://hooks.example/hush", "https://me:hush@hooks.example"] {
+            let line = "ALERT_WEBHOOK_URL: expected an http: or https: URL without user";
+            assert_refused([("ALERT_WEBHOOK_URL", value)], &[line]);
+        }
+        for value in [
+            "hush-hush-hush-",
+            "hush hush hush hush",
+            "whsec_hush-is-not-base64!",
+            "whsec_aHVzaC1odXNoLWh1c2gt",
+            &"h".repeat(1_025),
+        ] {
+            let line = "ALERT_WEBHOOK_SECRET: expected whsec_ and at least 16 bytes in base64, or 16 to 1024 visible ASCII characters without spaces";
+            assert_refused([("ALERT_WEBHOOK_SECRET", value)], &[line]);
+        }
+    }
+}

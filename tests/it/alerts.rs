@@ -1,0 +1,379 @@
+//! Alerts on their way to an operator's webhook: what arrives there, what is tried again, what is given up, and that the
+//! address and the key stay here.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use turn_broker::alert::courier::{Courier, Outbox, Pace};
+use turn_broker::alert::watch::{Outlook, Watch};
+use turn_broker::alert::webhook::{SendError, Webhook};
+use turn_broker::alert::{Alert, AlertKind};
+use turn_broker::budget::period::BillingDay;
+use turn_broker::config::{Config, Environment};
+use turn_broker::ice::cloudflare::http_client;
+use turn_broker::telemetry::metrics::{LedgerGauges, Metrics};
+use turn_broker::units::{BitRate, ByteCount, Timestamp};
+
+use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
+use crate::support::manual_clock::{ManualClock, timestamp};
+
+const START: &str = "2025-01-15T12:00:00Z";
+const SECRET: &str = "hush-signing-fixture";
+/// Longer than anything here takes: only what never comes fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn webhook(url: &str, secret: Option<&str>) -> Webhook {
+    webhook_with(http_client().unwrap(), url, secret)
+}
+
+fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Webhook {
+    let settings = [("ALERT_WEBHOOK_URL", url), ("ALERT_WEBHOOK_SECRET", secret.unwrap_or_default())];
+    let config = Config::from_env(&Environment::from_pairs(settings)).unwrap();
+    Webhook::new(client, &config.alert.unwrap())
+}
+
+/// The alerts of a budget that is used to so many percent at once.
+fn alerts(percent: u64) -> Vec<Alert> {
+    let now = timestamp(START);
+    Watch::default().observe(&Outlook {
+        now,
+        period: BillingDay::new(1).unwrap().period_at(now),
+        used: ByteCount::new(percent * 10_000_000_000),
+        limit: ByteCount::new(1_000_000_000_000),
+        overshoot_bound: ByteCount::ZERO,
+        provider: None,
+        assumption_holds: true,
+        observed_rate: None,
+        assumed_rate: BitRate::new(2_000_000),
+        analytics_stale: false,
+    })
+}
+
+fn alert() -> Alert {
+    alerts(50).remove(0)
+}
+
+/// The receiver's side, from the headers and the bytes alone.
+fn verifies(received: &Received) -> bool {
+    let header = |name| received.header(name).unwrap();
+    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    let head = format!("{}.{}.", header("webhook-id"), header("webhook-timestamp"));
+    let mac = mac.chain_update(head).chain_update(&received.body).finalize().into_bytes();
+    header("webhook-signature") == format!("v1,{}", STANDARD.encode(mac))
+}
+
+/// All that an error says, in every form.
+fn everything_of(error: &SendError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text} {error} {error:?}");
+        cause = error.source();
+    }
+    text
+}
+
+async fn send(plan: &[Reply]) -> (Result<(), SendError>, Vec<Received>) {
+    let receiver = FakeWebhook::start(plan).await;
+    let sent = webhook(&receiver.url(), Some(SECRET)).send(&alert(), timestamp(START)).await;
+    (sent, receiver.history())
+}
+
+#[tokio::test]
+async fn an_alert_arrives_whole_and_its_signature_verifies() {
+    let (sent, history) = send(&[]).await;
+    sent.unwrap();
+    let [received] = history.try_into().unwrap();
+    assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", PATH));
+    assert_eq!(received.header("content-type"), Some("application/json"));
+    assert!(received.header("user-agent").unwrap().starts_with("turn-broker/"));
+    assert_eq!(received.header("webhook-id"), Some("2025-01-01/budget-used-50/1000000000000"));
+    assert_eq!(received.header("webhook-timestamp"), Some("1736942400"));
+    assert!(verifies(&received));
+    let body = received.json();
+    assert_eq!((&body["event"], &body["percentage"]), (&"budget.used_50".into(), &50.into()));
+    let forged = Received { body: [&received.body[..], b" "].concat().into(), ..received };
+    assert!(!verifies(&forged));
+}
+
+#[tokio::test]
+async fn without_a_secret_it_is_sent_without_a_signature() {
+    let receiver = FakeWebhook::start(&[]).await;
+    webhook(&receiver.url(), None).send(&alert(), timestamp(START)).await.unwrap();
+    let [request] = receiver.history().try_into().unwrap();
+    assert_eq!(request.header("webhook-signature"), None);
+    assert_eq!(request.header("webhook-id"), Some(&*alert().id), "repeats can be told all the same");
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_not_read() {
+    let (sent, _) = send(&[Reply::EndlessBody]).await;
+    sent.unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (sent, history) = send(&[Reply::Redirect]).await;
+    assert!(matches!(sent, Err(SendError::Refused(status)) if status == 307));
+    assert_eq!(history.len(), 1);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_is_left_after_the_deadline() {
+    let receiver = FakeWebhook::start(&[Reply::Hang]).await;
+    let patient = webhook_with(crate::support::http_client(), &receiver.url(), None);
+    let (alert, at) = (alert(), timestamp(START));
+    let sent = tokio::time::timeout(PATIENCE, patient.send(&alert, at)).await.expect("an end");
+    assert!(matches!(sent, Err(SendError::Timeout)), "the client itself would wait for ever");
+}
+
+#[tokio::test]
+async fn a_receiver_may_say_when_to_come_back() {
+    let (sent, _) = send(&[Reply::TooManyRequests { retry_after: "7" }]).await;
+    assert_eq!(sent.unwrap_err().retry_after(), Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn no_error_and_no_debug_form_holds_the_address_or_the_key() {
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}{PATH}", listener.local_addr().unwrap())
+    };
+    let refused = webhook(&closed, Some(SECRET)).send(&alert(), timestamp(START)).await.unwrap_err();
+    assert!(matches!(refused, SendError::Connect(_)), "{refused:?}");
+    let receiver = FakeWebhook::start(&[]).await;
+    let tls = receiver.url().replace("http:", "https:");
+    let tls = webhook(&tls, Some(SECRET)).send(&alert(), timestamp(START)).await.unwrap_err();
+    let mut errors = vec![refused, tls];
+    for status in [302, 400, 401, 403, 404, 410, 500, 503] {
+        errors.push(send(&[Reply::Status(status)]).await.0.unwrap_err());
+    }
+    let bad_id = Alert { id: "a\nb".into(), ..alert() };
+    let unsendable =
+        webhook(&receiver.url(), Some(SECRET)).send(&bad_id, timestamp(START)).await.unwrap_err();
+    assert!(matches!(unsendable, SendError::Request(_)) && !unsendable.is_worth_a_retry());
+    errors.push(unsendable);
+    for error in &errors {
+        let text = everything_of(error);
+        assert!(!text.contains("hush"), "{text}");
+    }
+    let shown = format!("{:?}", webhook(&receiver.url(), Some(SECRET)));
+    assert!(shown.contains("127.0.0.1") && !shown.contains("hush"), "{shown}");
+}
+
+/// Keeps what is logged in this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_tells_what_became_of_an_alert_and_holds_neither_address_nor_key() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    let plan = [Reply::Status(503), Reply::Status(200), Reply::Status(410)];
+    Round::start(&plan, alerts(80)).await.finish().await;
+    drop(logging);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for expected in ["alert not delivered yet: ", "alert delivered ", "alert not delivered: ", "127.0.0.1"] {
+        assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
+    }
+    assert!(text.contains("TRACE"), "the client's own lines are in it");
+    assert!(!text.contains("hush"), "{text}");
+}
+
+/// A courier at work, and its outbox.
+struct Round {
+    receiver: FakeWebhook,
+    outbox: Arc<TestOutbox>,
+    metrics: Arc<Metrics>,
+    clock: Arc<ManualClock>,
+    end: CancellationToken,
+    work: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct TestOutbox(Mutex<VecDeque<Alert>>);
+
+impl Outbox for TestOutbox {
+    fn next(&self) -> Option<Alert> {
+        self.0.lock().unwrap().front().cloned()
+    }
+
+    fn settled(&self, id: &str) {
+        self.0.lock().unwrap().retain(|alert| alert.id != id);
+    }
+}
+
+impl TestOutbox {
+    fn ids(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|alert| alert.id.clone()).collect()
+    }
+}
+
+impl Round {
+    /// Milliseconds where the service waits for seconds, and five attempts.
+    async fn start(plan: &[Reply], alerts: Vec<Alert>) -> Self {
+        let receiver = FakeWebhook::start(plan).await;
+        let outbox = Arc::new(TestOutbox(Mutex::new(alerts.into())));
+        let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(ManualClock::at(START)));
+        let end = CancellationToken::new();
+        let millis = Duration::from_millis;
+        let courier = Courier {
+            webhook: webhook(&receiver.url(), Some(SECRET)),
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            pace: Pace { idle: millis(1), first: millis(1), longest: millis(4), attempts_max: 5 },
+        };
+        let work = tokio::spawn({
+            let (outbox, end) = (Arc::clone(&outbox), end.clone());
+            async move { courier.deliver(&*outbox, &end).await }
+        });
+        Self { receiver, outbox, metrics, clock, end, work }
+    }
+
+    /// Waits until nothing is left to deliver, ends the courier, and tells what arrived.
+    async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
+        let emptied = async {
+            while self.outbox.next().is_some() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            self.end.cancel();
+            self.work.await.unwrap();
+        };
+        tokio::time::timeout(PATIENCE, emptied).await.expect("everything is settled");
+        (self.receiver.history(), self.metrics)
+    }
+}
+
+fn counted(metrics: &Metrics, event: AlertKind, outcome: &str) -> bool {
+    let line = format!("turn_broker_alerts_total{{event=\"{}\",outcome=\"{outcome}\"}} 1", event.name());
+    metrics.render(&LedgerGauges::default()).unwrap().lines().any(|l| l == line)
+}
+
+fn events(history: &[Received]) -> Vec<String> {
+    history.iter().map(|received| received.json()["event"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn alerts_are_delivered_in_order_and_once() {
+    let (history, metrics) = Round::start(&[], alerts(100)).await.finish().await;
+    assert_eq!(events(&history), ["budget.used_50", "budget.used_80", "budget.used_95", "budget.used_100"]);
+    assert!(counted(&metrics, AlertKind::Used50, "delivered"));
+}
+
+#[tokio::test]
+async fn a_failure_that_may_pass_is_tried_again_under_the_same_id_before_the_next_alert() {
+    let plan = [Reply::Status(503), Reply::TooManyRequests { retry_after: "0" }, Reply::Status(200)];
+    let (history, metrics) = Round::start(&plan, alerts(80)).await.finish().await;
+    let repeated = "budget.used_50";
+    assert_eq!(events(&history), [repeated, repeated, repeated, "budget.used_80"]);
+    let ids: Vec<_> = history[..3].iter().map(|received| received.header("webhook-id")).collect();
+    assert_eq!(ids, [Some(&*alert().id); 3]);
+    assert_eq!(history[0].body, history[2].body);
+    assert!(history.iter().all(verifies));
+    assert!(counted(&metrics, AlertKind::Used50, "delivered"));
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a wait that is too short shows in real time only")]
+async fn a_receiver_that_asks_to_be_left_alone_is() {
+    let started = std::time::Instant::now();
+    let plan = [Reply::TooManyRequests { retry_after: "1" }];
+    let (history, _) = Round::start(&plan, alerts(50)).await.finish().await;
+    assert_eq!(history.len(), 2);
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn each_attempt_is_signed_at_its_own_time() {
+    let round = Round::start(&[Reply::Hang], alerts(50)).await;
+    round.receiver.wait_for(1).await;
+    round.clock.advance(Duration::from_secs(3_600));
+    let (history, _) = round.finish().await;
+    let at: Vec<_> = history.iter().map(|received| received.header("webhook-timestamp").unwrap()).collect();
+    assert_eq!(at, ["1736942400", "1736946000"], "the first one hung until its deadline");
+    assert!(history.iter().all(verifies));
+}
+
+#[tokio::test]
+async fn a_refusal_ends_the_attempts_for_that_alert_alone() {
+    for status in [400, 401, 403, 404, 410] {
+        let (history, metrics) = Round::start(&[Reply::Status(status)], alerts(80)).await.finish().await;
+        assert_eq!(events(&history), ["budget.used_50", "budget.used_80"], "{status}");
+        assert!(counted(&metrics, AlertKind::Used50, "failed"), "{status}");
+        assert!(counted(&metrics, AlertKind::Used80, "delivered"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_alert_that_never_gets_through_is_given_up_and_counted() {
+    let (history, metrics) = Round::start(&[Reply::Status(500); 5], alerts(80)).await.finish().await;
+    assert_eq!(history.len(), 6, "five attempts, then the next alert");
+    assert!(counted(&metrics, AlertKind::Used50, "given_up"));
+    assert!(counted(&metrics, AlertKind::Used80, "delivered"));
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_the_receiver_and_what_was_under_way_stays() {
+    let round = Round::start(&[Reply::Hang], alerts(50)).await;
+    round.receiver.wait_for(1).await;
+    round.end.cancel();
+    tokio::time::timeout(PATIENCE, round.work).await.expect("an end").unwrap();
+    assert_eq!(round.outbox.ids(), [alert().id]);
+    assert_eq!(round.receiver.history().len(), 1);
+}
+
+#[tokio::test]
+async fn an_alert_that_comes_later_is_found() {
+    let round = Round::start(&[], vec![]).await;
+    round.outbox.0.lock().unwrap().push_back(alert());
+    let (history, _) = round.finish().await;
+    assert_eq!(events(&history), ["budget.used_50"]);
+}
+
+#[tokio::test]
+async fn a_watch_is_read_after_a_restart_and_its_alert_delivered() {
+    let mut watch = Watch::default();
+    let now: Timestamp = timestamp(START);
+    watch.observe(&Outlook {
+        now,
+        period: BillingDay::new(1).unwrap().period_at(now),
+        used: ByteCount::ZERO,
+        limit: ByteCount::new(1),
+        overshoot_bound: ByteCount::ZERO,
+        provider: Some(false),
+        assumption_holds: true,
+        observed_rate: None,
+        assumed_rate: BitRate::new(2_000_000),
+        analytics_stale: false,
+    });
+    let stored = serde_json::to_vec(&watch).unwrap();
+    let restarted: Watch = serde_json::from_slice(&stored).unwrap();
+    let waiting = restarted.next_pending().cloned().into_iter().collect();
+    let (history, _) = Round::start(&[], waiting).await.finish().await;
+    assert_eq!(events(&history), ["provider.down"]);
+}

@@ -1,0 +1,150 @@
+//! A receiver of alerts on loopback that answers as a test planned.
+//!
+//! Always true: a request is in [`FakeWebhook::history`] before its answer leaves, whole and as its bytes came; an
+//! answer that was not planned is 204.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Frame;
+use reqwest::StatusCode;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// The secret part of the address.
+pub(crate) const PATH: &str = "/services/hush-path-fixture?thread=hush-query-fixture";
+/// Where [`Reply::Redirect`] leads to.
+const REDIRECT_TARGET: &str = "/redirect-target";
+
+/// How one request is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reply {
+    /// This status, and no body.
+    Status(u16),
+    /// 429 with this many seconds.
+    TooManyRequests { retry_after: &'static str },
+    /// 307 to a path that would take it.
+    Redirect,
+    /// No answer at all.
+    Hang,
+    /// 200 with a body that does not end.
+    EndlessBody,
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) method: Method,
+    /// With its query.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// The receiver. Dropping it stops it.
+pub(crate) struct FakeWebhook {
+    address: SocketAddr,
+    core: Arc<Core>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Core {
+    plan: Mutex<VecDeque<Reply>>,
+    history: Mutex<Vec<Received>>,
+    arrived: Notify,
+}
+
+impl FakeWebhook {
+    /// Starts on a free port of 127.0.0.1; the answers are given in this order.
+    pub(crate) async fn start(plan: &[Reply]) -> Self {
+        let core = Arc::new(Core { plan: Mutex::new(plan.iter().copied().collect()), ..Core::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(receive).with_state(Arc::clone(&core));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, core, server }
+    }
+
+    /// What `ALERT_WEBHOOK_URL` must be to reach it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    /// Every request so far, oldest first.
+    pub(crate) fn history(&self) -> Vec<Received> {
+        self.core.history.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        loop {
+            let arrived = self.core.arrived.notified();
+            if self.core.history.lock().unwrap().len() >= count {
+                return;
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Drop for FakeWebhook {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Received {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+async fn receive(
+    State(core): State<Arc<Core>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    core.history.lock().unwrap().push(Received { method, path: uri.to_string(), headers, body });
+    let reply = core.plan.lock().unwrap().pop_front().unwrap_or(Reply::Status(204));
+    core.arrived.notify_waiters();
+    match reply {
+        Reply::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Reply::TooManyRequests { retry_after } => {
+            (StatusCode::TOO_MANY_REQUESTS, [("retry-after", retry_after)]).into_response()
+        }
+        Reply::Redirect => (StatusCode::TEMPORARY_REDIRECT, [("location", REDIRECT_TARGET)]).into_response(),
+        Reply::Hang => std::future::pending().await,
+        Reply::EndlessBody => Body::new(Endless).into_response(),
+    }
+}
+
+struct Endless;
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+    }
+}
