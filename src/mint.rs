@@ -236,6 +236,13 @@ impl Mint {
         }
     }
 
+    /// Whether the provider mints, as far as its breaker tells; `None` where none is configured.
+    #[must_use]
+    pub fn provider_is_up(&self) -> Option<bool> {
+        let is_provider = |source: &Source| matches!(source, Source::Cloudflare { api: Some(_), .. });
+        self.sources.iter().any(is_provider).then(|| self.breaker_state() == BreakerState::Closed)
+    }
+
     /// The state of the provider's breaker.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use super::kept::Kept;
 use super::stored::{BooksChanges, Recovered};
+use crate::alert::Alert;
+use crate::alert::watch::{Outlook, Watch};
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::issued::{Issued, IssuedTable};
 use crate::budget::ledger::{Commit, Hold, Ledger, Measured, PeriodCounts};
@@ -26,9 +29,8 @@ pub struct Books {
     estimator: Estimator,
     renewals: Renewals,
     issued: IssuedTable,
-    orders: Orders,
-    /// Whether the orders have changed since they were last taken to be stored.
-    orders_unstored: bool,
+    orders: Kept<Orders>,
+    alerts: Kept<Watch>,
     /// The limit as the configuration has it.
     configured_limit: ByteCount,
     /// Connections that were given up since somebody last asked.
@@ -70,8 +72,8 @@ impl Books {
             estimator,
             renewals: Renewals::default(),
             issued: IssuedTable::default(),
-            orders: Orders::default(),
-            orders_unstored: false,
+            orders: Kept::default(),
+            alerts: Kept::default(),
             given_up: Vec::new(),
         }
     }
@@ -85,8 +87,9 @@ impl Books {
         }
         books.renewals = Renewals::restore(recovered.renewals);
         books.issued = IssuedTable::restore(recovered.issued);
-        books.orders = recovered.orders;
-        books.ledger.set_limit(books.orders.limit(books.configured_limit));
+        books.orders = Kept::restore(recovered.orders);
+        books.alerts = Kept::restore(recovered.alerts);
+        books.ledger.set_limit(books.orders.get().limit(books.configured_limit));
         books
     }
 
@@ -99,6 +102,7 @@ impl Books {
             renewals: renewed.map(|grant| (grant.id, Some(grant.expires_at))).into_iter().collect(),
             issued: self.issued.get(grant).map(|issued| (grant, Some(issued.clone()))).into_iter().collect(),
             orders: None,
+            alerts: None,
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: None,
         }
@@ -111,7 +115,8 @@ impl Books {
             table: self.estimator.take_unstored(),
             renewals: self.renewals.take_unstored(),
             issued: self.issued.take_unstored(),
-            orders: std::mem::take(&mut self.orders_unstored).then_some(self.orders),
+            orders: self.orders.take_unstored(),
+            alerts: self.alerts.take_unstored(),
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: Some(self.ledger.figures().now),
         }
@@ -125,15 +130,49 @@ impl Books {
 
     /// Orders another limit; `None` goes back to the configured one.
     pub fn order_limit(&mut self, limit: Option<ByteCount>) {
-        self.orders.order_limit(limit, self.configured_limit);
-        self.orders_unstored = true;
-        self.ledger.set_limit(self.orders.limit(self.configured_limit));
+        self.orders.change(|orders| orders.order_limit(limit, self.configured_limit));
+        self.ledger.set_limit(self.orders.get().limit(self.configured_limit));
     }
 
     /// Orders that nothing is minted, or that it is again.
     pub fn order_freeze(&mut self, frozen: bool) {
-        self.orders.frozen = frozen;
-        self.orders_unstored = true;
+        self.orders.change(|orders| orders.frozen = frozen);
+    }
+
+    /// Whether the operator has ordered that nothing is minted.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.orders.get().frozen
+    }
+
+    /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
+    pub fn look_out(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
+        self.advance(now);
+        let Statement { figures, measured, .. } = self.statement();
+        let outlook = Outlook {
+            now: figures.now,
+            period: figures.period,
+            used: figures.used,
+            limit: figures.limit,
+            overshoot_bound: figures.overshoot_bound(),
+            provider,
+            assumption_holds: measured.assumption.holds,
+            observed_rate: measured.assumption.observed,
+            assumed_rate: self.ledger.assumed_rate(),
+            analytics_stale: measured.is_stale(),
+        };
+        self.alerts.change(|watch| watch.observe(&outlook))
+    }
+
+    /// What was to be told.
+    #[must_use]
+    pub fn alerts(&self) -> &Watch {
+        self.alerts.get()
+    }
+
+    /// Marks what was told, or counts what was not.
+    pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut Watch) -> T) -> T {
+        self.alerts.change(change)
     }
 
     /// Revokes a credential; `None` when none of that name is out. Nothing that was promised is given back.
@@ -277,7 +316,7 @@ impl Books {
         Statement {
             figures: self.ledger.figures(),
             measured: self.ledger.measured(),
-            frozen: self.orders.frozen,
+            frozen: self.is_frozen(),
             counts: self.ledger.counts(),
             live_grants: self.ledger.live_grants(),
             open_connections: self.estimator.open_count(),

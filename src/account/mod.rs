@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::alert::Alert;
+use crate::alert::courier::Outbox;
+use crate::alert::watch::Watch;
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::issued::Issued;
 use crate::budget::ledger::Hold;
@@ -22,6 +25,7 @@ use crate::usage::calls::{Caller, Closed, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report};
 
 pub mod books;
+mod kept;
 pub mod stored;
 
 use books::{Books, Statement};
@@ -218,7 +222,7 @@ impl Account {
     /// Whether nothing is to be minted.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.with(|books, _| books.statement().frozen)
+        self.with(|books, _| books.is_frozen())
     }
 
     /// Takes a source's own count.
@@ -266,6 +270,26 @@ impl Account {
         }
     }
 
+    /// Looks whether there is something to tell the operator, and writes it to the log. `provider`: whether it mints,
+    /// where there is one. Without anybody who delivers it, the log is where it is told.
+    pub fn look_out(&self, provider: Option<bool>, is_delivered: bool) {
+        let (alerts, dropped) = self.with(|books, now| {
+            let alerts = books.look_out(provider, now);
+            if !is_delivered {
+                for alert in &alerts {
+                    books.change_alerts(|watch| watch.delivered(&alert.id));
+                }
+            }
+            (alerts, books.change_alerts(Watch::take_dropped))
+        });
+        for (kind, count) in dropped {
+            self.metrics.alert(kind.name(), "dropped", count);
+        }
+        for alert in alerts {
+            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.text());
+        }
+    }
+
     /// Frees the memory of grants that can have no further effect.
     pub fn tidy(&self) {
         self.with(Books::tidy);
@@ -296,6 +320,16 @@ impl Account {
     /// A panic under the lock leaves whole books behind: each call changes a cell or a row at a time, and sums with it.
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox for Account {
+    fn next(&self) -> Option<Alert> {
+        self.with(|books, _| books.alerts().next_pending().cloned())
+    }
+
+    fn settled(&self, id: &str) {
+        self.with(|books, _| books.change_alerts(|watch| watch.delivered(id)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::alert::watch::Watch;
 use crate::budget::flow::StoredLane;
 use crate::budget::grant::GrantId;
 use crate::budget::issued::Issued;
@@ -26,6 +27,8 @@ pub struct BooksChanges {
     pub issued: Vec<(GrantId, Option<Issued>)>,
     /// The operator's orders, where they have changed.
     pub orders: Option<Orders>,
+    /// What was told and what is still to be told, where it has changed.
+    pub alerts: Option<Watch>,
     /// What happened in the current period.
     pub counts: (Period, PeriodCounts),
     /// The books' time, where all of them is written.
@@ -51,6 +54,8 @@ pub struct Recovered {
     pub issued: Vec<(GrantId, Issued)>,
     /// The operator's orders.
     pub orders: Orders,
+    /// What was told and what is still to be told.
+    pub alerts: Watch,
     /// What grant tokens are signed with.
     pub key: Option<[u8; 64]>,
 }

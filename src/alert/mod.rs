@@ -152,13 +152,13 @@ impl AlertKind {
         match self {
             Self::Used50 => "Compare it with the days that are left; nothing stops yet.",
             Self::Used80 => {
-                "If it will not last, find out what uses it (GET /api/usage), shorten TURN_TTL_SECONDS or raise BANDWIDTH_LIMIT_GB."
+                "If it will not last, find out what uses it (GET /api/usage), shorten TURN_TTL_SECONDS or raise the limit (POST /api/budget/limit)."
             }
             Self::Used95 => {
-                "Decide now: raise BANDWIDTH_LIMIT_GB and restart, or let minting stop at the limit until the reset."
+                "Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset."
             }
             Self::Used100 => {
-                "Metered sources mint nothing until the reset; what runs goes on and is billed. To go on, raise BANDWIDTH_LIMIT_GB and restart."
+                "Metered sources mint nothing until the reset; what runs goes on and is billed. To go on, raise the limit (POST /api/budget/limit)."
             }
             Self::ProviderDown => {
                 "Clients get the next of ICE_SOURCES, at last STUN, with which calls across strict networks fail. The log names the cause: check the TURN key and the provider's status page."

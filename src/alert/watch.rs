@@ -20,7 +20,7 @@ const THRESHOLDS: [(u64, AlertKind); 4] =
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
 /// Alerts that wait to be delivered. The oldest goes first: the newest says how things are.
 pub const PENDING_MAX: usize = 64;
-/// Limits of one period whose thresholds are remembered. Only a restart changes the limit; the oldest goes first.
+/// Limits of one period whose thresholds are remembered; the oldest goes first.
 const LIMITS_MAX: usize = 8;
 
 /// All that decides, at one instant.

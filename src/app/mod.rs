@@ -10,6 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::account::stored::Recovered;
+use crate::alert::courier::{Courier, Pace};
+use crate::alert::webhook::Webhook;
 use crate::budget::grant::GrantKey;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, Config, IceConfig};
@@ -46,6 +48,8 @@ pub struct App {
     pub account: Arc<Account>,
     /// The sources in order.
     pub mint: Mint,
+    /// Brings alerts to the operator's webhook.
+    pub courier: Option<Courier>,
     /// The per-client rate.
     pub rate_limit: RateLimit,
     /// Pages that may ask.
@@ -123,7 +127,17 @@ impl App {
             metrics: Arc::clone(&metrics),
             failure_log: Mint::failure_log(),
         };
+        let courier = match &config.alert {
+            Some(alert) => Some(Courier {
+                webhook: Webhook::new(http_client()?, alert),
+                clock: Arc::clone(&clock),
+                metrics: Arc::clone(&metrics),
+                pace: Pace::default(),
+            }),
+            None => None,
+        };
         Ok(Arc::new(Self {
+            courier,
             started: clock.instant(),
             account,
             mint,

@@ -12,7 +12,7 @@ use super::reading::{Assumption, Reading, StoredReading, Taken};
 use super::timeline::{Rates, Slice, Timeline};
 use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
 use crate::ice::IceSource;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
@@ -347,6 +347,12 @@ impl Ledger {
             }
         }
         measured
+    }
+
+    /// The most that a grant is assumed to relay.
+    #[must_use]
+    pub fn assumed_rate(&self) -> BitRate {
+        self.terms.rates.liability
     }
 
     /// Another limit counts from now on.

@@ -47,7 +47,7 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Failed accepts are written about once in this time.
 const ACCEPT_LOG_WINDOW: Duration = Duration::from_secs(10);
-/// How often connections that nobody speaks for are written to the log.
+/// How often connections that nobody speaks for are written to the log, and somebody looks for what is to be told.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often memory is tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -75,6 +75,7 @@ pub enum Ended {
 /// Serves until `shutdown` says so.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
+    let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let entrance = Entrance {
@@ -101,8 +102,8 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
             tracing::warn!(unfinished, "shut down with connections unfinished");
         }
     }
-    // It ends with the soft signal; a panic in it was logged by the hook.
-    let _ = chores.await;
+    // They end with the soft signal; a panic in one was logged by the hook.
+    let _ = tokio::join!(chores, alerts);
     app.account.finish().await;
     ended
 }
@@ -198,6 +199,13 @@ async fn serve_one(
     response
 }
 
+/// Brings alerts to the operator, one after the other.
+async fn alerts(app: Arc<App>, end: CancellationToken) {
+    if let Some(courier) = &app.courier {
+        courier.deliver(&*app.account, &end).await;
+    }
+}
+
 /// What is done from time to time. No figure waits for it.
 async fn chores(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
@@ -209,7 +217,10 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
-            _ = report.tick() => app.account.report_given_up(),
+            _ = report.tick() => {
+                app.account.report_given_up();
+                app.account.look_out(app.mint.provider_is_up(), app.courier.is_some());
+            }
             _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {
                 app.account.tidy();

@@ -37,6 +37,7 @@ impl Disk {
         let mut issued: BTreeMap<_, _> = content.issued.drain(..).collect();
         replace(&mut issued, changes.issued);
         content.issued = issued.into_iter().collect();
+        content.alerts = changes.alerts.unwrap_or(std::mem::take(&mut content.alerts));
         content.orders = changes.orders.unwrap_or(content.orders);
         content.counts = Some(changes.counts);
         content.now = changes.now.or(content.now);
