@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod analytics;
 mod connections;
 mod durable;
 mod errors;
