@@ -12,6 +12,7 @@
 //! | [`account`] | ledger and connections behind one lock |
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
+//! | [`meter`] | what a provider's own count says |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | what an operator is told without asking, and how it is sent |
 //! | [`telemetry`] | logs and metrics |
@@ -28,6 +29,7 @@ pub mod http;
 pub mod ice;
 pub mod journal;
 pub mod limit;
+pub mod meter;
 pub mod mint;
 pub mod random;
 pub mod router;

@@ -46,6 +46,12 @@ impl ByteCount {
         whole(mb * 1e6).map(Self)
     }
 
+    /// From a whole number in floating point; `None` when negative, with a fraction, or above 9,007,199 GB.
+    #[must_use]
+    pub fn from_whole(bytes: f64) -> Option<Self> {
+        whole(bytes).filter(|_| bytes.fract() == 0.0).map(Self)
+    }
+
     /// From a sum that may be larger than the type: the excess is cut off at `u64::MAX`.
     #[must_use]
     pub fn saturating(bytes: u128) -> Self {
@@ -291,6 +297,17 @@ mod tests {
     fn a_gb_is_ten_to_the_nine_bytes_and_not_a_gib() {
         assert_eq!(ByteCount::from_gb(1.0), Some(ByteCount::new(1_000_000_000)));
         assert_eq!(ByteCount::new(1_073_741_824).gb_nearest(), "1.07");
+    }
+
+    #[test]
+    fn a_float_is_taken_exactly_or_not_at_all() {
+        for (bytes, taken) in [(0.0, Some(0)), (-0.0, Some(0)), (1.5e9, Some(1_500_000_000))] {
+            assert_eq!(ByteCount::from_whole(bytes), taken.map(ByteCount::new), "{bytes}");
+        }
+        assert_eq!(ByteCount::from_whole(EXACT_F64_MAX), Some(ByteCount::new(1 << 53)));
+        for bytes in [-1.0, 0.5, 1e300, f64::NAN, f64::INFINITY, EXACT_F64_MAX + 2.0] {
+            assert_eq!(ByteCount::from_whole(bytes), None, "{bytes}");
+        }
     }
 
     #[test]

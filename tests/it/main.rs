@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod alerts;
+mod analytics;
 mod connections;
 mod durable;
 mod errors;

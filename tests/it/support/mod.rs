@@ -5,7 +5,7 @@ pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
 pub(crate) mod test_broker;
 
-pub(crate) use fake_cloudflare::{FakeCloudflare, Fault, Shape};
+pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use test_broker::{Answer, TestBroker};
 
 /// A client that waits: how long a thing may take is the test's to say.

@@ -173,11 +173,11 @@ fn too_many_requests() -> Answer {
     Answer { header: Some(("retry-after", "5")), ..Answer::error(StatusCode::TOO_MANY_REQUESTS) }
 }
 
-fn redirect() -> Answer {
+pub(super) fn redirect() -> Answer {
     Answer { header: Some(("location", REDIRECT_TARGET)), ..Answer::error(StatusCode::FOUND) }
 }
 
-fn html_page(status: u16) -> Answer {
+pub(super) fn html_page(status: u16) -> Answer {
     let status = StatusCode::from_u16(status).expect("a fault names a status between 100 and 999");
     let mark = Fault::BODY_MARK;
     let body = format!(

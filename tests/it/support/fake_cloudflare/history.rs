@@ -26,7 +26,9 @@ struct Events {
     mints: usize,
     minted: usize,
     redirect_hits: usize,
+    asked: usize,
     requests: VecDeque<Recorded>,
+    queries: VecDeque<Recorded>,
     credentials: VecDeque<Issued>,
 }
 
@@ -77,6 +79,16 @@ impl History {
         self.events().requests.iter().cloned().collect()
     }
 
+    /// Questions about usage received, whatever became of them.
+    pub(super) fn asked(&self) -> usize {
+        self.events().asked
+    }
+
+    /// The questions about usage that were kept, oldest first; they are not among [`Self::requests`].
+    pub(super) fn queries(&self) -> Vec<Recorded> {
+        self.events().queries.iter().cloned().collect()
+    }
+
     /// The newest username and credential.
     #[track_caller]
     pub(crate) fn last_credential(&self) -> (String, String) {
@@ -105,6 +117,12 @@ impl History {
         let mut events = self.events();
         events.redirect_hits += 1;
         push_bounded(&mut events.requests, request);
+    }
+
+    pub(super) fn record_query(&self, request: Recorded) {
+        let mut events = self.events();
+        events.asked += 1;
+        push_bounded(&mut events.queries, request);
     }
 
     pub(super) fn record_other(&self, request: Recorded) {

@@ -20,20 +20,30 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fake_cloudflare::{FakeCloudflare, Recorded, Shape};
+use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
 use lexopt::ValueExt;
+use turn_broker::clock::{Clock, SystemClock};
+use turn_broker::units::Timestamp;
 
 const KEY_ID: &str = "demo";
 const TOKEN: &str = "demo-token";
+const ACCOUNT_ID: &str = "demo-account";
+const ANALYTICS_TOKEN: &str = "demo-analytics-token";
+/// How much past there is at the start, so that a broker that only believes in settled minutes sees something at once.
+const PAST_MILLIS: i64 = 3_600_000;
 
 const HELP: &str = "\
-A stand-in for Cloudflare's TURN key API on 127.0.0.1, for trying the broker without an account.
+A stand-in for Cloudflare's TURN key API and analytics on 127.0.0.1, for trying the broker without an account.
 
 Usage: fake-cloudflare [options]
   --port N          listen on this port; 8787 by default, 0 takes a free one
   --latency-ms N    take this long for each mint; 80 by default
   --fail-percent N  let this share of the requests meet a random fault; 5 by default
   --perfect         no faults: the same as --fail-percent 0
+  --relay-mb N      megabytes that the analytics count each minute, since an hour before
+                    the start; 15 by default, which is one call of 2 Mbps
+  --late-minutes N  so many of the newest minutes are still missing in the analytics; 1 by
+                    default
   --shape NAME      form of the answer: current (default), legacy53, single, object,
                     string-urls, stun-only, no-credential, empty
   --quiet           no line per request, for load tests
@@ -45,6 +55,9 @@ struct Options {
     latency: Duration,
     /// 0 to 100.
     fail_percent: u8,
+    /// MB a minute.
+    relay_mb: u32,
+    late_minutes: u16,
     shape: Shape,
     quiet: bool,
 }
@@ -72,28 +85,60 @@ async fn run(options: Options) -> io::Result<()> {
     fake.shape(options.shape);
     fake.latency(options.latency);
     fake.misbehave(options.fail_percent);
+    fake.analytics().require_account(ACCOUNT_ID);
+    fake.analytics().require_token(ANALYTICS_TOKEN);
+    fake.analytics().set_fault(AnalyticsFault::Late(options.late_minutes));
     if !options.quiet {
         fake.observe(|request, status| say(&line(request, status)));
     }
     say(&greeting(&fake.base_url(), options.fail_percent));
-    asked_to_stop().await?;
+    tokio::select! {
+        stopped = asked_to_stop() => stopped?,
+        () = relay(&fake, options.relay_mb) => {}
+    }
     fake.stop().await;
     let history = fake.history();
-    say(&format!("stopped: {} mint requests, {} credentials generated\n", history.mints(), history.minted()));
+    let (mints, minted, queries) = (history.mints(), history.minted(), fake.analytics().asked());
+    say(&format!(
+        "stopped: {mints} mint requests, {minted} credentials generated, {queries} analytics queries\n"
+    ));
     Ok(())
+}
+
+/// Counts the same in each minute, from an hour before the start, for ever. The minute that has begun counts in full.
+async fn relay(fake: &FakeCloudflare, megabytes: u32) {
+    let bytes = u64::from(megabytes) * 1_000_000;
+    let mut minute = Timestamp::from_millis(SystemClock.now().as_millis() - PAST_MILLIS).minute_start();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        while minute <= SystemClock.now() {
+            fake.analytics().relay(KEY_ID, &minute.to_string(), bytes, bytes);
+            minute = minute.plus(Duration::from_secs(60));
+        }
+    }
 }
 
 impl Options {
     /// `None` when help was asked for.
     fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::Arg::Long;
-        let latency = Duration::from_millis(80);
-        let mut options = Self { port: 8787, latency, fail_percent: 5, shape: Shape::Current, quiet: false };
+        let mut options = Self {
+            port: 8787,
+            latency: Duration::from_millis(80),
+            fail_percent: 5,
+            relay_mb: 15,
+            late_minutes: 1,
+            shape: Shape::Current,
+            quiet: false,
+        };
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("port") => options.port = arguments.value()?.parse()?,
                 Long("latency-ms") => options.latency = Duration::from_millis(arguments.value()?.parse()?),
                 Long("fail-percent") => options.fail_percent = arguments.value()?.parse_with(percent)?,
+                Long("relay-mb") => options.relay_mb = arguments.value()?.parse()?,
+                Long("late-minutes") => options.late_minutes = arguments.value()?.parse()?,
                 Long("perfect") => options.fail_percent = 0,
                 Long("shape") => options.shape = arguments.value()?.parse_with(shape)?,
                 Long("quiet") => options.quiet = true,
@@ -121,7 +166,10 @@ fn greeting(base_url: &str, fail_percent: u8) -> String {
     };
     format!(
         "fake Cloudflare on {base_url} ({faults})\nin another terminal:\n  \
-         CLOUDFLARE_API_BASE={base_url} CLOUDFLARE_TURN_KEY_ID={KEY_ID} CLOUDFLARE_TURN_API_TOKEN={TOKEN} cargo run\n"
+         CLOUDFLARE_API_BASE={base_url} CLOUDFLARE_TURN_KEY_ID={KEY_ID} CLOUDFLARE_TURN_API_TOKEN={TOKEN} cargo run\n\
+         its analytics, in front of that:\n  \
+         CLOUDFLARE_ANALYTICS_BASE={base_url} CLOUDFLARE_ACCOUNT_ID={ACCOUNT_ID} \
+         CLOUDFLARE_ANALYTICS_TOKEN={ANALYTICS_TOKEN}\n"
     )
 }
 

@@ -1,14 +1,15 @@
-//! A provider on loopback that speaks Cloudflare's TURN key API over real HTTP and breaks when told to.
+//! A provider on loopback that speaks Cloudflare's TURN key API and its analytics over real HTTP and breaks when told to.
 //!
 //! Always true: a request is in [`History`] before its answer leaves, a fault strikes exactly one request (or all
 //! of them, from [`FakeCloudflare::always`] to [`FakeCloudflare::heal`]), and the port stays ours from start to
 //! drop, so that a provider that was stopped comes back where the broker looks for it.
 //!
 //! The tests own one each; `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people
-//! without an account. How it is cut: `provider.rs` is the faultless provider and decides what the answer
+//! without an account. How it is cut: `analytics/` counts and tells what was relayed, `provider.rs` is the faultless provider and decides what the answer
 //! says, `faults.rs` what becomes of it, `wire.rs` how the bytes leave, `server.rs` pumps, `shapes.rs` and
 //! `history.rs` know what their names say.
 
+mod analytics;
 mod faults;
 mod history;
 mod provider;
@@ -27,10 +28,12 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use analytics::AnalyticsFault;
 pub(crate) use faults::Fault;
 pub(crate) use history::{History, Recorded};
 pub(crate) use shapes::Shape;
 
+use analytics::Analytics;
 use faults::FaultPlan;
 use provider::Provider;
 
@@ -59,6 +62,7 @@ struct Core {
 struct Settings {
     provider: Provider,
     plan: FaultPlan,
+    analytics: Analytics,
     /// How long each good mint takes, before any fault; zero at first.
     latency: Duration,
     observer: Option<Arc<Observer>>,
@@ -93,7 +97,7 @@ impl FakeCloudflare {
         Ok(Self { address, core, _holder: holder, server })
     }
 
-    /// What `CLOUDFLARE_API_BASE` must be to reach it: `http://127.0.0.1:PORT`.
+    /// What `CLOUDFLARE_API_BASE` and `CLOUDFLARE_ANALYTICS_BASE` must be to reach it: `http://127.0.0.1:PORT`.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -138,6 +142,11 @@ impl FakeCloudflare {
     /// From now on another key id than this one gets a 404.
     pub(crate) fn require_key(&self, key_id: &str) {
         self.core.settings().provider.key_id = Some(key_id.to_owned());
+    }
+
+    /// What it counts of relayed bytes, and how it tells. The faults above leave that alone.
+    pub(crate) fn analytics(&self) -> analytics::Control<'_> {
+        analytics::Control(&self.core)
     }
 
     /// Calls `observer` for each request, with the status it will get, or `None` if it will get no answer.

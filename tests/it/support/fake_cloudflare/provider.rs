@@ -5,6 +5,7 @@
 
 use hyper::StatusCode;
 
+use super::analytics;
 use super::faults::{Fault, REDIRECT_TARGET};
 use super::history::{History, Recorded};
 use super::shapes::{Credential, Shape};
@@ -34,6 +35,7 @@ pub(super) struct Answer {
 pub(super) enum Target<'a> {
     Mint { key_id: &'a str },
     Revoke { key_id: &'a str, username: &'a str },
+    Analytics,
     AfterRedirect,
     Unknown,
 }
@@ -45,6 +47,7 @@ impl<'a> Target<'a> {
         }
         let segments = path.strip_prefix("/v1/turn/keys/").unwrap_or_default().split('/').collect::<Vec<_>>();
         match (method, &segments[..]) {
+            ("POST", _) if path == analytics::PATH => Self::Analytics,
             ("POST", &[key_id, "credentials", "generate-ice-servers"]) => Self::Mint { key_id },
             ("POST", &[key_id, "credentials", username, "revoke"]) => Self::Revoke { key_id, username },
             _ => Self::Unknown,
@@ -54,7 +57,7 @@ impl<'a> Target<'a> {
     pub(super) fn key_id(self) -> Option<&'a str> {
         match self {
             Self::Mint { key_id } | Self::Revoke { key_id, .. } => Some(key_id),
-            Self::AfterRedirect | Self::Unknown => None,
+            Self::Analytics | Self::AfterRedirect | Self::Unknown => None,
         }
     }
 }
@@ -72,7 +75,9 @@ impl Provider {
                 Answer::text(StatusCode::NO_CONTENT, "")
             }
             Target::AfterRedirect => trap(),
-            Target::Revoke { .. } | Target::Unknown => Answer::error(StatusCode::NOT_FOUND),
+            Target::Revoke { .. } | Target::Analytics | Target::Unknown => {
+                Answer::error(StatusCode::NOT_FOUND)
+            }
         }
     }
 
@@ -130,7 +135,7 @@ impl Answer {
         self
     }
 
-    fn json(status: StatusCode, body: String) -> Self {
+    pub(super) fn json(status: StatusCode, body: String) -> Self {
         Self { status, content_type: "application/json", header: None, body }
     }
 }

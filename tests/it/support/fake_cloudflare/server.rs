@@ -83,6 +83,9 @@ async fn pause(time: Duration) {
 /// returns.
 fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
     let target = Target::of(&request.method, &request.path);
+    if target == Target::Analytics {
+        return (decide_analytics(request, core), Duration::ZERO);
+    }
     let is_mint = matches!(target, Target::Mint { .. });
     let is_redirect_hit = target == Target::AfterRedirect;
 
@@ -109,6 +112,18 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
         core.history.record_other(request);
     }
     (outcome, latency)
+}
+
+fn decide_analytics(request: Recorded, core: &Core) -> Outcome {
+    let settings = core.settings();
+    let outcome = settings.analytics.outcome(&request);
+    let observer = settings.observer.clone();
+    drop(settings);
+    if let Some(observer) = observer {
+        observer(&request, outcome.status());
+    }
+    core.history.record_query(request);
+    outcome
 }
 
 async fn read(request: Request<Incoming>) -> Result<Recorded, BrokenOnPurpose> {

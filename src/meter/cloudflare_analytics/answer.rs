@@ -1,0 +1,160 @@
+//! From status and body to a count. Pure. GraphQL says at HTTP 200 what went wrong, so `errors` is read before `data`,
+//! and data beside errors is not taken: it may be a part of the whole.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+use super::{AnalyticsError, BadBody, Counted};
+use crate::units::ByteCount;
+use crate::usage::connection::BilledDirections;
+
+/// Words in Cloudflare's messages, in lower case, by what they mean. Looked for in this order: a depleted budget voids
+/// the whole answer, and the account's words hold the general ones.
+const TOO_MANY: &[&str] = &[
+    "rate limit",
+    "quota exceeded",
+    "limit reached",
+    "queries too many",
+    "excessive resources",
+    "too many requests",
+];
+const NO_ACCOUNT: &[&str] = &["not authorized for that account"];
+const NO_RIGHT: &[&str] = &[
+    "unauthorized",
+    "not authorized",
+    "does not have access",
+    "authentication error",
+    "authenticate request",
+    "access token",
+    "authorization header",
+    "invalid request headers",
+];
+
+/// What the provider counted, or why it did not.
+pub(super) fn parse(
+    status: StatusCode,
+    body: &[u8],
+    billed: BilledDirections,
+) -> Result<Counted, AnalyticsError> {
+    let errors = complaint(body);
+    match status {
+        StatusCode::OK => match errors.map_err(AnalyticsError::BadBody)? {
+            None => count(body, billed),
+            Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
+        },
+        StatusCode::UNAUTHORIZED => Err(AnalyticsError::Unauthorized),
+        StatusCode::TOO_MANY_REQUESTS => Err(AnalyticsError::RateLimited),
+        StatusCode::FORBIDDEN => {
+            let errors = errors.ok().flatten();
+            Err(errors.and_then(|errors| known(&errors)).unwrap_or(AnalyticsError::Unauthorized))
+        }
+        StatusCode::BAD_REQUEST => Err(match errors.ok().flatten() {
+            None => AnalyticsError::Status(status),
+            Some(errors) => known(&errors).unwrap_or(AnalyticsError::QueryRefused),
+        }),
+        _ => Err(AnalyticsError::Status(status)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Option<Value>,
+}
+
+/// The answer's errors as one text in lower case; `None` when it has none. Only compared, never kept.
+fn complaint(body: &[u8]) -> Result<Option<String>, BadBody> {
+    let Errors { errors } = serde_json::from_slice(body).map_err(|_| BadBody::NotJson)?;
+    let errors = errors.filter(|errors| errors.as_array().is_none_or(|list| !list.is_empty()));
+    Ok(errors.map(|errors| errors.to_string().to_lowercase()))
+}
+
+fn known(errors: &str) -> Option<AnalyticsError> {
+    let says = |words: &[&str]| words.iter().any(|word| errors.contains(word));
+    if says(TOO_MANY) {
+        Some(AnalyticsError::RateLimited)
+    } else if says(NO_ACCOUNT) {
+        Some(AnalyticsError::NoAccount)
+    } else if says(NO_RIGHT) {
+        Some(AnalyticsError::Unauthorized)
+    } else {
+        None
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    viewer: Viewer,
+}
+
+#[derive(Deserialize)]
+struct Viewer {
+    accounts: Vec<Account>,
+}
+
+/// A selection that is absent or null had nothing to count.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    calls_turn_usage_adaptive_groups: Option<Vec<Group>>,
+    calls_usage_adaptive_groups: Option<Vec<Group>>,
+    own_key: Option<Vec<Group>>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    sum: Sum,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sum {
+    egress_bytes: Number,
+    ingress_bytes: Number,
+}
+
+fn count(body: &[u8], billed: BilledDirections) -> Result<Counted, AnalyticsError> {
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
+    match &answer.data.viewer.accounts[..] {
+        [] => Err(AnalyticsError::NoAccount),
+        [account] => account.count(billed).map_err(AnalyticsError::BadBody),
+        [_, _, ..] => Err(AnalyticsError::BadBody(BadBody::Shape)),
+    }
+}
+
+impl Account {
+    /// Each selection is sampled by itself, so that our key may come out above all keys: then the others have none.
+    fn count(&self, billed: BilledDirections) -> Result<Counted, BadBody> {
+        let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
+        let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
+        let own = match &self.own_key {
+            Some(groups) => total(Some(groups), billed)?,
+            None => all,
+        };
+        Ok(Counted { own, other: all.minus(own).plus(sfu) })
+    }
+}
+
+fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, BadBody> {
+    groups.unwrap_or_default().iter().try_fold(ByteCount::ZERO, |total, Group { sum }| {
+        let (egress, ingress) = (bytes(&sum.egress_bytes)?, bytes(&sum.ingress_bytes)?);
+        Ok(match billed {
+            BilledDirections::Egress => total.plus(egress),
+            BilledDirections::Both => total.plus(egress).plus(ingress),
+        })
+    })
+}
+
+/// A whole number, perhaps in a float's clothes (`1.5e9`).
+fn bytes(number: &Number) -> Result<ByteCount, BadBody> {
+    number.as_f64().and_then(ByteCount::from_whole).ok_or(BadBody::Number)
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,232 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn parsed(body: &Value, billed: BilledDirections) -> Result<Counted, AnalyticsError> {
+    parse(StatusCode::OK, body.to_string().as_bytes(), billed)
+}
+
+fn outcome(status: u16, body: &str) -> &'static str {
+    let status = StatusCode::from_u16(status).unwrap();
+    parse(status, body.as_bytes(), BilledDirections::Egress).unwrap_err().outcome()
+}
+
+fn account(account: &Value) -> Value {
+    json!({ "data": { "viewer": { "accounts": [account] } }, "errors": null })
+}
+
+fn groups(sums: &[(u64, u64)]) -> Value {
+    let group = |(egress, ingress)| json!({ "sum": { "egressBytes": egress, "ingressBytes": ingress } });
+    sums.iter().copied().map(group).collect()
+}
+
+fn counted(own: u64, other: u64) -> Counted {
+    Counted { own: ByteCount::new(own), other: ByteCount::new(other) }
+}
+
+fn refused(message: &str) -> String {
+    json!({ "data": null, "errors": [{ "message": message, "path": null }] }).to_string()
+}
+
+#[test]
+fn our_key_is_ours_and_all_else_is_other() {
+    let body = account(&json!({
+        "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
+        "callsUsageAdaptiveGroups": groups(&[(20, 2)]),
+        "ownKey": groups(&[(600, 3)]),
+    }));
+    assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(600, 420));
+    assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), counted(603, 420));
+}
+
+#[test]
+fn without_our_key_in_the_answer_every_turn_key_is_ours() {
+    for own in [json!({}), json!({ "ownKey": null })] {
+        let mut selected = own;
+        selected["callsTurnUsageAdaptiveGroups"] = groups(&[(1_000, 1)]);
+        selected["callsUsageAdaptiveGroups"] = groups(&[(20, 2)]);
+        let body = account(&selected);
+        assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(1_000, 20));
+    }
+}
+
+#[test]
+fn every_group_counts() {
+    let body = account(&json!({ "callsTurnUsageAdaptiveGroups": groups(&[(1, 10), (2, 20), (4, 40)]) }));
+    assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), counted(77, 0));
+}
+
+#[test]
+fn nothing_relayed_is_zero_however_it_is_said() {
+    let nothing = [
+        json!({}),
+        json!({ "callsTurnUsageAdaptiveGroups": [], "callsUsageAdaptiveGroups": [], "ownKey": [] }),
+        json!({ "callsTurnUsageAdaptiveGroups": null, "callsUsageAdaptiveGroups": null, "ownKey": null }),
+    ];
+    for selected in nothing {
+        let body = account(&selected);
+        assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), Counted::default(), "{body}");
+    }
+}
+
+#[test]
+fn sampling_that_puts_our_key_above_all_keys_takes_nothing_from_the_others() {
+    let body = account(&json!({
+        "callsTurnUsageAdaptiveGroups": groups(&[(90, 0)]),
+        "callsUsageAdaptiveGroups": groups(&[(5, 0)]),
+        "ownKey": groups(&[(100, 0)]),
+    }));
+    assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(100, 5));
+}
+
+#[test]
+fn a_count_is_a_whole_number_that_a_month_can_hold() {
+    let with = |egress: &str| {
+        let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
+        let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
+        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), BilledDirections::Egress)
+    };
+    for (egress, bytes) in [("0", 0), ("1.5e9", 1_500_000_000), ("160040068147.0", 160_040_068_147)] {
+        assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
+    }
+    for (egress, bad) in [
+        ("-1", BadBody::Number),
+        ("0.5", BadBody::Number),
+        ("9007199254740994", BadBody::Number),
+        ("1e300", BadBody::Number),
+        ("null", BadBody::Shape),
+        ("\"1\"", BadBody::Shape),
+    ] {
+        let error = with(egress).unwrap_err();
+        assert!(matches!(error, AnalyticsError::BadBody(found) if found == bad), "{egress}: {error}");
+    }
+}
+
+#[test]
+fn an_account_that_is_not_there_is_a_failure_and_no_zero() {
+    let body = json!({ "data": { "viewer": { "accounts": [] } }, "errors": null });
+    assert_eq!(parsed(&body, BilledDirections::Egress).unwrap_err().outcome(), "no_account");
+}
+
+#[test]
+fn errors_at_200_are_a_failure_even_beside_good_data() {
+    let mut body = account(&json!({ "callsTurnUsageAdaptiveGroups": groups(&[(7, 7)]) }));
+    for (errors, outcome) in [
+        (json!([{ "message": "Internal server error" }]), "query_refused"),
+        (json!([{ "message": "rate limiter budget depleted" }, { "message": "else" }]), "rate_limited"),
+        (json!([null]), "query_refused"),
+        (json!("text"), "query_refused"),
+        (json!({}), "query_refused"),
+    ] {
+        body["errors"] = errors;
+        assert_eq!(parsed(&body, BilledDirections::Egress).unwrap_err().outcome(), outcome, "{body}");
+    }
+    for none in [json!(null), json!([])] {
+        body["errors"] = none;
+        assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(7, 0), "{body}");
+    }
+}
+
+#[test]
+fn a_message_means_the_same_at_200_as_at_its_documented_status() {
+    for (message, status, expected) in [
+        ("rate limiter budget depleted, try again after 5 minutes", 429, "rate_limited"),
+        ("query consumed excessive resources, please try running smaller queries", 429, "rate_limited"),
+        ("Unauthorized", 401, "unauthorized"),
+        ("Authentication error", 403, "unauthorized"),
+        ("account 'a' does not have access to the path", 403, "unauthorized"),
+        ("not authorized for that account", 403, "no_account"),
+        ("cannot request a time range wider than 4w2d", 400, "query_refused"),
+        ("unknown field \"egressBytes\"", 400, "query_refused"),
+        ("limit must be positive number and not greater than 10000", 400, "query_refused"),
+    ] {
+        assert_eq!(outcome(200, &refused(message)), expected, "{message}");
+        assert_eq!(outcome(status, &refused(message)), expected, "{message}");
+    }
+    let rest =
+        r#"{"success":false,"errors":[{"code":6003,"message":"Invalid request headers"}],"result":null}"#;
+    assert_eq!(
+        outcome(400, rest),
+        "unauthorized",
+        "what the API's gateway says to a token of the wrong form"
+    );
+}
+
+#[test]
+fn a_status_needs_no_body() {
+    for (status, expected) in [
+        (401, "unauthorized"),
+        (403, "unauthorized"),
+        (429, "rate_limited"),
+        (302, "status"),
+        (400, "status"),
+        (404, "status"),
+        (500, "status"),
+        (503, "status"),
+        (201, "status"),
+    ] {
+        for body in ["", "<html>", "null", "{}"] {
+            assert_eq!(outcome(status, body), expected, "{status} {body:?}");
+        }
+    }
+    assert_eq!(outcome(503, &refused("too many queries in progress")), "status");
+}
+
+#[test]
+fn what_is_no_answer_is_a_bad_body() {
+    for body in [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        r#"{"data":null,"errors":null}"#,
+        r#"{"data":{"viewer":null}}"#,
+        r#"{"data":{"viewer":{"accounts":null}}}"#,
+        r#"{"data":{"viewer":{"accounts":[null]}}}"#,
+        r#"{"data":{"viewer":{"accounts":[{},{}]}}}"#,
+        r#"{"data":{"viewer":{"accounts":[{"callsTurnUsageAdaptiveGroups":[{}]}]}}}"#,
+        r#"{"data":{"viewer":{"accounts":[{"callsTurnUsageAdaptiveGroups":[{"sum":null}]}]}}}"#,
+        r#"{"data":{"viewer":{"accounts":[{"callsTurnUsageAdaptiveGroups":{}}]}}}"#,
+    ] {
+        assert_eq!(outcome(200, body), "bad_body", "{body}");
+    }
+}
+
+#[test]
+fn no_error_repeats_what_cloudflare_wrote() {
+    for status in [200, 400, 401, 403, 429, 500] {
+        let error = parse(
+            StatusCode::from_u16(status).unwrap(),
+            refused("their words").as_bytes(),
+            BilledDirections::Egress,
+        )
+        .unwrap_err();
+        let said = format!("{error} {error:?} {}", error.remedy());
+        assert!(!said.contains("their words"), "{said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let parsed = parse(status, &body, BilledDirections::Both);
+        prop_assert!(parsed.is_err(), "no bytes by chance are a count");
+    }
+
+    #[test]
+    fn a_good_answer_cut_or_changed_anywhere_never_panics(at in 0usize..300, byte: u8, cut: bool) {
+        let mut body = account(&json!({
+            "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
+            "callsUsageAdaptiveGroups": groups(&[(20, 2)]),
+            "ownKey": groups(&[(600, 3)]),
+        }))
+        .to_string()
+        .into_bytes();
+        let at = at % body.len();
+        if cut { body.truncate(at) } else { body[at] = byte }
+        let parsed = parse(StatusCode::OK, &body, BilledDirections::Both);
+        prop_assert!(!cut || parsed.is_err(), "half an answer is none");
+    }
+}

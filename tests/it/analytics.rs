@@ -1,0 +1,206 @@
+//! The reader of Cloudflare's own count, against a Cloudflare that counts: what is summed as ours and as others', what
+//! each fault is called, and that nothing leaks.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::Client;
+use turn_broker::config::AnalyticsConfig;
+use turn_broker::ice::cloudflare::http_client;
+use turn_broker::meter::cloudflare_analytics::{AnalyticsError, CloudflareAnalytics, Counted};
+use turn_broker::units::ByteCount;
+use turn_broker::usage::connection::BilledDirections;
+
+use crate::support::manual_clock::timestamp;
+use crate::support::{AnalyticsFault, FakeCloudflare, Fault};
+
+const TOKEN: &str = "analytics-fixture-token";
+const ACCOUNT: &str = "account-fixture-id";
+const FROM: &str = "2025-01-15T11:00:00Z";
+const UNTIL: &str = "2025-01-15T11:10:00Z";
+
+/// Two keys and the SFU, in the span and on either side of it.
+async fn cloudflare() -> FakeCloudflare {
+    let cloudflare = FakeCloudflare::start().await;
+    let analytics = cloudflare.analytics();
+    analytics.require_account(ACCOUNT);
+    analytics.require_token(TOKEN);
+    analytics.relay("ours", "2025-01-15T10:59:59Z", 1, 1);
+    analytics.relay("ours", FROM, 100, 10);
+    analytics.relay("ours", "2025-01-15T11:09:59Z", 200, 20);
+    analytics.relay("theirs", "2025-01-15T11:05:00Z", 4_000, 400);
+    analytics.sfu("2025-01-15T11:05:00Z", 50_000, 5_000);
+    analytics.relay("theirs", UNTIL, 1, 1);
+    analytics.sfu(UNTIL, 1, 1);
+    cloudflare
+}
+
+fn reader(
+    cloudflare: &FakeCloudflare,
+    key_id: Option<&str>,
+    billed: BilledDirections,
+) -> CloudflareAnalytics {
+    with(http_client().unwrap(), cloudflare, ACCOUNT, TOKEN, key_id, billed)
+}
+
+fn with(
+    client: Client,
+    cloudflare: &FakeCloudflare,
+    account_id: &str,
+    token: &str,
+    key_id: Option<&str>,
+    billed: BilledDirections,
+) -> CloudflareAnalytics {
+    let config = AnalyticsConfig {
+        account_id: account_id.into(),
+        token: token.into(),
+        base: cloudflare.base_url().parse().unwrap(),
+        interval: Duration::from_secs(60),
+    };
+    CloudflareAnalytics::new(client, &config, key_id, billed).unwrap()
+}
+
+async fn ask(reader: &CloudflareAnalytics) -> Result<Counted, AnalyticsError> {
+    reader.count(timestamp(FROM), timestamp(UNTIL)).await
+}
+
+fn counted(own: u64, other: u64) -> Counted {
+    Counted { own: ByteCount::new(own), other: ByteCount::new(other) }
+}
+
+#[tokio::test]
+async fn our_key_is_counted_apart_from_other_keys_and_the_sfu() {
+    let cloudflare = cloudflare().await;
+    let egress = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
+    assert_eq!(egress, counted(300, 54_000));
+    let both = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
+    assert_eq!(both, counted(330, 59_400));
+}
+
+#[tokio::test]
+async fn without_a_key_all_turn_is_ours() {
+    let cloudflare = cloudflare().await;
+    let counts = ask(&reader(&cloudflare, None, BilledDirections::Egress)).await.unwrap();
+    assert_eq!(counts, counted(4_300, 50_000));
+}
+
+#[tokio::test]
+async fn a_key_that_relayed_nothing_has_nothing_and_the_others_keep_theirs() {
+    let cloudflare = cloudflare().await;
+    let counts = ask(&reader(&cloudflare, Some("idle"), BilledDirections::Egress)).await.unwrap();
+    assert_eq!(counts, counted(0, 54_300));
+}
+
+#[tokio::test]
+async fn one_count_is_one_query_with_our_name_on_it() {
+    let cloudflare = cloudflare().await;
+    ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
+    let [asked] = &cloudflare.analytics().queries()[..] else { panic!("one query") };
+    assert_eq!(asked.authorization.as_deref(), Some(&*format!("Bearer {TOKEN}")));
+    assert_eq!(asked.content_type.as_deref(), Some("application/json"));
+    assert!(asked.user_agent.as_deref().is_some_and(|agent| agent.starts_with("turn-broker/")));
+    assert_eq!(asked.body["variables"]["keyId"], "ours");
+}
+
+#[tokio::test]
+async fn each_fault_has_its_outcome_and_leaks_nothing() {
+    for (fault, outcome) in [
+        (AnalyticsFault::ErrorsAt200, "query_refused"),
+        (AnalyticsFault::PartialWithErrors, "query_refused"),
+        (AnalyticsFault::RangeTooWide, "query_refused"),
+        (AnalyticsFault::BudgetDepletedAt200, "rate_limited"),
+        (AnalyticsFault::TooManyRequests, "rate_limited"),
+        (AnalyticsFault::Forbidden, "no_account"),
+        (AnalyticsFault::NoAccounts, "no_account"),
+        (AnalyticsFault::ServerErrorHtml(500), "status"),
+        (AnalyticsFault::ServerErrorHtml(401), "unauthorized"),
+        (AnalyticsFault::ServerErrorHtml(403), "unauthorized"),
+        (AnalyticsFault::Redirect, "status"),
+        (AnalyticsFault::NullData, "bad_body"),
+        (AnalyticsFault::NotJson, "bad_body"),
+        (AnalyticsFault::Huge, "bad_body"),
+        (AnalyticsFault::ResetMidBody, "unreachable"),
+        (AnalyticsFault::ResetBeforeAnswer, "unreachable"),
+    ] {
+        let cloudflare = cloudflare().await;
+        cloudflare.analytics().set_fault(fault);
+        let error = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap_err();
+        assert_eq!(error.outcome(), outcome, "{fault:?}");
+        assert_says_nothing(&error);
+        assert_eq!(cloudflare.analytics().asked(), 1, "{fault:?}: asked once");
+        assert_eq!(cloudflare.history().redirect_hits(), 0, "{fault:?}");
+    }
+}
+
+/// Neither the text nor its causes nor the remedy hold a secret, an id, the URL or the provider's words.
+fn assert_says_nothing(error: &AnalyticsError) {
+    let mut said = vec![format!("{error} {error:?} {}", error.remedy())];
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        said.push(format!("{inner} {inner:?}"));
+        cause = inner.source();
+    }
+    let said = said.join(" ");
+    for leak in [TOKEN, ACCOUNT, Fault::BODY_MARK, "budget depleted", "4w2d", "ours", "graphql"] {
+        assert!(!said.contains(leak), "{leak} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_relayed_is_zero_and_no_fault() {
+    for fault in [AnalyticsFault::NoGroups, AnalyticsFault::NullSelections] {
+        let cloudflare = cloudflare().await;
+        cloudflare.analytics().set_fault(fault);
+        let counts = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
+        assert_eq!(counts, Counted::default(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_and_a_wrong_account_are_told_apart() {
+    let cloudflare = cloudflare().await;
+    let outcome = async |account, token| {
+        let client = http_client().unwrap();
+        let reader = with(client, &cloudflare, account, token, Some("ours"), BilledDirections::Egress);
+        ask(&reader).await.unwrap_err()
+    };
+    let token = outcome(ACCOUNT, "another").await;
+    assert_eq!(token.outcome(), "unauthorized");
+    assert!(token.remedy().contains("Account Analytics: Read"));
+    let account = outcome("another", TOKEN).await;
+    assert_eq!(account.outcome(), "no_account");
+    assert!(account.remedy().contains("CLOUDFLARE_ACCOUNT_ID"));
+}
+
+#[tokio::test]
+async fn falling_and_late_counts_are_told_as_they_come() {
+    let cloudflare = cloudflare().await;
+    let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
+    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
+    assert_eq!(ask(&reader).await.unwrap(), counted(150, 27_000));
+    cloudflare.analytics().set_fault(AnalyticsFault::Late(2));
+    assert_eq!(ask(&reader).await.unwrap(), counted(100, 54_000));
+    cloudflare.analytics().heal();
+    assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unreachable_and_its_return_is_noticed() {
+    let cloudflare = cloudflare().await;
+    let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
+    cloudflare.stop().await;
+    let error = ask(&reader).await.unwrap_err();
+    assert_eq!(error.outcome(), "unreachable");
+    assert_says_nothing(&error);
+    cloudflare.restart().await;
+    assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
+}
+
+#[tokio::test]
+async fn the_clients_own_limit_for_a_mint_does_not_cut_a_slow_answer() {
+    let cloudflare = cloudflare().await;
+    cloudflare.analytics().set_fault(AnalyticsFault::Latency(Duration::from_millis(50)));
+    let hasty = Client::builder().no_proxy().timeout(Duration::from_millis(1)).build().unwrap();
+    let reader = with(hasty, &cloudflare, ACCOUNT, TOKEN, Some("ours"), BilledDirections::Egress);
+    assert_eq!(ask(&reader).await.unwrap(), counted(300, 54_000));
+}

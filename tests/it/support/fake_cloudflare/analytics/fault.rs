@@ -1,0 +1,148 @@
+//! What can go wrong with an answer about usage. Pure: a fault decides what becomes of the answer, the pump carries it out.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::faults::{Delivery, Fault, Outcome, html_page, redirect};
+use super::super::provider::Answer;
+use super::usage::Distortion;
+
+/// One way to fail, or to be less than exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnalyticsFault {
+    /// 200 with one error, of no kind that tells what to do, and `data` null.
+    ErrorsAt200,
+    /// 200 with the good answer, and an error beside it.
+    PartialWithErrors,
+    /// The spent query budget as it really came: at 200.
+    BudgetDepletedAt200,
+    /// The same as it is documented: at 429.
+    TooManyRequests,
+    /// 403: the token may not read this account.
+    Forbidden,
+    /// 400: the query is refused, for asking for too long a time.
+    RangeTooWide,
+    /// This status with an HTML page.
+    ServerErrorHtml(u16),
+    /// The good answer with no account in it.
+    NoAccounts,
+    /// The good answer with `[]` for each dataset.
+    NoGroups,
+    /// The good answer with null for each dataset.
+    NullSelections,
+    /// 200, `data` null, and no error.
+    NullData,
+    /// 200 with an HTML page.
+    NotJson,
+    /// The good answer behind 8 MiB of padding.
+    Huge,
+    /// The good answer, this much later.
+    Latency(Duration),
+    /// Takes the request and never answers.
+    Hang,
+    /// Head at once, then a byte every 100 ms without an end.
+    SlowDrip,
+    /// Half of the body, then the connection is reset.
+    ResetMidBody,
+    /// The connection is reset instead of an answer.
+    ResetBeforeAnswer,
+    /// 302 to a path of ours that would answer; see `History::redirect_hits`.
+    Redirect,
+    /// Only this share of each count, 0 to 100 percent: less than before.
+    Falling(u8),
+    /// The newest minutes are missing: this many, counted from the newest entry.
+    Late(u16),
+}
+
+impl AnalyticsFault {
+    /// How much of the truth is told under this fault.
+    pub(super) fn distortion(self) -> Distortion {
+        match self {
+            Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
+            Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
+            _ => Distortion::NONE,
+        }
+    }
+
+    /// What becomes of the answer.
+    pub(super) fn strike(self, good: Answer) -> Outcome {
+        let (answer, delivery) = match self {
+            Self::Hang => return Outcome::Silence,
+            Self::ResetBeforeAnswer => return Outcome::Reset,
+            Self::Latency(delay) => (good, Delivery::After(delay)),
+            Self::SlowDrip => (good, Delivery::Dripped),
+            Self::ResetMidBody => (good, Delivery::CutInHalf),
+            Self::Huge => (good, Delivery::Padded),
+            other => (other.replace(good), Delivery::Whole),
+        };
+        Outcome::Answer { answer, delivery }
+    }
+
+    fn replace(self, good: Answer) -> Answer {
+        const BUDGET: &str = "rate limiter budget depleted, try again after 5 minutes";
+        const LATER: &str = "unable to execute query, please try again later";
+        match self {
+            Self::ErrorsAt200 => refusal(StatusCode::OK, LATER),
+            Self::BudgetDepletedAt200 => refusal(StatusCode::OK, BUDGET),
+            Self::TooManyRequests => refusal(StatusCode::TOO_MANY_REQUESTS, BUDGET),
+            Self::Forbidden => refusal(StatusCode::FORBIDDEN, "not authorized for that account"),
+            Self::RangeTooWide => {
+                refusal(StatusCode::BAD_REQUEST, "query time range is too large, at most 4w2d")
+            }
+            Self::ServerErrorHtml(status) => html_page(status),
+            Self::NotJson => html_page(200),
+            Self::Redirect => redirect(),
+            Self::PartialWithErrors => edited(good, |body| body["errors"] = json!([error(LATER)])),
+            Self::NullData => edited(good, |body| body["data"] = Value::Null),
+            Self::NoAccounts => edited(good, |body| each_account_list(body, |_| json!([]))),
+            Self::NoGroups => edited(good, |body| each_dataset(body, &json!([]))),
+            Self::NullSelections => edited(good, |body| each_dataset(body, &Value::Null)),
+            Self::Falling(_)
+            | Self::Late(_)
+            | Self::Latency(_)
+            | Self::Hang
+            | Self::SlowDrip
+            | Self::ResetMidBody
+            | Self::ResetBeforeAnswer
+            | Self::Huge => good,
+        }
+    }
+}
+
+/// An answer in the API's error form.
+pub(super) fn refusal(status: StatusCode, message: &str) -> Answer {
+    Answer::json(status, json!({ "data": null, "errors": [error(message)] }).to_string())
+}
+
+/// A leak check finds its mark, whatever the message is.
+fn error(message: &str) -> Value {
+    let extensions = json!({ "timestamp": "2025-01-15T12:00:00Z", "mark": Fault::BODY_MARK });
+    json!({ "message": message, "path": null, "extensions": extensions })
+}
+
+fn edited(mut answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
+    let mut body = serde_json::from_str(&answer.body).expect("a good answer is JSON");
+    edit(&mut body);
+    answer.body = body.to_string();
+    answer
+}
+
+/// Replaces every list of accounts, under whatever name.
+fn each_account_list(body: &mut Value, replace: impl Fn(&Value) -> Value) {
+    let viewers = body["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut());
+    for accounts in viewers.filter_map(Value::as_object_mut).flat_map(|viewer| viewer.values_mut()) {
+        *accounts = replace(accounts);
+    }
+}
+
+fn each_dataset(body: &mut Value, with: &Value) {
+    each_account_list(body, |accounts| {
+        let emptied = |account: &Value| {
+            let names = account.as_object().into_iter().flat_map(|account| account.keys());
+            names.map(|name| (name.clone(), with.clone())).collect::<Value>()
+        };
+        accounts.as_array().into_iter().flatten().map(emptied).collect()
+    });
+}

@@ -1,0 +1,135 @@
+//! Cloudflare's analytics, as far as a question about relayed bytes needs them: `POST /client/v4/graphql`.
+//!
+//! Always true: an answer is worked out from the usage that was told to us and from the query that came, never canned;
+//! what a query does not select is not in its answer. The status of each refusal is the documented one.
+//!
+//! How it is cut: `query.rs` reads the query, `usage.rs` evaluates a dataset, `fault.rs` spoils answers.
+
+mod fault;
+mod query;
+mod usage;
+
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+pub(crate) use fault::AnalyticsFault;
+
+use super::Core;
+use super::faults::{Delivery, Outcome};
+use super::history::Recorded;
+use super::provider::Answer;
+use fault::refusal;
+use query::Field;
+use usage::{Dataset, Distortion, Usage};
+
+/// Where the question goes.
+pub(super) const PATH: &str = "/client/v4/graphql";
+
+/// What is counted, who may ask, and what goes wrong.
+#[derive(Default)]
+pub(super) struct Analytics {
+    usage: Usage,
+    /// The only account that there is; any is taken while this is `None`.
+    account: Option<String>,
+    token: Option<String>,
+    fault: Option<AnalyticsFault>,
+}
+
+/// The control side: `fake.analytics()`.
+pub(crate) struct Control<'a>(pub(super) &'a Core);
+
+impl Control<'_> {
+    /// Our TURN relayed this with that key in the minute that holds `at`, as in RFC 3339. Several add up.
+    pub(crate) fn relay(&self, key_id: &str, at: &str, egress: u64, ingress: u64) {
+        self.0.settings().analytics.usage.add(Dataset::Turn, key_id, at, egress, ingress);
+    }
+
+    /// The SFU forwarded this in the minute that holds `at`.
+    pub(crate) fn sfu(&self, at: &str, egress: u64, ingress: u64) {
+        self.0.settings().analytics.usage.add(Dataset::Sfu, "", at, egress, ingress);
+    }
+
+    /// From now on another account than this one gets a 403.
+    pub(crate) fn require_account(&self, account: &str) {
+        self.0.settings().analytics.account = Some(account.to_owned());
+    }
+
+    /// From now on another bearer token than this one gets a 401, as no token does always.
+    pub(crate) fn require_token(&self, token: &str) {
+        self.0.settings().analytics.token = Some(token.to_owned());
+    }
+
+    /// From now on this strikes every question, until another one does or [`Self::heal`]. Mints go on as before.
+    pub(crate) fn set_fault(&self, fault: AnalyticsFault) {
+        self.0.settings().analytics.fault = Some(fault);
+    }
+
+    /// Ends the fault.
+    pub(crate) fn heal(&self) {
+        self.0.settings().analytics.fault = None;
+    }
+
+    /// Questions received, whatever became of them.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.history.asked()
+    }
+
+    /// The questions kept, oldest first, refused ones included; `body` holds `query` and `variables`.
+    pub(crate) fn queries(&self) -> Vec<Recorded> {
+        self.0.history.queries()
+    }
+}
+
+impl Analytics {
+    /// What becomes of a question.
+    pub(super) fn outcome(&self, request: &Recorded) -> Outcome {
+        let distortion = self.fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
+        let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);
+        match self.fault {
+            Some(fault) => fault.strike(good),
+            None => Outcome::Answer { answer: good, delivery: Delivery::Whole },
+        }
+    }
+
+    fn answer(&self, request: &Recorded, distortion: Distortion) -> Result<Answer, Answer> {
+        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
+        if sent.is_none() || self.token.as_deref().is_some_and(|right| sent != Some(right)) {
+            return Err(refusal(StatusCode::UNAUTHORIZED, "Unauthorized"));
+        }
+        let malformed = |message: String| refusal(StatusCode::BAD_REQUEST, &message);
+        let text = request.body["query"].as_str().ok_or_else(|| malformed("no query".to_owned()))?;
+        let fields = query::parse(text, &request.body["variables"]).map_err(malformed)?;
+        let viewer = |field: &Field| match &*field.name {
+            "viewer" => each(&field.selections, |field| self.accounts(field, distortion)),
+            _ => Err(unknown(field)),
+        };
+        let data = each(&fields, viewer)?;
+        Ok(Answer::json(StatusCode::OK, json!({ "data": data, "errors": null }).to_string()))
+    }
+
+    fn accounts(&self, field: &Field, distortion: Distortion) -> Result<Value, Answer> {
+        if field.name != "accounts" {
+            return Err(unknown(field));
+        }
+        let asked = field.arguments.get("filter").and_then(|filter| filter["accountTag"].as_str());
+        if asked.is_none() || self.account.as_deref().is_some_and(|right| asked != Some(right)) {
+            return Err(refusal(StatusCode::FORBIDDEN, "not authorized for that account"));
+        }
+        let dataset = |field: &Field| {
+            let dataset = Dataset::named(&field.name).ok_or_else(|| unknown(field))?;
+            let groups = self.usage.groups(dataset, field, distortion);
+            groups.map(Value::Array).map_err(|message| refusal(StatusCode::BAD_REQUEST, &message))
+        };
+        Ok(json!([each(&field.selections, dataset)?]))
+    }
+}
+
+/// An object with one member for each field, under its alias.
+fn each(fields: &[Field], value: impl Fn(&Field) -> Result<Value, Answer>) -> Result<Value, Answer> {
+    let member = |field| value(field).map(|value| (field.alias.clone(), value));
+    fields.iter().map(member).collect::<Result<Map<_, _>, _>>().map(Value::Object)
+}
+
+fn unknown(field: &Field) -> Answer {
+    refusal(StatusCode::BAD_REQUEST, &format!("unknown field {:?}", field.name))
+}

@@ -1,0 +1,206 @@
+//! What was relayed, minute by minute, and what a dataset's selection gets to see of it.
+//!
+//! Always true: an unknown argument, filter or field is an error and never ignored, so that a misspelt question does
+//! not look answered.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, Duration, DurationRound, SecondsFormat, Utc};
+use serde_json::Value;
+
+use super::query::Field;
+
+/// Entries kept; the oldest goes first. Two months of minutes.
+const ENTRIES_MAX: usize = 100_000;
+/// The most groups that may be asked for.
+const LIMIT_MAX: u64 = 10_000;
+
+/// Which of the two datasets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dataset {
+    Turn,
+    Sfu,
+}
+
+/// Everything that was relayed.
+#[derive(Default)]
+pub(super) struct Usage {
+    entries: VecDeque<Entry>,
+}
+
+/// What was relayed in one minute.
+struct Entry {
+    /// The minute's begin.
+    minute: DateTime<Utc>,
+    dataset: Dataset,
+    /// Empty for the SFU.
+    key_id: String,
+    egress: u64,
+    ingress: u64,
+}
+
+/// How much of the truth is told.
+#[derive(Clone, Copy)]
+pub(super) struct Distortion {
+    /// 0 to 100.
+    pub(super) percent: u8,
+    /// How many of the newest minutes are missing, counted from the newest entry.
+    pub(super) late: u16,
+}
+
+impl Dataset {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "callsTurnUsageAdaptiveGroups" => Some(Self::Turn),
+            "callsUsageAdaptiveGroups" => Some(Self::Sfu),
+            _ => None,
+        }
+    }
+}
+
+impl Distortion {
+    pub(super) const NONE: Self = Self { percent: 100, late: 0 };
+}
+
+impl Usage {
+    pub(super) fn add(&mut self, dataset: Dataset, key_id: &str, at: &str, egress: u64, ingress: u64) {
+        let at = instant(at).expect("usage is at an instant as in RFC 3339");
+        let minute = at.duration_trunc(Duration::minutes(1)).expect("a minute is a good unit");
+        if self.entries.len() == ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(Entry { minute, dataset, key_id: key_id.to_owned(), egress, ingress });
+    }
+
+    /// The groups that a selection of this dataset gets, one for each combination of the dimensions asked for; none
+    /// when nothing matches. The message is for the client.
+    pub(super) fn groups(
+        &self,
+        dataset: Dataset,
+        field: &Field,
+        told: Distortion,
+    ) -> Result<Vec<Value>, String> {
+        check(dataset, field)?;
+        let limit = limit(field)?;
+        let conditions = conditions(dataset, field)?;
+        let newest = self.entries.iter().map(|entry| entry.minute).max();
+        let seen_until = newest.map(|newest| newest - Duration::minutes(told.late.into()));
+        let dimensions = dimensions(field);
+        let mut groups = BTreeMap::<Vec<String>, (u64, u64)>::new();
+        for entry in &self.entries {
+            let seen = entry.dataset == dataset && Some(entry.minute) <= seen_until;
+            if seen && conditions.iter().all(|condition| condition.holds(entry)) {
+                let of = dimensions.iter().map(|name| entry.dimension(name)).collect();
+                let (egress, ingress) = groups.entry(of).or_default();
+                *egress += entry.egress;
+                *ingress += entry.ingress;
+            }
+        }
+        let share = |bytes: u64| bytes * u64::from(told.percent) / 100;
+        let group = |(of, (egress, ingress))| selected(field, of, share(egress), share(ingress));
+        Ok(groups.into_iter().take(limit).map(group).collect())
+    }
+}
+
+impl Entry {
+    /// The value of a dimension that the dataset has.
+    fn dimension(&self, name: &str) -> String {
+        match name {
+            "keyId" => self.key_id.clone(),
+            _ => self.minute.to_rfc3339_opts(SecondsFormat::Secs, true),
+        }
+    }
+}
+
+/// Whether the selection names only what the dataset has, and something of it.
+fn check(dataset: Dataset, field: &Field) -> Result<(), String> {
+    let without_selections = || "object field must have selections".to_owned();
+    if field.selections.is_empty() {
+        return Err(without_selections());
+    }
+    for part in &field.selections {
+        let known: &[&str] = match (&*part.name, dataset) {
+            ("sum", _) => &["egressBytes", "ingressBytes"],
+            ("dimensions", Dataset::Turn) => &["datetimeMinute", "keyId"],
+            ("dimensions", Dataset::Sfu) => &["datetimeMinute"],
+            (unknown, _) => return Err(format!("unknown field {unknown:?}")),
+        };
+        if part.selections.is_empty() {
+            return Err(without_selections());
+        }
+        if let Some(leaf) = part.selections.iter().find(|leaf| !known.contains(&&*leaf.name)) {
+            return Err(format!("unknown field {:?}", leaf.name));
+        }
+    }
+    Ok(())
+}
+
+/// The form of one group, with the names that the query gives. `of` are its dimensions, in the query's order.
+fn selected(field: &Field, of: Vec<String>, egress: u64, ingress: u64) -> Value {
+    let mut of = of.into_iter();
+    let mut part = |part: &Field| {
+        let leaf = |leaf: &Field| {
+            let value: Value = match &*leaf.name {
+                "egressBytes" => egress.into(),
+                "ingressBytes" => ingress.into(),
+                _ => of.next().into(),
+            };
+            (leaf.alias.clone(), value)
+        };
+        (part.alias.clone(), part.selections.iter().map(leaf).collect::<Value>())
+    };
+    field.selections.iter().map(&mut part).collect()
+}
+
+/// The names of the dimensions that make a group, in the query's order.
+fn dimensions(field: &Field) -> Vec<&str> {
+    let selected = field.selections.iter().filter(|part| part.name == "dimensions");
+    selected.flat_map(|part| &part.selections).map(|leaf| &*leaf.name).collect()
+}
+
+fn limit(field: &Field) -> Result<usize, String> {
+    if let Some(unknown) = field.arguments.keys().find(|name| !matches!(&***name, "limit" | "filter")) {
+        return Err(format!("error parsing args for {:?}: unknown arg {unknown:?}", field.name));
+    }
+    let limit = field.arguments.get("limit").and_then(Value::as_u64);
+    let limit = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    limit.ok_or_else(|| format!("limit must be positive number and not greater than {LIMIT_MAX}"))
+}
+
+/// One member of a filter.
+enum Condition {
+    Key(String),
+    Minute(fn(&DateTime<Utc>, &DateTime<Utc>) -> bool, DateTime<Utc>),
+}
+
+impl Condition {
+    fn holds(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Key(key_id) => *key_id == entry.key_id,
+            Self::Minute(compare, than) => compare(&entry.minute, than),
+        }
+    }
+}
+
+fn conditions(dataset: Dataset, field: &Field) -> Result<Vec<Condition>, String> {
+    let filter = field.arguments.get("filter").and_then(Value::as_object);
+    let condition = |(name, value): (&String, &Value)| {
+        let bad = || format!("error parsing args for {:?}: {name:?}", field.name);
+        let text = value.as_str().ok_or_else(bad)?;
+        let compare = match (&**name, dataset) {
+            ("keyId", Dataset::Turn) => return Ok(Condition::Key(text.to_owned())),
+            ("datetimeMinute_gt", _) => DateTime::gt,
+            ("datetimeMinute_geq", _) => DateTime::ge,
+            ("datetimeMinute_lt", _) => DateTime::lt,
+            ("datetimeMinute_leq", _) => DateTime::le,
+            _ => return Err(bad()),
+        };
+        Ok(Condition::Minute(compare, instant(text).ok_or_else(bad)?))
+    };
+    filter.into_iter().flatten().map(condition).collect()
+}
+
+fn instant(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
+}

@@ -1,0 +1,232 @@
+//! The analytics answer what was asked, from what was relayed, and fail as told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::{AnalyticsFault, FakeCloudflare, Fault};
+use super::bare_client::{Ask, End, Reply};
+
+const ELEVEN: &str = "2025-01-15T11:00:00Z";
+const ALL: &str = "{ viewer { accounts(filter: {accountTag: \"account\"}) {
+    callsTurnUsageAdaptiveGroups(limit: 10) { sum { egressBytes ingressBytes } }
+    callsUsageAdaptiveGroups(limit: 10) { sum { egressBytes } }
+} } }";
+
+fn ask(query: &str, variables: &Value) -> Ask {
+    let body = json!({ "query": query, "variables": variables }).to_string();
+    Ask { body, ..Ask::path("POST", "/client/v4/graphql") }
+}
+
+/// What the account's members are, of a good answer.
+async fn account(fake: &FakeCloudflare, query: &str) -> Value {
+    let reply = ask(query, &Value::Null).of(fake).await;
+    let answer = reply.json();
+    assert_eq!((reply.status, &answer["errors"]), (200, &Value::Null), "{answer}");
+    answer["data"]["viewer"]["accounts"][0].clone()
+}
+
+async fn relayed() -> FakeCloudflare {
+    let fake = FakeCloudflare::start().await;
+    fake.analytics().relay("ours", ELEVEN, 100, 1);
+    fake.analytics().relay("ours", "2025-01-15T11:01:59.9Z", 200, 2);
+    fake.analytics().relay("theirs", "2025-01-15T11:05:00Z", 4_000, 4);
+    fake.analytics().sfu("2025-01-15T11:05:00Z", 50_000, 5);
+    fake
+}
+
+#[tokio::test]
+async fn each_dataset_sums_its_own_and_shows_only_what_is_selected() {
+    let fake = relayed().await;
+    let expected = json!({
+        "callsTurnUsageAdaptiveGroups": [{ "sum": { "egressBytes": 4_300, "ingressBytes": 7 } }],
+        "callsUsageAdaptiveGroups": [{ "sum": { "egressBytes": 50_000 } }],
+    });
+    assert_eq!(account(&fake, ALL).await, expected);
+}
+
+#[tokio::test]
+async fn each_time_filter_takes_its_own_side_of_a_minute() {
+    let fake = relayed().await;
+    for (filter, egress) in [
+        ("datetimeMinute_gt: \"2025-01-15T11:01:00Z\"", Some(4_000)),
+        ("datetimeMinute_geq: \"2025-01-15T11:01:00Z\"", Some(4_200)),
+        ("datetimeMinute_lt: \"2025-01-15T11:01:00Z\"", Some(100)),
+        ("datetimeMinute_leq: \"2025-01-15T11:01:00Z\"", Some(300)),
+        (
+            "datetimeMinute_gt: \"2025-01-15T10:59:59Z\", datetimeMinute_lt: \"2025-01-15T11:05:00Z\"",
+            Some(300),
+        ),
+        ("keyId: \"ours\"", Some(300)),
+        ("keyId: \"ours\", datetimeMinute_gt: \"2025-01-15T11:00:00Z\"", Some(200)),
+        ("keyId: \"nobody's\"", None),
+    ] {
+        let query = format!(
+            "{{ viewer {{ accounts(filter: {{accountTag: \"a\"}}) {{ callsTurnUsageAdaptiveGroups(\
+             limit: 1, filter: {{{filter}}}) {{ sum {{ egressBytes }} }} }} }} }}"
+        );
+        let found = account(&fake, &query).await["callsTurnUsageAdaptiveGroups"].clone();
+        let expected = egress.map(|egress| json!({ "sum": { "egressBytes": egress } }));
+        assert_eq!(found, json!(Vec::from_iter(expected)), "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn dimensions_make_groups_and_aliases_name_them() {
+    let fake = relayed().await;
+    let query = "{ viewer { accounts(filter: {accountTag: \"a\"}) { usage: callsTurnUsageAdaptiveGroups(limit: 9) \
+                 { of: dimensions { key: keyId } all: sum { out: egressBytes } } } } }";
+    let expected = json!({ "usage": [
+        { "of": { "key": "ours" }, "all": { "out": 300 } },
+        { "of": { "key": "theirs" }, "all": { "out": 4_000 } },
+    ] });
+    assert_eq!(account(&fake, query).await, expected);
+    let first = account(&fake, &query.replace("limit: 9", "limit: 1")).await;
+    assert_eq!(first["usage"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn variables_are_taken_and_kept_in_the_history() {
+    let fake = relayed().await;
+    let query = "query Q($account: string!, $key: string!) { viewer { accounts(filter: {accountTag: $account}) { \
+                 callsTurnUsageAdaptiveGroups(limit: 1, filter: {keyId: $key}) { sum { egressBytes } } } } }";
+    let variables = json!({ "account": "a", "key": "theirs" });
+    let answer = ask(query, &variables).of(&fake).await.json();
+    let groups = &answer["data"]["viewer"]["accounts"][0]["callsTurnUsageAdaptiveGroups"];
+    assert_eq!(groups[0]["sum"]["egressBytes"], 4_000);
+
+    let [asked] = &fake.analytics().queries()[..] else { panic!("one question") };
+    assert_eq!(asked.body, json!({ "query": query, "variables": variables }));
+    assert_eq!(asked.authorization.as_deref(), Some("Bearer token"));
+    assert!(fake.history().requests().is_empty(), "a question is no mint");
+}
+
+#[tokio::test]
+async fn the_wrong_token_account_and_query_are_refused_in_the_documented_form() {
+    let fake = relayed().await;
+    let refused = async |ask: Ask| {
+        let reply = ask.of(&fake).await;
+        let answer = reply.json();
+        assert_eq!(answer["data"], Value::Null);
+        (reply.status, answer["errors"][0]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    fake.analytics().require_token("token");
+    fake.analytics().require_account("account");
+    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 200);
+    let wrong = Ask { token: "another", ..ask(ALL, &Value::Null) };
+    assert_eq!(refused(wrong).await, (401, "Unauthorized".to_owned()));
+    let elsewhere = ask(&ALL.replace("account\"", "other\""), &Value::Null);
+    assert_eq!(refused(elsewhere).await, (403, "not authorized for that account".to_owned()));
+    for (from, to) in [
+        ("egressBytes", "egressGigabytes"),
+        ("callsUsage", "zoomUsage"),
+        ("limit: 10", "limit: 0"),
+        ("limit: 10", "limit: 10001"),
+        ("limit: 10", "limit: 10, orderBy: [x]"),
+        ("limit: 10", "limit: 10, filter: {customer: \"x\"}"),
+        ("limit: 10", "limit: 10, filter: {keyId: 5}"),
+        ("limit: 10", "limit: 10, filter: {datetimeMinute_gt: \"noon\"}"),
+        ("{ egressBytes }", ""),
+        ("} } }", "} }"),
+    ] {
+        assert_eq!(refused(ask(&ALL.replace(from, to), &Value::Null)).await.0, 400, "{to}");
+    }
+    assert_eq!((fake.analytics().asked(), fake.analytics().queries().len()), (13, 13));
+}
+
+async fn struck_by(fault: AnalyticsFault) -> (FakeCloudflare, Reply) {
+    let fake = relayed().await;
+    fake.analytics().set_fault(fault);
+    let reply = ask(ALL, &Value::Null).of(&fake).await;
+    (fake, reply)
+}
+
+#[tokio::test]
+async fn refusals_have_their_status_and_a_mark_that_a_leak_check_finds() {
+    for (fault, status) in [
+        (AnalyticsFault::ErrorsAt200, 200),
+        (AnalyticsFault::BudgetDepletedAt200, 200),
+        (AnalyticsFault::TooManyRequests, 429),
+        (AnalyticsFault::Forbidden, 403),
+        (AnalyticsFault::RangeTooWide, 400),
+        (AnalyticsFault::ServerErrorHtml(500), 500),
+        (AnalyticsFault::NotJson, 200),
+        (AnalyticsFault::Redirect, 302),
+    ] {
+        let (_fake, reply) = struck_by(fault).await;
+        assert_eq!((reply.status, reply.end), (status, End::Closed), "{fault:?}");
+        assert!(reply.text().contains(Fault::BODY_MARK), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn spoilt_answers_keep_their_form() {
+    let empty =
+        |with: Value| json!([{ "callsTurnUsageAdaptiveGroups": with, "callsUsageAdaptiveGroups": with }]);
+    for (fault, accounts) in [
+        (AnalyticsFault::NoAccounts, json!([])),
+        (AnalyticsFault::NoGroups, empty(json!([]))),
+        (AnalyticsFault::NullSelections, empty(Value::Null)),
+        (AnalyticsFault::NullData, Value::Null),
+    ] {
+        let (_fake, reply) = struck_by(fault).await;
+        let answer = reply.json();
+        assert_eq!(answer["data"]["viewer"]["accounts"], accounts, "{fault:?}");
+        assert_eq!((reply.status, &answer["errors"]), (200, &Value::Null), "{fault:?}");
+    }
+    let (_fake, reply) = struck_by(AnalyticsFault::PartialWithErrors).await;
+    let (answer, errors) = (reply.json(), reply.json()["errors"].clone());
+    assert!(answer["data"]["viewer"]["accounts"][0]["callsUsageAdaptiveGroups"][0]["sum"].is_object());
+    assert_eq!(errors.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn falling_and_late_usage_tell_less_until_healed() {
+    let (fake, falling) = struck_by(AnalyticsFault::Falling(50)).await;
+    let egress = |answer: &Value| {
+        let groups = &answer["data"]["viewer"]["accounts"][0]["callsTurnUsageAdaptiveGroups"];
+        groups[0]["sum"]["egressBytes"].clone()
+    };
+    assert_eq!(egress(&falling.json()), 2_150);
+    for (late, expected) in [(0, json!(4_300)), (4, json!(300)), (5, json!(100)), (6, Value::Null)] {
+        fake.analytics().set_fault(AnalyticsFault::Late(late));
+        assert_eq!(egress(&ask(ALL, &Value::Null).of(&fake).await.json()), expected, "{late}");
+    }
+    fake.analytics().heal();
+    assert_eq!(egress(&ask(ALL, &Value::Null).of(&fake).await.json()), 4_300);
+}
+
+#[tokio::test]
+async fn answers_that_break_do_so_with_half_a_body_or_none() {
+    for (fault, status) in [(AnalyticsFault::ResetMidBody, 200), (AnalyticsFault::ResetBeforeAnswer, 0)] {
+        let (_fake, reply) = struck_by(fault).await;
+        assert_eq!((reply.status, reply.end), (status, End::Reset), "{fault:?}");
+    }
+    let (_fake, huge) = struck_by(AnalyticsFault::Huge).await;
+    assert!(huge.status == 200 && huge.body.len() > 8 << 20);
+}
+
+#[tokio::test]
+async fn answers_that_never_come_or_never_end_stay_open() {
+    let fake = relayed().await;
+    for fault in [AnalyticsFault::Hang, AnalyticsFault::Latency(Duration::from_secs(3_600))] {
+        fake.analytics().set_fault(fault);
+        let reply = ask(ALL, &Value::Null).impatient().of(&fake).await;
+        assert_eq!((reply.status, reply.end), (0, End::StillOpen), "{fault:?}");
+    }
+    fake.analytics().set_fault(AnalyticsFault::SlowDrip);
+    let dripping = Ask { enough: 1, ..ask(ALL, &Value::Null) }.of(&fake).await;
+    assert!(dripping.status == 200 && dripping.body.len() < 12, "{:?}", dripping.text());
+}
+
+#[tokio::test]
+async fn faults_of_analytics_and_of_mints_do_not_meet() {
+    let fake = relayed().await;
+    fake.analytics().set_fault(AnalyticsFault::TooManyRequests);
+    fake.next(Fault::NotFound404);
+    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 429);
+    assert_eq!(Ask::mint(600).of(&fake).await.status, 404);
+    assert_eq!(Ask::mint(600).of(&fake).await.status, 201);
+    fake.heal();
+    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 429, "each side heals its own");
+}
