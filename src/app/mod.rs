@@ -24,6 +24,8 @@ use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
+use crate::meter::cloudflare::CloudflareMeter;
+use crate::meter::cloudflare_analytics::CloudflareAnalytics;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;
@@ -48,6 +50,8 @@ pub struct App {
     pub account: Arc<Account>,
     /// The sources in order.
     pub mint: Mint,
+    /// Reads Cloudflare's own count.
+    pub cloudflare_meter: Option<CloudflareMeter>,
     /// Brings alerts to the operator's webhook.
     pub courier: Option<Courier>,
     /// The per-client rate.
@@ -97,6 +101,9 @@ pub enum BuildError {
     /// The provider's address and key give no URL.
     #[error("CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN make no request")]
     Endpoint,
+    /// The API's address and token give no request.
+    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN make no request")]
+    AnalyticsEndpoint,
 }
 
 impl App {
@@ -136,7 +143,9 @@ impl App {
             }),
             None => None,
         };
+        let cloudflare_meter = cloudflare_meter(config, &account, &clock, &metrics)?;
         Ok(Arc::new(Self {
+            cloudflare_meter,
             courier,
             started: clock.instant(),
             account,
@@ -162,6 +171,26 @@ impl App {
             metrics,
         }))
     }
+}
+
+fn cloudflare_meter(
+    config: &Config,
+    account: &Arc<Account>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<CloudflareMeter>, BuildError> {
+    let Some(analytics) = &config.meter.analytics else { return Ok(None) };
+    let key_id = config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
+    let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, config.usage.billed);
+    Ok(Some(CloudflareMeter {
+        api: api.ok_or(BuildError::AnalyticsEndpoint)?,
+        interval: analytics.interval,
+        lag: analytics.lag,
+        billing_day: config.budget.billing_day,
+        account: Arc::clone(account),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+    }))
 }
 
 fn sources(ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Source>, BuildError> {

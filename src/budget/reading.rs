@@ -37,6 +37,19 @@ pub enum Taken {
     Fell,
 }
 
+impl Taken {
+    /// The name in the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "taken",
+            Self::OtherPeriod => "other_period",
+            Self::Older => "older",
+            Self::Fell => "fell",
+        }
+    }
+}
+
 /// How the assumed rate stands against the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assumption {

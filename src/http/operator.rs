@@ -48,12 +48,17 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let statement = app.account.present().statement;
-    let figures = &statement.figures;
+    let (figures, measured) = (&statement.figures, &statement.measured);
     let gauges = LedgerGauges {
         used_bytes: figures.used.get(),
         committed_bytes: figures.committed.get(),
         overshoot_bound_bytes: figures.overshoot_bound().get(),
         limit_bytes: figures.limit.get(),
+        measured_bytes: measured.bytes.get(),
+        measured_as_of_seconds: measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0)),
+        measured_stale: u64::from(measured.is_stale()),
+        bound_holds: u64::from(measured.assumption.holds),
+        frozen: u64::from(statement.frozen),
         grants_live: statement.live_grants,
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),

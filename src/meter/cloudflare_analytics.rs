@@ -182,6 +182,7 @@ mod tests {
             account_id: "account".into(),
             token: TOKEN.into(),
             base: Url::parse(base).unwrap(),
+            lag: Duration::ZERO,
             interval: Duration::from_secs(60),
         };
         let client = http_client().unwrap();

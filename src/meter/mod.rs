@@ -1,4 +1,6 @@
-//! The room for what reads a provider's own count of bytes: each module asks once and understands the answer. When to ask,
-//! and what a count means for the books, is decided elsewhere.
+//! What reads a provider's own count of bytes, from time to time, and gives it to the account as a reading. Nothing here
+//! decides about money: a count that cannot be had leaves the ledger with its estimate, and the status says since when.
 
+pub mod cloudflare;
 pub mod cloudflare_analytics;
+mod pace;

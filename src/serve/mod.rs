@@ -76,6 +76,7 @@ pub enum Ended {
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
     let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
+    let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let entrance = Entrance {
@@ -103,7 +104,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // They end with the soft signal; a panic in one was logged by the hook.
-    let _ = tokio::join!(chores, alerts);
+    let _ = tokio::join!(chores, alerts, readings);
     app.account.finish().await;
     ended
 }
@@ -197,6 +198,13 @@ async fn serve_one(
     let response = router.oneshot(request).await;
     rests.progress.end_service(rests.span());
     response
+}
+
+/// Reads the provider's own count from time to time.
+async fn readings(app: Arc<App>, end: CancellationToken) {
+    if let Some(meter) = &app.cloudflare_meter {
+        meter.run(&end).await;
+    }
 }
 
 /// Brings alerts to the operator, one after the other.

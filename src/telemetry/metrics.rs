@@ -46,6 +46,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// Which provider's count, and what came of asking for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReadingLabels {
+    source: &'static str,
+    outcome: &'static str,
+}
+
 /// What became of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AlertLabels {
@@ -66,6 +73,16 @@ pub struct LedgerGauges {
     pub overshoot_bound_bytes: u64,
     /// The limit.
     pub limit_bytes: u64,
+    /// What providers themselves have counted.
+    pub measured_bytes: u64,
+    /// Up to when, seconds since 1970; 0 without a count.
+    pub measured_as_of_seconds: u64,
+    /// 1 while a count that is to be read is too old.
+    pub measured_stale: u64,
+    /// 0 while the data contradict what the bound assumes.
+    pub bound_holds: u64,
+    /// 1 while nothing is minted by order.
+    pub frozen: u64,
     /// Grants alive, tail included.
     pub grants_live: u64,
     /// Open connections.
@@ -110,6 +127,8 @@ pub struct Metrics {
     pub connections_ended: Family<OutcomeLabels, Counter>,
     /// Byte claims that were cut to what a relay can carry.
     pub claims_clamped: Counter,
+    /// Questions for a provider's own count, by source and what came of them.
+    pub readings: Family<ReadingLabels, Counter>,
     /// Alerts that are over, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
     /// `dropped` because too many waited.
     pub alerts: Family<AlertLabels, Counter>,
@@ -122,6 +141,11 @@ struct LedgerGaugeSet {
     committed: UnsignedGauge,
     overshoot_bound: UnsignedGauge,
     limit: UnsignedGauge,
+    measured: UnsignedGauge,
+    measured_as_of: UnsignedGauge,
+    measured_stale: UnsignedGauge,
+    bound_holds: UnsignedGauge,
+    frozen: UnsignedGauge,
     grants_live: UnsignedGauge,
     connections_open: UnsignedGauge,
     rate_limit_clients: UnsignedGauge,
@@ -150,6 +174,7 @@ impl Metrics {
             connections_opened: Counter::default(),
             connections_ended: Family::default(),
             claims_clamped: Counter::default(),
+            readings: Family::default(),
             alerts: Family::default(),
             ledger: LedgerGaugeSet::default(),
         };
@@ -179,6 +204,7 @@ impl Metrics {
             "Time of a mint",
             self.provider_seconds.clone(),
         );
+        registry.register("readings", "Questions for a provider's own count", self.readings.clone());
         registry.register("connections_ended", "Connections ended", self.connections_ended.clone());
         registry.register("alerts", "Alerts to the operator that are over", self.alerts.clone());
     }
@@ -192,6 +218,15 @@ impl Metrics {
         add("committed_bytes", "Billed bytes of this period, worst case", &ledger.committed);
         add("overshoot_bound_bytes", "Bytes by which the limit can be passed", &ledger.overshoot_bound);
         add("limit_bytes", "Bytes that may be used in a period", &ledger.limit);
+        add("measured_bytes", "What providers themselves have counted in this period", &ledger.measured);
+        add(
+            "measured_as_of_timestamp_seconds",
+            "Up to when they have counted; 0 without a count",
+            &ledger.measured_as_of,
+        );
+        add("measured_stale", "1 while a count that is to be read is too old", &ledger.measured_stale);
+        add("bound_holds", "0 while the data contradict what the bound assumes", &ledger.bound_holds);
+        add("frozen", "1 while the operator has stopped all minting", &ledger.frozen);
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
@@ -232,6 +267,11 @@ impl Metrics {
         self.connections_ended.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
+    /// Counts one question for a provider's own count.
+    pub fn reading(&self, source: &'static str, outcome: &'static str) {
+        self.readings.get_or_create(&ReadingLabels { source, outcome }).inc();
+    }
+
     /// Counts `count` alerts of one kind that are over.
     pub fn alert(&self, event: &'static str, outcome: &'static str, count: u64) {
         self.alerts.get_or_create(&AlertLabels { event, outcome }).inc_by(count);
@@ -243,6 +283,11 @@ impl Metrics {
         self.ledger.committed.set(now.committed_bytes);
         self.ledger.overshoot_bound.set(now.overshoot_bound_bytes);
         self.ledger.limit.set(now.limit_bytes);
+        self.ledger.measured.set(now.measured_bytes);
+        self.ledger.measured_as_of.set(now.measured_as_of_seconds);
+        self.ledger.measured_stale.set(now.measured_stale);
+        self.ledger.bound_holds.set(now.bound_holds);
+        self.ledger.frozen.set(now.frozen);
         self.ledger.grants_live.set(now.grants_live);
         self.ledger.connections_open.set(now.connections_open);
         self.ledger.rate_limit_clients.set(now.rate_limit_clients);

@@ -56,6 +56,7 @@ fn with(
         token: token.into(),
         base: cloudflare.base_url().parse().unwrap(),
         interval: Duration::from_secs(60),
+        lag: Duration::ZERO,
     };
     CloudflareAnalytics::new(client, &config, key_id, billed).unwrap()
 }

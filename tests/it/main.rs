@@ -11,6 +11,7 @@ mod analytics;
 mod connections;
 mod durable;
 mod errors;
+mod measured;
 mod mint;
 mod operator;
 mod process;

@@ -8,6 +8,17 @@ pub(crate) mod test_broker;
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use test_broker::{Answer, TestBroker};
 
+/// Waits for something that comes by itself, however slow the machine is.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..6_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("not within half a minute: {what}");
+}
+
 /// A client that waits: how long a thing may take is the test's to say.
 pub(crate) fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -29,15 +40,21 @@ pub(crate) async fn with_cloudflare() -> (FakeCloudflare, TestBroker) {
 /// The same with further settings.
 pub(crate) async fn with_cloudflare_and(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
+    let broker = broker_at(&cloudflare, settings).await;
+    (cloudflare, broker)
+}
+
+/// A broker that mints, and reads if it is set so, at this fake.
+pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &str)]) -> TestBroker {
     cloudflare.require_key("key-id");
     cloudflare.require_token(API_TOKEN);
     let base = cloudflare.base_url();
     let mut all = vec![
         ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_ANALYTICS_BASE", base.as_str()),
         ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
         ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
     ];
     all.extend_from_slice(settings);
-    let broker = TestBroker::start(&all).await;
-    (cloudflare, broker)
+    TestBroker::start(&all).await
 }

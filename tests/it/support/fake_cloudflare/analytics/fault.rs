@@ -24,6 +24,8 @@ pub(crate) enum AnalyticsFault {
     Forbidden,
     /// 400: the query is refused, for asking for too long a time.
     RangeTooWide,
+    /// The same, but only for a question about more than so many days.
+    WiderThan(u16),
     /// This status with an HTML page.
     ServerErrorHtml(u16),
     /// The good answer with no account in it.
@@ -62,6 +64,7 @@ impl AnalyticsFault {
         match self {
             Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
+            Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
             _ => Distortion::NONE,
         }
     }
@@ -101,6 +104,7 @@ impl AnalyticsFault {
             Self::NullSelections => edited(good, |body| each_dataset(body, &Value::Null)),
             Self::Falling(_)
             | Self::Late(_)
+            | Self::WiderThan(_)
             | Self::Latency(_)
             | Self::Hang
             | Self::SlowDrip

@@ -46,6 +46,8 @@ pub(super) struct Distortion {
     pub(super) percent: u8,
     /// How many of the newest minutes are missing, counted from the newest entry.
     pub(super) late: u16,
+    /// A question about more days than these is refused.
+    pub(super) days_max: u16,
 }
 
 impl Dataset {
@@ -59,7 +61,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0 };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX };
 }
 
 impl Usage {
@@ -83,6 +85,9 @@ impl Usage {
         check(dataset, field)?;
         let limit = limit(field)?;
         let conditions = conditions(dataset, field)?;
+        if days(field).is_some_and(|days| days > told.days_max.into()) {
+            return Err("query time range is too large".to_owned());
+        }
         let newest = self.entries.iter().map(|entry| entry.minute).max();
         let seen_until = newest.map(|newest| newest - Duration::minutes(told.late.into()));
         let dimensions = dimensions(field);
@@ -110,6 +115,14 @@ impl Entry {
             _ => self.minute.to_rfc3339_opts(SecondsFormat::Secs, true),
         }
     }
+}
+
+/// Days between the instants that a selection names, where it names two.
+fn days(field: &Field) -> Option<i64> {
+    let filter = field.arguments.get("filter")?.as_object()?;
+    let mut instants = filter.values().filter_map(Value::as_str).filter_map(instant);
+    let (one, other) = (instants.next()?, instants.next()?);
+    Some((one - other).abs().num_days())
 }
 
 /// Whether the selection names only what the dataset has, and something of it.

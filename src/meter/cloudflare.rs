@@ -1,0 +1,171 @@
+//! Asks Cloudflare's analytics and hands on what has settled: the count from the period's start to a whole minute that is
+//! `ANALYTICS_LAG_SECONDS` old, because the newest minutes are still filling. One question covers the whole period; where
+//! the API refuses such a span, it is asked in slices, and the sum of those that are over is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::cloudflare_analytics::{AnalyticsError, CloudflareAnalytics, Counted, RATE_LIMIT_REST};
+use super::pace::next_pause;
+use crate::account::Account;
+use crate::budget::period::{BillingDay, Period};
+use crate::budget::reading::{Reading, Taken};
+use crate::clock::Clock;
+use crate::ice::IceSource;
+use crate::random;
+use crate::telemetry::metrics::Metrics;
+use crate::units::Timestamp;
+
+/// One slice, where the API refuses the whole period. Other data sets of the API take 30 days.
+const SLICE: Duration = Duration::from_secs(7 * 86_400);
+
+/// See the module.
+#[derive(Debug)]
+pub struct CloudflareMeter {
+    /// Who is asked.
+    pub api: CloudflareAnalytics,
+    /// How often.
+    pub interval: Duration,
+    /// How far back the newest settled minute is.
+    pub lag: Duration,
+    /// When a period begins.
+    pub billing_day: BillingDay,
+    /// Who gets the readings.
+    pub account: Arc<Account>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What was counted in slices that are over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    period: Option<Period>,
+    counted: Counted,
+    until: Timestamp,
+}
+
+impl CloudflareMeter {
+    /// Asks until the end.
+    pub async fn run(&self, end: &CancellationToken) {
+        let (mut tally, mut failures) = (Tally::default(), 0);
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                asked = self.read(&mut tally) => asked,
+            };
+            let rest = match &asked {
+                Err(AnalyticsError::RateLimited) => RATE_LIMIT_REST,
+                _ => Duration::ZERO,
+            };
+            failures = self.report(&asked, failures);
+            let dice = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
+            let pause = next_pause(self.interval, failures, dice).max(rest);
+            tokio::select! {
+                () = end.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Asks once and hands the reading on.
+    pub async fn read(&self, tally: &mut Tally) -> Result<Taken, AnalyticsError> {
+        let Some((period, as_of)) = settled(self.clock.now(), self.lag, self.billing_day) else {
+            return Ok(Taken::OtherPeriod);
+        };
+        let Counted { own, other } = self.count(period, as_of, tally).await?;
+        let reading = Reading { period, as_of, granted: own, other };
+        Ok(self.account.take_reading(IceSource::Cloudflare, &reading))
+    }
+
+    /// From the period's start to `as_of`, in one question if the API allows it.
+    async fn count(
+        &self,
+        period: Period,
+        as_of: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<Counted, AnalyticsError> {
+        if tally.period != Some(period) {
+            match self.api.count(period.start, as_of).await {
+                Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
+                counted => return counted,
+            }
+            *tally = Tally { period: Some(period), counted: Counted::default(), until: period.start };
+        }
+        while as_of.since(tally.until) > SLICE {
+            let end = tally.until.plus(SLICE);
+            tally.counted = sum(tally.counted, self.api.count(tally.until, end).await?);
+            tally.until = end;
+        }
+        Ok(sum(tally.counted, self.api.count(tally.until, as_of).await?))
+    }
+
+    /// Counts and logs; how many failures there were in a row.
+    fn report(&self, asked: &Result<Taken, AnalyticsError>, failures: u32) -> u32 {
+        match asked {
+            Ok(taken) => {
+                self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
+                if *taken == Taken::Fell {
+                    tracing::warn!("Cloudflare's own count has fallen: it is not believed");
+                } else if failures > 0 {
+                    tracing::info!(failures, "Cloudflare's own count can be read again");
+                }
+                0
+            }
+            Err(error) => {
+                self.metrics.reading(IceSource::Cloudflare.name(), error.outcome());
+                // The first of a row, and every tenth: the rest would say the same.
+                if failures.is_multiple_of(10) {
+                    let (outcome, remedy) = (error.outcome(), error.remedy());
+                    tracing::warn!(outcome, remedy, failures, "Cloudflare's own count was not read: {error}");
+                }
+                failures.saturating_add(1)
+            }
+        }
+    }
+}
+
+/// Up to where everything is counted by now, and the period that ends there or holds it. `None` before 1970.
+fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Period, Timestamp)> {
+    let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
+    let as_of = Timestamp::from_millis(now.as_millis().checked_sub(lag)?).minute_start();
+    let before = Timestamp::from_millis(as_of.as_millis().checked_sub(1)?);
+    Some((billing_day.period_at(before), as_of))
+}
+
+fn sum(a: Counted, b: Counted) -> Counted {
+    Counted { own: a.own.plus(b.own), other: a.other.plus(b.other) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
+    }
+
+    fn asked_at(now: &str) -> (Timestamp, Timestamp) {
+        let first = BillingDay::new(1).unwrap();
+        let (period, as_of) = settled(at(now), Duration::from_secs(600), first).unwrap();
+        (period.start, as_of)
+    }
+
+    #[test]
+    fn only_what_has_settled_is_asked_for_in_whole_minutes() {
+        let january = at("2025-01-01T00:00:00Z");
+        assert_eq!(asked_at("2025-01-15T12:34:56Z"), (january, at("2025-01-15T12:24:00Z")));
+    }
+
+    #[test]
+    fn in_the_first_minutes_of_a_period_it_is_the_one_before_to_its_end() {
+        let (january, february) = (at("2025-01-01T00:00:00Z"), at("2025-02-01T00:00:00Z"));
+        assert_eq!(asked_at("2025-02-01T00:05:00Z"), (january, at("2025-01-31T23:55:00Z")));
+        assert_eq!(asked_at("2025-02-01T00:10:59Z"), (january, february), "its last reading is all of it");
+        assert_eq!(asked_at("2025-02-01T00:11:00Z"), (february, at("2025-02-01T00:01:00Z")));
+    }
+}

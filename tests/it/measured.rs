@@ -1,0 +1,234 @@
+//! The provider's own count in the ledger: what it replaces, what it gives back, and what happens while it cannot be had.
+
+use crate::durable::StateDir;
+use crate::support::{
+    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, with_cloudflare_and,
+};
+use serde_json::{Value, json};
+use turn_broker::budget::reading::Taken;
+use turn_broker::meter::cloudflare::Tally;
+use turn_broker::meter::cloudflare_analytics::AnalyticsError;
+
+const GB: u64 = 1_000_000_000;
+
+const ANALYTICS: [(&str, &str); 3] = [
+    ("CLOUDFLARE_ACCOUNT_ID", "account"),
+    ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),
+    ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
+];
+
+/// A broker that reads the fake's count when the test says so: its own first question came to nothing. Time stands at
+/// 2025-01-15T12:00.
+async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.analytics().require_account("account");
+    cloudflare.analytics().require_token("analytics-fixture-token");
+    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
+    let broker = broker_at(&cloudflare, &[&ANALYTICS, settings].concat()).await;
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    eventually("the first question", async || broker.metric(failed).await == Some(1)).await;
+    cloudflare.analytics().heal();
+    (cloudflare, broker)
+}
+
+async fn read(broker: &TestBroker) -> Result<Taken, AnalyticsError> {
+    broker.app.cloudflare_meter.as_ref().unwrap().read(&mut Tally::default()).await
+}
+
+fn codes(status: &Value) -> Vec<&str> {
+    status["hints"].as_array().unwrap().iter().filter_map(|hint| hint["code"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_reading_replaces_the_estimate_of_its_time_turn_and_sfu_together() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "3600")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let before = broker.status().await;
+    assert_eq!((&before["source"], &before["asOf"]), (&json!("estimate"), &Value::Null));
+    assert!(!codes(&before).contains(&"NO_ANALYTICS"), "it is going to be read");
+
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(1_200);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "120.00");
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 100 * GB);
+    cloudflare.analytics().relay("another-key", "2025-01-02T00:00:00Z", 5 * GB, 0);
+    cloudflare.analytics().sfu("2025-01-03T00:00:00Z", 7 * GB, 0);
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:15:00Z", 1_000 * GB, 0);
+    cloudflare.analytics().relay("key-id", "2024-12-31T23:59:00Z", 1_000 * GB, 0);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    let status = broker.status().await;
+    assert_eq!(status["source"], "measured+estimate");
+    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "what has settled");
+    assert_eq!(status["stale"], false);
+    // Of the estimate the last ten minutes are left.
+    assert_eq!(status["bandwidthUsedGB"], "75.00");
+    broker.advance(60);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "81.00", "it rises between readings");
+}
+
+#[tokio::test]
+async fn the_broker_reads_by_itself_from_the_start_on() {
+    let (cloudflare, broker) = with_cloudflare_and(&ANALYTICS).await;
+    eventually("a reading", async || broker.status().await["asOf"] != Value::Null).await;
+    let status = broker.status().await;
+    let taken = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"taken\"}";
+    assert_eq!((cloudflare.analytics().asked(), broker.metric(taken).await), (1, Some(1)));
+    assert_eq!(
+        (&status["asOf"], &status["bandwidthUsedGB"]),
+        (&json!("2025-01-15T11:50:00.000Z"), &json!("0.00"))
+    );
+}
+
+#[tokio::test]
+async fn a_count_that_fell_changes_nothing_and_goes_stale() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
+    broker.advance(300);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Fell);
+    let status = broker.status().await;
+    assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&json!("40.00"), &json!(false)));
+    assert_eq!(status["asOf"], "2025-01-15T11:50:00.000Z");
+    broker.advance(301);
+    let status = broker.status().await;
+    assert_eq!(status["stale"], true);
+    assert!(codes(&status).contains(&"ANALYTICS_STALE"));
+    cloudflare.analytics().heal();
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    let status = broker.status().await;
+    assert_eq!((&status["stale"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:00:00.000Z")));
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_read_the_estimate_goes_on_and_the_status_says_since_when() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::ErrorsAt200);
+    assert!(read(&broker).await.is_err());
+    assert_eq!(broker.status().await["stale"], false);
+    broker.advance(601);
+    let status = broker.status().await;
+    assert_eq!((&status["source"], &status["stale"]), (&json!("estimate"), &json!(true)));
+    assert_eq!(broker.mint().await.status, 200, "nobody is refused for it in estimate mode");
+}
+
+#[tokio::test]
+async fn nothing_relayed_is_a_reading_of_zero() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(broker.status().await["source"], "measured+estimate");
+}
+
+#[tokio::test]
+async fn a_span_that_the_api_refuses_is_asked_for_in_slices() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(8));
+    for day in ["01T00:00", "07T23:59", "08T00:00", "14T12:00", "15T11:49"] {
+        cloudflare.analytics().relay("key-id", &format!("2025-01-{day}:00Z"), GB, 0);
+    }
+    let mut tally = Tally::default();
+    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
+    assert_eq!(meter.read(&mut tally).await.unwrap(), Taken::Yes);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
+    let asked = cloudflare.analytics().asked();
+    broker.advance(60);
+    assert_eq!(meter.read(&mut tally).await.unwrap(), Taken::Yes);
+    assert_eq!(cloudflare.analytics().asked(), asked + 1, "slices that are over are not asked for again");
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
+}
+
+#[tokio::test]
+async fn in_strict_mode_a_reading_gives_back_what_was_promised_and_not_relayed() {
+    // One hour and its tail at 2 Mbps are 2.7 GB and a little.
+    let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    assert_eq!(broker.mint().await.status, 200);
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()), "the first one holds the room");
+    broker.advance(3 * 3_600);
+    assert_eq!(broker.mint().await.status, 429, "nobody knows that it was not used");
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    let status = broker.status().await;
+    assert_eq!(status["bandwidthUsedGB"], "0.10");
+    assert_eq!(status["overshootBoundGB"], "0.00");
+    assert_eq!(broker.mint().await.status, 200);
+}
+
+#[tokio::test]
+async fn strict_mode_holds_back_what_sampling_may_have_missed() {
+    let settings = [("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    let status = broker.status().await;
+    assert_eq!((&status["bandwidthUsedGB"], &status["reservedGB"]), (&json!("8.00"), &json!("2.00")));
+}
+
+#[tokio::test]
+async fn more_than_the_live_grants_could_relay_breaks_the_assumption_for_all_to_see() {
+    let (cloudflare, broker) = with_analytics(&[("LIABILITY_MBPS_PER_GRANT", "2")]).await;
+    broker.mint().await;
+    broker.advance(600);
+    read(&broker).await.unwrap();
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["observedMbpsPerGrant"]), (&json!(true), &Value::Null));
+    let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
+    cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
+    // What others use on the same account shows nothing about these grants.
+    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 100 * GB, 0);
+    broker.advance(600);
+    read(&broker).await.unwrap();
+    let status = broker.status().await;
+    assert_eq!(status["boundHolds"], false);
+    // 3 GB in ten minutes, and a minute to spare at either end.
+    assert_eq!(status["observedMbpsPerGrant"], 33.333);
+    assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
+    assert!(codes(&status).contains(&"ASSUMPTION_BROKEN"));
+    assert!(status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap() > 10.0 * bound);
+    assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
+}
+
+#[tokio::test]
+async fn readings_and_what_they_taught_survive_a_restart() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let before = {
+        let (cloudflare, broker) = with_analytics(&settings).await;
+        cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
+        read(&broker).await.unwrap();
+        cloudflare.analytics().relay("key-id", "2025-01-15T11:52:00Z", 10 * GB, 0);
+        broker.advance(300);
+        read(&broker).await.unwrap();
+        let status = broker.status().await;
+        broker.finish().await;
+        status
+    };
+    assert_eq!((&before["boundHolds"], &before["bandwidthUsedGB"]), (&json!(false), &json!("50.00")));
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let after = broker.status().await;
+    for field in ["bandwidthUsedGB", "asOf", "source", "boundHolds", "reservedGB", "overshootBoundGB"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(cloudflare.analytics().asked(), 0, "it is not read any more, and what was read stays");
+}
+
+#[tokio::test]
+async fn a_new_period_begins_without_a_reading_and_the_old_one_ends_with_its_last() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
+    read(&broker).await.unwrap();
+    broker.set_wall("2025-02-01T00:05:00Z");
+    assert_eq!(read(&broker).await.unwrap(), Taken::OtherPeriod);
+    let status = broker.status().await;
+    assert_eq!((&status["bandwidthUsedGB"], &status["asOf"]), (&json!("0.00"), &Value::Null));
+    cloudflare.analytics().relay("key-id", "2025-01-31T23:59:00Z", 2 * GB, 0);
+    cloudflare.analytics().relay("key-id", "2025-02-01T00:00:00Z", GB, 0);
+    broker.set_wall("2025-02-01T00:10:00Z");
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
+    assert_eq!(previous, 42 * GB);
+    broker.set_wall("2025-02-01T00:11:00Z");
+    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
+}
