@@ -12,6 +12,7 @@
 //! | [`account`] | ledger and connections behind one lock |
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
+//! | [`meter`] | what relays say about their sessions, and how one is ended |
 //! | [`journal`] | the books on disk |
 //! | [`telemetry`] | logs and metrics |
 //! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
@@ -26,6 +27,7 @@ pub mod http;
 pub mod ice;
 pub mod journal;
 pub mod limit;
+pub mod meter;
 pub mod mint;
 pub mod random;
 pub mod router;
