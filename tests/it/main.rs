@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod connections;
+mod coturn_cli;
 mod durable;
 mod errors;
 mod mint;
