@@ -14,6 +14,7 @@ mod mint;
 mod operator;
 mod process;
 mod provider_faults;
+mod real_coturn;
 mod renewal;
 mod sources;
 mod status;
