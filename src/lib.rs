@@ -12,7 +12,7 @@
 //! | [`account`] | ledger and connections behind one lock |
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
-//! | [`meter`] | what a provider's own count says |
+//! | [`meter`] | reads what providers themselves have counted, and ends sessions where it can |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | what an operator is told without asking, and how it is sent |
 //! | [`telemetry`] | logs and metrics |

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The project's check: form, lints, every test, and a call over a real relay in a real browser. Needs the Rust
-# toolchain; the browser test installs the rest (Debian's coturn, chromium and nodejs, one npm package).
+# The project's check: form, lints, every test, a call over a real relay in a real browser, and a real coturn's command
+# line. Needs the Rust toolchain; the last two install the rest (Debian's coturn, chromium and nodejs, one npm package).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,3 +18,5 @@ step "unit, property and integration tests"
 cargo test --locked
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
+step "a real coturn, read and cut"
+tests/coturn/run.sh

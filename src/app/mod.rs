@@ -25,7 +25,7 @@ use crate::ice::server::IceServerList;
 use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
 use crate::meter::cloudflare::CloudflareMeter;
-use crate::meter::cloudflare_analytics::CloudflareAnalytics;
+use crate::meter::cloudflare::analytics::CloudflareAnalytics;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;

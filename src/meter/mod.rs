@@ -2,5 +2,5 @@
 //! decides about money: a count that cannot be had leaves the ledger with its estimate, and the status says since when.
 
 pub mod cloudflare;
-pub mod cloudflare_analytics;
+pub mod coturn;
 mod pace;

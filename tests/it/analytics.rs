@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Client;
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::cloudflare::http_client;
-use turn_broker::meter::cloudflare_analytics::{AnalyticsError, CloudflareAnalytics, Counted};
+use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
 use turn_broker::units::ByteCount;
 use turn_broker::usage::connection::BilledDirections;
 

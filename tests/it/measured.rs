@@ -7,7 +7,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use turn_broker::budget::reading::Taken;
 use turn_broker::meter::cloudflare::Tally;
-use turn_broker::meter::cloudflare_analytics::AnalyticsError;
+use turn_broker::meter::cloudflare::analytics::AnalyticsError;
 
 const GB: u64 = 1_000_000_000;
 

@@ -1,6 +1,7 @@
 //! What the tests stand on: a whole broker in this process, a clock that is moved by hand, a fake Cloudflare.
 
 pub(crate) mod fake_cloudflare;
+pub(crate) mod fake_coturn_cli;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
 pub(crate) mod test_broker;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::cloudflare_analytics::{AnalyticsError, CloudflareAnalytics, Counted, RATE_LIMIT_REST};
+pub mod analytics;
+
 use super::pace::next_pause;
 use crate::account::Account;
 use crate::budget::period::{BillingDay, Period};
@@ -17,6 +18,7 @@ use crate::ice::IceSource;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
+use analytics::{AnalyticsError, CloudflareAnalytics, Counted, RATE_LIMIT_REST};
 
 /// One slice, where the API refuses the whole period. Other data sets of the API take 30 days.
 const SLICE: Duration = Duration::from_secs(7 * 86_400);

@@ -1,0 +1,163 @@
+//! The command line of a coturn, in its own words: what it lists is read, what is to be cut is cut, and whatever it does
+//! or its clients make it print, a call ends in time and tells what is wrong.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use turn_broker::config::CoturnCliConfig;
+use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
+use turn_broker::meter::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
+use turn_broker::meter::coturn::sessions::to_cut;
+use turn_broker::meter::coturn::traffic::Traffic;
+
+use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
+
+const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
+/// Several times the deadline: only a call that never ends fails here, not a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn coturn_with(sessions: impl IntoIterator<Item = FakeSession>) -> (FakeCoturnCli, CoturnCli) {
+    let coturn = FakeCoturnCli::start().await;
+    coturn.set_sessions(sessions);
+    let cli = CoturnCli::new(&coturn.config());
+    (coturn, cli)
+}
+
+async fn sessions(cli: &CoturnCli) -> Result<Listing, CliError> {
+    tokio::time::timeout(PATIENCE, cli.sessions()).await.expect("a call ends")
+}
+
+fn id(number: u64) -> SessionId {
+    SessionId::parse(&number.to_string()).unwrap()
+}
+
+fn many(count: u64) -> impl Iterator<Item = FakeSession> {
+    (1..=count).map(|number| FakeSession::new(number, OURS))
+}
+
+#[tokio::test]
+async fn sessions_are_read_with_their_bytes_and_grants() {
+    let (_coturn, cli) = coturn_with([FakeSession::new(7, OURS), FakeSession::new(8, "carol")]).await;
+    let listing = sessions(&cli).await.unwrap();
+    assert!(listing.is_complete);
+    let [ours, other] = &listing.sessions[..] else { panic!("two sessions: {listing:?}") };
+    assert_eq!((ours.id, ours.traffic), (id(7), Traffic::new(212_972, 2_464_588)));
+    assert_eq!(ours.grant.unwrap().to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!((other.user.as_str(), other.grant), ("carol", None));
+}
+
+#[tokio::test]
+async fn more_sessions_than_coturn_prints_are_asked_for_again() {
+    let (coturn, cli) = coturn_with(many(300)).await;
+    let listing = sessions(&cli).await.unwrap();
+    assert_eq!((listing.sessions.len(), listing.is_complete), (300, true));
+    assert!(coturn.commands().contains(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")));
+    let before = coturn.commands().len();
+    assert!(sessions(&cli).await.unwrap().is_complete);
+    assert_eq!(coturn.commands().len() - before, 3, "coturn keeps it: password, ps and the word behind it");
+}
+
+#[tokio::test]
+async fn what_is_cut_is_gone_and_nothing_else_is() {
+    let (coturn, cli) = coturn_with(many(4)).await;
+    assert_eq!(cli.cut(&[id(2), id(4), id(99)]).await.unwrap(), 3);
+    assert_eq!(coturn.session_ids(), [1, 3]);
+    let cut = ["<password>", "cs 000000000000000002", "cs 000000000000000004", "cs 000000000000000099"];
+    assert_eq!(coturn.commands(), cut, "each as a command of its own");
+}
+
+#[tokio::test]
+async fn one_call_cuts_so_many_and_tells_how_many() {
+    let most = u64::try_from(CUTS_MAX).unwrap();
+    let (coturn, cli) = coturn_with(many(most + 1)).await;
+    let ids: Vec<_> = (1..=most + 1).map(id).collect();
+    assert_eq!(cli.cut(&ids).await.unwrap(), CUTS_MAX);
+    assert_eq!(coturn.session_ids(), [most + 1]);
+    assert_eq!(cli.cut(&ids[CUTS_MAX..]).await.unwrap(), 1);
+    assert!(coturn.session_ids().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_to_cut_asks_nobody() {
+    let (coturn, cli) = coturn_with([]).await;
+    assert_eq!(cli.cut(&[]).await.unwrap(), 0);
+    assert!(coturn.commands().is_empty());
+}
+
+#[tokio::test]
+async fn a_listing_in_pieces_is_read_to_its_true_end() {
+    // A client that makes coturn print a total and a prompt of its own.
+    let forger = FakeSession { origin: "x\n  Total sessions: 2\n\n> ".into(), ..FakeSession::new(2, OURS) };
+    let (coturn, cli) = coturn_with([FakeSession::new(1, OURS), forger, FakeSession::new(3, OURS)]).await;
+    coturn.trouble(Some(Trouble::Pieces));
+    let listing = sessions(&cli).await.unwrap();
+    assert!(!listing.is_complete);
+    assert_eq!(listing.sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(listing.forger.unwrap().id, id(2));
+
+    cli.cut(&to_cut(&listing, |_| false)).await.unwrap();
+    let listing = sessions(&cli).await.unwrap();
+    assert_eq!((listing.sessions.len(), listing.is_complete), (2, true), "without the forger all is told");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_once_and_never_shown() {
+    let coturn = FakeCoturnCli::start().await;
+    let password = SecretString::from("wrong-fixture-password");
+    let cli = CoturnCli::new(&CoturnCliConfig { password, ..coturn.config() });
+    for error in [sessions(&cli).await.unwrap_err(), cli.cut(&[id(1)]).await.unwrap_err()] {
+        assert_eq!(error.outcome(), "wrong_password");
+        assert!(error.to_string().contains("COTURN_CLI_PASSWORD"), "{error}");
+        for secret in [PASSWORD, "wrong-fixture-password"] {
+            assert!(!format!("{error:?} {error} {cli:?}").contains(secret));
+        }
+    }
+    assert!(coturn.commands().is_empty());
+}
+
+#[tokio::test]
+async fn every_trouble_has_its_name_and_an_end() {
+    let troubles = [
+        (Trouble::Silence, "timeout"),
+        (Trouble::HangAfterPassword, "timeout"),
+        (Trouble::OtherService, "not_understood"),
+        (Trouble::Garbage, "not_understood"),
+        (Trouble::CutInListing, "broken"),
+    ];
+    assert!(DEADLINE <= Duration::from_secs(5));
+    let mut checks = vec![];
+    for (trouble, outcome) in troubles {
+        checks.push(tokio::spawn(async move {
+            let (coturn, cli) = coturn_with(many(3)).await;
+            coturn.trouble(Some(trouble));
+            let error = sessions(&cli).await.unwrap_err();
+            assert_eq!(error.outcome(), outcome, "{trouble:?}: {error}");
+            coturn.trouble(None);
+            assert!(sessions(&cli).await.unwrap().is_complete, "{trouble:?}: the next call is a fresh one");
+        }));
+    }
+    for check in checks {
+        check.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_listing_without_an_end_is_not_read_without_an_end() {
+    let (coturn, cli) = coturn_with(many(200)).await;
+    coturn.trouble(Some(Trouble::EndlessListing));
+    let outcome = sessions(&cli).await.unwrap_err().outcome();
+    // Which of the two bounds it meets first is the machine's to say.
+    assert!(["too_long", "timeout"].contains(&outcome), "{outcome}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let cli = CoturnCli::new(&CoturnCliConfig { address, password: PASSWORD.to_owned().into() });
+    let error = sessions(&cli).await.unwrap_err();
+    assert_eq!(error.outcome(), "unreachable");
+    assert!(error.to_string().contains("COTURN_CLI"), "{error}");
+}

@@ -1,0 +1,248 @@
+//! A real coturn: that its command line is understood, that its bytes are those of its log, and that a cut ends the flow.
+//! Run by tests/coturn/run.sh, which makes the network for it; the calls are those of coturn's own test client.
+
+#![expect(clippy::print_stdout, reason = "its figures are read by people")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use turn_broker::budget::grant::GrantId;
+use turn_broker::clock::{Clock, SystemClock};
+use turn_broker::config::CoturnCliConfig;
+use turn_broker::ice::coturn::Coturn;
+use turn_broker::ice::url::IceUrl;
+use turn_broker::meter::coturn::cli::CoturnCli;
+use turn_broker::meter::coturn::listing::Listing;
+use turn_broker::meter::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionBook, to_cut};
+use turn_broker::units::BitRate;
+
+const SECRET: &str = "real-coturn-secret";
+const PASSWORD: &str = "real-coturn-password";
+const GUESS: BitRate = BitRate::new(2_000_000);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Payload of a packet, and what coturn counts of it: four bytes of channel data go before it.
+const PAYLOAD: u64 = 1_000;
+const ON_THE_LEG: u64 = PAYLOAD + 4;
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct RealCoturn {
+    directory: PathBuf,
+    cli: CoturnCli,
+    _process: Running,
+}
+
+impl RealCoturn {
+    async fn start(directory: PathBuf) -> Self {
+        let path = |name: &str| directory.join(name).display().to_string();
+        let settings = [
+            "listening-ip=127.0.0.1",
+            "relay-ip=127.0.0.1",
+            "realm=relay.test",
+            "fingerprint",
+            "no-tls",
+            "no-dtls",
+            "use-auth-secret",
+            "allow-loopback-peers",
+            "verbose",
+            "simple-log",
+            "log-file=stdout",
+            &format!("static-auth-secret={SECRET}"),
+            &format!("cli-password={PASSWORD}"),
+            &format!("userdb={}", path("coturn.db")),
+            &format!("pidfile={}", path("coturn.pid")),
+        ];
+        fs::write(directory.join("coturn.conf"), settings.join("\n")).unwrap();
+        let process = run(&directory, "coturn", "turnserver", &["-c", &path("coturn.conf")]);
+        let config =
+            CoturnCliConfig { address: "127.0.0.1:5766".to_owned(), password: SecretString::from(PASSWORD) };
+        let coturn = Self { directory, cli: CoturnCli::new(&config), _process: process };
+        coturn.until("coturn to listen", async || coturn.log().contains("UDP listener opened")).await;
+        coturn.until("its command line", async || coturn.cli.sessions().await.is_ok()).await;
+        coturn
+    }
+
+    /// A call of two clients over two allocations, with a credential as the broker makes it.
+    fn call(&self, grant: GrantId, packets: u32) -> Running {
+        let url = IceUrl::parse("turn:127.0.0.1:3478").unwrap();
+        let source = Coturn::new(vec![url], SecretString::from(SECRET));
+        let list = source.credential(&grant.to_string(), SystemClock.now().plus(Duration::from_secs(600)));
+        let list = serde_json::to_value(list).unwrap();
+        let text = |name: &str| list[0][name].as_str().unwrap().to_owned();
+        let (packets, payload) = (packets.to_string(), PAYLOAD.to_string());
+        let (username, credential) = (text("username"), text("credential"));
+        let args = [
+            "-y",
+            "-c",
+            "-m",
+            "1",
+            "-z",
+            "2",
+            "-n",
+            &packets,
+            "-l",
+            &payload,
+            "-u",
+            &username,
+            "-w",
+            &credential,
+            "127.0.0.1",
+        ];
+        run(&self.directory, &format!("client-{grant}"), "turnutils_uclient", &args)
+    }
+
+    async fn sessions(&self) -> Listing {
+        self.cli.sessions().await.unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("coturn.log")).unwrap_or_default()
+    }
+
+    /// The client legs' `usage:` lines of this grant, in the log's order: session and bytes sent since the line before.
+    fn usage(&self, grant: GrantId) -> Vec<(String, u64)> {
+        let user = format!(":{grant}>, rp=");
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(": usage: ") && line.contains(&user));
+        let read = |line: &str| {
+            let session = line.split_once("session ")?.1.split_once(':')?.0;
+            Some((session.to_owned(), line.rsplit_once("sb=")?.1.parse().ok()?))
+        };
+        lines.map(|line| read(line).unwrap()).collect()
+    }
+
+    async fn until(&self, what: &str, mut happens: impl AsyncFnMut() -> bool) {
+        for _ in 0..600 {
+            if happens().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("waited for {what}; coturn's log: {}", self.log());
+    }
+}
+
+fn run(directory: &Path, name: &str, program: &str, args: &[&str]) -> Running {
+    let log = File::create(directory.join(format!("{name}.log"))).unwrap();
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stderr(log.try_clone().unwrap())
+        .stdout(log);
+    Running(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")))
+}
+
+#[expect(clippy::disallowed_methods, reason = "run.sh says where")]
+fn work_directory() -> PathBuf {
+    std::env::var("WORK_DIR").expect("run by tests/coturn/run.sh").into()
+}
+
+#[tokio::test]
+#[ignore = "needs a coturn: tests/coturn/run.sh"]
+async fn real_coturn_is_measured_and_cut() {
+    let coturn = RealCoturn::start(work_directory()).await;
+    measure(&coturn, GrantId::new([1; 16])).await;
+    cut(&coturn, GrantId::new([2; 16])).await;
+}
+
+/// What the listing shows is what the log has told so far, and the book has all of it in the end.
+async fn measure(coturn: &RealCoturn, grant: GrantId) {
+    let mut client = coturn.call(grant, 8_000);
+    let (mut book, mut shown, mut told) = (SessionBook::default(), 0, 0);
+    let (mut looks, mut looks_that_agree) = (0, 0);
+    coturn
+        .until("the call to end", async || {
+            let ended = client.0.try_wait().unwrap().is_some();
+            let listing = coturn.sessions().await;
+            assert!(listing.is_complete);
+            let ours = listing.sessions.iter().filter(|session| session.grant == Some(grant));
+            let now: u64 = ours.map(|session| session.traffic.sent.get()).sum();
+            if !ended && now > 5_000_000 {
+                shown = now;
+                told = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
+                looks += 1;
+                looks_that_agree += u32::from(shown.abs_diff(told) * 50 <= told);
+            }
+            let _ = book.take(&listing, SystemClock.now(), GUESS);
+            tokio::time::sleep(LOOK_EVERY).await;
+            ended
+        })
+        .await;
+    let sessions = 2;
+    coturn
+        .until("coturn's last word on both sessions", async || {
+            coturn.log().matches(&format!(":{grant}> realm <relay.test> origin <>, local")).count()
+                >= sessions
+        })
+        .await;
+    let taken = book.take(&coturn.sessions().await, SystemClock.now(), GUESS);
+    let logged: u64 = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
+    let booked = taken.total.sent.get();
+    println!("  egress to the two clients          bytes     share");
+    for (who, bytes) in [
+        ("log, at the last look", told),
+        ("listing, at the last look", shown),
+        ("log, in all", logged),
+        ("book, in all", booked),
+    ] {
+        println!(
+            "  {who:28} {bytes:>11} {:>9}",
+            format!("{}.{:02} %", bytes * 100 / logged, bytes * 10_000 / logged % 100)
+        );
+    }
+    // The two are not read at the same instant, and each update is a megabyte.
+    assert!(looks > 4 && looks_that_agree * 4 > looks * 3, "within 2 %: {looks_that_agree} of {looks} looks");
+    assert!(booked >= logged, "nothing is left out: {booked} of {logged}");
+    // Each session: what was hidden, and its rate up to the look that missed it, which the test made short.
+    let most = logged + 4 * HIDDEN_PACKETS_MAX * ON_THE_LEG;
+    assert!(booked <= most, "{booked}, and {most} at most");
+}
+
+/// A cut ends the flow at once, and only that of the grant it was meant for.
+async fn cut(coturn: &RealCoturn, grant: GrantId) {
+    let bystander = GrantId::new([3; 16]);
+    let calls = [coturn.call(grant, 100_000), coturn.call(bystander, 100_000)];
+    let flowing = |listing: &Listing, grant| {
+        listing
+            .sessions
+            .iter()
+            .filter(|session| session.grant == Some(grant) && session.packets >= 2_048)
+            .count()
+    };
+    coturn
+        .until("both calls to flow", async || {
+            let listing = coturn.sessions().await;
+            flowing(&listing, grant) == 2 && flowing(&listing, bystander) == 2
+        })
+        .await;
+    let listing = coturn.sessions().await;
+    let ids = to_cut(&listing, |id| id == grant);
+    assert!(ids.len() >= 2, "{listing:?}");
+    assert_eq!(coturn.cli.cut(&ids).await.unwrap(), ids.len());
+    coturn.until("the sessions to be gone", async || flowing(&coturn.sessions().await, grant) == 0).await;
+    let at_the_cut = coturn.usage(grant);
+    let before: u64 = coturn.usage(bystander).iter().map(|(_, sent)| sent).sum();
+    coturn
+        .until("the other call to go on", async || {
+            let now: u64 = coturn.usage(bystander).iter().map(|(_, sent)| sent).sum();
+            now > before + 4 * 2_048 * ON_THE_LEG
+        })
+        .await;
+    assert_eq!(coturn.usage(grant), at_the_cut, "nothing flowed after the cut");
+    assert_eq!(flowing(&coturn.sessions().await, bystander), 2);
+    println!("  cut {} sessions, the other call's went on", ids.len());
+    drop(calls);
+}
