@@ -15,6 +15,7 @@ mod errors;
 mod measured;
 mod mint;
 mod operator;
+mod orders;
 mod process;
 mod provider_faults;
 mod real_coturn;

@@ -171,9 +171,12 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /health",
         "get /metrics",
         "get /ready",
+        "post /api/budget/freeze",
+        "post /api/budget/limit",
         "post /api/connections",
         "post /api/connections/{id}/close",
         "post /api/connections/{id}/heartbeat",
+        "post /api/credentials/{grant}/revoke",
     ];
     assert_eq!(described, expected);
     let status = &document["components"]["schemas"]["StatusBody"]["properties"];

@@ -29,9 +29,12 @@ async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
         "reservedGB": "0.00",
         "overshootBoundGB": "0.00",
         "boundAssumes": "2 Mbps per grant until 7200 s after expiry",
+        "boundHolds": true,
+        "observedMbpsPerGrant": null,
         "grants": {"issued": 0, "live": 0, "reported": 0},
         "usedBytes": 0,
         "durable": false,
+        "frozen": false,
         "hints": null,
     });
     assert_eq!(status, expected);

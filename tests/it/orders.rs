@@ -1,0 +1,158 @@
+//! What the operator orders while the service runs, and that it outlives a restart.
+
+use crate::durable::StateDir;
+use crate::support::{Answer, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use serde_json::{Value, json};
+
+async fn order(broker: &TestBroker, path: &str, body: Value) -> Answer {
+    broker.post(OPERATOR, path, body).await
+}
+
+fn grant_of(minted: &Answer) -> String {
+    minted.json()["grant"].as_str().unwrap().to_owned()
+}
+
+/// The id in a grant token, as the log and the list of connections show it.
+async fn id_of(broker: &TestBroker, token: &str) -> String {
+    broker.post(token, "/api/connections", json!({"connectionId": "c"})).await;
+    let listed = broker.operator("/api/connections").await.json();
+    listed["connections"][0]["grant"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_limit_that_is_lowered_or_raised_counts_at_once() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(10);
+    let lowered = order(&broker, "/api/budget/limit", json!({"limitGB": 0.5})).await;
+    assert_eq!(lowered.status, 200);
+    let status = lowered.json();
+    assert_eq!((&status["bandwidthLimitGB"], &status["status"]), (&json!(0.5), &json!("LIMIT_EXCEEDED")));
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    order(&broker, "/api/budget/limit", json!({"limitGB": 2})).await;
+    assert_eq!(broker.mint().await.status, 200);
+    let back = order(&broker, "/api/budget/limit", json!({"limitGB": null})).await;
+    assert_eq!(back.json()["bandwidthLimitGB"], 1000);
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_meant_changes_nothing() {
+    let broker = TestBroker::start(&[]).await;
+    for body in [json!({}), json!({"limitGB": -1}), json!({"limitGB": 1_000_001}), json!({"limitGB": "5"})] {
+        assert_eq!(
+            order(&broker, "/api/budget/limit", body.clone()).await.error(),
+            (400, "INVALID_REQUEST".into()),
+            "{body}"
+        );
+    }
+    assert_eq!(broker.status().await["bandwidthLimitGB"], 1000);
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_minting_until_it_is_taken_back() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let frozen = order(&broker, "/api/budget/freeze", json!({})).await.json();
+    assert_eq!(frozen["frozen"], true);
+    assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "FROZEN"));
+    let answer = broker.mint().await.json();
+    assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
+    assert_eq!(cloudflare.history().mints(), 0);
+    let thawed = order(&broker, "/api/budget/freeze", json!({"frozen": false})).await.json();
+    assert_eq!(thawed["frozen"], false);
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn orders_and_revocations_outlive_a_restart_and_a_new_configuration_is_the_last_word() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
+    let grant = {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let grant = grant_of(&broker.mint().await);
+        order(&broker, "/api/budget/limit", json!({"limitGB": 250})).await;
+        order(&broker, "/api/budget/freeze", json!({"frozen": true})).await;
+        let revoked = order(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await;
+        assert_eq!(revoked.status, 200);
+        broker.kill().await;
+        grant
+    };
+    {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        let status = broker.status().await;
+        assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(250), &json!(true)));
+        order(&broker, "/api/budget/freeze", json!({"frozen": false})).await;
+        broker.advance(3_000);
+        broker.mint().await;
+        let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&grant);
+        assert_eq!(Answer::of(renewal).await.status, 429, "a revoked grant renews no more");
+        broker.finish().await;
+    }
+    let (_cloudflare, broker) =
+        with_cloudflare_and(&[&settings[..], &[("BANDWIDTH_LIMIT_GB", "2000")]].concat()).await;
+    assert_eq!(broker.status().await["bandwidthLimitGB"], 2000);
+}
+
+#[tokio::test]
+async fn a_revocation_asks_the_provider_says_what_it_is_worth_and_gives_nothing_back() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let token = grant_of(&broker.mint().await);
+    let id = id_of(&broker, &token).await;
+    let before = broker.status().await;
+    let revoked = order(&broker, &format!("/api/credentials/{id}/revoke"), json!({})).await.json();
+    assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
+    assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
+    assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");
+    assert!(revoked["message"].as_str().unwrap().contains("may go on"));
+    assert_eq!(broker.status().await["reservedGB"], before["reservedGB"]);
+    let (username, _) = cloudflare.history().last_credential();
+    let asked =
+        cloudflare.history().requests().into_iter().filter(|request| request.path.ends_with("/revoke"));
+    assert_eq!(
+        asked.map(|request| request.path).collect::<Vec<_>>(),
+        [format!("/v1/turn/keys/key-id/credentials/{username}/revoke")]
+    );
+
+    // The token works as well as the id, and the provider does not know it any more.
+    let again = order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    assert_eq!(again["provider"], "unknown");
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_asked_is_no_reason_to_forget_the_revocation() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
+    let token = grant_of(&broker.mint().await);
+    cloudflare.next(Fault::ResetBeforeAnswer);
+    let revoked = order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
+    broker.advance(80_000);
+    let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&token);
+    broker.mint().await;
+    assert_eq!(Answer::of(renewal).await.status, 429);
+}
+
+#[tokio::test]
+async fn what_is_not_out_cannot_be_revoked() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let token = grant_of(&broker.mint().await);
+    for name in ["AAAAAAAAAAAAAAAAAAAAAA", "nonsense"] {
+        assert_eq!(
+            order(&broker, &format!("/api/credentials/{name}/revoke"), json!({})).await.error(),
+            (404, "NOT_FOUND".into())
+        );
+    }
+    broker.advance(86_401);
+    broker.app.account.tidy();
+    assert_eq!(order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn only_the_operator_orders() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/api/budget/limit", "/api/budget/freeze", "/api/credentials/x/revoke"] {
+        assert_eq!(broker.post(REPORTER, path, json!({})).await.error(), (401, "UNAUTHORIZED".into()));
+    }
+    let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    for path in ["/api/budget/limit", "/api/budget/freeze", "/api/credentials/x/revoke"] {
+        assert_eq!(closed.post(OPERATOR, path, json!({})).await.error(), (404, "NOT_FOUND".into()));
+    }
+}
