@@ -115,6 +115,8 @@ pub enum Revocation {
     Unknown,
     /// It could not be asked, or would not.
     Failed,
+    /// The source cannot, but the sessions are ended within seconds, and whenever there are new ones.
+    Cut,
     /// The source has no such thing.
     Unsupported,
 }
@@ -127,6 +129,7 @@ impl Revocation {
             Self::Done => "revoked",
             Self::Unknown => "unknown",
             Self::Failed => "failed",
+            Self::Cut => "cut",
             Self::Unsupported => "unsupported",
         }
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::coturn::CoturnBook;
 use super::kept::Kept;
 use super::stored::{BooksChanges, Recovered};
 use crate::alert::Alert;
@@ -17,10 +18,15 @@ use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
+use crate::meter::coturn::listing::{Listing, SessionId};
+use crate::meter::coturn::sessions::to_cut;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report, UsageRules};
 use crate::usage::estimator::{Estimator, TableChanges};
+
+/// A coturn that could not be asked for so long ends no sessions any more, as far as we are concerned.
+const UNSEEN_TOLERATED: Duration = Duration::from_secs(15);
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -31,6 +37,7 @@ pub struct Books {
     issued: IssuedTable,
     orders: Kept<Orders>,
     alerts: Kept<Watch>,
+    coturn: Kept<CoturnBook>,
     /// The limit as the configuration has it.
     configured_limit: ByteCount,
     /// Connections that were given up since somebody last asked.
@@ -74,6 +81,7 @@ impl Books {
             issued: IssuedTable::default(),
             orders: Kept::default(),
             alerts: Kept::default(),
+            coturn: Kept::default(),
             given_up: Vec::new(),
         }
     }
@@ -89,6 +97,7 @@ impl Books {
         books.issued = IssuedTable::restore(recovered.issued);
         books.orders = Kept::restore(recovered.orders);
         books.alerts = Kept::restore(recovered.alerts);
+        books.coturn = Kept::restore(recovered.coturn);
         books.ledger.set_limit(books.orders.get().limit(books.configured_limit));
         books
     }
@@ -103,6 +112,7 @@ impl Books {
             issued: self.issued.get(grant).map(|issued| (grant, Some(issued.clone()))).into_iter().collect(),
             orders: None,
             alerts: None,
+            coturn: None,
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: None,
         }
@@ -117,6 +127,7 @@ impl Books {
             issued: self.issued.take_unstored(),
             orders: self.orders.take_unstored(),
             alerts: self.alerts.take_unstored(),
+            coturn: self.coturn.take_unstored(),
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: Some(self.ledger.figures().now),
         }
@@ -295,6 +306,33 @@ impl Books {
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> Taken {
         self.advance(now);
         self.ledger.take_reading(source, reading)
+    }
+
+    /// Takes what a coturn lists, and says which of its sessions are to end: those whose grant is over or revoked, and all of
+    /// ours when the budget is spent.
+    pub fn take_sessions(&mut self, listing: &Listing, now: Timestamp) -> Vec<SessionId> {
+        let now = self.advance(now);
+        let period = self.ledger.figures().period;
+        let used = self.ledger.used_of(IceSource::Coturn);
+        let reading = self.coturn.get_mut().take(listing, now, period, used, self.estimator.rules());
+        if let Some(reading) = reading {
+            let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
+        }
+        self.ledger.set_cutting(IceSource::Coturn, true);
+        let is_spent = self.ledger.figures().is_spent();
+        to_cut(listing, |grant, session| {
+            let issued = self.issued.get(grant);
+            let ends_at = issued.map(|issued| issued.expires_at).or(session.expires_at);
+            is_spent || self.issued.is_revoked(grant) || ends_at.is_none_or(|end| end <= now)
+        })
+    }
+
+    /// A coturn could not be asked. Once that lasts, nobody is there who ends its sessions.
+    pub fn miss_sessions(&mut self, now: Timestamp) {
+        let now = self.advance(now);
+        if now.since(self.coturn.get().looked_at()) > UNSEEN_TOLERATED {
+            self.ledger.set_cutting(IceSource::Coturn, false);
+        }
     }
 
     /// Connections that were given up since the last call.

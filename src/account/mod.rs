@@ -19,12 +19,14 @@ use crate::budget::verdict::Refusal;
 use crate::clock::{Clock, SteadyTime};
 use crate::ice::IceSource;
 use crate::journal::{Journal, Written};
+use crate::meter::coturn::listing::{Listing, SessionId};
 use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report};
 
 pub mod books;
+pub mod coturn;
 mod kept;
 pub mod stored;
 
@@ -228,6 +230,17 @@ impl Account {
     /// Takes a source's own count.
     pub fn take_reading(&self, source: IceSource, reading: &Reading) -> Taken {
         self.with(|books, now| books.take_reading(source, reading, now))
+    }
+
+    /// Takes what a coturn lists, and says which of its sessions are to end.
+    #[must_use]
+    pub fn take_sessions(&self, listing: &Listing) -> Vec<SessionId> {
+        self.with(|books, now| books.take_sessions(listing, now))
+    }
+
+    /// A coturn could not be asked.
+    pub fn miss_sessions(&self) {
+        self.with(Books::miss_sessions);
     }
 
     /// Everything that is known now.

@@ -26,6 +26,8 @@ use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::coturn::CoturnMeter;
+use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;
@@ -52,6 +54,8 @@ pub struct App {
     pub mint: Mint,
     /// Reads Cloudflare's own count.
     pub cloudflare_meter: Option<CloudflareMeter>,
+    /// Reads a coturn's sessions, and ends them.
+    pub coturn_meter: Option<CoturnMeter>,
     /// Brings alerts to the operator's webhook.
     pub courier: Option<Courier>,
     /// The per-client rate.
@@ -144,7 +148,13 @@ impl App {
             None => None,
         };
         let cloudflare_meter = cloudflare_meter(config, &account, &clock, &metrics)?;
+        let coturn_meter = config.meter.coturn_cli.as_ref().map(|cli| CoturnMeter {
+            cli: CoturnCli::new(cli),
+            account: Arc::clone(&account),
+            metrics: Arc::clone(&metrics),
+        });
         Ok(Arc::new(Self {
+            coturn_meter,
             cloudflare_meter,
             courier,
             started: clock.instant(),

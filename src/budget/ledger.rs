@@ -34,10 +34,19 @@ pub struct LaneTerms {
     pub source: IceSource,
     /// Time after a credential's expiry in which a running allocation may go on.
     pub tail: Duration,
+    /// The same while sessions whose grant is over are ended by us; `None` where they cannot be.
+    pub cut_tail: Option<Duration>,
     /// How far the provider's own count may lie off the truth, in percent.
     pub sampling: u32,
     /// Whether that count is read from time to time.
     pub is_read: bool,
+}
+
+impl LaneTerms {
+    /// A source that is configured no more.
+    fn of_one_that_is_gone(source: IceSource) -> Self {
+        Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +55,8 @@ struct Lane {
     timeline: Timeline,
     /// Changes of the number of grants since they were last taken to be stored.
     marks: BTreeMap<i64, Mark>,
+    /// Whether sessions whose grant is over are ended by us now.
+    is_cutting: bool,
     /// Until then a connection counts as relaying although its grant and its tail are over, in strict mode.
     outlived_until: Timestamp,
     /// When the provider's own count was last read, or reading began.
@@ -69,6 +80,9 @@ pub struct LaneChanges {
 
 /// Without a good reading for so long, a provider's own count is stale.
 const STALE_AFTER: Duration = Duration::from_secs(600);
+
+/// How long a source that could not be cut just now casts doubt.
+const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
 /// What the providers' own counts say, over all metered sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +174,7 @@ impl Ledger {
             terms: *lane,
             timeline: Timeline::new(terms.billing_day, terms.rates, lane.sampling, now),
             marks: BTreeMap::new(),
+            is_cutting: false,
             outlived_until: Timestamp::default(),
             read_at: now,
         };
@@ -185,14 +200,7 @@ impl Ledger {
     ) -> Self {
         let mut ledger = Self::new(terms, lanes, now);
         let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
-        let gone: Vec<_> = gone
-            .map(|source| LaneTerms {
-                source: *source,
-                tail: source.expiry_tail(),
-                sampling: 0,
-                is_read: false,
-            })
-            .collect();
+        let gone: Vec<_> = gone.map(|source| LaneTerms::of_one_that_is_gone(*source)).collect();
         ledger.lanes.extend(Self::new(terms, &gone, now).lanes);
         for lane in &mut ledger.lanes {
             if let Some(stored) = stored.get(&lane.terms.source) {
@@ -238,7 +246,7 @@ impl Ledger {
     ) -> Result<Hold, Refusal> {
         let now = self.now;
         let (tail, liability) = match self.lane(source) {
-            Some(lane) => (lane.terms.tail, lane.timeline.liability()),
+            Some(lane) => (lane.tail(), lane.timeline.liability()),
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let overhead = slack.saturating_add(tail);
@@ -323,6 +331,24 @@ impl Ledger {
             lane.read_at = now;
         }
         taken
+    }
+
+    /// The best figure of one source.
+    #[must_use]
+    pub fn used_of(&self, source: IceSource) -> ByteCount {
+        let lane = self.lanes.iter().find(|lane| lane.terms.source == source);
+        lane.map_or(ByteCount::ZERO, |lane| lane.timeline.used())
+    }
+
+    /// Whether sessions of this source whose grant is over are ended by us from now on. When that stops, grants that were
+    /// admitted with a short tail may outlive it: what the bound assumes does not hold, for as long as any is alive.
+    pub fn set_cutting(&mut self, source: IceSource, is_cutting: bool) {
+        let now = self.now;
+        let Some(lane) = self.lane(source) else { return };
+        lane.is_cutting = is_cutting;
+        if !is_cutting && lane.terms.cut_tail.is_some() {
+            lane.outlived_until = lane.outlived_until.max(now.plus(UNCUT_DOUBT));
+        }
     }
 
     /// What the providers' own counts say.
@@ -411,6 +437,12 @@ impl Ledger {
 
     fn lane(&mut self, source: IceSource) -> Option<&mut Lane> {
         self.lanes.iter_mut().find(|lane| lane.terms.source == source)
+    }
+}
+
+impl Lane {
+    fn tail(&self) -> Duration {
+        self.terms.cut_tail.filter(|_| self.is_cutting).unwrap_or(self.terms.tail)
     }
 }
 

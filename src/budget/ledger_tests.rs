@@ -26,6 +26,7 @@ fn ledger(limit: u64) -> Ledger {
     let lane = |source, tail| LaneTerms {
         source,
         tail: Duration::from_secs(tail),
+        cut_tail: None,
         sampling: 0,
         is_read: source == IceSource::Cloudflare,
     };

@@ -10,6 +10,7 @@ mod alerts;
 mod analytics;
 mod connections;
 mod coturn_cli;
+mod coturn_meter;
 mod durable;
 mod errors;
 mod measured;

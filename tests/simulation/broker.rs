@@ -217,7 +217,7 @@ fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
     let then = recovered.now.unwrap_or(now);
     let counts = recovered.counts.filter(|(of, _)| *of == billing_day().period_at(then));
     let counts = counts.map(|(_, counts)| counts).unwrap_or_default();
-    let lane = LaneTerms { source: SOURCE, tail: TAIL, sampling: SAMPLING, is_read: true };
+    let lane = LaneTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
     let ledger = Ledger::restore(terms, &[lane], then, counts, &recovered.lanes);
     Books::restore(ledger, estimator, recovered)
 }
