@@ -1,8 +1,7 @@
-//! The account: the books behind one lock. The lock is held for microseconds and never across an await. A reservation
-//! that is dropped on any path (an error, a panic, a client that hung up) is given back; after `commit` nothing gives
-//! it back but time.
+//! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
+//! across an await; whatever is read under it is one instant's truth.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use crate::alert::courier::Outbox;
 use crate::alert::watch::Watch;
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::issued::Issued;
-use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
 use crate::budget::timeline::Slice;
@@ -28,9 +26,11 @@ use crate::usage::connection::{Connection, Report};
 pub mod books;
 pub mod coturn;
 mod kept;
+mod reservation;
 pub mod stored;
 
 use books::{Books, Statement};
+pub use reservation::{RenewalRight, Reservation};
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -60,28 +60,10 @@ pub struct Present {
     pub clock_behind: Duration,
 }
 
-/// Room held for one credential while the provider is asked. Dropped: given back.
-#[derive(Debug)]
-pub struct Reservation {
-    account: Arc<Account>,
-    at: Timestamp,
-    life: Duration,
-    hold: Option<Hold>,
-}
-
 /// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it could not be recorded")]
 pub struct NotRecorded;
-
-/// A grant's right to renew, taken for one mint. Dropped unused: given back.
-#[derive(Debug)]
-pub struct RenewalRight {
-    account: Arc<Account>,
-    grant: Grant,
-    serial: u64,
-    is_used: AtomicBool,
-}
 
 /// One open connection, as an operator sees it.
 #[derive(Clone, Debug)]
@@ -121,7 +103,7 @@ impl Account {
         let hold = hold.inspect_err(|_| {
             self.metrics.budget_refusals.inc();
         })?;
-        Ok(Reservation { account: Arc::clone(self), at, life: hold.life(), hold: Some(hold) })
+        Ok(Reservation::new(self, hold, at))
     }
 
     /// Whether the books survive a restart.
@@ -154,12 +136,7 @@ impl Account {
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
         let taken = self.with(|books, now| books.take_renewal(grant, now));
-        taken.then(|| RenewalRight {
-            account: Arc::clone(self),
-            grant: *grant,
-            serial: self.rights.fetch_add(1, Ordering::Relaxed),
-            is_used: AtomicBool::new(false),
-        })
+        taken.then(|| RenewalRight::new(self, grant, self.rights.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Opens a connection, or hears from one that is open.
@@ -343,85 +320,5 @@ impl Outbox for Account {
 
     fn settled(&self, id: &str) {
         self.with(|books, _| books.change_alerts(|watch| watch.delivered(id)));
-    }
-}
-
-impl RenewalRight {
-    /// Which taking of a right this is; no two are the same.
-    #[must_use]
-    pub fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    fn use_up(&self) {
-        self.is_used.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for RenewalRight {
-    fn drop(&mut self) {
-        if !self.is_used.load(Ordering::Relaxed) {
-            self.account.with(|books, _| books.give_renewal_back(self.grant.id));
-        }
-    }
-}
-
-impl Reservation {
-    /// When it was made, in the books' time, which can be ahead of the wall clock. The grant's times count from here, so
-    /// that books and grants agree on when it ends.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// The life that the credential may have.
-    #[must_use]
-    pub fn life(&self) -> Duration {
-        self.life
-    }
-
-    /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
-    /// be recorded, nobody is to have it. Dropped in mid-way, the record stands: it melts by itself.
-    pub async fn commit(
-        mut self,
-        grant: &Grant,
-        username: Option<&str>,
-        renewal: Option<&RenewalRight>,
-    ) -> Result<(), NotRecorded> {
-        let Some(hold) = self.hold.take() else { return Err(NotRecorded) };
-        let renewed = renewal.map(|right| &right.grant);
-        let (commit, pending) = self.account.with(|books, now| {
-            let commit = books.commit(hold, grant, username, renewed.map(|renewed| renewed.id), now);
-            // What costs nothing needs no record that lasts.
-            let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
-            (commit, journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed))))
-        });
-        let written = match pending {
-            None => Written::Yes,
-            Some(None) => Written::No,
-            Some(Some(pending)) => pending.wait().await,
-        };
-        match written {
-            Written::Yes => {
-                if let Some(right) = renewal {
-                    right.use_up();
-                }
-                Ok(())
-            }
-            Written::No => {
-                self.account.with(|books, _| books.undo(&commit, grant.id));
-                Err(NotRecorded)
-            }
-            // It may come to be recorded: the hold stays, on the safe side.
-            Written::Unknown => Err(NotRecorded),
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            self.account.with(|books, now| books.release(hold, now));
-        }
     }
 }

@@ -8,26 +8,9 @@ use std::ops::Range;
 
 use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::Period;
+use super::rates::{MINUTE_MILLIS, Rates};
 use super::reading::{Reading, at_most};
 use crate::units::{BitRate, ByteCount, Timestamp};
-
-/// A cell's length.
-const MINUTE_MILLIS: u64 = 60_000;
-
-/// The rates that turn time into bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// What a connection that reports no bytes is taken to receive.
-    pub estimated: BitRate,
-    /// The most that one live grant is assumed to relay.
-    pub liability: BitRate,
-    /// Charged once for a grant that expires without having reported a connection.
-    pub silent_grant: ByteCount,
-    /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
-    /// which no claim can push the worst case past the limit. The same rule takes a reading for as much more as
-    /// sampling may have missed.
-    pub promises_cap_claims: bool,
-}
 
 /// One minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,9 +116,10 @@ impl Cells {
         let current = self.current_cell();
         let now = self.counted(&self.measured, self.current, current);
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
-        let ahead = self.promised(later);
+        let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let unmeasured = until_now.saturating_add(ahead).saturating_add(self.silent_charges());
+        let unmeasured =
+            until_now.saturating_add(ahead).saturating_add(self.rates.silent_charges(self.sums.silent_ahead));
         ByteCount::saturating(self.settled().saturating_add(unmeasured))
     }
 
@@ -147,20 +131,14 @@ impl Cells {
             return granted.saturating_add(other);
         }
         let in_part = if whole < begun { self.get(whole).unwrap_or_default().live } else { 0 };
-        let promised = self.promised(self.sums.live_measured.saturating_add(in_part.into()));
+        let promised = self.rates.promised(self.sums.live_measured.saturating_add(in_part.into()));
         let at_worst = at_most(granted, self.sampling).min(promised).max(granted);
         at_worst.saturating_add(at_most(other, self.sampling))
     }
 
-    /// What silent grants will be charged in this period. Where promises cap claims, the promises cover it.
-    fn silent_charges(&self) -> u128 {
-        let charge = if self.rates.promises_cap_claims { 0 } else { self.rates.silent_grant.get() };
-        self.sums.silent_ahead.saturating_mul(charge.into())
-    }
-
     /// What is promised already in the next period.
     pub(super) fn committed_next(&self) -> u128 {
-        self.promised(self.sums.live_beyond)
+        self.rates.promised(self.sums.live_beyond)
     }
 
     /// Takes a reading that is later than the one before it, and of this period.
@@ -197,30 +175,13 @@ impl Cells {
         }
     }
 
-    /// The most that a grant is taken to relay.
-    pub(super) fn liability(&self) -> BitRate {
-        self.rates.liability
-    }
-
     /// Bytes of one cell, by the estimate.
     pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
-        let granted = self.bytes_of(cell.flows.granted);
-        let cap = if self.rates.promises_cap_claims { self.promised(cell.live.into()) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(cell.flows.ungranted))
+        self.rates.estimate(&cell.flows, cell.live)
     }
 
-    /// Bytes of connections that are charged by time.
-    pub(super) fn bytes_of_time(&self, connection_millis: u64) -> u128 {
-        self.rates.estimated.over_millis(connection_millis.into())
-    }
-
-    /// What so many grant-minutes may relay at most.
-    pub(super) fn promised(&self, grant_minutes: u128) -> u128 {
-        self.rates.liability.over_millis(MINUTE_MILLIS.into()).saturating_mul(grant_minutes)
-    }
-
-    fn bytes_of(&self, flow: Flow) -> u128 {
-        self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(super) fn current_cell(&self) -> Cell {
@@ -409,7 +370,7 @@ impl Cells {
     /// What a cell adds to the figures: nothing where the provider has counted.
     fn counted(&self, measured: &Measured, index: usize, cell: Cell) -> Counted {
         let used = if index < measured.begun { 0 } else { self.estimate_of(cell) };
-        let promised = self.promised(cell.live.into());
+        let promised = self.rates.promised(cell.live.into());
         Counted { used, worst: if index < measured.whole { 0 } else { used.max(promised) } }
     }
 }

@@ -5,9 +5,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::cells::Cells;
-pub use super::cells::Rates;
 use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::{BillingDay, Period};
+pub use super::rates::Rates;
 use super::reading::{Assumption, Point, Reading, StoredReading, Taken, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -129,7 +129,7 @@ impl Timeline {
     /// The most that a grant is taken to relay: as assumed, or as observed where that is more.
     #[must_use]
     pub fn liability(&self) -> BitRate {
-        self.cells.liability()
+        self.cells.rates().liability
     }
 
     /// The reading and what it taught, to be stored.
@@ -181,7 +181,7 @@ impl Timeline {
     pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.unread_from(), previous.period.end);
-            previous.used = previous.used.saturating_add(self.cells.bytes_of_time(before));
+            previous.used = previous.used.saturating_add(self.cells.rates().bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |flow, millis| {
             flow.connection_millis = flow.connection_millis.saturating_add(millis);
@@ -192,7 +192,7 @@ impl Timeline {
     pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.unread_from(), previous.period.end);
-            previous.used = previous.used.saturating_sub(self.cells.bytes_of_time(before));
+            previous.used = previous.used.saturating_sub(self.cells.rates().bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |flow, millis| {
             debug_assert!(flow.connection_millis >= millis, "only what was added is taken back");

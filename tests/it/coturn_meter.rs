@@ -83,8 +83,8 @@ async fn what_coturn_shows_is_what_the_ledger_holds() {
     );
     assert_eq!(status["boundAssumes"], "9000 Mbps per grant until 30 s after expiry");
     // What coturn may not show yet is charged beside it: at most 2,047 packets of the mean size.
-    let used = used(&broker).await;
-    assert!((5 * GB..=10 * GB).contains(&used), "{used}");
+    let bytes = used(&broker).await;
+    assert!((5 * GB..=10 * GB).contains(&bytes), "{bytes}");
     assert!(!relay.was_cut());
 }
 
