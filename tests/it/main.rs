@@ -11,6 +11,7 @@ mod analytics;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
+mod doors;
 mod durable;
 mod errors;
 mod measured;
