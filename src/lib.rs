@@ -12,6 +12,7 @@
 //! | [`account`] | ledger and connections behind one lock |
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
+//! | [`web`] | what a browser loads from here |
 //! | [`journal`] | the books on disk |
 //! | [`telemetry`] | logs and metrics |
 //! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
@@ -33,3 +34,4 @@ pub mod serve;
 pub mod telemetry;
 pub mod units;
 pub mod usage;
+pub mod web;

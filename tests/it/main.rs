@@ -17,3 +17,4 @@ mod renewal;
 mod sources;
 mod status;
 mod transport;
+mod web;

@@ -257,8 +257,9 @@ class Credentials {
   #failed(error) {
     this.#failures += 1;
     this.#reason = error.code;
-    const pauseMin = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX : 0;
-    this.#retryAt = performance.now() + Math.max(pauseMin, pause(this.#failures, MINT_PAUSE_MAX, error.retryAfterSeconds));
+    const asked = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
+    const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(asked, error.retryAfterSeconds ?? 0));
+    this.#retryAt = performance.now() + pauseMs;
     this.#broker.report(error);
   }
 }
@@ -467,7 +468,7 @@ class Watch {
     if (!current || current.isDueInCall) void this.#credentials.refresh();
     if (!current?.isAlive) return;
     if (current !== this.#given) this.#give(current);
-    if (this.#credential) return;
+    if (this.#credential?.grant) return;
     this.#credential = current;
     this.#pending = null;
   }
