@@ -88,13 +88,19 @@ export function brokerProcess(directory, env) {
   return new Process('broker', directory, process.env.TURN_BROKER_BIN, [], env, serves);
 }
 
-/** Serves page.js as a site of its own; returns its origin. */
-export async function serveSite(port) {
-  const script = readFileSync(new URL('page.js', import.meta.url));
+/**
+ * Serves a script of this directory as a site of its own; returns its origin.
+ * @param {number} port
+ * @param {string} name `page.js`, or a module.
+ */
+export async function serveSite(port, name = 'page.js') {
+  const script = readFileSync(new URL(name, import.meta.url));
+  const type = name.endsWith('.mjs') ? ' type="module"' : '';
+  const html = `<!doctype html><title>call</title><link rel="icon" href="data:,"><script${type} src="/${name}"></script>`;
   const site = createServer(({ url }, answer) => {
-    const isScript = url === '/page.js';
+    const isScript = url === `/${name}`;
     answer.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    answer.end(isScript ? script : '<!doctype html><title>call</title><link rel="icon" href="data:,"><script src="/page.js"></script>');
+    answer.end(isScript ? script : html);
   });
   await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
   return `http://127.0.0.1:${port}`;
