@@ -40,7 +40,7 @@ export class Process {
     this.name = name;
     this.serves = () => serves(this);
     this.logPath = join(directory, `${name}.log`);
-    const log = openSync(this.logPath, 'w');
+    const log = openSync(this.logPath, 'a'); // one that is started again goes on in it
     this.child = spawn(command, args, { cwd: directory, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', log, log] });
     this.ended = new Promise((resolve) => {
       this.child.once('error', ({ message }) => resolve(message));
@@ -89,18 +89,19 @@ export function brokerProcess(directory, env) {
 }
 
 /**
- * Serves a script of this directory as a site of its own; returns its origin.
+ * Serves a page as a site of its own; returns its origin.
  * @param {number} port
- * @param {string} name `page.js`, or a module.
+ * @param {string} name Relative to this directory: a script, a module (`.mjs`), or a whole page (`.html`).
  */
 export async function serveSite(port, name = 'page.js') {
-  const script = readFileSync(new URL(name, import.meta.url));
+  const file = readFileSync(new URL(name, import.meta.url));
   const type = name.endsWith('.mjs') ? ' type="module"' : '';
-  const html = `<!doctype html><title>call</title><link rel="icon" href="data:,"><script${type} src="/${name}"></script>`;
+  const around = `<!doctype html><title>call</title><link rel="icon" href="data:,"><script${type} src="/${name}"></script>`;
+  const page = name.endsWith('.html') ? file : around;
   const site = createServer(({ url }, answer) => {
     const isScript = url === `/${name}`;
     answer.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    answer.end(isScript ? script : html);
+    answer.end(isScript ? file : page);
   });
   await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
   return `http://127.0.0.1:${port}`;

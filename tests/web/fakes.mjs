@@ -180,7 +180,7 @@ export class FakeBroker {
     const token = headers.Authorization?.replace('Bearer ', '') ?? fields?.token;
     const request = { kind, url, path, method, headers, token, body: fields, at: this.time.elapsed / SECOND };
     this.asked.push(request);
-    const planned = this.#plans[kind].shift() ?? this.#standing[kind];
+    const planned = this.#plans[kind]?.shift() ?? this.#standing[kind];
     const answer = typeof planned === 'function' ? await planned(request) : (planned ?? this.#byTheBook(request));
     if (answer instanceof Error) throw answer;
     const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body ?? '');
