@@ -17,9 +17,17 @@ export class Time {
   wallOffset = 0;
   /** The monotonic clock stands still while the machine sleeps. */
   slept = 0;
+  /** @type {Map<number, {at: number, run: () => void}>} */
+  timers = new Map();
+  #lastTimer = 0;
 
   constructor() {
-    mock.timers.enable({ apis: ['setTimeout'] });
+    mock.method(globalThis, 'setTimeout', (run, ms = 0) => {
+      this.#lastTimer += 1;
+      this.timers.set(this.#lastTimer, { at: this.elapsed + ms, run });
+      return this.#lastTimer;
+    });
+    mock.method(globalThis, 'clearTimeout', (timer) => this.timers.delete(timer));
     mock.method(performance, 'now', () => this.elapsed - this.slept);
     mock.method(Date, 'now', () => PAGE_EPOCH + this.elapsed + this.wallOffset);
     mock.method(Math, 'random', () => 0.5);
@@ -29,13 +37,14 @@ export class Time {
     return SERVER_EPOCH + this.elapsed;
   }
 
-  /** In steps, as timers set timers. */
+  /** In steps, as timers set timers: they fire at the end of a step, so a long one is a page whose timers are throttled. */
   async pass(seconds, step = 0.5) {
     await settle();
     for (let left = seconds; left > 0; left -= step) {
-      const ms = Math.min(step, left) * SECOND;
-      this.elapsed += ms;
-      mock.timers.tick(ms);
+      this.elapsed += Math.min(step, left) * SECOND;
+      for (const [timer, { at, run }] of [...this.timers]) {
+        if (at <= this.elapsed && this.timers.delete(timer)) run();
+      }
       await settle();
     }
   }

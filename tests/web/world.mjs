@@ -1,4 +1,5 @@
 // A page with the module in it, made anew for each test.
+import { webcrypto } from 'node:crypto';
 import { afterEach, beforeEach, mock } from 'node:test';
 import { createTurnClient } from '../../src/web/turn-client/turn-client.js';
 import { FakeBroker, Peer, Store, Target, Time } from './fakes.mjs';
@@ -16,6 +17,7 @@ beforeEach(() => {
   });
   const sendBeacon = (url, text) => Boolean(broker.beacons.push({ url, ...JSON.parse(text) }));
   Object.defineProperty(globalThis, 'navigator', { configurable: true, writable: true, value: { sendBeacon } });
+  globalThis.crypto ??= webcrypto; // Node 18
   const store = new Store();
   const errors = [];
   const client = (options = {}) =>
@@ -24,7 +26,6 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  mock.timers.reset();
   mock.restoreAll();
   delete globalThis.addEventListener;
   delete globalThis.removeEventListener;
