@@ -182,12 +182,12 @@ export class FakeBroker {
     return this.asked.filter((request) => request.kind === kind);
   }
 
-  async #answer(url, { method = 'GET', headers = {}, body } = {}) {
+  async #answer(url, { method = 'GET', headers = {}, body, signal } = {}) {
     const path = new URL(url, 'https://page.example').pathname;
     const kind = path === '/api/turn-credentials' ? 'mint' : path === '/api/connections' ? 'open' : path.split('/').at(-1);
     const fields = body === undefined ? undefined : JSON.parse(body);
     const token = headers.Authorization?.replace('Bearer ', '') ?? fields?.token;
-    const request = { kind, url, path, method, headers, token, body: fields, at: this.time.elapsed / SECOND };
+    const request = { kind, url, path, method, headers, token, body: fields, signal, at: this.time.elapsed / SECOND };
     this.asked.push(request);
     const planned = this.#plans[kind]?.shift() ?? this.#standing[kind];
     const answer = typeof planned === 'function' ? await planned(request) : (planned ?? this.#byTheBook(request));

@@ -75,7 +75,10 @@ export interface WatchHandle {
   /** Of the peer connection, since it began. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
-  /** Closes the connection at the broker with the counts of this moment and takes all listeners and timers away. Never rejects. */
+  /**
+   * Takes all listeners and timers away and closes the connection at the broker. Resolves, within milliseconds, when the last counts
+   * are read: then close the peer connection. Telling the broker goes on behind. Never rejects.
+   */
   stop(): Promise<void>;
 }
 

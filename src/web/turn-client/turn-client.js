@@ -78,12 +78,17 @@ class Broker {
   async ask(path, { method = 'GET', token, body, keepalive = false } = {}) {
     const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), REQUEST_MAX);
+    const request = { method, headers, body: body && JSON.stringify(body), signal: deadline.signal, keepalive };
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no answer within ${REQUEST_MAX / SECOND} s`)); // also where `fetch` knows no signals
+        deadline.abort();
+      }, REQUEST_MAX);
+    });
     try {
-      const request = { method, headers, body: body && JSON.stringify(body), signal: deadline.signal, keepalive };
-      const fetch = this.#fetch;
-      const response = await fetch(this.#baseUrl + path, request);
-      const json = parse(await response.text());
+      const [response, text] = await Promise.race([this.#exchange(path, request), late]);
+      const json = parse(text);
       if (response.ok) return json;
       const retryAfterSeconds = Number(response.headers.get('Retry-After')) || undefined;
       const code = json?.code ?? `HTTP_${response.status}`;
@@ -95,6 +100,12 @@ class Broker {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #exchange(path, request) {
+    const fetch = this.#fetch;
+    const response = await fetch(this.#baseUrl + path, request);
+    return [response, await response.text()];
   }
 
   /** For a page that goes away. A beacon has no headers, so the token travels in its body. */
@@ -273,7 +284,7 @@ class Meter {
   /** Of the selected pair; null until there is one. */
   relayed = null;
   relayProtocol = null;
-  /** The end of the last watch. */
+  /** When the last watch has told all it had to tell. */
   released = Promise.resolve();
   /** Which gathering the selected local candidate comes from, and all those there were: one for each ICE restart. */
   generation = null;
@@ -346,7 +357,7 @@ class Watch {
   #stopped = null;
   #isAway = false;
   #onEnd = () => {};
-  /** The end of the watch before this one. */
+  /** When the watch before this one has told all. */
   #before;
   #listeners = [];
 
@@ -392,9 +403,12 @@ class Watch {
     return this.#meter.received;
   }
 
-  /** Never rejects. */
+  /** Resolves when the last counts are read: nobody is to wait with hanging up until the broker has heard of it. */
   stop() {
-    this.#stopped ??= this.#meter.released = this.#end();
+    if (this.#stopped === null) {
+      this.#stopped = this.#end();
+      this.#meter.released = this.#stopped.then(() => this.#round).then(() => this.#close());
+    }
     return this.#stopped;
   }
 
@@ -402,9 +416,7 @@ class Watch {
     clearTimeout(this.#timer);
     for (const [target, type, listener] of this.#listeners) target.removeEventListener?.(type, listener);
     this.#onEnd();
-    await this.#round;
     if (this.#connection) await this.#read();
-    await this.#close();
   }
 
   #listen(target, type, listener) {
