@@ -189,6 +189,16 @@ test('a broker that has forgotten its grants gives a new one, and counting goes 
   assert.equal(broker.of('heartbeat').at(-1).body.bytesReceived, 100);
 });
 
+test('a grant that the broker does not know is not found again after a reload', async () => {
+  const { broker, store, time } = world;
+  await world.call(world.client());
+  broker.always('mint', new TypeError('fetch failed'));
+  broker.next('heartbeat', forgotten);
+  assert.equal(store.items.size, 1);
+  await time.pass(31);
+  assert.equal(store.items.size, 0);
+});
+
 test('a broker that never knows its grants is not asked for one after the other, and the page keeps its relay', async () => {
   const { broker, time } = world;
   broker.always('open', forgotten);
@@ -209,6 +219,23 @@ test('a connection that was given up after its grant ended goes on under the new
   await time.pass(60);
   assert.equal(broker.of('open').at(-1).token, 'grant-2');
   assert.equal(broker.open.size, 1);
+});
+
+test('a watch that was stopped while it looked at the statistics gives nothing to the peer connection any more', async () => {
+  const { time } = world;
+  const client = world.client();
+  const { pc, watch } = await world.call(client);
+  await time.pass(BEFORE + 1, 5);
+  await client.iceServers(); // the next credentials are there
+  let tell;
+  pc.getStats = () => new Promise((resolve) => { tell = resolve; });
+  await time.pass(5);
+  pc.getStats = async () => new Map();
+  const stopped = watch.stop();
+  tell(new Map());
+  await stopped;
+  await time.pass(1);
+  assert.deepEqual([pc.configurations.length, pc.restarts], [0, 0]);
 });
 
 test('a peer connection that was closed in the meantime is left alone', async () => {

@@ -189,12 +189,16 @@ test('a page that comes back from the cache opens its connection again', async (
   assert.deepEqual([broker.beacons.length, world.errors], [1, []]);
 });
 
-test('the first showing of a page is no return', async () => {
-  const { broker, window, time } = world;
+test('a page that goes away while a request is under way opens nothing after that', async () => {
+  const { broker, time, window } = world;
   await world.call(world.client());
-  window.dispatch('pageshow', { persisted: false });
-  await time.pass(1);
-  assert.equal(broker.of('open').length, 1);
+  let answer;
+  broker.next('heartbeat', () => new Promise((resolve) => { answer = resolve; }));
+  await time.pass(31);
+  window.dispatch('pagehide', { persisted: true });
+  answer({ body: {} });
+  await time.pass(60);
+  assert.deepEqual([broker.of('open').length, broker.beacons.length], [1, 1]);
 });
 
 test('a thousand watches leave no listener and no timer', async () => {
@@ -262,6 +266,22 @@ test('while the broker is away the call goes on, and it hears of all bytes when 
   await time.pass(31);
   assert.deepEqual(counts(broker.of('heartbeat').at(-1)), [100, 1_000]);
   assert.deepEqual([broker.of('open').length, new Set(world.errors)], [1, new Set(['NETWORK'])]);
+});
+
+test('after a long time without a broker it hears of the call within a heartbeat, and the next outage begins anew', async () => {
+  const { broker, time } = world;
+  broker.heartbeatSeconds = 6;
+  await world.call(world.client());
+  broker.always('heartbeat', new TypeError('fetch failed'));
+  await time.pass(600);
+  broker.always('heartbeat', undefined);
+  const before = broker.of('heartbeat').length;
+  await time.pass(6);
+  assert.ok(broker.of('heartbeat').length > before);
+  broker.next('heartbeat', new TypeError('fetch failed'));
+  await time.pass(9);
+  const at = broker.of('heartbeat').map((beat) => beat.at);
+  assert.ok(at.at(-1) - at.at(-2) <= 2.5, `tried again after ${at.at(-1) - at.at(-2)} s`);
 });
 
 test('a connection that the broker has given up is opened again, and counts on from what was heard', async () => {

@@ -379,7 +379,7 @@ class Watch {
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
     this.#listen(globalThis, 'pagehide', () => this.#leave());
-    this.#listen(globalThis, 'pageshow', ({ persisted }) => persisted && this.#comeBack());
+    this.#listen(globalThis, 'pageshow', () => this.#comeBack());
     this.#run();
   }
 
