@@ -311,6 +311,23 @@ test('an opening whose answer was lost is repeated under the same id', async () 
   assert.deepEqual([ids.length, new Set(ids).size, watch.connectionId], [2, 1, ids[0]]);
 });
 
+for (const [what, leave] of [
+  ['failing', async ({ pc }) => { pc.become('failed'); await world.time.pass(40); pc.become('connected'); }],
+  ['leaving the page', async () => { world.window.dispatch('pagehide', {}); world.window.dispatch('pageshow', {}); }],
+]) {
+  test(`${what} before the broker could open a connection loses no bytes`, async () => {
+    const { broker, time } = world;
+    broker.always('open', new TypeError('fetch failed'));
+    const call = await world.call(world.client());
+    call.pc.statistics.flow(11, 22);
+    await time.pass(10);
+    await leave(call);
+    broker.always('open', undefined);
+    await time.pass(100);
+    assert.deepEqual(counts(broker.of('heartbeat')[0]), [11, 22]);
+  });
+}
+
 test('an opening that is refused waits as long as it is told', async () => {
   const { broker, time } = world;
   broker.always('open', error(429, 'RATE_LIMITED', { 'Retry-After': '90' }));

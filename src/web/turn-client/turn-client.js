@@ -551,7 +551,7 @@ class Watch {
     }
   }
 
-  /** The broker gives up by itself on a connection whose close it did not hear. */
+  /** The broker gives up by itself on a connection whose close it did not hear. One that it may not have opened counted nothing. */
   async #close() {
     const connection = this.#connection;
     this.#connection = null;
@@ -561,7 +561,7 @@ class Watch {
     const request = { method: 'POST', token: connection.grant, body: this.#meter.since(connection.base), keepalive: true };
     try {
       await this.#broker.ask(`/api/connections/${encodeURIComponent(connection.id)}/close`, request);
-      this.#meter.heard = totals;
+      if (connection.isOpen) this.#meter.heard = totals;
     } catch (error) {
       this.#broker.report(error);
     }
@@ -577,7 +577,7 @@ class Watch {
     if (connection?.id === undefined) return;
     const body = { token: connection.grant, ...this.#meter.since(connection.base) };
     this.#broker.beacon(`/api/connections/${encodeURIComponent(connection.id)}/close`, body);
-    this.#meter.heard = this.#meter.totals;
+    if (connection.isOpen) this.#meter.heard = this.#meter.totals;
   }
 
   /** From the back/forward cache. */
