@@ -388,6 +388,8 @@ class Watch {
     });
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
+    // Before offer and answer take a pair away, and its counts with it where they are kept by pair.
+    this.#listen(this.#pc, 'signalingstatechange', () => this.#run());
     this.#listen(globalThis, 'pagehide', () => this.#leave());
     this.#listen(globalThis, 'pageshow', () => this.#comeBack());
     this.#run();
