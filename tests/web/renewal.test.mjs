@@ -41,6 +41,16 @@ test('a restart of the other end after the renewal is enough for both', async ()
   assert.deepEqual([pc.restarts, broker.of('open').length], [0, 2]);
 });
 
+test('it is enough even before a pair of the new gathering is in use', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.iceRole = 'controlled';
+  await time.pass(BEFORE + 15, 1);
+  pc.statistics.others = [{ id: 'Lg2', type: 'local-candidate', candidateType: 'relay', usernameFragment: 'g2' }];
+  await time.pass(100, 1);
+  assert.deepEqual([pc.restarts, broker.of('open').length], [0, 1]);
+});
+
 test('a restart of the other end before the renewal is not: its candidates have the old credentials, even those to come', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
