@@ -25,3 +25,4 @@ mod renewal;
 mod sources;
 mod status;
 mod transport;
+mod web;

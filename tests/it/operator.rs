@@ -171,6 +171,8 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /health",
         "get /metrics",
         "get /ready",
+        "get /turn-client.d.ts",
+        "get /turn-client.js",
         "post /api/budget/freeze",
         "post /api/budget/limit",
         "post /api/connections",
