@@ -496,3 +496,31 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     // The reading of minute 89 leaves that one and those after it.
     assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
 }
+
+#[test]
+fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
+    let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
+    let mut timeline = timeline(end - 30 * MINUTE);
+    timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
+    for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
+        timeline.advance(at(end - (30 - minute) * MINUTE));
+        assert_eq!(timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)), Taken::Yes);
+    }
+    assert!(!timeline.assumption().holds);
+    timeline.advance(at(end));
+    let stored = StoredLane { reading: timeline.stored_reading(), ..StoredLane::default() };
+    let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
+    assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
+}
+
+/// The operator replaces the TURN key: what the old one relayed is another key's from then on.
+#[test]
+fn bytes_that_change_their_key_are_not_counted_twice() {
+    let mut timeline = timeline(START);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_070));
+    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_080));
+}
