@@ -135,7 +135,8 @@ pub(super) struct Point {
     pub(super) live: u32,
 }
 
-/// The assumed rate on trial. It starts anew with each period and each process; what it found stays.
+/// The assumed rate on trial. It starts anew with each period, and with the last reading after a restart; what it found
+/// stays.
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
     assumed: BitRate,

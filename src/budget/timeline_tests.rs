@@ -1,6 +1,9 @@
 //! The timeline against a naive model that remembers every event and adds it all up for each question.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::budget::flow::Mark;
 use crate::units::BitRate;
 use proptest::prelude::*;
 
@@ -523,4 +526,22 @@ fn bytes_that_change_their_key_are_not_counted_twice() {
     assert_eq!(timeline.used(), ByteCount::new(501_070));
     assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
     assert_eq!(timeline.used(), ByteCount::new(501_080));
+}
+
+#[test]
+fn restarts_between_readings_hide_nothing() {
+    let mut timeline = timeline(START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    let day = BillingDay::new(1).unwrap();
+    let live = |minute: i64, live| (START / MINUTE + minute, Mark { live, silent: 0 });
+    let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
+    for minute in 1..6u32 {
+        let now = START + i64::from(minute) * MINUTE;
+        timeline.advance(at(now));
+        let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
+        let stored =
+            StoredLane { marks: marks.clone(), reading: timeline.stored_reading(), ..StoredLane::default() };
+        timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
+    }
+    assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
 }
