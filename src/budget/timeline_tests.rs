@@ -545,3 +545,23 @@ fn restarts_between_readings_hide_nothing() {
     }
     assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
 }
+
+#[test]
+fn a_little_too_much_each_hour_is_too_much_in_the_end() {
+    const DAY: i64 = 24 * 60;
+    let begin = START - 20 * DAY * MINUTE;
+    let mut timeline = timeline(begin);
+    timeline.add_grant(at(begin), at(begin + 20 * DAY * MINUTE));
+    // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
+    let (mut bytes, mut promised) = (0_u64, 0_u64);
+    for minute in (0..20 * DAY).step_by(10) {
+        timeline.advance(at(begin + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
+        let excess = bytes - promised;
+        assert!(timeline.assumption().holds || excess > 0, "no more than was promised at minute {minute}");
+        assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
+        promised += 225_000_000;
+        bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
+    }
+    assert!(!timeline.assumption().holds);
+}
