@@ -97,7 +97,9 @@ impl Reading {
             return Err(Taken::Fell);
         }
         if self.total() < before.total() {
-            (self.granted, self.other) = (before.granted, before.other);
+            let total = ByteCount::new(before.total());
+            self.granted = self.granted.max(before.granted).min(total);
+            self.other = total.minus(self.granted);
         }
         Ok(self)
     }
