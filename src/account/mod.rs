@@ -120,10 +120,11 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
 
-    /// Sends all that has changed on its way to disk.
+    /// Sends all that has changed on its way to disk. What is taken under the lock is queued under it too: later changes
+    /// cannot come before earlier ones, and be undone by them.
     pub fn flush(&self) {
         if let Some(journal) = &self.journal {
-            journal.flush(|| self.with(|books, _| books.take_changes()));
+            self.with(|books, _| journal.flush(|| books.take_changes()));
         }
     }
 
@@ -196,7 +197,7 @@ impl Account {
     /// Waits until all that has changed is on disk.
     async fn record(&self) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let pending = journal.record(|| self.with(|books, _| books.take_changes())).ok_or(NotRecorded)?;
+        let pending = self.with(|books, _| journal.record(|| books.take_changes())).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
