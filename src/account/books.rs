@@ -102,6 +102,12 @@ impl Books {
         books
     }
 
+    /// A process begins with them at `now`.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.ledger.begin_readings();
+    }
+
     /// What is to be on disk before a new grant is handed out.
     #[must_use]
     pub fn grant_changes(&self, commit: &Commit, grant: GrantId, renewed: Option<&Grant>) -> BooksChanges {
