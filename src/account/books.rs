@@ -162,6 +162,12 @@ impl Books {
         self.orders.get().frozen
     }
 
+    /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.
+    #[must_use]
+    pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
+        self.is_frozen() || renews.is_some_and(|grant| self.issued.is_revoked(grant))
+    }
+
     /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
     pub fn look_out(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
         self.advance(now);

@@ -67,6 +67,17 @@ pub struct Present {
 #[error("it could not be recorded")]
 pub struct NotRecorded;
 
+/// A credential that was made must not be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCommitted {
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    NotRecorded(#[from] NotRecorded),
+    /// The operator has ordered otherwise while it was made.
+    #[error("the operator has stopped it")]
+    Stopped,
+}
+
 /// One open connection, as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct OpenConnection {
