@@ -32,6 +32,9 @@ pub mod stored;
 use books::{Books, Statement};
 pub use reservation::{RenewalRight, Reservation};
 
+/// The wall clock may be so far from the books' time before it is worth a word.
+pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
+
 /// The books, their lock and their clock.
 #[derive(Debug)]
 pub struct Account {
@@ -60,6 +63,18 @@ pub struct Present {
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books: it has jumped, and is not believed yet.
     pub clock_ahead: Duration,
+}
+
+impl Present {
+    /// Whether the published bound rests on nothing that is known to be wrong: the assumed rate, and the period. A clock
+    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
+    #[must_use]
+    pub fn bound_holds(&self) -> bool {
+        let figures = &self.statement.figures;
+        let into_period = figures.now.since(figures.period.start);
+        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
+        self.statement.measured.assumption.holds && is_in_period
+    }
 }
 
 /// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
