@@ -16,17 +16,28 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::config::Door;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders, origin,
+    bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator, orders,
+    origin,
 };
+use crate::web;
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
     // Pages mint: foreign origins and too many requests are turned away before the handler.
-    let mint = OpenApiRouter::new()
+    let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
+    for door in &app.doors {
+        let door = match door {
+            Door::Turn => routes!(doors::get_turn),
+            Door::Matrix => routes!(doors::get_matrix),
+            Door::Ice => routes!(doors::get_ice),
+        };
+        mint = mint.routes(door.map(|route| get_only(limited(route, app))));
+    }
 
     // Pages and app servers: a token decides, where there is one.
     let open = OpenApiRouter::new()
@@ -48,11 +59,17 @@ pub fn build(app: &Arc<App>) -> Router {
     // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
+    // Any page: code, not data.
+    let web = OpenApiRouter::new()
+        .routes(routes!(web::get_turn_client))
+        .routes(routes!(web::get_turn_client_types));
+
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(open.merge(operator), app))
         .merge(health)
+        .merge(web)
         .split_for_parts();
     served
         .route("/openapi.json", describe(&document))

@@ -20,3 +20,5 @@ step "a call over a real relay in a real browser"
 tests/browser/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh
+step "the browser module, without a browser"
+tests/web/run.sh

@@ -58,6 +58,8 @@ pub struct Present {
     pub statement: Statement,
     /// How far the wall clock is behind the books: it was set back, or was ahead before.
     pub clock_behind: Duration,
+    /// How far the wall clock is ahead of the books: it has jumped, and is not believed yet.
+    pub clock_ahead: Duration,
 }
 
 /// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
@@ -224,7 +226,8 @@ impl Account {
     #[must_use]
     pub fn present(&self) -> Present {
         let statement = self.with(|books, _| books.statement());
-        Present { statement, clock_behind: statement.figures.now.since(self.clock.now()) }
+        let (now, wall) = (statement.figures.now, self.clock.now());
+        Present { statement, clock_behind: now.since(wall), clock_ahead: wall.since(now) }
     }
 
     /// The first `limit` open connections, and how many there are.

@@ -14,7 +14,7 @@ use crate::alert::courier::{Courier, Pace};
 use crate::alert::webhook::Webhook;
 use crate::budget::grant::GrantKey;
 use crate::clock::Clock;
-use crate::config::{AllowedOrigins, Config, IceConfig};
+use crate::config::{AllowedOrigins, Config, Door, IceConfig};
 use crate::http::bearer::TokenDigest;
 use crate::http::request_id::RequestIds;
 use crate::ice::IceSource;
@@ -64,6 +64,8 @@ pub struct App {
     pub origins: AllowedOrigins,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Further wire forms of the mint that are open.
+    pub doors: Vec<Door>,
     /// Longest life of a credential, and the one that is given unless asked otherwise.
     pub ttl_max: Duration,
     /// The degraded answer.
@@ -163,6 +165,7 @@ impl App {
             rate_limit: RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?,
             origins: config.access.origins.clone(),
             trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            doors: config.doors.clone(),
             ttl_max: config.ice.ttl_max,
             stun: IceServerList::of_stun(&config.ice.stun),
             heartbeat: config.usage.heartbeat,

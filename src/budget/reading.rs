@@ -71,6 +71,8 @@ impl Default for Assumption {
 pub struct StoredReading {
     /// The latest one.
     pub reading: Reading,
+    /// The most that its bytes under credentials of ours can be.
+    pub at_most: ByteCount,
     /// What is known of the rate.
     pub assumption: Assumption,
 }

@@ -80,8 +80,9 @@ struct Model {
     stretches: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
-    /// The latest reading that was taken.
+    /// The latest reading that was taken, and the most that it can stand for.
     reading: Option<Reading>,
+    at_most: u128,
 }
 
 impl Model {
@@ -94,7 +95,14 @@ impl Model {
             claims: vec![],
             grants: vec![],
             reading: None,
+            at_most: 0,
         }
+    }
+
+    /// The most that the reading of this period can stand for.
+    fn at_most(&self) -> u128 {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        if self.reading.is_some_and(|reading| reading.period == period) { self.at_most } else { 0 }
     }
 
     /// Up to where this period was counted by the provider, and its counts.
@@ -160,24 +168,39 @@ impl Model {
 
     fn committed(&self) -> u128 {
         let (as_of, granted, other) = self.measured();
-        let mut promised = 0;
-        let mut worst = 0;
-        for minute in self.minutes() {
-            let (live, estimate) = (self.promised(minute), self.estimate(minute));
-            promised += if minute < as_of { live } else { 0 };
-            worst += match () {
-                () if minute >= as_of => estimate.max(live),
-                () if minute + MINUTE > as_of => live,
-                () => 0,
-            };
-        }
+        let worst = |minute| match () {
+            () if minute >= as_of => self.estimate(minute).max(self.promised(minute)),
+            () => self.promised_between(minute.max(as_of), minute + MINUTE),
+        };
         let settled = if self.rates.promises_cap_claims {
-            let rest = u128::from(100 - SAMPLING);
-            (granted * 100).div_ceil(rest).min(promised).max(granted) + (other * 100).div_ceil(rest)
+            self.at_most() + (other * 100).div_ceil(u128::from(100 - SAMPLING))
         } else {
             granted + other
         };
-        settled + worst
+        let unmeasured = self.minutes().filter(|minute| minute + MINUTE > as_of);
+        settled + unmeasured.map(worst).sum::<u128>()
+    }
+
+    /// What was promised in `[from, to)`, each part of a minute rounded down.
+    fn promised_between(&self, from: i64, to: i64) -> u128 {
+        let part = |minute: i64| {
+            let millis = u128::try_from((to.min(minute + MINUTE) - from.max(minute)).max(0)).unwrap();
+            self.promised(minute) * millis / 60_000
+        };
+        self.minutes().map(part).sum()
+    }
+
+    /// A reading was taken: what sampling may have missed of it is no more than was promised since the one before, if
+    /// the data fit that.
+    fn take(&mut self, reading: Reading) {
+        let (before, ..) = self.measured();
+        let known =
+            if self.reading.is_some_and(|held| held.period == reading.period) { self.at_most } else { 0 };
+        let promised = known + self.promised_between(before, reading.as_of.as_millis());
+        let granted = u128::from(reading.granted.get());
+        let sampled = (granted * 100).div_ceil(u128::from(100 - SAMPLING));
+        self.at_most = if granted > promised { sampled } else { sampled.min(promised) };
+        self.reading = Some(reading);
     }
 
     fn committed_next(&self) -> u128 {
@@ -244,7 +267,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         Op::Read { back, granted, other } => {
             let reading = reading(now - back, granted, other);
             if timeline.take_reading(&reading) == Taken::Yes && reading.period == timeline.period() {
-                model.reading = timeline.reading().copied();
+                model.take(*timeline.reading().unwrap());
                 model.rates.liability = timeline.liability();
             }
         }

@@ -13,8 +13,8 @@ use crate::account::Present;
 use crate::app::App;
 use crate::units::{BitRate, Timestamp, plain_number};
 
-/// A clock may be so far behind the ledger before it is worth a word.
-const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
+/// A clock may be so far from the ledger's time before it is worth a word.
+const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -200,9 +200,14 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",
     );
     hint(
-        present.clock_behind > CLOCK_BEHIND_TOLERATED,
+        present.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_BEHIND",
         "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock.",
+    );
+    hint(
+        present.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
+        "CLOCK_AHEAD",
+        "the machine's clock has jumped ahead: the ledger goes on at its pace, and believes the clock when it has been ahead for 5 minutes.",
     );
     hint(
         bound.get() > 0,

@@ -156,15 +156,6 @@ fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
 }
 
 #[test]
-fn settings_of_later_versions_are_checked_and_said_to_have_no_effect() {
-    let process = Process::start(&[("DOORS", "matrix")]);
-    process.signal("-TERM");
-    let (log, _) = process.finish();
-    assert!(messages(&log).iter().any(|message| message.contains("DOORS")), "DOORS in\n{log}");
-    assert_eq!(run(&[], &[("DOORS", "barn")]).status.code(), Some(78));
-}
-
-#[test]
 fn the_start_says_what_is_read_and_where_alerts_go_and_no_secret() {
     let settings = [
         ("ICE_SOURCES", "coturn"),

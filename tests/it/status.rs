@@ -140,7 +140,7 @@ async fn hints_tell_what_makes_the_figure_weak() {
 #[tokio::test]
 async fn the_billing_day_moves_the_period() {
     let broker = TestBroker::start(&[("BILLING_DAY", "31")]).await;
-    broker.set_wall("2025-02-28T00:00:00Z");
+    broker.advance_to("2025-02-28T00:00:00Z");
     let status = broker.status().await;
     assert_eq!(status["periodStart"], "2025-02-28T00:00:00.000Z");
     assert_eq!(status["resetDate"], "2025-03-31T00:00:00.000Z");
@@ -203,6 +203,46 @@ async fn while_the_wall_clock_is_behind_usage_goes_on_and_the_status_says_so() {
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
     broker.set_wall("2025-01-15T12:00:20Z");
     assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "caught up");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("HEARTBEAT_SECONDS", "3600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.mint().await;
+    let before = broker.status().await;
+    broker.set_wall("2025-02-15T12:00:10Z");
+    broker.advance(60);
+    let meanwhile = broker.status().await;
+    assert_eq!(meanwhile["periodStart"], before["periodStart"]);
+    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "it goes on counting");
+    assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
+    broker.set_wall("2025-01-15T12:01:10Z");
+    let after = broker.status().await;
+    assert_eq!((&after["bandwidthUsedGB"], &after["grants"]), (&json!("70.00"), &before["grants"]));
+    assert!(!hint_codes(&after).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never_taken_back() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.set_wall("2025-02-15T12:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["bandwidthUsedGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    broker.set_wall("2025-01-20T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z", "the later period is kept");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
 }
 
 #[tokio::test]
