@@ -8,6 +8,19 @@ fn hint_codes(status: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn the_page_about_the_budget_explains_every_field_and_every_code_of_the_status() {
+    const PAGE: &str = include_str!("../../docs/BUDGET.md");
+    const SOURCE: &str = include_str!("../../src/http/bandwidth_status.rs");
+    let is_code = |text: &&str| text.len() > 1 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let codes = SOURCE.split('"').filter(is_code).map(str::to_owned);
+    let status = TestBroker::start(&[]).await.status().await;
+    let fields = status.as_object().unwrap().keys().cloned();
+    for name in fields.chain(codes) {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name} is missing in docs/BUDGET.md");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
     let broker = TestBroker::start(&[]).await;
     let answer = broker.get("/api/bandwidth-status").await;
