@@ -51,7 +51,6 @@ fn parse_public(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::testing::{assert_refused, load};
 
     #[cfg(feature = "relay")]

@@ -299,3 +299,23 @@ fn unused() -> Error {
 pub(super) fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn there_are_so_many_ports_and_one_that_is_given_back_is_free() {
+        let ports = Arc::new(RelayedPorts::default());
+        let bind = || ports.bind(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let mut held: Vec<_> = (0..ALLOCATIONS_MAX).map(|_| bind().expect("there is room")).collect();
+        assert!(bind().is_none());
+        let (_, given_back) = held.pop().unwrap();
+        let port = given_back.port;
+        assert!(ports.holds(port));
+        drop(given_back);
+        assert!(!ports.holds(port));
+        assert!(bind().is_some());
+    }
+}

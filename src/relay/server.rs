@@ -250,11 +250,14 @@ impl Relay {
 
     /// Ends all allocations of a user name.
     async fn cut(&self, name: &str, why: &'static str) {
-        for client in self.clients.take_of(name) {
+        let clients = self.clients.take_of(name);
+        for client in &clients {
             client.leg.end();
-            self.report_end(&client, why);
         }
         self.manager.delete_allocations_by_username(name).await;
+        for client in &clients {
+            self.report_end(client, why);
+        }
     }
 
     fn report_end(&self, client: &Client, why: &'static str) {
