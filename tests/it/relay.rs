@@ -259,7 +259,7 @@ async fn a_spent_budget_cuts_everybody_within_one_packet() {
 #[tokio::test]
 async fn a_new_period_opens_the_relay_again() {
     let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.00001"), ("TURN_TTL_SECONDS", "60")]).await;
-    broker.set_wall("2025-01-31T23:59:30Z");
+    broker.advance_to("2025-01-31T23:59:30Z");
     let credential = Credential::mint(&broker).await;
     let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
     let relayed = call.greet(&peer).await;
@@ -268,7 +268,7 @@ async fn a_new_period_opens_the_relay_again() {
         ended(&broker, "spent").await == Some(1)
     })
     .await;
-    broker.set_wall("2025-02-01T00:00:05Z");
+    broker.advance_to("2025-02-01T00:00:05Z");
     eventually("the new period", async || broker.status().await["usedBytes"] == 0).await;
     eventually("an allocation", async || allocate(&credential).await.is_ok()).await;
     let used = broker.status().await["usedBytes"].as_u64().unwrap();
