@@ -231,6 +231,13 @@ impl Ledger {
         }
     }
 
+    /// Reading begins: what was not read while no process ran is nobody's failure.
+    pub fn begin_readings(&mut self) {
+        for lane in &mut self.lanes {
+            lane.begin_readings(self.now);
+        }
+    }
+
     /// What the providers' own counts say.
     #[must_use]
     pub fn measured(&self) -> Measured {

@@ -79,6 +79,7 @@ impl Timeline {
             timeline.cells.set_liability(timeline.trial.liability());
             if last.reading.period == timeline.period() {
                 timeline.cells.measure_as(&last.reading, last.at_most.get().into());
+                timeline.trial.hear(timeline.point_of(&last.reading));
             }
         }
         timeline
@@ -94,12 +95,17 @@ impl Timeline {
             Err(why) => return why,
         };
         self.cells.measure(&reading);
-        let (grant_minutes, live) = self.cells.live_measured();
-        self.trial.hear(Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live });
+        self.trial.hear(self.point_of(&reading));
         self.cells.set_liability(self.trial.liability());
         let at_most = ByteCount::saturating(self.cells.granted_at_most());
         self.last = Some(StoredReading { reading, at_most, assumption: self.assumption() });
         Taken::Yes
+    }
+
+    /// A reading that the cells have measured, beside what they promised.
+    fn point_of(&self, reading: &Reading) -> Point {
+        let (grant_minutes, live) = self.cells.live_measured();
+        Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live }
     }
 
     /// The provider's count for all of the period before this one is what that period came to.

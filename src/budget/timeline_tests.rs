@@ -1,6 +1,9 @@
 //! The timeline against a naive model that remembers every event and adds it all up for each question.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::budget::flow::Mark;
 use crate::units::BitRate;
 use proptest::prelude::*;
 
@@ -495,4 +498,70 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let rest = 510 * 3_000_000 / 8 * 60;
     // The reading of minute 89 leaves that one and those after it.
     assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
+}
+
+#[test]
+fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
+    let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
+    let mut timeline = timeline(end - 30 * MINUTE);
+    timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
+    for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
+        timeline.advance(at(end - (30 - minute) * MINUTE));
+        assert_eq!(timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)), Taken::Yes);
+    }
+    assert!(!timeline.assumption().holds);
+    timeline.advance(at(end));
+    let stored = StoredLane { reading: timeline.stored_reading(), ..StoredLane::default() };
+    let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
+    assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
+}
+
+/// The operator replaces the TURN key: what the old one relayed is another key's from then on.
+#[test]
+fn bytes_that_change_their_key_are_not_counted_twice() {
+    let mut timeline = timeline(START);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_070));
+    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_080));
+}
+
+#[test]
+fn restarts_between_readings_hide_nothing() {
+    let mut timeline = timeline(START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    let day = BillingDay::new(1).unwrap();
+    let live = |minute: i64, live| (START / MINUTE + minute, Mark { live, silent: 0 });
+    let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
+    for minute in 1..6u32 {
+        let now = START + i64::from(minute) * MINUTE;
+        timeline.advance(at(now));
+        let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
+        let stored =
+            StoredLane { marks: marks.clone(), reading: timeline.stored_reading(), ..StoredLane::default() };
+        timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
+    }
+    assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
+}
+
+#[test]
+fn a_little_too_much_each_hour_is_too_much_in_the_end() {
+    const DAY: i64 = 24 * 60;
+    let begin = START - 20 * DAY * MINUTE;
+    let mut timeline = timeline(begin);
+    timeline.add_grant(at(begin), at(begin + 20 * DAY * MINUTE));
+    // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
+    let (mut bytes, mut promised) = (0_u64, 0_u64);
+    for minute in (0..20 * DAY).step_by(10) {
+        timeline.advance(at(begin + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
+        let excess = bytes - promised;
+        assert!(timeline.assumption().holds || excess > 0, "no more than was promised at minute {minute}");
+        assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
+        promised += 225_000_000;
+        bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
+    }
+    assert!(!timeline.assumption().holds);
 }

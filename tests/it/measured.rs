@@ -113,6 +113,19 @@ async fn while_nothing_can_be_read_the_estimate_goes_on_and_the_status_says_sinc
 }
 
 #[tokio::test]
+async fn a_count_of_a_time_that_has_not_come_gives_nothing_back() {
+    let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
+    let (_cloudflare, broker) = with_analytics(&settings).await;
+    // The fake tells the real time in its header `Date`.
+    broker.set_wall("2199-01-15T12:00:00Z");
+    assert_eq!(broker.mint().await.status, 200);
+    broker.set_wall("2199-01-15T18:00:00Z");
+    assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["asOf"]), (&json!("1.89"), &Value::Null));
+}
+
+#[tokio::test]
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);

@@ -246,6 +246,27 @@ async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never
 }
 
 #[tokio::test]
+async fn a_clock_that_was_a_month_ahead_leaves_a_bound_that_does_not_hold() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("BUDGET_MODE", "strict")]).await;
+    broker.mint().await;
+    assert_eq!(broker.status().await["boundHolds"], true);
+    broker.set_wall("2025-02-20T00:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    broker.status().await;
+    broker.set_wall("2025-01-15T12:10:00Z");
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["overshootBoundGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    assert_eq!(status["boundHolds"], false, "what January still relays counts nowhere");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    broker.set_wall("2025-02-01T00:00:00Z");
+    assert_eq!(broker.status().await["boundHolds"], true, "the month has come");
+}
+
+#[tokio::test]
 async fn a_connection_that_talks_on_after_its_grants_tail_stays_in_the_bound() {
     let settings = [("TURN_TTL_SECONDS", "60"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
