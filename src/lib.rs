@@ -13,6 +13,7 @@
 //! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
 //! | [`usage`] | what connections say about themselves: pure |
 //! | [`meter`] | reads what providers themselves have counted, and ends sessions where it can |
+//! | [`web`] | what a browser loads from here |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | what an operator is told without asking, and how it is sent |
 //! | [`telemetry`] | logs and metrics |
@@ -37,3 +38,4 @@ pub mod serve;
 pub mod telemetry;
 pub mod units;
 pub mod usage;
+pub mod web;

@@ -21,6 +21,7 @@ use crate::http::renewal;
 use crate::http::{
     bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders, origin,
 };
+use crate::web;
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
@@ -48,11 +49,17 @@ pub fn build(app: &Arc<App>) -> Router {
     // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
+    // Any page: code, not data.
+    let web = OpenApiRouter::new()
+        .routes(routes!(web::get_turn_client))
+        .routes(routes!(web::get_turn_client_types));
+
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(open.merge(operator), app))
         .merge(health)
+        .merge(web)
         .split_for_parts();
     served
         .route("/openapi.json", describe(&document))

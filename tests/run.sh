@@ -18,5 +18,7 @@ step "unit, property and integration tests"
 cargo test --locked
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
+step "the browser module, without a browser"
+tests/web/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh

@@ -40,7 +40,7 @@ export class Process {
     this.name = name;
     this.serves = () => serves(this);
     this.logPath = join(directory, `${name}.log`);
-    const log = openSync(this.logPath, 'w');
+    const log = openSync(this.logPath, 'a'); // one that is started again goes on in it
     this.child = spawn(command, args, { cwd: directory, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', log, log] });
     this.ended = new Promise((resolve) => {
       this.child.once('error', ({ message }) => resolve(message));
@@ -88,13 +88,20 @@ export function brokerProcess(directory, env) {
   return new Process('broker', directory, process.env.TURN_BROKER_BIN, [], env, serves);
 }
 
-/** Serves page.js as a site of its own; returns its origin. */
-export async function serveSite(port) {
-  const script = readFileSync(new URL('page.js', import.meta.url));
+/**
+ * Serves a page as a site of its own; returns its origin.
+ * @param {number} port
+ * @param {string} name Relative to this directory: a script, a module (`.mjs`), or a whole page (`.html`).
+ */
+export async function serveSite(port, name = 'page.js') {
+  const file = readFileSync(new URL(name, import.meta.url));
+  const type = name.endsWith('.mjs') ? ' type="module"' : '';
+  const around = `<!doctype html><title>call</title><link rel="icon" href="data:,"><script${type} src="/${name}"></script>`;
+  const page = name.endsWith('.html') ? file : around;
   const site = createServer(({ url }, answer) => {
-    const isScript = url === '/page.js';
+    const isScript = url === `/${name}`;
     answer.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    answer.end(isScript ? script : '<!doctype html><title>call</title><link rel="icon" href="data:,"><script src="/page.js"></script>');
+    answer.end(isScript ? file : page);
   });
   await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
   return `http://127.0.0.1:${port}`;

@@ -1,10 +1,17 @@
 #!/bin/sh
 # Real relay: the broker, a real coturn and a real Chromium, in a network namespace that has nothing but `lo`.
 # Installs what is missing (Debian packages), builds the broker, prints three counts of the same bytes; exit status 0 or 1.
+#   run.sh           a call that is reported by hand (half a minute)
+#   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"
+case ${1:-} in
+'') script=test.mjs ;;
+renewal) script=renewal.mjs ;;
+*) echo "usage: $0 [renewal]" >&2; exit 64 ;;
+esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 
@@ -48,7 +55,7 @@ if ! $isolate true 2>/dev/null; then
         exit 1
     fi
 fi
-$isolate sh -c 'ip link set lo up && exec node test.mjs' &
+$isolate sh -c 'ip link set lo up && exec node "$0"' "$script" &
 namespace=$!
 trap 'kill -KILL $namespace; exit 130' INT TERM
 wait $namespace

@@ -1,31 +1,22 @@
 // The whole path, for real: a page fetches credentials from the broker, relays through coturn, and reports what it relayed.
 // In the end the broker's figure must be what the browser received and what coturn sent.
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { networkInterfaces } from 'node:os';
-import { coturnEgress, coturnHasClosed, metric, table } from './counts.mjs';
-import { brokerProcess, coturnProcess, launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
+import { coturnEgress, coturnHasClosed, table } from './counts.mjs';
+import {
+  BROKER, HEARTBEAT_SECONDS, coturnSecret, directory, openConnections, operatorToken, runTest, startBroker, startCoturn, status, sum,
+  theyAgree, usedBytes,
+} from './harness.mjs';
+import { launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 120;
 const BYTES_EACH_WAY = 12_000_000;
 const MBPS_EACH_WAY = 8;
-/** Most by which two of the three counts may differ. coturn's hold 4 bytes of framing per packet more than the browser's. */
-const TOLERANCE = 0.03;
-const HEARTBEAT_SECONDS = 3;
-const BROKER = 'http://127.0.0.1:3001';
-
-const directory = process.env.WORK_DIR;
-const operatorToken = randomBytes(24).toString('hex');
-const coturnSecret = randomBytes(24).toString('hex');
-/** Those started so far, for the end of their logs. @type {import('./processes.mjs').Process[]} */
-const processes = [];
 
 async function run() {
-  assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start it with run.sh: the network must have nothing but lo');
   const site = await serveSite(5173);
   const foreignSite = await serveSite(5174);
-  const coturn = await start(coturnProcess(directory, coturnSecret));
-  const broker = await start(brokerProcess(directory, brokerEnvironment(site)));
+  const coturn = await startCoturn();
+  const broker = await startBroker(site);
   const browser = await launchBrowser(directory);
 
   await aForeignPageGetsNothing(browser, foreignSite);
@@ -66,23 +57,6 @@ async function run() {
   assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'a secret is in the log of the broker');
 }
 
-/** @param {string} site The one origin that may ask. */
-function brokerEnvironment(site) {
-  return {
-    HOST: '127.0.0.1',
-    PORT: new URL(BROKER).port,
-    CLIENT_URL: site,
-    ICE_SOURCES: 'coturn',
-    COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp',
-    COTURN_SECRET: coturnSecret,
-    OPERATOR_TOKEN: operatorToken,
-    HEARTBEAT_SECONDS: String(HEARTBEAT_SECONDS),
-    BILLING_DAY: new Date().getUTCDate() < 15 ? '22' : '8', // no period ends while this runs
-    LOG_FORMAT: 'json',
-    RUST_LOG: 'debug',
-  };
-}
-
 /** A page of an origin that is not in CLIENT_URL: refused, nothing readable, nothing minted. */
 async function aForeignPageGetsNothing(browser, site) {
   const page = await browser.newPage();
@@ -106,7 +80,7 @@ function relayUsers(minted) {
 
 /** The page's last heartbeats are in, to the byte, and said `relayed` by what getStats showed of the selected pair. */
 async function theOperatorSeesWhatThePageReported(connections, readings) {
-  const live = (await operator('/api/connections').then((answer) => answer.json())).connections;
+  const live = await openConnections();
   for (const [index, { relayed, relayProtocol, bytesSent, bytesReceived, heartbeats, faults }] of readings.entries()) {
     assert.deepEqual({ relayed, relayProtocol, faults }, { relayed: true, relayProtocol: 'udp', faults: [] });
     assert.ok(heartbeats > 1, 'more than the last report was heard');
@@ -130,30 +104,4 @@ async function bothGoodbyesClose(page, answers) {
   assert.deepEqual(seen('DELETE').map((answer) => answer.status), [204]);
 }
 
-function theyAgree(counts) {
-  const [least, most] = [Math.min(...Object.values(counts)), Math.max(...Object.values(counts))];
-  assert.ok(most <= least * (1 + TOLERANCE), `the counts differ by more than ${TOLERANCE * 100} %`);
-}
-
-function start(started) {
-  processes.push(started);
-  return started.ready();
-}
-
-const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-const status = () => fetch(`${BROKER}/api/bandwidth-status`).then((answer) => answer.json());
-const operator = (path) => fetch(BROKER + path, { headers: { Authorization: `Bearer ${operatorToken}` } });
-const usedBytes = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_used_bytes');
-
-const timeOut = new Promise((_, reject) => {
-  setTimeout(() => reject(new Error(`not done after ${RUN_SECONDS_MAX} s`)), RUN_SECONDS_MAX * 1000);
-});
-try {
-  await Promise.race([run(), timeOut]);
-  console.log('1 passed, 0 failed');
-  process.exit(0);
-} catch (error) {
-  for (const { name, logTail } of processes) console.log(`--- end of ${name}.log\n${logTail}`);
-  console.log(`--- ${error.stack}\n0 passed, 1 failed`);
-  process.exit(1);
-}
+await runTest(run, RUN_SECONDS_MAX);

@@ -23,3 +23,4 @@ mod renewal;
 mod sources;
 mod status;
 mod transport;
+mod web;

@@ -173,6 +173,8 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /ready",
         "post /api/budget/freeze",
         "post /api/budget/limit",
+        "get /turn-client.d.ts",
+        "get /turn-client.js",
         "post /api/connections",
         "post /api/connections/{id}/close",
         "post /api/connections/{id}/heartbeat",

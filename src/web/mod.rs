@@ -1,0 +1,75 @@
+//! What a browser loads from here: the module `turn-client.js` and its types. Code, not data: any origin may import it, and
+//! it is the same for everybody, so it may be kept and is asked for again by its tag.
+
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// How long a browser may keep it without asking: a new version reaches every page within the hour.
+const KEPT: &str = "public, max-age=3600";
+/// Tells tools that resolve types over HTTP where they are.
+const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
+
+/// The browser module.
+#[utoipa::path(
+    get,
+    path = "/turn-client.js",
+    tag = "browser",
+    responses(
+        (status = 200, description = "An ES module, for any origin", content_type = "text/javascript", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+    )
+)]
+pub async fn get_turn_client(headers: HeaderMap) -> Response {
+    let script = include_str!("turn-client/turn-client.js");
+    ([(TYPES, "/turn-client.d.ts")], file("text/javascript; charset=utf-8", script, &headers)).into_response()
+}
+
+/// Its types.
+#[utoipa::path(
+    get,
+    path = "/turn-client.d.ts",
+    tag = "browser",
+    responses(
+        (status = 200, description = "TypeScript declarations, for any origin", content_type = "application/typescript", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+    )
+)]
+pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
+    let types = include_str!("turn-client/turn-client.d.ts");
+    file("application/typescript; charset=utf-8", types, &headers)
+}
+
+/// The file, or that the asker's copy is still good.
+fn file(content_type: &'static str, text: &'static str, asked: &HeaderMap) -> Response {
+    let tag = tag(text);
+    let is_known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let is_known = is_known.flat_map(|list| list.split(',')).any(|known| names(known, &tag));
+    let headers = [
+        (ETAG, tag.as_str()),
+        (CACHE_CONTROL, KEPT),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    if is_known {
+        (StatusCode::NOT_MODIFIED, headers).into_response()
+    } else {
+        (headers, [(CONTENT_TYPE, content_type)], text).into_response()
+    }
+}
+
+/// A proxy that compresses makes a tag weak; it stands for the same file.
+fn names(known: &str, tag: &str) -> bool {
+    let known = known.trim();
+    known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
+}
+
+fn tag(text: &str) -> String {
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]))
+}

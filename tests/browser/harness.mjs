@@ -1,0 +1,77 @@
+// What the tests in this directory share: one coturn, one broker, one operator, and how a run begins and ends.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { metric } from './counts.mjs';
+import { brokerProcess, coturnProcess } from './processes.mjs';
+
+export const BROKER = 'http://127.0.0.1:3001';
+export const HEARTBEAT_SECONDS = 3;
+/** Most by which two counts of the same bytes may differ. coturn's hold 4 bytes of framing per packet more than the browser's. */
+const TOLERANCE = 0.03;
+
+export const directory = process.env.WORK_DIR;
+export const operatorToken = randomBytes(24).toString('hex');
+export const coturnSecret = randomBytes(24).toString('hex');
+/** Those started so far, for the end of their logs. @type {import('./processes.mjs').Process[]} */
+const processes = [];
+
+/**
+ * Runs a test to its end, which is the end of this process.
+ * @param {() => Promise<void>} test
+ * @param {number} secondsMax
+ */
+export async function runTest(test, secondsMax) {
+  const timeOut = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`not done after ${secondsMax} s`)), secondsMax * 1000);
+  });
+  try {
+    assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start it with run.sh: the network must have nothing but lo');
+    await Promise.race([test(), timeOut]);
+    console.log('1 passed, 0 failed');
+    process.exit(0);
+  } catch (error) {
+    for (const { name, logTail } of processes) console.log(`--- end of ${name}.log\n${logTail}`);
+    console.log(`--- ${error.stack}\n0 passed, 1 failed`);
+    process.exit(1);
+  }
+}
+
+export const startCoturn = () => start(coturnProcess(directory, coturnSecret));
+
+/**
+ * @param {string} site The one origin that may ask.
+ * @param {Record<string, string>} settings Beside those that all tests have.
+ */
+export function startBroker(site, settings = {}) {
+  const base = {
+    HOST: '127.0.0.1',
+    PORT: new URL(BROKER).port,
+    CLIENT_URL: site,
+    ICE_SOURCES: 'coturn',
+    COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp',
+    COTURN_SECRET: coturnSecret,
+    OPERATOR_TOKEN: operatorToken,
+    HEARTBEAT_SECONDS: String(HEARTBEAT_SECONDS),
+    BILLING_DAY: new Date().getUTCDate() < 15 ? '22' : '8', // no period ends while this runs
+    LOG_FORMAT: 'json',
+    RUST_LOG: 'debug',
+  };
+  return start(brokerProcess(directory, { ...base, ...settings }));
+}
+
+function start(started) {
+  processes.push(started);
+  return started.ready();
+}
+
+export function theyAgree(counts) {
+  const [least, most] = [Math.min(...Object.values(counts)), Math.max(...Object.values(counts))];
+  assert.ok(most <= least * (1 + TOLERANCE), `the counts differ by more than ${TOLERANCE * 100} %`);
+}
+
+export const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+export const status = () => fetch(`${BROKER}/api/bandwidth-status`).then((answer) => answer.json());
+export const operator = (path) => fetch(BROKER + path, { headers: { Authorization: `Bearer ${operatorToken}` } });
+export const openConnections = async () => (await operator('/api/connections').then((answer) => answer.json())).connections;
+export const usedBytes = async () => metric(await (await operator('/metrics')).text(), 'turn_broker_used_bytes');

@@ -1,0 +1,217 @@
+// iceServers(): what is kept, when the broker is asked, and what there is when it does not answer.
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { Store, degraded, error, settle } from './fakes.mjs';
+import { STUN, urls, username, world } from './world.mjs';
+
+test('an answer is kept until three quarters of its life are over, then renewed with its grant', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  assert.equal(username(await client.iceServers()), 'user-1');
+  await time.pass(449, 10);
+  assert.equal(username(await client.iceServers()), 'user-1');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined], 'the first one shows nothing, so needs no preflight');
+  await time.pass(1);
+  assert.equal(username(await client.iceServers()), 'user-2');
+  assert.equal(broker.of('mint')[1].headers.Authorization, 'Bearer grant-1');
+});
+
+test('what the page does with the list changes nothing', async () => {
+  const client = world.client();
+  (await client.iceServers())[1].username = 'changed';
+  assert.equal(username(await client.iceServers()), 'user-1');
+});
+
+test('all who ask at once share one request', async () => {
+  const { broker } = world;
+  const client = world.client();
+  const lists = await Promise.all(Array.from({ length: 20 }, () => client.iceServers()));
+  assert.equal(new Set(lists.map(username)).size, 1);
+  assert.equal(broker.of('mint').length, 1);
+});
+
+test('a shorter life is asked for by ttl, and the base URL may end in a slash', async () => {
+  await world.client({ baseUrl: 'https://broker.example/sub/', ttl: 120 }).iceServers();
+  assert.equal(world.broker.asked[0].url, 'https://broker.example/sub/api/turn-credentials?ttl=120');
+});
+
+test('a reload finds the answer in the storage, with its age', async () => {
+  const { broker, time } = world;
+  await world.client().iceServers();
+  await time.pass(400, 10);
+  assert.equal(username(await world.client().iceServers()), 'user-1');
+  await time.pass(60, 10);
+  assert.equal(username(await world.client().iceServers()), 'user-2');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, 'grant-1']);
+});
+
+test('with storage null nothing is written', async () => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage');
+  const own = new Store();
+  Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value: own });
+  await world.client({ storage: null }).iceServers();
+  assert.equal(own.items.size, 0);
+  await world.client({ storage: undefined }).iceServers();
+  assert.equal(own.items.size, 1, 'sessionStorage is the default');
+  if (before) Object.defineProperty(globalThis, 'sessionStorage', before);
+  else delete globalThis.sessionStorage;
+});
+
+test('a storage that throws, or holds what is none of ours, is no matter', async () => {
+  const broken = { getItem: () => { throw new Error('blocked'); }, setItem: () => { throw new Error('full'); }, removeItem() {} };
+  assert.equal(username(await world.client({ storage: broken }).iceServers()), 'user-1');
+  for (const text of ['', 'nonsense', 'null', '{}', '{"answer":{"iceServers":[]},"bornWall":1}', '{"answer":{"iceServers":[{"urls":"stun:x"}],"grant":"g","ttl":9e9}}']) {
+    const store = { ...broken, getItem: () => text };
+    assert.match(username(await world.client({ storage: store }).iceServers()), /^user-/, text);
+  }
+});
+
+test('a stored answer that seems to come from the future is asked for anew', async () => {
+  const { time } = world;
+  await world.client().iceServers();
+  time.wallOffset = -3_600_000;
+  assert.equal(username(await world.client().iceServers()), 'user-2');
+});
+
+test('a wall clock that is set back does not lengthen a life, and a machine that slept has aged', async () => {
+  const { time } = world;
+  const client = world.client();
+  await client.iceServers();
+  time.wallOffset = -3_600_000;
+  await time.pass(450, 10);
+  assert.equal(username(await client.iceServers()), 'user-2');
+  time.sleep(500);
+  assert.equal(username(await client.iceServers()), 'user-3');
+});
+
+test('an answer that was minted ahead is renewed by what is left of it', async () => {
+  const { broker, time } = world;
+  const at = (seconds) => new Date(time.server + seconds * 1_000).toISOString();
+  // 100 s old: 500 of 600 s are left, and 350 until it may be renewed.
+  broker.next('mint', { body: broker.minted({ ttl: 500, issuedAt: at(-100), expiresAt: at(500), refreshAfter: at(350) }) });
+  const client = world.client();
+  await client.iceServers();
+  await time.pass(349, 10);
+  await client.iceServers();
+  assert.equal(broker.of('mint').length, 1);
+  await time.pass(1);
+  await client.iceServers();
+  assert.equal(broker.of('mint').length, 2);
+});
+
+const FAULTS = {
+  'a network fault': new TypeError('fetch failed'),
+  'a 500': error(500, 'INTERNAL'),
+  'a 503': error(503, 'LEDGER_UNAVAILABLE'),
+  'a 429': error(429, 'RATE_LIMITED', { 'Retry-After': '2' }),
+  'a page of a proxy': { status: 502, body: '<html>bad gateway</html>' },
+  'no JSON': { body: 'hello' },
+  'no list': { body: { iceServers: 'turn:x' } },
+  'an empty list': { body: { iceServers: [] } },
+  'a list of nothing': { body: { iceServers: [{}] } },
+  'a grant without a life': { body: { iceServers: [{ urls: 'turn:x' }], grant: 'g' } },
+  'a STUN answer': degraded('PROVIDER_UNAVAILABLE'),
+};
+
+for (const [what, fault] of Object.entries(FAULTS)) {
+  test(`${what} at renewal leaves the last credentials while they live, and then STUN`, async () => {
+    const { broker, time } = world;
+    const client = world.client();
+    await client.iceServers();
+    broker.always('mint', fault);
+    await time.pass(500, 10);
+    assert.equal(username(await client.iceServers()), 'user-1');
+    assert.equal(client.status().degraded, false);
+    assert.ok(client.status().reason, 'it says that renewing failed');
+    await time.pass(100, 10);
+    const servers = urls(await client.iceServers());
+    assert.deepEqual(servers, what === 'a STUN answer' ? ['stun:own.example:3478'] : STUN);
+    assert.equal(client.status().degraded, true);
+    assert.ok(world.errors.length > 0);
+    broker.always('mint', undefined);
+    await time.pass(600, 10);
+    assert.equal(username(await client.iceServers()), 'user-2', 'it comes back');
+    assert.deepEqual({ ...client.status(), expiresAt: null }, { source: 'cloudflare', degraded: false, reason: null, expiresAt: null });
+  });
+}
+
+test('an answer that never comes is given up, and the page has STUN', async () => {
+  const { broker, time } = world;
+  const aborts = mock.fn();
+  broker.always('mint', ({ signal }) => new Promise(() => signal.addEventListener('abort', aborts)));
+  const asked = world.client().iceServers();
+  await time.pass(8);
+  assert.deepEqual(urls(await asked), STUN);
+  assert.deepEqual([world.errors, aborts.mock.callCount(), time.timers.size], [['NETWORK'], 1, 0]);
+});
+
+/** How many requests a page causes that asks for ICE servers every second. */
+async function asksIn(seconds, fault) {
+  const { broker, time } = world;
+  const client = world.client();
+  broker.always('mint', fault);
+  for (let second = 0; second < seconds; second += 1) {
+    await client.iceServers();
+    await time.pass(1, 1);
+  }
+  return broker.of('mint').map(({ at }) => at);
+}
+
+test('a broker that is away is asked ever less often, down to once in some minutes', async () => {
+  const at = await asksIn(3_600, new TypeError('fetch failed'));
+  const pauses = at.slice(1).map((time, index) => time - at[index]);
+  assert.deepEqual(pauses.slice(0, 4), [2, 3, 6, 12], 'half of it is chance, here the middle');
+  assert.equal(pauses.at(-1), 225);
+});
+
+test('Retry-After is waited for', async () => {
+  const at = await asksIn(100, error(429, 'RATE_LIMITED', { 'Retry-After': '30' }));
+  assert.deepEqual(at, [0, 32, 64, 96]);
+});
+
+test('a spent budget is asked about four times an hour, even if it lasts for weeks', async () => {
+  const at = await asksIn(3_600, error(429, 'BUDGET_EXHAUSTED', { 'Retry-After': '1900800' }));
+  assert.equal(at.length, 4);
+});
+
+for (const reason of ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED']) {
+  test(`${reason} in a STUN answer is not asked about again at once`, async () => {
+    const at = await asksIn(600, degraded(reason));
+    assert.deepEqual(at, [0, 315]);
+  });
+}
+
+test('STUN as the first source is an answer like any other, without a grant or an end', async () => {
+  const { broker, time } = world;
+  broker.always('mint', { body: { iceServers: [{ urls: 'stun:own.example' }], source: 'stun', degraded: false } });
+  const client = world.client();
+  assert.deepEqual(urls(await client.iceServers()), ['stun:own.example']);
+  assert.deepEqual(client.status(), { source: 'stun', degraded: false, reason: null, expiresAt: null });
+  await time.pass(3_599, 60);
+  await client.iceServers();
+  assert.equal(broker.of('mint').length, 1);
+  await time.pass(1);
+  await client.iceServers();
+  assert.equal(broker.of('mint')[1].token, undefined);
+  assert.equal(world.store.items.size, 0);
+});
+
+test('the status tells of a second choice, and the end by the clock of the page', async () => {
+  const { broker } = world;
+  const seen = [];
+  const client = world.client({ onStatus: (status) => seen.push(status) });
+  assert.deepEqual(client.status(), { source: null, degraded: false, reason: null, expiresAt: null });
+  broker.next('mint', { body: broker.minted({ source: 'coturn', degraded: true, reason: 'PROVIDER_UNAVAILABLE' }) });
+  await client.iceServers();
+  const expiresAt = new Date(Date.now() + 600_000);
+  assert.deepEqual(client.status(), { source: 'coturn', degraded: true, reason: 'PROVIDER_UNAVAILABLE', expiresAt });
+  assert.deepEqual(seen, [client.status()]);
+});
+
+test('hooks that throw are no matter', async () => {
+  const thrower = () => { throw new Error('of the page'); };
+  const client = world.client({ onError: thrower, onStatus: thrower });
+  world.broker.next('mint', error(500, 'INTERNAL'));
+  assert.deepEqual(urls(await client.iceServers()), STUN);
+  await settle();
+});

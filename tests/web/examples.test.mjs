@@ -1,0 +1,107 @@
+// The examples do what they show. plain.html runs in tests/browser.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import typescript from 'typescript';
+import { CallReporter } from '../../src/web/turn-client/examples/reporter.mjs';
+import { Peer, settle } from './fakes.mjs';
+import { world } from './world.mjs';
+
+const PACKAGE = new URL('../../src/web/turn-client/', import.meta.url);
+
+const reporter = () =>
+  new CallReporter({
+    broker: 'http://broker.example/', token: 'reporter-token', fetch: world.broker.fetch, onError: ({ message }) => world.errors.push(message),
+  });
+
+test('the reporter opens, keeps alive and closes the calls it is told of', async () => {
+  const { broker, time } = world;
+  const calls = reporter();
+  await calls.begin('room-9.alice');
+  await calls.begin('room-9.bob', false);
+  calls.note('room-9.alice', { bytesReceived: 250, bytesSent: 10 });
+  await time.pass(61);
+  assert.equal(broker.of('heartbeat').length, 4);
+  assert.equal(broker.of('heartbeat').at(-2).body.bytesReceived, 250);
+  broker.always('room-9.alice', { status: 204 });
+  await calls.end('room-9.alice');
+  const { method, path, token, body } = broker.asked.at(-1);
+  assert.deepEqual([method, path, token, body.bytesReceived], ['DELETE', '/api/connections/room-9.alice', 'reporter-token', 250]);
+  broker.always('room-9.bob', { status: 204 });
+  await calls.close();
+  const asked = broker.asked.length;
+  await time.pass(120);
+  assert.deepEqual([broker.asked.length, world.errors], [asked, []], 'nothing runs on');
+});
+
+test('the reporter opens again what the broker has forgotten, and counts on from what was heard', async () => {
+  const { broker, time } = world;
+  const calls = reporter();
+  await calls.begin('c');
+  calls.note('c', { bytesReceived: 100 });
+  await time.pass(31);
+  broker.open.clear();
+  calls.note('c', { bytesReceived: 150 });
+  await time.pass(60);
+  assert.equal(broker.of('open').length, 2);
+  assert.deepEqual(broker.of('heartbeat').map(({ body }) => body.bytesReceived), [100, 150, 50]);
+});
+
+test('the reporter outlives a broker that is away', async () => {
+  const { broker, time } = world;
+  const calls = reporter();
+  broker.always('open', new TypeError('fetch failed'));
+  await calls.begin('c');
+  assert.equal(broker.open.size, 0);
+  broker.always('open', undefined);
+  await time.pass(31);
+  assert.deepEqual([[...broker.open.keys()], world.errors], [['c'], ['fetch failed']]);
+});
+
+/** The hook, with a React of a few lines: state without rendering, effects at once. */
+async function hook() {
+  const directory = mkdtempSync(join(tmpdir(), 'turn-client-'));
+  const source = readFileSync(new URL('examples/react-hook.jsx', PACKAGE), 'utf8');
+  const compilerOptions = { jsx: typescript.JsxEmit.React, module: typescript.ModuleKind.ESNext, target: typescript.ScriptTarget.ES2022 };
+  const { outputText } = typescript.transpileModule(source, { compilerOptions, fileName: 'react-hook.jsx' });
+  const react = `export const cleanups = [], states = [];
+    export const useState = (first) => { const at = states.push(first) - 1; return [first, (next) => { states[at] = next; }]; };
+    export const useEffect = (effect) => cleanups.push(effect());
+    export const useRef = (current) => ({ current });
+    export const useCallback = (callback) => callback;`;
+  writeFileSync(join(directory, 'react.mjs'), react);
+  const client = new URL('turn-client.js', PACKAGE).href;
+  writeFileSync(join(directory, 'hook.mjs'), outputText.replace("'react'", "'./react.mjs'").replace("'turn-broker-client'", `'${client}'`));
+  const load = (name) => import(pathToFileURL(join(directory, name)).href);
+  const loaded = { ...(await load('react.mjs')), ...(await load('hook.mjs')) };
+  rmSync(directory, { recursive: true });
+  return loaded;
+}
+
+test('the hook has ICE servers in its state, calls, reports the call and leaves nothing behind', async (context) => {
+  const { broker, window, time } = world;
+  context.mock.method(console, 'log', () => {});
+  Object.assign(globalThis, { RTCPeerConnection: Peer, fetch: broker.fetch });
+  const { cleanups, states, useWebRTC } = await hook();
+  const sent = [];
+  const { start, receive, hangUp } = useWebRTC((message) => sent.push(message), true);
+  await settle();
+  assert.equal(states[0].length, 2);
+  const pc = await start();
+  assert.equal(broker.of('mint').length, 1, 'fetched once for mount and call');
+  Object.assign(pc, {
+    setLocalDescription: async () => { pc.localDescription = { type: 'answer' }; }, setRemoteDescription: async (description) => { pc.remote = description; },
+  });
+  await receive({ description: { type: 'offer' } });
+  assert.deepEqual([pc.remote, sent], [{ type: 'offer' }, [{ description: { type: 'answer' } }]]);
+  pc.become('connected');
+  await time.pass(1);
+  assert.equal(broker.open.size, 1);
+  await hangUp();
+  for (const cleanup of cleanups) cleanup();
+  await settle();
+  assert.deepEqual([broker.open.size, pc.signalingState, pc.listenerCount, window.listenerCount], [0, 'closed', 0, 0]);
+});

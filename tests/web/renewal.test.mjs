@@ -1,0 +1,248 @@
+// Renewal under a running call: what the peer connection is given, when ICE restarts, and whose grant pays for which bytes.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Peer, degraded, error } from './fakes.mjs';
+import { urls, username, world } from './world.mjs';
+
+/** Credentials of 600 s are renewed in a call after 450 s and some per cent of what is left. */
+const BEFORE = 450;
+const AFTER = 20;
+
+test('a relayed call is given new credentials well before the old ones end, and restarts ICE', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE - 5, 5);
+  assert.deepEqual([broker.of('mint').length, pc.configurations.length], [1, 0]);
+  await time.pass(AFTER, 1);
+  assert.equal(broker.of('mint')[1].token, 'grant-1');
+  assert.deepEqual([pc.configurations.length, pc.restarts], [1, 1]);
+  assert.equal(username(pc.configuration.iceServers), 'user-2');
+  assert.equal(pc.configuration.iceServers.length, 2, 'the old ones are gone');
+});
+
+test('a direct call is given new credentials and does not restart', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client(), { type: 'host' });
+  await time.pass(BEFORE + AFTER, 5);
+  assert.deepEqual([pc.configurations.length, pc.restarts, broker.of('open').length], [1, 0, 1]);
+});
+
+test('servers of the page stay in the list, and so do its other settings', async () => {
+  const { time } = world;
+  const own = [{ urls: 'stun:page.example' }, { urls: 'turn:page.example', username: 'own', credential: 'c' }];
+  const { pc } = await world.call(world.client(), { own });
+  pc.configuration.iceTransportPolicy = 'relay';
+  await time.pass(BEFORE + AFTER, 5);
+  assert.deepEqual(pc.configuration.iceServers.slice(0, 2), own);
+  assert.deepEqual([pc.configuration.iceServers.length, pc.configuration.iceTransportPolicy], [4, 'relay']);
+});
+
+test('bytes go to the grant whose allocation carries them: the old one until the restarted ICE is in use', async () => {
+  const { broker, time } = world;
+  const { pc, watch } = await world.call(world.client());
+  pc.statistics.flow(100, 1_000);
+  await time.pass(BEFORE + AFTER, 5);
+  pc.statistics.flow(10, 100);
+  await time.pass(30);
+  assert.equal(broker.of('open').length, 1, 'nothing has moved yet');
+  const first = watch.connectionId;
+  pc.statistics.generation = 'g2';
+  pc.statistics.flow(1, 10);
+  await time.pass(10);
+  const close = broker.of('close')[0];
+  assert.deepEqual([close.token, close.path, close.body.bytesReceived], ['grant-1', `/api/connections/${first}/close`, 1_110]);
+  const open = broker.of('open')[1];
+  assert.equal(open.token, 'grant-2');
+  assert.equal(watch.connectionId, open.body.connectionId);
+  pc.statistics.flow(2, 20);
+  await time.pass(30);
+  const beat = broker.of('heartbeat').at(-1);
+  assert.deepEqual([beat.token, beat.body.bytesSent, beat.body.bytesReceived], ['grant-2', 2, 20]);
+  assert.deepEqual(world.errors, []);
+});
+
+test('candidates of the old gathering, another one among them, stay with the old grant', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.others = [{ id: 'Lother', type: 'local-candidate', candidateType: 'relay', usernameFragment: 'g0' }];
+  await time.pass(BEFORE + AFTER, 5);
+  pc.statistics.generation = 'g0';
+  await time.pass(30);
+  assert.equal(broker.of('open').length, 1);
+});
+
+test('a second renewal before anything moved counts from the newest credentials on', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(2 * (BEFORE + AFTER), 5);
+  pc.statistics.generation = 'g2';
+  await time.pass(10);
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-3']);
+  assert.equal(pc.restarts, 2);
+});
+
+test('several calls renew with one request', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const calls = [await world.call(client), await world.call(client), await world.call(client)];
+  await time.pass(BEFORE + AFTER, 5);
+  assert.equal(broker.of('mint').length, 2);
+  assert.deepEqual(calls.map(({ pc }) => username(pc.configuration.iceServers)), ['user-2', 'user-2', 'user-2']);
+});
+
+test('the page may keep the restart to itself', async () => {
+  const { time } = world;
+  const seen = [];
+  const { pc } = await world.call(world.client(), { onRenew: (renewal) => (seen.push(renewal), false) });
+  await time.pass(BEFORE + AFTER, 5);
+  assert.equal(pc.restarts, 0);
+  const [{ iceServers, ...renewal }] = seen;
+  assert.deepEqual([seen.length, renewal, username(iceServers)], [1, { pc, relayed: true, restart: true }, 'user-2']);
+});
+
+test('a hook that throws does not keep the call from renewing', async () => {
+  const { time } = world;
+  const { pc } = await world.call(world.client(), { onRenew: () => { throw new Error('of the page'); } });
+  await time.pass(BEFORE + AFTER, 5);
+  assert.equal(pc.restarts, 1);
+});
+
+test('a renewal that fails is tried again until it succeeds, and the call goes on', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  broker.next('mint', new TypeError('fetch failed'));
+  broker.next('mint', error(503, 'LEDGER_UNAVAILABLE', { 'Retry-After': '1' }));
+  broker.next('mint', degraded('PROVIDER_UNAVAILABLE'));
+  await time.pass(BEFORE + AFTER + 40, 5);
+  assert.equal(username(pc.configuration.iceServers), 'user-2');
+  assert.deepEqual(world.errors, ['NETWORK', 'LEDGER_UNAVAILABLE', 'PROVIDER_UNAVAILABLE']);
+});
+
+test('when no renewal succeeds, the peer connection keeps what it has', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  broker.always('mint', degraded('DISABLED'));
+  await time.pass(3_000, 5);
+  assert.deepEqual([pc.configurations.length, pc.restarts, broker.of('open').length], [0, 0, 1]);
+  assert.equal(broker.of('heartbeat').at(-1).token, 'grant-1', 'the old grant may speak for it until it ends');
+});
+
+test('the same list again, as from a fixed source, changes the grant and nothing else', async () => {
+  const { broker, time } = world;
+  const iceServers = [{ urls: ['turn:fixed.example'], username: 'fixed', credential: 'c' }];
+  broker.always('mint', () => ({ body: broker.minted({ iceServers, source: 'manual' }) }));
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE + AFTER, 5);
+  assert.deepEqual([pc.configurations.length, pc.restarts], [0, 0]);
+  assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
+});
+
+test('a call that began without a relay is given one as soon as there is one', async () => {
+  const { broker, time } = world;
+  broker.next('mint', new TypeError('fetch failed'));
+  const { pc } = await world.call(world.client(), { type: 'host' });
+  await time.pass(10);
+  assert.equal(username(pc.configuration.iceServers), 'user-1');
+  assert.deepEqual([pc.restarts, broker.of('open')[0].body.relayed], [0, false]);
+});
+
+test('a peer connection belongs to the credentials that it was made with, not to the newest', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const pc = new Peer({ iceServers: await client.iceServers() });
+  await time.pass(451, 10);
+  await client.iceServers();
+  client.watch(pc);
+  pc.become('connected');
+  await time.pass(1);
+  assert.equal(broker.of('open')[0].token, 'grant-1');
+  assert.equal(username(pc.configuration.iceServers), 'user-2', 'and is given the newest at once');
+});
+
+test('nobody renews for a call that has not begun, or is over', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const idle = new Peer({ iceServers: await client.iceServers() });
+  client.watch(idle);
+  const { pc } = await world.call(client);
+  pc.become('failed');
+  await time.pass(2_000, 5);
+  assert.equal(broker.of('mint').length, 1);
+  assert.deepEqual(urls(idle.configuration.iceServers), ['stun:relay.example:3478', 'turn:relay.example:3478']);
+});
+
+const forgotten = error(401, 'INVALID_GRANT');
+
+test('a broker that has forgotten its grants gives a new one, and counting goes on there', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.flow(100, 1_000);
+  await time.pass(400, 5);
+  broker.open.clear();
+  broker.next('heartbeat', forgotten);
+  pc.statistics.flow(10, 100);
+  await time.pass(40);
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, undefined], 'the old grant is not shown again');
+  assert.equal(broker.of('open').at(-1).token, 'grant-2');
+  assert.equal(pc.restarts, 1);
+  await time.pass(30);
+  assert.equal(broker.of('heartbeat').at(-1).body.bytesReceived, 100);
+});
+
+test('a grant that the broker does not know is not found again after a reload', async () => {
+  const { broker, store, time } = world;
+  await world.call(world.client());
+  broker.always('mint', new TypeError('fetch failed'));
+  broker.next('heartbeat', forgotten);
+  assert.equal(store.items.size, 1);
+  await time.pass(31);
+  assert.equal(store.items.size, 0);
+});
+
+test('a broker that never knows its grants is not asked for one after the other, and the page keeps its relay', async () => {
+  const { broker, time } = world;
+  broker.always('open', forgotten);
+  const client = world.client();
+  await world.call(client);
+  await time.pass(1_800, 5);
+  assert.ok(broker.of('mint').length <= 7, `${broker.of('mint').length} in half an hour`);
+  assert.match(username(await client.iceServers()), /^user-/);
+});
+
+test('a connection that was given up after its grant ended goes on under the newest grant', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE + AFTER, 5);
+  assert.equal(username(pc.configuration.iceServers), 'user-2');
+  broker.open.clear();
+  broker.always('open', ({ token, body }) => (token === 'grant-1' ? forgotten : (broker.open.set(body.connectionId, {}), { status: 201, body })));
+  await time.pass(60);
+  assert.equal(broker.of('open').at(-1).token, 'grant-2');
+  assert.equal(broker.open.size, 1);
+});
+
+test('a watch that was stopped while it looked at the statistics gives nothing to the peer connection any more', async () => {
+  const { time } = world;
+  const client = world.client();
+  const { pc, watch } = await world.call(client);
+  await time.pass(BEFORE + 1, 5);
+  await client.iceServers(); // the next credentials are there
+  let tell;
+  pc.getStats = () => new Promise((resolve) => { tell = resolve; });
+  await time.pass(5);
+  pc.getStats = async () => new Map();
+  const stopped = watch.stop();
+  tell(new Map());
+  await stopped;
+  await time.pass(1);
+  assert.deepEqual([pc.configurations.length, pc.restarts], [0, 0]);
+});
+
+test('a peer connection that was closed in the meantime is left alone', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  await time.pass(BEFORE - 5, 5);
+  pc.close();
+  await time.pass(60);
+  assert.deepEqual([pc.configurations.length, broker.of('mint').length, world.errors], [0, 1, []]);
+});

@@ -1,0 +1,8 @@
+#!/bin/sh
+# The browser module without a browser: its rules on clocks, brokers and peer connections that are driven by hand, its types,
+# and its examples. Needs Node 18.15 or later and npm, which fetches the TypeScript compiler of the lock file.
+set -eu
+cd "$(dirname "$0")"
+npm ci --prefer-offline --loglevel=error
+npx --no-install tsc --project .
+exec node --test --test-reporter=dot ./*.test.mjs

@@ -1,0 +1,31 @@
+// Never run: what a page in TypeScript may write. A line under `@ts-expect-error` has to be refused.
+import { createTurnClient, TurnClientError, type TurnStatus } from '../../src/web/turn-client/turn-client.js';
+
+const client = createTurnClient({
+  baseUrl: 'https://broker.example',
+  ttl: 600,
+  storage: window.localStorage,
+  fetch: window.fetch,
+  onError: (error) => console.warn(error.code, error.retryAfterSeconds ?? 0),
+  onStatus: ({ degraded, expiresAt }: TurnStatus) => console.log(degraded, expiresAt?.toISOString()),
+});
+createTurnClient();
+createTurnClient({ storage: null });
+
+const pc = new RTCPeerConnection({ iceServers: await client.iceServers() });
+const watch = client.watch(pc, { connectionId: 'room-9.alice', onRenew: ({ restart, relayed }) => restart && relayed === true });
+client.watch(pc, { onRenew() {} });
+const id: string | null = watch.connectionId;
+await watch.stop();
+await client.close();
+const fault: unknown = new Error(id ?? '');
+if (fault instanceof TurnClientError && fault.code === 'NETWORK') console.log(fault.status);
+
+// @ts-expect-error ttl is a number
+createTurnClient({ ttl: '600' });
+// @ts-expect-error it is a promise
+new RTCPeerConnection({ iceServers: client.iceServers() });
+// @ts-expect-error read only
+watch.connectionId = 'other';
+// @ts-expect-error no such option
+createTurnClient({ base: '' });
