@@ -19,7 +19,8 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders, origin,
+    alerts, bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders,
+    origin, overview,
 };
 use crate::web;
 
@@ -41,6 +42,8 @@ pub fn build(app: &Arc<App>) -> Router {
     let operator = OpenApiRouter::new()
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
+        .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
+        .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
         .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
         .routes(routes!(orders::order_limit).map(|route| operators_own(route, app)))
         .routes(routes!(orders::order_freeze).map(|route| operators_own(route, app)))

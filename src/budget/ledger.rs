@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::charge::{Change, Charge};
 use super::flow::{Finished, Flows, Mark, StoredLane};
+use super::history::{Counted, ReadingHistory};
 use super::period::{BillingDay, Period};
 use super::reading::{Assumption, Reading, StoredReading, Taken};
 use super::timeline::{Rates, Slice, Timeline};
@@ -148,6 +149,7 @@ pub struct Ledger {
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
+    history: ReadingHistory,
     /// Whether changes are remembered to be stored.
     is_stored: bool,
 }
@@ -169,6 +171,7 @@ impl Ledger {
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
+            history: ReadingHistory::default(),
             is_stored: false,
         }
     }
@@ -202,6 +205,7 @@ impl Ledger {
         }
         ledger.counts = counts;
         ledger.is_stored = true;
+        ledger.remember_reading();
         ledger
     }
 
@@ -225,6 +229,7 @@ impl Ledger {
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
             self.counts = PeriodCounts::default();
+            self.history.clear();
         }
     }
 
@@ -322,7 +327,23 @@ impl Ledger {
         if taken != Taken::Fell {
             lane.read_at = now;
         }
+        if taken == Taken::Yes {
+            self.remember_reading();
+        }
         taken
+    }
+
+    fn remember_reading(&mut self) {
+        let Measured { as_of, bytes, .. } = self.measured();
+        if let Some(as_of) = as_of {
+            self.history.hear(Counted { as_of, bytes });
+        }
+    }
+
+    /// What the providers' own counts said in the course of this period, since the process began.
+    #[must_use]
+    pub fn history(&self) -> &ReadingHistory {
+        &self.history
     }
 
     /// What the providers' own counts say.

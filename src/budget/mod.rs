@@ -4,6 +4,7 @@ mod cells;
 pub mod charge;
 pub mod flow;
 pub mod grant;
+pub mod history;
 pub mod issued;
 pub mod ledger;
 pub mod orders;
