@@ -22,7 +22,7 @@ use crate::http::{
     alerts, bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders,
     origin, overview,
 };
-use crate::web;
+use crate::web::{self, pages};
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
@@ -55,7 +55,11 @@ pub fn build(app: &Arc<App>) -> Router {
     // Any page: code, not data.
     let web = OpenApiRouter::new()
         .routes(routes!(web::get_turn_client))
-        .routes(routes!(web::get_turn_client_types));
+        .routes(routes!(web::get_turn_client_types))
+        .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
+        .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
+        .routes(routes!(pages::get_relay_check))
+        .routes(routes!(pages::get_relay_check_file));
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())
@@ -98,6 +102,11 @@ fn get_only(route: Route) -> Route {
 /// No method of it exists without a token.
 fn operators_own(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+}
+
+/// Without a token it does not exist; with one anybody may ask.
+fn with_operator(route: Route, app: &Arc<App>) -> Route {
+    route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
 /// The path is shared with methods that are for others.
