@@ -32,7 +32,9 @@ class Plot {
   constructor(element, options) {
     const size = () => ({ width: Math.max(240, element.clientWidth), height: HEIGHT });
     const empty = options.series.map(() => []);
-    this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], ...options }, empty, element);
+    const dash = ({ series }, index) => (series[index].dash ? 'dashed' : 'solid');
+    const legend = { markers: { dash } };
+    this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, empty, element);
     this.element = element;
     new ResizeObserver(() => this.plot.setSize(size())).observe(element);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.plot.redraw(false, true));
@@ -69,8 +71,9 @@ export class UsagePlot extends Plot {
   update({ x, used, estimate, ahead, limit }, asOf, label) {
     this.asOf = asOf;
     const gb = (values) => values.map((value) => (value === null ? null : value / GB));
-    this.plot.setSeries(2, { show: asOf !== null });
     this.show([x, gb(used), gb(estimate), gb(ahead), gb(limit)], label);
+    // Without a count the two are one.
+    if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
   }
 
   /** Up to where the provider itself has counted. */
@@ -111,7 +114,7 @@ export class RatePlot extends Plot {
       series: [
         time,
         { label: 'average rate', stroke: color('--accent'), fill: () => `${color('--accent')()}2e`, width: 1.5, value: withUnit('Mbps', 2), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
-        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, dash: [5, 3], value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
+        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
       ],
     });
   }

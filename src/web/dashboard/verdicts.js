@@ -38,7 +38,7 @@ export function bound({ status, bytes }) {
   if (!status.boundHolds) {
     return verdict('bad', `${status.overshootBoundGB} GB, not to be relied on`, `${assumes} The provider’s count contradicts it.`);
   }
-  const held = observed === null ? 'Nothing measured yet to hold that against.' : `It holds: ${plain(observed)} Mbps were observed.`;
+  const held = observed === null ? 'Not yet held against what the provider counts.' : `It holds: ${plain(observed)} Mbps were observed.`;
   return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${status.overshootBoundGB} GB`, `${assumes} ${held}`);
 }
 

@@ -135,7 +135,7 @@ function fillRow(row, connection, now) {
   });
 }
 
-const SEVERITY = { info: 'good', warning: 'warn', critical: 'bad' };
+const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 
 export function showAlerts({ alerts, webhook }, at) {
   const now = new Date(at);

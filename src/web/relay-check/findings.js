@@ -15,6 +15,7 @@ const UNREACHED = [701, 0];
 export const works = (attempt) => attempt.candidates.some(({ type }) => type === proof(attempt));
 const hasError = (codes) => ({ errors }) => errors.some(({ code }) => codes.includes(code));
 const isRefused = (attempt) => !works(attempt) && hasError(REFUSED)(attempt);
+const isUnnamed = ({ errors }) => errors.length > 0 && errors.every(({ text }) => /lookup/i.test(text));
 const isFull = (attempt) => !works(attempt) && hasError(FULL)(attempt);
 
 /** In a word. @param {Attempt} attempt @returns {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string}} */
@@ -24,6 +25,7 @@ export function outcome(attempt) {
   if (attempt.state === 'unusable') return { mark: 'bad', word: 'not taken by this browser' };
   if (isRefused(attempt)) return { mark: 'bad', word: 'refused' };
   if (isFull(attempt)) return { mark: 'bad', word: 'full' };
+  if (isUnnamed(attempt)) return { mark: 'bad', word: 'name not found' };
   if (attempt.kind === 'stun' && !attempt.errors.length && attempt.candidates.length) return { mark: 'warn', word: 'nothing new' };
   return { mark: 'bad', word: attempt.errors.some(({ code }) => !UNREACHED.includes(code)) ? 'failed' : 'no answer' };
 }
@@ -102,6 +104,7 @@ function noRelay(turn, stun) {
     return finding('bad', 'The relay refuses the credentials', 'It is reached, and says no. Is its secret the same as the broker’s (COTURN_SECRET), its realm right, and do both clocks agree? A credential for another key is refused, too.');
   }
   if (turn.some(isFull)) return finding('bad', 'The relay is full', 'It has no room for another allocation: a quota for each user, or its ports.');
+  if (turn.every(isUnnamed)) return finding('bad', 'The relay’s name is not found', 'This network’s DNS does not know it. Is it spelt right, and is it known outside of your own network?');
   if (stun.some(works)) {
     return finding('bad', 'The relay is not reached', 'STUN gets through, so UDP is not blocked as such. The relay is down, or its address or ports are blocked.');
   }

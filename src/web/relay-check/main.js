@@ -1,7 +1,7 @@
 // The page: one check at a time, begun by hand, since each one is a mint.
 import { findings, outcome } from './findings.js';
 import { attempts, gather } from './gather.js';
-import { answerRows, candidateWords, errorWords, report } from './report.js';
+import { answerRows, candidateWords, errorLines, report } from './report.js';
 
 const TTL_SECONDS = 300;
 const ANSWER_SECONDS_MAX = 10;
@@ -68,7 +68,7 @@ function showServers(tried) {
       element('td', { className: 'code', textContent: attempt.url }),
       element('td', {}, element('span', { className: `mark ${mark}`, textContent: word })),
       element('td', {}, list(attempt.candidates.map(candidateWords))),
-      element('td', {}, list(attempt.errors.map(errorWords))));
+      element('td', {}, list(errorLines(attempt))));
   }));
 }
 

@@ -1,11 +1,18 @@
 // The report as text, to be copied. It is put together from named fields, so that no credential and no token can be in it.
-import { outcome } from './findings.js';
+import { outcome, works } from './findings.js';
+import { ATTEMPT_SECONDS_MAX } from './gather.js';
 
 /** "relay/udp 83 ms". @param {import('./gather.js').Candidate} candidate */
 export const candidateWords = ({ type, protocol, ms }) => `${type}${protocol ? `/${protocol}` : ''} ${ms} ms`;
 
 /** "701 STUN host lookup received error, after 12 ms". @param {import('./gather.js').GatherError} error */
-export const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
+const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
+
+/** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
+export function errorLines(attempt) {
+  const silent = attempt.state === 'timeout' && !works(attempt) ? [`nothing within ${ATTEMPT_SECONDS_MAX} s`] : [];
+  return [...attempt.errors.map(errorWords), ...silent];
+}
 
 /** What of the broker's answer may be shown. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
 export function answerRows({ status, body }) {
@@ -32,7 +39,7 @@ export function report(answer, attempts, findings, { at, page, agent }) {
   for (const attempt of attempts) {
     lines.push(`- ${attempt.url}: ${outcome(attempt).word}`);
     for (const candidate of attempt.candidates) lines.push(`    ${candidateWords(candidate)}`);
-    for (const error of attempt.errors) lines.push(`    error ${errorWords(error)}`);
+    for (const line of errorLines(attempt)) lines.push(`    error: ${line}`);
   }
   return `${lines.join('\n')}\n`;
 }
