@@ -18,6 +18,7 @@ function axis(more) {
 
 /** Days in words where they change, hours in between; 24-hour clock. */
 const timeAxis = () => axis({
+  size: 42,
   space: 64,
   values: [
     [86400, '{D} {MMM}', null, null, null, null, null, null, 1],

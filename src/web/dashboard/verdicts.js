@@ -69,22 +69,16 @@ export function callerRows({ callers }) {
   const isDegraded = ({ reason }) => reason !== null;
   const degraded = callers.answers.filter(isDegraded);
   const row = (name, value, more) => ({ name, value: count(value), ...more });
-  const reasons = Map.groupBy ? Map.groupBy(degraded, ({ reason }) => reason) : groupBy(degraded);
+  const reasons = new Set(degraded.map(({ reason }) => reason));
   return [
     row('from the first source', sum(callers.answers.filter((answer) => !isDegraded(answer)))),
     row('degraded', sum(degraded), { isWarning: degraded.length > 0 }),
-    ...[...reasons].map(([reason, answers]) => row(reason, sum(answers), { isSub: true })),
+    ...[...reasons].map((reason) => row(reason, sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
     row('refused: budget', callers.refused, { isWarning: callers.refused > 0 }),
     row('rate limited', callers.rateLimited),
     row('foreign origin', callers.originsRefused),
     row('turned away: overload', callers.shed, { isWarning: callers.shed > 0 }),
   ];
-}
-
-function groupBy(answers) {
-  const groups = new Map();
-  for (const answer of answers) groups.set(answer.reason, [...(groups.get(answer.reason) ?? []), answer]);
-  return groups;
 }
 
 /** @returns {{rows: Row[], note: string}} */

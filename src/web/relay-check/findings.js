@@ -93,7 +93,7 @@ function relayFindings(turn, stun) {
   if (through(udp) && fails(tls)) found.push(finding('warn', 'TLS to the relay fails', 'Networks that let only TLS through will have no calls. Look at the certificate and the port of the turns: server.'));
   if (through(udp) && fails(tcp)) found.push(finding('warn', 'TCP to the relay fails', 'Networks that block UDP will have no calls over it.'));
   const mixed = turn.filter((attempt) => !works(attempt) && through(over([attempt.transport])));
-  if (mixed.length) found.push(finding('warn', `${mixed.length === 1 ? 'One server is' : `${mixed.length} servers are`} dead`, `${mixed.map(describe).join('; ')}. Others over the same transport work, so this is not the network: take it out of the list, or mend it.`));
+  if (mixed.length) found.push(finding('warn', `${mixed.length === 1 ? 'One server is' : `${mixed.length} servers are`} dead`, `${mixed.map(describe).join('; ')}. Others over the same transport work, so this is not the network: take ${mixed.length === 1 ? 'it' : 'them'} out of the list, or mend ${mixed.length === 1 ? 'it' : 'them'}.`));
   return found;
 }
 

@@ -80,6 +80,7 @@ function showFindings(found) {
 
 function showReport(text) {
   $('report').value = text;
+  $('report').rows = Math.min(40, text.split('\n').length + 2);
   $('copy').textContent = 'Copy';
   $('report-card').hidden = false;
 }

@@ -10,7 +10,7 @@ const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text || 'no t
 
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {
-  const silent = attempt.state === 'timeout' && !works(attempt) ? [`nothing within ${ATTEMPT_SECONDS_MAX} s`] : [];
+  const silent = attempt.state === 'timeout' && !works(attempt) && !attempt.errors.length ? [`nothing within ${ATTEMPT_SECONDS_MAX} s`] : [];
   return [...attempt.errors.map(errorWords), ...silent];
 }
 
