@@ -1,6 +1,8 @@
 //! The two pages and the files that they load: a shell without data each. Nothing of theirs comes from elsewhere, nothing
 //! runs that is not a file of theirs, and no other site may frame them or load their files as its own.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{
@@ -8,7 +10,6 @@ use axum::http::header::{
 };
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
 
 use super::unless_known;
 use crate::app::App;
