@@ -39,6 +39,13 @@ test('hours in which nothing was seen yet are no quiet hours', () => {
   near(ahead.rate * HOUR, GB);
 });
 
+test('hours with credentials and without traffic are quiet ones', () => {
+  const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
+  const ahead = forecast(world(12, { points }));
+  assert.equal(ahead.seconds, DAY);
+  near(ahead.rate * HOUR, GB / 2);
+});
+
 test('less than six hours are too little for a forecast, and nothing is nothing', () => {
   assert.equal(forecast(world(5)), null);
   assert.equal(forecast(world(0)), null);
@@ -68,6 +75,13 @@ test('without a count the used curve is the estimate, and ends at the figure', (
   assert.equal(used.at(-1), null, 'nothing is known of the future');
   assert.deepEqual([ahead[x.indexOf(10 * DAY)], ahead.at(-1)], [240 * GB, 700 * GB]);
   assert.ok(limit.every((value) => value === 1000 * GB));
+});
+
+test('a step that is not over ends now', () => {
+  const now = 10 * DAY - 1200;
+  const { x, used } = curves(world(240, { now, used: 239.5 * GB }), null);
+  assert.deepEqual([x.at(-2), x.at(-1)], [now, 30 * DAY]);
+  assert.deepEqual(used.slice(-3), [239 * GB, 239.5 * GB, null]);
 });
 
 test('with a count the used curve follows it, and the estimate from there', () => {
@@ -193,6 +207,8 @@ test('what is blocked is named', () => {
   assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay is not reached']);
   assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'Nothing gets through');
   assert.deepEqual(titles([works(STUN), works(UDP), fails(TLS)]), ['The relay works over UDP', 'TLS to the relay fails']);
+  assert.deepEqual(titles([works(STUN), fails(UDP), works(TCP), fails(TLS)]), ['UDP to the relay is blocked', 'TLS to the relay fails']);
+  assert.deepEqual(titles([works(UDP), fails(TCP)]), ['The relay works over UDP', 'TCP to the relay fails']);
   assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
 });
 

@@ -90,8 +90,8 @@ function relayFindings(turn, stun) {
   } else {
     found.push(finding('warn', 'The relay works, without UDP', `No server over UDP was offered. Calls get through with more delay; the first relayed address came after ${first} ms.`));
   }
-  if (through(udp) && fails(tls)) found.push(finding('warn', 'TLS to the relay fails', 'Networks that let only TLS through will have no calls. Look at the certificate and the port of the turns: server.'));
-  if (through(udp) && fails(tcp)) found.push(finding('warn', 'TCP to the relay fails', 'Networks that block UDP will have no calls over it.'));
+  if (fails(tls)) found.push(finding('warn', 'TLS to the relay fails', 'Networks that let only TLS through will have no calls. Look at the certificate and the port of the turns: server.'));
+  if (fails(tcp) && !fails(udp)) found.push(finding('warn', 'TCP to the relay fails', 'Networks that block UDP will have no calls over it.'));
   const mixed = turn.filter((attempt) => !works(attempt) && through(over([attempt.transport])));
   if (mixed.length) found.push(finding('warn', `${mixed.length === 1 ? 'One server is' : `${mixed.length} servers are`} dead`, `${mixed.map(describe).join('; ')}. Others over the same transport work, so this is not the network: take ${mixed.length === 1 ? 'it' : 'them'} out of the list, or mend ${mixed.length === 1 ? 'it' : 'them'}.`));
   return found;

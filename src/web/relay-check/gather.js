@@ -1,5 +1,5 @@
 // Tries one ICE server by itself: a peer connection that knows no other, and what it gathers. A TURN server may only relay,
-// so that a candidate is a proof. Ends when gathering does, soon after the proof, or after a while.
+// so that a candidate is a proof. Ends when gathering does, soon after the proof or the server's own no, or after a while.
 
 /**
  * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
@@ -10,7 +10,7 @@
 
 /** Chromium itself waits 40 s before it says that nothing answers over UDP. */
 export const ATTEMPT_SECONDS_MAX = 15;
-/** After the proof, for candidates that come with it. */
+/** After the proof or the no, for what comes with it. */
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
@@ -57,6 +57,7 @@ export async function gather({ attempt, server }, changed) {
       };
       connection.onicecandidateerror = (event) => {
         hearError(attempt, event, ms());
+        if (isFinal(event)) setTimeout(() => resolve('done'), LINGER_MS);
         changed();
       };
       connection.onicegatheringstatechange = () => {
@@ -74,6 +75,9 @@ export async function gather({ attempt, server }, changed) {
   connection?.close();
   changed();
 }
+
+/** The server itself said no; 701 and above is the browser's own word, for one address of the device. */
+const isFinal = ({ errorCode }) => errorCode >= 400 && errorCode < 700;
 
 function hearCandidate(attempt, { type, protocol, candidate }, ms) {
   if (!candidate || attempt.candidates.some((known) => known.type === type)) return;

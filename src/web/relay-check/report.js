@@ -6,7 +6,7 @@ import { ATTEMPT_SECONDS_MAX } from './gather.js';
 export const candidateWords = ({ type, protocol, ms }) => `${type}${protocol ? `/${protocol}` : ''} ${ms} ms`;
 
 /** "701 STUN host lookup received error, after 12 ms". @param {import('./gather.js').GatherError} error */
-const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
+const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text.replace(/\.$/, '') || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
 
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {
