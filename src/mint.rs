@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::{Account, NotRecorded, RenewalRight};
+use crate::account::{Account, NotCommitted, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::issued::Issued;
 use crate::budget::verdict::Refusal;
@@ -30,7 +30,7 @@ const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 pub enum DegradedReason {
     /// The first source has no settings.
     NotConfigured,
-    /// The kill switch is on.
+    /// The kill switch is on, or the grant that renews was revoked meanwhile.
     Disabled,
     /// The source failed, or its breaker is open.
     ProviderUnavailable,
@@ -124,6 +124,8 @@ pub enum Revocation {
     Unknown,
     /// It could not be asked, or would not.
     Failed,
+    /// The source cannot, but the sessions are ended within seconds, and whenever there are new ones.
+    Cut,
     /// The source has no such thing.
     Unsupported,
 }
@@ -136,6 +138,7 @@ impl Revocation {
             Self::Done => "revoked",
             Self::Unknown => "unknown",
             Self::Failed => "failed",
+            Self::Cut => "cut",
             Self::Unsupported => "unsupported",
         }
     }
@@ -209,6 +212,7 @@ impl Mint {
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
                 }
+                Err(Skipped::Stopped) => return Ok(Answer::Stun(Some(DegradedReason::Disabled))),
                 Err(Skipped::NotRecorded) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::NotRecorded);
                 }
@@ -289,10 +293,12 @@ impl Mint {
         };
         let at = reservation.at();
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
-        reservation
-            .commit(&record, ice_servers.username(), order.renewal)
-            .await
-            .map_err(|NotRecorded| Skipped::NotRecorded)?;
+        reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
+            |why| match why {
+                NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
+                NotCommitted::Stopped => Skipped::Stopped,
+            },
+        )?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {
@@ -372,4 +378,5 @@ enum Skipped {
     Unavailable(DegradedReason),
     Refused(Refusal),
     NotRecorded,
+    Stopped,
 }

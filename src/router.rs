@@ -16,19 +16,28 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::config::Door;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, bandwidth_status, body, connections, credentials, envelope, health, openapi, operator, orders,
-    origin, overview,
+    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
+    orders, origin, overview,
 };
 use crate::web::{self, pages};
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
     // Pages mint: foreign origins and too many requests are turned away before the handler.
-    let mint = OpenApiRouter::new()
+    let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
+    for door in &app.doors {
+        let door = match door {
+            Door::Turn => routes!(doors::get_turn),
+            Door::Matrix => routes!(doors::get_matrix),
+            Door::Ice => routes!(doors::get_ice),
+        };
+        mint = mint.routes(door.map(|route| get_only(limited(route, app))));
+    }
 
     // Pages and app servers: a token decides, where there is one.
     let open = OpenApiRouter::new()

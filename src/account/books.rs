@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::coturn::CoturnBook;
 use super::kept::Kept;
 use super::stored::{BooksChanges, Recovered};
 use crate::alert::Alert;
@@ -18,10 +19,15 @@ use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
+use crate::meter::coturn::listing::{Listing, SessionId};
+use crate::meter::coturn::sessions::to_cut;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report, UsageRules};
 use crate::usage::estimator::{Estimator, TableChanges};
+
+/// A coturn that could not be asked for so long ends no sessions any more, as far as we are concerned.
+const UNSEEN_TOLERATED: Duration = Duration::from_secs(15);
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub struct Books {
     issued: IssuedTable,
     orders: Kept<Orders>,
     alerts: Kept<Watch>,
+    coturn: Kept<CoturnBook>,
     /// The limit as the configuration has it.
     configured_limit: ByteCount,
     /// Connections that were given up since somebody last asked.
@@ -75,6 +82,7 @@ impl Books {
             issued: IssuedTable::default(),
             orders: Kept::default(),
             alerts: Kept::default(),
+            coturn: Kept::default(),
             given_up: Vec::new(),
         }
     }
@@ -90,8 +98,15 @@ impl Books {
         books.issued = IssuedTable::restore(recovered.issued);
         books.orders = Kept::restore(recovered.orders);
         books.alerts = Kept::restore(recovered.alerts);
+        books.coturn = Kept::restore(recovered.coturn);
         books.ledger.set_limit(books.orders.get().limit(books.configured_limit));
         books
+    }
+
+    /// A process begins with them at `now`.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.ledger.begin_readings();
     }
 
     /// What is to be on disk before a new grant is handed out.
@@ -104,6 +119,7 @@ impl Books {
             issued: self.issued.get(grant).map(|issued| (grant, Some(issued.clone()))).into_iter().collect(),
             orders: None,
             alerts: None,
+            coturn: None,
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: None,
         }
@@ -118,6 +134,7 @@ impl Books {
             issued: self.issued.take_unstored(),
             orders: self.orders.take_unstored(),
             alerts: self.alerts.take_unstored(),
+            coturn: self.coturn.take_unstored(),
             counts: (self.ledger.figures().period, self.ledger.counts()),
             now: Some(self.ledger.figures().now),
         }
@@ -144,6 +161,12 @@ impl Books {
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.orders.get().frozen
+    }
+
+    /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.
+    #[must_use]
+    pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
+        self.is_frozen() || renews.is_some_and(|grant| self.issued.is_revoked(grant))
     }
 
     /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
@@ -296,6 +319,33 @@ impl Books {
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> Taken {
         self.advance(now);
         self.ledger.take_reading(source, reading)
+    }
+
+    /// Takes what a coturn lists, and says which of its sessions are to end: those whose grant is over or revoked, and all of
+    /// ours when the budget is spent.
+    pub fn take_sessions(&mut self, listing: &Listing, now: Timestamp) -> Vec<SessionId> {
+        let now = self.advance(now);
+        let period = self.ledger.figures().period;
+        let used = self.ledger.used_of(IceSource::Coturn);
+        let reading = self.coturn.get_mut().take(listing, now, period, used, self.estimator.rules());
+        if let Some(reading) = reading {
+            let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
+        }
+        self.ledger.set_cutting(IceSource::Coturn, true);
+        let is_spent = self.ledger.figures().is_spent();
+        to_cut(listing, |grant, session| {
+            let issued = self.issued.get(grant);
+            let ends_at = issued.map(|issued| issued.expires_at).or(session.expires_at);
+            is_spent || self.issued.is_revoked(grant) || ends_at.is_none_or(|end| end <= now)
+        })
+    }
+
+    /// A coturn could not be asked. Once that lasts, nobody is there who ends its sessions.
+    pub fn miss_sessions(&mut self, now: Timestamp) {
+        let now = self.advance(now);
+        if now.since(self.coturn.get().looked_at()) > UNSEEN_TOLERATED {
+            self.ledger.set_cutting(IceSource::Coturn, false);
+        }
     }
 
     /// Connections that were given up since the last call.

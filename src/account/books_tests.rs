@@ -36,7 +36,7 @@ fn books_in(mode: BudgetMode) -> Books {
         mode,
     };
     let tail = Duration::from_secs(7_200);
-    let lane = LaneTerms { source: IceSource::Cloudflare, tail, sampling: 5, is_read: true };
+    let lane = LaneTerms { source: IceSource::Cloudflare, tail, cut_tail: None, sampling: 5, is_read: true };
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,

@@ -7,7 +7,7 @@ pub(super) struct Kept<T> {
     is_unstored: bool,
 }
 
-impl<T: Clone + PartialEq> Kept<T> {
+impl<T: Clone> Kept<T> {
     /// As it was stored.
     pub(super) fn restore(value: T) -> Self {
         Self { value, is_unstored: false }
@@ -17,16 +17,24 @@ impl<T: Clone + PartialEq> Kept<T> {
         &self.value
     }
 
-    pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
-        let before = self.value.clone();
-        let result = change(&mut self.value);
-        self.is_unstored |= self.value != before;
-        result
+    /// For a value that is large and changes with every look: it counts as changed.
+    pub(super) fn get_mut(&mut self) -> &mut T {
+        self.is_unstored = true;
+        &mut self.value
     }
 
     /// The value, if it has changed since the last call.
     pub(super) fn take_unstored(&mut self) -> Option<T> {
         std::mem::take(&mut self.is_unstored).then(|| self.value.clone())
+    }
+}
+
+impl<T: Clone + PartialEq> Kept<T> {
+    pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let before = self.value.clone();
+        let result = change(&mut self.value);
+        self.is_unstored |= self.value != before;
+        result
     }
 }
 

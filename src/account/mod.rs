@@ -1,8 +1,7 @@
-//! The account: the books behind one lock. The lock is held for microseconds and never across an await. A reservation
-//! that is dropped on any path (an error, a panic, a client that hung up) is given back; after `commit` nothing gives
-//! it back but time.
+//! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
+//! across an await; whatever is read under it is one instant's truth.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use crate::alert::watch::Watch;
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::history::Counted;
 use crate::budget::issued::Issued;
-use crate::budget::ledger::Hold;
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
 use crate::budget::timeline::Slice;
@@ -20,16 +18,23 @@ use crate::budget::verdict::Refusal;
 use crate::clock::{Clock, SteadyTime};
 use crate::ice::IceSource;
 use crate::journal::{Journal, Written};
+use crate::meter::coturn::listing::{Listing, SessionId};
 use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report};
 
 pub mod books;
+pub mod coturn;
 mod kept;
+mod reservation;
 pub mod stored;
 
 use books::{Books, Statement};
+pub use reservation::{RenewalRight, Reservation};
+
+/// The wall clock may be so far from the books' time before it is worth a word.
+pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -57,15 +62,20 @@ pub struct Present {
     pub statement: Statement,
     /// How far the wall clock is behind the books: it was set back, or was ahead before.
     pub clock_behind: Duration,
+    /// How far the wall clock is ahead of the books: it has jumped, and is not believed yet.
+    pub clock_ahead: Duration,
 }
 
-/// Room held for one credential while the provider is asked. Dropped: given back.
-#[derive(Debug)]
-pub struct Reservation {
-    account: Arc<Account>,
-    at: Timestamp,
-    life: Duration,
-    hold: Option<Hold>,
+impl Present {
+    /// Whether the published bound rests on nothing that is known to be wrong: the assumed rate, and the period. A clock
+    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
+    #[must_use]
+    pub fn bound_holds(&self) -> bool {
+        let figures = &self.statement.figures;
+        let into_period = figures.now.since(figures.period.start);
+        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
+        self.statement.measured.assumption.holds && is_in_period
+    }
 }
 
 /// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
@@ -73,13 +83,15 @@ pub struct Reservation {
 #[error("it could not be recorded")]
 pub struct NotRecorded;
 
-/// A grant's right to renew, taken for one mint. Dropped unused: given back.
-#[derive(Debug)]
-pub struct RenewalRight {
-    account: Arc<Account>,
-    grant: Grant,
-    serial: u64,
-    is_used: AtomicBool,
+/// A credential that was made must not be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCommitted {
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    NotRecorded(#[from] NotRecorded),
+    /// The operator has ordered otherwise while it was made.
+    #[error("the operator has stopped it")]
+    Stopped,
 }
 
 /// One open connection, as an operator sees it.
@@ -122,7 +134,7 @@ impl Account {
         let hold = hold.inspect_err(|_| {
             self.metrics.budget_refusals.inc();
         })?;
-        Ok(Reservation { account: Arc::clone(self), at, life: hold.life(), hold: Some(hold) })
+        Ok(Reservation::new(self, hold, at))
     }
 
     /// Whether the books survive a restart.
@@ -137,10 +149,11 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
 
-    /// Sends all that has changed on its way to disk.
+    /// Sends all that has changed on its way to disk. What is taken under the lock is queued under it too: later changes
+    /// cannot come before earlier ones, and be undone by them.
     pub fn flush(&self) {
         if let Some(journal) = &self.journal {
-            journal.flush(|| self.with(|books, _| books.take_changes()));
+            self.with(|books, _| journal.flush(|| books.take_changes()));
         }
     }
 
@@ -155,12 +168,7 @@ impl Account {
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
         let taken = self.with(|books, now| books.take_renewal(grant, now));
-        taken.then(|| RenewalRight {
-            account: Arc::clone(self),
-            grant: *grant,
-            serial: self.rights.fetch_add(1, Ordering::Relaxed),
-            is_used: AtomicBool::new(false),
-        })
+        taken.then(|| RenewalRight::new(self, grant, self.rights.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Opens a connection, or hears from one that is open.
@@ -218,7 +226,7 @@ impl Account {
     /// Waits until all that has changed is on disk.
     async fn record(&self) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let pending = journal.record(|| self.with(|books, _| books.take_changes())).ok_or(NotRecorded)?;
+        let pending = self.with(|books, _| journal.record(|| books.take_changes())).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
@@ -233,11 +241,23 @@ impl Account {
         self.with(|books, now| books.take_reading(source, reading, now))
     }
 
+    /// Takes what a coturn lists, and says which of its sessions are to end.
+    #[must_use]
+    pub fn take_sessions(&self, listing: &Listing) -> Vec<SessionId> {
+        self.with(|books, now| books.take_sessions(listing, now))
+    }
+
+    /// A coturn could not be asked.
+    pub fn miss_sessions(&self) {
+        self.with(Books::miss_sessions);
+    }
+
     /// Everything that is known now.
     #[must_use]
     pub fn present(&self) -> Present {
         let statement = self.with(|books, _| books.statement());
-        Present { statement, clock_behind: statement.figures.now.since(self.clock.now()) }
+        let (now, wall) = (statement.figures.now, self.clock.now());
+        Present { statement, clock_behind: now.since(wall), clock_ahead: wall.since(now) }
     }
 
     /// The first `limit` open connections, and how many there are.
@@ -340,85 +360,5 @@ impl Outbox for Account {
 
     fn settled(&self, id: &str) {
         self.with(|books, _| books.change_alerts(|watch| watch.delivered(id)));
-    }
-}
-
-impl RenewalRight {
-    /// Which taking of a right this is; no two are the same.
-    #[must_use]
-    pub fn serial(&self) -> u64 {
-        self.serial
-    }
-
-    fn use_up(&self) {
-        self.is_used.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for RenewalRight {
-    fn drop(&mut self) {
-        if !self.is_used.load(Ordering::Relaxed) {
-            self.account.with(|books, _| books.give_renewal_back(self.grant.id));
-        }
-    }
-}
-
-impl Reservation {
-    /// When it was made, in the books' time, which can be ahead of the wall clock. The grant's times count from here, so
-    /// that books and grants agree on when it ends.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// The life that the credential may have.
-    #[must_use]
-    pub fn life(&self) -> Duration {
-        self.life
-    }
-
-    /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
-    /// be recorded, nobody is to have it. Dropped in mid-way, the record stands: it melts by itself.
-    pub async fn commit(
-        mut self,
-        grant: &Grant,
-        username: Option<&str>,
-        renewal: Option<&RenewalRight>,
-    ) -> Result<(), NotRecorded> {
-        let Some(hold) = self.hold.take() else { return Err(NotRecorded) };
-        let renewed = renewal.map(|right| &right.grant);
-        let (commit, pending) = self.account.with(|books, now| {
-            let commit = books.commit(hold, grant, username, renewed.map(|renewed| renewed.id), now);
-            // What costs nothing needs no record that lasts.
-            let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
-            (commit, journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed))))
-        });
-        let written = match pending {
-            None => Written::Yes,
-            Some(None) => Written::No,
-            Some(Some(pending)) => pending.wait().await,
-        };
-        match written {
-            Written::Yes => {
-                if let Some(right) = renewal {
-                    right.use_up();
-                }
-                Ok(())
-            }
-            Written::No => {
-                self.account.with(|books, _| books.undo(&commit, grant.id));
-                Err(NotRecorded)
-            }
-            // It may come to be recorded: the hold stays, on the safe side.
-            Written::Unknown => Err(NotRecorded),
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            self.account.with(|books, now| books.release(hold, now));
-        }
     }
 }

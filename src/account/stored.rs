@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::coturn::CoturnBook;
 use crate::alert::watch::Watch;
 use crate::budget::flow::StoredLane;
 use crate::budget::grant::GrantId;
@@ -29,6 +30,8 @@ pub struct BooksChanges {
     pub orders: Option<Orders>,
     /// What was told and what is still to be told, where it has changed.
     pub alerts: Option<Watch>,
+    /// What a coturn has said, where it was asked since.
+    pub coturn: Option<CoturnBook>,
     /// What happened in the current period.
     pub counts: (Period, PeriodCounts),
     /// The books' time, where all of them is written.
@@ -56,6 +59,8 @@ pub struct Recovered {
     pub orders: Orders,
     /// What was told and what is still to be told.
     pub alerts: Watch,
+    /// What a coturn has said.
+    pub coturn: CoturnBook,
     /// What grant tokens are signed with.
     pub key: Option<[u8; 64]>,
 }

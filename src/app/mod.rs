@@ -14,7 +14,7 @@ use crate::alert::courier::{Courier, Pace};
 use crate::alert::webhook::Webhook;
 use crate::budget::grant::GrantKey;
 use crate::clock::Clock;
-use crate::config::{AllowedOrigins, Config, IceConfig};
+use crate::config::{AllowedOrigins, Config, Door, IceConfig};
 use crate::http::bearer::TokenDigest;
 use crate::http::request_id::RequestIds;
 use crate::ice::IceSource;
@@ -26,6 +26,8 @@ use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::coturn::CoturnMeter;
+use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::telemetry::log::LostLines;
@@ -52,6 +54,8 @@ pub struct App {
     pub mint: Mint,
     /// Reads Cloudflare's own count.
     pub cloudflare_meter: Option<CloudflareMeter>,
+    /// Reads a coturn's sessions, and ends them.
+    pub coturn_meter: Option<CoturnMeter>,
     /// Brings alerts to the operator's webhook.
     pub courier: Option<Courier>,
     /// The per-client rate.
@@ -60,6 +64,8 @@ pub struct App {
     pub origins: AllowedOrigins,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Further wire forms of the mint that are open.
+    pub doors: Vec<Door>,
     /// Longest life of a credential, and the one that is given unless asked otherwise.
     pub ttl_max: Duration,
     /// The degraded answer.
@@ -144,7 +150,13 @@ impl App {
             None => None,
         };
         let cloudflare_meter = cloudflare_meter(config, &account, &clock, &metrics)?;
+        let coturn_meter = config.meter.coturn_cli.as_ref().map(|cli| CoturnMeter {
+            cli: CoturnCli::new(cli),
+            account: Arc::clone(&account),
+            metrics: Arc::clone(&metrics),
+        });
         Ok(Arc::new(Self {
+            coturn_meter,
             cloudflare_meter,
             courier,
             started: clock.instant(),
@@ -153,6 +165,7 @@ impl App {
             rate_limit: RateLimit::new(&config.access.rate, Arc::clone(&clock), Arc::clone(&metrics))?,
             origins: config.access.origins.clone(),
             trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+            doors: config.doors.clone(),
             ttl_max: config.ice.ttl_max,
             stun: IceServerList::of_stun(&config.ice.stun),
             heartbeat: config.usage.heartbeat,

@@ -8,6 +8,7 @@ use crate::budget::timeline::Rates;
 use crate::budget::verdict::BudgetMode;
 use crate::config::Config;
 use crate::ice::IceSource;
+use crate::meter::coturn::CUT_TAIL;
 use crate::mint::MINT_SLACK;
 use crate::units::{BitRate, Timestamp};
 use crate::usage::connection::UsageRules;
@@ -42,13 +43,16 @@ pub(super) fn books(config: &Config, recovered: Option<Recovered>, now: Timestam
     let period = terms.billing_day.period_at(then);
     let counts = recovered.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
     let ledger = Ledger::restore(terms, &lanes(config), then, counts.unwrap_or_default(), &recovered.lanes);
-    Books::restore(ledger, estimator, recovered)
+    let mut books = Books::restore(ledger, estimator, recovered);
+    books.begin(now);
+    books
 }
 
 /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
 /// strict mode promises nothing that was not admitted.
 fn coverage(config: &Config) -> Coverage {
-    let after_expiry = lanes(config).into_iter().map(|lane| (lane.source, lane.tail + MINT_SLACK));
+    let tail = |lane: &LaneTerms| lane.cut_tail.unwrap_or(lane.tail) + MINT_SLACK;
+    let after_expiry = lanes(config).into_iter().map(|lane| (lane.source, tail(&lane)));
     Coverage { after_expiry: after_expiry.collect(), extends: config.budget.mode == BudgetMode::Estimate }
 }
 
@@ -59,12 +63,18 @@ fn lanes(config: &Config) -> Vec<LaneTerms> {
 }
 
 fn lane(source: IceSource, config: &Config) -> LaneTerms {
-    let is_sampled = source == IceSource::Cloudflare;
-    LaneTerms {
-        source,
-        tail: config.budget.expiry_tail.unwrap_or(source.expiry_tail()),
-        sampling: if is_sampled { config.meter.sampling_percent } else { 0 },
-        is_read: is_sampled && config.meter.analytics.is_some(),
+    let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
+    let terms = LaneTerms { source, tail, cut_tail: None, sampling: 0, is_read: false };
+    match source {
+        IceSource::Cloudflare => {
+            let is_read = config.meter.analytics.is_some();
+            LaneTerms { sampling: config.meter.sampling_percent, is_read, ..terms }
+        }
+        IceSource::Coturn if config.meter.coturn_cli.is_some() => {
+            let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
+            LaneTerms { cut_tail, is_read: true, ..terms }
+        }
+        _ => terms,
     }
 }
 
@@ -78,12 +88,13 @@ pub struct BoundTerms {
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
-        let metered: Vec<_> = lanes(config).into_iter().filter(|lane| lane.source.is_metered()).collect();
-        let until = metered.first().map(|first| {
-            if metered.iter().all(|lane| lane.tail == first.tail) {
-                return format!("{} s", first.tail.as_secs());
+        let metered = lanes(config).into_iter().filter(|lane| lane.source.is_metered());
+        let tails: Vec<_> = metered.map(|lane| (lane.cut_tail.unwrap_or(lane.tail), lane.source)).collect();
+        let until = tails.first().map(|(first, _)| {
+            if tails.iter().all(|(tail, _)| tail == first) {
+                return format!("{} s", first.as_secs());
             }
-            let each = metered.iter().map(|lane| format!("{} s ({})", lane.tail.as_secs(), lane.source));
+            let each = tails.iter().map(|(tail, source)| format!("{} s ({source})", tail.as_secs()));
             each.collect::<Vec<_>>().join(", ")
         });
         Self { assumed: config.budget.liability_rate, until }
@@ -100,5 +111,30 @@ impl BoundTerms {
                 format!("{observed} per grant (observed; {assumed} were assumed) until {until} after expiry")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn what_was_not_read_while_no_process_ran_is_not_stale() {
+        let environment = Environment::from_pairs([
+            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "token"),
+            ("CLOUDFLARE_ACCOUNT_ID", "account"),
+            ("CLOUDFLARE_ANALYTICS_TOKEN", "token"),
+        ]);
+        let config = Config::from_env(&environment).expect("a valid configuration");
+        // 2025-01-15T12:00:00Z
+        let then = Timestamp::from_millis(1_736_942_400_000);
+        let now = then.plus_millis(3_600_000);
+        let mut books = books(&config, Some(Recovered { now: Some(then), ..Recovered::default() }), now);
+        assert_eq!(books.statement().figures.now, now);
+        assert!(!books.statement().measured.is_stale());
+        books.advance(now.plus_millis(600_001));
+        assert!(books.statement().measured.is_stale());
     }
 }

@@ -8,26 +8,9 @@ use std::ops::Range;
 
 use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::Period;
+use super::rates::{MINUTE_MILLIS, Rates};
 use super::reading::{Reading, at_most};
 use crate::units::{BitRate, ByteCount, Timestamp};
-
-/// A cell's length.
-const MINUTE_MILLIS: u64 = 60_000;
-
-/// The rates that turn time into bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// What a connection that reports no bytes is taken to receive.
-    pub estimated: BitRate,
-    /// The most that one live grant is assumed to relay.
-    pub liability: BitRate,
-    /// Charged once for a grant that expires without having reported a connection.
-    pub silent_grant: ByteCount,
-    /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
-    /// which no claim can push the worst case past the limit. The same rule takes a reading for as much more as
-    /// sampling may have missed.
-    pub promises_cap_claims: bool,
-}
 
 /// One minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +36,11 @@ impl Cell {
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
     granted: u128,
+    /// The most that `granted` can really be: sampling may have missed some, but no more than was promised since the
+    /// reading before, as long as the data fit the promises.
+    at_most: u128,
     other: u128,
+    as_of: Timestamp,
     /// Cells before this one are covered in full.
     whole: usize,
     /// Cells before this one had begun: what was said of them is not counted. At most one more than `whole`.
@@ -133,43 +120,45 @@ impl Cells {
         let current = self.current_cell();
         let now = self.counted(&self.measured, self.current, current);
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
-        let ahead = self.promised(later);
+        let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let unmeasured = until_now.saturating_add(ahead).saturating_add(self.silent_charges());
+        let unmeasured =
+            until_now.saturating_add(ahead).saturating_add(self.rates.silent_charges(self.sums.silent_ahead));
         ByteCount::saturating(self.settled().saturating_add(unmeasured))
     }
 
-    /// The worst case of what the reading covers. Sampling may have missed some of it, but no more than was promised,
-    /// as long as the data fit the promises.
+    /// The worst case of what the reading covers.
     fn settled(&self) -> u128 {
-        let Measured { granted, other, whole, begun } = self.measured;
-        if !self.rates.promises_cap_claims {
-            return granted.saturating_add(other);
+        let Measured { granted, at_most: granted_at_most, other, .. } = self.measured;
+        if self.rates.promises_cap_claims {
+            granted_at_most.saturating_add(at_most(other, self.sampling))
+        } else {
+            granted.saturating_add(other)
         }
-        let in_part = if whole < begun { self.get(whole).unwrap_or_default().live } else { 0 };
-        let promised = self.promised(self.sums.live_measured.saturating_add(in_part.into()));
-        let at_worst = at_most(granted, self.sampling).min(promised).max(granted);
-        at_worst.saturating_add(at_most(other, self.sampling))
-    }
-
-    /// What silent grants will be charged in this period. Where promises cap claims, the promises cover it.
-    fn silent_charges(&self) -> u128 {
-        let charge = if self.rates.promises_cap_claims { 0 } else { self.rates.silent_grant.get() };
-        self.sums.silent_ahead.saturating_mul(charge.into())
     }
 
     /// What is promised already in the next period.
     pub(super) fn committed_next(&self) -> u128 {
-        self.promised(self.sums.live_beyond)
+        self.rates.promised(self.sums.live_beyond)
     }
 
     /// Takes a reading that is later than the one before it, and of this period.
     pub(super) fn measure(&mut self, reading: &Reading) {
+        let granted = reading.granted.get().into();
         let before = self.measured;
-        let whole = self.index_of(reading.as_of);
-        let begun = if reading.as_of > self.start_of(whole) { whole.saturating_add(1) } else { whole };
+        let promised = before.at_most.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        let sampled = at_most(granted, self.sampling);
+        self.measure_as(reading, if granted > promised { sampled } else { sampled.min(promised) });
+    }
+
+    /// Takes a reading with the most that its bytes under grants can be.
+    pub(super) fn measure_as(&mut self, reading: &Reading, at_most: u128) {
+        let before = self.measured;
+        let as_of = reading.as_of;
+        let whole = self.index_of(as_of);
+        let begun = if as_of > self.start_of(whole) { whole.saturating_add(1) } else { whole };
         let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
-        let after = Measured { granted, other, whole, begun };
+        let after = Measured { granted, at_most, other, as_of, whole, begun };
         for index in before.whole..begun.min(self.minutes.len()) {
             let cell = self.get(index).unwrap_or_default();
             let (was, is) = (self.counted(&before, index, cell), self.counted(&after, index, cell));
@@ -182,6 +171,28 @@ impl Cells {
             }
         }
         self.measured = after;
+    }
+
+    /// The most that the reading's bytes under grants can be.
+    pub(super) fn granted_at_most(&self) -> u128 {
+        self.measured.at_most
+    }
+
+    /// What the grants alive in `[from, to)` may have relayed in it at most.
+    fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
+        let parts = self.indices(from, to).map(|index| {
+            let cell = self.get(index).unwrap_or_default();
+            let millis = self.end_of(index).min(to).millis_since(self.start_of(index).max(from));
+            self.promised_in(cell, millis)
+        });
+        parts.fold(0, u128::saturating_add)
+    }
+
+    /// What the grants alive in a cell may relay in so much of it, rounded down: parts of a minute add up to no more than
+    /// the minute.
+    fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
+        let minute = self.rates.promised(cell.live.into());
+        minute.saturating_mul(millis.into()).checked_div(MINUTE_MILLIS.into()).unwrap_or(minute)
     }
 
     /// Grant-minutes that the reading covers, and grants alive in its minute.
@@ -197,30 +208,13 @@ impl Cells {
         }
     }
 
-    /// The most that a grant is taken to relay.
-    pub(super) fn liability(&self) -> BitRate {
-        self.rates.liability
-    }
-
     /// Bytes of one cell, by the estimate.
     pub(super) fn estimate_of(&self, cell: Cell) -> u128 {
-        let granted = self.bytes_of(cell.flows.granted);
-        let cap = if self.rates.promises_cap_claims { self.promised(cell.live.into()) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(cell.flows.ungranted))
+        self.rates.estimate(&cell.flows, cell.live)
     }
 
-    /// Bytes of connections that are charged by time.
-    pub(super) fn bytes_of_time(&self, connection_millis: u64) -> u128 {
-        self.rates.estimated.over_millis(connection_millis.into())
-    }
-
-    /// What so many grant-minutes may relay at most.
-    pub(super) fn promised(&self, grant_minutes: u128) -> u128 {
-        self.rates.liability.over_millis(MINUTE_MILLIS.into()).saturating_mul(grant_minutes)
-    }
-
-    fn bytes_of(&self, flow: Flow) -> u128 {
-        self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(super) fn current_cell(&self) -> Cell {
@@ -408,9 +402,15 @@ impl Cells {
 
     /// What a cell adds to the figures: nothing where the provider has counted.
     fn counted(&self, measured: &Measured, index: usize, cell: Cell) -> Counted {
-        let used = if index < measured.begun { 0 } else { self.estimate_of(cell) };
-        let promised = self.promised(cell.live.into());
-        Counted { used, worst: if index < measured.whole { 0 } else { used.max(promised) } }
+        if index < measured.whole {
+            return Counted { used: 0, worst: 0 };
+        }
+        if index < measured.begun {
+            let rest = self.end_of(index).millis_since(measured.as_of);
+            return Counted { used: 0, worst: self.promised_in(cell, rest) };
+        }
+        let used = self.estimate_of(cell);
+        Counted { used, worst: used.max(self.rates.promised(cell.live.into())) }
     }
 }
 

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::charge::{Change, Charge};
-use super::flow::{Finished, Flows, Mark, StoredLane};
+use super::flow::{Mark, StoredLane};
 use super::history::{Counted, ReadingHistory};
+use super::lane::{Lane, mark, mark_alive};
+pub use super::lane::{LaneChanges, LaneTerms, Measured};
 use super::period::{BillingDay, Period};
-use super::reading::{Assumption, Reading, StoredReading, Taken};
+use super::reading::{Reading, Taken};
 use super::timeline::{Rates, Slice, Timeline};
 use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
 use crate::ice::IceSource;
@@ -26,70 +28,6 @@ pub struct Terms {
     pub rates: Rates,
     /// How the limit is held.
     pub mode: BudgetMode,
-}
-
-/// A source that hands out credentials, and how long relaying may outlive one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneTerms {
-    /// The source.
-    pub source: IceSource,
-    /// Time after a credential's expiry in which a running allocation may go on.
-    pub tail: Duration,
-    /// How far the provider's own count may lie off the truth, in percent.
-    pub sampling: u32,
-    /// Whether that count is read from time to time.
-    pub is_read: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Lane {
-    terms: LaneTerms,
-    timeline: Timeline,
-    /// Changes of the number of grants since they were last taken to be stored.
-    marks: BTreeMap<i64, Mark>,
-    /// Until then a connection counts as relaying although its grant and its tail are over, in strict mode.
-    outlived_until: Timestamp,
-    /// When the provider's own count was last read, or reading began.
-    read_at: Timestamp,
-}
-
-/// What has changed in one lane since the last time.
-#[derive(Clone, Debug)]
-pub struct LaneChanges {
-    /// Whose lane.
-    pub source: IceSource,
-    /// To be added to what is stored.
-    pub marks: BTreeMap<i64, Mark>,
-    /// To replace what is stored.
-    pub flows: Vec<(i64, Flows)>,
-    /// To replace what is stored.
-    pub previous: Option<Finished>,
-    /// To replace what is stored.
-    pub reading: Option<StoredReading>,
-}
-
-/// Without a good reading for so long, a provider's own count is stale.
-const STALE_AFTER: Duration = Duration::from_secs(600);
-
-/// What the providers' own counts say, over all metered sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// Up to when every source that is read has been counted; `None` without a reading in this period.
-    pub as_of: Option<Timestamp>,
-    /// Their counts together.
-    pub bytes: ByteCount,
-    /// How the assumed rate stands against them, at worst.
-    pub assumption: Assumption,
-    /// For how long one that is to be read has not been, at worst; zero where none is.
-    pub unread_for: Duration,
-}
-
-impl Measured {
-    /// Whether a count that is to be read is older than it should be.
-    #[must_use]
-    pub fn is_stale(&self) -> bool {
-        self.unread_for > STALE_AFTER
-    }
 }
 
 /// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made
@@ -150,21 +88,13 @@ pub struct Ledger {
     period: Period,
     counts: PeriodCounts,
     history: ReadingHistory,
-    /// Whether changes are remembered to be stored.
-    is_stored: bool,
 }
 
 impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(terms: Terms, lanes: &[LaneTerms], now: Timestamp) -> Self {
-        let open = |lane: &LaneTerms| Lane {
-            terms: *lane,
-            timeline: Timeline::new(terms.billing_day, terms.rates, lane.sampling, now),
-            marks: BTreeMap::new(),
-            outlived_until: Timestamp::default(),
-            read_at: now,
-        };
+        let open = |lane: &LaneTerms| Lane::new(*lane, terms.billing_day, terms.rates, now);
         Self {
             terms,
             lanes: lanes.iter().map(open).collect(),
@@ -172,7 +102,6 @@ impl Ledger {
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
             history: ReadingHistory::default(),
-            is_stored: false,
         }
     }
 
@@ -186,38 +115,20 @@ impl Ledger {
         counts: PeriodCounts,
         stored: &BTreeMap<IceSource, StoredLane>,
     ) -> Self {
-        let mut ledger = Self::new(terms, lanes, now);
         let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
-        let gone: Vec<_> = gone
-            .map(|source| LaneTerms {
-                source: *source,
-                tail: source.expiry_tail(),
-                sampling: 0,
-                is_read: false,
-            })
-            .collect();
-        ledger.lanes.extend(Self::new(terms, &gone, now).lanes);
-        for lane in &mut ledger.lanes {
-            if let Some(stored) = stored.get(&lane.terms.source) {
-                let sampling = lane.terms.sampling;
-                lane.timeline = Timeline::restore(terms.billing_day, terms.rates, sampling, now, stored);
-            }
-        }
-        ledger.counts = counts;
-        ledger.is_stored = true;
+        let gone = gone.map(|source| LaneTerms::of_one_that_is_gone(*source));
+        let open = |lane: LaneTerms| {
+            Lane::restore(lane, terms.billing_day, terms.rates, now, stored.get(&lane.source))
+        };
+        let lanes = lanes.iter().copied().chain(gone).map(open).collect();
+        let mut ledger = Self { lanes, counts, ..Self::new(terms, &[], now) };
         ledger.remember_reading();
         ledger
     }
 
     /// All that is to be stored, in every lane.
     pub fn take_unstored(&mut self) -> Vec<LaneChanges> {
-        let changes = self.lanes.iter_mut().map(|lane| {
-            let (flows, previous) = lane.timeline.take_unstored();
-            let marks = std::mem::take(&mut lane.marks);
-            let reading = lane.timeline.stored_reading();
-            LaneChanges { source: lane.terms.source, marks, flows, previous, reading }
-        });
-        changes.collect()
+        self.lanes.iter_mut().map(Lane::take_unstored).collect()
     }
 
     /// Moves to `now`. An earlier instant changes nothing.
@@ -243,14 +154,20 @@ impl Ledger {
     ) -> Result<Hold, Refusal> {
         let now = self.now;
         let (tail, liability) = match self.lane(source) {
-            Some(lane) => (lane.terms.tail, lane.timeline.liability()),
+            Some(lane) => (lane.tail(), lane.timeline.liability()),
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let overhead = slack.saturating_add(tail);
         let per_minute = liability.over_millis(60_000);
         let wish = Wish { life: asked, overhead, per_minute };
         let metered = source.is_metered();
-        let life = if metered { decide(self.terms.mode, self.figures(), wish)? } else { asked };
+        let life = if metered {
+            let awaits_reading = self.lanes.iter().any(|lane| lane.terms.is_read);
+            decide(self.terms.mode, self.figures(), wish)
+                .map_err(|refusal| Refusal { awaits_reading, ..refusal })?
+        } else {
+            asked
+        };
         let hold = Hold { source, from: now, until: now.plus(life).plus(overhead), life };
         if let Some(lane) = self.lane(source) {
             lane.timeline.add_grant(hold.from, hold.until);
@@ -294,43 +211,41 @@ impl Ledger {
         if let Change::HeardFromGrant { .. } = charge.change {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
-        let is_stored = self.is_stored;
-        let Some(lane) = self.lane(charge.source) else { return };
-        let timeline = &mut lane.timeline;
-        let basis = charge.basis;
-        match charge.change {
-            Change::StartClock => timeline.start_clock(basis),
-            Change::StopClock => timeline.stop_clock(basis),
-            Change::AddTime { from, to } => timeline.add_time(basis, from, to),
-            Change::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
-            Change::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
-            Change::KeepGrant { from, until } => {
-                timeline.add_grant(from.max(timeline.period().start), until);
-                if is_stored {
-                    mark_alive(&mut lane.marks, from, until);
-                }
-            }
-            Change::Outlived { until } => lane.outlived_until = lane.outlived_until.max(until),
-            Change::HeardFromGrant { expires_at } => {
-                if timeline.heard_from_grant(expires_at) && is_stored {
-                    mark(&mut lane.marks, expires_at, Mark { live: 0, silent: -1 });
-                }
-            }
+        if let Some(lane) = self.lane(charge.source) {
+            lane.apply(charge);
         }
     }
 
     /// Takes a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> Taken {
         let now = self.now;
-        let Some(lane) = self.lane(source) else { return Taken::OtherPeriod };
-        let taken = lane.timeline.take_reading(reading);
-        if taken != Taken::Fell {
-            lane.read_at = now;
-        }
+        let taken = self.lane(source).map_or(Taken::OtherPeriod, |lane| lane.take_reading(reading, now));
         if taken == Taken::Yes {
             self.remember_reading();
         }
         taken
+    }
+
+    /// The best figure of one source.
+    #[must_use]
+    pub fn used_of(&self, source: IceSource) -> ByteCount {
+        let lane = self.lanes.iter().find(|lane| lane.terms.source == source);
+        lane.map_or(ByteCount::ZERO, |lane| lane.timeline.used())
+    }
+
+    /// Whether sessions of this source whose grant is over are ended by us from now on.
+    pub fn set_cutting(&mut self, source: IceSource, is_cutting: bool) {
+        let now = self.now;
+        if let Some(lane) = self.lane(source) {
+            lane.set_cutting(is_cutting, now);
+        }
+    }
+
+    /// Reading begins: what was not read while no process ran is nobody's failure.
+    pub fn begin_readings(&mut self) {
+        for lane in &mut self.lanes {
+            lane.begin_readings(self.now);
+        }
     }
 
     fn remember_reading(&mut self) {
@@ -349,23 +264,9 @@ impl Ledger {
     /// What the providers' own counts say.
     #[must_use]
     pub fn measured(&self) -> Measured {
-        let mut measured = Measured {
-            as_of: None,
-            bytes: ByteCount::ZERO,
-            assumption: Assumption::default(),
-            unread_for: Duration::ZERO,
-        };
+        let mut measured = Measured::default();
         for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
-            let Assumption { holds, observed } = lane.timeline.assumption();
-            measured.assumption.holds &= holds && lane.outlived_until <= self.now;
-            if lane.terms.is_read {
-                measured.unread_for = measured.unread_for.max(self.now.since(lane.read_at));
-            }
-            measured.assumption.observed = measured.assumption.observed.max(observed);
-            if let Some(reading) = lane.timeline.reading() {
-                measured.as_of = Some(measured.as_of.map_or(reading.as_of, |as_of| as_of.min(reading.as_of)));
-                measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);
-            }
+            lane.add_to(&mut measured, self.now);
         }
         measured
     }
@@ -433,18 +334,6 @@ impl Ledger {
     fn lane(&mut self, source: IceSource) -> Option<&mut Lane> {
         self.lanes.iter_mut().find(|lane| lane.terms.source == source)
     }
-}
-
-/// Alive over these minutes, outward.
-fn mark_alive(marks: &mut BTreeMap<i64, Mark>, from: Timestamp, until: Timestamp) {
-    mark(marks, from, Mark { live: 1, silent: 0 });
-    mark(marks, until.minute_end(), Mark { live: -1, silent: 0 });
-}
-
-fn mark(marks: &mut BTreeMap<i64, Mark>, at: Timestamp, change: Mark) {
-    let mark = marks.entry(at.as_millis().div_euclid(60_000)).or_default();
-    mark.live = mark.live.saturating_add(change.live);
-    mark.silent = mark.silent.saturating_add(change.silent);
 }
 
 #[cfg(test)]

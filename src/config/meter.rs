@@ -53,10 +53,6 @@ impl MeterConfig {
         let coturn_cli = CoturnCliConfig::read(settings);
         let analytics = AnalyticsConfig::read(settings);
         let sampling_percent = settings.number(ANALYTICS_MARGIN_PERCENT, 0..=50);
-        if settings.is_set(COTURN_CLI) {
-            let instead = "coturn is neither read nor told to cut";
-            settings.warn(format!("{} has no effect yet: {instead}", COTURN_CLI.name()));
-        }
         Ok(Self { coturn_cli: coturn_cli?, analytics: analytics?, sampling_percent: sampling_percent? })
     }
 }

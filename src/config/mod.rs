@@ -5,13 +5,13 @@
 mod access;
 mod alert;
 mod budget;
+mod doors;
 mod environment;
 mod ice;
 mod manual;
 mod meter;
 mod names;
 mod origin;
-mod pending;
 mod problem;
 mod server;
 mod settings;
@@ -25,11 +25,11 @@ mod testing;
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, WebhookUrl};
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
+pub use doors::Door;
 pub use environment::Environment;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
-pub use pending::{Door, PendingConfig};
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use server::{LogConfig, LogFormat, ServerConfig};
 
@@ -54,8 +54,8 @@ pub struct Config {
     pub meter: MeterConfig,
     /// Where alerts go; `None`: nowhere.
     pub alert: Option<AlertConfig>,
-    /// Settings whose feature comes later.
-    pub pending: PendingConfig,
+    /// Further wire forms of the mint that are open.
+    pub doors: Vec<Door>,
     /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
     pub warnings: Vec<String>,
 }
@@ -87,7 +87,7 @@ impl Config {
         let budget = BudgetConfig::read(settings, estimated_rate);
         let meter = MeterConfig::read(settings);
         let alert = AlertConfig::read(settings);
-        let pending = PendingConfig::read(settings);
+        let doors = doors::read(settings);
         Ok(Self {
             server: server?,
             log: log?,
@@ -97,7 +97,7 @@ impl Config {
             usage: usage?,
             meter: meter?,
             alert: alert?,
-            pending: pending?,
+            doors: doors?,
             warnings: Vec::new(),
         })
     }

@@ -1,6 +1,7 @@
 //! `GET /api/turn-credentials`: the one mint. Always an answer: a credential, public STUN servers with a reason, or a
 //! refusal that says when to come back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,13 +94,32 @@ pub async fn get_credentials(
     RawQuery(query): RawQuery,
     renewal: Option<Extension<Arc<RenewalRight>>>,
 ) -> Result<Json<CredentialsBody>, ApiError> {
-    let ttl = requested_ttl(query.as_deref(), app.ttl_max)?;
+    let answer = mint(&app, query.as_deref(), renewal).await?;
+    Ok(Json(body(&app, answer)))
+}
+
+/// The one way to the mint, whatever the form of the answer.
+pub(super) async fn mint(
+    app: &App,
+    query: Option<&str>,
+    renewal: Option<Extension<Arc<RenewalRight>>>,
+) -> Result<Answer, ApiError> {
+    let ttl = requested_ttl(query, app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
     let renewal = renewal.as_ref().map(|Extension(right)| &**right);
     let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(refused)?;
-    let body = body(&app, answer);
-    app.metrics.credential(body.source.name(), body.reason.unwrap_or("none"));
-    Ok(Json(body))
+    let (source, reason) = match &answer {
+        Answer::Minted(minted) => (minted.source, minted.degraded),
+        Answer::Stun(reason) => (IceSource::Stun, *reason),
+    };
+    app.metrics.credential(source.name(), reason.map_or("none", DegradedReason::code));
+    Ok(answer)
+}
+
+/// The values of a query's parameter.
+pub(super) fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 
 fn refused(why: NoAnswer) -> ApiError {
@@ -143,9 +163,7 @@ fn minted_body(minted: Minted) -> CredentialsBody {
 
 /// `?ttl=` in whole seconds, or the longest.
 fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
-    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let asked: Vec<_> = pairs.filter(|(name, _)| name == "ttl").map(|(_, value)| value).collect();
-    let seconds = match asked.as_slice() {
+    let seconds = match parameters(query, "ttl").as_slice() {
         [] => return Ok(ttl_max),
         [text] => text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit())),
         _ => None,

@@ -8,6 +8,7 @@ pub mod body;
 pub mod client_addr;
 pub mod connections;
 pub mod credentials;
+pub mod doors;
 pub mod envelope;
 pub mod error;
 pub mod health;

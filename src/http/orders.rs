@@ -131,7 +131,7 @@ pub struct RevocationBody {
     revoked: bool,
     #[schema(value_type = String)]
     source: IceSource,
-    /// What the provider said: `revoked`, `unknown`, `failed`, or `unsupported`.
+    /// What the provider said: `revoked`, `unknown`, `failed`, `cut`, or `unsupported`.
     provider: &'static str,
     /// When the credential expires by itself.
     #[schema(value_type = String, format = DateTime)]
@@ -162,7 +162,12 @@ pub async fn revoke_credential(
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
-    let revocation = app.mint.revoke(&issued).await;
+    let revocation = match app.mint.revoke(&issued).await {
+        Revocation::Unsupported if issued.source == IceSource::Coturn && app.coturn_meter.is_some() => {
+            Revocation::Cut
+        }
+        revocation => revocation,
+    };
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded.map_err(not_recorded)?;
     Ok(Json(RevocationBody {
@@ -186,6 +191,9 @@ fn message(revocation: Revocation) -> &'static str {
         }
         Revocation::Failed => {
             "The provider could not be asked: the credential stays good there until it expires. It cannot be renewed here. Try again."
+        }
+        Revocation::Cut => {
+            "Its sessions are ended within seconds, and again whenever it opens new ones, until it expires: what was promised for it stays reserved until then."
         }
         Revocation::Unsupported => {
             "This source cannot revoke: the credential stays good there until it expires. It cannot be renewed here."

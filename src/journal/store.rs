@@ -40,6 +40,7 @@ const ISSUED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("issued");
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
 const KEY_COUNTS: &str = "counts";
+const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
 const KEY_ORDERS: &str = "orders";
 const KEY_TOKEN_KEY: &str = "token-key";
@@ -235,6 +236,7 @@ impl Store {
             let (key, value) = row.map_err(redb::Error::from)?;
             recovered.issued.push((grant_id(key.value())?, serde_json::from_slice(value.value())?));
         }
+        recovered.coturn = self.json_meta(KEY_COTURN)?.unwrap_or_default();
         recovered.alerts = self.json_meta(KEY_ALERTS)?.unwrap_or_default();
         recovered.orders = self.json_meta(KEY_ORDERS)?.unwrap_or_default();
         recovered.now = self.json_meta(KEY_NOW)?;
@@ -344,6 +346,9 @@ fn write_meta(transaction: &redb::WriteTransaction, changes: &BooksChanges) -> R
     meta.insert(KEY_COUNTS, json(&changes.counts)?.as_slice()).map_err(redb::Error::from)?;
     if let Some(orders) = &changes.orders {
         meta.insert(KEY_ORDERS, json(orders)?.as_slice()).map_err(redb::Error::from)?;
+    }
+    if let Some(coturn) = &changes.coturn {
+        meta.insert(KEY_COTURN, json(coturn)?.as_slice()).map_err(redb::Error::from)?;
     }
     if let Some(alerts) = &changes.alerts {
         meta.insert(KEY_ALERTS, json(alerts)?.as_slice()).map_err(redb::Error::from)?;

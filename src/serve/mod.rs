@@ -77,6 +77,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
     let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
     let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
+    let looks = tokio::spawn(looks(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let entrance = Entrance {
@@ -104,7 +105,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // They end with the soft signal; a panic in one was logged by the hook.
-    let _ = tokio::join!(chores, alerts, readings);
+    let _ = tokio::join!(chores, alerts, readings, looks);
     app.account.finish().await;
     ended
 }
@@ -203,6 +204,13 @@ async fn serve_one(
 /// Reads the provider's own count from time to time.
 async fn readings(app: Arc<App>, end: CancellationToken) {
     if let Some(meter) = &app.cloudflare_meter {
+        meter.run(&end).await;
+    }
+}
+
+/// Looks at a coturn's sessions from time to time.
+async fn looks(app: Arc<App>, end: CancellationToken) {
+    if let Some(meter) = &app.coturn_meter {
         meter.run(&end).await;
     }
 }

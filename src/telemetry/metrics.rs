@@ -131,6 +131,8 @@ pub struct Metrics {
     pub connections_ended: Family<OutcomeLabels, Counter>,
     /// Byte claims that were cut to what a relay can carry.
     pub claims_clamped: Counter,
+    /// Sessions of a coturn that were ended.
+    pub sessions_cut: Counter,
     /// Questions for a provider's own count, by source and what came of them.
     pub readings: Family<ReadingLabels, Counter>,
     /// Alerts that are over, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
@@ -179,6 +181,7 @@ impl Metrics {
             connections_opened: Counter::default(),
             connections_ended: Family::default(),
             claims_clamped: Counter::default(),
+            sessions_cut: Counter::default(),
             readings: Family::default(),
             alerts: Family::default(),
             ledger: LedgerGaugeSet::default(),
@@ -199,6 +202,7 @@ impl Metrics {
         add("requests_shed", "Requests refused because too many were under way", &self.shed);
         add("panics", "Panics caught in request handlers", &self.panics);
         add("connections_opened", "Connections opened", &self.connections_opened);
+        add("sessions_cut", "Sessions of a coturn that were ended", &self.sessions_cut);
         add("claims_clamped", "Byte claims cut to what a relay can carry", &self.claims_clamped);
         registry.register("http_requests", "HTTP answers", self.requests.clone());
         registry.register("http_request_duration_seconds", "Time to answer", self.request_seconds.clone());

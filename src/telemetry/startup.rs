@@ -13,6 +13,7 @@ pub fn report(config: &Config, address: SocketAddr) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
+    report_meters(config);
     report_access(config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -53,6 +54,23 @@ fn report_budget(config: &Config) {
         tracing::info!("Ledger: durable, in {}", directory.display());
     } else {
         tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
+    }
+}
+
+fn report_meters(config: &Config) {
+    if let Some(analytics) = &config.meter.analytics {
+        let (every, lag) = (analytics.interval.as_secs(), analytics.lag.as_secs());
+        tracing::info!("Measured usage: Cloudflare's own count, every {every} s, up to {lag} s ago");
+    }
+    if let Some(cli) = &config.meter.coturn_cli {
+        tracing::info!(
+            "Measured usage: coturn's sessions at {}, which are ended when they are over",
+            cli.address
+        );
+    }
+    if let Some(alert) = &config.alert {
+        let signed = if alert.signing_key.is_some() { "signed" } else { "not signed" };
+        tracing::info!("Alerts: to {}, {signed}", alert.url.host());
     }
 }
 

@@ -96,7 +96,7 @@ async fn a_listing_in_pieces_is_read_to_its_true_end() {
     assert_eq!(listing.sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(listing.forger.unwrap().id, id(2));
 
-    cli.cut(&to_cut(&listing, |_| false)).await.unwrap();
+    cli.cut(&to_cut(&listing, |_, _| false)).await.unwrap();
     let listing = sessions(&cli).await.unwrap();
     assert_eq!((listing.sessions.len(), listing.is_complete), (2, true), "without the forger all is told");
 }

@@ -10,6 +10,8 @@ mod alerts;
 mod analytics;
 mod connections;
 mod coturn_cli;
+mod coturn_meter;
+mod doors;
 mod durable;
 mod errors;
 mod measured;

@@ -229,7 +229,7 @@ async fn cut(coturn: &RealCoturn, grant: GrantId) {
         })
         .await;
     let listing = coturn.sessions().await;
-    let ids = to_cut(&listing, |id| id == grant);
+    let ids = to_cut(&listing, |id, _| id == grant);
     assert!(ids.len() >= 2, "{listing:?}");
     assert_eq!(coturn.cli.cut(&ids).await.unwrap(), ids.len());
     coturn.until("the sessions to be gone", async || flowing(&coturn.sessions().await, grant) == 0).await;

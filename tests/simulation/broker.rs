@@ -83,6 +83,11 @@ impl Broker {
                 self.disk.write(self.books.take_changes());
             }
             Op::ClockBack { millis } => self.offset += millis,
+            Op::ClockGlitch { millis } => {
+                self.offset -= millis;
+                self.advance(world);
+                self.offset += millis;
+            }
             Op::Mint { life, delay } => {
                 if let Some(grant) = self.mint(life, now) {
                     let life = grant.expires_at.since(grant.issued_at);
@@ -217,7 +222,7 @@ fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
     let then = recovered.now.unwrap_or(now);
     let counts = recovered.counts.filter(|(of, _)| *of == billing_day().period_at(then));
     let counts = counts.map(|(_, counts)| counts).unwrap_or_default();
-    let lane = LaneTerms { source: SOURCE, tail: TAIL, sampling: SAMPLING, is_read: true };
+    let lane = LaneTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
     let ledger = Ledger::restore(terms, &[lane], then, counts, &recovered.lanes);
     Books::restore(ledger, estimator, recovered)
 }

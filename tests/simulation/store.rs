@@ -37,6 +37,7 @@ impl Disk {
         let mut issued: BTreeMap<_, _> = content.issued.drain(..).collect();
         replace(&mut issued, changes.issued);
         content.issued = issued.into_iter().collect();
+        content.coturn = changes.coturn.unwrap_or(std::mem::take(&mut content.coturn));
         content.alerts = changes.alerts.unwrap_or(std::mem::take(&mut content.alerts));
         content.orders = changes.orders.unwrap_or(content.orders);
         content.counts = Some(changes.counts);

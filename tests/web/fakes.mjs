@@ -128,6 +128,7 @@ export class Peer extends Target {
 export class Statistics {
   type = 'relay';
   generation = 'g1';
+  iceRole = 'controlling';
   sent = 0;
   received = 0;
   others = [];
@@ -139,7 +140,7 @@ export class Statistics {
 
   report() {
     const entries = [
-      { id: 'T', type: 'transport', selectedCandidatePairId: 'P', bytesSent: this.sent, bytesReceived: this.received },
+      { id: 'T', type: 'transport', selectedCandidatePairId: 'P', bytesSent: this.sent, bytesReceived: this.received, iceRole: this.iceRole },
       { id: 'P', type: 'candidate-pair', localCandidateId: `L${this.generation}`, state: 'succeeded', nominated: true },
       {
         id: `L${this.generation}`, type: 'local-candidate', candidateType: this.type, usernameFragment: this.generation,

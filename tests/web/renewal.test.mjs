@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import { Peer, degraded, error } from './fakes.mjs';
 import { urls, username, world } from './world.mjs';
 
-/** Credentials of 600 s are renewed in a call after 450 s and some per cent of what is left. */
+/** Credentials of 600 s are renewed in a call after 450 s and some per cent of what is left; then ends take their turns. */
 const BEFORE = 450;
-const AFTER = 20;
+const AFTER = 30;
 
 test('a relayed call is given new credentials well before the old ones end, and restarts ICE', async () => {
   const { broker, time } = world;
@@ -18,6 +18,70 @@ test('a relayed call is given new credentials well before the old ones end, and 
   assert.deepEqual([pc.configurations.length, pc.restarts], [1, 1]);
   assert.equal(username(pc.configuration.iceServers), 'user-2');
   assert.equal(pc.configuration.iceServers.length, 2, 'the old ones are gone');
+});
+
+test('the controlled end leaves the restart to the other one for a while', async () => {
+  const { time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.iceRole = 'controlled';
+  await time.pass(BEFORE + AFTER, 1);
+  assert.deepEqual([pc.configurations.length, pc.restarts], [1, 0]);
+  await time.pass(20, 1);
+  assert.equal(pc.restarts, 1);
+});
+
+test('a restart of the other end after the renewal is enough for both', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.iceRole = 'controlled';
+  await time.pass(BEFORE + 15, 1);
+  assert.equal(pc.configurations.length, 1);
+  pc.statistics.generation = 'g2';
+  await time.pass(100, 1);
+  assert.deepEqual([pc.restarts, broker.of('open').length], [0, 2]);
+});
+
+test('it is enough even before a pair of the new gathering is in use', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.iceRole = 'controlled';
+  await time.pass(BEFORE + 15, 1);
+  pc.statistics.others = [{ id: 'Lg2', type: 'local-candidate', candidateType: 'relay', usernameFragment: 'g2' }];
+  await time.pass(100, 1);
+  assert.deepEqual([pc.restarts, broker.of('open').length], [0, 1]);
+});
+
+test('a restart of the other end before the renewal is not: its candidates have the old credentials, even those to come', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.localDescription = { type: 'answer', sdp: 'v=0\r\na=ice-ufrag:g2\r\na=ice-pwd:x\r\n' };
+  await time.pass(BEFORE + 15, 1);
+  pc.statistics.generation = 'g2';
+  await time.pass(AFTER, 1);
+  assert.deepEqual([pc.restarts, broker.of('open').length], [1, 1]);
+});
+
+test('while offers are under way a restart waits, and a path that is direct by then needs none', async () => {
+  const { time } = world;
+  const client = world.client();
+  const [first, second] = [await world.call(client), await world.call(client)];
+  first.pc.signalingState = 'have-remote-offer';
+  await time.pass(BEFORE + AFTER - 20, 1);
+  second.pc.statistics.type = 'host';
+  await time.pass(60, 1);
+  assert.deepEqual([first.pc.restarts, second.pc.restarts], [0, 0]);
+  first.pc.signalingState = 'stable';
+  await time.pass(6, 1);
+  assert.deepEqual([first.pc.restarts, second.pc.restarts], [1, 0]);
+});
+
+test('of a short life there is enough left for both turns', async () => {
+  const { broker, time } = world;
+  broker.ttl = 60;
+  const { pc } = await world.call(world.client());
+  pc.statistics.iceRole = null;
+  await time.pass(56);
+  assert.equal(pc.restarts, 1);
 });
 
 test('a direct call is given new credentials and does not restart', async () => {

@@ -78,6 +78,17 @@ test('without counts of a transport, those of all pairs are added up, also of pa
   assert.deepEqual(beats.map(({ body }) => body.relayed), [true, false]);
 });
 
+test('counts are read before an ICE restart takes a pair away', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.statistics.flow(100, 1_000);
+  pc.dispatch('signalingstatechange');
+  await settle();
+  Object.assign(pc.statistics, { sent: 0, received: 0 });
+  await time.pass(30);
+  assert.deepEqual(counts(broker.of('heartbeat')[0]), [100, 1_000]);
+});
+
 test('an app may name its call, in any visible characters', async () => {
   const { broker, time } = world;
   const { watch } = await world.call(world.client(), { connectionId: 'room/9.alice%' });

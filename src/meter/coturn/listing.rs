@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::budget::grant::GrantId;
 use crate::meter::coturn::traffic::Traffic;
+use crate::units::Timestamp;
 
 /// Sessions that are read at most. With more, the listing is not complete.
 pub const SESSIONS_MAX: usize = 65_536;
@@ -61,6 +62,8 @@ pub struct Session {
     pub user: String,
     /// The grant in the user name; `None` for names that we did not give.
     pub grant: Option<GrantId>,
+    /// When the credential expires, by the user name, where it is one of ours.
+    pub expires_at: Option<Timestamp>,
     /// How long it has been there, in whole seconds; `None` when coturn does not know.
     pub age: Option<Duration>,
     /// Packets of the client leg in both directions, as of the last time that coturn updated its figures.
@@ -173,7 +176,7 @@ impl Reader {
         let forger = match first_origin {
             Some(place) if !is_believed => {
                 let forger = &self.drafts[place];
-                let forger = Forger { id: forger.id, grant: grant_of(&forger.user) };
+                let forger = Forger { id: forger.id, grant: ours(&forger.user).map(|(_, grant)| grant) };
                 self.drafts.truncate(place);
                 Some(forger)
             }
@@ -205,10 +208,11 @@ impl Draft {
 
     fn finish(self) -> Option<Session> {
         let (packets, traffic) = self.usage?;
-        let grant = grant_of(&self.user);
+        let (expires_at, grant) = ours(&self.user).unzip();
         Some(Session {
             id: self.id,
             grant,
+            expires_at,
             user: self.user,
             age: self.age,
             packets,
@@ -240,10 +244,10 @@ fn peer(line: &str) -> Option<Reach> {
 }
 
 /// Our user names are `<expiry>:<grant id>`.
-fn grant_of(user: &str) -> Option<GrantId> {
+fn ours(user: &str) -> Option<(Timestamp, GrantId)> {
     let (expiry, id) = user.split_once(':')?;
-    number(expiry)?;
-    id.parse().ok()
+    let expires_at = Timestamp::from_millis(0).plus_millis(number(expiry)?.saturating_mul(1_000));
+    Some((expires_at, id.parse().ok()?))
 }
 
 fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {

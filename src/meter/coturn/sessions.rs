@@ -259,11 +259,12 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The sessions to end: those of grants that are dead, and whoever makes the listing unreadable with a grant of ours.
+/// The sessions to end: those of ours that are dead, and whoever makes the listing unreadable with a grant of ours.
 /// Sessions whose name is not ours are never among them.
 #[must_use]
-pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId) -> bool) -> Vec<SessionId> {
-    let dead = listing.sessions.iter().filter(|session| session.grant.is_some_and(&is_dead));
+pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId, &Session) -> bool) -> Vec<SessionId> {
+    let dead = |session: &&Session| session.grant.is_some_and(|grant| is_dead(grant, session));
+    let dead = listing.sessions.iter().filter(dead);
     let forger = listing.forger.filter(|forger| forger.grant.is_some());
     dead.map(|session| session.id).chain(forger.map(|forger| forger.id)).collect()
 }

@@ -21,6 +21,7 @@ fn grant(number: u8) -> GrantId {
 /// A session of grant 1 with packets of 1,000 bytes, all of them sent to the client.
 fn session(number: u64, seconds: u64, packets: u64) -> Session {
     Session {
+        expires_at: None,
         id: id(number),
         user: format!("1795169280:{}", grant(1)),
         grant: Some(grant(1)),
@@ -174,15 +175,15 @@ fn sessions_of_others_are_counted_apart_and_never_cut() {
     let sum = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
     assert_eq!(sum, taken.total);
     assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [None, Some(grant(1)), Some(grant(2))]);
-    assert_eq!(to_cut(&list, |id| id == grant(1)), [id(2)]);
-    assert_eq!(to_cut(&list, |_| true), [id(2), id(3)]);
+    assert_eq!(to_cut(&list, |id, _| id == grant(1)), [id(2)]);
+    assert_eq!(to_cut(&list, |_, _| true), [id(2), id(3)]);
 }
 
 #[test]
 fn a_forger_is_cut_when_its_credential_is_ours() {
     for (grant, cut) in [(Some(grant(1)), vec![id(9)]), (None, vec![])] {
         let forged = Listing { forger: Some(Forger { id: id(9), grant }), ..Listing::default() };
-        assert_eq!(to_cut(&forged, |_| false), cut);
+        assert_eq!(to_cut(&forged, |_, _| false), cut);
     }
 }
 

@@ -50,9 +50,9 @@ export interface WatchOptions {
    */
   connectionId?: string;
   /**
-   * The peer connection has been given new credentials. If `restart` is true its packets go through a relay, and `restartIce()` follows,
-   * which fires `negotiationneeded`: answer it with an offer as usual. Return `false` to have that left out, and make an offer with
-   * `iceRestart` yourself before the old credentials end.
+   * The peer connection has been given new credentials. If `restart` is true its packets go through a relay, and `restartIce()` follows
+   * within a minute, unless the other end's came first. It fires `negotiationneeded`: answer that with an offer as usual. Return `false`
+   * to have it left out, and make an offer with `iceRestart` yourself before the old credentials end.
    */
   onRenew?: (renewal: Renewal) => boolean | void;
 }

@@ -14,6 +14,8 @@ const REQUEST_MAX = 8 * SECOND;
 const SAMPLE = 5 * SECOND;
 /** How long a peer connection may have failed before its connection at the broker is closed. */
 const FAILED_MAX = 30 * SECOND;
+/** Longest time that one end of a call leaves to the other to restart ICE for both: in Firefox two at once can end the flow. */
+const RESTART_TURN_MAX = 30 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** Longest pause between attempts, without and with the broker's `Retry-After`. */
 const MINT_PAUSE_MAX = 5 * MINUTE;
@@ -149,8 +151,12 @@ class Credential {
     return Math.max(performance.now() - this.#bornTicks, Date.now() - this.#bornWall);
   }
 
+  get lifeLeft() {
+    return this.#lifeMax - this.age;
+  }
+
   get isAlive() {
-    return this.age < this.#lifeMax;
+    return this.lifeLeft > 0;
   }
 
   /** It is to be replaced before it is used for a new call. A grant that the broker does not know renews nothing. */
@@ -165,7 +171,7 @@ class Credential {
 
   /** By the page's clock. */
   get expiresAt() {
-    return this.#lifeMax < Infinity ? new Date(Date.now() + this.#lifeMax - this.age) : null;
+    return this.#lifeMax < Infinity ? new Date(Date.now() + this.lifeLeft) : null;
   }
 
   get stored() {
@@ -284,6 +290,7 @@ class Meter {
   /** Of the selected pair; null until there is one. */
   relayed = null;
   relayProtocol = null;
+  iceRole = null;
   /** When the last watch has told all it had to tell. */
   released = Promise.resolve();
   /** Which gathering the selected local candidate comes from, and all those there were: one for each ICE restart. */
@@ -304,6 +311,7 @@ class Meter {
     }
     const generationOf = ({ usernameFragment, id }) => usernameFragment ?? id;
     all.filter(({ type }) => type === 'local-candidate').forEach((candidate) => this.generations.add(generationOf(candidate)));
+    this.iceRole = transports.find(({ iceRole }) => iceRole)?.iceRole ?? null;
     const selected = transports.map(({ selectedCandidatePairId }) => stats.get(selectedCandidatePairId)).filter(Boolean);
     const chosen = selected.length > 0 ? selected : pairs.filter((pair) => pair.selected ?? (pair.nominated && pair.state === 'succeeded'));
     const locals = chosen.map(({ localCandidateId }) => stats.get(localCandidateId)).filter(Boolean);
@@ -345,6 +353,8 @@ class Watch {
   #given = null;
   /** A credential that counts from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
   #pending = null;
+  /** When to restart ICE for it, unless it is no longer needed. */
+  #restartAt = Infinity;
   /** At the broker, from the first attempt to open it on. @type {{id?: string, grant: string, base: object, isOpen: boolean} | null} */
   #connection = null;
   #failures = 0;
@@ -378,6 +388,8 @@ class Watch {
     });
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
+    // Before offer and answer take a pair away, and its counts with it where they are kept by pair.
+    this.#listen(this.#pc, 'signalingstatechange', () => this.#run());
     this.#listen(globalThis, 'pagehide', () => this.#leave());
     this.#listen(globalThis, 'pageshow', () => this.#comeBack());
     this.#run();
@@ -430,7 +442,7 @@ class Watch {
       .catch((error) => this.#broker.report(error))
       .finally(() => {
         this.#round = null;
-        if (!this.#isOver) this.#timer = setTimeout(() => this.#run(), Math.min(SAMPLE, this.#pauseLeft));
+        if (!this.#isOver) this.#timer = setTimeout(() => this.#run(), this.#pauseLeft);
       });
   }
 
@@ -439,8 +451,8 @@ class Watch {
   }
 
   get #pauseLeft() {
-    const left = this.#dueAt - performance.now();
-    return left > 0 ? left : SAMPLE;
+    const left = [this.#dueAt, this.#restartAt].map((at) => at - performance.now());
+    return Math.min(SAMPLE, ...left.filter((ms) => ms > 0));
   }
 
   async #work() {
@@ -454,11 +466,13 @@ class Watch {
     if (isConnected || this.#connection) await this.#read();
     if (this.#isOver) return;
     if (state !== 'new' && !isLost) this.#renew();
+    this.#restart();
     if (isLost) return this.#close();
     if (this.#hasMovedOn) {
       await this.#close();
       this.#credential = this.#pending.credential;
       this.#pending = null;
+      this.#restartAt = Infinity;
     }
     if (this.#isOver || performance.now() < this.#dueAt) return;
     if (this.#connection?.isOpen) await this.#heartbeat();
@@ -477,7 +491,9 @@ class Watch {
   /** Asks for the next credential when it is time, and gives it to the peer connection once it is there. */
   #renew() {
     const { current } = this.#credentials;
-    if (!current || current.isDueInCall) void this.#credentials.refresh();
+    if (!current || current.isDueInCall) {
+      void this.#credentials.refresh().then(() => this.#credentials.current !== current && this.#run());
+    }
     if (!current?.isAlive) return;
     if (current !== this.#given) this.#give(current);
     if (this.#credential?.grant) return;
@@ -496,11 +512,28 @@ class Watch {
       const own = (configuration.iceServers ?? []).filter((server) => !known.has(keyOf(server)));
       this.#pc.setConfiguration({ ...configuration, iceServers: [...own, ...credential.iceServers] });
     }
-    this.#pending = { credential, generations: new Set(isSame ? [] : this.#meter.generations) };
+    const [, ...described] = this.#pc.localDescription?.sdp?.split('a=ice-ufrag:') ?? [];
+    const generations = [...this.#meter.generations, ...described.map((rest) => rest.split(/\s/, 1)[0])];
+    this.#pending = { credential, generations: new Set(isSame ? [] : generations) };
     const restart = !isSame && this.#meter.relayed === true;
     const iceServers = credential.iceServers.map((server) => ({ ...server }));
     const wish = harmless(this.#options.onRenew, { pc: this.#pc, iceServers, relayed: this.#meter.relayed, restart });
-    if (restart && wish !== false) this.#pc.restartIce();
+    this.#restartAt = restart && wish !== false ? performance.now() + this.#restartTurn : Infinity;
+  }
+
+  /** Both ends renew at about the same time, and one restart serves both: the controlling end goes first. */
+  get #restartTurn() {
+    const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
+    return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
+  }
+
+  #restart() {
+    if (performance.now() < this.#restartAt) return;
+    const isNew = (generation) => this.#pending !== null && !this.#pending.generations.has(generation);
+    const isServed = [...this.#meter.generations].some(isNew);
+    if (!isServed && this.#meter.relayed && this.#pc.signalingState !== 'stable') return;
+    this.#restartAt = Infinity;
+    if (!isServed && this.#meter.relayed) this.#pc.restartIce();
   }
 
   /** The selected pair was gathered after the peer connection got its new credentials, so they pay for it. */

@@ -1,0 +1,160 @@
+//! Further doors to the one mint, for clients that speak another form: the TURN REST draft, Matrix, stunner. They pass the
+//! same origin rule, limiter and budget as `/api/turn-credentials`, and none of them is there until `DOORS` names it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::{Extension, Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::credentials::{IceServerSchema, mint, parameters};
+use super::error::{ApiError, ErrorBody};
+use crate::account::RenewalRight;
+use crate::app::App;
+use crate::ice::server::{IceServerList, IceUrls};
+use crate::mint::Answer;
+
+/// When to ask again for what is only public STUN servers: whatever kept a relay away may be over then.
+const DEGRADED_TTL: Duration = Duration::from_secs(300);
+/// What `?service=` may name.
+const SERVICE: &str = "turn";
+
+/// One credential, in the form of the TURN REST draft and of Matrix.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TurnRestBody {
+    /// Empty when there are only STUN servers.
+    username: String,
+    /// Empty when there are only STUN servers.
+    password: String,
+    /// Life in seconds.
+    ttl: u64,
+    /// URLs that it opens, and STUN servers.
+    #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
+    uris: Vec<String>,
+}
+
+/// ICE servers in stunner's form.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StunnerBody {
+    #[schema(value_type = Vec<IceServerSchema>)]
+    ice_servers: IceServerList,
+    /// Always `all`: the client decides.
+    ice_transport_policy: &'static str,
+}
+
+type Renewal = Option<Extension<Arc<RenewalRight>>>;
+
+/// A credential in the form of the TURN REST draft. Only with `turn` in `DOORS`.
+#[utoipa::path(
+    get,
+    path = "/turn",
+    tag = "credentials",
+    params(
+        ("service" = String, Query, description = "`turn`"),
+        ("username" = Option<String>, Query, description = "Not used: user names are made here"),
+        ("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS"),
+    ),
+    responses(
+        (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
+        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
+        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+    )
+)]
+pub async fn get_turn(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<TurnRestBody>, ApiError> {
+    check_service(query.as_deref())?;
+    turn_rest(&app, query.as_deref(), renewal).await
+}
+
+/// A credential in the form that Matrix clients ask for. Only with `matrix` in `DOORS`. A homeserver or a proxy in front
+/// decides who may ask.
+#[utoipa::path(
+    get,
+    path = "/_matrix/client/v3/voip/turnServer",
+    tag = "credentials",
+    responses(
+        (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
+        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+    )
+)]
+pub async fn get_matrix(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<TurnRestBody>, ApiError> {
+    turn_rest(&app, query.as_deref(), renewal).await
+}
+
+/// ICE servers in stunner's form. Only with `ice` in `DOORS`.
+#[utoipa::path(
+    get,
+    path = "/ice",
+    tag = "credentials",
+    params(
+        ("service" = String, Query, description = "`turn`"),
+        ("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS"),
+    ),
+    responses(
+        (status = 200, description = "ICE servers", body = StunnerBody),
+        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
+        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+    )
+)]
+pub async fn get_ice(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<StunnerBody>, ApiError> {
+    check_service(query.as_deref())?;
+    let ice_servers = match mint(&app, query.as_deref(), renewal).await? {
+        Answer::Minted(minted) => minted.ice_servers,
+        Answer::Stun(_) => app.stun.clone(),
+    };
+    Ok(Json(StunnerBody { ice_servers, ice_transport_policy: "all" }))
+}
+
+async fn turn_rest(app: &App, query: Option<&str>, renewal: Renewal) -> Result<Json<TurnRestBody>, ApiError> {
+    Ok(Json(match mint(app, query, renewal).await? {
+        Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
+        Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
+    }))
+}
+
+/// The list in a form that knows only one credential: the first one, its URLs, and those that need none.
+fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
+    let username = servers.username();
+    let of_it = servers
+        .as_slice()
+        .iter()
+        .filter(|server| server.username.is_none() || server.username.as_deref() == username);
+    let uris = of_it.clone().flat_map(|server| match &server.urls {
+        IceUrls::One(url) => std::slice::from_ref(url),
+        IceUrls::Many(urls) => urls,
+    });
+    let password = of_it.clone().find_map(|server| server.credential.clone());
+    TurnRestBody {
+        username: username.unwrap_or_default().to_owned(),
+        password: password.unwrap_or_default(),
+        ttl: ttl.as_secs(),
+        uris: uris.map(ToString::to_string).collect(),
+    }
+}
+
+fn check_service(query: Option<&str>) -> Result<(), ApiError> {
+    match parameters(query, "service").as_slice() {
+        [service] if service == SERVICE => Ok(()),
+        _ => Err(ApiError::InvalidRequest("`service` is to be `turn`.".into())),
+    }
+}
