@@ -42,6 +42,15 @@ pub enum DegradedReason {
 }
 
 impl DegradedReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::NotConfigured,
+        Self::Disabled,
+        Self::ProviderUnavailable,
+        Self::BudgetExhausted,
+        Self::LedgerUnavailable,
+    ];
+
     /// The name on the wire.
     #[must_use]
     pub const fn code(self) -> &'static str {

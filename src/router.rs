@@ -20,10 +20,10 @@ use crate::config::Door;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator, orders,
-    origin,
+    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
+    orders, origin, overview,
 };
-use crate::web;
+use crate::web::{self, pages};
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
@@ -51,6 +51,8 @@ pub fn build(app: &Arc<App>) -> Router {
     let operator = OpenApiRouter::new()
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
+        .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
+        .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
         .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
         .routes(routes!(orders::order_limit).map(|route| operators_own(route, app)))
         .routes(routes!(orders::order_freeze).map(|route| operators_own(route, app)))
@@ -62,7 +64,11 @@ pub fn build(app: &Arc<App>) -> Router {
     // Any page: code, not data.
     let web = OpenApiRouter::new()
         .routes(routes!(web::get_turn_client))
-        .routes(routes!(web::get_turn_client_types));
+        .routes(routes!(web::get_turn_client_types))
+        .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
+        .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
+        .routes(routes!(pages::get_relay_check))
+        .routes(routes!(pages::get_relay_check_file));
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())
@@ -105,6 +111,11 @@ fn get_only(route: Route) -> Route {
 /// No method of it exists without a token.
 fn operators_own(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
+}
+
+/// Without a token it does not exist; with one anybody may ask.
+fn with_operator(route: Route, app: &Arc<App>) -> Route {
+    route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
 /// The path is shared with methods that are for others.

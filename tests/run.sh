@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The project's check: form, lints, every test, a call over a real relay in a real browser, and a real coturn's command
-# line. Needs the Rust toolchain; the last two install the rest (Debian's coturn, chromium and nodejs, one npm package).
+# The project's check: form, lints, every test, a call over a real relay and the pages in a real browser, and a real coturn's
+# command line. Needs the Rust toolchain; the rest is installed by those that need it (Debian's coturn, chromium and nodejs, npm
+# packages).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +20,9 @@ step "unit, property and integration tests"
 cargo test --locked
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
+step "dashboard and relay check in a real browser"
+tests/browser/run.sh pages
+step "browser module and pages, without a browser"
+tests/web/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh
-step "the browser module, without a browser"
-tests/web/run.sh

@@ -9,6 +9,7 @@ use super::stored::{BooksChanges, Recovered};
 use crate::alert::Alert;
 use crate::alert::watch::{Outlook, Watch};
 use crate::budget::grant::{Grant, GrantId};
+use crate::budget::history::ReadingHistory;
 use crate::budget::issued::{Issued, IssuedTable};
 use crate::budget::ledger::{Commit, Hold, Ledger, Measured, PeriodCounts};
 use crate::budget::orders::Orders;
@@ -394,6 +395,12 @@ impl Books {
     #[must_use]
     pub fn rules(&self) -> &UsageRules {
         self.estimator.rules()
+    }
+
+    /// What the providers' own counts said in the course of this period.
+    #[must_use]
+    pub fn history(&self) -> &ReadingHistory {
+        self.ledger.history()
     }
 
     /// Bytes and live grants of a stretch of this period.

@@ -9,6 +9,7 @@ use crate::alert::Alert;
 use crate::alert::courier::Outbox;
 use crate::alert::watch::Watch;
 use crate::budget::grant::{Grant, GrantId};
+use crate::budget::history::Counted;
 use crate::budget::issued::Issued;
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
@@ -108,6 +109,8 @@ pub struct OpenConnection {
 pub struct Series {
     /// Begin of each step and what lies in it.
     pub points: Vec<(Timestamp, Slice)>,
+    /// What the providers' own counts said, one for each step at most.
+    pub readings: Vec<Counted>,
     /// What the period before this one came to.
     pub previous: Option<(Period, ByteCount)>,
 }
@@ -279,7 +282,8 @@ impl Account {
             let begins = std::iter::successors(Some(from), |at| Some(at.plus(step)));
             let begins = begins.take_while(|at| *at < end);
             let points = begins.map(|at| (at, books.slice(at, at.plus(step).min(end)))).collect();
-            Series { points, previous: books.previous() }
+            let readings = books.history().between(from, end, step);
+            Series { points, readings, previous: books.previous() }
         })
     }
 
@@ -309,6 +313,12 @@ impl Account {
         for alert in alerts {
             tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.text());
         }
+    }
+
+    /// The latest alerts, the newest first, and whether each still waits to be delivered.
+    #[must_use]
+    pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
+        self.with(|books, _| books.alerts().recent().map(|(alert, waits)| (alert.clone(), waits)).collect())
     }
 
     /// Frees the memory of grants that can have no further effect.

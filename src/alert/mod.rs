@@ -148,7 +148,8 @@ impl AlertKind {
     }
 
     /// What to do.
-    const fn advice(self) -> &'static str {
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
         match self {
             Self::Used50 => "Compare it with the days that are left; nothing stops yet.",
             Self::Used80 => {

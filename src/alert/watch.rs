@@ -20,6 +20,8 @@ const THRESHOLDS: [(u64, AlertKind); 4] =
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
 /// Alerts that wait to be delivered. The oldest goes first: the newest says how things are.
 pub const PENDING_MAX: usize = 64;
+/// Alerts that are remembered for people to look at, delivered or not; the oldest goes first.
+pub const RECENT_MAX: usize = 50;
 /// Limits of one period whose thresholds are remembered; the oldest goes first.
 const LIMITS_MAX: usize = 8;
 
@@ -80,6 +82,8 @@ pub struct Watch {
     analytics: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
+    /// The newest last.
+    recent: VecDeque<Alert>,
 }
 
 /// Which thresholds of a limit are not to be said again.
@@ -108,6 +112,12 @@ impl Watch {
         self.pending.front()
     }
 
+    /// The latest alerts, the newest first, and whether each still waits to be delivered.
+    pub fn recent(&self) -> impl Iterator<Item = (&Alert, bool)> {
+        let waits = |alert: &Alert| self.pending.iter().any(|pending| pending.id == alert.id);
+        self.recent.iter().rev().map(move |alert| (alert, waits(alert)))
+    }
+
     /// How many alerts wait, [`PENDING_MAX`] at most.
     #[must_use]
     pub fn pending_len(&self) -> usize {
@@ -125,6 +135,10 @@ impl Watch {
     }
 
     fn keep(&mut self, alert: Alert) {
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(alert.clone());
         if self.pending.len() >= PENDING_MAX
             && let Some(oldest) = self.pending.pop_front()
         {

@@ -71,6 +71,24 @@ fn several_thresholds_at_once_are_said_in_rising_order() {
 }
 
 #[test]
+fn the_latest_are_remembered_whatever_became_of_them() {
+    let mut watch = Watch::default();
+    watch.observe(&used(0, 800));
+    let first = watch.next_pending().unwrap().id.clone();
+    watch.delivered(&first);
+    let recent: Vec<_> = watch.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
+    assert_eq!(recent, [(Used80, true), (Used50, false)]);
+    for n in 1..=u64::try_from(RECENT_MAX).unwrap() {
+        watch.observe(&provider(n * DAY / 24, n % 2 == 0));
+    }
+    assert_eq!(watch.recent().count(), RECENT_MAX);
+    assert!(
+        watch.recent().all(|(alert, _)| matches!(alert.kind, ProviderDown | ProviderUp)),
+        "the oldest went"
+    );
+}
+
+#[test]
 fn a_limit_of_nothing_is_reached_at_once() {
     assert_eq!(kinds(&mut Watch::default(), limited(0, 0, 0)), [Used50, Used80, Used95, Used100]);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::charge::{Change, Charge};
 use super::flow::{Mark, StoredLane};
+use super::history::{Counted, ReadingHistory};
 use super::lane::{Lane, mark, mark_alive};
 pub use super::lane::{LaneChanges, LaneTerms, Measured};
 use super::period::{BillingDay, Period};
@@ -86,6 +87,7 @@ pub struct Ledger {
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
+    history: ReadingHistory,
 }
 
 impl Ledger {
@@ -99,6 +101,7 @@ impl Ledger {
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
+            history: ReadingHistory::default(),
         }
     }
 
@@ -118,7 +121,9 @@ impl Ledger {
             Lane::restore(lane, terms.billing_day, terms.rates, now, stored.get(&lane.source))
         };
         let lanes = lanes.iter().copied().chain(gone).map(open).collect();
-        Self { lanes, counts, ..Self::new(terms, &[], now) }
+        let mut ledger = Self { lanes, counts, ..Self::new(terms, &[], now) };
+        ledger.remember_reading();
+        ledger
     }
 
     /// All that is to be stored, in every lane.
@@ -135,6 +140,7 @@ impl Ledger {
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
             self.counts = PeriodCounts::default();
+            self.history.clear();
         }
     }
 
@@ -213,7 +219,11 @@ impl Ledger {
     /// Takes a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> Taken {
         let now = self.now;
-        self.lane(source).map_or(Taken::OtherPeriod, |lane| lane.take_reading(reading, now))
+        let taken = self.lane(source).map_or(Taken::OtherPeriod, |lane| lane.take_reading(reading, now));
+        if taken == Taken::Yes {
+            self.remember_reading();
+        }
+        taken
     }
 
     /// The best figure of one source.
@@ -243,6 +253,19 @@ impl Ledger {
     pub fn reading(&self, source: IceSource) -> Option<Reading> {
         let lane = self.lanes.iter().find(|lane| lane.terms.source == source)?;
         lane.timeline.reading().copied()
+    }
+
+    fn remember_reading(&mut self) {
+        let Measured { as_of, bytes, .. } = self.measured();
+        if let Some(as_of) = as_of {
+            self.history.hear(Counted { as_of, bytes });
+        }
+    }
+
+    /// What the providers' own counts said in the course of this period, since the process began.
+    #[must_use]
+    pub fn history(&self) -> &ReadingHistory {
+        &self.history
     }
 
     /// What the providers' own counts say.

@@ -103,12 +103,7 @@ pub struct HintBody {
     responses((status = 200, description = "The state of the budget", body = StatusBody))
 )]
 pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
-    Json(status(&app))
-}
-
-/// The state of the budget now.
-pub(super) fn status(app: &App) -> StatusBody {
-    body(app, &app.account.present())
+    Json(status(&app, &app.account.present()))
 }
 
 impl StatusBody {
@@ -118,7 +113,8 @@ impl StatusBody {
     }
 }
 
-fn body(app: &App, present: &Present) -> StatusBody {
+/// The state of the budget as it was read.
+pub(super) fn status(app: &App, present: &Present) -> StatusBody {
     let statement = &present.statement;
     let (figures, measured) = (&statement.figures, &statement.measured);
     StatusBody {

@@ -117,7 +117,10 @@ fn log_line(
     let code = response.extensions().get::<ApiError>().map(ApiError::code);
     let client = client.map(|client| client.0.to_string());
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if matches!(route, "/health" | "/ready" | "/metrics") {
+    // What is asked every few seconds, by whoever watches.
+    if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")
+        || (method, route) == ("GET", "/api/connections")
+    {
         tracing::debug!(request_id, client, method, route, status, code, duration_us, "request");
     } else if status >= 500 {
         tracing::warn!(request_id, client, method, route, status, code, duration_us, "request");

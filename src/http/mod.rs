@@ -1,6 +1,7 @@
 //! The HTTP side: one file for each group of endpoints, and what is around them. A handler extracts, calls, answers;
 //! it decides nothing.
 
+pub mod alerts;
 pub mod bandwidth_status;
 pub mod bearer;
 pub mod body;
@@ -15,5 +16,6 @@ pub mod openapi;
 pub mod operator;
 pub mod orders;
 pub mod origin;
+pub mod overview;
 pub mod renewal;
 pub mod request_id;

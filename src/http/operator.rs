@@ -16,6 +16,7 @@ use super::bearer::bearer;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
+use crate::budget::history::Counted;
 use crate::budget::timeline::Slice;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
 use crate::units::Timestamp;
@@ -145,6 +146,9 @@ pub struct UsageBody {
     step_seconds: u64,
     /// From the oldest to now.
     points: Vec<UsagePoint>,
+    /// What the provider itself counted, from the oldest on, one for each step and each ten minutes at most. Those from
+    /// before the last start are not there, but for the latest.
+    readings: Vec<UsageReading>,
     /// What the period before this one came to, if this process saw it.
     previous_period: Option<PreviousPeriod>,
 }
@@ -156,10 +160,21 @@ pub struct UsagePoint {
     /// Its begin.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Billed bytes in it.
+    /// Billed bytes in it, by the estimate.
     used_bytes: u64,
     /// Most grants alive in it.
     live_grants: u32,
+}
+
+/// The provider's own count.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageReading {
+    /// Up to when.
+    #[schema(value_type = String, format = DateTime)]
+    as_of: Timestamp,
+    /// Billed bytes since the period's start.
+    bytes: u64,
 }
 
 /// A period that is over.
@@ -201,11 +216,13 @@ pub async fn get_usage(
         used_bytes: slice.used.get(),
         live_grants: slice.live,
     };
+    let reading = |counted: &Counted| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
     Ok(Json(UsageBody {
         period_start: figures.period.start,
         reset_date: figures.period.end,
         step_seconds: step,
         points: series.points.iter().map(point).collect(),
+        readings: series.readings.iter().map(reading).collect(),
         previous_period: series.previous.map(|(period, used)| PreviousPeriod {
             start: period.start,
             end: period.end,

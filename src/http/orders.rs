@@ -94,7 +94,7 @@ pub async fn order_limit(
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
     };
     app.account.order_limit(limit).await.map_err(not_recorded)?;
-    let status = status(&app);
+    let status = status(&app, &app.account.present());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
     Ok(Json(status))
 }
@@ -118,7 +118,7 @@ pub async fn order_freeze(
 ) -> Result<Json<StatusBody>, ApiError> {
     app.account.order_freeze(order.frozen).await.map_err(not_recorded)?;
     tracing::warn!(frozen = order.frozen, "the operator has used the kill switch");
-    Ok(Json(status(&app)))
+    Ok(Json(status(&app, &app.account.present())))
 }
 
 /// What became of a revocation.

@@ -26,6 +26,16 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+
     /// For the metrics: 0 closed, 1 half-open, 2 open.
     #[must_use]
     pub const fn gauge(self) -> u64 {

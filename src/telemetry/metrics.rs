@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::provider_calls::ProviderCalls;
+
 /// The media type that goes with [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -109,6 +111,8 @@ pub struct Metrics {
     /// Calls to the provider, by outcome.
     pub provider_calls: Family<OutcomeLabels, Counter>,
     provider_seconds: Histogram,
+    /// The same for people: the latest times, and outcomes that can be listed.
+    pub provider_latest: ProviderCalls,
     /// Mints refused because the budget is spent.
     pub budget_refusals: Counter,
     /// Requests over the per-client rate.
@@ -171,6 +175,7 @@ impl Metrics {
             credentials: Family::default(),
             provider_calls: Family::default(),
             provider_seconds: Histogram::new(LATENCY_BUCKETS),
+            provider_latest: ProviderCalls::default(),
             budget_refusals: Counter::default(),
             rate_limited: Counter::default(),
             rate_limit_overflow: Counter::default(),
@@ -278,11 +283,13 @@ impl Metrics {
     pub fn provider_call(&self, outcome: &'static str, took: Duration) {
         self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
         self.provider_seconds.observe(took.as_secs_f64());
+        self.provider_latest.count(outcome, Some(took));
     }
 
     /// Counts a call to the provider that was not made.
     pub fn provider_skipped(&self, outcome: &'static str) {
         self.provider_calls.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.provider_latest.count(outcome, None);
     }
 
     /// Counts one connection's end.

@@ -1,5 +1,7 @@
-//! What a browser loads from here: the module `turn-client.js` and its types. Code, not data: any origin may import it, and
-//! it is the same for everybody, so it may be kept and is asked for again by its tag.
+//! What a browser loads from here: the module `turn-client.js` and its types, and two [`pages`]. Code, not data: it is the
+//! same for everybody, so it may be kept and is asked for again by its tag. The module may be imported by any origin.
+
+pub mod pages;
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
@@ -48,19 +50,21 @@ pub async fn get_turn_client_types(headers: HeaderMap) -> Response {
 
 /// The file, or that the asker's copy is still good.
 fn file(content_type: &'static str, text: &'static str, asked: &HeaderMap) -> Response {
+    let headers =
+        [(CACHE_CONTROL, KEPT), (ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, unless_known(text, asked, ([(CONTENT_TYPE, content_type)], text))).into_response()
+}
+
+/// The answer with the tag of `text`, or that the asker's copy is still good.
+fn unless_known(text: &str, asked: &HeaderMap, answer: impl IntoResponse) -> Response {
     let tag = tag(text);
-    let is_known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let is_known = is_known.flat_map(|list| list.split(',')).any(|known| names(known, &tag));
-    let headers = [
-        (ETAG, tag.as_str()),
-        (CACHE_CONTROL, KEPT),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let is_known = known.flat_map(|list| list.split(',')).any(|known| names(known, &tag));
+    let headers = [(ETAG, tag)];
     if is_known {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
-        (headers, [(CONTENT_TYPE, content_type)], text).into_response()
+        (headers, answer).into_response()
     }
 }
 

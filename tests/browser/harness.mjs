@@ -60,7 +60,8 @@ export function startBroker(site, settings = {}) {
   return start(brokerProcess(directory, { ...base, ...settings }));
 }
 
-function start(started) {
+/** @param {import('./processes.mjs').Process} started */
+export function start(started) {
   processes.push(started);
   return started.ready();
 }

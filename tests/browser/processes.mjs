@@ -83,9 +83,9 @@ export function coturnProcess(directory, secret) {
   return new Process('coturn', directory, 'turnserver', ['-c', path], {}, ({ log }) => log.includes('UDP listener opened'));
 }
 
-export function brokerProcess(directory, env) {
+export function brokerProcess(directory, env, name = 'broker') {
   const serves = () => fetch(`http://${env.HOST}:${env.PORT}/ready`).then(({ ok }) => ok, () => false);
-  return new Process('broker', directory, process.env.TURN_BROKER_BIN, [], env, serves);
+  return new Process(name, directory, process.env.TURN_BROKER_BIN, [], env, serves);
 }
 
 /**

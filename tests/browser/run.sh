@@ -4,6 +4,7 @@
 #   run.sh           a call that is reported by hand (half a minute)
 #   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
+#   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -12,7 +13,8 @@ case ${1:-} in
 '') script=test.mjs ;;
 relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
-*) echo "usage: $0 [relay | renewal]" >&2; exit 64 ;;
+pages) script=pages.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
@@ -42,6 +44,16 @@ if [ -z "${TURN_BROKER_BIN:-}" ]; then
     (cd ../.. && cargo build --locked --bin turn-broker)
     target=${CARGO_TARGET_DIR:-target}
     TURN_BROKER_BIN=$(cd ../.. && realpath "$target/debug/turn-broker")
+fi
+if [ "$script" = pages.mjs ]; then
+    target=${CARGO_TARGET_DIR:-../../target}
+    if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
+        (cd ../.. && cargo build --locked --example fake-cloudflare)
+        FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")
+    fi
+    mkdir -p "$target/pages"
+    PICTURES=$(realpath "$target/pages")
+    export FAKE_CLOUDFLARE_BIN PICTURES
 fi
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN CHROMIUM WORK_DIR

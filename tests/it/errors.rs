@@ -15,7 +15,8 @@ fn assert_form(answer: &Answer, status: u16, code: &str) {
 #[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let broker = TestBroker::start(&[]).await;
-    for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard"] {
+    for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard/nope"]
+    {
         assert_form(&broker.get(path).await, 404, "NOT_FOUND");
     }
 }

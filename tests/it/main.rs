@@ -18,6 +18,7 @@ mod measured;
 mod mint;
 mod operator;
 mod orders;
+mod overview;
 mod process;
 mod provider_faults;
 mod real_coturn;

@@ -1,4 +1,6 @@
-//! The browser module as a page gets it.
+//! What a browser loads: the module as a page gets it; the [pages] of the broker itself.
+
+mod pages;
 
 use crate::support::{Answer, TestBroker};
 use reqwest::Method;

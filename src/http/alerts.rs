@@ -1,0 +1,78 @@
+//! `GET /api/alerts`: what the operator was told lately, for those who look instead of waiting to be told.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::alert::Alert;
+use crate::app::App;
+use crate::units::{Timestamp, plain_number};
+
+/// The latest alerts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AlertsBody {
+    /// The newest first, 50 at most. They are stored with the ledger.
+    alerts: Vec<AlertBody>,
+    /// Whether `ALERT_WEBHOOK_URL` is set; without it the log is where they are told.
+    webhook: bool,
+}
+
+/// One alert. The budget is that of its instant.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertBody {
+    /// The same as on the webhook.
+    #[schema(example = "2025-01-01/budget-used-80/1000000000000")]
+    id: String,
+    #[schema(example = "budget.used_80")]
+    event: &'static str,
+    /// `info`, `warning` or `critical`.
+    severity: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What happened.
+    what: String,
+    /// What to do.
+    advice: &'static str,
+    #[serde(rename = "usedGB")]
+    used_gb: String,
+    #[serde(rename = "limitGB")]
+    #[schema(value_type = f64)]
+    limit_gb: serde_json::Number,
+    #[serde(rename = "overshootBoundGB")]
+    overshoot_bound_gb: String,
+    /// Whether it still waits to be delivered.
+    waiting: bool,
+}
+
+/// What the operator was told lately.
+#[utoipa::path(
+    get,
+    path = "/api/alerts",
+    tag = "operator",
+    security(("operator" = [])),
+    responses((status = 200, description = "The latest alerts", body = AlertsBody))
+)]
+pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {
+    let alerts =
+        app.account.recent_alerts().into_iter().map(|(alert, waiting)| body(alert, waiting)).collect();
+    Json(AlertsBody { alerts, webhook: app.courier.is_some() })
+}
+
+fn body(alert: Alert, waiting: bool) -> AlertBody {
+    AlertBody {
+        event: alert.kind.name(),
+        severity: alert.kind.severity().name(),
+        at: alert.at,
+        advice: alert.kind.advice(),
+        used_gb: alert.budget.used.gb_nearest(),
+        limit_gb: plain_number(alert.budget.limit.as_gb()),
+        overshoot_bound_gb: alert.budget.overshoot_bound.gb_up(),
+        id: alert.id,
+        what: alert.what,
+        waiting,
+    }
+}

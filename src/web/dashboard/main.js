@@ -1,0 +1,154 @@
+// The operator's page: asks for the token, then reads the broker every few seconds for as long as somebody looks. States:
+// signed out; reading; away (the broker does not answer: the last figures stay, marked as old, and it is asked again).
+import * as actions from './actions.js';
+import { ask, token } from './broker.js';
+import { size } from './format.js';
+import { RatePlot, UsagePlot } from './plots.js';
+import { curves, forecast, period, rates } from './series.js';
+import { $, showAlerts, showAway, showBack, showConnections, showForecast, showOverview } from './view.js';
+
+const PAUSE_SECONDS = 5;
+/** Series and alerts change slowly and are long. */
+const SERIES_EACH = 12;
+const DAY_SECONDS = 86_400;
+const DAY_STEP = 300;
+
+let overview = null;
+let answeredAt = null;
+let range = 'day';
+let series = null;
+let plots = null;
+let wake = () => {};
+/** Turns of the loop until series are read again. */
+let seriesIn = 0;
+
+const revoke = actions.wire(() => overview, refreshAll);
+
+async function read() {
+  const [latest, connections] = await Promise.all([ask('api/overview'), ask('api/connections')]);
+  overview = latest;
+  showOverview(overview);
+  showConnections(connections, overview.at, revoke);
+  if (seriesIn <= 0) {
+    await readSeries();
+    seriesIn = SERIES_EACH;
+  }
+  seriesIn -= 1;
+  answeredAt = new Date(overview.at);
+  showBack();
+}
+
+async function readSeries() {
+  const dayAgo = new Date(Date.parse(overview.at) - DAY_SECONDS * 1000).toISOString();
+  const [whole, day, alerts] = await Promise.all([
+    ask('api/usage'),
+    ask(`api/usage?from=${dayAgo}&step=${DAY_STEP}`),
+    ask('api/alerts'),
+  ]);
+  series = { period: period(whole, overview), day: period(day, overview), previous: whole.previousPeriod };
+  showAlerts(alerts, overview.at);
+  showUsage();
+  showRates();
+}
+
+function showUsage() {
+  plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) };
+  const ahead = forecast(series.period);
+  const asOf = series.period.readings.at(-1)?.asOf ?? null;
+  const { used, limit } = series.period;
+  showForecast(ahead, overview);
+  const label = `Usage over the period: ${size(used)} of ${size(limit)}${ahead ? `, ${size(ahead.atReset)} at the reset by the forecast` : ''}`;
+  plots.usage.update(curves(series.period, ahead), asOf, label);
+  const before = series.previous ? `last period: ${size(series.previous.usedBytes)}` : '';
+  $('usage-note').textContent = before;
+}
+
+function showRates() {
+  const { period: whole, day } = series;
+  const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
+  const stretch = rates({ day, week, period: whole }[range]);
+  const most = (values) => values.reduce((a, b) => Math.max(a, b), 0);
+  plots.rate.update(stretch, `Average rate, at most ${most(stretch.mbps).toFixed(1)} Mbps; live credentials, at most ${most(stretch.live)}`);
+}
+
+async function run() {
+  for (;;) {
+    if (document.hidden) await once(document, 'visibilitychange');
+    else {
+      await turn();
+      if (!token.get()) return;
+      await pause(PAUSE_SECONDS);
+    }
+  }
+}
+
+async function turn() {
+  try {
+    await read();
+  } catch (error) {
+    if (error.status === 401 || error.status === 404) return signOut('The broker does not take this token.');
+    showAway(error, answeredAt);
+    if (error.status === undefined) throw error;
+  }
+}
+
+/** Or until something has happened. */
+function pause(seconds) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
+
+const once = (target, event) => new Promise((resolve) => target.addEventListener(event, resolve, { once: true }));
+
+function refreshAll() {
+  seriesIn = 0;
+  wake();
+}
+
+function signIn() {
+  $('sign-in').hidden = true;
+  $('board').hidden = false;
+  seriesIn = 0;
+  run();
+}
+
+function signOut(why = '') {
+  token.forget();
+  overview = null;
+  wake();
+  $('board').hidden = true;
+  $('sign-in').hidden = false;
+  $('sign-in-fault').textContent = why;
+  $('token').value = '';
+  $('token').focus();
+}
+
+$('sign-in-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  token.set($('token').value.trim());
+  $('token').value = '';
+  signIn();
+});
+// What was shown is gone with the document.
+$('sign-out').addEventListener('click', () => {
+  token.forget();
+  location.reload();
+});
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) wake();
+});
+for (const button of document.querySelectorAll('[data-range]')) {
+  button.addEventListener('click', () => {
+    range = button.dataset.range;
+    for (const other of document.querySelectorAll('[data-range]')) other.setAttribute('aria-pressed', String(other === button));
+    if (series) showRates();
+  });
+}
+
+if (token.get()) signIn();
+else signOut();

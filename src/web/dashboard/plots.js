@@ -1,0 +1,127 @@
+// The two plots, drawn by uPlot. Colours come from the style sheet, so that light and dark need no second set.
+/* global uPlot */
+
+const HEIGHT = 240;
+const GB = 1e9;
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const utc = (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC');
+const stamp = uPlot.fmtDate('{D} {MMM} {HH}:{mm}');
+const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${value.toFixed(digits)} ${unit}`);
+
+const time = { label: 'UTC', value: (_, at) => (at == null ? '' : stamp(utc(at))) };
+
+function axis(more) {
+  const faint = { stroke: color('--line'), width: 1 };
+  return { stroke: color('--muted'), font: FONT, grid: faint, ticks: { ...faint, size: 5 }, ...more };
+}
+
+/** Days in words where they change, hours in between; 24-hour clock. */
+const timeAxis = () => axis({
+  size: 42,
+  space: 64,
+  values: [
+    [86400, '{D} {MMM}', null, null, null, null, null, null, 1],
+    [3600, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
+    [60, '{HH}:{mm}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
+    [1, '{HH}:{mm}:{ss}', '\n{D} {MMM}', null, '\n{D} {MMM}', null, null, null, 1],
+  ],
+});
+
+/** A plot in `element`, as wide as that is, drawn anew when the colours change. */
+class Plot {
+  constructor(element, options) {
+    const size = () => ({ width: Math.max(240, element.clientWidth), height: HEIGHT });
+    const empty = options.series.map(() => []);
+    const dash = ({ series }, index) => (series[index].dash ? 'dashed' : 'solid');
+    const legend = { markers: { dash } };
+    this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, empty, element);
+    this.element = element;
+    new ResizeObserver(() => this.plot.setSize(size())).observe(element);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.plot.redraw(false, true));
+  }
+
+  /** @param {(number | null)[][]} data Instants first. @param {string} label Says the same in words. */
+  show(data, label) {
+    this.element.setAttribute('aria-label', label);
+    this.plot.setData(data);
+  }
+}
+
+/** The best figure, the estimate beside it, limit and forecast, over the period. */
+export class UsagePlot extends Plot {
+  constructor(element) {
+    const gb = withUnit('GB', 2);
+    const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: gb, ...more });
+    const gbTicks = (_, ticks) => ticks.map((tick) => String(+tick.toPrecision(6)));
+    super(element, {
+      scales: { y: { range: (_, __, most) => [0, (most || 1) * 1.06] } },
+      axes: [timeAxis(), axis({ size: 56, values: gbTicks, label: 'GB', labelSize: 18, labelFont: FONT })],
+      series: [
+        time,
+        line('used', '--accent', { width: 2.5, fill: () => `${color('--accent')()}1f` }),
+        line('estimate alone', '--second', { width: 1.5, dash: [2, 3] }),
+        line('forecast', '--accent', { width: 1.5, dash: [8, 5] }),
+        line('limit', '--ink', { width: 1.5 }),
+      ],
+      hooks: { draw: [(plot) => this.drawAsOf(plot)] },
+    });
+  }
+
+  /** @param {ReturnType<import('./series.js').curves>} curves @param {number | null} asOf */
+  update({ x, used, estimate, ahead, limit }, asOf, label) {
+    this.asOf = asOf;
+    const gb = (values) => values.map((value) => (value === null ? null : value / GB));
+    this.show([x, gb(used), gb(estimate), gb(ahead), gb(limit)], label);
+    // Without a count the two are one.
+    if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
+  }
+
+  /** Up to where the provider itself has counted. */
+  drawAsOf(plot) {
+    if (!this.asOf) return;
+    const { ctx, bbox } = plot;
+    const x = Math.round(plot.valToPos(this.asOf, 'x', true));
+    if (x < bbox.left || x > bbox.left + bbox.width) return;
+    const scale = devicePixelRatio;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = color('--muted')();
+    ctx.lineWidth = scale;
+    ctx.setLineDash([3 * scale, 3 * scale]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.font = FONT.replace('12px', `${11 * scale}px`);
+    const isLeft = x > bbox.left + bbox.width / 2;
+    ctx.textAlign = isLeft ? 'right' : 'left';
+    ctx.fillText('measured to here', x + (isLeft ? -6 : 6) * scale, bbox.top + bbox.height - 8 * scale);
+    ctx.restore();
+  }
+}
+
+/** Average rate and live credentials. */
+export class RatePlot extends Plot {
+  constructor(element) {
+    const whole = (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : ''));
+    const fromZero = (least) => (_, __, most) => [0, Math.max(least, most * 1.12)];
+    super(element, {
+      scales: { y: { range: fromZero(0.1) }, live: { range: fromZero(4) } },
+      axes: [
+        timeAxis(),
+        axis({ size: 50, label: 'Mbps', labelSize: 18, labelFont: FONT }),
+        axis({ scale: 'live', side: 1, size: 44, values: whole, grid: { show: false }, label: 'credentials', labelSize: 18, labelFont: FONT }),
+      ],
+      series: [
+        time,
+        { label: 'average rate', stroke: color('--accent'), fill: () => `${color('--accent')()}2e`, width: 1.5, value: withUnit('Mbps', 2), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
+        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
+      ],
+    });
+  }
+
+  /** @param {ReturnType<import('./series.js').rates>} rates */
+  update({ x, mbps, live }, label) {
+    this.show([x, mbps, live], label);
+  }
+}

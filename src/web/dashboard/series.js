@@ -1,0 +1,132 @@
+// From the broker's series to what the plots and the forecast show. Pure: instants are seconds since 1970, sizes are bytes.
+
+const HOUR = 3600;
+/** The forecast goes by so much of the past at most. */
+export const WINDOW_SECONDS = 72 * HOUR;
+/** From less of it than this no forecast is made. */
+export const WINDOW_SECONDS_MIN = 6 * HOUR;
+
+/**
+ * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point What lies in one step.
+ * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
+ * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
+ *     limit: number}} Period `points` from `start` to `now`; `used` is the best figure.
+ * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, atReset: number, limitAt: number | null}} Forecast
+ */
+
+/** @param {any} usage As `GET /api/usage` has it. @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
+export function period(usage, overview) {
+  return {
+    start: seconds(usage.periodStart),
+    reset: seconds(usage.resetDate),
+    now: seconds(overview.at),
+    step: usage.stepSeconds,
+    points: usage.points.map((point) => ({ ...point, at: seconds(point.at) })),
+    readings: usage.readings.map(({ asOf, bytes }) => ({ asOf: seconds(asOf), bytes })),
+    used: overview.bytes.used,
+    limit: overview.bytes.limit,
+  };
+}
+
+export const seconds = (instant) => Date.parse(instant) / 1000;
+
+/**
+ * A straight line on from the latest days: from the provider's count where that spans enough, else from the estimate.
+ * @param {Period} period
+ * @returns {Forecast | null} Null while too little is known.
+ */
+export function forecast({ reset, now, step, points, readings, used, limit }) {
+  const past = measuredPast(readings, now) ?? estimatedPast(points, step, now);
+  if (!past) return null;
+  const rate = past.bytes / past.seconds;
+  const left = Math.max(0, limit - used);
+  const limitAt = left === 0 ? now : rate > 0 ? now + left / rate : null;
+  return {
+    rate,
+    basis: past.basis,
+    seconds: past.seconds,
+    atReset: used + rate * Math.max(0, reset - now),
+    limitAt: limitAt !== null && limitAt < reset ? limitAt : null,
+  };
+}
+
+function measuredPast(readings, now) {
+  const window = readings.filter(({ asOf }) => asOf >= now - WINDOW_SECONDS);
+  const [first, last] = [window[0], window.at(-1)];
+  const span = first ? last.asOf - first.asOf : 0;
+  return span < WINDOW_SECONDS_MIN ? null : { basis: 'measured', seconds: span, bytes: last.bytes - first.bytes };
+}
+
+function estimatedPast(points, step, now) {
+  const window = points.filter(({ at }) => at >= now - WINDOW_SECONDS);
+  // Nothing was going on, or nobody was there to see it: that says nothing of the days to come.
+  const begin = window.findIndex(({ usedBytes, liveGrants }) => usedBytes > 0 || liveGrants > 0);
+  if (begin < 0) return null;
+  const span = now - window[begin].at;
+  const bytes = window.slice(begin).reduce((sum, point) => sum + point.usedBytes, 0);
+  return span < Math.max(WINDOW_SECONDS_MIN, step) ? null : { basis: 'estimate', seconds: span, bytes };
+}
+
+/**
+ * Curves over the whole period, on common instants.
+ * @param {Period} period
+ * @param {Forecast | null} ahead
+ * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], ahead: (number | null)[], limit: number[]}}
+ *     `used` is the best figure: what the provider counted, and the estimate beyond; null where its count is not known.
+ */
+export function curves(period, ahead) {
+  const { start, reset, now, readings, used } = period;
+  const estimateAt = estimated(period);
+  const asOf = readings.at(-1)?.asOf;
+  const ends = period.points.map(({ at }) => Math.min(at + period.step, now));
+  const x = [...new Set([start, ...ends, ...(asOf > start ? [asOf] : []), now, reset])].sort((a, b) => a - b);
+  const usedAt = (at) => {
+    if (at === now) return used;
+    if (!readings.length) return estimateAt(at);
+    return at <= asOf ? between(readings, at) : readings.at(-1).bytes + estimateAt(at) - estimateAt(asOf);
+  };
+  const past = (value) => x.map((at) => (at <= now ? value(at) : null));
+  return {
+    x,
+    used: past(usedAt),
+    estimate: past(estimateAt),
+    ahead: x.map((at) => (at === now ? used : at === reset && ahead ? ahead.atReset : null)),
+    limit: x.map(() => period.limit),
+  };
+}
+
+/** The estimate's sum up to an instant. */
+function estimated({ start, step, points, now }) {
+  const sums = [0];
+  for (const { usedBytes } of points) sums.push(sums.at(-1) + usedBytes);
+  return (at) => {
+    const index = Math.min(Math.max(0, Math.floor((at - start) / step)), points.length);
+    const point = points[index];
+    if (!point) return sums[index];
+    const length = Math.max(1, Math.min(step, now - point.at));
+    return sums[index] + point.usedBytes * Math.min(1, Math.max(0, at - point.at) / length);
+  };
+}
+
+/** On the line between two readings; null before the first. */
+function between(readings, at) {
+  const next = readings.findIndex(({ asOf }) => asOf >= at);
+  const [before, after] = [readings[next - 1], readings[next]];
+  if (after.asOf === at) return after.bytes;
+  if (!before) return null;
+  return before.bytes + (after.bytes - before.bytes) * ((at - before.asOf) / (after.asOf - before.asOf));
+}
+
+/**
+ * Average rates and most live credentials of each step.
+ * @param {Pick<Period, 'points' | 'step' | 'now'>} stretch
+ * @returns {{x: number[], mbps: number[], live: number[]}}
+ */
+export function rates({ points, step, now }) {
+  const length = ({ at }) => Math.max(1, Math.min(step, now - at));
+  return {
+    x: points.map(({ at }) => at),
+    mbps: points.map((point) => (point.usedBytes * 8) / length(point) / 1e6),
+    live: points.map(({ liveGrants }) => liveGrants),
+  };
+}

@@ -1,0 +1,164 @@
+// Puts words and figures into the page. Text is set as text, never as markup: ids of connections come from anybody.
+import { size, span, time } from './format.js';
+import * as verdicts from './verdicts.js';
+
+const ROWS_MAX = 200;
+
+/** @param {string} id @returns {any} */
+export const $ = (id) => document.getElementById(id);
+
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+const put = (id, text) => {
+  if ($(id).textContent !== text) $(id).textContent = text;
+};
+
+function mark(id, { mark, word, why }) {
+  const base = [...$(id).classList].filter((name) => !['good', 'warn', 'bad', 'quiet'].includes(name));
+  $(id).className = [...base, mark].join(' ');
+  put(id, word);
+  if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
+}
+
+function rows(id, list) {
+  $(id).replaceChildren(...list.flatMap(({ name, value, isSub, isWarning }) => [
+    element('dt', { className: isSub ? 'sub' : '', textContent: name }),
+    element('dd', { className: `${isSub ? 'sub' : ''} ${isWarning ? 'warn' : ''}`.trim(), textContent: value }),
+  ]));
+}
+
+export function showOverview(overview) {
+  const { status, bytes, at } = overview;
+  put('period', verdicts.periodWords(overview));
+  put('used', status.bandwidthUsedGB);
+  put('limit', String(status.bandwidthLimitGB));
+  put('percentage', `(${status.percentage} %)`);
+  put('reserved', status.reservedGB);
+  mark('minting', verdicts.minting(overview));
+  mark('belief', verdicts.belief(overview));
+  mark('bound', verdicts.bound(overview));
+  showBar(bytes);
+  showHints(status.hints);
+  rows('callers', verdicts.callerRows(overview));
+  const grants = verdicts.grants(overview);
+  rows('grants', grants.rows);
+  put('grants-note', grants.note);
+  mark('breaker', verdicts.breaker(overview.provider));
+  rows('provider', verdicts.providerRows(overview.provider));
+  for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
+  put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
+  $('freeze').classList.toggle('grave', !status.frozen);
+  put('version', `turn-broker ${overview.version}`);
+  mark('freshness', { mark: 'good', word: `live, ${at.slice(11, 19)} UTC` });
+  document.title = `${status.percentage} % · turn-broker`;
+}
+
+function showBar({ used, committed, limit }) {
+  const whole = Math.max(limit, committed, used, 1);
+  const share = (bytes) => `${Math.min(100, (bytes / whole) * 100)}%`;
+  $('bar-used').style.width = share(used);
+  $('bar-worst').style.width = share(committed);
+  $('bar-limit').style.left = share(limit);
+  $('bar').setAttribute('aria-label', `${size(used)} used of ${size(limit)}; at worst ${size(committed)}`);
+}
+
+function showHints(hints) {
+  $('hints').hidden = hints.length === 0;
+  const grave = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS'];
+  const notes = hints.map(({ code, message }) =>
+    element('p', { className: `note ${grave.includes(code) ? 'bad' : 'warn'}` }, element('b', { className: 'code', textContent: code }), ` ${sentence(message)}`));
+  const isSame = notes.map((note) => note.textContent).join() === [...$('hints').children].map((note) => note.textContent).join();
+  if (!isSame) $('hints').replaceChildren(...notes);
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+export function showForecast(ahead, overview) {
+  mark('forecast', verdicts.outlook(ahead, overview));
+}
+
+/** One row for each connection, kept while it is open, so that a button keeps its focus. */
+const shownRows = new Map();
+
+/** @param {(grant: string) => void} revoke */
+export function showConnections({ connections, total }, at, revoke) {
+  const dearest = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
+  $('connections-table').hidden = total === 0;
+  $('connections-none').hidden = total > 0;
+  put('connections-note', total === 0 ? '' : verdicts.connectionWords(dearest.length, total));
+  const key = ({ connectionId, grant }) => JSON.stringify([connectionId, grant]);
+  const keys = new Set(dearest.map(key));
+  for (const [id, row] of shownRows) {
+    if (!keys.has(id)) {
+      row.remove();
+      shownRows.delete(id);
+    }
+  }
+  const ordered = dearest.map((connection) => {
+    const row = shownRows.get(key(connection)) ?? newRow(connection, revoke);
+    shownRows.set(key(connection), row);
+    fillRow(row, connection, new Date(at));
+    return row;
+  });
+  if (ordered.some((row, index) => $('connections').children[index] !== row)) {
+    const focused = document.activeElement;
+    $('connections').append(...ordered);
+    if (focused !== document.activeElement && focused instanceof HTMLElement && focused.isConnected) focused.focus();
+  }
+}
+
+function newRow({ connectionId, grant }, revoke) {
+  const cells = Array.from({ length: 10 }, (_, index) => element('td', { className: index > 3 && index < 9 ? 'number' : '' }));
+  cells[0].className = cells[1].className = 'id code';
+  Object.assign(cells[0], { textContent: connectionId, title: connectionId });
+  Object.assign(cells[1], { textContent: grant ?? 'reporter', title: grant ?? '' });
+  if (grant) {
+    const button = element('button', { type: 'button', className: 'grave', textContent: 'Revoke' });
+    button.setAttribute('aria-label', `Revoke the credential of ${connectionId}`);
+    button.addEventListener('click', () => revoke(grant));
+    cells[9].append(button);
+  }
+  return element('tr', {}, ...cells);
+}
+
+function fillRow(row, connection, now) {
+  const ago = (instant) => span((now - new Date(instant)) / 1000);
+  const path = connection.relayed === null ? 'not said' : connection.relayed ? 'relayed' : 'direct';
+  const texts = [connection.source, path, ago(connection.openedAt), `${ago(connection.lastSeenAt)} ago`, size(connection.bytesReceived), size(connection.bytesSent), size(connection.chargedBytes)];
+  texts.forEach((text, index) => {
+    const cell = row.children[index + 2];
+    if (cell.textContent !== text) cell.textContent = text;
+  });
+}
+
+const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
+
+export function showAlerts({ alerts, webhook }, at) {
+  const now = new Date(at);
+  put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'told in the log only: ALERT_WEBHOOK_URL is not set');
+  const items = alerts.map(({ severity, what, advice, at, waiting, event }) => element('li', {},
+    element('span', { className: 'when small muted', textContent: time(new Date(at), now) }),
+    element('span', { className: `mark ${SEVERITY[severity] ?? 'quiet'}`, textContent: event }),
+    waiting ? element('span', { className: 'small muted', textContent: ' · not delivered yet' }) : null,
+    element('p', { textContent: what }),
+    element('p', { className: 'small muted', textContent: advice })));
+  $('alerts').replaceChildren(...(items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })]));
+}
+
+/** @param {{message: string}} fault @param {Date | null} since When the broker answered last. */
+export function showAway({ message }, since) {
+  const last = since ? ` What is shown is from ${since.toISOString().slice(11, 19)} UTC.` : '';
+  put('away', `The broker is away: ${message}.${last} It is asked again every few seconds.`);
+  $('away').hidden = false;
+  $('board').classList.add('is-old');
+  mark('freshness', { mark: 'bad', word: 'away' });
+}
+
+export function showBack() {
+  $('away').hidden = true;
+  $('board').classList.remove('is-old');
+}

@@ -1,0 +1,92 @@
+// Tries one ICE server by itself: a peer connection that knows no other, and what it gathers. A TURN server may only relay,
+// so that a candidate is a proof. Ends when gathering does, soon after the proof or the server's own no, or after a while.
+
+/**
+ * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
+ * @typedef {{code: number, text: string, ms: number, times: number}} GatherError
+ * @typedef {{url: string, kind: 'stun' | 'turn', transport: 'udp' | 'tcp' | 'tls' | 'dtls', candidates: Candidate[], errors: GatherError[],
+ *     state: 'running' | 'done' | 'timeout' | 'unusable'}} Attempt
+ */
+
+/** Chromium itself waits 40 s before it says that nothing answers over UDP. */
+export const ATTEMPT_SECONDS_MAX = 15;
+/** After the proof or the no, for what comes with it. */
+const LINGER_MS = 400;
+const ERRORS_MAX = 6;
+const URLS_MAX = 24;
+
+/** One attempt for each URL, not begun. @param {RTCIceServer[]} iceServers @returns {{attempt: Attempt, server: RTCIceServer}[]} */
+export function attempts(iceServers) {
+  const single = iceServers.flatMap(({ urls, ...credentials }) => [urls].flat().map((url) => ({ urls: url, ...credentials })));
+  return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'running' } }));
+}
+
+/** @param {string} url */
+export function parse(url) {
+  const [, scheme] = /^(stuns?|turns?):/i.exec(url) ?? [];
+  const isTcp = /[?&]transport=tcp\b/i.test(url);
+  const isUdp = /[?&]transport=udp\b/i.test(url);
+  const isSecure = /^(stuns|turns)$/i.test(scheme ?? '');
+  const kind = /^turn/i.test(scheme ?? '') ? 'turn' : 'stun';
+  const transport = isSecure ? (isUdp ? 'dtls' : 'tls') : isTcp ? 'tcp' : 'udp';
+  return { kind, transport };
+}
+
+/** What an attempt has to bring. @param {Attempt} attempt */
+export const proof = ({ kind }) => (kind === 'turn' ? 'relay' : 'srflx');
+
+/**
+ * @param {{attempt: Attempt, server: RTCIceServer}} begun
+ * @param {() => void} changed Called after each event.
+ */
+export async function gather({ attempt, server }, changed) {
+  const begun = performance.now();
+  const ms = () => Math.round(performance.now() - begun);
+  const policy = attempt.kind === 'turn' ? 'relay' : 'all';
+  let connection;
+  let timer;
+  try {
+    connection = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: policy });
+    const ended = new Promise((resolve) => {
+      timer = setTimeout(() => resolve('timeout'), ATTEMPT_SECONDS_MAX * 1000);
+      connection.onicecandidate = ({ candidate }) => {
+        if (!candidate) return resolve('done'); // Firefox and Safari say the end so, too
+        hearCandidate(attempt, candidate, ms());
+        if (candidate.type === proof(attempt)) setTimeout(() => resolve('done'), LINGER_MS);
+        changed();
+      };
+      connection.onicecandidateerror = (event) => {
+        hearError(attempt, event, ms());
+        if (isFinal(event)) setTimeout(() => resolve('done'), LINGER_MS);
+        changed();
+      };
+      connection.onicegatheringstatechange = () => {
+        if (connection.iceGatheringState === 'complete') resolve('done');
+      };
+    });
+    connection.createDataChannel('check');
+    await connection.setLocalDescription();
+    attempt.state = await ended;
+  } catch (error) {
+    attempt.errors.push({ code: 0, text: error.name, ms: ms(), times: 1 });
+    attempt.state = 'unusable';
+  }
+  clearTimeout(timer);
+  connection?.close();
+  changed();
+}
+
+/** The server itself said no; 701 and above is the browser's own word, for one address of the device. */
+const isFinal = ({ errorCode }) => errorCode >= 400 && errorCode < 700;
+
+function hearCandidate(attempt, { type, protocol, candidate }, ms) {
+  if (!candidate || attempt.candidates.some((known) => known.type === type)) return;
+  attempt.candidates.push({ type, protocol, ms });
+}
+
+/** Browsers tell the same once for each address of the device. */
+function hearError(attempt, { errorCode, errorText }, ms) {
+  const known = attempt.errors.find(({ code, text }) => code === errorCode && text === errorText);
+  if (known) known.times += 1;
+  else if (attempt.errors.length < ERRORS_MAX) attempt.errors.push({ code: errorCode, text: errorText ?? '', ms, times: 1 });
+}

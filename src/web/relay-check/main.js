@@ -1,0 +1,99 @@
+// The page: one check at a time, begun by hand, since each one is a mint.
+import { findings, outcome } from './findings.js';
+import { attempts, gather } from './gather.js';
+import { answerRows, candidateWords, errorLines, report } from './report.js';
+
+const TTL_SECONDS = 300;
+const ANSWER_SECONDS_MAX = 10;
+
+/** @param {string} id @returns {any} */
+const $ = (id) => document.getElementById(id);
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+/** @returns {Promise<import('./findings.js').Answer>} */
+async function mint() {
+  const answer = await credentials(`?ttl=${TTL_SECONDS}`);
+  // The broker's own life is shorter than that.
+  return answer.status === 400 ? credentials('') : answer;
+}
+
+async function credentials(query) {
+  const init = { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) };
+  try {
+    const answer = await fetch(new URL(`api/turn-credentials${query}`, document.baseURI), init);
+    const body = await answer.json();
+    const wait = answer.headers.get('retry-after');
+    return { status: answer.status, body: wait ? { ...body, retryAfter: Number(wait) } : body };
+  } catch {
+    return { status: 0, body: null };
+  }
+}
+
+async function check() {
+  $('start').disabled = true;
+  for (const id of ['findings-card', 'servers-card', 'answer-card', 'report-card']) $(id).hidden = true;
+  $('progress').textContent = 'asking the broker …';
+  const answer = await mint();
+  showAnswer(answer);
+  const begun = answer.status === 200 ? attempts(answer.body.iceServers) : [];
+  const tried = begun.map(({ attempt }) => attempt);
+  showServers(tried);
+  if (begun.length) $('progress').textContent = `trying ${begun.length} server${begun.length === 1 ? '' : 's'}, 15 s at most …`;
+  await Promise.all(begun.map((one) => gather(one, () => showServers(tried))));
+  const found = findings(answer, tried);
+  showFindings(found);
+  showReport(report(answer, tried, found, { at: new Date(), page: location.origin, agent: navigator.userAgent }));
+  $('progress').textContent = 'done';
+  $('start').textContent = 'Check again';
+  $('start').disabled = false;
+}
+
+function showAnswer(answer) {
+  const rows = answerRows(answer).flatMap(([name, value]) => [element('dt', { textContent: name }), element('dd', { textContent: value })]);
+  $('answer').replaceChildren(...rows);
+  $('answer-card').hidden = false;
+}
+
+function showServers(tried) {
+  $('servers-card').hidden = tried.length === 0;
+  $('servers').replaceChildren(...tried.map((attempt) => {
+    const { mark, word } = outcome(attempt);
+    const list = (words) => element('ul', {}, ...words.map((text) => element('li', { textContent: text })));
+    return element('tr', {},
+      element('td', { className: 'code', textContent: attempt.url }),
+      element('td', {}, element('span', { className: `mark ${mark}`, textContent: word })),
+      element('td', {}, list(attempt.candidates.map(candidateWords))),
+      element('td', {}, list(errorLines(attempt))));
+  }));
+}
+
+function showFindings(found) {
+  $('findings').replaceChildren(...found.map(({ mark, title, text }) =>
+    element('p', { className: `note ${mark}` }, element('b', { textContent: title }), text)));
+  $('findings-card').hidden = false;
+}
+
+function showReport(text) {
+  $('report').value = text;
+  $('report').rows = Math.min(40, text.split('\n').length + 2);
+  $('copy').textContent = 'Copy';
+  $('report-card').hidden = false;
+}
+
+$('copy').addEventListener('click', async () => {
+  const { report: area, copy } = { report: $('report'), copy: $('copy') };
+  try {
+    await navigator.clipboard.writeText(area.value);
+    copy.textContent = 'Copied';
+  } catch {
+    // No clipboard without TLS: what is marked can be copied by hand.
+    area.select();
+    copy.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
+  }
+});
+$('start').addEventListener('click', check);

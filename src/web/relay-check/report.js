@@ -1,0 +1,45 @@
+// The report as text, to be copied. It is put together from named fields, so that no credential and no token can be in it.
+import { outcome, works } from './findings.js';
+import { ATTEMPT_SECONDS_MAX } from './gather.js';
+
+/** "relay/udp 83 ms". @param {import('./gather.js').Candidate} candidate */
+export const candidateWords = ({ type, protocol, ms }) => `${type}${protocol ? `/${protocol}` : ''} ${ms} ms`;
+
+/** "701 STUN host lookup received error, after 12 ms". @param {import('./gather.js').GatherError} error */
+const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text.replace(/\.$/, '') || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
+
+/** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
+export function errorLines(attempt) {
+  const silent = attempt.state === 'timeout' && !works(attempt) && !attempt.errors.length ? [`nothing within ${ATTEMPT_SECONDS_MAX} s`] : [];
+  return [...attempt.errors.map(errorWords), ...silent];
+}
+
+/** What of the broker's answer may be shown. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
+export function answerRows({ status, body }) {
+  if (status !== 200) {
+    return [['status', status ? String(status) : 'no answer'], ...['code', 'error', 'message', 'requestId'].filter((name) => body?.[name]).map((name) => [name, String(body[name])])];
+  }
+  const known = ['source', 'degraded', 'reason', 'ttl', 'issuedAt', 'expiresAt'].filter((name) => body[name] !== undefined);
+  const rows = known.map((name) => [name, name === 'ttl' ? `${body[name]} s (5 minutes were asked for)` : String(body[name])]);
+  return [['status', '200'], ...rows, ['servers', String(body.iceServers?.length ?? 0)]];
+}
+
+/**
+ * @param {import('./findings.js').Answer} answer
+ * @param {import('./gather.js').Attempt[]} attempts
+ * @param {import('./findings.js').Finding[]} findings
+ * @param {{at: Date, page: string, agent: string}} context
+ */
+export function report(answer, attempts, findings, { at, page, agent }) {
+  const lines = [`Relay check, ${at.toISOString()}`, `page: ${page}`, `browser: ${agent}`, '', 'Findings'];
+  for (const { title, text } of findings) lines.push(`- ${title}. ${text}`);
+  lines.push('', 'Broker');
+  for (const [name, value] of answerRows(answer)) lines.push(`- ${name}: ${value}`);
+  if (attempts.length) lines.push('', 'ICE servers, each by itself');
+  for (const attempt of attempts) {
+    lines.push(`- ${attempt.url}: ${outcome(attempt).word}`);
+    for (const candidate of attempt.candidates) lines.push(`    ${candidateWords(candidate)}`);
+    for (const line of errorLines(attempt)) lines.push(`    error: ${line}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

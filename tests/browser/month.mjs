@@ -1,0 +1,136 @@
+// A broker in mid-month as the dashboard gets it, for pictures that a test run of seconds cannot make. Its form is held against
+// what the real broker answers. Everything is made from one fixed instant and a formula, so that two runs look the same.
+
+const NOW = Date.parse('2026-11-20T14:24:00Z');
+const START = Date.parse('2026-11-01T00:00:00Z');
+const RESET = Date.parse('2026-12-01T00:00:00Z');
+const HOUR = 3_600_000;
+const GB = 1e9;
+const LIMIT = 1000 * GB;
+const AS_OF = NOW - 14 * 60_000;
+
+const instant = (ms) => new Date(ms).toISOString();
+
+/** Bytes in a second: quiet nights and weekends, a little noise, more from week to week. */
+function rate(ms) {
+  const at = new Date(ms);
+  const day = Math.max(0, Math.sin(((at.getUTCHours() + at.getUTCMinutes() / 60 - 6) / 24) * 2 * Math.PI) + 0.25);
+  const weekend = [0, 6].includes(at.getUTCDay()) ? 0.35 : 1;
+  const noise = 0.75 + 0.25 * Math.sin(ms / 1_237_000) + 0.2 * Math.sin(ms / 411_000);
+  return 580_000 * (0.06 + day * weekend * noise) * (1 + (ms - START) / (RESET - START) / 2);
+}
+
+function points(from, step) {
+  const made = [];
+  for (let at = from; at < NOW; at += step) {
+    const bytes = rate(at) * (Math.min(step, NOW - at) / 1000);
+    made.push({ at: instant(at), usedBytes: Math.round(bytes), liveGrants: Math.round(8 + (rate(at - 2 * HOUR) + rate(at - HOUR) + rate(at)) / 90_000) });
+  }
+  return made;
+}
+
+function usage(from, step) {
+  const hours = points(START, HOUR);
+  const readings = [];
+  let estimated = 0;
+  for (const { at, usedBytes } of hours) {
+    estimated += usedBytes;
+    const asOf = Math.min(Date.parse(at) + HOUR, AS_OF);
+    // Clients say a little less than the provider counts.
+    if (asOf > START + 30 * HOUR && asOf >= from) readings.push({ asOf: instant(asOf), bytes: Math.round(estimated * 1.07) });
+  }
+  return {
+    periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step), readings,
+    previousPeriod: { start: '2026-10-01T00:00:00.000Z', end: instant(START), usedBytes: 702_450_000_000 },
+  };
+}
+
+function figures() {
+  const whole = usage(START, HOUR);
+  const measured = whole.readings.at(-1).bytes;
+  return { whole, measured, used: measured + Math.round(rate(NOW) * 14 * 60) };
+}
+
+/** @param {'calm' | 'trouble'} mood */
+export function month(mood) {
+  const { whole, measured, used } = figures();
+  const trouble = mood === 'trouble';
+  const limit = trouble ? Math.round(used * 0.998) : LIMIT;
+  const committed = used + (trouble ? 43 : 187.4) * GB;
+  const gb = (bytes) => (bytes / GB).toFixed(2);
+  const bound = Math.max(0, committed - limit);
+  const status = {
+    bandwidthUsedGB: gb(used), bandwidthLimitGB: Math.round(limit / GB), percentage: Math.round((used / limit) * 10_000) / 100,
+    remainingGB: gb(Math.max(0, limit - used)), resetDate: instant(RESET), activeConnections: 14, status: trouble ? 'LIMIT_EXCEEDED' : 'OK',
+    periodStart: instant(START), source: 'measured+estimate', asOf: instant(AS_OF), stale: trouble, reservedGB: gb(committed - used),
+    overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
+    boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
+    durable: true, frozen: false,
+    hints: trouble ? [
+      { code: 'ANALYTICS_STALE', message: 'the provider\'s own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.' },
+      { code: 'ASSUMPTION_BROKEN', message: 'more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.' },
+      { code: 'BOUND_ABOVE_LIMIT', message: `credentials already issued could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+    ] : [],
+  };
+  return {
+    'api/overview': {
+      at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
+      bytes: { used, committed, limit, overshootBound: bound, measured }, ledgerFailing: false,
+      callers: {
+        answers: [
+          { source: 'cloudflare', reason: null, count: 5120 },
+          ...(trouble ? [{ source: 'stun', reason: 'PROVIDER_UNAVAILABLE', count: 61 }, { source: 'stun', reason: 'DISABLED', count: 3 }] : []),
+        ],
+        refused: trouble ? 214 : 0, rateLimited: 37, originsRefused: 4, shed: 0,
+      },
+      provider: {
+        breaker: trouble ? 'open' : 'closed', outcomes: trouble ? { minted: 5120, breaker_open: 44, status_5xx: 15, timeout: 2 } : { minted: 5120 },
+        latest: { calls: 200, medianMs: 83.4, p95Ms: 141.9, longestMs: trouble ? 3000.2 : 402.7 },
+      },
+      connections: { opened: 4410, closed: 4102, givenUp: 294, claimsClamped: trouble ? 12 : 0 },
+    },
+    'api/connections': { connections: connections(), total: 14 },
+    'api/usage': whole,
+    'api/usage?': usage(Math.max(START, NOW - 24 * HOUR), 300_000),
+    'api/alerts': { alerts: alerts(status), webhook: true },
+  };
+}
+
+function connections() {
+  const ids = ['AbQ3kV0pT7yHn2sLxWcE9g', 'mZ81rQvD4uPjKfXo6NyBtA', 'w5GhI2eCzYlRk9OVbSxTqM', 'H0aUdF7nJpWm3LgEiKrXsQ'];
+  return Array.from({ length: 14 }, (_, n) => ({
+    connectionId: n % 5 === 4 ? `room-${20 + n}.alice` : `c${(n * 7919 + 104_729).toString(36)}k${n}`,
+    grant: n % 5 === 4 ? null : ids[n % 4], source: 'cloudflare', relayed: [true, true, false, null][n % 4],
+    openedAt: instant(NOW - (n * 317 + 40) * 1000), lastSeenAt: instant(NOW - ((n * 7) % 29) * 1000),
+    bytesSent: n * 9_400_000, bytesReceived: n * 21_700_000 + 51_000, chargedBytes: n % 4 === 2 ? 0 : n * 21_700_000 + 51_000,
+  }));
+}
+
+function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }) {
+  const alert = (event, severity, hoursAgo, what, advice, waiting = false) => ({
+    id: `2026-11-01/${event.replace(/[._]/g, '-')}/1`, event, severity, at: instant(NOW - hoursAgo * HOUR), what, advice,
+    usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
+  });
+  return [
+    alert('provider.up', 'info', 5.2, 'The TURN provider mints again; it was down since 2026-11-20T09:08:12.004Z.', 'Nothing to do.'),
+    alert('provider.down', 'critical', 5.3, 'The TURN provider does not mint.', 'Clients get the next of ICE_SOURCES, at last STUN, with which calls across strict networks fail. The log names the cause: check the TURN key and the provider\'s status page.', true),
+    alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB, to last until 2026-12-01T00:00:00.000Z.', 'Compare it with the days that are left; nothing stops yet.'),
+  ];
+}
+
+/**
+ * Where two answers differ in form. A null and an empty list say nothing of what they could hold, and outcomes have any names.
+ * @returns {string[]}
+ */
+export function differences(real, made, at = 'answer') {
+  if (Array.isArray(real) && Array.isArray(made)) return real.length && made.length ? differences(real[0], made[0], `${at}[0]`) : [];
+  if (real === null || made === null || at.endsWith('.outcomes')) return [];
+  if (typeof real !== typeof made) return [`${at}: ${typeof real}, not ${typeof made}`];
+  if (typeof real !== 'object') return [];
+  const names = [...new Set([...Object.keys(real), ...Object.keys(made)])];
+  return names.flatMap((name) => {
+    if (!(name in made)) return [`${at}.${name} is not in the fixture`];
+    if (!(name in real)) return [`${at}.${name} is not in the answer`];
+    return differences(real[name], made[name], `${at}.${name}`);
+  });
+}

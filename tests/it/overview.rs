@@ -1,0 +1,176 @@
+//! What the operator's page is made of: one answer at a glance, the latest alerts, the provider's count over time.
+
+use crate::durable::StateDir;
+use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use serde_json::{Value, json};
+use turn_broker::budget::period::BillingDay;
+use turn_broker::budget::reading::{Reading, Taken};
+use turn_broker::ice::IceSource;
+use turn_broker::units::ByteCount;
+
+const GB: u64 = 1_000_000_000;
+
+/// The provider's count for all of the broker's past.
+fn count(broker: &TestBroker, bytes: u64) -> Taken {
+    let now = broker.app.account.present().statement.figures.now;
+    let period = BillingDay::new(1).unwrap().period_at(now);
+    let reading = Reading { period, as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
+    broker.app.account.take_reading(IceSource::Cloudflare, &reading)
+}
+
+async fn alerts(broker: &TestBroker) -> Vec<Value> {
+    broker.operator("/api/alerts").await.json()["alerts"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_overview_says_of_the_budget_what_the_status_says_and_to_the_byte() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
+    broker.mint().await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(10);
+    let overview = broker.operator("/api/overview").await.json();
+    assert_eq!(overview["status"], broker.status().await);
+    assert_eq!(overview["at"], "2025-01-15T12:00:10.000Z");
+    let bytes = &overview["bytes"];
+    assert_eq!((&bytes["used"], &bytes["limit"]), (&json!(10_000_000), &json!(1_000 * GB)));
+    assert!(bytes["committed"].as_u64() > bytes["used"].as_u64());
+    assert_eq!((&bytes["overshootBound"], &bytes["measured"]), (&json!(0), &Value::Null));
+    assert_eq!((&overview["uptimeSeconds"], &overview["ledgerFailing"]), (&json!(10), &json!(false)));
+    assert_eq!(count(&broker, 3 * GB), Taken::Yes);
+    assert_eq!(broker.operator("/api/overview").await.json()["bytes"]["measured"], 3 * GB);
+}
+
+#[tokio::test]
+async fn the_overview_counts_what_callers_got_and_how_the_provider_fared() {
+    let (cloudflare, broker) =
+        with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "3"), ("CLIENT_URL", "https://app.example")]).await;
+    broker.mint().await;
+    cloudflare.next(Fault::NotFound404);
+    broker.mint().await;
+    let foreign = broker.request(reqwest::Method::GET, "/api/turn-credentials");
+    foreign.header("origin", "https://elsewhere.example").send().await.unwrap();
+    broker.mint().await;
+    broker.mint().await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
+    let overview = broker.operator("/api/overview").await.json();
+    let expected = json!({
+        "answers": [
+            {"source": "cloudflare", "reason": null, "count": 2},
+            {"source": "stun", "reason": "PROVIDER_UNAVAILABLE", "count": 1},
+        ],
+        "refused": 0, "rateLimited": 1, "originsRefused": 1, "shed": 0,
+    });
+    assert_eq!(overview["callers"], expected);
+    let provider = &overview["provider"];
+    assert_eq!(provider["breaker"], "closed");
+    assert_eq!(provider["outcomes"], json!({"minted": 2, "status_4xx": 1}));
+    assert_eq!(provider["latest"]["calls"], 3);
+    assert!(provider["latest"]["medianMs"].is_number() && provider["latest"]["p95Ms"].is_number());
+    let expected = json!({"opened": 1, "closed": 1, "givenUp": 0, "claimsClamped": 0});
+    assert_eq!(overview["connections"], expected);
+}
+
+#[tokio::test]
+async fn the_overview_tells_of_an_open_breaker_and_of_no_provider_at_all() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for _ in 0..6 {
+        cloudflare.next(Fault::NotFound404);
+        broker.mint().await;
+    }
+    let provider = broker.operator("/api/overview").await.json()["provider"].clone();
+    assert_eq!((&provider["breaker"], &provider["outcomes"]["breaker_open"]), (&json!("open"), &json!(1)));
+    assert_eq!(provider["latest"]["calls"], 5, "a call that was not made took no time");
+    let without = TestBroker::start(&[]).await;
+    assert_eq!(without.operator("/api/overview").await.json()["provider"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_usage_series_shows_the_providers_count_over_time() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
+    for bytes in [1, 2, 3, 4] {
+        assert_eq!(count(&broker, bytes * GB), Taken::Yes);
+        broker.advance(400);
+    }
+    let fine = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=600").await.json();
+    let expected = json!([
+        {"asOf": "2025-01-15T12:06:40.000Z", "bytes": 2 * GB},
+        {"asOf": "2025-01-15T12:13:20.000Z", "bytes": 3 * GB},
+        {"asOf": "2025-01-15T12:20:00.000Z", "bytes": 4 * GB},
+    ]);
+    assert_eq!(fine["readings"], expected, "one for each ten minutes");
+    let coarse = broker.operator("/api/usage").await.json();
+    assert_eq!(coarse["readings"], json!([{"asOf": "2025-01-15T12:20:00.000Z", "bytes": 4 * GB}]));
+    let part = broker.operator("/api/usage?from=2025-01-15T12:15:00Z&step=60").await.json();
+    assert_eq!(part["readings"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_period_begins_without_readings() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    assert_eq!(count(&broker, GB), Taken::Yes);
+    broker.advance(17 * 86_400);
+    assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
+}
+
+#[tokio::test]
+async fn after_a_restart_only_the_latest_reading_is_left_and_every_alert() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let before = {
+        let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+        for bytes in [400, 600] {
+            assert_eq!(count(&broker, bytes * GB), Taken::Yes);
+            broker.advance(1_200);
+        }
+        broker.app.account.look_out(Some(true), false);
+        let told = alerts(&broker).await;
+        broker.finish().await;
+        told
+    };
+    assert!(before.iter().any(|alert| alert["event"] == "budget.used_50"), "{before:?}");
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let readings = broker.operator("/api/usage").await.json()["readings"].clone();
+    assert_eq!(readings, json!([{"asOf": "2025-01-15T12:20:00.000Z", "bytes": 600 * GB}]));
+    assert_eq!(alerts(&broker).await, before);
+}
+
+#[tokio::test]
+async fn the_latest_alerts_are_listed_with_what_to_do_the_newest_first() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let none = broker.operator("/api/alerts").await.json();
+    assert_eq!(none, json!({"alerts": [], "webhook": false}));
+    count(&broker, 810 * GB);
+    broker.app.account.look_out(Some(true), false);
+    let listed = alerts(&broker).await;
+    let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["budget.used_80", "budget.used_50"]);
+    let alert = &listed[0];
+    assert_eq!((&alert["severity"], &alert["at"]), (&json!("warning"), &json!("2025-01-15T12:00:00.000Z")));
+    assert_eq!((&alert["usedGB"], &alert["limitGB"]), (&json!("810.00"), &json!(1000)));
+    assert!(alert["what"].as_str().unwrap().starts_with("80 % of the bandwidth limit is used"));
+    assert!(alert["advice"].as_str().unwrap().starts_with("If it will not last"));
+    assert_eq!(alert["waiting"], false, "the log is where it was told");
+}
+
+#[tokio::test]
+async fn an_alert_that_nobody_takes_is_shown_as_waiting() {
+    // The discard port: nobody listens there.
+    let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    count(&broker, 500 * GB);
+    broker.app.account.look_out(Some(true), true);
+    let body = broker.operator("/api/alerts").await.json();
+    assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
+}
+
+#[tokio::test]
+async fn only_the_operator_sees_overview_and_alerts() {
+    let broker = TestBroker::start(&[]).await;
+    let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    for path in ["/api/overview", "/api/alerts"] {
+        assert_eq!(broker.get(path).await.error(), (401, "UNAUTHORIZED".into()), "{path}");
+        assert_eq!(closed.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+    }
+}

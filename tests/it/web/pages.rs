@@ -1,0 +1,176 @@
+//! The two pages as a browser gets them: what they may do, what they weigh, and where there is none.
+
+use crate::support::{Answer, OPERATOR, TestBroker};
+use reqwest::Method;
+
+const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];
+/// Everything that one page loads, as it is.
+const PAGE_BYTES_MAX: usize = 150_000;
+
+const POLICY: [&str; 8] = [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self' data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+];
+
+/// What comes after each `begin` up to the next quote.
+fn quoted<'a>(text: &'a str, begin: &str) -> Vec<&'a str> {
+    text.split(begin).skip(1).filter_map(|rest| rest.split(['"', '\'']).next()).collect()
+}
+
+/// The page and all that it loads, scripts of scripts too: path and answer.
+async fn everything(broker: &TestBroker, page: &str) -> Vec<(String, Answer)> {
+    let mut loaded = vec![(page.to_owned(), broker.get(page).await)];
+    let mut next = 0;
+    while next < loaded.len() {
+        let (path, answer) = &loaded[next];
+        let base = reqwest::Url::parse(&format!("http://broker{path}")).unwrap();
+        let begins = if next == 0 {
+            ["<link rel=\"stylesheet\" href=\"", "<script src=\""]
+        } else {
+            [" from '", "import '"]
+        };
+        let names = begins.iter().flat_map(|begin| quoted(&answer.text, begin));
+        let paths: Vec<_> = names.map(|name| base.join(name).unwrap().path().to_owned()).collect();
+        for path in paths {
+            if loaded.iter().all(|(known, _)| *known != path) {
+                let answer = broker.get(&path).await;
+                loaded.push((path, answer));
+            }
+        }
+        next += 1;
+    }
+    loaded
+}
+
+#[tokio::test]
+async fn a_page_runs_its_own_files_and_nothing_else() {
+    let broker = TestBroker::start(&[]).await;
+    for page in PAGES {
+        let answer = broker.get(page).await;
+        assert_eq!(answer.status, 200, "{page}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        let policy = answer.header("content-security-policy").unwrap();
+        assert_eq!(policy.split("; ").collect::<Vec<_>>(), POLICY);
+        for (name, value) in [
+            ("cross-origin-opener-policy", "same-origin"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-cache"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{page}");
+        }
+        for inline in ["<style", " style=", " onclick=", "<script>", "javascript:"] {
+            assert!(!answer.text.contains(inline), "{page} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_that_a_page_loads_is_here_small_and_of_the_right_type() {
+    let broker = TestBroker::start(&[]).await;
+    for page in PAGES {
+        let loaded = everything(&broker, page).await;
+        assert!(loaded.len() > 4, "{page} loads more than {}", loaded.len());
+        for (path, answer) in &loaded[1..] {
+            assert_eq!(answer.status, 200, "{path}");
+            let content_type = answer.header("content-type").unwrap();
+            let is_style = path.rsplit('.').next() == Some("css");
+            let expected =
+                if is_style { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+            assert_eq!(content_type, expected, "{path}");
+            assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        }
+        let bytes: usize = loaded.iter().map(|(_, answer)| answer.text.len()).sum();
+        assert!(bytes < PAGE_BYTES_MAX, "{page} loads {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_from_another_site() {
+    let broker = TestBroker::start(&[]).await;
+    for page in PAGES {
+        for (path, answer) in everything(&broker, page).await {
+            let foreign =
+                ["http://", "https://", "//cdn"].iter().flat_map(|begin| quoted(&answer.text, begin));
+            // Names, not addresses that are asked: the namespace of an icon, the head of the chart library.
+            let foreign: Vec<_> = foreign
+                .filter(|rest| {
+                    !rest.starts_with("www.w3.org/2000/svg") && !rest.starts_with("github.com/leeoniya/uPlot")
+                })
+                .collect();
+            assert_eq!(foreign, Vec::<&str>::new(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_asked_for_again_each_time_by_its_tag() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/dashboard", "/dashboard/main.js", "/relay-check", "/relay-check/page.css"] {
+        let first = broker.get(path).await;
+        let tag = first.header("etag").unwrap();
+        let again = broker.request(Method::GET, path).header("if-none-match", tag);
+        let again = Answer::of(again).await;
+        assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{path}");
+        assert_eq!(again.header("content-security-policy"), first.header("content-security-policy"));
+    }
+}
+
+#[tokio::test]
+async fn without_an_operator_there_is_no_dashboard_and_still_a_relay_check() {
+    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    for path in ["/dashboard", "/dashboard/main.js", "/dashboard/page.css"] {
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+        assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+    }
+    assert_eq!(broker.get("/relay-check").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_no_page_has_is_not_found_and_a_page_is_only_read() {
+    let broker = TestBroker::start(&[]).await;
+    for path in [
+        "/dashboard/",
+        "/dashboard/index.html",
+        "/dashboard/..%2fmod.rs",
+        "/relay-check/uplot.js",
+        "/relay-check/x/y",
+    ] {
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+    }
+    for path in PAGES {
+        let posted = Answer::of(broker.request(Method::POST, path)).await;
+        assert_eq!(posted.error(), (405, "METHOD_NOT_ALLOWED".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_shell_is_the_same_for_everybody_and_holds_no_data() {
+    let broker = TestBroker::start(&[]).await;
+    let before = broker.get("/dashboard").await;
+    broker.mint().await;
+    broker.advance(60);
+    let with_token = broker.operator("/dashboard").await;
+    assert_eq!(before.text, with_token.text);
+    for (path, answer) in everything(&broker, "/dashboard").await {
+        assert!(!answer.text.contains(OPERATOR), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_chart_library_comes_with_its_licence() {
+    let broker = TestBroker::start(&[]).await;
+    let page = broker.get("/dashboard").await;
+    assert!(page.text.contains("href=\"dashboard/uplot-license.txt\""));
+    let licence = broker.get("/dashboard/uplot-license.txt").await;
+    assert!(licence.text.contains("MIT License") && licence.text.contains("Leon Sorokin"));
+    assert_eq!(licence.header("content-type"), Some("text/plain; charset=utf-8"));
+}

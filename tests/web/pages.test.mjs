@@ -1,0 +1,263 @@
+// What the pages decide without a browser: curves and forecast of the dashboard, its words, the findings of the relay check.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { size, span, time } from '../../src/web/dashboard/format.js';
+import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
+import { belief, bound, breaker, callerRows, grants, minting, outlook } from '../../src/web/dashboard/verdicts.js';
+import { findings, outcome } from '../../src/web/relay-check/findings.js';
+import { attempts, parse } from '../../src/web/relay-check/gather.js';
+import { answerRows, report } from '../../src/web/relay-check/report.js';
+
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const GB = 1e9;
+
+/** Ten days into a period of thirty, 1 GB in each hour of the last `hours`. */
+function world(hours, more = {}) {
+  const now = 10 * DAY;
+  const points = Array.from({ length: 240 }, (_, n) => ({ at: n * HOUR, usedBytes: n >= 240 - hours ? GB : 0, liveGrants: 0 }));
+  return { start: 0, reset: 30 * DAY, now, step: HOUR, points, readings: [], used: hours * GB, limit: 1000 * GB, ...more };
+}
+
+const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
+
+test('a forecast goes on as in the last three days, to the reset', () => {
+  const ahead = forecast(world(240));
+  assert.deepEqual([ahead.basis, ahead.seconds], ['estimate', 3 * DAY]);
+  near(ahead.atReset, 240 * GB + 20 * 24 * GB);
+  assert.equal(ahead.limitAt, null);
+});
+
+test('what flowed before the last three days moves no forecast', () => {
+  const points = world(240).points.map((point, n) => (n < 160 ? { ...point, usedBytes: 50 * GB } : point));
+  near(forecast(world(240, { points })).rate * HOUR, GB);
+});
+
+test('hours in which nothing was seen yet are no quiet hours', () => {
+  const ahead = forecast(world(12));
+  assert.equal(ahead.seconds, 12 * HOUR);
+  near(ahead.rate * HOUR, GB);
+});
+
+test('hours with credentials and without traffic are quiet ones', () => {
+  const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
+  const ahead = forecast(world(12, { points }));
+  assert.equal(ahead.seconds, DAY);
+  near(ahead.rate * HOUR, GB / 2);
+});
+
+test('less than six hours are too little for a forecast, and nothing is nothing', () => {
+  assert.equal(forecast(world(5)), null);
+  assert.equal(forecast(world(0)), null);
+  assert.notEqual(forecast(world(6)), null);
+});
+
+test('the provider’s count is what a forecast goes by once it spans enough', () => {
+  const readings = [{ asOf: 9 * DAY, bytes: 100 * GB }, { asOf: 10 * DAY - 600, bytes: 148 * GB }];
+  const ahead = forecast(world(240, { readings }));
+  assert.equal(ahead.basis, 'measured');
+  near((ahead.rate * (DAY - 600)) / GB, 48);
+  const short = [{ asOf: 10 * DAY - 5 * HOUR, bytes: 0 }, { asOf: 10 * DAY, bytes: 500 * GB }];
+  assert.equal(forecast(world(240, { readings: short })).basis, 'estimate');
+});
+
+test('a forecast says when the limit is reached, if it is before the reset', () => {
+  near(forecast(world(240, { limit: 264 * GB })).limitAt, 11 * DAY);
+  assert.equal(forecast(world(240, { limit: 200 * GB })).limitAt, 10 * DAY, 'it is reached already');
+});
+
+test('without a count the used curve is the estimate, and ends at the figure', () => {
+  const { x, used, estimate, ahead, limit } = curves(world(240), { atReset: 700 * GB });
+  assert.deepEqual([x[0], x.at(-1)], [0, 30 * DAY]);
+  assert.deepEqual(used, estimate);
+  assert.equal(used[x.indexOf(5 * DAY)], 120 * GB);
+  assert.equal(used[x.indexOf(10 * DAY)], 240 * GB);
+  assert.equal(used.at(-1), null, 'nothing is known of the future');
+  assert.deepEqual([ahead[x.indexOf(10 * DAY)], ahead.at(-1)], [240 * GB, 700 * GB]);
+  assert.ok(limit.every((value) => value === 1000 * GB));
+});
+
+test('a step that is not over ends now', () => {
+  const now = 10 * DAY - 1200;
+  const { x, used } = curves(world(240, { now, used: 239.5 * GB }), null);
+  assert.deepEqual([x.at(-2), x.at(-1)], [now, 30 * DAY]);
+  assert.deepEqual(used.slice(-3), [239 * GB, 239.5 * GB, null]);
+});
+
+test('with a count the used curve follows it, and the estimate from there', () => {
+  const asOf = 9 * DAY + 1800;
+  const readings = [{ asOf: 8 * DAY, bytes: 300 * GB }, { asOf, bytes: 337 * GB }];
+  const { x, used, estimate } = curves(world(240, { readings, used: 360 * GB }), null);
+  const at = (instant) => used[x.indexOf(instant)];
+  assert.equal(at(7 * DAY), null, 'before the first count that is known');
+  assert.deepEqual([at(8 * DAY), at(asOf)], [300 * GB, 337 * GB]);
+  near(at(8 * DAY + 18 * HOUR), 300 * GB + 37 * GB * (18 / 24.5));
+  near(at(9 * DAY + 2 * HOUR), 337 * GB + 1.5 * GB);
+  assert.equal(at(10 * DAY), 360 * GB, 'what the broker says, to the byte');
+  assert.equal(estimate[x.indexOf(10 * DAY)], 240 * GB);
+});
+
+test('a step that has just begun is averaged over what of it is over', () => {
+  const { mbps, live } = rates({ step: HOUR, now: HOUR + 8, points: [{ at: 0, usedBytes: 450e6, liveGrants: 3 }, { at: HOUR, usedBytes: 1e6, liveGrants: 4 }] });
+  assert.deepEqual([mbps, live], [[1, 1], [3, 4]]);
+});
+
+test('the broker’s answers become instants in seconds', () => {
+  const usage = { periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
+  const made = period(usage, { at: '1970-01-02T00:00:00.000Z', bytes: { used: 4, limit: 5 } });
+  assert.deepEqual([made.start, made.now, made.points[0].at, made.readings[0].asOf, made.used, made.limit], [10, DAY, 60, 120.5, 4, 5]);
+});
+
+/** A healthy overview, but for `status` and what else is given. */
+const overview = (status = {}, more = {}) => ({
+  at: '2026-11-20T14:24:00.000Z',
+  status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
+  bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, measured: 1.9 * GB },
+  ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
+  callers: { answers: [], refused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, ...more,
+});
+
+test('what is most in the way of minting is said', () => {
+  assert.deepEqual(minting(overview()), { mark: 'good', word: 'Minting', why: '' });
+  assert.equal(minting(overview({ frozen: true, status: 'LIMIT_EXCEEDED' })).word, 'Minting is stopped by order');
+  assert.match(minting(overview({ hints: [{ code: 'DISABLED' }] })).word, /TURN_ENABLED/);
+  assert.match(minting(overview({}, { ledgerFailing: true })).word, /ledger/);
+  assert.match(minting(overview({ status: 'LIMIT_EXCEEDED' })).word, /Limit reached/);
+  assert.equal(minting(overview({}, { provider: { breaker: 'open' } })).mark, 'warn');
+  assert.equal(minting(overview({}, { provider: null })).mark, 'good');
+});
+
+test('a figure is believed as far as somebody has counted it', () => {
+  const good = belief(overview());
+  assert.deepEqual([good.mark, good.word], ['good', 'Yes: measured']);
+  assert.match(good.why, /counted 1\.90 GB up to 14:10, 14 min ago; 0\.10 GB since are estimated/);
+  assert.equal(belief(overview({ stale: true })).mark, 'warn');
+  assert.equal(belief(overview({ asOf: null })).mark, 'warn');
+  assert.equal(belief(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
+  assert.match(belief(overview({ durable: false })).why, /A restart forgets it/);
+});
+
+test('a bound that the data contradict is not shown as one', () => {
+  assert.equal(bound(overview()).mark, 'good');
+  assert.match(bound(overview()).why, /holds: 0\.7 Mbps/);
+  const broken = bound(overview({ boundHolds: false, overshootBoundGB: '4.00' }));
+  assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, not to be relied on']);
+  assert.equal(bound(overview({}, { bytes: { overshootBound: 1 } })).mark, 'warn');
+});
+
+test('a forecast is called one, and says what it goes by', () => {
+  assert.equal(outlook(null, overview()).word, 'too early to say');
+  const ahead = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, atReset: 9 * GB, limitAt: null };
+  const calm = outlook(ahead, overview());
+  assert.deepEqual([calm.mark, calm.word], ['good', 'about 9.00 GB']);
+  assert.match(calm.why, /as counted over the last 3 d: 1\.00 GB a day/);
+  const soon = outlook({ ...ahead, limitAt: Date.parse('2026-11-25T09:30:00Z') / 1000 }, overview());
+  assert.match(soon.why, /reached about 25 Nov, 09:30/);
+  assert.equal(outlook(ahead, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
+});
+
+test('answers are summed by reason', () => {
+  const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
+  const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
+  assert.deepEqual(rows.slice(0, 3).map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['DISABLED', '3']]);
+});
+
+test('credentials that nobody uses are pointed out', () => {
+  assert.equal(grants(overview()).note, '');
+  const unused = grants(overview({ grants: { issued: 10, live: 2, reported: 1 } }));
+  assert.match(unused.note, /never used/);
+  assert.equal(unused.rows[2].value, '10 %');
+  assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
+  assert.equal(breaker(null).word, 'none is configured');
+});
+
+test('sizes, spans and times are short', () => {
+  assert.deepEqual([0, 37_500, 3_500_000, 280_000_000, 1_234.5 * GB].map(size), ['0.00 GB', '37.5 kB', '3.5 MB', '0.28 GB', '1,234.50 GB']);
+  assert.deepEqual([7, 600, 2 * HOUR, 2.5 * HOUR, 9 * DAY + 4 * HOUR, 3 * DAY].map(span), ['7 s', '10 min', '2 h', '2 h 30 min', '9 d 4 h', '3 d']);
+  const now = new Date('2026-11-20T00:05:00Z');
+  assert.deepEqual([time(now, now), time(new Date('2026-11-19T23:59:00Z'), now)], ['00:05', '19 Nov, 23:59']);
+});
+
+// --- relay check ---------------------------------------------------------------------------------------------------
+
+const attempt = (url, more = {}) => ({ url, ...parse(url), candidates: [], errors: [], state: 'done', ...more });
+const works = (url) => attempt(url, { candidates: [{ type: parse(url).kind === 'turn' ? 'relay' : 'srflx', protocol: 'udp', ms: 50 }] });
+const fails = (url, code = 701, text = 'TURN allocate request timed out.') => attempt(url, { errors: [{ code, text, ms: 9000, times: 1 }] });
+const [STUN, UDP, TCP, TLS] = ['stun:s.example', 'turn:r.example?transport=udp', 'turn:r.example:443?transport=tcp', 'turns:r.example:443?transport=tcp'];
+const minted = { status: 200, body: { iceServers: [{}], source: 'cloudflare', degraded: false, ttl: 300 } };
+const titles = (list, answer = minted) => findings(answer, list).map(({ title }) => title);
+
+test('a URL says over what it goes', () => {
+  const over = (url) => Object.values(parse(url)).join(' ');
+  assert.deepEqual([STUN, UDP, TCP, TLS, 'turn:r.example', 'turns:r.example?transport=udp', 'STUNS:r'].map(over), ['stun udp', 'turn udp', 'turn tcp', 'turn tls', 'turn udp', 'turn dtls', 'stun tls']);
+});
+
+test('each URL is tried by itself, with its credentials, and not without end', () => {
+  const list = [{ urls: STUN }, { urls: [UDP, TCP], username: 'u', credential: 'c' }];
+  const begun = attempts(list);
+  assert.deepEqual(begun.map(({ server }) => server), [{ urls: STUN }, { urls: UDP, username: 'u', credential: 'c' }, { urls: TCP, username: 'u', credential: 'c' }]);
+  assert.ok(begun.every(({ attempt }) => !('credential' in attempt) && !('username' in attempt)));
+  assert.equal(attempts([{ urls: Array.from({ length: 99 }, () => STUN) }]).length, 24);
+});
+
+test('what is blocked is named', () => {
+  assert.deepEqual(titles([works(STUN), works(UDP), works(TCP), works(TLS)]), ['The relay works over UDP']);
+  assert.deepEqual(titles([fails(STUN), fails(UDP), works(TCP), works(TLS)]), ['UDP to the relay is blocked', 'STUN does not answer']);
+  assert.deepEqual(titles([fails(STUN), fails(UDP), fails(TCP), works(TLS)]), ['Only TLS gets through', 'STUN does not answer']);
+  assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay is not reached']);
+  assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'Nothing gets through');
+  assert.deepEqual(titles([works(STUN), works(UDP), fails(TLS)]), ['The relay works over UDP', 'TLS to the relay fails']);
+  assert.deepEqual(titles([works(STUN), fails(UDP), works(TCP), fails(TLS)]), ['UDP to the relay is blocked', 'TLS to the relay fails']);
+  assert.deepEqual(titles([works(UDP), fails(TCP)]), ['The relay works over UDP', 'TCP to the relay fails']);
+  assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
+});
+
+test('a dead server among good ones is not taken for a blocked network', () => {
+  const dead = fails('turn:dead.example?transport=udp');
+  assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
+});
+
+test('refused credentials, a full relay and a name without an address are told apart', () => {
+  assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay refuses the credentials']);
+  assert.deepEqual(titles([works(STUN), fails(UDP, 486, 'Allocation Quota Reached')]), ['The relay is full']);
+  assert.deepEqual(titles([works(STUN), fails(UDP, 701, 'TURN host lookup received error.')]), ['The relay’s name is not found']);
+});
+
+test('an answer without a relay says why', () => {
+  const degraded = (reason) => ({ status: 200, body: { iceServers: [], source: 'stun', degraded: true, reason } });
+  const [only] = findings(degraded('BUDGET_EXHAUSTED'), [works(STUN)]);
+  assert.equal(only.title, 'Only STUN: no relay was offered');
+  assert.match(only.text, /budget is spent/);
+  const second = { status: 200, body: { ...minted.body, source: 'manual', degraded: true, reason: 'PROVIDER_UNAVAILABLE' } };
+  assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The answer is degraded (PROVIDER_UNAVAILABLE)']);
+});
+
+test('a broker that gives nothing is told by what it said', () => {
+  const title = (status, body) => titles([], { status, body })[0];
+  assert.equal(title(0, null), 'The broker does not answer');
+  assert.equal(title(429, { code: 'RATE_LIMITED', error: 'Too many', retryAfter: 30 }), 'Too many requests from this address');
+  assert.equal(title(429, { code: 'BUDGET_EXHAUSTED', error: 'Bandwidth limit reached' }), 'The budget is spent');
+  assert.equal(title(503, { error: 'Overloaded' }), 'The broker answered 503');
+});
+
+test('one word for each attempt', () => {
+  const word = (made) => outcome(made).word;
+  assert.equal(word(works(UDP)), 'works');
+  assert.equal(word(attempt(UDP, { state: 'running' })), 'trying');
+  assert.equal(word(attempt(UDP, { state: 'timeout' })), 'no answer');
+  assert.equal(word(attempt(UDP, { state: 'unusable' })), 'not taken by this browser');
+  assert.equal(word(fails(UDP, 441)), 'refused');
+  assert.equal(word(fails(UDP, 437)), 'failed');
+  assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'nothing new');
+});
+
+test('a report holds what was found and nothing that opens a relay', () => {
+  const body = { ...minted.body, grant: 'GRANT-SECRET', iceServers: [{ urls: UDP, username: 'USER-SECRET', credential: 'CREDENTIAL-SECRET' }] };
+  const answer = { status: 200, body };
+  const tried = attempts(body.iceServers).map(({ attempt }) => ({ ...attempt, state: 'timeout' }));
+  const text = report(answer, tried, findings(answer, tried), { at: new Date(0), page: 'http://b.example', agent: 'browser' });
+  assert.match(text, /Relay check, 1970-01-01T00:00:00\.000Z/);
+  assert.match(text, /turn:r\.example\?transport=udp: no answer\n {4}error: nothing within 15 s/);
+  assert.ok(!/SECRET/.test(text), text);
+  assert.deepEqual(answerRows({ status: 403, body: { code: 'ORIGIN_NOT_ALLOWED', error: 'no', requestId: '7' } }), [['status', '403'], ['code', 'ORIGIN_NOT_ALLOWED'], ['error', 'no'], ['requestId', '7']]);
+});
