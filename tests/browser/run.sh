@@ -3,6 +3,7 @@
 # Installs what is missing (Debian packages), builds the broker, prints three counts of the same bytes; exit status 0 or 1.
 #   run.sh           a call that is reported by hand (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
+#   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -10,7 +11,8 @@ cd "$(dirname "$0")"
 case ${1:-} in
 '') script=test.mjs ;;
 renewal) script=renewal.mjs ;;
-*) echo "usage: $0 [renewal]" >&2; exit 64 ;;
+cut) script=cut.mjs ;;
+*) echo "usage: $0 [renewal|cut]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
