@@ -2,9 +2,9 @@
 // until its page is told to stop, whether or not anything arrives.
 
 /**
- * @typedef {{arrived: number, lastAt: number, offered: number, asked: number, bytesReceived: number, relayed: boolean}} End
- *     What one end knows: bytes of messages that arrived and when the last one did (ms since 1970), bytes that it tried to
- *     send, checks that it sent to the other end, and what its transport counted.
+ * @typedef {{arrived: number, lastAt: number, offered: number, bytesReceived: number, relayed: boolean}} End
+ *     What one end knows: bytes of messages that arrived and when the last one did (ms since 1970), bytes that it wanted to
+ *     send, and what its transport counted.
  */
 
 const CHUNK_BYTES = 16_384;
@@ -15,8 +15,9 @@ class Peer {
   arrived = 0;
   lastAt = 0;
   offered = 0;
+  sent = 0;
   isStopped = false;
-  #last = { bytesReceived: 0, asked: 0, relayed: false };
+  #last = { bytesReceived: 0, relayed: false };
 
   constructor(iceServers) {
     this.peerConnection = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
@@ -33,15 +34,17 @@ class Peer {
     this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
-  /** At an even pace; what the channel does not take in time is offered later. */
+  /** At an even pace, until the channel has taken so many bytes; what it has no room for is left out. */
   async send(bytes, mbps) {
     const begun = performance.now();
     const chunk = new Uint8Array(CHUNK_BYTES);
-    while (this.offered < bytes && !this.isStopped) {
+    while (this.sent < bytes && !this.isStopped) {
       const due = begun + (this.offered * 8) / (mbps * 1000);
       await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
-      if (this.channel.readyState === 'open' && this.channel.bufferedAmount < BUFFER_BYTES_MAX) this.channel.send(chunk);
       this.offered += chunk.length;
+      if (this.channel.readyState !== 'open' || this.channel.bufferedAmount > BUFFER_BYTES_MAX) continue;
+      this.channel.send(chunk);
+      this.sent += chunk.length;
     }
   }
 
@@ -51,10 +54,9 @@ class Peer {
     const transport = stats.find(({ type }) => type === 'transport');
     const pair = stats.find(({ id }) => id === transport?.selectedCandidatePairId);
     const local = stats.find(({ id }) => id === pair?.localCandidateId);
-    const { bytesReceived, asked, relayed } = this.#last;
+    const { bytesReceived, relayed } = this.#last;
     this.#last = {
       bytesReceived: Math.max(bytesReceived, transport?.bytesReceived ?? 0),
-      asked: Math.max(asked, pair?.requestsSent ?? 0),
       relayed: relayed || local?.candidateType === 'relay',
     };
     const { arrived, lastAt, offered } = this;

@@ -6,13 +6,14 @@ import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
 import { BROKER, coturnSecret, directory, operatorToken, runTest, startBroker, startCoturn, status, sum } from './harness.mjs';
 import { COTURN_REALM, launchBrowser, serveSite, until } from './processes.mjs';
 
-const RUN_SECONDS_MAX = 240;
+const RUN_SECONDS_MAX = 300;
 const CLI_PORT = 5766;
 const TTL_SECONDS = 300;
 const SHORT_TTL_SECONDS = 60;
 /** What the broker promises about expiry, revocation and budget: it allows for looks that fail for a while. */
 const CUT_TAIL_SECONDS = 30;
-const MEASURED_BYTES_EACH_WAY = 64_000_000;
+/** coturn hides up to 2,047 packets of a session, 1.2 MB of what it sent: 1.5 % of this. */
+const MEASURED_BYTES_EACH_WAY = 80_000_000;
 const MEASURED_MBPS = 16;
 const CALL_MBPS = 8;
 const OTHER_MBPS = 2;
@@ -20,12 +21,12 @@ const OTHER_MBPS = 2;
 const LIABILITY_MBPS = 24;
 /** Well above what all calls use, so that the promise about the rest is one that could be broken. */
 const LIMIT_GB = 1;
-/** Most by which the true counts, and the ledger's while the sessions live, may differ. */
+/** Most by which two counts of the same bytes may differ. */
 const TOLERANCE = 0.02;
 const HEADROOM_BYTES = 10_000_000;
 /** Nothing is to arrive for so long after a cut; a call at the slowest pace brings a message in each 66 ms. */
-const QUIET_SECONDS = 5;
-const RETURNS = 3;
+const QUIET_SECONDS = 4;
+const RETURNS = 2;
 
 const cliPassword = randomBytes(24).toString('hex');
 /** User names of the relay by call. @type {Record<string, string[]>} */
@@ -72,7 +73,7 @@ async function run() {
 /** The same bytes by the browser, by coturn's log and by the ledger: while the sessions live, and after they have ended. */
 async function theLedgerKnowsIt() {
   await call('measured', MEASURED_MBPS, { bytes: MEASURED_BYTES_EACH_WAY });
-  await until('all to arrive', async () => (await look('measured')).every(({ arrived }) => arrived >= MEASURED_BYTES_EACH_WAY), 90);
+  await until('all to arrive', async () => (await look('measured')).every(({ arrived }) => arrived >= MEASURED_BYTES_EACH_WAY), 150);
   say('all has arrived');
   const open = (await settled()).usedBytes;
   const ends = await look('measured');
@@ -91,7 +92,7 @@ async function theLedgerKnowsIt() {
   assert.deepEqual({ source, activeConnections }, { source: 'measured+estimate', activeConnections: 0 });
   assert.ok(log >= browser && log <= browser * (1 + TOLERANCE), 'browser and coturn agree');
   assert.ok(Math.abs(open - log) <= log * TOLERANCE, 'the ledger agrees while the sessions live');
-  assert.ok(closed >= log * (1 - TOLERANCE), 'nothing is forgotten when they end');
+  assert.ok(closed >= open && closed <= log * (1 + TOLERANCE), 'and when they have ended');
 }
 
 /** Three calls; one loses a grant to the operator, one comes to its expiry, which coturn itself would let pass. */
@@ -137,7 +138,7 @@ async function aSpentBudgetEndsAll() {
   await ended(users.stays);
   const last = await isSilent('stays', users.stays);
   const after = await settled();
-  say(`budget: the last byte came ${seconds(last - spentAt)} s after the ledger was seen at its limit`);
+  say(`budget: the last byte came ${seconds(Math.max(0, last - spentAt))} s after the ledger was seen at its limit`);
   console.log(`           of ${mb(HEADROOM_BYTES)} left, the browser received ${mb(received.stays - before)}`);
   console.log(`           ledger past the limit: ${mb(spent.usedBytes - limit)} when it was reached, ${mb(after.usedBytes - limit)} at last`);
   console.log(`           coturn's log past the limit: ${mb(egress() - limit)}; published were ${ordered.overshootBoundGB} GB at most`);
