@@ -21,8 +21,10 @@ const OTHER_MBPS = 2;
 const LIABILITY_MBPS = 24;
 /** Well above what all calls use, so that the promise about the rest is one that could be broken. */
 const LIMIT_GB = 1;
-/** Most by which two counts of the same bytes may differ. */
+/** Most by which the ledger may differ from coturn's log. */
 const TOLERANCE = 0.02;
+/** Most that coturn may have sent beyond what the browser counts: 4 bytes of framing per packet, and what a busy machine drops. */
+const LOSS_TOLERANCE = 0.03;
 const HEADROOM_BYTES = 10_000_000;
 /** Nothing is to arrive for so long after a cut; a call at the slowest pace brings a message in each 66 ms. */
 const QUIET_SECONDS = 4;
@@ -90,7 +92,7 @@ async function theLedgerKnowsIt() {
     ['broker', 'usedBytes, sessions ended', closed],
   ]));
   assert.deepEqual({ source, activeConnections }, { source: 'measured+estimate', activeConnections: 0 });
-  assert.ok(log >= browser && log <= browser * (1 + TOLERANCE), 'browser and coturn agree');
+  assert.ok(log >= browser && log <= browser * (1 + LOSS_TOLERANCE), 'browser and coturn agree');
   assert.ok(Math.abs(open - log) <= log * TOLERANCE, 'the ledger agrees while the sessions live');
   assert.ok(closed >= open && closed <= log * (1 + TOLERANCE), 'and when they have ended');
 }
