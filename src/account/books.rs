@@ -352,6 +352,12 @@ impl Books {
         })
     }
 
+    /// A coturn has taken the order to end these sessions.
+    pub fn cut_sessions(&mut self, ids: &[SessionId], now: Timestamp) {
+        let now = self.advance(now);
+        self.coturn.get_mut().cut(ids, now);
+    }
+
     /// A coturn could not be asked. Once that lasts, nobody is there who ends its sessions.
     pub fn miss_sessions(&mut self, now: Timestamp) {
         let now = self.advance(now);

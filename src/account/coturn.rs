@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::period::Period;
 use crate::budget::reading::Reading;
-use crate::meter::coturn::listing::Listing;
+use crate::meter::coturn::listing::{Listing, SessionId};
 use crate::meter::coturn::sessions::SessionBook;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage::connection::UsageRules;
@@ -59,6 +59,11 @@ impl CoturnBook {
         Some(Reading { period, as_of: now, granted: self.granted, other: self.other })
     }
 
+    /// coturn has taken the order to end these sessions.
+    pub(super) fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
+        self.sessions.cut(ids, now);
+    }
+
     /// The last look that showed all sessions; 1970 before the first.
     pub(super) fn looked_at(&self) -> Timestamp {
         self.looked_at
@@ -70,7 +75,7 @@ mod tests {
     use super::*;
     use crate::budget::grant::GrantId;
     use crate::budget::period::BillingDay;
-    use crate::meter::coturn::listing::{Reach, Session, SessionId};
+    use crate::meter::coturn::listing::{Reach, Session};
     use crate::meter::coturn::traffic::Traffic;
     use crate::usage::connection::BilledDirections;
 

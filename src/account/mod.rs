@@ -248,6 +248,11 @@ impl Account {
         self.with(|books, now| books.take_sessions(listing, now))
     }
 
+    /// A coturn has taken the order to end these sessions.
+    pub fn cut_sessions(&self, ids: &[SessionId]) {
+        self.with(|books, now| books.cut_sessions(ids, now));
+    }
+
     /// A coturn could not be asked.
     pub fn miss_sessions(&self) {
         self.with(Books::miss_sessions);

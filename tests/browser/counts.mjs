@@ -50,16 +50,25 @@ export function metric(text, name) {
 }
 
 /**
- * The table, with each count as a multiple of the browser's.
+ * The table of three counts.
  * @param {{browser: number, broker: number, coturn?: number, relay?: number}} counts By what did the relaying.
  */
 export function table({ browser, broker, coturn, relay }) {
-  const row = (who, where, bytes) =>
-    `  ${who.padEnd(8)} ${where.padEnd(36)} ${bytes.toLocaleString('en').padStart(12)} ${(bytes / browser).toFixed(4).padStart(8)}`;
-  return [
-    `  ${'egress to the two clients'.padEnd(45)} ${'bytes'.padStart(12)} ${'ratio'.padStart(8)}`,
-    row('browser', 'getStats, transport.bytesReceived', browser),
-    row('broker', '/metrics, turn_broker_used_bytes', broker),
-    row(relay === undefined ? 'coturn' : 'relay', 'log, bytes sent on the client legs', relay ?? coturn),
-  ].join('\n');
+  return rows('egress to the two clients', [
+    ['browser', 'getStats, transport.bytesReceived', browser],
+    ['broker', '/metrics, turn_broker_used_bytes', broker],
+    [relay === undefined ? 'coturn' : 'relay', 'log, bytes sent on the client legs', relay ?? coturn],
+  ]);
+}
+
+/**
+ * Counts of the same bytes, each also as a multiple of the first.
+ * @param {string} of
+ * @param {[who: string, where: string, bytes: number][]} counts
+ */
+export function rows(of, counts) {
+  const [[, , first]] = counts;
+  const row = ([who, where, bytes]) =>
+    `  ${who.padEnd(8)} ${where.padEnd(36)} ${bytes.toLocaleString('en').padStart(12)} ${(bytes / first).toFixed(4).padStart(8)}`;
+  return [`  ${of.padEnd(45)} ${'bytes'.padStart(12)} ${'ratio'.padStart(8)}`, ...counts.map(row)].join('\n');
 }

@@ -37,7 +37,8 @@ export async function runTest(test, secondsMax) {
   }
 }
 
-export const startCoturn = () => start(coturnProcess(directory, coturnSecret));
+/** @param {string[]} [cli] */
+export const startCoturn = (cli) => start(coturnProcess(directory, coturnSecret, cli));
 
 /**
  * @param {string} site The one origin that may ask.

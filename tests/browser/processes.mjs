@@ -71,12 +71,17 @@ export class Process {
   }
 }
 
-/** A coturn for loopback peers with TURN REST credentials; `verbose` makes it log the bytes of each session. */
-export function coturnProcess(directory, secret) {
+/**
+ * A coturn for loopback peers with TURN REST credentials; `verbose` makes it log the bytes of each session.
+ * @param {string} directory
+ * @param {string} secret
+ * @param {string[]} cli How its command line is set.
+ */
+export function coturnProcess(directory, secret, cli = ['no-cli']) {
   const settings = [
     'listening-ip=127.0.0.1', 'listening-port=3478', 'relay-ip=127.0.0.1', `realm=${COTURN_REALM}`, 'fingerprint', 'no-tls', 'no-dtls',
-    'use-auth-secret', `static-auth-secret=${secret}`, 'allow-loopback-peers', 'no-cli', 'verbose', 'simple-log', 'log-file=stdout',
-    `userdb=${join(directory, 'coturn.db')}`, `pidfile=${join(directory, 'coturn.pid')}`,
+    'use-auth-secret', `static-auth-secret=${secret}`, 'allow-loopback-peers', 'verbose', 'simple-log', 'log-file=stdout',
+    `userdb=${join(directory, 'coturn.db')}`, `pidfile=${join(directory, 'coturn.pid')}`, ...cli,
   ];
   const path = join(directory, 'coturn.conf');
   writeFileSync(path, settings.join('\n'), { mode: 0o600 });

@@ -5,6 +5,7 @@
 #   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
+#   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -14,7 +15,8 @@ case ${1:-} in
 relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
 pages) script=pages.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages]" >&2; exit 64 ;;
+cut) script=cut.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

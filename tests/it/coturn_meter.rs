@@ -132,6 +132,20 @@ async fn a_spent_budget_ends_every_session_of_ours() {
 }
 
 #[tokio::test]
+async fn a_session_that_we_ended_costs_nothing_from_then_on() {
+    let relay = Relay::start().await;
+    let broker = relay.broker(&[("BANDWIDTH_LIMIT_GB", "4")]).await;
+    let (user, _) = minted(&broker).await;
+    relay.carries(&user, 5 * GB);
+    look(&broker).await;
+    let at_the_cut = used(&broker).await;
+    eventually("the end of the session", async || relay.coturn.session_ids().is_empty()).await;
+    broker.advance(10);
+    look(&broker).await;
+    assert_eq!(used(&broker).await, at_the_cut);
+}
+
+#[tokio::test]
 async fn the_broker_looks_by_itself() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("TURN_TTL_SECONDS", "60")]).await;

@@ -56,6 +56,7 @@ impl CoturnMeter {
         let dead = self.account.take_sessions(&listing);
         let cut = self.cli.cut(&dead).await?;
         if cut > 0 {
+            self.account.cut_sessions(&dead[..cut]);
             self.metrics.sessions_cut.inc_by(u64::try_from(cut).unwrap_or(u64::MAX));
             tracing::info!(
                 sessions = cut,

@@ -5,7 +5,8 @@
 //!
 //! - While a session lives, up to 2,047 packets are hidden: 0.2 MB in packets of 100 bytes, 2.5 MB in such of 1,200.
 //!   They are charged at the session's last rate, and never more than 2,047 packets of its last mean size.
-//! - For one that has ended, that and its last rate up to the look that misses it, for 10 minutes at most.
+//! - For one that has ended, that and its last rate up to the look that misses it, or to our own cut, for 10 minutes at
+//!   most. Where its figures had not moved for a while, it is taken to have been at rest.
 //! - A session that was not measured yet is taken to carry `guess`, up to 2,047 packets of 1,200 bytes, from when it
 //!   has a channel to a peer; with permissions only, the many that a browser opens and never uses, it carries nothing.
 //! - An estimate is charged once: as the figures come to it, nothing is added until they are past it. So a session is
@@ -81,6 +82,9 @@ struct Row {
     measured: Option<Stretch>,
     /// What was charged, at least `traffic`.
     charged: Traffic,
+    /// When coturn was told to end it, and has not shown it since.
+    #[serde(default)]
+    cut_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -133,6 +137,16 @@ impl SessionBook {
         taken
     }
 
+    /// coturn has taken the order to end these sessions, and it was `at` by then. If the next listing misses them, they
+    /// carried nothing after that.
+    pub fn cut(&mut self, ids: &[SessionId], at: Timestamp) {
+        for id in ids {
+            if let Some(row) = self.rows.get_mut(id) {
+                row.cut_at = Some(at);
+            }
+        }
+    }
+
     /// All that was charged since the book began.
     #[must_use]
     pub fn total(&self) -> Traffic {
@@ -141,6 +155,7 @@ impl SessionBook {
 
     fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, taken: &mut Taken) {
         let Some(mut row) = self.rows.remove(&id) else { return };
+        let at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(at, guess));
         if at.since(row.seen_at) > UNWATCHED_MAX {
             taken.ended_unwatched = taken.ended_unwatched.saturating_add(1);
@@ -173,6 +188,7 @@ impl Row {
             mark: Mark { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
             measured: None,
             charged: Traffic::ZERO,
+            cut_at: None,
         }
     }
 
@@ -191,6 +207,7 @@ impl Row {
         self.packets = session.packets;
         self.traffic = session.traffic;
         self.seen_at = at;
+        self.cut_at = None;
         let packets = self.packets.saturating_sub(self.mark.packets);
         if packets >= MEASURE_PACKETS {
             let traffic = self.traffic.minus(self.mark.traffic);
@@ -223,8 +240,18 @@ impl Row {
         let Some(measured) = self.measured else {
             return self.traffic.plus(self.hidden(self.seen_at.plus(unwatched), guess));
         };
-        let since_seen = measured.over(millis(unwatched));
-        self.traffic.plus(self.hidden(self.seen_at, guess)).plus(since_seen)
+        self.traffic.plus(self.hidden(self.seen_at, guess)).plus(self.since_seen(measured, unwatched))
+    }
+
+    /// What has likely flowed from the last look on. A session that was at rest then is taken to have stayed so.
+    fn since_seen(&self, measured: Stretch, unwatched: Duration) -> Traffic {
+        let at_last_rate = measured.over(millis(unwatched));
+        let rested = self.seen_at.millis_since(self.mark.at);
+        if rested == 0 {
+            return at_last_rate;
+        }
+        let carried = self.traffic.minus(self.mark.traffic).plus(measured.hidden_max());
+        at_last_rate.min(carried.scaled(millis(unwatched), rested))
     }
 
     /// Raises what was charged to `sum`, if that is more, and returns the difference.
@@ -237,7 +264,8 @@ impl Row {
 
 impl Stretch {
     /// What flows at its rate in so long; no faster than any relay is taken to carry. The stretch was seen to end up to
-    /// 2,047 packets after it did, and these are counted in: the rate is at most that much too high, and never too low.
+    /// 2,047 packets after it did, and these are counted in: the rate is too high by that much at most, and by what a young
+    /// session's age was rounded down, and never too low.
     fn over(&self, millis: u64) -> Traffic {
         let with_hidden = self.traffic.plus(self.hidden_max());
         with_hidden.scaled(millis, self.millis).min(Traffic::of_rate(RELAY_RATE_MAX, millis))
