@@ -40,6 +40,8 @@ pub(crate) struct Broker {
     start: Instant,
     grants: Vec<Grant>,
     minted: u64,
+    /// The limit that somebody spoke of last.
+    pub(crate) ordered: ByteCount,
 }
 
 impl Broker {
@@ -49,7 +51,8 @@ impl Broker {
         let disk = Disk::default();
         let books = open(strict, &disk, begin);
         let time = SteadyTime::from(begin, start);
-        Self { strict, begin, books, disk, time, offset: 0, start, grants: vec![], minted: 0 }
+        let (grants, minted, ordered) = (vec![], 0, LIMIT);
+        Self { strict, begin, books, disk, time, offset: 0, start, grants, minted, ordered }
     }
 
     /// True bytes of the period that the books are in.
@@ -129,11 +132,13 @@ impl Broker {
                 }
             }
             Op::Limit { percent } => {
-                self.books.order_limit(Some(ByteCount::new(LIMIT.get() / 100 * percent)));
+                self.ordered = ByteCount::new(LIMIT.get() / 100 * percent);
+                self.books.order_limit(Some(self.ordered));
                 self.disk.write(self.books.take_changes());
             }
             Op::Read { back, missed } => self.read(world, back, missed, now),
             Op::ReadFallen => self.read_fallen(now),
+            Op::ReadAhead { millis } => self.read_ahead(world, millis, now),
             Op::Flush => self.disk.write(self.books.take_changes()),
             Op::Crash => self.restart(world),
         }
@@ -161,6 +166,14 @@ impl Broker {
             let reading = Reading { period, as_of: now, granted, other: ByteCount::ZERO };
             let _ = self.books.take_reading(SOURCE, &reading, now);
         }
+    }
+
+    /// The provider is asked for a time that has not come yet. What it says then reaches up to the present.
+    fn read_ahead(&mut self, world: &World, ahead: u64, now: Timestamp) {
+        let period = self.books.statement().figures.period;
+        let granted = ByteCount::new(self.truth(world));
+        let reading = Reading { period, as_of: now.plus_millis(ahead), granted, other: ByteCount::ZERO };
+        let _ = self.books.take_reading(SOURCE, &reading, now);
     }
 
     /// Reserve, commit, write, as the account does it.

@@ -29,6 +29,8 @@ pub(crate) enum Op {
     Read { back: u64, missed: u64 },
     /// The provider's count is read, and says half of what it said before.
     ReadFallen,
+    /// The provider's count is read for a time that has not come yet: it says what there is.
+    ReadAhead { millis: u64 },
     /// What has changed goes to disk.
     Flush,
     /// The process is killed and started again.
@@ -71,7 +73,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(31) {
+        match self.below(32) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -91,6 +93,7 @@ impl Dice {
             25 if self.has_orders => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
             26 => Op::ReadFallen,
             27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
+            28 => Op::ReadAhead { millis: self.below(7_200_000) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
     }

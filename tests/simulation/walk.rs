@@ -102,6 +102,9 @@ fn broken(
     if figures.used > figures.committed {
         return Some("used exceeds committed".into());
     }
+    if figures.limit != broker.ordered {
+        return Some(format!("the limit is {:?}, and {:?} was ordered", figures.limit, broker.ordered));
+    }
     if figures.now != broker.present(world) {
         return Some(format!("the books are at {}, the world at {}", figures.now, broker.present(world)));
     }
