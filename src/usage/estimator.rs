@@ -55,6 +55,8 @@ struct Row {
     due: Timestamp,
     /// The allowance of a connection without a grant.
     own_allowance: Allowance,
+    /// Whether a connection of that name may be on disk. Where none is, its end needs no word there.
+    is_stored: bool,
 }
 
 /// What has changed since the last time; `None` is what is gone.
@@ -120,7 +122,8 @@ impl Estimator {
                 charges.push(Charge { source, basis, change: Change::StartClock });
             }
             let name = connection.name();
-            let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
+            let row = Row { connection, due: Timestamp::default(), own_allowance, is_stored: true };
+            let slot = self.rows.insert(row);
             self.by_name.insert(name, slot);
             self.schedule(slot);
         }
@@ -131,10 +134,13 @@ impl Estimator {
     pub fn take_unstored(&mut self) -> TableChanges {
         let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default();
         let connections = unstored.into_iter().map(|name| {
-            let row = self.by_name.get(&name).and_then(|slot| self.rows.get(*slot));
-            let stored = row.map(|row| StoredConnection {
-                connection: row.connection.clone(),
-                own_allowance: row.own_allowance.clone(),
+            let row = self.by_name.get(&name).and_then(|slot| self.rows.get_mut(*slot));
+            let stored = row.map(|row| {
+                row.is_stored = true;
+                StoredConnection {
+                    connection: row.connection.clone(),
+                    own_allowance: row.own_allowance.clone(),
+                }
             });
             (name, stored)
         });
@@ -199,7 +205,8 @@ impl Estimator {
         let payer = Payer::of(&connection);
         let mut own_allowance = Allowance::default();
         own_allowance.open(now);
-        let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance });
+        let is_stored = self.unstored.as_ref().is_some_and(|unstored| unstored.contains(&name));
+        let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance, is_stored });
         self.by_name.insert(name, slot);
         self.schedule(slot);
         Ok(entry(Opened::New, payer, changes, false))
@@ -314,7 +321,11 @@ impl Estimator {
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&connection.name());
         if let Some(unstored) = &mut self.unstored {
-            unstored.insert(connection.name());
+            if row.is_stored {
+                unstored.insert(connection.name());
+            } else {
+                unstored.remove(&connection.name());
+            }
         }
         if let Some(id) = connection.grant() {
             let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);

@@ -209,3 +209,23 @@ fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
         heard.charges.iter().any(|c| matches!(c.change, Change::AddBytes { bytes: b, .. } if b == bytes))
     );
 }
+
+#[test]
+fn connections_that_come_and_go_while_nothing_is_stored_leave_nothing_behind() {
+    let mut table = estimator();
+    let _ = table.restore(vec![], vec![]);
+    let _ = table.open(Caller::Reporter, "stored", None, at(0)).unwrap();
+    assert_eq!(table.take_unstored().connections.len(), 1);
+    for n in 0..1_000 {
+        let name = format!("c{n}");
+        let _ = table.open(Caller::Reporter, &name, None, at(1)).unwrap();
+        let _ = table.close(Caller::Reporter, &name, at(2)).unwrap();
+    }
+    // One that is on disk is to be removed there, also when it comes and goes once more.
+    let _ = table.close(Caller::Reporter, "stored", at(2)).unwrap();
+    let _ = table.open(Caller::Reporter, "stored", None, at(3)).unwrap();
+    let _ = table.close(Caller::Reporter, "stored", at(4)).unwrap();
+    let changes = table.take_unstored().connections;
+    assert_eq!(changes.len(), 1);
+    assert!(&*changes[0].0.0 == "stored" && changes[0].1.is_none());
+}
