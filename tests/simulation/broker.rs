@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use turn_broker::account::books::Books;
 use turn_broker::budget::grant::{Grant, GrantId};
 use turn_broker::budget::ledger::{LaneTerms, Ledger, Terms};
-use turn_broker::budget::period::BillingDay;
+use turn_broker::budget::period::{BillingDay, Period};
 use turn_broker::budget::reading::Reading;
 use turn_broker::budget::timeline::Rates;
 use turn_broker::budget::verdict::BudgetMode;
@@ -40,6 +40,8 @@ pub(crate) struct Broker {
     start: Instant,
     grants: Vec<Grant>,
     minted: u64,
+    /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
+    key_since: u64,
     /// The limit that somebody spoke of last.
     pub(crate) ordered: ByteCount,
 }
@@ -51,8 +53,8 @@ impl Broker {
         let disk = Disk::default();
         let books = open(strict, &disk, begin);
         let time = SteadyTime::from(begin, start);
-        let (grants, minted, ordered) = (vec![], 0, LIMIT);
-        Self { strict, begin, books, disk, time, offset: 0, start, grants, minted, ordered }
+        let (offset, key_since, minted, ordered) = (0, 0, 0, LIMIT);
+        Self { strict, begin, books, disk, time, offset, start, grants: vec![], minted, key_since, ordered }
     }
 
     /// True bytes of the period that the books are in.
@@ -136,6 +138,8 @@ impl Broker {
                 self.books.order_limit(Some(self.ordered));
                 self.disk.write(self.books.take_changes());
             }
+            // Strict mode promises nothing of what other keys relay.
+            Op::ReplaceKey => self.key_since = if self.strict { 0 } else { world.now },
             Op::Read { back, missed } => self.read(world, back, missed, now),
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis, now),
@@ -149,12 +153,18 @@ impl Broker {
         let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
         let as_of = Timestamp::from_millis(as_of - i64::try_from(back).unwrap_or(0));
         let period = billing_day().period_at(Timestamp::from_millis(as_of.as_millis() - 1));
-        let true_bytes =
-            world.bytes_between(period.start.millis_since(self.begin), as_of.millis_since(self.begin));
-        // Strict mode makes up for what sampling misses; the figures of estimate mode take a count as it is.
-        let seen = if self.strict { (true_bytes * (1_000 - missed)).div_ceil(1_000) } else { true_bytes };
-        let reading = Reading { period, as_of, granted: ByteCount::new(seen), other: ByteCount::ZERO };
+        let reading = self.reading(world, period, as_of, missed);
         let _ = self.books.take_reading(SOURCE, &reading, now);
+    }
+
+    /// What the provider says, having missed so many thousandths.
+    fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
+        let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
+        // Strict mode makes up for what sampling misses; the figures of estimate mode take a count as it is.
+        let told = if self.strict { 1_000 - missed } else { 1_000 };
+        let seen = |from, to| ByteCount::new((world.bytes_between(from, to) * told).div_ceil(1_000));
+        let other = seen(begin, end.min(self.key_since));
+        Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
     }
 
     /// The provider says half of what it has said before.
@@ -171,8 +181,7 @@ impl Broker {
     /// The provider is asked for a time that has not come yet. What it says then reaches up to the present.
     fn read_ahead(&mut self, world: &World, ahead: u64, now: Timestamp) {
         let period = self.books.statement().figures.period;
-        let granted = ByteCount::new(self.truth(world));
-        let reading = Reading { period, as_of: now.plus_millis(ahead), granted, other: ByteCount::ZERO };
+        let reading = self.reading(world, period, now.plus_millis(ahead), 0);
         let _ = self.books.take_reading(SOURCE, &reading, now);
     }
 

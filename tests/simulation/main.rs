@@ -6,6 +6,7 @@
 //! - true bytes of the period ≤ limit + the overshoot bound that was published before;
 //! - in strict mode true bytes of the period ≤ limit, and the bound is zero, unless somebody has lowered the limit;
 //! - `used <= committed`;
+//! - what counts as measured was relayed;
 //! - the limit is the one that was ordered last;
 //! - the books' time is the world's;
 //! - nothing contradicts the assumed rate.

@@ -25,6 +25,8 @@ pub(crate) enum Op {
     Revoke { nth: u64 },
     /// The operator orders another limit, in percent of the configured one.
     Limit { percent: u64 },
+    /// The operator replaces the TURN key. What relays goes on to relay.
+    ReplaceKey,
     /// The provider's count is read, up to so many milliseconds ago; sampling missed so many thousandths of it.
     Read { back: u64, missed: u64 },
     /// The provider's count is read, and says half of what it said before.
@@ -73,7 +75,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(32) {
+        match self.below(33) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -93,7 +95,8 @@ impl Dice {
             25 if self.has_orders => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
             26 => Op::ReadFallen,
             27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
-            28 => Op::ReadAhead { millis: self.below(7_200_000) },
+            28 => Op::ReplaceKey,
+            29 => Op::ReadAhead { millis: self.below(7_200_000) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
     }

@@ -102,6 +102,10 @@ fn broken(
     if figures.used > figures.committed {
         return Some("used exceeds committed".into());
     }
+    // Each of the two parts of a count is rounded up.
+    if statement.measured.bytes.get() > truth + 1 {
+        return Some(format!("{:?} were counted, and {truth} relayed", statement.measured.bytes));
+    }
     if figures.limit != broker.ordered {
         return Some(format!("the limit is {:?}, and {:?} was ordered", figures.limit, broker.ordered));
     }
