@@ -17,8 +17,7 @@ pub struct Rates {
     /// Charged once for a grant that expires without having reported a connection.
     pub silent_grant: ByteCount,
     /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
-    /// which no claim can push the worst case past the limit. The same rule takes a reading for as much more as
-    /// sampling may have missed.
+    /// which no claim can push the worst case past the limit.
     pub promises_cap_claims: bool,
 }
 
