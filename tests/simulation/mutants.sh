@@ -55,7 +55,7 @@ for mutant in "${mutants[@]}"; do
     [[ $name == *"${1:-}"* ]] || continue
     tried=$((tried + 1))
     rm -rf "$copy/tree" && mkdir "$copy/tree"
-    cp -r Cargo.toml Cargo.lock src tests "$copy/tree/"
+    cp -r Cargo.toml Cargo.lock .env.example README.md docs src tests "$copy/tree/"
     FROM="$from" TO="$to" python3 - "$copy/tree/$file" <<'PATCH'
 import os, sys
 path, before, after = sys.argv[1], os.environ["FROM"], os.environ["TO"]
