@@ -10,10 +10,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+mod migration;
+mod pruning;
 pub mod store;
+mod tables;
 
 use crate::account::stored::{BooksChanges, Recovered};
-use store::{OpenError, Store, WriteError};
+use store::{OpenError, Store, StoreError};
 
 /// How far what is not a grant may be behind on disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -155,7 +158,7 @@ impl Writer {
         }
     }
 
-    fn try_write(&mut self, group: &[Batch]) -> Result<(), WriteError> {
+    fn try_write(&mut self, group: &[Batch]) -> Result<(), StoreError> {
         let store = match self.store.take() {
             Some(store) => store,
             None => Store::reopen(&self.directory)?,
