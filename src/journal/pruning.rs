@@ -52,3 +52,7 @@ fn fold_marks(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "pruning_tests.rs"]
+mod tests;

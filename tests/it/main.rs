@@ -15,6 +15,7 @@ mod doors;
 mod durable;
 mod errors;
 mod measured;
+mod migration;
 mod mint;
 mod operator;
 mod orders;
