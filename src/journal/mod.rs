@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+pub mod inspect;
 mod migration;
 mod pruning;
 pub mod store;
 mod tables;
+pub mod verify;
 
 use crate::account::stored::{BooksChanges, Recovered};
 use store::{OpenError, Store, StoreError};

@@ -86,7 +86,13 @@ fn says(lane: &StoredLane, billing_day: u32, now: Timestamp, later: u64) -> Vec<
         },
         mode: BudgetMode::Estimate,
     };
-    let lanes = [LaneTerms { source: SOURCE, tail: Duration::from_secs(7_200), sampling: 0, is_read: false }];
+    let lanes = [LaneTerms {
+        source: SOURCE,
+        tail: Duration::from_secs(7_200),
+        cut_tail: None,
+        sampling: 0,
+        is_read: false,
+    }];
     let stored = BTreeMap::from([(SOURCE, lane.clone())]);
     let mut ledger = Ledger::restore(terms, &lanes, now, PeriodCounts::default(), &stored);
     let mut said = vec![];

@@ -84,7 +84,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn damaged(path: &Path, what: impl ToString) -> Self {
+    pub(super) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.to_string() }
     }
 }
@@ -104,10 +104,10 @@ impl Store {
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
-            return Self::make(directory, path);
+            return Self::make(directory, &path);
         }
         if std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
-            return Err(OpenError::damaged(&path, "it is empty"));
+            return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         let store = Self { database, path };
@@ -146,19 +146,19 @@ impl Store {
     }
 
     /// A new ledger. What cannot be made whole is not left behind: nobody else can have used it.
-    fn make(directory: &Path, path: PathBuf) -> Result<Self, OpenError> {
+    fn make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
-            make_file(&path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
+            make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = Database::builder()
             .create_file(file)
-            .map_err(|error| cannot_open(error, directory, &path))
+            .map_err(|error| cannot_open(error, directory, path))
             .and_then(|database| {
-                let store = Self { database, path: path.clone() };
+                let store = Self { database, path: path.to_owned() };
                 let made = store.change(|transaction| tables::make_all(transaction, FORMAT));
                 made.map_err(|error| store.unusable(error)).map(|()| store)
             });
         made.inspect_err(|_| {
-            let _ = std::fs::remove_file(&path);
+            let _ = std::fs::remove_file(path);
         })
     }
 
@@ -180,7 +180,7 @@ impl Store {
                 tracing::info!(%copy, "the ledger was brought from format {found} to {FORMAT}");
                 Ok(())
             }
-            _ => Err(OpenError::damaged(&self.path, "it says no format")),
+            _ => Err(OpenError::damaged(&self.path, &"it says no format")),
         }
     }
 
@@ -248,7 +248,7 @@ impl Store {
                 let path = self.path.parent().unwrap_or(&self.path).to_owned();
                 OpenError::Directory { path, error }
             }
-            other => OpenError::damaged(&self.path, other),
+            other => OpenError::damaged(&self.path, &other),
         }
     }
 }
@@ -264,6 +264,6 @@ fn cannot_open(error: DatabaseError, directory: &Path, path: &Path) -> OpenError
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
             OpenError::Directory { path: directory.to_owned(), error }
         }
-        other => OpenError::damaged(path, other),
+        other => OpenError::damaged(path, &other),
     }
 }

@@ -14,6 +14,7 @@ mod coturn_meter;
 mod doors;
 mod durable;
 mod errors;
+mod ledger_command;
 mod measured;
 mod migration;
 mod mint;
