@@ -24,6 +24,9 @@ const EXIT_USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
+/// A write beyond the limit on the size of files. The same number on every platform that this is built for.
+const SIGXFSZ: i32 = 25;
+
 const HELP: &str = "\
 turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
 
@@ -165,7 +168,15 @@ fn raise_file_limit() {
     }
 }
 
+/// A limit on the size of files (`ulimit -f`) is to be a full disk to us: a failing write, which is told and waited out.
+/// The default is to end the process without a word, at the next write of the ledger.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    // Once listened to, a signal stays without its default for the life of the process.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
 async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<ExitCode, AnyError> {
+    survive_file_size_limit()?;
     let journal = config.budget.state_dir.clone().map(Journal::open).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

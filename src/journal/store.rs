@@ -24,7 +24,9 @@ const COMPACT_MIN: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory is not there and cannot be made, or not writable.
-    #[error("STATE_DIR: {path} cannot be used: {error}. Make it a directory that this user may write to.")]
+    #[error(
+        "STATE_DIR: {path} cannot be used: {error}. Make it a directory that this user may write to, with room on its disk."
+    )]
     Directory {
         /// Which.
         path: PathBuf,

@@ -132,9 +132,9 @@ mod tests {
         };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
-            (broken(|_, lane| drop(lane.marks.insert(NOON - 5, Mark { live: -1, silent: 0 }))), "than began"),
-            (broken(|_, lane| drop(lane.marks.remove(&(NOON + 60)))), "never end"),
-            (broken(|_, lane| drop(lane.flows.insert(NOON + 1, Flows::default()))), "after the last write"),
+            (broken(|_, lane| _ = lane.marks.insert(NOON - 5, Mark { live: -1, silent: 0 })), "than began"),
+            (broken(|_, lane| _ = lane.marks.remove(&(NOON + 60))), "never end"),
+            (broken(|_, lane| _ = lane.flows.insert(NOON + 1, Flows::default())), "after the last write"),
             (broken(|_, lane| outside(lane)), "outside its period"),
             (
                 broken(|all, _| all.counts = Some((ended, crate::budget::ledger::PeriodCounts::default()))),

@@ -12,6 +12,7 @@ mod connections;
 mod coturn_cli;
 mod coturn_meter;
 mod doors;
+mod disk_full;
 mod durable;
 mod errors;
 mod ledger_command;

@@ -59,6 +59,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`: a small machine may have no other.
         let kill = format!("kill {name} {}", self.child.id());
