@@ -117,13 +117,13 @@ fn with_config(command: &Command) -> ExitCode {
     };
     let done = match command {
         Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
-        Command::Ledger(command) => match &config.budget.state_dir {
-            Some(directory) => look_at_ledger(&config, directory, *command),
-            None => {
+        Command::Ledger(command) => {
+            let Some(directory) = &config.budget.state_dir else {
                 eprintln!("turn-broker: STATE_DIR is not set: there is no ledger on disk.");
                 return ExitCode::from(EXIT_CONFIG);
-            }
-        },
+            };
+            look_at_ledger(&config, directory, *command)
+        }
         _ => run(&config),
     };
     match done {

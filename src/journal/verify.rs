@@ -128,7 +128,8 @@ mod tests {
             let as_of = minute_at(NOON + 60 * 24 * 40);
             let reading =
                 Reading { period: period(), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
-            lane.reading = Some(StoredReading { reading, assumption: Assumption::default() });
+            lane.reading =
+                Some(StoredReading { reading, at_most: ByteCount::ZERO, assumption: Assumption::default() });
         };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
