@@ -41,7 +41,7 @@ median_start() {
 }
 
 cd "$root"
-cargo build --quiet --release --bin turn-broker --example old-ledger
+nice cargo build --quiet --release --locked --bin turn-broker --example old-ledger
 for days in $DAYS; do
   echo "== $days days, $MINTS mints a day"
   "$bin/examples/old-ledger" "$work/$days" "$days" "$MINTS"

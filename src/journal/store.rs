@@ -143,7 +143,7 @@ impl Store {
                 tables::write(transaction, changes)?;
                 now = changes.now.or(now);
             }
-            now.map_or(Ok(()), |now| pruning::forget_old(transaction, now))
+            now.map_or(Ok(false), |now| pruning::forget_old(transaction, now)).map(drop)
         })
     }
 
@@ -200,7 +200,13 @@ impl Store {
     fn try_tidy(&mut self) -> Result<(), StoreError> {
         let now = tables::stored_now(&self.database.begin_read()?)?;
         if let Some(now) = now {
-            self.change(|transaction| pruning::forget_old(transaction, now))?;
+            let transaction = self.database.begin_write()?;
+            // A sync for nothing would be most of the time that a start takes.
+            if pruning::forget_old(&transaction, now)? {
+                transaction.commit()?;
+            } else {
+                transaction.abort()?;
+            }
         }
         let before = self.size()?;
         if before > COMPACT_MIN && self.free()? > before / 2 {
