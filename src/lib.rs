@@ -5,6 +5,7 @@
 //! | [`config`] | environment → typed settings |
 //! | [`app`], [`router`], [`serve`] | joins the parts; the table of routes; listener and shutdown |
 //! | [`healthcheck`] | the question that a container asks itself |
+//! | [`ledger_command`] | what is on disk, for an operator |
 //! | [`http`] | one file for each group of endpoints, and what is around them |
 //! | [`limit`] | per-client rate |
 //! | [`mint`] | a request's way: reserve, ask a source, commit |
@@ -30,6 +31,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod ice;
 pub mod journal;
+pub mod ledger_command;
 pub mod limit;
 pub mod meter;
 pub mod mint;

@@ -1,17 +1,19 @@
-//! The command line: `turn-broker [serve | healthcheck]`. Exit status: 0 done, 1 failed, 64 wrong usage, 78 wrong
-//! configuration.
+//! The command line: `turn-broker [serve | healthcheck | ledger show|export|verify]`. Exit status: 0 done, 1 failed, 64
+//! wrong usage, 78 wrong configuration.
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app::App;
-use turn_broker::clock::SystemClock;
+use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Journal;
+use turn_broker::ledger_command::{self, LedgerCommand};
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -22,14 +24,22 @@ const EXIT_USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
+/// A write beyond the limit on the size of files. The same number on every platform that this is built for.
+const SIGXFSZ: i32 = 25;
+
 const HELP: &str = "\
 turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget.
 
 Usage: turn-broker [COMMAND]
 
 Commands:
-  serve        serve (the default)
-  healthcheck  ask the service on this machine whether it lives; exit status 0 or 1
+  serve          serve (the default)
+  healthcheck    ask the service on this machine whether it lives; exit status 0 or 1
+  ledger show    sum up the ledger in STATE_DIR
+  ledger export  print all of it as JSON, without secrets
+  ledger verify  look for what is wrong with it; exit status 0 or 1
+
+The ledger commands read while the service is stopped, and change nothing.
 
 Options:
   -h, --help     print this
@@ -40,6 +50,7 @@ Settings come from the environment and from `.env` in the working directory; see
 enum Command {
     Serve,
     Healthcheck,
+    Ledger(LedgerCommand),
     Help,
     Version,
 }
@@ -56,7 +67,7 @@ fn main() -> ExitCode {
     match command {
         Command::Help => print(HELP),
         Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
-        Command::Serve | Command::Healthcheck => return with_config(&command),
+        Command::Serve | Command::Healthcheck | Command::Ledger(_) => return with_config(&command),
     }
     ExitCode::SUCCESS
 }
@@ -76,10 +87,23 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
             Short('V') | Long("version") => return Ok(Command::Version),
             Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
             Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
+            Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
             other => return Err(other.unexpected()),
         }
     }
     Ok(command.unwrap_or(Command::Serve))
+}
+
+fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let missing = || lexopt::Error::from("what about the ledger: show, export or verify?");
+    match parser.next()?.ok_or_else(missing)? {
+        lexopt::Arg::Value(name) => {
+            let command = name.to_str().and_then(LedgerCommand::from_name);
+            command.map(Command::Ledger).ok_or_else(missing)
+        }
+        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help),
+        other => Err(other.unexpected()),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "there are no logs before the configuration is read")]
@@ -93,6 +117,13 @@ fn with_config(command: &Command) -> ExitCode {
     };
     let done = match command {
         Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
+        Command::Ledger(command) => {
+            let Some(directory) = &config.budget.state_dir else {
+                eprintln!("turn-broker: STATE_DIR is not set: there is no ledger on disk.");
+                return ExitCode::from(EXIT_CONFIG);
+            };
+            look_at_ledger(&config, directory, *command)
+        }
         _ => run(&config),
     };
     match done {
@@ -102,6 +133,12 @@ fn with_config(command: &Command) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn look_at_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
+    let report = ledger_command::run(config, directory, command, SystemClock.now())?;
+    print(&report.text);
+    Ok(if report.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -131,7 +168,15 @@ fn raise_file_limit() {
     }
 }
 
+/// A limit on the size of files (`ulimit -f`) is to be a full disk to us: a failing write, which is told and waited out.
+/// The default is to end the process without a word, at the next write of the ledger.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    // Once listened to, a signal stays without its default for the life of the process.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
 async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<ExitCode, AnyError> {
+    survive_file_size_limit()?;
     let journal = config.budget.state_dir.clone().map(Journal::open).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

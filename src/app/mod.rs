@@ -36,7 +36,7 @@ use crate::telemetry::metrics::Metrics;
 
 mod opening;
 
-pub use opening::BoundTerms;
+pub use opening::{BoundTerms, books};
 
 /// Requests under way at once, their bodies read: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;

@@ -16,7 +16,8 @@ use crate::usage::estimator::{Bounds, Estimator};
 use crate::usage::grants::Coverage;
 
 /// Opens them.
-pub(super) fn books(config: &Config, recovered: Option<Recovered>, now: Timestamp) -> Books {
+#[must_use]
+pub fn books(config: &Config, recovered: Option<Recovered>, now: Timestamp) -> Books {
     let terms = Terms {
         limit: config.budget.limit,
         billing_day: config.budget.billing_day,

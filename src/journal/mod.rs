@@ -10,10 +10,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+pub mod inspect;
+mod migration;
+mod pruning;
 pub mod store;
+mod tables;
+pub mod verify;
 
 use crate::account::stored::{BooksChanges, Recovered};
-use store::{OpenError, Store, WriteError};
+use store::{OpenError, Store, StoreError};
 
 /// How far what is not a grant may be behind on disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +33,16 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Journal {
     queue: Sender<Batch>,
-    is_failing: Arc<AtomicBool>,
+    disk: Arc<Disk>,
+}
+
+/// What is known of the disk.
+#[derive(Debug, Default)]
+struct Disk {
+    /// The last write failed.
+    is_failing: AtomicBool,
+    /// Somebody has waited too long for a write, and none has ended since.
+    is_stalled: AtomicBool,
 }
 
 /// Changes that are written together, and who waits for them. Without changes it asks whether the disk is back.
@@ -54,7 +68,10 @@ pub enum Written {
 /// Resolves when it is known what became of a commit.
 #[derive(Debug)]
 #[must_use]
-pub struct Pending(oneshot::Receiver<bool>);
+pub struct Pending {
+    done: oneshot::Receiver<bool>,
+    disk: Arc<Disk>,
+}
 
 impl Journal {
     /// Opens the ledger in this directory, or makes one where there is none, and starts the writer.
@@ -62,31 +79,30 @@ impl Journal {
         let store = Store::open(&directory)?;
         let recovered = store.load()?;
         let (queue, mut batches) = channel(QUEUE_MAX);
-        let is_failing = Arc::new(AtomicBool::new(false));
-        let writer =
-            Writer { store: Some(store), directory, backlog: vec![], is_failing: Arc::clone(&is_failing) };
+        let disk = Arc::new(Disk::default());
+        let writer = Writer { store: Some(store), directory, backlog: vec![], disk: Arc::clone(&disk) };
         std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run(&mut batches))
             .map_err(OpenError::Thread)?;
-        Ok((Self { queue, is_failing }, recovered))
+        Ok((Self { queue, disk }, recovered))
     }
 
     /// Queues changes that somebody waits for. `None`: the queue is full, nothing was queued.
     #[must_use]
     pub fn commit(&self, changes: BooksChanges) -> Option<Pending> {
-        let (done, pending) = oneshot::channel();
+        let (done, pending) = self.pending();
         let batch = Batch { changes: Some(changes), done: Some(done), is_kept: false };
-        self.queue.try_send(batch).is_ok().then_some(Pending(pending))
+        self.queue.try_send(batch).is_ok().then_some(pending)
     }
 
     /// As [`Self::flush`], and somebody waits for it. `None`: the changes stay where they are, and go with a later flush.
     #[must_use]
     pub fn record(&self, take: impl FnOnce() -> BooksChanges) -> Option<Pending> {
         let room = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
-        let (done, pending) = oneshot::channel();
+        let (done, pending) = self.pending();
         room.send(Batch { changes: Some(take()), done: Some(done), is_kept: true });
-        Some(Pending(pending))
+        Some(pending)
     }
 
     /// Queues all that has changed. `take` is called only when there is room and the disk takes it; otherwise the changes
@@ -97,20 +113,36 @@ impl Journal {
         room.send(Batch { changes, done: None, is_kept: true });
     }
 
-    /// Whether the last write failed.
+    /// Whether the last write failed, takes too long, or nobody writes any more.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::Relaxed)
+        let Disk { is_failing, is_stalled } = &*self.disk;
+        is_failing.load(Ordering::Relaxed) || is_stalled.load(Ordering::Relaxed) || self.queue.is_closed()
+    }
+
+    fn pending(&self) -> (oneshot::Sender<bool>, Pending) {
+        let (tell, done) = oneshot::channel();
+        (tell, Pending { done, disk: Arc::clone(&self.disk) })
     }
 }
 
 impl Pending {
     /// Waits for the disk, but not for ever.
     pub async fn wait(self) -> Written {
-        match tokio::time::timeout(COMMIT_TIMEOUT, self.0).await {
+        self.wait_for(COMMIT_TIMEOUT).await
+    }
+
+    async fn wait_for(self, patience: Duration) -> Written {
+        match tokio::time::timeout(patience, self.done).await {
             Ok(Ok(true)) => Written::Yes,
             Ok(Ok(false)) => Written::No,
-            Ok(Err(_)) | Err(_) => Written::Unknown,
+            Ok(Err(_)) => Written::Unknown,
+            Err(_) => {
+                if !self.disk.is_stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!("the ledger is written too slowly: no grant is given out until it is");
+                }
+                Written::Unknown
+            }
         }
     }
 }
@@ -122,7 +154,7 @@ struct Writer {
     directory: PathBuf,
     /// What could not be written yet and is not given up.
     backlog: Vec<BooksChanges>,
-    is_failing: Arc<AtomicBool>,
+    disk: Arc<Disk>,
 }
 
 impl Writer {
@@ -136,9 +168,10 @@ impl Writer {
     /// Writes a group with one sync. On failure those who wait are told, and the rest is kept.
     fn write(&mut self, group: Vec<Batch>) {
         let written = self.try_write(&group);
-        let was_failing = self.is_failing.swap(written.is_err(), Ordering::Relaxed);
+        let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
+        let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
         match &written {
-            Ok(()) if was_failing => tracing::info!("the ledger is written again"),
+            Ok(()) if was_failing || was_stalled => tracing::info!("the ledger is written again"),
             Err(error) if !was_failing => {
                 tracing::error!(%error, "the ledger cannot be written: no grant is given out until it can");
             }
@@ -155,7 +188,7 @@ impl Writer {
         }
     }
 
-    fn try_write(&mut self, group: &[Batch]) -> Result<(), WriteError> {
+    fn try_write(&mut self, group: &[Batch]) -> Result<(), StoreError> {
         let store = match self.store.take() {
             Some(store) => store,
             None => Store::reopen(&self.directory)?,
@@ -166,5 +199,52 @@ impl Writer {
         // After a failed write the store is not trusted: it is dropped above, and opened again for the next one.
         self.store = Some(store);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::ledger::PeriodCounts;
+    use crate::budget::period::BillingDay;
+    use crate::units::Timestamp;
+    use crate::usage::estimator::TableChanges;
+
+    fn changes() -> BooksChanges {
+        let period = BillingDay::new(1).unwrap().period_at(Timestamp::default());
+        BooksChanges {
+            lanes: vec![],
+            table: TableChanges::default(),
+            renewals: vec![],
+            issued: vec![],
+            orders: None,
+            alerts: None,
+            coturn: None,
+            counts: (period, PeriodCounts::default()),
+            now: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_has_ended() {
+        let directory = std::env::temp_dir().join(format!("turn-broker-stall-{}", std::process::id()));
+        let (queue, mut batches) = channel(QUEUE_MAX);
+        let journal = Journal { queue, disk: Arc::default() };
+        // Nobody writes yet.
+        let pending = journal.commit(changes()).unwrap();
+        assert!(!journal.is_failing());
+        assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
+        assert!(journal.is_failing());
+        assert!(journal.record(changes).is_none(), "an order is not queued behind it");
+
+        let disk = Arc::clone(&journal.disk);
+        let store = Store::open(&directory).unwrap();
+        let mut writer = Writer { store: Some(store), directory: directory.clone(), backlog: vec![], disk };
+        writer.write(vec![batches.recv().await.unwrap()]);
+        assert!(!journal.is_failing());
+        assert!(journal.record(changes).is_some());
+        drop(batches);
+        assert!(journal.is_failing(), "a writer that is gone writes nothing");
+        let _ = std::fs::remove_dir_all(directory);
     }
 }

@@ -47,6 +47,12 @@ impl StoredConnection {
     pub fn name(&self) -> Name {
         self.connection.name()
     }
+
+    /// The grant that it was opened with.
+    #[must_use]
+    pub fn grant(&self) -> Option<GrantId> {
+        self.connection.grant()
+    }
 }
 
 #[derive(Debug)]

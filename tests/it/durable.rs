@@ -26,7 +26,7 @@ impl StateDir {
         self.0.to_str().unwrap()
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join(FILE_NAME)
     }
 }

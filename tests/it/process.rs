@@ -10,14 +10,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A running program with these variables and no others, in an empty directory.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
     seen: String,
-    port: u64,
+    pub(crate) port: u64,
 }
 
-fn command(variables: &[(&str, &str)]) -> Command {
+pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
     let directory = std::env::temp_dir().join("turn-broker-test-cwd");
     std::fs::create_dir_all(&directory).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
@@ -25,15 +25,20 @@ fn command(variables: &[(&str, &str)]) -> Command {
     command
 }
 
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(variables).args(arguments).output().unwrap()
 }
 
 impl Process {
-    fn start(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0")];
         all.extend_from_slice(variables);
-        let mut child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut command(&all))
+    }
+
+    /// Spawns what becomes the program, and waits until it listens.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut process = Self { child, output, seen: String::new(), port: 0 };
         let line = process.read_until("turn-broker listening on port ");
@@ -43,7 +48,7 @@ impl Process {
     }
 
     /// Reads log lines up to the one that holds `text`, and returns that.
-    fn read_until(&mut self, text: &str) -> String {
+    pub(crate) fn read_until(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
             assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "{text:?} is missing in\n{}", self.seen);
@@ -54,7 +59,11 @@ impl Process {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`: a small machine may have no other.
         let kill = format!("kill {name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
@@ -62,14 +71,14 @@ impl Process {
     }
 
     /// Waits for the end; everything that was printed, and the exit status.
-    fn finish(mut self) -> (String, Option<i32>) {
+    pub(crate) fn finish(mut self) -> (String, Option<i32>) {
         self.output.read_to_string(&mut self.seen).unwrap();
         self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();
         let status = self.child.wait().unwrap();
         (std::mem::take(&mut self.seen), status.code())
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 }

@@ -1,8 +1,10 @@
 //! The broker's side without sockets: books, disk and clocks, and every way in which somebody makes it act.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use turn_broker::account::books::Books;
+use turn_broker::account::stored::Recovered;
 use turn_broker::budget::grant::{Grant, GrantId};
 use turn_broker::budget::ledger::{LaneTerms, Ledger, Terms};
 use turn_broker::budget::period::{BillingDay, Period};
@@ -51,7 +53,7 @@ impl Broker {
         #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
         let start = Instant::now();
         let disk = Disk::default();
-        let books = open(strict, &disk, begin);
+        let books = open(strict, disk.read(), begin);
         let time = SteadyTime::from(begin, start);
         let (offset, key_since, minted, ordered) = (0, 0, 0, LIMIT);
         Self { strict, begin, books, disk, time, offset, start, grants: vec![], minted, key_since, ordered }
@@ -200,7 +202,7 @@ impl Broker {
 
     /// All memory is gone, the clock's history too; the wall clock may be behind what is on disk.
     fn restart(&mut self, world: &World) {
-        self.books = open(self.strict, &self.disk, self.begin);
+        self.books = open(self.strict, self.disk.read(), self.begin);
         let instant = self.start + Duration::from_millis(world.now);
         self.time = SteadyTime::from(self.books.statement().figures.now, instant);
     }
@@ -208,7 +210,14 @@ impl Broker {
     /// Everything is written; the books as another process would find them.
     pub(crate) fn reopened(&mut self) -> Books {
         self.disk.write(self.books.take_changes());
-        open(self.strict, &self.disk, self.begin)
+        open(self.strict, self.disk.read(), self.begin)
+    }
+
+    /// Everything is written, to a real ledger in this directory; what another process would find there.
+    pub(crate) fn in_a_file(&mut self, directory: &Path) -> (Recovered, Books) {
+        self.disk.write(self.books.take_changes());
+        let recovered = self.disk.in_a_file(directory);
+        (recovered.clone(), open(self.strict, recovered, self.begin))
     }
 
     fn caller(&self, nth: u64) -> Option<Caller> {
@@ -221,7 +230,7 @@ fn billing_day() -> BillingDay {
     BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day"))
 }
 
-fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
+fn open(strict: bool, recovered: Recovered, now: Timestamp) -> Books {
     let terms = Terms {
         limit: LIMIT,
         billing_day: billing_day(),
@@ -240,7 +249,6 @@ fn open(strict: bool, disk: &Disk, now: Timestamp) -> Books {
     };
     let coverage = Coverage { after_expiry: vec![(SOURCE, TAIL + SLACK)], extends: !strict };
     let estimator = Estimator::new(rules, Bounds::default(), coverage, SOURCE);
-    let recovered = disk.read();
     let then = recovered.now.unwrap_or(now);
     let counts = recovered.counts.filter(|(of, _)| *of == billing_day().period_at(then));
     let counts = counts.map(|(_, counts)| counts).unwrap_or_default();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turn_broker::account::books::{Books, Statement};
+use turn_broker::journal::verify::contradictions;
 
+use crate::knob;
 use crate::walk::{Walk, end_of};
 
 /// Everything about books that a caller can see.
@@ -32,6 +34,27 @@ fn a_restart_changes_nothing_that_anybody_can_see() {
                 broker.books.advance(then);
                 assert_eq!(visible(&again), visible(&broker.books), "{walk:?}, {later} ms later");
             }
+        }
+    }
+}
+
+/// The file forgets what counts no more; the books that never went through it are the measure.
+#[test]
+fn a_real_ledger_holds_all_that_counts_and_no_contradiction() {
+    let directory = std::env::temp_dir().join(format!("turn-broker-walks-{}", std::process::id()));
+    for seed in 0..knob("SEEDS", 12) {
+        for strict in [false, true] {
+            let walk = Walk { seed, steps: 60, strict };
+            let mut broker = end_of(walk);
+            let (recovered, mut again) = broker.in_a_file(&directory);
+            assert_eq!(contradictions(&recovered), Vec::<String>::new(), "{walk:?}");
+            for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
+                let then = again.statement().figures.now.plus_millis(later);
+                again.advance(then);
+                broker.books.advance(then);
+                assert_eq!(visible(&again), visible(&broker.books), "{walk:?}, {later} ms later");
+            }
+            std::fs::remove_dir_all(&directory).unwrap_or_else(|error| panic!("{error}"));
         }
     }
 }

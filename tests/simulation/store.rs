@@ -1,17 +1,22 @@
-//! A disk as it should be: it keeps what it is given, whole, and gives it back. What is still under way when the process
+//! A disk as it should be: it keeps what it is given, whole and for ever, and gives it back. What is still under way when the process
 //! dies is lost.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use turn_broker::account::stored::{BooksChanges, Recovered};
+use turn_broker::journal::store::Store;
 
 #[derive(Default)]
 pub(crate) struct Disk {
     content: Recovered,
+    /// Everything that was ever written, in its order.
+    written: Vec<BooksChanges>,
 }
 
 impl Disk {
     pub(crate) fn write(&mut self, changes: BooksChanges) {
+        self.written.push(changes.clone());
         let content = &mut self.content;
         for lane in changes.lanes {
             let stored = content.lanes.entry(lane.source).or_default();
@@ -42,6 +47,16 @@ impl Disk {
         content.orders = changes.orders.unwrap_or(content.orders);
         content.counts = Some(changes.counts);
         content.now = changes.now.or(content.now);
+    }
+
+    /// The same writes, into a real ledger in this directory; what its next process finds there.
+    pub(crate) fn in_a_file(&self, directory: &Path) -> Recovered {
+        for some in self.written.chunks(16) {
+            let store = Store::open(directory).unwrap_or_else(|error| panic!("{error}"));
+            store.write(some.iter()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let store = Store::open(directory).unwrap_or_else(|error| panic!("{error}"));
+        store.load().unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub(crate) fn read(&self) -> Recovered {

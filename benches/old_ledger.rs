@@ -1,0 +1,125 @@
+//! Makes a ledger as so many days of use leave it, through the books and the store as the service has them, with time
+//! that flies: `old-ledger DIRECTORY DAYS MINTS_A_DAY`. Prints what the file holds as `name value` lines. The last day ends
+//! now, so that the service goes on with it.
+
+#![expect(clippy::print_stdout, reason = "this is what it is for")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use turn_broker::account::books::Books;
+use turn_broker::app::books;
+use turn_broker::budget::grant::{Grant, GrantId};
+use turn_broker::clock::{Clock, SystemClock};
+use turn_broker::config::{Config, Environment};
+use turn_broker::ice::IceSource;
+use turn_broker::journal::store::{FILE_NAME, Store};
+use turn_broker::units::Timestamp;
+use turn_broker::usage::calls::Caller;
+use turn_broker::usage::connection::Report;
+
+const MINUTES_A_DAY: u64 = 1_440;
+/// Simulated minutes whose writes share a sync: the service has more of them, a disk has not.
+const FLUSH_MINUTES: u64 = 30;
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), AnyError> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [directory, days, mints_a_day] = arguments.as_slice() else {
+        return Err("usage: old-ledger DIRECTORY DAYS MINTS_A_DAY".into());
+    };
+    let (days, mints_a_day): (u64, u64) = (days.parse()?, mints_a_day.parse()?);
+    let settings = [
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:relay.example"),
+        ("COTURN_SECRET", "bench-fixture-secret"),
+        ("BANDWIDTH_LIMIT_GB", "1000000"),
+    ];
+    let config = Config::from_env(&Environment::from_pairs(settings))?;
+    let minutes = days * MINUTES_A_DAY;
+    let end = SystemClock.now();
+    let past = i64::try_from(minutes * 60_000)?;
+    let begin = Timestamp::from_millis(end.as_millis() - past);
+    let directory = Path::new(directory);
+    let mut store = Store::open(directory)?;
+    let mut books = books(&config, Some(store.load()?), begin);
+    let mut use_of = Use { minted: 0, open: vec![] };
+    let mut unwritten = vec![];
+    for minute in 0..minutes {
+        let now = begin.plus_millis(minute * 60_000);
+        let due = (minute + 1) * mints_a_day / MINUTES_A_DAY;
+        use_of.minute(&mut books, now, due, &mut unwritten);
+        if minute % FLUSH_MINUTES == FLUSH_MINUTES - 1 || minute + 1 == minutes {
+            books.tidy(now);
+            unwritten.push(books.take_changes());
+            store.write(unwritten.iter())?;
+            unwritten.clear();
+        }
+        if minute % (30 * MINUTES_A_DAY) == 0 && minute > 0 {
+            println!("bytes_after_{}_days {}", minute / MINUTES_A_DAY, size(directory)?);
+        }
+    }
+    println!("bytes_while_open {}", size(directory)?);
+    drop(store);
+    println!("bytes_closed {}", size(directory)?);
+    store = Store::open(directory)?;
+    let found = store.load()?;
+    let rows = |count: fn(&turn_broker::budget::flow::StoredLane) -> usize| {
+        found.lanes.values().map(count).sum::<usize>()
+    };
+    println!("bytes_opened_again {}", size(directory)?);
+    println!("marks {}", rows(|lane| lane.marks.len()));
+    println!("flows {}", rows(|lane| lane.flows.len()));
+    println!("issued {}", found.issued.len());
+    println!("grants {}", found.grants.len());
+    println!("connections {}", found.connections.len());
+    Ok(())
+}
+
+fn size(directory: &Path) -> std::io::Result<u64> {
+    Ok(std::fs::metadata(directory.join(FILE_NAME))?.len())
+}
+
+/// Everybody mints, opens a connection, is heard from each minute with 2 Mbps, and is gone after half an hour.
+struct Use {
+    minted: u64,
+    open: Vec<(Grant, u64)>,
+}
+
+impl Use {
+    fn minute(
+        &mut self,
+        books: &mut Books,
+        now: Timestamp,
+        due: u64,
+        unwritten: &mut Vec<turn_broker::account::stored::BooksChanges>,
+    ) {
+        while self.minted < due {
+            self.minted += 1;
+            let life = Duration::from_secs(86_400);
+            let Ok(hold) = books.reserve(IceSource::Coturn, life, Duration::from_secs(4), now) else {
+                return;
+            };
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.minted.to_be_bytes());
+            let expires_at = now.plus(hold.life());
+            let grant = Grant { id: GrantId::new(id), source: IceSource::Coturn, issued_at: now, expires_at };
+            let username = format!("{}:{}", expires_at.as_secs(), grant.id);
+            let commit = books.commit(hold, &grant, Some(&username), None, now);
+            unwritten.push(books.grant_changes(&commit, grant.id, None));
+            let _ = books.open(Caller::Grant(grant), "call", Some(true), now);
+            self.open.push((grant, 0));
+        }
+        self.open.retain_mut(|(grant, minutes)| {
+            *minutes += 1;
+            let bytes_received = Some(*minutes * 15_000_000);
+            let report = Report { bytes_received, relayed: Some(true), ..Report::default() };
+            if *minutes < 30 {
+                return books.heartbeat(Caller::Grant(*grant), "call", report, now).is_ok();
+            }
+            let _ = books.close(Caller::Grant(*grant), "call", report, now);
+            false
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! A ledger's file, looked at and left as it is. It is read into memory under a shared lock, and everything else happens
+//! to the copy: a file that was not closed in order is put in order there, and one of an older format is brought up there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use redb::backends::InMemoryBackend;
+use redb::{Database, ReadableDatabase, StorageBackend};
+
+use super::store::{FILE_NAME, FORMAT, OpenError, StoreError};
+use super::{migration, tables, verify};
+use crate::account::stored::Recovered;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
+/// A ledger as its file has it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The format that it says it has.
+    pub format: u32,
+    copy: Database,
+}
+
+impl Snapshot {
+    /// Takes one of the ledger in this directory, which nobody may have open.
+    pub fn take(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(FILE_NAME);
+        let (memory, bytes) = read_locked(directory, &path)?;
+        let database = Database::builder().create_with_backend(memory);
+        let copy = database.map_err(|error| OpenError::damaged(&path, &error))?;
+        let damaged = |error: StoreError| OpenError::damaged(&path, &error);
+        let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
+        let format = tables::format(&transaction).map_err(damaged)?;
+        drop(transaction);
+        let Some(format) = format else { return Err(OpenError::damaged(&path, &"it says no format")) };
+        if format > FORMAT {
+            return Err(OpenError::Newer { path, found: format });
+        }
+        if format < FORMAT && migration::is_known(format) {
+            migration::migrate(&copy, format).map_err(damaged)?;
+        }
+        Ok(Self { path, bytes, format, copy })
+    }
+
+    /// What the books would start from.
+    pub fn recovered(&self) -> Result<Recovered, OpenError> {
+        let read = || tables::read(&self.copy.begin_read()?, &mut Err);
+        read().map_err(|error: StoreError| OpenError::damaged(&self.path, &error))
+    }
+
+    /// Everything that is wrong with it, as sentences; empty for a sound ledger.
+    pub fn findings(&mut self) -> Vec<String> {
+        match self.copy.check_integrity() {
+            Ok(true) => {}
+            Ok(false) => return vec!["pages of the file do not fit together".into()],
+            Err(error) => return vec![format!("pages of the file cannot be read: {error}")],
+        }
+        let mut findings = vec![];
+        let mut bad = |row: tables::BadRow| {
+            findings.push(row.to_string());
+            Ok(())
+        };
+        let read = |bad| -> Result<_, StoreError> { tables::read(&self.copy.begin_read()?, bad) };
+        match read(&mut bad) {
+            Ok(recovered) => findings.extend(verify::contradictions(&recovered)),
+            Err(error) => findings.push(error.to_string()),
+        }
+        findings
+    }
+}
+
+/// The whole file, as it is while nobody writes.
+fn read_locked(directory: &Path, path: &Path) -> Result<(InMemoryBackend, u64), OpenError> {
+    let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::Absent { path: path.to_owned() });
+        }
+        opened => opened.map_err(unusable)?,
+    };
+    match file.try_lock_shared() {
+        Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+        locked => locked.map_err(io::Error::from).map_err(unusable)?,
+    }
+    let memory = InMemoryBackend::new();
+    let bytes = copy_into(&memory, &mut file).map_err(unusable)?;
+    if bytes == 0 {
+        return Err(OpenError::damaged(path, &"it is empty"));
+    }
+    Ok((memory, bytes))
+}
+
+fn copy_into(memory: &InMemoryBackend, file: &mut File) -> io::Result<u64> {
+    memory.set_len(file.metadata()?.len())?;
+    let mut chunk = vec![0; CHUNK];
+    let mut at = 0;
+    loop {
+        let read = file.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(at) };
+        memory.write(at, bytes)?;
+        at = at.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+    }
+}

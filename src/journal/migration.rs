@@ -1,0 +1,159 @@
+//! From an older format to the present one: steps in their order, all in one transaction, after the file was copied
+//! beside itself. So a crash in the middle leaves the older format, and whoever wants to go back has the copy.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, WriteTransaction};
+
+use super::store::{FILE_NAME, FORMAT, make_file};
+use super::tables::{ISSUED, StoreError, put_format};
+
+/// What brings a ledger from one format to the next.
+type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
+
+/// In their order; each says from which format it starts.
+const STEPS: [(u32, Step); 1] = [(1, credentials_that_are_out)];
+
+/// Format 2 knows which credentials are out, and in `meta` readings, orders and alerts. What an older ledger does not say of
+/// them is not known: its credentials cannot be revoked.
+fn credentials_that_are_out(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(ISSUED)?;
+    Ok(())
+}
+
+/// Whether there is a way from that format to the present one.
+pub(super) fn is_known(format: u32) -> bool {
+    format == FORMAT || STEPS.iter().any(|(from, _)| *from == format)
+}
+
+/// Brings an open ledger to the present format, all or nothing.
+pub(super) fn migrate(database: &Database, from: u32) -> Result<(), StoreError> {
+    migrate_by(database, from, &STEPS)
+}
+
+fn migrate_by(database: &Database, from: u32, steps: &[(u32, Step)]) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    for (_, step) in steps.iter().filter(|(start, _)| *start >= from) {
+        step(&transaction)?;
+    }
+    put_format(&transaction, FORMAT)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Copies the ledger beside itself, for its user only, and says where. A copy from an earlier attempt is replaced: what it
+/// holds is in this one too.
+pub(super) fn keep_copy(path: &Path, format: u32) -> io::Result<PathBuf> {
+    let copy = path.with_file_name(format!("{FILE_NAME}.format-{format}"));
+    let unfinished = path.with_file_name(format!("{FILE_NAME}.format-{format}.part"));
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut to = make_file(&unfinished)?;
+    io::copy(&mut File::open(path)?, &mut to)?;
+    to.sync_all()?;
+    std::fs::rename(&unfinished, &copy)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::{MARKS, META};
+    use super::*;
+    use redb::{ReadableDatabase, ReadableTableMetadata, TableHandle};
+
+    /// A directory of the test's own.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("turn-broker-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        /// A ledger of format 1 with one row.
+        fn format_1(&self) -> (PathBuf, Database) {
+            let path = self.0.join(FILE_NAME);
+            let database = Database::create(&path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            put_format(&transaction, 1).unwrap();
+            transaction.open_table(MARKS).unwrap().insert(("cloudflare", 5), (1, 0)).unwrap();
+            transaction.commit().unwrap();
+            (path, database)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// What a version that knows format 1 finds there.
+    fn assert_is_format_1(database: &Database) {
+        let transaction = database.begin_read().unwrap();
+        assert_eq!(super::super::tables::format(&transaction).unwrap(), Some(1));
+        let tables: Vec<_> =
+            transaction.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+        assert_eq!(tables, ["marks", "meta"]);
+        let marks = transaction.open_table(MARKS).unwrap();
+        assert_eq!(marks.get(("cloudflare", 5)).unwrap().unwrap().value(), (1, 0));
+        assert_eq!(transaction.open_table(META).unwrap().len().unwrap(), 1);
+    }
+
+    #[test]
+    fn the_steps_lead_to_the_present_format_without_a_gap() {
+        let starts: Vec<_> = STEPS.iter().map(|(from, _)| *from).collect();
+        assert_eq!(starts, (1..FORMAT).collect::<Vec<_>>());
+        assert!(!is_known(0) && !is_known(FORMAT + 1));
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_older_format() {
+        let scratch = Scratch::new("failing-step");
+        let (path, database) = scratch.format_1();
+        let failing: Step = |transaction| {
+            transaction.open_table(MARKS)?.insert(("cloudflare", 5), (9, 9))?;
+            Err(redb::StorageError::Corrupted("made up".into()).into())
+        };
+        assert!(migrate_by(&database, 1, &[(1, credentials_that_are_out), (2, failing)]).is_err());
+        assert_is_format_1(&database);
+        drop(database);
+        assert_is_format_1(&Database::open(path).unwrap());
+    }
+
+    #[test]
+    fn a_crash_between_the_steps_leaves_the_older_format() {
+        let scratch = Scratch::new("crash-between-steps");
+        let (path, database) = scratch.format_1();
+        // What is on disk in the middle of it is what a crash leaves there.
+        let transaction = database.begin_write().unwrap();
+        credentials_that_are_out(&transaction).unwrap();
+        transaction.open_table(MARKS).unwrap().insert(("cloudflare", 5), (9, 9)).unwrap();
+        put_format(&transaction, FORMAT).unwrap();
+        let crashed = scratch.0.join("crashed.redb");
+        std::fs::copy(&path, &crashed).unwrap();
+        transaction.commit().unwrap();
+        assert_is_format_1(&Database::open(crashed).unwrap());
+    }
+
+    #[test]
+    fn the_copy_is_the_ledger_as_it_was_and_for_its_user_only() {
+        let scratch = Scratch::new("kept-copy");
+        let (path, database) = scratch.format_1();
+        std::fs::write(scratch.0.join("ledger.redb.format-1"), "an earlier attempt").unwrap();
+        std::fs::write(scratch.0.join("ledger.redb.format-1.part"), "and one that was cut").unwrap();
+        let copy = keep_copy(&path, 1).unwrap();
+        migrate(&database, 1).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        assert_is_format_1(&Database::open(copy).unwrap());
+    }
+}

@@ -1,0 +1,173 @@
+//! A ledger that forgets, beside one that does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use redb::backends::InMemoryBackend;
+use redb::{Database, ReadableDatabase};
+
+use super::super::tables;
+use super::*;
+use crate::budget::flow::{Flow, Flows, Mark, StoredLane};
+use crate::budget::ledger::{LaneTerms, Ledger, PeriodCounts, Terms};
+use crate::budget::period::BillingDay;
+use crate::budget::timeline::{Rates, Slice};
+use crate::budget::verdict::{BudgetMode, Figures};
+use crate::units::{BitRate, ByteCount};
+
+/// 2025-03-01T00:00Z, after a short month.
+const MARCH: i64 = 29_013_120;
+const SOURCE: IceSource = IceSource::Coturn;
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_millis(minute * 60_000)
+}
+
+/// A lane with these grants (begin and length in minutes), and bytes in these minutes.
+fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredLane {
+    let mut lane = StoredLane::default();
+    for (begin, length) in grants {
+        for (minute, live) in [(*begin, 1), (begin + length, -1)] {
+            let mark = lane.marks.entry(minute).or_default();
+            mark.live += live;
+            mark.silent += i64::from(live < 0);
+        }
+    }
+    for (minute, claimed) in flows {
+        let granted = Flow { connection_millis: 0, claimed: *claimed };
+        lane.flows.insert(*minute, Flows { granted, ungranted: Flow::default() });
+    }
+    lane
+}
+
+struct File(Database);
+
+impl File {
+    fn of(lane: &StoredLane) -> Self {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        tables::make_all(&transaction, 2).unwrap();
+        for (minute, mark) in &lane.marks {
+            let mut marks = transaction.open_table(MARKS).unwrap();
+            marks.insert((SOURCE.name(), *minute), (mark.live, mark.silent)).unwrap();
+        }
+        for (minute, flows) in &lane.flows {
+            let mut rows = transaction.open_table(FLOWS).unwrap();
+            rows.insert((SOURCE.name(), *minute), (0, flows.granted.claimed, 0, 0)).unwrap();
+        }
+        transaction.commit().unwrap();
+        Self(database)
+    }
+
+    fn forget(&self, now: Timestamp) {
+        let transaction = self.0.begin_write().unwrap();
+        forget_old(&transaction, now).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    fn lane(&self) -> StoredLane {
+        let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
+        read.lanes.get(&SOURCE).cloned().unwrap_or_default()
+    }
+}
+
+/// Everything that a ledger over this lane says, at `now` and so many minutes later.
+fn says(lane: &StoredLane, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
+    let rate = BitRate::new(2_000_000);
+    let terms = Terms {
+        limit: ByteCount::new(1_000_000_000),
+        billing_day: BillingDay::new(billing_day).unwrap(),
+        rates: Rates {
+            estimated: rate,
+            liability: rate,
+            silent_grant: ByteCount::new(1_000),
+            promises_cap_claims: false,
+        },
+        mode: BudgetMode::Estimate,
+    };
+    let lanes = [LaneTerms {
+        source: SOURCE,
+        tail: Duration::from_secs(7_200),
+        cut_tail: None,
+        sampling: 0,
+        is_read: false,
+    }];
+    let stored = BTreeMap::from([(SOURCE, lane.clone())]);
+    let mut ledger = Ledger::restore(terms, &lanes, now, PeriodCounts::default(), &stored);
+    let mut said = vec![];
+    for instant in [now, now.plus_millis(later * 60_000)] {
+        ledger.advance(instant);
+        let figures = ledger.figures();
+        said.push((figures, ledger.live_grants(), ledger.slice(figures.period.start, figures.period.end)));
+    }
+    said
+}
+
+fn rows_before(lane: &StoredLane, minute: i64) -> (usize, usize) {
+    (lane.marks.range(..minute).count(), lane.flows.range(..minute).count())
+}
+
+#[test]
+fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_alive() {
+    let (old, kept_from) = (MARCH - 90 * 1_440, MARCH - MINUTES_KEPT);
+    // One that is over, one that is alive, one that begins where rows are kept.
+    let grants = [(old, 100), (old + 10, MINUTES_KEPT * 4), (kept_from, 10)];
+    let file = File::of(&lane(&grants, &[(old, 7), (kept_from - 1, 7), (kept_from, 7)]));
+    file.forget(at(MARCH));
+    let after = file.lane();
+    assert_eq!(rows_before(&after, kept_from), (1, 0));
+    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &Mark { live: 1, silent: 0 })));
+    assert!(after.flows.contains_key(&kept_from) && after.marks.contains_key(&kept_from));
+    file.forget(at(MARCH));
+    assert_eq!(file.lane().marks, after.marks, "and once more changes nothing");
+}
+
+#[test]
+fn a_grant_that_is_over_leaves_no_row() {
+    let file = File::of(&lane(&[(MARCH - 90 * 1_440, 100)], &[]));
+    file.forget(at(MARCH));
+    assert!(file.lane().marks.is_empty());
+}
+
+#[test]
+fn the_first_minute_of_the_longest_period_counts_up_to_its_last() {
+    let whole = lane(&[(MARCH, 2)], &[(MARCH, 1_000_000_000)]);
+    let file = File::of(&whole);
+    let last_minute = at(MARCH + 31 * 1_440 - 1);
+    file.forget(last_minute);
+    assert_eq!(says(&file.lane(), 1, last_minute, 1), says(&whole, 1, last_minute, 1));
+    assert_eq!(says(&whole, 1, last_minute, 0)[0].0.used.get(), 1_000_000_000);
+}
+
+proptest! {
+    // Each case goes through several months minute by minute.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_restart_finds_the_same_figures_whatever_was_forgotten_and_whatever_the_billing_day(
+        grants in prop::collection::vec((-120i64 * 1_440..1_440, 1i64..100_000), 0..20),
+        flows in prop::collection::vec((-120i64 * 1_440..=0, 1u64..1 << 40), 0..20),
+        forgets in prop::collection::vec(-100i64 * 1_440..=0, 1..4),
+        billing_day in 1u32..=31,
+        days in 0i64..60,
+        later in 0u64..50_000,
+    ) {
+        let now = MARCH + days * 1_440 + 17;
+        let grants: Vec<_> = grants.into_iter().map(|(begin, length)| (now + begin, length)).collect();
+        let flows: Vec<_> = flows.into_iter().map(|(minute, bytes)| (now + minute, bytes)).collect();
+        let whole = lane(&grants, &flows);
+        let file = File::of(&whole);
+        let mut forgets = forgets;
+        forgets.sort_unstable();
+        for minute in forgets {
+            file.forget(at(now + minute));
+        }
+        let pruned = file.lane();
+        prop_assert_eq!(says(&pruned, billing_day, at(now), later), says(&whole, billing_day, at(now), later));
+        file.forget(at(now));
+        let pruned = file.lane();
+        prop_assert_eq!(says(&pruned, billing_day, at(now), later), says(&whole, billing_day, at(now), later));
+        let (marks, flows) = rows_before(&pruned, now - MINUTES_KEPT);
+        prop_assert!(marks <= 1 && flows == 0, "{marks} marks and {flows} flows are left");
+    }
+}

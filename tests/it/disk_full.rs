@@ -1,0 +1,196 @@
+//! A disk that is full while the service runs: no grant leaves unrecorded, and minting comes back with the space.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::durable::StateDir;
+use crate::process::{Process, command};
+use crate::support::{eventually, http_client};
+
+const SETTINGS: [(&str, &str); 8] = [
+    ("HOST", "127.0.0.1"),
+    ("PORT", "0"),
+    ("ICE_SOURCES", "coturn"),
+    ("COTURN_URLS", "turn:relay.example"),
+    ("COTURN_SECRET", "disk-fixture-secret"),
+    ("RATE_LIMIT_REQUESTS", "10000"),
+    ("BANDWIDTH_LIMIT_GB", "1000000"),
+    ("RUST_LOG", "warn,turn_broker::telemetry::startup=info,turn_broker::journal=info"),
+];
+
+/// A disk of a few MB that only this test sees: a tmpfs in a mount namespace that lives as long as this value.
+struct SmallDisk {
+    keeper: Child,
+    mounted_at: StateDir,
+}
+
+impl SmallDisk {
+    /// `None` where this user may not mount anything.
+    fn mount() -> Option<Self> {
+        let mounted_at = StateDir::new();
+        let script = r#"mount -t tmpfs -o size=2m,mode=700 tmpfs "$0" && echo mounted && exec cat"#;
+        let mut keeper = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", script, mounted_at.path()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take()?).read_line(&mut line).ok()?;
+        let disk = Self { keeper, mounted_at };
+        (line == "mounted\n").then_some(disk)
+    }
+
+    /// A path on the disk, as this process sees it.
+    fn path(&self, name: &str) -> PathBuf {
+        let root = format!("/proc/{}/root", self.keeper.id());
+        Path::new(&root).join(self.mounted_at.path().trim_start_matches('/')).join(name)
+    }
+
+    /// The program, with its ledger on the disk.
+    fn start(&self, limit_action: &str) -> Process {
+        let mut settings = SETTINGS.to_vec();
+        settings.extend([("STATE_DIR", self.mounted_at.path()), ("LIMIT_ACTION", limit_action)]);
+        let program = command(&settings);
+        let mut inside = Command::new("nsenter");
+        inside.arg(format!("--mount=/proc/{}/ns/mnt", self.keeper.id())).arg(program.get_program());
+        inside.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Process::spawn(&mut inside)
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.path("filler")).unwrap();
+        while filler.write_all(&[1; 4_096]).is_ok() {}
+        while filler.write_all(&[1]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+async fn get(process: &Process, path: &str) -> (StatusCode, Value) {
+    let response = http_client().get(process.url(path)).send().await.unwrap();
+    (response.status(), serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+}
+
+async fn mint(process: &Process) -> (StatusCode, Value) {
+    get(process, "/api/turn-credentials").await
+}
+
+/// Mints until the disk is full; how many grants were answered. Every other answer has to be `refusal`.
+async fn mint_until_full(process: &Process, refusal: impl Fn(&StatusCode, &Value) -> bool) -> u64 {
+    let mut answered = 0;
+    loop {
+        let (status, body) = mint(process).await;
+        if !body["grant"].is_string() {
+            assert!(refusal(&status, &body), "{status}: {body}");
+            return answered;
+        }
+        assert_eq!(status, 200);
+        answered += 1;
+        assert!(answered < 100_000, "the disk never fills");
+    }
+}
+
+async fn issued(process: &Process) -> u64 {
+    get(process, "/api/bandwidth-status").await.1["grants"]["issued"].as_u64().unwrap()
+}
+
+async fn comes_back(process: &Process) {
+    eventually("minting comes back", async || mint(process).await.1["grant"].is_string()).await;
+    eventually("it is ready", async || get(process, "/ready").await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_no_grant_is_handed_out_and_minting_comes_back_with_the_space() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("not run: a tmpfs of its own takes root (unshare, mount)");
+        return;
+    };
+    let process = disk.start("refuse");
+    let mut answered = 0;
+    for _ in 0..3 {
+        answered += u64::from(mint(&process).await.0 == 200);
+    }
+    assert_eq!(answered, 3);
+    disk.fill();
+    let is_refusal =
+        |status: &StatusCode, body: &Value| *status == 503 && body["code"] == "LEDGER_UNAVAILABLE";
+    answered += mint_until_full(&process, is_refusal).await;
+    eventually("/ready says so", async || {
+        let (status, body) = get(&process, "/ready").await;
+        status == 503 && body["code"] == "LEDGER_UNAVAILABLE"
+    })
+    .await;
+    assert_eq!(get(&process, "/health").await.0, 200);
+    assert_eq!(issued(&process).await, answered, "what was refused is not in the books");
+
+    disk.free();
+    comes_back(&process).await;
+    answered += 1;
+    process.signal("-KILL");
+    process.finish();
+    let process = disk.start("refuse");
+    assert_eq!(issued(&process).await, answered, "every grant that was answered, and no other");
+    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], answered);
+}
+
+#[tokio::test]
+async fn a_full_disk_with_fallback_answers_stun_and_says_why() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("not run: a tmpfs of its own takes root (unshare, mount)");
+        return;
+    };
+    let process = disk.start("fallback");
+    disk.fill();
+    let answered = mint_until_full(&process, |status, body| {
+        *status == 200 && body["source"] == "stun" && body["reason"] == "LEDGER_UNAVAILABLE"
+    })
+    .await;
+    // Killed while the disk is full: it starts again as soon as there is space.
+    process.signal("-KILL");
+    process.finish();
+    disk.free();
+    let process = disk.start("fallback");
+    assert_eq!(issued(&process).await, answered);
+    comes_back(&process).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
+    let state = StateDir::new();
+    let mut settings = SETTINGS.to_vec();
+    settings.push(("STATE_DIR", state.path()));
+    let process = Process::start(&settings);
+    let limit_files_to = |bytes| {
+        let pid = i32::try_from(process.id()).unwrap();
+        let limits = Some((bytes, rlimit::INFINITY));
+        rlimit::prlimit(pid, rlimit::Resource::FSIZE, limits, None).unwrap();
+    };
+    assert_eq!(mint(&process).await.0, 200);
+    limit_files_to(4_096);
+    let mut answered = 1 + mint_until_full(&process, |status, _| *status == 503).await;
+    assert_eq!(get(&process, "/health").await.0, 200, "it lives");
+    assert_eq!(get(&process, "/ready").await.0, 503);
+    limit_files_to(rlimit::INFINITY);
+    comes_back(&process).await;
+    answered += 1;
+    process.signal("-KILL");
+    process.finish();
+    assert_eq!(issued(&Process::start(&settings)).await, answered);
+}

@@ -1,0 +1,222 @@
+//! `turn-broker ledger`: what an operator can ask of a ledger whose service is stopped.
+
+use std::process::Output;
+
+use redb::{Database, TableDefinition};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::durable::StateDir;
+use crate::process::{Process, run};
+use crate::support::{OPERATOR, REPORTER, http_client};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
+const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
+
+/// Mints by itself.
+fn settings(state: &StateDir) -> Vec<(&'static str, String)> {
+    vec![
+        ("STATE_DIR", state.path().to_owned()),
+        ("ICE_SOURCES", "coturn".into()),
+        ("COTURN_URLS", "turn:relay.example".into()),
+        ("COTURN_SECRET", "ledger-fixture-secret".into()),
+        ("BANDWIDTH_LIMIT_GB", "500".into()),
+        ("OPERATOR_TOKEN", OPERATOR.into()),
+        ("REPORTER_TOKEN", REPORTER.into()),
+    ]
+}
+
+fn ledger(state: &StateDir, what: &str) -> Output {
+    let settings = settings(state);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    run(&["ledger", what], &settings)
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).unwrap()
+}
+
+fn start(state: &StateDir) -> Process {
+    let settings = settings(state);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Process::start(&settings)
+}
+
+async fn ask(process: &Process, method: Method, path: &str, token: &str, body: Value) -> Value {
+    let request = http_client().request(method, process.url(path)).bearer_auth(token).json(&body);
+    let response = request.send().await.unwrap();
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+    serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
+}
+
+/// A ledger that a real process wrote: two grants, one of them with a connection, an ordered limit. Gives the grants'
+/// answers.
+async fn written(state: &StateDir) -> [Value; 2] {
+    let process = start(state);
+    let mint = async || ask(&process, Method::GET, "/api/turn-credentials", "", json!({})).await;
+    let minted = [mint().await, mint().await];
+    let token = minted[0]["grant"].as_str().unwrap();
+    ask(&process, Method::POST, "/api/connections", token, json!({"connectionId": "call-9"})).await;
+    ask(&process, Method::POST, "/api/budget/limit", OPERATOR, json!({"limitGB": 250})).await;
+    process.signal("-TERM");
+    assert_eq!(process.finish().1, Some(0));
+    minted
+}
+
+#[tokio::test]
+async fn show_sums_up_what_the_last_write_left() {
+    let state = StateDir::new();
+    written(&state).await;
+    let before = std::fs::read(state.file()).unwrap();
+    let output = ledger(&state, "show");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        "Format       2",
+        "Limit        250 GB",
+        "Measured     nothing in this period",
+        "Grants       2 issued, 1 reported, 2 live",
+        "Connections  1 open, 1 opened in this period",
+        "Orders       a limit of 250 GB instead of 500",
+        "Alerts       0 to be delivered",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
+    }
+    assert!(shown.contains(state.path()) && shown.contains("what follows is as of then"), "{shown}");
+    assert_eq!(std::fs::read(state.file()).unwrap(), before, "looking changes nothing");
+}
+
+#[tokio::test]
+async fn export_holds_everything_but_secrets() {
+    let state = StateDir::new();
+    let minted = written(&state).await;
+    let output = ledger(&state, "export");
+    let exported = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let document: Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(document["format"], 2);
+    assert_eq!(document["counts"]["counts"]["issued"], 2);
+    assert_eq!(document["connections"][0]["connection"]["id"], "call-9");
+    assert_eq!(document["issued"].as_array().unwrap().len(), 2);
+    assert_eq!(document["renewals"], 0);
+    let marks = document["sources"]["coturn"]["marks"].as_array().unwrap();
+    assert_eq!(marks.iter().map(|mark| mark["live"].as_i64().unwrap()).sum::<i64>(), 0);
+
+    let mut secrets = vec!["ledger-fixture-secret".to_owned(), OPERATOR.into(), REPORTER.into()];
+    for answer in &minted {
+        let server = answer["iceServers"].as_array().unwrap().last().unwrap();
+        secrets.extend(["username", "credential"].map(|field| server[field].as_str().unwrap().to_owned()));
+        secrets.push(answer["grant"].as_str().unwrap().to_owned());
+    }
+    for secret in secrets {
+        assert!(!exported.contains(&secret), "{secret} is in the export");
+    }
+    assert!(!exported.contains("user") && !exported.contains("key"), "{exported}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_a_process_wrote_is_sound_however_it_ended() {
+    let state = StateDir::new();
+    for signal in ["-KILL", "-TERM"] {
+        let process = start(&state);
+        ask(&process, Method::GET, "/api/turn-credentials", "", json!({})).await;
+        process.signal(signal);
+        process.finish();
+        let output = ledger(&state, "verify");
+        assert_eq!(output.status.code(), Some(0), "{signal}: {}", text(&output.stdout));
+        assert_eq!(text(&output.stdout), format!("{}: sound\n", state.file().display()));
+    }
+}
+
+/// Changes the file behind the books' back.
+fn damage(state: &StateDir, how: impl FnOnce(&redb::WriteTransaction)) {
+    let database = Database::open(state.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    how(&transaction);
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn verify_names_every_row_that_is_wrong_and_shows_no_content() {
+    let state = StateDir::new();
+    written(&state).await;
+    damage(&state, |transaction| {
+        let mut marks = transaction.open_table(MARKS).unwrap();
+        marks.insert(("carrier-pigeon", 5), (1, 0)).unwrap();
+        marks.insert(("coturn", 5), (-3, 0)).unwrap();
+        let mut grants = transaction.open_table(GRANTS).unwrap();
+        grants.insert("nobody", b"{}".as_slice()).unwrap();
+        grants.insert("AQIDBAUGBwgJCgsMDQ4PEA", br#"{"allowance":"hush"}"#.as_slice()).unwrap();
+        let mut meta = transaction.open_table(META).unwrap();
+        meta.insert("counts", b"not JSON: hush".as_slice()).unwrap();
+    });
+    let output = ledger(&state, "verify");
+    let found = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{found}");
+    for expected in ["carrier-pigeon", "than began", "nobody", "AQIDBAUGBwgJCgsMDQ4PEA", "\"counts\""] {
+        assert_eq!(found.matches(expected).count(), 1, "{expected} in\n{found}");
+    }
+    assert!(!found.contains("hush"), "{found}");
+    let shown = ledger(&state, "show");
+    assert_eq!(shown.status.code(), Some(1), "what cannot be read cannot be summed up");
+}
+
+#[tokio::test]
+async fn verify_sees_a_byte_that_has_changed_or_it_did_not_count() {
+    let state = StateDir::new();
+    written(&state).await;
+    let sound = ledger(&state, "export").stdout;
+    let whole = std::fs::read(state.file()).unwrap();
+    let mut seen = 0;
+    for nth in 0..60 {
+        let mut bytes = whole.clone();
+        let at = (nth * 7_919 * 61) % bytes.len();
+        bytes[at] ^= 0x55;
+        std::fs::write(state.file(), &bytes).unwrap();
+        let output = ledger(&state, "verify");
+        match output.status.code() {
+            Some(0) => assert_eq!(ledger(&state, "export").stdout, sound, "byte {at}"),
+            Some(1) => seen += 1,
+            code => panic!("byte {at}: {code:?} {}", text(&output.stderr)),
+        }
+    }
+    assert!(seen > 0, "none of them was noticed");
+}
+
+#[tokio::test]
+async fn while_the_service_runs_it_is_to_be_asked_instead() {
+    let state = StateDir::new();
+    let _process = start(&state);
+    for what in ["show", "export", "verify"] {
+        let output = ledger(&state, what);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("in use") && said.contains("/api/bandwidth-status"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn without_a_ledger_it_says_so_and_makes_none() {
+    let state = StateDir::new();
+    let output = ledger(&state, "show");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is not there"), "{}", text(&output.stderr));
+    assert!(!state.file().exists());
+    let output = run(&["ledger", "show"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("STATE_DIR is not set"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn it_has_to_be_said_what_is_wanted_of_the_ledger() {
+    for wrong in [&["ledger"][..], &["ledger", "burn"], &["ledger", "show", "more"], &["show"]] {
+        assert_eq!(run(wrong, &[]).status.code(), Some(64), "{wrong:?}");
+    }
+    let help = text(&run(&["--help"], &[]).stdout);
+    assert!(
+        ["ledger show", "ledger export", "ledger verify"].iter().all(|what| help.contains(what)),
+        "{help}"
+    );
+}

@@ -1,0 +1,188 @@
+//! A ledger of an older format: it is brought to the present one once, with nothing lost, and a copy stays.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase, TableDefinition};
+use serde_json::{Value, json};
+use turn_broker::account::stored::Recovered;
+use turn_broker::budget::flow::{Flow, Flows, Mark};
+use turn_broker::ice::IceSource;
+use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
+
+use crate::durable::StateDir;
+use crate::support::{REPORTER, TestBroker};
+
+/// Format 1, as the version that wrote it defined it.
+mod format_1 {
+    use super::TableDefinition;
+
+    pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+    pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
+    pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
+        TableDefinition::new("flows");
+    pub(super) const CONNECTIONS: TableDefinition<'_, (&str, &str), &[u8]> =
+        TableDefinition::new("connections");
+    pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
+    pub(super) const RENEWALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("renewals");
+}
+
+/// 2025-01-15T11:00Z: an hour before the tests begin.
+const MINUTE: i64 = 28_948_980;
+const KEY: [u8; 64] = [7; 64];
+const GRANT: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
+
+/// A ledger as format 1 had it: a month's usage, one live grant that reported, one open connection.
+fn write_format_1(directory: &Path) {
+    let database = Database::create(directory.join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let period = json!({"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z"});
+    {
+        let mut marks = transaction.open_table(format_1::MARKS).unwrap();
+        marks.insert(("cloudflare", MINUTE), (1, 0)).unwrap();
+        marks.insert(("cloudflare", MINUTE + 180), (-1, 0)).unwrap();
+        let mut flows = transaction.open_table(format_1::FLOWS).unwrap();
+        flows.insert(("cloudflare", MINUTE - 60), (0, 5_000_000_000, 8_000, 1_000_000)).unwrap();
+        let mut connections = transaction.open_table(format_1::CONNECTIONS).unwrap();
+        let connection = json!({
+            "connection": {
+                "id": "call-1", "owner": "Reporter", "source": "cloudflare",
+                "opened_at": "2025-01-15T11:59:00.000Z", "last_seen": "2025-01-15T11:59:59.000Z",
+                "relayed": true, "bytes_sent": 3, "bytes_received": 7, "clock": null, "guesses": [],
+                "counted": 7, "counted_until": "2025-01-15T11:59:59.000Z", "claimed": 7, "settled_millis": 0
+            },
+            "own_allowance": {"open": 1, "busy_since": "2025-01-15T11:59:00.000Z", "busy_millis": 0, "granted": 7}
+        });
+        connections.insert(("call-1", "\"Reporter\""), connection.to_string().as_bytes()).unwrap();
+        let mut grants = transaction.open_table(format_1::GRANTS).unwrap();
+        let grant = json!({
+            "allowance": {"open": 0, "busy_since": "2025-01-15T11:00:00.000Z", "busy_millis": 1000, "granted": 9},
+            "expires_at": "2025-01-15T12:30:00.000Z", "alive_until": "2025-01-15T14:00:00.000Z"
+        });
+        grants.insert(GRANT, grant.to_string().as_bytes()).unwrap();
+        let mut renewals = transaction.open_table(format_1::RENEWALS).unwrap();
+        renewals.insert(GRANT, json!("2025-01-15T12:30:00.000Z").to_string().as_bytes()).unwrap();
+        let mut meta = transaction.open_table(format_1::META).unwrap();
+        meta.insert("format", 1_u32.to_be_bytes().as_slice()).unwrap();
+        meta.insert("token-key", KEY.as_slice()).unwrap();
+        meta.insert("now", json!("2025-01-15T12:00:00.000Z").to_string().as_bytes()).unwrap();
+        let counts = json!([period, {"issued": 4, "reported": 3, "connections": 5}]);
+        meta.insert("counts", counts.to_string().as_bytes()).unwrap();
+        let december = json!({"start": "2024-12-01T00:00:00.000Z", "end": "2025-01-01T00:00:00.000Z"});
+        let previous = json!({"period": december, "used": 123_456});
+        meta.insert("previous/cloudflare", previous.to_string().as_bytes()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+fn open(state: &StateDir) -> Recovered {
+    Store::open(Path::new(state.path())).unwrap().load().unwrap()
+}
+
+fn format_of(path: &Path) -> u32 {
+    let database = Database::open(path).unwrap();
+    let meta = database.begin_read().unwrap().open_table(format_1::META).unwrap();
+    u32::from_be_bytes(meta.get("format").unwrap().unwrap().value().try_into().unwrap())
+}
+
+#[test]
+fn every_row_of_an_older_ledger_arrives() {
+    let state = StateDir::new();
+    write_format_1(Path::new(state.path()));
+    let recovered = open(&state);
+    let lane = &recovered.lanes[&IceSource::Cloudflare];
+    let expected = [(MINUTE, Mark { live: 1, silent: 0 }), (MINUTE + 180, Mark { live: -1, silent: 0 })];
+    assert_eq!(lane.marks, expected.into());
+    let flows = Flows {
+        granted: Flow { connection_millis: 0, claimed: 5_000_000_000 },
+        ungranted: Flow { connection_millis: 8_000, claimed: 1_000_000 },
+    };
+    assert_eq!(lane.flows, [(MINUTE - 60, flows)].into());
+    assert_eq!(lane.previous.unwrap().used, 123_456);
+    assert_eq!(lane.reading, None);
+    assert_eq!(&*recovered.connections[0].name().0, "call-1");
+    assert_eq!((recovered.connections.len(), recovered.grants.len(), recovered.renewals.len()), (1, 1, 1));
+    assert_eq!(recovered.grants[0].0.to_string(), GRANT);
+    assert_eq!(recovered.renewals[0].1.to_string(), "2025-01-15T12:30:00.000Z");
+    assert_eq!(recovered.now.unwrap().to_string(), "2025-01-15T12:00:00.000Z");
+    assert_eq!(recovered.counts.unwrap().1.issued, 4);
+    assert_eq!(recovered.key, Some(KEY));
+    assert!(recovered.issued.is_empty());
+}
+
+#[tokio::test]
+async fn the_figures_of_an_older_ledger_are_those_that_it_had() {
+    let state = StateDir::new();
+    write_format_1(Path::new(state.path()));
+    let broker = TestBroker::start(&[("STATE_DIR", state.path())]).await;
+    let status = broker.status().await;
+    // 5 GB under grants, 1 MB without; 8 s by time at 2 Mbps.
+    assert_eq!(status["usedBytes"], 5_003_000_000_u64);
+    assert_eq!(status["grants"], json!({"issued": 4, "live": 1, "reported": 3}));
+    assert_eq!(status["activeConnections"], 1);
+    let beat = json!({"bytesReceived": 10, "relayed": true});
+    let answer = broker.post(REPORTER, "/api/connections/call-1/heartbeat", beat).await;
+    assert_eq!(answer.status, 200);
+    let usage = broker.operator("/api/usage").await.json();
+    assert_eq!(usage["previousPeriod"]["usedBytes"], Value::from(123_456));
+}
+
+#[test]
+fn it_is_brought_up_once_and_the_copy_of_before_stays() {
+    let state = StateDir::new();
+    let file = Path::new(state.path()).join(FILE_NAME);
+    let copy = Path::new(state.path()).join("ledger.redb.format-1");
+    write_format_1(Path::new(state.path()));
+    open(&state);
+    assert_eq!(format_of(&file), 2);
+    assert_eq!(format_of(&copy), 1);
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    std::fs::remove_file(&copy).unwrap();
+    open(&state);
+    assert!(!copy.exists(), "there is nothing to bring up any more");
+}
+
+#[test]
+fn the_copy_put_back_is_brought_up_again() {
+    let state = StateDir::new();
+    let file = Path::new(state.path()).join(FILE_NAME);
+    write_format_1(Path::new(state.path()));
+    open(&state);
+    std::fs::copy(Path::new(state.path()).join("ledger.redb.format-1"), &file).unwrap();
+    assert_eq!(open(&state).counts.unwrap().1.issued, 4);
+    assert_eq!(format_of(&file), 2);
+}
+
+#[test]
+fn without_a_copy_nothing_is_changed() {
+    let state = StateDir::new();
+    let file = Path::new(state.path()).join(FILE_NAME);
+    write_format_1(Path::new(state.path()));
+    // A directory in the way is what no user, not even root, can write over.
+    std::fs::create_dir(Path::new(state.path()).join("ledger.redb.format-1")).unwrap();
+    let error = Store::open(Path::new(state.path())).unwrap_err();
+    assert!(matches!(error, OpenError::NotCopied { found: 1, .. }), "{error}");
+    assert_eq!(format_of(&file), 1);
+}
+
+#[test]
+fn a_format_that_no_version_wrote_or_a_later_one_does_is_refused() {
+    for (format, is_later) in [(0_u32, false), (3, true)] {
+        let state = StateDir::new();
+        write_format_1(Path::new(state.path()));
+        let database = Database::open(Path::new(state.path()).join(FILE_NAME)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(format_1::META)
+            .unwrap()
+            .insert("format", format.to_be_bytes().as_slice())
+            .unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = Store::open(Path::new(state.path())).unwrap_err();
+        assert_eq!(matches!(error, OpenError::Newer { .. }), is_later, "{error}");
+        assert_eq!(matches!(error, OpenError::Damaged { .. }), !is_later, "{error}");
+        assert_eq!(format_of(&Path::new(state.path()).join(FILE_NAME)), format, "it is left alone");
+    }
+}
