@@ -27,7 +27,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         ));
     }
     let about_settings =
-        config.warnings.iter().map(|text| warn(text, "mend it, or live with it: it is served"));
+        config.warnings.iter().map(|text| warn(text, "mend it, or leave it: the service starts with it"));
     findings.extend(about_settings);
     findings
 }
@@ -65,7 +65,7 @@ fn summary(config: &Config) -> String {
 /// Every problem of a configuration that cannot be used, and the names that may have been meant.
 pub(super) fn problems(errors: &ConfigErrors) -> Vec<Finding> {
     let remedy =
-        || Remedy::sure("mend it in the environment or in .env; .env.example says what each setting takes");
+        || Remedy::sure("set it right in the environment or in .env; .env.example has every setting");
     let problem = |seen: &str| Finding::fail(Check::Configuration, "", seen, remedy());
     errors.to_string().lines().map(problem).collect()
 }

@@ -70,12 +70,14 @@ pub(super) async fn coturn_cli(config: &Config, clock: &dyn Clock) -> Option<Fin
         Ok(listing) if !config.ice.sources.contains(&IceSource::Coturn) => Finding::warn(
             Check::CoturnCli,
             subject,
-            format!("it answers ({} sessions), but coturn is not in ICE_SOURCES", listing.sessions.len()),
+            format!("it answers (sessions: {}), but coturn is not in ICE_SOURCES", listing.sessions.len()),
             "name coturn in ICE_SOURCES, or take COTURN_CLI out",
         ),
-        Ok(listing) => {
-            Finding::ok(Check::CoturnCli, subject, format!("it answers: {} sessions", listing.sessions.len()))
-        }
+        Ok(listing) => Finding::ok(
+            Check::CoturnCli,
+            subject,
+            format!("it answers; sessions: {}", listing.sessions.len()),
+        ),
         Err(error) => Finding::fail(Check::CoturnCli, subject, error.to_string(), cli_remedy(&error)),
     };
     Some(finding.after(took))

@@ -11,6 +11,8 @@ mod analytics;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
+mod doctor;
+mod doctor_at_coturn;
 mod doors;
 mod durable;
 mod errors;

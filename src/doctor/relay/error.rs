@@ -35,10 +35,10 @@ pub(super) enum ProbeError {
     #[error("refused: nothing listens on that port, or a firewall says no")]
     Refused,
     /// Silence.
-    #[error("no answer within 3 s {}", during(*.0))]
+    #[error("no answer within 3 s: {}", noun(*.0))]
     Timeout(Step),
     /// The connection ended.
-    #[error("the connection broke {} ({})", during(*.0), .1.kind())]
+    #[error("the connection broke: {} ({})", noun(*.0), .1.kind())]
     Broken(Step, io::Error),
     /// No TLS, or no certificate that is good.
     #[error("TLS failed: {0}")]
@@ -50,7 +50,7 @@ pub(super) enum ProbeError {
     #[error("the server's answer is not signed with the credential")]
     Unsigned,
     /// It says no, by this code.
-    #[error("refused {} with {code}: {}", during(*.step), meaning(*.code))]
+    #[error("{} was answered with {code}: {}", noun(*.step), meaning(*.code))]
     Code {
         /// RFC 8489 and RFC 8656.
         code: u16,
@@ -138,13 +138,13 @@ impl ProbeError {
     }
 }
 
-const fn during(step: Step) -> &'static str {
+const fn noun(step: Step) -> &'static str {
     match step {
-        Step::Connect => "to the connection",
-        Step::Handshake => "in the TLS handshake",
-        Step::Binding => "to a binding request",
-        Step::Allocate => "to an allocation request",
-        Step::Release => "to giving the allocation back",
+        Step::Connect => "the connection",
+        Step::Handshake => "the TLS handshake",
+        Step::Binding => "the binding request",
+        Step::Allocate => "the allocation request",
+        Step::Release => "giving the allocation back",
     }
 }
 

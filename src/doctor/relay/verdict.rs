@@ -179,7 +179,11 @@ mod tests {
         for (v6, state, says) in [
             (Ok(relayed()), State::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
             (Err(ProbeError::NoRoute), State::Ok, "not tried by IPv6"),
-            (Err(timeout()), State::Warn, "by IPv6 at 2001:db8::1: no answer within 3 s"),
+            (
+                Err(timeout()),
+                State::Warn,
+                "by IPv6 at 2001:db8::1: no answer within 3 s: the allocation request",
+            ),
         ] {
             let all = [probed("turn:a", vec![(V4, Ok(relayed())), (V6, v6)])];
             let found = &findings(Check::Turn, &all)[0];
