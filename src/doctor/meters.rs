@@ -6,7 +6,7 @@ use reqwest::Client;
 
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, CoturnCliConfig};
 use crate::ice::IceSource;
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
@@ -60,8 +60,7 @@ fn refused(error: &AnalyticsError) -> Finding {
 }
 
 /// Asks a coturn for its sessions.
-pub(super) async fn coturn_cli(config: &Config, clock: &dyn Clock) -> Option<Finding> {
-    let settings = config.meter.coturn_cli.as_ref()?;
+pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, clock: &dyn Clock) -> Finding {
     let began = clock.instant();
     let listed = CoturnCli::new(settings).sessions().await;
     let took = clock.instant().saturating_duration_since(began);
@@ -80,7 +79,7 @@ pub(super) async fn coturn_cli(config: &Config, clock: &dyn Clock) -> Option<Fin
         ),
         Err(error) => Finding::fail(Check::CoturnCli, subject, error.to_string(), cli_remedy(&error)),
     };
-    Some(finding.after(took))
+    finding.after(took)
 }
 
 fn cli_remedy(error: &CliError) -> &'static str {

@@ -188,8 +188,9 @@ impl<W: Write> Examination<'_, W> {
         self.progress.starts(Check::Analytics.name());
         let finding = meters::analytics(self.config, &self.client, &*self.clock).await;
         self.progress.found(finding);
-        self.progress.starts(Check::CoturnCli.name());
-        if let Some(finding) = meters::coturn_cli(self.config, &*self.clock).await {
+        if let Some(cli) = &self.config.meter.coturn_cli {
+            self.progress.starts(&format!("{} {}", Check::CoturnCli.name(), cli.address));
+            let finding = meters::coturn_cli(self.config, cli, &*self.clock).await;
             self.progress.found(finding);
         }
     }

@@ -8,6 +8,8 @@ use super::report::{self, Look};
 
 /// Erases the line that the cursor is on.
 const ERASE: &str = "\r\x1b[2K";
+/// Characters of what is being looked at: a line that wraps would not be erased.
+const LINE_MAX: usize = 60;
 
 /// Where findings go, and in which form.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl<W: Write> Progress<W> {
     /// This is looked at now.
     pub fn starts(&mut self, what: &str) {
         if let Form::Text { is_terminal: true, .. } = self.form {
+            let what: String = what.chars().filter(|c| !c.is_control()).take(LINE_MAX).collect();
             let _ = write!(self.to, "{ERASE}…       {what}").and_then(|()| self.to.flush());
         }
     }

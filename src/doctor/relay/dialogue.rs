@@ -38,8 +38,16 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// For an allocation by a credential; without one, only what our address is.
+    pub(super) async fn ask(&self, credential: Option<&Credential>) -> Result<Served, ProbeError> {
+        match credential {
+            Some(credential) => self.allocate(credential).await,
+            None => self.bind().await,
+        }
+    }
+
     /// Asks what our address is.
-    pub(super) async fn bind(&self) -> Result<Served, ProbeError> {
+    async fn bind(&self) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         match ask(&mut link, Question::Binding, None).await? {
             Answer::Done { mapped, .. } => Ok(Served { mapped, ..Served::default() }),
@@ -48,7 +56,7 @@ impl Target<'_> {
     }
 
     /// Asks for an allocation, and gives it back.
-    pub(super) async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
+    async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         let mut proof = None;
         for _ in 0..=CHALLENGES_MAX {

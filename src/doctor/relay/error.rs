@@ -35,7 +35,7 @@ pub(super) enum ProbeError {
     #[error("refused: nothing listens on that port, or a firewall says no")]
     Refused,
     /// Silence.
-    #[error("no answer within 3 s: {}", noun(*.0))]
+    #[error("no answer in time: {}", noun(*.0))]
     Timeout(Step),
     /// The connection ended.
     #[error("the connection broke: {} ({})", noun(*.0), .1.kind())]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::finding::{Check, Finding, Remedy};
 use super::names::{Names, Need};
@@ -24,12 +25,14 @@ use crate::ice::IceSource;
 use crate::ice::server::{IceServerList, IceUrls};
 use crate::ice::url::IceUrl;
 use dialogue::{Served, Target};
-use error::ProbeError;
+use error::{ProbeError, Step};
 use message::Credential;
 use pattern::Tried;
 
 /// URLs that are tried. Real answers have under ten.
 const URLS_MAX: usize = 16;
+/// For one URL at one address, all its steps together.
+const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// What one source hands to clients.
 pub(super) struct Offer {
@@ -139,10 +142,8 @@ async fn probe(entry: Entry, addresses: Vec<IpAddr>, trust: &Trust, clock: &dyn 
     for address in addresses {
         let began = clock.instant();
         let target = Target { url: &entry.url, address: (address, entry.url.port()).into(), trust };
-        let served = match &entry.credential {
-            Some(credential) => target.allocate(credential).await,
-            None => target.bind().await,
-        };
+        let served = timeout(PROBE_MAX, target.ask(entry.credential.as_ref())).await;
+        let served = served.unwrap_or(Err(ProbeError::Timeout(Step::Allocate)));
         at.push((address, served, clock.instant().saturating_duration_since(began)));
     }
     Probed { entry, at }

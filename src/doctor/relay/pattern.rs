@@ -35,8 +35,10 @@ enum Pattern {
     EverythingBlocked,
     /// None works, and not because of the network.
     NoneServes,
-    /// No datagram gets through, streams do.
+    /// No datagram gets through, not even STUN's; streams do.
     UdpBlocked,
+    /// STUN's datagrams get through, the relay's do not; streams do.
+    RelayUdpClosed,
     /// Nothing gets through but TLS on 443.
     OnlyTls443,
     /// Datagrams get through, no stream does.
@@ -80,7 +82,11 @@ impl Pattern {
         }
         let only_443 = works.iter().all(|one| one.transport == Transport::Tls && one.port == 443);
         if all_blocked(true) {
-            return if only_443 { Self::OnlyTls443 } else { Self::UdpBlocked };
+            return match (stun_answers, only_443) {
+                (true, _) => Self::RelayUdpClosed,
+                (false, true) => Self::OnlyTls443,
+                (false, false) => Self::UdpBlocked,
+            };
         }
         if all_blocked(false) { Self::OnlyUdp } else { Self::SomeFail }
     }
@@ -126,6 +132,10 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
         Pattern::UdpBlocked => warn(
             "UDP is blocked from here, as in many offices: calls over the relay work by TCP or TLS, with more delay",
             "nothing has to be done for clients elsewhere; here, let UDP out to the relay's ports",
+        ),
+        Pattern::RelayUdpClosed => warn(
+            "UDP gets out of here (STUN answers), but not to the relay: calls over it work by TCP or TLS, with more delay",
+            "see whether the relay listens for UDP, and open those ports at the server",
         ),
         Pattern::OnlyTls443 => warn(
             "only TLS on port 443 gets out of here, as in strict offices: calls over the relay work, with more delay",
@@ -177,6 +187,7 @@ mod tests {
             (five(LOST, OK, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, LOST, OK), Pattern::OnlyTls443),
+            (vec![stun(OK), turn(Udp, 3478, LOST), turn(Tls, 443, OK)], Pattern::RelayUdpClosed),
             (five(OK, LOST, LOST, LOST), Pattern::OnlyUdp),
             (five(LOST, LOST, LOST, LOST), Pattern::EverythingBlocked),
             (five(OK, OK, LOST, OK), Pattern::SomeFail),

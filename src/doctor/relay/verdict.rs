@@ -182,7 +182,7 @@ mod tests {
             (
                 Err(timeout()),
                 State::Warn,
-                "by IPv6 at 2001:db8::1: no answer within 3 s: the allocation request",
+                "by IPv6 at 2001:db8::1: no answer in time: the allocation request",
             ),
         ] {
             let all = [probed("turn:a", vec![(V4, Ok(relayed())), (V6, v6)])];
