@@ -114,12 +114,17 @@ impl ProbeError {
         let (host, port) = (url.host(), url.port());
         match self {
             Self::Name => Remedy::sure(format!("mend the name {host}, or this machine's resolver")),
-            Self::NoRoute => Remedy::sure(format!(
-                "this machine has no route to {host}: mend it, or try from another network"
-            )),
+            Self::NoRoute => {
+                Remedy::sure(format!("mend this machine's way to {host}, or try from another network"))
+            }
             Self::Refused => Remedy::sure(format!(
                 "see that the server listens on port {port} for {}, and that the firewall there lets it in",
                 spoken(url)
+            )),
+            Self::Timeout(step) | Self::Broken(step, _) if is_open(url, *step) => Remedy::guess(format!(
+                "port {port} of {host} takes connections and then does not speak: see that it is the relay's port for \
+                 {}, and what filters on the way",
+                if url.transport() == Transport::Tls { "TLS" } else { "TCP without TLS" },
             )),
             Self::Timeout(_) | Self::Broken(..) => Remedy::sure(format!(
                 "open {} port {port} to {host} on the way out of this network, and on the way in at the server",
@@ -146,6 +151,11 @@ const fn noun(step: Step) -> &'static str {
         Step::Allocate => "the allocation request",
         Step::Release => "giving the allocation back",
     }
+}
+
+/// Whether it was a stream that was there already.
+fn is_open(url: &IceUrl, step: Step) -> bool {
+    matches!(url.transport(), Transport::Tcp | Transport::Tls) && step != Step::Connect
 }
 
 fn spoken(url: &IceUrl) -> &'static str {
@@ -258,5 +268,7 @@ mod tests {
         let url = IceUrl::parse("turns:relay.example:443").unwrap();
         let remedy = ProbeError::Timeout(Step::Connect).remedy(&url, IceSource::Coturn).text;
         assert!(remedy.contains("TCP port 443 to relay.example"), "{remedy}");
+        let remedy = ProbeError::Timeout(Step::Handshake).remedy(&url, IceSource::Coturn).text;
+        assert!(remedy.contains("takes connections") && remedy.contains("port for TLS"), "{remedy}");
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn check<W: Write>(offers: Vec<Offer>, around: Surroundings<'_,
             progress.found(Finding::skipped(check, "", verdict::nothing(check)));
             continue;
         }
-        progress.starts(&format!("{}: {} URLs at once", check.name(), entries.len()));
+        progress.starts(&format!("{}, URLs at once: {}", check.name(), entries.len()));
         let probed = probe_all(entries, names, trust, clock).await;
         for finding in verdict::findings(check, &probed) {
             progress.found(finding);
