@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::{Account, NotRecorded, RenewalRight};
+use crate::account::{Account, NotCommitted, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::issued::Issued;
 use crate::budget::verdict::Refusal;
@@ -30,7 +30,7 @@ const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 pub enum DegradedReason {
     /// The first source has no settings.
     NotConfigured,
-    /// The kill switch is on.
+    /// The kill switch is on, or the grant that renews was revoked meanwhile.
     Disabled,
     /// The source failed, or its breaker is open.
     ProviderUnavailable,
@@ -203,6 +203,7 @@ impl Mint {
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
                 }
+                Err(Skipped::Stopped) => return Ok(Answer::Stun(Some(DegradedReason::Disabled))),
                 Err(Skipped::NotRecorded) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::NotRecorded);
                 }
@@ -283,10 +284,12 @@ impl Mint {
         };
         let at = reservation.at();
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
-        reservation
-            .commit(&record, ice_servers.username(), order.renewal)
-            .await
-            .map_err(|NotRecorded| Skipped::NotRecorded)?;
+        reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
+            |why| match why {
+                NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
+                NotCommitted::Stopped => Skipped::Stopped,
+            },
+        )?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {
@@ -366,4 +369,5 @@ enum Skipped {
     Unavailable(DegradedReason),
     Refused(Refusal),
     NotRecorded,
+    Stopped,
 }

@@ -102,6 +102,12 @@ impl Books {
         books
     }
 
+    /// A process begins with them at `now`.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.ledger.begin_readings();
+    }
+
     /// What is to be on disk before a new grant is handed out.
     #[must_use]
     pub fn grant_changes(&self, commit: &Commit, grant: GrantId, renewed: Option<&Grant>) -> BooksChanges {
@@ -154,6 +160,12 @@ impl Books {
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.orders.get().frozen
+    }
+
+    /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.
+    #[must_use]
+    pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
+        self.is_frozen() || renews.is_some_and(|grant| self.issued.is_revoked(grant))
     }
 
     /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.

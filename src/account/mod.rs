@@ -32,6 +32,9 @@ pub mod stored;
 use books::{Books, Statement};
 pub use reservation::{RenewalRight, Reservation};
 
+/// The wall clock may be so far from the books' time before it is worth a word.
+pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
+
 /// The books, their lock and their clock.
 #[derive(Debug)]
 pub struct Account {
@@ -58,12 +61,37 @@ pub struct Present {
     pub statement: Statement,
     /// How far the wall clock is behind the books: it was set back, or was ahead before.
     pub clock_behind: Duration,
+    /// How far the wall clock is ahead of the books: it has jumped, and is not believed yet.
+    pub clock_ahead: Duration,
+}
+
+impl Present {
+    /// Whether the published bound rests on nothing that is known to be wrong: the assumed rate, and the period. A clock
+    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
+    #[must_use]
+    pub fn bound_holds(&self) -> bool {
+        let figures = &self.statement.figures;
+        let into_period = figures.now.since(figures.period.start);
+        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
+        self.statement.measured.assumption.holds && is_in_period
+    }
 }
 
 /// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it could not be recorded")]
 pub struct NotRecorded;
+
+/// A credential that was made must not be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCommitted {
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    NotRecorded(#[from] NotRecorded),
+    /// The operator has ordered otherwise while it was made.
+    #[error("the operator has stopped it")]
+    Stopped,
+}
 
 /// One open connection, as an operator sees it.
 #[derive(Clone, Debug)]
@@ -118,10 +146,11 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
 
-    /// Sends all that has changed on its way to disk.
+    /// Sends all that has changed on its way to disk. What is taken under the lock is queued under it too: later changes
+    /// cannot come before earlier ones, and be undone by them.
     pub fn flush(&self) {
         if let Some(journal) = &self.journal {
-            journal.flush(|| self.with(|books, _| books.take_changes()));
+            self.with(|books, _| journal.flush(|| books.take_changes()));
         }
     }
 
@@ -194,7 +223,7 @@ impl Account {
     /// Waits until all that has changed is on disk.
     async fn record(&self) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let pending = journal.record(|| self.with(|books, _| books.take_changes())).ok_or(NotRecorded)?;
+        let pending = self.with(|books, _| journal.record(|| books.take_changes())).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
@@ -224,7 +253,8 @@ impl Account {
     #[must_use]
     pub fn present(&self) -> Present {
         let statement = self.with(|books, _| books.statement());
-        Present { statement, clock_behind: statement.figures.now.since(self.clock.now()) }
+        let (now, wall) = (statement.figures.now, self.clock.now());
+        Present { statement, clock_behind: now.since(wall), clock_ahead: wall.since(now) }
     }
 
     /// The first `limit` open connections, and how many there are.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Account, NotRecorded};
+use super::{Account, NotCommitted, NotRecorded};
 use crate::budget::grant::Grant;
 use crate::budget::ledger::Hold;
 use crate::journal::Written;
@@ -72,21 +72,29 @@ impl Reservation {
     }
 
     /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
-    /// be recorded, nobody is to have it. Dropped in mid-way, the record stands: it melts by itself.
+    /// be recorded, or the operator's order came first, nobody is to have it. Dropped in mid-way, the record stands: it
+    /// melts by itself.
     pub async fn commit(
         mut self,
         grant: &Grant,
         username: Option<&str>,
         renewal: Option<&RenewalRight>,
-    ) -> Result<(), NotRecorded> {
-        let Some(hold) = self.hold.take() else { return Err(NotRecorded) };
+    ) -> Result<(), NotCommitted> {
+        let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
         let renewed = renewal.map(|right| &right.grant);
         let (commit, pending) = self.account.with(|books, now| {
-            let commit = books.commit(hold, grant, username, renewed.map(|renewed| renewed.id), now);
+            let renews = renewed.map(|renewed| renewed.id);
+            if books.has_stopped(renews) {
+                books.release(hold, now);
+                return Err(NotCommitted::Stopped);
+            }
+            let commit = books.commit(hold, grant, username, renews, now);
             // What costs nothing needs no record that lasts.
             let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
-            (commit, journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed))))
-        });
+            let pending =
+                journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed)));
+            Ok((commit, pending))
+        })?;
         let written = match pending {
             None => Written::Yes,
             Some(None) => Written::No,
@@ -101,10 +109,10 @@ impl Reservation {
             }
             Written::No => {
                 self.account.with(|books, _| books.undo(&commit, grant.id));
-                Err(NotRecorded)
+                Err(NotRecorded.into())
             }
             // It may come to be recorded: the hold stays, on the safe side.
-            Written::Unknown => Err(NotRecorded),
+            Written::Unknown => Err(NotRecorded.into()),
         }
     }
 }

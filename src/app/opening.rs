@@ -43,7 +43,9 @@ pub(super) fn books(config: &Config, recovered: Option<Recovered>, now: Timestam
     let period = terms.billing_day.period_at(then);
     let counts = recovered.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
     let ledger = Ledger::restore(terms, &lanes(config), then, counts.unwrap_or_default(), &recovered.lanes);
-    Books::restore(ledger, estimator, recovered)
+    let mut books = Books::restore(ledger, estimator, recovered);
+    books.begin(now);
+    books
 }
 
 /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
@@ -109,5 +111,30 @@ impl BoundTerms {
                 format!("{observed} per grant (observed; {assumed} were assumed) until {until} after expiry")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn what_was_not_read_while_no_process_ran_is_not_stale() {
+        let environment = Environment::from_pairs([
+            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+            ("CLOUDFLARE_TURN_API_TOKEN", "token"),
+            ("CLOUDFLARE_ACCOUNT_ID", "account"),
+            ("CLOUDFLARE_ANALYTICS_TOKEN", "token"),
+        ]);
+        let config = Config::from_env(&environment).expect("a valid configuration");
+        // 2025-01-15T12:00:00Z
+        let then = Timestamp::from_millis(1_736_942_400_000);
+        let now = then.plus_millis(3_600_000);
+        let mut books = books(&config, Some(Recovered { now: Some(then), ..Recovered::default() }), now);
+        assert_eq!(books.statement().figures.now, now);
+        assert!(!books.statement().measured.is_stale());
+        books.advance(now.plus_millis(600_001));
+        assert!(books.statement().measured.is_stale());
     }
 }

@@ -15,6 +15,9 @@ use crate::units::{ByteCount, Timestamp};
 
 /// Without a good reading for so long, a provider's own count is stale.
 const STALE_AFTER: Duration = Duration::from_secs(600);
+/// A count that ends longer ago is no good reading: whoever asked for it has a clock that is behind. No less than the
+/// longest `ANALYTICS_LAG_SECONDS`.
+const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
 /// How long a source whose sessions could not be ended just now casts doubt.
 const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
@@ -160,10 +163,15 @@ impl Lane {
     /// Takes the source's own count.
     pub(super) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> Taken {
         let taken = self.timeline.take_reading(reading);
-        if taken != Taken::Fell {
+        if taken != Taken::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }
         taken
+    }
+
+    /// Reading begins: what was not read while no process ran is nobody's failure.
+    pub(super) fn begin_readings(&mut self, now: Timestamp) {
+        self.read_at = now;
     }
 
     /// Whether sessions whose grant is over are ended by us from now on. When that stops, grants that were admitted with

@@ -155,7 +155,13 @@ impl Ledger {
         let per_minute = liability.over_millis(60_000);
         let wish = Wish { life: asked, overhead, per_minute };
         let metered = source.is_metered();
-        let life = if metered { decide(self.terms.mode, self.figures(), wish)? } else { asked };
+        let life = if metered {
+            let awaits_reading = self.lanes.iter().any(|lane| lane.terms.is_read);
+            decide(self.terms.mode, self.figures(), wish)
+                .map_err(|refusal| Refusal { awaits_reading, ..refusal })?
+        } else {
+            asked
+        };
         let hold = Hold { source, from: now, until: now.plus(life).plus(overhead), life };
         if let Some(lane) = self.lane(source) {
             lane.timeline.add_grant(hold.from, hold.until);
@@ -222,6 +228,13 @@ impl Ledger {
         let now = self.now;
         if let Some(lane) = self.lane(source) {
             lane.set_cutting(is_cutting, now);
+        }
+    }
+
+    /// Reading begins: what was not read while no process ran is nobody's failure.
+    pub fn begin_readings(&mut self) {
+        for lane in &mut self.lanes {
+            lane.begin_readings(self.now);
         }
     }
 

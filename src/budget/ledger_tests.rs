@@ -143,6 +143,22 @@ fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
 }
 
 #[test]
+fn a_count_that_ends_days_ago_is_no_good_reading() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    ledger.advance(at(80 * MINUTE));
+    // The wall clock was set back by some hours, or by a month.
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), Taken::Older);
+    ledger.advance(at(200 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), Taken::Older);
+    let period = BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(0));
+    let of_long_ago = Reading { period, as_of: Timestamp::from_millis(1), ..reading(0, 0) };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &of_long_ago), Taken::OtherPeriod);
+    assert!(ledger.measured().is_stale(), "{:?}", ledger.measured().unread_for);
+}
+
+#[test]
 fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
     let mut ledger = ledger(10_000);
     let change = Change::Outlived { until: at(10 * MINUTE) };

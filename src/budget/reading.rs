@@ -71,13 +71,16 @@ impl Default for Assumption {
 pub struct StoredReading {
     /// The latest one.
     pub reading: Reading,
+    /// The most that its bytes under credentials of ours can be.
+    pub at_most: ByteCount,
     /// What is known of the rate.
     pub assumption: Assumption,
 }
 
 impl Reading {
-    /// This reading after `before`: cut to whole milliseconds of the past, and no count lower than it was. `sampling`
-    /// is how far a count may lie off the truth, in percent; a fall within it is noise.
+    /// This reading after `before`: cut to whole milliseconds of the past, and no lower in all than it was. `sampling`
+    /// is how far a count may lie off the truth, in percent; a fall within it is noise. Bytes may come to be another
+    /// key's (the operator has replaced ours): that is no fall, and they count once.
     pub(super) fn after(
         mut self,
         before: Option<&Self>,
@@ -93,8 +96,11 @@ impl Reading {
         if u128::from(self.total()) < u128::from(before.total()).saturating_sub(noise) {
             return Err(Taken::Fell);
         }
-        self.granted = self.granted.max(before.granted);
-        self.other = self.other.max(before.other);
+        if self.total() < before.total() {
+            let total = ByteCount::new(before.total());
+            self.granted = self.granted.max(before.granted).min(total);
+            self.other = total.minus(self.granted);
+        }
         Ok(self)
     }
 
@@ -114,10 +120,15 @@ pub(super) fn at_most(counted: u128, percent: u32) -> u128 {
     counted.saturating_mul(100).div_ceil(rest)
 }
 
-/// Points that are compared, one for each minute at most: an hour.
-const POINTS_MAX: usize = 60;
-/// Points lie at least so far apart.
-const POINT_MILLIS: u64 = 60_000;
+/// Points of the last while, one for each minute at most: an hour.
+const MINUTES_MAX: usize = 60;
+/// They lie at least so far apart.
+const MINUTE_MILLIS: u64 = 60_000;
+/// Points from before that, one for each hour at most: a period. Sampling may hide a part of all that was ever counted,
+/// from an hour as from a month; so only long stretches show a little too much each hour.
+const HOURS_MAX: usize = 31 * 24;
+/// They lie at least so far apart.
+const HOUR_MILLIS: u64 = 60 * MINUTE_MILLIS;
 
 /// A reading beside what was promised up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,19 +142,21 @@ pub(super) struct Point {
     pub(super) live: u32,
 }
 
-/// The assumed rate on trial. It starts anew with each period and each process; what it found stays.
+/// The assumed rate on trial. It starts anew with each period, and with the last reading after a restart; what it found
+/// stays.
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
     assumed: BitRate,
     /// How far a count may lie off the truth, in percent.
     sampling: u32,
-    points: VecDeque<Point>,
+    minutes: VecDeque<Point>,
+    hours: Vec<Point>,
     verdict: Assumption,
 }
 
 impl Trial {
     pub(super) fn new(assumed: BitRate, sampling: u32, verdict: Assumption) -> Self {
-        Self { assumed, sampling, points: VecDeque::new(), verdict }
+        Self { assumed, sampling, minutes: VecDeque::new(), hours: vec![], verdict }
     }
 
     pub(super) fn verdict(&self) -> Assumption {
@@ -158,33 +171,51 @@ impl Trial {
 
     /// Another period begins: its counts start at zero.
     pub(super) fn begin_period(&mut self) {
-        self.points.clear();
+        self.minutes.clear();
+        self.hours.clear();
     }
 
     /// Hears one more point.
     pub(super) fn hear(&mut self, point: Point) {
-        if let Some(first) = self.points.front() {
-            let exceeded = self.points.iter().filter(|from| self.is_exceeded(from, &point));
+        if let Some(first) = self.minutes.front() {
+            // What was too much long ago and is no more is over, whatever the sum says.
+            let goes_on = self.is_exceeded(first, &point, 0);
+            let hours = self.hours.iter().filter(|_| goes_on);
+            let points = hours.chain(&self.minutes);
+            let exceeded = points.filter(|from| self.is_exceeded(from, &point, self.sampling));
             self.verdict = match exceeded.map(|from| rate(from, &point, edges(&point))).max() {
                 Some(observed) => Assumption { holds: false, observed: observed.or(self.verdict.observed) },
                 None => Assumption { holds: true, observed: rate(first, &point, 0) },
             };
         }
-        if self.points.back().is_none_or(|last| point.as_of.millis_since(last.as_of) >= POINT_MILLIS) {
-            self.points.push_back(point);
+        self.keep(point);
+    }
+
+    fn keep(&mut self, point: Point) {
+        if lies_behind(self.minutes.back(), &point, MINUTE_MILLIS) {
+            self.minutes.push_back(point);
         }
-        if self.points.len() > POINTS_MAX {
-            self.points.pop_front();
+        if self.minutes.len() > MINUTES_MAX
+            && let Some(oldest) = self.minutes.pop_front()
+            && self.hours.len() < HOURS_MAX
+            && lies_behind(self.hours.last(), &oldest, HOUR_MILLIS)
+        {
+            self.hours.push(oldest);
         }
     }
 
-    /// Whether more flowed than was promised and sampling explains.
-    fn is_exceeded(&self, from: &Point, to: &Point) -> bool {
+    /// Whether more flowed than was promised and so much sampling explains.
+    fn is_exceeded(&self, from: &Point, to: &Point, sampling: u32) -> bool {
         let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
         let promised = self.assumed.over_millis(minutes.saturating_mul(60_000));
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        flowed > promised.saturating_add(part(to.granted.get(), self.sampling))
+        flowed > promised.saturating_add(part(to.granted.get(), sampling))
     }
+}
+
+/// Whether a point comes so long after another one, if there is one.
+fn lies_behind(last: Option<&Point>, point: &Point, millis: u64) -> bool {
+    last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= millis)
 }
 
 /// A provider's minutes need not be ours: a minute of every live grant at either end of a stretch is allowed for.
@@ -345,7 +376,9 @@ mod tests {
                     prop_assert!(taken.as_of <= minute(50));
                     if let Some(before) = held {
                         prop_assert!(taken.as_of >= before.as_of);
-                        prop_assert!(taken.granted >= before.granted && taken.other >= before.other);
+                        prop_assert!(taken.total() >= before.total());
+                        let said = ByteCount::new(granted).plus(ByteCount::new(other)).get();
+                        prop_assert_eq!(taken.total(), said.max(before.total()), "and nothing counts twice");
                     }
                     held = Some(taken);
                 }

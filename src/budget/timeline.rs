@@ -17,8 +17,8 @@ pub struct Timeline {
     billing_day: BillingDay,
     cells: Cells,
     previous: Option<Finished>,
-    /// The provider's own count for this period.
-    reading: Option<Reading>,
+    /// The provider's latest own count, and what it taught. It may be of a period that is over.
+    last: Option<StoredReading>,
     trial: Trial,
     sampling: u32,
     /// Time is settled up to here.
@@ -53,7 +53,7 @@ impl Timeline {
             billing_day,
             cells,
             previous: None,
-            reading: None,
+            last: None,
             trial,
             sampling,
             now,
@@ -73,12 +73,13 @@ impl Timeline {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
         timeline.cells = Cells::restore(billing_day.period_at(now), rates, sampling, now, stored);
         timeline.previous = stored.previous;
-        if let Some(StoredReading { reading, assumption }) = stored.reading {
-            timeline.trial = Trial::new(rates.liability, sampling, assumption);
+        if let Some(last) = stored.reading {
+            timeline.last = Some(last);
+            timeline.trial = Trial::new(rates.liability, sampling, last.assumption);
             timeline.cells.set_liability(timeline.trial.liability());
-            if reading.period == timeline.period() {
-                timeline.reading = Some(reading);
-                timeline.cells.measure(&reading);
+            if last.reading.period == timeline.period() {
+                timeline.cells.measure_as(&last.reading, last.at_most.get().into());
+                timeline.trial.hear(timeline.point_of(&last.reading));
             }
         }
         timeline
@@ -89,16 +90,22 @@ impl Timeline {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
         }
-        let reading = match reading.after(self.reading.as_ref(), self.now, self.sampling) {
+        let reading = match reading.after(self.reading(), self.now, self.sampling) {
             Ok(reading) => reading,
             Err(why) => return why,
         };
         self.cells.measure(&reading);
-        let (grant_minutes, live) = self.cells.live_measured();
-        self.trial.hear(Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live });
+        self.trial.hear(self.point_of(&reading));
         self.cells.set_liability(self.trial.liability());
-        self.reading = Some(reading);
+        let at_most = ByteCount::saturating(self.cells.granted_at_most());
+        self.last = Some(StoredReading { reading, at_most, assumption: self.assumption() });
         Taken::Yes
+    }
+
+    /// A reading that the cells have measured, beside what they promised.
+    fn point_of(&self, reading: &Reading) -> Point {
+        let (grant_minutes, live) = self.cells.live_measured();
+        Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live }
     }
 
     /// The provider's count for all of the period before this one is what that period came to.
@@ -117,7 +124,7 @@ impl Timeline {
     /// The provider's own count for this period.
     #[must_use]
     pub fn reading(&self) -> Option<&Reading> {
-        self.reading.as_ref()
+        self.last.as_ref().map(|last| &last.reading).filter(|reading| reading.period == self.period())
     }
 
     /// How the assumed rate stands against the data.
@@ -132,10 +139,10 @@ impl Timeline {
         self.cells.rates().liability
     }
 
-    /// The reading and what it taught, to be stored.
+    /// The latest reading and what it taught, to be stored.
     #[must_use]
     pub fn stored_reading(&self) -> Option<StoredReading> {
-        self.reading.map(|reading| StoredReading { reading, assumption: self.assumption() })
+        self.last
     }
 
     /// Minutes whose flows have changed since the last call, and what the period before came to.
@@ -321,7 +328,6 @@ impl Timeline {
 
     fn begin(&mut self, ended: Option<Finished>, period: Period, now: Timestamp) {
         self.previous = ended;
-        self.reading = None;
         self.trial.begin_period();
         self.cells.begin(period, now);
     }

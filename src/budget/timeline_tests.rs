@@ -1,6 +1,9 @@
 //! The timeline against a naive model that remembers every event and adds it all up for each question.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::budget::flow::Mark;
 use crate::units::BitRate;
 use proptest::prelude::*;
 
@@ -80,8 +83,9 @@ struct Model {
     stretches: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
-    /// The latest reading that was taken.
+    /// The latest reading that was taken, and the most that it can stand for.
     reading: Option<Reading>,
+    at_most: u128,
 }
 
 impl Model {
@@ -94,7 +98,14 @@ impl Model {
             claims: vec![],
             grants: vec![],
             reading: None,
+            at_most: 0,
         }
+    }
+
+    /// The most that the reading of this period can stand for.
+    fn at_most(&self) -> u128 {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        if self.reading.is_some_and(|reading| reading.period == period) { self.at_most } else { 0 }
     }
 
     /// Up to where this period was counted by the provider, and its counts.
@@ -160,24 +171,39 @@ impl Model {
 
     fn committed(&self) -> u128 {
         let (as_of, granted, other) = self.measured();
-        let mut promised = 0;
-        let mut worst = 0;
-        for minute in self.minutes() {
-            let (live, estimate) = (self.promised(minute), self.estimate(minute));
-            promised += if minute < as_of { live } else { 0 };
-            worst += match () {
-                () if minute >= as_of => estimate.max(live),
-                () if minute + MINUTE > as_of => live,
-                () => 0,
-            };
-        }
+        let worst = |minute| match () {
+            () if minute >= as_of => self.estimate(minute).max(self.promised(minute)),
+            () => self.promised_between(minute.max(as_of), minute + MINUTE),
+        };
         let settled = if self.rates.promises_cap_claims {
-            let rest = u128::from(100 - SAMPLING);
-            (granted * 100).div_ceil(rest).min(promised).max(granted) + (other * 100).div_ceil(rest)
+            self.at_most() + (other * 100).div_ceil(u128::from(100 - SAMPLING))
         } else {
             granted + other
         };
-        settled + worst
+        let unmeasured = self.minutes().filter(|minute| minute + MINUTE > as_of);
+        settled + unmeasured.map(worst).sum::<u128>()
+    }
+
+    /// What was promised in `[from, to)`, each part of a minute rounded down.
+    fn promised_between(&self, from: i64, to: i64) -> u128 {
+        let part = |minute: i64| {
+            let millis = u128::try_from((to.min(minute + MINUTE) - from.max(minute)).max(0)).unwrap();
+            self.promised(minute) * millis / 60_000
+        };
+        self.minutes().map(part).sum()
+    }
+
+    /// A reading was taken: what sampling may have missed of it is no more than was promised since the one before, if
+    /// the data fit that.
+    fn take(&mut self, reading: Reading) {
+        let (before, ..) = self.measured();
+        let known =
+            if self.reading.is_some_and(|held| held.period == reading.period) { self.at_most } else { 0 };
+        let promised = known + self.promised_between(before, reading.as_of.as_millis());
+        let granted = u128::from(reading.granted.get());
+        let sampled = (granted * 100).div_ceil(u128::from(100 - SAMPLING));
+        self.at_most = if granted > promised { sampled } else { sampled.min(promised) };
+        self.reading = Some(reading);
     }
 
     fn committed_next(&self) -> u128 {
@@ -244,7 +270,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         Op::Read { back, granted, other } => {
             let reading = reading(now - back, granted, other);
             if timeline.take_reading(&reading) == Taken::Yes && reading.period == timeline.period() {
-                model.reading = timeline.reading().copied();
+                model.take(*timeline.reading().unwrap());
                 model.rates.liability = timeline.liability();
             }
         }
@@ -472,4 +498,70 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let rest = 510 * 3_000_000 / 8 * 60;
     // The reading of minute 89 leaves that one and those after it.
     assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
+}
+
+#[test]
+fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
+    let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
+    let mut timeline = timeline(end - 30 * MINUTE);
+    timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
+    for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
+        timeline.advance(at(end - (30 - minute) * MINUTE));
+        assert_eq!(timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)), Taken::Yes);
+    }
+    assert!(!timeline.assumption().holds);
+    timeline.advance(at(end));
+    let stored = StoredLane { reading: timeline.stored_reading(), ..StoredLane::default() };
+    let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
+    assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
+}
+
+/// The operator replaces the TURN key: what the old one relayed is another key's from then on.
+#[test]
+fn bytes_that_change_their_key_are_not_counted_twice() {
+    let mut timeline = timeline(START);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_070));
+    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_080));
+}
+
+#[test]
+fn restarts_between_readings_hide_nothing() {
+    let mut timeline = timeline(START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    let day = BillingDay::new(1).unwrap();
+    let live = |minute: i64, live| (START / MINUTE + minute, Mark { live, silent: 0 });
+    let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
+    for minute in 1..6u32 {
+        let now = START + i64::from(minute) * MINUTE;
+        timeline.advance(at(now));
+        let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
+        let stored =
+            StoredLane { marks: marks.clone(), reading: timeline.stored_reading(), ..StoredLane::default() };
+        timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
+    }
+    assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
+}
+
+#[test]
+fn a_little_too_much_each_hour_is_too_much_in_the_end() {
+    const DAY: i64 = 24 * 60;
+    let begin = START - 20 * DAY * MINUTE;
+    let mut timeline = timeline(begin);
+    timeline.add_grant(at(begin), at(begin + 20 * DAY * MINUTE));
+    // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
+    let (mut bytes, mut promised) = (0_u64, 0_u64);
+    for minute in (0..20 * DAY).step_by(10) {
+        timeline.advance(at(begin + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
+        let excess = bytes - promised;
+        assert!(timeline.assumption().holds || excess > 0, "no more than was promised at minute {minute}");
+        assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
+        promised += 225_000_000;
+        bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
+    }
+    assert!(!timeline.assumption().holds);
 }

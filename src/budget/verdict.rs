@@ -71,6 +71,21 @@ impl Figures {
 pub struct Refusal {
     /// The figures that it rests on. The budget is spent if they say so; otherwise it is promised in full.
     pub figures: Figures,
+    /// Whether a provider's own count is going to be read: what was promised and not relayed then comes back.
+    pub awaits_reading: bool,
+}
+
+/// A reading is due in about so long.
+const NEXT_READING: Duration = Duration::from_secs(60);
+
+impl Refusal {
+    /// When the next credential could fit, as far as that is known: after the next reading, or after the reset.
+    #[must_use]
+    pub fn retry_in(&self) -> Duration {
+        let reset = self.figures.period.end.since(self.figures.now);
+        let may_ease = self.awaits_reading && !self.figures.is_spent();
+        if may_ease { reset.min(NEXT_READING) } else { reset }
+    }
 }
 
 /// What a credential is wanted for.
@@ -86,7 +101,7 @@ pub struct Wish {
 
 /// The life that a credential may have, or why it may have none.
 pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
-    let refused = Err(Refusal { figures });
+    let refused = Err(Refusal { figures, awaits_reading: false });
     if figures.is_spent() {
         return refused;
     }
@@ -199,6 +214,18 @@ mod tests {
         assert!(decide(BudgetMode::Estimate, promised, wish(60)).is_ok());
         assert_eq!(promised.overshoot_bound(), ByteCount::new(150));
         assert_eq!(promised.reserved(), ByteCount::new(240));
+    }
+
+    #[test]
+    fn a_refusal_lasts_to_the_reset_unless_a_reading_may_give_promises_back() {
+        let refusal = |used, awaits_reading| {
+            Refusal { figures: figures(used, 100, 100), awaits_reading }.retry_in().as_secs()
+        };
+        // From noon of the 15th to the first.
+        let reset = 16 * 86_400 + 43_200;
+        assert_eq!(refusal(50, false), reset);
+        assert_eq!(refusal(50, true), 60);
+        assert_eq!(refusal(100, true), reset, "what is used does not come back");
     }
 
     #[test]

@@ -2,19 +2,15 @@
 //! first seven fields keep their names, types and roundings for ever; all else stands beside them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::account::Present;
+use crate::account::{CLOCK_DIFFERENCE_TOLERATED, Present};
 use crate::app::App;
 use crate::units::{BitRate, Timestamp, plain_number};
-
-/// A clock may be so far behind the ledger before it is worth a word.
-const CLOCK_BEHIND_TOLERATED: Duration = Duration::from_secs(10);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,7 +57,7 @@ pub struct StatusBody {
     overshoot_bound_gb: String,
     /// What the bound rests on.
     bound_assumes: String,
-    /// Whether the provider's count fits what the bound assumes.
+    /// Whether the provider's count fits what the bound assumes, and the wall clock the period.
     bound_holds: bool,
     /// What one live grant was seen to relay, on average, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, example = 0.7)]
@@ -140,7 +136,7 @@ fn body(app: &App, present: &Present) -> StatusBody {
         reserved_gb: figures.reserved().gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
-        bound_holds: measured.assumption.holds,
+        bound_holds: present.bound_holds(),
         observed_mbps_per_grant: measured.assumption.observed.map(mbps),
         grants: GrantsBody {
             issued: statement.counts.issued,
@@ -200,9 +196,14 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",
     );
     hint(
-        present.clock_behind > CLOCK_BEHIND_TOLERATED,
+        present.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_BEHIND",
         "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock.",
+    );
+    hint(
+        present.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
+        "CLOCK_AHEAD",
+        "the machine's clock has jumped ahead: the ledger goes on at its pace, and believes the clock when it has been ahead for 5 minutes.",
     );
     hint(
         bound.get() > 0,

@@ -207,7 +207,7 @@ impl ApiError {
     pub fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_in } | Self::TooManyConnections { retry_in } => Some(*retry_in),
-            Self::BudgetExhausted(refusal) => Some(refusal.figures.period.end.since(refusal.figures.now)),
+            Self::BudgetExhausted(refusal) => Some(refusal.retry_in()),
             Self::Overloaded | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -47,7 +47,8 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = METRICS_TYPE))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let statement = app.account.present().statement;
+    let present = app.account.present();
+    let statement = present.statement;
     let (figures, measured) = (&statement.figures, &statement.measured);
     let gauges = LedgerGauges {
         used_bytes: figures.used.get(),
@@ -57,7 +58,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         measured_bytes: measured.bytes.get(),
         measured_as_of_seconds: measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0)),
         measured_stale: u64::from(measured.is_stale()),
-        bound_holds: u64::from(measured.assumption.holds),
+        bound_holds: u64::from(present.bound_holds()),
         frozen: u64::from(statement.frozen),
         grants_live: statement.live_grants,
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),

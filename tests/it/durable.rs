@@ -132,7 +132,7 @@ async fn a_restart_after_the_reset_starts_at_zero_and_remembers_the_sum() {
         broker.finish().await;
     }
     let broker = TestBroker::start(&settings).await;
-    broker.set_wall("2025-02-02T00:00:00Z");
+    broker.advance_to("2025-02-02T00:00:00Z");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
     let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
     assert_eq!(previous, 10_000_000);
@@ -144,7 +144,7 @@ async fn a_clock_that_was_set_back_over_a_restart_lowers_nothing() {
     let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
     {
         let broker = TestBroker::start(&settings).await;
-        broker.set_wall("2025-02-10T00:00:00Z");
+        broker.advance_to("2025-02-10T00:00:00Z");
         broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
         broker.advance(10);
         broker.post(REPORTER, "/api/connections/c/close", json!({})).await;

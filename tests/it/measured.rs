@@ -113,6 +113,19 @@ async fn while_nothing_can_be_read_the_estimate_goes_on_and_the_status_says_sinc
 }
 
 #[tokio::test]
+async fn a_count_of_a_time_that_has_not_come_gives_nothing_back() {
+    let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
+    let (_cloudflare, broker) = with_analytics(&settings).await;
+    // The fake tells the real time in its header `Date`.
+    broker.set_wall("2199-01-15T12:00:00Z");
+    assert_eq!(broker.mint().await.status, 200);
+    broker.set_wall("2199-01-15T18:00:00Z");
+    assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["asOf"]), (&json!("1.89"), &Value::Null));
+}
+
+#[tokio::test]
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
@@ -144,7 +157,9 @@ async fn in_strict_mode_a_reading_gives_back_what_was_promised_and_not_relayed()
     let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     assert_eq!(broker.mint().await.status, 200);
-    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()), "the first one holds the room");
+    let refused = broker.mint().await;
+    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first one holds the room");
+    assert_eq!(refused.header("retry-after"), Some("60"), "the next reading may give some of it back");
     broker.advance(3 * 3_600);
     assert_eq!(broker.mint().await.status, 429, "nobody knows that it was not used");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
@@ -218,17 +233,17 @@ async fn a_new_period_begins_without_a_reading_and_the_old_one_ends_with_its_las
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
     read(&broker).await.unwrap();
-    broker.set_wall("2025-02-01T00:05:00Z");
+    broker.advance_to("2025-02-01T00:05:00Z");
     assert_eq!(read(&broker).await.unwrap(), Taken::OtherPeriod);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["asOf"]), (&json!("0.00"), &Value::Null));
     cloudflare.analytics().relay("key-id", "2025-01-31T23:59:00Z", 2 * GB, 0);
     cloudflare.analytics().relay("key-id", "2025-02-01T00:00:00Z", GB, 0);
-    broker.set_wall("2025-02-01T00:10:00Z");
+    broker.advance_to("2025-02-01T00:10:00Z");
     assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
     let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
     assert_eq!(previous, 42 * GB);
-    broker.set_wall("2025-02-01T00:11:00Z");
+    broker.advance_to("2025-02-01T00:11:00Z");
     assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
 }

@@ -112,7 +112,7 @@ async fn the_period_before_is_remembered_as_a_sum() {
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
     broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
-    broker.set_wall("2025-02-03T00:00:00Z");
+    broker.advance_to("2025-02-03T00:00:00Z");
     let previous = broker.operator("/api/usage").await.json()["previousPeriod"].clone();
     let expected = json!({"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z", "usedBytes": 10_000_000});
     assert_eq!(previous, expected);

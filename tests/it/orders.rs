@@ -1,7 +1,11 @@
 //! What the operator orders while the service runs, and that it outlives a restart.
 
 use crate::durable::StateDir;
-use crate::support::{Answer, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use std::time::Duration;
+
+use crate::support::{
+    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+};
 use serde_json::{Value, json};
 
 async fn order(broker: &TestBroker, path: &str, body: Value) -> Answer {
@@ -60,6 +64,39 @@ async fn the_kill_switch_stops_minting_until_it_is_taken_back() {
     let thawed = order(&broker, "/api/budget/freeze", json!({"frozen": false})).await.json();
     assert_eq!(thawed["frozen"], false);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn nothing_is_handed_out_once_the_kill_switch_has_answered() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    let before = broker.status().await["reservedGB"].clone();
+    cloudflare.next(Fault::Latency(Duration::from_millis(700)));
+    let mint = tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials")));
+    let is_asked = async || broker.status().await["reservedGB"] != before;
+    eventually("the provider is being asked", is_asked).await;
+    assert_eq!(order(&broker, "/api/budget/freeze", json!({})).await.status, 200);
+    let answer = mint.await.unwrap().json();
+    assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["grants"]["issued"]), (&before, &json!(0)));
+}
+
+#[tokio::test]
+async fn a_grant_that_is_revoked_while_it_renews_does_not() {
+    let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TURN_TTL_SECONDS", "3600")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grant = grant_of(&broker.mint().await);
+    broker.advance(2_700);
+    let before = broker.status().await["reservedGB"].clone();
+    cloudflare.next(Fault::Latency(Duration::from_millis(700)));
+    let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&grant);
+    let renewal = tokio::spawn(Answer::of(renewal));
+    let is_asked = async || broker.status().await["reservedGB"] != before;
+    eventually("the provider is being asked", is_asked).await;
+    let revoked = order(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
+    assert_eq!(revoked["revoked"], true);
+    let answer = renewal.await.unwrap().json();
+    assert_eq!(answer["source"], "stun", "{answer}");
 }
 
 #[tokio::test]

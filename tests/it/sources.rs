@@ -135,7 +135,7 @@ async fn the_reset_opens_the_door_again_without_any_timer() {
     let (_cloudflare, broker) = with_cloudflare_and(&ONE_GB_LIMIT).await;
     spend(&broker, 2).await;
     assert_eq!(broker.mint().await.status, 429);
-    broker.set_wall("2025-02-01T00:00:00Z");
+    broker.advance_to("2025-02-01T00:00:00Z");
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "0.00");
 }

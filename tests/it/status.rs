@@ -8,6 +8,19 @@ fn hint_codes(status: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn the_page_about_the_budget_explains_every_field_and_every_code_of_the_status() {
+    const PAGE: &str = include_str!("../../docs/BUDGET.md");
+    const SOURCE: &str = include_str!("../../src/http/bandwidth_status.rs");
+    let is_code = |text: &&str| text.len() > 1 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let codes = SOURCE.split('"').filter(is_code).map(str::to_owned);
+    let status = TestBroker::start(&[]).await.status().await;
+    let fields = status.as_object().unwrap().keys().cloned();
+    for name in fields.chain(codes) {
+        assert!(PAGE.contains(&format!("`{name}`")), "{name} is missing in docs/BUDGET.md");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_broker_states_every_field_and_the_first_seven_come_first() {
     let broker = TestBroker::start(&[]).await;
     let answer = broker.get("/api/bandwidth-status").await;
@@ -127,7 +140,7 @@ async fn hints_tell_what_makes_the_figure_weak() {
 #[tokio::test]
 async fn the_billing_day_moves_the_period() {
     let broker = TestBroker::start(&[("BILLING_DAY", "31")]).await;
-    broker.set_wall("2025-02-28T00:00:00Z");
+    broker.advance_to("2025-02-28T00:00:00Z");
     let status = broker.status().await;
     assert_eq!(status["periodStart"], "2025-02-28T00:00:00.000Z");
     assert_eq!(status["resetDate"], "2025-03-31T00:00:00.000Z");
@@ -190,6 +203,67 @@ async fn while_the_wall_clock_is_behind_usage_goes_on_and_the_status_says_so() {
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
     broker.set_wall("2025-01-15T12:00:20Z");
     assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "caught up");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("HEARTBEAT_SECONDS", "3600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.mint().await;
+    let before = broker.status().await;
+    broker.set_wall("2025-02-15T12:00:10Z");
+    broker.advance(60);
+    let meanwhile = broker.status().await;
+    assert_eq!(meanwhile["periodStart"], before["periodStart"]);
+    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "it goes on counting");
+    assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
+    broker.set_wall("2025-01-15T12:01:10Z");
+    let after = broker.status().await;
+    assert_eq!((&after["bandwidthUsedGB"], &after["grants"]), (&json!("70.00"), &before["grants"]));
+    assert!(!hint_codes(&after).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never_taken_back() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.set_wall("2025-02-15T12:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["bandwidthUsedGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    broker.set_wall("2025-01-20T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z", "the later period is kept");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_a_month_ahead_leaves_a_bound_that_does_not_hold() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("BUDGET_MODE", "strict")]).await;
+    broker.mint().await;
+    assert_eq!(broker.status().await["boundHolds"], true);
+    broker.set_wall("2025-02-20T00:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    broker.status().await;
+    broker.set_wall("2025-01-15T12:10:00Z");
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["overshootBoundGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    assert_eq!(status["boundHolds"], false, "what January still relays counts nowhere");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    broker.set_wall("2025-02-01T00:00:00Z");
+    assert_eq!(broker.status().await["boundHolds"], true, "the month has come");
 }
 
 #[tokio::test]

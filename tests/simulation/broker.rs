@@ -83,6 +83,11 @@ impl Broker {
                 self.disk.write(self.books.take_changes());
             }
             Op::ClockBack { millis } => self.offset += millis,
+            Op::ClockGlitch { millis } => {
+                self.offset -= millis;
+                self.advance(world);
+                self.offset += millis;
+            }
             Op::Mint { life, delay } => {
                 if let Some(grant) = self.mint(life, now) {
                     let life = grant.expires_at.since(grant.issued_at);

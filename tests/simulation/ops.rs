@@ -7,6 +7,8 @@ pub(crate) enum Op {
     Wait { millis: u64, share: u64 },
     /// Somebody sets the wall clock back.
     ClockBack { millis: i64 },
+    /// Somebody sets the wall clock ahead, and back at once.
+    ClockGlitch { millis: i64 },
     /// A client asks; the provider makes the credential so long after it was asked, and the answer arrives.
     Mint { life: u64, delay: u64 },
     /// The provider fails, or answers after our time-out: nobody holds that credential.
@@ -69,7 +71,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(30) {
+        match self.below(31) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -88,6 +90,7 @@ impl Dice {
             24 => Op::Revoke { nth: self.roll() },
             25 if self.has_orders => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
             26 => Op::ReadFallen,
+            27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
     }

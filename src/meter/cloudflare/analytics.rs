@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ pub use error::{AnalyticsError, BadBody};
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How long Cloudflare wants to be left alone after [`AnalyticsError::RateLimited`].
 pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
+/// Cloudflare's clock may be so far behind ours, since it says whole seconds and takes its time.
+const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
 /// Longest answer that is read. One of one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
 /// The most groups that the API gives for one selection. Without dimensions it gives one; should there ever be more, all
@@ -73,7 +75,8 @@ impl CloudflareAnalytics {
     }
 
     /// What was relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts, and `from` is the
-    /// earlier one. The newest minutes may still be filling.
+    /// earlier one. The newest minutes may still be filling; minutes that have not begun by Cloudflare's clock are counted
+    /// by nobody, and asking for them is a failure.
     pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<Counted, AnalyticsError> {
         debug_assert!(from == from.minute_start() && until == until.minute_start(), "whole minutes");
         self.count_by(DEADLINE, from, until).await
@@ -87,16 +90,16 @@ impl CloudflareAnalytics {
     ) -> Result<Counted, AnalyticsError> {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
-        let (status, body) = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        answer::parse(status, &body, self.billed)
+        let Said { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let counted = answer::parse(status, &body, self.billed)?;
+        match at {
+            Some(at) if at.plus(CLOCK_TOLERATED) < until => Err(AnalyticsError::ClockAhead),
+            _ => Ok(counted),
+        }
     }
 
-    /// Status and body. The body of an error only tells one error from another: none is as good.
-    async fn ask(
-        &self,
-        deadline: Duration,
-        question: &Value,
-    ) -> Result<(StatusCode, Vec<u8>), AnalyticsError> {
+    /// The body of an error only tells one error from another: none is as good.
+    async fn ask(&self, deadline: Duration, question: &Value) -> Result<Said, AnalyticsError> {
         let request = self
             .client
             .post(self.endpoint.clone())
@@ -104,11 +107,26 @@ impl CloudflareAnalytics {
             .timeout(deadline)
             .json(question);
         let response = request.send().await.map_err(AnalyticsError::of_exchange)?;
+        let at = date(response.headers());
         match response.status() {
-            StatusCode::OK => Ok((StatusCode::OK, read(response).await?)),
-            status => Ok((status, read(response).await.unwrap_or_default())),
+            StatusCode::OK => Ok(Said { status: StatusCode::OK, at, body: read(response).await? }),
+            status => Ok(Said { status, at, body: read(response).await.unwrap_or_default() }),
         }
     }
+}
+
+/// An answer as it came.
+struct Said {
+    status: StatusCode,
+    /// By Cloudflare's clock.
+    at: Option<Timestamp>,
+    body: Vec<u8>,
+}
+
+/// The header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
 }
 
 impl fmt::Debug for CloudflareAnalytics {
@@ -187,6 +205,13 @@ mod tests {
         };
         let client = http_client().unwrap();
         CloudflareAnalytics::new(client, &config, Some("key"), BilledDirections::Egress).unwrap()
+    }
+
+    #[test]
+    fn cloudflares_clock_is_read_where_it_is_told() {
+        let told = |text: &'static str| date(&HeaderMap::from_iter([(DATE, HeaderValue::from_static(text))]));
+        assert_eq!(told("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON));
+        assert_eq!((told("yesterday"), date(&HeaderMap::new())), (None, None));
     }
 
     #[test]

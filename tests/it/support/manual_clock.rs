@@ -41,6 +41,11 @@ impl ManualClock {
         self.state.lock().unwrap().broken = broken;
     }
 
+    /// Both kinds of time pass until the wall clock says so.
+    pub(crate) fn advance_to(&self, wall: &str) {
+        self.advance(timestamp(wall).since(self.now()));
+    }
+
     /// Somebody sets the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.state.lock().unwrap().wall = timestamp(wall);

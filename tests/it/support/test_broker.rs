@@ -85,6 +85,11 @@ impl TestBroker {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// Time passes until then.
+    pub(crate) fn advance_to(&self, wall: &str) {
+        self.clock.advance_to(wall);
+    }
+
     /// Somebody sets the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.clock.set_wall(wall);

@@ -29,6 +29,9 @@ pub enum AnalyticsError {
     /// No connection (DNS, refused, TLS), or it broke in mid-exchange.
     #[error("no connection to Cloudflare's analytics")]
     Unreachable(#[source] reqwest::Error),
+    /// By Cloudflare's clock, what was asked for has not come yet: a count of it says nothing.
+    #[error("this machine's clock is ahead of Cloudflare's")]
+    ClockAhead,
     /// 200, with a body that cannot be an answer to the query.
     #[error("Cloudflare's analytics answer cannot be used: {0}")]
     BadBody(BadBody),
@@ -63,6 +66,7 @@ impl AnalyticsError {
             Self::Status(_) => "status",
             Self::Timeout => "timeout",
             Self::Unreachable(_) => "unreachable",
+            Self::ClockAhead => "clock_ahead",
             Self::BadBody(_) => "bad_body",
         }
     }
@@ -97,6 +101,7 @@ impl AnalyticsError {
                 "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is \
                  not honoured"
             }
+            Self::ClockAhead => "mend the clock (NTP): until then no count is believed",
             Self::BadBody(_) => {
                 "check that CLOUDFLARE_ANALYTICS_BASE leads to Cloudflare's API; if it does, the API has changed"
             }
