@@ -15,6 +15,7 @@
 //! | [`usage`] | what connections say about themselves: pure |
 //! | [`meter`] | reads what providers themselves have counted, and ends sessions where it can |
 //! | [`web`] | what a browser loads from here |
+//! | [`relay`] | a small TURN server in this process, for demos and tests |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | what an operator is told without asking, and how it is sent |
 //! | [`telemetry`] | logs and metrics |
@@ -35,6 +36,7 @@ pub mod limit;
 pub mod meter;
 pub mod mint;
 pub mod random;
+pub mod relay;
 pub mod router;
 pub mod serve;
 pub mod telemetry;

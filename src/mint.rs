@@ -15,6 +15,7 @@ use crate::ice::IceSource;
 use crate::ice::breaker::{BreakerState, SharedBreaker};
 use crate::ice::cloudflare::{Cloudflare, DEADLINE, ProviderError};
 use crate::ice::coturn::Coturn;
+use crate::ice::relay::EmbeddedRelay;
 use crate::ice::server::IceServerList;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
@@ -147,6 +148,8 @@ pub enum Source {
     },
     /// Computed here.
     Coturn(Coturn),
+    /// Computed here, for the relay in this process.
+    Relay(EmbeddedRelay),
     /// A fixed list.
     Manual(IceServerList),
     /// Named in `ICE_SOURCES`, but not there.
@@ -252,7 +255,9 @@ impl Mint {
     pub fn breaker_state(&self) -> BreakerState {
         let breakers = self.sources.iter().filter_map(|source| match source {
             Source::Cloudflare { breaker, .. } => Some(breaker.state()),
-            Source::Coturn(_) | Source::Manual(_) | Source::Absent(_) | Source::Stun => None,
+            Source::Coturn(_) | Source::Relay(_) | Source::Manual(_) | Source::Absent(_) | Source::Stun => {
+                None
+            }
         });
         breakers.last().unwrap_or(BreakerState::Closed)
     }
@@ -277,6 +282,7 @@ impl Mint {
                 self.ask_cloudflare(api, breaker, ttl, grant).await?
             }
             Source::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
+            Source::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
             Source::Manual(list) => list.clone(),
             Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {
                 return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
@@ -344,6 +350,7 @@ impl Source {
         match self {
             Self::Cloudflare { .. } => IceSource::Cloudflare,
             Self::Coturn(_) => IceSource::Coturn,
+            Self::Relay(_) => IceSource::Relay,
             Self::Manual(_) => IceSource::Manual,
             Self::Absent(name) => *name,
             Self::Stun => IceSource::Stun,
@@ -353,7 +360,7 @@ impl Source {
     const fn is_configured(&self) -> bool {
         match self {
             Self::Cloudflare { api, .. } => api.is_some(),
-            Self::Coturn(_) | Self::Manual(_) => true,
+            Self::Coturn(_) | Self::Relay(_) | Self::Manual(_) => true,
             Self::Absent(_) | Self::Stun => false,
         }
     }

@@ -14,6 +14,7 @@ step form
 cargo fmt --check
 step lints
 cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --no-default-features -- -D warnings
 step "unit, property and integration tests"
 cargo test --locked
 step "a call over a real relay in a real browser"

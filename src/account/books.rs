@@ -314,6 +314,18 @@ impl Books {
         Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
     }
 
+    /// What is known of a credential that is out.
+    #[must_use]
+    pub fn issued(&self, grant: GrantId) -> Option<&Issued> {
+        self.issued.get(grant)
+    }
+
+    /// A source's latest count of this period.
+    #[must_use]
+    pub fn reading(&self, source: IceSource) -> Option<Reading> {
+        self.ledger.reading(source)
+    }
+
     /// Takes a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> Taken {
         self.advance(now);

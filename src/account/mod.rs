@@ -26,6 +26,7 @@ use crate::usage::connection::{Connection, Report};
 pub mod books;
 pub mod coturn;
 mod kept;
+pub mod relay;
 mod reservation;
 pub mod stored;
 

@@ -30,6 +30,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
+use crate::relay::{Relay, RelayError, RelayParts};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 
@@ -56,6 +57,8 @@ pub struct App {
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Reads a coturn's sessions, and ends them.
     pub coturn_meter: Option<CoturnMeter>,
+    /// The relay in this process.
+    pub relay: Option<Relay>,
     /// Brings alerts to the operator's webhook.
     pub courier: Option<Courier>,
     /// The per-client rate.
@@ -110,6 +113,9 @@ pub enum BuildError {
     /// The API's address and token give no request.
     #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN make no request")]
     AnalyticsEndpoint,
+    /// The relay cannot have its port.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 impl App {
@@ -130,9 +136,10 @@ impl App {
         let books = opening::books(config, recovered, clock.now());
         let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
         let account = Arc::new(account);
+        let relay = relay(config, &account, &clock, &metrics)?;
         let mint = Mint {
             enabled: config.ice.enabled,
-            sources: sources(&config.ice, &clock)?,
+            sources: sources(&config.ice, relay.as_ref(), &clock)?,
             limit_action: config.budget.limit_action,
             account: Arc::clone(&account),
             grant_key: Arc::clone(&grant_key),
@@ -158,6 +165,7 @@ impl App {
         Ok(Arc::new(Self {
             coturn_meter,
             cloudflare_meter,
+            relay,
             courier,
             started: clock.instant(),
             account,
@@ -206,11 +214,37 @@ fn cloudflare_meter(
     }))
 }
 
-fn sources(ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Source>, BuildError> {
-    ice.sources.iter().map(|source| build_source(*source, ice, clock)).collect()
+/// None with the kill switch: nothing is minted for it.
+fn relay(
+    config: &Config,
+    account: &Arc<Account>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Relay>, BuildError> {
+    let Some(relay) = config.ice.relay.as_ref().filter(|_| config.ice.enabled) else { return Ok(None) };
+    let parts = RelayParts {
+        account: Arc::clone(account),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+        billed: config.usage.billed,
+    };
+    Ok(Some(Relay::open(relay, parts)?))
 }
 
-fn build_source(source: IceSource, ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Source, BuildError> {
+fn sources(
+    ice: &IceConfig,
+    relay: Option<&Relay>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<Source>, BuildError> {
+    ice.sources.iter().map(|source| build_source(*source, ice, relay, clock)).collect()
+}
+
+fn build_source(
+    source: IceSource,
+    ice: &IceConfig,
+    relay: Option<&Relay>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Source, BuildError> {
     Ok(match source {
         IceSource::Cloudflare => {
             let breaker = SharedBreaker::new(Arc::clone(clock));
@@ -223,7 +257,9 @@ fn build_source(source: IceSource, ice: &IceConfig, clock: &Arc<dyn Clock>) -> R
             None => Source::Absent(source),
         },
         IceSource::Manual => ice.manual.clone().map_or(Source::Absent(source), Source::Manual),
-        IceSource::Relay => Source::Absent(source),
+        IceSource::Relay => {
+            relay.map_or(Source::Absent(source), |relay| Source::Relay(relay.credentials().clone()))
+        }
         IceSource::Stun => Source::Stun,
     })
 }

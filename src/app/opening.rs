@@ -74,6 +74,7 @@ fn lane(source: IceSource, config: &Config) -> LaneTerms {
             let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
             LaneTerms { cut_tail, is_read: true, ..terms }
         }
+        IceSource::Relay => LaneTerms { is_read: true, ..terms },
         _ => terms,
     }
 }

@@ -238,6 +238,13 @@ impl Ledger {
         }
     }
 
+    /// A source's latest count of this period.
+    #[must_use]
+    pub fn reading(&self, source: IceSource) -> Option<Reading> {
+        let lane = self.lanes.iter().find(|lane| lane.terms.source == source)?;
+        lane.timeline.reading().copied()
+    }
+
     /// What the providers' own counts say.
     #[must_use]
     pub fn measured(&self) -> Measured {

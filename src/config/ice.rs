@@ -1,5 +1,6 @@
 //! Which sources hand out ICE servers, and what each of them needs. A source that is named has its settings, or the
-//! start is refused; only Cloudflare may be named without, since STUN then answers in its place.
+//! start is refused; only Cloudflare may be named without, since STUN then answers in its place, and the relay in this
+//! process, which has defaults.
 
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use url::Url;
 use super::manual::read_manual;
 use super::names::{
     CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, COTURN_SECRET, COTURN_URLS,
-    ICE_SOURCES, MANUAL_ICE_SERVERS, STUN_URLS, TURN_ENABLED, TURN_TTL_SECONDS, Variable,
+    ICE_SOURCES, MANUAL_ICE_SERVERS, RELAY_LISTEN, RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED,
+    TURN_TTL_SECONDS, Variable,
 };
+use super::relay::RelayConfig;
 use super::settings::{Read, Settings};
 use super::value::{BOOLEANS, is_readable_on_the_way, is_visible_ascii, parse_base, parse_identifier};
 use crate::ice::IceSource;
@@ -37,6 +40,8 @@ pub struct IceConfig {
     pub cloudflare: Option<CloudflareConfig>,
     /// An own coturn; `None` when neither URLs nor secret are set.
     pub coturn: Option<CoturnConfig>,
+    /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
+    pub relay: Option<RelayConfig>,
     /// A fixed list. `MANUAL_ICE_SERVERS`, JSON as browsers take it; none when unset.
     pub manual: Option<IceServerList>,
 }
@@ -70,10 +75,13 @@ impl IceConfig {
         let stun = read_stun(settings);
         let cloudflare = CloudflareConfig::read(settings);
         let coturn = CoturnConfig::read(settings);
+        let relay = RelayConfig::read(settings);
         let manual = read_manual(settings);
+        let (sources, relay) = (sources?, relay?);
         Ok(Self {
             enabled: enabled?,
-            sources: sources?,
+            relay: sources.contains(&IceSource::Relay).then_some(relay),
+            sources,
             ttl_max: ttl_max?,
             stun: stun?,
             cloudflare: cloudflare?,
@@ -128,7 +136,7 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
         let Some(needs) = needs_of(source, settings) else { continue };
         let (variables, is, has) = (needs.variables, needs.is, needs.has);
         match (sources.contains(&source), needs.is_set) {
-            (true, false) if source != IceSource::Cloudflare => {
+            (true, false) if !needs.has_defaults => {
                 let text = format!("names {source}, but {variables} {is} not set");
                 outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
             }
@@ -138,9 +146,9 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
             _ => {}
         }
     }
-    if sources.contains(&IceSource::Relay) {
-        settings
-            .warn("ICE_SOURCES=relay has no effect yet: this version has no relay, the next source is asked");
+    if sources.contains(&IceSource::Relay) && !cfg!(feature = "relay") {
+        let text = "names relay, but this program was built without it (the cargo feature `relay`)";
+        outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
     }
     outcome.map(|()| sources)
 }
@@ -150,6 +158,8 @@ struct Needs {
     variables: &'static str,
     is: &'static str,
     has: &'static str,
+    /// Whether the source may be named although none of them is set.
+    has_defaults: bool,
     /// Whether any of the variables is set.
     is_set: bool,
 }
@@ -161,6 +171,7 @@ fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
             variables: "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
             is: "are",
             has: "have",
+            has_defaults: true,
             is_set: settings.is_set(CLOUDFLARE_TURN_KEY_ID)
                 || settings.is_secret_set(CLOUDFLARE_TURN_API_TOKEN),
         }),
@@ -168,15 +179,24 @@ fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
             variables: "COTURN_URLS and COTURN_SECRET",
             is: "are",
             has: "have",
+            has_defaults: false,
             is_set: settings.is_set(COTURN_URLS) || settings.is_secret_set(COTURN_SECRET),
         }),
         IceSource::Manual => Some(Needs {
             variables: "MANUAL_ICE_SERVERS",
             is: "is",
             has: "has",
+            has_defaults: false,
             is_set: settings.is_secret_set(MANUAL_ICE_SERVERS),
         }),
-        IceSource::Relay | IceSource::Stun => None,
+        IceSource::Relay => Some(Needs {
+            variables: "RELAY_LISTEN and RELAY_PUBLIC_IP",
+            is: "are",
+            has: "have",
+            has_defaults: true,
+            is_set: settings.is_set(RELAY_LISTEN) || settings.is_set(RELAY_PUBLIC_IP),
+        }),
+        IceSource::Stun => None,
     }
 }
 
@@ -286,17 +306,6 @@ mod tests {
                 "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN have no effect: ICE_SOURCES does not name cloudflare",
                 "MANUAL_ICE_SERVERS has no effect: ICE_SOURCES does not name manual",
             ]
-        );
-    }
-
-    #[test]
-    fn the_relay_of_a_later_version_is_named_in_a_warning() {
-        let config = load([("ICE_SOURCES", "relay,stun")]);
-        assert_eq!(config.ice.sources, [IceSource::Relay, IceSource::Stun]);
-        assert!(
-            config.warnings[0].starts_with("ICE_SOURCES=relay has no effect yet: "),
-            "{:?}",
-            config.warnings
         );
     }
 

@@ -13,6 +13,7 @@ mod meter;
 mod names;
 mod origin;
 mod problem;
+mod relay;
 mod server;
 mod settings;
 mod value;
@@ -31,6 +32,7 @@ pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
+pub use relay::RelayConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
 
 use settings::{Read, Settings};

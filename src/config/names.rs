@@ -72,6 +72,8 @@ variables! {
         CLOUDFLARE_TURN_KEY_ID;
         CLOUDFLARE_API_BASE = "https://rtc.live.cloudflare.com";
         COTURN_URLS;
+        RELAY_LISTEN = "127.0.0.1:3478";
+        RELAY_PUBLIC_IP;
         BANDWIDTH_LIMIT_GB = "1000";
         BILLING_DAY = "1";
         BUDGET_MODE = "estimate";
@@ -105,7 +107,7 @@ variables! {
 }
 
 /// Prefixes that are ours: a name which begins so and is not in the table is a slip of the pen.
-const OWN_PREFIXES: [&str; 3] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_"];
+const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"];
 
 /// Every name that may stand in the environment, the `NAME_FILE` forms among them.
 pub(super) fn all() -> impl Iterator<Item = String> {

@@ -38,7 +38,7 @@ pub(super) fn is_on(config: &Config, source: IceSource) -> bool {
         IceSource::Cloudflare => config.ice.cloudflare.is_some(),
         IceSource::Coturn => config.ice.coturn.is_some(),
         IceSource::Manual => config.ice.manual.is_some(),
-        IceSource::Relay => false,
+        IceSource::Relay => config.ice.relay.is_some(),
         IceSource::Stun => true,
     };
     has_settings && config.ice.sources.contains(&source)

@@ -61,7 +61,12 @@ pub(super) async fn check(
                 given(Finding::ok(Check::Provider, source.name(), "the fixed list has STUN only"), servers)
             }
         },
-        IceSource::Relay | IceSource::Stun => none(not_there(source)),
+        IceSource::Relay => none(Finding::skipped(
+            Check::Provider,
+            source.name(),
+            "the relay in the service's process takes that process's credentials alone, and cannot be tried from here",
+        )),
+        IceSource::Stun => none(not_there(source)),
     }
 }
 
@@ -124,7 +129,7 @@ fn not_configured() -> Finding {
 }
 
 fn not_there(source: IceSource) -> Finding {
-    Finding::skipped(Check::Provider, source.name(), "this version has no such source, or it has no settings")
+    Finding::skipped(Check::Provider, source.name(), "it has no settings")
 }
 
 /// What it could relay at worst, tail included.

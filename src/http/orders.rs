@@ -163,9 +163,7 @@ pub async fn revoke_credential(
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
     let revocation = match app.mint.revoke(&issued).await {
-        Revocation::Unsupported if issued.source == IceSource::Coturn && app.coturn_meter.is_some() => {
-            Revocation::Cut
-        }
+        Revocation::Unsupported if is_cut_here(&app, issued.source) => Revocation::Cut,
         revocation => revocation,
     };
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
@@ -179,6 +177,15 @@ pub async fn revoke_credential(
         reservation_released: false,
         message: message(revocation),
     }))
+}
+
+/// Whether this process ends what relays under a grant of this source that is over.
+fn is_cut_here(app: &App, source: IceSource) -> bool {
+    match source {
+        IceSource::Coturn => app.coturn_meter.is_some(),
+        IceSource::Relay => app.relay.is_some(),
+        IceSource::Cloudflare | IceSource::Manual | IceSource::Stun => false,
+    }
 }
 
 fn message(revocation: Revocation) -> &'static str {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub mod breaker;
 pub mod cloudflare;
 pub mod coturn;
+pub mod relay;
+pub mod rest;
 pub mod server;
 pub mod url;
 

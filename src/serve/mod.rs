@@ -78,6 +78,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
     let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
     let looks = tokio::spawn(looks(Arc::clone(&app), shutdown.soft.clone()));
+    let relay = tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let entrance = Entrance {
@@ -105,7 +106,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // They end with the soft signal; a panic in one was logged by the hook.
-    let _ = tokio::join!(chores, alerts, readings, looks);
+    let _ = tokio::join!(chores, alerts, readings, looks, relay);
     app.account.finish().await;
     ended
 }
@@ -212,6 +213,13 @@ async fn readings(app: Arc<App>, end: CancellationToken) {
 async fn looks(app: Arc<App>, end: CancellationToken) {
     if let Some(meter) = &app.coturn_meter {
         meter.run(&end).await;
+    }
+}
+
+/// Relays, if there is a relay in this process.
+async fn relay(app: Arc<App>, end: CancellationToken) {
+    if let Some(relay) = &app.relay {
+        relay.run(&end).await;
     }
 }
 

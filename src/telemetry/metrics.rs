@@ -129,6 +129,10 @@ pub struct Metrics {
     pub claims_clamped: Counter,
     /// Sessions of a coturn that were ended.
     pub sessions_cut: Counter,
+    relay_allocations: UnsignedGauge,
+    relay_ends: Family<OutcomeLabels, Counter>,
+    relay_refusals: Family<OutcomeLabels, Counter>,
+    relay_drops: Family<OutcomeLabels, Counter>,
     /// Questions for a provider's own count, by source and what came of them.
     pub readings: Family<ReadingLabels, Counter>,
     /// Alerts that are over, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many attempts;
@@ -177,6 +181,10 @@ impl Metrics {
             connections_ended: Family::default(),
             claims_clamped: Counter::default(),
             sessions_cut: Counter::default(),
+            relay_allocations: UnsignedGauge::default(),
+            relay_ends: Family::default(),
+            relay_refusals: Family::default(),
+            relay_drops: Family::default(),
             readings: Family::default(),
             alerts: Family::default(),
             ledger: LedgerGaugeSet::default(),
@@ -208,6 +216,17 @@ impl Metrics {
             "Time of a mint",
             self.provider_seconds.clone(),
         );
+        registry.register(
+            "relay_allocations_ended",
+            "Allocations of the relay that ended",
+            self.relay_ends.clone(),
+        );
+        registry.register(
+            "relay_refusals",
+            "Requests for an allocation that the relay refused",
+            self.relay_refusals.clone(),
+        );
+        registry.register("relay_dropped", "Packets that the relay dropped", self.relay_drops.clone());
         registry.register("readings", "Questions for a provider's own count", self.readings.clone());
         registry.register("connections_ended", "Connections ended", self.connections_ended.clone());
         registry.register("alerts", "Alerts to the operator that are over", self.alerts.clone());
@@ -232,6 +251,7 @@ impl Metrics {
         add("bound_holds", "0 while the data contradict what the bound assumes", &ledger.bound_holds);
         add("frozen", "1 while the operator has stopped all minting", &ledger.frozen);
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
+        add("relay_allocations", "Allocations of the relay in this process", &self.relay_allocations);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
         add("ledger_failing", "1 while the ledger cannot be written", &ledger.ledger_failing);
@@ -274,6 +294,26 @@ impl Metrics {
     /// Counts one question for a provider's own count.
     pub fn reading(&self, source: &'static str, outcome: &'static str) {
         self.readings.get_or_create(&ReadingLabels { source, outcome }).inc();
+    }
+
+    /// How many allocations the relay has.
+    pub fn set_relay_allocations(&self, allocations: u64) {
+        self.relay_allocations.set(allocations);
+    }
+
+    /// Counts an allocation's end.
+    pub fn relay_ended(&self, outcome: &'static str) {
+        self.relay_ends.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts an allocation that was refused.
+    pub fn relay_refused(&self, outcome: &'static str) {
+        self.relay_refusals.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a packet that was dropped.
+    pub fn relay_dropped(&self, outcome: &'static str) {
+        self.relay_drops.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts `count` alerts of one kind that are over.

@@ -26,6 +26,19 @@ export function coturnHasClosed(log, usernames) {
 }
 
 /**
+ * What the relay in the broker says of each allocation that has ended, in its log.
+ * @param {string} log
+ * @returns {{grant: string, received: number, sent: number, why: string}[]}
+ */
+export function endedAllocations(log) {
+  const lines = log.split('\n').filter((line) => line.includes('an allocation of the relay has ended'));
+  return lines.map((line) => {
+    const { 'grant.id': grant, received, sent, why } = JSON.parse(line);
+    return { grant, received, sent, why };
+  });
+}
+
+/**
  * The sum over all labels of one metric in Prometheus' text form.
  * @param {string} text
  * @param {string} name
@@ -38,15 +51,15 @@ export function metric(text, name) {
 
 /**
  * The table, with each count as a multiple of the browser's.
- * @param {{browser: number, broker: number, coturn: number}} counts
+ * @param {{browser: number, broker: number, coturn?: number, relay?: number}} counts By what did the relaying.
  */
-export function table({ browser, broker, coturn }) {
+export function table({ browser, broker, coturn, relay }) {
   const row = (who, where, bytes) =>
     `  ${who.padEnd(8)} ${where.padEnd(36)} ${bytes.toLocaleString('en').padStart(12)} ${(bytes / browser).toFixed(4).padStart(8)}`;
   return [
     `  ${'egress to the two clients'.padEnd(45)} ${'bytes'.padStart(12)} ${'ratio'.padStart(8)}`,
     row('browser', 'getStats, transport.bytesReceived', browser),
     row('broker', '/metrics, turn_broker_used_bytes', broker),
-    row('coturn', 'log, bytes sent on the client legs', coturn),
+    row(relay === undefined ? 'coturn' : 'relay', 'log, bytes sent on the client legs', relay ?? coturn),
   ].join('\n');
 }

@@ -65,9 +65,9 @@ function start(started) {
   return started.ready();
 }
 
-export function theyAgree(counts) {
+export function theyAgree(counts, tolerance = TOLERANCE) {
   const [least, most] = [Math.min(...Object.values(counts)), Math.max(...Object.values(counts))];
-  assert.ok(most <= least * (1 + TOLERANCE), `the counts differ by more than ${TOLERANCE * 100} %`);
+  assert.ok(most <= least * (1 + tolerance), `the counts differ by more than ${tolerance * 100} %`);
 }
 
 export const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);

@@ -101,6 +101,16 @@ class Peer {
     });
   }
 
+  /** What has arrived so far, whatever became of the connection. */
+  get arrived() {
+    return this.#arrived;
+  }
+
+  /** What getStats says now. */
+  look() {
+    return this.#read();
+  }
+
   /** Ends the peer connection right after a report, so that the broker knows what we know. Ours at the broker stays open. */
   async hangUp() {
     clearInterval(this.#timer);
@@ -179,6 +189,18 @@ const call = {
     const arrivals = this.peers.map((peer) => peer.received(bytes));
     await Promise.all(this.peers.map((peer) => peer.send(bytes, mbps)));
     return Promise.all(arrivals);
+  },
+
+  /** Starts to send both ways, and goes on whatever happens to the path. */
+  startSending(bytes, mbps) {
+    this.sending = this.peers.map((peer) => peer.send(bytes, mbps).catch(({ message }) => message));
+  },
+
+  /** Bytes that have arrived at each end, that wait to be sent, and getStats. */
+  look() {
+    return Promise.all(this.peers.map(async (peer) => {
+      return { arrived: peer.arrived, waiting: peer.channel.bufferedAmount, ...await peer.look() };
+    }));
   },
 
   async hangUp() {

@@ -2,6 +2,7 @@
 # Real relay: the broker, a real coturn and a real Chromium, in a network namespace that has nothing but `lo`.
 # Installs what is missing (Debian packages), builds the broker, prints three counts of the same bytes; exit status 0 or 1.
 #   run.sh           a call that is reported by hand (half a minute)
+#   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu
@@ -9,8 +10,9 @@ set -eu
 cd "$(dirname "$0")"
 case ${1:-} in
 '') script=test.mjs ;;
+relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
-*) echo "usage: $0 [renewal]" >&2; exit 64 ;;
+*) echo "usage: $0 [relay | renewal]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

@@ -150,7 +150,7 @@ async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_
         assert_eq!(provider["remedyIsGuess"], is_guess, "{fault:?}");
         assert_eq!(examined.only("turn").0, "skipped");
         let (state, seen, _) = examined.only("network");
-        assert!(state == "warn" && seen.contains("STUN answers, but there is no relay"), "{seen}");
+        assert!(state == "warn" && seen.contains("STUN answers, but no relay could be tried"), "{seen}");
         assert_eq!(examined.only("analytics").0, "ok");
         assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
     }
@@ -274,6 +274,18 @@ async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
     for skipped in ["tls", "clock", "turn", "analytics", "alerts"] {
         assert_eq!(examined.only(skipped).0, "skipped", "{skipped}");
     }
+}
+
+#[tokio::test]
+#[cfg(feature = "relay")]
+async fn the_relay_in_the_process_is_not_tried_and_that_is_said() {
+    let world = World::new().await;
+    let stun = world.turn.stun_url();
+    let examined = doctor(&["--json"], &[("ICE_SOURCES", "relay"), ("STUN_URLS", &stun)]).await;
+    assert_eq!(examined.exit, Some(0), "{}", examined.text);
+    let (state, seen, _) = examined.only("provider");
+    assert!(state == "skipped" && seen.contains("cannot be tried from here"), "{seen}");
+    assert_eq!(examined.only("turn").0, "skipped");
 }
 
 #[tokio::test]

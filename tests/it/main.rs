@@ -23,6 +23,8 @@ mod orders;
 mod process;
 mod provider_faults;
 mod real_coturn;
+#[cfg(feature = "relay")]
+mod relay;
 mod renewal;
 mod sources;
 mod status;

@@ -82,12 +82,6 @@ async fn stun_as_the_first_source_is_not_degraded() {
 }
 
 #[tokio::test]
-async fn the_relay_source_of_a_later_version_is_absent_and_said_to_be() {
-    let broker = TestBroker::start(&[("ICE_SOURCES", "relay")]).await;
-    assert_eq!(broker.mint().await.json()["reason"], "NOT_CONFIGURED");
-}
-
-#[tokio::test]
 async fn the_kill_switch_answers_stun_only_and_asks_nobody() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
     let body = broker.mint().await.json();

@@ -100,9 +100,9 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
     match Pattern::of(tried) {
         Pattern::Nothing => Finding::skipped(Check::Network, "", "no server was tried"),
         Pattern::StunAlone => warn(
-            "STUN answers, but there is no relay: calls fail where a direct way is not found, in 15 to 20 % of networks as \
-             others report",
-            "configure a source that relays, or see why it gave no credential",
+            "STUN answers, but no relay could be tried: without one calls fail where a direct way is not found, in 15 to \
+             20 % of networks as others report",
+            "configure a source that relays, or see above why it gave no credential",
         ),
         Pattern::NoStun => fail(
             "no STUN server answers, and there is no relay: UDP seems to be blocked here",

@@ -80,6 +80,14 @@ impl TestBroker {
         Self { app, address, clock, client, shutdown, service }
     }
 
+    /// Why a broker with these settings does not start.
+    pub(crate) fn build_error(settings: &[(&str, &str)]) -> String {
+        let config = Config::from_env(&Environment::from_pairs(settings.iter().copied())).unwrap();
+        let clock = Arc::new(ManualClock::at(START));
+        let built = App::build(&config, clock, None, LostLines::default());
+        built.err().expect("it is refused").to_string()
+    }
+
     /// Time passes.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));

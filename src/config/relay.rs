@@ -1,0 +1,119 @@
+//! The relay in this process: where it listens. Loopback unless told otherwise, since it is no production relay.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::names::{RELAY_LISTEN, RELAY_PUBLIC_IP};
+use super::settings::{Read, Settings};
+
+/// The relay in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// Address and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when unset.
+    pub listen: SocketAddr,
+    /// Where clients and peers reach it, of the same family: a single host's address. `RELAY_PUBLIC_IP`; that of
+    /// `RELAY_LISTEN` when unset.
+    pub public_ip: IpAddr,
+}
+
+impl RelayConfig {
+    /// Read whether or not `ICE_SOURCES` names the relay, so that a mistake is found now.
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
+        let expected = "address:port such as 127.0.0.1:3478 or [::1]:3478";
+        let listen = settings.required(RELAY_LISTEN, expected, parse_listen);
+        let expected = "the address of a single host, such as 203.0.113.7";
+        let public_ip = settings.optional(RELAY_PUBLIC_IP, expected, parse_public);
+        let (listen, mut public_ip) = (listen?, public_ip?);
+        if listen.ip().is_loopback() && public_ip.take().is_some() {
+            settings.warn("RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback");
+        }
+        let refusal = match public_ip {
+            None if listen.ip().is_unspecified() => "expected a value because RELAY_LISTEN is every address",
+            Some(ip) if ip.is_ipv4() != listen.is_ipv4() => "expected an address of RELAY_LISTEN's family",
+            public_ip => return Ok(Self { listen, public_ip: public_ip.unwrap_or(listen.ip()) }),
+        };
+        Err(settings.refuse(RELAY_PUBLIC_IP.name(), refusal))
+    }
+}
+
+/// IPv4 within IPv6 is neither to those who compare addresses.
+fn is_plain(ip: IpAddr) -> bool {
+    ip == ip.to_canonical() && !ip.is_multicast()
+}
+
+fn parse_listen(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().filter(|listen: &SocketAddr| is_plain(listen.ip()))
+}
+
+fn parse_public(text: &str) -> Option<IpAddr> {
+    let is_host = |ip: &IpAddr| is_plain(*ip) && !ip.is_unspecified() && !ip.is_loopback();
+    text.parse().ok().filter(is_host)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::{assert_refused, load};
+
+    #[cfg(feature = "relay")]
+    fn relay<const N: usize>(pairs: [(&str, &str); N]) -> (String, String) {
+        let config = load(pairs).ice.relay.expect("ICE_SOURCES names it");
+        (config.listen.to_string(), config.public_ip.to_string())
+    }
+
+    #[test]
+    #[cfg(feature = "relay")]
+    fn it_is_on_loopback_unless_told_otherwise() {
+        let named = ("ICE_SOURCES", "relay");
+        assert_eq!(relay([named]), ("127.0.0.1:3478".into(), "127.0.0.1".into()));
+        assert_eq!(relay([named, ("RELAY_LISTEN", "[::1]:0")]), ("[::1]:0".into(), "::1".into()));
+        assert_eq!(
+            relay([named, ("RELAY_LISTEN", "10.0.0.7:3478")]),
+            ("10.0.0.7:3478".into(), "10.0.0.7".into())
+        );
+        let public = ("RELAY_PUBLIC_IP", "203.0.113.7");
+        assert_eq!(
+            relay([named, ("RELAY_LISTEN", "0.0.0.0:3478"), public]),
+            ("0.0.0.0:3478".into(), "203.0.113.7".into())
+        );
+    }
+
+    #[test]
+    #[cfg(not(feature = "relay"))]
+    fn a_program_without_it_says_so_at_start() {
+        let line =
+            "ICE_SOURCES: names relay, but this program was built without it (the cargo feature `relay`)";
+        assert_refused([("ICE_SOURCES", "relay,stun")], &[line]);
+    }
+
+    #[test]
+    fn settings_of_a_relay_that_is_not_named_are_served_with_a_warning() {
+        let warnings = load([("RELAY_LISTEN", "127.0.0.1:1")]).warnings;
+        let why = "have no effect: ICE_SOURCES does not name relay";
+        assert_eq!(warnings, [format!("RELAY_LISTEN and RELAY_PUBLIC_IP {why}")]);
+        let warnings = load([("RELAY_PUBLIC_IP", "203.0.113.7")]).warnings;
+        assert!(warnings.contains(&"RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback".into()));
+    }
+
+    #[test]
+    fn each_bad_value_is_refused_with_what_was_expected() {
+        let listen = "RELAY_LISTEN: expected address:port such as 127.0.0.1:3478 or [::1]:3478";
+        for value in
+            ["3478", "localhost:3478", "127.0.0.1", "::1:3478", "224.0.0.1:1", "[::ffff:127.0.0.1]:1"]
+        {
+            assert_refused([("RELAY_LISTEN", value)], &[&format!("{listen}, found {value:?}")]);
+        }
+        let public = "RELAY_PUBLIC_IP: expected the address of a single host, such as 203.0.113.7";
+        for value in ["relay.example", "0.0.0.0", "::", "127.0.0.1", "ff02::1", "::ffff:203.0.113.7"] {
+            let pairs = [("RELAY_LISTEN", "10.0.0.7:1"), ("RELAY_PUBLIC_IP", value)];
+            assert_refused(pairs, &[&format!("{public}, found {value:?}")]);
+        }
+    }
+
+    #[test]
+    fn the_two_have_to_fit() {
+        let every = "RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is every address";
+        assert_refused([("RELAY_LISTEN", "0.0.0.0:3478")], &[every]);
+        assert_refused([("RELAY_LISTEN", "[::]:3478")], &[every]);
+        let family = "RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family";
+        assert_refused([("RELAY_LISTEN", "[::]:1"), ("RELAY_PUBLIC_IP", "203.0.113.7")], &[family]);
+    }
+}

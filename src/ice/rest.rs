@@ -1,0 +1,74 @@
+//! Credentials by the TURN REST draft: the user name is `<expiry>:<user>`, the password
+//! `base64(HMAC-SHA1(secret, user name))`. Whoever knows the secret can make and check them; nobody is asked.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha1::Sha1;
+
+use super::server::IceServerList;
+use super::url::IceUrl;
+use crate::units::Timestamp;
+
+/// What makes and checks passwords. Its `Debug` form does not show it.
+#[derive(Clone)]
+pub struct RestSecret(SecretString);
+
+impl RestSecret {
+    /// The secret as it is shared, or made.
+    #[must_use]
+    pub fn new(secret: SecretString) -> Self {
+        Self(secret)
+    }
+
+    /// The password that goes with a user name.
+    #[must_use]
+    pub fn password(&self, username: &str) -> String {
+        sign(self.0.expose_secret(), username)
+    }
+
+    /// One entry with a credential for `user` that is good for new allocations until `expires_at`, cut to the second.
+    #[must_use]
+    pub fn credential(&self, urls: &[IceUrl], user: &str, expires_at: Timestamp) -> IceServerList {
+        let username = format!("{}:{user}", expires_at.as_secs());
+        let password = self.password(&username);
+        IceServerList::of_turn(urls.to_vec(), username, password)
+    }
+}
+
+impl fmt::Debug for RestSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RestSecret([redacted])")
+    }
+}
+
+fn sign(secret: &str, username: &str) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("an HMAC takes a key of any length");
+    STANDARD.encode(mac.chain_update(username).finalize().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_what_openssl_computes() {
+        // printf '1795153944:alice' | openssl dgst -sha1 -hmac north -binary | base64
+        let secret = RestSecret::new(SecretString::from("north"));
+        assert_eq!(secret.password("1795153944:alice"), "s/xWCxbbF0kP33ANmWNUQFR8efM=");
+    }
+
+    #[test]
+    fn the_user_name_carries_expiry_and_user() {
+        let url = IceUrl::parse("turn:relay.example:3478?transport=udp").unwrap();
+        let secret = RestSecret::new(SecretString::from("north"));
+        let list = secret.credential(&[url], "grant-7", Timestamp::from_millis(1_999));
+        let json = serde_json::to_value(list).unwrap();
+        assert_eq!(json[0]["username"], "1:grant-7");
+        assert_eq!(json[0]["credential"], secret.password("1:grant-7"));
+        assert_eq!(json[0]["urls"][0], "turn:relay.example:3478?transport=udp");
+    }
+}

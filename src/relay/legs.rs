@@ -1,0 +1,321 @@
+//! The two sockets of an allocation, as the TURN library uses them: its leg to the client, on the socket that all clients
+//! share, and its leg to the peers, on a socket of its own. Bytes are counted and held back on the first, peers are
+//! filtered on the second, and on both nothing passes once the allocation has ended.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::net::UdpSocket;
+use turn::relay::RelayAddressGenerator;
+use webrtc_util::{Conn, Error};
+
+use super::auth::Refused;
+use super::count::{Ceiling, Count};
+use super::peers::Place;
+use crate::meter::coturn::traffic::Traffic;
+use crate::telemetry::metrics::Metrics;
+
+/// Allocations at once.
+pub(super) const ALLOCATIONS_MAX: usize = 256;
+/// After a socket has failed, so that the loop does not spin.
+pub(super) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
+
+/// An allocation's leg to its client. Until it is adopted it belongs to no grant, and costs nothing.
+pub(super) struct ClientLeg {
+    socket: Arc<UdpSocket>,
+    ceiling: Arc<Ceiling>,
+    metrics: Arc<Metrics>,
+    count: Count,
+    is_adopted: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl ClientLeg {
+    pub(super) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            socket,
+            ceiling,
+            metrics,
+            count: Count::default(),
+            is_adopted: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// A datagram of so many bytes came from the client; whether it may go on.
+    pub(super) fn receive(&self, bytes: u64) -> bool {
+        self.count.add_received(bytes);
+        let may_go_on = !self.is_adopted() || self.ceiling.admit_received(bytes);
+        if !may_go_on {
+            self.metrics.relay_dropped("spent");
+        }
+        may_go_on
+    }
+
+    /// It has an allocation from here on; what passed before is its too.
+    pub(super) fn adopt(&self) {
+        if !self.is_adopted.swap(true, Ordering::AcqRel) {
+            self.ceiling.add(self.count.traffic());
+        }
+    }
+
+    /// Nothing more is sent.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.count.traffic()
+    }
+
+    fn is_adopted(&self) -> bool {
+        self.is_adopted.load(Ordering::Acquire)
+    }
+}
+
+#[async_trait]
+impl Conn for ClientLeg {
+    async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(Error::ErrUseClosedNetworkConn);
+        }
+        let bytes = length(datagram.len());
+        let is_billed = self.is_adopted();
+        if is_billed && !self.ceiling.admit_sent(bytes) {
+            self.metrics.relay_dropped("spent");
+            return Ok(datagram.len());
+        }
+        let sent = self.socket.send_to(datagram, client).await;
+        match &sent {
+            Ok(_) => self.count.add_sent(bytes),
+            Err(_) if is_billed => self.ceiling.take_back(bytes),
+            Err(_) => {}
+        }
+        Ok(sent?)
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.socket.local_addr()?)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// The socket is everybody's, and whoever gives an allocation up is still to be told that it is gone.
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        Err(unused())
+    }
+
+    async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
+        Err(unused())
+    }
+
+    async fn recv_from(&self, _: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        Err(unused())
+    }
+
+    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+        Err(unused())
+    }
+}
+
+/// The ports of the allocations that there are.
+#[derive(Debug, Default)]
+pub(super) struct RelayedPorts(Mutex<HashSet<u16>>);
+
+impl RelayedPorts {
+    fn lock(&self) -> MutexGuard<'_, HashSet<u16>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an allocation has this port.
+    fn holds(&self, port: u16) -> bool {
+        self.lock().contains(&port)
+    }
+
+    /// A socket on a port that the system picks; `None` when there are as many as there may be.
+    fn bind(self: &Arc<Self>, ip: IpAddr) -> std::io::Result<Option<(std::net::UdpSocket, HeldPort)>> {
+        let mut ports = self.lock();
+        if ports.len() >= ALLOCATIONS_MAX {
+            return Ok(None);
+        }
+        let socket = std::net::UdpSocket::bind((ip, 0))?;
+        socket.set_nonblocking(true)?;
+        let port = socket.local_addr()?.port();
+        ports.insert(port);
+        Ok(Some((socket, HeldPort { ports: Arc::clone(self), port })))
+    }
+}
+
+/// Makes the sockets to the peers.
+pub(super) struct PeerLegs {
+    pub(super) place: Place,
+    pub(super) ports: Arc<RelayedPorts>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl RelayAddressGenerator for PeerLegs {
+    fn validate(&self) -> Result<(), turn::Error> {
+        Ok(())
+    }
+
+    /// Addresses are of the listener's family. `wants_ipv4` is also true where the client did not say.
+    async fn allocate_conn(
+        &self,
+        wants_ipv4: bool,
+        _port: u16,
+    ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), turn::Error> {
+        let listen = self.place.listen.ip();
+        if !wants_ipv4 && listen.is_ipv4() {
+            return Err(turn::Error::ErrPeerAddressFamilyMismatch);
+        }
+        let Some((socket, held)) = self.ports.bind(listen)? else {
+            self.metrics.relay_refused(Refused::Full.name());
+            return Err(turn::Error::ErrMaxRetriesExceeded);
+        };
+        let port = held.port;
+        let leg = PeerLeg {
+            socket: UdpSocket::from_std(socket)?,
+            place: self.place,
+            held,
+            metrics: Arc::clone(&self.metrics),
+            has_ended: AtomicBool::new(false),
+        };
+        Ok((Arc::new(leg), SocketAddr::new(self.place.public_ip, port)))
+    }
+}
+
+/// Given back when the socket is gone.
+struct HeldPort {
+    ports: Arc<RelayedPorts>,
+    port: u16,
+}
+
+impl Drop for HeldPort {
+    fn drop(&mut self) {
+        self.ports.lock().remove(&self.port);
+    }
+}
+
+/// An allocation's leg to its peers.
+struct PeerLeg {
+    socket: UdpSocket,
+    place: Place,
+    held: HeldPort,
+    metrics: Arc<Metrics>,
+    has_ended: AtomicBool,
+}
+
+impl PeerLeg {
+    fn admits(&self, peer: SocketAddr) -> bool {
+        let admits = self.place.admits(peer, |port| self.held.ports.holds(port));
+        if !admits {
+            self.metrics.relay_dropped("peer");
+        }
+        admits
+    }
+}
+
+#[async_trait]
+impl Conn for PeerLeg {
+    /// Waits for ever once it has ended: the library takes an error here for the end of whatever allocation its client
+    /// has by then.
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        loop {
+            let received = self.socket.recv_from(buffer).await;
+            if self.has_ended.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+            match received {
+                Ok((bytes, peer)) if self.admits(peer) => return Ok((bytes, peer)),
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(FAILURE_PAUSE).await,
+            }
+        }
+    }
+
+    /// What a peer may not be sent is dropped in silence, as on the way.
+    async fn send_to(&self, payload: &[u8], peer: SocketAddr) -> Result<usize, Error> {
+        if self.has_ended.load(Ordering::Acquire) {
+            return Err(Error::ErrUseClosedNetworkConn);
+        }
+        if !self.admits(peer) {
+            return Ok(payload.len());
+        }
+        Ok(self.socket.send_to(payload, peer).await?)
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, Error> {
+        Ok(self.socket.local_addr()?)
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.has_ended.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    async fn connect(&self, _: SocketAddr) -> Result<(), Error> {
+        Err(unused())
+    }
+
+    async fn recv(&self, _: &mut [u8]) -> Result<usize, Error> {
+        Err(unused())
+    }
+
+    async fn send(&self, _: &[u8]) -> Result<usize, Error> {
+        Err(unused())
+    }
+}
+
+/// The library has no such call for a server.
+fn unused() -> Error {
+    Error::Other("not a call of a server's".to_owned())
+}
+
+/// A datagram's length.
+pub(super) fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn there_are_so_many_ports_and_one_that_is_given_back_is_free() {
+        let ports = Arc::new(RelayedPorts::default());
+        let bind = || ports.bind(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let mut held: Vec<_> = (0..ALLOCATIONS_MAX).map(|_| bind().expect("there is room")).collect();
+        assert!(bind().is_none());
+        let (_, given_back) = held.pop().unwrap();
+        let port = given_back.port;
+        assert!(ports.holds(port));
+        drop(given_back);
+        assert!(!ports.holds(port));
+        assert!(bind().is_some());
+    }
+}

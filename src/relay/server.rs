@@ -1,0 +1,301 @@
+//! The relay at work: one loop takes the clients' datagrams and hands them to the TURN library, one looks about once a
+//! second at what was relayed and who is to be cut. Requests are handled one after the other, so that a bound which was
+//! asked is still true when the allocation is made.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use turn::allocation::allocation_manager::{Manager, ManagerConfig};
+use turn::allocation::five_tuple::FiveTuple;
+use turn::auth::{AuthHandler, generate_auth_key};
+use turn::proto::PROTO_UDP;
+use turn::server::request::Request;
+
+use super::auth::{Refused, Username, judge};
+use super::clients::{Client, Clients, Pace};
+use super::count::{Ceiling, PeriodSum};
+use super::datagram::{Kind, kind};
+use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
+use super::peers::Place;
+use super::{RelayError, RelayParts};
+use crate::account::Account;
+use crate::budget::reading::Reading;
+use crate::clock::Clock;
+use crate::config::RelayConfig;
+use crate::ice::IceSource;
+use crate::ice::relay::EmbeddedRelay;
+use crate::ice::rest::RestSecret;
+use crate::random;
+use crate::telemetry::metrics::Metrics;
+use crate::units::ByteCount;
+
+/// How often bytes become a reading, and somebody looks whose time is over.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest datagram; the library takes as much from peers. Real ones have under 1,300 bytes.
+const DATAGRAM_MAX: usize = 1_500;
+/// Nonces remembered. When there are more, all are forgotten: a client's next request is answered with a new one (438).
+const NONCES_MAX: usize = 4_096;
+/// Also part of every password's hash; clients learn it from the first answer.
+const REALM: &str = "turn-broker";
+
+/// See the module.
+pub struct Relay {
+    socket: std::net::UdpSocket,
+    /// The five-tuple's other half.
+    listen: SocketAddr,
+    credentials: EmbeddedRelay,
+    clients: Arc<Clients>,
+    ceiling: Arc<Ceiling>,
+    manager: Arc<Manager>,
+    nonces: Arc<Mutex<HashMap<String, Instant>>>,
+    door: Arc<Door>,
+    account: Arc<Account>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Relay {
+    /// Takes its port. Nothing is answered before [`Self::run`].
+    pub fn open(config: &RelayConfig, parts: RelayParts) -> Result<Self, RelayError> {
+        let RelayParts { account, clock, metrics, billed } = parts;
+        let bind = || {
+            let socket = std::net::UdpSocket::bind(config.listen)?;
+            socket.set_nonblocking(true)?;
+            let listen = socket.local_addr()?;
+            Ok((socket, listen))
+        };
+        let (socket, listen) = bind().map_err(|cause| RelayError::Listen { listen: config.listen, cause })?;
+        let reached_at = SocketAddr::new(config.public_ip, listen.port());
+        let credentials = EmbeddedRelay::new(reached_at, &random::bytes()?).map_err(|_| RelayError::Url)?;
+        let clients = Arc::new(Clients::default());
+        let peers = PeerLegs {
+            place: Place { listen, public_ip: config.public_ip },
+            ports: Arc::new(RelayedPorts::default()),
+            metrics: Arc::clone(&metrics),
+        };
+        let door = Door {
+            secret: credentials.secret().clone(),
+            clients: Arc::clone(&clients),
+            account: Arc::clone(&account),
+            metrics: Arc::clone(&metrics),
+        };
+        let manager = ManagerConfig { relay_addr_generator: Box::new(peers), alloc_close_notify: None };
+        Ok(Self {
+            socket,
+            listen,
+            credentials,
+            clients,
+            ceiling: Arc::new(Ceiling::new(billed)),
+            manager: Arc::new(Manager::new(manager)),
+            nonces: Arc::default(),
+            door: Arc::new(door),
+            account,
+            clock,
+            metrics,
+        })
+    }
+
+    /// What it accepts.
+    #[must_use]
+    pub fn credentials(&self) -> &EmbeddedRelay {
+        &self.credentials
+    }
+
+    /// Relays until the end.
+    pub async fn run(&self, end: &CancellationToken) {
+        let socket = match self.socket.try_clone().and_then(UdpSocket::from_std) {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                tracing::error!(%error, "the relay's socket cannot be used");
+                return;
+            }
+        };
+        let address = self.listen;
+        tracing::warn!(
+            %address,
+            "a small TURN server is in this process, on UDP {address}: for demos, development and tests, no production relay"
+        );
+        let period = self.account.present().statement.figures.period;
+        let mut sum = PeriodSum::new(self.account.reading(IceSource::Relay), period);
+        self.settle(&mut sum).await;
+        tokio::select! {
+            () = end.cancelled() => {}
+            never = self.receive(&socket) => match never {},
+            never = self.look_after(&mut sum) => match never {},
+        }
+        for name in self.clients.users().into_keys() {
+            self.cut(&name, "shutdown").await;
+        }
+        self.settle(&mut sum).await;
+    }
+
+    async fn receive(&self, socket: &Arc<UdpSocket>) -> Infallible {
+        let mut buffer = [0; DATAGRAM_MAX];
+        loop {
+            match socket.recv_from(&mut buffer).await {
+                Ok((bytes, client)) => self.handle(socket, client, &buffer[..bytes]).await,
+                Err(_) => tokio::time::sleep(FAILURE_PAUSE).await,
+            }
+        }
+    }
+
+    /// One datagram. What the library says about it is for the client, who was answered.
+    async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
+        let kind = kind(datagram);
+        let is_request = matches!(kind, Kind::Allocate | Kind::Request);
+        if is_request {
+            self.follow(client, None).await;
+        }
+        let known = self.clients.leg(client);
+        if kind == Kind::PortPair || (known.is_none() && !is_request) {
+            return;
+        }
+        if is_request && !self.clients.admits_request(client, self.clock.instant()) {
+            self.metrics.relay_dropped("pace");
+            return;
+        }
+        let leg = known.unwrap_or_else(|| {
+            let (ceiling, metrics) = (Arc::clone(&self.ceiling), Arc::clone(&self.metrics));
+            Arc::new(ClientLeg::new(Arc::clone(socket), ceiling, metrics))
+        });
+        if !leg.receive(length(datagram.len())) {
+            return;
+        }
+        self.forget_nonces().await;
+        let mut request = Request {
+            conn: Arc::<ClientLeg>::clone(&leg),
+            src_addr: client,
+            buff: datagram.to_vec(),
+            allocation_manager: Arc::clone(&self.manager),
+            nonces: Arc::clone(&self.nonces),
+            auth_handler: Arc::<Door>::clone(&self.door),
+            realm: REALM.to_owned(),
+            channel_bind_timeout: turn::proto::lifetime::DEFAULT_LIFETIME,
+        };
+        let _ = request.handle_request().await;
+        if is_request {
+            self.follow(client, Some(leg)).await;
+        }
+    }
+
+    /// Brings a client's row to what the library has of it. `leg` is what an allocation that is new was made with.
+    async fn follow(&self, client: SocketAddr, leg: Option<Arc<ClientLeg>>) {
+        let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
+        let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
+        match (found, self.clients.leg(client).is_some()) {
+            (None, true) => {
+                if let Some(client) = self.clients.remove(client) {
+                    self.report_end(&client, "closed");
+                }
+            }
+            (Some(found), false) => {
+                let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
+                leg.adopt();
+                let pace = Pace::new(self.clock.instant());
+                self.clients.insert(client, Client { name: found.username, user, leg, pace });
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
+    async fn forget_nonces(&self) {
+        let mut nonces = self.nonces.lock().await;
+        if nonces.len() >= NONCES_MAX {
+            nonces.clear();
+        }
+    }
+
+    async fn look_after(&self, sum: &mut PeriodSum) -> Infallible {
+        let mut interval = tokio::time::interval(SETTLE_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = self.ceiling.is_reached() => {}
+            }
+            self.settle(sum).await;
+        }
+    }
+
+    /// Gives a reading, lifts or lowers the ceiling, and cuts whose time is over.
+    async fn settle(&self, sum: &mut PeriodSum) {
+        // The instant before the count: the count holds everything up to it.
+        let before = self.account.present().statement.figures;
+        let billed = self.ceiling.billed();
+        let granted = sum.look(before.period, billed);
+        let reading = Reading { period: before.period, as_of: before.now, granted, other: ByteCount::ZERO };
+        let taken = self.account.take_reading(IceSource::Relay, &reading);
+        self.metrics.reading(IceSource::Relay.name(), taken.name());
+        let figures = self.account.present().statement.figures;
+        self.ceiling.lift(billed, figures.remaining());
+        for (name, user) in self.clients.users() {
+            if let Some(end) = self.account.grant_end(user.grant, user.expires_at) {
+                self.cut(&name, end.name()).await;
+            }
+        }
+        let there = self.manager.get_allocations_info(None).await;
+        let there: HashSet<_> = there.into_keys().map(|tuple| tuple.src_addr).collect();
+        for client in self.clients.take_without(&there) {
+            self.report_end(&client, "closed");
+        }
+        self.metrics.set_relay_allocations(length(self.clients.len()));
+    }
+
+    /// Ends all allocations of a user name.
+    async fn cut(&self, name: &str, why: &'static str) {
+        let clients = self.clients.take_of(name);
+        for client in &clients {
+            client.leg.end();
+        }
+        self.manager.delete_allocations_by_username(name).await;
+        for client in &clients {
+            self.report_end(client, why);
+        }
+    }
+
+    fn report_end(&self, client: &Client, why: &'static str) {
+        self.metrics.relay_ended(why);
+        let traffic = client.leg.traffic();
+        tracing::info!(
+            grant.id = %client.user.grant,
+            received = traffic.received.get(),
+            sent = traffic.sent.get(),
+            why,
+            "an allocation of the relay has ended"
+        );
+    }
+}
+
+/// Says which key a user name's requests are to be signed with, if it may make any.
+struct Door {
+    secret: RestSecret,
+    clients: Arc<Clients>,
+    account: Arc<Account>,
+    metrics: Arc<Metrics>,
+}
+
+impl Door {
+    fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
+        let user = Username::parse(name).ok_or(Refused::Unknown)?;
+        let has_one = self.clients.has(client, name);
+        let end = self.account.grant_end(user.grant, user.expires_at);
+        judge(has_one, end, self.clients.of_grant(user.grant))
+    }
+}
+
+impl AuthHandler for Door {
+    fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
+        if let Err(refused) = self.admit(name, client) {
+            self.metrics.relay_refused(refused.name());
+            return Err(turn::Error::Other(refused.name().to_owned()));
+        }
+        Ok(generate_auth_key(name, realm, &self.secret.password(name)))
+    }
+}

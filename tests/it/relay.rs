@@ -1,0 +1,364 @@
+//! The relay in the process, by the TURN library's own client over loopback: a minted credential relays, every byte is in
+//! the status, and what is over is cut: expired, revoked, or the budget spent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+use turn::client::{Client, ClientConfig};
+use turn_broker::budget::grant::GrantId;
+use turn_broker::relay::auth::ALLOCATIONS_PER_GRANT_MAX;
+use webrtc_util::Conn;
+
+use crate::durable::StateDir;
+use crate::support::{OPERATOR, TestBroker, eventually};
+
+/// Payload of a packet. On a channel four bytes go before it.
+const PAYLOAD: usize = 1_000;
+/// How long nothing is waited for.
+const SILENCE: Duration = Duration::from_millis(300);
+/// How long something is waited for that comes by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")];
+
+async fn broker_with(settings: &[(&str, &str)]) -> TestBroker {
+    TestBroker::start(&[&RELAY, settings].concat()).await
+}
+
+/// A credential as a page gets it.
+struct Credential {
+    server: SocketAddr,
+    username: String,
+    password: String,
+    grant: String,
+}
+
+impl Credential {
+    async fn mint(broker: &TestBroker) -> Self {
+        let body = broker.mint().await.json();
+        assert_eq!((&body["source"], &body["degraded"]), (&json!("relay"), &json!(false)), "{body}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let entry = &body["iceServers"][0];
+        let url = text(&entry["urls"][0]);
+        let server = url.strip_prefix("turn:").and_then(|url| url.strip_suffix("?transport=udp")).unwrap();
+        let username = text(&entry["username"]);
+        let grant = username.split_once(':').unwrap().1.to_owned();
+        Self { server: server.parse().unwrap(), username, password: text(&entry["credential"]), grant }
+    }
+}
+
+/// A client that has an allocation, and the peer's way to it.
+struct Call {
+    _client: Client,
+    relayed: Box<dyn Conn + Send + Sync>,
+}
+
+/// An allocation for this credential, or what was said instead.
+async fn allocate(credential: &Credential) -> Result<Call, turn::Error> {
+    allocate_as(credential, &credential.username, &credential.password).await
+}
+
+async fn allocate_as(credential: &Credential, username: &str, password: &str) -> Result<Call, turn::Error> {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(ClientConfig {
+        stun_serv_addr: credential.server.to_string(),
+        turn_serv_addr: credential.server.to_string(),
+        username: username.to_owned(),
+        password: password.to_owned(),
+        realm: String::new(),
+        software: String::new(),
+        rto_in_ms: 0,
+        conn: Arc::new(socket),
+        vnet: None,
+    })
+    .await?;
+    client.listen().await?;
+    let relayed = client.allocate().await?;
+    Ok(Call { _client: client, relayed: Box::new(relayed) })
+}
+
+impl Call {
+    async fn send(&self, peer: &UdpSocket) {
+        self.relayed.send_to(&[7; PAYLOAD], peer.local_addr().unwrap()).await.unwrap();
+    }
+
+    async fn receive(&self) -> Option<usize> {
+        let mut buffer = [0; 2_000];
+        let received = timeout(SILENCE, self.relayed.recv_from(&mut buffer)).await;
+        received.ok().map(|received| received.unwrap().0)
+    }
+
+    /// Sends to the peer until it hears, which answers once: the channel is open from then on, or soon.
+    async fn greet(&self, peer: &UdpSocket) -> SocketAddr {
+        let mut buffer = [0; 2_000];
+        for _ in 0..100 {
+            self.send(peer).await;
+            if let Ok(received) = timeout(SILENCE, peer.recv_from(&mut buffer)).await {
+                return received.unwrap().1;
+            }
+        }
+        panic!("nothing is relayed");
+    }
+
+    /// `packets` to the client, one at a time, none lost.
+    async fn flow(&self, peer: &UdpSocket, relayed: SocketAddr, packets: usize) {
+        for _ in 0..packets {
+            peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+            let mut buffer = [0; 2_000];
+            let received = timeout(PATIENCE, self.relayed.recv_from(&mut buffer)).await;
+            assert_eq!(received.expect("it arrives").unwrap().0, PAYLOAD);
+        }
+    }
+}
+
+async fn a_peer() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Nothing passes any more, either way.
+async fn is_cut(call: &Call, peer: &UdpSocket, relayed: SocketAddr) {
+    while call.receive().await.is_some() {}
+    let mut buffer = [0; 2_000];
+    while timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_ok() {}
+    for _ in 0..3 {
+        call.send(peer).await;
+        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+    }
+    assert_eq!(call.receive().await, None, "nothing comes to the client");
+    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing comes to the peer");
+}
+
+async fn ended(broker: &TestBroker, why: &str) -> Option<u64> {
+    broker.metric(&format!("turn_broker_relay_allocations_ended_total{{outcome=\"{why}\"}}")).await
+}
+
+async fn refused(broker: &TestBroker, why: &str) -> Option<u64> {
+    broker.metric(&format!("turn_broker_relay_refusals_total{{outcome=\"{why}\"}}")).await
+}
+
+#[tokio::test]
+async fn a_minted_credential_relays_and_every_byte_is_in_the_status() {
+    let broker = broker_with(&[]).await;
+    let credential = Credential::mint(&broker).await;
+    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    assert_ne!(relayed, credential.server);
+    call.flow(&peer, relayed, 500).await;
+    let payload = 500 * u64::try_from(PAYLOAD).unwrap();
+    let used = async || broker.status().await["usedBytes"].as_u64().unwrap();
+    eventually("the count", async || used().await >= payload).await;
+    let counted = used().await;
+    // 36 bytes before a packet without a channel, 4 with one, and the handshake.
+    assert!(counted <= payload + payload * 4 / 100 + 2_000, "{counted} for {payload}");
+    let status = broker.status().await;
+    assert_eq!((&status["source"], &status["stale"]), (&json!("measured+estimate"), &json!(false)));
+    assert_eq!(status["asOf"], "2025-01-15T12:00:00.000Z", "the instant itself: nothing is estimated");
+    assert_eq!(broker.metric("turn_broker_measured_bytes").await, Some(counted));
+    assert_eq!(broker.metric("turn_broker_relay_allocations").await, Some(1));
+}
+
+#[tokio::test]
+async fn two_allocations_reach_each_other_through_the_relay() {
+    let broker = broker_with(&[]).await;
+    let (one, other) = (Credential::mint(&broker).await, Credential::mint(&broker).await);
+    let (a, b) = (allocate(&one).await.unwrap(), allocate(&other).await.unwrap());
+    let (at_a, at_b) = (a.relayed.local_addr().unwrap(), b.relayed.local_addr().unwrap());
+    let mut buffer = [0; 2_000];
+    for _ in 0..100 {
+        // Each has to let the other in before it hears it.
+        a.relayed.send_to(b"hello", at_b).await.unwrap();
+        b.relayed.send_to(b"hello", at_a).await.unwrap();
+        if let Ok(heard) = timeout(SILENCE, b.relayed.recv_from(&mut buffer)).await {
+            assert_eq!(heard.unwrap(), (5, at_a));
+            return;
+        }
+    }
+    panic!("nothing is relayed");
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_good_gets_no_allocation() {
+    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
+    let good = Credential::mint(&broker).await;
+    assert!(allocate_as(&good, &good.username, "another").await.is_err(), "a wrong password");
+    let foreign = format!("9999999999:{}", GrantId::new([7; 16]));
+    assert!(allocate_as(&good, &foreign, &good.password).await.is_err(), "a password of another user name");
+    assert!(allocate_as(&good, "alice", &good.password).await.is_err(), "no user name of ours");
+    assert!(refused(&broker, "unknown").await >= Some(1));
+    assert!(allocate(&good).await.is_ok());
+    broker.advance(60);
+    assert!(allocate(&good).await.is_err(), "expired");
+    assert!(refused(&broker, "expired").await >= Some(1));
+}
+
+#[tokio::test]
+async fn at_its_expiry_a_running_allocation_is_cut() {
+    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
+    let credential = Credential::mint(&broker).await;
+    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    broker.advance(59);
+    call.flow(&peer, relayed, 10).await;
+    broker.advance(1);
+    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
+    is_cut(&call, &peer, relayed).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_lengthens_no_life() {
+    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
+    let credential = Credential::mint(&broker).await;
+    let _call = allocate(&credential).await.unwrap();
+    broker.set_wall("2025-01-15T11:00:00Z");
+    broker.advance(60);
+    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
+}
+
+#[tokio::test]
+async fn a_revoked_grant_is_cut_and_others_go_on() {
+    let broker = broker_with(&[]).await;
+    let (revoked, other) = (Credential::mint(&broker).await, Credential::mint(&broker).await);
+    let (call, bystander) = (allocate(&revoked).await.unwrap(), allocate(&other).await.unwrap());
+    let (peer, other_peer) = (a_peer().await, a_peer().await);
+    let (relayed, others) = (call.greet(&peer).await, bystander.greet(&other_peer).await);
+    let path = format!("/api/credentials/{}/revoke", revoked.grant);
+    let answer = broker.post(OPERATOR, &path, json!({})).await;
+    assert_eq!(answer.json()["provider"], "cut", "{}", answer.text);
+    eventually("the cut", async || ended(&broker, "revoked").await == Some(1)).await;
+    is_cut(&call, &peer, relayed).await;
+    assert!(allocate(&revoked).await.is_err());
+    assert!(refused(&broker, "revoked").await >= Some(1));
+    bystander.flow(&other_peer, others, 10).await;
+}
+
+#[tokio::test]
+async fn a_spent_budget_cuts_everybody_within_one_packet() {
+    let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.0001")]).await;
+    let credential = Credential::mint(&broker).await;
+    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    eventually("the cut", async || {
+        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+        ended(&broker, "spent").await == Some(1)
+    })
+    .await;
+    is_cut(&call, &peer, relayed).await;
+    let status = broker.status().await;
+    let used = status["usedBytes"].as_u64().unwrap();
+    assert!((100_000..101_500).contains(&used), "{used}");
+    assert_eq!(status["status"], "LIMIT_EXCEEDED");
+    assert!(allocate(&credential).await.is_err());
+    assert!(refused(&broker, "spent").await >= Some(1));
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+}
+
+#[tokio::test]
+async fn a_new_period_opens_the_relay_again() {
+    let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.00001"), ("TURN_TTL_SECONDS", "60")]).await;
+    broker.advance_to("2025-01-31T23:59:30Z");
+    let credential = Credential::mint(&broker).await;
+    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    eventually("the cut", async || {
+        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+        ended(&broker, "spent").await == Some(1)
+    })
+    .await;
+    broker.advance_to("2025-02-01T00:00:05Z");
+    eventually("the new period", async || broker.status().await["usedBytes"] == 0).await;
+    eventually("an allocation", async || allocate(&credential).await.is_ok()).await;
+    let used = broker.status().await["usedBytes"].as_u64().unwrap();
+    assert!(used < 2_000, "its own bytes only: {used}");
+}
+
+#[tokio::test]
+async fn one_grant_has_eight_allocations_and_a_client_that_leaves_makes_room() {
+    let broker = broker_with(&[]).await;
+    let credential = Credential::mint(&broker).await;
+    let mut calls = Vec::new();
+    for _ in 0..ALLOCATIONS_PER_GRANT_MAX {
+        calls.push(allocate(&credential).await.unwrap());
+    }
+    assert!(allocate(&credential).await.is_err());
+    assert!(refused(&broker, "grant_full").await >= Some(1));
+    let leaver = calls.pop().unwrap();
+    leaver.relayed.close().await.unwrap();
+    eventually("its end", async || ended(&broker, "closed").await == Some(1)).await;
+    assert!(allocate(&credential).await.is_ok());
+    assert!(allocate(&Credential::mint(&broker).await).await.is_ok(), "another grant has its own");
+}
+
+#[tokio::test]
+async fn what_a_peer_may_not_be_gets_nothing() {
+    let broker = broker_with(&[]).await;
+    let credential = Credential::mint(&broker).await;
+    let call = allocate(&credential).await.unwrap();
+    let dropped = async || broker.metric("turn_broker_relay_dropped_total{outcome=\"peer\"}").await;
+    call.relayed.send_to(b"hello", "10.0.0.1:9".parse().unwrap()).await.unwrap();
+    call.relayed.send_to(b"hello", credential.server).await.unwrap();
+    eventually("both to be dropped", async || dropped().await >= Some(2)).await;
+}
+
+#[tokio::test]
+async fn a_relay_for_others_does_not_reach_into_its_own_machine() {
+    let elsewhere = [("RELAY_LISTEN", "0.0.0.0:0"), ("RELAY_PUBLIC_IP", "45.0.0.7")];
+    let broker = TestBroker::start(&[elsewhere[0], elsewhere[1], ("ICE_SOURCES", "relay")]).await;
+    let credential = Credential::mint(&broker).await;
+    assert_eq!(credential.server.ip().to_string(), "45.0.0.7");
+    let here = SocketAddr::new("127.0.0.1".parse().unwrap(), credential.server.port());
+    let call = allocate(&Credential { server: here, ..credential }).await.unwrap();
+    assert_eq!(call.relayed.local_addr().unwrap().ip().to_string(), "45.0.0.7");
+    let peer = a_peer().await;
+    let dropped = async || broker.metric("turn_broker_relay_dropped_total{outcome=\"peer\"}").await;
+    eventually("packets to be dropped", async || {
+        call.send(&peer).await;
+        dropped().await >= Some(3)
+    })
+    .await;
+    let mut buffer = [0; 2_000];
+    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing arrives");
+}
+
+#[tokio::test]
+async fn bytes_survive_a_restart_and_credentials_do_not() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let broker = broker_with(&settings).await;
+    let credential = Credential::mint(&broker).await;
+    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    call.flow(&peer, relayed, 50).await;
+    broker.finish().await;
+
+    let broker = broker_with(&settings).await;
+    let used = async || broker.status().await["usedBytes"].as_u64().unwrap();
+    let before = used().await;
+    assert!(before >= 50_000, "{before}");
+    assert!(
+        allocate(&Credential { server: Credential::mint(&broker).await.server, ..credential }).await.is_err()
+    );
+    let (call, peer) = (allocate(&Credential::mint(&broker).await).await.unwrap(), a_peer().await);
+    let relayed = call.greet(&peer).await;
+    call.flow(&peer, relayed, 50).await;
+    eventually("the sum of both", async || used().await >= before + 50_000).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_refuses_the_start_and_says_which() {
+    let taken = a_peer().await;
+    let listen = taken.local_addr().unwrap().to_string();
+    let settings = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", listen.as_str())];
+    let error = TestBroker::build_error(&settings);
+    assert!(error.starts_with(&format!("cannot listen on UDP {listen} (RELAY_LISTEN): ")), "{error}");
+}
+
+#[tokio::test]
+async fn the_kill_switch_opens_no_relay() {
+    let broker = broker_with(&[("TURN_ENABLED", "false")]).await;
+    assert!(broker.app.relay.is_none());
+    assert_eq!(broker.mint().await.json()["reason"], "DISABLED");
+}
