@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | environment → typed settings |
 //! | [`app`], [`router`], [`serve`] | joins the parts; the table of routes; listener and shutdown |
+//! | [`doctor`] | finds out what is wrong and says what to do |
 //! | [`healthcheck`] | the question that a container asks itself |
 //! | [`ledger_command`] | what is on disk, for an operator |
 //! | [`http`] | one file for each group of endpoints, and what is around them |
@@ -27,6 +28,7 @@ pub mod app;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod healthcheck;
 pub mod http;
 pub mod ice;

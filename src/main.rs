@@ -1,8 +1,8 @@
-//! The command line: `turn-broker [serve | healthcheck | ledger show|export|verify]`. Exit status: 0 done, 1 failed, 64
-//! wrong usage, 78 wrong configuration.
+//! The command line: `turn-broker [serve | healthcheck | doctor | ledger show|export|verify]`. Exit status: 0 done, 1 failed,
+//! 64 wrong usage, 78 wrong configuration.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app::App;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
+use turn_broker::doctor::{self, Form, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::ledger_command::{self, LedgerCommand};
 use turn_broker::serve::{Ended, Shutdown};
@@ -35,6 +36,11 @@ Usage: turn-broker [COMMAND]
 Commands:
   serve          serve (the default)
   healthcheck    ask the service on this machine whether it lives; exit status 0 or 1
+  doctor         find out what is wrong and say what to do: configuration, ledger, names, TLS, clock, a credential
+                 of 60 s, STUN and TURN, analytics, alerts; exit status 0 (warnings too), 1 or 78
+      --json             one JSON document and nothing else
+      --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only looking for the receiver
+      --ca FILE          trust the authorities in this PEM file too, for turns: and stuns:
   ledger show    sum up the ledger in STATE_DIR
   ledger export  print all of it as JSON, without secrets
   ledger verify  look for what is wrong with it; exit status 0 or 1
@@ -51,6 +57,7 @@ enum Command {
     Serve,
     Healthcheck,
     Ledger(LedgerCommand),
+    Doctor(doctor::Options),
     Help,
     Version,
 }
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
     match command {
         Command::Help => print(HELP),
         Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
+        Command::Doctor(options) => return examine(&options),
         Command::Serve | Command::Healthcheck | Command::Ledger(_) => return with_config(&command),
     }
     ExitCode::SUCCESS
@@ -88,6 +96,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
             Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
             Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
             Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
+            Value(name) if command.is_none() && name == "doctor" => return doctor_options(parser),
             other => return Err(other.unexpected()),
         }
     }
@@ -103,6 +112,51 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
         }
         lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help),
         other => Err(other.unexpected()),
+    }
+}
+
+/// What stands behind `doctor`.
+fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    use lexopt::prelude::{Long, Short};
+    let mut options = doctor::Options::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("json") => options.json = true,
+            Long("send-test-alert") => options.send_test_alert = true,
+            Long("ca") => options.ca = Some(parser.value()?.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Doctor(options))
+}
+
+/// No log is written: what is found is the output.
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+fn examine(options: &doctor::Options) -> ExitCode {
+    let environment = Environment::of_process();
+    let stdout = std::io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let look = doctor::Look { colour: is_terminal && environment.wants_colour() };
+    let form = if options.json { Form::Json } else { Form::Text { is_terminal, look } };
+    let progress = Progress::new(stdout, form);
+    let config = match Config::from_env(&environment) {
+        Ok(config) => config,
+        Err(problems) => return ExitCode::from(doctor::refuse(&problems, progress).exit_status()),
+    };
+    let examined = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AnyError::from);
+    let examined = examined.and_then(|runtime| {
+        let report = runtime.block_on(doctor::run(&config, options, Arc::new(SystemClock), progress));
+        // A name that is being looked up cannot be cancelled, and is not waited for.
+        runtime.shutdown_background();
+        Ok(report?)
+    });
+    match examined {
+        Ok(report) => ExitCode::from(report.exit_status()),
+        Err(error) => {
+            eprintln!("turn-broker: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

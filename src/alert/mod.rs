@@ -103,11 +103,14 @@ pub enum AlertKind {
     /// It is read again.
     #[serde(rename = "analytics.fresh")]
     AnalyticsFresh,
+    /// Somebody wanted to see whether alerts arrive. Never stored.
+    #[serde(rename = "test")]
+    Test,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -118,6 +121,7 @@ impl AlertKind {
         Self::AssumptionHolds,
         Self::AnalyticsStale,
         Self::AnalyticsFresh,
+        Self::Test,
     ];
 
     /// The name on the wire, in metrics and in logs.
@@ -134,6 +138,7 @@ impl AlertKind {
             Self::AssumptionHolds => "assumption.holds",
             Self::AnalyticsStale => "analytics.stale",
             Self::AnalyticsFresh => "analytics.fresh",
+            Self::Test => "test",
         }
     }
 
@@ -141,7 +146,9 @@ impl AlertKind {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Used50 | Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh => Severity::Info,
+            Self::Used50 | Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh | Self::Test => {
+                Severity::Info
+            }
             Self::Used80 | Self::AnalyticsStale => Severity::Warning,
             Self::Used95 | Self::Used100 | Self::ProviderDown | Self::AssumptionBroken => Severity::Critical,
         }
@@ -170,7 +177,7 @@ impl AlertKind {
             Self::AnalyticsStale => {
                 "The newest usage rests on what connections report. The log names the cause: check CLOUDFLARE_ANALYTICS_TOKEN and the way to the API."
             }
-            Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh => "Nothing to do.",
+            Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh | Self::Test => "Nothing to do.",
         }
     }
 }

@@ -65,6 +65,12 @@ impl Environment {
         self
     }
 
+    /// Whether a terminal may be coloured: `NO_COLOR` is not set to anything, and the terminal is not a dumb one.
+    #[must_use]
+    pub fn wants_colour(&self) -> bool {
+        self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
+    }
+
     /// The trimmed value; an empty one is an unset one.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
@@ -207,6 +213,19 @@ mod tests {
             (Some("x"), None, None)
         );
         assert_eq!(environment.names().collect::<Vec<_>>(), ["A"]);
+    }
+
+    #[test]
+    fn colour_is_switched_off_by_no_color_and_by_a_dumb_terminal() {
+        for (pairs, wanted) in [
+            (&[][..], true),
+            (&[("NO_COLOR", "")], true),
+            (&[("NO_COLOR", "1")], false),
+            (&[("TERM", "dumb")], false),
+            (&[("TERM", "xterm")], true),
+        ] {
+            assert_eq!(Environment::from_pairs(pairs.iter().copied()).wants_colour(), wanted, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! first seven fields keep their names, types and roundings for ever; all else stands beside them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +12,9 @@ use utoipa::ToSchema;
 use crate::account::{CLOCK_DIFFERENCE_TOLERATED, Present};
 use crate::app::App;
 use crate::units::{BitRate, Timestamp, plain_number};
+
+/// A count that is no older than this leaves next to nothing to the estimate.
+const SEEN_AS_IT_GOES: Duration = Duration::from_secs(60);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
@@ -153,6 +157,7 @@ fn mbps(rate: BitRate) -> serde_json::Number {
 
 fn hints(app: &App, present: &Present) -> Vec<HintBody> {
     let statement = &present.statement;
+    let measured = &statement.measured;
     let bound = statement.figures.overshoot_bound();
     let mut hints = Vec::new();
     let mut hint = |applies: bool, code, message: &str| {
@@ -160,8 +165,10 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
             hints.push(HintBody { code, message: message.to_owned() });
         }
     };
+    // A relay that is read as it goes needs nobody to report.
+    let is_seen = measured.as_of.is_some_and(|as_of| statement.figures.now.since(as_of) <= SEEN_AS_IT_GOES);
     hint(
-        statement.counts.connections == 0 && statement.open_connections == 0,
+        statement.counts.connections == 0 && statement.open_connections == 0 && !is_seen,
         "NO_REPORTS",
         "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
     );
@@ -171,12 +178,12 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "usage is estimated from reports only: Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
     );
     hint(
-        statement.measured.is_stale(),
+        measured.is_stale(),
         "ANALYTICS_STALE",
         "the provider's own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.",
     );
     hint(
-        !statement.measured.assumption.holds,
+        !measured.assumption.holds,
         "ASSUMPTION_BROKEN",
         "more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.",
     );

@@ -15,6 +15,19 @@ pub struct IceUrl {
     port: u16,
 }
 
+/// How a client speaks to the server of an ICE URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A stream in the clear.
+    Tcp,
+    /// A stream under TLS.
+    Tls,
+    /// Datagrams under TLS, which browsers do not speak to a relay.
+    Dtls,
+}
+
 /// Why a text is no ICE URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceUrlError {
@@ -73,6 +86,29 @@ impl IceUrl {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let (_, rest) = self.text.split_once(':').unwrap_or_default();
+        let authority = rest.split_once('?').map_or(rest, |(authority, _)| authority);
+        match authority.strip_prefix('[') {
+            Some(bracketed) => bracketed.split_once(']').map_or(bracketed, |(address, _)| address),
+            None => authority.split_once(':').map_or(authority, |(host, _)| host),
+        }
+    }
+
+    /// What is spoken, written or by the scheme's default.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        let is_secure = self.text.starts_with("turns:") || self.text.starts_with("stuns:");
+        match (is_secure, self.text.split_once('?')) {
+            (false, Some((_, "transport=tcp"))) => Transport::Tcp,
+            (false, _) => Transport::Udp,
+            (true, Some((_, "transport=udp"))) => Transport::Dtls,
+            (true, _) => Transport::Tls,
+        }
     }
 
     /// Whether browsers refuse or stall on it: they block port 53 for everything but DNS.
@@ -156,6 +192,23 @@ mod tests {
         ] {
             let url = IceUrl::parse(text).unwrap();
             assert_eq!((url.port(), url.relays()), (port, relays), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_and_transport_are_read_from_the_url_or_the_scheme() {
+        for (text, host, transport) in [
+            ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", Transport::Udp),
+            ("turn:turn.cloudflare.com:3478?transport=tcp", "turn.cloudflare.com", Transport::Tcp),
+            ("TURN:relay.example?transport=udp", "relay.example", Transport::Udp),
+            ("turns:relay.example:443?transport=tcp", "relay.example", Transport::Tls),
+            ("stuns:relay.example", "relay.example", Transport::Tls),
+            ("turns:relay.example?transport=udp", "relay.example", Transport::Dtls),
+            ("turn:[2001:db8::1]:80?transport=tcp", "2001:db8::1", Transport::Tcp),
+            ("turn:[::1]", "::1", Transport::Udp),
+        ] {
+            let url = IceUrl::parse(text).unwrap();
+            assert_eq!((url.host(), url.transport()), (host, transport), "{text}");
         }
     }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# A real coturn, read and cut by its command line, in a network namespace that has nothing but `lo`. Installs what is
-# missing (Debian packages), builds the test, and prints what coturn's log, its listing and our book say of the same bytes.
+# A real coturn, read and cut by its command line, and examined by `turn-broker doctor` over UDP, TCP and TLS, in a network
+# namespace that has nothing but `lo`. Installs what is missing (Debian packages), builds the tests, and prints what
+# coturn's log, its listing and our book say of the same bytes, and what doctor says.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -10,6 +11,7 @@ missing=
 need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 need turnserver coturn
 need turnutils_uclient coturn
+need openssl openssl
 need ip iproute2
 need unshare util-linux
 if [ -n "$missing" ]; then
@@ -37,7 +39,7 @@ if ! $isolate true 2>/dev/null; then
         exit 1
     fi
 fi
-$isolate sh -c 'ip link set lo up && cargo test --locked --offline --test it -- --ignored --nocapture real_coturn' &
+$isolate sh -c 'ip link set lo up && cargo test --locked --offline --test it -- --ignored --nocapture --test-threads=1 real_coturn' &
 namespace=$!
 trap 'kill -KILL $namespace; exit 130' INT TERM
 wait $namespace

@@ -12,6 +12,8 @@ mod connections;
 mod coturn_cli;
 mod coturn_meter;
 mod disk_full;
+mod doctor;
+mod doctor_at_coturn;
 mod doors;
 mod durable;
 mod errors;

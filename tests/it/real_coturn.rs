@@ -19,8 +19,8 @@ use turn_broker::meter::coturn::listing::Listing;
 use turn_broker::meter::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionBook, to_cut};
 use turn_broker::units::BitRate;
 
-const SECRET: &str = "real-coturn-secret";
-const PASSWORD: &str = "real-coturn-password";
+pub(crate) const SECRET: &str = "real-coturn-secret";
+pub(crate) const PASSWORD: &str = "real-coturn-password";
 const GUESS: BitRate = BitRate::new(2_000_000);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Payload of a packet, and what coturn counts of it: four bytes of channel data go before it.
@@ -37,21 +37,22 @@ impl Drop for Running {
     }
 }
 
-struct RealCoturn {
+pub(crate) struct RealCoturn {
     directory: PathBuf,
     cli: CoturnCli,
     _process: Running,
 }
 
 impl RealCoturn {
-    async fn start(directory: PathBuf) -> Self {
+    /// Starts with these settings besides, and with its files in this directory, which is made.
+    pub(crate) async fn start(directory: PathBuf, more: &[&str]) -> Self {
+        fs::create_dir_all(&directory).unwrap();
         let path = |name: &str| directory.join(name).display().to_string();
         let settings = [
             "listening-ip=127.0.0.1",
             "relay-ip=127.0.0.1",
             "realm=relay.test",
             "fingerprint",
-            "no-tls",
             "no-dtls",
             "use-auth-secret",
             "allow-loopback-peers",
@@ -63,6 +64,7 @@ impl RealCoturn {
             &format!("userdb={}", path("coturn.db")),
             &format!("pidfile={}", path("coturn.pid")),
         ];
+        let settings = [&settings[..], more].concat();
         fs::write(directory.join("coturn.conf"), settings.join("\n")).unwrap();
         let process = run(&directory, "coturn", "turnserver", &["-c", &path("coturn.conf")]);
         let config =
@@ -106,7 +108,7 @@ impl RealCoturn {
         self.cli.sessions().await.unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("coturn.log")).unwrap_or_default()
     }
 
@@ -146,14 +148,14 @@ fn run(directory: &Path, name: &str, program: &str, args: &[&str]) -> Running {
 }
 
 #[expect(clippy::disallowed_methods, reason = "run.sh says where")]
-fn work_directory() -> PathBuf {
+pub(crate) fn work_directory() -> PathBuf {
     std::env::var("WORK_DIR").expect("run by tests/coturn/run.sh").into()
 }
 
 #[tokio::test]
 #[ignore = "needs a coturn: tests/coturn/run.sh"]
 async fn real_coturn_is_measured_and_cut() {
-    let coturn = RealCoturn::start(work_directory()).await;
+    let coturn = RealCoturn::start(work_directory().join("measured"), &["no-tls"]).await;
     measure(&coturn, GrantId::new([1; 16])).await;
     cut(&coturn, GrantId::new([2; 16])).await;
 }

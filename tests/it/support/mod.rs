@@ -2,11 +2,13 @@
 
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
+pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
 pub(crate) mod test_broker;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
+pub(crate) use fake_turn::{FakeTurn, TurnFault};
 pub(crate) use test_broker::{Answer, TestBroker};
 
 /// Waits for something that comes by itself, however slow the machine is.

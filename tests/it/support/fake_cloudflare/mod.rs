@@ -129,6 +129,11 @@ impl FakeCloudflare {
         self.core.settings().provider.shape = shape;
     }
 
+    /// From now on good mint answers hold these URLs and no others.
+    pub(crate) fn relays_at(&self, urls: &[String]) {
+        self.core.settings().provider.relays = Some(urls.to_vec());
+    }
+
     /// How long each good mint takes from now on, as the live service takes its 120 to 450 ms.
     pub(crate) fn latency(&self, latency: Duration) {
         self.core.settings().latency = latency;

@@ -19,6 +19,8 @@ pub(super) struct Provider {
     pub(super) shape: Shape,
     pub(super) key_id: Option<String>,
     pub(super) token: Option<String>,
+    /// URLs of the TURN entry instead of the provider's own, in the current shape and without a STUN entry.
+    pub(super) relays: Option<Vec<String>>,
 }
 
 /// An answer before it is put on the wire.
@@ -98,7 +100,11 @@ impl Provider {
             return Answer::error(StatusCode::BAD_REQUEST);
         }
         let credential = Credential::random();
-        let answer = Answer::json(StatusCode::CREATED, self.shape.body(&credential).to_string());
+        let body = match &self.relays {
+            None => self.shape.body(&credential),
+            Some(urls) => serde_json::json!({ "iceServers": [credential.entry(urls)] }),
+        };
+        let answer = Answer::json(StatusCode::CREATED, body.to_string());
         history.record_credential(credential);
         answer
     }

@@ -92,7 +92,7 @@ impl Credential {
         Self { username: format!("g0{}", random_hex::<31>()), credential: random_hex::<32>() }
     }
 
-    fn entry(&self, urls: impl Serialize) -> Value {
+    pub(super) fn entry(&self, urls: impl Serialize) -> Value {
         json!({ "urls": urls, "username": self.username, "credential": self.credential })
     }
 }

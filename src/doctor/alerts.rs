@@ -1,0 +1,57 @@
+//! The receiver of alerts: whether it can be reached, and only on demand whether it takes one. Nothing is shown of its
+//! address but the host: the rest is the right to post there.
+
+use super::finding::{Check, Finding};
+use crate::alert::webhook::{SendError, Webhook};
+use crate::alert::{Alert, AlertKind, BudgetFigures};
+use crate::clock::Clock;
+use crate::config::{AlertConfig, Config};
+use crate::ice::cloudflare::http_client;
+use crate::units::{ByteCount, Timestamp};
+
+/// Sends one alert that says that it is a test.
+pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock) -> Finding {
+    let host = alert.url.host();
+    let Ok(client) = http_client() else {
+        return Finding::fail(Check::Alerts, host, "no HTTP client", "report this with your system's name");
+    };
+    let now = clock.now();
+    let began = clock.instant();
+    let sent = Webhook::new(client, alert).send(&test_alert(config, now), now).await;
+    let took = clock.instant().saturating_duration_since(began);
+    match sent {
+        Ok(()) => Finding::ok(Check::Alerts, host, "it took the test alert").after(took),
+        Err(error) => Finding::fail(Check::Alerts, host, error.to_string(), remedy(&error)).after(took),
+    }
+}
+
+fn test_alert(config: &Config, now: Timestamp) -> Alert {
+    Alert {
+        id: format!("test/{}", now.as_millis()),
+        kind: AlertKind::Test,
+        at: now,
+        what:
+            "This is a test: doctor was run with --send-test-alert. The figures are not those of the service."
+                .into(),
+        budget: BudgetFigures {
+            used: ByteCount::ZERO,
+            limit: config.budget.limit,
+            overshoot_bound: ByteCount::ZERO,
+            reset: config.budget.billing_day.period_at(now).end,
+        },
+    }
+}
+
+fn remedy(error: &SendError) -> &'static str {
+    match error {
+        SendError::Connect(_) => {
+            "let this machine out to that host, and see that it has a certificate from a public authority"
+        }
+        SendError::Timeout | SendError::Broken(_) => "it has to answer within 5 s: look at the receiver",
+        SendError::NotNow { .. } => {
+            "look at the receiver; the service tries such an alert again for a quarter of an hour"
+        }
+        SendError::Refused(_) => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET, or make a new webhook",
+        SendError::Request(_) => "check ALERT_WEBHOOK_URL",
+    }
+}

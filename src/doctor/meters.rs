@@ -1,0 +1,119 @@
+//! What providers themselves count: one real question each.
+
+use std::time::Duration;
+
+use reqwest::Client;
+
+use super::finding::{Check, Finding, Remedy};
+use crate::clock::Clock;
+use crate::config::{Config, CoturnCliConfig};
+use crate::ice::IceSource;
+use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
+use crate::meter::coturn::cli::{CliError, CoturnCli};
+use crate::units::Timestamp;
+
+/// What is asked about.
+const SPAN: Duration = Duration::from_secs(3_600);
+
+/// Asks Cloudflare's analytics about the last hour.
+pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Clock) -> Finding {
+    let Some(settings) = &config.meter.analytics else {
+        return Finding::skipped(
+            Check::Analytics,
+            "",
+            "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are not set: usage is an estimate",
+        );
+    };
+    let key_id = config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
+    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, key_id, config.usage.billed) else {
+        let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
+        return Finding::fail(Check::Analytics, "", "the settings make no request", remedy);
+    };
+    let (from, until) = last_hour(clock.now());
+    let began = clock.instant();
+    let counted = api.count(from, until).await;
+    let took = clock.instant().saturating_duration_since(began);
+    let finding = match counted {
+        Ok(counted) => {
+            let (own, other) = (counted.own.gb_four_decimals(), counted.other.gb_four_decimals());
+            let seen = format!(
+                "in the last hour {own} GB with this key, {other} GB besides; the newest minutes may be missing"
+            );
+            Finding::ok(Check::Analytics, "", seen)
+        }
+        Err(error) => refused(&error),
+    };
+    finding.after(took)
+}
+
+/// Whole minutes, the cells in which Cloudflare counts.
+fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
+    let until = now.minute_start();
+    let from = until.as_millis().saturating_sub(i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX));
+    (Timestamp::from_millis(from), until)
+}
+
+fn refused(error: &AnalyticsError) -> Finding {
+    let is_guess = matches!(error, AnalyticsError::QueryRefused | AnalyticsError::BadBody(_));
+    let remedy = Remedy { text: error.remedy().to_owned(), is_guess };
+    Finding::fail(Check::Analytics, "", error.to_string(), remedy)
+}
+
+/// Asks a coturn for its sessions.
+pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, clock: &dyn Clock) -> Finding {
+    let began = clock.instant();
+    let listed = CoturnCli::new(settings).sessions().await;
+    let took = clock.instant().saturating_duration_since(began);
+    let subject = settings.address.as_str();
+    let finding = match listed {
+        Ok(listing) if !config.ice.sources.contains(&IceSource::Coturn) => Finding::warn(
+            Check::CoturnCli,
+            subject,
+            format!("it answers (sessions: {}), but coturn is not in ICE_SOURCES", listing.sessions.len()),
+            "name coturn in ICE_SOURCES, or take COTURN_CLI out",
+        ),
+        Ok(listing) => Finding::ok(
+            Check::CoturnCli,
+            subject,
+            format!("it answers; sessions: {}", listing.sessions.len()),
+        ),
+        Err(error) => Finding::fail(Check::CoturnCli, subject, error.to_string(), cli_remedy(&error)),
+    };
+    finding.after(took)
+}
+
+fn cli_remedy(error: &CliError) -> &'static str {
+    match error {
+        CliError::Unreachable(_) => {
+            "see that coturn runs without no-cli, with cli-ip and cli-port as in COTURN_CLI (127.0.0.1:5766 unless set)"
+        }
+        CliError::WrongPassword => {
+            "put coturn's cli-password into COTURN_CLI_PASSWORD, as text and not as its hash"
+        }
+        CliError::Timeout | CliError::NotUnderstood | CliError::TooLong(_) => {
+            "see that COTURN_CLI is coturn's cli-port and not another service's; docs/COTURN.md says what is understood"
+        }
+        CliError::Broken(_) => "look into coturn's log",
+        CliError::Random(_) => "the system gives no random numbers: nothing here works without",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hour_is_sixty_whole_minutes() {
+        let now = Timestamp::from_millis(1_736_942_456_789);
+        let (from, until) = last_hour(now);
+        assert_eq!((until, until.since(from)), (now.minute_start(), SPAN));
+        assert_eq!(from, from.minute_start());
+    }
+
+    #[test]
+    fn an_error_of_the_api_comes_with_its_own_remedy() {
+        let found = refused(&AnalyticsError::Unauthorized);
+        assert!(found.remedy.unwrap().text.contains("Account Analytics: Read"));
+        assert!(refused(&AnalyticsError::QueryRefused).remedy.unwrap().is_guess);
+    }
+}

@@ -1,0 +1,107 @@
+//! Which addresses a host's name stands for. Each name is looked up once, however many checks want it, within
+//! [`LOOKUP_MAX`]; an address that stands for itself is no name.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::finding::{Check, Finding, Remedy};
+use super::progress::Progress;
+use crate::clock::Clock;
+
+/// For one name. The system's own resolver gives up after 5 s a server.
+const LOOKUP_MAX: Duration = Duration::from_secs(8);
+
+/// What a name stands for, as far as it was asked.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, Vec<IpAddr>>);
+
+/// How much hangs on a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Something that is configured does not work without it.
+    Vital,
+    /// Only the last resort.
+    Spare,
+}
+
+impl Names {
+    /// Looks the host up, unless that was done.
+    pub(super) async fn look_up<W: Write>(
+        &mut self,
+        host: &str,
+        need: Need,
+        clock: &dyn Clock,
+        progress: &mut Progress<W>,
+    ) {
+        if self.0.contains_key(host) {
+            return;
+        }
+        if let Ok(address) = host.parse() {
+            self.0.insert(host.to_owned(), vec![address]);
+            return;
+        }
+        progress.starts(&format!("{} {host}", Check::Dns.name()));
+        let began = clock.instant();
+        let found = timeout(LOOKUP_MAX, lookup_host((host, 0))).await;
+        let took = clock.instant().saturating_duration_since(began);
+        let mut addresses: Vec<IpAddr> =
+            found.ok().and_then(Result::ok).into_iter().flatten().map(|socket| socket.ip()).collect();
+        let mut seen = std::collections::HashSet::new();
+        addresses.retain(|address| seen.insert(*address));
+        progress.found(judge(host, &addresses, need).after(took));
+        self.0.insert(host.to_owned(), addresses);
+    }
+
+    /// What is known of that host.
+    pub(super) fn addresses(&self, host: &str) -> &[IpAddr] {
+        self.0.get(host).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+fn judge(host: &str, addresses: &[IpAddr], need: Need) -> Finding {
+    if !addresses.is_empty() {
+        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        return Finding::ok(Check::Dns, host, list.join(", "));
+    }
+    let seen = "the name has no address, or the resolver does not answer";
+    let remedy = Remedy::sure(format!(
+        "check the spelling of {host}; see whether `getent hosts {host}` finds it here, and mend /etc/resolv.conf or this \
+         network's DNS"
+    ));
+    match need {
+        Need::Vital => Finding::fail(Check::Dns, host, seen, remedy),
+        Need::Spare => Finding::warn(Check::Dns, host, seen, remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::super::progress::Form;
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn a_name_without_an_address_fails_what_needs_it_and_is_a_warning_for_a_spare_one() {
+        assert_eq!(judge("a.example", &[], Need::Vital).state, State::Fail);
+        assert_eq!(judge("a.example", &[], Need::Spare).state, State::Warn);
+        let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        assert_eq!(judge("a.example", &addresses, Need::Vital).seen, "192.0.2.1, 2001:db8::1");
+    }
+
+    #[tokio::test]
+    async fn an_address_is_not_looked_up_and_not_reported() {
+        let (mut names, mut progress) = (Names::default(), Progress::new(Vec::new(), Form::Json));
+        for host in ["127.0.0.1", "::1", "127.0.0.1"] {
+            names.look_up(host, Need::Vital, &SystemClock, &mut progress).await;
+            assert_eq!(names.addresses(host), [host.parse::<IpAddr>().unwrap()]);
+        }
+        assert!(names.addresses("never.asked").is_empty());
+        assert!(progress.finish().findings.is_empty());
+    }
+}

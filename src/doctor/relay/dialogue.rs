@@ -1,0 +1,114 @@
+//! What is said to a STUN or TURN server: one binding request; or an allocation asked for, shown the credential for, and
+//! given back at once.
+
+use std::net::SocketAddr;
+
+use stun_types::message::TransactionId;
+
+use super::super::tls::Trust;
+use super::error::{ProbeError, Step};
+use super::exchange::Link;
+use super::message::{self, Answer, Credential, Proof, Question, Unusable};
+use crate::ice::url::IceUrl;
+use crate::random;
+
+/// Challenges that are answered: the first, and one more for a nonce that went stale in between.
+const CHALLENGES_MAX: usize = 2;
+
+/// What a server did for us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Served {
+    /// Our address as it sees it.
+    pub(super) mapped: Option<SocketAddr>,
+    /// Where it relays; `None` after a binding request.
+    pub(super) relayed: Option<SocketAddr>,
+    /// It relays for anybody.
+    pub(super) is_open: bool,
+    /// It takes no proof but SHA-256, which browsers do not give.
+    pub(super) is_sha256_only: bool,
+    /// The allocation was not taken back, and ends by itself.
+    pub(super) is_left: bool,
+}
+
+/// One server, at one address.
+pub(super) struct Target<'a> {
+    pub(super) url: &'a IceUrl,
+    pub(super) address: SocketAddr,
+    pub(super) trust: &'a Trust,
+}
+
+impl Target<'_> {
+    /// For an allocation by a credential; without one, only what our address is.
+    pub(super) async fn ask(&self, credential: Option<&Credential>) -> Result<Served, ProbeError> {
+        match credential {
+            Some(credential) => self.allocate(credential).await,
+            None => self.bind().await,
+        }
+    }
+
+    /// Asks what our address is.
+    async fn bind(&self) -> Result<Served, ProbeError> {
+        let mut link = Link::open(self.url, self.address, self.trust).await?;
+        match ask(&mut link, Question::Binding, None).await? {
+            Answer::Done { mapped, .. } => Ok(Served { mapped, ..Served::default() }),
+            Answer::Refused { code, .. } => Err(ProbeError::Code { code, step: Step::Binding, shown: false }),
+        }
+    }
+
+    /// Asks for an allocation, and gives it back.
+    async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
+        let mut link = Link::open(self.url, self.address, self.trust).await?;
+        let mut proof = None;
+        for _ in 0..=CHALLENGES_MAX {
+            match ask(&mut link, Question::Allocate, proof.as_ref()).await? {
+                Answer::Done { mapped, relayed } => {
+                    let served = Served {
+                        mapped,
+                        relayed,
+                        is_open: proof.is_none(),
+                        is_sha256_only: proof.as_ref().is_some_and(Proof::needs_sha256),
+                        is_left: false,
+                    };
+                    return Ok(release(&mut link, proof.as_ref(), served).await);
+                }
+                Answer::Refused { code, challenge } => {
+                    let is_first = code == 401 && proof.is_none();
+                    match challenge.filter(|_| is_first || code == 438) {
+                        Some(challenge) => proof = Some(Proof::new(credential, challenge)),
+                        None => return Err(refused(code, proof.is_some())),
+                    }
+                }
+            }
+        }
+        Err(refused(438, true))
+    }
+}
+
+fn refused(code: u16, shown: bool) -> ProbeError {
+    ProbeError::Code { code, step: Step::Allocate, shown }
+}
+
+/// An allocation that cannot be given back ends by itself; the server did its work all the same.
+async fn release(link: &mut Link, proof: Option<&Proof>, served: Served) -> Served {
+    let answer = ask(link, Question::Release, proof).await;
+    Served { is_left: !matches!(answer, Ok(Answer::Done { .. })), ..served }
+}
+
+async fn ask(link: &mut Link, question: Question, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
+    let step = match question {
+        Question::Binding => Step::Binding,
+        Question::Allocate => Step::Allocate,
+        Question::Release => Step::Release,
+    };
+    let request = message::request(question, fresh_id(), proof).map_err(|_| ProbeError::Unwritable)?;
+    let answer = link.ask(&request, step).await?;
+    message::read(&answer, question, proof).map_err(|unusable| match unusable {
+        Unusable::NotStun => ProbeError::NotStun,
+        Unusable::Unsigned => ProbeError::Unsigned,
+    })
+}
+
+/// Without randomness the ids are all the same: each is used on a socket of its own, one at a time.
+fn fresh_id() -> TransactionId {
+    random::bytes().map(u128::from_be_bytes).unwrap_or_default().into()
+}

@@ -1,0 +1,137 @@
+use super::*;
+
+const ID: u128 = 0x0102_0304_0506_0708_090a_0b0c;
+
+fn id() -> TransactionId {
+    ID.into()
+}
+
+fn credential() -> Credential {
+    Credential { username: "1795153944:alice".into(), password: "hush-password".into() }
+}
+
+fn challenge(offered: &[PasswordAlgorithmValue]) -> Challenge {
+    Challenge { realm: "relay.test".into(), nonce: "nonce-1".into(), offered: offered.to_vec() }
+}
+
+fn key(challenge: &Challenge) -> MessageIntegrityCredentials {
+    let Credential { username, password } = credential();
+    LongTermKeyCredentials::new(username, password, challenge.realm.clone()).into()
+}
+
+/// An answer of a server, made by the codec's other side.
+fn answer(question: Question, class: MessageClass, fill: impl FnOnce(&mut MessageWriteVec)) -> Vec<u8> {
+    let kind = MessageType::from_class_method(class, question.method());
+    let mut message = Message::builder(kind, id(), MessageWriteVec::new());
+    fill(&mut message);
+    message.finish()
+}
+
+fn refusal(code: u16, with_challenge: bool) -> Vec<u8> {
+    answer(Question::Allocate, MessageClass::Error, |message| {
+        message.add_attribute(&ErrorCode::new(code, "hush reason").unwrap()).unwrap();
+        if with_challenge {
+            message.add_attribute(&Realm::new("relay.test").unwrap()).unwrap();
+            message.add_attribute(&Nonce::new("nonce-1").unwrap()).unwrap();
+        }
+    })
+}
+
+#[test]
+fn the_first_question_shows_nothing_and_asks_for_udp() {
+    let request = request(Question::Allocate, id(), None).unwrap();
+    let message = Message::from_bytes(&request.bytes).unwrap();
+    assert!(message.has_class(MessageClass::Request) && message.has_method(ALLOCATE));
+    assert_eq!(&*message.raw_attribute(REQUESTED_TRANSPORT).unwrap().value, &RELAY_UDP);
+    assert!(!message.has_attribute(AttributeType::new(0x0006)), "no user name");
+    assert!(answers(&request.bytes, id()));
+    assert!(!answers(&request.bytes, 7.into()), "another question's");
+}
+
+#[test]
+fn a_challenge_is_answered_with_a_signature_that_the_server_can_check() {
+    let asked = read(&refusal(401, true), Question::Allocate, None).unwrap();
+    let challenge = challenge(&[]);
+    assert_eq!(asked, Answer::Refused { code: 401, challenge: Some(challenge.clone()) });
+    let proof = Proof::new(&credential(), challenge.clone());
+    for question in [Question::Allocate, Question::Release] {
+        let request = request(question, id(), Some(&proof)).unwrap();
+        let message = Message::from_bytes(&request.bytes).unwrap();
+        assert_eq!(message.validate_integrity(&key(&challenge)).unwrap(), IntegrityAlgorithm::Sha1);
+        assert_eq!(message.attribute::<Username>().unwrap().username(), "1795153944:alice");
+        assert!(!request.bytes.windows(4).any(|bytes| bytes == b"hush"), "no password on the wire");
+    }
+    let release = request(Question::Release, id(), Some(&proof)).unwrap();
+    let message = Message::from_bytes(&release.bytes).unwrap();
+    assert_eq!(&*message.raw_attribute(LIFETIME).unwrap().value, &[0; 4]);
+}
+
+#[test]
+fn it_signs_as_browsers_do_unless_the_server_takes_sha_256_alone() {
+    use PasswordAlgorithmValue::{MD5, SHA256};
+    for (offered, algorithm) in [
+        (&[][..], IntegrityAlgorithm::Sha1),
+        (&[MD5, SHA256], IntegrityAlgorithm::Sha1),
+        (&[SHA256], IntegrityAlgorithm::Sha256),
+    ] {
+        let challenge = challenge(offered);
+        let proof = Proof::new(&credential(), challenge.clone());
+        assert_eq!(proof.needs_sha256(), algorithm == IntegrityAlgorithm::Sha256);
+        let request = request(Question::Allocate, id(), Some(&proof)).unwrap();
+        let message = Message::from_bytes(&request.bytes).unwrap();
+        assert_eq!(message.validate_integrity(&key(&challenge)).unwrap(), algorithm);
+        assert_eq!(message.has_attribute(AttributeType::new(0x8002)), proof.needs_sha256());
+    }
+}
+
+#[test]
+fn addresses_are_read_and_a_good_answer_has_to_be_signed() {
+    let challenge = challenge(&[]);
+    let proof = Proof::new(&credential(), challenge.clone());
+    let (mapped, relayed) = ("192.0.2.7:5000", "198.51.100.9:49152");
+    let fill = |message: &mut MessageWriteVec| {
+        let own = XorMappedAddress::new(mapped.parse().unwrap(), id());
+        message.add_attribute(&own).unwrap();
+        let relay = XorSocketAddr::new(relayed.parse().unwrap(), id());
+        message.add_attribute(&relay.to_raw(XOR_RELAYED_ADDRESS)).unwrap();
+    };
+    let unsigned = answer(Question::Allocate, MessageClass::Success, fill);
+    let signed = answer(Question::Allocate, MessageClass::Success, |message| {
+        fill(message);
+        message.add_message_integrity(&key(&challenge), IntegrityAlgorithm::Sha1).unwrap();
+    });
+    let expected = Answer::Done { mapped: mapped.parse().ok(), relayed: relayed.parse().ok() };
+    assert_eq!(read(&signed, Question::Allocate, Some(&proof)), Ok(expected.clone()));
+    assert_eq!(read(&unsigned, Question::Allocate, Some(&proof)), Err(Unusable::Unsigned));
+    assert_eq!(
+        read(&unsigned, Question::Allocate, None),
+        Ok(expected),
+        "nothing was shown, nothing is proved"
+    );
+}
+
+#[test]
+fn a_refusal_without_a_challenge_is_a_code_alone() {
+    let read = read(&refusal(486, false), Question::Allocate, None);
+    assert_eq!(read, Ok(Answer::Refused { code: 486, challenge: None }));
+}
+
+#[test]
+fn what_is_no_answer_to_the_question_is_not_taken_for_one() {
+    let binding = answer(Question::Binding, MessageClass::Success, |_| {});
+    assert_eq!(read(&binding, Question::Allocate, None), Err(Unusable::NotStun));
+    let request = request(Question::Allocate, id(), None).unwrap();
+    assert_eq!(read(&request.bytes, Question::Allocate, None), Err(Unusable::NotStun), "an echo");
+    for bytes in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0; 20]] {
+        assert_eq!(read(bytes, Question::Allocate, None), Err(Unusable::NotStun));
+        assert!(!answers(bytes, id()));
+    }
+}
+
+#[test]
+fn a_stream_is_cut_into_messages_by_their_header() {
+    let request = request(Question::Binding, id(), None).unwrap();
+    let header = |bytes: &[u8]| <[u8; HEADER]>::try_from(&bytes[..HEADER]).unwrap();
+    assert_eq!(length_behind(&header(&request.bytes)), Some(request.bytes.len() - HEADER));
+    assert_eq!(length_behind(&header(b"HTTP/1.1 400 Bad Request\r\n")), None);
+}

@@ -1,0 +1,216 @@
+//! What became of one URL, as a finding. Pure. A URL that cannot be reached is a warning while another one of its source
+//! works, since clients find that; where none does, and where a server answers with a no, it is a failure.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::dialogue::Served;
+use super::error::{ProbeError, Trouble};
+use super::{Check, Finding, IceSource, IceUrl, Probed, Remedy, Tried};
+
+/// What is said where there is nothing to try.
+pub(super) const fn nothing(check: Check) -> &'static str {
+    match check {
+        Check::Stun => "no source has a stun: URL",
+        _ => "no source that relays gave a credential",
+    }
+}
+
+/// One finding for each URL.
+pub(super) fn findings(check: Check, probed: &[Probed]) -> Vec<Finding> {
+    let works =
+        |source: IceSource| probed.iter().any(|one| one.entry.source == source && outcome(one).is_ok());
+    probed.iter().map(|one| finding(check, one, works(one.entry.source))).collect()
+}
+
+/// For the pattern.
+pub(super) fn tried(probed: &Probed) -> Tried {
+    let url = &probed.entry.url;
+    Tried {
+        relays: url.relays(),
+        transport: url.transport(),
+        port: url.port(),
+        outcome: outcome(probed).map(|_| ()).map_err(ProbeError::trouble),
+    }
+}
+
+/// The first address that works, else why none does: a fault at the server tells more than a missing route here.
+fn outcome(probed: &Probed) -> Result<(&Served, Duration), &ProbeError> {
+    let served = probed.at.iter().find_map(|(_, result, took)| Some((result.as_ref().ok()?, *took)));
+    let mut errors: Vec<_> = probed.at.iter().filter_map(|(_, result, _)| result.as_ref().err()).collect();
+    errors.sort_by_key(|error| matches!(error, ProbeError::NoRoute));
+    served.ok_or(errors.first().copied().unwrap_or(&ProbeError::Name))
+}
+
+fn finding(check: Check, probed: &Probed, another_works: bool) -> Finding {
+    let (url, source) = (&probed.entry.url, probed.entry.source);
+    match outcome(probed) {
+        Ok((served, took)) => worked(check, url, served, probed, source).after(took),
+        Err(error) => failed(check, url, error, source, another_works),
+    }
+}
+
+fn worked(check: Check, url: &IceUrl, served: &Served, probed: &Probed, source: IceSource) -> Finding {
+    let mut seen = match (served.relayed, served.mapped) {
+        (Some(relayed), Some(mapped)) => format!("relays at {relayed}, sees us as {mapped}"),
+        (Some(relayed), None) => format!("relays at {relayed}"),
+        (None, Some(mapped)) => format!("sees us as {mapped}"),
+        (None, None) => "answers".to_owned(),
+    };
+    if served.is_left {
+        seen.push_str("; the allocation was not taken back, it ends by itself");
+    }
+    if served.is_open {
+        return Finding::warn(
+            check,
+            url.as_str(),
+            format!("{seen}; it wants no credential: anybody may relay there, at your cost"),
+            "set up its authentication (coturn: use-auth-secret, no no-auth)",
+        );
+    }
+    if served.is_sha256_only {
+        return Finding::warn(
+            check,
+            url.as_str(),
+            format!("{seen}; it takes SHA-256 alone"),
+            "let it take MD5 and SHA-1 too: browsers have nothing else",
+        );
+    }
+    let lame = probed.at.iter().find_map(|(address, result, _)| Some((address, result.as_ref().err()?)));
+    match lame {
+        None => Finding::ok(check, url.as_str(), seen),
+        // A machine without IPv6, or without IPv4, is no fault of the server's.
+        Some((address, ProbeError::NoRoute)) => {
+            let family = family(*address);
+            Finding::ok(
+                check,
+                url.as_str(),
+                format!("{seen}; not tried by {family}: no route from this machine"),
+            )
+        }
+        Some((address, error)) => Finding::warn(
+            check,
+            url.as_str(),
+            format!("{seen}; by {} at {address}: {error}", family(*address)),
+            error.remedy(url, source),
+        ),
+    }
+}
+
+fn failed(check: Check, url: &IceUrl, error: &ProbeError, source: IceSource, another_works: bool) -> Finding {
+    let (seen, remedy): (_, Remedy) = (error.to_string(), error.remedy(url, source));
+    match error.trouble() {
+        Trouble::NotTried => Finding::skipped(check, url.as_str(), seen),
+        Trouble::Unreachable if another_works || check == Check::Stun => {
+            Finding::warn(check, url.as_str(), seen, remedy)
+        }
+        _ => Finding::fail(check, url.as_str(), seen, remedy),
+    }
+}
+
+const fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::State;
+    use super::super::error::Step;
+    use super::super::{Credential, Entry};
+    use super::*;
+    use crate::ice::url::Transport;
+
+    const V4: &str = "192.0.2.1";
+    const V6: &str = "2001:db8::1";
+
+    fn relayed() -> Served {
+        Served {
+            mapped: "192.0.2.7:5000".parse().ok(),
+            relayed: "198.51.100.9:49152".parse().ok(),
+            ..Served::default()
+        }
+    }
+
+    fn probed(url: &str, at: Vec<(&str, Result<Served, ProbeError>)>) -> Probed {
+        let credential = Credential { username: "hush-user".into(), password: "hush-password".into() };
+        let entry = Entry {
+            source: IceSource::Coturn,
+            url: IceUrl::parse(url).unwrap(),
+            credential: Some(credential),
+        };
+        let at = at.into_iter().map(|(address, result)| (address.parse().unwrap(), result, Duration::ZERO));
+        Probed { entry, at: at.collect() }
+    }
+
+    fn timeout() -> ProbeError {
+        ProbeError::Timeout(Step::Allocate)
+    }
+
+    fn refused(code: u16) -> ProbeError {
+        ProbeError::Code { code, step: Step::Allocate, shown: true }
+    }
+
+    fn states(all: &[Probed]) -> Vec<State> {
+        findings(Check::Turn, all).iter().map(|finding| finding.state).collect()
+    }
+
+    #[test]
+    fn an_unreachable_url_is_a_failure_only_where_no_other_one_of_its_source_works() {
+        let dead = || probed("turn:a", vec![(V4, Err(timeout()))]);
+        let good = probed("turn:b", vec![(V4, Ok(relayed()))]);
+        assert_eq!(states(&[dead(), good]), [State::Warn, State::Ok]);
+        assert_eq!(states(&[dead(), dead()]), [State::Fail, State::Fail]);
+    }
+
+    #[test]
+    fn a_server_that_says_no_is_a_failure_whatever_others_do() {
+        let good = probed("turn:b", vec![(V4, Ok(relayed()))]);
+        let all = [probed("turn:a", vec![(V4, Err(refused(401)))]), good];
+        assert_eq!(states(&all), [State::Fail, State::Ok]);
+        let seen = &findings(Check::Turn, &all)[0].seen;
+        assert!(seen.contains("401: it does not accept the credential"), "{seen}");
+    }
+
+    #[test]
+    fn one_family_is_enough_and_the_other_is_told_unless_this_machine_has_none() {
+        for (v6, state, says) in [
+            (Ok(relayed()), State::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
+            (Err(ProbeError::NoRoute), State::Ok, "not tried by IPv6"),
+            (
+                Err(timeout()),
+                State::Warn,
+                "by IPv6 at 2001:db8::1: no answer in time: the allocation request",
+            ),
+        ] {
+            let all = [probed("turn:a", vec![(V4, Ok(relayed())), (V6, v6)])];
+            let found = &findings(Check::Turn, &all)[0];
+            assert_eq!(found.state, state, "{found:?}");
+            assert!(found.seen.contains(says), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_relay_for_everybody_is_a_warning() {
+        let open = Served { is_open: true, ..relayed() };
+        assert_eq!(states(&[probed("turn:a", vec![(V4, Ok(open))])]), [State::Warn]);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_told_and_nothing_of_the_credential() {
+        let found = findings(Check::Turn, &[probed("turn:a", vec![])]).remove(0);
+        assert_eq!((found.state, &*found.seen), (State::Fail, "the name has no address"));
+        assert!(!format!("{found:?}").contains("hush"));
+    }
+
+    #[test]
+    fn stun_that_does_not_answer_is_a_warning_and_dtls_is_not_tried() {
+        let stun = probed("stun:a", vec![(V4, Err(timeout()))]);
+        assert_eq!(findings(Check::Stun, &[stun])[0].state, State::Warn);
+        let dtls = probed("turns:a?transport=udp", vec![(V4, Err(ProbeError::Dtls))]);
+        assert_eq!(tried(&dtls).transport, Transport::Dtls);
+        assert_eq!(states(&[dtls]), [State::Skipped]);
+    }
+}

@@ -1,0 +1,173 @@
+//! The report as text for people and as one JSON document for programs. Pure: what a terminal makes of it is an argument.
+//! Control characters never reach a terminal from here.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::finding::{Finding, Report, State};
+
+/// How text may look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Colours, for a terminal whose user has not said no.
+    pub colour: bool,
+}
+
+/// Longest text of one finding, in characters.
+const TEXT_MAX: usize = 2_000;
+
+/// What was found by one check: a line, and where it is not well what to do, on a line of its own.
+#[must_use]
+pub(super) fn finding(found: &Finding, look: Look) -> String {
+    let mut text = format!("{} {}", mark(found.state, look), plain(&found.title()));
+    if !found.seen.is_empty() {
+        let _ = write!(text, ": {}", plain(&found.seen));
+    }
+    if let Some(took) = found.took {
+        let _ = write!(text, " ({} ms)", took.as_millis());
+    }
+    if let Some(remedy) = &found.remedy {
+        let guess = if remedy.is_guess { "a guess: " } else { "" };
+        let _ = write!(text, "\n         → {guess}{}", plain(&remedy.text));
+    }
+    text
+}
+
+/// The last line.
+#[must_use]
+pub(super) fn summary(report: &Report, look: Look) -> String {
+    let (fails, warnings) = (report.count(State::Fail), report.count(State::Warn));
+    let text = match (fails, warnings) {
+        (0, 0) => "All is well.".to_owned(),
+        (0, _) => format!("It works; {} to look at.", number(warnings, "warning")),
+        (_, 0) => format!("{}: see the arrows.", number(fails, "failure")),
+        _ => format!("{}, {}: see the arrows.", number(fails, "failure"), number(warnings, "warning")),
+    };
+    format!("\n{}", painted(&text, report.state(), look))
+}
+
+/// Everything, as one document.
+#[must_use]
+pub(super) fn document(report: &Report) -> Value {
+    let checks: Vec<Value> = report.findings.iter().map(entry).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": report.state().name(),
+        "exitStatus": report.exit_status(),
+        "checks": checks,
+    })
+}
+
+fn entry(found: &Finding) -> Value {
+    json!({
+        "check": found.check.name(),
+        "subject": (!found.subject.is_empty()).then_some(&found.subject),
+        "state": found.state.name(),
+        "seen": found.seen,
+        "remedy": found.remedy.as_ref().map(|remedy| &remedy.text),
+        "remedyIsGuess": found.remedy.as_ref().is_some_and(|remedy| remedy.is_guess),
+        "tookMs": found.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+    })
+}
+
+/// Seven characters, so that titles stand below each other.
+fn mark(state: State, look: Look) -> String {
+    let word = match state {
+        State::Ok => "ok     ",
+        State::Warn => "warn   ",
+        State::Fail => "FAIL   ",
+        State::Skipped => "skipped",
+    };
+    painted(word, state, look)
+}
+
+fn painted(text: &str, state: State, look: Look) -> String {
+    let colour = match state {
+        _ if !look.colour => return text.to_owned(),
+        State::Ok => "32",
+        State::Warn => "33",
+        State::Fail => "31",
+        State::Skipped => "2",
+    };
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}
+
+fn number(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Without what would move a terminal's cursor, and of a length that can be read.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::finding::{Check, Remedy};
+    use super::*;
+
+    const PLAIN: Look = Look { colour: false };
+
+    #[test]
+    fn a_finding_is_a_line_and_a_remedy_stands_below_it() {
+        let ok = Finding::ok(Check::Dns, "a.example", "192.0.2.1").after(Duration::from_millis(12));
+        assert_eq!(finding(&ok, PLAIN), "ok      dns a.example: 192.0.2.1 (12 ms)");
+        let fail = Finding::fail(Check::Provider, "cloudflare", "answered 401", Remedy::guess("make a key"));
+        assert_eq!(
+            finding(&fail, PLAIN),
+            "FAIL    provider cloudflare: answered 401\n         → a guess: make a key"
+        );
+        let skipped = Finding::skipped(Check::Alerts, "", "not set");
+        assert_eq!(finding(&skipped, PLAIN), "skipped alerts: not set");
+    }
+
+    #[test]
+    fn colour_is_there_only_where_it_is_wanted() {
+        let ok = Finding::ok(Check::Dns, "a", "b");
+        assert!(finding(&ok, Look { colour: true }).starts_with("\x1b[32mok     \x1b[0m dns"));
+        let report = Report { findings: vec![ok], is_misconfigured: false };
+        assert!(!summary(&report, PLAIN).contains('\x1b'));
+    }
+
+    #[test]
+    fn no_text_from_outside_moves_the_cursor() {
+        let nasty = Finding::fail(Check::Dns, "a\x1b[2J", "b\r\nc", "d\x07");
+        assert_eq!(finding(&nasty, PLAIN), "FAIL    dns a [2J: b  c\n         → d ");
+    }
+
+    #[test]
+    fn the_summary_counts_and_says_whether_it_works() {
+        let warn = Finding::warn(Check::State, "", "memory only", "set STATE_DIR");
+        let fail = Finding::fail(Check::Tls, "", "refused", "look");
+        for (findings, text) in [
+            (vec![], "\nAll is well."),
+            (vec![warn.clone()], "\nIt works; 1 warning to look at."),
+            (vec![fail.clone(), fail.clone()], "\n2 failures: see the arrows."),
+            (vec![fail, warn.clone(), warn], "\n1 failure, 2 warnings: see the arrows."),
+        ] {
+            assert_eq!(summary(&Report { findings, is_misconfigured: false }, PLAIN), text);
+        }
+    }
+
+    #[test]
+    fn the_document_holds_everything_under_stable_names() {
+        let fail = Finding::fail(Check::CoturnCli, "", "no", Remedy::guess("perhaps"));
+        let ok = Finding::ok(Check::Turn, "turn:a", "relayed").after(Duration::from_millis(3));
+        let document = document(&Report { findings: vec![fail, ok], is_misconfigured: false });
+        assert_eq!(
+            document,
+            json!({
+                "version": env!("CARGO_PKG_VERSION"), "state": "fail", "exitStatus": 1,
+                "checks": [
+                    { "check": "coturn-cli", "subject": null, "state": "fail", "seen": "no",
+                      "remedy": "perhaps", "remedyIsGuess": true, "tookMs": null },
+                    { "check": "turn", "subject": "turn:a", "state": "ok", "seen": "relayed",
+                      "remedy": null, "remedyIsGuess": false, "tookMs": 3 },
+                ],
+            })
+        );
+    }
+}

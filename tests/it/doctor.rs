@@ -1,0 +1,406 @@
+//! `turn-broker doctor`, the program itself: what it finds, what it says to do, its exit status, and that it never shows a
+//! secret. The provider, the relay and the receiver of alerts are fakes on loopback; tests/coturn has a real relay.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use turn_broker::journal::Journal;
+
+use crate::durable::StateDir;
+use crate::support::fake_turn::RELAYED;
+use crate::support::fake_webhook::{self, FakeWebhook};
+use crate::support::{API_TOKEN, AnalyticsFault, FakeCloudflare, FakeTurn, Fault, OPERATOR, TurnFault};
+
+const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
+
+/// One run of the program.
+pub(crate) struct Examined {
+    pub(crate) exit: Option<i32>,
+    /// Standard output, then standard error.
+    pub(crate) text: String,
+}
+
+/// Runs `doctor` with these variables and no others, on another thread: the fakes live on this one.
+pub(crate) async fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> Examined {
+    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
+    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    command.arg("doctor").args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let Output { status, stdout, stderr } = output;
+    let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+    Examined { exit: status.code(), text }
+}
+
+impl Examined {
+    /// The findings of one check in a run with `--json`.
+    #[track_caller]
+    fn of(&self, check: &str) -> Vec<Value> {
+        let document: Value = serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text));
+        assert_eq!(document["exitStatus"].as_i64(), self.exit.map(i64::from));
+        let checks = document["checks"].as_array().unwrap();
+        for found in checks {
+            let is_bad = found["state"] == "warn" || found["state"] == "fail";
+            assert!(!is_bad || found["remedy"].is_string(), "what is not well has a remedy: {found}");
+        }
+        checks.iter().filter(|found| found["check"] == check).cloned().collect()
+    }
+
+    /// The only finding of a check: its state, what was seen, what to do.
+    #[track_caller]
+    fn only(&self, check: &str) -> (String, String, String) {
+        let found = self.of(check);
+        let [one] = &found[..] else { panic!("{check}: {found:?} in {}", self.text) };
+        let text = |field: &str| one[field].as_str().unwrap_or_default().to_owned();
+        (text("state"), text("seen"), text("remedy"))
+    }
+
+    #[track_caller]
+    fn states(&self, check: &str) -> Vec<String> {
+        self.of(check).iter().map(|found| found["state"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A provider and a relay that takes what it mints.
+struct World {
+    cloudflare: FakeCloudflare,
+    turn: FakeTurn,
+}
+
+impl World {
+    async fn new() -> Self {
+        let cloudflare = FakeCloudflare::start().await;
+        cloudflare.require_key("key-id");
+        cloudflare.require_token(API_TOKEN);
+        cloudflare.analytics().require_token(ANALYTICS_TOKEN);
+        let turn = FakeTurn::start(cloudflare.history()).await;
+        let urls = [&turn.turn_urls()[..], &[turn.stun_url()]].concat();
+        cloudflare.relays_at(&urls);
+        Self { cloudflare, turn }
+    }
+
+    async fn examine(&self, more: &[(&str, &str)]) -> Examined {
+        self.run(&["--json"], more).await
+    }
+
+    async fn run(&self, arguments: &[&str], more: &[(&str, &str)]) -> Examined {
+        let (base, stun) = (self.cloudflare.base_url(), self.turn.stun_url());
+        let mut all = vec![
+            ("CLOUDFLARE_API_BASE", base.as_str()),
+            ("CLOUDFLARE_ANALYTICS_BASE", base.as_str()),
+            ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+            ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN),
+            ("CLOUDFLARE_ACCOUNT_ID", "account"),
+            ("CLOUDFLARE_ANALYTICS_TOKEN", ANALYTICS_TOKEN),
+            ("STUN_URLS", stun.as_str()),
+        ];
+        all.extend_from_slice(more);
+        doctor(arguments, &all).await
+    }
+}
+
+#[tokio::test]
+async fn a_good_installation_is_found_well_and_nothing_of_the_visit_is_left() {
+    let (world, state) = (World::new().await, StateDir::new());
+    let examined = world.examine(&[("STATE_DIR", state.path())]).await;
+    assert_eq!(examined.exit, Some(0), "{}", examined.text);
+    let (is_well, seen, _) = examined.only("provider");
+    assert_eq!(is_well, "ok");
+    assert!(seen.contains("outside the ledger: 1.82 GB at worst"), "{seen}");
+    let turn = examined.of("turn");
+    assert!(turn.len() == 2 && turn.iter().all(|one| one["state"] == "ok"), "{turn:?}");
+    assert!(turn[0]["seen"].as_str().unwrap().contains(RELAYED), "{turn:?}");
+    assert_eq!(examined.states("stun"), ["ok"], "the same URL of two sources is tried once");
+    assert_eq!(examined.only("clock").0, "ok");
+    assert_eq!(examined.only("analytics").0, "ok");
+    assert_eq!(examined.only("revoke").0, "ok");
+    assert!(examined.of("state").iter().all(|one| one["state"] == "ok"), "{:?}", examined.of("state"));
+
+    let history = world.cloudflare.history();
+    let requests = history.requests();
+    let minted = requests.iter().find(|request| request.ttl.is_some()).unwrap();
+    assert_eq!((history.mints(), minted.ttl), (1, Some(60)));
+    assert_eq!(minted.custom_identifier.as_deref(), Some("turn-broker-doctor"));
+    assert!(requests.iter().any(|request| request.path.ends_with("/revoke")));
+    assert_eq!(world.turn.released(), 2, "{:?}", world.turn.history());
+    assert_eq!(world.cloudflare.analytics().asked(), 1);
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "no ledger is made");
+}
+
+#[tokio::test]
+async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_go_on() {
+    for (fault, seen_has, remedy_has, is_guess) in [
+        (Fault::Unauthorized401, "401", "new TURN key", true),
+        (Fault::Forbidden1010, "403", "Calls Edit", true),
+        (Fault::NotFound404, "404", "Turn Token ID", false),
+        (Fault::TooManyRequests, "429", "too fast", false),
+        (Fault::Redirect, "302", "CLOUDFLARE_API_BASE", false),
+        (Fault::ServerErrorHtml(503), "503", "cloudflarestatus", true),
+        (Fault::MalformedJson, "no list of ICE servers", "CLOUDFLARE_API_BASE", false),
+    ] {
+        let world = World::new().await;
+        world.cloudflare.always(fault);
+        let examined = world.examine(&[]).await;
+        assert_eq!(examined.exit, Some(1), "{fault:?}");
+        let provider = &examined.of("provider")[0];
+        assert_eq!(provider["state"], "fail");
+        assert!(provider["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {provider}");
+        assert!(provider["remedy"].as_str().unwrap().contains(remedy_has), "{fault:?}: {provider}");
+        assert_eq!(provider["remedyIsGuess"], is_guess, "{fault:?}");
+        assert_eq!(examined.only("turn").0, "skipped");
+        let (state, seen, _) = examined.only("network");
+        assert!(state == "warn" && seen.contains("STUN answers, but no relay could be tried"), "{seen}");
+        assert_eq!(examined.only("analytics").0, "ok");
+        assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_wrong_token_are_told_as_the_provider_tells_them() {
+    let world = World::new().await;
+    let examined = world.examine(&[("CLOUDFLARE_TURN_KEY_ID", "another")]).await;
+    assert!(examined.only("provider").1.contains("404"), "{}", examined.text);
+    let examined = world.examine(&[("CLOUDFLARE_TURN_API_TOKEN", "another-token")]).await;
+    assert!(examined.only("provider").1.contains("401"), "{}", examined.text);
+    assert!(!examined.text.contains("another-token"));
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_or_is_gone_is_told_within_its_time() {
+    let world = World::new().await;
+    world.cloudflare.always(Fault::Hang);
+    let examined = world.examine(&[]).await;
+    let (state, seen, _) = examined.only("provider");
+    assert_eq!((examined.exit, &*state, &*seen), (Some(1), "fail", "no answer within 3 s"));
+    assert_eq!(examined.states("analytics"), ["ok"]);
+
+    world.cloudflare.stop().await;
+    let examined = world.examine(&[]).await;
+    assert_eq!(examined.exit, Some(1));
+    let tls = examined.of("tls");
+    assert!(tls.iter().all(|one| one["seen"] == "no connection: connection refused"), "{tls:?}");
+    assert!(examined.only("provider").1.starts_with("no connection to the provider"), "{}", examined.text);
+    assert!(examined.only("analytics").2.contains("CLOUDFLARE_ANALYTICS_BASE"));
+    assert_eq!(examined.only("clock").0, "skipped");
+}
+
+#[tokio::test]
+async fn what_analytics_refuse_is_told_with_the_remedy_of_the_error() {
+    for (fault, remedy_has) in [
+        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
+        (AnalyticsFault::TooManyRequests, "300 queries"),
+        (AnalyticsFault::ErrorsAt200, "PROVIDER.md"),
+        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus"),
+        (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID"),
+        (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE"),
+    ] {
+        let world = World::new().await;
+        world.cloudflare.analytics().set_fault(fault);
+        let examined = world.examine(&[]).await;
+        let (state, _, remedy) = examined.only("analytics");
+        assert_eq!((examined.exit, &*state), (Some(1), "fail"), "{fault:?}");
+        assert!(remedy.contains(remedy_has), "{fault:?}: {remedy}");
+        assert!(!examined.text.contains(Fault::BODY_MARK));
+    }
+    let world = World::new().await;
+    let examined = world.examine(&[("CLOUDFLARE_ANALYTICS_TOKEN", "another-token")]).await;
+    assert!(examined.only("analytics").2.contains("Account Analytics: Read"), "{}", examined.text);
+}
+
+#[tokio::test]
+async fn each_no_of_a_relay_is_explained() {
+    for (fault, seen_has, state, exit) in [
+        (TurnFault::Code(401), "does not accept the credential", "fail", 1),
+        (TurnFault::Code(403), "forbids this", "fail", 1),
+        (TurnFault::Code(437), "another allocation", "fail", 1),
+        (TurnFault::Code(438), "stale", "fail", 1),
+        (TurnFault::Code(442), "does not relay UDP", "fail", 1),
+        (TurnFault::Code(486), "as many allocations as it may", "fail", 1),
+        (TurnFault::Code(508), "no room", "fail", 1),
+        (TurnFault::Unsigned, "not signed", "fail", 1),
+        (TurnFault::StaleOnce, RELAYED, "ok", 0),
+        (TurnFault::Open, "anybody may relay", "warn", 0),
+    ] {
+        let world = World::new().await;
+        world.turn.set_fault(fault);
+        let examined = world.examine(&[]).await;
+        assert_eq!(examined.exit, Some(exit), "{fault:?}: {}", examined.text);
+        for turn in examined.of("turn") {
+            assert_eq!(turn["state"], state, "{fault:?}: {turn}");
+            assert!(turn["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {turn}");
+        }
+        assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
+    }
+    let world = World::new().await;
+    world.turn.set_fault(TurnFault::Code(401));
+    let network = world.examine(&[]).await.only("network");
+    assert!(network.1.contains("does not take the credential"), "{network:?}");
+}
+
+#[tokio::test]
+async fn a_network_that_blocks_udp_is_recognised() {
+    let world = World::new().await;
+    world.turn.set_fault(TurnFault::NoUdp);
+    let examined = world.examine(&[]).await;
+    assert_eq!(examined.states("turn"), ["warn", "ok"], "{}", examined.text);
+    assert_eq!(examined.states("stun"), ["warn"]);
+    let (state, seen, _) = examined.only("network");
+    assert!(state == "warn" && seen.contains("UDP is blocked"), "{seen}");
+    assert_eq!(examined.exit, Some(0), "calls work");
+    let questions = world.turn.history();
+    assert_eq!(world.turn.released(), 1, "{questions:?}");
+}
+
+#[tokio::test]
+async fn another_service_on_the_port_is_told_from_a_relay() {
+    let world = World::new().await;
+    world.turn.set_fault(TurnFault::NotStun);
+    let examined = world.examine(&[]).await;
+    let tcp = &examined.of("turn")[1];
+    assert!(tcp["seen"].as_str().unwrap().contains("no STUN or TURN server"), "{tcp}");
+    assert_eq!(examined.exit, Some(1));
+}
+
+#[tokio::test]
+async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
+    let world = World::new().await;
+    let stun = world.turn.stun_url();
+    let examined = doctor(&["--json"], &[("STUN_URLS", &stun)]).await;
+    let (state, seen, remedy) = examined.only("provider");
+    assert_eq!((examined.exit, &*state), (Some(0), "warn"), "{}", examined.text);
+    assert!(seen.starts_with("Cloudflare TURN not configured"), "{seen}");
+    assert!(remedy.contains("CLOUDFLARE_TURN_KEY_ID") && remedy.contains("CLOUDFLARE_TURN_API_TOKEN"));
+    for skipped in ["tls", "clock", "turn", "analytics", "alerts"] {
+        assert_eq!(examined.only(skipped).0, "skipped", "{skipped}");
+    }
+}
+
+#[tokio::test]
+#[cfg(feature = "relay")]
+async fn the_relay_in_the_process_is_not_tried_and_that_is_said() {
+    let world = World::new().await;
+    let stun = world.turn.stun_url();
+    let examined = doctor(&["--json"], &[("ICE_SOURCES", "relay"), ("STUN_URLS", &stun)]).await;
+    assert_eq!(examined.exit, Some(0), "{}", examined.text);
+    let (state, seen, _) = examined.only("provider");
+    assert!(state == "skipped" && seen.contains("cannot be tried from here"), "{seen}");
+    assert_eq!(examined.only("turn").0, "skipped");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_told_whole_with_status_78() {
+    let bad = [("PORT", "abc"), ("BILLING_DAY", "0"), ("OPERATOR_TOKEN", "hush hush hush hush")];
+    let examined = doctor(&["--json"], &bad).await;
+    assert_eq!(examined.exit, Some(78));
+    let seen: Vec<String> =
+        examined.of("configuration").iter().map(|one| one["seen"].as_str().unwrap().to_owned()).collect();
+    let starts: Vec<&str> = seen.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(starts, ["BILLING_DAY", "OPERATOR_TOKEN", "PORT"]);
+    let text = doctor(&[], &bad).await;
+    assert_eq!(text.exit, Some(78));
+    assert!(seen.iter().all(|line| text.text.contains(line)), "{}", text.text);
+    assert!(!text.text.contains("hush") && !examined.text.contains("hush"));
+}
+
+#[tokio::test]
+async fn a_ledger_that_a_service_holds_is_well_and_a_damaged_one_is_not() {
+    let (world, state) = (World::new().await, StateDir::new());
+    let settings = [("STATE_DIR", state.path())];
+    let (journal, _) = Journal::open(state.path().into()).unwrap();
+    let examined = world.examine(&settings).await;
+    let first = &examined.of("state")[0];
+    assert_eq!((examined.exit, &first["state"]), (Some(0), &"ok".into()), "{first}");
+    assert!(first["seen"].as_str().unwrap().contains("in use by a running service"), "{first}");
+    drop(journal);
+
+    let damaged = StateDir::new();
+    let file = std::path::Path::new(damaged.path()).join(turn_broker::journal::store::FILE_NAME);
+    std::fs::write(&file, "no ledger").unwrap();
+    let examined = world.examine(&[("STATE_DIR", damaged.path())]).await;
+    assert_eq!((examined.exit, &examined.of("state")[0]["state"]), (Some(1), &"fail".into()));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "no ledger");
+}
+
+#[tokio::test]
+async fn no_alert_is_sent_unless_it_is_asked_for() {
+    let (world, webhook) = (World::new().await, FakeWebhook::start(&[]).await);
+    let url = webhook.url();
+    let settings = [("ALERT_WEBHOOK_URL", &*url), ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret")];
+    let examined = world.examine(&settings).await;
+    assert_eq!(examined.exit, Some(0), "{}", examined.text);
+    assert!(examined.only("alerts").1.contains("connected"), "{}", examined.text);
+    assert!(webhook.history().is_empty());
+
+    let examined = world.run(&["--json", "--send-test-alert"], &settings).await;
+    assert_eq!(examined.only("alerts").0, "ok", "{}", examined.text);
+    let received = webhook.history();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].json()["event"], "test");
+    assert!(!examined.text.contains(fake_webhook::PATH) && !examined.text.contains("hush"));
+}
+
+#[tokio::test]
+async fn text_is_for_people_and_holds_no_colour_where_nobody_watches() {
+    let world = World::new().await;
+    world.cloudflare.always(Fault::NotFound404);
+    let examined = world.run(&[], &[]).await;
+    let text = &examined.text;
+    assert!(text.contains("FAIL    provider cloudflare: the provider answered 404 Not Found"), "{text}");
+    assert!(text.contains("\n         → wrong key id"), "{text}");
+    assert!(text.contains("1 failure, 2 warnings: see the arrows."), "{text}");
+    assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
+}
+
+#[tokio::test]
+async fn no_output_ever_holds_a_secret() {
+    let world = World::new().await;
+    let webhook = FakeWebhook::start(&[]).await;
+    let url = webhook.url();
+    let [turn, _] = world.turn.turn_urls();
+    let manual =
+        format!(r#"[{{"urls":"{turn}","username":"hush-manual-user","credential":"hush-manual-password"}}]"#);
+    let settings = [
+        ("ICE_SOURCES", "cloudflare,coturn,manual,stun"),
+        ("COTURN_URLS", &*turn),
+        ("COTURN_SECRET", "hush-coturn-secret"),
+        ("COTURN_CLI", "127.0.0.1:1"),
+        ("COTURN_CLI_PASSWORD", "hush-cli-password"),
+        ("MANUAL_ICE_SERVERS", &*manual),
+        ("OPERATOR_TOKEN", OPERATOR),
+        ("ALERT_WEBHOOK_URL", &*url),
+        ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret"),
+        ("RUST_LOG", "trace"),
+    ];
+    let mut shown = String::new();
+    for fault in [None, Some(Fault::Unauthorized401), Some(Fault::MalformedJson)] {
+        if let Some(fault) = fault {
+            world.cloudflare.always(fault);
+        }
+        for arguments in [&[][..], &["--json"], &["--send-test-alert"]] {
+            shown += &world.run(arguments, &settings).await.text;
+        }
+    }
+    assert!(shown.contains("401: it does not accept the credential"), "{shown}");
+    let mut secrets = world.cloudflare.history().minted_secrets();
+    assert!(!secrets.is_empty());
+    secrets.extend(
+        ["hush", API_TOKEN, ANALYTICS_TOKEN, OPERATOR, "key-id", Fault::BODY_MARK].map(str::to_owned),
+    );
+    for secret in secrets {
+        assert!(!shown.contains(&secret), "{secret} in\n{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_help_names_it_and_an_unknown_option_is_wrong_usage() {
+    let help = doctor(&["--help"], &[]).await;
+    assert_eq!(help.exit, Some(0));
+    assert!(help.text.contains("--send-test-alert") && help.text.contains("doctor"), "{}", help.text);
+    for wrong in ["--nonsense", "nonsense"] {
+        assert_eq!(doctor(&[wrong], &[]).await.exit, Some(64));
+    }
+    let no_file = doctor(&["--ca", "/no/such/file"], &[("STUN_URLS", "stun:127.0.0.1:9")]).await;
+    assert_eq!(no_file.exit, Some(1));
+    assert!(no_file.text.contains("--ca: /no/such/file"), "{}", no_file.text);
+}

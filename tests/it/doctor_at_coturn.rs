@@ -1,0 +1,98 @@
+//! `turn-broker doctor` before a real coturn: allocations by UDP, TCP and TLS, a wrong secret, dead ports, a certificate of
+//! nobody's. Run by tests/coturn/run.sh, which makes the network for it.
+
+#![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::doctor::{Examined, doctor};
+use crate::real_coturn::{PASSWORD, RealCoturn, SECRET, work_directory};
+
+const UDP: &str = "turn:127.0.0.1:3478";
+const TCP: &str = "turn:127.0.0.1:3478?transport=tcp";
+const TLS: &str = "turns:localhost:5349";
+
+/// Runs it with coturn as the only source; what was found of each `turn:` URL, and of the network.
+async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
+    let urls = urls.join(",");
+    let mut all = vec![
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", urls.as_str()),
+        ("COTURN_SECRET", SECRET),
+        ("STUN_URLS", "stun:127.0.0.1:3478"),
+    ];
+    all.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
+    all.extend_from_slice(more);
+    let Examined { text, .. } = doctor(arguments, &all).await;
+    println!("{text}");
+    let json = doctor(&[arguments, &["--json"]].concat(), &all).await;
+    let document: Value = serde_json::from_str(&json.text).unwrap();
+    let is_told = |found: &&Value| ["turn", "network"].contains(&found["check"].as_str().unwrap());
+    let found = document["checks"].as_array().unwrap().iter().filter(is_told).cloned().collect();
+    (json.exit, found)
+}
+
+fn states(found: &[Value]) -> Vec<&str> {
+    found.iter().map(|one| one["state"].as_str().unwrap()).collect()
+}
+
+fn says(found: &Value, text: &str) -> bool {
+    ["seen", "remedy"].iter().any(|field| found[field].as_str().is_some_and(|value| value.contains(text)))
+}
+
+/// An authority of our own, and a certificate by it for `localhost`.
+fn make_certificates(directory: &Path) {
+    let script = "set -e
+        new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+        openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj /CN=doctor-test
+        openssl req $new -keyout key.pem -out request.pem -subj /CN=localhost
+        echo subjectAltName=DNS:localhost > names
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem";
+    let made = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test]
+#[ignore = "needs a coturn: tests/coturn/run.sh"]
+async fn real_coturn_is_examined_by_doctor() {
+    let directory = work_directory().join("doctor");
+    std::fs::create_dir_all(&directory).unwrap();
+    make_certificates(&directory);
+    let path = |name: &str| directory.join(name).display().to_string();
+    let (cert, key) = (format!("cert={}", path("cert.pem")), format!("pkey={}", path("key.pem")));
+    let coturn = RealCoturn::start(directory.clone(), &[&cert, &key]).await;
+    let trusted = ["--ca", &path("ca.pem")];
+
+    let cli = [("COTURN_CLI", "127.0.0.1:5766"), ("COTURN_CLI_PASSWORD", PASSWORD)];
+    let (exit, found) = examine(&trusted, &[UDP, TCP, TLS], &cli).await;
+    assert_eq!((exit, states(&found)), (Some(0), vec!["ok"; 4]), "{found:?}");
+    assert!(found[..3].iter().all(|one| says(one, "relays at 127.0.0.1:")), "{found:?}");
+    // Two runs of three URLs: every allocation was given back.
+    let released = coturn.log().matches("REFRESH processed, success").count();
+    assert_eq!((coturn.log().matches("ALLOCATE processed, success").count(), released), (6, 6));
+
+    let (exit, found) = examine(&[], &[UDP, TCP], &[("COTURN_SECRET", "another-secret")]).await;
+    assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
+    assert!(says(&found[0], "401") && says(&found[0], "COTURN_SECRET"), "{found:?}");
+    assert!(says(&found[2], "does not take the credential"), "{found:?}");
+
+    let dead = ["turn:127.0.0.1:9", "turn:127.0.0.1:9?transport=tcp"];
+    let (exit, found) = examine(&[], &dead, &[]).await;
+    assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
+    assert!(says(&found[0], "nothing listens") && says(&found[0], "port 9 for UDP"), "{found:?}");
+    assert!(says(&found[2], "no relay can be reached"), "{found:?}");
+
+    let (exit, found) = examine(&[], &["turn:127.0.0.1:9", TCP], &[]).await;
+    assert_eq!((exit, states(&found)), (Some(0), vec!["warn", "ok", "warn"]), "{found:?}");
+    assert!(says(&found[2], "not to the relay"), "{found:?}");
+
+    let (exit, found) = examine(&[], &[UDP, TLS], &[]).await;
+    assert_eq!((exit, states(&found)), (Some(1), vec!["ok", "fail", "warn"]), "{found:?}");
+    assert!(says(&found[1], "authority that is not known"), "{found:?}");
+
+    let (_, found) = examine(&trusted, &["turns:127.0.0.1:5349"], &[]).await;
+    assert!(says(&found[0], "for another name"), "{found:?}");
+}

@@ -1,0 +1,214 @@
+//! A STUN and TURN server on loopback that relays nothing: it checks credentials, hands out an address, and misbehaves as
+//! a test wants. UDP and TCP on one port.
+//!
+//! Always true: what it was asked is in [`FakeTurn::history`] before the answer leaves, and an allocation is handed out
+//! only to a credential whose signature was checked, but under [`TurnFault::Open`].
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use stun_types::attribute::{
+    AttributeType, ErrorCode, Nonce, RawAttribute, Realm, Username, XorMappedAddress, XorSocketAddr,
+};
+use stun_types::message::{
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageIntegrityCredentials, MessageWrite,
+    MessageWriteExt, MessageWriteVec, Method,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+use super::fake_cloudflare::History;
+
+const ALLOCATE: Method = Method::new(0x003);
+const REFRESH: Method = Method::new(0x004);
+const LIFETIME: AttributeType = AttributeType::new(0x000d);
+const XOR_RELAYED_ADDRESS: AttributeType = AttributeType::new(0x0016);
+const REALM: &str = "relay.test";
+/// Where it says that it relays.
+pub(crate) const RELAYED: &str = "198.51.100.9:49152";
+
+/// One way to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnFault {
+    /// A good credential is answered with this code.
+    Code(u16),
+    /// Datagrams are not answered.
+    NoUdp,
+    /// The first nonce is called stale.
+    StaleOnce,
+    /// Good answers are not signed.
+    Unsigned,
+    /// Anybody gets an allocation.
+    Open,
+    /// What comes back is of another protocol.
+    NotStun,
+}
+
+/// One question: its method's number, the user name that it showed, and an allocation's lifetime in seconds.
+pub(crate) type Asked = (u16, Option<String>, Option<u32>);
+
+/// The server. Dropping it stops it.
+pub(crate) struct FakeTurn {
+    address: SocketAddr,
+    core: Arc<Core>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+struct Core {
+    credentials: History,
+    fault: Mutex<Option<TurnFault>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl FakeTurn {
+    /// Starts on a free port of 127.0.0.1; it takes the credentials that this fake Cloudflare has minted.
+    pub(crate) async fn start(credentials: History) -> Self {
+        let (stream, datagrams) = loop {
+            let stream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(datagrams) = UdpSocket::bind(stream.local_addr().unwrap()).await {
+                break (stream, datagrams);
+            }
+        };
+        let address = stream.local_addr().unwrap();
+        let core = Arc::new(Core { credentials, fault: Mutex::default(), asked: Mutex::default() });
+        let tasks = [
+            tokio::spawn(serve_datagrams(datagrams, Arc::clone(&core))),
+            tokio::spawn(serve_streams(stream, Arc::clone(&core))),
+        ];
+        Self { address, core, tasks }
+    }
+
+    /// From now on.
+    pub(crate) fn set_fault(&self, fault: TurnFault) {
+        *self.core.fault.lock().unwrap() = Some(fault);
+    }
+
+    /// `stun:` by UDP.
+    pub(crate) fn stun_url(&self) -> String {
+        format!("stun:{}", self.address)
+    }
+
+    /// `turn:` by UDP and by TCP.
+    pub(crate) fn turn_urls(&self) -> [String; 2] {
+        ["udp", "tcp"].map(|transport| format!("turn:{}?transport={transport}", self.address))
+    }
+
+    /// What it was asked so far, a repeated datagram once more.
+    pub(crate) fn history(&self) -> Vec<Asked> {
+        self.core.asked.lock().unwrap().clone()
+    }
+
+    /// Allocations that were handed out and given back: questions for a lifetime of zero by a user.
+    pub(crate) fn released(&self) -> usize {
+        let is_release = |(method, user, lifetime): &Asked| {
+            *method == REFRESH.value() && user.is_some() && *lifetime == Some(0)
+        };
+        self.history().iter().filter(|asked| is_release(asked)).count()
+    }
+}
+
+impl Drop for FakeTurn {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn serve_datagrams(socket: UdpSocket, core: Arc<Core>) {
+    let mut datagram = [0; 2_048];
+    loop {
+        let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+        if *core.fault.lock().unwrap() == Some(TurnFault::NoUdp) {
+            continue;
+        }
+        let answer = core.answer(&datagram[..length], from);
+        // A stray datagram goes first: it must not be taken for the answer.
+        let _ = socket.send_to(b"stray", from).await;
+        let _ = socket.send_to(&answer, from).await;
+    }
+}
+
+async fn serve_streams(listener: TcpListener, core: Arc<Core>) {
+    loop {
+        let (stream, from) = listener.accept().await.unwrap();
+        tokio::spawn(serve_stream(stream, from, Arc::clone(&core)));
+    }
+}
+
+async fn serve_stream(mut stream: TcpStream, from: SocketAddr, core: Arc<Core>) -> Option<()> {
+    loop {
+        let mut message = vec![0; 20];
+        stream.read_exact(&mut message).await.ok()?;
+        message.resize(20 + usize::from(u16::from_be_bytes([message[2], message[3]])), 0);
+        stream.read_exact(&mut message[20..]).await.ok()?;
+        let answer = core.answer(&message, from);
+        // In two pieces, as streams do.
+        let (first, second) = answer.split_at(answer.len() / 2);
+        stream.write_all(first).await.ok()?;
+        stream.flush().await.ok()?;
+        stream.write_all(second).await.ok()?;
+    }
+}
+
+impl Core {
+    fn answer(&self, bytes: &[u8], from: SocketAddr) -> Vec<u8> {
+        let message = Message::from_bytes(bytes).unwrap();
+        let user = message.attribute::<Username>().ok().map(|user| user.username().to_owned());
+        let lifetime = message.raw_attribute(LIFETIME);
+        let lifetime = lifetime.map(|raw| u32::from_be_bytes(raw.value[..].try_into().unwrap()));
+        self.asked.lock().unwrap().push((message.method().value(), user.clone(), lifetime));
+        let fault = *self.fault.lock().unwrap();
+        if fault == Some(TurnFault::NotStun) {
+            return b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
+        }
+        if message.has_method(BINDING) || fault == Some(TurnFault::Open) {
+            return good(&message, from, None);
+        }
+        let Some(user) = user else { return refusal(&message, 401, Some("nonce-1")) };
+        let key = self.key(&user);
+        if key.as_ref().is_none_or(|key| message.validate_integrity(key).is_err()) {
+            return refusal(&message, 401, Some("nonce-1"));
+        }
+        let nonce = message.attribute::<Nonce>().unwrap();
+        match fault {
+            Some(TurnFault::StaleOnce) if nonce.nonce() == "nonce-1" => {
+                refusal(&message, 438, Some("nonce-2"))
+            }
+            Some(TurnFault::Code(code)) if message.has_method(ALLOCATE) => refusal(&message, code, None),
+            Some(TurnFault::Unsigned) => good(&message, from, None),
+            _ => good(&message, from, key.as_ref()),
+        }
+    }
+
+    fn key(&self, user: &str) -> Option<MessageIntegrityCredentials> {
+        let secrets = self.credentials.minted_secrets();
+        let password = secrets.chunks(2).find(|pair| pair[0] == user)?[1].clone();
+        Some(LongTermKeyCredentials::new(user.to_owned(), password, REALM.to_owned()).into())
+    }
+}
+
+fn good(request: &Message<'_>, from: SocketAddr, key: Option<&MessageIntegrityCredentials>) -> Vec<u8> {
+    let id = request.transaction_id();
+    let mut answer = Message::builder_success(request, MessageWriteVec::new());
+    answer.add_attribute(&XorMappedAddress::new(from, id)).unwrap();
+    if request.has_method(ALLOCATE) {
+        let relayed = XorSocketAddr::new(RELAYED.parse().unwrap(), id);
+        answer.add_attribute(&relayed.to_raw(XOR_RELAYED_ADDRESS)).unwrap();
+        answer.add_attribute(&RawAttribute::new(LIFETIME, &600_u32.to_be_bytes())).unwrap();
+    }
+    if let Some(key) = key {
+        answer.add_message_integrity(key, IntegrityAlgorithm::Sha1).unwrap();
+    }
+    answer.add_fingerprint().unwrap();
+    answer.finish()
+}
+
+fn refusal(request: &Message<'_>, code: u16, nonce: Option<&str>) -> Vec<u8> {
+    let mut answer = Message::builder_error(request, MessageWriteVec::new());
+    answer.add_attribute(&ErrorCode::new(code, super::Fault::BODY_MARK).unwrap()).unwrap();
+    if let Some(nonce) = nonce {
+        answer.add_attribute(&Realm::new(REALM).unwrap()).unwrap();
+        answer.add_attribute(&Nonce::new(nonce).unwrap()).unwrap();
+    }
+    answer.finish()
+}
