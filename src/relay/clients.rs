@@ -11,10 +11,10 @@ use super::auth::Username;
 use super::legs::ClientLeg;
 use crate::budget::grant::GrantId;
 
-/// Requests at once; data is none.
-const REQUESTS_BURST: u32 = 64;
-/// Then one in this time. Each permission and channel of a client is a timer for minutes: this is what bounds them.
-const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests of one client; data is none. Each permission and channel is a timer for minutes: this is what bounds them.
+pub(super) const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_secs(1) };
+/// New allocations of all clients. Each can leave a timer behind for half a minute: this is what bounds those.
+pub(super) const ALLOCATIONS: Rate = Rate { burst: 256, interval: Duration::from_millis(100) };
 
 /// One client address.
 pub(super) struct Client {
@@ -83,26 +83,39 @@ impl Clients {
     }
 }
 
-/// A bucket of requests: when it would be full again is all that it holds. Pure.
+/// So many at once, then one in each interval.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    burst: u32,
+    interval: Duration,
+}
+
+/// A bucket: when it would be full again is all that it holds. Pure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
+    rate: Rate,
     full_at: Instant,
 }
 
 impl Pace {
     /// A full one.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { full_at: now }
+    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, full_at: now }
+    }
+
+    /// Whether there is one to take.
+    pub(super) fn has_one(&self, now: Instant) -> bool {
+        let full_at = self.full_at.max(now) + self.rate.interval;
+        full_at.saturating_duration_since(now) <= self.rate.interval * self.rate.burst
     }
 
     /// Takes one out, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + REQUEST_INTERVAL;
-        let is_there = full_at.saturating_duration_since(now) <= REQUEST_INTERVAL * REQUESTS_BURST;
-        if is_there {
-            self.full_at = full_at;
+        let has_one = self.has_one(now);
+        if has_one {
+            self.full_at = self.full_at.max(now) + self.rate.interval;
         }
-        is_there
+        has_one
     }
 }
 
@@ -114,13 +127,15 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn a_client_makes_so_many_requests_at_once_and_then_one_a_second() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
-        for _ in 0..REQUESTS_BURST {
+        let mut pace = Pace::new(REQUESTS, start);
+        for _ in 0..REQUESTS.burst {
             assert!(pace.take(start));
         }
         assert!(!pace.take(start));
         assert!(!pace.take(start + Duration::from_millis(999)));
-        assert!(pace.take(start + REQUEST_INTERVAL) && !pace.take(start + REQUEST_INTERVAL));
+        let second = start + REQUESTS.interval;
+        assert!(pace.has_one(second) && pace.has_one(second), "to look takes none");
+        assert!(pace.take(second) && !pace.take(second));
         let later = start + Duration::from_secs(3_600);
         assert_eq!((0..200).filter(|_| pace.take(later)).count(), 64, "no more than a full one");
     }

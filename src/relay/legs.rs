@@ -147,13 +147,17 @@ impl RelayedPorts {
         self.lock().contains(&port)
     }
 
-    /// A socket on a port that the system picks; `None` when there are as many as there may be.
-    fn bind(self: &Arc<Self>, ip: IpAddr) -> std::io::Result<Option<(std::net::UdpSocket, HeldPort)>> {
+    /// A socket, with port 0 on one that the system picks; `None` when there are as many as there may be.
+    fn bind(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        port: u16,
+    ) -> std::io::Result<Option<(std::net::UdpSocket, HeldPort)>> {
         let mut ports = self.lock();
         if ports.len() >= ALLOCATIONS_MAX {
             return Ok(None);
         }
-        let socket = std::net::UdpSocket::bind((ip, 0))?;
+        let socket = std::net::UdpSocket::bind((ip, port))?;
         socket.set_nonblocking(true)?;
         let port = socket.local_addr()?.port();
         ports.insert(port);
@@ -174,17 +178,18 @@ impl RelayAddressGenerator for PeerLegs {
         Ok(())
     }
 
-    /// Addresses are of the listener's family. `wants_ipv4` is also true where the client did not say.
+    /// Addresses are of the listener's family. `wants_ipv4` is also true where the client did not say; `port` is one that
+    /// was free a moment ago, for a client that asked for an even one.
     async fn allocate_conn(
         &self,
         wants_ipv4: bool,
-        _port: u16,
+        port: u16,
     ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), turn::Error> {
         let listen = self.place.listen.ip();
         if !wants_ipv4 && listen.is_ipv4() {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
-        let Some((socket, held)) = self.ports.bind(listen)? else {
+        let Some((socket, held)) = self.ports.bind(listen, port)? else {
             self.metrics.relay_refused(Refused::Full.name());
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
@@ -308,7 +313,7 @@ mod tests {
     #[test]
     fn there_are_so_many_ports_and_one_that_is_given_back_is_free() {
         let ports = Arc::new(RelayedPorts::default());
-        let bind = || ports.bind(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let bind = || ports.bind(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let mut held: Vec<_> = (0..ALLOCATIONS_MAX).map(|_| bind().expect("there is room")).collect();
         assert!(bind().is_none());
         let (_, given_back) = held.pop().unwrap();

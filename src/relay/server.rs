@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -19,7 +19,7 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
-use super::clients::{Client, Clients, Pace};
+use super::clients::{ALLOCATIONS, Client, Clients, Pace, REQUESTS};
 use super::count::{Ceiling, PeriodSum};
 use super::datagram::{Kind, kind};
 use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
@@ -56,6 +56,8 @@ pub struct Relay {
     manager: Arc<Manager>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     door: Arc<Door>,
+    /// Of all clients together.
+    allocations: std::sync::Mutex<Pace>,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -96,6 +98,7 @@ impl Relay {
             manager: Arc::new(Manager::new(manager)),
             nonces: Arc::default(),
             door: Arc::new(door),
+            allocations: std::sync::Mutex::new(Pace::new(ALLOCATIONS, clock.instant())),
             account,
             clock,
             metrics,
@@ -149,15 +152,15 @@ impl Relay {
     /// One datagram. What the library says about it is for the client, who was answered.
     async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
         let kind = kind(datagram);
-        let is_request = matches!(kind, Kind::Allocate | Kind::Request);
+        let is_request = kind != Kind::Other;
         if is_request {
             self.follow(client, None).await;
         }
         let known = self.clients.leg(client);
-        if kind == Kind::PortPair || (known.is_none() && !is_request) {
+        if known.is_none() && !is_request {
             return;
         }
-        if is_request && !self.clients.admits_request(client, self.clock.instant()) {
+        if !self.keeps_pace(kind, client, known.is_some()) {
             self.metrics.relay_dropped("pace");
             return;
         }
@@ -185,6 +188,20 @@ impl Relay {
         }
     }
 
+    /// Whether nobody asks too often. Clients send again what is not answered.
+    fn keeps_pace(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
+        let now = self.clock.instant();
+        match kind {
+            Kind::Other => true,
+            Kind::Allocate if !is_known => self.allocations().has_one(now),
+            Kind::Allocate | Kind::Request => self.clients.admits_request(client, now),
+        }
+    }
+
+    fn allocations(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Brings a client's row to what the library has of it. `leg` is what an allocation that is new was made with.
     async fn follow(&self, client: SocketAddr, leg: Option<Arc<ClientLeg>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
@@ -198,7 +215,9 @@ impl Relay {
             (Some(found), false) => {
                 let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
                 leg.adopt();
-                let pace = Pace::new(self.clock.instant());
+                let now = self.clock.instant();
+                let _ = self.allocations().take(now);
+                let pace = Pace::new(REQUESTS, now);
                 self.clients.insert(client, Client { name: found.username, user, leg, pace });
             }
             (None, false) | (Some(_), true) => {}
