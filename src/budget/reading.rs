@@ -71,7 +71,9 @@ impl Default for Assumption {
 pub struct StoredReading {
     /// The latest one.
     pub reading: Reading,
-    /// The most that its bytes under credentials of ours can be.
+    /// The most that its bytes under credentials of ours can be. A ledger that was written before this was kept says
+    /// nothing: then it is the count.
+    #[serde(default)]
     pub at_most: ByteCount,
     /// What is known of the rate.
     pub assumption: Assumption,

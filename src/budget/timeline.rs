@@ -78,7 +78,8 @@ impl Timeline {
             timeline.trial = Trial::new(rates.liability, sampling, last.assumption);
             timeline.cells.set_liability(timeline.trial.liability());
             if last.reading.period == timeline.period() {
-                timeline.cells.measure_as(&last.reading, last.at_most.get().into());
+                let at_most = last.at_most.max(last.reading.granted);
+                timeline.cells.measure_as(&last.reading, at_most.get().into());
                 timeline.trial.hear(timeline.point_of(&last.reading));
             }
         }
