@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, WriteTransaction};
 
-use super::store::{FILE_NAME, FORMAT, make_file};
+use super::file::{FILE_NAME, FORMAT, make_file};
 use super::tables::{ISSUED, StoreError, put_format};
 
 /// What brings a ledger from one format to the next.

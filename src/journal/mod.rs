@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+mod file;
 pub mod inspect;
 mod migration;
 mod pruning;

@@ -1,22 +1,18 @@
 //! The ledger's file (redb). A file is either a ledger of a format that this version knows, or it is refused by name:
 //! nothing is ever started from zero over a file that is there. What is written is written in whole transactions.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
 
+use super::file::make_file;
+pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
 use super::{migration, pruning, tables};
 use crate::account::stored::{BooksChanges, Recovered};
 use crate::random::{self, NoRandomness};
 
-/// The format that this version writes.
-pub const FORMAT: u32 = 2;
-/// The file's name in the state directory.
-pub const FILE_NAME: &str = "ledger.redb";
 /// A smaller file is not worth the time that compacting takes.
 const COMPACT_MIN: u64 = 4 << 20;
 
@@ -259,11 +255,6 @@ impl Store {
             other => OpenError::damaged(&self.path, &other),
         }
     }
-}
-
-/// For this user's eyes only: it holds the key that signs grant tokens.
-pub(super) fn make_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn cannot_open(error: DatabaseError, directory: &Path, path: &Path) -> OpenError {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::connection::Owner;
-use super::grants::CONNECTIONS_PER_GRANT_MAX;
 use crate::budget::charge::Charge;
 use crate::budget::grant::Grant;
 use crate::units::ByteCount;
+
+/// Open connections of one grant: a mesh of that many peers.
+pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 
 /// Who is speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

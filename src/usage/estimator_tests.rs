@@ -1,8 +1,8 @@
 use super::*;
 use crate::units::BitRate;
 use crate::units::ByteCount;
+use crate::usage::calls::CONNECTIONS_PER_GRANT_MAX;
 use crate::usage::connection::BilledDirections;
-use crate::usage::grants::CONNECTIONS_PER_GRANT_MAX;
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

@@ -8,14 +8,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Allowance;
-use super::calls::OpenError;
+use super::calls::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::budget::charge::Change;
 use crate::budget::grant::{Grant, GrantId};
 use crate::ice::IceSource;
 use crate::units::Timestamp;
-
-/// Open connections of one grant: a mesh of that many peers.
-pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 
 /// How long grants count as alive.
 #[derive(Clone, Debug, Default)]

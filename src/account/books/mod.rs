@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+mod operator;
+mod sessions;
+
 use super::coturn::CoturnBook;
 use super::kept::Kept;
 use super::stored::{BooksChanges, Recovered};
-use crate::alert::Alert;
-use crate::alert::watch::{Outlook, Watch};
+use crate::alert::watch::Watch;
 use crate::budget::grant::{Grant, GrantId};
 use crate::budget::history::ReadingHistory;
 use crate::budget::issued::{Issued, IssuedTable};
@@ -19,15 +21,10 @@ use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
 use crate::ice::IceSource;
-use crate::meter::coturn::listing::{Listing, SessionId};
-use crate::meter::coturn::sessions::to_cut;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report, UsageRules};
 use crate::usage::estimator::{Estimator, TableChanges};
-
-/// A coturn that could not be asked for so long ends no sessions any more, as far as we are concerned.
-const UNSEEN_TOLERATED: Duration = Duration::from_secs(15);
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -144,65 +141,6 @@ impl Books {
     pub fn undo(&mut self, commit: &Commit, grant: GrantId) {
         self.ledger.undo(commit);
         self.issued.remove(grant);
-    }
-
-    /// Orders another limit; `None` goes back to the configured one.
-    pub fn order_limit(&mut self, limit: Option<ByteCount>) {
-        self.orders.change(|orders| orders.order_limit(limit, self.configured_limit));
-        self.ledger.set_limit(self.orders.get().limit(self.configured_limit));
-    }
-
-    /// Orders that nothing is minted, or that it is again.
-    pub fn order_freeze(&mut self, frozen: bool) {
-        self.orders.change(|orders| orders.frozen = frozen);
-    }
-
-    /// Whether the operator has ordered that nothing is minted.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        self.orders.get().frozen
-    }
-
-    /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.
-    #[must_use]
-    pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
-        self.is_frozen() || renews.is_some_and(|grant| self.issued.is_revoked(grant))
-    }
-
-    /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
-    pub fn look_out(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
-        self.advance(now);
-        let Statement { figures, measured, .. } = self.statement();
-        let outlook = Outlook {
-            now: figures.now,
-            period: figures.period,
-            used: figures.used,
-            limit: figures.limit,
-            overshoot_bound: figures.overshoot_bound(),
-            provider,
-            assumption_holds: measured.assumption.holds,
-            observed_rate: measured.assumption.observed,
-            assumed_rate: self.ledger.assumed_rate(),
-            analytics_stale: measured.is_stale(),
-        };
-        self.alerts.change(|watch| watch.observe(&outlook))
-    }
-
-    /// What was to be told.
-    #[must_use]
-    pub fn alerts(&self) -> &Watch {
-        self.alerts.get()
-    }
-
-    /// Marks what was told, or counts what was not.
-    pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut Watch) -> T) -> T {
-        self.alerts.change(change)
-    }
-
-    /// Revokes a credential; `None` when none of that name is out. Nothing that was promised is given back.
-    pub fn revoke(&mut self, grant: GrantId, now: Timestamp) -> Option<Issued> {
-        let now = self.advance(now);
-        self.issued.revoke(grant, now)
     }
 
     /// Brings everything to `now`, or to the latest instant seen if that is later, and says which it is.
@@ -333,39 +271,6 @@ impl Books {
         self.ledger.take_reading(source, reading)
     }
 
-    /// Takes what a coturn lists, and says which of its sessions are to end: those whose grant is over or revoked, and all of
-    /// ours when the budget is spent.
-    pub fn take_sessions(&mut self, listing: &Listing, now: Timestamp) -> Vec<SessionId> {
-        let now = self.advance(now);
-        let period = self.ledger.figures().period;
-        let used = self.ledger.used_of(IceSource::Coturn);
-        let reading = self.coturn.get_mut().take(listing, now, period, used, self.estimator.rules());
-        if let Some(reading) = reading {
-            let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
-        }
-        self.ledger.set_cutting(IceSource::Coturn, true);
-        let is_spent = self.ledger.figures().is_spent();
-        to_cut(listing, |grant, session| {
-            let issued = self.issued.get(grant);
-            let ends_at = issued.map(|issued| issued.expires_at).or(session.expires_at);
-            is_spent || self.issued.is_revoked(grant) || ends_at.is_none_or(|end| end <= now)
-        })
-    }
-
-    /// A coturn has taken the order to end these sessions.
-    pub fn cut_sessions(&mut self, ids: &[SessionId], now: Timestamp) {
-        let now = self.advance(now);
-        self.coturn.get_mut().cut(ids, now);
-    }
-
-    /// A coturn could not be asked. Once that lasts, nobody is there who ends its sessions.
-    pub fn miss_sessions(&mut self, now: Timestamp) {
-        let now = self.advance(now);
-        if now.since(self.coturn.get().looked_at()) > UNSEEN_TOLERATED {
-            self.ledger.set_cutting(IceSource::Coturn, false);
-        }
-    }
-
     /// Connections that were given up since the last call.
     pub fn take_given_up(&mut self) -> Vec<Closed> {
         std::mem::take(&mut self.given_up)
@@ -430,5 +335,4 @@ impl Books {
 }
 
 #[cfg(test)]
-#[path = "books_tests.rs"]
 mod tests;

@@ -6,11 +6,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
+mod measured;
+
 use super::flow::{Basis, Finished, Flow, Flows, StoredLane};
 use super::period::Period;
 use super::rates::{MINUTE_MILLIS, Rates};
-use super::reading::{Reading, at_most};
 use crate::units::{BitRate, ByteCount, Timestamp};
+use measured::Measured;
 
 /// One minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,28 +32,6 @@ impl Cell {
             Basis::Ungranted => &mut self.flows.ungranted,
         }
     }
-}
-
-/// What the provider counted, and which cells it covers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Measured {
-    granted: u128,
-    /// The most that `granted` can really be: sampling may have missed some, but no more than was promised since the
-    /// reading before, as long as the data fit the promises.
-    at_most: u128,
-    other: u128,
-    as_of: Timestamp,
-    /// Cells before this one are covered in full.
-    whole: usize,
-    /// Cells before this one had begun: what was said of them is not counted. At most one more than `whole`.
-    begun: usize,
-}
-
-/// What one cell adds to the figures.
-#[derive(Clone, Copy)]
-struct Counted {
-    used: u128,
-    worst: u128,
 }
 
 /// Sums over the period's cells.
@@ -127,77 +107,9 @@ impl Cells {
         ByteCount::saturating(self.settled().saturating_add(unmeasured))
     }
 
-    /// The worst case of what the reading covers.
-    fn settled(&self) -> u128 {
-        let Measured { granted, at_most: granted_at_most, other, .. } = self.measured;
-        if self.rates.promises_cap_claims {
-            granted_at_most.saturating_add(at_most(other, self.sampling))
-        } else {
-            granted.saturating_add(other)
-        }
-    }
-
     /// What is promised already in the next period.
     pub(super) fn committed_next(&self) -> u128 {
         self.rates.promised(self.sums.live_beyond)
-    }
-
-    /// Takes a reading that is later than the one before it, and of this period.
-    pub(super) fn measure(&mut self, reading: &Reading) {
-        let granted = reading.granted.get().into();
-        let before = self.measured;
-        let promised = before.at_most.saturating_add(self.promised_between(before.as_of, reading.as_of));
-        let sampled = at_most(granted, self.sampling);
-        self.measure_as(reading, if granted > promised { sampled } else { sampled.min(promised) });
-    }
-
-    /// Takes a reading with the most that its bytes under grants can be.
-    pub(super) fn measure_as(&mut self, reading: &Reading, at_most: u128) {
-        let before = self.measured;
-        let as_of = reading.as_of;
-        let whole = self.index_of(as_of);
-        let begun = if as_of > self.start_of(whole) { whole.saturating_add(1) } else { whole };
-        let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
-        let after = Measured { granted, at_most, other, as_of, whole, begun };
-        for index in before.whole..begun.min(self.minutes.len()) {
-            let cell = self.get(index).unwrap_or_default();
-            let (was, is) = (self.counted(&before, index, cell), self.counted(&after, index, cell));
-            self.sums.used = replace(self.sums.used, was.used, is.used);
-            if index < self.current {
-                self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
-            }
-            if index < whole {
-                self.sums.live_measured = self.sums.live_measured.saturating_add(cell.live.into());
-            }
-        }
-        self.measured = after;
-    }
-
-    /// The most that the reading's bytes under grants can be.
-    pub(super) fn granted_at_most(&self) -> u128 {
-        self.measured.at_most
-    }
-
-    /// What the grants alive in `[from, to)` may have relayed in it at most.
-    fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
-        let parts = self.indices(from, to).map(|index| {
-            let cell = self.get(index).unwrap_or_default();
-            let millis = self.end_of(index).min(to).millis_since(self.start_of(index).max(from));
-            self.promised_in(cell, millis)
-        });
-        parts.fold(0, u128::saturating_add)
-    }
-
-    /// What the grants alive in a cell may relay in so much of it, rounded down: parts of a minute add up to no more than
-    /// the minute.
-    fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
-        let minute = self.rates.promised(cell.live.into());
-        minute.saturating_mul(millis.into()).checked_div(MINUTE_MILLIS.into()).unwrap_or(minute)
-    }
-
-    /// Grant-minutes that the reading covers, and grants alive in its minute.
-    pub(super) fn live_measured(&self) -> (u128, u32) {
-        (self.sums.live_measured, self.get(self.measured.whole).unwrap_or_default().live)
     }
 
     /// Another rate is the most that a grant is taken to relay.
@@ -398,19 +310,6 @@ impl Cells {
 
     pub(super) fn end_of(&self, index: usize) -> Timestamp {
         self.start_of(index).plus_millis(MINUTE_MILLIS)
-    }
-
-    /// What a cell adds to the figures: nothing where the provider has counted.
-    fn counted(&self, measured: &Measured, index: usize, cell: Cell) -> Counted {
-        if index < measured.whole {
-            return Counted { used: 0, worst: 0 };
-        }
-        if index < measured.begun {
-            let rest = self.end_of(index).millis_since(measured.as_of);
-            return Counted { used: 0, worst: self.promised_in(cell, rest) };
-        }
-        let used = self.estimate_of(cell);
-        Counted { used, worst: used.max(self.rates.promised(cell.live.into())) }
     }
 }
 
