@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
+use turn_broker::ice::IceSource;
 use turn_broker::journal::Journal;
-use turn_broker::journal::store::{FILE_NAME, OpenError};
+use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 
 /// A directory of the test's own; it goes with the test.
 pub(crate) struct StateDir(PathBuf);
@@ -216,4 +217,35 @@ fn a_directory_that_cannot_be_used_is_named() {
     let error = open(&file);
     assert!(matches!(error, OpenError::Directory { .. }), "{error}");
     assert!(error.to_string().contains("STATE_DIR"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_mostly_empty_after_old_rows_have_gone_is_made_smaller_at_start() {
+    const FLOWS: redb::TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
+        redb::TableDefinition::new("flows");
+    const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+    // 2025-01-15T12:00Z
+    let noon = 28_949_040;
+    let state = StateDir::new();
+    drop(Store::open(&state.0).unwrap());
+    let database = redb::Database::open(state.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut flows = transaction.open_table(FLOWS).unwrap();
+        for minute in noon - 150_000..=noon {
+            flows.insert(("cloudflare", minute), (1, 2, 3, 4)).unwrap();
+        }
+        let mut meta = transaction.open_table(META).unwrap();
+        meta.insert("now", br#""2025-01-15T12:00:00.000Z""#.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let before = state.file().metadata().unwrap().len();
+
+    let recovered = Store::open(&state.0).unwrap().load().unwrap();
+    let flows = &recovered.lanes[&IceSource::Cloudflare].flows;
+    assert_eq!(flows.len(), 31 * 1_440 + 1);
+    assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));
+    let after = state.file().metadata().unwrap().len();
+    assert!(after < before / 2, "{before} bytes, then {after}");
 }
