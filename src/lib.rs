@@ -3,6 +3,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`config`] | environment → typed settings |
+//! | [`demo`] | a configuration for the first look, and what it says |
 //! | [`app`], [`router`], [`serve`] | joins the parts; the table of routes; listener and shutdown |
 //! | [`doctor`] | finds out what is wrong and says what to do |
 //! | [`healthcheck`] | the question that a container asks itself |
@@ -28,6 +29,7 @@ pub mod app;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
 pub mod http;

@@ -1,5 +1,5 @@
-//! The command line: `turn-broker [serve | healthcheck | doctor | ledger show|export|verify]`. Exit status: 0 done, 1 failed,
-//! 64 wrong usage, 78 wrong configuration.
+//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify]`. Exit status: 0 done,
+//! 1 failed, 64 wrong usage, 78 wrong configuration.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app::App;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
+use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, Form, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::ledger_command::{self, LedgerCommand};
@@ -36,6 +37,7 @@ Usage: turn-broker [COMMAND]
 Commands:
   serve          serve (the default)
   healthcheck    ask the service on this machine whether it lives; exit status 0 or 1
+  demo           a call through a relay in this process, and its budget, on a page; no account needed
   doctor         find out what is wrong and say what to do: configuration, ledger, names, TLS, clock, a credential
                  of 60 s, STUN and TURN, analytics, alerts; exit status 0 (warnings too), 1 or 78
       --json             one JSON document and nothing else
@@ -48,7 +50,7 @@ Commands:
 The ledger commands read while the service is stopped, and change nothing.
 
 Options:
-  -h, --help     print this
+  -h, --help     print this; after `demo`, what that does
   -V, --version  print the version
 
 Settings come from the environment and from `.env` in the working directory; see .env.example.";
@@ -58,7 +60,10 @@ enum Command {
     Healthcheck,
     Ledger(LedgerCommand),
     Doctor(doctor::Options),
-    Help,
+    /// The port, where one is asked for.
+    Demo(Option<u16>),
+    /// A text.
+    Help(&'static str),
     Version,
 }
 
@@ -72,9 +77,10 @@ fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Help => print(HELP),
+        Command::Help(text) => print(text),
         Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
         Command::Doctor(options) => return examine(&options),
+        Command::Demo(port) => return run_demo(port),
         Command::Serve | Command::Healthcheck | Command::Ledger(_) => return with_config(&command),
     }
     ExitCode::SUCCESS
@@ -91,12 +97,13 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
     let mut command = None;
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('h') | Long("help") => return Ok(Command::Help(HELP)),
             Short('V') | Long("version") => return Ok(Command::Version),
             Value(name) if command.is_none() && name == "serve" => command = Some(Command::Serve),
             Value(name) if command.is_none() && name == "healthcheck" => command = Some(Command::Healthcheck),
             Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
             Value(name) if command.is_none() && name == "doctor" => return doctor_options(parser),
+            Value(name) if command.is_none() && name == "demo" => return demo_options(parser),
             other => return Err(other.unexpected()),
         }
     }
@@ -110,7 +117,7 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
             let command = name.to_str().and_then(LedgerCommand::from_name);
             command.map(Command::Ledger).ok_or_else(missing)
         }
-        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help),
+        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help(HELP)),
         other => Err(other.unexpected()),
     }
 }
@@ -121,7 +128,7 @@ fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> 
     let mut options = doctor::Options::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('h') | Long("help") => return Ok(Command::Help(HELP)),
             Long("json") => options.json = true,
             Long("send-test-alert") => options.send_test_alert = true,
             Long("ca") => options.ca = Some(parser.value()?.into()),
@@ -129,6 +136,21 @@ fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> 
         }
     }
     Ok(Command::Doctor(options))
+}
+
+/// What stands behind `demo`.
+fn demo_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    use lexopt::ValueExt;
+    use lexopt::prelude::{Long, Short};
+    let mut port = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help(demo::HELP)),
+            Long("port") => port = Some(parser.value()?.parse()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Demo(port))
 }
 
 /// No log is written: what is found is the output.
@@ -169,7 +191,7 @@ fn with_config(command: &Command) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let done = match command {
+    ended(match command {
         Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
         Command::Ledger(command) => {
             let Some(directory) = &config.budget.state_dir else {
@@ -178,8 +200,24 @@ fn with_config(command: &Command) -> ExitCode {
             };
             look_at_ledger(&config, directory, *command)
         }
-        _ => run(&config),
-    };
+        _ => run(&config, None),
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "there are no logs before the configuration is made")]
+fn run_demo(port: Option<u16>) -> ExitCode {
+    match Demo::prepare(Environment::of_process_only(&demo::SETTINGS), port) {
+        Ok(Demo { config, listener, greeting }) => ended(run(&config, Some((listener, greeting)))),
+        Err(error) => {
+            eprintln!("turn-broker: {error}");
+            let is_wrong = matches!(error, DemoError::Config(_));
+            if is_wrong { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the logs may be what could not be set up")]
+fn ended(done: Result<ExitCode, AnyError>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -197,11 +235,14 @@ fn look_at_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> 
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-fn run(config: &Config) -> Result<ExitCode, AnyError> {
+/// A listener that is there already, and what to print once everything is.
+type Opened = (std::net::TcpListener, String);
+
+fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
     let log = log::install(&config.log)?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(serve_until_signal(config, log.lost.clone()));
+    let done = runtime.block_on(serve_until_signal(config, opened, log.lost.clone()));
     // A name that is being looked up cannot be cancelled, and is not waited for.
     runtime.shutdown_background();
     done
@@ -229,17 +270,24 @@ fn survive_file_size_limit() -> std::io::Result<()> {
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
-async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<ExitCode, AnyError> {
+async fn serve_until_signal(
+    config: &Config,
+    opened: Option<Opened>,
+    lost_lines: LostLines,
+) -> Result<ExitCode, AnyError> {
     survive_file_size_limit()?;
     let journal = config.budget.state_dir.clone().map(Journal::open).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::build(config, Arc::new(SystemClock), journal, lost_lines)?;
-    let address = (config.server.host, config.server.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {}:{} (HOST, PORT): {error}", address.0, address.1))?;
+    let (listener, greeting) = match opened {
+        Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
+        None => (listen(config).await?, None),
+    };
     startup::report(config, listener.local_addr()?);
+    if let Some(greeting) = greeting {
+        print(&greeting);
+    }
     let shutdown = Shutdown::default();
     let watch = tokio::spawn(watch(signals, shutdown.clone()));
     let routes = router::build(&app);
@@ -249,6 +297,12 @@ async fn serve_until_signal(config: &Config, lost_lines: LostLines) -> Result<Ex
         Ended::Drained | Ended::TimedOut => ExitCode::SUCCESS,
         Ended::Forced => ExitCode::FAILURE,
     })
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, String> {
+    let address = (config.server.host, config.server.port);
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| format!("cannot listen on {}:{} (HOST, PORT): {error}", address.0, address.1))
 }
 
 /// The first signal asks, the second insists.

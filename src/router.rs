@@ -62,13 +62,16 @@ pub fn build(app: &Arc<App>) -> Router {
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
     // Any page: code, not data.
-    let web = OpenApiRouter::new()
+    let mut web = OpenApiRouter::new()
         .routes(routes!(web::get_turn_client))
         .routes(routes!(web::get_turn_client_types))
         .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
         .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
         .routes(routes!(pages::get_relay_check))
         .routes(routes!(pages::get_relay_check_file));
+    if app.is_demo {
+        web = web.routes(routes!(pages::get_demo)).routes(routes!(pages::get_demo_file));
+    }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, document) = OpenApiRouter::with_openapi(openapi::head())

@@ -69,6 +69,8 @@ pub struct App {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Further wire forms of the mint that are open.
     pub doors: Vec<Door>,
+    /// Whether the demo's page is served.
+    pub is_demo: bool,
     /// Longest life of a credential, and the one that is given unless asked otherwise.
     pub ttl_max: Duration,
     /// The degraded answer.
@@ -174,6 +176,7 @@ impl App {
             origins: config.access.origins.clone(),
             trusted_proxies: Arc::clone(&config.access.trusted_proxies),
             doors: config.doors.clone(),
+            is_demo: config.is_demo,
             ttl_max: config.ice.ttl_max,
             stun: IceServerList::of_stun(&config.ice.stun),
             heartbeat: config.usage.heartbeat,

@@ -38,6 +38,13 @@ impl Environment {
             .with_terminal(io::stdout().is_terminal())
     }
 
+    /// Those of these variables that the process has, and nothing of `.env`.
+    #[must_use]
+    pub fn of_process_only(names: &[&str]) -> Self {
+        let named = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
+        Self::layered(named, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
+    }
+
     /// These variables and no others; not a terminal; `NAME_FILE` is read from disk. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self {
@@ -55,6 +62,19 @@ impl Environment {
         self
     }
 
+    /// The same, with this variable set to this, whatever it was.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same, with this variable set to this where it is unset or empty.
+    #[must_use]
+    pub fn with_default(self, name: &str, value: &str) -> Self {
+        if self.is_set(name) { self } else { self.with(name, value) }
+    }
+
     /// The same, reading the files that `NAME_FILE` names in another way.
     #[must_use]
     pub fn with_file_reader<F>(mut self, read_file: F) -> Self
@@ -69,6 +89,12 @@ impl Environment {
     #[must_use]
     pub fn wants_colour(&self) -> bool {
         self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
+    }
+
+    /// Whether it is set to something.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// The trimmed value; an empty one is an unset one.

@@ -58,6 +58,8 @@ pub struct Config {
     pub alert: Option<AlertConfig>,
     /// Further wire forms of the mint that are open.
     pub doors: Vec<Door>,
+    /// Whether the demo's page is served. No setting: `turn-broker demo` alone sets it.
+    pub is_demo: bool,
     /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
     pub warnings: Vec<String>,
 }
@@ -100,6 +102,7 @@ impl Config {
             meter: meter?,
             alert: alert?,
             doors: doors?,
+            is_demo: false,
             warnings: Vec::new(),
         })
     }

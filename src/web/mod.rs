@@ -1,4 +1,4 @@
-//! What a browser loads from here: the module `turn-client.js` and its types, and two [`pages`]. Code, not data: it is the
+//! What a browser loads from here: the module `turn-client.js` and its types, and the [`pages`]. Code, not data: it is the
 //! same for everybody, so it may be kept and is asked for again by its tag. The module may be imported by any origin.
 
 pub mod pages;

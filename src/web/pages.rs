@@ -1,4 +1,4 @@
-//! The two pages and the files that they load: a shell without data each. Nothing of theirs comes from elsewhere, nothing
+//! The pages and the files that they load: a shell without data each. Nothing of theirs comes from elsewhere, nothing
 //! runs that is not a file of theirs, and no other site may frame them or load their files as its own.
 
 use std::sync::Arc;
@@ -55,6 +55,16 @@ const RELAY_CHECK: [File; 6] = [
     ("gather.js", SCRIPT, include_str!("relay-check/gather.js")),
     ("findings.js", SCRIPT, include_str!("relay-check/findings.js")),
     ("report.js", SCRIPT, include_str!("relay-check/report.js")),
+];
+
+/// What `/demo` loads beside the dashboard's.
+const DEMO: [File; 6] = [
+    ("demo.css", STYLE, include_str!("demo/demo.css")),
+    ("main.js", SCRIPT, include_str!("demo/main.js")),
+    ("call.js", SCRIPT, include_str!("demo/call.js")),
+    ("plot.js", SCRIPT, include_str!("demo/plot.js")),
+    ("scene.js", SCRIPT, include_str!("demo/scene.js")),
+    ("words.js", SCRIPT, include_str!("demo/words.js")),
 ];
 
 /// The operator's page has nothing to show where there is no operator.
@@ -124,6 +134,36 @@ pub async fn get_relay_check(headers: HeaderMap) -> Response {
 )]
 pub async fn get_relay_check_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     file(&RELAY_CHECK, &name, &headers)
+}
+
+/// A call through the relay in this process, and the budget that it spends. With `turn-broker demo` only.
+#[utoipa::path(
+    get,
+    path = "/demo",
+    tag = "browser",
+    responses(
+        (status = 200, description = "A page", content_type = "text/html", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+    )
+)]
+pub async fn get_demo(headers: HeaderMap) -> Response {
+    page(include_str!("demo/index.html"), &headers)
+}
+
+/// Its scripts and styles.
+#[utoipa::path(
+    get,
+    path = "/demo/{file}",
+    tag = "browser",
+    params(("file" = String, Path, description = "As the page names it")),
+    responses(
+        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+    )
+)]
+pub async fn get_demo_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    file(&DEMO, &name, &headers)
 }
 
 fn page(html: &'static str, asked: &HeaderMap) -> Response {

@@ -3,15 +3,15 @@
 
 const HEIGHT = 240;
 const GB = 1e9;
-const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const utc = (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC');
 const stamp = uPlot.fmtDate('{D} {MMM} {HH}:{mm}');
 const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${value.toFixed(digits)} ${unit}`);
 
 const time = { label: 'UTC', value: (_, at) => (at == null ? '' : stamp(utc(at))) };
 
-function axis(more) {
+export function axis(more) {
   const faint = { stroke: color('--line'), width: 1 };
   return { stroke: color('--muted'), font: FONT, grid: faint, ticks: { ...faint, size: 5 }, ...more };
 }
@@ -29,7 +29,7 @@ const timeAxis = () => axis({
 });
 
 /** A plot in `element`, as wide as that is, drawn anew when the colours change. */
-class Plot {
+export class Plot {
   constructor(element, options) {
     const size = () => ({ width: Math.max(240, element.clientWidth), height: HEIGHT });
     const empty = options.series.map(() => []);

@@ -1,0 +1,92 @@
+// The chart: what is used, the worst case, the limit, and where the worst case is past it. Time is counted from the first
+// figure. What happened stands as a line with a word.
+/* global uPlot */
+import { FONT, Plot, axis, color } from '../dashboard/plots.js';
+
+/** Half an hour, one a second; then the oldest go. */
+const POINTS_MAX = 1_800;
+/** The chart is never narrower, so that the first minute does not race. */
+const SECONDS_MIN = 120;
+const MARKS_MAX = 60;
+const MB = 1e6;
+
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds) % 60).padStart(2, '0')}`;
+const inMb = (_, value) => (value == null ? '–' : `${value.toFixed(1)} MB`);
+
+export class BudgetPlot extends Plot {
+  #columns = [[], [], [], [], []];
+  #marks = [];
+  #begun = null;
+
+  constructor(element) {
+    const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
+    const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
+    super(element, {
+      scales: {
+        x: { time: false, range: (_, from, to) => [from ?? 0, Math.max(to ?? 0, (from ?? 0) + SECONDS_MIN)] },
+        y: { range: (_, __, most) => [0, (most || 1) * 1.1] },
+      },
+      axes: [
+        axis({ size: 34, space: 56, incrs: [5, 10, 15, 30, 60, 120, 300, 600], values: (_, ticks) => ticks.map(clock) }),
+        axis({ size: 56, label: 'MB', labelSize: 18, labelFont: FONT }),
+      ],
+      series: [
+        { label: 'at', value: (_, seconds) => (seconds == null ? '' : clock(seconds)) },
+        line('used', '--accent', { width: 2.5, fill: soft('--accent', '2b') }),
+        line('worst case', '--second', { width: 1.5, dash: [6, 4], paths: uPlot.paths.stepped({ align: 1 }) }),
+        line('limit', '--ink', { width: 1.5, paths: uPlot.paths.stepped({ align: 1 }) }),
+        line('past the limit at worst', '--bad', { width: 0, paths: uPlot.paths.stepped({ align: 1 }), value: (plot, _, __, index) => this.#past(index) }),
+      ],
+      bands: [{ series: [4, 3], fill: soft('--bad', '3d') }],
+      hooks: { draw: [(plot) => this.#drawMarks(plot)] },
+    });
+  }
+
+  #past(index) {
+    const at = index ?? this.#columns[0].length - 1;
+    const [, , worst, limit] = this.#columns.map((column) => column[at]);
+    return worst === undefined ? '–' : `${Math.max(0, worst - limit).toFixed(1)} MB`;
+  }
+
+  /** @param {Date} at @param {{used: number, committed: number, limit: number}} bytes */
+  add(at, { used, committed, limit }) {
+    this.#begun ??= at;
+    const past = committed > limit ? committed / MB : null;
+    [this.#seconds(at), used / MB, committed / MB, limit / MB, past].forEach((value, index) => this.#columns[index].push(value));
+    if (this.#columns[0].length > POINTS_MAX) this.#columns.forEach((column) => column.shift());
+    const words = `${(used / MB).toFixed(1)} MB used, ${(committed / MB).toFixed(1)} MB at worst, limit ${(limit / MB).toFixed(0)} MB`;
+    this.show(this.#columns, words);
+  }
+
+  /** Something happened. */
+  mark(at, text) {
+    if (this.#begun) this.#marks = [...this.#marks, { seconds: this.#seconds(at), text }].slice(-MARKS_MAX);
+  }
+
+  #seconds(at) {
+    return (at - this.#begun) / 1_000;
+  }
+
+  #drawMarks({ ctx, bbox, valToPos }) {
+    const scale = devicePixelRatio;
+    ctx.save();
+    ctx.lineWidth = scale;
+    ctx.font = FONT.replace('12px', `${11 * scale}px`);
+    let taken = -Infinity;
+    let row = 0;
+    for (const { seconds, text } of this.#marks) {
+      const x = Math.round(this.plot.valToPos(seconds, 'x', true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      row = x < taken ? (row + 1) % 4 : 0;
+      taken = x + ctx.measureText(text).width + 12 * scale;
+      ctx.strokeStyle = color('--line')();
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.fillStyle = color('--muted')();
+      ctx.fillText(text, x + 4 * scale, bbox.top + (12 + 14 * row) * scale);
+    }
+    ctx.restore();
+  }
+}
