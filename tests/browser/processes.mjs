@@ -65,8 +65,8 @@ export class Process {
   }
 
   /** Asks it to end and says how it did: `status 0` is a clean end. */
-  async stop() {
-    this.child.kill('SIGTERM');
+  async stop(signal = 'SIGTERM') {
+    this.child.kill(signal);
     return this.ended;
   }
 }

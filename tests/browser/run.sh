@@ -4,6 +4,7 @@
 #   run.sh           a call that is reported by hand (half a minute)
 #   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
+#   run.sh demo      what a user of `turn-broker demo` sees, with pictures under target/pages (a minute and a half)
 #   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
@@ -16,7 +17,8 @@ relay) script=relay.mjs ;;
 renewal) script=renewal.mjs ;;
 pages) script=pages.mjs ;;
 cut) script=cut.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut]" >&2; exit 64 ;;
+demo) script=demo.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
@@ -47,16 +49,15 @@ if [ -z "${TURN_BROKER_BIN:-}" ]; then
     target=${CARGO_TARGET_DIR:-target}
     TURN_BROKER_BIN=$(cd ../.. && realpath "$target/debug/turn-broker")
 fi
-if [ "$script" = pages.mjs ]; then
-    target=${CARGO_TARGET_DIR:-../../target}
-    if [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
-        (cd ../.. && cargo build --locked --example fake-cloudflare)
-        FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")
-    fi
-    mkdir -p "$target/pages"
-    PICTURES=$(realpath "$target/pages")
-    export FAKE_CLOUDFLARE_BIN PICTURES
+target=${CARGO_TARGET_DIR:-../../target}
+if [ "$script" = pages.mjs ] && [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
+    (cd ../.. && cargo build --locked --example fake-cloudflare)
+    FAKE_CLOUDFLARE_BIN=$(realpath "$target/debug/examples/fake-cloudflare")
+    export FAKE_CLOUDFLARE_BIN
 fi
+mkdir -p "$target/pages"
+PICTURES=$(realpath "$target/pages")
+export PICTURES
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN CHROMIUM WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT

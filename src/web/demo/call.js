@@ -37,6 +37,8 @@ class End {
   signalTo(other) {
     this.pc.onicecandidate = ({ candidate }) => candidate && other.take({ candidate });
     this.pc.onnegotiationneeded = async () => {
+      // Who is called waits for the first offer.
+      if (this.#isPolite && !this.pc.remoteDescription) return;
       this.#isMakingOffer = true;
       await this.pc.setLocalDescription();
       this.#isMakingOffer = false;

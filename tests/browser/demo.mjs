@@ -1,0 +1,217 @@
+// `turn-broker demo` as somebody meets it: the command with nothing but PATH in its environment, the address that it prints,
+// the buttons of its page. The call is relayed, the ledger has the bytes that the browser has, the budget ends both the
+// call and the minting, and more budget brings them back. Pictures stay in PICTURES.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { directory, runTest, start } from './harness.mjs';
+import { Process, launchBrowser, until } from './processes.mjs';
+
+const RUN_SECONDS_MAX = 240;
+/** The relay's bytes hold 4 of framing for each packet and the handshakes, the browser's do not. */
+const TOLERANCE = 0.02;
+/** What both ends are to have received before the counts are held against each other. */
+const BYTES_MIN = 20e6;
+const DESKTOP = { width: 1280, height: 1000, deviceScaleFactor: 1 };
+const PHONE = { width: 375, height: 812 };
+const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+async function run() {
+  const inTheWay = await takePort(3001);
+  const demo = await start(demoProcess());
+  inTheWay.close();
+  const address = addressIn(demo.log);
+  assert.notEqual(address.port, '3001');
+  assert.match(demo.log, /port 3001 is taken/);
+
+  const browser = await launchBrowser(directory);
+  const page = await openPage(browser);
+  await page.goto(address.href);
+  await until('the figures', async () => (await text(page, 'used')) === '0.0');
+  assert.equal(new URL(page.url()).hash, '', 'the token does not stay in the address');
+  await axeFindsNothing(page, 'before a call');
+  await picture(page, 'demo-idle-light-desktop');
+
+  const operator = await operatorOf(page, address.origin);
+  await aCallIsRelayedAndCounted(page, operator);
+  await otherScreens(page);
+  await theBudgetEndsIt(page, operator);
+  await moreBudgetBringsItBack(page);
+  await aRevocationEndsIt(page);
+  await aFreezeIsSeen(page);
+  assert.deepEqual(page.faults, []);
+  await theDemoGoesAway(page, demo);
+  await browser.close();
+  const token = new URLSearchParams(address.hash.slice(1)).get('token');
+  assert.equal(demo.log.split(token).length, 2, 'the token is told once');
+}
+
+/** With nothing but PATH in its environment. */
+function demoProcess() {
+  const isReady = ({ log }) => log.includes('Ctrl-C');
+  return new Process('demo', directory, process.env.TURN_BROKER_BIN, ['demo'], {}, isReady);
+}
+
+const takePort = (port) => new Promise((resolve) => {
+  const server = createServer().listen(port, '127.0.0.1', () => resolve(server));
+});
+
+const addressIn = (log) => new URL(/http:\S+#token=\S+/.exec(log)[0]);
+
+/** With the page's own token. */
+async function operatorOf(page, origin) {
+  const token = await page.evaluate(() => sessionStorage.getItem('turn-broker.operator-token'));
+  return async (path) => (await fetch(origin + path, { headers: { Authorization: `Bearer ${token}` } })).json();
+}
+
+async function aCallIsRelayedAndCounted(page, operator) {
+  await page.click('#start');
+  await until('the call', () => isPhase(page, 'in call, relayed')).catch(async (error) => {
+    throw new Error(`${error.message}; ${await text(page, 'phase')}: ${await text(page, 'events')}; ${page.faults}`);
+  });
+  assert.equal(await text(page, 'path'), 'relay/udp ⇄ relay/udp');
+  await until('both pictures to move', () => page.evaluate(async () => {
+    const frames = () => [...document.querySelectorAll('video')].map((video) => video.getVideoPlaybackQuality().totalVideoFrames);
+    const before = frames();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return frames().every((count, index) => count > before[index]);
+  }));
+  const points = async () => Number(await plotted(page, 1));
+  const before = await points();
+  await until('the chart to move', async () => (await points()) > before + 1);
+
+  await until(`${BYTES_MIN} bytes`, async () => (await operator('/api/overview')).bytes.used > BYTES_MIN, 90);
+  await picture(page, 'demo-call-light-desktop');
+  const { mine, ledger } = await sameMoment(page, operator);
+  console.log(`in call: browser ${mine}, ledger ${ledger}, ratio ${(ledger / mine).toFixed(4)}`);
+  assert.ok(Math.abs(ledger / mine - 1) <= TOLERANCE, 'the ledger has what the browser has');
+  assert.match(await text(page, 'page-count'), /MB by the browser’s own statistics: the ledger has [+−]\d\.\d %/);
+  assert.match(await text(page, 'known'), /^measured at the relay, \d s ago$/);
+  const { reservedGB } = await operator('/api/bandwidth-status');
+  assert.ok(Number(reservedGB) > 0, 'credentials that are out are promised something');
+}
+
+/** A call is slowed down, so that what flows between the two readings is little. */
+async function sameMoment(page, operator) {
+  const shown = await text(page, 'page-count');
+  const [mine] = /[\d.]+/.exec(shown);
+  const { bytes } = await operator('/api/overview');
+  const flow = await rate(page);
+  // The page looks once a second.
+  const slack = (flow * 1e6) / 8;
+  const ledger = bytes.used - slack / 2;
+  return { mine: Number(mine) * 1e6, ledger: Math.round(ledger) };
+}
+
+const rate = async (page) => Number.parseFloat(await text(page, 'rate')) || 0;
+
+async function otherScreens(page) {
+  await axeFindsNothing(page, 'in call');
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+  await picture(page, 'demo-call-dark-desktop');
+  await page.setViewport({ ...PHONE, deviceScaleFactor: 1 });
+  await axeFindsNothing(page, 'in call, dark, phone');
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${wide} px too wide for a phone`);
+  await picture(page, 'demo-call-dark-phone');
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'light' }]);
+  await page.setViewport(DESKTOP);
+}
+
+async function theBudgetEndsIt(page, operator) {
+  await page.click('#leave');
+  await until('the cut', () => isPhase(page, 'cut by the relay'), 90);
+  await until('the refusal', async () => (await text(page, 'story')).includes('(BUDGET_EXHAUSTED)'));
+  expectRefusals(page);
+  const { bytes, status } = await operator('/api/overview');
+  assert.equal(status.status, 'LIMIT_EXCEEDED');
+  assert.ok(bytes.used >= bytes.limit && bytes.used < bytes.limit + 1_500, `the rest of one packet at most: ${bytes.used} of ${bytes.limit}`);
+  const mine = Number(/[\d.]+/.exec(await text(page, 'page-count'))[0]) * 1e6;
+  console.log(`at the cut: browser ${mine}, ledger ${bytes.used}, ratio ${(bytes.used / mine).toFixed(4)}`);
+  assert.ok(Math.abs(bytes.used / mine - 1) <= TOLERANCE, 'the ledger has what the browser has');
+  assert.equal(await text(page, 'minting'), 'refused: the limit is reached');
+  await axeFindsNothing(page, 'cut');
+  await picture(page, 'demo-cut-light-desktop');
+  await page.click('#start');
+  await until('no second call', () => isPhase(page, 'refused'));
+  expectRefusals(page);
+}
+
+async function moreBudgetBringsItBack(page) {
+  const limit = Number(await text(page, 'limit'));
+  await page.click('#raise');
+  await until('the limit', async () => Math.abs(Number(await text(page, 'limit')) - limit - 250) < 0.2);
+  await page.click('[data-mbps="1"]');
+  await page.click('#start');
+  await until('the call', () => isPhase(page, 'in call, relayed'));
+}
+
+async function aRevocationEndsIt(page) {
+  await until('the report of the connection', async () => {
+    await page.click('#revoke');
+    return (await text(page, 'events')).includes('is revoked');
+  });
+  await until('the cut', () => isPhase(page, 'cut by the relay'), 30);
+  assert.match(await text(page, 'story'), /revoked/);
+  await picture(page, 'demo-revoked-light-desktop');
+}
+
+async function aFreezeIsSeen(page) {
+  await page.click('#freeze');
+  await until('the freeze', async () => (await text(page, 'minting')) === 'minting is frozen');
+  await page.click('#start');
+  await until('no call', () => isPhase(page, 'refused'));
+  assert.match(await text(page, 'story'), /frozen/);
+  await page.click('#freeze');
+  await until('the thaw', async () => (await text(page, 'minting')) === 'minting');
+  await page.click('#start');
+  await until('the call', () => isPhase(page, 'in call, relayed'));
+  await page.click('#start');
+  await until('the end', () => isPhase(page, 'hung up'));
+}
+
+async function theDemoGoesAway(page, demo) {
+  assert.equal(await demo.stop('SIGINT'), 'status 0');
+  await until('the word that it is away', () => page.$eval('#away', (note) => note.checkVisibility()));
+  assert.match(await text(page, 'away'), /^The demo does not answer/);
+}
+
+/** A page that tells what it should not have done. */
+async function openPage(browser) {
+  const page = await browser.newPage();
+  await page.setViewport(DESKTOP);
+  page.faults = [];
+  page.on('console', (message) => message.type() === 'error' && page.faults.push(`console: ${message.text()}`));
+  page.on('pageerror', ({ message }) => page.faults.push(`script: ${message}`));
+  await page.exposeFunction('refusedByPolicy', (what) => page.faults.push(`policy: ${what}`));
+  await page.evaluateOnNewDocument(() => addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => refusedByPolicy(`${violatedDirective} ${blockedURI}`)));
+  page.on('request', (request) => {
+    const { protocol, hostname } = new URL(request.url());
+    if (protocol !== 'data:' && hostname !== '127.0.0.1') page.faults.push(`asked elsewhere: ${request.url()}`);
+  });
+  return page;
+}
+
+/** The browser itself writes every 429 to the console. */
+function expectRefusals(page) {
+  page.faults = page.faults.filter((fault) => !/^console: Failed to load resource.*429/.test(fault));
+}
+
+const text = (page, id) => page.$eval(`#${id}`, ({ textContent }) => textContent);
+const isPhase = async (page, phase) => (await text(page, 'phase')) === phase;
+/** The last value of a series, as the legend shows it. */
+const plotted = (page, series) => page.$eval('#plot', (plot) => /([\d.]+) MB used/.exec(plot.getAttribute('aria-label'))?.[1] ?? 'NaN', series);
+
+async function axeFindsNothing(page, what) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  const told = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
+  assert.deepEqual(told, [], what);
+}
+
+async function picture(page, name) {
+  await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage: true });
+}
+
+await runTest(run, RUN_SECONDS_MAX);
