@@ -97,16 +97,18 @@ export function brokerProcess(directory, env, name = 'broker') {
  * Serves a page as a site of its own; returns its origin.
  * @param {number} port
  * @param {string} name Relative to this directory: a script, a module (`.mjs`), or a whole page (`.html`).
+ * @param {string[]} modules What it imports beside: in the same way, and served under their last name.
  */
-export async function serveSite(port, name = 'page.js') {
+export async function serveSite(port, name = 'page.js', modules = []) {
   const file = readFileSync(new URL(name, import.meta.url));
+  const beside = new Map(modules.map((module) => [`/${module.split('/').at(-1)}`, readFileSync(new URL(module, import.meta.url))]));
   const type = name.endsWith('.mjs') ? ' type="module"' : '';
   const around = `<!doctype html><title>call</title><link rel="icon" href="data:,"><script${type} src="/${name}"></script>`;
   const page = name.endsWith('.html') ? file : around;
   const site = createServer(({ url }, answer) => {
-    const isScript = url === `/${name}`;
-    answer.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    answer.end(isScript ? file : page);
+    const script = url === `/${name}` ? file : beside.get(url);
+    answer.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
+    answer.end(script ?? page);
   });
   await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
   return `http://127.0.0.1:${port}`;

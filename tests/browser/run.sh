@@ -5,6 +5,7 @@
 #   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   run.sh demo      what a user of `turn-broker demo` sees, with pictures under target/pages (a minute and a half)
+#   run.sh video     a minute of video over the relay in the broker, then over a coturn that is not read (three minutes)
 #   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
@@ -18,7 +19,8 @@ renewal) script=renewal.mjs ;;
 pages) script=pages.mjs ;;
 cut) script=cut.mjs ;;
 demo) script=demo.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo]" >&2; exit 64 ;;
+video) script=video.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

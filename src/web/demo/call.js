@@ -111,7 +111,7 @@ export class Call {
       const [client, fault] = makeClient();
       const iceServers = await client.iceServers();
       const { source, reason } = client.status();
-      if (source !== 'relay') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the answer has no relay');
+      if (source === null || source === 'stun') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the answer has no relay');
       clients.push([name, client, iceServers]);
     }
     call.ends = clients.map(([name, client, iceServers], index) => new End(name, client, iceServers, { ...seats[index], onRenew }));

@@ -14,6 +14,9 @@ const SILENCE_SECONDS = 3;
 const RATE_SECONDS = 5;
 const RAISE_GB = 0.25;
 const LEAVE_BYTES = 10e6;
+const MB = 1e6;
+/** Of its own counts the page remembers so many. */
+const LOOKS_MAX = 30;
 const GB = 1e9;
 const EVENTS_MAX = 40;
 
@@ -40,6 +43,8 @@ let receivedBefore = 0;
 let heardAt = null;
 let received = 0;
 let isRevoked = false;
+/** What both ends had received, by the page's clock, which is that of the broker on one machine. @type {[number, number][]} */
+let looks = [];
 /** For the rate: `[instant, used]`. @type {[number, number][]} */
 let latest = [];
 const begun = Date.now();
@@ -89,11 +94,33 @@ async function hangUp() {
 }
 
 async function leaveCall() {
+  keepPictures();
   const over = call;
   call = null;
   await over.end();
+  showKept();
   receivedBefore += over.received;
   received = 0;
+  remember();
+}
+
+function remember() {
+  looks = [...looks, [Date.now(), receivedBefore + received]].slice(-LOOKS_MAX);
+}
+
+/** The last picture stays; the one of a track that has ended would be black. */
+function keepPictures() {
+  for (const video of document.querySelectorAll('video')) {
+    if (!video.videoWidth) continue;
+    const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
+    canvas.getContext('2d').drawImage(video, 0, 0);
+    video.poster = canvas.toDataURL('image/jpeg', 0.8);
+  }
+}
+
+/** Shows what was kept. */
+function showKept() {
+  for (const video of document.querySelectorAll('video')) video.srcObject = null;
 }
 
 /** The relay does not say why; the broker does. */
@@ -143,6 +170,7 @@ async function listen(look) {
     heardAt = now;
     received = look.received;
   }
+  remember();
   const isConnected = look.ends.every(({ state: ice }) => ice === 'connected');
   if (state.phase === 'starting' && isConnected && received > 0) {
     tell(`Connected, by ${look.ends[0].path}.`, '');
@@ -176,7 +204,7 @@ function show() {
   mark('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);
-  const { how, page } = known(overview, receivedBefore + received);
+  const { how, page } = known(overview, looks);
   put('known', how);
   put('page-count', page);
   put('credentials', credentials(held, overview.status.grants.live, Date.now()));
@@ -229,7 +257,7 @@ async function useCamera() {
 order('start', () => (call ? hangUp() : start()));
 order('camera', useCamera);
 order('raise', () => setLimit(overview.bytes.limit + RAISE_GB * GB, 'limit raised'));
-order('leave', () => setLimit(overview.bytes.used + LEAVE_BYTES, '10 MB left'));
+order('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB left'));
 order('freeze', async () => {
   const { frozen } = await ask('api/budget/freeze', { frozen: !overview.status.frozen });
   tell(frozen ? 'Minting is frozen.' : 'Minting goes on.', frozen ? 'frozen' : 'thawed');

@@ -22,6 +22,7 @@ export class BudgetPlot extends Plot {
     const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
     const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
     super(element, {
+      padding: [10, 20, 0, 0],
       scales: {
         x: { time: false, range: (_, from, to) => [from ?? 0, Math.max(to ?? 0, (from ?? 0) + SECONDS_MIN)] },
         y: { range: (_, __, most) => [0, (most || 1) * 1.1] },
@@ -56,6 +57,8 @@ export class BudgetPlot extends Plot {
     if (this.#columns[0].length > POINTS_MAX) this.#columns.forEach((column) => column.shift());
     const words = `${(used / MB).toFixed(1)} MB used, ${(committed / MB).toFixed(1)} MB at worst, limit ${(limit / MB).toFixed(0)} MB`;
     this.show(this.#columns, words);
+    const { idx } = this.plot.cursor;
+    if (idx == null) this.plot.setLegend({ idx: this.#columns[0].length - 1 });
   }
 
   /** Something happened. */
@@ -67,10 +70,11 @@ export class BudgetPlot extends Plot {
     return (at - this.#begun) / 1_000;
   }
 
-  #drawMarks({ ctx, bbox, valToPos }) {
+  #drawMarks({ ctx, bbox }) {
     const scale = devicePixelRatio;
     ctx.save();
     ctx.lineWidth = scale;
+    ctx.textAlign = 'left';
     ctx.font = FONT.replace('12px', `${11 * scale}px`);
     let taken = -Infinity;
     let row = 0;

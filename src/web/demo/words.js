@@ -42,7 +42,7 @@ export function story({ phase, why, refusal, overview, secondsLeft }) {
     return { mark: 'bad', text: `There are no credentials for a relay (${refusal?.code}): ${refusal?.message}.` };
   }
   if (phase === 'cut') {
-    if (why === 'spent') return { mark: 'bad', text: `The budget is spent. The packet that reached the limit was the last one: the relay has cut the call.${told} Raise the limit, and start again.` };
+    if (why === 'spent') return { mark: 'bad', text: `The budget is spent. The packet that reached the limit was the last one: the relay has cut the call.${told} The worst case counts on no cut, and melts as the credentials end. Raise the limit, and start again.` };
     if (why === 'revoked') return { mark: 'warn', text: 'Ann’s credential was revoked: the relay has deleted what was allocated with it, and Ben talks to nobody. Start again, and each end gets a new one.' };
     if (why === 'expired') return { mark: 'warn', text: `The credentials ended and none had come in their place, so the relay has cut the call.${isFrozen ? ' Minting is frozen: thaw it, and start again.' : ''}` };
     return { mark: 'warn', text: 'No more packets arrive, and the broker does not say why. Start again.' };
@@ -76,17 +76,33 @@ export function figures(overview, mbps) {
     limit: String(+(bytes.limit / MB).toFixed(1)),
     rate: mbps === null ? '–' : `${mbps.toFixed(1)} Mbps to both ends`,
     bound: { mark: bound > 0 ? 'warn' : 'good', word: `${mb(bound)} MB` },
-    boundWhy: `${mb(Math.max(0, bytes.committed - bytes.used))} MB promised: ${status.boundAssumes}`,
+    boundWhy: `${mb(Math.max(0, bytes.committed - bytes.used))} MB are promised: ${status.boundAssumes}`,
     minting,
   };
 }
 
-/** How the figure is known, and what the page's own statistics say. */
-export function known({ status, bytes, at }, pageBytes) {
+/**
+ * How many bytes there were at an instant, between two looks or at the nearest one.
+ * @param {[number, number][]} looks Instant and bytes, in order.
+ */
+export function bytesAt(looks, instant) {
+  const next = looks.findIndex(([at]) => at >= instant);
+  if (next <= 0) return (next === 0 ? looks[0] : looks.at(-1) ?? [0, 0])[1];
+  const [[from, least], [to, most]] = [looks[next - 1], looks[next]];
+  return least + ((most - least) * (instant - from)) / (to - from);
+}
+
+/**
+ * How the figure is known, and what the page's own statistics say of the same bytes up to the same instant.
+ * @param {object} overview @param {[number, number][]} looks
+ */
+export function known({ status, bytes, at }, looks) {
   const seconds = Math.max(0, Math.round((Date.parse(at) - Date.parse(status.asOf)) / 1_000));
   const how = status.asOf ? `measured at the relay, ${seconds} s ago` : 'estimated';
-  if (pageBytes < MB || bytes.used === 0) return { how, page: 'The two browsers’ own count appears with the first call.' };
-  const percent = (bytes.used / pageBytes - 1) * 100;
+  const counted = bytes.measured ?? bytes.used;
+  const pageBytes = bytesAt(looks, Date.parse(status.asOf ?? at));
+  if (pageBytes < MB || counted === 0) return { how, page: 'The two browsers’ own count appears with the first call.' };
+  const percent = (counted / pageBytes - 1) * 100;
   const sign = percent < 0 ? '\u2212' : '+';
   return { how, page: `${mb(pageBytes)} MB by the browser’s own statistics: the ledger has ${sign}${Math.abs(percent).toFixed(1)} %` };
 }

@@ -1,0 +1,81 @@
+// The ledger against reality, for what relays are paid for: a minute of video between two ends, once over the relay in the
+// broker, which measures, and once over a coturn that nobody reads, where all that the ledger knows is what turn-client
+// claims. The same bytes are counted by the browser, by the relay and by the ledger.
+import assert from 'node:assert/strict';
+import { coturnEgress, coturnHasClosed, endedAllocations, table } from './counts.mjs';
+import { directory, openConnections, operator, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes } from './harness.mjs';
+import { launchBrowser, serveSite, until } from './processes.mjs';
+
+const RUN_SECONDS_MAX = 260;
+const CALL_SECONDS = 60;
+const MBPS_EACH_WAY = 2.5;
+/** A call that carried less than a third of that was no video call. */
+const BYTES_MIN = (2 * CALL_SECONDS * MBPS_EACH_WAY * 1e6) / 8 / 3;
+const MEASURED_TOLERANCE = 0.02;
+const CLAIMED_TOLERANCE = 0.1;
+
+async function run() {
+  const site = await serveSite(5173, 'video-page.mjs', ['../../src/web/demo/call.js', '../../src/web/demo/scene.js']);
+  const browser = await launchBrowser(directory);
+  await measured(site, browser);
+  await claimed(site, browser);
+  await browser.close();
+}
+
+async function measured(site, browser) {
+  const broker = await startBroker(site, { ICE_SOURCES: 'relay', COTURN_URLS: '', COTURN_SECRET: '', LIABILITY_MBPS_PER_GRANT: '4' });
+  const { received } = await call(site, browser);
+  await until('the allocations to be gone', async () => (await metrics()).includes('turn_broker_relay_allocations 0'));
+  await until('the last reading', lastReading());
+  assert.equal((await status()).source, 'measured+estimate');
+  const ledger = await usedBytes();
+  assert.equal(await broker.stop(), 'status 0');
+  const relay = sum(endedAllocations(broker.log).map(({ sent }) => sent));
+  report('measured by the relay in the broker', { browser: received, broker: ledger, relay }, MEASURED_TOLERANCE);
+}
+
+async function claimed(site, browser) {
+  const coturn = await startCoturn();
+  const broker = await startBroker(site);
+  const { received, usernames } = await call(site, browser);
+  await until('the connections to be closed at the broker', async () => (await openConnections()).length === 0);
+  assert.equal((await status()).source, 'estimate');
+  const ledger = await usedBytes();
+  assert.equal(await broker.stop(), 'status 0');
+  await until('coturn to say its last word', () => coturnHasClosed(coturn.log, usernames));
+  report('claimed by turn-client, over a coturn that is not read', { browser: received, broker: ledger, coturn: coturnEgress(coturn.log, usernames) }, CLAIMED_TOLERANCE);
+}
+
+/** A minute of video, from the first packet of both ends. */
+async function call(site, browser) {
+  const page = await browser.newPage();
+  await page.goto(site);
+  const look = () => page.evaluate(() => video.look());
+  await page.evaluate((mbps) => video.begin(mbps), MBPS_EACH_WAY);
+  await until('both ends to see something', async () => (await look()).ends.every(({ state, framesPerSecond }) => state === 'connected' && framesPerSecond > 0));
+  await new Promise((resolve) => setTimeout(resolve, CALL_SECONDS * 1_000));
+  const { ends, faults } = await look();
+  assert.deepEqual(ends.map(({ path }) => path), ['relay/udp', 'relay/udp']);
+  assert.deepEqual(faults, []);
+  const usernames = await page.evaluate(() => video.usernames());
+  const received = await page.evaluate(() => video.end());
+  await page.close();
+  return { received, usernames };
+}
+
+const metrics = async () => (await operator('/metrics')).text();
+
+/** One that ends after now. */
+function lastReading() {
+  const now = Date.now();
+  return async () => Date.parse((await status()).asOf) > now;
+}
+
+function report(how, counts, tolerance) {
+  const mbps = (counts.browser * 8) / CALL_SECONDS / 1e6;
+  console.log(`${CALL_SECONDS} s of video, ${(mbps / 2).toFixed(2)} Mbps each way, ${how}:\n${table(counts)}`);
+  assert.ok(counts.browser > BYTES_MIN, 'it was a video call');
+  theyAgree(counts, tolerance);
+}
+
+await runTest(run, RUN_SECONDS_MAX);
