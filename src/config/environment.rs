@@ -41,8 +41,8 @@ impl Environment {
     /// Those of these variables that the process has, and nothing of `.env`.
     #[must_use]
     pub fn of_process_only(names: &[&str]) -> Self {
-        let named = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
-        Self::layered(named, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
+        let ours = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
+        Self::layered(ours, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
     }
 
     /// These variables and no others; not a terminal; `NAME_FILE` is read from disk. For tests.
