@@ -91,6 +91,10 @@ impl Reservation {
             let commit = books.commit(hold, grant, username, renews, now);
             // What costs nothing needs no record that lasts.
             let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
+            if let Some(journal) = journal.filter(|_| books.is_strict()) {
+                // It was admitted on all that is known, so that is on disk first: a reading that gave room, say.
+                journal.flush(|| books.take_changes());
+            }
             let pending =
                 journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed)));
             Ok((commit, pending))

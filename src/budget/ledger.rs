@@ -278,6 +278,12 @@ impl Ledger {
         measured
     }
 
+    /// Whether the limit is held in the worst case.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        self.terms.mode == BudgetMode::Strict
+    }
+
     /// The most that a grant is assumed to relay.
     #[must_use]
     pub fn assumed_rate(&self) -> BitRate {

@@ -196,6 +196,9 @@ impl Broker {
         let expires_at = now.plus(hold.life());
         let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at: now, expires_at };
         let commit = self.books.commit(hold, &grant, Some("user"), None, now);
+        if self.books.is_strict() {
+            self.disk.write(self.books.take_changes());
+        }
         self.disk.write(self.books.grant_changes(&commit, grant.id, None));
         Some(grant)
     }

@@ -10,3 +10,9 @@ fn walks_that_are_kept() {
         check(Walk { seed, steps, strict });
     }
 }
+
+/// A reading gave room, a grant was admitted on it, and the process died before the reading was on disk.
+#[test]
+fn what_a_strict_grant_was_admitted_on_is_on_disk_before_it() {
+    check(Walk { seed: 5_367, steps: 200, strict: true });
+}

@@ -106,6 +106,12 @@ impl Books {
         self.ledger.begin_readings();
     }
 
+    /// Whether the limit is held in the worst case.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        self.ledger.is_strict()
+    }
+
     /// What is to be on disk before a new grant is handed out.
     #[must_use]
     pub fn grant_changes(&self, commit: &Commit, grant: GrantId, renewed: Option<&Grant>) -> BooksChanges {
