@@ -74,7 +74,6 @@ export class BudgetPlot extends Plot {
     const scale = devicePixelRatio;
     ctx.save();
     ctx.lineWidth = scale;
-    ctx.textAlign = 'left';
     ctx.font = FONT.replace('12px', `${11 * scale}px`);
     let taken = -Infinity;
     let row = 0;
@@ -89,7 +88,9 @@ export class BudgetPlot extends Plot {
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
       ctx.fillStyle = color('--muted')();
-      ctx.fillText(text, x + 4 * scale, bbox.top + (12 + 14 * row) * scale);
+      const isAtEdge = taken > bbox.left + bbox.width;
+      ctx.textAlign = isAtEdge ? 'right' : 'left';
+      ctx.fillText(text, x + (isAtEdge ? -4 : 4) * scale, bbox.top + (12 + 14 * row) * scale);
     }
     ctx.restore();
   }
