@@ -229,3 +229,16 @@ mod tests {
         assert!(refused.to_string().contains("HOST: expected an IP address"), "{refused}");
     }
 }
+
+#[cfg(test)]
+#[cfg(not(feature = "relay"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_relay_it_says_what_to_build() {
+        let none: [(&str, &str); 0] = [];
+        let refused = Demo::prepare(Environment::from_pairs(none), Some(0)).err().unwrap();
+        assert!(refused.to_string().contains("the cargo feature `relay`"), "{refused}");
+    }
+}

@@ -11,6 +11,8 @@ mod analytics;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
+#[cfg(feature = "relay")]
+mod demo;
 mod disk_full;
 mod doctor;
 mod doctor_at_coturn;

@@ -38,13 +38,18 @@ impl Process {
 
     /// Spawns what becomes the program, and waits until it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_until(command, "listening on port ").0
+    }
+
+    /// Spawns what becomes the program, and waits for the line with its port behind `begin`. Returns that line too.
+    pub(crate) fn spawn_until(command: &mut Command, begin: &str) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut process = Self { child, output, seen: String::new(), port: 0 };
-        let line = process.read_until("turn-broker listening on port ");
-        let message = line.split("listening on port ").nth(1).unwrap();
-        process.port = message.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
-        process
+        let line = process.read_until(begin);
+        let port = line.split(begin).nth(1).unwrap();
+        process.port = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        (process, line)
     }
 
     /// Reads log lines up to the one that holds `text`, and returns that.

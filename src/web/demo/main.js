@@ -210,7 +210,8 @@ function show() {
   put('credentials', credentials(held, overview.status.grants.live, Date.now()));
   $('freeze').setAttribute('aria-pressed', String(overview.status.frozen));
   put('freeze', overview.status.frozen ? 'Thaw minting' : 'Freeze minting');
-  if (!call) put('path', '');
+  if (call) return;
+  for (const [id, text] of [['path', ''], ['ann-note', 'sees Ben'], ['ben-note', 'sees Ann']]) put(id, text);
 }
 
 /** What goes wrong is told beside the buttons. */

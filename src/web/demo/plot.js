@@ -8,6 +8,8 @@ const POINTS_MAX = 1_800;
 /** The chart is never narrower, so that the first minute does not race. */
 const SECONDS_MIN = 120;
 const MARKS_MAX = 60;
+/** Of words, below one another where they would meet. */
+const ROWS = 6;
 const MB = 1e6;
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds) % 60).padStart(2, '0')}`;
@@ -74,22 +76,24 @@ export class BudgetPlot extends Plot {
     const scale = devicePixelRatio;
     ctx.save();
     ctx.lineWidth = scale;
-    ctx.textAlign = 'left';
     ctx.font = FONT.replace('12px', `${11 * scale}px`);
-    let taken = -Infinity;
-    let row = 0;
+    /** Where the last word of each row ends. */
+    const taken = Array.from({ length: ROWS }, () => -Infinity);
     for (const { seconds, text } of this.#marks) {
       const x = Math.round(this.plot.valToPos(seconds, 'x', true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      row = x < taken ? (row + 1) % 4 : 0;
-      taken = x + ctx.measureText(text).width + 12 * scale;
+      const width = ctx.measureText(text).width + 10 * scale;
+      const isAtEdge = x + width > bbox.left + bbox.width;
+      const row = Math.max(0, taken.findIndex((end) => end < (isAtEdge ? x - width : x)));
+      taken[row] = isAtEdge ? x : x + width;
       ctx.strokeStyle = color('--line')();
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
       ctx.fillStyle = color('--muted')();
-      ctx.fillText(text, x + 4 * scale, bbox.top + (12 + 14 * row) * scale);
+      ctx.textAlign = isAtEdge ? 'right' : 'left';
+      ctx.fillText(text, x + (isAtEdge ? -4 : 4) * scale, bbox.top + (12 + 14 * row) * scale);
     }
     ctx.restore();
   }

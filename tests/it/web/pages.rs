@@ -135,6 +135,16 @@ async fn without_an_operator_there_is_no_dashboard_and_still_a_relay_check() {
 }
 
 #[tokio::test]
+async fn the_demo_is_served_by_its_own_command_alone() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/demo", "/demo/main.js", "/demo/demo.css"] {
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+        assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
+    }
+    assert!(!broker.get("/openapi.json").await.text.contains("/demo"));
+}
+
+#[tokio::test]
 async fn a_file_that_no_page_has_is_not_found_and_a_page_is_only_read() {
     let broker = TestBroker::start(&[]).await;
     for path in [

@@ -1,0 +1,177 @@
+//! `turn-broker demo` from outside: what it prints, what it serves and to whom, that nothing of the environment gets in,
+//! and how it ends.
+
+use std::net::TcpListener;
+
+use crate::process::{Process, command, run};
+use crate::support::{Answer, http_client};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// What the page loads, scripts of scripts too.
+const FILES: [&str; 12] = [
+    "/demo/demo.css",
+    "/demo/main.js",
+    "/demo/call.js",
+    "/demo/plot.js",
+    "/demo/scene.js",
+    "/demo/words.js",
+    "/dashboard/page.css",
+    "/dashboard/uplot.css",
+    "/dashboard/uplot.js",
+    "/dashboard/plots.js",
+    "/dashboard/broker.js",
+    "/turn-client.js",
+];
+/// All of it together.
+const PAGE_BYTES_MAX: usize = 180_000;
+
+struct Demo {
+    process: Process,
+    token: String,
+}
+
+impl Demo {
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(variables);
+        let (process, line) = Process::spawn_until(command.arg("demo").args(arguments), "http://127.0.0.1:");
+        let token = line.trim().split_once("#token=").unwrap().1.to_owned();
+        Self { process, token }
+    }
+
+    async fn ask(&self, method: Method, path: &str, token: &str, body: Value) -> Answer {
+        let request = http_client().request(method, self.process.url(path)).bearer_auth(token);
+        Answer::of(request.json(&body)).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        Answer::of(http_client().get(self.process.url(path))).await
+    }
+}
+
+#[tokio::test]
+async fn the_page_runs_its_own_files_and_nothing_else() {
+    let demo = Demo::start(&["--port", "0"], &[]);
+    let page = demo.get("/demo").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy").unwrap();
+    assert_eq!(policy, demo.get("/dashboard").await.header("content-security-policy").unwrap());
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
+    for inline in ["<style", " style=", " onclick=", "<script>", "javascript:"] {
+        assert!(!page.text.contains(inline), "{inline}");
+    }
+    let mut bytes = page.text.len();
+    for path in FILES {
+        let file = demo.get(path).await;
+        assert_eq!(file.status, 200, "{path}");
+        assert_eq!(file.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert!(!file.text.contains(&demo.token), "{path}");
+        bytes += file.text.len();
+    }
+    assert!(bytes < PAGE_BYTES_MAX, "{bytes} bytes");
+    assert!(!page.text.contains(&demo.token));
+    assert_eq!(demo.get("/demo/index.html").await.error(), (404, "NOT_FOUND".into()));
+}
+
+#[tokio::test]
+async fn it_mints_for_its_relay_under_a_small_budget_and_takes_orders_for_its_token() {
+    let demo = Demo::start(&["--port", "0"], &[]);
+    let minted = demo.get("/api/turn-credentials").await.json();
+    assert_eq!((minted["source"].as_str(), minted["ttl"].as_u64()), (Some("relay"), Some(120)));
+    let urls = minted["iceServers"].to_string();
+    assert!(urls.contains("turn:127.0.0.1:") && !urls.contains("cloudflare"), "{urls}");
+    let status = demo.get("/api/bandwidth-status").await.json();
+    assert_eq!(status["bandwidthLimitGB"], json!(0.25));
+    assert_eq!(status["durable"], json!(false));
+
+    let order = json!({"limitGB": 0.5});
+    let refused = demo.ask(Method::POST, "/api/budget/limit", "not-its-token", order.clone()).await;
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
+    let raised = demo.ask(Method::POST, "/api/budget/limit", &demo.token, order).await.json();
+    assert_eq!(raised["bandwidthLimitGB"], json!(0.5));
+    for _ in 0..40 {
+        assert_eq!(demo.get("/api/turn-credentials").await.status, 200, "no rate to speak of");
+    }
+}
+
+#[tokio::test]
+async fn only_its_own_page_may_mint() {
+    let demo = Demo::start(&["--port", "0"], &[("CLIENT_URL", "*")]);
+    let status = async |origin: String| {
+        let request = http_client().get(demo.process.url("/api/turn-credentials")).header("origin", origin);
+        Answer::of(request).await.status.as_u16()
+    };
+    let port = demo.process.port;
+    assert_eq!(status(format!("http://127.0.0.1:{port}")).await, 200);
+    assert_eq!(status(format!("http://localhost:{port}")).await, 200);
+    assert_eq!(status("http://localhost:5173".into()).await, 403);
+}
+
+#[tokio::test]
+async fn nothing_of_the_environment_gets_in_but_what_help_names() {
+    let noise = [
+        ("BANDWIDTH_LIMIT_GB", "7"),
+        ("ICE_SOURCES", "stun"),
+        ("OPERATOR_TOKEN", "somebody-elses-token"),
+        ("STATE_DIR", "/nonexistent/state"),
+        ("TURN_TTL_SECONDS", "no number"),
+        ("PORT", "0"),
+        ("LOG_FORMAT", "json"),
+        ("RUST_LOG", "info"),
+    ];
+    let demo = Demo::start(&[], &noise);
+    let status = demo.get("/api/bandwidth-status").await.json();
+    assert_eq!(status["bandwidthLimitGB"], json!(0.25));
+    let refused = demo.ask(Method::GET, "/api/overview", "somebody-elses-token", json!({})).await;
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
+    let token = demo.token.clone();
+    demo.process.signal("-INT");
+    let (log, code) = demo.process.finish();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("\"message\":\"Bandwidth limit: 0.25 GB/month\""), "{log}");
+    assert_eq!(log.matches(&token).count(), 1, "the token is told once, and in no log line:\n{log}");
+}
+
+#[test]
+fn the_terminal_is_quiet_and_says_what_to_look_at() {
+    let mut demo = Demo::start(&["--port", "0"], &[]);
+    demo.process.read_until("Ctrl-C ends it.");
+    demo.process.signal("-INT");
+    let (printed, code) = demo.process.finish();
+    assert_eq!(code, Some(0));
+    for log in ["INFO", "WARN", "ERROR"] {
+        assert!(!printed.contains(log), "{printed}");
+    }
+    assert!(printed.contains("0.25 GB"), "{printed}");
+}
+
+#[test]
+fn a_port_that_was_asked_for_is_had_or_said_to_be_taken() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    for (arguments, variables) in
+        [(&["demo", "--port", &port][..], &[][..]), (&["demo"][..], &[("PORT", port.as_str())][..])]
+    {
+        let output = run(arguments, variables);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
+    }
+}
+
+#[test]
+fn help_names_all_that_may_be_said_and_anything_else_is_wrong_usage() {
+    let help = String::from_utf8(run(&["demo", "--help"], &[]).stdout).unwrap();
+    for name in ["--port", "HOST", "PORT", "LOG_FORMAT", "RUST_LOG"] {
+        assert!(help.contains(name), "{name} is missing in\n{help}");
+    }
+    assert!(String::from_utf8(run(&["--help"], &[]).stdout).unwrap().contains("  demo "));
+    for wrong in
+        [&["demo", "nonsense"][..], &["demo", "--port"], &["demo", "--port", "70000"], &["--port", "1"]]
+    {
+        assert_eq!(run(wrong, &[]).status.code(), Some(64), "{wrong:?}");
+    }
+    let bad = run(&["demo"], &[("HOST", "localhost")]);
+    assert_eq!(bad.status.code(), Some(78));
+    assert!(String::from_utf8(bad.stderr).unwrap().contains("HOST: expected an IP address"));
+}
