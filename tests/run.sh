@@ -22,6 +22,8 @@ step "a call over a real relay in a real browser"
 tests/browser/run.sh
 step "dashboard and relay check in a real browser"
 tests/browser/run.sh pages
+step "the demo, as somebody meets it"
+tests/browser/run.sh demo
 step "browser module and pages, without a browser"
 tests/web/run.sh
 step "a real coturn, read and cut"
