@@ -136,8 +136,10 @@ async function moreBudgetBringsItBack(page) {
 async function aRevocationEndsIt(page) {
   await until('the report of the connection', async () => {
     await page.click('#revoke');
+    await page.waitForFunction(() => document.getElementById('events').textContent.includes('is revoked') || document.getElementById('order-fault').textContent !== '');
     return (await text(page, 'events')).includes('is revoked');
   });
+  assert.equal((await text(page, 'events')).split('is revoked').length, 2, 'an order is given once');
   await until('the cut', () => isPhase(page, 'cut by the relay'), 30);
   assert.match(await text(page, 'story'), /revoked/);
   await picture(page, 'demo-revoked-light-desktop');

@@ -223,7 +223,7 @@ const order = (id, does) => $(id).addEventListener('click', async () => {
   } catch (error) {
     put('order-fault', error.message);
   } finally {
-    $(id).disabled = id === 'revoke' && state.phase !== 'running';
+    $(id).disabled = id === 'revoke' && (state.phase !== 'running' || isRevoked);
   }
 });
 
@@ -237,8 +237,8 @@ async function revoke() {
   const { connectionId } = call?.ends[0].watch ?? {};
   const grant = connections.find((connection) => connection.connectionId === connectionId)?.grant;
   if (!grant) throw new Error('Ann’s connection is not reported yet: try again in a second.');
-  isRevoked = true;
   await ask(`api/credentials/${grant}/revoke`, {});
+  isRevoked = true;
   tell('Ann’s credential is revoked.', 'revoked');
 }
 
