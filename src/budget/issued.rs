@@ -2,11 +2,10 @@
 //! was promised for it stays promised, because relaying that is under way may go on. Bounded: where the table is full, a
 //! credential is issued all the same and cannot be revoked.
 
-use std::collections::{BTreeSet, HashMap};
-
 use serde::{Deserialize, Serialize};
 
 use super::grant::{Grant, GrantId};
+use super::grant_table::GrantTable;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
 
@@ -29,22 +28,19 @@ pub struct Issued {
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub struct IssuedTable {
-    rows: HashMap<GrantId, Issued>,
-    /// Rows that have changed since they were last taken to be stored; `None` where nothing is stored.
-    unstored: Option<BTreeSet<GrantId>>,
+    rows: GrantTable<Issued>,
 }
 
 impl IssuedTable {
     /// As it was stored.
     #[must_use]
     pub fn restore(rows: Vec<(GrantId, Issued)>) -> Self {
-        Self { rows: rows.into_iter().collect(), unstored: Some(BTreeSet::new()) }
+        Self { rows: GrantTable::restore(rows) }
     }
 
     /// What has changed since the last call; `None` is what is gone.
     pub fn take_unstored(&mut self) -> Vec<(GrantId, Option<Issued>)> {
-        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default().into_iter();
-        unstored.map(|id| (id, self.rows.get(&id).cloned())).collect()
+        self.rows.take_unstored()
     }
 
     /// A credential is about to be handed out. Its row goes to disk with its grant, not with what has changed.
@@ -58,47 +54,33 @@ impl IssuedTable {
 
     /// It was not handed out after all.
     pub fn remove(&mut self, grant: GrantId) {
-        self.rows.remove(&grant);
-        self.note(grant);
+        self.rows.remove(grant);
     }
 
     /// What is known of a credential.
     #[must_use]
     pub fn get(&self, grant: GrantId) -> Option<&Issued> {
-        self.rows.get(&grant)
+        self.rows.get(grant)
     }
 
     /// Whether it was revoked.
     #[must_use]
     pub fn is_revoked(&self, grant: GrantId) -> bool {
-        self.rows.get(&grant).is_some_and(|issued| issued.revoked_at.is_some())
+        self.rows.get(grant).is_some_and(|issued| issued.revoked_at.is_some())
     }
 
     /// Revokes a credential; the first time counts. `None` when none of that name is out.
     pub fn revoke(&mut self, grant: GrantId, now: Timestamp) -> Option<Issued> {
-        let row = self.rows.get_mut(&grant)?;
+        let row = self.rows.get_mut(grant)?;
         row.revoked_at.get_or_insert(now);
         let row = row.clone();
-        self.note(grant);
+        self.rows.note(grant);
         Some(row)
     }
 
     /// Forgets credentials that are over.
     pub fn forget_expired(&mut self, now: Timestamp) {
-        let unstored = &mut self.unstored;
-        self.rows.retain(|id, row| {
-            let stays = row.expires_at > now;
-            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
-                unstored.insert(*id);
-            }
-            stays
-        });
-    }
-
-    fn note(&mut self, grant: GrantId) {
-        if let Some(unstored) = &mut self.unstored {
-            unstored.insert(grant);
-        }
+        self.rows.retain(|row| row.expires_at > now);
     }
 }
 

@@ -2,9 +2,8 @@
 //! right that was taken for a mint that came to nothing is given back. The table is bounded: when it is full, nobody
 //! renews, and everybody can still fetch anew.
 
-use std::collections::{BTreeSet, HashMap};
-
 use super::grant::{Grant, GrantId};
+use super::grant_table::GrantTable;
 use crate::units::Timestamp;
 
 /// Grants remembered at most, each until it expires. About 60 bytes each.
@@ -13,58 +12,41 @@ pub const RENEWALS_MAX: usize = 200_000;
 /// See the module's invariant.
 #[derive(Debug, Default)]
 pub struct Renewals {
-    used: HashMap<GrantId, Timestamp>,
-    /// Rights used or given back or forgotten since they were last taken to be stored; `None` where nothing
-    /// is stored.
-    unstored: Option<BTreeSet<GrantId>>,
+    /// When each of them expires.
+    used: GrantTable<Timestamp>,
 }
 
 impl Renewals {
     /// As they were stored.
     #[must_use]
     pub fn restore(used: Vec<(GrantId, Timestamp)>) -> Self {
-        Self { used: used.into_iter().collect(), unstored: Some(BTreeSet::new()) }
+        Self { used: GrantTable::restore(used) }
     }
 
     /// What has changed since the last call; `None` is what is gone.
     pub fn take_unstored(&mut self) -> Vec<(GrantId, Option<Timestamp>)> {
-        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default().into_iter();
-        unstored.map(|id| (id, self.used.get(&id).copied())).collect()
+        self.used.take_unstored()
     }
 
     /// Takes a grant's right to renew, if it has it now.
     pub fn take(&mut self, grant: &Grant, now: Timestamp) -> bool {
         let is_due = grant.refresh_after() <= now && !grant.is_expired(now);
-        if !is_due || self.used.len() >= RENEWALS_MAX || self.used.contains_key(&grant.id) {
+        if !is_due || self.used.len() >= RENEWALS_MAX || self.used.contains(grant.id) {
             return false;
         }
         self.used.insert(grant.id, grant.expires_at);
-        self.note(grant.id);
+        self.used.note(grant.id);
         true
     }
 
     /// Gives a right back: nothing was minted on it.
     pub fn give_back(&mut self, grant: GrantId) {
-        self.used.remove(&grant);
-        self.note(grant);
-    }
-
-    fn note(&mut self, grant: GrantId) {
-        if let Some(unstored) = &mut self.unstored {
-            unstored.insert(grant);
-        }
+        self.used.remove(grant);
     }
 
     /// Forgets grants that are over: they could not renew anyway.
     pub fn forget_expired(&mut self, now: Timestamp) {
-        let unstored = &mut self.unstored;
-        self.used.retain(|id, expires_at| {
-            let stays = *expires_at > now;
-            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
-                unstored.insert(*id);
-            }
-            stays
-        });
+        self.used.retain(|expires_at| *expires_at > now);
     }
 }
 

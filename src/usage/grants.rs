@@ -2,7 +2,6 @@
 //! claim, how many connections it has open, and how long it counts as alive. Bounded; a grant that nobody speaks for
 //! takes no room here.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::allowance::Allowance;
 use super::calls::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::budget::charge::Change;
 use crate::budget::grant::{Grant, GrantId};
+use crate::budget::grant_table::GrantTable;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
 
@@ -37,57 +37,53 @@ pub struct GrantRow {
 /// See the module's invariant.
 #[derive(Debug)]
 pub(super) struct Grants {
-    rows: HashMap<GrantId, GrantRow>,
+    rows: GrantTable<GrantRow>,
     rows_max: usize,
     coverage: Coverage,
-    /// Rows that have changed since they were last taken to be stored; `None` where nothing is stored.
-    unstored: Option<BTreeSet<GrantId>>,
 }
 
 impl Grants {
     pub(super) fn new(rows_max: usize, coverage: Coverage) -> Self {
-        Self { rows: HashMap::new(), rows_max, coverage, unstored: None }
+        Self { rows: GrantTable::default(), rows_max, coverage }
     }
 
     /// As they were stored.
     pub(super) fn restore(&mut self, rows: Vec<(GrantId, GrantRow)>) {
-        self.rows = rows.into_iter().collect();
-        self.unstored = Some(BTreeSet::new());
+        self.rows = GrantTable::restore(rows);
     }
 
     /// Rows that have changed since the last call; `None` is what is gone.
     pub(super) fn take_unstored(&mut self) -> Vec<(GrantId, Option<GrantRow>)> {
-        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default();
-        unstored.into_iter().map(|id| (id, self.rows.get(&id).cloned())).collect()
+        self.rows.take_unstored()
     }
 
     /// A connection opens on a grant. The change says that it is the first one.
     pub(super) fn open(&mut self, grant: &Grant, now: Timestamp) -> Result<Option<Change>, OpenError> {
-        let is_first = !self.rows.contains_key(&grant.id);
+        let is_first = !self.rows.contains(grant.id);
         if is_first && self.rows.len() >= self.rows_max {
             // Expired ones are forgotten from time to time; looking for them here would cost a walk for each refusal.
             return Err(OpenError::TableFull);
         }
         let new_row = self.new_row(grant);
-        let row = self.rows.entry(grant.id).or_insert(new_row);
+        let row = self.rows.get_or_insert(grant.id, new_row);
         if row.allowance.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
         row.allowance.open(now);
-        self.note(grant.id);
+        self.rows.note(grant.id);
         Ok(is_first.then_some(Change::HeardFromGrant { expires_at: grant.expires_at }))
     }
 
     /// A connection of a grant is heard from: what its claims come out of.
     pub(super) fn hear(&mut self, id: GrantId) -> Option<&mut Allowance> {
-        self.note(id);
-        self.rows.get_mut(&id).map(|row| &mut row.allowance)
+        self.rows.note(id);
+        self.rows.get_mut(id).map(|row| &mut row.allowance)
     }
 
     /// A connection of a grant relays until `until`, for all we know: what that means where the grant does not count as
     /// alive for so long.
     pub(super) fn relays_until(&mut self, id: GrantId, until: Timestamp) -> Option<Change> {
-        let alive_until = self.rows.get_mut(&id)?.alive_until.as_mut()?;
+        let alive_until = self.rows.get_mut(id)?.alive_until.as_mut()?;
         let (from, until) = (*alive_until, until.minute_end());
         if until <= from {
             return None;
@@ -101,8 +97,8 @@ impl Grants {
 
     /// A connection of a grant was open until `at`.
     pub(super) fn close(&mut self, id: GrantId, at: Timestamp) {
-        self.note(id);
-        if let Some(row) = self.rows.get_mut(&id) {
+        self.rows.note(id);
+        if let Some(row) = self.rows.get_mut(id) {
             row.allowance.close(at);
         }
     }
@@ -110,25 +106,18 @@ impl Grants {
     /// `grant` renews another: if that one has been heard from, this one counts as heard from too, and is not heard from
     /// a first time later. `false` when nobody has spoken for the other one, as far as it is remembered.
     pub(super) fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
-        let was_heard = self.rows.contains_key(&renewed) && self.rows.len() < self.rows_max;
+        let was_heard = self.rows.contains(renewed) && self.rows.len() < self.rows_max;
         if was_heard {
             let row = self.new_row(grant);
             self.rows.insert(grant.id, row);
-            self.note(grant.id);
+            self.rows.note(grant.id);
         }
         was_heard
     }
 
     /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        let unstored = &mut self.unstored;
-        self.rows.retain(|id, row| {
-            let stays = row.expires_at > now || row.allowance.open_count() > 0;
-            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
-                unstored.insert(*id);
-            }
-            stays
-        });
+        self.rows.retain(|row| row.expires_at > now || row.allowance.open_count() > 0);
     }
 
     #[cfg(test)]
@@ -143,12 +132,6 @@ impl Grants {
             allowance: Allowance::default(),
             expires_at: grant.expires_at,
             alive_until: covered.map(|(_, after)| grant.expires_at.plus(*after).minute_end()),
-        }
-    }
-
-    fn note(&mut self, id: GrantId) {
-        if let Some(unstored) = &mut self.unstored {
-            unstored.insert(id);
         }
     }
 }
