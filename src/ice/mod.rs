@@ -6,6 +6,7 @@ use std::time::Duration;
 pub mod breaker;
 pub mod cloudflare;
 pub mod coturn;
+pub mod pool;
 pub mod relay;
 pub mod rest;
 pub mod server;

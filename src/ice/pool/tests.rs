@@ -1,0 +1,229 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ice::server::OnBadUrl;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+fn start() -> Moment {
+    Moment { wall: Timestamp::from_millis(1_736_942_400_000), instant: Instant::now() }
+}
+
+fn after(start: Moment, seconds: u64) -> Moment {
+    let span = Duration::from_secs(seconds);
+    Moment { wall: start.wall.plus(span), instant: start.instant + span }
+}
+
+fn spare(number: u64, asked: Moment) -> Spare {
+    let json = r#"[{"urls":"turn:a.example","username":"u","credential":"c"}]"#;
+    let servers = IceServerList::clean(serde_json::from_str(json).unwrap(), OnBadUrl::Refuse).unwrap();
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    Spare { servers, grant: GrantId::new(id), asked }
+}
+
+/// A provider that mints at once, and callers who take what there is and ask it themselves otherwise.
+struct Scene {
+    pool: Pool,
+    start: Moment,
+    /// Credentials made so far.
+    made: u64,
+}
+
+impl Scene {
+    fn new(life: Duration, max: u64) -> Self {
+        let start = start();
+        Self { pool: Pool::new(life, max, start.instant), start, made: 0 }
+    }
+
+    /// Whether the caller was given one that lay ready.
+    fn call(&mut self, second: u64) -> bool {
+        let taken = self.pool.take(after(self.start, second)).is_some();
+        if !taken {
+            self.made += 1;
+            self.pool.minted();
+        }
+        taken
+    }
+
+    /// How many were minted ahead.
+    fn fill(&mut self, second: u64) -> u64 {
+        let now = after(self.start, second);
+        let ordered = self.pool.order(u64::MAX, now);
+        for _ in 0..ordered {
+            self.made += 1;
+            self.pool.arrived(Some(spare(self.made, now)));
+        }
+        ordered
+    }
+}
+
+#[test]
+fn nothing_is_minted_ahead_of_a_few_callers_or_of_a_burst() {
+    let mut scene = Scene::new(DAY, 100);
+    for second in 0..600 {
+        if second % 45 == 0 || second == 301 {
+            let callers = if second == 301 { 300 } else { 1 };
+            (0..callers).for_each(|_| assert!(!scene.call(second)));
+        }
+        assert_eq!(scene.fill(second), 0, "{second} s");
+    }
+}
+
+#[test]
+fn callers_who_keep_coming_find_one_ready_from_the_fourth_minute_on() {
+    let mut scene = Scene::new(DAY, 100);
+    let served = (0..600).filter(|second| {
+        let served = scene.call(*second);
+        scene.fill(*second);
+        assert!(scene.pool.counts().ready <= 30, "half of a minute's callers");
+        served
+    });
+    assert_eq!(served.count(), 600 - 181);
+    assert_eq!(scene.pool.counts().wasted, 0);
+}
+
+#[test]
+fn no_more_lie_ready_than_are_allowed() {
+    let mut scene = Scene::new(DAY, 7);
+    for second in 0..300 {
+        scene.call(second);
+        scene.fill(second);
+        assert!(scene.pool.counts().ready <= 7);
+    }
+    assert_eq!(scene.pool.counts().ready, 7);
+    let mut none = Scene::new(DAY, 0);
+    for second in 0..300 {
+        assert!(!none.call(second));
+        assert_eq!(none.fill(second), 0);
+    }
+}
+
+#[test]
+fn what_was_ordered_is_not_ordered_again_until_it_is_there_or_failed() {
+    let mut scene = Scene::new(DAY, 100);
+    (0..180).for_each(|second| assert!(!scene.call(second)));
+    let now = after(scene.start, 180);
+    assert_eq!(scene.pool.order(10, now), 10, "no more than may be under way");
+    assert_eq!(scene.pool.order(100, now), 20);
+    assert_eq!(scene.pool.order(100, now), 0);
+    (0..5).for_each(|_| scene.pool.arrived(None));
+    assert_eq!(scene.pool.order(100, now), 5);
+}
+
+#[test]
+fn whoever_was_not_served_buys_nobody_a_spare() {
+    // 60 callers in a minute, and the provider has minted for 9 of them.
+    let mut scene = Scene::new(DAY, 100);
+    (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
+    let now = after(scene.start, 180);
+    assert_eq!(scene.pool.order(100, now), 0);
+    (0..9).for_each(|_| scene.pool.minted());
+    assert_eq!(scene.pool.order(100, now), 8, "8 of 17 is less than half, 9 of 18 is not");
+    assert_eq!(scene.pool.order(100, now), 0);
+}
+
+#[test]
+fn what_is_left_of_its_life_counts_from_when_it_was_asked_for() {
+    let mut scene = Scene::new(DAY, 100);
+    let [asked, now] = [100, 160].map(|second| after(scene.start, second));
+    scene.pool.arrived(Some(spare(1, asked)));
+    let (spare, left) = scene.pool.take(now).unwrap();
+    assert_eq!((spare.servers.username(), left.as_secs()), (Some("u"), 86_400 - 60));
+}
+
+#[test]
+fn one_that_is_older_than_a_tenth_of_its_life_on_either_clock_is_nobodys() {
+    let life = Duration::from_secs(600);
+    let asked = start();
+    let step = |wall, monotonic| Moment {
+        wall: after(asked, wall).wall,
+        instant: after(asked, monotonic).instant,
+    };
+    for (now, is_young) in [
+        (step(60, 60), true),
+        (step(61, 61), false),
+        // The machine slept, or its clock was set; what has passed is the larger of both.
+        (step(61, 0), false),
+        (step(0, 61), false),
+    ] {
+        let mut pool = Pool::new(life, 10, asked.instant);
+        pool.arrived(Some(spare(1, asked)));
+        assert_eq!(pool.take(now).is_some(), is_young, "{now:?}");
+        assert_eq!(pool.counts().wasted, u64::from(!is_young));
+    }
+}
+
+#[test]
+fn short_lives_are_minted_ahead_only_as_far_as_callers_come_in_time() {
+    // A tenth of a minute is 6 s: of 60 callers in a minute 6 come while it is young.
+    let mut scene = Scene::new(Duration::from_secs(60), 100);
+    (0..300).for_each(|second| {
+        scene.call(second);
+        scene.fill(second);
+        assert!(scene.pool.counts().ready <= 3);
+    });
+    assert_eq!(scene.pool.counts().ready, 3);
+}
+
+/// What may happen, and after how many seconds.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Callers(u8),
+    Fill { most: u8, failing: u8 },
+    Nothing,
+}
+
+fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let event = prop_oneof![
+        4 => (1_u8..40).prop_map(Event::Callers),
+        4 => (0_u8..64, 0_u8..8).prop_map(|(most, failing)| Event::Fill { most, failing }),
+        1 => Just(Event::Nothing),
+    ];
+    let pause = prop_oneof![6 => 0_u64..20, 2 => 20_u64..90, 1 => 90_u64..2_000];
+    prop::collection::vec((pause, event), 1..400)
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_none_is_handed_out_twice_or_old_and_less_than_half_is_in_vain(
+        life in 60_u64..10_000,
+        max in 0_u64..64,
+        events in events(),
+    ) {
+        let mut scene = Scene::new(Duration::from_secs(life), max);
+        let (mut second, mut handed_out) = (0, BTreeSet::new());
+        for (pause, event) in events {
+            second += pause;
+            let now = after(scene.start, second);
+            match event {
+                Event::Callers(callers) => for _ in 0..callers {
+                    let Some((spare, left)) = scene.pool.take(now) else {
+                        scene.made += 1;
+                        scene.pool.minted();
+                        continue;
+                    };
+                    prop_assert!(handed_out.insert(spare.grant), "{} twice", spare.grant);
+                    prop_assert!(left.as_secs() * 10 >= life * 9, "{left:?} left of {life} s");
+                },
+                Event::Fill { most, failing } => {
+                    let ordered = scene.pool.order(u64::from(most), now);
+                    for number in 0..ordered {
+                        let comes = number >= u64::from(failing);
+                        scene.made += u64::from(comes);
+                        scene.pool.arrived(comes.then(|| spare(scene.made, now)));
+                    }
+                }
+                Event::Nothing => {}
+            }
+            let counts = scene.pool.counts();
+            prop_assert!(counts.ready <= max);
+            // All that lies ready may still be in vain.
+            let in_vain = counts.wasted + counts.ready;
+            prop_assert!(in_vain == 0 || in_vain * 2 < scene.made, "{in_vain} of {}", scene.made);
+        }
+    }
+}
