@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::account::{Account, NotCommitted, RenewalRight};
 use crate::budget::grant::{Grant, GrantId, GrantKey};
 use crate::budget::issued::Issued;
@@ -12,19 +14,20 @@ use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::IceSource;
-use crate::ice::breaker::{BreakerState, SharedBreaker};
-use crate::ice::cloudflare::{Cloudflare, DEADLINE, ProviderError};
-use crate::ice::coturn::Coturn;
-use crate::ice::relay::EmbeddedRelay;
+use crate::ice::breaker::BreakerState;
+use crate::ice::cloudflare::DEADLINE;
+use crate::ice::maker::{Made, Maker};
+use crate::ice::pool::PoolCounts;
+use crate::ice::provider::{Provider, Unavailable};
 use crate::ice::server::IceServerList;
-use crate::telemetry::log::Throttle;
-use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
 
 /// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(DEADLINE.as_secs() + 1);
-/// A provider that fails is written about once in this time.
-const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
+/// How often somebody looks whether credentials are to be minted ahead.
+const FILL_INTERVAL: Duration = Duration::from_secs(1);
+/// After a call for one of those has failed.
+const FILL_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why an answer does not come from the first source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl DegradedReason {
 pub struct Order<'a> {
     /// Life; the budget may make it shorter.
     pub ttl: Duration,
-    /// The id of the grant that comes of it.
+    /// The id of the grant that comes of it, if its credential is made now: one that lay ready has its own.
     pub grant: GrantId,
     /// The right that is used up if it does.
     pub renewal: Option<&'a RenewalRight>,
@@ -84,7 +87,7 @@ pub enum NoAnswer {
     NotRecorded,
 }
 
-/// A credential that was made for this request.
+/// A credential, for one caller.
 #[derive(Clone, Debug)]
 pub struct Minted {
     /// The servers, credential included.
@@ -93,7 +96,7 @@ pub struct Minted {
     pub source: IceSource,
     /// Life, whole seconds.
     pub ttl: Duration,
-    /// When the source was asked: the earliest that its life can have begun.
+    /// When it was asked for: the earliest that its life can have begun. Of one that lay ready it is when it was handed out.
     pub issued_at: Timestamp,
     /// `issued_at + ttl`.
     pub expires_at: Timestamp,
@@ -145,24 +148,13 @@ impl Revocation {
     }
 }
 
-/// A source with what it takes to ask it.
+/// An entry of `ICE_SOURCES`.
 #[derive(Debug)]
 pub enum Source {
-    /// Minted over the API.
-    Cloudflare {
-        /// The key; `None` when it is not configured.
-        api: Option<Cloudflare>,
-        /// Keeps us from asking in vain.
-        breaker: SharedBreaker,
-    },
-    /// Computed here.
-    Coturn(Coturn),
-    /// Computed here, for the relay in this process.
-    Relay(EmbeddedRelay),
-    /// A fixed list.
-    Manual(IceServerList),
-    /// Named in `ICE_SOURCES`, but not there.
-    Absent(IceSource),
+    /// It hands out credentials.
+    Ready(Maker),
+    /// It has no settings.
+    Absent,
     /// Nothing to ask.
     Stun,
 }
@@ -182,19 +174,9 @@ pub struct Mint {
     pub grant_key: Arc<GrantKey>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Keeps failure lines few.
-    pub failure_log: Throttle,
 }
 
 impl Mint {
-    /// A throttle for [`Self::failure_log`].
-    #[must_use]
-    pub const fn failure_log() -> Throttle {
-        Throttle::new(FAILURE_LOG_WINDOW)
-    }
-
     /// An answer for one client: a credential of that life from the first source that can give one.
     pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
         if !self.enabled || self.account.is_frozen() {
@@ -203,15 +185,20 @@ impl Mint {
         let mut reason = None;
         let mut metered_is_closed = false;
         for source in &self.sources {
-            if source.name() == IceSource::Stun {
-                break;
-            }
-            if metered_is_closed && source.name().is_metered() {
+            let maker = match source {
+                Source::Ready(maker) => maker,
+                Source::Absent => {
+                    reason = reason.or(Some(DegradedReason::NotConfigured));
+                    continue;
+                }
+                Source::Stun => break,
+            };
+            if metered_is_closed && maker.source().is_metered() {
                 continue;
             }
-            match self.try_source(source, order).await {
+            match self.try_source(maker, order).await {
                 Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
-                Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
+                Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
                 }
@@ -235,14 +222,11 @@ impl Mint {
 
     /// Asks the provider to revoke a credential. It may go on working there for a while: nothing is given back for it.
     pub async fn revoke(&self, issued: &Issued) -> Revocation {
-        let api = self.sources.iter().find_map(|source| match source {
-            Source::Cloudflare { api, .. } if issued.source == IceSource::Cloudflare => api.as_ref(),
-            _ => None,
-        });
-        let Some((api, username)) = api.zip(issued.username.as_deref()) else {
+        let provider = self.provider().filter(|_| issued.source == IceSource::Cloudflare);
+        let Some((provider, username)) = provider.zip(issued.username.as_deref()) else {
             return Revocation::Unsupported;
         };
-        match api.revoke(username).await {
+        match provider.revoke(username).await {
             Ok(true) => Revocation::Done,
             Ok(false) => Revocation::Unknown,
             Err(error) => {
@@ -252,53 +236,62 @@ impl Mint {
         }
     }
 
+    /// Has credentials minted ahead of callers, as far as callers are to be expected, until `end`.
+    pub async fn fill_pool(&self, end: &CancellationToken) {
+        let Some(provider) = self.provider() else { return };
+        let fill = async {
+            loop {
+                let may_mint = self.enabled && !self.account.is_frozen() && self.account.is_writable();
+                let filled = if may_mint { provider.fill().await } else { Ok(()) };
+                tokio::time::sleep(if filled.is_ok() { FILL_INTERVAL } else { FILL_PAUSE }).await;
+            }
+        };
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = fill => {}
+        }
+    }
+
     /// Whether the provider mints, as far as its breaker tells; `None` where none is configured.
     #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
-        let is_provider = |source: &Source| matches!(source, Source::Cloudflare { api: Some(_), .. });
-        self.sources.iter().any(is_provider).then(|| self.breaker_state() == BreakerState::Closed)
+        self.provider().map(|provider| provider.breaker_state() == BreakerState::Closed)
     }
 
     /// The state of the provider's breaker.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
-        let breakers = self.sources.iter().filter_map(|source| match source {
-            Source::Cloudflare { breaker, .. } => Some(breaker.state()),
-            Source::Coturn(_) | Source::Relay(_) | Source::Manual(_) | Source::Absent(_) | Source::Stun => {
-                None
-            }
-        });
-        breakers.last().unwrap_or(BreakerState::Closed)
+        self.provider().map_or(BreakerState::Closed, |provider| provider.breaker_state())
+    }
+
+    /// How the pool of credentials fares that are minted ahead.
+    #[must_use]
+    pub fn pool_counts(&self) -> PoolCounts {
+        self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
+    }
+
+    fn provider(&self) -> Option<&Arc<Provider>> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Ready(Maker::Cloudflare(provider)) => Some(provider),
+            Source::Ready(Maker::Coturn(_) | Maker::Relay(_) | Maker::Manual(_))
+            | Source::Absent
+            | Source::Stun => None,
+        })
     }
 
     /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
-    async fn try_source(&self, source: &Source, order: &Order<'_>) -> Result<Minted, Skipped> {
-        let grant = order.grant;
-        if !source.is_configured() {
-            return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
-        }
-        let name = source.name();
-        if !self.account.is_writable() && name.is_metered() {
+    async fn try_source(&self, maker: &Maker, order: &Order<'_>) -> Result<Minted, Skipped> {
+        let source = maker.source();
+        if !self.account.is_writable() && source.is_metered() {
             // Nobody is asked for what could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(name, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
-        let ttl = reservation.life();
+        let reservation = self.account.reserve(source, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let issued_at = self.clock.now();
-        let expires_at = issued_at.plus(ttl);
-        let ice_servers = match source {
-            Source::Cloudflare { api: Some(api), breaker } => {
-                self.ask_cloudflare(api, breaker, ttl, grant).await?
-            }
-            Source::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
-            Source::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
-            Source::Manual(list) => list.clone(),
-            Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {
-                return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
-            }
-        };
+        let made = maker.make(order.grant, reservation.life(), issued_at).await;
+        let Made { ice_servers, grant, life } = made.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
-        let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
+        let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
         reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
             |why| match why {
                 NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
@@ -309,80 +302,21 @@ impl Mint {
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
         Ok(Minted {
             ice_servers,
-            source: name,
-            ttl,
+            source,
+            ttl: life,
             issued_at,
-            expires_at,
+            expires_at: issued_at.plus(life),
             refresh_after,
             grant,
             token,
             degraded: None,
         })
     }
-
-    async fn ask_cloudflare(
-        &self,
-        api: &Cloudflare,
-        breaker: &SharedBreaker,
-        ttl: Duration,
-        grant: GrantId,
-    ) -> Result<IceServerList, Skipped> {
-        const UNAVAILABLE: Skipped = Skipped::Unavailable(DegradedReason::ProviderUnavailable);
-        let Some(call) = breaker.admit() else {
-            self.metrics.provider_skipped("breaker_open");
-            return Err(UNAVAILABLE);
-        };
-        let started = self.clock.instant();
-        let result = api.mint(ttl, &grant.to_string()).await;
-        let took = self.clock.instant().saturating_duration_since(started);
-        let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
-        self.metrics.provider_call(outcome, took);
-        call.finish(result.is_ok());
-        result.map_err(|error| {
-            self.log_failure(&error);
-            UNAVAILABLE
-        })
-    }
-
-    fn log_failure(&self, error: &ProviderError) {
-        if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let cause = innermost(error).map(ToString::to_string);
-            tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
-        }
-    }
-}
-
-impl Source {
-    /// Which entry of `ICE_SOURCES`.
-    #[must_use]
-    pub const fn name(&self) -> IceSource {
-        match self {
-            Self::Cloudflare { .. } => IceSource::Cloudflare,
-            Self::Coturn(_) => IceSource::Coturn,
-            Self::Relay(_) => IceSource::Relay,
-            Self::Manual(_) => IceSource::Manual,
-            Self::Absent(name) => *name,
-            Self::Stun => IceSource::Stun,
-        }
-    }
-
-    const fn is_configured(&self) -> bool {
-        match self {
-            Self::Cloudflare { api, .. } => api.is_some(),
-            Self::Coturn(_) | Self::Relay(_) | Self::Manual(_) => true,
-            Self::Absent(_) | Self::Stun => false,
-        }
-    }
-}
-
-/// The last of an error's causes: `connection refused` says more than `error sending request`.
-fn innermost(error: &dyn std::error::Error) -> Option<&dyn std::error::Error> {
-    std::iter::successors(error.source(), |cause| cause.source()).last()
 }
 
 /// Why a source gave nothing.
 enum Skipped {
-    Unavailable(DegradedReason),
+    Unavailable,
     Refused(Refusal),
     NotRecorded,
     Stopped,

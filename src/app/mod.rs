@@ -14,13 +14,14 @@ use crate::alert::courier::{Courier, Pace};
 use crate::alert::webhook::Webhook;
 use crate::budget::grant::GrantKey;
 use crate::clock::Clock;
-use crate::config::{AllowedOrigins, Config, Door, IceConfig};
+use crate::config::{AllowedOrigins, CloudflareConfig, Config, Door, IceConfig};
 use crate::http::bearer::TokenDigest;
 use crate::http::request_id::RequestIds;
 use crate::ice::IceSource;
-use crate::ice::breaker::SharedBreaker;
 use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::coturn::Coturn;
+use crate::ice::maker::Maker;
+use crate::ice::provider::Provider;
 use crate::ice::server::IceServerList;
 use crate::journal::Journal;
 use crate::limit::{QuotaError, RateLimit};
@@ -141,13 +142,11 @@ impl App {
         let relay = relay(config, &account, &clock, &metrics)?;
         let mint = Mint {
             enabled: config.ice.enabled,
-            sources: sources(&config.ice, relay.as_ref(), &clock)?,
+            sources: sources(&config.ice, relay.as_ref(), &clock, &metrics)?,
             limit_action: config.budget.limit_action,
             account: Arc::clone(&account),
             grant_key: Arc::clone(&grant_key),
             clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            failure_log: Mint::failure_log(),
         };
         let courier = match &config.alert {
             Some(alert) => Some(Courier {
@@ -238,8 +237,9 @@ fn sources(
     ice: &IceConfig,
     relay: Option<&Relay>,
     clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Vec<Source>, BuildError> {
-    ice.sources.iter().map(|source| build_source(*source, ice, relay, clock)).collect()
+    ice.sources.iter().map(|source| build_source(*source, ice, relay, clock, metrics)).collect()
 }
 
 fn build_source(
@@ -247,22 +247,31 @@ fn build_source(
     ice: &IceConfig,
     relay: Option<&Relay>,
     clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Source, BuildError> {
-    Ok(match source {
-        IceSource::Cloudflare => {
-            let breaker = SharedBreaker::new(Arc::clone(clock));
-            let Some(key) = &ice.cloudflare else { return Ok(Source::Cloudflare { api: None, breaker }) };
-            let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
-            Source::Cloudflare { api: Some(api.ok_or(BuildError::Endpoint)?), breaker }
-        }
-        IceSource::Coturn => match &ice.coturn {
-            Some(coturn) => Source::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone())),
-            None => Source::Absent(source),
+    let maker = match source {
+        IceSource::Cloudflare => match &ice.cloudflare {
+            Some(key) => Some(Maker::Cloudflare(Arc::new(provider(key, ice, clock, metrics)?))),
+            None => None,
         },
-        IceSource::Manual => ice.manual.clone().map_or(Source::Absent(source), Source::Manual),
-        IceSource::Relay => {
-            relay.map_or(Source::Absent(source), |relay| Source::Relay(relay.credentials().clone()))
+        IceSource::Coturn => {
+            let coturn = ice.coturn.as_ref();
+            coturn.map(|coturn| Maker::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone())))
         }
-        IceSource::Stun => Source::Stun,
-    })
+        IceSource::Manual => ice.manual.clone().map(Maker::Manual),
+        IceSource::Relay => relay.map(|relay| Maker::Relay(relay.credentials().clone())),
+        IceSource::Stun => return Ok(Source::Stun),
+    };
+    Ok(maker.map_or(Source::Absent, Source::Ready))
+}
+
+fn provider(
+    key: &CloudflareConfig,
+    ice: &IceConfig,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Provider, BuildError> {
+    let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
+    let api = api.ok_or(BuildError::Endpoint)?;
+    Ok(Provider::new(api, ice.ttl_max, ice.pool_max, Arc::clone(clock), Arc::clone(metrics)))
 }

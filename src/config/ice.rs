@@ -10,7 +10,7 @@ use url::Url;
 use super::manual::read_manual;
 use super::names::{
     CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, COTURN_SECRET, COTURN_URLS,
-    ICE_SOURCES, MANUAL_ICE_SERVERS, RELAY_LISTEN, RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED,
+    ICE_SOURCES, MANUAL_ICE_SERVERS, RELAY_LISTEN, RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX,
     TURN_TTL_SECONDS, Variable,
 };
 use super::relay::RelayConfig;
@@ -33,6 +33,8 @@ pub struct IceConfig {
     pub sources: Vec<IceSource>,
     /// Longest life of a credential, and the usual one, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
+    /// Credentials that Cloudflare mints ahead of callers, 0 (none) to 4,096. `TURN_POOL_MAX`; 256 when unset.
+    pub pool_max: u64,
     /// The degraded answer: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
@@ -72,6 +74,7 @@ impl IceConfig {
         let enabled = settings.word(TURN_ENABLED, BOOLEANS);
         let sources = read_sources(settings);
         let ttl_max = settings.seconds(TURN_TTL_SECONDS, 60..=172_800);
+        let pool_max = settings.number(TURN_POOL_MAX, 0..=4_096);
         let stun = read_stun(settings);
         let cloudflare = CloudflareConfig::read(settings);
         let coturn = CoturnConfig::read(settings);
@@ -83,6 +86,7 @@ impl IceConfig {
             relay: sources.contains(&IceSource::Relay).then_some(relay),
             sources,
             ttl_max: ttl_max?,
+            pool_max: pool_max?,
             stun: stun?,
             cloudflare: cloudflare?,
             coturn: coturn?,
@@ -334,6 +338,8 @@ mod tests {
             ("TURN_TTL_SECONDS", "59", ttl),
             ("TURN_TTL_SECONDS", "172801", ttl),
             ("TURN_TTL_SECONDS", "24h", ttl),
+            ("TURN_POOL_MAX", "-1", "TURN_POOL_MAX: expected a number from 0 to 4096"),
+            ("TURN_POOL_MAX", "4097", "TURN_POOL_MAX: expected a number from 0 to 4096"),
             ("TURN_ENABLED", "maybe", enabled),
             ("ICE_SOURCES", "twilio", "ICE_SOURCES: expected cloudflare, coturn, relay, manual or stun"),
             ("STUN_URLS", "turn:a.example", STUN),

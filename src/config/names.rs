@@ -68,6 +68,7 @@ variables! {
         TURN_ENABLED = "true";
         ICE_SOURCES = "cloudflare,stun";
         TURN_TTL_SECONDS = "86400";
+        TURN_POOL_MAX = "256";
         STUN_URLS = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
         CLOUDFLARE_TURN_KEY_ID;
         CLOUDFLARE_API_BASE = "https://rtc.live.cloudflare.com";

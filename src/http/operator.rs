@@ -65,6 +65,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
         breaker_state: app.mint.breaker_state().gauge(),
+        pool: app.mint.pool_counts(),
         log_lines_lost: app.lost_lines.count(),
         ledger_failing: u64::from(!app.account.is_writable()),
     };

@@ -79,6 +79,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
     let looks = tokio::spawn(looks(Arc::clone(&app), shutdown.soft.clone()));
     let relay = tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone()));
+    let pool = tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let entrance = Entrance {
@@ -106,7 +107,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // They end with the soft signal; a panic in one was logged by the hook.
-    let _ = tokio::join!(chores, alerts, readings, looks, relay);
+    let _ = tokio::join!(chores, alerts, readings, looks, relay, pool);
     app.account.finish().await;
     ended
 }
@@ -221,6 +222,11 @@ async fn relay(app: Arc<App>, end: CancellationToken) {
     if let Some(relay) = &app.relay {
         relay.run(&end).await;
     }
+}
+
+/// Has credentials minted ahead of callers.
+async fn pool(app: Arc<App>, end: CancellationToken) {
+    app.mint.fill_pool(&end).await;
 }
 
 /// Brings alerts to the operator, one after the other.

@@ -1,7 +1,7 @@
 //! What `/metrics` counts. One registry for each broker, no globals, so that two brokers in one process (as in the
 //! tests) never mix their counts. Label values come from closed sets: nobody outside can add a time series.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::provider_calls::ProviderCalls;
+use crate::ice::pool::PoolCounts;
 
 /// The media type that goes with [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -93,6 +94,8 @@ pub struct LedgerGauges {
     pub rate_limit_clients: u64,
     /// 0 closed, 1 half-open, 2 open.
     pub breaker_state: u64,
+    /// Credentials that are minted ahead.
+    pub pool: PoolCounts,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
     /// 1 while the ledger cannot be written.
@@ -111,6 +114,9 @@ pub struct Metrics {
     /// Calls to the provider, by outcome.
     pub provider_calls: Family<OutcomeLabels, Counter>,
     provider_seconds: Histogram,
+    pool_ready: UnsignedGauge,
+    pool_handed_out: Counter,
+    pool_wasted: Counter,
     /// The same for people: the latest times, and outcomes that can be listed.
     pub provider_latest: ProviderCalls,
     /// Mints refused because the budget is spent.
@@ -175,6 +181,9 @@ impl Metrics {
             credentials: Family::default(),
             provider_calls: Family::default(),
             provider_seconds: Histogram::new(LATENCY_BUCKETS),
+            pool_ready: UnsignedGauge::default(),
+            pool_handed_out: Counter::default(),
+            pool_wasted: Counter::default(),
             provider_latest: ProviderCalls::default(),
             budget_refusals: Counter::default(),
             rate_limited: Counter::default(),
@@ -211,6 +220,8 @@ impl Metrics {
         add("panics", "Panics caught in request handlers", &self.panics);
         add("connections_opened", "Connections opened", &self.connections_opened);
         add("sessions_cut", "Sessions of a coturn that were ended", &self.sessions_cut);
+        add("pool_handed_out", "Credentials minted ahead that a caller was given", &self.pool_handed_out);
+        add("pool_wasted", "Credentials minted ahead that got too old", &self.pool_wasted);
         add("claims_clamped", "Byte claims cut to what a relay can carry", &self.claims_clamped);
         registry.register("http_requests", "HTTP answers", self.requests.clone());
         registry.register("http_request_duration_seconds", "Time to answer", self.request_seconds.clone());
@@ -257,6 +268,7 @@ impl Metrics {
         add("frozen", "1 while the operator has stopped all minting", &ledger.frozen);
         add("grants_live", "Grants alive, tail included", &ledger.grants_live);
         add("relay_allocations", "Allocations of the relay in this process", &self.relay_allocations);
+        add("pool_ready", "Credentials minted ahead that lie ready", &self.pool_ready);
         add("connections_open", "Open connections", &ledger.connections_open);
         add("rate_limit_clients", "Rows of the rate limiter's table", &ledger.rate_limit_clients);
         add("ledger_failing", "1 while the ledger cannot be written", &ledger.ledger_failing);
@@ -345,6 +357,9 @@ impl Metrics {
         self.ledger.breaker_state.set(now.breaker_state);
         self.ledger.log_lines_lost.set(now.log_lines_lost);
         self.ledger.ledger_failing.set(now.ledger_failing);
+        self.pool_ready.set(now.pool.ready);
+        self.pool_handed_out.inner().store(now.pool.handed_out, Ordering::Relaxed);
+        self.pool_wasted.inner().store(now.pool.wasted, Ordering::Relaxed);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

@@ -26,6 +26,7 @@ mod mint;
 mod operator;
 mod orders;
 mod overview;
+mod pool;
 mod process;
 mod provider_faults;
 mod real_coturn;

@@ -68,7 +68,7 @@ mod tests {
         for second in 0..180 {
             assert_eq!(demand.steady(at(second)), 0, "no three whole minutes at {second} s");
             // 60, 30 and 60 in a minute.
-            if second < 60 || second >= 120 || second % 2 == 0 {
+            if !(60..120).contains(&second) || second % 2 == 0 {
                 demand.count(at(second));
             }
         }

@@ -124,6 +124,7 @@ impl Pool {
     }
 
     /// How it fares.
+    #[must_use]
     pub fn counts(&self) -> PoolCounts {
         PoolCounts { ready: self.ready(), handed_out: self.handed_out, wasted: self.wasted }
     }

@@ -139,10 +139,8 @@ fn what_is_left_of_its_life_counts_from_when_it_was_asked_for() {
 fn one_that_is_older_than_a_tenth_of_its_life_on_either_clock_is_nobodys() {
     let life = Duration::from_secs(600);
     let asked = start();
-    let step = |wall, monotonic| Moment {
-        wall: after(asked, wall).wall,
-        instant: after(asked, monotonic).instant,
-    };
+    let step =
+        |wall, monotonic| Moment { wall: after(asked, wall).wall, instant: after(asked, monotonic).instant };
     for (now, is_young) in [
         (step(60, 60), true),
         (step(61, 61), false),

@@ -1,0 +1,164 @@
+//! Credentials that are minted ahead: callers who keep coming do not wait for the provider, and nothing that is promised
+//! about credentials, the ledger and the provider changes by it.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+};
+
+const READY: &str = "turn_broker_pool_ready";
+const HANDED_OUT: &str = "turn_broker_pool_handed_out_total";
+const WASTED: &str = "turn_broker_pool_wasted_total";
+/// Callers in each of three minutes before a test looks, and the half of them for whom credentials are then minted ahead.
+const CALLERS: usize = 20;
+const AHEAD: u64 = 10;
+const LIFE: i64 = 86_400;
+
+/// In each of three minutes; the third is not over yet.
+async fn callers_keep_coming(broker: &TestBroker) {
+    for minute in 0..3 {
+        broker.advance(if minute == 0 { 0 } else { 60 });
+        for _ in 0..CALLERS {
+            assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+        }
+    }
+}
+
+/// A provider and a broker with [`AHEAD`] credentials that lie ready.
+async fn with_pool(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+    let (cloudflare, broker) = with_cloudflare_and(settings).await;
+    callers_keep_coming(&broker).await;
+    broker.advance(60);
+    eventually("credentials lie ready", async || broker.metric(READY).await == Some(AHEAD)).await;
+    (cloudflare, broker)
+}
+
+fn seconds(body: &Value, field: &str) -> i64 {
+    let text = body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"));
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp()
+}
+
+fn username(body: &Value) -> String {
+    let servers = body["iceServers"].as_array().unwrap();
+    servers.iter().find_map(|server| server["username"].as_str()).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_lies_ready_is_handed_out_though_the_provider_is_away_each_to_one_caller() {
+    let (cloudflare, broker) = with_pool(&[]).await;
+    let issued = broker.status().await["grants"]["issued"].as_u64().unwrap();
+    assert_eq!(issued, 3 * 20, "what nobody has is no grant");
+    cloudflare.always(Fault::ServerErrorHtml(503));
+    let mut names = BTreeSet::new();
+    for _ in 0..AHEAD {
+        let body = broker.mint().await.json();
+        assert_eq!((&body["source"], &body["degraded"]), (&json!("cloudflare"), &json!(false)));
+        assert!(names.insert(username(&body)), "somebody else has it");
+    }
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(AHEAD));
+    assert_eq!(broker.status().await["grants"]["issued"], 3 * 20 + AHEAD);
+}
+
+#[tokio::test]
+async fn its_life_counts_from_when_the_provider_was_asked() {
+    let (_cloudflare, broker) = with_pool(&[]).await;
+    let fresh = broker.mint().await.json();
+    broker.advance(600);
+    let later = broker.mint().await.json();
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(2));
+    assert_eq!((&fresh["ttl"], &later["ttl"]), (&json!(LIFE), &json!(LIFE - 600)));
+    assert_eq!(seconds(&later, "expiresAt"), seconds(&fresh, "expiresAt"));
+    for body in [fresh, later] {
+        let (issued, expires) = (seconds(&body, "issuedAt"), seconds(&body, "expiresAt"));
+        assert_eq!(expires - issued, body["ttl"].as_i64().unwrap());
+        assert_eq!(seconds(&body, "refreshAfter"), issued + (expires - issued) * 3 / 4);
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_old_is_thrown_away_and_the_provider_is_asked() {
+    let (cloudflare, broker) = with_pool(&[]).await;
+    let minted = cloudflare.history().minted();
+    broker.advance(8_641);
+    let body = broker.mint().await.json();
+    assert_eq!(body["ttl"], LIFE);
+    assert_eq!(cloudflare.history().minted(), minted + 1);
+    assert_eq!((broker.metric(READY).await, broker.metric(WASTED).await), (Some(0), Some(AHEAD)));
+}
+
+#[tokio::test]
+async fn whoever_wants_another_life_is_minted_one() {
+    let (cloudflare, broker) = with_pool(&[]).await;
+    let body = broker.get("/api/turn-credentials?ttl=600").await.json();
+    assert_eq!(body["ttl"], 600);
+    assert_eq!(cloudflare.history().requests().last().unwrap().ttl, Some(600));
+    assert_eq!(broker.metric(READY).await, Some(AHEAD));
+}
+
+#[tokio::test]
+async fn the_provider_knows_it_by_the_id_of_its_grant_and_revokes_it() {
+    let (cloudflare, broker) = with_pool(&[]).await;
+    let minted = broker.mint().await.json();
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
+    let path = format!("/api/credentials/{}/revoke", minted["grant"].as_str().unwrap());
+    let revoked = broker.post(OPERATOR, &path, json!({})).await.json();
+    assert_eq!(revoked["provider"], "revoked");
+    let identifier = revoked["grant"].as_str().unwrap();
+    let requests = cloudflare.history().requests();
+    let is_known = requests.iter().any(|request| request.custom_identifier.as_deref() == Some(identifier));
+    assert!(is_known, "{identifier} was never sent");
+}
+
+#[tokio::test]
+async fn its_grant_opens_connections_and_renews() {
+    let allowance = (3 * CALLERS + 1).to_string();
+    let (_cloudflare, broker) =
+        with_pool(&[("RATE_LIMIT_REQUESTS", &allowance), ("RATE_LIMIT_WINDOW_SECONDS", "86400")]).await;
+    let minted = broker.mint().await.json();
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
+    let grant = minted["grant"].as_str().unwrap();
+    assert_eq!(broker.post(grant, "/api/connections", json!({})).await.status, 201);
+    assert_eq!(broker.mint().await.error(), (429, "RATE_LIMITED".into()));
+    broker.advance_to(minted["refreshAfter"].as_str().unwrap());
+    let renewal = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(grant);
+    assert_eq!(Answer::of(renewal).await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn a_failure_while_nobody_waits_is_no_callers_failure() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    callers_keep_coming(&broker).await;
+    cloudflare.always(Fault::TooManyRequests);
+    broker.advance(60);
+    let failed = "turn_broker_provider_requests_total{outcome=\"status_4xx\"}";
+    eventually("the pool is filled in vain", async || broker.metric(failed).await >= Some(AHEAD)).await;
+    cloudflare.heal();
+    assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn nothing_is_minted_ahead_where_it_is_off_or_frozen_or_the_demand_is_over() {
+    let (off_cloudflare, off) = with_cloudflare_and(&[("TURN_POOL_MAX", "0")]).await;
+    callers_keep_coming(&off).await;
+    off.advance(60);
+    let (frozen_cloudflare, frozen) = with_cloudflare().await;
+    callers_keep_coming(&frozen).await;
+    frozen.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    frozen.advance(60);
+    let (over_cloudflare, over) = with_cloudflare().await;
+    callers_keep_coming(&over).await;
+    over.advance(120);
+    // One that began later is filled by now, so all have had their turn.
+    let _ = with_pool(&[]).await;
+    for (cloudflare, broker) in [(off_cloudflare, off), (frozen_cloudflare, frozen), (over_cloudflare, over)]
+    {
+        assert_eq!(cloudflare.history().minted(), 3 * CALLERS);
+        assert_eq!(broker.metric(READY).await, Some(0));
+    }
+}
