@@ -11,6 +11,9 @@ DURATION=${DURATION:-1}
 MINTS=${MINTS:-1500}
 CALLERS=64
 PROVIDER_MS=80
+# Credentials that lie ready for one round, and callers who have them minted in three minutes before.
+POOL=2048
+POOL_CALLERS=8
 CONNECTIONS=100000
 CLIENTS=1000000
 
@@ -21,6 +24,7 @@ document=$root/docs/PERFORMANCE.md
 status_path=/api/bandwidth-status
 work=$(mktemp -d)
 pids=()
+operator_token=bench-operator-token
 
 finish() {
   local each
@@ -86,8 +90,12 @@ measured() {
 # status_of PORT FIELD: a number of the status answer.
 status_of() { curl -sf "http://127.0.0.1:$1$status_path" | sed "s/.*\"$2\":\([0-9]*\).*/\1/"; }
 wrk_status() { wrk -t1 -c$CALLERS -d"$2s" -s "$root/benches/report.lua" "http://127.0.0.1:$1$status_path"; }
+# metric_of PORT NAME: a number of /metrics.
+metric_of() {
+  curl -sf -H "authorization: Bearer $operator_token" "http://127.0.0.1:$1/metrics" | sed -n "s/^turn_broker_$2 //p"
+}
 # load PORT COUNT METHOD PATH BODY [HEADER]...
-load() { local at=$1; shift; "$bin/load" "127.0.0.1:$at" $CALLERS "$@"; }
+load() { local at=$1; shift; "$bin/load" "127.0.0.1:$at" "${callers:-$CALLERS}" "$@"; }
 
 first_answer() {
   printf 'GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n' $status_path >&3
@@ -142,8 +150,7 @@ build() {
 
 measure_status() {
   local bare_pid bare_port loud_pid loud_port quiet_pid quiet_port i
-  local token=bench-operator-token
-  broker OPERATOR_TOKEN=$token; loud_pid=$pid loud_port=$port
+  broker OPERATOR_TOKEN=$operator_token; loud_pid=$pid loud_port=$port
   body_bytes=$(curl -sf "http://127.0.0.1:$port$status_path" | wc -c)
   broker RUST_LOG=warn; quiet_pid=$pid quiet_port=$port
   bare; bare_pid=$pid bare_port=$port
@@ -154,8 +161,7 @@ measure_status() {
     measured quiet "$quiet_pid" wrk_status "$quiet_port" "$DURATION"
   done
   # A log that drops lines under load is cheaper than one that does not.
-  lines_lost=$(curl -sf -H "authorization: Bearer $token" "http://127.0.0.1:$loud_port/metrics" |
-    sed -n 's/^turn_broker_log_lines_lost //p')
+  lines_lost=$(metric_of "$loud_port" log_lines_lost)
   stop "$bare_pid"; stop "$loud_pid"; stop "$quiet_pid"
   rounds loud / bare 1
   rounds quiet / bare 1
@@ -167,7 +173,7 @@ measure_mints() {
     'authorization: Bearer demo-token' 'content-type: application/json')
   provider; provider_pid=$pid provider_port=$port
   settings=("CLOUDFLARE_API_BASE=http://127.0.0.1:$port" CLOUDFLARE_TURN_KEY_ID=demo
-    CLOUDFLARE_TURN_API_TOKEN=demo-token RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1)
+    CLOUDFLARE_TURN_API_TOKEN=demo-token RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1 TURN_POOL_MAX=0)
   broker "${settings[@]}"; memory_pid=$pid memory_port=$port
   broker "${settings[@]}" "STATE_DIR=$work/mint-state"
   load "$memory_port" 500 GET /api/turn-credentials '' >/dev/null
@@ -184,6 +190,27 @@ measure_mints() {
   stop "$pid"; stop "$memory_pid"; stop "$provider_pid"
   rounds mint - provider 2
   rounds durable - provider 2
+}
+
+# The pool is filled for callers who have kept coming for three whole minutes, so it takes that long.
+measure_pool() {
+  local provider_pid i mints=$((POOL / 2)) minted handed_out
+  provider; provider_pid=$pid
+  broker "CLOUDFLARE_API_BASE=http://127.0.0.1:$port" CLOUDFLARE_TURN_KEY_ID=demo CLOUDFLARE_TURN_API_TOKEN=demo-token \
+    RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1 TURN_POOL_MAX=$POOL OPERATOR_TOKEN=$operator_token \
+    "STATE_DIR=$work/pool-state"
+  # Each of them waits for the provider while nothing lies ready.
+  until [[ $(metric_of "$port" pool_ready) -gt 0 ]]; do
+    callers=$POOL_CALLERS load "$port" $((POOL_CALLERS * 50)) GET /api/turn-credentials '' >/dev/null
+  done
+  for ((i = 0; i < ROUNDS; i++)); do
+    until [[ $(metric_of "$port" pool_ready) -ge $mints ]]; do sleep 0.2; done
+    handed_out=$(metric_of "$port" pool_handed_out_total)
+    measured pool "$pid" load "$port" $mints GET /api/turn-credentials ''
+    minted=$(($(metric_of "$port" pool_handed_out_total) - handed_out))
+    [[ $minted == "$mints" ]] || die "$minted of $mints came from the pool"
+  done
+  stop "$pid"; stop "$provider_pid"
 }
 
 measure_memory() {
@@ -219,10 +246,10 @@ measure_start() {
 }
 
 table() {
-  local ratio quiet_ratio extra durable start month
+  local ratio quiet_ratio extra durable start month pooled
   ratio=$(median loud_to_bare 1 %.2f) quiet_ratio=$(median quiet_to_bare 1 %.2f)
   extra=$(median mint_to_provider 1 %.2f) durable=$(median durable_to_provider 1 %.2f) start=$(median start 1 %.1f)
-  month=$(median start_month 1 %.1f)
+  month=$(median start_month 1 %.1f) pooled=$(median pool_to_provider 1 %.1f)
   size() { awk -v bytes="$(stat -c %s "$bin/$1")" 'BEGIN { printf "%.1f", bytes / 1e6 }'; }
   http() { echo "$(median "$1" 1 %.0f) requests/s, p50 $(median "$1" 2 %.2f) ms, $(median "$1" 4 %.1f) µs CPU each"; }
   memory() { row "resident memory: $1" "≤ $2 MB" "$3 MB" "$4" "$(verdict most "$2" "$3" '%.1f MB')"; }
@@ -233,7 +260,10 @@ table() {
     "$ratio × ($(range loud_to_bare %.2f)): $(http loud), ${lines_lost:-no} log lines lost" "$(http bare)" "$(verdict least 0.85 "$ratio" %.2f)"
   row 'status, `RUST_LOG=warn`' 'does not count' \
     "$quiet_ratio × ($(range quiet_to_bare %.2f)): $(http quiet)" 'as above' ''
-  row 'credentials from the pool' 'p50 ≤ 1 ms, ≥ 20 × Node' '' '' 'not yet: there is no pool'
+  row "credentials from the pool, \`STATE_DIR\` on $(df --output=fstype "$work" | tail -n1), $CALLERS callers, provider at $PROVIDER_MS ms" \
+    'p50 ≤ 1 ms' "$(http pool)" 'as below' "$(verdict most 1 "$(median pool 2 %.2f)" '%.2f ms')"
+  row 'the same, mints per second' '≥ 20 × a server that asks the provider for each' \
+    "$pooled × ($(range pool_to_provider %.1f))" 'as below' "$(verdict least 20 "$pooled" '%.1f')"
   row "credentials, pool off, ledger in memory, $CALLERS callers, provider at $PROVIDER_MS ms" 'provider + ≤ 1 ms at p50' \
     "+ $extra ms ($(range mint_to_provider %.2f)): $(http mint)" "the provider asked directly: $(http provider)" \
     "$(verdict most 1 "$extra" '%.2f ms')"
@@ -279,6 +309,8 @@ load_before=$(cut -d' ' -f1 /proc/loadavg)
 say 'building'; build
 say 'status: requests/s, p50 ms, p99 ms, CPU µs'; measure_status
 say 'mints'; measure_mints
+say 'pool'; measure_pool
+rounds pool / provider 1
 say 'memory'; measure_memory
 say 'start'; measure_start
 table >"$work/table"

@@ -1,4 +1,5 @@
-//! The mint, a request's way through the broker: asks the sources in the order of `ICE_SOURCES` and always has an answer, at last public STUN servers.
+//! The mint, a request's way through the broker: asks the sources in the order of `ICE_SOURCES` and always has an answer,
+//! at last public STUN servers.
 //! A metered source is asked only under a reservation; it is committed before the answer leaves and given back when
 //! the source fails. Once the budget has refused, no metered source is asked any more for this request.
 
@@ -96,7 +97,7 @@ pub struct Minted {
     pub source: IceSource,
     /// Life, whole seconds.
     pub ttl: Duration,
-    /// When it was asked for: the earliest that its life can have begun. Of one that lay ready it is when it was handed out.
+    /// When it was asked for: the earliest that its life can have begun. Of one that lay ready: when it was handed out.
     pub issued_at: Timestamp,
     /// `issued_at + ttl`.
     pub expires_at: Timestamp,

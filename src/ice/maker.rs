@@ -1,5 +1,5 @@
-//! A source that hands out credentials, and the one way to ask it: whatever the kind, a credential comes back that lives no longer
-//! than it may.
+//! A source that hands out credentials, and the one way to ask it: whatever the kind, a credential comes back that lives
+//! no longer than it may.
 
 use std::sync::Arc;
 use std::time::Duration;

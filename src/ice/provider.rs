@@ -1,5 +1,5 @@
-//! Cloudflare as the mint sees it: the API, a breaker that keeps us from asking in vain, and a pool that is filled while nobody waits. Every
-//! call is counted, a failure is logged, and no caller waits for the call of another.
+//! Cloudflare as the mint sees it: the API, a breaker that keeps us from asking in vain, and a pool that is filled while
+//! nobody waits. Every call is counted, a failure is logged, and no caller waits for the call of another.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +61,8 @@ impl Provider {
         }
     }
 
-    /// One that lies ready, and what is left of its life, for a caller who may have a credential of that life. The pool holds one
-    /// life only: for any other there is none.
+    /// One that lies ready, and what is left of its life, for a caller who may have a credential of that life. The pool
+    /// holds one life only: for any other there is none.
     pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
@@ -90,8 +90,8 @@ impl Provider {
         self.api.revoke(username).await
     }
 
-    /// Mints what callers are expected to want, until it is there or a call fails. What fails here fails no caller: the breaker
-    /// does not hear of it.
+    /// Mints what callers are expected to want, until it is there or a call fails. What fails here fails no caller: the
+    /// breaker does not hear of it.
     pub async fn fill(self: &Arc<Self>) -> Result<(), Unavailable> {
         loop {
             if self.breaker.state() != BreakerState::Closed {

@@ -220,7 +220,11 @@ impl Metrics {
         add("panics", "Panics caught in request handlers", &self.panics);
         add("connections_opened", "Connections opened", &self.connections_opened);
         add("sessions_cut", "Sessions of a coturn that were ended", &self.sessions_cut);
-        add("pool_handed_out", "Credentials minted ahead that a caller was given", &self.pool_handed_out);
+        add(
+            "pool_handed_out",
+            "Credentials minted ahead that were taken for a caller",
+            &self.pool_handed_out,
+        );
         add("pool_wasted", "Credentials minted ahead that got too old", &self.pool_wasted);
         add("claims_clamped", "Byte claims cut to what a relay can carry", &self.claims_clamped);
         registry.register("http_requests", "HTTP answers", self.requests.clone());

@@ -1,6 +1,6 @@
-//! Credentials that are minted ahead of their callers. Each is handed out once or never, none when more than a tenth of its
-//! life is over, and whatever comes, less than half of all that the provider mints is minted in vain. What lies here is nobody's:
-//! it is no grant and promises nothing. Pure: `now` comes in, what is to be minted goes out as a number.
+//! Credentials that are minted ahead of their callers. Each is handed out once or never, none when more than a tenth of
+//! its life is over, and whatever comes, less than half of all that the provider mints is minted in vain. What lies here
+//! is nobody's: it is no grant and promises nothing. Pure: `now` comes in, what is to be minted goes out as a number.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ pub struct Spare {
 pub struct PoolCounts {
     /// Credentials that lie ready.
     pub ready: u64,
-    /// Callers that were given one, since the start.
+    /// Those that were taken for a caller, since the start.
     pub handed_out: u64,
     /// Those that got too old, since the start.
     pub wasted: u64,
@@ -136,8 +136,8 @@ impl Pool {
         (expected / 2).min(self.max)
     }
 
-    /// How many more may be minted so that less than half of all is in vain, even if nobody ever comes for what is there, what is
-    /// coming, and these.
+    /// How many more may be minted so that less than half of all is in vain, even if nobody ever comes for what is there,
+    /// what is coming, and these.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
         let doubtful = self.wasted + self.ready() + self.coming;
