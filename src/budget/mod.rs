@@ -4,6 +4,7 @@ mod cells;
 pub mod charge;
 pub mod flow;
 pub mod grant;
+pub mod grant_end;
 pub mod grant_table;
 pub mod history;
 pub mod issued;
