@@ -17,6 +17,7 @@ use crate::ice::cloudflare::{Cloudflare, DEADLINE, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
 use crate::ice::server::IceServerList;
+use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use crate::units::Timestamp;
@@ -346,7 +347,7 @@ impl Mint {
 
     fn log_failure(&self, error: &ProviderError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let cause = innermost(error).map(ToString::to_string);
+            let cause = innermost(error);
             tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
         }
     }
@@ -373,11 +374,6 @@ impl Source {
             Self::Absent(_) | Self::Stun => false,
         }
     }
-}
-
-/// The last of an error's causes: `connection refused` says more than `error sending request`.
-fn innermost(error: &dyn std::error::Error) -> Option<&dyn std::error::Error> {
-    std::iter::successors(error.source(), |cause| cause.source()).last()
 }
 
 /// Why a source gave nothing.
