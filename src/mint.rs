@@ -146,13 +146,24 @@ impl Revocation {
     }
 }
 
-/// A source with what it takes to ask it.
+/// An entry of `ICE_SOURCES`.
 #[derive(Debug)]
 pub enum Source {
+    /// It can be asked.
+    Ready(Maker),
+    /// It has no settings.
+    Absent,
+    /// Nothing to ask, and the end of the way.
+    Stun,
+}
+
+/// Who makes credentials, with what it takes to ask.
+#[derive(Debug)]
+pub enum Maker {
     /// Minted over the API.
     Cloudflare {
-        /// The key; `None` when it is not configured.
-        api: Option<Cloudflare>,
+        /// The key.
+        api: Cloudflare,
         /// Keeps us from asking in vain.
         breaker: SharedBreaker,
     },
@@ -162,10 +173,6 @@ pub enum Source {
     Relay(EmbeddedRelay),
     /// A fixed list.
     Manual(IceServerList),
-    /// Named in `ICE_SOURCES`, but not there.
-    Absent(IceSource),
-    /// Nothing to ask.
-    Stun,
 }
 
 /// See the module's invariant.
@@ -204,15 +211,20 @@ impl Mint {
         let mut reason = None;
         let mut metered_is_closed = false;
         for source in &self.sources {
-            if source.name() == IceSource::Stun {
-                break;
-            }
-            if metered_is_closed && source.name().is_metered() {
+            let maker = match source {
+                Source::Ready(maker) => maker,
+                Source::Absent => {
+                    reason = reason.or(Some(DegradedReason::NotConfigured));
+                    continue;
+                }
+                Source::Stun => break,
+            };
+            if metered_is_closed && maker.name().is_metered() {
                 continue;
             }
-            match self.try_source(source, order).await {
+            match self.ask(maker, order).await {
                 Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
-                Err(Skipped::Unavailable(why)) => reason = reason.or(Some(why)),
+                Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
                 }
@@ -236,13 +248,14 @@ impl Mint {
 
     /// Asks the provider to revoke a credential. It may go on working there for a while: nothing is given back for it.
     pub async fn revoke(&self, issued: &Issued) -> Revocation {
-        let api = self.sources.iter().find_map(|source| match source {
-            Source::Cloudflare { api, .. } if issued.source == IceSource::Cloudflare => api.as_ref(),
-            _ => None,
-        });
-        let Some((api, username)) = api.zip(issued.username.as_deref()) else {
-            return Revocation::Unsupported;
-        };
+        match (issued.source, issued.username.as_deref()) {
+            (IceSource::Cloudflare, Some(username)) => self.revoke_at_cloudflare(username).await,
+            _ => Revocation::Unsupported,
+        }
+    }
+
+    async fn revoke_at_cloudflare(&self, username: &str) -> Revocation {
+        let Some((api, _)) = self.cloudflare() else { return Revocation::Unsupported };
         match api.revoke(username).await {
             Ok(true) => Revocation::Done,
             Ok(false) => Revocation::Unknown,
@@ -256,29 +269,27 @@ impl Mint {
     /// Whether the provider mints, as far as its breaker tells; `None` where none is configured.
     #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
-        let is_provider = |source: &Source| matches!(source, Source::Cloudflare { api: Some(_), .. });
-        self.sources.iter().any(is_provider).then(|| self.breaker_state() == BreakerState::Closed)
+        self.cloudflare().map(|(_, breaker)| breaker.state() == BreakerState::Closed)
     }
 
     /// The state of the provider's breaker.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
-        let breakers = self.sources.iter().filter_map(|source| match source {
-            Source::Cloudflare { breaker, .. } => Some(breaker.state()),
-            Source::Coturn(_) | Source::Relay(_) | Source::Manual(_) | Source::Absent(_) | Source::Stun => {
-                None
-            }
-        });
-        breakers.last().unwrap_or(BreakerState::Closed)
+        self.cloudflare().map_or(BreakerState::Closed, |(_, breaker)| breaker.state())
+    }
+
+    fn cloudflare(&self) -> Option<(&Cloudflare, &SharedBreaker)> {
+        self.sources.iter().find_map(|source| match source {
+            Source::Ready(Maker::Cloudflare { api, breaker }) => Some((api, breaker)),
+            Source::Ready(Maker::Coturn(_) | Maker::Relay(_) | Maker::Manual(_))
+            | Source::Absent
+            | Source::Stun => None,
+        })
     }
 
     /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
-    async fn try_source(&self, source: &Source, order: &Order<'_>) -> Result<Minted, Skipped> {
-        let grant = order.grant;
-        if !source.is_configured() {
-            return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
-        }
-        let name = source.name();
+    async fn ask(&self, maker: &Maker, order: &Order<'_>) -> Result<Minted, Skipped> {
+        let (name, grant) = (maker.name(), order.grant);
         if !self.account.is_writable() && name.is_metered() {
             // Nobody is asked for what could not be handed out.
             return Err(Skipped::NotRecorded);
@@ -287,16 +298,11 @@ impl Mint {
         let ttl = reservation.life();
         let issued_at = self.clock.now();
         let expires_at = issued_at.plus(ttl);
-        let ice_servers = match source {
-            Source::Cloudflare { api: Some(api), breaker } => {
-                self.ask_cloudflare(api, breaker, ttl, grant).await?
-            }
-            Source::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
-            Source::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
-            Source::Manual(list) => list.clone(),
-            Source::Cloudflare { api: None, .. } | Source::Absent(_) | Source::Stun => {
-                return Err(Skipped::Unavailable(DegradedReason::NotConfigured));
-            }
+        let ice_servers = match maker {
+            Maker::Cloudflare { api, breaker } => self.ask_cloudflare(api, breaker, ttl, grant).await?,
+            Maker::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
+            Maker::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
+            Maker::Manual(list) => list.clone(),
         };
         let at = reservation.at();
         let record = Grant { id: grant, source: name, issued_at: at, expires_at: at.plus(ttl) };
@@ -328,10 +334,9 @@ impl Mint {
         ttl: Duration,
         grant: GrantId,
     ) -> Result<IceServerList, Skipped> {
-        const UNAVAILABLE: Skipped = Skipped::Unavailable(DegradedReason::ProviderUnavailable);
         let Some(call) = breaker.admit() else {
             self.metrics.provider_skipped("breaker_open");
-            return Err(UNAVAILABLE);
+            return Err(Skipped::Unavailable);
         };
         let started = self.clock.instant();
         let result = api.mint(ttl, &grant.to_string()).await;
@@ -341,7 +346,7 @@ impl Mint {
         call.finish(result.is_ok());
         result.map_err(|error| {
             self.log_failure(&error);
-            UNAVAILABLE
+            Skipped::Unavailable
         })
     }
 
@@ -353,7 +358,7 @@ impl Mint {
     }
 }
 
-impl Source {
+impl Maker {
     /// Which entry of `ICE_SOURCES`.
     #[must_use]
     pub const fn name(&self) -> IceSource {
@@ -362,23 +367,14 @@ impl Source {
             Self::Coturn(_) => IceSource::Coturn,
             Self::Relay(_) => IceSource::Relay,
             Self::Manual(_) => IceSource::Manual,
-            Self::Absent(name) => *name,
-            Self::Stun => IceSource::Stun,
-        }
-    }
-
-    const fn is_configured(&self) -> bool {
-        match self {
-            Self::Cloudflare { api, .. } => api.is_some(),
-            Self::Coturn(_) | Self::Relay(_) | Self::Manual(_) => true,
-            Self::Absent(_) | Self::Stun => false,
         }
     }
 }
 
 /// Why a source gave nothing.
 enum Skipped {
-    Unavailable(DegradedReason),
+    /// It failed, or its breaker is open.
+    Unavailable,
     Refused(Refusal),
     NotRecorded,
     Stopped,

@@ -28,7 +28,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
-use crate::mint::{Mint, Source};
+use crate::mint::{Maker, Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
 use crate::telemetry::log::LostLines;
@@ -248,21 +248,22 @@ fn build_source(
     relay: Option<&Relay>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Source, BuildError> {
-    Ok(match source {
-        IceSource::Cloudflare => {
-            let breaker = SharedBreaker::new(Arc::clone(clock));
-            let Some(key) = &ice.cloudflare else { return Ok(Source::Cloudflare { api: None, breaker }) };
-            let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
-            Source::Cloudflare { api: Some(api.ok_or(BuildError::Endpoint)?), breaker }
-        }
-        IceSource::Coturn => match &ice.coturn {
-            Some(coturn) => Source::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone())),
-            None => Source::Absent(source),
-        },
-        IceSource::Manual => ice.manual.clone().map_or(Source::Absent(source), Source::Manual),
-        IceSource::Relay => {
-            relay.map_or(Source::Absent(source), |relay| Source::Relay(relay.credentials().clone()))
-        }
-        IceSource::Stun => Source::Stun,
-    })
+    let maker = match source {
+        IceSource::Cloudflare => cloudflare(ice, clock)?,
+        IceSource::Coturn => ice
+            .coturn
+            .as_ref()
+            .map(|coturn| Maker::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone()))),
+        IceSource::Manual => ice.manual.clone().map(Maker::Manual),
+        IceSource::Relay => relay.map(|relay| Maker::Relay(relay.credentials().clone())),
+        IceSource::Stun => return Ok(Source::Stun),
+    };
+    Ok(maker.map_or(Source::Absent, Source::Ready))
+}
+
+fn cloudflare(ice: &IceConfig, clock: &Arc<dyn Clock>) -> Result<Option<Maker>, BuildError> {
+    let Some(key) = &ice.cloudflare else { return Ok(None) };
+    let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
+    let api = api.ok_or(BuildError::Endpoint)?;
+    Ok(Some(Maker::Cloudflare { api, breaker: SharedBreaker::new(Arc::clone(clock)) }))
 }
