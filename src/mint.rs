@@ -182,6 +182,8 @@ pub struct Mint {
     pub enabled: bool,
     /// In order.
     pub sources: Vec<Source>,
+    /// Whose sessions this process ends when their grant is over, or revoked.
+    pub cut_here: Vec<IceSource>,
     /// What to do when the budget is spent.
     pub limit_action: LimitAction,
     /// Where reservations come from.
@@ -246,10 +248,12 @@ impl Mint {
         Ok(Answer::Stun(reason))
     }
 
-    /// Asks the provider to revoke a credential. It may go on working there for a while: nothing is given back for it.
+    /// Asks the provider to revoke a credential, or says whether it is ended here. It may go on working for a while: nothing
+    /// is given back for it.
     pub async fn revoke(&self, issued: &Issued) -> Revocation {
         match (issued.source, issued.username.as_deref()) {
             (IceSource::Cloudflare, Some(username)) => self.revoke_at_cloudflare(username).await,
+            (source, _) if self.cut_here.contains(&source) => Revocation::Cut,
             _ => Revocation::Unsupported,
         }
     }
