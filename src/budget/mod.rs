@@ -16,4 +16,5 @@ mod rates;
 pub mod reading;
 pub mod renewals;
 pub mod timeline;
+pub mod unstored;
 pub mod verdict;
