@@ -152,11 +152,11 @@ impl Revocation {
 /// An entry of `ICE_SOURCES`.
 #[derive(Debug)]
 pub enum Source {
-    /// It hands out credentials.
+    /// It can be asked.
     Ready(Maker),
     /// It has no settings.
     Absent,
-    /// Nothing to ask.
+    /// Nothing to ask, and the end of the way.
     Stun,
 }
 
@@ -167,6 +167,8 @@ pub struct Mint {
     pub enabled: bool,
     /// In order.
     pub sources: Vec<Source>,
+    /// Whose sessions this process ends when their grant is over, or revoked.
+    pub cut_here: Vec<IceSource>,
     /// What to do when the budget is spent.
     pub limit_action: LimitAction,
     /// Where reservations come from.
@@ -221,19 +223,13 @@ impl Mint {
         Ok(Answer::Stun(reason))
     }
 
-    /// Asks the provider to revoke a credential. It may go on working there for a while: nothing is given back for it.
+    /// Asks the provider to revoke a credential, or says whether it is ended here. It may go on working for a while: nothing
+    /// is given back for it.
     pub async fn revoke(&self, issued: &Issued) -> Revocation {
-        let provider = self.provider().filter(|_| issued.source == IceSource::Cloudflare);
-        let Some((provider, username)) = provider.zip(issued.username.as_deref()) else {
-            return Revocation::Unsupported;
-        };
-        match provider.revoke(username).await {
-            Ok(true) => Revocation::Done,
-            Ok(false) => Revocation::Unknown,
-            Err(error) => {
-                tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
-                Revocation::Failed
-            }
+        match (issued.source, issued.username.as_deref(), self.provider()) {
+            (IceSource::Cloudflare, Some(username), Some(provider)) => revoke_at(provider, username).await,
+            (source, ..) if self.cut_here.contains(&source) => Revocation::Cut,
+            _ => Revocation::Unsupported,
         }
     }
 
@@ -315,8 +311,20 @@ impl Mint {
     }
 }
 
+async fn revoke_at(provider: &Provider, username: &str) -> Revocation {
+    match provider.revoke(username).await {
+        Ok(true) => Revocation::Done,
+        Ok(false) => Revocation::Unknown,
+        Err(error) => {
+            tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
+            Revocation::Failed
+        }
+    }
+}
+
 /// Why a source gave nothing.
 enum Skipped {
+    /// It failed, or its breaker is open.
     Unavailable,
     Refused(Refusal),
     NotRecorded,

@@ -11,6 +11,7 @@ use super::Alert;
 use super::webhook::{SendError, Webhook};
 use crate::clock::Clock;
 use crate::random;
+use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
 
 /// Where alerts wait.
@@ -127,12 +128,12 @@ impl Courier {
     }
 
     fn log_failure(&self, alert: &Alert, attempt: u32, error: &SendError) {
-        let (host, cause) = (self.webhook.host(), cause_of(error));
+        let (host, cause) = (self.webhook.host(), innermost(error));
         tracing::warn!(alert = alert.id, attempt, host, cause, "alert not delivered yet: {error}");
     }
 
     fn log_loss(&self, alert: &Alert, attempt: u32, error: &SendError) {
-        let (host, cause, what) = (self.webhook.host(), cause_of(error), &alert.what);
+        let (host, cause, what) = (self.webhook.host(), innermost(error), &alert.what);
         tracing::error!(alert = alert.id, attempt, host, cause, what, "alert not delivered: {error}");
     }
 }
@@ -150,12 +151,6 @@ impl Outcome {
 /// Without random numbers the wait is the whole step: that is no reason not to send.
 fn dice() -> u64 {
     random::bytes().map(u64::from_le_bytes).unwrap_or_default()
-}
-
-/// The innermost cause: `connection refused` says more than `error sending request`.
-fn cause_of(error: &SendError) -> Option<String> {
-    let source = std::error::Error::source(error);
-    std::iter::successors(source, |cause| cause.source()).last().map(ToString::to_string)
 }
 
 #[cfg(test)]

@@ -140,9 +140,15 @@ impl App {
         let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
         let account = Arc::new(account);
         let relay = relay(config, &account, &clock, &metrics)?;
+        let coturn_meter = config.meter.coturn_cli.as_ref().map(|cli| CoturnMeter {
+            cli: CoturnCli::new(cli),
+            account: Arc::clone(&account),
+            metrics: Arc::clone(&metrics),
+        });
         let mint = Mint {
             enabled: config.ice.enabled,
             sources: sources(&config.ice, relay.as_ref(), &clock, &metrics)?,
+            cut_here: cut_here(coturn_meter.as_ref(), relay.as_ref()),
             limit_action: config.budget.limit_action,
             account: Arc::clone(&account),
             grant_key: Arc::clone(&grant_key),
@@ -158,11 +164,6 @@ impl App {
             None => None,
         };
         let cloudflare_meter = cloudflare_meter(config, &account, &clock, &metrics)?;
-        let coturn_meter = config.meter.coturn_cli.as_ref().map(|cli| CoturnMeter {
-            cli: CoturnCli::new(cli),
-            account: Arc::clone(&account),
-            metrics: Arc::clone(&metrics),
-        });
         Ok(Arc::new(Self {
             coturn_meter,
             cloudflare_meter,
@@ -231,6 +232,13 @@ fn relay(
         billed: config.usage.billed,
     };
     Ok(Some(Relay::open(relay, parts)?))
+}
+
+/// A coturn's sessions are ended where its command line is connected, the relay's own always.
+fn cut_here(coturn_meter: Option<&CoturnMeter>, relay: Option<&Relay>) -> Vec<IceSource> {
+    let coturn = coturn_meter.map(|_| IceSource::Coturn);
+    let relay = relay.map(|_| IceSource::Relay);
+    coturn.into_iter().chain(relay).collect()
 }
 
 fn sources(

@@ -1,21 +1,21 @@
 //! Rows by grant, and which of them have changed since they were last taken to be stored. What a row means, how many there
 //! may be and which change counts is its owner's to say.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::grant::GrantId;
+use super::unstored::Unstored;
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct GrantTable<T> {
     rows: HashMap<GrantId, T>,
-    /// Grants whose row has changed since the last take; `None` where nothing is stored.
-    unstored: Option<BTreeSet<GrantId>>,
+    unstored: Unstored<GrantId>,
 }
 
 impl<T> Default for GrantTable<T> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), unstored: None }
+        Self { rows: HashMap::new(), unstored: Unstored::default() }
     }
 }
 
@@ -23,13 +23,12 @@ impl<T: Clone> GrantTable<T> {
     /// As it was stored; from here on changes are noted.
     #[must_use]
     pub fn restore(rows: Vec<(GrantId, T)>) -> Self {
-        Self { rows: rows.into_iter().collect(), unstored: Some(BTreeSet::new()) }
+        Self { rows: rows.into_iter().collect(), unstored: Unstored::none_yet() }
     }
 
     /// What has changed since the last call; `None` is what is gone.
     pub fn take_unstored(&mut self) -> Vec<(GrantId, Option<T>)> {
-        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default().into_iter();
-        unstored.map(|id| (id, self.rows.get(&id).cloned())).collect()
+        self.unstored.take().into_iter().map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 }
 
@@ -81,9 +80,7 @@ impl<T> GrantTable<T> {
 
     /// Notes that the row of a grant has changed.
     pub fn note(&mut self, grant: GrantId) {
-        if let Some(unstored) = &mut self.unstored {
-            unstored.insert(grant);
-        }
+        self.unstored.note(grant);
     }
 
     /// Keeps the rows that are to stay, and notes the others as gone.
@@ -91,8 +88,8 @@ impl<T> GrantTable<T> {
         let unstored = &mut self.unstored;
         self.rows.retain(|id, row| {
             let stays = is_to_stay(row);
-            if let Some(unstored) = unstored.as_mut().filter(|_| !stays) {
-                unstored.insert(*id);
+            if !stays {
+                unstored.note(*id);
             }
             stays
         });

@@ -379,5 +379,5 @@ fn overlap_millis(from: Timestamp, to: Timestamp, start: Timestamp, end: Timesta
 }
 
 #[cfg(test)]
-#[path = "timeline_tests.rs"]
+#[path = "timeline_tests/mod.rs"]
 mod tests;

@@ -12,6 +12,7 @@ use crate::ice::IceSource;
 use crate::ice::cloudflare::{Cloudflare, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
+use crate::telemetry::cause::innermost;
 use crate::units::ByteCount;
 
 /// The life of the credential: the shortest that a client can ask for.
@@ -81,7 +82,7 @@ async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Given {
             given(Finding::ok(Check::Provider, source.name(), seen).after(took), servers)
         }
         Err(error) => {
-            let seen = match cause(&error) {
+            let seen = match innermost(&error) {
                 Some(cause) => format!("{} ({cause})", said(&error)),
                 None => said(&error),
             };
@@ -150,15 +151,6 @@ fn said(error: &ProviderError) -> String {
         ProviderError::Status(status) => format!("the provider answered {status}"),
         other => other.to_string(),
     }
-}
-
-/// The innermost cause, which names the fault of a connection.
-fn cause(error: &ProviderError) -> Option<String> {
-    let mut cause = std::error::Error::source(error)?;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Some(cause.to_string())
 }
 
 fn remedy(error: &ProviderError) -> Remedy {

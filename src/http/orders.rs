@@ -162,10 +162,7 @@ pub async fn revoke_credential(
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
-    let revocation = match app.mint.revoke(&issued).await {
-        Revocation::Unsupported if is_cut_here(&app, issued.source) => Revocation::Cut,
-        revocation => revocation,
-    };
+    let revocation = app.mint.revoke(&issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded.map_err(not_recorded)?;
     Ok(Json(RevocationBody {
@@ -177,15 +174,6 @@ pub async fn revoke_credential(
         reservation_released: false,
         message: message(revocation),
     }))
-}
-
-/// Whether this process ends what relays under a grant of this source that is over.
-fn is_cut_here(app: &App, source: IceSource) -> bool {
-    match source {
-        IceSource::Coturn => app.coturn_meter.is_some(),
-        IceSource::Relay => app.relay.is_some(),
-        IceSource::Cloudflare | IceSource::Manual | IceSource::Stun => false,
-    }
 }
 
 fn message(revocation: Revocation) -> &'static str {

@@ -14,6 +14,7 @@ use super::server::IceServerList;
 use crate::budget::grant::GrantId;
 use crate::clock::Clock;
 use crate::random;
+use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 
@@ -149,7 +150,7 @@ impl Provider {
 
     fn log_failure(&self, error: &ProviderError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
-            let cause = innermost(error).map(ToString::to_string);
+            let cause = innermost(error);
             tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
         }
     }
@@ -162,9 +163,4 @@ impl Provider {
         let now = self.now();
         call(&mut self.pool.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
-}
-
-/// The last of an error's causes: `connection refused` says more than `error sending request`.
-fn innermost(error: &dyn std::error::Error) -> Option<&dyn std::error::Error> {
-    std::iter::successors(error.source(), |cause| cause.source()).last()
 }

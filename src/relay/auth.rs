@@ -2,8 +2,8 @@
 //! the grant has to be alive, the budget unspent, and there is a bound for each grant. Passwords are checked elsewhere:
 //! what is refused here is refused whatever the password. Pure.
 
-use crate::account::relay::GrantEnd;
 use crate::budget::grant::GrantId;
+use crate::budget::grant_end::GrantEnd;
 use crate::units::Timestamp;
 
 /// Allocations of one grant at once: a mesh of some peers, twice while it renews.

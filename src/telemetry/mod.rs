@@ -1,5 +1,6 @@
 //! What an operator sees of a running broker: log lines and metrics.
 
+pub mod cause;
 pub mod log;
 pub mod metrics;
 pub mod provider_calls;

@@ -16,6 +16,7 @@ use super::grants::{Coverage, GrantRow, Grants};
 use crate::budget::charge::{Change, Charge};
 use crate::budget::flow::Basis;
 use crate::budget::grant::{Grant, GrantId};
+use crate::budget::unstored::Unstored;
 use crate::ice::IceSource;
 use crate::units::Timestamp;
 
@@ -92,8 +93,7 @@ pub struct Estimator {
     by_name: BTreeMap<Name, usize>,
     queue: BTreeSet<(Timestamp, usize)>,
     grants: Grants,
-    /// Connections that have changed since they were last taken to be stored; `None` where nothing is stored.
-    unstored: Option<BTreeSet<Name>>,
+    unstored: Unstored<Name>,
 }
 
 impl Estimator {
@@ -108,7 +108,7 @@ impl Estimator {
             by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
             grants: Grants::new(bounds.grants, coverage),
-            unstored: None,
+            unstored: Unstored::default(),
         }
     }
 
@@ -119,7 +119,7 @@ impl Estimator {
         connections: Vec<StoredConnection>,
         grants: Vec<(GrantId, GrantRow)>,
     ) -> Vec<Charge> {
-        self.unstored = Some(BTreeSet::new());
+        self.unstored = Unstored::none_yet();
         self.grants.restore(grants);
         let mut charges = vec![];
         for StoredConnection { connection, own_allowance } in connections {
@@ -138,8 +138,7 @@ impl Estimator {
 
     /// What has changed since the last call.
     pub fn take_unstored(&mut self) -> TableChanges {
-        let unstored = self.unstored.as_mut().map(std::mem::take).unwrap_or_default();
-        let connections = unstored.into_iter().map(|name| {
+        let connections = self.unstored.take().into_iter().map(|name| {
             let row = self.by_name.get(&name).and_then(|slot| self.rows.get_mut(*slot));
             let stored = row.map(|row| {
                 row.is_stored = true;
@@ -211,7 +210,7 @@ impl Estimator {
         let payer = Payer::of(&connection);
         let mut own_allowance = Allowance::default();
         own_allowance.open(now);
-        let is_stored = self.unstored.as_ref().is_some_and(|unstored| unstored.contains(&name));
+        let is_stored = self.unstored.contains(&name);
         let slot = self.rows.insert(Row { connection, due: Timestamp::default(), own_allowance, is_stored });
         self.by_name.insert(name, slot);
         self.schedule(slot);
@@ -316,9 +315,7 @@ impl Estimator {
         self.queue.remove(&(row.due, slot));
         row.due = row.connection.due_at(&self.rules);
         self.queue.insert((row.due, slot));
-        if let Some(unstored) = &mut self.unstored {
-            unstored.insert(row.connection.name());
-        }
+        self.unstored.note(row.connection.name());
     }
 
     fn remove(&mut self, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
@@ -326,12 +323,10 @@ impl Estimator {
         let connection = row.connection;
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&connection.name());
-        if let Some(unstored) = &mut self.unstored {
-            if row.is_stored {
-                unstored.insert(connection.name());
-            } else {
-                unstored.remove(&connection.name());
-            }
+        if row.is_stored {
+            self.unstored.note(connection.name());
+        } else {
+            self.unstored.strike(&connection.name());
         }
         if let Some(id) = connection.grant() {
             let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);

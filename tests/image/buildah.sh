@@ -3,7 +3,7 @@
 # made here, from Debian packages and this machine's Rust. The broker runs in a network that has nothing but `lo`, a name
 # server and a provider, so that the static binary has to resolve a name.
 [ "$(id -u)" = 0 ] || { echo 'no docker that answers, and buildah needs root to run what it built' >&2 && exit 1; }
-install buildah=buildah mmdebstrap=mmdebstrap ip=iproute2 nsenter=util-linux
+need buildah=buildah mmdebstrap=mmdebstrap ip=iproute2 nsenter=util-linux
 mint_source=cloudflare
 containers=
 namespace=

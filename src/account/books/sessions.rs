@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Books;
+use crate::budget::grant_end::GrantEnd;
 use crate::ice::IceSource;
 use crate::meter::coturn::listing::{Listing, SessionId};
 use crate::meter::coturn::sessions::to_cut;
@@ -25,9 +26,7 @@ impl Books {
         self.ledger.set_cutting(IceSource::Coturn, true);
         let is_spent = self.ledger.figures().is_spent();
         to_cut(listing, |grant, session| {
-            let issued = self.issued.get(grant);
-            let ends_at = issued.map(|issued| issued.expires_at).or(session.expires_at);
-            is_spent || self.issued.is_revoked(grant) || ends_at.is_none_or(|end| end <= now)
+            GrantEnd::of(self.issued.get(grant), session.expires_at, is_spent, now).is_some()
         })
     }
 

@@ -1,5 +1,9 @@
 //! `turn-broker doctor`, the program itself: what it finds, what it says to do, its exit status, and that it never shows a
-//! secret. The provider, the relay and the receiver of alerts are fakes on loopback; tests/coturn has a real relay.
+//! secret; what it finds at the [provider] and at a [relay]. The provider, the relay and the receiver of alerts are fakes on
+//! loopback; tests/coturn has a real relay.
+
+mod provider;
+mod relay;
 
 use std::process::{Command, Output};
 
@@ -9,7 +13,7 @@ use turn_broker::journal::Journal;
 use crate::durable::StateDir;
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
-use crate::support::{API_TOKEN, AnalyticsFault, FakeCloudflare, FakeTurn, Fault, OPERATOR, TurnFault};
+use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR};
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 
@@ -126,166 +130,6 @@ async fn a_good_installation_is_found_well_and_nothing_of_the_visit_is_left() {
     assert_eq!(world.turn.released(), 2, "{:?}", world.turn.history());
     assert_eq!(world.cloudflare.analytics().asked(), 1);
     assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "no ledger is made");
-}
-
-#[tokio::test]
-async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_go_on() {
-    for (fault, seen_has, remedy_has, is_guess) in [
-        (Fault::Unauthorized401, "401", "new TURN key", true),
-        (Fault::Forbidden1010, "403", "Calls Edit", true),
-        (Fault::NotFound404, "404", "Turn Token ID", false),
-        (Fault::TooManyRequests, "429", "too fast", false),
-        (Fault::Redirect, "302", "CLOUDFLARE_API_BASE", false),
-        (Fault::ServerErrorHtml(503), "503", "cloudflarestatus", true),
-        (Fault::MalformedJson, "no list of ICE servers", "CLOUDFLARE_API_BASE", false),
-    ] {
-        let world = World::new().await;
-        world.cloudflare.always(fault);
-        let examined = world.examine(&[]).await;
-        assert_eq!(examined.exit, Some(1), "{fault:?}");
-        let provider = &examined.of("provider")[0];
-        assert_eq!(provider["state"], "fail");
-        assert!(provider["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {provider}");
-        assert!(provider["remedy"].as_str().unwrap().contains(remedy_has), "{fault:?}: {provider}");
-        assert_eq!(provider["remedyIsGuess"], is_guess, "{fault:?}");
-        assert_eq!(examined.only("turn").0, "skipped");
-        let (state, seen, _) = examined.only("network");
-        assert!(state == "warn" && seen.contains("STUN answers, but no relay could be tried"), "{seen}");
-        assert_eq!(examined.only("analytics").0, "ok");
-        assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
-    }
-}
-
-#[tokio::test]
-async fn a_wrong_key_and_a_wrong_token_are_told_as_the_provider_tells_them() {
-    let world = World::new().await;
-    let examined = world.examine(&[("CLOUDFLARE_TURN_KEY_ID", "another")]).await;
-    assert!(examined.only("provider").1.contains("404"), "{}", examined.text);
-    let examined = world.examine(&[("CLOUDFLARE_TURN_API_TOKEN", "another-token")]).await;
-    assert!(examined.only("provider").1.contains("401"), "{}", examined.text);
-    assert!(!examined.text.contains("another-token"));
-}
-
-#[tokio::test]
-async fn a_provider_that_hangs_or_is_gone_is_told_within_its_time() {
-    let world = World::new().await;
-    world.cloudflare.always(Fault::Hang);
-    let examined = world.examine(&[]).await;
-    let (state, seen, _) = examined.only("provider");
-    assert_eq!((examined.exit, &*state, &*seen), (Some(1), "fail", "no answer within 3 s"));
-    assert_eq!(examined.states("analytics"), ["ok"]);
-
-    world.cloudflare.stop().await;
-    let examined = world.examine(&[]).await;
-    assert_eq!(examined.exit, Some(1));
-    let tls = examined.of("tls");
-    assert!(tls.iter().all(|one| one["seen"] == "no connection: connection refused"), "{tls:?}");
-    assert!(examined.only("provider").1.starts_with("no connection to the provider"), "{}", examined.text);
-    assert!(examined.only("analytics").2.contains("CLOUDFLARE_ANALYTICS_BASE"));
-    assert_eq!(examined.only("clock").0, "skipped");
-}
-
-#[tokio::test]
-async fn what_analytics_refuse_is_told_with_the_remedy_of_the_error() {
-    for (fault, remedy_has) in [
-        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
-        (AnalyticsFault::TooManyRequests, "300 queries"),
-        (AnalyticsFault::ErrorsAt200, "PROVIDER.md"),
-        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus"),
-        (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID"),
-        (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE"),
-    ] {
-        let world = World::new().await;
-        world.cloudflare.analytics().set_fault(fault);
-        let examined = world.examine(&[]).await;
-        let (state, _, remedy) = examined.only("analytics");
-        assert_eq!((examined.exit, &*state), (Some(1), "fail"), "{fault:?}");
-        assert!(remedy.contains(remedy_has), "{fault:?}: {remedy}");
-        assert!(!examined.text.contains(Fault::BODY_MARK));
-    }
-    let world = World::new().await;
-    let examined = world.examine(&[("CLOUDFLARE_ANALYTICS_TOKEN", "another-token")]).await;
-    assert!(examined.only("analytics").2.contains("Account Analytics: Read"), "{}", examined.text);
-}
-
-#[tokio::test]
-async fn each_no_of_a_relay_is_explained() {
-    for (fault, seen_has, state, exit) in [
-        (TurnFault::Code(401), "does not accept the credential", "fail", 1),
-        (TurnFault::Code(403), "forbids this", "fail", 1),
-        (TurnFault::Code(437), "another allocation", "fail", 1),
-        (TurnFault::Code(438), "stale", "fail", 1),
-        (TurnFault::Code(442), "does not relay UDP", "fail", 1),
-        (TurnFault::Code(486), "as many allocations as it may", "fail", 1),
-        (TurnFault::Code(508), "no room", "fail", 1),
-        (TurnFault::Unsigned, "not signed", "fail", 1),
-        (TurnFault::StaleOnce, RELAYED, "ok", 0),
-        (TurnFault::Open, "anybody may relay", "warn", 0),
-    ] {
-        let world = World::new().await;
-        world.turn.set_fault(fault);
-        let examined = world.examine(&[]).await;
-        assert_eq!(examined.exit, Some(exit), "{fault:?}: {}", examined.text);
-        for turn in examined.of("turn") {
-            assert_eq!(turn["state"], state, "{fault:?}: {turn}");
-            assert!(turn["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {turn}");
-        }
-        assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
-    }
-    let world = World::new().await;
-    world.turn.set_fault(TurnFault::Code(401));
-    let network = world.examine(&[]).await.only("network");
-    assert!(network.1.contains("does not take the credential"), "{network:?}");
-}
-
-#[tokio::test]
-async fn a_network_that_blocks_udp_is_recognised() {
-    let world = World::new().await;
-    world.turn.set_fault(TurnFault::NoUdp);
-    let examined = world.examine(&[]).await;
-    assert_eq!(examined.states("turn"), ["warn", "ok"], "{}", examined.text);
-    assert_eq!(examined.states("stun"), ["warn"]);
-    let (state, seen, _) = examined.only("network");
-    assert!(state == "warn" && seen.contains("UDP is blocked"), "{seen}");
-    assert_eq!(examined.exit, Some(0), "calls work");
-    let questions = world.turn.history();
-    assert_eq!(world.turn.released(), 1, "{questions:?}");
-}
-
-#[tokio::test]
-async fn another_service_on_the_port_is_told_from_a_relay() {
-    let world = World::new().await;
-    world.turn.set_fault(TurnFault::NotStun);
-    let examined = world.examine(&[]).await;
-    let tcp = &examined.of("turn")[1];
-    assert!(tcp["seen"].as_str().unwrap().contains("no STUN or TURN server"), "{tcp}");
-    assert_eq!(examined.exit, Some(1));
-}
-
-#[tokio::test]
-async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
-    let world = World::new().await;
-    let stun = world.turn.stun_url();
-    let examined = doctor(&["--json"], &[("STUN_URLS", &stun)]).await;
-    let (state, seen, remedy) = examined.only("provider");
-    assert_eq!((examined.exit, &*state), (Some(0), "warn"), "{}", examined.text);
-    assert!(seen.starts_with("Cloudflare TURN not configured"), "{seen}");
-    assert!(remedy.contains("CLOUDFLARE_TURN_KEY_ID") && remedy.contains("CLOUDFLARE_TURN_API_TOKEN"));
-    for skipped in ["tls", "clock", "turn", "analytics", "alerts"] {
-        assert_eq!(examined.only(skipped).0, "skipped", "{skipped}");
-    }
-}
-
-#[tokio::test]
-#[cfg(feature = "relay")]
-async fn the_relay_in_the_process_is_not_tried_and_that_is_said() {
-    let world = World::new().await;
-    let stun = world.turn.stun_url();
-    let examined = doctor(&["--json"], &[("ICE_SOURCES", "relay"), ("STUN_URLS", &stun)]).await;
-    assert_eq!(examined.exit, Some(0), "{}", examined.text);
-    let (state, seen, _) = examined.only("provider");
-    assert!(state == "skipped" && seen.contains("cannot be tried from here"), "{seen}");
-    assert_eq!(examined.only("turn").0, "skipped");
 }
 
 #[tokio::test]

@@ -1,0 +1,147 @@
+//! What is used and what is promised, minute by minute, without a count of the provider's; with one: [readings]; against
+//! a [model] that adds everything up from scratch.
+
+mod model;
+mod readings;
+
+use super::*;
+use crate::units::BitRate;
+
+const MINUTE: i64 = 60_000;
+/// 2025-01-30T00:00Z: two days before a reset on the first.
+const START: i64 = 1_738_195_200_000;
+
+fn rates(promises_cap_claims: bool) -> Rates {
+    Rates {
+        estimated: BitRate::new(2_000_000),
+        liability: BitRate::new(3_000_000),
+        silent_grant: ByteCount::new(7_000_000),
+        promises_cap_claims,
+    }
+}
+
+/// How far a count may lie off the truth, in percent.
+const SAMPLING: u32 = 5;
+
+fn timeline(now: i64) -> Timeline {
+    timeline_of(rates(false), now)
+}
+
+fn timeline_of(rates: Rates, now: i64) -> Timeline {
+    Timeline::new(BillingDay::new(1).unwrap(), rates, SAMPLING, at(now))
+}
+
+fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
+    let period = BillingDay::new(1).unwrap().period_at(at(as_of - 1));
+    let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
+    Reading { period, as_of: at(as_of), granted, other }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+#[test]
+fn strict_rules_let_no_claim_count_beyond_what_its_minutes_were_promised() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(at(START), at(START + MINUTE));
+    let promised = ByteCount::new(3_000_000 / 8 * 60);
+    timeline.advance(at(START + MINUTE / 2));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
+    assert_eq!((timeline.used(), timeline.committed()), (promised, promised));
+    let word = ByteCount::new(5);
+    timeline.add_bytes(Basis::Ungranted, word, at(START), at(START + MINUTE / 2));
+    assert_eq!(
+        timeline.used(),
+        promised.plus(word),
+        "an app server's word is no promise of ours and counts in full"
+    );
+}
+
+#[test]
+fn usage_rises_while_a_connection_runs() {
+    let mut timeline = timeline(START);
+    timeline.start_clock(Basis::Granted);
+    timeline.advance(at(START + 4_000));
+    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+    timeline.advance(at(START + 8_000));
+    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+}
+
+#[test]
+fn a_grant_that_crosses_the_reset_is_committed_in_both_periods_each_its_part() {
+    let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
+    timeline.add_grant(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE));
+    let per_minute = 3_000_000 / 8 * 60;
+    assert_eq!(timeline.committed(), ByteCount::new(10 * per_minute));
+    timeline.advance(at(1_738_368_000_000));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.committed(), ByteCount::new(5 * per_minute));
+}
+
+#[test]
+fn a_part_of_a_minute_is_committed_as_a_whole_one() {
+    let mut timeline = timeline(START + 59_999);
+    timeline.add_grant(at(START + 59_999), at(START + 60_001));
+    assert_eq!(timeline.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
+}
+
+#[test]
+fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
+    let mut timeline = timeline(START);
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    timeline.advance(at(START + 10 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(7_000_000));
+}
+
+#[test]
+fn a_sleep_of_years_is_one_step_and_starts_at_zero() {
+    let mut timeline = timeline(START);
+    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
+    timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert!(timeline.previous().is_none(), "the period before this one was slept through");
+    timeline.start_clock(Basis::Granted);
+    timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
+    assert_eq!(timeline.used(), ByteCount::new(1_000_000));
+}
+
+#[test]
+fn a_clock_that_steps_back_lowers_nothing() {
+    let mut timeline = timeline(START);
+    timeline.start_clock(Basis::Granted);
+    timeline.advance(at(START + 8_000));
+    timeline.advance(at(START - 31 * 24 * 60 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(2_000_000));
+}
+
+#[test]
+fn bytes_from_two_periods_ago_are_not_booked_on_the_previous_one() {
+    let day = 24 * 60 * MINUTE;
+    // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
+    let start = START - 14 * day;
+    let mut timeline = timeline(start);
+    timeline.add_grant(at(start), at(start + 44 * day));
+    timeline.advance(at(start + 44 * day));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(28_000)));
+}
+
+#[test]
+fn what_silent_grants_will_cost_is_committed_before_it_falls_due() {
+    let mut timeline = timeline(START);
+    timeline.expect_report(at(START + 10 * MINUTE));
+    timeline.expect_report(at(START + 10 * MINUTE));
+    assert_eq!(timeline.committed(), ByteCount::new(14_000_000));
+    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    assert_eq!(timeline.committed(), ByteCount::new(7_000_000));
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(
+        (timeline.used(), timeline.committed()),
+        (ByteCount::new(7_000_000), ByteCount::new(7_000_000))
+    );
+}

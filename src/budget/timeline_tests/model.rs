@@ -1,0 +1,282 @@
+//! The timeline against a naive model that remembers every event and adds it all up for each question.
+
+use super::*;
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Advance { millis: i64 },
+    Start { basis: Basis },
+    Stop { basis: Basis },
+    Bytes { basis: Basis, bytes: u64, back: i64 },
+    Time { basis: Basis, back: i64 },
+    Grant { life: i64 },
+    Release { nth: usize },
+    TakeBack { nth: usize },
+    Read { back: i64, granted: u64, other: u64 },
+}
+
+fn basis() -> impl Strategy<Value = Basis> {
+    prop_oneof![Just(Basis::Granted), Just(Basis::Ungranted)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0i64..30 * MINUTE).prop_map(|millis| Op::Advance { millis }),
+        1 => (0i64..26 * 60 * MINUTE).prop_map(|millis| Op::Advance { millis }),
+        3 => basis().prop_map(|basis| Op::Start { basis }),
+        2 => basis().prop_map(|basis| Op::Stop { basis }),
+        3 => (basis(), 0u64..1 << 34, 0i64..4 * 60 * MINUTE)
+            .prop_map(|(basis, bytes, back)| Op::Bytes { basis, bytes, back }),
+        2 => (basis(), 0i64..4 * 60 * MINUTE).prop_map(|(basis, back)| Op::Time { basis, back }),
+        3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { life }),
+        1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
+        1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
+        2 => (0i64..20 * MINUTE, 0u64..1 << 36, 0u64..1 << 36)
+            .prop_map(|(back, granted, other)| Op::Read { back, granted, other }),
+    ]
+}
+
+/// Every stretch, grant and claim that ever was, added up from scratch.
+struct Model {
+    rates: Rates,
+    now: i64,
+    running: Vec<(Basis, i64)>,
+    stretches: Vec<(Basis, i64, i64)>,
+    claims: Vec<(Basis, u64, i64, i64)>,
+    grants: Vec<(i64, i64)>,
+    /// The latest reading that was taken, and the most that it can stand for.
+    reading: Option<Reading>,
+    at_most: u128,
+}
+
+impl Model {
+    fn new(promises_cap_claims: bool) -> Self {
+        Self {
+            rates: rates(promises_cap_claims),
+            now: START,
+            running: vec![],
+            stretches: vec![],
+            claims: vec![],
+            grants: vec![],
+            reading: None,
+            at_most: 0,
+        }
+    }
+
+    /// The most that the reading of this period can stand for.
+    fn at_most(&self) -> u128 {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        if self.reading.is_some_and(|reading| reading.period == period) { self.at_most } else { 0 }
+    }
+
+    /// Up to where this period was counted by the provider, and its counts.
+    fn measured(&self) -> (i64, u128, u128) {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        match self.reading.filter(|reading| reading.period == period) {
+            Some(Reading { as_of, granted, other, .. }) => {
+                (as_of.as_millis(), granted.get().into(), other.get().into())
+            }
+            None => (period.start.as_millis(), 0, 0),
+        }
+    }
+
+    fn minutes(&self) -> impl Iterator<Item = i64> {
+        let period = BillingDay::new(1).unwrap().period_at(at(self.now));
+        (period.start.as_millis()..period.end.as_millis()).step_by(usize::try_from(MINUTE).unwrap())
+    }
+
+    fn time_in(&self, basis: Basis, minute: i64) -> u128 {
+        let open = self.running.iter().map(|(basis, from)| (*basis, *from, self.now));
+        let all = self.stretches.iter().copied().chain(open).filter(|(of, _, _)| *of == basis);
+        let millis: i64 = all.map(|(_, from, to)| (to.min(minute + MINUTE) - from.max(minute)).max(0)).sum();
+        u128::try_from(millis).unwrap()
+    }
+
+    fn bytes_in(&self, basis: Basis, minute: i64) -> u128 {
+        let end = minute + MINUTE;
+        let share = |bytes: u64, from: i64, to: i64, t: i64| {
+            let span = u128::try_from(to - from).unwrap();
+            let elapsed = u128::try_from((t.min(to) - from).max(0)).unwrap();
+            (u128::from(bytes) * elapsed).checked_div(span).unwrap_or(0)
+        };
+        let of_basis = self.claims.iter().filter(|(of, ..)| *of == basis);
+        let in_minute = of_basis.map(|&(_, bytes, from, to)| {
+            if from == to {
+                u128::from(bytes) * u128::from(minute <= to && to < end)
+            } else {
+                share(bytes, from, to, end) - share(bytes, from, to, minute)
+            }
+        });
+        in_minute.sum()
+    }
+
+    fn estimate(&self, minute: i64) -> u128 {
+        let bytes = |basis| {
+            self.rates.estimated.over_millis(self.time_in(basis, minute)) + self.bytes_in(basis, minute)
+        };
+        let cap = if self.rates.promises_cap_claims { self.promised(minute) } else { u128::MAX };
+        bytes(Basis::Granted).min(cap) + bytes(Basis::Ungranted)
+    }
+
+    fn promised(&self, minute: i64) -> u128 {
+        let alive = |&&(from, until): &&(i64, i64)| from < minute + MINUTE && until > minute;
+        let live = u128::try_from(self.grants.iter().filter(alive).count()).unwrap();
+        self.rates.liability.over_millis(60_000) * live
+    }
+
+    fn used(&self) -> u128 {
+        let (as_of, granted, other) = self.measured();
+        let later = self.minutes().filter(|minute| *minute >= as_of);
+        granted + other + later.map(|minute| self.estimate(minute)).sum::<u128>()
+    }
+
+    fn committed(&self) -> u128 {
+        let (as_of, granted, other) = self.measured();
+        let worst = |minute| match () {
+            () if minute >= as_of => self.estimate(minute).max(self.promised(minute)),
+            () => self.promised_between(minute.max(as_of), minute + MINUTE),
+        };
+        let settled = if self.rates.promises_cap_claims {
+            self.at_most() + (other * 100).div_ceil(u128::from(100 - SAMPLING))
+        } else {
+            granted + other
+        };
+        let unmeasured = self.minutes().filter(|minute| minute + MINUTE > as_of);
+        settled + unmeasured.map(worst).sum::<u128>()
+    }
+
+    /// What was promised in `[from, to)`, each part of a minute rounded down.
+    fn promised_between(&self, from: i64, to: i64) -> u128 {
+        let part = |minute: i64| {
+            let millis = u128::try_from((to.min(minute + MINUTE) - from.max(minute)).max(0)).unwrap();
+            self.promised(minute) * millis / 60_000
+        };
+        self.minutes().map(part).sum()
+    }
+
+    /// A reading was taken: what sampling may have missed of it is no more than was promised since the one before, if
+    /// the data fit that.
+    fn take(&mut self, reading: Reading) {
+        let (before, ..) = self.measured();
+        let known =
+            if self.reading.is_some_and(|held| held.period == reading.period) { self.at_most } else { 0 };
+        let promised = known + self.promised_between(before, reading.as_of.as_millis());
+        let granted = u128::from(reading.granted.get());
+        let sampled = (granted * 100).div_ceil(u128::from(100 - SAMPLING));
+        self.at_most = if granted > promised { sampled } else { sampled.min(promised) };
+        self.reading = Some(reading);
+    }
+
+    fn committed_next(&self) -> u128 {
+        let end = BillingDay::new(1).unwrap().period_at(at(self.now)).end.as_millis();
+        let last = self.grants.iter().map(|(_, until)| *until).max().unwrap_or(end);
+        let minutes = (end..last.max(end)).step_by(usize::try_from(MINUTE).unwrap());
+        minutes.map(|minute| self.promised(minute)).sum()
+    }
+}
+
+fn run(ops: &[Op], promises_cap_claims: bool) -> (Timeline, Model) {
+    let mut model = Model::new(promises_cap_claims);
+    let mut timeline = timeline_of(model.rates, START);
+    for op in ops {
+        apply(op, &mut timeline, &mut model);
+    }
+    (timeline, model)
+}
+
+fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
+    let now = model.now;
+    match *op {
+        Op::Advance { millis } => {
+            model.now += millis;
+            timeline.advance(at(model.now));
+        }
+        Op::Start { basis } => {
+            model.running.push((basis, now));
+            timeline.start_clock(basis);
+        }
+        Op::Stop { basis } => {
+            if let Some(nth) = model.running.iter().position(|(of, _)| *of == basis) {
+                let (_, from) = model.running.remove(nth);
+                model.stretches.push((basis, from, now));
+                timeline.stop_clock(basis);
+            }
+        }
+        Op::Bytes { basis, bytes, back } => {
+            let from = (now - back).max(START);
+            model.claims.push((basis, bytes, from, now));
+            timeline.add_bytes(basis, ByteCount::new(bytes), at(from), at(now));
+        }
+        Op::Time { basis, back } => {
+            let from = (now - back).max(START);
+            model.stretches.push((basis, from, now));
+            timeline.add_time(basis, at(from), at(now));
+        }
+        Op::Grant { life } => {
+            model.grants.push((now, now + life));
+            timeline.add_grant(at(now), at(now + life));
+        }
+        Op::Release { nth } => {
+            if nth < model.grants.len() {
+                let (from, until) = model.grants.remove(nth);
+                timeline.remove_grant(at(from), at(until));
+            }
+        }
+        Op::TakeBack { nth } => {
+            if nth < model.stretches.len() {
+                let (basis, from, to) = model.stretches.remove(nth);
+                timeline.remove_time(basis, at(from), at(to));
+            }
+        }
+        Op::Read { back, granted, other } => {
+            let reading = reading(now - back, granted, other);
+            if timeline.take_reading(&reading) == Taken::Yes && reading.period == timeline.period() {
+                model.take(*timeline.reading().unwrap());
+                model.rates.liability = timeline.liability();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn running_sums_equal_the_naive_model(ops in prop::collection::vec(op(), 1..40), caps in any::<bool>()) {
+        let (timeline, model) = run(&ops, caps);
+        prop_assert_eq!(u128::from(timeline.used().get()), model.used());
+        prop_assert_eq!(u128::from(timeline.committed().get()), model.committed());
+        prop_assert_eq!(u128::from(timeline.committed_next().get()), model.committed_next());
+    }
+}
+
+proptest! {
+    #[test]
+    fn used_never_exceeds_committed(ops in prop::collection::vec(op(), 1..60), caps in any::<bool>()) {
+        let (timeline, _) = run(&ops, caps);
+        prop_assert!(timeline.used() <= timeline.committed());
+    }
+
+    #[test]
+    fn usage_is_monotone_within_a_period(ops in prop::collection::vec(op(), 1..60)) {
+        let mut timeline = timeline(START);
+        let mut model = Model::new(false);
+        for op in ops.iter().filter(|op| !matches!(op, Op::TakeBack { .. } | Op::Read { .. })) {
+            let before = (timeline.period(), timeline.used());
+            apply(op, &mut timeline, &mut model);
+            if timeline.period() == before.0 {
+                prop_assert!(timeline.used() >= before.1, "{op:?} lowered usage");
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_is_lost_or_doubled_at_the_reset(bytes in 0u64..1 << 50, before in 0i64..MINUTE * 90, after in 0i64..MINUTE * 90) {
+        const RESET: i64 = 1_738_368_000_000;
+        let mut timeline = timeline(RESET - before);
+        timeline.advance(at(RESET + after));
+        timeline.add_bytes(Basis::Granted, ByteCount::new(bytes), at(RESET - before), at(RESET + after));
+        let previous = timeline.previous().map_or(0, |(_, used)| used.get());
+        prop_assert_eq!(previous + timeline.used().get(), bytes);
+    }
+}

@@ -1,0 +1,98 @@
+//! What `turn-broker doctor` says of a provider that does not mint, and of analytics that do not answer.
+
+use super::{World, doctor};
+use crate::support::{AnalyticsFault, Fault};
+
+#[tokio::test]
+async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_go_on() {
+    for (fault, seen_has, remedy_has, is_guess) in [
+        (Fault::Unauthorized401, "401", "new TURN key", true),
+        (Fault::Forbidden1010, "403", "Calls Edit", true),
+        (Fault::NotFound404, "404", "Turn Token ID", false),
+        (Fault::TooManyRequests, "429", "too fast", false),
+        (Fault::Redirect, "302", "CLOUDFLARE_API_BASE", false),
+        (Fault::ServerErrorHtml(503), "503", "cloudflarestatus", true),
+        (Fault::MalformedJson, "no list of ICE servers", "CLOUDFLARE_API_BASE", false),
+    ] {
+        let world = World::new().await;
+        world.cloudflare.always(fault);
+        let examined = world.examine(&[]).await;
+        assert_eq!(examined.exit, Some(1), "{fault:?}");
+        let provider = &examined.of("provider")[0];
+        assert_eq!(provider["state"], "fail");
+        assert!(provider["seen"].as_str().unwrap().contains(seen_has), "{fault:?}: {provider}");
+        assert!(provider["remedy"].as_str().unwrap().contains(remedy_has), "{fault:?}: {provider}");
+        assert_eq!(provider["remedyIsGuess"], is_guess, "{fault:?}");
+        assert_eq!(examined.only("turn").0, "skipped");
+        let (state, seen, _) = examined.only("network");
+        assert!(state == "warn" && seen.contains("STUN answers, but no relay could be tried"), "{seen}");
+        assert_eq!(examined.only("analytics").0, "ok");
+        assert!(!examined.text.contains(Fault::BODY_MARK), "{}", examined.text);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_a_wrong_token_are_told_as_the_provider_tells_them() {
+    let world = World::new().await;
+    let examined = world.examine(&[("CLOUDFLARE_TURN_KEY_ID", "another")]).await;
+    assert!(examined.only("provider").1.contains("404"), "{}", examined.text);
+    let examined = world.examine(&[("CLOUDFLARE_TURN_API_TOKEN", "another-token")]).await;
+    assert!(examined.only("provider").1.contains("401"), "{}", examined.text);
+    assert!(!examined.text.contains("another-token"));
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_or_is_gone_is_told_within_its_time() {
+    let world = World::new().await;
+    world.cloudflare.always(Fault::Hang);
+    let examined = world.examine(&[]).await;
+    let (state, seen, _) = examined.only("provider");
+    assert_eq!((examined.exit, &*state, &*seen), (Some(1), "fail", "no answer within 3 s"));
+    assert_eq!(examined.states("analytics"), ["ok"]);
+
+    world.cloudflare.stop().await;
+    let examined = world.examine(&[]).await;
+    assert_eq!(examined.exit, Some(1));
+    let tls = examined.of("tls");
+    assert!(tls.iter().all(|one| one["seen"] == "no connection: connection refused"), "{tls:?}");
+    assert!(examined.only("provider").1.starts_with("no connection to the provider"), "{}", examined.text);
+    assert!(examined.only("analytics").2.contains("CLOUDFLARE_ANALYTICS_BASE"));
+    assert_eq!(examined.only("clock").0, "skipped");
+}
+
+#[tokio::test]
+async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
+    let world = World::new().await;
+    let stun = world.turn.stun_url();
+    let examined = doctor(&["--json"], &[("STUN_URLS", &stun)]).await;
+    let (state, seen, remedy) = examined.only("provider");
+    assert_eq!((examined.exit, &*state), (Some(0), "warn"), "{}", examined.text);
+    assert!(seen.starts_with("Cloudflare TURN not configured"), "{seen}");
+    assert!(remedy.contains("CLOUDFLARE_TURN_KEY_ID") && remedy.contains("CLOUDFLARE_TURN_API_TOKEN"));
+    for skipped in ["tls", "clock", "turn", "analytics", "alerts"] {
+        assert_eq!(examined.only(skipped).0, "skipped", "{skipped}");
+    }
+}
+
+#[tokio::test]
+async fn what_analytics_refuse_is_told_with_the_remedy_of_the_error() {
+    for (fault, remedy_has) in [
+        (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
+        (AnalyticsFault::TooManyRequests, "300 queries"),
+        (AnalyticsFault::ErrorsAt200, "PROVIDER.md"),
+        (AnalyticsFault::ServerErrorHtml(502), "cloudflarestatus"),
+        (AnalyticsFault::NoAccounts, "CLOUDFLARE_ACCOUNT_ID"),
+        (AnalyticsFault::NotJson, "CLOUDFLARE_ANALYTICS_BASE"),
+    ] {
+        let world = World::new().await;
+        world.cloudflare.analytics().set_fault(fault);
+        let examined = world.examine(&[]).await;
+        let (state, _, remedy) = examined.only("analytics");
+        assert_eq!((examined.exit, &*state), (Some(1), "fail"), "{fault:?}");
+        assert!(remedy.contains(remedy_has), "{fault:?}: {remedy}");
+        assert!(!examined.text.contains(Fault::BODY_MARK));
+    }
+    let world = World::new().await;
+    let examined = world.examine(&[("CLOUDFLARE_ANALYTICS_TOKEN", "another-token")]).await;
+    assert!(examined.only("analytics").2.contains("Account Analytics: Read"), "{}", examined.text);
+}

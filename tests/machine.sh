@@ -1,0 +1,37 @@
+# shellcheck shell=sh
+# What a test asks of the machine, for scripts that source this under `set -eu`: `need` for Debian packages, `isolate` for
+# a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+
+# need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
+need() {
+    missing=
+    for pair; do command -v "${pair%=*}" >/dev/null || missing="$missing ${pair##*=}"; done
+    [ -n "$missing" ] || return 0
+    echo "installing:$missing"
+    if [ "$(id -u)" = 0 ]; then root=; else root='sudo -n'; fi
+    # shellcheck disable=SC2086 # both are lists of words
+    if ! { $root apt-get -q update &&
+        $root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $missing; }; then
+        echo "cannot install:$missing. Install these Debian packages as root, then run this again." >&2
+        exit 1
+    fi
+}
+
+# isolate COMMAND [ARGUMENT]...: runs it in a network of its own, with its exit status. Needs `ip` and `unshare`. It is
+# process 1 of a process namespace: whatever it started dies with it, and it dies with `unshare`. Takes the traps of INT
+# and TERM.
+isolate() {
+    unshare='unshare --net --pid --mount-proc --fork --kill-child'
+    if ! $unshare true 2>/dev/null; then
+        unshare='unshare --user --map-root-user --net --pid --mount-proc --fork --kill-child'
+        if ! $unshare true; then
+            echo 'cannot make a network namespace: run as root, or allow user namespaces.' >&2
+            exit 1
+        fi
+    fi
+    # shellcheck disable=SC2016 # the inner shell's
+    $unshare sh -c 'ip link set lo up && exec "$@"' sh "$@" &
+    namespace=$!
+    trap 'kill -KILL $namespace; exit 130' INT TERM
+    wait $namespace
+}
