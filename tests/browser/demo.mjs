@@ -2,11 +2,10 @@
 // the buttons of its page. The call is relayed, the ledger has the bytes that the browser has, the budget ends both the
 // call and the minting, and more budget brings them back. Pictures stay in PICTURES.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { directory, runTest, start } from './harness.mjs';
 import { Process, launchBrowser, until } from './processes.mjs';
+import { axeFindsNothing, picture, text, watch } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 240;
 /** The relay's bytes hold 4 of framing for each packet and the handshakes, the browser's do not. */
@@ -15,7 +14,6 @@ const TOLERANCE = 0.02;
 const BYTES_MIN = 20e6;
 const DESKTOP = { width: 1280, height: 1000, deviceScaleFactor: 1 };
 const PHONE = { width: 375, height: 812 };
-const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 
 async function run() {
   const inTheWay = await takePort(3001);
@@ -165,15 +163,11 @@ async function theDemoGoesAway(page, demo) {
   assert.match(await text(page, 'away'), /^The demo does not answer/);
 }
 
-/** A page that tells what it should not have done. */
+/** A page that may ask nobody but this machine. */
 async function openPage(browser) {
   const page = await browser.newPage();
   await page.setViewport(DESKTOP);
-  page.faults = [];
-  page.on('console', (message) => message.type() === 'error' && page.faults.push(`console: ${message.text()}`));
-  page.on('pageerror', ({ message }) => page.faults.push(`script: ${message}`));
-  await page.exposeFunction('refusedByPolicy', (what) => page.faults.push(`policy: ${what}`));
-  await page.evaluateOnNewDocument(() => addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => refusedByPolicy(`${violatedDirective} ${blockedURI}`)));
+  await watch(page);
   page.on('request', (request) => {
     const { protocol, hostname } = new URL(request.url());
     if (protocol !== 'data:' && hostname !== '127.0.0.1') page.faults.push(`asked elsewhere: ${request.url()}`);
@@ -186,20 +180,8 @@ function expectRefusals(page) {
   page.faults = page.faults.filter((fault) => !/^console: Failed to load resource.*429/.test(fault));
 }
 
-const text = (page, id) => page.$eval(`#${id}`, ({ textContent }) => textContent);
 const isPhase = async (page, phase) => (await text(page, 'phase')) === phase;
 /** The last value of the first curve, as the chart says it in words. */
 const plotted = (page) => page.$eval('#plot', (plot) => /^([\d.]+) MB used/.exec(plot.getAttribute('aria-label'))?.[1] ?? 'NaN');
-
-async function axeFindsNothing(page, what) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-  const told = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
-  assert.deepEqual(told, [], what);
-}
-
-async function picture(page, name) {
-  await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage: true });
-}
 
 await runTest(run, RUN_SECONDS_MAX);

@@ -1,18 +1,17 @@
 // The two pages in a real browser: the dashboard on a broker with traffic, the relay check over a real coturn. Nothing may be
 // refused by their own policy, nothing may be written to the console, and axe finds nothing. Pictures stay in PICTURES.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
 import { differences, month } from './month.mjs';
 import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
+import { axeFindsNothing, picture, text, watch } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 150;
 const PAGE_BYTES_MAX = 150_000;
 const DESKTOP = { width: 1280, height: 900, deviceScaleFactor: 1 };
 const PHONE = { width: 375, height: 812, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 const REPORTER_TOKEN = 'reporter-of-the-pages-test';
-const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 
 /** Runs one part and says how long it took. */
 async function part(does, ...over) {
@@ -91,20 +90,15 @@ async function report(token, connectionId, bytesReceived) {
   assert.ok(heard.ok, `heartbeat: ${heard.status}`);
 }
 
-/** A page that tells what it should not have done. `faults` are emptied where something is meant to fail. */
+/** A page that knows nothing of the others. */
 async function openPage(browser, viewport = DESKTOP) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
   await page.setViewport(viewport);
-  page.faults = [];
-  page.on('console', (message) => message.type() === 'error' && page.faults.push(`console: ${message.text()}`));
-  page.on('pageerror', ({ message }) => page.faults.push(`script: ${message}`));
-  await page.exposeFunction('refusedByPolicy', (what) => page.faults.push(`policy: ${what}`));
-  await page.evaluateOnNewDocument(() => addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => refusedByPolicy(`${violatedDirective} ${blockedURI}`)));
+  await watch(page);
   return page;
 }
 
-const text = (page, id) => page.$eval(`#${id}`, ({ textContent }) => textContent);
 const isShown = (page, id) => page.$eval(`#${id}`, (element) => element.checkVisibility());
 
 async function signIn(page, token = operatorToken) {
@@ -304,17 +298,6 @@ const checkBroker = (name, settings) => brokerProcess(directory, {
 async function checked(page) {
   await until('the check', async () => (await text(page, 'progress')) === 'done', 30);
   return page.$$eval('#servers tr', (rows) => rows.map((row) => [...row.cells].map(({ innerText }) => innerText.trim())));
-}
-
-async function axeFindsNothing(page, what) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-  const told = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
-  assert.deepEqual(told, [], what);
-}
-
-async function picture(page, name) {
-  await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage: true });
 }
 
 function nothingWentWrong({ faults }) {
