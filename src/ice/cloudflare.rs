@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Certificate, Client, StatusCode, redirect};
+use reqwest::{Certificate, Client, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -106,6 +106,28 @@ pub fn http_client() -> Result<Client, ClientError> {
         .map_err(ClientError)
 }
 
+/// What shows the API who asks, hidden from logs; `None` for a token that no header can hold.
+pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The answer's body; `None` where it is longer than `max` bytes.
+pub(crate) async fn body_up_to(
+    max: usize,
+    mut response: Response,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
 impl Cloudflare {
     /// `base` is the API's origin, perhaps with a path before `/v1`.
     #[must_use]
@@ -119,10 +141,7 @@ impl Cloudflare {
             "credentials",
             "generate-ice-servers",
         ]);
-        let mut authorization =
-            HeaderValue::from_str(&format!("Bearer {}", api_token.expose_secret())).ok()?;
-        authorization.set_sensitive(true);
-        Some(Self { client, endpoint, authorization })
+        Some(Self { client, endpoint, authorization: bearer(api_token)? })
     }
 
     /// Mints one credential of that life; `identifier` is kept by the provider beside it.
@@ -166,7 +185,10 @@ impl Cloudflare {
             .json(&body);
         let response = request.send().await.map_err(broken)?;
         match response.status() {
-            StatusCode::OK | StatusCode::CREATED => parse(&read(response).await?),
+            StatusCode::OK | StatusCode::CREATED => {
+                let body = body_up_to(BODY_MAX, response).await.map_err(broken)?;
+                parse(&body.ok_or(ProviderError::TooLong)?)
+            }
             status => Err(ProviderError::Status(status)),
         }
     }
@@ -176,18 +198,6 @@ impl fmt::Debug for Cloudflare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cloudflare").field("endpoint", &self.endpoint.as_str()).finish_non_exhaustive()
     }
-}
-
-/// The answer's body, up to the bound.
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ProviderError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > BODY_MAX {
-            return Err(ProviderError::TooLong);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 fn broken(error: reqwest::Error) -> ProviderError {

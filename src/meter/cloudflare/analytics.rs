@@ -11,11 +11,11 @@ use std::time::Duration;
 use chrono::SecondsFormat;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::AnalyticsConfig;
+use crate::ice::cloudflare::{bearer, body_up_to};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::connection::BilledDirections;
 
@@ -66,9 +66,7 @@ impl CloudflareAnalytics {
     ) -> Option<Self> {
         let mut endpoint = config.base.clone();
         endpoint.path_segments_mut().ok()?.pop_if_empty().extend(["client", "v4", "graphql"]);
-        let mut authorization =
-            HeaderValue::from_str(&format!("Bearer {}", config.token.expose_secret())).ok()?;
-        authorization.set_sensitive(true);
+        let authorization = bearer(&config.token)?;
         let account_id = config.account_id.clone();
         let key_id = key_id.map(str::to_owned);
         Some(Self { client, endpoint, authorization, account_id, key_id, billed })
@@ -137,16 +135,9 @@ impl fmt::Debug for CloudflareAnalytics {
     }
 }
 
-/// The answer's body, up to the bound.
-async fn read(mut response: Response) -> Result<Vec<u8>, AnalyticsError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(AnalyticsError::of_exchange)? {
-        if body.len() + chunk.len() > BODY_MAX {
-            return Err(AnalyticsError::BadBody(BadBody::TooLong));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn read(response: Response) -> Result<Vec<u8>, AnalyticsError> {
+    let body = body_up_to(BODY_MAX, response).await.map_err(AnalyticsError::of_exchange)?;
+    body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
 /// The request's body: one query that selects all TURN keys, the SFU, and once more our own key where it is known.
