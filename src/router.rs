@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -89,11 +90,13 @@ pub fn build(app: &Arc<App>) -> Router {
 
 /// A panic and an overload are answers that an allowed page may read. Nothing is under way before its body is there.
 fn guarded(routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
-    routes
-        .layer(CatchPanicLayer::custom(on_panic(app)))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
-        .layer(from_fn(body::gather))
+    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
+    let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
+        .layer(from_fn(body::gather))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .layer(CatchPanicLayer::custom(on_panic(app)));
+    routes.layer(layers)
 }
 
 type Route = MethodRouter<Arc<App>>;

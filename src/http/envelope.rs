@@ -115,7 +115,7 @@ fn log_line(
 ) {
     let status = response.status().as_u16();
     let code = response.extensions().get::<ApiError>().map(ApiError::code);
-    let client = client.map(|client| client.0.to_string());
+    let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // What is asked every few seconds, by whoever watches.
     if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")

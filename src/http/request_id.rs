@@ -13,15 +13,16 @@ const LENGTH_MAX: usize = 64;
 /// Makes ids that are unique in this process and, by a random start, most likely beyond it.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: u64,
+    /// 16 hexadecimal digits and a dash.
+    prefix: String,
     next: AtomicU64,
 }
 
 impl RequestIds {
     /// Ids that begin with these random bytes.
     #[must_use]
-    pub const fn new(random: [u8; 8]) -> Self {
-        Self { prefix: u64::from_be_bytes(random), next: AtomicU64::new(0) }
+    pub fn new(random: [u8; 8]) -> Self {
+        Self { prefix: format!("{:016x}-", u64::from_be_bytes(random)), next: AtomicU64::new(0) }
     }
 
     /// The request's own id, or a new one.
@@ -30,7 +31,7 @@ impl RequestIds {
     }
 
     fn next(&self) -> String {
-        format!("{:016x}-{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+        format!("{}{:x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
