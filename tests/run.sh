@@ -26,5 +26,7 @@ step "the demo, as somebody meets it"
 tests/browser/run.sh demo
 step "browser module and pages, without a browser"
 tests/web/run.sh
+step "behind nginx and Caddy, as docs/OPERATIONS.md has them"
+tests/proxy/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh

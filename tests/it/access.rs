@@ -70,6 +70,35 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_cannot_forge_an
     }
 }
 
+/// What Cloudflare sends: its own headers, and the visitor's address behind whatever the visitor wrote, without a space.
+#[tokio::test]
+async fn behind_cloudflare_or_its_tunnel_the_last_entry_is_the_visitor() {
+    // The broker's peer is the tunnel's end on this machine, or a proxy that adds Cloudflare's own address.
+    let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,173.245.48.0/20")];
+    let broker = TestBroker::start(&settings).await;
+    let visit = async |forwarded: &str, connecting: &str| {
+        let request = broker.request(Method::GET, "/api/turn-credentials");
+        let request = request.header("cf-connecting-ip", connecting).header("true-client-ip", connecting);
+        let request =
+            request.header("cf-ray", "230b030023ae2822-SJC").header("cf-visitor", r#"{"scheme":"https"}"#);
+        Answer::of(request.header("x-forwarded-proto", "https").header("x-forwarded-for", forwarded))
+            .await
+            .status
+    };
+    assert_eq!(visit("203.0.113.1", "203.0.113.1").await, 200);
+    assert_eq!(visit("203.0.113.2,173.245.48.7", "203.0.113.2").await, 200, "through a proxy of one's own");
+    assert_eq!(visit("2001:db8:1:2::3", "2001:db8:1:2::3").await, 200);
+    for (forwarded, connecting) in [
+        ("6.6.6.6,203.0.113.1", "203.0.113.1"),
+        ("a,b,127.0.0.1,203.0.113.1", "203.0.113.1"),
+        ("203.0.113.1", "6.6.6.6"),
+        ("6.6.6.6,203.0.113.2,173.245.48.8", "203.0.113.2"),
+        ("6.6.6.6,2001:db8:1:2:ffff::1", "2001:db8:1:2:ffff::1"),
+    ] {
+        assert_eq!(visit(forwarded, connecting).await, 429, "{forwarded}");
+    }
+}
+
 #[tokio::test]
 async fn without_trusted_proxies_the_header_is_not_read() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "")]).await;

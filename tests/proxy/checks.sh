@@ -1,0 +1,150 @@
+#!/bin/sh
+# What run.sh runs in its namespace: loopback alone, all ports free, and everything ends with it.
+# shellcheck disable=SC2329 # called by their names
+set -eu
+cd "$WORK_DIR"
+OPERATOR=operator-token-of-the-proxy-test
+REPORTER=reporter-token-of-the-proxy-test
+
+failed=0
+# is NAME EXPECTED ACTUAL
+is() {
+    if [ "$2" = "$3" ]; then echo "ok      $proxy: $1"; else
+        failed=1
+        echo "FAILED  $proxy: $1: expected '$2', got '$3'"
+    fi
+}
+
+# ask CLIENT PATH [CURL ARGUMENT]...: from that loopback address through the proxy, into the files `headers` and `body`; prints the status.
+ask() {
+    client=$1
+    path=$2
+    shift 2
+    curl -s --interface "$client" --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 20 \
+        -D headers -o body -w '%{http_code}' "$@" "https://broker.example$path"
+}
+header() { tr -d '\r' <headers | sed -n "s/^$1: //Ip"; }
+# The client of the last request in the broker's log, found by the id that the answer had.
+seen() {
+    id=$(header x-request-id)
+    for _ in $(seq 50); do
+        line=$(grep -F "\"request_id\":\"$id\"" "$proxy.log") && break
+        sleep 0.1
+    done
+    printf '%s' "${line:-}" | sed -n 's/.*"client":"\([^"]*\)".*/\1/p'
+}
+until_it() {
+    for _ in $(seq 100); do
+        "$@" && return
+        sleep 0.1
+    done
+    echo "waited for: $*" >&2
+    cat ./*.log >&2
+    exit 1
+}
+
+start_broker() {
+    env -i TRUSTED_PROXIES=127.0.0.1,::1 HOST=127.0.0.1 PORT=3001 RATE_LIMIT_REQUESTS=3 CLIENT_URL=https://app.example \
+        OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
+    broker=$!
+    until_it curl -sfo /dev/null http://127.0.0.1:3001/health
+}
+
+# Only the certificate's place is another one than on the page.
+start_nginx() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout nginx.key -out nginx.pem -days 2 \
+        -subj /CN=broker.example -addext subjectAltName=DNS:broker.example 2>/dev/null
+    sed -i -e "s|^\( *ssl_certificate \).*|\1$PWD/nginx.pem;|" -e "s|^\( *ssl_certificate_key \).*|\1$PWD/nginx.key;|" nginx
+    mkdir temp
+    {
+        echo "daemon off; user root; pid $PWD/nginx.pid; error_log stderr; events {} http { access_log off;"
+        for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $PWD/temp/$kind;"; done
+        echo "include $PWD/nginx; }"
+    } >nginx.conf
+    nginx -e stderr -c "$PWD/nginx.conf" 2>nginx.out &
+    server=$!
+}
+
+# Only the authority is another one: Caddy's own, since there is no network to fetch a certificate over.
+start_caddy() {
+    export HOME="$PWD" XDG_DATA_HOME="$PWD/data"
+    { printf '{\n admin off\n local_certs\n skip_install_trust\n}\n' && cat caddyfile; } >Caddyfile
+    caddy run --adapter caddyfile --config Caddyfile >caddy.out 2>&1 &
+    server=$!
+    root="$XDG_DATA_HOME/caddy/pki/authorities/local/root.crt"
+    until_it test -s "$root"
+    cp "$root" caddy.pem
+}
+
+reachable() { [ "$(ask 127.0.0.9 /api/bandwidth-status || :)" = 200 ]; }
+
+check() {
+    proxy=$1
+    start_broker
+    "start_$proxy"
+    until_it reachable
+
+    is 'plain HTTP is sent to HTTPS' '301|308 https://broker.example/dashboard' "$(
+        curl -s -o /dev/null -w '%{http_code} %{redirect_url}' --resolve broker.example:80:127.0.0.1 \
+            http://broker.example/dashboard | sed 's/^30[18] /301|308 /')"
+
+    ask 127.0.0.2 /api/bandwidth-status >/dev/null
+    is "the log has the client's address" 127.0.0.2 "$(seen)"
+    ask 127.0.0.3 /api/bandwidth-status -H 'X-Forwarded-For: 6.6.6.6' >/dev/null
+    is 'a forged X-Forwarded-For changes nothing' 127.0.0.3 "$(seen)"
+    ask 127.0.0.3 /api/bandwidth-status -H 'X-Forwarded-For: 6.6.6.6' -H 'X-Forwarded-For: 127.0.0.1, 7.7.7.7' \
+        -H 'X-Real-IP: 6.6.6.6' -H 'CF-Connecting-IP: 6.6.6.6' -H 'Forwarded: for=6.6.6.6' >/dev/null
+    is 'nor do two of them and other headers' 127.0.0.3 "$(seen)"
+    ask 127.0.0.3 /api/bandwidth-status -H 'X-Request-Id: chosen-by-the-client' >/dev/null
+    is 'nor does a request id of its own' "$(header x-request-id)" "$(header x-request-id | grep -v chosen)"
+
+    codes=
+    for i in 1 2 3 4; do codes="$codes $(ask 127.0.0.4 /api/turn-credentials -H "X-Forwarded-For: 9.9.9.$i")"; done
+    is 'the fourth mint of one client is one too many' ' 200 200 200 429' "$codes"
+    is 'and another client has a rate of its own' 200 "$(ask 127.0.0.5 /api/turn-credentials)"
+
+    set -- -H "Authorization: Bearer $REPORTER" -H 'Content-Type: application/json'
+    is 'a connection is opened' 201 "$(ask 127.0.0.6 /api/connections "$@" -d '{"connectionId":"room/9%a"}')"
+    is 'its id passes as %2F and %25' 200 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/heartbeat "$@" -d '{}')"
+    is 'also as a beacon' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/close -H 'Content-Type: text/plain' \
+        -d "{\"token\":\"$REPORTER\"}")"
+    is 'and with DELETE' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a "$@" -X DELETE)"
+
+    for page in /turn-client.js /turn-client.d.ts /dashboard /dashboard/main.js /relay-check /relay-check/main.js; do
+        is "$page is reached" 200 "$(ask 127.0.0.7 $page)"
+    done
+    is 'with its policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"
+    is "the operator's figures are reached with the token" 200 \
+        "$(ask 127.0.0.7 /api/overview -H "Authorization: Bearer $OPERATOR")"
+    for path in /metrics /ready /health / /dashboards; do
+        ask 127.0.0.7 $path -H "Authorization: Bearer $OPERATOR" >code || :
+        is "$path is not passed on" '404 0' "$(cat code) $(grep -c '"code"' body || :)"
+    done
+
+    ask 127.0.0.8 /api/connections -X OPTIONS -H 'Origin: https://app.example' -H 'Access-Control-Request-Method: POST' \
+        -H 'Access-Control-Request-Headers: authorization,content-type' >/dev/null
+    is 'a preflight is answered once' https://app.example "$(header access-control-allow-origin)"
+
+    # 600 requests of eight clients at once, while the proxy keeps its sockets to the broker.
+    before=$(sockets)
+    for client in 1 2 3 4 5 6 7 8; do
+        curl -s --interface 127.0.1.$client --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 120 \
+            -o /dev/null -w '%{http_code}\n' "https://broker.example/api/bandwidth-status?[1-75]" >codes.$client &
+        clients="${clients:-} $!"
+    done
+    # shellcheck disable=SC2086 # a list
+    wait $clients
+    clients=
+    is '600 requests get 600 answers' '600 200' "$(cat codes.* | sort | uniq -c | sed 's/^ *//')"
+    opened=$(($(sockets) - before))
+    is "over sockets that are kept: $opened opened" 1 "$((opened <= 32))"
+
+    kill "$server" "$broker"
+    wait "$server" "$broker" || :
+}
+# Those of the broker, the closed ones of the last minute too.
+sockets() { ss -Htan 'sport = :3001' | wc -l; }
+
+check nginx
+check caddy
+exit $failed
