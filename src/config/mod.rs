@@ -6,6 +6,7 @@ mod access;
 mod alert;
 mod budget;
 mod doors;
+mod dotenv;
 mod environment;
 mod ice;
 mod manual;
