@@ -136,6 +136,9 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Done, Self::Unknown, Self::Failed, Self::Cut, Self::Unsupported];
+
     /// The name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {

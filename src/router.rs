@@ -5,14 +5,12 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
+use axum::body::Body;
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -39,6 +37,7 @@ pub fn build(app: &Arc<App>) -> Router {
         };
         mint = mint.routes(door.map(|route| get_only(limited(route, app))));
     }
+    openapi::describe_mint(mint.get_openapi_mut());
 
     // Pages and app servers: a token decides, where there is one.
     let open = OpenApiRouter::new()
@@ -49,7 +48,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(connections::delete_connection));
 
     // The operator: these do not exist without an OPERATOR_TOKEN.
-    let operator = OpenApiRouter::new()
+    let mut operator = OpenApiRouter::new()
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
@@ -58,6 +57,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(orders::order_limit).map(|route| operators_own(route, app)))
         .routes(routes!(orders::order_freeze).map(|route| operators_own(route, app)))
         .routes(routes!(orders::revoke_credential).map(|route| operators_own(route, app)));
+    openapi::describe_operator(operator.get_openapi_mut());
 
     // Whoever runs the container: never shed.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
@@ -75,21 +75,24 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let (served, document) = OpenApiRouter::with_openapi(openapi::head())
+    let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(open.merge(operator), app))
         .merge(health)
         .merge(web)
         .split_for_parts();
+    openapi::describe_waits(&mut document);
+    let document = openapi::Document::from(&document);
     served
-        .route("/openapi.json", describe(&document))
+        .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
 }
 
 /// A panic and an overload are answers that an allowed page may read. Nothing is under way before its body is there.
-fn guarded(routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
+fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
+    openapi::describe_guard(routes.get_openapi_mut());
     // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
@@ -127,11 +130,6 @@ fn with_operator(route: Route, app: &Arc<App>) -> Route {
 /// The path is shared with methods that are for others.
 fn for_operator(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
-}
-
-fn describe(document: &OpenApi) -> Route {
-    let json = Bytes::from(document.to_json().expect("a tree of texts has a JSON form"));
-    get(move || std::future::ready(([(CONTENT_TYPE, "application/json")], json.clone())))
 }
 
 fn on_panic(

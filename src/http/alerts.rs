@@ -6,8 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
-use crate::alert::Alert;
+use super::openapi::one_of;
+use crate::alert::{Alert, AlertKind, Severity};
 use crate::app::App;
 use crate::units::{Timestamp, plain_number};
 
@@ -27,34 +29,53 @@ pub struct AlertBody {
     /// The same as on the webhook.
     #[schema(example = "2025-01-01/budget-used-80/1000000000000")]
     id: String,
-    #[schema(example = "budget.used_80")]
+    /// Which kind.
+    #[schema(schema_with = event_schema)]
     event: &'static str,
-    /// `info`, `warning` or `critical`.
+    /// How grave.
+    #[schema(schema_with = severity_schema)]
     severity: &'static str,
+    /// When.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// What happened.
     what: String,
     /// What to do.
     advice: &'static str,
+    /// GB used then, two decimals.
     #[serde(rename = "usedGB")]
+    #[schema(example = "801.50")]
     used_gb: String,
+    /// The limit in GB.
     #[serde(rename = "limitGB")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, example = 1000)]
     limit_gb: serde_json::Number,
+    /// GB by which the limit could still be passed, at worst.
     #[serde(rename = "overshootBoundGB")]
+    #[schema(example = "0.00")]
     overshoot_bound_gb: String,
     /// Whether it still waits to be delivered.
     waiting: bool,
 }
 
+fn event_schema() -> RefOr<Schema> {
+    one_of(AlertKind::ALL.map(AlertKind::name), "Stable.")
+}
+
+fn severity_schema() -> RefOr<Schema> {
+    one_of([Severity::Info, Severity::Warning, Severity::Critical].map(Severity::name), "How grave it is.")
+}
+
 /// What the operator was told lately.
+///
+/// The same alerts as on the webhook, also where none is set.
 #[utoipa::path(
     get,
     path = "/api/alerts",
+    operation_id = "getAlerts",
     tag = "operator",
     security(("operator" = [])),
-    responses((status = 200, description = "The latest alerts", body = AlertsBody))
+    responses((status = 200, description = "The latest alerts.", body = AlertsBody))
 )]
 pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {
     let alerts =

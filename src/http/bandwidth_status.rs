@@ -8,7 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
+use super::openapi::one_of;
 use crate::account::{CLOCK_DIFFERENCE_TOLERATED, Present};
 use crate::app::App;
 use crate::units::{BitRate, Timestamp, plain_number};
@@ -39,32 +41,38 @@ pub struct StatusBody {
     /// When the period ends.
     #[schema(value_type = String, format = DateTime)]
     reset_date: Timestamp,
-    /// Open connections.
+    /// Open connections that were reported.
+    #[schema(example = 3)]
     active_connections: usize,
-    /// `OK` or `LIMIT_EXCEEDED`.
+    /// Whether the limit is reached.
+    #[schema(schema_with = status_schema)]
     status: &'static str,
     /// When the period began.
     #[schema(value_type = String, format = DateTime)]
     period_start: Timestamp,
-    /// How the figure is known: `estimate`, or `measured+estimate`.
+    /// How the figure is known.
+    #[schema(schema_with = knowledge_schema)]
     source: &'static str,
     /// Up to when the provider's own count reaches; null without one.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     as_of: Option<Timestamp>,
     /// Whether the provider's count is older than it should be.
     stale: bool,
     /// GB promised by credentials beyond what is used, rounded up.
     #[serde(rename = "reservedGB")]
+    #[schema(example = "12.00")]
     reserved_gb: String,
     /// GB by which the limit can still be passed, at worst, rounded up.
     #[serde(rename = "overshootBoundGB")]
+    #[schema(example = "0.00")]
     overshoot_bound_gb: String,
-    /// What the bound rests on.
+    /// What the bound rests on, for people.
+    #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
     /// Whether the provider's count fits what the bound assumes, and the wall clock the period.
     bound_holds: bool,
     /// What one live grant was seen to relay, on average, in Mbps; null without two readings to compare.
-    #[schema(value_type = Option<f64>, example = 0.7)]
+    #[schema(value_type = Option<f64>, required = true, example = 0.7)]
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
@@ -99,12 +107,26 @@ pub struct HintBody {
     message: String,
 }
 
+fn status_schema() -> RefOr<Schema> {
+    one_of(["OK", "LIMIT_EXCEEDED"], "`LIMIT_EXCEEDED` as soon as used has reached the limit.")
+}
+
+fn knowledge_schema() -> RefOr<Schema> {
+    one_of(
+        ["estimate", "measured+estimate"],
+        "How the figure is known: `measured` is the provider's own count, up to `asOf`.",
+    )
+}
+
 /// What was used, how it is known, and how far the limit can still be overshot.
+///
+/// The first seven fields keep their names, types and roundings.
 #[utoipa::path(
     get,
     path = "/api/bandwidth-status",
+    operation_id = "getBandwidthStatus",
     tag = "budget",
-    responses((status = 200, description = "The state of the budget", body = StatusBody))
+    responses((status = 200, description = "The state of the budget.", body = StatusBody))
 )]
 pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
     Json(status(&app, &app.account.present()))

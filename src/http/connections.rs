@@ -29,7 +29,8 @@ const ID_MAX: usize = 128;
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionRequest {
-    /// Opening only: the caller's own name for it, 1 to 128 visible ASCII characters; made up here if absent.
+    /// Opening only: the caller's own name for it, in visible ASCII characters; made up here if absent.
+    #[schema(min_length = 1, max_length = 128, example = "call-42")]
     connection_id: Option<String>,
     /// Whether its packets go through the relay; taken to be so until said otherwise.
     relayed: Option<bool>,
@@ -45,25 +46,31 @@ pub struct ConnectionRequest {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionBody {
-    /// Its name.
+    /// Its name, for the paths of further calls.
+    #[schema(example = "call-42")]
     connection_id: String,
-    /// How often to send a heartbeat. Three missed ones close it.
+    /// How often to send a heartbeat, in seconds. Three missed ones close it.
+    #[schema(example = 30)]
     heartbeat_seconds: u64,
 }
 
-/// Opens a connection; opening it again is a sign of life.
+/// Opens a connection.
+///
+/// Opening it again is a sign of life. From now on it is charged, by the bytes that it reports or by time.
 #[utoipa::path(
     post,
     path = "/api/connections",
+    operation_id = "openConnection",
     tag = "connections",
-    request_body = ConnectionRequest,
+    request_body(content = ConnectionRequest, example = json!({"connectionId": "call-42", "relayed": true})),
     security(("grant" = []), ("reporter" = [])),
     responses(
-        (status = 201, description = "Opened", body = ConnectionBody),
-        (status = 200, description = "It was open already", body = ConnectionBody),
-        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant", body = ErrorBody),
-        (status = 503, description = "`OVERLOADED`: the table of connections is full", body = ErrorBody),
+        (status = 201, description = "Opened.", body = ConnectionBody),
+        (status = 200, description = "It was open already.", body = ConnectionBody),
+        (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
+        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
@@ -85,17 +92,20 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
 }
 
 /// Keeps a connection alive and takes its counts.
+///
+/// To be sent every `heartbeatSeconds`. Counts are cumulative; a lower one than before changes nothing.
 #[utoipa::path(
     post,
     path = "/api/connections/{id}/heartbeat",
+    operation_id = "heartbeatConnection",
     tag = "connections",
-    params(("id" = String, Path, description = "The connection's name")),
-    request_body = ConnectionRequest,
+    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
     security(("grant" = []), ("reporter" = [])),
     responses(
-        (status = 200, description = "Heard", body = ConnectionBody),
-        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: not open, or not the caller's", body = ErrorBody),
+        (status = 200, description = "Heard.", body = ConnectionBody),
+        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: not open, or not the caller's. Open it again.", body = ErrorBody),
     )
 )]
 pub async fn heartbeat_connection(
@@ -109,18 +119,21 @@ pub async fn heartbeat_connection(
     Ok(Json(connection_body(&app, id)))
 }
 
-/// Closes a connection; the body may carry its last counts. Works as a beacon.
+/// Closes a connection, also from a page that goes away.
+///
+/// The body may carry its last counts. `navigator.sendBeacon` can send no `Authorization`, so the token may be in the body.
 #[utoipa::path(
     post,
     path = "/api/connections/{id}/close",
+    operation_id = "closeConnection",
     tag = "connections",
-    params(("id" = String, Path, description = "The connection's name")),
-    request_body = ConnectionRequest,
+    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     security(("grant" = []), ("reporter" = []), ()),
     responses(
-        (status = 204, description = "Closed, or not open"),
-        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant's", body = ErrorBody),
+        (status = 204, description = "Closed, or not open."),
+        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
@@ -131,18 +144,21 @@ pub async fn close_connection(
     close(&app, &id, &call)
 }
 
-/// Closes a connection; the body may carry its last counts.
+/// Closes a connection.
+///
+/// The body may carry its last counts.
 #[utoipa::path(
     delete,
     path = "/api/connections/{id}",
+    operation_id = "deleteConnection",
     tag = "connections",
-    params(("id" = String, Path, description = "The connection's name")),
-    request_body = ConnectionRequest,
+    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     security(("grant" = []), ("reporter" = [])),
     responses(
-        (status = 204, description = "Closed, or not open"),
-        (status = 401, description = "`UNAUTHORIZED`, `INVALID_GRANT`", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant's", body = ErrorBody),
+        (status = 204, description = "Closed, or not open."),
+        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(

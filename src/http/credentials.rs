@@ -9,8 +9,11 @@ use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 
 use super::error::{ApiError, ErrorBody};
+use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::budget::grant::GrantId;
@@ -28,12 +31,14 @@ pub const TTL_MIN: Duration = Duration::from_secs(60);
 #[schema(as = IceServer)]
 #[expect(dead_code, reason = "describes the wire form for the OpenAPI document")]
 pub struct IceServerSchema {
-    /// One URL or a list.
-    #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
+    /// One URL, or a list of them.
+    #[schema(schema_with = urls_schema)]
     urls: Vec<String>,
     /// Only with `turn:` and `turns:` URLs.
+    #[schema(value_type = String, required = false)]
     username: Option<String>,
     /// Only with `turn:` and `turns:` URLs.
+    #[schema(value_type = String, required = false)]
     credential: Option<String>,
 }
 
@@ -46,47 +51,52 @@ pub struct CredentialsBody {
     ice_servers: IceServerList,
     /// Life in seconds. Absent in the STUN answer, which does not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false, example = 86_400)]
     ttl: Option<u64>,
-    /// When the source was asked.
+    /// When the source was asked. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, required = false)]
     issued_at: Option<Timestamp>,
-    /// When the credential ends, at the earliest reading.
+    /// When the credential ends, at the earliest reading. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
-    /// From when on to fetch the next one.
+    /// From when on to fetch the next one: three quarters of the life. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, required = false)]
     refresh_after: Option<Timestamp>,
     /// Who made it.
-    #[schema(value_type = String, example = "cloudflare")]
+    #[schema(schema_with = source_schema)]
     source: IceSource,
     /// Whether it does not come from the first source.
     degraded: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "PROVIDER_UNAVAILABLE")]
+    #[schema(schema_with = reason_schema, required = false)]
     reason: Option<&'static str>,
-    /// Proves that these credentials were issued here; opens connections.
+    /// Proves that these credentials were issued here: the bearer token for reporting connections and for one renewal. No TURN
+    /// secret. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     grant: Option<String>,
 }
 
-/// ICE servers for a `new RTCPeerConnection`. With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on,
-/// it is a renewal: one for each grant, which does not spend the client's rate allowance.
+/// ICE servers for a `new RTCPeerConnection`.
+///
+/// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, it is a renewal: one for each grant, which does
+/// not spend the client's rate allowance. Any other token is treated as absent. `GET` only: a `HEAD` would mint and throw away.
 #[utoipa::path(
     get,
     path = "/api/turn-credentials",
+    operation_id = "getTurnCredentials",
     tag = "credentials",
     security((), ("grant" = [])),
-    params(("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS")),
+    params(("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600)),
     responses(
-        (status = 200, description = "A credential, or public STUN servers with `degraded: true` and a reason", body = CredentialsBody),
-        (status = 400, description = "`INVALID_REQUEST`: ttl out of range", body = ErrorBody),
-        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+        (status = 200, description = "A credential; where none can be had, public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody),
+        (status = 400, description = "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
+        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_credentials(
@@ -96,6 +106,29 @@ pub async fn get_credentials(
 ) -> Result<Json<CredentialsBody>, ApiError> {
     let answer = mint(&app, query.as_deref(), renewal).await?;
     Ok(Json(body(&app, answer)))
+}
+
+fn urls_schema() -> RefOr<Schema> {
+    let url = || ObjectBuilder::new().schema_type(Type::String).build();
+    let schema = OneOfBuilder::new()
+        .item(url())
+        .item(ArrayBuilder::new().items(url()))
+        .description(Some("One URL, or a list of them: `stun:`, `stuns:`, `turn:` or `turns:`."))
+        .examples([serde_json::json!(["turn:turn.cloudflare.com:3478?transport=udp"])]);
+    RefOr::T(schema.build().into())
+}
+
+/// Of a field that names a source.
+pub(super) fn source_schema() -> RefOr<Schema> {
+    one_of(IceSource::ALL.map(IceSource::name), "Which of `ICE_SOURCES` it comes from.")
+}
+
+/// Of a field that says why it was not the first source.
+fn reason_schema() -> RefOr<Schema> {
+    one_of(
+        DegradedReason::ALL.map(DegradedReason::code),
+        "Why it is not from the first source; only with `degraded`.",
+    )
 }
 
 /// The one way to the mint, whatever the form of the answer.

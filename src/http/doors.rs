@@ -28,7 +28,7 @@ pub struct TurnRestBody {
     username: String,
     /// Empty when there are only STUN servers.
     password: String,
-    /// Life in seconds.
+    /// Life in seconds; 300 where there are only STUN servers.
     ttl: u64,
     /// URLs that it opens, and STUN servers.
     #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
@@ -39,6 +39,7 @@ pub struct TurnRestBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StunnerBody {
+    /// For `new RTCPeerConnection({iceServers})`.
     #[schema(value_type = Vec<IceServerSchema>)]
     ice_servers: IceServerList,
     /// Always `all`: the client decides.
@@ -47,22 +48,25 @@ pub struct StunnerBody {
 
 type Renewal = Option<Extension<Arc<RenewalRight>>>;
 
-/// A credential in the form of the TURN REST draft. Only with `turn` in `DOORS`.
+/// A credential in the form of the TURN REST draft.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
 #[utoipa::path(
     get,
     path = "/turn",
+    operation_id = "getTurnRestCredentials",
     tag = "credentials",
+    security((), ("grant" = [])),
     params(
-        ("service" = String, Query, description = "`turn`"),
+        ("service" = String, Query, pattern = "^turn$", description = "Always `turn`", example = "turn"),
         ("username" = Option<String>, Query, description = "Not used: user names are made here"),
-        ("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS"),
+        ("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600),
     ),
     responses(
         (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
-        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
-        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
+        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_turn(
@@ -74,17 +78,22 @@ pub async fn get_turn(
     turn_rest(&app, query.as_deref(), renewal).await
 }
 
-/// A credential in the form that Matrix clients ask for. Only with `matrix` in `DOORS`. A homeserver or a proxy in front
+/// A credential in the form that Matrix clients ask for.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `matrix` in `DOORS`. A homeserver or a proxy in front
 /// decides who may ask.
 #[utoipa::path(
     get,
     path = "/_matrix/client/v3/voip/turnServer",
+    operation_id = "getMatrixTurnServer",
     tag = "credentials",
+    security((), ("grant" = [])),
+    params(("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600)),
     responses(
         (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
-        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
+        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_matrix(
@@ -95,21 +104,24 @@ pub async fn get_matrix(
     turn_rest(&app, query.as_deref(), renewal).await
 }
 
-/// ICE servers in stunner's form. Only with `ice` in `DOORS`.
+/// ICE servers in stunner's form.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
 #[utoipa::path(
     get,
     path = "/ice",
+    operation_id = "getStunnerIce",
     tag = "credentials",
+    security((), ("grant" = [])),
     params(
-        ("service" = String, Query, description = "`turn`"),
-        ("ttl" = Option<u64>, Query, description = "Shorter life in seconds, 60 to TURN_TTL_SECONDS"),
+        ("service" = String, Query, pattern = "^turn$", description = "Always `turn`", example = "turn"),
+        ("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600),
     ),
     responses(
         (status = 200, description = "ICE servers", body = StunnerBody),
-        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
-        (status = 403, description = "`ORIGIN_NOT_ALLOWED`", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED` or `BUDGET_EXHAUSTED`, with Retry-After", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`, `OVERLOADED`", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
+        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_ice(

@@ -9,7 +9,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
+use super::openapi::one_of;
 use crate::budget::verdict::Refusal;
 use crate::random::NoRandomness;
 use crate::units::{plain_number, wait_seconds};
@@ -71,6 +73,27 @@ pub enum ApiError {
     Internal,
 }
 
+/// Every code there is.
+const CODES: [&str; 13] = [
+    "INVALID_REQUEST",
+    "UNAUTHORIZED",
+    "INVALID_GRANT",
+    "ORIGIN_NOT_ALLOWED",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "PAYLOAD_TOO_LARGE",
+    "RATE_LIMITED",
+    "BUDGET_EXHAUSTED",
+    "LEDGER_UNAVAILABLE",
+    "OVERLOADED",
+    "SHUTTING_DOWN",
+    "INTERNAL",
+];
+
+fn code_schema() -> RefOr<Schema> {
+    one_of(CODES, "Stable, for programs.")
+}
+
 /// The error form on the wire.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -78,23 +101,27 @@ pub struct ErrorBody {
     /// Short, for humans.
     #[schema(example = "Too many credential requests, please try again later")]
     pub error: &'static str,
-    /// What to do.
+    /// What to do, where there is something.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     pub message: Option<String>,
     /// Used GB with two decimals; only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "1000.02")]
     pub bandwidth_used: Option<String>,
     /// The limit in GB; only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = f64, required = false, example = 1000)]
     pub bandwidth_limit: Option<serde_json::Number>,
     /// When the period ends; only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime, required = false)]
     pub reset_date: Option<String>,
-    /// Stable; see docs/ERRORS.md.
-    #[schema(example = "RATE_LIMITED")]
+    /// Stable.
+    #[schema(schema_with = code_schema)]
     pub code: &'static str,
     /// Also in the `x-request-id` header and in the log.
+    #[schema(example = "672e560945ec9517-9")]
     pub request_id: String,
 }
 

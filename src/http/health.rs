@@ -15,9 +15,9 @@ use crate::app::App;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthBody {
-    /// `ok`.
+    /// Always `ok`.
     status: &'static str,
-    /// Since the process started.
+    /// Seconds since the process started.
     uptime_seconds: u64,
     /// Of this program.
     version: &'static str,
@@ -26,16 +26,19 @@ pub struct HealthBody {
 /// The process can serve.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadyBody {
-    /// `ready`.
+    /// Always `ready`.
     status: &'static str,
 }
 
 /// Whether the process lives.
+///
+/// Always 200 while it can answer at all.
 #[utoipa::path(
     get,
     path = "/health",
+    operation_id = "getHealth",
     tag = "health",
-    responses((status = 200, description = "It lives", body = HealthBody))
+    responses((status = 200, description = "It lives.", body = HealthBody))
 )]
 pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
     let uptime = app.clock.instant().saturating_duration_since(app.started);
@@ -43,13 +46,16 @@ pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
 }
 
 /// Whether the process can serve.
+///
+/// For a load balancer: 503 while the ledger cannot be written, and while the process ends.
 #[utoipa::path(
     get,
     path = "/ready",
+    operation_id = "getReady",
     tag = "health",
     responses(
-        (status = 200, description = "It can serve", body = ReadyBody),
-        (status = 503, description = "`SHUTTING_DOWN`, `LEDGER_UNAVAILABLE`", body = ErrorBody),
+        (status = 200, description = "It can serve.", body = ReadyBody),
+        (status = 503, description = "`SHUTTING_DOWN`: the process is about to end.\n\n`LEDGER_UNAVAILABLE`: the last write failed.", body = ErrorBody),
     )
 )]
 pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {

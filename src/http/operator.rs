@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bearer::bearer;
+use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
@@ -43,9 +44,10 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "getMetrics",
     tag = "operator",
     security(("operator" = [])),
-    responses((status = 200, description = "OpenMetrics text", body = String, content_type = METRICS_TYPE))
+    responses((status = 200, description = "OpenMetrics text.", body = String, content_type = METRICS_TYPE))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let present = app.account.present();
@@ -86,32 +88,41 @@ pub struct ConnectionsBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenConnectionBody {
+    /// Its name.
     connection_id: String,
     /// The grant's id; null when an app server reports it.
+    #[schema(required = true)]
     grant: Option<String>,
-    /// Whose bytes these are.
+    /// Whose bytes these are: the source that the grant came from.
+    #[schema(schema_with = source_schema)]
     source: &'static str,
-    /// As far as it said.
+    /// Whether it goes through the relay; null until it said so.
+    #[schema(required = true)]
     relayed: Option<bool>,
+    /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     opened_at: Timestamp,
+    /// Its last sign of life.
     #[schema(value_type = String, format = DateTime)]
     last_seen_at: Timestamp,
-    /// Client → relay, as reported.
+    /// Bytes, client → relay, as reported.
     bytes_sent: u64,
-    /// Relay → client, as reported.
+    /// Bytes, relay → client, as reported.
     bytes_received: u64,
-    /// What it was charged so far.
+    /// Bytes that it was charged so far.
     charged_bytes: u64,
 }
 
 /// The open connections.
+///
+/// Those that were reported, by clients or by an app server.
 #[utoipa::path(
     get,
     path = "/api/connections",
+    operation_id = "listConnections",
     tag = "operator",
     security(("operator" = [])),
-    responses((status = 200, description = "The open connections", body = ConnectionsBody))
+    responses((status = 200, description = "The open connections.", body = ConnectionsBody))
 )]
 pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
     let (connections, total) = app.account.connections(LIST_MAX);
@@ -140,10 +151,14 @@ fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageBody {
+    /// When the period began.
     #[schema(value_type = String, format = DateTime)]
     period_start: Timestamp,
+    /// When it ends.
     #[schema(value_type = String, format = DateTime)]
     reset_date: Timestamp,
+    /// From one point to the next.
+    #[schema(example = 3600)]
     step_seconds: u64,
     /// From the oldest to now.
     points: Vec<UsagePoint>,
@@ -151,6 +166,7 @@ pub struct UsageBody {
     /// before the last start are not there, but for the latest.
     readings: Vec<UsageReading>,
     /// What the period before this one came to, if this process saw it.
+    #[schema(required = true)]
     previous_period: Option<PreviousPeriod>,
 }
 
@@ -182,27 +198,33 @@ pub struct UsageReading {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousPeriod {
+    /// Its begin.
     #[schema(value_type = String, format = DateTime)]
     start: Timestamp,
+    /// Its end, which is this one's begin.
     #[schema(value_type = String, format = DateTime)]
     end: Timestamp,
+    /// Billed bytes in it.
     used_bytes: u64,
 }
 
 /// Usage over time, for plots.
+///
+/// Of this period only, by the estimate, with the provider's own counts beside it.
 #[utoipa::path(
     get,
     path = "/api/usage",
+    operation_id = "getUsage",
     tag = "operator",
     params(
-        ("from" = Option<String>, Query, description = "RFC 3339; the period's start by default"),
-        ("to" = Option<String>, Query, description = "RFC 3339; now by default"),
-        ("step" = Option<u64>, Query, description = "Seconds, a multiple of 60; 3600 by default; at most 1500 steps"),
+        ("from" = Option<String>, Query, format = DateTime, description = "The period's start by default, and at the earliest", example = "2025-01-01T00:00:00Z"),
+        ("to" = Option<String>, Query, format = DateTime, description = "Now by default, and at the latest"),
+        ("step" = Option<u64>, Query, minimum = 60, multiple_of = 60, description = "Seconds; 3600 by default. At most 1500 steps", example = 3600),
     ),
     security(("operator" = [])),
     responses(
-        (status = 200, description = "The series", body = UsageBody),
-        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
+        (status = 200, description = "The series.", body = UsageBody),
+        (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is no RFC 3339 instant, or `step` no multiple of 60 that gives at most 1500 points.", body = ErrorBody),
     )
 )]
 pub async fn get_usage(

@@ -8,10 +8,13 @@ use axum::extract::{FromRequest, Path, Request, State};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
 use super::body::read_json;
+use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
+use super::openapi::one_of;
 use crate::account::NotRecorded;
 use crate::app::App;
 use crate::budget::grant::GrantId;
@@ -36,9 +39,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 /// Another limit.
 #[derive(Deserialize, ToSchema)]
 pub struct LimitOrder {
-    /// GB, 0 to 1,000,000, decimals allowed; null goes back to `BANDWIDTH_LIMIT_GB`.
+    /// GB, decimals allowed; null goes back to `BANDWIDTH_LIMIT_GB`. Must be there.
     #[serde(rename = "limitGB", alias = "bandwidthLimitGB", default)]
-    #[schema(value_type = Option<f64>, example = 1500)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000, required = true, example = 1500)]
     limit: LimitGb,
 }
 
@@ -60,7 +63,7 @@ impl<'de> Deserialize<'de> for LimitGb {
 /// The kill switch.
 #[derive(Deserialize, ToSchema)]
 pub struct FreezeOrder {
-    /// Whether nothing is minted.
+    /// Whether nothing is minted: true stops, false allows again. True if absent.
     #[serde(default = "yes")]
     frozen: bool,
 }
@@ -69,17 +72,20 @@ fn yes() -> bool {
     true
 }
 
-/// Raises or lowers the limit of this period and of those after it.
+/// Raises or lowers the limit.
+///
+/// Of this period and of those after it. A `BANDWIDTH_LIMIT_GB` that is configured later wins.
 #[utoipa::path(
     post,
     path = "/api/budget/limit",
+    operation_id = "orderLimit",
     tag = "operator",
-    request_body = LimitOrder,
+    request_body(content = LimitOrder, description = "JSON, whatever the `Content-Type` says", example = json!({"limitGB": 1500})),
     security(("operator" = [])),
     responses(
-        (status = 200, description = "The state of the budget under the new limit", body = StatusBody),
-        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but a restart forgets it", body = ErrorBody),
+        (status = 200, description = "The state of the budget under the new limit.", body = StatusBody),
+        (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or no number from 0 to 1000000 and not null.", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn order_limit(
@@ -100,16 +106,18 @@ pub async fn order_limit(
 }
 
 /// Stops all minting, or allows it again.
+///
+/// While it is stopped, answers are public STUN servers with the reason `DISABLED`. Credentials that are out go on working.
 #[utoipa::path(
     post,
     path = "/api/budget/freeze",
+    operation_id = "orderFreeze",
     tag = "operator",
-    request_body = FreezeOrder,
+    request_body(content = FreezeOrder, example = json!({"frozen": true})),
     security(("operator" = [])),
     responses(
-        (status = 200, description = "The state of the budget", body = StatusBody),
-        (status = 400, description = "`INVALID_REQUEST`", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but a restart forgets it", body = ErrorBody),
+        (status = 200, description = "The state of the budget.", body = StatusBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn order_freeze(
@@ -127,32 +135,36 @@ pub async fn order_freeze(
 pub struct RevocationBody {
     /// The grant's id.
     grant: String,
-    /// It renews no more.
+    /// Always true: it renews no more.
     revoked: bool,
-    #[schema(value_type = String)]
+    #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// What the provider said: `revoked`, `unknown`, `failed`, `cut`, or `unsupported`.
+    /// What its source said.
+    #[schema(schema_with = provider_schema)]
     provider: &'static str,
     /// When the credential expires by itself.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// Always false: what was promised for it stays promised.
     reservation_released: bool,
-    /// What that means.
+    /// What that means, for people.
     message: &'static str,
 }
 
 /// Revokes one credential.
+///
+/// It renews no more, and its source is asked to end it. What was promised for it stays promised.
 #[utoipa::path(
     post,
     path = "/api/credentials/{grant}/revoke",
+    operation_id = "revokeCredential",
     tag = "operator",
-    params(("grant" = String, Path, description = "The grant's id, as in the log and in /api/connections, or its token")),
+    params(("grant" = String, Path, description = "The grant's id, as in the log and in `GET /api/connections`, or its token")),
     security(("operator" = [])),
     responses(
-        (status = 200, description = "What became of it", body = RevocationBody),
-        (status = 404, description = "`NOT_FOUND`: no such credential is out", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but a restart forgets it", body = ErrorBody),
+        (status = 200, description = "What became of it.", body = RevocationBody),
+        (status = 404, description = "`NOT_FOUND`: no such credential is out: it has expired, was never issued here, or is of `manual`.", body = ErrorBody),
+        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn revoke_credential(
@@ -174,6 +186,12 @@ pub async fn revoke_credential(
         reservation_released: false,
         message: message(revocation),
     }))
+}
+
+/// Of the field that says how a revocation went.
+fn provider_schema() -> RefOr<Schema> {
+    let said = "`revoked`: ended there. `unknown`: not known there any more. `failed`: could not be asked, try again. `cut`: its sessions are ended as they are seen. `unsupported`: good there until it expires.";
+    one_of(Revocation::ALL.map(Revocation::name), said)
 }
 
 fn message(revocation: Revocation) -> &'static str {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, status};
+use super::credentials::source_schema;
 use crate::account::Present;
 use crate::app::App;
 use crate::ice::IceSource;
@@ -28,16 +29,20 @@ pub struct OverviewBody {
     at: Timestamp,
     /// Of this program.
     version: &'static str,
-    /// Since the process started.
+    /// Seconds since the process started.
     uptime_seconds: u64,
     /// As in `GET /api/bandwidth-status`.
     status: StatusBody,
+    /// The same figures to the byte.
     bytes: BytesBody,
     /// Whether the ledger cannot be written now.
     ledger_failing: bool,
+    /// What callers got.
     callers: CallersBody,
     /// Null where no provider is configured.
+    #[schema(required = true)]
     provider: Option<ProviderBody>,
+    /// What was reported.
     connections: ConnectionCounts,
 }
 
@@ -49,10 +54,12 @@ pub struct BytesBody {
     used: u64,
     /// Worst case, given what the bound assumes.
     committed: u64,
+    /// What may be used.
     limit: u64,
     /// How far the worst case is past the limit.
     overshoot_bound: u64,
     /// The provider's own count up to `status.asOf`; null without one.
+    #[schema(required = true)]
     measured: Option<u64>,
 }
 
@@ -75,10 +82,12 @@ pub struct CallersBody {
 /// Answers of one kind.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AnswersBody {
-    #[schema(value_type = String)]
+    #[schema(schema_with = source_schema)]
     source: IceSource,
     /// Why it was not the first source; null when it was.
+    #[schema(required = true)]
     reason: Option<&'static str>,
+    /// How many there were.
     count: u64,
 }
 
@@ -91,6 +100,7 @@ pub struct ProviderBody {
     /// Mints asked of it, by outcome: `minted`, or what went wrong.
     outcomes: BTreeMap<&'static str, u64>,
     /// How long the latest took, failures too; null before the first.
+    #[schema(required = true)]
     latest: Option<CallTimesBody>,
 }
 
@@ -100,11 +110,14 @@ pub struct ProviderBody {
 pub struct CallTimesBody {
     /// How many they are, 200 at most.
     calls: usize,
-    #[schema(value_type = f64)]
+    /// Half of them took no longer, in milliseconds.
+    #[schema(value_type = f64, example = 42.5)]
     median_ms: serde_json::Number,
-    #[schema(value_type = f64)]
+    /// 95 of 100 took no longer.
+    #[schema(value_type = f64, example = 120)]
     p95_ms: serde_json::Number,
-    #[schema(value_type = f64)]
+    /// The longest of them.
+    #[schema(value_type = f64, example = 300)]
     longest_ms: serde_json::Number,
 }
 
@@ -112,6 +125,7 @@ pub struct CallTimesBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
+    /// By a call that was new.
     opened: u64,
     /// By a call.
     closed: u64,
@@ -122,12 +136,15 @@ pub struct ConnectionCounts {
 }
 
 /// What an operator looks at first.
+///
+/// Status, callers and provider in one answer. Counts are those since the start of the process.
 #[utoipa::path(
     get,
     path = "/api/overview",
+    operation_id = "getOverview",
     tag = "operator",
     security(("operator" = [])),
-    responses((status = 200, description = "Budget, callers, provider", body = OverviewBody))
+    responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
     let present = app.account.present();

@@ -18,10 +18,11 @@ const KEPT: &str = "public, max-age=3600";
 /// Tells tools that resolve types over HTTP where they are.
 const TYPES: HeaderName = HeaderName::from_static("x-typescript-types");
 
-/// The browser module.
+/// The browser module: credentials, renewal, reports.
 #[utoipa::path(
     get,
     path = "/turn-client.js",
+    operation_id = "getTurnClient",
     tag = "browser",
     responses(
         (status = 200, description = "An ES module, for any origin", content_type = "text/javascript", body = String),
@@ -33,10 +34,11 @@ pub async fn get_turn_client(headers: HeaderMap) -> Response {
     ([(TYPES, "/turn-client.d.ts")], file("text/javascript; charset=utf-8", script, &headers)).into_response()
 }
 
-/// Its types.
+/// Its types, for TypeScript.
 #[utoipa::path(
     get,
     path = "/turn-client.d.ts",
+    operation_id = "getTurnClientTypes",
     tag = "browser",
     responses(
         (status = 200, description = "TypeScript declarations, for any origin", content_type = "application/typescript", body = String),

@@ -79,6 +79,7 @@ pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, n
 #[utoipa::path(
     get,
     path = "/dashboard",
+    operation_id = "getDashboard",
     tag = "browser",
     responses(
         (status = 200, description = "A page", content_type = "text/html", body = String),
@@ -94,12 +95,13 @@ pub async fn get_dashboard(headers: HeaderMap) -> Response {
 #[utoipa::path(
     get,
     path = "/dashboard/{file}",
+    operation_id = "getDashboardFile",
     tag = "browser",
-    params(("file" = String, Path, description = "As the page names it")),
+    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
     responses(
         (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
         (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
     )
 )]
 pub async fn get_dashboard_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -110,6 +112,7 @@ pub async fn get_dashboard_file(Path(name): Path<String>, headers: HeaderMap) ->
 #[utoipa::path(
     get,
     path = "/relay-check",
+    operation_id = "getRelayCheck",
     tag = "browser",
     responses(
         (status = 200, description = "A page", content_type = "text/html", body = String),
@@ -124,12 +127,13 @@ pub async fn get_relay_check(headers: HeaderMap) -> Response {
 #[utoipa::path(
     get,
     path = "/relay-check/{file}",
+    operation_id = "getRelayCheckFile",
     tag = "browser",
-    params(("file" = String, Path, description = "As the page names it")),
+    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
     responses(
         (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
         (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
     )
 )]
 pub async fn get_relay_check_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -140,6 +144,7 @@ pub async fn get_relay_check_file(Path(name): Path<String>, headers: HeaderMap) 
 #[utoipa::path(
     get,
     path = "/demo",
+    operation_id = "getDemo",
     tag = "browser",
     responses(
         (status = 200, description = "A page", content_type = "text/html", body = String),
@@ -154,12 +159,13 @@ pub async fn get_demo(headers: HeaderMap) -> Response {
 #[utoipa::path(
     get,
     path = "/demo/{file}",
+    operation_id = "getDemoFile",
     tag = "browser",
-    params(("file" = String, Path, description = "As the page names it")),
+    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
     responses(
         (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
         (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`", body = ErrorBody),
+        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
     )
 )]
 pub async fn get_demo_file(Path(name): Path<String>, headers: HeaderMap) -> Response {

@@ -23,6 +23,7 @@ mod ledger_command;
 mod measured;
 mod migration;
 mod mint;
+mod openapi;
 mod operator;
 mod orders;
 mod overview;

@@ -1,0 +1,129 @@
+//! The `OpenAPI` document: every route is in it, and every answer that the layers around a route can give. That answers have
+//! the fields that it names is tried in `tests/browser/docs-page.mjs`, with a validator.
+
+use crate::support::TestBroker;
+
+#[tokio::test]
+async fn the_openapi_document_describes_every_route_that_is_served() {
+    let broker = TestBroker::start(&[]).await;
+    let document = broker.get("/openapi.json").await.json();
+    assert_eq!(document["info"]["title"], "turn-broker");
+    let mut described: Vec<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    described.sort();
+    let expected = [
+        "delete /api/connections/{id}",
+        "get /api/alerts",
+        "get /api/bandwidth-status",
+        "get /api/connections",
+        "get /api/overview",
+        "get /api/turn-credentials",
+        "get /api/usage",
+        "get /dashboard",
+        "get /dashboard/{file}",
+        "get /health",
+        "get /metrics",
+        "get /openapi.json",
+        "get /ready",
+        "get /relay-check",
+        "get /relay-check/{file}",
+        "get /turn-client.d.ts",
+        "get /turn-client.js",
+        "post /api/budget/freeze",
+        "post /api/budget/limit",
+        "post /api/connections",
+        "post /api/connections/{id}/close",
+        "post /api/connections/{id}/heartbeat",
+        "post /api/credentials/{grant}/revoke",
+    ];
+    assert_eq!(described, expected);
+    let status = &document["components"]["schemas"]["StatusBody"]["properties"];
+    assert!(status["bandwidthUsedGB"].is_object() && status["overshootBoundGB"].is_object());
+}
+
+/// The operations of a broker with every door, by their names: `operationId` and what is said of it.
+async fn described() -> Vec<(String, serde_json::Value)> {
+    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let document = broker.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.values().flat_map(|item| item.as_object().unwrap().values().cloned());
+    operations.map(|said| (said["operationId"].as_str().unwrap().to_owned(), said)).collect()
+}
+
+#[tokio::test]
+async fn every_operation_has_a_name_of_its_own_a_group_that_is_described_and_a_short_summary() {
+    let broker = TestBroker::start(&[]).await;
+    let tags = broker.get("/openapi.json").await.json()["tags"].clone();
+    let operations = described().await;
+    let mut names: Vec<_> = operations.iter().map(|(name, _)| name.clone()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), operations.len());
+    for (name, said) in operations {
+        assert!(!name.contains('_'), "{name}: as JavaScript writes it");
+        let tag = &said["tags"][0];
+        let group = tags.as_array().unwrap().iter().find(|group| group["name"] == *tag).unwrap();
+        assert!(!group["description"].as_str().unwrap().is_empty(), "{tag}");
+        let summary = said["summary"].as_str().unwrap();
+        assert!(
+            summary.ends_with('.') && summary.len() < 110 && !summary.contains('\n'),
+            "{name}: {summary}"
+        );
+        for parameter in said["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{name}: {}", parameter["name"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operation_names_what_the_layers_around_it_answer() {
+    for (name, said) in described().await {
+        let answers = &said["responses"];
+        let says = |status: &str, code: &str| {
+            answers[status]["description"].as_str().is_some_and(|text| text.contains(&format!("`{code}`")))
+        };
+        let group = said["tags"][0].as_str().unwrap();
+        let is_guarded = !matches!(group, "health" | "browser");
+        assert_eq!(says("503", "OVERLOADED"), is_guarded, "{name}");
+        assert_eq!(says("500", "INTERNAL"), is_guarded, "{name}");
+        assert_eq!(says("413", "PAYLOAD_TOO_LARGE"), said["requestBody"].is_object(), "{name}");
+        assert_eq!(says("401", "UNAUTHORIZED"), matches!(group, "operator" | "connections"), "{name}");
+        for code in [("403", "ORIGIN_NOT_ALLOWED"), ("429", "BUDGET_EXHAUSTED")] {
+            assert_eq!(says(code.0, code.1), group == "credentials", "{name}");
+        }
+        if group == "operator" {
+            assert!(says("404", "NOT_FOUND"), "{name}");
+        }
+        for status in ["429", "503"] {
+            let is_there = answers[status].is_object();
+            assert_eq!(answers[status]["headers"]["Retry-After"].is_object(), is_there, "{name}: {status}");
+        }
+        for header in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
+            let is_there = answers["200"]["headers"][header].is_object();
+            assert_eq!(is_there, group == "credentials", "{name}: {header}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_codes_of_the_document_are_those_that_are_explained() {
+    let broker = TestBroker::start(&[]).await;
+    let document = broker.get("/openapi.json").await.json();
+    let code = &document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
+    let mut named: Vec<_> =
+        code["enum"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect();
+    named.sort_unstable();
+    let explained =
+        include_str!("../../docs/ERRORS.md").split("\n## ").find(|part| part.starts_with("Codes"));
+    let rows = explained.unwrap().lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut explained: Vec<_> = rows.collect();
+    explained.sort_unstable();
+    explained.dedup();
+    assert_eq!(named, explained);
+}
