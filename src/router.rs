@@ -69,7 +69,9 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
         .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
         .routes(routes!(pages::get_relay_check))
-        .routes(routes!(pages::get_relay_check_file));
+        .routes(routes!(pages::get_relay_check_file))
+        .routes(routes!(pages::get_docs))
+        .routes(routes!(pages::get_docs_file));
     if app.is_demo {
         web = web.routes(routes!(pages::get_demo)).routes(routes!(pages::get_demo_file));
     }

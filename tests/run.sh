@@ -20,7 +20,7 @@ step "unit, property and integration tests"
 cargo test --locked
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
-step "dashboard and relay check in a real browser"
+step "the pages in a real browser"
 tests/browser/run.sh pages
 step "the demo, as somebody meets it"
 tests/browser/run.sh demo

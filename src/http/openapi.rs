@@ -27,7 +27,7 @@ A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `
 const TAGS: [(&str, &str); 6] = [
     (
         "credentials",
-        "The mint. Each answer spends one of the client's requests and, with a credential in it, holds a part of the budget.",
+        "The mint. Each answer but a renewal's spends one of the client's requests; one with a credential in it holds a part of the budget.",
     ),
     (
         "connections",
@@ -89,7 +89,7 @@ struct Itself;
 
 /// This document.
 ///
-/// It is made from the table of routes, so it holds what this process serves, and nothing else.
+/// It is made from the table of routes, so it holds what this process serves, and nothing else. `/docs` shows it.
 #[utoipa::path(
     get,
     path = "/openapi.json",

@@ -57,6 +57,15 @@ const RELAY_CHECK: [File; 6] = [
     ("report.js", SCRIPT, include_str!("relay-check/report.js")),
 ];
 
+/// What `/docs` loads beside `/openapi.json`.
+const DOCS: [File; 5] = [
+    ("page.css", STYLE, include_str!("page.css")),
+    ("docs.css", STYLE, include_str!("docs/docs.css")),
+    ("main.js", SCRIPT, include_str!("docs/main.js")),
+    ("command.js", SCRIPT, include_str!("docs/command.js")),
+    ("document.js", SCRIPT, include_str!("docs/document.js")),
+];
+
 /// What `/demo` loads beside the dashboard's.
 const DEMO: [File; 6] = [
     ("demo.css", STYLE, include_str!("demo/demo.css")),
@@ -138,6 +147,38 @@ pub async fn get_relay_check(headers: HeaderMap) -> Response {
 )]
 pub async fn get_relay_check_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     file(&RELAY_CHECK, &name, &headers)
+}
+
+/// A page that shows this document: every operation, its parameters, answers and fields, and a command for each.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "getDocs",
+    tag = "browser",
+    responses(
+        (status = 200, description = "A page", content_type = "text/html", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+    )
+)]
+pub async fn get_docs(headers: HeaderMap) -> Response {
+    page(include_str!("docs/index.html"), &headers)
+}
+
+/// Its scripts and styles.
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    operation_id = "getDocsFile",
+    tag = "browser",
+    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
+    responses(
+        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
+        (status = 304, description = "`If-None-Match` names this version"),
+        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
+    )
+)]
+pub async fn get_docs_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    file(&DOCS, &name, &headers)
 }
 
 /// A call through the relay in this process, and the budget that it spends. With `turn-broker demo` only.

@@ -1,30 +1,22 @@
-// The two pages in a real browser: the dashboard on a broker with traffic, the relay check over a real coturn. Nothing may be
-// refused by their own policy, nothing may be written to the console, and axe finds nothing. Pictures stay in PICTURES.
+// The pages in a real browser: the dashboard on a broker with traffic, the relay check over a real coturn, and what the broker
+// says of its API against what it does. Nothing may be refused by their own policy, nothing may be written to the console, and axe
+// finds nothing. Pictures stay in PICTURES.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
+import { theDocumentIsValidAndTrue, thePageShowsTheWholeDocument, thePageWorksUnderAPrefix } from './docs-page.mjs';
 import { differences, month } from './month.mjs';
 import { Process, brokerProcess, launchBrowser, until } from './processes.mjs';
-import { axeFindsNothing, picture, text, watch } from './watched-page.mjs';
+import { DESKTOP, PHONE, axeFindsNothing, isNotTooWide, isShown, nothingWentWrong, openPage, part, picture, text } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 150;
 const PAGE_BYTES_MAX = 150_000;
-const DESKTOP = { width: 1280, height: 900, deviceScaleFactor: 1 };
-const PHONE = { width: 375, height: 812, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 const REPORTER_TOKEN = 'reporter-of-the-pages-test';
-
-/** Runs one part and says how long it took. */
-async function part(does, ...over) {
-  const begun = Date.now();
-  const result = await does(...over);
-  console.log(`${does.name}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
-  return result;
-}
 
 async function run() {
   const browser = await launchBrowser(directory);
   // They wait for seconds, each for its own.
-  await Promise.all([dashboard(browser), relayChecks(browser)]);
+  await Promise.all([dashboard(browser), relayChecks(browser), docs(browser)]);
   await browser.close();
 }
 
@@ -40,6 +32,14 @@ async function dashboard(browser) {
   await part(theDashboardSurvivesTheBrokersAbsence, page, broker);
   await page.close();
   await part(pictures, browser);
+}
+
+async function docs(browser) {
+  const settings = { ICE_SOURCES: 'coturn,stun', COTURN_SECRET: coturnSecret, COTURN_URLS: 'turn:127.0.0.1:3478', REPORTER_TOKEN, DOORS: 'turn,matrix,ice', PORT: '3004' };
+  const broker = await start(checkBroker('docs', settings));
+  for (const does of [thePageShowsTheWholeDocument, thePageWorksUnderAPrefix]) await part(does, browser, 'http://127.0.0.1:3004');
+  await part(theDocumentIsValidAndTrue, 'http://127.0.0.1:3004');
+  await broker.stop();
 }
 
 async function relayChecks(browser) {
@@ -89,17 +89,6 @@ async function report(token, connectionId, bytesReceived) {
   const heard = await post(`/${encodeURIComponent(connectionId)}/heartbeat`, { bytesReceived, bytesSent: 40_000, relayed: true });
   assert.ok(heard.ok, `heartbeat: ${heard.status}`);
 }
-
-/** A page that knows nothing of the others. */
-async function openPage(browser, viewport = DESKTOP) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
-  await page.setViewport(viewport);
-  await watch(page);
-  return page;
-}
-
-const isShown = (page, id) => page.$eval(`#${id}`, (element) => element.checkVisibility());
 
 async function signIn(page, token = operatorToken) {
   await page.goto(`${BROKER}/dashboard`);
@@ -225,8 +214,7 @@ async function pictures(browser) {
         await signIn(page);
         await until('the plots', () => page.$eval('#rate-plot', (plot) => plot.querySelector('canvas')?.width > 100));
         await axeFindsNothing(page, `dashboard, ${mood}, ${scheme}, ${name}`);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        assert.ok(wide <= 0, `${name}: ${wide} px too wide`);
+        await isNotTooWide(page, name);
         await picture(page, `dashboard-${mood}-${scheme}-${name}`);
         nothingWentWrong(page);
         await page.close();
@@ -298,10 +286,6 @@ const checkBroker = (name, settings) => brokerProcess(directory, {
 async function checked(page) {
   await until('the check', async () => (await text(page, 'progress')) === 'done', 30);
   return page.$$eval('#servers tr', (rows) => rows.map((row) => [...row.cells].map(({ innerText }) => innerText.trim())));
-}
-
-function nothingWentWrong({ faults }) {
-  assert.deepEqual(faults, []);
 }
 
 await runTest(run, RUN_SECONDS_MAX);

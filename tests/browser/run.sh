@@ -6,7 +6,7 @@
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
 #   run.sh demo      what a user of `turn-broker demo` sees, with pictures under target/pages (a minute and a half)
 #   run.sh video     a minute of video over the relay in the broker, then over a coturn that is not read (three minutes)
-#   run.sh pages     the dashboard and the relay check, with pictures under target/pages (a minute and a half)
+#   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
 set -eu

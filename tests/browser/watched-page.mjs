@@ -4,6 +4,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+export const DESKTOP = { width: 1280, height: 900, deviceScaleFactor: 1 };
+export const PHONE = { width: 375, height: 812, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+
+/** Runs one part and says how long it took. */
+export async function part(does, ...over) {
+  const begun = Date.now();
+  const result = await does(...over);
+  console.log(`${does.name}: ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+  return result;
+}
 
 /** From here on `page.faults` tells what it should not have done. They are emptied where something is meant to fail. */
 export async function watch(page) {
@@ -14,7 +24,21 @@ export async function watch(page) {
   await page.evaluateOnNewDocument(() => addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => refusedByPolicy(`${violatedDirective} ${blockedURI}`)));
 }
 
+/** A page that knows nothing of the others. */
+export async function openPage(browser, viewport = DESKTOP) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.setViewport(viewport);
+  await watch(page);
+  return page;
+}
+
+export function nothingWentWrong({ faults }) {
+  assert.deepEqual(faults, []);
+}
+
 export const text = (page, id) => page.$eval(`#${id}`, ({ textContent }) => textContent);
+export const isShown = (page, id) => page.$eval(`#${id}`, (element) => element.checkVisibility());
 
 export async function axeFindsNothing(page, what) {
   await page.evaluate(axe);
@@ -23,7 +47,13 @@ export async function axeFindsNothing(page, what) {
   assert.deepEqual(told, [], what);
 }
 
+/** What is wider than the device is read sideways. */
+export async function isNotTooWide(page, what) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${what}: ${wide} px too wide`);
+}
+
 /** Under that name in PICTURES. */
-export async function picture(page, name) {
-  await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage: true });
+export async function picture(page, name, { fullPage = true } = {}) {
+  await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage });
 }

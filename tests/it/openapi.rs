@@ -27,6 +27,8 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /api/usage",
         "get /dashboard",
         "get /dashboard/{file}",
+        "get /docs",
+        "get /docs/{file}",
         "get /health",
         "get /metrics",
         "get /openapi.json",

@@ -110,7 +110,8 @@ check() {
         -d "{\"token\":\"$REPORTER\"}")"
     is 'and with DELETE' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a "$@" -X DELETE)"
 
-    for page in /turn-client.js /turn-client.d.ts /dashboard /dashboard/main.js /relay-check /relay-check/main.js; do
+    for page in /turn-client.js /turn-client.d.ts /dashboard /dashboard/main.js /relay-check /relay-check/main.js \
+        /docs /docs/main.js /openapi.json; do
         is "$page is reached" 200 "$(ask 127.0.0.7 $page)"
     done
     is 'with its policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"

@@ -1,9 +1,9 @@
-//! The two pages as a browser gets them: what they may do, what they weigh, and where there is none.
+//! The pages as a browser gets them: what they may do, what they weigh, and where there is none.
 
 use crate::support::{Answer, OPERATOR, TestBroker};
 use reqwest::Method;
 
-const PAGES: [&str; 2] = ["/dashboard", "/relay-check"];
+const PAGES: [&str; 3] = ["/dashboard", "/relay-check", "/docs"];
 /// Everything that one page loads, as it is.
 const PAGE_BYTES_MAX: usize = 150_000;
 
@@ -114,7 +114,14 @@ async fn nothing_comes_from_another_site() {
 #[tokio::test]
 async fn a_copy_is_asked_for_again_each_time_by_its_tag() {
     let broker = TestBroker::start(&[]).await;
-    for path in ["/dashboard", "/dashboard/main.js", "/relay-check", "/relay-check/page.css"] {
+    for path in [
+        "/dashboard",
+        "/dashboard/main.js",
+        "/relay-check",
+        "/relay-check/page.css",
+        "/docs",
+        "/docs/document.js",
+    ] {
         let first = broker.get(path).await;
         let tag = first.header("etag").unwrap();
         let again = broker.request(Method::GET, path).header("if-none-match", tag);
@@ -125,13 +132,14 @@ async fn a_copy_is_asked_for_again_each_time_by_its_tag() {
 }
 
 #[tokio::test]
-async fn without_an_operator_there_is_no_dashboard_and_still_a_relay_check() {
+async fn without_an_operator_there_is_no_dashboard_and_still_the_other_pages() {
     let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
     for path in ["/dashboard", "/dashboard/main.js", "/dashboard/page.css"] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
         assert_eq!(broker.operator(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
     }
     assert_eq!(broker.get("/relay-check").await.status, 200);
+    assert_eq!(broker.get("/docs").await.status, 200);
 }
 
 #[tokio::test]
@@ -153,6 +161,9 @@ async fn a_file_that_no_page_has_is_not_found_and_a_page_is_only_read() {
         "/dashboard/..%2fmod.rs",
         "/relay-check/uplot.js",
         "/relay-check/x/y",
+        "/docs/",
+        "/docs/uplot.js",
+        "/docs/openapi.json",
     ] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
     }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# What a page that shows /openapi.json weighs, with a library from npm and with our own, and how it fares under the policy of our pages:
+# bytes, refusals by the policy, operations that are shown, findings of axe. Fetches the libraries into a directory that goes at the end.
+#   benches/api_page.sh          CHROMIUM=/usr/bin/chromium    TURN_BROKER_BIN=… (built in debug form if not given)
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+if [ -z "${TURN_BROKER_BIN:-}" ]; then
+  (cd "$root" && cargo build --quiet --locked --bin turn-broker)
+  TURN_BROKER_BIN=$CARGO_TARGET_DIR/debug/turn-broker
+fi
+WORK_DIR=$(mktemp -d)
+export WORK_DIR TURN_BROKER_BIN
+trap 'rm -rf "$WORK_DIR"' EXIT
+(cd "$root/tests/browser" && npm ci --prefer-offline --loglevel=error >/dev/null)
+(cd "$WORK_DIR" && echo '{}' >package.json &&
+  npm install --ignore-scripts --no-audit --no-fund --loglevel=error \
+    swagger-ui-dist@5.35.0 redoc@2.5.4 rapidoc@9.3.8 @scalar/api-reference@1.46.4 >/dev/null)
+node "$root/benches/api_page.mjs"

@@ -1,0 +1,156 @@
+// The page: one look at /openapi.json, drawn once. What the document says is text, never markup.
+import { command } from './command.js';
+import { groups } from './document.js';
+
+const ANSWER_SECONDS_MAX = 10;
+/** Where there is room for the contents beside the text. */
+const WIDE = matchMedia('(min-width: 900px)');
+
+/** @param {string} id @returns {any} */
+const $ = (id) => document.getElementById(id);
+const base = new URL('.', document.baseURI).href;
+
+/** Names with a dash are attributes, all others properties. */
+function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes('-') || key === 'role') made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children.flat());
+  return made;
+}
+
+/** Words between backticks are code. */
+const inline = (text) => text.split('`').map((part, n) => (n % 2 ? element('code', { textContent: part }) : part));
+const paragraphs = (text, className = '') => text.split(/\n\s*\n/).filter(Boolean).map((one) => element('p', { className }, ...inline(one)));
+const code = (textContent, className = '') => element('code', { textContent, className });
+
+async function show() {
+  let described;
+  try {
+    const answer = await fetch(new URL('openapi.json', document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    described = await answer.json();
+  } catch (error) {
+    $('fault').textContent = `openapi.json could not be read (${error.message}). Load the page again.`;
+    $('fault').hidden = false;
+    return;
+  }
+  draw(described);
+}
+
+function draw(described) {
+  const all = groups(described);
+  $('title').textContent = `${described.info.title} API`;
+  document.title = `${described.info.title} API`;
+  $('version').textContent = described.info.version;
+  $('groups').replaceChildren(...all.map(contentsOf));
+  $('main').replaceChildren(
+    element('section', { className: 'card about' }, ...paragraphs(described.info.description ?? '')),
+    ...all.map((group) => section(described, group)),
+  );
+  $('board').hidden = false;
+  openContents();
+  goToAnchor();
+}
+
+const methodMark = (method) => element('span', { className: `method ${method}`, textContent: method.toUpperCase() });
+
+function contentsOf({ name, operations }) {
+  const links = operations.map(({ id, method, path }) => element('li', {}, element('a', { href: `#${id}` }, methodMark(method), ' ', code(path))));
+  return element('div', { className: 'group' }, element('a', { href: `#tag-${name}`, className: 'name', textContent: name }), element('ul', {}, ...links));
+}
+
+function section(described, { name, description, operations }) {
+  return element('section', { className: 'tag' }, element('h2', { id: `tag-${name}`, textContent: name, tabIndex: -1 }), ...paragraphs(description, 'muted'), ...operations.map((one) => article(described, one)));
+}
+
+function article(described, operation) {
+  const { id, method, path, summary, description, callers, parameters, body, answers } = operation;
+  const link = element('a', { href: `#${id}`, className: 'link', textContent: '#', 'aria-label': `Link to ${method.toUpperCase()} ${path}` });
+  const head = element('h3', { id, tabIndex: -1 }, methodMark(method), ' ', code(path), ' ', link);
+  return element('article', { className: 'card operation' }, head,
+    ...paragraphs(summary, 'summary'), ...paragraphs(description),
+    element('p', { className: 'callers' }, element('b', { textContent: 'Who may call: ' }), ...inline(callers.map((one) => one.replace(/\.$/, '')).join('; or '))),
+    copyable(command(described, operation, base), `${method.toUpperCase()} ${path}`),
+    ...(parameters.length ? [element('h4', { textContent: 'Parameters' }), fieldList(parameters, 'required')] : []),
+    ...(body ? [element('h4', { textContent: body.isRequired ? 'Body' : 'Body, optional' }), ...paragraphs(body.description), ...body.contents.map((one) => content(one, 'required'))] : []),
+    element('h4', { textContent: 'Answers' }), ...answers.map(answer));
+}
+
+function copyable(text, what) {
+  const area = element('pre', { tabIndex: 0, role: 'region', 'aria-label': `Command for ${what}` }, code(text));
+  const button = element('button', { type: 'button', textContent: 'Copy' });
+  button.addEventListener('click', () => copy(text, area, button, what));
+  return element('div', { className: 'command' }, area, button);
+}
+
+async function copy(text, area, button, what) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+  } catch {
+    // No clipboard without TLS: what is marked can be copied by hand.
+    getSelection().selectAllChildren(area);
+    button.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
+  }
+  $('copied').textContent = `${button.textContent}: ${what}`;
+}
+
+/** Errors are folded, as all of them have one form. */
+function answer({ status, description, headers, contents }) {
+  const [first = '', ...rest] = description.split(/\n\s*\n/);
+  const head = [code(status, `status s${status[0]}`), ' ', element('span', {}, ...inline(first))];
+  if (!headers.length && !contents.length && !rest.length) return element('p', { className: 'answer bare' }, ...head);
+  return element('details', { className: 'answer', open: status.startsWith('2') }, element('summary', {}, ...head),
+    ...rest.map((one) => element('p', { className: 'also' }, ...inline(one))),
+    ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always')));
+}
+
+/** @param {string} needed What a field that has to be there is marked with. */
+function content({ type, field }, needed) {
+  const name = element('h5', {}, code(type), ` ${field.type}`);
+  return element('div', { className: 'content' }, name, ...(field.fields.length ? [fieldList(field.fields, needed)] : []));
+}
+
+function fieldList(fields, needed) {
+  return element('ul', { className: 'fields' }, ...fields.map((one) => item(one, needed)));
+}
+
+/** @param {import('./document.js').Field & {place?: string}} field */
+function item({ name, place, type, isRequired, limits, values, example, description, fields }, needed) {
+  const marks = [place && `in ${place}`, type, ...limits].filter(Boolean).join(' · ');
+  const one = values.length ? [element('p', { className: 'small' }, values.length > 1 ? 'one of ' : 'always ', ...values.flatMap((value, n) => [n ? ', ' : '', code(value)]))] : [];
+  const shown = example === undefined ? [] : [element('p', { className: 'small muted' }, 'for example ', code(JSON.stringify(example)))];
+  return element('li', {}, element('p', {}, code(name, 'name'), ' ', element('span', { className: 'small muted', textContent: marks }), ...(isRequired ? [' ', element('span', { className: 'needed small', textContent: needed })] : [])),
+    ...paragraphs(description), ...one, ...shown, ...(fields.length ? [fieldList(fields, needed)] : []));
+}
+
+/** What a link names is there only now; the focus goes along, for those who read by keyboard. */
+function goToAnchor() {
+  const named = location.hash.slice(1);
+  const target = $(named) ?? $(decoded(named));
+  target?.scrollIntoView();
+  target?.focus({ preventScroll: true });
+}
+
+/** Some programs encode the braces of a path. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function openContents() {
+  $('contents').open = WIDE.matches;
+}
+
+WIDE.addEventListener('change', openContents);
+addEventListener('hashchange', goToAnchor);
+$('groups').addEventListener('click', ({ target }) => {
+  if (target.closest('a') && !WIDE.matches) $('contents').open = false;
+});
+show();
