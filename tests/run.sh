@@ -26,9 +26,9 @@ step "the demo, as somebody meets it"
 tests/browser/run.sh demo
 step "browser module and pages, without a browser"
 tests/web/run.sh
-step "behind nginx and Caddy, as docs/OPERATIONS.md has them"
+step "behind nginx and Caddy, as docs/DEPLOYMENT.md has them"
 tests/proxy/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh
-step "a broker and a coturn, as docs/OPERATIONS.md sets them up"
+step "a broker and a coturn, as docs/DEPLOYMENT.md sets them up"
 tests/coturn/deployed.sh

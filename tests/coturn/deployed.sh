@@ -1,5 +1,5 @@
 #!/bin/sh
-# What docs/OPERATIONS.md says of a coturn of one's own: its lines are run as they stand, and then the configuration that they
+# What docs/DEPLOYMENT.md says of a coturn of one's own: its lines are run as they stand, and then the configuration that they
 # make, by Debian's coturn, and the settings, by the broker, in a network namespace with one made-up public address. Half a minute
 # once the broker is built; prints what was asked and got; exit status 0 or 1.
 #   TURN_BROKER_BIN  test this binary instead of building one
@@ -27,5 +27,5 @@ awk '
     /^## / { ours = /^## With a coturn of your own$/ }
     ours && $0 == "```sh" { inside = 1; next }
     /^```$/ { inside = 0 }
-    inside' docs/OPERATIONS.md >"$WORK_DIR/lines.sh"
+    inside' docs/DEPLOYMENT.md >"$WORK_DIR/lines.sh"
 isolate sh "$here/deployed-checks.sh"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The proxies of docs/OPERATIONS.md: its own nginx and Caddy examples, taken out of the page, each before a broker, in a network
+# The proxies of docs/DEPLOYMENT.md: its own nginx and Caddy examples, taken out of the page, each before a broker, in a network
 # namespace that has nothing but `lo`. Fetches both from Debian and unpacks them under target/proxy: installed, each would start
 # a service of its own. Six seconds once the broker is built; prints what was asked and got; exit status 0 or 1.
 #   TURN_BROKER_BIN  test this binary instead of building one
@@ -40,8 +40,8 @@ example() {
         /^## / { ours = /^## Behind a proxy$/ }
         ours && $0 == fence { inside = 1; next }
         /^```$/ { inside = 0 }
-        inside' docs/OPERATIONS.md >"$WORK_DIR/$1"
-    [ -s "$WORK_DIR/$1" ] || { echo "docs/OPERATIONS.md has no $1 example" >&2 && exit 1; }
+        inside' docs/DEPLOYMENT.md >"$WORK_DIR/$1"
+    [ -s "$WORK_DIR/$1" ] || { echo "docs/DEPLOYMENT.md has no $1 example" >&2 && exit 1; }
 }
 example nginx
 example caddyfile

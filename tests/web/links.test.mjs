@@ -1,0 +1,46 @@
+// Links between the documents lead somewhere: to a file that is there, and to a heading that it has.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const below = (folder) => readdirSync(join(root, folder), { withFileTypes: true })
+  .flatMap((entry) => (entry.isDirectory() ? below(join(folder, entry.name)) : [join(folder, entry.name)]));
+const documents = ['README.md', 'CHANGELOG.md', ...below('docs'), ...below('src/web')].filter((path) => path.endsWith('.md'));
+const text = (path) => readFileSync(join(root, path), 'utf8');
+
+/** The anchors of a document's headings, as GitHub makes them: the second heading of a name ends in -1. */
+function anchors(path) {
+  const found = [];
+  for (const [, heading] of text(path).matchAll(/^#+ (.*)$/gm)) {
+    const plain = heading.replaceAll('`', '').toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, '').replaceAll(' ', '-');
+    const before = found.filter((anchor) => anchor === plain || anchor.replace(/-\d+$/, '') === plain).length;
+    found.push(before ? `${plain}-${before}` : plain);
+  }
+  return found;
+}
+
+/** What is wrong with a link; nothing if it leads somewhere. */
+function fault(from, link) {
+  const [file, anchor] = link.split('#');
+  const path = file ? join(dirname(from), file) : from;
+  if (!existsSync(join(root, path))) return `${from}: there is no ${path}`;
+  if (anchor && path.endsWith('.md') && !anchors(path).includes(anchor)) return `${from}: ${path} has no #${anchor}`;
+  return undefined;
+}
+
+test('links between documents lead to a file and a heading that are there', () => {
+  const links = documents.flatMap((from) => [...text(from).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => ({ from, link })));
+  const own = links.filter(({ link }) => !/^[a-z]+:/.test(link));
+  assert.ok(own.length > 100, `${own.length} links`);
+  assert.deepEqual(own.map(({ from, link }) => fault(from, link)).filter(Boolean), []);
+});
+
+test('a link that leads nowhere is told', () => {
+  assert.equal(fault('README.md', 'docs/NONE.md'), 'README.md: there is no docs/NONE.md');
+  assert.equal(fault('docs/BUDGET.md', 'ERRORS.md#none'), 'docs/BUDGET.md: docs/ERRORS.md has no #none');
+  assert.equal(fault('docs/BUDGET.md', '#two-modes'), undefined);
+});
