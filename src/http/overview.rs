@@ -15,6 +15,7 @@ use super::credentials::source_schema;
 use crate::account::Present;
 use crate::app::App;
 use crate::ice::IceSource;
+use crate::ice::pool::PoolCounts;
 use crate::mint::DegradedReason;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
@@ -102,6 +103,19 @@ pub struct ProviderBody {
     /// How long the latest took, failures too; null before the first.
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
+    pool: PoolBody,
+}
+
+/// Credentials that are minted ahead of callers who keep coming.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolBody {
+    /// Nobody's yet.
+    ready: u64,
+    /// Taken for a caller, since the start.
+    handed_out: u64,
+    /// Thrown away because they got too old, since the start.
+    wasted: u64,
 }
 
 /// How long the latest calls took.
@@ -198,7 +212,13 @@ fn provider(app: &App) -> Option<ProviderBody> {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times().map(call_times),
+        pool: pool(app.mint.pool_counts()),
     })
+}
+
+fn pool(counts: PoolCounts) -> PoolBody {
+    let PoolCounts { ready, handed_out, wasted } = counts;
+    PoolBody { ready, handed_out, wasted }
 }
 
 fn call_times(times: CallTimes) -> CallTimesBody {

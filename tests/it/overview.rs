@@ -66,6 +66,7 @@ async fn the_overview_counts_what_callers_got_and_how_the_provider_fared() {
     assert_eq!(provider["breaker"], "closed");
     assert_eq!(provider["outcomes"], json!({"minted": 2, "status_4xx": 1}));
     assert_eq!(provider["latest"]["calls"], 3);
+    assert_eq!(provider["pool"], json!({"ready": 0, "handedOut": 0, "wasted": 0}));
     assert!(provider["latest"]["medianMs"].is_number() && provider["latest"]["p95Ms"].is_number());
     let expected = json!({"opened": 1, "closed": 1, "givenUp": 0, "claimsClamped": 0});
     assert_eq!(overview["connections"], expected);

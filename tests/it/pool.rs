@@ -61,6 +61,8 @@ async fn what_lies_ready_is_handed_out_though_the_provider_is_away_each_to_one_c
     }
     assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
     assert_eq!(broker.metric(HANDED_OUT).await, Some(AHEAD));
+    let pool = &broker.operator("/api/overview").await.json()["provider"]["pool"];
+    assert_eq!(*pool, json!({"ready": 0, "handedOut": AHEAD, "wasted": 0}));
     assert_eq!(broker.status().await["grants"]["issued"], 3 * 20 + AHEAD);
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { size, span, time } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { belief, bound, breaker, callerRows, grants, minting, outlook } from '../../src/web/dashboard/verdicts.js';
+import { belief, bound, breaker, callerRows, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -169,6 +169,15 @@ test('credentials that nobody uses are pointed out', () => {
   assert.equal(unused.rows[2].value, '10 %');
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
   assert.equal(breaker(null).word, 'none is configured');
+});
+
+test('what is minted ahead is told where there is such a thing', () => {
+  const provider = (pool) => ({ breaker: 'closed', outcomes: { minted: 20, timeout: 1 }, latest: null, pool });
+  const words = (rows) => rows.map(({ name, value }) => `${name}: ${value}`);
+  assert.deepEqual(words(providerRows(provider({ ready: 0, handedOut: 0, wasted: 0 }))), ['not asked yet: ', 'minted: 20', 'timeout: 1']);
+  assert.deepEqual(words(providerRows(provider({ ready: 3, handedOut: 10, wasted: 2 }))),
+    ['not asked yet: ', 'minted: 20', 'minted ahead, ready: 3', 'minted ahead, handed out: 10', 'minted ahead, in vain: 2', 'timeout: 1']);
+  assert.deepEqual(providerRows(null), []);
 });
 
 test('sizes, spans and times are short', () => {

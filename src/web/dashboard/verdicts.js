@@ -102,14 +102,17 @@ export function grants({ status, connections }) {
 /** @returns {Row[]} */
 export function providerRows(provider) {
   if (!provider) return [];
-  const { latest, outcomes } = provider;
+  const { latest, outcomes, pool } = provider;
   const ms = (value) => `${signed(value, value < 10 ? 1 : 0)} ms`;
   const { minted = 0, ...failed } = outcomes;
   const times = latest
     ? [{ name: `median of the last ${latest.calls}`, value: ms(latest.medianMs) }, { name: '95 % within', value: ms(latest.p95Ms) }, { name: 'longest', value: ms(latest.longestMs) }]
     : [{ name: 'not asked yet', value: '' }];
   const counts = Object.entries(failed).map(([name, value]) => ({ name, value: count(value), isWarning: true }));
-  return [...times, { name: 'minted', value: count(minted) }, ...counts];
+  const ahead = [['minted ahead, ready', pool.ready], ['minted ahead, handed out', pool.handedOut], ['minted ahead, in vain', pool.wasted]]
+    .map(([name, value]) => ({ name, value: count(value) }));
+  const isUsed = pool.ready + pool.handedOut + pool.wasted > 0;
+  return [...times, { name: 'minted', value: count(minted) }, ...(isUsed ? ahead : []), ...counts];
 }
 
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". */
