@@ -1,5 +1,5 @@
 //! How many callers come, minute by minute. What counts is the quietest of the last whole minutes: a burst is none that
-//! goes on, and what has stopped is over within a minute. Pure: `now` comes in.
+//! goes on, and what has stopped is over within two. Pure: `now` comes in.
 
 use std::time::{Duration, Instant};
 

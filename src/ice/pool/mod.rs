@@ -50,7 +50,7 @@ pub struct PoolCounts {
     pub ready: u64,
     /// Those that were taken for a caller, since the start.
     pub handed_out: u64,
-    /// Those that got too old, since the start.
+    /// Those that were thrown away, since the start.
     pub wasted: u64,
 }
 
@@ -62,10 +62,12 @@ pub struct Pool {
     /// Most that may lie ready.
     max: u64,
     demand: Demand,
-    /// The oldest first.
+    /// The oldest first, but for the seconds between calls that were made together.
     spares: VecDeque<Spare>,
     /// Ordered and not there yet.
     coming: u64,
+    /// Ordered, and nothing came of it here: the provider may have minted them all the same.
+    lost: u64,
     /// All that the provider has minted, for callers and ahead of them.
     minted: u64,
     handed_out: u64,
@@ -82,6 +84,7 @@ impl Pool {
             demand: Demand::new(now),
             spares: VecDeque::new(),
             coming: 0,
+            lost: 0,
             minted: 0,
             handed_out: 0,
             wasted: 0,
@@ -114,12 +117,30 @@ impl Pool {
         ordered
     }
 
-    /// One that was ordered is there, or will never be.
+    /// One that was ordered is there, or will never be: then it is in vain, since its answer alone may be lost.
     pub fn arrived(&mut self, spare: Option<Spare>) {
         self.coming = self.coming.saturating_sub(1);
         if let Some(spare) = spare {
             self.minted += 1;
             self.spares.push_back(spare);
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    /// The provider does not know us any more: what it minted before is most likely dead.
+    pub fn throw_all_away(&mut self) {
+        self.wasted += self.ready();
+        self.spares.clear();
+    }
+
+    /// What is too old to be handed out goes.
+    pub fn throw_old_away(&mut self, now: Moment) {
+        let age_max = self.age_max();
+        let is_old = |spare: &Spare| now.since(spare.asked) > age_max;
+        while self.spares.front().is_some_and(is_old) {
+            self.spares.pop_front();
+            self.wasted += 1;
         }
     }
 
@@ -137,20 +158,11 @@ impl Pool {
     }
 
     /// How many more may be minted so that less than half of all is in vain, even if nobody ever comes for what is there,
-    /// what is coming, and these.
+    /// what is coming, and these, and all that was lost exists.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
-        let doubtful = self.wasted + self.ready() + self.coming;
+        let doubtful = self.wasted + self.lost + self.ready() + self.coming;
         useful.saturating_sub(doubtful + 1)
-    }
-
-    fn throw_old_away(&mut self, now: Moment) {
-        let age_max = self.age_max();
-        let is_old = |spare: &Spare| now.since(spare.asked) > age_max;
-        while self.spares.front().is_some_and(is_old) {
-            self.spares.pop_front();
-            self.wasted += 1;
-        }
     }
 
     fn age_max(&self) -> Duration {

@@ -167,19 +167,78 @@ fn short_lives_are_minted_ahead_only_as_far_as_callers_come_in_time() {
     assert_eq!(scene.pool.counts().ready, 3);
 }
 
+#[test]
+fn an_order_of_which_nothing_comes_counts_as_minted_in_vain() {
+    let mut scene = Scene::new(DAY, 100);
+    (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
+    (0..19).for_each(|_| scene.pool.minted());
+    let now = after(scene.start, 180);
+    assert_eq!(scene.pool.order(10, now), 10);
+    (0..10).for_each(|_| scene.pool.arrived(None));
+    assert_eq!(scene.pool.order(100, now), 8, "with the ten whose answers were lost 18 of 37");
+    (0..8).for_each(|_| scene.pool.arrived(None));
+    assert_eq!(scene.pool.order(100, now), 0, "a provider whose answers never come is not asked for ever");
+    assert_eq!(scene.pool.counts(), PoolCounts::default(), "here there was nothing to throw away");
+}
+
+#[test]
+fn one_that_arrives_before_an_older_one_does_not_hide_its_age() {
+    let life = Duration::from_secs(600);
+    let mut scene = Scene::new(life, 10);
+    let [older, younger] = [0, 3].map(|second| after(scene.start, second));
+    scene.pool.arrived(Some(spare(1, younger)));
+    scene.pool.arrived(Some(spare(2, older)));
+    let now = after(scene.start, 62);
+    let (taken, left) = scene.pool.take(now).unwrap();
+    assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 541));
+    assert!(scene.pool.take(now).is_none());
+    assert_eq!(scene.pool.counts().wasted, 1);
+}
+
+#[test]
+fn what_is_thrown_away_is_nobodys_and_counts() {
+    let mut scene = Scene::new(DAY, 10);
+    (1..=3).for_each(|number| scene.pool.arrived(Some(spare(number, scene.start))));
+    scene.pool.throw_all_away();
+    assert_eq!(scene.pool.counts(), PoolCounts { ready: 0, handed_out: 0, wasted: 3 });
+    assert!(scene.pool.take(scene.start).is_none());
+}
+
+#[test]
+fn debug_output_holds_no_credential() {
+    let mut scene = Scene::new(DAY, 10);
+    let servers = IceServerList::of_turn(vec![], "user-name".into(), "pass-word".into());
+    scene.pool.arrived(Some(Spare { servers, ..spare(1, scene.start) }));
+    let shown = format!("{:?}", scene.pool);
+    assert!(shown.contains("Spare"), "{shown}");
+    let shown = format!("{shown} {:?}", scene.pool.take(scene.start).unwrap());
+    assert!(!shown.contains("pass-word") && !shown.contains("user-name"), "{shown}");
+}
+
 /// What may happen, and after how many seconds.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Callers(u8),
-    Fill { most: u8, failing: u8 },
+    Order(u8),
+    /// So many of those that are under way end; the first of them in vain.
+    End {
+        ordered: u8,
+        failing: u8,
+    },
+    KeyIsGone,
+    /// The wall clock is set, this many seconds off the start's.
+    Wall(i64),
     Nothing,
 }
 
 fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
     let event = prop_oneof![
-        4 => (1_u8..40).prop_map(Event::Callers),
-        4 => (0_u8..64, 0_u8..8).prop_map(|(most, failing)| Event::Fill { most, failing }),
-        1 => Just(Event::Nothing),
+        8 => (1_u8..40).prop_map(Event::Callers),
+        8 => (0_u8..64).prop_map(Event::Order),
+        8 => (0_u8..64, 0_u8..8).prop_map(|(ordered, failing)| Event::End { ordered, failing }),
+        1 => Just(Event::KeyIsGone),
+        1 => (-5_000_i64..5_000).prop_map(Event::Wall),
+        2 => Just(Event::Nothing),
     ];
     let pause = prop_oneof![6 => 0_u64..20, 2 => 20_u64..90, 1 => 90_u64..2_000];
     prop::collection::vec((pause, event), 1..400)
@@ -193,10 +252,12 @@ proptest! {
         events in events(),
     ) {
         let mut scene = Scene::new(Duration::from_secs(life), max);
-        let (mut second, mut handed_out) = (0, BTreeSet::new());
+        let (mut second, mut wall, mut handed_out) = (0, 0, BTreeSet::new());
+        let (mut under_way, mut failed) = (VecDeque::new(), 0);
         for (pause, event) in events {
             second += pause;
             let now = after(scene.start, second);
+            let now = Moment { wall: Timestamp::from_millis(now.wall.as_millis() + wall * 1_000), ..now };
             match event {
                 Event::Callers(callers) => for _ in 0..callers {
                     let Some((spare, left)) = scene.pool.take(now) else {
@@ -206,21 +267,29 @@ proptest! {
                     };
                     prop_assert!(handed_out.insert(spare.grant), "{} twice", spare.grant);
                     prop_assert!(left.as_secs() * 10 >= life * 9, "{left:?} left of {life} s");
+                    // The simulated machine never sleeps: its monotonic clock is right.
+                    let end = spare.asked.instant + Duration::from_secs(life);
+                    prop_assert!(now.instant + left <= end, "{left:?} left");
                 },
-                Event::Fill { most, failing } => {
-                    let ordered = scene.pool.order(u64::from(most), now);
-                    for number in 0..ordered {
-                        let comes = number >= u64::from(failing);
-                        scene.made += u64::from(comes);
-                        scene.pool.arrived(comes.then(|| spare(scene.made, now)));
-                    }
-                }
+                Event::Order(most) => for _ in 0..scene.pool.order(most.into(), now) {
+                    // Its answer may be lost, but it exists.
+                    scene.made += 1;
+                    under_way.push_back(spare(scene.made, now));
+                },
+                Event::End { ordered, failing } => for number in 0..ordered {
+                    let Some(spare) = under_way.pop_front() else { break };
+                    failed += u64::from(number < failing);
+                    scene.pool.arrived((number >= failing).then_some(spare));
+                },
+                Event::KeyIsGone => scene.pool.throw_all_away(),
+                Event::Wall(offset) => wall = offset,
                 Event::Nothing => {}
             }
             let counts = scene.pool.counts();
-            prop_assert!(counts.ready <= max);
-            // All that lies ready may still be in vain.
-            let in_vain = counts.wasted + counts.ready;
+            let coming = u64::try_from(under_way.len()).unwrap();
+            prop_assert!(counts.ready + coming <= max);
+            // All that lies ready, or is coming, may still be in vain.
+            let in_vain = counts.wasted + failed + counts.ready + coming;
             prop_assert!(in_vain == 0 || in_vain * 2 < scene.made, "{in_vain} of {}", scene.made);
         }
     }
