@@ -242,8 +242,14 @@ impl Mint {
         let fill = async {
             loop {
                 let may_mint = self.enabled && !self.account.is_frozen() && self.account.is_writable();
-                let filled = if may_mint { provider.fill().await } else { Ok(()) };
-                tokio::time::sleep(if filled.is_ok() { FILL_INTERVAL } else { FILL_PAUSE }).await;
+                let filled = if may_mint { provider.fill().await } else { Ok(0) };
+                let pause = match filled {
+                    Ok(0) => FILL_INTERVAL,
+                    // There may be more to mint, if it still may.
+                    Ok(_) => continue,
+                    Err(Unavailable) => FILL_PAUSE,
+                };
+                tokio::time::sleep(pause).await;
             }
         };
         tokio::select! {

@@ -72,6 +72,11 @@ impl ProviderError {
         }
     }
 
+    /// Whether the TURN key or its token is unknown there: then so is, most likely, what was minted with them.
+    pub(super) fn says_unknown_key(&self) -> bool {
+        matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))
+    }
+
     /// Whether a second attempt is safe and may help.
     fn is_worth_a_retry(&self) -> bool {
         match self {

@@ -91,24 +91,23 @@ impl Provider {
         self.api.revoke(username).await
     }
 
-    /// Mints what callers are expected to want, until it is there or a call fails. What fails here fails no caller: the
-    /// breaker does not hear of it.
-    pub async fn fill(self: &Arc<Self>) -> Result<(), Unavailable> {
-        loop {
-            if self.breaker.state() != BreakerState::Closed {
-                return Err(Unavailable);
-            }
-            let ordered = self.with_pool(|pool, now| pool.order(FILL_AT_ONCE, now));
-            if ordered == 0 {
-                return Ok(());
-            }
-            let mut calls = JoinSet::new();
-            for _ in 0..ordered {
-                let provider = Arc::clone(self);
-                calls.spawn(async move { provider.mint_spare().await });
-            }
-            calls.join_all().await.into_iter().collect::<Result<(), _>>()?;
+    /// Mints some of what callers are expected to want, and says how many: 0 if all of it is there. What fails here fails
+    /// no caller: the breaker does not hear of it.
+    pub async fn fill(self: &Arc<Self>) -> Result<u64, Unavailable> {
+        if self.breaker.state() != BreakerState::Closed {
+            return Err(Unavailable);
         }
+        let ordered = self.with_pool(|pool, now| pool.order(FILL_AT_ONCE, now));
+        let mut calls = JoinSet::new();
+        for _ in 0..ordered {
+            let ordered = Ordered { provider: Arc::clone(self), spare: None };
+            calls.spawn(ordered.mint());
+        }
+        let mut all_came = true;
+        while let Some(ended) = calls.join_next().await {
+            all_came &= matches!(ended, Ok(Ok(())));
+        }
+        if all_came { Ok(ordered) } else { Err(Unavailable) }
     }
 
     /// The state of the breaker.
@@ -120,19 +119,11 @@ impl Provider {
     /// How the pool fares.
     #[must_use]
     pub fn pool_counts(&self) -> PoolCounts {
-        self.with_pool(|pool, _| pool.counts())
-    }
-
-    /// Mints one that was ordered for the pool.
-    async fn mint_spare(&self) -> Result<(), Unavailable> {
-        let asked = self.now();
-        let spare = match random::bytes().map(GrantId::new) {
-            Ok(grant) => self.ask(self.life, &grant).await.map(|servers| Spare { servers, grant, asked }),
-            Err(_) => Err(Unavailable),
-        };
-        let outcome = spare.as_ref().map(|_| ()).map_err(|why| *why);
-        self.with_pool(|pool, _| pool.arrived(spare.ok()));
-        outcome
+        self.with_pool(|pool, now| {
+            // While nothing is minted ahead nobody else looks for them.
+            pool.throw_old_away(now);
+            pool.counts()
+        })
     }
 
     /// One call, counted; a failure is logged.
@@ -143,6 +134,9 @@ impl Provider {
         let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
         result.map_err(|error| {
+            if error.says_unknown_key() {
+                self.with_pool(|pool, _| pool.throw_all_away());
+            }
             self.log_failure(&error);
             Unavailable
         })
@@ -162,5 +156,28 @@ impl Provider {
     fn with_pool<T>(&self, call: impl FnOnce(&mut Pool, Moment) -> T) -> T {
         let now = self.now();
         call(&mut self.pool.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+/// One that was ordered for the pool, until it is there. Dropped on any path before, it is lost, and the pool hears of it.
+struct Ordered {
+    provider: Arc<Provider>,
+    spare: Option<Spare>,
+}
+
+impl Ordered {
+    async fn mint(mut self) -> Result<(), Unavailable> {
+        let asked = self.provider.now();
+        let grant = random::bytes().map(GrantId::new).map_err(|_| Unavailable)?;
+        let servers = self.provider.ask(self.provider.life, &grant).await?;
+        self.spare = Some(Spare { servers, grant, asked });
+        Ok(())
+    }
+}
+
+impl Drop for Ordered {
+    fn drop(&mut self) {
+        let spare = self.spare.take();
+        self.provider.with_pool(|pool, _| pool.arrived(spare));
     }
 }

@@ -225,7 +225,7 @@ impl Metrics {
             "Credentials minted ahead that were taken for a caller",
             &self.pool_handed_out,
         );
-        add("pool_wasted", "Credentials minted ahead that got too old", &self.pool_wasted);
+        add("pool_wasted", "Credentials minted ahead that were thrown away", &self.pool_wasted);
         add("claims_clamped", "Byte claims cut to what a relay can carry", &self.claims_clamped);
         registry.register("http_requests", "HTTP answers", self.requests.clone());
         registry.register("http_request_duration_seconds", "Time to answer", self.request_seconds.clone());

@@ -2,9 +2,15 @@
 //! about credentials, the ledger and the provider changes by it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
+use turn_broker::ice::maker::Maker;
+use turn_broker::ice::provider::{Provider, Unavailable};
+use turn_broker::mint::Source;
 
 use crate::support::{
     Answer, FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
@@ -20,9 +26,13 @@ const LIFE: i64 = 86_400;
 
 /// In each of three minutes; the third is not over yet.
 async fn callers_keep_coming(broker: &TestBroker) {
+    so_many_keep_coming(broker, CALLERS).await;
+}
+
+async fn so_many_keep_coming(broker: &TestBroker, callers: usize) {
     for minute in 0..3 {
         broker.advance(if minute == 0 { 0 } else { 60 });
-        for _ in 0..CALLERS {
+        for _ in 0..callers {
             assert_eq!(broker.mint().await.json()["source"], "cloudflare");
         }
     }
@@ -35,6 +45,19 @@ async fn with_pool(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     broker.advance(60);
     eventually("credentials lie ready", async || broker.metric(READY).await == Some(AHEAD)).await;
     (cloudflare, broker)
+}
+
+/// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
+async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
+    let (cloudflare, broker) = with_cloudflare().await;
+    so_many_keep_coming(&broker, callers).await;
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    broker.advance(60);
+    let Some(Source::Ready(Maker::Cloudflare(provider))) = broker.app.mint.sources.first() else {
+        panic!("Cloudflare is not the first source");
+    };
+    let provider = Arc::clone(provider);
+    (cloudflare, broker, provider)
 }
 
 fn seconds(body: &Value, field: &str) -> i64 {
@@ -163,4 +186,121 @@ async fn nothing_is_minted_ahead_where_it_is_off_or_frozen_or_the_demand_is_over
         assert_eq!(cloudflare.history().minted(), 3 * CALLERS);
         assert_eq!(broker.metric(READY).await, Some(0));
     }
+}
+
+#[tokio::test]
+async fn whoever_is_refused_takes_nothing_of_what_lies_ready() {
+    let (_cloudflare, broker) = with_pool(&[]).await;
+    let head = broker.request(Method::HEAD, "/api/turn-credentials");
+    assert_eq!(Answer::of(head).await.status, 405);
+    let foreign =
+        broker.request(Method::GET, "/api/turn-credentials").header("origin", "https://evil.example");
+    assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0})).await;
+    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
+    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": null})).await;
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    assert_eq!(broker.mint().await.json()["reason"], "DISABLED");
+    assert_eq!((broker.metric(READY).await, broker.metric(HANDED_OUT).await), (Some(AHEAD), Some(0)));
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
+}
+
+#[tokio::test]
+async fn its_end_is_never_told_too_late_though_the_clock_is_set() {
+    let (_cloudflare, broker) = with_pool(&[]).await;
+    // 12:03:00 by now. What was asked for then ends at 12:03:00 tomorrow.
+    broker.set_wall("2025-01-15T13:03:00Z");
+    let ahead = broker.mint().await.json();
+    assert_eq!(
+        (&ahead["ttl"], &ahead["expiresAt"]),
+        (&json!(LIFE - 3_600), &json!("2025-01-16T12:03:00.000Z"))
+    );
+    broker.set_wall("2025-01-15T12:03:00Z");
+    broker.advance(60);
+    broker.set_wall("2025-01-15T11:00:00Z");
+    let behind = broker.mint().await.json();
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(2));
+    assert_eq!(
+        (&behind["ttl"], &behind["expiresAt"]),
+        (&json!(LIFE - 60), &json!("2025-01-16T10:59:00.000Z"))
+    );
+}
+
+#[tokio::test]
+async fn it_is_promised_for_no_less_than_one_that_is_minted_now() {
+    let (_cloudflare, broker) = with_pool(&[]).await;
+    broker.advance(600);
+    let committed = async || broker.metric("turn_broker_committed_bytes").await.unwrap();
+    let before = committed().await;
+    broker.mint().await;
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
+    let promised = committed().await - before;
+    for _ in 1..AHEAD {
+        broker.mint().await;
+    }
+    let emptied = committed().await;
+    broker.mint().await;
+    assert_eq!(broker.metric(HANDED_OUT).await, Some(AHEAD));
+    assert_eq!(promised, committed().await - emptied);
+}
+
+#[tokio::test]
+async fn what_was_minted_with_a_key_that_is_gone_is_handed_to_nobody() {
+    let (cloudflare, broker) = with_pool(&[]).await;
+    cloudflare.always(Fault::NotFound404);
+    assert_eq!(broker.get("/api/turn-credentials?ttl=600").await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    let counts = (broker.metric(READY).await, broker.metric(HANDED_OUT).await, broker.metric(WASTED).await);
+    assert_eq!(counts, (Some(0), Some(0), Some(AHEAD)));
+}
+
+#[tokio::test]
+async fn what_got_too_old_while_nothing_may_be_minted_lies_ready_no_more() {
+    let (_cloudflare, broker) = with_pool(&[]).await;
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    broker.advance(8_641);
+    assert_eq!((broker.metric(READY).await, broker.metric(WASTED).await), (Some(0), Some(AHEAD)));
+}
+
+#[tokio::test]
+async fn it_is_filled_a_few_at_a_time_so_that_an_order_to_stop_is_soon_obeyed() {
+    const MANY: usize = 40;
+    let (cloudflare, _broker, provider) = frozen_with(MANY).await;
+    for minted in [16, 4, 0] {
+        assert_eq!(provider.fill().await, Ok(minted));
+    }
+    assert_eq!(cloudflare.history().minted(), 3 * MANY + 20);
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_do_not_keep_others_from_being_made() {
+    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
+    cloudflare.always(Fault::Hang);
+    let asked = async || cloudflare.history().mints() == 3 * CALLERS + 10;
+    tokio::select! {
+        _ = provider.fill() => panic!("it hangs"),
+        () = eventually("the provider is asked", asked) => {}
+    }
+    cloudflare.heal();
+    eventually("it is asked again", async || provider.fill().await == Ok(AHEAD)).await;
+    assert_eq!(provider.pool_counts().ready, AHEAD);
+}
+
+#[tokio::test]
+async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
+    let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
+    let call = async || provider.mint(Duration::from_secs(600), &"a caller").await;
+    cloudflare.always(Fault::TooManyRequests);
+    for _ in 0..FAILURES_TO_OPEN {
+        assert!(call().await.is_err());
+    }
+    cloudflare.heal();
+    broker.advance(OPEN_MAX.as_secs());
+    let asked = cloudflare.history().mints();
+    assert_eq!(provider.fill().await, Err(Unavailable));
+    assert_eq!(cloudflare.history().mints(), asked);
+    assert!(call().await.is_ok());
+    assert_eq!(provider.fill().await, Ok(AHEAD));
 }
