@@ -53,7 +53,7 @@ pub struct CredentialsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 86_400)]
     ttl: Option<u64>,
-    /// When the source was asked. Absent in the STUN answer.
+    /// When the source was asked, or when what lay ready was handed out. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     issued_at: Option<Timestamp>,

@@ -303,6 +303,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_gone_where_the_provider_does_not_know_it() {
+        for (status, is_gone) in [(401, true), (404, true), (403, false), (429, false), (500, false)] {
+            let error = ProviderError::Status(StatusCode::from_u16(status).unwrap());
+            assert_eq!(error.says_unknown_key(), is_gone, "{status}");
+        }
+        assert!(!ProviderError::Timeout.says_unknown_key());
+    }
+
+    #[test]
     fn a_base_with_a_path_keeps_it() {
         let base = Url::parse("https://proxy.example/cf/").unwrap();
         let client = http_client().unwrap();

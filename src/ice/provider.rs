@@ -2,7 +2,7 @@
 //! nobody waits. Every call is counted, a failure is logged, and no caller waits for the call of another.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -81,7 +81,7 @@ impl Provider {
         let minted = self.ask(life, identifier).await;
         call.finish(minted.is_ok());
         if minted.is_ok() {
-            self.with_pool(|pool, _| pool.minted());
+            self.pool().minted();
         }
         minted
     }
@@ -135,7 +135,7 @@ impl Provider {
         self.metrics.provider_call(outcome, took);
         result.map_err(|error| {
             if error.says_unknown_key() {
-                self.with_pool(|pool, _| pool.throw_all_away());
+                self.pool().throw_all_away();
             }
             self.log_failure(&error);
             Unavailable
@@ -155,7 +155,11 @@ impl Provider {
 
     fn with_pool<T>(&self, call: impl FnOnce(&mut Pool, Moment) -> T) -> T {
         let now = self.now();
-        call(&mut self.pool.lock().unwrap_or_else(PoisonError::into_inner), now)
+        call(&mut self.pool(), now)
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -178,6 +182,6 @@ impl Ordered {
 impl Drop for Ordered {
     fn drop(&mut self) {
         let spare = self.spare.take();
-        self.provider.with_pool(|pool, _| pool.arrived(spare));
+        self.provider.pool().arrived(spare);
     }
 }

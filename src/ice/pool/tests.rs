@@ -182,6 +182,20 @@ fn an_order_of_which_nothing_comes_counts_as_minted_in_vain() {
 }
 
 #[test]
+fn what_was_thrown_away_buys_nothing() {
+    let mut scene = Scene::new(Duration::from_secs(600), 100);
+    (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
+    (0..9).for_each(|_| scene.pool.minted());
+    assert_eq!(scene.fill(180), 8);
+    let now = after(scene.start, 180);
+    let later = Moment { wall: now.wall.plus(Duration::from_secs(61)), ..now };
+    assert_eq!(scene.pool.order(100, later), 0);
+    assert_eq!(scene.pool.counts().wasted, 8);
+    scene.pool.minted();
+    assert_eq!(scene.pool.order(100, later), 1, "9 of 19");
+}
+
+#[test]
 fn one_that_arrives_before_an_older_one_does_not_hide_its_age() {
     let life = Duration::from_secs(600);
     let mut scene = Scene::new(life, 10);
@@ -193,6 +207,16 @@ fn one_that_arrives_before_an_older_one_does_not_hide_its_age() {
     assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 541));
     assert!(scene.pool.take(now).is_none());
     assert_eq!(scene.pool.counts().wasted, 1);
+}
+
+#[test]
+fn old_ones_go_though_nobody_comes() {
+    let mut scene = Scene::new(DAY, 10);
+    scene.pool.arrived(Some(spare(1, scene.start)));
+    for (second, ready) in [(8_640, 1), (8_641, 0)] {
+        assert_eq!(scene.pool.order(10, after(scene.start, second)), 0);
+        assert_eq!(scene.pool.counts().ready, ready, "{second} s");
+    }
 }
 
 #[test]
