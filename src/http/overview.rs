@@ -114,7 +114,7 @@ pub struct PoolBody {
     ready: u64,
     /// Taken for a caller, since the start.
     handed_out: u64,
-    /// Thrown away because they got too old, since the start.
+    /// Thrown away since the start: too old, or their key is gone.
     wasted: u64,
 }
 

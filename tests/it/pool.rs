@@ -53,11 +53,15 @@ async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provide
     so_many_keep_coming(&broker, callers).await;
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     broker.advance(60);
-    let Some(Source::Ready(Maker::Cloudflare(provider))) = broker.app.mint.sources.first() else {
-        panic!("Cloudflare is not the first source");
-    };
-    let provider = Arc::clone(provider);
+    let provider = provider_of(&broker);
     (cloudflare, broker, provider)
+}
+
+fn provider_of(broker: &TestBroker) -> Arc<Provider> {
+    match broker.app.mint.sources.first() {
+        Some(Source::Ready(Maker::Cloudflare(provider))) => Arc::clone(provider),
+        _ => panic!("Cloudflare is not the first source"),
+    }
 }
 
 fn seconds(body: &Value, field: &str) -> i64 {
@@ -210,13 +214,11 @@ async fn whoever_is_refused_takes_nothing_of_what_lies_ready() {
 #[tokio::test]
 async fn its_end_is_never_told_too_late_though_the_clock_is_set() {
     let (_cloudflare, broker) = with_pool(&[]).await;
-    // 12:03:00 by now. What was asked for then ends at 12:03:00 tomorrow.
-    broker.set_wall("2025-01-15T13:03:00Z");
+    // 12:03:00 by now. What was asked for then ends at 12:03:00 tomorrow, and only whole seconds are told of its life.
+    broker.set_wall("2025-01-15T13:03:00.250Z");
     let ahead = broker.mint().await.json();
-    assert_eq!(
-        (&ahead["ttl"], &ahead["expiresAt"]),
-        (&json!(LIFE - 3_600), &json!("2025-01-16T12:03:00.000Z"))
-    );
+    let told = (&ahead["ttl"], &ahead["expiresAt"]);
+    assert_eq!(told, (&json!(LIFE - 3_601), &json!("2025-01-16T12:02:59.250Z")));
     broker.set_wall("2025-01-15T12:03:00Z");
     broker.advance(60);
     broker.set_wall("2025-01-15T11:00:00Z");
@@ -303,4 +305,41 @@ async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
     assert_eq!(cloudflare.history().mints(), asked);
     assert!(call().await.is_ok());
     assert_eq!(provider.fill().await, Ok(AHEAD));
+}
+
+#[tokio::test]
+async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
+    let (cloudflare, broker, provider) = frozen_with(2).await;
+    let broker = Arc::new(broker);
+    let waits = Arc::clone(&broker);
+    cloudflare.observe(move |_, _| waits.advance(100));
+    assert_eq!(provider.fill().await, Ok(1));
+    cloudflare.observe(|_, _| {});
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
+    assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
+}
+
+#[tokio::test]
+async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
+    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
+    cloudflare.next(Fault::TooManyRequests);
+    assert_eq!(provider.fill().await, Err(Unavailable));
+    assert_eq!(provider.pool_counts().ready, AHEAD - 1);
+    assert_eq!(provider.fill().await, Ok(1));
+}
+
+#[tokio::test]
+async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    cloudflare.always(Fault::TooManyRequests);
+    for _ in 0..3 {
+        for _ in 0..CALLERS {
+            broker.mint().await;
+        }
+        broker.advance(60);
+    }
+    cloudflare.heal();
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    assert_eq!(provider_of(&broker).fill().await, Ok(0), "one of two would be half");
+    assert_eq!(cloudflare.history().minted(), 1);
 }
