@@ -343,3 +343,14 @@ async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
     assert_eq!(provider_of(&broker).fill().await, Ok(0), "one of two would be half");
     assert_eq!(cloudflare.history().minted(), 1);
 }
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_what_is_minted_ahead() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    callers_keep_coming(&broker).await;
+    cloudflare.always(Fault::Hang);
+    broker.advance(60);
+    let asked = async || cloudflare.history().mints() > 3 * CALLERS;
+    eventually("credentials are to be minted ahead", asked).await;
+    tokio::time::timeout(Duration::from_secs(30), broker.finish()).await.expect("it ends");
+}
