@@ -96,6 +96,25 @@ impl Grant {
     }
 }
 
+/// A signed grant, for the client whose it is. A secret of the client's: its `Debug` form shows nothing.
+#[derive(Clone, serde::Serialize)]
+#[serde(transparent)]
+pub struct GrantToken(String);
+
+impl GrantToken {
+    /// As it is sent.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GrantToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantToken")
+    }
+}
+
 /// The key that signs grant tokens.
 pub struct GrantKey(Hmac<Sha256>);
 
@@ -108,11 +127,11 @@ impl GrantKey {
 
     /// The token that stands for `grant`.
     #[must_use]
-    pub fn sign(&self, grant: &Grant) -> String {
+    pub fn sign(&self, grant: &Grant) -> GrantToken {
         let mut bytes = encode(grant).to_vec();
         let mac = self.0.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode(bytes)
+        GrantToken(URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// The grant behind a token; `None` for whatever was not signed with this key. Constant time over the signature.
@@ -190,14 +209,14 @@ mod tests {
 
     #[test]
     fn a_token_says_what_was_signed() {
-        let token = key(1).sign(&grant());
+        let token = key(1).sign(&grant()).expose().to_owned();
         assert_eq!(token.len(), TOKEN_CHARS);
         assert_eq!(key(1).verify(&token), Some(grant()));
     }
 
     #[test]
     fn a_token_of_another_key_is_none() {
-        assert_eq!(key(2).verify(&key(1).sign(&grant())), None);
+        assert_eq!(key(2).verify(key(1).sign(&grant()).expose()), None);
     }
 
     #[test]
@@ -209,7 +228,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_change_of_one_character_passes(position in 0usize..88, other in "[A-Za-z0-9_-]") {
-            let token = key(1).sign(&grant());
+            let token = key(1).sign(&grant()).expose().to_owned();
             let mut forged = token.clone();
             forged.replace_range(position..=position, &other);
             prop_assume!(forged != token);

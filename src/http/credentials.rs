@@ -16,7 +16,7 @@ use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
-use crate::budget::grant::GrantId;
+use crate::budget::grant::{GrantId, GrantToken};
 use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
 use crate::mint::{Answer, DegradedReason, Minted, NoAnswer, Order};
@@ -78,7 +78,7 @@ pub struct CredentialsBody {
     /// secret. Absent in the STUN answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
-    grant: Option<String>,
+    grant: Option<GrantToken>,
 }
 
 /// ICE servers for a `new RTCPeerConnection`.

@@ -53,6 +53,7 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
     let present = app.account.present();
     let statement = present.statement;
     let (figures, measured) = (&statement.figures, &statement.measured);
+    let pool = app.mint.pool_counts();
     let gauges = LedgerGauges {
         used_bytes: figures.used.get(),
         committed_bytes: figures.committed.get(),
@@ -67,7 +68,9 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
         breaker_state: app.mint.breaker_state().gauge(),
-        pool: app.mint.pool_counts(),
+        pool_ready: pool.ready,
+        pool_handed_out: pool.handed_out,
+        pool_wasted: pool.wasted,
         log_lines_lost: app.lost_lines.count(),
         ledger_failing: u64::from(!app.account.is_writable()),
     };

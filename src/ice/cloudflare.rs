@@ -73,7 +73,8 @@ impl ProviderError {
     }
 
     /// Whether the TURN key or its token is unknown there: then so is, most likely, what was minted with them.
-    pub(super) fn says_unknown_key(&self) -> bool {
+    #[must_use]
+    pub fn says_unknown_key(&self) -> bool {
         matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))
     }
 

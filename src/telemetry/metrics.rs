@@ -12,7 +12,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::provider_calls::ProviderCalls;
-use crate::ice::pool::PoolCounts;
 
 /// The media type that goes with [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -94,8 +93,12 @@ pub struct LedgerGauges {
     pub rate_limit_clients: u64,
     /// 0 closed, 1 half-open, 2 open.
     pub breaker_state: u64,
-    /// Credentials that are minted ahead.
-    pub pool: PoolCounts,
+    /// Credentials minted ahead that lie ready.
+    pub pool_ready: u64,
+    /// Those that were taken for a caller, since the start.
+    pub pool_handed_out: u64,
+    /// Those that were thrown away, since the start.
+    pub pool_wasted: u64,
     /// Log lines that were dropped.
     pub log_lines_lost: u64,
     /// 1 while the ledger cannot be written.
@@ -361,9 +364,9 @@ impl Metrics {
         self.ledger.breaker_state.set(now.breaker_state);
         self.ledger.log_lines_lost.set(now.log_lines_lost);
         self.ledger.ledger_failing.set(now.ledger_failing);
-        self.pool_ready.set(now.pool.ready);
-        self.pool_handed_out.inner().store(now.pool.handed_out, Ordering::Relaxed);
-        self.pool_wasted.inner().store(now.pool.wasted, Ordering::Relaxed);
+        self.pool_ready.set(now.pool_ready);
+        self.pool_handed_out.inner().store(now.pool_handed_out, Ordering::Relaxed);
+        self.pool_wasted.inner().store(now.pool_wasted, Ordering::Relaxed);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

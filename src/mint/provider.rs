@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::breaker::{BreakerState, SharedBreaker};
-use super::cloudflare::{Cloudflare, ProviderError};
 use super::pool::{Moment, Pool, PoolCounts, Spare};
-use super::server::IceServerList;
 use crate::budget::grant::GrantId;
 use crate::clock::Clock;
+use crate::ice::breaker::{BreakerState, SharedBreaker};
+use crate::ice::cloudflare::{Cloudflare, ProviderError};
+use crate::ice::server::IceServerList;
 use crate::random;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
@@ -40,6 +40,15 @@ pub struct Provider {
 /// The provider gave nothing, or is not asked for now. It is counted and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
+
+/// What came of some calls for the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Credentials that lie ready now.
+    pub came: u64,
+    /// Calls that failed.
+    pub failed: u64,
+}
 
 impl Provider {
     /// With an empty pool of at most `pool_max` credentials of that life.
@@ -91,11 +100,12 @@ impl Provider {
         self.api.revoke(username).await
     }
 
-    /// Mints some of what callers are expected to want, and says how many: 0 if all of it is there. What fails here fails
-    /// no caller: the breaker does not hear of it.
-    pub async fn fill(self: &Arc<Self>) -> Result<u64, Unavailable> {
+    /// Mints some of what callers are expected to want. What fails here fails no caller: the breaker does not hear of it.
+    pub async fn fill(self: &Arc<Self>) -> Filled {
+        let mut filled = Filled::default();
+        // Whether a provider that failed is back is for a caller to try, who has somewhere else to go.
         if self.breaker.state() != BreakerState::Closed {
-            return Err(Unavailable);
+            return filled;
         }
         let ordered = self.with_pool(|pool, now| pool.order(FILL_AT_ONCE, now));
         let mut calls = JoinSet::new();
@@ -103,11 +113,13 @@ impl Provider {
             let ordered = Ordered { provider: Arc::clone(self), spare: None };
             calls.spawn(ordered.mint());
         }
-        let mut all_came = true;
         while let Some(ended) = calls.join_next().await {
-            all_came &= matches!(ended, Ok(Ok(())));
+            match ended {
+                Ok(Ok(())) => filled.came += 1,
+                Ok(Err(Unavailable)) | Err(_) => filled.failed += 1,
+            }
         }
-        if all_came { Ok(ordered) } else { Err(Unavailable) }
+        filled
     }
 
     /// The state of the breaker.

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::IceSource;
-use super::coturn::Coturn;
 use super::provider::{Provider, Unavailable};
-use super::relay::EmbeddedRelay;
-use super::server::IceServerList;
 use crate::budget::grant::GrantId;
+use crate::ice::IceSource;
+use crate::ice::coturn::Coturn;
+use crate::ice::relay::EmbeddedRelay;
+use crate::ice::server::IceServerList;
 use crate::units::Timestamp;
 
 /// See the module.

@@ -2,15 +2,11 @@
 //! about credentials, the ledger and the provider changes by it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
-use turn_broker::ice::maker::Maker;
-use turn_broker::ice::provider::{Provider, Unavailable};
-use turn_broker::mint::Source;
+
+mod fill;
 
 use crate::support::{
     Answer, FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
@@ -45,23 +41,6 @@ async fn with_pool(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     broker.advance(60);
     eventually("credentials lie ready", async || broker.metric(READY).await == Some(AHEAD)).await;
     (cloudflare, broker)
-}
-
-/// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
-async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
-    let (cloudflare, broker) = with_cloudflare().await;
-    so_many_keep_coming(&broker, callers).await;
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
-    broker.advance(60);
-    let provider = provider_of(&broker);
-    (cloudflare, broker, provider)
-}
-
-fn provider_of(broker: &TestBroker) -> Arc<Provider> {
-    match broker.app.mint.sources.first() {
-        Some(Source::Ready(Maker::Cloudflare(provider))) => Arc::clone(provider),
-        _ => panic!("Cloudflare is not the first source"),
-    }
 }
 
 fn seconds(body: &Value, field: &str) -> i64 {
@@ -264,93 +243,4 @@ async fn what_got_too_old_while_nothing_may_be_minted_lies_ready_no_more() {
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     broker.advance(8_641);
     assert_eq!((broker.metric(READY).await, broker.metric(WASTED).await), (Some(0), Some(AHEAD)));
-}
-
-#[tokio::test]
-async fn it_is_filled_a_few_at_a_time_so_that_an_order_to_stop_is_soon_obeyed() {
-    const MANY: usize = 40;
-    let (cloudflare, _broker, provider) = frozen_with(MANY).await;
-    for minted in [16, 4, 0] {
-        assert_eq!(provider.fill().await, Ok(minted));
-    }
-    assert_eq!(cloudflare.history().minted(), 3 * MANY + 20);
-}
-
-#[tokio::test]
-async fn calls_that_are_given_up_do_not_keep_others_from_being_made() {
-    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
-    cloudflare.always(Fault::Hang);
-    let asked = async || cloudflare.history().mints() == 3 * CALLERS + 10;
-    tokio::select! {
-        _ = provider.fill() => panic!("it hangs"),
-        () = eventually("the provider is asked", asked) => {}
-    }
-    cloudflare.heal();
-    eventually("it is asked again", async || provider.fill().await == Ok(AHEAD)).await;
-    assert_eq!(provider.pool_counts().ready, AHEAD);
-}
-
-#[tokio::test]
-async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
-    let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
-    let call = async || provider.mint(Duration::from_secs(600), &"a caller").await;
-    cloudflare.always(Fault::TooManyRequests);
-    for _ in 0..FAILURES_TO_OPEN {
-        assert!(call().await.is_err());
-    }
-    cloudflare.heal();
-    broker.advance(OPEN_MAX.as_secs());
-    let asked = cloudflare.history().mints();
-    assert_eq!(provider.fill().await, Err(Unavailable));
-    assert_eq!(cloudflare.history().mints(), asked);
-    assert!(call().await.is_ok());
-    assert_eq!(provider.fill().await, Ok(AHEAD));
-}
-
-#[tokio::test]
-async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
-    let (cloudflare, broker, provider) = frozen_with(2).await;
-    let broker = Arc::new(broker);
-    let waits = Arc::clone(&broker);
-    cloudflare.observe(move |_, _| waits.advance(100));
-    assert_eq!(provider.fill().await, Ok(1));
-    cloudflare.observe(|_, _| {});
-    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
-    assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
-}
-
-#[tokio::test]
-async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
-    let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
-    cloudflare.next(Fault::TooManyRequests);
-    assert_eq!(provider.fill().await, Err(Unavailable));
-    assert_eq!(provider.pool_counts().ready, AHEAD - 1);
-    assert_eq!(provider.fill().await, Ok(1));
-}
-
-#[tokio::test]
-async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
-    let (cloudflare, broker) = with_cloudflare().await;
-    cloudflare.always(Fault::TooManyRequests);
-    for _ in 0..3 {
-        for _ in 0..CALLERS {
-            broker.mint().await;
-        }
-        broker.advance(60);
-    }
-    cloudflare.heal();
-    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(provider_of(&broker).fill().await, Ok(0), "one of two would be half");
-    assert_eq!(cloudflare.history().minted(), 1);
-}
-
-#[tokio::test]
-async fn the_end_does_not_wait_for_what_is_minted_ahead() {
-    let (cloudflare, broker) = with_cloudflare().await;
-    callers_keep_coming(&broker).await;
-    cloudflare.always(Fault::Hang);
-    broker.advance(60);
-    let asked = async || cloudflare.history().mints() > 3 * CALLERS;
-    eventually("credentials are to be minted ahead", asked).await;
-    tokio::time::timeout(Duration::from_secs(30), broker.finish()).await.expect("it ends");
 }
