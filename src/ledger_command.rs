@@ -10,6 +10,7 @@ use crate::account::books::Statement;
 use crate::account::stored::Recovered;
 use crate::app::books;
 use crate::budget::flow::{Flow, StoredLane};
+use crate::budget::orders::in_words;
 use crate::config::Config;
 use crate::journal::inspect::Snapshot;
 use crate::journal::store::{FORMAT, OpenError};
@@ -123,7 +124,8 @@ impl Summary {
 }
 
 fn summary(summary: &Summary) -> String {
-    let Statement { figures, measured, counts, frozen, live_grants, open_connections } = &summary.statement;
+    let Statement { figures, measured, counts, frozen, promised_in_full, live_grants, open_connections } =
+        &summary.statement;
     let age = if summary.format == FORMAT {
         String::new()
     } else {
@@ -135,15 +137,8 @@ fn summary(summary: &Summary) -> String {
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let orders = match (figures.limit == summary.configured_limit, frozen) {
-        (true, false) => "none".into(),
-        (true, true) => "nothing is minted".into(),
-        (false, frozen) => {
-            let configured = plain_number(summary.configured_limit.as_gb());
-            let frozen = if *frozen { "; nothing is minted" } else { "" };
-            format!("a limit of {} GB instead of {configured}{frozen}", plain_number(figures.limit.as_gb()))
-        }
-    };
+    let orders = in_words(figures.limit, summary.configured_limit, *frozen);
+    let room = if *promised_in_full { ": nothing more fits" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
         ("Format", format!("{}{age}", summary.format)),
@@ -153,11 +148,11 @@ fn summary(summary: &Summary) -> String {
         ("Limit", format!("{} GB", plain_number(figures.limit.as_gb()))),
         ("Used", format!("{} GB ({used_percent} %)", figures.used.gb_nearest())),
         ("Measured", measured),
-        ("Committed", format!("{} GB", figures.committed.gb_up())),
+        ("Committed", format!("{} GB{room}", figures.committed.gb_up())),
         ("Bound", format!("{} GB past the limit at worst", figures.overshoot_bound().gb_up())),
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
-        ("Orders", orders),
+        ("Orders", orders.unwrap_or_else(|| "none".into())),
         ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
     ];
     let mut text = String::new();

@@ -284,7 +284,7 @@ async fn serve_until_signal(
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
         None => (listen(config).await?, None),
     };
-    startup::report(config, listener.local_addr()?);
+    startup::report(config, listener.local_addr()?, &app.account.present().statement);
     if let Some(greeting) = greeting {
         print(&greeting);
     }

@@ -13,7 +13,7 @@ pub use super::lane::{LaneChanges, LaneTerms, Measured};
 use super::period::{BillingDay, Period};
 use super::reading::{Reading, Taken};
 use super::timeline::{Rates, Slice, Timeline};
-use super::verdict::{BudgetMode, Figures, Refusal, Wish, decide};
+use super::verdict::{BudgetMode, Figures, Refusal, STRICT_LIFE_MIN, Wish, decide};
 use crate::ice::IceSource;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -157,9 +157,7 @@ impl Ledger {
             Some(lane) => (lane.tail(), lane.timeline.liability()),
             None => (Duration::ZERO, self.terms.rates.liability),
         };
-        let overhead = slack.saturating_add(tail);
-        let per_minute = liability.over_millis(60_000);
-        let wish = Wish { life: asked, overhead, per_minute };
+        let wish = Wish::new(asked, slack, tail, liability);
         let metered = source.is_metered();
         let life = if metered {
             let awaits_reading = self.lanes.iter().any(|lane| lane.terms.is_read);
@@ -168,11 +166,23 @@ impl Ledger {
         } else {
             asked
         };
-        let hold = Hold { source, from: now, until: now.plus(life).plus(overhead), life };
+        let hold = Hold { source, from: now, until: now.plus(life).plus(wish.overhead), life };
         if let Some(lane) = self.lane(source) {
             lane.timeline.add_grant(hold.from, hold.until);
         }
         Ok(hold)
+    }
+
+    /// Whether strict mode has no room for a credential of any metered source, though the budget is not spent.
+    #[must_use]
+    pub fn is_promised_in_full(&self, slack: Duration) -> bool {
+        let figures = self.figures();
+        let fits = |lane: &Lane| {
+            let wish = Wish::new(STRICT_LIFE_MIN, slack, lane.tail(), lane.timeline.liability());
+            decide(self.terms.mode, figures, wish).is_ok()
+        };
+        let mut metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered()).peekable();
+        !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
     /// The credential exists: from here on only time ends the hold. It is charged as silent at `silent_at`, unless it is

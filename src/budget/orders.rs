@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteCount;
+use crate::units::{ByteCount, plain_number};
 
 /// The orders in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,18 @@ impl Orders {
     }
 }
 
+/// What the operator's orders change, in words; `None` where nothing is ordered.
+#[must_use]
+pub fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
+    let frozen = frozen.then(|| "nothing is minted".to_owned());
+    let limited = (limit != configured).then(|| {
+        let [limit, configured] = [limit, configured].map(|bytes| plain_number(bytes.as_gb()));
+        format!("a limit of {limit} GB instead of {configured}")
+    });
+    let all: Vec<String> = limited.into_iter().chain(frozen).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +63,18 @@ mod tests {
         assert_eq!(orders.limit(CONFIGURED), ByteCount::new(5));
         orders.order_limit(None, CONFIGURED);
         assert_eq!(orders.limit(CONFIGURED), CONFIGURED);
+    }
+
+    #[test]
+    fn what_is_ordered_is_said_and_what_is_configured_is_not() {
+        let [five, ten] = [5, 10].map(|gb| ByteCount::new(gb * 1_000_000_000));
+        assert_eq!(in_words(ten, ten, false), None);
+        assert_eq!(in_words(five, ten, false).as_deref(), Some("a limit of 5 GB instead of 10"));
+        assert_eq!(in_words(ten, ten, true).as_deref(), Some("nothing is minted"));
+        assert_eq!(
+            in_words(five, ten, true).as_deref(),
+            Some("a limit of 5 GB instead of 10; nothing is minted")
+        );
     }
 
     #[test]

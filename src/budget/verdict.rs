@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::period::Period;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// How the limit is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,14 @@ impl Room {
 }
 
 impl Wish {
+    /// A credential of that life, which may be made up to `slack` from now, on which somebody may relay for `tail` after its
+    /// end, at `rate`.
+    #[must_use]
+    pub fn new(life: Duration, slack: Duration, tail: Duration, rate: BitRate) -> Self {
+        let overhead = slack.saturating_add(tail);
+        Self { life, overhead, per_minute: rate.over_millis(60_000) }
+    }
+
     /// Minutes that a grant of this life covers, outward at both ends, when it begins so far into one.
     fn minutes(&self, life: Duration, into_minute: Duration) -> u128 {
         into_minute.saturating_add(life).saturating_add(self.overhead).as_millis().div_ceil(60_000)

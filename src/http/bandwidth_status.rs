@@ -216,6 +216,11 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
     );
     hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
     hint(
+        statement.promised_in_full,
+        "PROMISED_IN_FULL",
+        "strict mode has no room for another credential of 5 minutes: those that are out could use up the limit. Room comes back with the provider's next count, or at the reset; raise the limit, or shorten TURN_TTL_SECONDS, for more.",
+    );
+    hint(
         !app.account.is_durable(),
         "NOT_DURABLE",
         "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",

@@ -11,6 +11,9 @@ pub mod rest;
 pub mod server;
 pub mod url;
 
+/// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
+pub const MINT_SLACK: Duration = Duration::from_secs(cloudflare::DEADLINE.as_secs() + 1);
+
 /// One entry of `ICE_SOURCES`. On the wire and in the log it is written as in the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IceSource {

@@ -14,9 +14,8 @@ use crate::budget::issued::Issued;
 use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
 use crate::config::LimitAction;
-use crate::ice::IceSource;
 use crate::ice::breaker::BreakerState;
-use crate::ice::cloudflare::DEADLINE;
+use crate::ice::{IceSource, MINT_SLACK};
 
 mod answer;
 pub mod maker;
@@ -28,8 +27,6 @@ use maker::{Made, Maker};
 use pool::PoolCounts;
 use provider::{Filled, Provider, Unavailable};
 
-/// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
-pub const MINT_SLACK: Duration = Duration::from_secs(DEADLINE.as_secs() + 1);
 /// How often somebody looks whether credentials are to be minted ahead.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same where all calls for them have failed.

@@ -3,16 +3,22 @@
 
 use std::net::SocketAddr;
 
+use crate::account::books::Statement;
+use crate::budget::orders::in_words;
 use crate::budget::verdict::BudgetMode;
 use crate::config::{AllowedOrigins, Config};
 use crate::ice::IceSource;
 use crate::units::plain_number;
 
-/// Writes the lines. The order and the first three texts are what operators look for.
-pub fn report(config: &Config, address: SocketAddr) {
+/// Writes the lines. The order and the first three texts are what operators look for. `books` are as they were opened:
+/// orders that were given before the start are in force.
+pub fn report(config: &Config, address: SocketAddr, books: &Statement) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
+    if let Some(orders) = in_words(books.figures.limit, config.budget.limit, books.frozen) {
+        tracing::warn!("Orders in force: {orders}");
+    }
     report_meters(config);
     report_access(config);
     for warning in &config.warnings {

@@ -283,7 +283,7 @@ async fn a_connection_that_talks_on_after_its_grants_tail_stays_in_the_bound() {
 
 mod strict {
     use super::*;
-    use crate::support::Answer;
+    use crate::support::{Answer, OPERATOR};
 
     /// 2 Mbps for 300 s, no tail, and the 4 s in which it may be made: six minutes, 90 MB a grant.
     const ROOM_FOR_SEVEN: [(&str, &str); 4] = [
@@ -323,6 +323,10 @@ mod strict {
         let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
         assert_eq!(answer.json()["message"], expected);
         assert!(answer.header("retry-after").is_some());
+        assert!(hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+        broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
+        assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room again");
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants SEEDS=${SEEDS:-
 
 # name | file | what stands there | what is put in its place
 mutants=(
-    'the tail is forgotten|src/budget/ledger.rs|let overhead = slack.saturating_add(tail);|let overhead = slack;'
-    'the time in which it is made is forgotten|src/budget/ledger.rs|let overhead = slack.saturating_add(tail);|let overhead = tail;'
+    'the tail is forgotten|src/budget/verdict.rs|let overhead = slack.saturating_add(tail);|let overhead = slack;'
+    'the time in which it is made is forgotten|src/budget/verdict.rs|let overhead = slack.saturating_add(tail);|let overhead = tail;'
     'the second period is forgotten|src/budget/verdict.rs|&& there.saturating_mul(per_minute) <= self.next|'
     'strict mode admits what does not fit|src/budget/verdict.rs|if room.fits(wish.minutes(life, into_minute), wish.per_minute)|if true'
     'grants end at the minute before|src/budget/cells/mod.rs|.div_ceil(MINUTE_MILLIS) {|.saturating_div(MINUTE_MILLIS) {'

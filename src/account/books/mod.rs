@@ -20,7 +20,7 @@ use crate::budget::reading::{Reading, Taken};
 use crate::budget::renewals::Renewals;
 use crate::budget::timeline::Slice;
 use crate::budget::verdict::{Figures, Refusal};
-use crate::ice::IceSource;
+use crate::ice::{IceSource, MINT_SLACK};
 use crate::units::{ByteCount, Timestamp};
 use crate::usage::calls::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::usage::connection::{Connection, Report, UsageRules};
@@ -53,6 +53,8 @@ pub struct Statement {
     pub counts: PeriodCounts,
     /// Whether the operator has ordered that nothing is minted.
     pub frozen: bool,
+    /// Whether strict mode has no room for another credential, though the budget is not spent.
+    pub promised_in_full: bool,
     /// Grants alive now, tail included.
     pub live_grants: u64,
     /// Open connections.
@@ -298,6 +300,7 @@ impl Books {
             measured: self.ledger.measured(),
             frozen: self.is_frozen(),
             counts: self.ledger.counts(),
+            promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK),
             live_grants: self.ledger.live_grants(),
             open_connections: self.estimator.open_count(),
         }

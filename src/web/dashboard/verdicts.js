@@ -13,6 +13,7 @@ export function minting(overview) {
   if (hasHint(overview, 'DISABLED')) return verdict('bad', 'Minting is switched off (TURN_ENABLED)');
   if (ledgerFailing) return verdict('bad', 'The ledger cannot be written: nothing is minted');
   if (status.status === 'LIMIT_EXCEEDED') return verdict('bad', 'Limit reached: nothing metered is minted');
+  if (hasHint(overview, 'PROMISED_IN_FULL')) return verdict('bad', 'The limit is promised in full: nothing metered is minted');
   if (provider && provider.breaker !== 'closed') return verdict('warn', 'The provider fails: answers are degraded');
   return verdict('good', 'Minting');
 }
