@@ -226,6 +226,25 @@ test('a dead server among good ones is not taken for a blocked network', () => {
   assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
 });
 
+test('where other ports work, a silent one is not called dead: firewalls go by ports', () => {
+  const list = [fails('stun:r.example:3478'), fails('turn:r.example:3478?transport=udp'), fails('turn:r.example:3478?transport=tcp'),
+    works('turn:r.example:80?transport=tcp'), fails('turns:r.example?transport=tcp'), works('turns:r.example:443?transport=tcp')];
+  const found = findings(minted, list);
+  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Not every port gets through', 'STUN does not answer']);
+  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*leave them/);
+  assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server is dead'], 'the default port is one');
+  const refuses = fails('turn:other.example:3480?transport=udp', 401, 'Unauthorized');
+  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'who says no is reached');
+});
+
+test('silence of STUN is not called a blocked UDP where a relay was reached over UDP', () => {
+  const text = (list) => findings(minted, list).at(-1).text;
+  assert.doesNotMatch(text([fails(STUN), fails(UDP, 401, 'Unauthorized')]), /blocked/);
+  assert.doesNotMatch(text([fails(STUN), fails(TCP, 401, 'Unauthorized')]), /need the relay/);
+  const unnamed = fails(STUN, 701, 'STUN host lookup received error.');
+  assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
+});
+
 test('refused credentials, a full relay and a name without an address are told apart', () => {
   assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay refuses the credentials']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 486, 'Allocation Quota Reached')]), ['The relay is full']);
