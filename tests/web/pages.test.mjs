@@ -1,9 +1,10 @@
 // What the pages decide without a browser: curves and forecast of the dashboard, its words, the findings of the relay check.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
+import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { size, span, time } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { belief, bound, breaker, callerRows, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
+import { belief, bound, breaker, callerRows, connectionWords, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -156,6 +157,17 @@ test('a forecast is called one, and says what it goes by', () => {
   assert.equal(outlook(ahead, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
 });
 
+test('what a proxy answers in the place of the broker is a fault like any other', async () => {
+  Object.assign(globalThis, { document: { baseURI: 'http://b.example/dashboard' }, sessionStorage: { getItem: () => 'token' } });
+  for (const [body, code, message] of [['null', undefined, 'status 502'], ['<html>', 'NO_ANSWER', 'no answer'], ['{"error":"Bad","message":"Wait.","code":"X"}', 'X', 'Bad. Wait.']]) {
+    mock.method(globalThis, 'fetch', async () => new Response(body, { status: 502 }));
+    await assert.rejects(ask('api/overview'), { constructor: Fault, status: 502, code, message });
+  }
+  mock.restoreAll();
+  delete globalThis.document;
+  delete globalThis.sessionStorage;
+});
+
 test('answers are summed by reason', () => {
   const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
   const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
@@ -169,6 +181,12 @@ test('credentials that nobody uses are pointed out', () => {
   assert.equal(unused.rows[2].value, '10 %');
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
   assert.equal(breaker(null).word, 'none is configured');
+});
+
+test('of more connections than are listed, the dearest are not claimed to be known', () => {
+  assert.equal(connectionWords(3, 3, 3), '3 connections');
+  assert.equal(connectionWords(200, 900, 900), '200 of 900 are shown, those that cost most first');
+  assert.equal(connectionWords(200, 1000, 5000), '200 of 5,000 are shown, those that cost most of the 1,000 that are listed first');
 });
 
 test('what is minted ahead is told where there is such a thing', () => {
