@@ -22,6 +22,7 @@ export interface TurnClientOptions {
 
 /** A fault that the client has dealt with. */
 export class TurnClientError extends Error {
+  constructor(code: string, message: string, more?: { status?: number; retryAfterSeconds?: number; cause?: unknown });
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …), else `NETWORK` (no
