@@ -10,7 +10,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::finding::{Check, Finding, Remedy};
-use crate::journal::store::{FILE_NAME, FORMAT};
+use crate::journal::store::{FILE_NAME, FORMAT, survive};
 
 /// Under this much room a ledger and a log can soon not be written.
 const FREE_MIN: u64 = 100_000_000;
@@ -148,10 +148,11 @@ fn look(path: &Path) -> io::Result<Ledger> {
     let memory = InMemoryBackend::new();
     memory.set_len(bytes)?;
     memory.write(0, &content)?;
-    Ok(match format_of(memory) {
-        Ok(Some(format)) => Ledger::Readable { format, bytes },
-        Ok(None) => Ledger::Damaged("it says no format".into()),
-        Err(error) => Ledger::Damaged(error.to_string()),
+    Ok(match survive(|| format_of(memory)) {
+        Ok(Ok(Some(format))) => Ledger::Readable { format, bytes },
+        Ok(Ok(None)) => Ledger::Damaged("it says no format".into()),
+        Ok(Err(error)) => Ledger::Damaged(error.to_string()),
+        Err(broken) => Ledger::Damaged(broken.to_string()),
     })
 }
 
@@ -261,6 +262,20 @@ mod tests {
             assert_eq!(scratch.first().state, State::Fail);
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn damage_that_the_library_panics_at_is_a_failure_like_any_other() {
+        let scratch = Scratch::new();
+        drop(Store::open(&scratch.0).unwrap());
+        let path = scratch.0.join(FILE_NAME);
+        let mut content = std::fs::read(&path).unwrap();
+        // The first page behind the header, which says what kind of page it is.
+        content[4_096] ^= 0xff;
+        std::fs::write(&path, &content).unwrap();
+        let found = scratch.first();
+        assert_eq!(found.state, State::Fail);
+        assert!(found.seen.contains("its pages are broken"), "{}", found.seen);
     }
 
     #[test]

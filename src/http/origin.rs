@@ -1,5 +1,7 @@
-//! Which pages may ask. A request that names a foreign `Origin` is refused before anything is minted; one that names
-//! none (curl, a server, a native app) is not a page's and passes. CORS headers are for allowed origins only.
+//! Which pages may ask. A request that names a foreign `Origin` is refused before anything is minted. One that names none is
+//! not a page's (curl, a server, a native app) and passes, unless the browser says that another site's page loads it: as an
+//! image, say, which that page cannot read, but which would be a mint from each visitor's address. CORS headers are for
+//! allowed origins only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use super::error::ApiError;
 use crate::app::App;
 use crate::config::AllowedOrigins;
 
+/// For an origin that is not said, or no plain text.
+const UNNAMED: &str = "the page's origin";
 /// How long a browser may keep a preflight's answer.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 /// Headers that a page may read besides the simple ones.
@@ -66,7 +70,18 @@ fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<Strin
         AllowedOrigins::Any => true,
         AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
     };
-    let foreign = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))?;
-    let plain = foreign.to_str().unwrap_or("the page's origin");
+    let Some(foreign) = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin)) else {
+        let is_open = matches!(origins, AllowedOrigins::Any);
+        return (!is_open && is_loaded_by_another_site(headers)).then(|| UNNAMED.to_owned());
+    };
+    let plain = foreign.to_str().unwrap_or(UNNAMED);
     Some(plain.chars().take(ORIGIN_SHOWN_MAX).collect())
+}
+
+/// By the browser's own word, which no page can change. Somebody who follows a link looks at the answer, and may.
+fn is_loaded_by_another_site(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+    !headers.contains_key(ORIGIN)
+        && says("sec-fetch-site", "cross-site")
+        && !says("sec-fetch-dest", "document")
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use super::store::{FILE_NAME, FORMAT, OpenError, StoreError};
+use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, survive};
 use super::{migration, tables, verify};
 use crate::account::stored::Recovered;
 
@@ -32,30 +32,25 @@ impl Snapshot {
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let (memory, bytes) = read_locked(directory, &path)?;
-        let database = Database::builder().create_with_backend(memory);
-        let copy = database.map_err(|error| OpenError::damaged(&path, &error))?;
-        let damaged = |error: StoreError| OpenError::damaged(&path, &error);
-        let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
-        let format = tables::format(&transaction).map_err(damaged)?;
-        drop(transaction);
-        let Some(format) = format else { return Err(OpenError::damaged(&path, &"it says no format")) };
-        if format > FORMAT {
-            return Err(OpenError::Newer { path, found: format });
-        }
-        if format < FORMAT && migration::is_known(format) {
-            migration::migrate(&copy, format).map_err(damaged)?;
-        }
+        let broken = |broken| Err(OpenError::damaged(&path, &broken));
+        let (copy, format) = survive(|| open(memory, &path)).unwrap_or_else(broken)?;
         Ok(Self { path, bytes, format, copy })
     }
 
     /// What the books would start from.
     pub fn recovered(&self) -> Result<Recovered, OpenError> {
+        let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
         let read = || tables::read(&self.copy.begin_read()?, &mut Err);
-        read().map_err(|error: StoreError| OpenError::damaged(&self.path, &error))
+        let read = || read().map_err(|error: StoreError| damaged(&error));
+        survive(read).unwrap_or_else(|broken| Err(damaged(&broken)))
     }
 
     /// Everything that is wrong with it, as sentences; empty for a sound ledger.
     pub fn findings(&mut self) -> Vec<String> {
+        survive(|| self.look()).unwrap_or_else(|broken| vec![broken.to_string()])
+    }
+
+    fn look(&mut self) -> Vec<String> {
         match self.copy.check_integrity() {
             Ok(true) => {}
             Ok(false) => return vec!["pages of the file do not fit together".into()],
@@ -73,6 +68,24 @@ impl Snapshot {
         }
         findings
     }
+}
+
+/// The copy, of this version's format, and the format of the file.
+fn open(memory: InMemoryBackend, path: &Path) -> Result<(Database, u32), OpenError> {
+    let database = Database::builder().create_with_backend(memory);
+    let copy = database.map_err(|error| OpenError::damaged(path, &error))?;
+    let damaged = |error: StoreError| OpenError::damaged(path, &error);
+    let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
+    let format = tables::format(&transaction).map_err(damaged)?;
+    drop(transaction);
+    let Some(format) = format else { return Err(OpenError::damaged(path, &"it says no format")) };
+    if format > FORMAT {
+        return Err(OpenError::Newer { path: path.to_owned(), found: format });
+    }
+    if format < FORMAT && migration::is_known(format) {
+        migration::migrate(&copy, format).map_err(damaged)?;
+    }
+    Ok((copy, format))
 }
 
 /// The whole file, as it is while nobody writes.

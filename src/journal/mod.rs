@@ -19,7 +19,7 @@ mod tables;
 pub mod verify;
 
 use crate::account::stored::{BooksChanges, Recovered};
-use store::{OpenError, Store, StoreError};
+use store::{FILE_NAME, OpenError, Store, StoreError, survive};
 
 /// How far what is not a grant may be behind on disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,8 +77,13 @@ pub struct Pending {
 impl Journal {
     /// Opens the ledger in this directory, or makes one where there is none, and starts the writer.
     pub fn open(directory: PathBuf) -> Result<(Self, Recovered), OpenError> {
-        let store = Store::open(&directory)?;
-        let recovered = store.load()?;
+        let read = || {
+            let store = Store::open(&directory)?;
+            let recovered = store.load()?;
+            Ok((store, recovered))
+        };
+        let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
+        let (store, recovered) = survive(read).unwrap_or_else(broken)?;
         let (queue, mut batches) = channel(QUEUE_MAX);
         let disk = Arc::new(Disk::default());
         let writer = Writer { store: Some(store), directory, backlog: vec![], disk: Arc::clone(&disk) };

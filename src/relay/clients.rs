@@ -16,6 +16,10 @@ pub(super) const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_sec
 /// New allocations of all clients. Each can leave a timer behind for half a minute: this is what bounds those.
 pub(super) const ALLOCATIONS: Rate = Rate { burst: 256, interval: Duration::from_millis(100) };
 
+/// Requests of all addresses without an allocation. A sender's address may be forged, and an answer has four times the bytes
+/// of a bare request: this is what bounds how much of that goes to somebody who never asked.
+pub(super) const STRANGERS: Rate = Rate { burst: 512, interval: Duration::from_millis(10) };
+
 /// One client address.
 pub(super) struct Client {
     /// Its user name as it was sent.

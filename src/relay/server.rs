@@ -19,7 +19,7 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
-use super::clients::{ALLOCATIONS, Client, Clients, Pace, REQUESTS};
+use super::clients::{ALLOCATIONS, Client, Clients, Pace, REQUESTS, STRANGERS};
 use super::count::{Ceiling, PeriodSum};
 use super::datagram::{Kind, kind};
 use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
@@ -58,6 +58,8 @@ pub struct Relay {
     door: Arc<Door>,
     /// Of all clients together.
     allocations: std::sync::Mutex<Pace>,
+    /// Requests of those who have no allocation.
+    strangers: std::sync::Mutex<Pace>,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -99,6 +101,7 @@ impl Relay {
             nonces: Arc::default(),
             door: Arc::new(door),
             allocations: std::sync::Mutex::new(Pace::new(ALLOCATIONS, clock.instant())),
+            strangers: std::sync::Mutex::new(Pace::new(STRANGERS, clock.instant())),
             account,
             clock,
             metrics,
@@ -193,13 +196,10 @@ impl Relay {
         let now = self.clock.instant();
         match kind {
             Kind::Other => true,
-            Kind::Allocate if !is_known => self.allocations().has_one(now),
-            Kind::Allocate | Kind::Request => self.clients.admits_request(client, now),
+            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client, now),
+            Kind::Allocate => lock(&self.allocations).has_one(now) && lock(&self.strangers).take(now),
+            Kind::Request => lock(&self.strangers).take(now),
         }
-    }
-
-    fn allocations(&self) -> std::sync::MutexGuard<'_, Pace> {
-        self.allocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings a client's row to what the library has of it. `leg` is what an allocation that is new was made with.
@@ -216,7 +216,7 @@ impl Relay {
                 let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
                 leg.adopt();
                 let now = self.clock.instant();
-                let _ = self.allocations().take(now);
+                let _ = lock(&self.allocations).take(now);
                 let pace = Pace::new(REQUESTS, now);
                 self.clients.insert(client, Client { name: found.username, user, leg, pace });
             }
@@ -290,6 +290,10 @@ impl Relay {
             "an allocation of the relay has ended"
         );
     }
+}
+
+fn lock(pace: &std::sync::Mutex<Pace>) -> std::sync::MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says which key a user name's requests are to be signed with, if it may make any.

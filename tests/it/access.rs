@@ -206,6 +206,33 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
     }
 }
 
+/// A page cannot read an image that is none, but its visitor would have minted.
+#[tokio::test]
+async fn a_foreign_page_mints_nothing_by_loading_the_answer_as_something_else() {
+    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
+    let load = async |headers: &[(&str, &str)]| {
+        let request = broker.request(Method::GET, "/api/turn-credentials");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request).await.status
+    };
+    let (site, image) = (("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image"));
+    assert_eq!(load(&[site, image]).await, 403);
+    assert_eq!(load(&[site, ("sec-fetch-dest", "iframe")]).await, 403);
+    assert_eq!(load(&[site]).await, 403);
+    for passes in [
+        &[][..],
+        &[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")],
+        &[site, ("sec-fetch-dest", "empty"), ("origin", "https://app.example")],
+        &[site, ("sec-fetch-dest", "document")],
+        &[("sec-fetch-site", "none"), ("sec-fetch-dest", "document")],
+    ] {
+        assert_eq!(load(passes).await, 200, "{passes:?}");
+    }
+    let open = TestBroker::start(&[("CLIENT_URL", "*")]).await;
+    let request = open.request(Method::GET, "/api/turn-credentials").header(site.0, site.1);
+    assert_eq!(Answer::of(request).await.status, 200);
+}
+
 #[tokio::test]
 async fn one_foreign_origin_among_several_is_enough_to_refuse() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;

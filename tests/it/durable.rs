@@ -8,6 +8,7 @@ use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::ice::IceSource;
 use turn_broker::journal::Journal;
+use turn_broker::journal::inspect::Snapshot;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 
 /// A directory of the test's own; it goes with the test.
@@ -171,6 +172,23 @@ fn a_file_that_is_no_ledger_is_refused_by_name_and_left_alone() {
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(FILE_NAME) && error.to_string().contains("backup"), "{error}");
         assert_eq!(std::fs::read(state.file()).unwrap(), content, "nothing is written over it");
+    }
+}
+
+/// A file that was closed in order is taken as it is, and what reads it panics at pages of no known kind.
+#[test]
+fn damage_that_the_library_panics_at_is_refused_by_name_too() {
+    for at in [4_096, 4_098, 4_100] {
+        let state = StateDir::new();
+        drop(Store::open(&state.0).unwrap());
+        let mut content = std::fs::read(state.file()).unwrap();
+        content[at] ^= 0xff;
+        std::fs::write(state.file(), &content).unwrap();
+        let looked_at = Snapshot::take(&state.0).and_then(|snapshot| snapshot.recovered());
+        for error in [looked_at.unwrap_err(), open(&state.0)] {
+            let text = error.to_string();
+            assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
+        }
     }
 }
 

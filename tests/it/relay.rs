@@ -304,6 +304,31 @@ async fn what_a_peer_may_not_be_gets_nothing() {
 }
 
 #[tokio::test]
+async fn addresses_without_an_allocation_are_not_answered_without_end() {
+    let broker = broker_with(&[]).await;
+    let credential = Credential::mint(&broker).await;
+    let (peer, stranger) = (a_peer().await, a_peer().await);
+    let call = allocate(&credential).await.unwrap();
+    // A binding request: method, no attributes, cookie, transaction.
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    let answers = async || {
+        let mut buffer = [0; 2_000];
+        for count in 0..2_000 {
+            stranger.send_to(&request, credential.server).await.unwrap();
+            if timeout(SILENCE, stranger.recv_from(&mut buffer)).await.is_err() {
+                return count;
+            }
+        }
+        2_000
+    };
+    let at_once = answers().await;
+    assert!((500..=512).contains(&at_once), "{at_once}");
+    call.greet(&peer).await;
+    broker.advance(1);
+    assert_eq!(answers().await, 100, "a hundred a second");
+}
+
+#[tokio::test]
 async fn a_relay_for_others_does_not_reach_into_its_own_machine() {
     let elsewhere = [("RELAY_LISTEN", "0.0.0.0:0"), ("RELAY_PUBLIC_IP", "45.0.0.7")];
     let broker = TestBroker::start(&[elsewhere[0], elsewhere[1], ("ICE_SOURCES", "relay")]).await;

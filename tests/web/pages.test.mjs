@@ -1,9 +1,10 @@
 // What the pages decide without a browser: curves and forecast of the dashboard, its words, the findings of the relay check.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
+import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { size, span, time } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { belief, bound, breaker, callerRows, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
+import { belief, bound, breaker, callerRows, connectionWords, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -156,6 +157,17 @@ test('a forecast is called one, and says what it goes by', () => {
   assert.equal(outlook(ahead, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
 });
 
+test('what a proxy answers in the place of the broker is a fault like any other', async () => {
+  Object.assign(globalThis, { document: { baseURI: 'http://b.example/dashboard' }, sessionStorage: { getItem: () => 'token' } });
+  for (const [body, code, message] of [['null', undefined, 'status 502'], ['<html>', 'NO_ANSWER', 'no answer'], ['{"error":"Bad","message":"Wait.","code":"X"}', 'X', 'Bad. Wait.']]) {
+    mock.method(globalThis, 'fetch', async () => new Response(body, { status: 502 }));
+    await assert.rejects(ask('api/overview'), { constructor: Fault, status: 502, code, message });
+  }
+  mock.restoreAll();
+  delete globalThis.document;
+  delete globalThis.sessionStorage;
+});
+
 test('answers are summed by reason', () => {
   const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
   const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
@@ -169,6 +181,12 @@ test('credentials that nobody uses are pointed out', () => {
   assert.equal(unused.rows[2].value, '10 %');
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
   assert.equal(breaker(null).word, 'none is configured');
+});
+
+test('of more connections than are listed, the dearest are not claimed to be known', () => {
+  assert.equal(connectionWords(3, 3, 3), '3 connections');
+  assert.equal(connectionWords(200, 900, 900), '200 of 900 are shown, those that cost most first');
+  assert.equal(connectionWords(200, 1000, 5000), '200 of 5,000 are shown, those that cost most of the 1,000 that are listed first');
 });
 
 test('what is minted ahead is told where there is such a thing', () => {
@@ -224,6 +242,25 @@ test('what is blocked is named', () => {
 test('a dead server among good ones is not taken for a blocked network', () => {
   const dead = fails('turn:dead.example?transport=udp');
   assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
+});
+
+test('where other ports work, a silent one is not called dead: firewalls go by ports', () => {
+  const list = [fails('stun:r.example:3478'), fails('turn:r.example:3478?transport=udp'), fails('turn:r.example:3478?transport=tcp'),
+    works('turn:r.example:80?transport=tcp'), fails('turns:r.example?transport=tcp'), works('turns:r.example:443?transport=tcp')];
+  const found = findings(minted, list);
+  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Not every port gets through', 'STUN does not answer']);
+  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*leave them/);
+  assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server is dead'], 'the default port is one');
+  const refuses = fails('turn:other.example:3480?transport=udp', 401, 'Unauthorized');
+  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'who says no is reached');
+});
+
+test('silence of STUN is not called a blocked UDP where a relay was reached over UDP', () => {
+  const text = (list) => findings(minted, list).at(-1).text;
+  assert.doesNotMatch(text([fails(STUN), fails(UDP, 401, 'Unauthorized')]), /blocked/);
+  assert.doesNotMatch(text([fails(STUN), fails(TCP, 401, 'Unauthorized')]), /need the relay/);
+  const unnamed = fails(STUN, 701, 'STUN host lookup received error.');
+  assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
 });
 
 test('refused credentials, a full relay and a name without an address are told apart', () => {

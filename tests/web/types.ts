@@ -20,7 +20,10 @@ await watch.stop();
 await client.close();
 const fault: unknown = new Error(id ?? '');
 if (fault instanceof TurnClientError && fault.code === 'NETWORK') console.log(fault.status);
+console.log(new TurnClientError('NETWORK', 'no answer', { status: 502 }).code);
 
+// @ts-expect-error a code and a text
+new TurnClientError('NETWORK');
 // @ts-expect-error ttl is a number
 createTurnClient({ ttl: '600' });
 // @ts-expect-error it is a promise

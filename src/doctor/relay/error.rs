@@ -70,6 +70,8 @@ pub(super) enum ProbeError {
 /// What kind of trouble it is, for telling what the errors mean together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
+    /// Its name has no address: the way there was not tried.
+    Unnamed,
     /// Nothing came back that a server sent.
     Unreachable,
     /// The server answers and does not take the credential.
@@ -80,6 +82,13 @@ pub(super) enum Trouble {
     Certificate,
     /// Not tried.
     NotTried,
+}
+
+impl Trouble {
+    /// Whether no server has said anything.
+    pub(super) const fn is_unreached(self) -> bool {
+        matches!(self, Self::Unnamed | Self::Unreachable)
+    }
 }
 
 impl ProbeError {
@@ -97,9 +106,8 @@ impl ProbeError {
 
     pub(super) fn trouble(&self) -> Trouble {
         match self {
-            Self::Name | Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => {
-                Trouble::Unreachable
-            }
+            Self::Name => Trouble::Unnamed,
+            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => Trouble::Unreachable,
             Self::Code { code: 401 | 403 | 431 | 441, shown: true, .. }
             | Self::Unsigned
             | Self::Unwritable => Trouble::Credential,

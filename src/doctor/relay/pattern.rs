@@ -19,6 +19,8 @@ pub(super) struct Tried {
 enum Pattern {
     /// No server was tried.
     Nothing,
+    /// What should relay, or answer where nothing relays, has names without an address.
+    Unnamed,
     /// Only STUN, and it answers.
     StunAlone,
     /// Only STUN, and none answers.
@@ -60,6 +62,10 @@ impl Pattern {
                 relays.iter().filter(|one| (one.transport == Transport::Udp) == is_udp).peekable();
             these.peek().is_some() && these.all(|one| one.outcome == Err(Trouble::Unreachable))
         };
+        let decisive = if relays.is_empty() { &stun } else { &relays };
+        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(Trouble::Unnamed)) {
+            return Self::Unnamed;
+        }
         if relays.is_empty() {
             return match (stun.is_empty(), stun_answers) {
                 (true, _) => Self::Nothing,
@@ -74,7 +80,7 @@ impl Pattern {
             return Self::CredentialRefused;
         }
         if works.is_empty() {
-            return match troubles.iter().all(|trouble| *trouble == Trouble::Unreachable) {
+            return match troubles.iter().all(|trouble| trouble.is_unreached()) {
                 false => Self::NoneServes,
                 true if stun_answers => Self::RelaysBlocked,
                 true => Self::EverythingBlocked,
@@ -99,6 +105,10 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
     let fail = |seen: &str, remedy: &str| Finding::fail(Check::Network, "", seen, remedy);
     match Pattern::of(tried) {
         Pattern::Nothing => Finding::skipped(Check::Network, "", "no server was tried"),
+        Pattern::Unnamed => fail(
+            "these servers' names have no address here, so that nothing can be said of the network",
+            "see dns above: mend the names, or this machine's resolver",
+        ),
         Pattern::StunAlone => warn(
             "STUN answers, but no relay could be tried: without one calls fail where a direct way is not found, in 15 to \
              20 % of networks as others report",
@@ -159,6 +169,7 @@ mod tests {
 
     const OK: Result<(), Trouble> = Ok(());
     const LOST: Result<(), Trouble> = Err(Trouble::Unreachable);
+    const UNNAMED: Result<(), Trouble> = Err(Trouble::Unnamed);
 
     fn turn(transport: Transport, port: u16, outcome: Result<(), Trouble>) -> Tried {
         Tried { relays: true, transport, port, outcome }
@@ -183,6 +194,11 @@ mod tests {
             (vec![], Pattern::Nothing),
             (vec![stun(OK)], Pattern::StunAlone),
             (vec![stun(LOST), stun(LOST)], Pattern::NoStun),
+            (vec![stun(UNNAMED), stun(UNNAMED)], Pattern::Unnamed),
+            (vec![stun(UNNAMED), stun(LOST)], Pattern::NoStun),
+            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, UNNAMED)], Pattern::Unnamed),
+            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
+            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, OK)], Pattern::SomeFail),
             (five(OK, OK, OK, OK), Pattern::AllWell),
             (five(LOST, OK, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, OK, OK), Pattern::UdpBlocked),
@@ -213,6 +229,7 @@ mod tests {
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, LOST)], State::Fail),
             (vec![turn(Udp, 3478, Err(Trouble::Credential))], State::Fail),
             (vec![stun(LOST)], State::Fail),
+            (vec![stun(UNNAMED)], State::Fail),
             (vec![stun(OK)], State::Warn),
         ] {
             assert_eq!(finding(&tried).state, state, "{tried:?}");

@@ -101,7 +101,7 @@ fn failed(check: Check, url: &IceUrl, error: &ProbeError, source: IceSource, ano
     let (seen, remedy): (_, Remedy) = (error.to_string(), error.remedy(url, source));
     match error.trouble() {
         Trouble::NotTried => Finding::skipped(check, url.as_str(), seen),
-        Trouble::Unreachable if another_works || check == Check::Stun => {
+        trouble if trouble.is_unreached() && (another_works || check == Check::Stun) => {
             Finding::warn(check, url.as_str(), seen, remedy)
         }
         _ => Finding::fail(check, url.as_str(), seen, remedy),

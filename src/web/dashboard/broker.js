@@ -36,6 +36,7 @@ export async function ask(path, order) {
   } catch (error) {
     throw new Fault(answer?.status ?? 0, 'NO_ANSWER', error.name === 'TimeoutError' ? `no answer within ${SECONDS_MAX} s` : 'no answer');
   }
-  if (!answer.ok) throw new Fault(answer.status, body.code, [body.error, body.message].filter(Boolean).join('. '));
+  // What stands before the broker may answer in any form.
+  if (!answer.ok) throw new Fault(answer.status, body?.code, [body?.error, body?.message].filter(Boolean).join('. ') || `status ${answer.status}`);
   return body;
 }

@@ -1,7 +1,8 @@
 // The operator's page: asks for the token, then reads the broker every few seconds for as long as somebody looks. States:
-// signed out; reading; away (the broker does not answer: the last figures stay, marked as old, and it is asked again).
+// signed out; reading; away (the broker does not answer, or not so that the page understands it: the last figures stay, marked as
+// old, and it is asked again).
 import * as actions from './actions.js';
-import { ask, token } from './broker.js';
+import { Fault, ask, token } from './broker.js';
 import { size } from './format.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, forecast, period, rates } from './series.js';
@@ -87,8 +88,9 @@ async function turn() {
     await read();
   } catch (error) {
     if (error.status === 401 || error.status === 404) return signOut('The broker does not take this token.');
+    seriesIn = 0; // it may be another process that comes back
     showAway(error, answeredAt);
-    if (error.status === undefined) throw error;
+    if (!(error instanceof Fault)) reportError(error);
   }
 }
 

@@ -122,6 +122,9 @@ export function periodWords({ at, status }) {
   return `${date(start)} – ${date(reset)}, reset in ${span((reset - new Date(at)) / 1000)}`;
 }
 
-/** @returns {string} */
-export const connectionWords = (shown, total) =>
-  shown < total ? `${count(shown)} of ${count(total)} are shown, those that cost most first` : some(total, 'connection');
+/** The broker lists so many of all that there are, by their names. @returns {string} */
+export function connectionWords(shown, listed, total) {
+  if (shown === total) return some(total, 'connection');
+  const among = listed < total ? ` of the ${count(listed)} that are listed` : '';
+  return `${count(shown)} of ${count(total)} are shown, those that cost most${among} first`;
+}

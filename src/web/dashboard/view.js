@@ -1,4 +1,5 @@
 // Puts words and figures into the page. Text is set as text, never as markup: ids of connections come from anybody.
+import { Fault } from './broker.js';
 import { size, span, time } from './format.js';
 import * as verdicts from './verdicts.js';
 
@@ -89,7 +90,7 @@ export function showConnections({ connections, total }, at, revoke) {
   const dearest = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
   $('connections-table').hidden = total === 0;
   $('connections-none').hidden = total > 0;
-  put('connections-note', total === 0 ? '' : verdicts.connectionWords(dearest.length, total));
+  put('connections-note', total === 0 ? '' : verdicts.connectionWords(dearest.length, connections.length, total));
   const key = ({ connectionId, grant }) => JSON.stringify([connectionId, grant]);
   const keys = new Set(dearest.map(key));
   for (const [id, row] of shownRows) {
@@ -149,10 +150,13 @@ export function showAlerts({ alerts, webhook }, at) {
   $('alerts').replaceChildren(...(items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })]));
 }
 
-/** @param {{message: string}} fault @param {Date | null} since When the broker answered last. */
-export function showAway({ message }, since) {
+/** @param {Error} error What went wrong. @param {Date | null} since When the broker answered last. */
+export function showAway(error, since) {
   const last = since ? ` What is shown is from ${since.toISOString().slice(11, 19)} UTC.` : '';
-  put('away', `The broker is away: ${message}.${last} It is asked again every few seconds.`);
+  const what = error instanceof Fault
+    ? `The broker is away: ${error.message.replace(/\.$/, '')}.`
+    : 'This page does not understand what the broker answered. It may have been replaced by another version: load the page again.';
+  put('away', `${what}${last} It is asked again every few seconds.`);
   $('away').hidden = false;
   $('board').classList.add('is-old');
   mark('freshness', { mark: 'bad', word: 'away' });

@@ -1,7 +1,7 @@
 // The demo's page: two ends of a call, and once a second what the broker says about it. The operator's token comes in the
 // address behind the `#`, is taken out of it at once, and stays in this tab.
 import { createTurnClient } from '../turn-client.js';
-import { ask, token } from '../dashboard/broker.js';
+import { Fault, ask, token } from '../dashboard/broker.js';
 import { Call, Refused } from './call.js';
 import { BudgetPlot } from './plot.js';
 import { sceneTrack } from './scene.js';
@@ -297,8 +297,8 @@ async function run() {
       $('away').hidden = true;
       document.body.classList.remove('is-old');
     } catch (error) {
-      if (error.status === undefined) throw error;
-      away(error);
+      if (error instanceof Fault) away(error);
+      else reportError(error); // of one look; the next may be better
     }
     await new Promise((resolve) => setTimeout(resolve, TURN_SECONDS * 1_000));
   }

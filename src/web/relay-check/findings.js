@@ -17,6 +17,10 @@ const hasError = (codes) => ({ errors }) => errors.some(({ code }) => codes.incl
 const isRefused = (attempt) => !works(attempt) && hasError(REFUSED)(attempt);
 const isUnnamed = ({ errors }) => errors.length > 0 && errors.every(({ text }) => /lookup/i.test(text));
 const isFull = (attempt) => !works(attempt) && hasError(FULL)(attempt);
+/** A server has spoken, be it to say no. */
+const isReached = (attempt) => works(attempt) || attempt.errors.some(({ code }) => code >= 300 && code < 700);
+const isSilent = (attempt) => outcome(attempt).word === 'no answer';
+const portOf = ({ url }) => Number(/:(\d+)(?=\?|$)/.exec(url)?.[1] ?? (/^(stuns|turns):/i.test(url) ? 5349 : 3478));
 
 /** In a word. @param {Attempt} attempt @returns {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string}} */
 export function outcome(attempt) {
@@ -92,9 +96,19 @@ function relayFindings(turn, stun) {
   }
   if (fails(tls)) found.push(finding('warn', 'TLS to the relay fails', 'Networks that let only TLS through will have no calls. Look at the certificate and the port of the turns: server.'));
   if (fails(tcp) && !fails(udp)) found.push(finding('warn', 'TCP to the relay fails', 'Networks that block UDP will have no calls over it.'));
-  const mixed = turn.filter((attempt) => !works(attempt) && through(over([attempt.transport])));
-  if (mixed.length) found.push(finding('warn', `${mixed.length === 1 ? 'One server is' : `${mixed.length} servers are`} dead`, `${mixed.map(describe).join('; ')}. Others over the same transport work, so this is not the network: take ${mixed.length === 1 ? 'it' : 'them'} out of the list, or mend ${mixed.length === 1 ? 'it' : 'them'}.`));
-  return found;
+  return [...found, ...mixedFindings(turn, good)];
+}
+
+/** Of those that fail while others over the same transport work. A firewall goes by ports, so only the same port clears the network. */
+function mixedFindings(turn, good) {
+  const mixed = turn.filter((attempt) => !works(attempt) && good.some(({ transport }) => transport === attempt.transport));
+  const isDead = (attempt) => !isSilent(attempt) || good.some((one) => one.transport === attempt.transport && portOf(one) === portOf(attempt));
+  const [dead, closed] = [mixed.filter(isDead), mixed.filter((attempt) => !isDead(attempt))];
+  const [one, it] = dead.length === 1 ? ['One server is', 'it'] : [`${dead.length} servers are`, 'them'];
+  return [
+    ...(dead.length ? [finding('warn', `${one} dead`, `${dead.map(describe).join('; ')}. Others over the same transport work, so this is not the network: take ${it} out of the list, or mend ${it}.`)] : []),
+    ...(closed.length ? [finding('warn', 'Not every port gets through', `${closed.map(describe).join('; ')}. Other ports work over the same transport: this network blocks these, as strict ones do, or the relay does not listen there. Calls get through all the same. If they work from another network, leave them in the list.`)] : []),
+  ];
 }
 
 const describe = (attempt) => `${attempt.url} (${outcome(attempt).word})`;
@@ -114,8 +128,9 @@ function noRelay(turn, stun) {
 function stunFindings(stun, turn) {
   if (!stun.length || stun.some(works)) return [];
   if (stun.every((attempt) => outcome(attempt).word === 'nothing new')) return [];
-  if (turn.some((attempt) => works(attempt) && attempt.transport === 'udp')) {
-    return [finding('warn', 'STUN does not answer', 'Direct calls find fewer ways, so more of them are relayed and cost bandwidth.')];
-  }
-  return [finding('warn', 'STUN does not answer', 'UDP seems to be blocked: all calls need the relay over TCP or TLS.')];
+  const fewer = 'Direct calls find fewer ways, so more of them are relayed and cost bandwidth.';
+  if (stun.every(isUnnamed)) return [finding('warn', 'The STUN server’s name is not found', `This network’s DNS does not know it. ${fewer}`)];
+  if (turn.some((attempt) => isReached(attempt) && attempt.transport === 'udp')) return [finding('warn', 'STUN does not answer', fewer)];
+  const need = turn.length && !turn.some(works) ? '' : ': all calls need the relay over TCP or TLS';
+  return [finding('warn', 'STUN does not answer', `UDP seems to be blocked${need}.`)];
 }

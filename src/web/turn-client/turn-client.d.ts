@@ -2,7 +2,10 @@
 export interface TurnClientOptions {
   /** Origin (and path, if any) of the broker. The page's own origin unless said otherwise. */
   baseUrl?: string;
-  /** Life of the credentials in seconds, 60 up to the broker's `TURN_TTL_SECONDS`, which is the default. */
+  /**
+   * Life of the credentials in seconds, 60 up to the broker's `TURN_TTL_SECONDS`, which is the default, and what is taken, with an
+   * `INVALID_REQUEST` for `onError`, where the broker does not give this one.
+   */
   ttl?: number;
   /**
    * Where the last answer is kept over a reload, **TURN credential and grant token included**: whoever runs script in the page can
@@ -19,6 +22,7 @@ export interface TurnClientOptions {
 
 /** A fault that the client has dealt with. */
 export class TurnClientError extends Error {
+  constructor(code: string, message: string, more?: { status?: number; retryAfterSeconds?: number; cause?: unknown });
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …), else `NETWORK` (no
@@ -68,7 +72,7 @@ export interface Renewal {
 export interface WatchHandle {
   /** At the broker; null while none is open there. Another one after each renewal that took effect. */
   readonly connectionId: string | null;
-  /** Whether the selected pair goes through a relay of ours; null until there is one. */
+  /** Whether the selected pair goes through a relay, be it one of the page's own; null until there is one. */
   readonly relayed: boolean | null;
   /** How the relay is reached: `udp`, `tcp`, `tls`; null if not relayed, or unknown. */
   readonly relayProtocol: string | null;
@@ -77,7 +81,8 @@ export interface WatchHandle {
   readonly bytesReceived: number;
   /**
    * Takes all listeners and timers away and closes the connection at the broker. Resolves, within milliseconds, when the last counts
-   * are read: then close the peer connection. Telling the broker goes on behind. Never rejects.
+   * are read (2 s where the browser does not give them): then close the peer connection. Telling the broker goes on behind. Never
+   * rejects.
    */
   stop(): Promise<void>;
 }

@@ -7,9 +7,12 @@
 // Time is counted from the moment of an answer, in durations that the answer holds: the page's clock may be hours off.
 
 const PUBLIC_STUN = [{ urls: 'stun:stun.l.google.com:19302' }, { urls: 'stun:stun1.l.google.com:19302' }];
+const MINT = '/api/turn-credentials';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const REQUEST_MAX = 8 * SECOND;
+/** Browsers have left `getStats()` unanswered where a peer connection was closed meanwhile: nobody's hanging up waits for that. */
+const STATISTICS_MAX = 2 * SECOND;
 /** How often statistics are read: as much may go uncounted when a peer connection is closed, or its page, without `stop()`. */
 const SAMPLE = 5 * SECOND;
 /** How long a peer connection may have failed before its connection at the broker is closed. */
@@ -81,15 +84,8 @@ class Broker {
     const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
     const deadline = new AbortController();
     const request = { method, headers, body: body && JSON.stringify(body), signal: deadline.signal, keepalive };
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => {
-        reject(new Error(`no answer within ${REQUEST_MAX / SECOND} s`)); // also where `fetch` knows no signals
-        deadline.abort();
-      }, REQUEST_MAX);
-    });
     try {
-      const [response, text] = await Promise.race([this.#exchange(path, request), late]);
+      const [response, text] = await within(REQUEST_MAX, this.#exchange(path, request), () => deadline.abort());
       const json = parse(text);
       if (response.ok) return json;
       const retryAfterSeconds = Number(response.headers.get('Retry-After')) || undefined;
@@ -99,8 +95,6 @@ class Broker {
       if (cause instanceof TurnClientError) throw cause;
       // A refused origin looks the same to a page: the browser keeps the answer from it.
       throw new TurnClientError('NETWORK', 'no answer from the broker (is it up, and this origin in its CLIENT_URL?)', { cause });
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -113,7 +107,7 @@ class Broker {
   /** For a page that goes away. A beacon has no headers, so the token travels in its body. */
   beacon(path, body) {
     const [url, text] = [this.#baseUrl + path, JSON.stringify(body)];
-    if (globalThis.navigator?.sendBeacon?.(url, text)) return;
+    if (harmless(() => globalThis.navigator?.sendBeacon?.(url, text))) return;
     const fetch = this.#fetch;
     harmless(() => fetch(url, { method: 'POST', body: text, keepalive: true })?.catch(() => {}));
   }
@@ -184,7 +178,7 @@ class Credentials {
   /** @type {Credential | null} */
   current = null;
   #broker;
-  #path;
+  #path = MINT;
   #storage;
   #key;
   #onStatus;
@@ -200,7 +194,7 @@ class Credentials {
 
   constructor(broker, { storage, ttl, onStatus }) {
     this.#broker = broker;
-    this.#path = `/api/turn-credentials${ttl === undefined ? '' : `?ttl=${ttl}`}`;
+    if (ttl !== undefined) this.#path = `${MINT}?ttl=${ttl}`;
     this.#storage = storage === undefined ? sessionStorageIfAny() : storage;
     this.#key = `turn-client ${broker.url}${this.#path}`;
     this.#onStatus = onStatus;
@@ -213,7 +207,7 @@ class Credentials {
   async iceServers() {
     if (!this.current || this.current.isDue) await this.refresh();
     const servers = this.current?.isAlive ? this.current.iceServers : this.#stun;
-    return servers.map((server) => ({ ...server }));
+    return copied(servers);
   }
 
   status() {
@@ -225,9 +219,12 @@ class Credentials {
 
   /** Which answer a peer connection was made with; null if none that is remembered. */
   of(pc) {
-    const names = pc.getConfiguration().iceServers?.map(({ username }) => username).filter(Boolean) ?? [];
+    const configured = pc.getConfiguration().iceServers ?? [];
+    const names = configured.map(({ username }) => username).filter(Boolean);
+    const keys = configured.map(keyOf);
     const isUsed = ({ username }) => names.includes(username);
-    return this.#issued.findLast(({ iceServers }) => iceServers.some(isUsed)) ?? null;
+    const isThere = (server) => !server.username && keys.includes(keyOf(server));
+    return this.#issued.findLast(({ iceServers }) => iceServers.some(isUsed) || iceServers.every(isThere)) ?? null;
   }
 
   /** The broker does not know its grant. The credential is as good as before, but has to be replaced; not again and again. */
@@ -253,7 +250,7 @@ class Credentials {
   async #mint() {
     const asked = performance.now();
     const token = this.current?.isAlive ? this.current.grant : null;
-    const answer = await this.#broker.ask(this.#path, { token });
+    const answer = await this.#ask(token);
     if (!isAnswer(answer)) throw new TurnClientError('BAD_ANSWER', 'the answer holds no ICE servers');
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
@@ -264,6 +261,18 @@ class Credentials {
     this.#mintedAt = performance.now();
     this.#keep(new Credential(answer, Date.now(), this.#mintedAt - asked));
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, this.current.stored));
+  }
+
+  /** The broker's longest life may have become shorter than what the page asks for: then its own is better than no relay. */
+  async #ask(token) {
+    try {
+      return await this.#broker.ask(this.#path, { token });
+    } catch (error) {
+      if (error.status !== 400 || this.#path === MINT) throw error;
+      this.#broker.report(error);
+      this.#path = MINT;
+      return this.#broker.ask(this.#path, { token });
+    }
   }
 
   #keep(credential) {
@@ -465,6 +474,7 @@ class Watch {
     const isConnected = state === 'connected' || state === 'completed';
     if (isConnected || this.#connection) await this.#read();
     if (this.#isOver) return;
+    if (isClosed(this.#pc)) return void this.stop();
     if (state !== 'new' && !isLost) this.#renew();
     this.#restart();
     if (isLost) return this.#close();
@@ -482,9 +492,9 @@ class Watch {
   /** Last counts stay when there are none to be had. */
   async #read() {
     try {
-      if (!isClosed(this.#pc)) this.#meter.add(await this.#pc.getStats());
+      if (!isClosed(this.#pc)) this.#meter.add(await within(STATISTICS_MAX, this.#pc.getStats()));
     } catch (error) {
-      this.#broker.report(error);
+      if (!isClosed(this.#pc)) this.#broker.report(error);
     }
   }
 
@@ -516,7 +526,7 @@ class Watch {
     const generations = [...this.#meter.generations, ...described.map((rest) => rest.split(/\s/, 1)[0])];
     this.#pending = { credential, generations: new Set(isSame ? [] : generations) };
     const restart = !isSame && this.#meter.relayed === true;
-    const iceServers = credential.iceServers.map((server) => ({ ...server }));
+    const iceServers = copied(credential.iceServers);
     const wish = harmless(this.#options.onRenew, { pc: this.#pc, iceServers, relayed: this.#meter.relayed, restart });
     this.#restartAt = restart && wish !== false ? performance.now() + this.#restartTurn : Infinity;
   }
@@ -569,13 +579,16 @@ class Watch {
     try {
       const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
       heard(answer);
+      if (this.#connection !== connection) return; // the page went away in between, and is back: the next one is due
       this.#failures = 0;
       this.#dueAt = performance.now() + this.#beat;
     } catch (error) {
-      this.#failures += 1;
-      const pauseMax = connection.isOpen ? Math.min(this.#beat, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
-      this.#dueAt = performance.now() + pause(this.#failures, pauseMax, error.retryAfterSeconds);
-      if (this.#connection === connection && [401, 404].includes(error.status)) this.#connection = null;
+      if (this.#connection === connection) {
+        this.#failures += 1;
+        const pauseMax = connection.isOpen ? Math.min(this.#beat, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
+        this.#dueAt = performance.now() + pause(this.#failures, pauseMax, error.retryAfterSeconds);
+        if ([401, 404].includes(error.status)) this.#connection = null;
+      }
       if (error.status === 401 && this.#credential?.grant === connection.grant) {
         this.#credentials.disown(this.#credential);
         this.#credential = null;
@@ -625,6 +638,9 @@ const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState ==
 
 const keyOf = ({ urls, username }) => JSON.stringify([[urls].flat(), username ?? '']);
 
+/** The page may do with it what it likes. */
+const copied = (servers) => servers.map((server) => ({ ...server, urls: [server.urls].flat() }));
+
 const isAnswer = (answer) =>
   Array.isArray(answer?.iceServers) && answer.iceServers.length > 0 && answer.iceServers.every((server) => server?.urls?.length > 0)
   && (answer.grant === undefined || (typeof answer.grant === 'string' && answer.ttl > 0));
@@ -633,6 +649,22 @@ const isAnswer = (answer) =>
 function pause(failures, pauseMax, retryAfterSeconds = 0) {
   const own = Math.min(pauseMax, SECOND * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * Math.random());
   return Math.max(own, Math.min(retryAfterSeconds * SECOND, RETRY_AFTER_MAX) * (1 + 0.1 * Math.random()));
+}
+
+/** As the promise, or a rejection when it takes longer; `late` is called after that. */
+async function within(ms, promise, late = () => {}) {
+  let timer;
+  const end = new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`nothing within ${ms / SECOND} s`));
+      late();
+    }, ms);
+  });
+  try {
+    return await Promise.race([promise, end]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function parse(text) {

@@ -1,0 +1,123 @@
+// What browsers, pages and brokers may do to the module at a bad moment: the page is spared, and nothing is left hanging.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Peer, error, settle } from './fakes.mjs';
+import { urls, username, world } from './world.mjs';
+
+const counts = ({ body: { bytesSent, bytesReceived } }) => [bytesSent, bytesReceived];
+const never = () => new Promise(() => {});
+
+test('statistics that never come keep nobody from hanging up, and the broker hears of the end', async () => {
+  const { broker, time } = world;
+  const { pc, watch } = await world.call(world.client());
+  pc.statistics.flow(11, 22);
+  await time.pass(5);
+  pc.getStats = never;
+  await time.pass(5);
+  let isStopped = false;
+  void watch.stop().then(() => { isStopped = true; });
+  await time.pass(3);
+  assert.ok(isStopped, 'the page may close its peer connection');
+  pc.close();
+  await time.pass(3);
+  assert.deepEqual([broker.of('close').map(counts), time.timers.size], [[[11, 22]], 0]);
+});
+
+test('statistics that never come do not end the heartbeats', async () => {
+  const { broker, time } = world;
+  const { pc } = await world.call(world.client());
+  pc.getStats = never;
+  await time.pass(65);
+  assert.equal(broker.of('heartbeat').length, 2);
+  assert.ok(world.errors.includes('PEER_CONNECTION'));
+});
+
+test('a peer connection that is closed while its statistics are read is given nothing, and that is no fault', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const { pc } = await world.call(client);
+  await time.pass(446, 5);
+  await time.pass(4);
+  await client.iceServers(); // the next credentials are there
+  let tell;
+  pc.getStats = () => new Promise((resolve) => { tell = resolve; });
+  await time.pass(5, 5);
+  pc.close();
+  tell(new Map());
+  await time.pass(1);
+  assert.deepEqual([pc.configurations.length, pc.restarts, world.errors], [0, 0, []]);
+  assert.deepEqual([pc.listenerCount, broker.of('close').length], [0, 1]);
+});
+
+test('a peer connection that was made with STUN alone has its servers, and is not given them again', async () => {
+  const { broker, time } = world;
+  broker.always('mint', { body: { iceServers: [{ urls: 'stun:own.example' }], source: 'stun', degraded: false } });
+  const renewals = [];
+  const { pc } = await world.call(world.client(), { type: 'host', onRenew: (renewal) => void renewals.push(renewal) });
+  await time.pass(60, 5);
+  assert.deepEqual([urls(pc.configuration.iceServers), pc.configurations.length, renewals.length], [['stun:own.example'], 0, 0]);
+  broker.always('mint', undefined);
+  await time.pass(3_600, 60);
+  assert.equal(username(pc.configuration.iceServers), 'user-1', 'and a relay once there is one');
+  assert.deepEqual(urls(pc.configuration.iceServers), ['stun:relay.example:3478', 'turn:relay.example:3478']);
+});
+
+test('a browser that refuses a beacon by throwing is asked for a request instead', async () => {
+  const { broker, window } = world;
+  await world.call(world.client());
+  globalThis.navigator = { sendBeacon: () => { throw new TypeError('the URL scheme must be http or https'); } };
+  assert.doesNotThrow(() => window.dispatch('pagehide', { persisted: false }));
+  await settle();
+  assert.equal(broker.of('close')[0].token, 'grant-1');
+});
+
+test('a page that comes back while an old request is still under way opens its connection at once after it', async () => {
+  const { broker, time, window } = world;
+  const { pc } = await world.call(world.client());
+  let answer;
+  broker.next('heartbeat', () => new Promise((resolve) => { answer = resolve; }));
+  pc.statistics.flow(11, 22);
+  await time.pass(31);
+  window.dispatch('pagehide', { persisted: true });
+  window.dispatch('pageshow', { persisted: true });
+  await settle();
+  answer({ body: {} });
+  await time.pass(6);
+  assert.equal(broker.of('open').length, 2);
+  pc.statistics.flow(1, 2);
+  await time.pass(31);
+  assert.deepEqual([broker.beacons.map(({ bytesReceived }) => bytesReceived), counts(broker.of('heartbeat').at(-1))], [[22], [1, 2]]);
+});
+
+test('a life that is longer than the broker gives is not insisted on', async () => {
+  const { broker, time } = world;
+  const isTooLong = ({ url }) => (url.includes('ttl=') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() });
+  broker.always('mint', isTooLong);
+  const client = world.client({ ttl: 7_200 });
+  assert.equal(username(await client.iceServers()), 'user-1');
+  assert.deepEqual(world.errors, ['INVALID_REQUEST'], 'the page is told');
+  await time.pass(451, 10);
+  await client.iceServers();
+  assert.equal(broker.of('mint').filter(({ url }) => url.includes('ttl=')).length, 1, 'and asked once for it');
+});
+
+test('what the page does to a list of URLs changes nothing', async () => {
+  const client = world.client();
+  (await client.iceServers())[1].urls.push('turn:added.example');
+  const own = (await client.iceServers())[1].urls;
+  assert.deepEqual(own, ['turn:relay.example:3478']);
+});
+
+test('a peer connection that tells nothing of itself is reported to nobody, and the page goes on', async () => {
+  const { time } = world;
+  const client = world.client();
+  await client.iceServers();
+  const pc = new Peer();
+  pc.getConfiguration = pc.setConfiguration = () => { throw new Error('of the browser'); };
+  client.watch(pc);
+  pc.become('connected');
+  await time.pass(30);
+  pc.close();
+  await time.pass(5);
+  assert.equal(pc.listenerCount, 0);
+});
