@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use crate::process::{Process, command, run};
+use crate::support::process::{Process, command, run};
 use crate::support::{Answer, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};

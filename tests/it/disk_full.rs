@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::durable::StateDir;
-use crate::process::{Process, command};
+use crate::support::process::{Process, command};
 use crate::support::{eventually, http_client};
 
 const SETTINGS: [(&str, &str); 8] = [

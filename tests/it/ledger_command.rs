@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::durable::StateDir;
-use crate::process::{Process, run};
+use crate::support::process::{Process, run};
 use crate::support::{OPERATOR, REPORTER, http_client};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

@@ -12,6 +12,7 @@ mod connections;
 mod coturn_cli;
 mod coturn_meter;
 #[cfg(feature = "relay")]
+mod crashes;
 mod demo;
 mod disk_full;
 mod doctor;

@@ -1,99 +1,11 @@
 //! The program itself: what it says at start, how it refuses a bad configuration, how it ends, and that no secret ever
 //! leaves it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Output, Stdio};
-
 use crate::durable::StateDir;
+use crate::support::process::{Process, run};
 use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// A running program with these variables and no others, in an empty directory.
-pub(crate) struct Process {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    seen: String,
-    pub(crate) port: u64,
-}
-
-pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
-    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
-    std::fs::create_dir_all(&directory).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
-    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
-    command
-}
-
-pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    command(variables).args(arguments).output().unwrap()
-}
-
-impl Process {
-    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
-        let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0")];
-        all.extend_from_slice(variables);
-        Self::spawn(&mut command(&all))
-    }
-
-    /// Spawns what becomes the program, and waits until it listens.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
-        Self::spawn_until(command, "listening on port ").0
-    }
-
-    /// Spawns what becomes the program, and waits for the line with its port behind `begin`. Returns that line too.
-    pub(crate) fn spawn_until(command: &mut Command, begin: &str) -> (Self, String) {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, output, seen: String::new(), port: 0 };
-        let line = process.read_until(begin);
-        let port = line.split(begin).nth(1).unwrap();
-        process.port = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
-        (process, line)
-    }
-
-    /// Reads log lines up to the one that holds `text`, and returns that.
-    pub(crate) fn read_until(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "{text:?} is missing in\n{}", self.seen);
-            self.seen.push_str(&line);
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        // The shell's own `kill`: a small machine may have no other.
-        let kill = format!("kill {name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits for the end; everything that was printed, and the exit status.
-    pub(crate) fn finish(mut self) -> (String, Option<i32>) {
-        self.output.read_to_string(&mut self.seen).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();
-        let status = self.child.wait().unwrap();
-        (std::mem::take(&mut self.seen), status.code())
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn messages(log: &str) -> Vec<String> {
     let lines =
@@ -337,62 +249,19 @@ async fn a_closed_connection_leaves_the_line_that_operators_know() {
     assert!(process.seen.contains(" GB. Total this month: 0.00 GB"), "{}", process.seen);
 }
 
-/// How often the program is killed; `CRASHES=50` for a longer run.
-fn crashes() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
-    std::env::var("CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
-}
-
 #[tokio::test]
-async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered() {
-    const CALLERS: u64 = 8;
+async fn orders_that_outlive_a_restart_are_said_at_start() {
     let state = StateDir::new();
-    let settings = [
-        ("STATE_DIR", state.path()),
-        ("ICE_SOURCES", "coturn"),
-        ("COTURN_URLS", "turn:relay.example"),
-        ("COTURN_SECRET", "crash-fixture-secret"),
-        ("RATE_LIMIT_REQUESTS", "10000"),
-        ("BANDWIDTH_LIMIT_GB", "1000000"),
-        ("RUST_LOG", "warn,turn_broker::telemetry::startup=info"),
-    ];
+    let settings = [("STATE_DIR", state.path()), ("OPERATOR_TOKEN", OPERATOR), ("LOG_FORMAT", "text")];
+    let process = Process::start(&settings);
     let client = http_client();
-    let mut answered = 0;
-    for crash in 0..crashes() {
-        let process = Process::start(&settings);
-        let status: Value = serde_json::from_str(
-            &client.get(process.url("/api/bandwidth-status")).send().await.unwrap().text().await.unwrap(),
-        )
-        .unwrap();
-        let issued = status["grants"]["issued"].as_u64().unwrap();
-        assert!(issued >= answered, "answered {answered}, found {issued} after {crash} crashes");
-        assert!(issued <= answered + CALLERS, "answered {answered}, found {issued}: invented");
-        assert_eq!(status["grants"]["live"], issued);
-        answered = issued;
-
-        let minted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|_| {
-                let (client, url, minted) =
-                    (client.clone(), process.url("/api/turn-credentials"), minted.clone());
-                tokio::spawn(async move {
-                    while let Ok(response) = client.get(&url).send().await {
-                        let Ok(body) = response.text().await else { return };
-                        assert!(body.contains("grant"), "{body}");
-                        minted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    }
-                })
-            })
-            .collect();
-        while minted.load(std::sync::atomic::Ordering::Relaxed) == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        // Another moment each time.
-        tokio::time::sleep(std::time::Duration::from_millis(crash * 37 % 150)).await;
-        process.signal("-KILL");
-        for caller in callers {
-            caller.await.unwrap();
-        }
-        answered += minted.load(std::sync::atomic::Ordering::Relaxed);
+    for (path, body) in [("limit", r#"{"limitGB": 1500}"#), ("freeze", r#"{"frozen": true}"#)] {
+        let order = client.post(process.url(&format!("/api/budget/{path}"))).bearer_auth(OPERATOR).body(body);
+        assert!(order.send().await.unwrap().status().is_success());
     }
+    process.signal("-TERM");
+    let (log, _) = process.finish();
+    assert!(!log.contains("Orders in force"), "there were none at the start: {log}");
+    let mut process = Process::start(&settings);
+    process.read_until("Orders in force: a limit of 1500 GB instead of 1000; nothing is minted");
 }

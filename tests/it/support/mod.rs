@@ -5,6 +5,7 @@ pub(crate) mod fake_coturn_cli;
 pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
+pub(crate) mod process;
 pub(crate) mod test_broker;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};

@@ -1,0 +1,71 @@
+//! The program is killed again and again: what was answered is found at the next start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::durable::StateDir;
+use crate::support::http_client;
+use crate::support::process::Process;
+
+/// How often the program is killed; `CRASHES=50` for a longer run.
+fn crashes() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+    std::env::var("CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+#[tokio::test]
+async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered() {
+    const CALLERS: u64 = 8;
+    let state = StateDir::new();
+    let settings = [
+        ("STATE_DIR", state.path()),
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:relay.example"),
+        ("COTURN_SECRET", "crash-fixture-secret"),
+        ("RATE_LIMIT_REQUESTS", "10000"),
+        ("BANDWIDTH_LIMIT_GB", "1000000"),
+        ("RUST_LOG", "warn,turn_broker::telemetry::startup=info"),
+    ];
+    let client = http_client();
+    let mut answered = 0;
+    for crash in 0..crashes() {
+        let process = Process::start(&settings);
+        let status: Value = serde_json::from_str(
+            &client.get(process.url("/api/bandwidth-status")).send().await.unwrap().text().await.unwrap(),
+        )
+        .unwrap();
+        let issued = status["grants"]["issued"].as_u64().unwrap();
+        assert!(issued >= answered, "answered {answered}, found {issued} after {crash} crashes");
+        assert!(issued <= answered + CALLERS, "answered {answered}, found {issued}: invented");
+        assert_eq!(status["grants"]["live"], issued);
+        answered = issued;
+
+        let minted = Arc::new(AtomicU64::new(0));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (client, url, minted) =
+                    (client.clone(), process.url("/api/turn-credentials"), minted.clone());
+                tokio::spawn(async move {
+                    while let Ok(response) = client.get(&url).send().await {
+                        let Ok(body) = response.text().await else { return };
+                        assert!(body.contains("grant"), "{body}");
+                        minted.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        while minted.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Another moment each time.
+        tokio::time::sleep(Duration::from_millis(crash * 37 % 150)).await;
+        process.signal("-KILL");
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        answered += minted.load(Ordering::Relaxed);
+    }
+}

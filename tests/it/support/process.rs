@@ -1,0 +1,92 @@
+//! The program itself, started by a test: with these variables and no others, in an empty directory, on a port that the system
+//! picks. It ends with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A running program.
+pub(crate) struct Process {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    /// What was printed and read so far.
+    pub(crate) seen: String,
+    pub(crate) port: u64,
+}
+
+pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
+    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
+    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    command
+}
+
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(variables).args(arguments).output().unwrap()
+}
+
+impl Process {
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        let mut all = vec![("HOST", "127.0.0.1"), ("PORT", "0")];
+        all.extend_from_slice(variables);
+        Self::spawn(&mut command(&all))
+    }
+
+    /// Spawns what becomes the program, and waits until it listens.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_until(command, "listening on port ").0
+    }
+
+    /// Spawns what becomes the program, and waits for the line with its port behind `begin`. Returns that line too.
+    pub(crate) fn spawn_until(command: &mut Command, begin: &str) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, output, seen: String::new(), port: 0 };
+        let line = process.read_until(begin);
+        let port = line.split(begin).nth(1).unwrap();
+        process.port = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        (process, line)
+    }
+
+    /// Reads log lines up to the one that holds `text`, and returns that.
+    pub(crate) fn read_until(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "{text:?} is missing in\n{}", self.seen);
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        // The shell's own `kill`: a small machine may have no other.
+        let kill = format!("kill {name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; everything that was printed, and the exit status.
+    pub(crate) fn finish(mut self) -> (String, Option<i32>) {
+        self.output.read_to_string(&mut self.seen).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();
+        let status = self.child.wait().unwrap();
+        (std::mem::take(&mut self.seen), status.code())
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
