@@ -72,7 +72,8 @@ impl Timeline {
     ) -> Self {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
         timeline.cells = Cells::restore(billing_day.period_at(now), rates, sampling, now, stored);
-        timeline.previous = stored.previous;
+        // One that is older stays stored where the period before this one was slept through.
+        timeline.previous = stored.previous.filter(|ended| ended.period.end == timeline.period().start);
         if let Some(last) = stored.reading {
             timeline.last = Some(last);
             timeline.trial = Trial::new(rates.liability, sampling, last.assumption);

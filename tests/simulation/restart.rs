@@ -38,11 +38,15 @@ fn a_restart_changes_nothing_that_anybody_can_see() {
     }
 }
 
+/// Seeds whose walks told something apart once. 1743: a period that was slept through, and a sum of the one before it that
+/// stayed in the file.
+const KEPT: [u64; 1] = [1743];
+
 /// The file forgets what counts no more; the books that never went through it are the measure.
 #[test]
 fn a_real_ledger_holds_all_that_counts_and_no_contradiction() {
     let directory = std::env::temp_dir().join(format!("turn-broker-walks-{}", std::process::id()));
-    for seed in 0..knob("SEEDS", 12) {
+    for seed in KEPT.into_iter().chain(0..knob("SEEDS", 12)) {
         for strict in [false, true] {
             let walk = Walk { seed, steps: 60, strict };
             let mut broker = end_of(walk);
