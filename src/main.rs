@@ -2,7 +2,7 @@
 //! 1 failed, 64 wrong usage, 78 wrong configuration.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -302,7 +302,15 @@ async fn serve_until_signal(
 async fn listen(config: &Config) -> Result<TcpListener, String> {
     let address = (config.server.host, config.server.port);
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| format!("cannot listen on {}:{} (HOST, PORT): {error}", address.0, address.1))
+    bound.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => ". Set PORT to another one, or stop what listens there",
+            ErrorKind::PermissionDenied => ". Set PORT to one above 1023",
+            ErrorKind::AddrNotAvailable => ". Set HOST to an address of this machine",
+            _ => "",
+        };
+        format!("cannot listen on {}:{} (HOST, PORT): {error}{remedy}", address.0, address.1)
+    })
 }
 
 /// The first signal asks, the second insists.

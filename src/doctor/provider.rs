@@ -177,8 +177,9 @@ fn remedy(error: &ProviderError) -> Remedy {
 fn by_status(status: StatusCode) -> Remedy {
     match status.as_u16() {
         401 => Remedy::guess(
-            "the token is wrong or withdrawn: make a new TURN key (dashboard: Media → Realtime → TURN Server), set both \
-             CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN, restart",
+            "the token is mistyped or withdrawn: compare CLOUDFLARE_TURN_API_TOKEN with what the dashboard showed; if it is \
+             right, make a new TURN key (dashboard: Media → Realtime → TURN Server), set both it and \
+             CLOUDFLARE_TURN_KEY_ID, restart",
         ),
         403 => Remedy::guess(
             "the token lacks a right, or this client is blocked (error code 1010): use the token that came with the TURN \

@@ -114,17 +114,20 @@ fn log_line(
     took: std::time::Duration,
 ) {
     let status = response.status().as_u16();
-    let code = response.extensions().get::<ApiError>().map(ApiError::code);
+    let error = response.extensions().get::<ApiError>();
+    let code = error.map(ApiError::code);
+    // A page cannot read the refusal, so whoever runs this has to find it here.
+    let origin = error.and_then(ApiError::refused_origin);
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // What is asked every few seconds, by whoever watches.
     if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")
         || (method, route) == ("GET", "/api/connections")
     {
-        tracing::debug!(request_id, client, method, route, status, code, duration_us, "request");
+        tracing::debug!(request_id, client, method, route, status, code, origin, duration_us, "request");
     } else if status >= 500 {
-        tracing::warn!(request_id, client, method, route, status, code, duration_us, "request");
+        tracing::warn!(request_id, client, method, route, status, code, origin, duration_us, "request");
     } else {
-        tracing::info!(request_id, client, method, route, status, code, duration_us, "request");
+        tracing::info!(request_id, client, method, route, status, code, origin, duration_us, "request");
     }
 }

@@ -224,9 +224,19 @@ impl ApiError {
             Self::OrderNotRecorded => "The order counts from now on, but it could not be written, and a restart forgets it: see the log, and the disk under STATE_DIR.".into(),
             Self::Overloaded => "Try again in a second.".into(),
             Self::Internal => "Report the requestId to whoever runs this service.".into(),
-            Self::NotFound | Self::RateLimited { .. } | Self::ShuttingDown => return None,
+            Self::NotFound => "GET /docs shows what there is. The dashboard and what else is the operator's are there once OPERATOR_TOKEN is set.".into(),
+            Self::RateLimited { .. } | Self::ShuttingDown => return None,
         };
         Some(text)
+    }
+
+    /// The origin that is not allowed, cut to what is shown of it.
+    #[must_use]
+    pub fn refused_origin(&self) -> Option<&str> {
+        match self {
+            Self::OriginNotAllowed { origin } => Some(origin),
+            _ => None,
+        }
     }
 
     /// How long to wait before trying again makes sense.

@@ -245,7 +245,7 @@ fn parse(body: &[u8]) -> Result<IceServerList, ProviderError> {
 /// What to do about a status, as far as users of the API found out. Errors have no documented body.
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401 => "the token is invalid or withdrawn: create a new TURN key and set both values",
+        401 => "the token is mistyped or withdrawn: compare it, or create a new TURN key and set both values",
         403 => "the token lacks the right, or the client is blocked: recreate the token with Calls Edit",
         404 => "wrong key id (or token): compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID",
         429 => "minting too fast",

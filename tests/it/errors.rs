@@ -17,7 +17,9 @@ async fn what_does_not_exist_is_not_found() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard/nope"]
     {
-        assert_form(&broker.get(path).await, 404, "NOT_FOUND");
+        let answer = broker.get(path).await;
+        assert_form(&answer, 404, "NOT_FOUND");
+        assert!(answer.json()["message"].as_str().unwrap().starts_with("GET /docs shows what there is."));
     }
 }
 

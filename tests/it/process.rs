@@ -131,6 +131,7 @@ fn a_port_that_is_taken_is_said_to_be() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
+    assert!(text.contains("Set PORT to another one"), "{text}");
 }
 
 #[test]
@@ -264,4 +265,14 @@ async fn orders_that_outlive_a_restart_are_said_at_start() {
     assert!(!log.contains("Orders in force"), "there were none at the start: {log}");
     let mut process = Process::start(&settings);
     process.read_until("Orders in force: a limit of 1500 GB instead of 1000; nothing is minted");
+}
+
+#[tokio::test]
+async fn the_log_names_the_origin_that_was_refused_since_a_page_cannot_read_it() {
+    let mut process = Process::start(&[("CLIENT_URL", "http://localhost:5173")]);
+    let request = http_client().get(process.url("/api/turn-credentials"));
+    let answer = request.header("origin", "http://127.0.0.1:5173").send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    let line: Value = serde_json::from_str(&process.read_until("ORIGIN_NOT_ALLOWED")).unwrap();
+    assert_eq!(line["origin"], "http://127.0.0.1:5173");
 }

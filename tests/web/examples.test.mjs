@@ -74,7 +74,7 @@ async function hook() {
     export const useCallback = (callback) => callback;`;
   writeFileSync(join(directory, 'react.mjs'), react);
   const client = new URL('turn-client.js', PACKAGE).href;
-  writeFileSync(join(directory, 'hook.mjs'), outputText.replace("'react'", "'./react.mjs'").replace("'turn-broker-client'", `'${client}'`));
+  writeFileSync(join(directory, 'hook.mjs'), outputText.replace("'react'", "'./react.mjs'").replace("'./turn-client/turn-client.js'", `'${client}'`));
   const load = (name) => import(pathToFileURL(join(directory, name)).href);
   const loaded = { ...(await load('react.mjs')), ...(await load('hook.mjs')) };
   rmSync(directory, { recursive: true });

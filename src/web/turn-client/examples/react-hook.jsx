@@ -1,7 +1,8 @@
 // A React hook in the shape that many apps have: `iceServers` in state, public STUN when the broker cannot be reached. What is new
 // against a plain fetch: nothing is fetched twice, a running call is reported and renewed, and the cleanup leaves nothing behind.
 import { useCallback, useEffect, useRef, useState } from 'react';
-import { createTurnClient } from 'turn-broker-client';
+// The module's folder, copied beside this file (it is on no registry), or the URL of your broker's /turn-client.js.
+import { createTurnClient } from './turn-client/turn-client.js';
 
 // One for the app, outside of the hook: it keeps the credentials, and one request serves all components that ask.
 const turn = createTurnClient({
@@ -40,10 +41,13 @@ export function useWebRTC(send, isPolite) {
     pc.onicecandidate = ({ candidate }) => candidate && send({ candidate });
     // Also fires when a renewal restarts ICE.
     pc.onnegotiationneeded = async () => {
-      current.makingOffer = true;
-      await pc.setLocalDescription();
-      current.makingOffer = false;
-      send({ description: pc.localDescription });
+      try {
+        current.makingOffer = true;
+        await pc.setLocalDescription();
+        send({ description: pc.localDescription });
+      } finally {
+        current.makingOffer = false;
+      }
     };
     return pc;
   }, [send]);

@@ -24,7 +24,7 @@ export class CallReporter {
   #heartbeatSeconds = HEARTBEAT_SECONDS_DEFAULT;
   #timer = null;
 
-  constructor({ broker, token, fetch = globalThis.fetch, onError = console.error }) {
+  constructor({ broker, token, fetch = globalThis.fetch, onError = complain }) {
     this.#broker = broker.replace(/\/+$/, '');
     this.#token = token;
     this.#fetch = fetch;
@@ -102,6 +102,11 @@ export class CallReporter {
       return {};
     }
   }
+}
+
+/** In a line, with what is behind a failed fetch. */
+function complain({ message, cause }) {
+  console.error(cause?.message ? `${message}: ${cause.message}` : message);
 }
 
 /** Counts since the connection that is open at the broker began. */
