@@ -121,3 +121,44 @@ test('a peer connection that tells nothing of itself is reported to nobody, and 
   await time.pass(5);
   assert.equal(pc.listenerCount, 0);
 });
+
+test('credentials that a relay refuses are replaced, under the running call too, and not found again after a reload', async () => {
+  const { broker, store, time } = world;
+  const client = world.client();
+  const { pc } = await world.call(client);
+  const [refused] = (await client.iceServers()).filter(({ username }) => username);
+  await time.pass(400, 5);
+  broker.next('mint', new TypeError('fetch failed'));
+  for (const url of [refused.urls].flat()) pc.dispatch('icecandidateerror', { errorCode: 401, url });
+  await time.pass(0.5);
+  assert.deepEqual([store.items.size, username(await client.iceServers())], [0, refused.username], 'better than none, until there is another');
+  await time.pass(10);
+  assert.notEqual(username(await client.iceServers()), refused.username);
+  assert.notEqual(username(pc.configuration.iceServers), refused.username);
+  assert.deepEqual(world.errors, ['TURN_REFUSED', 'NETWORK']);
+});
+
+test('credentials that are refused again and again are not asked for one after the other', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const { pc } = await world.call(client);
+  for (let second = 0; second < 1_800; second += 5) {
+    const [relay] = (await client.iceServers()).filter(({ username }) => username);
+    pc.dispatch('icecandidateerror', { errorCode: 401, url: [relay.urls].flat()[0] });
+    await time.pass(5, 5);
+  }
+  assert.ok(broker.of('mint').length <= 8, `${broker.of('mint').length} in half an hour`);
+});
+
+test('a relay of the page that refuses, or one of ours that cannot be reached, changes nothing', async () => {
+  const { broker, time } = world;
+  const client = world.client();
+  const { pc } = await world.call(client);
+  const [relay] = (await client.iceServers()).filter(({ username }) => username);
+  await time.pass(400, 5);
+  pc.dispatch('icecandidateerror', { errorCode: 401, url: 'turn:own.example' });
+  pc.dispatch('icecandidateerror', { errorCode: 701, url: [relay.urls].flat()[0] });
+  pc.dispatch('icecandidateerror', {});
+  await time.pass(10);
+  assert.deepEqual([broker.of('mint').length, pc.configurations.length, world.errors], [1, 0, []]);
+});

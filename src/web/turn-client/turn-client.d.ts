@@ -26,7 +26,7 @@ export class TurnClientError extends Error {
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …), else `NETWORK` (no
-   * answer, or an origin that the broker does not know), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`.
+   * answer, or an origin that the broker does not know), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TURN_REFUSED`.
    */
   readonly code: string;
   /** Of the answer, where there was one. */

@@ -119,6 +119,8 @@ class Broker {
 
 /** One minted answer, or an undegraded STUN answer, which has no grant and no end. */
 class Credential {
+  /** A relay does not take it. */
+  isRefused = false;
   /** When its answer came. By the monotonic clock or the wall's, whichever moved more: the one stops in sleep, the other is set. */
   #bornWall;
   #bornTicks;
@@ -155,12 +157,12 @@ class Credential {
 
   /** It is to be replaced before it is used for a new call. A grant that the broker does not know renews nothing. */
   get isDue() {
-    return this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
+    return this.isRefused || this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
   }
 
   /** It is to be replaced under a running call. */
   get isDueInCall() {
-    return this.isDue && (this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
+    return this.isDue && (this.isRefused || this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
   }
 
   /** By the page's clock. */
@@ -230,6 +232,16 @@ class Credentials {
   /** The broker does not know its grant. The credential is as good as before, but has to be replaced; not again and again. */
   disown(credential) {
     credential.grant = null;
+    this.#replace(credential);
+  }
+
+  /** It was revoked, or the relay has another secret. It stays until there is another one: a relay may be wrong, or one of several. */
+  refused(credential) {
+    credential.isRefused = true;
+    this.#replace(credential);
+  }
+
+  #replace(credential) {
     if (credential !== this.current) return;
     harmless(() => this.#storage?.removeItem(this.#key));
     this.#retryAt = Math.max(this.#retryAt, this.#mintedAt + MINT_PAUSE_MAX);
@@ -399,6 +411,7 @@ class Watch {
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
     // Before offer and answer take a pair away, and its counts with it where they are kept by pair.
     this.#listen(this.#pc, 'signalingstatechange', () => this.#run());
+    this.#listen(this.#pc, 'icecandidateerror', (event) => this.#hearOfRefusal(event));
     this.#listen(globalThis, 'pagehide', () => this.#leave());
     this.#listen(globalThis, 'pageshow', () => this.#comeBack());
     this.#run();
@@ -438,6 +451,16 @@ class Watch {
     for (const [target, type, listener] of this.#listeners) target.removeEventListener?.(type, listener);
     this.#onEnd();
     if (this.#connection) await this.#read();
+  }
+
+  /** A relay that refuses credentials says so at each of its URLs: coturn and Cloudflare by 401, the broker's own by 400. */
+  #hearOfRefusal({ errorCode, url }) {
+    const credential = this.#given;
+    const isOurs = credential?.iceServers.some(({ urls }) => [urls].flat().includes(url));
+    if (![400, 401].includes(errorCode) || !isOurs || credential.isRefused) return;
+    this.#credentials.refused(credential);
+    this.#broker.report(new TurnClientError('TURN_REFUSED', 'a relay does not take the credentials', { status: errorCode }));
+    this.#run();
   }
 
   #listen(target, type, listener) {
