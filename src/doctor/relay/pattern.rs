@@ -76,10 +76,10 @@ impl Pattern {
         if troubles.is_empty() {
             return if some_work(Transport::Tls) { Self::AllWell } else { Self::NoTls };
         }
-        if troubles.contains(&Trouble::Credential) {
-            return Self::CredentialRefused;
-        }
         if works.is_empty() {
+            if troubles.contains(&Trouble::Credential) {
+                return Self::CredentialRefused;
+            }
             return match troubles.iter().all(|trouble| trouble.is_unreached()) {
                 false => Self::NoneServes,
                 true if stun_answers => Self::RelaysBlocked,
@@ -213,6 +213,7 @@ mod tests {
                 vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, LOST)],
                 Pattern::CredentialRefused,
             ),
+            (vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, OK)], Pattern::SomeFail),
             (vec![turn(Udp, 3478, Err(Trouble::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
             (vec![turn(Tls, 443, Err(Trouble::Certificate))], Pattern::NoneServes),
             (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(Trouble::Certificate))], Pattern::SomeFail),
