@@ -32,3 +32,5 @@ step "a real coturn, read and cut"
 tests/coturn/run.sh
 step "a broker and a coturn, as docs/DEPLOYMENT.md sets them up"
 tests/coturn/deployed.sh
+
+printf '\nAll of it passed, in %d minutes.\n' $(((SECONDS + 59) / 60))
