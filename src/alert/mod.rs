@@ -166,7 +166,7 @@ impl AlertKind {
                 "Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset."
             }
             Self::Used100 => {
-                "Metered sources mint nothing until the reset; what runs goes on and is billed. To go on, raise the limit (POST /api/budget/limit)."
+                "Metered sources mint nothing until the reset. What runs goes on and is billed, but where the broker itself can end it: on its own relay, and on a coturn that it commands. To go on, raise the limit (POST /api/budget/limit)."
             }
             Self::ProviderDown => {
                 "Clients get the next of ICE_SOURCES, at last STUN, with which calls across strict networks fail. The log names the cause: check the TURN key and the provider's status page."

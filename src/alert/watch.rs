@@ -263,7 +263,9 @@ fn usage_sentence(outlook: &Outlook, percent: u64) -> String {
         return what;
     }
     let bound = outlook.overshoot_bound.gb_up();
-    format!("{what} Credentials already issued can take it up to {bound} GB past the limit.")
+    format!(
+        "{what} If nothing cuts them, credentials already issued can take it up to {bound} GB past the limit."
+    )
 }
 
 fn broken_sentence(outlook: &Outlook) -> String {

@@ -207,7 +207,7 @@ fn an_alert_carries_the_figures_of_its_instant() {
     assert_eq!(
         alert.text(),
         "turn-broker: 50 % of the bandwidth limit is used: 512.00 of 1000 GB, to last until 2025-01-31T00:00:00.000Z. \
-         Credentials already issued can take it up to 23.40 GB past the limit. \
+         If nothing cuts them, credentials already issued can take it up to 23.40 GB past the limit. \
          Compare it with the days that are left; nothing stops yet."
     );
 }
