@@ -51,12 +51,13 @@ function figures() {
   return { whole, measured, used: measured + Math.round(rate(NOW) * 14 * 60) };
 }
 
-/** @param {'calm' | 'trouble'} mood */
+/** @param {'calm' | 'trouble' | 'promised'} mood `promised`: strict mode has given out what there was. */
 export function month(mood) {
   const { whole, measured, used } = figures();
   const trouble = mood === 'trouble';
+  const promised = mood === 'promised';
   const limit = trouble ? Math.round(used * 0.998) : LIMIT;
-  const committed = used + (trouble ? 43 : 187.4) * GB;
+  const committed = promised ? limit - 0.01 * GB : used + (trouble ? 43 : 187.4) * GB;
   const gb = (bytes) => (bytes / GB).toFixed(2);
   const bound = Math.max(0, committed - limit);
   const status = {
@@ -66,7 +67,9 @@ export function month(mood) {
     overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
-    hints: trouble ? [
+    hints: promised ? [
+      { code: 'PROMISED_IN_FULL', message: 'strict mode has no room for another credential of 5 minutes: those that are out could use up the limit. Room comes back with the provider\'s next count, or at the reset; raise the limit, or shorten TURN_TTL_SECONDS, for more.' },
+    ] : trouble ? [
       { code: 'ANALYTICS_STALE', message: 'the provider\'s own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.' },
       { code: 'ASSUMPTION_BROKEN', message: 'more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.' },
       { code: 'BOUND_ABOVE_LIMIT', message: `credentials already issued could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
@@ -100,7 +103,7 @@ export function month(mood) {
 function connections() {
   const ids = ['AbQ3kV0pT7yHn2sLxWcE9g', 'mZ81rQvD4uPjKfXo6NyBtA', 'w5GhI2eCzYlRk9OVbSxTqM', 'H0aUdF7nJpWm3LgEiKrXsQ'];
   return Array.from({ length: 14 }, (_, n) => ({
-    connectionId: n % 5 === 4 ? `room-${20 + n}.alice` : `c${(n * 7919 + 104_729).toString(36)}k${n}`,
+    connectionId: n % 5 === 4 ? `room-${20 + n}.alice` : `3f1c9a52-7d0e-4b86-9c1${n % 10}-${String(n * 7919 + 104_729).padStart(12, 'a')}`,
     grant: n % 5 === 4 ? null : ids[n % 4], source: 'cloudflare', relayed: [true, true, false, null][n % 4],
     openedAt: instant(NOW - (n * 317 + 40) * 1000), lastSeenAt: instant(NOW - ((n * 7) % 29) * 1000),
     bytesSent: n * 9_400_000, bytesReceived: n * 21_700_000 + 51_000, chargedBytes: n % 4 === 2 ? 0 : n * 21_700_000 + 51_000,

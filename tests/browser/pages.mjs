@@ -143,6 +143,12 @@ async function anOrderWantsASecondClick(page) {
     await page.click(answer);
     await page.waitForSelector('#confirm:not([open])');
   };
+  await page.type('#limit-input', '0,5');
+  await page.click('#limit-form button[type=submit]');
+  await until('the word about the comma', async () => (await text(page, 'action-result')).includes('without commas'));
+  assert.equal(await page.$('#confirm[open]'), null);
+  await page.$eval('#limit-input', (input) => { input.value = ''; });
+  assert.equal(await text(page, 'limit-note'), 'In force: 1000 GB.');
   await page.type('#limit-input', '750.5');
   await order('#limit-form button[type=submit]', '#confirm-no');
   assert.equal((await status()).bandwidthLimitGB, 1000, 'nothing happens without it');
@@ -152,6 +158,7 @@ async function anOrderWantsASecondClick(page) {
   await order('#freeze', '#confirm-yes');
   await until('the freeze', async () => (await text(page, 'minting')) === 'Minting is stopped by order');
   assert.equal((await status()).frozen, true);
+  assert.match(await text(page, 'freeze-note'), /STUN only now/);
   await order('#freeze', '#confirm-yes');
   await until('the thaw', async () => (await text(page, 'minting')) === 'Minting');
   nothingWentWrong(page);
@@ -196,6 +203,11 @@ async function theDashboardSurvivesTheBrokersAbsence(page, broker) {
 
 /** A month that a test cannot wait for, in the forms of the real broker. */
 async function pictures(browser) {
+  await theTableIsWholeOnEveryScreen(browser);
+  const page = await aMonth(browser, month('promised'), DESKTOP, 'light');
+  assert.match(await text(page, 'minting'), /promised in full/);
+  await picture(page, 'dashboard-promised-light-desktop');
+  await page.close();
   for (const mood of ['calm', 'trouble']) {
     const answers = month(mood);
     for (const path of ['api/overview', 'api/connections', 'api/usage', 'api/alerts']) {
@@ -203,16 +215,7 @@ async function pictures(browser) {
     }
     for (const scheme of ['light', 'dark']) {
       for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-        const page = await openPage(browser, viewport);
-        await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
-        await page.setRequestInterception(true);
-        page.on('request', (request) => {
-          const [, path, query] = /\/(api\/[a-z]+)(\?.*)?$/.exec(request.url()) ?? [];
-          if (!path) return request.continue();
-          return request.respond({ contentType: 'application/json', body: JSON.stringify(answers[query ? `${path}?` : path]) });
-        });
-        await signIn(page);
-        await until('the plots', () => page.$eval('#rate-plot', (plot) => plot.querySelector('canvas')?.width > 100));
+        const page = await aMonth(browser, answers, viewport, scheme);
         await axeFindsNothing(page, `dashboard, ${mood}, ${scheme}, ${name}`);
         await isNotTooWide(page, name);
         await picture(page, `dashboard-${mood}-${scheme}-${name}`);
@@ -221,6 +224,33 @@ async function pictures(browser) {
       }
     }
   }
+}
+
+/** The dashboard on these answers. */
+async function aMonth(browser, answers, viewport, scheme) {
+  const page = await openPage(browser, viewport);
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  await page.setRequestInterception(true);
+  page.on('request', (request) => {
+    const [, path, query] = /\/(api\/[a-z]+)(\?.*)?$/.exec(request.url()) ?? [];
+    if (!path) return request.continue();
+    return request.respond({ contentType: 'application/json', body: JSON.stringify(answers[query ? `${path}?` : path]) });
+  });
+  await signIn(page);
+  await until('the plots', () => page.$eval('#rate-plot', (plot) => plot.querySelector('canvas')?.width > 100));
+  return page;
+}
+
+/** A bar to scroll by is not seen on every machine: no column is out of sight, and least of all the button. */
+async function theTableIsWholeOnEveryScreen(browser) {
+  const page = await aMonth(browser, month('calm'), DESKTOP, 'light');
+  for (const width of [360, 640, 641, 765, 900, 901, 1024, 1100, 1280]) {
+    await page.setViewport({ width, height: 900, deviceScaleFactor: 1 });
+    const out = await page.$eval('#connections-table', (table) => table.scrollWidth - table.parentElement.clientWidth);
+    assert.ok(out <= 0, `at ${width} px the table is ${out} px too wide`);
+    if (width === 765) await picture(page, 'dashboard-calm-light-tablet');
+  }
+  await page.close();
 }
 
 async function theRelayCheckTellsADeadServerFromAGoodOne(browser) {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
-import { size, span, time } from '../../src/web/dashboard/format.js';
+import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { belief, bound, breaker, callerRows, connectionWords, grants, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
+import { belief, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -90,12 +90,20 @@ test('with a count the used curve follows it, and the estimate from there', () =
   const readings = [{ asOf: 8 * DAY, bytes: 300 * GB }, { asOf, bytes: 337 * GB }];
   const { x, used, estimate } = curves(world(240, { readings, used: 360 * GB }), null);
   const at = (instant) => used[x.indexOf(instant)];
-  assert.equal(at(7 * DAY), null, 'before the first count that is known');
+  near(at(7 * DAY), 300 * GB * (7 / 8));
   assert.deepEqual([at(8 * DAY), at(asOf)], [300 * GB, 337 * GB]);
   near(at(8 * DAY + 18 * HOUR), 300 * GB + 37 * GB * (18 / 24.5));
   near(at(9 * DAY + 2 * HOUR), 337 * GB + 1.5 * GB);
   assert.equal(at(10 * DAY), 360 * GB, 'what the broker says, to the byte');
   assert.equal(estimate[x.indexOf(10 * DAY)], 240 * GB);
+});
+
+test('a first count is drawn from the period’s begin', () => {
+  const asOf = 10 * DAY - 10;
+  const { x, used } = curves(world(0, { readings: [{ asOf, bytes: 2 * GB }], used: 2 * GB }), null);
+  const at = (instant) => used[x.indexOf(instant)];
+  assert.deepEqual([at(0), at(asOf), at(10 * DAY)], [0, 2 * GB, 2 * GB]);
+  near(at(5 * DAY), 2 * GB * ((5 * DAY) / asOf));
 });
 
 test('a step that has just begun is averaged over what of it is over', () => {
@@ -135,15 +143,40 @@ test('a figure is believed as far as somebody has counted it', () => {
   assert.equal(belief(overview({ stale: true })).mark, 'warn');
   assert.equal(belief(overview({ asOf: null })).mark, 'warn');
   assert.equal(belief(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
-  assert.match(belief(overview({ durable: false })).why, /A restart forgets it/);
+  const forgetful = belief(overview({ durable: false }));
+  assert.deepEqual([forgetful.mark, forgetful.word], ['warn', 'Yes: measured, but in memory only']);
+  assert.match(forgetful.why, /A restart forgets it/);
+});
+
+test('who counted is named', () => {
+  assert.match(belief(overview({}, { provider: null })).why, /^The relay counted 1\.90 GB/);
+  assert.match(belief(overview({ hints: [{ code: 'NO_ANALYTICS' }] })).why, /^The relay counted/);
+  assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /what the relay counts/);
+});
+
+test('red is what is broken or stands still, and nobody’s reports are no matter where a count is read', () => {
+  const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROMISED_IN_FULL'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
+  const marks = (status) => hintNotes(overview({ hints, ...status })).map(({ mark }) => mark);
+  assert.deepEqual(marks({ asOf: null }), ['bad', 'warn', 'bad']);
+  assert.deepEqual(marks({}), ['', 'warn', 'bad']);
+  const [counted] = hintNotes(overview({ hints }));
+  assert.equal(counted.text, 'No client has reported a connection: usage shows when the provider has counted it, not before.');
+  assert.equal(hintNotes(overview({ hints, asOf: null }))[0].text, 'The estimate cannot see usage.');
+});
+
+test('what stands beside a button is true before and after it was pressed', () => {
+  assert.match(freezeNote({ frozen: false }), /STUN only then/);
+  assert.match(freezeNote({ frozen: true }), /STUN only now/);
+  assert.equal(limitNote({ bandwidthLimitGB: 0.5 }), 'In force: 0.5 GB.');
 });
 
 test('a bound that the data contradict is not shown as one', () => {
   assert.equal(bound(overview()).mark, 'good');
   assert.match(bound(overview()).why, /holds: 0\.7 Mbps/);
+  assert.match(bound(overview({ boundAssumes: '4 Mbps per grant until 7200 s after expiry' })).why, /^Assumes 4 Mbps for each credential, until 2 h after it expires\./);
   const broken = bound(overview({ boundHolds: false, overshootBoundGB: '4.00' }));
   assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, not to be relied on']);
-  assert.equal(bound(overview({}, { bytes: { overshootBound: 1 } })).mark, 'warn');
+  assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
 });
 
 test('a forecast is called one, and says what it goes by', () => {
@@ -180,7 +213,7 @@ test('credentials that nobody uses are pointed out', () => {
   assert.match(unused.note, /never used/);
   assert.equal(unused.rows[2].value, '10 %');
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
-  assert.equal(breaker(null).word, 'none is configured');
+  assert.equal(breaker(null).word, 'none that mints over the network');
 });
 
 test('of more connections than are listed, the dearest are not claimed to be known', () => {
@@ -203,6 +236,31 @@ test('sizes, spans and times are short', () => {
   assert.deepEqual([7, 600, 2 * HOUR, 2.5 * HOUR, 9 * DAY + 4 * HOUR, 3 * DAY].map(span), ['7 s', '10 min', '2 h', '2 h 30 min', '9 d 4 h', '3 d']);
   const now = new Date('2026-11-20T00:05:00Z');
   assert.deepEqual([time(now, now), time(new Date('2026-11-19T23:59:00Z'), now)], ['00:05', '19 Nov, 23:59']);
+});
+
+test('used and limit are told in one unit, MB where the budget is small', () => {
+  const told = (bytes, status) => Object.values(amounts({ bytes, status })).join(' ');
+  const gb = { bandwidthUsedGB: '2.00', bandwidthLimitGB: 750.5, reservedGB: '1.00', overshootBoundGB: '0.01' };
+  assert.equal(told({ used: 2 * GB, committed: 3 * GB, limit: 750.5 * GB, overshootBound: 1 }, gb), 'GB 2.00 750.5 1.00 0.01');
+  assert.equal(told({ used: 40_960_000, committed: 45_010_000, limit: 41_000_000, overshootBound: 4_010_000 }, gb), 'MB 41.0 41 4.1 4.1');
+  assert.match(told({ used: 2 * GB, committed: 2 * GB, limit: 0, overshootBound: 0 }, gb), /^GB/);
+});
+
+test('how long a credential counts is told in words', () => {
+  assert.equal(assumed('4 Mbps per grant until 0 s after expiry'), '4 Mbps for each credential, until it expires');
+  assert.equal(assumed('3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry'), '3.4 Mbps for each credential (observed; 2 Mbps were assumed), until 2 h after it expires');
+  assert.equal(assumed('2 Mbps per grant until 7200 s (cloudflare), 0 s (relay) after expiry'), '2 Mbps for each credential, until 2 h (cloudflare), 0 s (relay) after it expires');
+  assert.equal(assumed('no metered source is configured'), 'no metered source is configured');
+});
+
+test('a comma in a number is refused, for it may mean two things', () => {
+  assert.deepEqual(['0.5', ' 1500 ', '.5', '0'].map(typedNumber), [0.5, 1500, 0.5, 0]);
+  assert.deepEqual(['0,5', '1,500', '', '1e3', '-1', 'ten', '1.2.3'].map(typedNumber), Array(7).fill(null));
+});
+
+test('instants in what the broker says are written for people', () => {
+  const now = new Date('2026-11-20T14:24:00Z');
+  assert.equal(withTimes('To last until 2026-12-01T00:00:00.000Z; down since 2026-11-20T09:08:12.004Z.', now), 'To last until 1 Dec, 00:00; down since 09:08.');
 });
 
 // --- relay check ---------------------------------------------------------------------------------------------------

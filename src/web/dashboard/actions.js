@@ -1,7 +1,9 @@
 // What the operator can order. Each order says what it will do and wants a second click.
 import { Fault, ask } from './broker.js';
-import { plain } from './format.js';
+import { plain, typedNumber } from './format.js';
 import { $ } from './view.js';
+
+const LIMIT_GB_MAX = 1_000_000;
 
 /**
  * @param {() => any} overview The latest one.
@@ -20,14 +22,18 @@ export function wire(overview, changed) {
 
   $('limit-form').addEventListener('submit', async (event) => {
     event.preventDefault();
-    const limitGB = $('limit-input').valueAsNumber;
+    const limitGB = typedNumber($('limit-input').value);
+    if (limitGB === null || limitGB > LIMIT_GB_MAX) {
+      tell('bad', `The limit is to be a number of GB from 0 to ${LIMIT_GB_MAX}, written as 0.5 or 1500: with a point, and without commas.`);
+      return;
+    }
     const now = overview()?.status.bandwidthLimitGB;
     const text = `From ${now} GB to ${plain(limitGB)} GB, for this period and those after it, at once. It outlives a restart where the ledger does.`;
     if (await confirmed('Set another limit?', text, 'Set the limit')) await order('api/budget/limit', { limitGB }, limitIs);
   });
   $('limit-reset').addEventListener('click', async () => {
-    const text = 'Back to BANDWIDTH_LIMIT_GB, as the configuration has it.';
-    if (await confirmed('Take back the limit that was ordered?', text, 'Take it back')) await order('api/budget/limit', { limitGB: null }, limitIs);
+    const text = `What the configuration says holds again, instead of the ${overview()?.status.bandwidthLimitGB} GB that are in force. Where none was ordered, nothing changes.`;
+    if (await confirmed('Back to BANDWIDTH_LIMIT_GB?', text, 'Take the order back')) await order('api/budget/limit', { limitGB: null }, limitIs);
   });
   $('freeze').addEventListener('click', async () => {
     const frozen = !overview()?.status.frozen;

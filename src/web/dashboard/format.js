@@ -28,6 +28,43 @@ const [clock, day, dayClock] = [
   part({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }),
 ];
 
+/** What a grant is assumed to relay and for how long, for people: the broker says it in seconds after expiry. @param {string} text */
+export function assumed(text) {
+  return text
+    .replace(' per grant', ' for each credential')
+    .replace(/ until 0 s after expiry$/, ', until it expires')
+    .replace(/ until (.+) after expiry$/, (_, tails) => `, until ${tails.replace(/(\d+) s/g, (__, seconds) => span(Number(seconds)))} after it expires`);
+}
+
+/**
+ * The budget in one unit: MB where it is smaller than a GB. What is used is rounded to the nearest, what is promised up.
+ * @returns {{unit: string, used: string, limit: string, promised: string, past: string}}
+ */
+export function amounts({ bytes, status }) {
+  if (Math.max(bytes.limit, bytes.used) >= GB) {
+    return { unit: 'GB', used: status.bandwidthUsedGB, limit: String(status.bandwidthLimitGB), promised: status.reservedGB, past: status.overshootBoundGB };
+  }
+  const up = (value) => (Math.ceil(value / 1e5) / 10).toFixed(1);
+  return {
+    unit: 'MB',
+    used: (bytes.used / 1e6).toFixed(1),
+    limit: String(+(bytes.limit / 1e6).toFixed(3)),
+    promised: up(Math.max(0, bytes.committed - bytes.used)),
+    past: up(bytes.overshootBound),
+  };
+}
+
+/**
+ * A number as a person types it; null where it is none, or where a comma leaves open which.
+ * @param {string} text @returns {number | null}
+ */
+export function typedNumber(text) {
+  return /^(\d+\.?\d*|\.\d+)$/.test(text.trim()) ? Number(text) : null;
+}
+
+/** Instants in a sentence of the broker's, as this page writes them. @param {string} text @param {Date} now */
+export const withTimes = (text, now) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (instant) => time(new Date(instant), now));
+
 /** "14:05", with the day where it is another one than that of `now`. @param {Date} at @param {Date} now */
 export function time(at, now) {
   return at.toISOString().slice(0, 10) === now.toISOString().slice(0, 10) ? clock.format(at) : dayClock.format(at);

@@ -30,15 +30,26 @@ const timeAxis = () => axis({
 
 /** A plot in `element`, as wide as that is, drawn anew when the colours change. */
 export class Plot {
-  constructor(element, options) {
-    const size = () => ({ width: Math.max(240, element.clientWidth), height: HEIGHT });
+  constructor(element, { height = HEIGHT, ...options }) {
+    const size = () => ({ width: Math.max(240, element.clientWidth), height });
     const empty = options.series.map(() => []);
     const dash = ({ series }, index) => (series[index].dash ? 'dashed' : 'solid');
     const legend = { markers: { dash } };
     this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, empty, element);
     this.element = element;
     new ResizeObserver(() => this.plot.setSize(size())).observe(element);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.plot.redraw(false, true));
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#recolor());
+  }
+
+  /** The chart asks for its colours at every drawing; the swatches of the legend were painted once. */
+  #recolor() {
+    this.plot.redraw(false, true);
+    this.element.querySelectorAll('.u-legend .u-marker').forEach((swatch, index) => {
+      const series = this.plot.series[index];
+      if (index === 0) return; // that of the instants has none
+      swatch.style.borderColor = series.stroke(this.plot, index);
+      swatch.style.background = series.fill(this.plot, index) ?? '';
+    });
   }
 
   /** @param {(number | null)[][]} data Instants first. @param {string} label Says the same in words. */

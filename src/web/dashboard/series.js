@@ -72,18 +72,20 @@ function estimatedPast(points, step, now) {
  * @param {Period} period
  * @param {Forecast | null} ahead
  * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], ahead: (number | null)[], limit: number[]}}
- *     `used` is the best figure: what the provider counted, and the estimate beyond; null where its count is not known.
+ *     `used` is the best figure: what the provider counted, and the estimate beyond; before its first
+ *     count a straight line to that, since at the period's begin nothing was used.
  */
 export function curves(period, ahead) {
   const { start, reset, now, readings, used } = period;
   const estimateAt = estimated(period);
   const asOf = readings.at(-1)?.asOf;
+  const counts = readings[0]?.asOf > start ? [{ asOf: start, bytes: 0 }, ...readings] : readings;
   const ends = period.points.map(({ at }) => Math.min(at + period.step, now));
   const x = [...new Set([start, ...ends, ...(asOf > start ? [asOf] : []), now, reset])].sort((a, b) => a - b);
   const usedAt = (at) => {
     if (at === now) return used;
     if (!readings.length) return estimateAt(at);
-    return at <= asOf ? between(readings, at) : readings.at(-1).bytes + estimateAt(at) - estimateAt(asOf);
+    return at <= asOf ? between(counts, at) : readings.at(-1).bytes + estimateAt(at) - estimateAt(asOf);
   };
   const past = (value) => x.map((at) => (at <= now ? value(at) : null));
   return {

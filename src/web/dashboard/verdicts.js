@@ -1,5 +1,5 @@
 // What the figures amount to, in a word, a mark and a reason. Pure.
-import { count, date, plain, signed, size, some, span, time } from './format.js';
+import { amounts, assumed, count, date, plain, signed, size, some, span, time } from './format.js';
 
 /** @typedef {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string, why: string}} Verdict */
 
@@ -18,6 +18,9 @@ export function minting(overview) {
   return verdict('good', 'Minting');
 }
 
+/** Who counts usage: without a provider it can only be a relay. */
+const counter = (overview) => (overview.provider === null || hasHint(overview, 'NO_ANALYTICS') ? 'relay' : 'provider');
+
 /** Whether the used figure can be believed. @returns {Verdict} */
 export function belief(overview) {
   const { status, bytes, at } = overview;
@@ -27,20 +30,45 @@ export function belief(overview) {
   }
   if (status.asOf === null) return verdict('warn', 'In part: an estimate', `From what connections report. No provider’s count is read.${forgets}`);
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
-  const measured = `The provider counted ${size(bytes.measured)} up to ${time(asOf, now)}, ${span((now - asOf) / 1000)} ago; ${size(Math.max(0, bytes.used - bytes.measured))} since are estimated.${forgets}`;
+  const measured = `The ${counter(overview)} counted ${size(bytes.measured)} up to ${time(asOf, now)}, ${span((now - asOf) / 1000)} ago; ${size(Math.max(0, bytes.used - bytes.measured))} since are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'In part: the count is stale', measured);
-  return verdict(status.durable ? 'good' : 'warn', 'Yes: measured', measured);
+  return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
+const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'PROMISED_IN_FULL'];
+
+/** What weakens the figure, or keeps from minting; red is what is broken or stands still. @returns {{code: string, mark: string, text: string}[]} */
+export function hintNotes(overview) {
+  const isMeasured = overview.status.asOf !== null;
+  return overview.status.hints.map(({ code, message }) => {
+    if (code !== 'NO_REPORTS') return { code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) };
+    if (!isMeasured) return { code, mark: 'bad', text: sentence(message) };
+    // The count misses nothing; it comes late.
+    return { code, mark: '', text: `No client has reported a connection: usage shows when the ${counter(overview)} has counted it, not before.` };
+  });
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** Under the button that stops minting, or allows it again. */
+export const freezeNote = ({ frozen }) => (frozen
+  ? 'Every answer is STUN only now. Allowed again, callers get credentials as far as the limit lets them.'
+  : 'Every answer is STUN only then. What runs goes on.');
+
+/** Under the field for another limit. */
+export const limitNote = ({ bandwidthLimitGB }) => `In force: ${bandwidthLimitGB} GB.`;
+
 /** How far the limit can be overshot. @returns {Verdict} */
-export function bound({ status, bytes }) {
+export function bound(overview) {
+  const { status, bytes } = overview;
+  const { past, unit } = amounts(overview);
   const observed = status.observedMbpsPerGrant;
-  const assumes = `Assumes ${status.boundAssumes}.`;
+  const assumes = `Assumes ${assumed(status.boundAssumes)}.`;
   if (!status.boundHolds) {
-    return verdict('bad', `${status.overshootBoundGB} GB, not to be relied on`, `${assumes} The provider’s count contradicts it.`);
+    return verdict('bad', `${past} ${unit}, not to be relied on`, `${assumes} The ${counter(overview)}’s count contradicts it.`);
   }
-  const held = observed === null ? 'Not yet held against what the provider counts.' : `It holds: ${plain(observed)} Mbps were observed.`;
-  return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${status.overshootBoundGB} GB`, `${assumes} ${held}`);
+  const held = observed === null ? `Not yet held against what the ${counter(overview)} counts.` : `It holds: ${plain(observed)} Mbps were observed.`;
+  return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${held}`);
 }
 
 /** @param {import('./series.js').Forecast | null} ahead @returns {Verdict} */
@@ -56,7 +84,7 @@ export function outlook(ahead, { at, bytes }) {
 
 /** @returns {Verdict} */
 export function breaker(provider) {
-  if (!provider) return verdict('quiet', 'none is configured');
+  if (!provider) return verdict('quiet', 'none that mints over the network');
   const words = { closed: ['good', 'answers'], 'half-open': ['warn', 'is being tried again'], open: ['bad', 'fails: not asked for a while'] };
   const [mark, word] = words[provider.breaker] ?? ['quiet', provider.breaker];
   return verdict(mark, `Cloudflare ${word}`);

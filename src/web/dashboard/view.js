@@ -1,6 +1,6 @@
 // Puts words and figures into the page. Text is set as text, never as markup: ids of connections come from anybody.
 import { Fault } from './broker.js';
-import { size, span, time } from './format.js';
+import { amounts, size, span, time, withTimes } from './format.js';
 import * as verdicts from './verdicts.js';
 
 const ROWS_MAX = 200;
@@ -35,15 +35,17 @@ function rows(id, list) {
 export function showOverview(overview) {
   const { status, bytes, at } = overview;
   put('period', verdicts.periodWords(overview));
-  put('used', status.bandwidthUsedGB);
-  put('limit', String(status.bandwidthLimitGB));
+  const figures = amounts(overview);
+  put('used', figures.used);
+  put('limit', figures.limit);
   put('percentage', `(${status.percentage} %)`);
-  put('reserved', status.reservedGB);
+  put('reserved', figures.promised);
+  for (const unit of document.querySelectorAll('[data-unit]')) unit.textContent = figures.unit;
   mark('minting', verdicts.minting(overview));
   mark('belief', verdicts.belief(overview));
   mark('bound', verdicts.bound(overview));
   showBar(bytes);
-  showHints(status.hints);
+  showHints(overview);
   rows('callers', verdicts.callerRows(overview));
   const grants = verdicts.grants(overview);
   rows('grants', grants.rows);
@@ -53,6 +55,8 @@ export function showOverview(overview) {
   for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
   $('freeze').classList.toggle('grave', !status.frozen);
+  put('freeze-note', verdicts.freezeNote(status));
+  put('limit-note', verdicts.limitNote(status));
   put('version', `turn-broker ${overview.version}`);
   mark('freshness', { mark: 'good', word: `live, ${at.slice(11, 19)} UTC` });
   document.title = `${status.percentage} % · turn-broker`;
@@ -67,16 +71,14 @@ function showBar({ used, committed, limit }) {
   $('bar').setAttribute('aria-label', `${size(used)} used of ${size(limit)}; at worst ${size(committed)}`);
 }
 
-function showHints(hints) {
+function showHints(overview) {
+  const hints = verdicts.hintNotes(overview);
   $('hints').hidden = hints.length === 0;
-  const grave = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'NO_REPORTS'];
-  const notes = hints.map(({ code, message }) =>
-    element('p', { className: `note ${grave.includes(code) ? 'bad' : 'warn'}` }, element('b', { className: 'code', textContent: code }), ` ${sentence(message)}`));
-  const isSame = notes.map((note) => note.textContent).join() === [...$('hints').children].map((note) => note.textContent).join();
+  const notes = hints.map(({ code, mark, text }) =>
+    element('p', { className: `note ${mark}`.trim() }, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`));
+  const isSame = notes.map((note) => note.className + note.textContent).join() === [...$('hints').children].map((note) => note.className + note.textContent).join();
   if (!isSame) $('hints').replaceChildren(...notes);
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export function showForecast(ahead, overview) {
   mark('forecast', verdicts.outlook(ahead, overview));
@@ -145,7 +147,7 @@ export function showAlerts({ alerts, webhook }, at) {
     element('span', { className: 'when small muted', textContent: time(new Date(at), now) }),
     element('span', { className: `mark ${SEVERITY[severity] ?? 'quiet'}`, textContent: event }),
     waiting ? element('span', { className: 'small muted', textContent: ' · not delivered yet' }) : null,
-    element('p', { textContent: what }),
+    element('p', { textContent: withTimes(what, now) }),
     element('p', { className: 'small muted', textContent: advice })));
   $('alerts').replaceChildren(...(items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })]));
 }
