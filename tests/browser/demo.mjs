@@ -38,6 +38,7 @@ async function run() {
   await moreBudgetBringsItBack(page);
   await aRevocationEndsIt(page);
   await aFreezeIsSeen(page);
+  await aReloadBeginsTheComparisonAnew(page);
   assert.deepEqual(page.faults, []);
   await theDemoGoesAway(page, demo);
   await browser.close();
@@ -83,7 +84,7 @@ async function aCallIsRelayedAndCounted(page, operator) {
   await picture(page, 'demo-call-light-desktop');
   const shown = await text(page, 'page-count');
   console.log(`in call: ${shown}`);
-  const [, percent] = /^[\d.]+ MB by the browser’s own statistics: the ledger has [+−](\d\.\d) %$/.exec(shown);
+  const [, percent] = /^[\d.]+ MB since this page was loaded, by the browser’s own statistics: the ledger has [+−](\d\.\d)\s%$/.exec(shown);
   assert.ok(Number(percent) <= TOLERANCE * 100, shown);
   assert.match(await text(page, 'known'), /^measured at the relay, \d s ago$/);
   const { reservedGB } = await operator('/api/bandwidth-status');
@@ -93,6 +94,10 @@ async function aCallIsRelayedAndCounted(page, operator) {
 async function otherScreens(page) {
   await axeFindsNothing(page, 'in call');
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
+  await until('the legend in the new colours', () => page.evaluate(() => {
+    const colorOf = (label) => getComputedStyle([...document.querySelectorAll('#plot .u-series')].find((row) => row.textContent.startsWith(label)).querySelector('.u-marker')).borderTopColor;
+    return colorOf('limit') === getComputedStyle(document.body).color && colorOf('past the limit') === getComputedStyle(document.getElementById('revoke')).color;
+  }));
   await picture(page, 'demo-call-dark-desktop');
   await page.setViewport({ ...PHONE, deviceScaleFactor: 1 });
   await axeFindsNothing(page, 'in call, dark, phone');
@@ -119,16 +124,25 @@ async function theBudgetEndsIt(page, operator) {
   await picture(page, 'demo-cut-light-desktop');
   await page.click('#start');
   await until('no second call', () => isPhase(page, 'refused'));
+  assert.match(await text(page, 'events'), /No credential: the budget is spent\./);
+  assert.equal(await looksLive(page), false, 'the last pictures of a call that is over are grey');
   expectRefusals(page);
 }
+
+const looksLive = (page) => page.$eval('#at-ann', (video) => getComputedStyle(video).filter === 'none');
 
 async function moreBudgetBringsItBack(page) {
   const limit = Number(await text(page, 'limit'));
   await page.click('#raise');
   await until('the limit', async () => Math.abs(Number(await text(page, 'limit')) - limit - 250) < 0.2);
+  await until('the word of it', async () => (await text(page, 'story')) === 'Minting again: start the call.');
+  assert.equal(await text(page, 'phase'), 'no call');
+  await picture(page, 'demo-raised-light-desktop');
   await page.click('[data-mbps="1"]');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
+  assert.match(await text(page, 'credentials'), /still count, until they expire/);
+  assert.equal(await looksLive(page), true);
 }
 
 async function aRevocationEndsIt(page) {
@@ -145,14 +159,36 @@ async function aRevocationEndsIt(page) {
 
 async function aFreezeIsSeen(page) {
   await page.click('#freeze');
-  await until('the freeze', async () => (await text(page, 'minting')) === 'minting is frozen');
+  await until('the freeze', async () => (await text(page, 'minting')) === 'minting is stopped');
   await page.click('#start');
   await until('no call', () => isPhase(page, 'refused'));
-  assert.match(await text(page, 'story'), /frozen/);
+  assert.match(await text(page, 'story'), /^Minting is stopped/);
+  assert.match(await text(page, 'events'), /No credential: minting is stopped\./);
+  await picture(page, 'demo-stopped-light-desktop');
   await page.click('#freeze');
   await until('the thaw', async () => (await text(page, 'minting')) === 'minting');
+  await until('the word of it', async () => (await text(page, 'story')) === 'Minting again: start the call.');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
+  await page.click('#start');
+  await until('the end', () => isPhase(page, 'hung up'));
+  assert.equal(await looksLive(page), false);
+}
+
+/** The ledger remembers what came before, the page does not: what it compares begins with it. */
+async function aReloadBeginsTheComparisonAnew(page) {
+  await page.reload();
+  await until('the figures', async () => Number(await text(page, 'used')) > 20);
+  assert.match(await text(page, 'page-count'), /appears with the first call/);
+  await page.click('[data-mbps="8"]');
+  await page.click('#start');
+  await until('the call', () => isPhase(page, 'in call, relayed'));
+  const shown = /^([\d.]+) MB since this page was loaded.*ledger has [+−]([\d.]+)\s%$/;
+  await until('some MB of its own', async () => Number(shown.exec(await text(page, 'page-count'))?.[1]) > 8, 60);
+  const told = await text(page, 'page-count');
+  console.log(`after a reload: ${told}`);
+  assert.ok(Number(shown.exec(told)[2]) < 5, told);
+  await picture(page, 'demo-reloaded-light-desktop');
   await page.click('#start');
   await until('the end', () => isPhase(page, 'hung up'));
 }

@@ -5,7 +5,7 @@ import { Fault, ask, token } from '../dashboard/broker.js';
 import { Call, Refused } from './call.js';
 import { BudgetPlot } from './plot.js';
 import { sceneTrack } from './scene.js';
-import { credentials, figures, known, mb, phaseMark, story, whyCut } from './words.js';
+import { counted, credentials, figures, known, mb, phaseMark, refusedBecause, story, whyCut } from './words.js';
 
 const TURN_SECONDS = 1;
 /** Without a byte for so long, a call that had some is over. */
@@ -45,6 +45,8 @@ let received = 0;
 let isRevoked = false;
 /** What both ends had received, by the page's clock, which is that of the broker on one machine. @type {[number, number][]} */
 let looks = [];
+/** What the ledger had counted before this page received anything. A page that is loaded again has begun its sum anew. */
+let countedBefore = null;
 /** For the rate: `[instant, used]`. @type {[number, number][]} */
 let latest = [];
 const begun = Date.now();
@@ -82,7 +84,8 @@ async function start() {
     tell('Two credentials are minted, one for each end.', 'call');
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    tell(`No credential: ${error.code}.`, 'refused');
+    tell(`No credential: ${refusedBecause(error.code)}.`, 'refused');
+    await lookAgain();
     enter('refused', { refusal: error });
   }
 }
@@ -130,7 +133,7 @@ async function wasCut(hasExpired) {
   await leaveCall();
   tell(`The relay has cut the call: ${{ spent: 'the budget is spent', revoked: 'a credential was revoked', expired: 'the credentials have ended', lost: 'no more packets arrive' }[why]}.`, 'cut');
   const refusal = why === 'spent' ? await refusalNow() : null;
-  if (refusal) tell(`New credentials are refused: ${refusal.code}.`, '');
+  if (refusal) tell(`New credentials are refused: ${refusedBecause(refusal.code)}.`, '');
   enter('cut', { why, refusal });
 }
 
@@ -148,15 +151,27 @@ function enter(phase, { why = null, refusal = null } = {}) {
   $('start').disabled = phase === 'starting' && call === null;
   $('revoke').disabled = phase !== 'running';
   for (const screen of document.querySelectorAll('.screen')) {
-    screen.classList.toggle('is-cut', phase === 'cut' || phase === 'over');
+    screen.classList.toggle('is-still', phase !== 'running');
     screen.querySelector('.cut').hidden = phase !== 'cut';
   }
   show();
 }
 
+/** Nothing that is said after an order, or after a refusal, is to rest on what was known before it. */
+async function lookAgain() {
+  try {
+    overview = await ask('api/overview');
+    show();
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error; // the next turn tells it
+  }
+}
+
 async function turn() {
+  const hadCall = call !== null;
   const [latestOverview, look] = await Promise.all([ask('api/overview'), call?.look()]);
   overview = latestOverview;
+  if (countedBefore === null || (!hadCall && receivedBefore + received === 0)) countedBefore = counted(overview);
   plot ??= new BudgetPlot($('plot'));
   plot.add(new Date(overview.at), overview.bytes);
   if (call && look) await listen(look);
@@ -194,22 +209,22 @@ function show() {
   const held = call?.credentials ?? [];
   const ends = held.map(({ expiresAt }) => expiresAt).filter(Boolean);
   const secondsLeft = ends.length ? Math.max(0, Math.round((Math.min(...ends) - Date.now()) / 1_000)) : null;
-  const { mark: kind, text } = story({ ...state, overview, secondsLeft });
+  const now = { ...state, overview, secondsLeft, inUse: held.length };
+  const { mark: kind, text } = story(now);
   $('story').className = `note ${kind}`;
   put('story', text);
-  mark('phase', phaseMark(state.phase, state.why));
+  mark('phase', phaseMark(now));
   if (!overview) return;
   const words = figures(overview, rate());
   for (const name of ['used', 'limit', 'rate']) put(name, words[name]);
   mark('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);
-  const { how, page } = known(overview, looks);
+  const { how, page } = known(overview, looks, countedBefore ?? 0);
   put('known', how);
   put('page-count', page);
   put('credentials', credentials(held, overview.status.grants.live, Date.now()));
-  $('freeze').setAttribute('aria-pressed', String(overview.status.frozen));
-  put('freeze', overview.status.frozen ? 'Thaw minting' : 'Freeze minting');
+  put('freeze', overview.status.frozen ? 'Allow minting again' : 'Stop all minting');
   if (call) return;
   for (const [id, text] of [['path', ''], ['ann-note', 'sees Ben'], ['ben-note', 'sees Ann']]) put(id, text);
 }
@@ -230,6 +245,7 @@ const order = (id, does) => $(id).addEventListener('click', async () => {
 async function setLimit(bytes, short) {
   const { bandwidthLimitGB } = await ask('api/budget/limit', { limitGB: bytes / GB });
   tell(`The limit is ${mb(bandwidthLimitGB * GB)} MB now.`, short);
+  await lookAgain();
 }
 
 async function revoke() {
@@ -258,10 +274,11 @@ async function useCamera() {
 order('start', () => (call ? hangUp() : start()));
 order('camera', useCamera);
 order('raise', () => setLimit(overview.bytes.limit + RAISE_GB * GB, 'limit raised'));
-order('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB left'));
+order('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB remain'));
 order('freeze', async () => {
   const { frozen } = await ask('api/budget/freeze', { frozen: !overview.status.frozen });
-  tell(frozen ? 'Minting is frozen.' : 'Minting goes on.', frozen ? 'frozen' : 'thawed');
+  tell(frozen ? 'Minting is stopped.' : 'Minting is allowed again.', frozen ? 'stopped' : 'allowed again');
+  await lookAgain();
 });
 order('revoke', revoke);
 for (const button of document.querySelectorAll('[data-mbps]')) {

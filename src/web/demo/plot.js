@@ -1,15 +1,18 @@
 // The chart: what is used, the worst case, the limit, and where the worst case is past it. Time is counted from the first
-// figure. What happened stands as a line with a word.
+// figure. What happened stands as a line, with a word above the chart where there is room.
 /* global uPlot */
 import { FONT, Plot, axis, color } from '../dashboard/plots.js';
+import { placed } from './words.js';
 
 /** Half an hour, one a second; then the oldest go. */
 const POINTS_MAX = 1_800;
 /** The chart is never narrower, so that the first minute does not race. */
 const SECONDS_MIN = 120;
 const MARKS_MAX = 60;
-/** Of words, below one another where they would meet. */
-const ROWS = 6;
+/** Of words, above the chart, below one another where they would meet. */
+const ROWS = 3;
+const ROW_HEIGHT = 14;
+const HEIGHT = 280;
 const MB = 1e6;
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds) % 60).padStart(2, '0')}`;
@@ -24,7 +27,8 @@ export class BudgetPlot extends Plot {
     const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
     const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
     super(element, {
-      padding: [10, 20, 0, 0],
+      height: HEIGHT,
+      padding: [6 + ROWS * ROW_HEIGHT, 20, 0, 0],
       scales: {
         x: { time: false, range: (_, from, to) => [from ?? 0, Math.max(to ?? 0, (from ?? 0) + SECONDS_MIN)] },
         y: { range: (_, __, most) => [0, (most || 1) * 1.1] },
@@ -77,24 +81,22 @@ export class BudgetPlot extends Plot {
     ctx.save();
     ctx.lineWidth = scale;
     ctx.font = FONT.replace('12px', `${11 * scale}px`);
-    /** Where the last word of each row ends. */
-    const taken = Array.from({ length: ROWS }, () => -Infinity);
-    for (const { seconds, text } of this.#marks) {
-      const x = Math.round(this.plot.valToPos(seconds, 'x', true));
-      if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      const width = ctx.measureText(text).width + 10 * scale;
-      const isAtEdge = x + width > bbox.left + bbox.width;
-      const row = Math.max(0, taken.findIndex((end) => end < (isAtEdge ? x - width : x)));
-      taken[row] = isAtEdge ? x : x + width;
-      ctx.strokeStyle = color('--line')();
+    ctx.strokeStyle = color('--line')();
+    ctx.fillStyle = color('--muted')();
+    const right = bbox.left + bbox.width;
+    const words = this.#marks
+      .map(({ seconds, text }) => ({ x: Math.round(this.plot.valToPos(seconds, 'x', true)), width: text ? ctx.measureText(text).width + 10 * scale : 0, text }))
+      .filter(({ x }) => x >= bbox.left && x <= right);
+    placed(words, { right, rows: ROWS }).forEach((place, index) => {
+      const { x, text } = words[index];
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      ctx.fillStyle = color('--muted')();
-      ctx.textAlign = isAtEdge ? 'right' : 'left';
-      ctx.fillText(text, x + (isAtEdge ? -4 : 4) * scale, bbox.top + (12 + 14 * row) * scale);
-    }
+      if (!place) return;
+      ctx.textAlign = place.isLeft ? 'right' : 'left';
+      ctx.fillText(text, x, bbox.top - (6 + ROW_HEIGHT * place.row) * scale);
+    });
     ctx.restore();
   }
 }
