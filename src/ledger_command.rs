@@ -10,11 +10,10 @@ use crate::account::books::Statement;
 use crate::account::stored::Recovered;
 use crate::app::books;
 use crate::budget::flow::{Flow, StoredLane};
-use crate::budget::orders::in_words;
 use crate::config::Config;
 use crate::journal::inspect::Snapshot;
 use crate::journal::store::{FORMAT, OpenError};
-use crate::units::{ByteCount, Timestamp, plain_number};
+use crate::units::{Timestamp, plain_number};
 
 /// Findings that are printed.
 const FINDINGS_MAX: usize = 100;
@@ -103,7 +102,6 @@ struct Summary {
     bytes: u64,
     /// `None`: the books were never written as a whole.
     written_at: Option<Timestamp>,
-    configured_limit: ByteCount,
     alerts_pending: usize,
     /// As of the last write.
     statement: Statement,
@@ -116,7 +114,6 @@ impl Summary {
             format: snapshot.format,
             bytes: snapshot.bytes,
             written_at: recovered.now,
-            configured_limit: config.budget.limit,
             alerts_pending: recovered.alerts.pending_len(),
             statement: books(config, Some(recovered), now).statement(),
         }
@@ -124,8 +121,8 @@ impl Summary {
 }
 
 fn summary(summary: &Summary) -> String {
-    let Statement { figures, measured, counts, frozen, promised_in_full, live_grants, open_connections } =
-        &summary.statement;
+    let statement = &summary.statement;
+    let Statement { figures, measured, counts, live_grants, open_connections, .. } = statement;
     let age = if summary.format == FORMAT {
         String::new()
     } else {
@@ -137,8 +134,7 @@ fn summary(summary: &Summary) -> String {
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let orders = in_words(figures.limit, summary.configured_limit, *frozen);
-    let room = if *promised_in_full { ": nothing more fits" } else { "" };
+    let room = if statement.promised_in_full { ": nothing more fits" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
         ("Format", format!("{}{age}", summary.format)),
@@ -152,7 +148,7 @@ fn summary(summary: &Summary) -> String {
         ("Bound", format!("{} GB past the limit at worst", figures.overshoot_bound().gb_up())),
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
-        ("Orders", orders.unwrap_or_else(|| "none".into())),
+        ("Orders", statement.orders_in_words().unwrap_or_else(|| "none".into())),
         ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
     ];
     let mut text = String::new();

@@ -57,6 +57,8 @@ pub struct BytesBody {
     committed: u64,
     /// What may be used.
     limit: u64,
+    /// The limit that holds where none is ordered.
+    configured_limit: u64,
     /// How far the worst case is past the limit.
     overshoot_bound: u64,
     /// The provider's own count up to `status.asOf`; null without one.
@@ -181,6 +183,7 @@ fn bytes(present: &Present) -> BytesBody {
         used: figures.used.get(),
         committed: figures.committed.get(),
         limit: figures.limit.get(),
+        configured_limit: present.statement.configured_limit.get(),
         overshoot_bound: figures.overshoot_bound().get(),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 
 use crate::account::books::Statement;
-use crate::budget::orders::in_words;
 use crate::budget::verdict::BudgetMode;
 use crate::config::{AllowedOrigins, Config};
 use crate::ice::IceSource;
@@ -16,7 +15,7 @@ pub fn report(config: &Config, address: SocketAddr, books: &Statement) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
-    if let Some(orders) = in_words(books.figures.limit, config.budget.limit, books.frozen) {
+    if let Some(orders) = books.orders_in_words() {
         tracing::warn!("Orders in force: {orders}");
     }
     report_meters(config);

@@ -78,7 +78,7 @@ export function month(mood) {
   return {
     'api/overview': {
       at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
-      bytes: { used, committed, limit, overshootBound: bound, measured }, ledgerFailing: false,
+      bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, measured }, ledgerFailing: false,
       callers: {
         answers: [
           { source: 'cloudflare', reason: null, count: 5120 },

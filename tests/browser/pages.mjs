@@ -148,7 +148,7 @@ async function anOrderWantsASecondClick(page) {
   await until('the word about the comma', async () => (await text(page, 'action-result')).includes('without commas'));
   assert.equal(await page.$('#confirm[open]'), null);
   await page.$eval('#limit-input', (input) => { input.value = ''; });
-  assert.equal(await text(page, 'limit-note'), 'In force: 1000 GB.');
+  assert.equal(await text(page, 'limit-note'), 'In force: 1000 GB, as configured.');
   await page.type('#limit-input', '750.5');
   await order('#limit-form button[type=submit]', '#confirm-no');
   assert.equal((await status()).bandwidthLimitGB, 1000, 'nothing happens without it');

@@ -1,7 +1,7 @@
 //! What the operator's page is made of: one answer at a glance, the latest alerts, the provider's count over time.
 
 use crate::durable::StateDir;
-use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::budget::period::BillingDay;
 use turn_broker::budget::reading::{Reading, Taken};
@@ -38,6 +38,9 @@ async fn the_overview_says_of_the_budget_what_the_status_says_and_to_the_byte() 
     assert_eq!((&overview["uptimeSeconds"], &overview["ledgerFailing"]), (&json!(10), &json!(false)));
     assert_eq!(count(&broker, 3 * GB), Taken::Yes);
     assert_eq!(broker.operator("/api/overview").await.json()["bytes"]["measured"], 3 * GB);
+    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 5})).await;
+    let bytes = broker.operator("/api/overview").await.json()["bytes"].clone();
+    assert_eq!((&bytes["limit"], &bytes["configuredLimit"]), (&json!(5 * GB), &json!(1_000 * GB)));
 }
 
 #[tokio::test]

@@ -167,7 +167,9 @@ test('red is what is broken or stands still, and nobody’s reports are no matte
 test('what stands beside a button is true before and after it was pressed', () => {
   assert.match(freezeNote({ frozen: false }), /STUN only then/);
   assert.match(freezeNote({ frozen: true }), /STUN only now/);
-  assert.equal(limitNote({ bandwidthLimitGB: 0.5 }), 'In force: 0.5 GB.');
+  const note = (gb, configured) => limitNote({ status: { bandwidthLimitGB: gb }, bytes: { limit: gb * GB, configuredLimit: configured * GB } });
+  assert.equal(note(0.5, 0.5), 'In force: 0.5 GB, as configured.');
+  assert.equal(note(1500, 1000), 'In force: 1500 GB, by order; 1000 GB are configured.');
 });
 
 test('a bound that the data contradict is not shown as one', () => {

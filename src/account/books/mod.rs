@@ -14,7 +14,7 @@ use crate::budget::grant::{Grant, GrantId};
 use crate::budget::history::ReadingHistory;
 use crate::budget::issued::{Issued, IssuedTable};
 use crate::budget::ledger::{Commit, Hold, Ledger, Measured, PeriodCounts};
-use crate::budget::orders::Orders;
+use crate::budget::orders::{Orders, in_words};
 use crate::budget::period::Period;
 use crate::budget::reading::{Reading, Taken};
 use crate::budget::renewals::Renewals;
@@ -51,6 +51,8 @@ pub struct Statement {
     pub measured: Measured,
     /// What happened in this period.
     pub counts: PeriodCounts,
+    /// The limit that holds where none is ordered.
+    pub configured_limit: ByteCount,
     /// Whether the operator has ordered that nothing is minted.
     pub frozen: bool,
     /// Whether strict mode has no room for another credential, though the budget is not spent.
@@ -59,6 +61,14 @@ pub struct Statement {
     pub live_grants: u64,
     /// Open connections.
     pub open_connections: usize,
+}
+
+impl Statement {
+    /// What the operator's orders change, in words; `None` where nothing is ordered.
+    #[must_use]
+    pub fn orders_in_words(&self) -> Option<String> {
+        in_words(self.figures.limit, self.configured_limit, self.frozen)
+    }
 }
 
 /// A call's result, and whether a claim in it was cut.
@@ -298,6 +308,7 @@ impl Books {
         Statement {
             figures: self.ledger.figures(),
             measured: self.ledger.measured(),
+            configured_limit: self.configured_limit,
             frozen: self.is_frozen(),
             counts: self.ledger.counts(),
             promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK),

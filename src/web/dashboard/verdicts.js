@@ -56,7 +56,8 @@ export const freezeNote = ({ frozen }) => (frozen
   : 'Every answer is STUN only then. What runs goes on.');
 
 /** Under the field for another limit. */
-export const limitNote = ({ bandwidthLimitGB }) => `In force: ${bandwidthLimitGB} GB.`;
+export const limitNote = ({ status: { bandwidthLimitGB }, bytes: { limit, configuredLimit } }) =>
+  `In force: ${bandwidthLimitGB} GB, ${limit === configuredLimit ? 'as configured' : `by order; ${configuredLimit / 1e9} GB are configured`}.`;
 
 /** How far the limit can be overshot. @returns {Verdict} */
 export function bound(overview) {

@@ -56,7 +56,7 @@ export function showOverview(overview) {
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
   $('freeze').classList.toggle('grave', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));
-  put('limit-note', verdicts.limitNote(status));
+  put('limit-note', verdicts.limitNote(overview));
   put('version', `turn-broker ${overview.version}`);
   mark('freshness', { mark: 'good', word: `live, ${at.slice(11, 19)} UTC` });
   document.title = `${status.percentage} % · turn-broker`;
