@@ -32,6 +32,11 @@ impl Cell {
             Basis::Ungranted => &mut self.flows.ungranted,
         }
     }
+
+    /// Nothing was said of it, so by the estimate nothing was used in it.
+    fn is_unsaid(&self) -> bool {
+        self.flows == Flows::default()
+    }
 }
 
 /// Sums over the period's cells.
@@ -156,18 +161,24 @@ impl Cells {
             *beyond = replace(*beyond, before.live.into(), after.live.into());
             return;
         }
-        let measured = self.measured;
-        let (was, is) = (self.counted(&measured, index, before), self.counted(&measured, index, after));
-        self.sums.used = replace(self.sums.used, was.used, is.used);
         if index < self.measured.whole {
             let measured = &mut self.sums.live_measured;
             *measured = replace(*measured, before.live.into(), after.live.into());
         }
-        if index >= self.current {
+        let is_ahead = index >= self.current;
+        if is_ahead {
             let Sums { live_ahead, silent_ahead, .. } = &mut self.sums;
             *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
             *silent_ahead = replace(*silent_ahead, before.silent.into(), after.silent.into());
-        } else {
+        }
+        if is_ahead && before.is_unsaid() && after.is_unsaid() {
+            // Nothing was used in it: all but one of the minutes that a mint touches.
+            return;
+        }
+        let measured = self.measured;
+        let (was, is) = (self.counted(&measured, index, before), self.counted(&measured, index, after));
+        self.sums.used = replace(self.sums.used, was.used, is.used);
+        if !is_ahead {
             self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
         }
     }
