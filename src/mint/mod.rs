@@ -108,7 +108,7 @@ pub struct Mint {
 impl Mint {
     /// An answer for one client: a credential of that life from the first source that can give one.
     pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
-        if !self.enabled || self.account.is_frozen() {
+        if self.is_stopped() {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
@@ -149,6 +149,11 @@ impl Mint {
         Ok(Answer::Stun(reason))
     }
 
+    /// The kill switch, by the configuration or by order.
+    fn is_stopped(&self) -> bool {
+        !self.enabled || self.account.is_frozen()
+    }
+
     /// Asks the provider to revoke a credential, or says whether it is ended here. It may go on working for a while: nothing
     /// is given back for it.
     pub async fn revoke(&self, issued: &Issued) -> Revocation {
@@ -164,7 +169,7 @@ impl Mint {
         let Some(provider) = self.provider() else { return };
         let fill = async {
             loop {
-                let may_mint = self.enabled && !self.account.is_frozen() && self.account.is_writable();
+                let may_mint = !self.is_stopped() && self.account.is_writable();
                 let filled = if may_mint { provider.fill().await } else { Filled::default() };
                 tokio::time::sleep(pause_after(filled)).await;
             }
