@@ -4,13 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use super::labels::{AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels};
 use super::provider_calls::ProviderCalls;
 
 /// The media type that goes with [`Metrics::render`].
@@ -20,49 +21,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
 
 type UnsignedGauge = Gauge<u64, AtomicU64>;
-
-/// One HTTP answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    /// The route's pattern, or `unmatched`.
-    pub route: String,
-    /// The method, or `other`.
-    pub method: &'static str,
-    /// The status code.
-    pub status: u16,
-}
-
-/// One answer with ICE servers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CredentialLabels {
-    /// Who made it.
-    pub source: &'static str,
-    /// Why it did not come from the first source; `none` when it did.
-    pub reason: &'static str,
-}
-
-/// One thing with a name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabels {
-    /// Which of a closed set.
-    pub outcome: &'static str,
-}
-
-/// Which provider's count, and what came of asking for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReadingLabels {
-    source: &'static str,
-    outcome: &'static str,
-}
-
-/// What became of an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AlertLabels {
-    /// Its kind.
-    pub event: &'static str,
-    /// Which of a closed set.
-    pub outcome: &'static str,
-}
 
 /// What is read off the ledger at the moment of the scrape.
 #[derive(Clone, Copy, Debug, Default)]
