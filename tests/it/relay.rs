@@ -235,17 +235,22 @@ async fn a_revoked_grant_is_cut_and_others_go_on() {
     bystander.flow(&other_peer, others, 10).await;
 }
 
+/// The peer sends until the budget is spent and the call is cut.
+async fn spend(broker: &TestBroker, peer: &UdpSocket, relayed: SocketAddr) {
+    eventually("the cut", async || {
+        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
+        ended(broker, "spent").await == Some(1)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_spent_budget_cuts_everybody_within_one_packet() {
     let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.0001")]).await;
     let credential = Credential::mint(&broker).await;
     let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
     let relayed = call.greet(&peer).await;
-    eventually("the cut", async || {
-        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
-        ended(&broker, "spent").await == Some(1)
-    })
-    .await;
+    spend(&broker, &peer, relayed).await;
     is_cut(&call, &peer, relayed).await;
     let status = broker.status().await;
     let used = status["usedBytes"].as_u64().unwrap();
@@ -263,11 +268,7 @@ async fn a_new_period_opens_the_relay_again() {
     let credential = Credential::mint(&broker).await;
     let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
     let relayed = call.greet(&peer).await;
-    eventually("the cut", async || {
-        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
-        ended(&broker, "spent").await == Some(1)
-    })
-    .await;
+    spend(&broker, &peer, relayed).await;
     broker.advance_to("2025-02-01T00:00:05Z");
     eventually("the new period", async || broker.status().await["usedBytes"] == 0).await;
     eventually("an allocation", async || allocate(&credential).await.is_ok()).await;
