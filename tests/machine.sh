@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# What a test asks of the machine, for scripts that source this under `set -eu`: `need` for Debian packages, `isolate` for
-# a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# What a test asks of the machine, for scripts that source this under `set -eu`: `need` for Debian packages, `broker` for the
+# program, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -15,6 +15,13 @@ need() {
         echo "cannot install:$missing. Install these Debian packages as root, then run this again." >&2
         exit 1
     fi
+}
+
+# broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.
+broker() {
+    [ -z "${TURN_BROKER_BIN:-}" ] || return 0
+    TURN_BROKER_BIN=$(cd "$1" && cargo build --locked --bin turn-broker &&
+        realpath "${CARGO_TARGET_DIR:-target}/debug/turn-broker")
 }
 
 # isolate COMMAND [ARGUMENT]...: runs it in a network of its own, with its exit status. Needs `ip` and `unshare`. It is

@@ -31,11 +31,7 @@ CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 need turnserver=coturn "$CHROMIUM=chromium" node=nodejs npm=npm ip=iproute2 unshare=util-linux
 npm ci --prefer-offline --loglevel=error
 
-if [ -z "${TURN_BROKER_BIN:-}" ]; then
-    (cd ../.. && cargo build --locked --bin turn-broker)
-    target=${CARGO_TARGET_DIR:-target}
-    TURN_BROKER_BIN=$(cd ../.. && realpath "$target/debug/turn-broker")
-fi
+broker ../..
 target=${CARGO_TARGET_DIR:-../../target}
 if [ "$script" = pages.mjs ] && [ -z "${FAKE_CLOUDFLARE_BIN:-}" ]; then
     (cd ../.. && cargo build --locked --example fake-cloudflare)

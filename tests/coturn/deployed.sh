@@ -10,12 +10,11 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
+# shellcheck source=tests/documented.sh
+. tests/documented.sh
 
 need turnserver=coturn turnutils_uclient=coturn openssl=openssl curl=curl ip=iproute2 unshare=util-linux
-if [ -z "${TURN_BROKER_BIN:-}" ]; then
-    cargo build --locked --bin turn-broker
-    TURN_BROKER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/turn-broker")
-fi
+broker .
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT
@@ -23,9 +22,5 @@ trap 'rm -rf "$WORK_DIR"' EXIT
 mkdir "$WORK_DIR/docs" "$WORK_DIR/letsencrypt"
 cp .env.example "$WORK_DIR"
 cp docs/turnserver.conf "$WORK_DIR/docs"
-awk '
-    /^## / { ours = /^## With a coturn of your own$/ }
-    ours && $0 == "```sh" { inside = 1; next }
-    /^```$/ { inside = 0 }
-    inside' docs/DEPLOYMENT.md >"$WORK_DIR/lines.sh"
+documented 'With a coturn of your own' sh "$WORK_DIR/lines.sh"
 isolate sh "$here/deployed-checks.sh"

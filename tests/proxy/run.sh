@@ -10,6 +10,8 @@ cd "$here/../.."
 PATH=$PATH:/usr/sbin:/sbin
 # shellcheck source=tests/machine.sh
 . tests/machine.sh
+# shellcheck source=tests/documented.sh
+. tests/documented.sh
 
 need curl=curl openssl=openssl ip=iproute2 unshare=util-linux
 cache=$(realpath -m "${CARGO_TARGET_DIR:-target}")/proxy
@@ -26,23 +28,10 @@ if [ ! -x "$cache/usr/sbin/nginx" ] || [ ! -x "$cache/usr/bin/caddy" ]; then
 fi
 PATH=$PATH:$cache/usr/sbin:$cache/usr/bin
 
-if [ -z "${TURN_BROKER_BIN:-}" ]; then
-    cargo build --locked --bin turn-broker
-    TURN_BROKER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/turn-broker")
-fi
+broker .
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN WORK_DIR PATH
 trap 'rm -rf "$WORK_DIR"' EXIT
 
-# example LANGUAGE: the block of that language in the section on proxies.
-example() {
-    awk -v fence="\`\`\`$1" '
-        /^## / { ours = /^## Behind a proxy$/ }
-        ours && $0 == fence { inside = 1; next }
-        /^```$/ { inside = 0 }
-        inside' docs/DEPLOYMENT.md >"$WORK_DIR/$1"
-    [ -s "$WORK_DIR/$1" ] || { echo "docs/DEPLOYMENT.md has no $1 example" >&2 && exit 1; }
-}
-example nginx
-example caddyfile
+for example in nginx caddyfile; do documented 'Behind a proxy' $example "$WORK_DIR/$example"; done
 isolate sh "$here/checks.sh"
