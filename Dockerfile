@@ -11,12 +11,15 @@ ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_LTO=fat CARG
 # The dependencies, in a layer of their own that lasts until a manifest changes: the crate itself is empty here.
 # The target is this machine's; naming it keeps RUSTFLAGS away from procedural macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
+COPY crates/ledger/Cargo.toml crates/ledger/
+RUN mkdir -p src crates/ledger/src crates/ledger/tests/simulation \
+    && touch src/lib.rs crates/ledger/src/lib.rs crates/ledger/tests/simulation/main.rs && echo 'fn main() {}' >src/main.rs \
     && cargo build --locked --release --no-default-features --bin turn-broker --target "$(rustc --print host-tuple)"
 
 # cargo goes by time, and the files that are copied may be older than the empty ones: hence `touch`.
+COPY crates crates
 COPY src src
-RUN touch src/lib.rs src/main.rs \
+RUN touch crates/ledger/src/lib.rs src/lib.rs src/main.rs \
     && cargo build --locked --release --no-default-features --bin turn-broker --target "$(rustc --print host-tuple)" \
     && mkdir -p /image/data && cp target/*/release/turn-broker /image/
 

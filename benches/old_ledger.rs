@@ -7,16 +7,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use turn_broker::account::books::Books;
-use turn_broker::app::books;
-use turn_broker::budget::grant::{Grant, GrantId};
+use turn_broker::app::setup;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
-use turn_broker::ice::IceSource;
 use turn_broker::journal::store::{FILE_NAME, Store};
-use turn_broker::units::Timestamp;
-use turn_broker::usage::calls::Caller;
-use turn_broker::usage::connection::Report;
+use turn_ledger::books::Books;
+use turn_ledger::connection::Report;
+use turn_ledger::reports::Caller;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::Timestamp;
 
 const MINUTES_A_DAY: u64 = 1_440;
 /// Simulated minutes whose writes share a sync: the service has more of them, a disk has not.
@@ -43,7 +43,7 @@ fn main() -> Result<(), AnyError> {
     let begin = Timestamp::from_millis(end.as_millis() - past);
     let directory = Path::new(directory);
     let mut store = Store::open(directory)?;
-    let mut books = books(&config, Some(store.load()?), begin);
+    let mut books = setup(&config).open(Some(store.load()?), begin);
     let mut use_of = Use { minted: 0, open: vec![] };
     let mut unwritten = vec![];
     for minute in 0..minutes {
@@ -65,7 +65,7 @@ fn main() -> Result<(), AnyError> {
     println!("bytes_closed {}", size(directory)?);
     store = Store::open(directory)?;
     let found = store.load()?;
-    let rows = |count: fn(&turn_broker::budget::flow::StoredLane) -> usize| {
+    let rows = |count: fn(&turn_ledger::minute_usage::StoredLane) -> usize| {
         found.lanes.values().map(count).sum::<usize>()
     };
     println!("bytes_opened_again {}", size(directory)?);
@@ -93,7 +93,7 @@ impl Use {
         books: &mut Books,
         now: Timestamp,
         due: u64,
-        unwritten: &mut Vec<turn_broker::account::stored::BooksChanges>,
+        unwritten: &mut Vec<turn_ledger::changes::BooksChanges>,
     ) {
         while self.minted < due {
             self.minted += 1;

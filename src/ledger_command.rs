@@ -6,14 +6,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::account::books::Statement;
-use crate::account::stored::Recovered;
-use crate::app::books;
-use crate::budget::flow::{Flow, StoredLane};
+use crate::app::setup;
 use crate::config::Config;
 use crate::journal::inspect::Snapshot;
 use crate::journal::store::{FORMAT, OpenError};
-use crate::units::{Timestamp, plain_number};
+use crate::json::plain_number;
+use turn_ledger::books::Statement;
+use turn_ledger::changes::Recovered;
+use turn_ledger::minute_usage::{Flow, StoredLane};
+use turn_ledger::units::Timestamp;
 
 /// Findings that are printed.
 const FINDINGS_MAX: usize = 100;
@@ -115,7 +116,7 @@ impl Summary {
             bytes: snapshot.bytes,
             written_at: recovered.now,
             alerts_pending: recovered.alerts.pending_len(),
-            statement: books(config, Some(recovered), now).statement(),
+            statement: setup(config).open(Some(recovered), now).statement(),
         }
     }
 }

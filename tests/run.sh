@@ -12,12 +12,12 @@ done
 step() { printf '\n== %s\n' "$*"; }
 
 step form
-cargo fmt --check
+cargo fmt --all --check
 step lints
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
 cargo clippy --locked --no-default-features -- -D warnings
 step "unit, property and integration tests"
-cargo test --locked
+cargo test --locked --workspace
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
 step "the pages in a real browser"

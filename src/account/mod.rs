@@ -5,33 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::alert::Alert;
 use crate::alert::courier::Outbox;
-use crate::alert::watch::Watch;
-use crate::budget::grant::{Grant, GrantId};
-use crate::budget::history::Counted;
-use crate::budget::issued::Issued;
-use crate::budget::period::Period;
-use crate::budget::reading::{Reading, Taken};
-use crate::budget::timeline::Slice;
-use crate::budget::verdict::Refusal;
-use crate::clock::{Clock, SteadyTime};
-use crate::ice::IceSource;
+use crate::clock::Clock;
 use crate::journal::{Journal, Written};
-use crate::meter::coturn::listing::{Listing, SessionId};
 use crate::telemetry::metrics::Metrics;
-use crate::units::{ByteCount, Timestamp};
-use crate::usage::calls::{Caller, Closed, OpenError, Opened, UnknownConnection};
-use crate::usage::connection::{Connection, Report};
+use turn_ledger::alert::Alert;
+use turn_ledger::alert_rules::Watch;
+use turn_ledger::books::{Books, Statement};
+use turn_ledger::connection::{Connection, Report};
+use turn_ledger::coturn::listing::{Listing, SessionId};
+use turn_ledger::issued::Issued;
+use turn_ledger::period::Period;
+use turn_ledger::reading::{Reading, Taken};
+use turn_ledger::reading_history::Counted;
+use turn_ledger::reports::{Caller, Closed, OpenError, Opened, UnknownConnection};
+use turn_ledger::source::IceSource;
+use turn_ledger::time::SteadyTime;
+use turn_ledger::timeline::Slice;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::verdict::Refusal;
 
-pub mod books;
-pub mod coturn;
-mod kept;
 pub mod relay;
 mod reservation;
-pub mod stored;
 
-use books::{Books, Statement};
 pub use reservation::{RenewalRight, Reservation};
 
 /// The wall clock may be so far from the books' time before it is worth a word.

@@ -1,12 +1,12 @@
 //! What the relay in this process asks the account: where its count begins, and whose time is over.
 
 use super::Account;
-use super::books::Books;
-use crate::budget::grant::GrantId;
-use crate::budget::grant_end::GrantEnd;
-use crate::budget::reading::Reading;
-use crate::ice::IceSource;
-use crate::units::Timestamp;
+use turn_ledger::books::Books;
+use turn_ledger::grant_end::GrantEnd;
+use turn_ledger::reading::Reading;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 impl Account {
     /// Whether nothing more is to be relayed for a grant whose credential says that it is good until `expires_at`.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Account, NotCommitted, NotRecorded};
-use crate::budget::grant::Grant;
-use crate::budget::ledger::Hold;
 use crate::journal::Written;
-use crate::units::Timestamp;
+use turn_ledger::ledger::Hold;
+use turn_ledger::token::Grant;
+use turn_ledger::units::Timestamp;
 
 /// Room held for one credential while the provider is asked. Dropped: given back.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Alert;
 use super::webhook::{SendError, Webhook};
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::alert::Alert;
 
 /// Where alerts wait.
 pub trait Outbox: Send + Sync {

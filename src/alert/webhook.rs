@@ -14,9 +14,10 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::Alert;
 use crate::config::{AlertConfig, WebhookUrl};
-use crate::units::{Timestamp, plain_number};
+use crate::json::plain_number;
+use turn_ledger::alert::Alert;
+use turn_ledger::units::Timestamp;
 
 /// For one attempt in all.
 pub const DEADLINE: Duration = Duration::from_secs(5);

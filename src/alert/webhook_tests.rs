@@ -1,8 +1,8 @@
 use super::*;
-use crate::alert::{AlertKind, BudgetFigures};
 use crate::config::{Config, Environment};
-use crate::units::ByteCount;
 use serde_json::{Value, json};
+use turn_ledger::alert::{AlertKind, BudgetFigures};
+use turn_ledger::units::ByteCount;
 
 /// The most that fits into one message (Discord); Slack takes more.
 const TEXT_MAX: usize = 2_000;

@@ -9,15 +9,12 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::account::Account;
-use crate::account::stored::Recovered;
 use crate::alert::courier::{Courier, Pace};
 use crate::alert::webhook::Webhook;
-use crate::budget::grant::GrantKey;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, CloudflareConfig, Config, Door, IceConfig};
 use crate::http::bearer::TokenDigest;
 use crate::http::request_id::RequestIds;
-use crate::ice::IceSource;
 use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
@@ -34,10 +31,13 @@ use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::changes::Recovered;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantKey;
 
 mod opening;
 
-pub use opening::{BoundTerms, books};
+pub use opening::{BoundTerms, setup};
 
 /// Requests under way at once, their bodies read: at 4 s for the slowest, 256 a second even when the provider hangs.
 const IN_FLIGHT_MAX: usize = 1_024;
@@ -136,7 +136,7 @@ impl App {
             None => random::bytes()?,
         };
         let grant_key = Arc::new(GrantKey::new(&key));
-        let books = opening::books(config, recovered, clock.now());
+        let books = setup(config).open(recovered, clock.now());
         let account = Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics));
         let account = Arc::new(account);
         let relay = relay(config, &account, &clock, &metrics)?;

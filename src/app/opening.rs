@@ -1,59 +1,41 @@
-//! The books as the configuration wants them, opened anew or over what was stored.
+//! What the configuration says about the books.
 
-use crate::account::books::Books;
-use crate::account::stored::Recovered;
-use crate::budget::ledger::{LaneTerms, Ledger, Terms};
-use crate::budget::reading::Assumption;
-use crate::budget::timeline::Rates;
-use crate::budget::verdict::BudgetMode;
 use crate::config::Config;
-use crate::ice::{IceSource, MINT_SLACK};
 use crate::meter::coturn::CUT_TAIL;
-use crate::units::{BitRate, Timestamp};
-use crate::usage::connection::UsageRules;
-use crate::usage::estimator::{Bounds, Estimator};
-use crate::usage::grants::Coverage;
+use turn_ledger::connection::UsageRules;
+use turn_ledger::connections::Bounds;
+use turn_ledger::ledger::{LaneTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::reading::Assumption;
+use turn_ledger::source::IceSource;
+use turn_ledger::timeline::Rates;
+use turn_ledger::units::BitRate;
+use turn_ledger::verdict::BudgetMode;
 
-/// Opens them.
+/// The books as the configuration wants them.
 #[must_use]
-pub fn books(config: &Config, recovered: Option<Recovered>, now: Timestamp) -> Books {
-    let terms = Terms {
-        limit: config.budget.limit,
-        billing_day: config.budget.billing_day,
-        mode: config.budget.mode,
-        rates: Rates {
-            estimated: config.usage.estimated_rate,
-            liability: config.budget.liability_rate,
-            silent_grant: config.usage.unreported_grant,
-            promises_cap_claims: config.budget.mode == BudgetMode::Strict,
+pub fn setup(config: &Config) -> Setup {
+    Setup {
+        terms: Terms {
+            limit: config.budget.limit,
+            billing_day: config.budget.billing_day,
+            mode: config.budget.mode,
+            rates: Rates {
+                estimated: config.usage.estimated_rate,
+                liability: config.budget.liability_rate,
+                silent_grant: config.usage.unreported_grant,
+                promises_cap_claims: config.budget.mode == BudgetMode::Strict,
+            },
         },
-    };
-    let rules = UsageRules {
-        heartbeat: config.usage.heartbeat,
-        billed: config.usage.billed,
-        estimated_rate: config.usage.estimated_rate,
-    };
-    let first = config.ice.sources.first().copied().unwrap_or(IceSource::Stun);
-    let estimator = Estimator::new(rules, Bounds::default(), coverage(config), first);
-    let Some(recovered) = recovered else {
-        return Books::new(Ledger::new(terms, &lanes(config), now), estimator);
-    };
-    // A clock that is behind what was stored is not believed: time goes on from there.
-    let then = recovered.now.unwrap_or(now);
-    let period = terms.billing_day.period_at(then);
-    let counts = recovered.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
-    let ledger = Ledger::restore(terms, &lanes(config), then, counts.unwrap_or_default(), &recovered.lanes);
-    let mut books = Books::restore(ledger, estimator, recovered);
-    books.begin(now);
-    books
-}
-
-/// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
-/// strict mode promises nothing that was not admitted.
-fn coverage(config: &Config) -> Coverage {
-    let tail = |lane: &LaneTerms| lane.cut_tail.unwrap_or(lane.tail) + MINT_SLACK;
-    let after_expiry = lanes(config).into_iter().map(|lane| (lane.source, tail(&lane)));
-    Coverage { after_expiry: after_expiry.collect(), extends: config.budget.mode == BudgetMode::Estimate }
+        sources: lanes(config),
+        rules: UsageRules {
+            heartbeat: config.usage.heartbeat,
+            billed: config.usage.billed,
+            estimated_rate: config.usage.estimated_rate,
+        },
+        bounds: Bounds::default(),
+        default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
+    }
 }
 
 /// A lane for every source that hands out grants.
@@ -119,6 +101,8 @@ impl BoundTerms {
 mod tests {
     use super::*;
     use crate::config::Environment;
+    use turn_ledger::changes::Recovered;
+    use turn_ledger::units::Timestamp;
 
     #[test]
     fn what_was_not_read_while_no_process_ran_is_not_stale() {
@@ -132,7 +116,7 @@ mod tests {
         // 2025-01-15T12:00:00Z
         let then = Timestamp::from_millis(1_736_942_400_000);
         let now = then.plus_millis(3_600_000);
-        let mut books = books(&config, Some(Recovered { now: Some(then), ..Recovered::default() }), now);
+        let mut books = setup(&config).open(Some(Recovered { now: Some(then), ..Recovered::default() }), now);
         assert_eq!(books.statement().figures.now, now);
         assert!(!books.statement().measured.is_stale());
         books.advance(now.plus_millis(600_001));

@@ -10,10 +10,10 @@ use super::names::{
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
-use crate::budget::period::BillingDay;
-use crate::budget::verdict::BudgetMode;
-use crate::units::{BitRate, ByteCount};
-use crate::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
+use turn_ledger::period::BillingDay;
+use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::verdict::BudgetMode;
 
 /// Largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a slip of the pen.
 const AMOUNT_MAX: f64 = 1_000_000.0;

@@ -16,9 +16,9 @@ use super::names::{
 use super::relay::RelayConfig;
 use super::settings::{Read, Settings};
 use super::value::{BOOLEANS, is_readable_on_the_way, is_visible_ascii, parse_base, parse_identifier};
-use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
 use crate::ice::url::IceUrl;
+use turn_ledger::source::IceSource;
 
 /// Most URLs of one source; an answer holds no more.
 const URLS_MAX: usize = 64;

@@ -3,11 +3,11 @@
 
 use super::finding::{Check, Finding};
 use crate::alert::webhook::{SendError, Webhook};
-use crate::alert::{Alert, AlertKind, BudgetFigures};
 use crate::clock::Clock;
 use crate::config::{AlertConfig, Config};
 use crate::ice::cloudflare::http_client;
-use crate::units::{ByteCount, Timestamp};
+use turn_ledger::alert::{Alert, AlertKind, BudgetFigures};
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Sends one alert that says that it is a test.
 pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock) -> Finding {

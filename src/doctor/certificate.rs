@@ -3,7 +3,7 @@
 
 use chrono::NaiveDateTime;
 
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;

@@ -1,10 +1,10 @@
 //! What the settings say: which sources are on, what holds, and what is served but hardly meant. Pure.
 
 use super::finding::{Check, Finding, Remedy};
-use crate::budget::verdict::BudgetMode;
 use crate::config::{Config, ConfigErrors};
-use crate::ice::IceSource;
-use crate::units::plain_number;
+use crate::json::plain_number;
+use turn_ledger::source::IceSource;
+use turn_ledger::verdict::BudgetMode;
 
 /// The settings of a service that would start: one finding for what holds, and one for each warning of the start.
 pub(super) fn check(config: &Config) -> Vec<Finding> {

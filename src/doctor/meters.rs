@@ -7,10 +7,10 @@ use reqwest::Client;
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
 use crate::config::{Config, CoturnCliConfig};
-use crate::ice::IceSource;
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
-use crate::units::Timestamp;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
 
 /// What is asked about.
 const SPAN: Duration = Duration::from_secs(3_600);

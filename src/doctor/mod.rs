@@ -30,12 +30,12 @@ pub use tls::CaError;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
-use crate::ice::IceSource;
 use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
 use crate::ice::server::IceServerList;
 use names::{Names, Need};
 use relay::{Offer, Surroundings};
 use tls::{Endpoint, Trust};
+use turn_ledger::source::IceSource;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,12 @@ use reqwest::{Client, StatusCode};
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ice::IceSource;
 use crate::ice::cloudflare::{Cloudflare, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::telemetry::cause::innermost;
-use crate::units::ByteCount;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::ByteCount;
 
 /// The life of the credential: the shortest that a client can ask for.
 pub(super) const TTL: Duration = Duration::from_secs(60);

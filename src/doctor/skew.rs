@@ -11,7 +11,7 @@ use url::Url;
 use super::finding::{Check, Finding};
 use super::tls::host_of;
 use crate::clock::Clock;
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 /// Beyond this, times in answers are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use url::Url;
 use super::certificate;
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 /// For connecting and for the handshake, each.
 const STEP: Duration = Duration::from_secs(5);

@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
-use crate::alert::{Alert, AlertKind, Severity};
 use crate::app::App;
-use crate::units::{Timestamp, plain_number};
+use crate::json::plain_number;
+use turn_ledger::alert::{Alert, AlertKind, Severity};
+use turn_ledger::units::Timestamp;
 
 /// The latest alerts.
 #[derive(Debug, Serialize, ToSchema)]

@@ -13,7 +13,8 @@ use utoipa::openapi::{RefOr, Schema};
 use super::openapi::one_of;
 use crate::account::{CLOCK_DIFFERENCE_TOLERATED, Present};
 use crate::app::App;
-use crate::units::{BitRate, Timestamp, plain_number};
+use crate::json::plain_number;
+use turn_ledger::units::{BitRate, Timestamp};
 
 /// A count that is no older than this leaves next to nothing to the estimate.
 const SEEN_AS_IT_GOES: Duration = Duration::from_secs(60);

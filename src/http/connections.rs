@@ -17,8 +17,8 @@ use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::random;
-use crate::usage::calls::{Caller, OpenError, Opened};
-use crate::usage::connection::Report;
+use turn_ledger::connection::Report;
+use turn_ledger::reports::{Caller, OpenError, Opened};
 
 const UNAUTHORIZED: ApiError =
     ApiError::Unauthorized { wants: "the `grant` that came with credentials, or the REPORTER_TOKEN," };

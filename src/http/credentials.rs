@@ -16,12 +16,12 @@ use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
-use crate::budget::grant::{GrantId, GrantToken};
-use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
 use crate::mint::{Answer, DegradedReason, Minted, NoAnswer, Order};
 use crate::random;
-use crate::units::Timestamp;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::{GrantId, GrantToken};
+use turn_ledger::units::Timestamp;
 
 /// Shortest life that may be asked for.
 pub const TTL_MIN: Duration = Duration::from_secs(60);

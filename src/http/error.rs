@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
-use crate::budget::verdict::Refusal;
+use crate::json::plain_number;
 use crate::random::NoRandomness;
-use crate::units::{plain_number, wait_seconds};
+use turn_ledger::units::wait_seconds;
+use turn_ledger::verdict::Refusal;
 
 /// Why a request was not served.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,11 +17,11 @@ use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
-use crate::budget::history::Counted;
-use crate::budget::timeline::Slice;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
-use crate::units::Timestamp;
-use crate::usage::connection::Owner;
+use turn_ledger::connection::Owner;
+use turn_ledger::reading_history::Counted;
+use turn_ledger::timeline::Slice;
+use turn_ledger::units::Timestamp;
 
 /// Connections listed at most.
 const LIST_MAX: usize = 1_000;

@@ -17,10 +17,10 @@ use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
 use crate::account::NotRecorded;
 use crate::app::App;
-use crate::budget::grant::GrantId;
-use crate::ice::IceSource;
 use crate::mint::Revocation;
-use crate::units::{ByteCount, Timestamp};
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Largest limit that is taken for meant, as in the configuration.
 const LIMIT_GB_MAX: f64 = 1_000_000.0;

@@ -14,12 +14,13 @@ use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
 use crate::account::Present;
 use crate::app::App;
-use crate::ice::IceSource;
+use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::mint::pool::PoolCounts;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
-use crate::units::{Timestamp, plain_number};
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
 
 /// All at one glance. Counts are those since the start of the process.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,7 +1,6 @@
-//! ICE sources: who can hand out ICE servers, and how each is asked.
+//! ICE sources: how each of them is asked for credentials.
 
-use std::fmt;
-use std::time::Duration;
+use turn_ledger::source::MINT_SLACK;
 
 pub mod breaker;
 pub mod cloudflare;
@@ -11,79 +10,5 @@ pub mod rest;
 pub mod server;
 pub mod url;
 
-/// A credential may be made so long after we asked: the provider's deadline, up to a whole second.
-pub const MINT_SLACK: Duration = Duration::from_secs(cloudflare::DEADLINE.as_secs() + 1);
-
-/// One entry of `ICE_SOURCES`. On the wire and in the log it is written as in the setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum IceSource {
-    /// Cloudflare Realtime TURN, minted over its API.
-    Cloudflare,
-    /// An own coturn with a shared secret: credentials are computed here.
-    Coturn,
-    /// The small relay inside this process.
-    Relay,
-    /// A fixed list of the operator.
-    Manual,
-    /// Public STUN servers: no relay, no credential, no cost.
-    Stun,
-}
-
-impl IceSource {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
-
-    /// The name in settings, answers and logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cloudflare => "cloudflare",
-            Self::Coturn => "coturn",
-            Self::Relay => "relay",
-            Self::Manual => "manual",
-            Self::Stun => "stun",
-        }
-    }
-
-    /// The source of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == name)
-    }
-
-    /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and a
-    /// running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two hours
-    /// (reported by others). Our own relay cuts at expiry.
-    #[must_use]
-    pub const fn expiry_tail(self) -> Duration {
-        match self {
-            Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
-            Self::Relay | Self::Manual | Self::Stun => Duration::ZERO,
-        }
-    }
-
-    /// Whether what it relays is charged to the budget.
-    #[must_use]
-    pub const fn is_metered(self) -> bool {
-        matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay)
-    }
-}
-
-impl fmt::Display for IceSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for IceSource {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Self::from_name(&name).ok_or_else(|| serde::de::Error::custom("no ICE source of that name"))
-    }
-}
-
-impl serde::Serialize for IceSource {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
+const _: () =
+    assert!(cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(), "a late answer is outside its hold");

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::rest::RestSecret;
 use super::server::IceServerList;
 use super::url::{IceUrl, IceUrlError};
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 /// See the module.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use sha1::Sha1;
 
 use super::server::IceServerList;
 use super::url::IceUrl;
-use crate::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 /// What makes and checks passwords. Its `Debug` form does not show it.
 #[derive(Clone)]

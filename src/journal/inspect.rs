@@ -9,8 +9,9 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, survive};
-use super::{migration, tables, verify};
-use crate::account::stored::Recovered;
+use super::{migration, tables};
+use turn_ledger::changes::Recovered;
+use turn_ledger::verify::contradictions;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -63,7 +64,7 @@ impl Snapshot {
         };
         let read = |bad| -> Result<_, StoreError> { tables::read(&self.copy.begin_read()?, bad) };
         match read(&mut bad) {
-            Ok(recovered) => findings.extend(verify::contradictions(&recovered)),
+            Ok(recovered) => findings.extend(contradictions(&recovered)),
             Err(error) => findings.push(error.to_string()),
         }
         findings

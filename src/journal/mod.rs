@@ -16,10 +16,9 @@ mod migration;
 mod pruning;
 pub mod store;
 mod tables;
-pub mod verify;
 
-use crate::account::stored::{BooksChanges, Recovered};
 use store::{FILE_NAME, OpenError, Store, StoreError, survive};
+use turn_ledger::changes::{BooksChanges, Recovered};
 
 /// How far what is not a grant may be behind on disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -211,10 +210,10 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::ledger::PeriodCounts;
-    use crate::budget::period::BillingDay;
-    use crate::units::Timestamp;
-    use crate::usage::estimator::TableChanges;
+    use turn_ledger::connections::TableChanges;
+    use turn_ledger::ledger::PeriodCounts;
+    use turn_ledger::period::BillingDay;
+    use turn_ledger::units::Timestamp;
 
     fn changes() -> BooksChanges {
         let period = BillingDay::new(1).unwrap().period_at(Timestamp::default());

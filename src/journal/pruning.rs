@@ -6,8 +6,8 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables::{FLOWS, MARKS, StoreError};
-use crate::ice::IceSource;
-use crate::units::Timestamp;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
 
 /// The longest period.
 pub(super) const MINUTES_KEPT: i64 = 31 * 1_440;

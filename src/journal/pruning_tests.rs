@@ -9,12 +9,12 @@ use redb::{Database, ReadableDatabase};
 
 use super::super::tables;
 use super::*;
-use crate::budget::flow::{Flow, Flows, Mark, StoredLane};
-use crate::budget::ledger::{LaneTerms, Ledger, PeriodCounts, Terms};
-use crate::budget::period::BillingDay;
-use crate::budget::timeline::{Rates, Slice};
-use crate::budget::verdict::{BudgetMode, Figures};
-use crate::units::{BitRate, ByteCount};
+use turn_ledger::ledger::{LaneTerms, Ledger, PeriodCounts, Terms};
+use turn_ledger::minute_usage::{Flow, Flows, Mark, StoredLane};
+use turn_ledger::period::BillingDay;
+use turn_ledger::timeline::{Rates, Slice};
+use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::verdict::{BudgetMode, Figures};
 
 /// 2025-03-01T00:00Z, after a short month.
 const MARCH: i64 = 29_013_120;

@@ -11,8 +11,8 @@ pub(crate) use super::file::survive;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
 use super::{migration, pruning, tables};
-use crate::account::stored::{BooksChanges, Recovered};
 use crate::random::{self, NoRandomness};
+use turn_ledger::changes::{BooksChanges, Recovered};
 
 /// A smaller file is not worth the time that compacting takes.
 const COMPACT_MIN: u64 = 4 << 20;

@@ -6,12 +6,12 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::account::stored::{BooksChanges, Recovered};
-use crate::budget::flow::{Flow, Flows, Mark, StoredLane};
-use crate::budget::grant::GrantId;
-use crate::budget::ledger::LaneChanges;
-use crate::ice::IceSource;
-use crate::units::Timestamp;
+use turn_ledger::changes::{BooksChanges, Recovered};
+use turn_ledger::ledger::LaneChanges;
+use turn_ledger::minute_usage::{Flow, Flows, Mark, StoredLane};
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 /// A name → JSON, or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -113,7 +113,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<R
     let mut recovered = Recovered::default();
     read_lanes(transaction, &mut recovered, bad)?;
     rows(transaction, CONNECTIONS, bad, |(id, owner), row| {
-        let stored: crate::usage::estimator::StoredConnection = from_json(row)?;
+        let stored: turn_ledger::connections::StoredConnection = from_json(row)?;
         let name = stored.name();
         if (&*name.0, to_json(&name.1).ok().as_deref()) != (id, Some(owner.as_bytes())) {
             return Err("holds another connection".into());

@@ -20,7 +20,7 @@ use crate::config::RateLimitConfig;
 use crate::http::client_addr::ClientAddr;
 use crate::http::error::ApiError;
 use crate::telemetry::metrics::Metrics;
-use crate::units::wait_seconds;
+use turn_ledger::units::wait_seconds;
 
 pub mod table;
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::budget::grant::{GrantId, GrantToken};
-use crate::budget::verdict::Refusal;
-use crate::ice::IceSource;
 use crate::ice::server::IceServerList;
-use crate::units::Timestamp;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::{GrantId, GrantToken};
+use turn_ledger::units::Timestamp;
+use turn_ledger::verdict::Refusal;
 
 /// Why an answer does not come from the first source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::provider::{Provider, Unavailable};
-use crate::budget::grant::GrantId;
-use crate::ice::IceSource;
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
 use crate::ice::server::IceServerList;
-use crate::units::Timestamp;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 /// See the module.
 #[derive(Debug)]

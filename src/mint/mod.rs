@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, NotCommitted, RenewalRight};
-use crate::budget::grant::{Grant, GrantId, GrantKey};
-use crate::budget::issued::Issued;
-use crate::budget::verdict::Refusal;
 use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use crate::ice::{IceSource, MINT_SLACK};
+use turn_ledger::issued::Issued;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::token::{Grant, GrantId, GrantKey};
+use turn_ledger::verdict::Refusal;
 
 mod answer;
 pub mod maker;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::pool::{Moment, Pool, PoolCounts, Spare};
-use crate::budget::grant::GrantId;
 use crate::clock::Clock;
 use crate::ice::breaker::{BreakerState, SharedBreaker};
 use crate::ice::cloudflare::{Cloudflare, ProviderError};
@@ -17,6 +16,7 @@ use crate::random;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::token::GrantId;
 
 /// A provider that fails is written about once in this time.
 const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 //! the grant has to be alive, the budget unspent, and there is a bound for each grant. Passwords are checked elsewhere:
 //! what is refused here is refused whatever the password. Pure.
 
-use crate::budget::grant::GrantId;
-use crate::budget::grant_end::GrantEnd;
-use crate::units::Timestamp;
+use turn_ledger::grant_end::GrantEnd;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 /// Allocations of one grant at once: a mesh of some peers, twice while it renews.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;

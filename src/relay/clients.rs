@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::auth::Username;
 use super::legs::ClientLeg;
-use crate::budget::grant::GrantId;
+use turn_ledger::token::GrantId;
 
 /// Requests of one client; data is none. Each permission and channel is a timer for minutes: this is what bounds them.
 pub(super) const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_secs(1) };

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::budget::period::Period;
-use crate::budget::reading::Reading;
-use crate::meter::coturn::traffic::Traffic;
-use crate::units::ByteCount;
-use crate::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
+use turn_ledger::period::Period;
+use turn_ledger::reading::Reading;
+use turn_ledger::traffic::Traffic;
+use turn_ledger::units::ByteCount;
 
 /// One allocation's bytes.
 #[derive(Debug, Default)]
@@ -132,8 +132,8 @@ impl PeriodSum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::period::BillingDay;
-    use crate::units::Timestamp;
+    use turn_ledger::period::BillingDay;
+    use turn_ledger::units::Timestamp;
 
     fn period(day: i64) -> Period {
         BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(day * 86_400_000))

@@ -17,8 +17,8 @@ use webrtc_util::{Conn, Error};
 use super::auth::Refused;
 use super::count::{Ceiling, Count};
 use super::peers::Place;
-use crate::meter::coturn::traffic::Traffic;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::traffic::Traffic;
 
 /// Allocations at once.
 pub(super) const ALLOCATIONS_MAX: usize = 256;

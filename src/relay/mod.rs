@@ -13,7 +13,7 @@ use crate::account::Account;
 use crate::clock::Clock;
 use crate::random::NoRandomness;
 use crate::telemetry::metrics::Metrics;
-use crate::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
 
 #[cfg(not(feature = "relay"))]
 mod absent;

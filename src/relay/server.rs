@@ -26,15 +26,15 @@ use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
 use super::peers::Place;
 use super::{RelayError, RelayParts};
 use crate::account::Account;
-use crate::budget::reading::Reading;
 use crate::clock::Clock;
 use crate::config::RelayConfig;
-use crate::ice::IceSource;
 use crate::ice::relay::EmbeddedRelay;
 use crate::ice::rest::RestSecret;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
-use crate::units::ByteCount;
+use turn_ledger::reading::Reading;
+use turn_ledger::source::IceSource;
+use turn_ledger::units::ByteCount;
 
 /// How often bytes become a reading, and somebody looks whose time is over.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);

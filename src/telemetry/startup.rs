@@ -3,11 +3,11 @@
 
 use std::net::SocketAddr;
 
-use crate::account::books::Statement;
-use crate::budget::verdict::BudgetMode;
 use crate::config::{AllowedOrigins, Config};
-use crate::ice::IceSource;
-use crate::units::plain_number;
+use crate::json::plain_number;
+use turn_ledger::books::Statement;
+use turn_ledger::source::IceSource;
+use turn_ledger::verdict::BudgetMode;
 
 /// Writes the lines. The order and the first three texts are what operators look for. `books` are as they were opened:
 /// orders that were given before the start are in force.

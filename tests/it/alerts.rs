@@ -13,14 +13,14 @@ use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use turn_broker::alert::courier::{Courier, Outbox, Pace};
-use turn_broker::alert::watch::{Outlook, Watch};
 use turn_broker::alert::webhook::{SendError, Webhook};
-use turn_broker::alert::{Alert, AlertKind};
-use turn_broker::budget::period::BillingDay;
 use turn_broker::config::{Config, Environment};
 use turn_broker::ice::cloudflare::http_client;
 use turn_broker::telemetry::metrics::{LedgerGauges, Metrics};
-use turn_broker::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::alert::{Alert, AlertKind};
+use turn_ledger::alert_rules::{Outlook, Watch};
+use turn_ledger::period::BillingDay;
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
 use crate::support::manual_clock::{ManualClock, timestamp};

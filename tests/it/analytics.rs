@@ -8,8 +8,8 @@ use reqwest::Client;
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::cloudflare::http_client;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
-use turn_broker::units::ByteCount;
-use turn_broker::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
+use turn_ledger::units::ByteCount;
 
 use crate::support::manual_clock::timestamp;
 use crate::support::{AnalyticsFault, FakeCloudflare, Fault};

@@ -7,9 +7,9 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::meter::coturn::cli::{CUTS_MAX, CliError, CoturnCli, DEADLINE};
-use turn_broker::meter::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
-use turn_broker::meter::coturn::sessions::to_cut;
-use turn_broker::meter::coturn::traffic::Traffic;
+use turn_ledger::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
+use turn_ledger::coturn::sessions::to_cut;
+use turn_ledger::traffic::Traffic;
 
 use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
 

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::ice::IceSource;
 use turn_broker::journal::Journal;
 use turn_broker::journal::inspect::Snapshot;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
+use turn_ledger::source::IceSource;
 
 /// A directory of the test's own; it goes with the test.
 pub(crate) struct StateDir(PathBuf);

@@ -21,6 +21,7 @@ mod doors;
 mod durable;
 mod errors;
 mod ledger_command;
+mod ledger_file;
 mod measured;
 mod migration;
 mod mint;

@@ -5,9 +5,9 @@ use crate::support::{
     AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, with_cloudflare_and,
 };
 use serde_json::{Value, json};
-use turn_broker::budget::reading::Taken;
 use turn_broker::meter::cloudflare::Tally;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
+use turn_ledger::reading::Taken;
 
 const GB: u64 = 1_000_000_000;
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::{Value, json};
-use turn_broker::account::stored::Recovered;
-use turn_broker::budget::flow::{Flow, Flows, Mark};
-use turn_broker::ice::IceSource;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
+use turn_ledger::changes::Recovered;
+use turn_ledger::minute_usage::{Flow, Flows, Mark};
+use turn_ledger::source::IceSource;
 
 use crate::durable::StateDir;
 use crate::support::{REPORTER, TestBroker};

@@ -3,10 +3,10 @@
 use crate::durable::StateDir;
 use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
-use turn_broker::budget::period::BillingDay;
-use turn_broker::budget::reading::{Reading, Taken};
-use turn_broker::ice::IceSource;
-use turn_broker::units::ByteCount;
+use turn_ledger::period::BillingDay;
+use turn_ledger::reading::{Reading, Taken};
+use turn_ledger::source::IceSource;
+use turn_ledger::units::ByteCount;
 
 const GB: u64 = 1_000_000_000;
 

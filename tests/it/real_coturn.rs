@@ -9,15 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use turn_broker::budget::grant::GrantId;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::CoturnCliConfig;
 use turn_broker::ice::coturn::Coturn;
 use turn_broker::ice::url::IceUrl;
 use turn_broker::meter::coturn::cli::CoturnCli;
-use turn_broker::meter::coturn::listing::Listing;
-use turn_broker::meter::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionBook, to_cut};
-use turn_broker::units::BitRate;
+use turn_ledger::coturn::listing::Listing;
+use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionBook, to_cut};
+use turn_ledger::token::GrantId;
+use turn_ledger::units::BitRate;
 
 pub(crate) const SECRET: &str = "real-coturn-secret";
 pub(crate) const PASSWORD: &str = "real-coturn-password";

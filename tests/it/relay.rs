@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use turn_broker::budget::grant::GrantId;
 use turn_broker::relay::auth::ALLOCATIONS_PER_GRANT_MAX;
+use turn_ledger::token::GrantId;
 use webrtc_util::Conn;
 
 use crate::durable::StateDir;

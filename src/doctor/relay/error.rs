@@ -4,8 +4,8 @@
 use std::io;
 
 use super::super::finding::Remedy;
-use crate::ice::IceSource;
 use crate::ice::url::{IceUrl, Transport};
+use turn_ledger::source::IceSource;
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

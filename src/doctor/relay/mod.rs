@@ -21,13 +21,13 @@ use super::names::{Names, Need};
 use super::progress::Progress;
 use super::tls::Trust;
 use crate::clock::Clock;
-use crate::ice::IceSource;
 use crate::ice::server::{IceServerList, IceUrls};
 use crate::ice::url::IceUrl;
 use dialogue::{Served, Target};
 use error::{ProbeError, Step};
 use message::Credential;
 use pattern::Tried;
+use turn_ledger::source::IceSource;
 
 /// URLs that are tried. Real answers have under ten.
 const URLS_MAX: usize = 16;

@@ -16,8 +16,8 @@ use url::Url;
 
 use crate::config::AnalyticsConfig;
 use crate::ice::cloudflare::{bearer, body_up_to};
-use crate::units::{ByteCount, Timestamp};
-use crate::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 pub use error::{AnalyticsError, BadBody};
 

@@ -11,14 +11,14 @@ pub mod analytics;
 
 use super::pace::next_pause;
 use crate::account::Account;
-use crate::budget::period::{BillingDay, Period};
-use crate::budget::reading::{Reading, Taken};
 use crate::clock::Clock;
-use crate::ice::IceSource;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
-use crate::units::Timestamp;
 use analytics::{AnalyticsError, CloudflareAnalytics, Counted, RATE_LIMIT_REST};
+use turn_ledger::period::{BillingDay, Period};
+use turn_ledger::reading::{Reading, Taken};
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
 
 /// One slice, where the API refuses the whole period. Other data sets of the API take 30 days.
 const SLICE: Duration = Duration::from_secs(7 * 86_400);

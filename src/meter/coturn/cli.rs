@@ -20,8 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::config::CoturnCliConfig;
-use crate::meter::coturn::listing::{Listing, NotAListing, SESSIONS_MAX, SessionId};
 use crate::random::{self, NoRandomness};
+use turn_ledger::coturn::listing::{Listing, NotAListing, SESSIONS_MAX, SessionId};
 
 /// For one call in all.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -7,14 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub mod cli;
-pub mod listing;
-pub mod sessions;
-pub mod traffic;
 
 use crate::account::Account;
-use crate::ice::IceSource;
 use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
+use turn_ledger::source::IceSource;
 
 /// How often: what a spent budget can still cost is what flows in this time, and what coturn does not show yet.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);

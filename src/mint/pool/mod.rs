@@ -9,10 +9,10 @@ mod demand;
 #[cfg(test)]
 mod tests;
 
-use crate::budget::grant::GrantId;
 use crate::ice::server::IceServerList;
-use crate::units::Timestamp;
 use demand::{Demand, WINDOW};
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
 
 /// Of its life so much may be over when a credential is handed out: a tenth.
 const AGE_SHARE: u32 = 10;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use turn_broker::clock::Clock;
-use turn_broker::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 /// Wall time and monotonic time, moved together or apart; full resolution.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use turn_broker::account::stored::Recovered;
 use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Journal;
@@ -19,6 +18,7 @@ use turn_broker::journal::store::OpenError;
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{router, serve};
+use turn_ledger::changes::Recovered;
 
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER};

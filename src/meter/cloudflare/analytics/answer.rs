@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Number, Value};
 
 use super::{AnalyticsError, BadBody, Counted};
-use crate::units::ByteCount;
-use crate::usage::connection::BilledDirections;
+use turn_ledger::connection::BilledDirections;
+use turn_ledger::units::ByteCount;
 
 /// Words in Cloudflare's messages, in lower case, by what they mean. Looked for in this order: a depleted budget voids
 /// the whole answer, and the account's words hold the general ones.

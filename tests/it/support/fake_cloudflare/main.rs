@@ -23,7 +23,7 @@ use std::time::Duration;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
 use lexopt::ValueExt;
 use turn_broker::clock::{Clock, SystemClock};
-use turn_broker::units::Timestamp;
+use turn_ledger::units::Timestamp;
 
 const KEY_ID: &str = "demo";
 const TOKEN: &str = "demo-token";

@@ -1,0 +1,259 @@
+//! Whole histories of connections and mints, against what an operator relies on.
+
+use super::*;
+use crate::connection::BilledDirections;
+use crate::connections::Bounds;
+use crate::ledger::{LaneTerms, Terms};
+use crate::period::BillingDay;
+use crate::reported_grants::Coverage;
+use crate::timeline::Rates;
+use crate::token::{Grant, GrantId};
+use crate::units::BitRate;
+use crate::verdict::BudgetMode;
+use proptest::prelude::*;
+
+/// 2025-01-31T22:00Z: two hours before a reset.
+const START: i64 = 1_738_360_800_000;
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(START).plus_millis(millis)
+}
+
+fn books() -> Books {
+    books_in(BudgetMode::Estimate)
+}
+
+fn books_in(mode: BudgetMode) -> Books {
+    let terms = Terms {
+        limit: ByteCount::new(1_000_000_000),
+        billing_day: BillingDay::new(1).unwrap(),
+        rates: Rates {
+            estimated: BitRate::new(2_000_000),
+            liability: BitRate::new(2_000_000),
+            silent_grant: ByteCount::ZERO,
+            promises_cap_claims: mode == BudgetMode::Strict,
+        },
+        mode,
+    };
+    let tail = Duration::from_secs(7_200);
+    let lane = LaneTerms { source: IceSource::Cloudflare, tail, cut_tail: None, sampling: 5, is_read: true };
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    };
+    // Strict mode promises nothing beyond the tail, whoever goes on talking.
+    let after_expiry = vec![(IceSource::Cloudflare, tail)];
+    let coverage = Coverage { after_expiry, extends: mode == BudgetMode::Estimate };
+    Books::new(
+        Ledger::new(terms, &[lane], at(0)),
+        Estimator::new(rules, Bounds::default(), coverage, IceSource::Cloudflare),
+    )
+}
+
+fn client(n: u8) -> Caller {
+    Caller::Grant(Grant {
+        id: GrantId::new([n; 16]),
+        source: IceSource::Cloudflare,
+        issued_at: at(0),
+        expires_at: at(86_400_000),
+    })
+}
+
+/// A grant that nobody reports on.
+fn minted(now: Timestamp, life: u64) -> Grant {
+    Grant {
+        id: GrantId::new([255; 16]),
+        source: IceSource::Cloudflare,
+        issued_at: now,
+        expires_at: now.plus(Duration::from_secs(life)),
+    }
+}
+
+fn received(bytes: u64) -> Report {
+    Report { bytes_received: Some(bytes), relayed: Some(true), ..Report::default() }
+}
+
+fn used(books: &Books) -> u64 {
+    books.statement().figures.used.get()
+}
+
+#[test]
+fn usage_rises_while_a_connection_is_open_and_stops_with_it() {
+    let mut books = books();
+    books.open(client(1), "c", None, at(0)).unwrap();
+    books.advance(at(4_000));
+    assert_eq!(used(&books), 1_000_000);
+    let closed = books.close(client(1), "c", Report::default(), at(8_000)).unwrap().value.unwrap();
+    books.advance(at(600_000));
+    assert_eq!((used(&books), closed.charged.get()), (2_000_000, 2_000_000));
+}
+
+#[test]
+fn a_silent_connection_costs_one_interval_however_late_anyone_looks() {
+    for look_at in [30_000, 90_000, 3_600_000] {
+        let mut books = books();
+        books.open(client(1), "c", None, at(0)).unwrap();
+        books.advance(at(look_at));
+        assert_eq!(used(&books), 30 * 250_000, "looked at {look_at} ms");
+        assert_eq!(books.take_given_up().len(), usize::from(look_at >= 90_000));
+    }
+}
+
+#[test]
+fn bytes_replace_the_guess_in_the_total() {
+    let mut books = books();
+    books.open(client(1), "c", None, at(0)).unwrap();
+    let _ = books.heartbeat(client(1), "c", received(3_000), at(20_000)).unwrap();
+    books.advance(at(60_000));
+    assert_eq!(used(&books), 3_000);
+}
+
+#[test]
+fn a_connection_across_the_reset_is_charged_to_both_periods_each_its_part() {
+    let mut books = books();
+    let reset = 7_200_000;
+    books.open(client(1), "c", None, at(reset - 10_000)).unwrap();
+    let _ = books.heartbeat(client(1), "c", received(4_000_000), at(reset + 30_000)).ok();
+    let previous = books.previous().unwrap().1.get();
+    assert_eq!((previous, used(&books)), (1_000_000, 3_000_000));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Wait { millis: u64 },
+    StepBack { millis: u64 },
+    Open { who: u8, relayed: Option<bool> },
+    Beat { who: u8, bytes: Option<u64>, relayed: Option<bool> },
+    Close { who: u8 },
+    Mint { life: u64, fails: bool },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let relayed = || prop::option::of(any::<bool>());
+    prop_oneof![
+        5 => (0u64..40_000).prop_map(|millis| Op::Wait { millis }),
+        1 => (0u64..7_200_000).prop_map(|millis| Op::Wait { millis }),
+        1 => (0u64..7_200_000).prop_map(|millis| Op::StepBack { millis }),
+        4 => (0u8..4, relayed()).prop_map(|(who, relayed)| Op::Open { who, relayed }),
+        6 => (0u8..4, prop::option::of(0u64..1 << 32), relayed()).prop_map(|(who, bytes, relayed)| Op::Beat { who, bytes, relayed }),
+        2 => (0u8..4).prop_map(|who| Op::Close { who }),
+        2 => (60u64..90_000, any::<bool>()).prop_map(|(life, fails)| Op::Mint { life, fails }),
+    ]
+}
+
+fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
+    let id = "c";
+    match *op {
+        Op::Wait { millis } => *clock += millis,
+        Op::StepBack { millis } => *clock = clock.saturating_sub(millis),
+        Op::Open { who, relayed } => drop(books.open(client(who), id, relayed, at(*clock))),
+        Op::Beat { who, bytes, relayed } => {
+            let report = Report { bytes_received: bytes, relayed, ..Report::default() };
+            let _ = books.heartbeat(client(who), id, report, at(*clock));
+        }
+        Op::Close { who } => drop(books.close(client(who), id, Report::default(), at(*clock))),
+        Op::Mint { life, fails } => {
+            let slack = Duration::from_secs(4);
+            if let Ok(hold) =
+                books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack, at(*clock))
+            {
+                if fails {
+                    books.release(hold, at(*clock));
+                } else {
+                    let _ = books.commit(hold, &minted(at(*clock), life), None, None, at(*clock));
+                }
+            }
+        }
+    }
+    books.advance(at(*clock));
+}
+
+proptest! {
+    /// Within a period usage falls only where a report (a second open is one) replaces its own connection's guess, and by no more than that.
+    #[test]
+    fn usage_is_monotone_within_a_period_but_for_guesses_that_a_report_replaces(ops in prop::collection::vec(op(), 1..80)) {
+        let mut books = books();
+        let mut clock = 0;
+        for op in &ops {
+            // Time alone first, so that the report is looked at by itself.
+            let before_time = books.statement().figures;
+            books.advance(at(clock));
+            let before = books.statement().figures;
+            if before.period == before_time.period {
+                prop_assert!(before.used >= before_time.used);
+            }
+            let guesses: u64 = books.connections().map(|c| c.charged(before.now, books.rules()).get()).sum();
+            apply(&mut books, op, &mut clock);
+            let after = books.statement().figures;
+            if after.period != before.period {
+                continue;
+            }
+            match op {
+                Op::Beat { .. } | Op::Open { .. } => prop_assert!(after.used.get() + guesses + 4 >= before.used.get(), "{op:?}"),
+                _ => prop_assert!(after.used >= before.used, "{op:?} lowered usage"),
+            }
+        }
+    }
+
+    #[test]
+    fn used_never_exceeds_committed_and_closed_books_balance(ops in prop::collection::vec(op(), 1..80)) {
+        let mut books = books();
+        let mut clock = 0;
+        for op in &ops {
+            apply(&mut books, op, &mut clock);
+            let figures = books.statement().figures;
+            prop_assert!(figures.used <= figures.committed);
+        }
+        let quiet = books.statement().figures.now.plus(Duration::from_secs(90));
+        books.advance(quiet);
+        prop_assert_eq!(books.statement().open_connections, 0, "nobody is forgotten");
+    }
+
+    #[test]
+    fn what_connections_were_charged_is_what_the_ledger_holds(ops in prop::collection::vec(op(), 1..60)) {
+        let mut books = books();
+        let mut clock = 0;
+        let mut charged = 0u64;
+        for op in &ops {
+            if let Op::Close { who } = op {
+                let closed = books.close(client(*who), "c", Report::default(), at(clock));
+                charged += closed.ok().and_then(|heard| heard.value).map_or(0, |closed| closed.charged.get());
+            } else {
+                apply(&mut books, op, &mut clock);
+            }
+            charged += books.take_given_up().iter().map(|closed| closed.charged.get()).sum::<u64>();
+        }
+        books.advance(books.statement().figures.now.plus(Duration::from_secs(90)));
+        charged += books.take_given_up().iter().map(|closed| closed.charged.get()).sum::<u64>();
+        let figures = books.statement().figures;
+        let reset = at(7_200_000);
+        prop_assume!(figures.now < reset.plus(Duration::from_secs(28 * 86_400)));
+        let total = used(&books) + books.previous().map_or(0, |(_, used)| used.get());
+        // Each connection's time is rounded up to a byte by itself, the ledger's in each minute.
+        let minutes = 4 * 60 * u64::try_from(ops.len()).unwrap();
+        let slack = minutes;
+        prop_assert!(charged.abs_diff(total) <= slack, "connections {charged}, ledger {total}");
+    }
+
+    /// In every history, with clients that claim what they like, in every period.
+    #[test]
+    fn strict_mode_never_owes_more_than_the_limit(ops in prop::collection::vec(op(), 1..120)) {
+        let mut books = books_in(BudgetMode::Strict);
+        let mut clock = 0;
+        for op in &ops {
+            apply(&mut books, op, &mut clock);
+            let figures = books.statement().figures;
+            prop_assert_eq!(figures.overshoot_bound(), ByteCount::ZERO, "{:?}", op);
+            prop_assert!(figures.used <= figures.committed && figures.committed_next <= figures.limit);
+        }
+    }
+}
+
+#[test]
+fn a_close_with_the_last_counts_charges_them_and_nothing_else() {
+    let mut books = books();
+    books.open(client(1), "c", None, at(0)).unwrap();
+    let closed = books.close(client(1), "c", received(3_000), at(20_000)).unwrap().value.unwrap();
+    assert_eq!((closed.charged.get(), used(&books)), (3_000, 3_000));
+}

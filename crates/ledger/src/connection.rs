@@ -1,0 +1,383 @@
+//! One reported connection. Each report speaks of the stretch since the last sign of life: if it holds bytes, that
+//! stretch is charged by bytes, and whatever was guessed since the last count is taken back; if it holds none, the
+//! stretch is charged by time. So a connection that keeps reporting is charged exactly its bytes, and one that falls
+//! silent is never free. Rules only: time, settings and the group's allowance come in, charges come out.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allowance::Allowance;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_change::Change;
+
+/// Who opened a connection, and so who may speak for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Owner {
+    /// A client, by its grant.
+    Grant(GrantId),
+    /// The app server that holds the reporter token.
+    Reporter,
+}
+
+/// A connection's name: its id and who opened it.
+pub type Name = (Arc<str>, Owner);
+
+/// Which of a client's two counts the provider bills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BilledDirections {
+    /// Relay → client: the client's `bytesReceived`.
+    Egress,
+    /// Both counts.
+    Both,
+}
+
+/// How connections are charged; fixed for the life of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageRules {
+    /// How often a connection is to be heard from.
+    pub heartbeat: Duration,
+    /// What counts.
+    pub billed: BilledDirections,
+    /// What a connection that reports no bytes is taken to receive.
+    pub estimated_rate: BitRate,
+}
+
+/// What a connection says about itself. Bytes are cumulative since it opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Client → relay.
+    pub bytes_sent: Option<u64>,
+    /// Relay → client.
+    pub bytes_received: Option<u64>,
+    /// Whether its packets go through the relay.
+    pub relayed: Option<bool>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stretch {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+/// The ledger's clock for a connection that is charged by time. It runs until one interval after the last sign of life;
+/// after that the connection is charged again only if it is heard from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Clock {
+    since: Timestamp,
+    stops_at: Timestamp,
+    running: bool,
+}
+
+/// Guessed stretches that a later count can take back. More of them only come from switching to and fro between direct
+/// and relayed without a count; the oldest then stay charged.
+const GUESSES_MAX: usize = 8;
+
+/// See the module's invariant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its name, unique for its owner.
+    pub id: Arc<str>,
+    /// Who opened it.
+    pub owner: Owner,
+    /// Whose bytes it stands for.
+    pub source: IceSource,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it was last heard from.
+    pub last_seen: Timestamp,
+    /// Whether it is relayed, as far as it said.
+    pub relayed: Option<bool>,
+    /// Highest count reported, client → relay.
+    pub bytes_sent: u64,
+    /// Highest count reported, relay → client.
+    pub bytes_received: u64,
+    clock: Option<Clock>,
+    /// Stretches charged by time since the last count.
+    guesses: Vec<Stretch>,
+    /// How much of the cumulative count has been dealt with, and up to when.
+    counted: u64,
+    counted_until: Timestamp,
+    /// Bytes charged by counts.
+    claimed: ByteCount,
+    /// Milliseconds charged by time for good.
+    settled_millis: u64,
+}
+
+/// Changes that one call causes; few.
+pub type Changes = Vec<Change>;
+
+/// What a report came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the ledger is to do.
+    pub changes: Changes,
+    /// Whether a claim was cut to what a relay can carry.
+    pub clamped: bool,
+}
+
+/// What [`Connection::elapse`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elapsed {
+    /// One interval without a sign of life: nothing more is charged until there is one.
+    ClockStopped(Changes),
+    /// Three intervals without a sign of life: closed as of the last one plus one interval.
+    GivenUp(Changes),
+}
+
+impl Connection {
+    /// Opens a connection at `now`.
+    #[must_use]
+    pub fn open(
+        id: Arc<str>,
+        owner: Owner,
+        source: IceSource,
+        relayed: Option<bool>,
+        now: Timestamp,
+        rules: &UsageRules,
+    ) -> (Self, Changes) {
+        let mut connection = Self {
+            id,
+            owner,
+            source,
+            opened_at: now,
+            last_seen: now,
+            relayed,
+            bytes_sent: 0,
+            bytes_received: 0,
+            clock: None,
+            guesses: vec![],
+            counted: 0,
+            counted_until: now,
+            claimed: ByteCount::ZERO,
+            settled_millis: 0,
+        };
+        let mut changes = vec![];
+        if !connection.is_direct() {
+            connection.start_clock(now, rules, &mut changes);
+        }
+        (connection, changes)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        (Arc::clone(&self.id), self.owner)
+    }
+
+    /// Whether the ledger's clock runs for it.
+    #[must_use]
+    pub fn is_charged_by_time(&self) -> bool {
+        self.clock.is_some_and(|clock| clock.running)
+    }
+
+    /// When something happens to this connection by itself: its clock stops, or it is given up.
+    #[must_use]
+    pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
+        match self.clock {
+            Some(Clock { stops_at, running: true, .. }) => stops_at,
+            _ => self.last_seen.plus(rules.heartbeat.saturating_mul(3)),
+        }
+    }
+
+    /// The due instant has come.
+    pub fn elapse(&mut self, rules: &UsageRules) -> Elapsed {
+        match &mut self.clock {
+            Some(clock) if clock.running => {
+                clock.running = false;
+                Elapsed::ClockStopped(vec![Change::StopClock])
+            }
+            Some(_) => Elapsed::GivenUp(vec![]),
+            None => {
+                let mut changes = vec![];
+                if !self.is_direct() {
+                    let to = self.last_seen.plus(rules.heartbeat);
+                    self.guess(Stretch { from: self.last_seen, to }, &mut changes);
+                }
+                Elapsed::GivenUp(changes)
+            }
+        }
+    }
+
+    /// Takes a report at `now`. Counts that went down are ignored.
+    pub fn report(
+        &mut self,
+        report: Report,
+        now: Timestamp,
+        rules: &UsageRules,
+        allowance: &mut Allowance,
+    ) -> Outcome {
+        self.bytes_sent = self.bytes_sent.max(report.bytes_sent.unwrap_or(0));
+        self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
+        let before = self.relayed;
+        self.relayed = report.relayed.or(before);
+        // A switch may have happened anywhere in the stretch: it is free only if nobody ever said otherwise of it.
+        let free = self.is_direct() && before != Some(true);
+        let mut outcome = Outcome::default();
+        match self.claim_in(report, rules.billed) {
+            Some(claim) => self.take_claim(claim, free, now, allowance, &mut outcome),
+            None if free => self.forgive(now, &mut outcome.changes),
+            None => self.charge_time(now, rules, &mut outcome.changes),
+        }
+        self.last_seen = now;
+        outcome
+    }
+
+    /// Closes the connection at `now`. What it did not count is charged by time.
+    pub fn close(&mut self, now: Timestamp) -> Changes {
+        let mut changes = vec![];
+        let charged_until = self.stop_clock(now, &mut changes);
+        if !self.is_direct() {
+            self.guess(Stretch { from: charged_until, to: now }, &mut changes);
+        }
+        changes
+    }
+
+    /// What it has been charged so far.
+    #[must_use]
+    pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
+        let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
+        let guessed = self.guesses.iter().map(Stretch::millis).fold(running, u64::saturating_add);
+        let millis = u128::from(self.settled_millis.saturating_add(guessed));
+        self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
+    }
+
+    /// Whether it says that it does not go through the relay.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.relayed == Some(false)
+    }
+
+    /// The grant that it was opened with.
+    #[must_use]
+    pub fn grant(&self) -> Option<GrantId> {
+        match self.owner {
+            Owner::Grant(id) => Some(id),
+            Owner::Reporter => None,
+        }
+    }
+
+    /// The billed count, if the report holds it.
+    fn claim_in(&self, report: Report, billed: BilledDirections) -> Option<u64> {
+        match billed {
+            BilledDirections::Egress => report.bytes_received.map(|_| self.bytes_received),
+            BilledDirections::Both => report
+                .bytes_received
+                .or(report.bytes_sent)
+                .map(|_| self.bytes_received.saturating_add(self.bytes_sent)),
+        }
+    }
+
+    fn take_claim(
+        &mut self,
+        claim: u64,
+        free: bool,
+        now: Timestamp,
+        allowance: &mut Allowance,
+        outcome: &mut Outcome,
+    ) {
+        let wanted = ByteCount::new(claim.saturating_sub(self.counted));
+        let taken = if free {
+            // The count covers stretches that were relayed for all we know: they stay as they were guessed.
+            self.forgive(now, &mut outcome.changes);
+            self.settle_guesses();
+            wanted
+        } else {
+            self.stop_clock(now, &mut outcome.changes);
+            let guesses = std::mem::take(&mut self.guesses).into_iter();
+            outcome.changes.extend(guesses.map(|Stretch { from, to }| Change::RemoveTime { from, to }));
+            let taken = allowance.take(wanted, now);
+            self.claimed = self.claimed.plus(taken);
+            if taken > ByteCount::ZERO {
+                outcome.changes.push(Change::AddBytes { bytes: taken, from: self.counted_until, to: now });
+            }
+            taken
+        };
+        self.counted = self.counted.saturating_add(taken.get());
+        self.counted_until = now;
+        outcome.clamped = taken < wanted;
+    }
+
+    /// The stretch since the last sign of life cost nothing.
+    fn forgive(&mut self, now: Timestamp, changes: &mut Changes) {
+        self.stop_clock(now, changes);
+        let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
+        let from = last.from.max(self.last_seen);
+        changes.push(Change::RemoveTime { from, to: last.to });
+        last.to = from;
+        self.guesses.retain(|guess| guess.millis() > 0);
+    }
+
+    /// The stretch since the last sign of life is charged by time, and so is the next one while it is relayed.
+    fn charge_time(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
+        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
+            && self.relayed != Some(false)
+        {
+            clock.stops_at = now.plus(rules.heartbeat);
+            return;
+        }
+        let charged_until = self.stop_clock(now, changes);
+        self.guess(Stretch { from: charged_until, to: now }, changes);
+        if !self.is_direct() {
+            self.start_clock(now, rules, changes);
+        }
+    }
+
+    fn start_clock(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
+        self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
+        changes.push(Change::StartClock);
+    }
+
+    /// What the clock has charged becomes a guess. Says up to when time is charged since the last sign of life.
+    fn stop_clock(&mut self, now: Timestamp, changes: &mut Changes) -> Timestamp {
+        let Some(clock) = self.clock.take() else { return self.last_seen };
+        if clock.running {
+            changes.push(Change::StopClock);
+        }
+        let to = now.min(clock.stops_at);
+        self.remember(Stretch { from: clock.since, to });
+        to
+    }
+
+    /// Charges a past stretch by time.
+    fn guess(&mut self, stretch: Stretch, changes: &mut Changes) {
+        if stretch.millis() > 0 {
+            changes.push(Change::AddTime { from: stretch.from, to: stretch.to });
+            self.remember(stretch);
+        }
+    }
+
+    fn remember(&mut self, stretch: Stretch) {
+        match self.guesses.last_mut() {
+            Some(last) if last.to == stretch.from => last.to = stretch.to,
+            _ if stretch.millis() == 0 => {}
+            _ => self.guesses.push(stretch),
+        }
+        if self.guesses.len() > GUESSES_MAX {
+            let oldest = self.guesses.remove(0);
+            self.settled_millis = self.settled_millis.saturating_add(oldest.millis());
+        }
+    }
+
+    /// What was guessed so far stays charged.
+    fn settle_guesses(&mut self) {
+        for guess in std::mem::take(&mut self.guesses) {
+            self.settled_millis = self.settled_millis.saturating_add(guess.millis());
+        }
+    }
+}
+
+impl Stretch {
+    fn millis(&self) -> u64 {
+        self.to.millis_since(self.from)
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

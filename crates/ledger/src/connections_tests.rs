@@ -1,0 +1,231 @@
+use super::*;
+use crate::connection::BilledDirections;
+use crate::reports::CONNECTIONS_PER_GRANT_MAX;
+use crate::units::BitRate;
+use crate::units::ByteCount;
+use std::time::Duration;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(0).plus_millis(seconds * 1_000)
+}
+
+fn estimator() -> Estimator {
+    bounded(Bounds::default())
+}
+
+fn bounded(bounds: Bounds) -> Estimator {
+    table(bounds, true)
+}
+
+fn table(bounds: Bounds, extends: bool) -> Estimator {
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    };
+    let after_expiry = vec![(IceSource::Coturn, Duration::from_secs(120))];
+    let coverage = Coverage { after_expiry, extends };
+    Estimator::new(rules, bounds, coverage, IceSource::Cloudflare)
+}
+
+fn client(id: u8) -> Caller {
+    Caller::Grant(Grant {
+        id: GrantId::new([id; 16]),
+        source: IceSource::Coturn,
+        issued_at: at(0),
+        expires_at: at(600),
+    })
+}
+
+fn received(bytes: u64) -> Report {
+    Report { bytes_received: Some(bytes), ..Report::default() }
+}
+
+#[test]
+fn opening_twice_is_one_connection() {
+    let mut table = estimator();
+    let first = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(first.value, Opened::New);
+    let second = table.open(client(1), "c", None, at(1)).unwrap();
+    assert_eq!((second.value, second.charges), (Opened::Already, vec![]));
+    assert_eq!(table.open_count(), 1);
+}
+
+#[test]
+fn a_grant_is_heard_from_once_and_its_source_is_charged() {
+    let mut table = estimator();
+    let first = table.open(client(1), "a", None, at(0)).unwrap();
+    let heard = Change::HeardFromGrant { expires_at: at(600) };
+    let charge = |change| Charge { source: IceSource::Coturn, basis: Basis::Granted, change };
+    assert_eq!(first.charges, [charge(heard), charge(Change::StartClock)]);
+    let second = table.open(client(1), "b", None, at(0)).unwrap();
+    assert_eq!(second.charges, [charge(Change::StartClock)]);
+    let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    assert_eq!(
+        reporter.charges,
+        [Charge { source: IceSource::Cloudflare, basis: Basis::Ungranted, change: Change::StartClock }]
+    );
+}
+
+#[test]
+fn nobody_speaks_for_another_grants_connection() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(UnknownConnection));
+    assert_eq!(table.close(client(2), "c", at(1)), Err(UnknownConnection));
+    assert_eq!(table.open_count(), 1);
+    let own = table.open(client(2), "c", None, at(1)).unwrap();
+    assert_eq!(own.value, Opened::New, "names belong to their grant: nobody can take one away");
+}
+
+#[test]
+fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let _ = table.open(client(2), "c", None, at(0)).unwrap();
+    assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(UnknownConnection));
+    let _ = table.close(client(2), "c", at(1)).unwrap();
+    assert!(table.close(Caller::Reporter, "c", at(1)).unwrap().is_some());
+}
+
+#[test]
+fn closing_what_is_not_open_is_no_fault_but_hearing_from_it_is() {
+    let mut table = estimator();
+    assert_eq!(table.close(client(1), "c", at(0)), Ok(None));
+    assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(UnknownConnection));
+}
+
+#[test]
+fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(599)).unwrap();
+    assert_eq!(table.open(client(1), "d", None, at(600)), Err(OpenError::GrantExpired));
+    assert!(table.heartbeat(client(1), "c", Report::default(), at(610)).is_ok());
+    assert!(table.close(client(1), "c", at(620)).unwrap().is_some());
+}
+
+#[test]
+fn a_grant_opens_sixty_four_connections_and_not_one_more() {
+    let mut table = estimator();
+    for n in 0..CONNECTIONS_PER_GRANT_MAX {
+        assert!(table.open(client(1), &format!("c{n}"), None, at(0)).is_ok());
+    }
+    assert_eq!(table.open(client(1), "one more", None, at(0)), Err(OpenError::TooManyOnGrant));
+    let _ = table.close(client(1), "c0", at(1)).unwrap();
+    assert!(table.open(client(1), "one more", None, at(1)).is_ok());
+}
+
+#[test]
+fn claims_of_one_grant_share_what_a_relay_carries() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    let _ = table.open(client(1), "b", None, at(0)).unwrap();
+    let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
+    let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
+    assert!(!first.clamped && second.clamped);
+    let bytes = |charges: &[Charge]| match charges.last().unwrap().change {
+        Change::AddBytes { bytes, .. } => bytes.get(),
+        _ => 0,
+    };
+    assert_eq!(bytes(&first.charges) + bytes(&second.charges), 100_000_000);
+}
+
+#[test]
+fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    assert_eq!(table.next_due(at(29)), None);
+    assert_eq!(table.next_due(at(1_000)), Some(at(30)));
+    let stopped = table.elapse().unwrap();
+    assert_eq!((stopped.value, stopped.charges.len()), (None, 1));
+    assert_eq!(table.next_due(at(1_000)), Some(at(90)));
+    let closed = table.elapse().unwrap().value.unwrap();
+    assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
+    assert_eq!((table.open_count(), table.next_due(at(1_000))), (0, None));
+}
+
+#[test]
+fn grants_are_forgotten_once_they_can_open_nothing_more() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let _ = table.open(client(2), "d", None, at(0)).unwrap();
+    let _ = table.close(client(2), "d", at(1)).unwrap();
+    table.forget_expired_grants(at(599));
+    assert_eq!(table.grants.len(), 2);
+    table.forget_expired_grants(at(600));
+    assert_eq!(table.grants.len(), 1, "the one with an open connection stays");
+}
+
+#[test]
+fn a_full_table_refuses_and_says_so() {
+    let mut table = bounded(Bounds { connections: 2, grants: 10 });
+    let _ = table.open(Caller::Reporter, "a", None, at(0)).unwrap();
+    let _ = table.open(Caller::Reporter, "b", None, at(0)).unwrap();
+    assert_eq!(table.open(Caller::Reporter, "c", None, at(0)), Err(OpenError::TableFull));
+    let mut table = bounded(Bounds { connections: 10, grants: 1 });
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    assert_eq!(table.open(client(2), "b", None, at(0)), Err(OpenError::TableFull));
+    assert!(table.open(client(1), "b", None, at(0)).is_ok(), "a grant that is known may open more");
+}
+
+#[test]
+fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut hear = |seconds| {
+        let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
+        heard.charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::KeepGrant { .. }))
+    };
+    // Its credential ends at 600 s, its tail at 720 s.
+    assert_eq!(hear(690), None);
+    assert_eq!(hear(700), Some(Change::KeepGrant { from: at(720), until: at(780) }));
+    assert_eq!(hear(730), None, "that minute is counted already");
+    assert_eq!(hear(760), Some(Change::KeepGrant { from: at(780), until: at(840) }));
+}
+
+#[test]
+fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wrong_assumption() {
+    let mut table = table(Bounds::default(), false);
+    let _ = table.open(client(1), "c", None, at(0)).unwrap();
+    let mut hear = |relayed, seconds| {
+        let report = Report { relayed, ..Report::default() };
+        let charges = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().charges;
+        charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::Outlived { .. }))
+    };
+    assert_eq!(hear(None, 690), None);
+    assert_eq!(hear(None, 700), Some(Change::Outlived { until: at(780) }));
+    assert_eq!(hear(Some(false), 730), None, "it does not go through the relay");
+}
+
+#[test]
+fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
+    let mut table = estimator();
+    let _ = table.open(client(1), "a", None, at(0)).unwrap();
+    while table.elapse().is_some() {}
+    let _ = table.open(client(1), "b", None, at(100)).unwrap();
+    let heard = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
+    let bytes = ByteCount::new(30 * 12_500_000);
+    assert!(
+        heard.charges.iter().any(|c| matches!(c.change, Change::AddBytes { bytes: b, .. } if b == bytes))
+    );
+}
+
+#[test]
+fn connections_that_come_and_go_while_nothing_is_stored_leave_nothing_behind() {
+    let mut table = estimator();
+    let _ = table.restore(vec![], vec![]);
+    let _ = table.open(Caller::Reporter, "stored", None, at(0)).unwrap();
+    assert_eq!(table.take_unstored().connections.len(), 1);
+    for n in 0..1_000 {
+        let name = format!("c{n}");
+        let _ = table.open(Caller::Reporter, &name, None, at(1)).unwrap();
+        let _ = table.close(Caller::Reporter, &name, at(2)).unwrap();
+    }
+    // One that is on disk is to be removed there, also when it comes and goes once more.
+    let _ = table.close(Caller::Reporter, "stored", at(2)).unwrap();
+    let _ = table.open(Caller::Reporter, "stored", None, at(3)).unwrap();
+    let _ = table.close(Caller::Reporter, "stored", at(4)).unwrap();
+    let changes = table.take_unstored().connections;
+    assert_eq!(changes.len(), 1);
+    assert!(&*changes[0].0.0 == "stored" && changes[0].1.is_none());
+}

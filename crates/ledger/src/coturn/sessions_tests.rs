@@ -1,0 +1,324 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::coturn::listing::Forger;
+use crate::units::ByteCount;
+
+const GUESS: BitRate = BitRate::new(2_000_000);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
+}
+
+fn id(number: u64) -> SessionId {
+    SessionId::parse(&number.to_string()).unwrap()
+}
+
+fn grant(number: u8) -> GrantId {
+    GrantId::new([number; 16])
+}
+
+/// A session of grant 1 with packets of 1,000 bytes, all of them sent to the client.
+fn session(number: u64, seconds: u64, packets: u64) -> Session {
+    Session {
+        expires_at: None,
+        id: id(number),
+        user: format!("1795169280:{}", grant(1)),
+        grant: Some(grant(1)),
+        age: Some(Duration::from_secs(seconds)),
+        packets,
+        traffic: Traffic::new(0, packets * 1_000),
+        reach: Reach::Bound,
+    }
+}
+
+fn listing<const N: usize>(sessions: [Session; N]) -> Listing {
+    Listing { sessions: sessions.into(), is_complete: true, forger: None }
+}
+
+fn sent(taken: &Taken) -> u64 {
+    taken.total.sent.get()
+}
+
+#[test]
+fn what_is_hidden_is_charged_at_the_last_rate_and_only_once() {
+    let mut book = SessionBook::default();
+    // 2,048 packets in 10 s: 204.8 kB/s.
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
+    let taken = book.take(&listing([session(1, 10, 2_048)]), at(10_000), GUESS);
+    assert!(sent(&taken) >= 2_048_000);
+    let taken = book.take(&listing([session(1, 15, 2_048)]), at(15_000), GUESS);
+    let estimated = sent(&taken);
+    assert!((2_048_000 + 1_024_000..=2_048_000 + 2_047_000).contains(&estimated), "{estimated}");
+    let taken = book.take(&listing([session(1, 3_600, 2_048)]), at(3_600_000), GUESS);
+    assert_eq!(sent(&taken), 2_048_000 + 2_047_000, "one packet more and coturn would have shown it");
+    let taken = book.take(&listing([session(1, 3_610, 4_096)]), at(3_610_000), GUESS);
+    let over = sent(&taken) - 4_096_000;
+    assert!(over <= 2_047_000, "the estimate was replaced, not added to: {over}");
+}
+
+#[test]
+fn a_session_that_ends_between_two_looks_is_charged_up_to_the_second() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), GUESS);
+    let taken = book.take(&listing([]), at(20_000), GUESS);
+    // 10 s at 204.8 kB/s or, for all that is known, 409.5, and what was hidden at the last look.
+    let bounds = 22_528_000 + 2_048_000..=22_528_000 + 4_095_000 + 2_047_000;
+    assert!(bounds.contains(&sent(&taken)), "{}", sent(&taken));
+    assert_eq!((taken.live, taken.ended_unwatched), (0, 0));
+    let again = book.take(&listing([]), at(30_000), GUESS);
+    assert_eq!((again.total, again.added.len()), (taken.total, 0));
+}
+
+#[test]
+fn a_session_that_was_at_rest_before_it_ended_is_charged_little_for_its_end() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS);
+    let rested = sent(&book.take(&listing([session(1, 210, 40_960)]), at(110_000), GUESS));
+    assert_eq!(rested, 40_960_000 + 2_047_000);
+    let ended = sent(&book.take(&listing([]), at(112_000), GUESS));
+    // In 100 s it has carried 2,047 packets at most, so in 2 s no more than 41 of them.
+    assert_eq!(ended - rested, 2_047_000 * 2 / 100);
+}
+
+#[test]
+fn a_session_that_was_cut_is_charged_up_to_the_cut() {
+    let charged_at_the_end = |cut: Option<u64>| {
+        let mut book = SessionBook::default();
+        let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+        let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
+        if let Some(cut) = cut {
+            book.cut(&[id(1), id(2)], at(cut));
+        }
+        sent(&book.take(&listing([]), at(12_000), GUESS)) - before
+    };
+    // 20,480 packets in 10 s, or up to 22,527; those that are hidden are charged before.
+    let per_second = 2_252_700;
+    assert_eq!(charged_at_the_end(None), 2 * per_second);
+    assert_eq!(charged_at_the_end(Some(10_000)), 0);
+    assert_eq!(charged_at_the_end(Some(10_500)), per_second / 2);
+    assert_eq!(charged_at_the_end(Some(60_000)), 2 * per_second, "the listing tells of an earlier end");
+}
+
+#[test]
+fn a_session_that_a_cut_did_not_end_is_charged_like_any_other() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    book.cut(&[id(1)], at(0));
+    let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
+    let after = sent(&book.take(&listing([]), at(12_000), GUESS));
+    assert_eq!(after - before, 2 * 2_252_700);
+}
+
+#[test]
+fn a_session_that_ended_while_nobody_looked_is_charged_for_ten_minutes_and_told() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let stored = serde_json::to_string(&book).unwrap();
+    let mut book: SessionBook = serde_json::from_str(&stored).unwrap();
+    let taken = book.take(&listing([]), at(8 * 3_600_000), GUESS);
+    assert_eq!(taken.ended_unwatched, 1);
+    // 20,480 packets in 100 s, or up to 22,527.
+    let ten_minutes = 600 * 225_270;
+    assert_eq!(sent(&taken), 20_480_000 + 2_047_000 + ten_minutes);
+}
+
+#[test]
+fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let stored = serde_json::to_string(&book).unwrap();
+    let mut book: SessionBook = serde_json::from_str(&stored).unwrap();
+    let taken = book.take(&listing([session(1, 28_900, 2_048_000)]), at(8 * 3_600_000), GUESS);
+    assert_eq!(taken.ended_unwatched, 0);
+    assert!((2_048_000_000..=2_048_000_000 + 2_047_000).contains(&sent(&taken)));
+}
+
+#[test]
+fn a_session_that_was_never_measured_is_guessed_once_it_has_a_channel() {
+    for (reach, most) in [(Reach::Nobody, 0), (Reach::Permitted, 0), (Reach::Bound, 2_047 * 1_200)] {
+        let mut book = SessionBook::default();
+        let silent = |seconds| Session { reach, ..session(1, seconds, 0) };
+        let taken = book.take(&listing([silent(2)]), at(0), GUESS);
+        assert_eq!(sent(&taken), most.min(750_000), "{reach:?}: 2 to 3 s at 2 Mbps");
+        let taken = book.take(&listing([silent(62)]), at(60_000), GUESS);
+        assert_eq!(sent(&taken), most, "{reach:?}");
+        assert_eq!(sent(&book.take(&listing([]), at(70_000), GUESS)), most, "{reach:?}");
+    }
+}
+
+#[test]
+fn an_id_that_is_given_again_is_another_session() {
+    let younger = session(1, 3, 90_000);
+    let fallen = session(1, 120, 100);
+    let other = Session { user: "carol".into(), grant: None, ..session(1, 120, 90_000) };
+    for (what, next) in [("younger", younger), ("fallen", fallen), ("of another user", other)] {
+        let mut book = SessionBook::default();
+        let before = sent(&book.take(&listing([session(1, 100, 80_000)]), at(0), GUESS));
+        let shown = next.traffic.sent.get();
+        let taken = book.take(&listing([next]), at(20_000), GUESS);
+        assert!(sent(&taken) >= before + shown, "{what}: {} after {before}", sent(&taken));
+        assert_eq!(taken.live, 1);
+    }
+}
+
+#[test]
+fn a_session_missing_from_a_partial_listing_is_not_taken_to_have_ended() {
+    let mut book = SessionBook::default();
+    let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), GUESS);
+    let partial = Listing { is_complete: false, ..listing([session(2, 105, 20_480)]) };
+    let later = book.take(&partial, at(5_000), GUESS);
+    assert_eq!((later.live, later.total), (2, taken.total), "2,047 packets were charged at once");
+    let back = book.take(&listing([session(1, 110, 22_528), session(2, 110, 22_528)]), at(10_000), GUESS);
+    assert!(sent(&back) <= 2 * (22_528_000 + 2_047_000), "nobody was charged twice");
+}
+
+#[test]
+fn partial_listings_do_not_make_the_book_grow_without_end() {
+    let mut book = SessionBook::default();
+    let most = u64::try_from(SESSIONS_MAX).unwrap();
+    let full = |from: u64| {
+        let sessions = (from..from + most).map(|n| session(n, 1, 10)).collect();
+        Listing { sessions, is_complete: false, forger: None }
+    };
+    assert_eq!(book.take(&full(1), at(0), GUESS).live, SESSIONS_MAX);
+    let taken = book.take(&full(2), at(1_000), GUESS);
+    assert_eq!(taken.live, SESSIONS_MAX);
+    assert!(sent(&taken) >= (most + 1) * 10_000);
+}
+
+#[test]
+fn an_estimate_is_never_faster_than_a_relay() {
+    let mut book = SessionBook::default();
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
+    let first = sent(&book.take(&listing([session(1, 0, 2_000_000)]), at(1), GUESS));
+    let taken = book.take(&listing([]), at(8_001), GUESS);
+    assert!(sent(&taken) - first <= 100_000_000 + 2_047_000, "8 s at 100 Mbps");
+}
+
+#[test]
+fn a_clock_that_steps_back_takes_nothing_away() {
+    let mut book = SessionBook::default();
+    let before = book.take(&listing([session(1, 100, 20_480)]), at(60_000), GUESS);
+    let taken = book.take(&listing([session(1, 105, 20_480)]), at(0), GUESS);
+    assert!(sent(&taken) >= sent(&before));
+}
+
+#[test]
+fn sessions_of_others_are_counted_apart_and_never_cut() {
+    let others = Session { user: "carol".into(), grant: None, ..session(1, 100, 20_480) };
+    let ours = session(2, 100, 20_480);
+    let live = Session { grant: Some(grant(2)), ..session(3, 100, 20_480) };
+    let list = listing([others, ours, live]);
+    let taken = SessionBook::default().take(&list, at(0), GUESS);
+    let sum = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
+    assert_eq!(sum, taken.total);
+    assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [None, Some(grant(1)), Some(grant(2))]);
+    assert_eq!(to_cut(&list, |id, _| id == grant(1)), [id(2)]);
+    assert_eq!(to_cut(&list, |_, _| true), [id(2), id(3)]);
+}
+
+#[test]
+fn a_forger_is_cut_when_its_credential_is_ours() {
+    for (grant, cut) in [(Some(grant(1)), vec![id(9)]), (None, vec![])] {
+        let forged = Listing { forger: Some(Forger { id: id(9), grant }), ..Listing::default() };
+        assert_eq!(to_cut(&forged, |_, _| false), cut);
+    }
+}
+
+/// A session with packets of one size at one rate, as coturn shows it.
+#[derive(Clone, Debug)]
+struct Flowing {
+    begins: u64,
+    ends: u64,
+    packet_bytes: u64,
+    packets_per_second: u64,
+}
+
+impl Flowing {
+    fn packets(&self, now: u64) -> u64 {
+        now.min(self.ends).saturating_sub(self.begins) * self.packets_per_second / 1_000
+    }
+
+    fn bytes(&self, now: u64) -> u64 {
+        self.packets(now) * self.packet_bytes
+    }
+
+    fn shown(&self, number: u64, now: u64) -> Option<Session> {
+        let packets = self.packets(now) / 2_048 * 2_048;
+        let traffic = Traffic::new(0, packets * self.packet_bytes);
+        let session = session(number, now.saturating_sub(self.begins) / 1_000, packets);
+        (self.begins <= now && now < self.ends).then_some(Session { traffic, ..session })
+    }
+}
+
+prop_compose! {
+    fn flowing()(begins in 0u64..100_000, lasts in 0u64..300_000, packet_bytes in 60u64..1_300, packets_per_second in 1u64..3_000)
+        -> Flowing {
+        Flowing { begins, ends: begins + lasts, packet_bytes, packets_per_second }
+    }
+}
+
+fn any_session() -> impl Strategy<Value = Session> {
+    (1u64..6, 0u64..9, 0u64..100_000, 0u64..1 << 40, 0u8..3).prop_map(
+        |(number, seconds, packets, bytes, user)| Session {
+            user: user.to_string(),
+            grant: (user > 0).then(|| grant(user)),
+            traffic: Traffic::new(bytes / 2, bytes),
+            ..session(number, seconds, packets)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_total_never_falls_and_is_the_sum_of_what_was_added(
+        looks in proptest::collection::vec(
+            (proptest::collection::vec(any_session(), 0..6), any::<bool>(), 0u64..2_000_000), 1..30),
+    ) {
+        let mut book = SessionBook::default();
+        let (mut total, mut now) = (Traffic::ZERO, 0);
+        for (sessions, is_complete, pause) in looks {
+            now += pause;
+            let shown = sessions.iter().map(|s| (s.id, s.traffic.sent)).collect::<BTreeMap<_, _>>();
+            let taken = book.take(&Listing { sessions, is_complete, forger: None }, at(now), GUESS);
+            let added = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
+            prop_assert_eq!(total.plus(added), taken.total);
+            total = taken.total;
+            let shown = shown.values().fold(ByteCount::ZERO, |sum, bytes| sum.plus(*bytes));
+            prop_assert!(total.sent >= shown);
+            let stored = serde_json::to_string(&book).unwrap();
+            book = serde_json::from_str(&stored).unwrap();
+            prop_assert_eq!(book.total(), total);
+        }
+    }
+
+    #[test]
+    fn steady_sessions_are_charged_what_flowed_give_or_take_what_coturn_hides(
+        flows in proptest::collection::vec(flowing(), 1..6), pause in 1_000u64..15_000,
+    ) {
+        let mut book = SessionBook::default();
+        for now in (0..=450_000).step_by(usize::try_from(pause).unwrap()) {
+            let sessions: Vec<_> = (1..).zip(&flows).filter_map(|(n, flow)| flow.shown(n, now)).collect();
+            let taken = book.take(&Listing { sessions, is_complete: true, forger: None }, at(now), GUESS);
+            let (mut least, mut most) = (0, 0);
+            let looks = || (0..=now).step_by(usize::try_from(pause).unwrap());
+            for flow in &flows {
+                let hidden = HIDDEN_PACKETS_MAX * flow.packet_bytes;
+                let seen: Vec<_> = looks().filter_map(|look| flow.shown(1, look)).collect();
+                if seen.iter().any(|session| session.packets > 0) {
+                    least += flow.bytes(now);
+                }
+                if !seen.is_empty() {
+                    let between = flow.packet_bytes * flow.packets_per_second * pause / 1_000;
+                    // Twice for what may be hidden of a stretch, and twice for an age of nearly 2 s that is told as 1.
+                    most += flow.bytes(now) + 2 * hidden + 4 * between + HIDDEN_PACKETS_MAX * PACKET_BYTES;
+                }
+            }
+            prop_assert!(sent(&taken) >= least, "{} at {now}, and {least} must be", sent(&taken));
+            prop_assert!(sent(&taken) <= most, "{} at {now}, and {most} can be", sent(&taken));
+        }
+    }
+}

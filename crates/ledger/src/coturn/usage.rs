@@ -1,0 +1,163 @@
+//! What a coturn says of its sessions, as readings of the books' periods. Looks that follow each other closely are all
+//! that was relayed; after a gap the estimate of that time counts where it is more, since sessions may have come and
+//! gone unseen. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connection::UsageRules;
+use crate::coturn::listing::{Listing, SessionId};
+use crate::coturn::sessions::SessionBook;
+use crate::period::Period;
+use crate::reading::Reading;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// Looks further apart than this have a gap between them.
+const GAP: Duration = Duration::from_secs(60);
+
+/// See the module. It is stored whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoturnBook {
+    sessions: SessionBook,
+    /// The last look that showed all sessions.
+    looked_at: Timestamp,
+    /// What the sums are of.
+    period: Option<Period>,
+    granted: ByteCount,
+    other: ByteCount,
+}
+
+impl CoturnBook {
+    /// Takes in a look at `now`, which lies in `period`. `used` is what the books have for this source so far. `None`:
+    /// the look did not show all sessions, and is no reading.
+    pub(crate) fn take(
+        &mut self,
+        listing: &Listing,
+        now: Timestamp,
+        period: Period,
+        used: ByteCount,
+        rules: &UsageRules,
+    ) -> Option<Reading> {
+        let guess: BitRate = rules.estimated_rate;
+        let taken = self.sessions.take(listing, now, guess);
+        if self.period.replace(period) != Some(period) {
+            (self.granted, self.other) = (ByteCount::ZERO, ByteCount::ZERO);
+        }
+        for (grant, traffic) in taken.added {
+            let sum = if grant.is_some() { &mut self.granted } else { &mut self.other };
+            *sum = sum.plus(traffic.billed(rules.billed));
+        }
+        if !listing.is_complete {
+            return None;
+        }
+        if now.since(self.looked_at) > GAP {
+            self.granted = self.granted.max(used.minus(self.other));
+        }
+        self.looked_at = now;
+        Some(Reading { period, as_of: now, granted: self.granted, other: self.other })
+    }
+
+    /// coturn has taken the order to end these sessions.
+    pub(crate) fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
+        self.sessions.cut(ids, now);
+    }
+
+    /// The last look that showed all sessions; 1970 before the first.
+    pub(crate) fn looked_at(&self) -> Timestamp {
+        self.looked_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::BilledDirections;
+    use crate::coturn::listing::{Reach, Session};
+    use crate::period::BillingDay;
+    use crate::token::GrantId;
+    use crate::traffic::Traffic;
+
+    /// 2025-01-31T23:00Z: an hour before a reset.
+    const START: i64 = 1_738_364_400_000;
+    const NONE: ByteCount = ByteCount::ZERO;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(START).plus_millis(seconds * 1_000)
+    }
+
+    fn look(
+        book: &mut CoturnBook,
+        seconds: u64,
+        used: u64,
+        sessions: &[(u64, bool, u64)],
+    ) -> Option<Reading> {
+        let session = |&(id, is_ours, sent): &(u64, bool, u64)| Session {
+            id: SessionId::parse(&id.to_string()).unwrap(),
+            user: format!("user-{id}"),
+            expires_at: None,
+            grant: is_ours.then(|| GrantId::new([7; 16])),
+            age: Some(Duration::from_secs(seconds)),
+            packets: 1,
+            traffic: Traffic::new(0, sent),
+            reach: Reach::Nobody,
+        };
+        let listing =
+            Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, forger: None };
+        let rules = UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: BitRate::new(2_000_000),
+        };
+        let period = BillingDay::new(1).unwrap().period_at(at(seconds));
+        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules)
+    }
+
+    #[test]
+    fn looks_add_up_ours_and_others_apart() {
+        let mut book = CoturnBook::default();
+        let first = look(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
+        assert_eq!(
+            (first.granted, first.other, first.as_of),
+            (ByteCount::new(500), ByteCount::new(70), at(10))
+        );
+        let second = look(&mut book, 12, 0, &[(1, true, 900), (3, true, 5)]).unwrap();
+        assert_eq!((second.granted, second.other), (ByteCount::new(905), ByteCount::new(70)));
+    }
+
+    #[test]
+    fn after_a_gap_the_estimate_counts_where_it_is_more() {
+        let mut book = CoturnBook::default();
+        let first = look(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
+        assert_eq!(first.granted, ByteCount::new(4_000), "what was estimated before the first look");
+        let near = look(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
+        assert_eq!(near.granted, ByteCount::new(4_100));
+        let far = look(&mut book, 600, 9_000, &[(1, true, 700)]).unwrap();
+        assert_eq!(far.granted, ByteCount::new(9_000));
+    }
+
+    #[test]
+    fn a_new_period_begins_at_zero_with_what_has_flowed_since_the_last_look() {
+        let mut book = CoturnBook::default();
+        look(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
+        let next = look(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
+        assert_eq!((next.granted, next.period.start), (ByteCount::new(300), at(3_600)));
+    }
+
+    #[test]
+    fn a_look_that_does_not_show_all_is_no_reading_but_is_not_forgotten() {
+        let mut book = CoturnBook::default();
+        look(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
+        let rules = UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: BitRate::new(2_000_000),
+        };
+        let partial = Listing { sessions: vec![], is_complete: false, forger: None };
+        let period = BillingDay::new(1).unwrap().period_at(at(12));
+        assert_eq!(book.take(&partial, at(12), period, NONE, &rules), None);
+        let whole = look(&mut book, 14, 0, &[(1, true, 700)]).unwrap();
+        assert_eq!(whole.granted, ByteCount::new(700));
+    }
+}

@@ -1,0 +1,178 @@
+use super::*;
+use crate::minute_usage::Basis;
+use crate::reading::Reading;
+use crate::units::BitRate;
+
+const MINUTE: u64 = 60_000;
+const A_MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
+}
+
+fn ledger(limit: u64) -> Ledger {
+    let terms = Terms {
+        limit: ByteCount::new(limit),
+        billing_day: BillingDay::new(1).unwrap(),
+        rates: Rates {
+            estimated: BitRate::new(2_000_000),
+            liability: BitRate::new(2_000_000),
+            silent_grant: ByteCount::ZERO,
+            promises_cap_claims: false,
+        },
+        mode: BudgetMode::Estimate,
+    };
+    let lane = |source, tail| LaneTerms {
+        source,
+        tail: Duration::from_secs(tail),
+        cut_tail: None,
+        sampling: 0,
+        is_read: source == IceSource::Cloudflare,
+    };
+    let lanes = [lane(IceSource::Cloudflare, 7_200), lane(IceSource::Coturn, 0), lane(IceSource::Manual, 0)];
+    Ledger::new(terms, &lanes, at(0))
+}
+
+fn bytes(source: IceSource, bytes: u64) -> Charge {
+    let change = Change::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+    Charge { source, basis: Basis::Granted, change }
+}
+
+#[test]
+fn a_release_restores_the_figures_and_a_commit_keeps_them() {
+    let mut ledger = ledger(1_000_000_000);
+    let before = ledger.figures();
+    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+    let with_hold = ledger.figures();
+    assert!(with_hold.committed > before.committed);
+    ledger.release(hold);
+    assert_eq!(ledger.figures(), before);
+
+    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+    let _ = ledger.commit(hold, Some(at(60 * MINUTE)));
+    assert_eq!(ledger.figures(), with_hold);
+    assert_eq!(ledger.counts().issued, 1);
+}
+
+#[test]
+fn the_tail_of_the_source_is_in_the_liability() {
+    let mut cloudflare = ledger(0);
+    let mut coturn = ledger(1);
+    cloudflare.terms.limit = ByteCount::new(1);
+    let _ = cloudflare.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+    let _ = coturn.try_admit(IceSource::Coturn, HOUR, Duration::ZERO).unwrap();
+    let two_hours = ByteCount::new(2_000_000 / 8 * 7_200);
+    assert_eq!(cloudflare.figures().committed.minus(coturn.figures().committed), two_hours);
+}
+
+#[test]
+fn the_limit_is_one_for_all_metered_sources_together() {
+    let mut ledger = ledger(100);
+    ledger.apply(bytes(IceSource::Cloudflare, 60));
+    assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO).is_ok());
+    ledger.apply(bytes(IceSource::Coturn, 40));
+    let refusal = ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).unwrap_err();
+    assert_eq!(refusal.figures.used, ByteCount::new(100));
+}
+
+#[test]
+fn an_unmetered_source_is_neither_charged_nor_refused() {
+    let mut ledger = ledger(0);
+    ledger.apply(bytes(IceSource::Manual, 500));
+    assert!(ledger.try_admit(IceSource::Manual, A_MINUTE, Duration::ZERO).is_ok());
+    assert_eq!(ledger.figures().used, ByteCount::ZERO);
+    assert_eq!(ledger.figures().committed, ByteCount::ZERO);
+    assert_eq!(ledger.live_grants(), 1);
+}
+
+#[test]
+fn the_reset_needs_no_timer() {
+    let mut ledger = ledger(100);
+    ledger.apply(bytes(IceSource::Cloudflare, 100));
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
+    let reset = ledger.figures().period.end;
+    ledger.advance(reset);
+    assert_eq!(ledger.figures().used, ByteCount::ZERO);
+    assert_eq!(ledger.counts(), PeriodCounts::default());
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
+    assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
+}
+
+#[test]
+fn a_clock_that_steps_back_past_the_period_start_keeps_the_later_period() {
+    let mut ledger = ledger(100);
+    ledger.apply(bytes(IceSource::Cloudflare, 100));
+    ledger.advance(Timestamp::from_millis(0));
+    assert_eq!(ledger.figures().used, ByteCount::new(100));
+    assert_eq!(ledger.figures().now, at(0));
+}
+
+fn reading(minute: u64, bytes: u64) -> Reading {
+    let period = BillingDay::new(1).unwrap().period_at(at(0));
+    let as_of = at(minute * MINUTE).minute_start();
+    Reading { period, as_of, granted: ByteCount::new(bytes), other: ByteCount::ZERO }
+}
+
+#[test]
+fn each_source_has_its_own_reading_and_the_status_the_sum() {
+    let mut ledger = ledger(10_000);
+    ledger.apply(bytes(IceSource::Coturn, 7));
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.measured().as_of, None);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_007));
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &reading(40, 3)), Taken::Yes);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_003));
+    let measured = ledger.measured();
+    assert_eq!(measured.bytes, ByteCount::new(1_003));
+    assert_eq!(measured.as_of, Some(reading(40, 0).as_of), "all of them are counted up to the earlier one");
+}
+
+#[test]
+fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(15 * MINUTE));
+    assert_eq!(ledger.measured().unread_for, 15 * A_MINUTE);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(5, 1_000)), Taken::Yes);
+    assert_eq!(ledger.measured().unread_for, Duration::ZERO);
+    ledger.advance(at(20 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), Taken::Fell);
+    assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
+    assert_eq!(ledger.figures().used, ByteCount::new(1_000));
+}
+
+#[test]
+fn a_count_that_ends_days_ago_is_no_good_reading() {
+    let mut ledger = ledger(10_000);
+    ledger.advance(at(60 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    ledger.advance(at(80 * MINUTE));
+    // The wall clock was set back by some hours, or by a month.
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), Taken::Older);
+    ledger.advance(at(200 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), Taken::Older);
+    let period = BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(0));
+    let of_long_ago = Reading { period, as_of: Timestamp::from_millis(1), ..reading(0, 0) };
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &of_long_ago), Taken::OtherPeriod);
+    assert!(ledger.measured().is_stale(), "{:?}", ledger.measured().unread_for);
+}
+
+#[test]
+fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
+    let mut ledger = ledger(10_000);
+    let change = Change::Outlived { until: at(10 * MINUTE) };
+    ledger.apply(Charge { source: IceSource::Cloudflare, basis: Basis::Granted, change });
+    assert!(!ledger.measured().assumption.holds);
+    ledger.advance(at(10 * MINUTE));
+    assert!(ledger.measured().assumption.holds);
+}
+
+#[test]
+fn another_limit_counts_at_once() {
+    let mut ledger = ledger(100);
+    ledger.apply(bytes(IceSource::Cloudflare, 100));
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
+    ledger.set_limit(ByteCount::new(101));
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
+}

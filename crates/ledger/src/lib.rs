@@ -1,0 +1,50 @@
+//! The bandwidth ledger of turn-broker. This package is pure: it reads no clock, no environment and no file, and it writes
+//! none. Time and randomness are arguments, decisions are values.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`units`], [`time`], [`period`] | bytes, bit rates, instants; the time of the books; billing periods |
+//! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
+//! | [`reading`], [`reading_history`] | the provider's own count, and the assumed rate tested against it |
+//! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
+//! | [`token`], [`issued`], [`renewals`], [`reported_grants`] | grants |
+//! | [`connection`], [`connections`], [`reports`], [`allowance`] | reported connections and what they may claim |
+//! | [`coturn`], [`traffic`] | what coturn's sessions carried |
+//! | [`alert`], [`alert_rules`] | operator alerts |
+//! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
+
+pub mod alert;
+pub mod alert_rules;
+pub mod allowance;
+pub mod books;
+pub mod changes;
+pub mod connection;
+pub mod connections;
+pub mod coturn;
+pub mod dirty;
+pub mod grant_end;
+pub mod grant_table;
+pub mod issued;
+mod kept;
+pub mod ledger;
+pub mod minute_usage;
+mod minutes;
+pub mod open;
+pub mod overrides;
+pub mod period;
+mod rates;
+pub mod reading;
+pub mod reading_history;
+pub mod renewals;
+pub mod reported_grants;
+pub mod reports;
+pub mod source;
+mod source_ledger;
+pub mod time;
+pub mod timeline;
+pub mod token;
+pub mod traffic;
+pub mod units;
+pub mod usage_change;
+pub mod verdict;
+pub mod verify;

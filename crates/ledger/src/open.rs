@@ -1,0 +1,58 @@
+//! Opening the books: from the settings, and from what was stored. The service and the simulation's restarts call the same
+//! function.
+
+use std::time::Duration;
+
+use crate::books::Books;
+use crate::changes::Recovered;
+use crate::connection::UsageRules;
+use crate::connections::{Bounds, Estimator};
+use crate::ledger::{LaneTerms, Ledger, Terms};
+use crate::reported_grants::Coverage;
+use crate::source::{IceSource, MINT_SLACK};
+use crate::units::Timestamp;
+use crate::verdict::BudgetMode;
+
+/// What the configuration decides about the books. Fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The budget.
+    pub terms: Terms,
+    /// Every source that issues grants.
+    pub sources: Vec<LaneTerms>,
+    /// How connections are charged.
+    pub rules: UsageRules,
+    /// How large the tables may grow.
+    pub bounds: Bounds,
+    /// The source that is charged for a connection without a grant.
+    pub default_source: IceSource,
+}
+
+impl Setup {
+    /// Opens the books at `now`, over what was `stored`. `None`: nothing is stored now or later, so changes are not
+    /// recorded.
+    #[must_use]
+    pub fn open(&self, stored: Option<Recovered>, now: Timestamp) -> Books {
+        let connections = Estimator::new(self.rules, self.bounds, self.coverage(), self.default_source);
+        let Some(stored) = stored else {
+            return Books::new(Ledger::new(self.terms, &self.sources, now), connections);
+        };
+        // A clock that is behind what was stored is not believed: time goes on from there.
+        let then = stored.now.unwrap_or(now);
+        let period = self.terms.billing_day.period_at(then);
+        let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
+        let ledger =
+            Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.lanes);
+        let mut books = Books::restore(ledger, connections, stored);
+        books.begin(now);
+        books
+    }
+
+    /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
+    /// strict mode promises nothing that was not admitted.
+    fn coverage(&self) -> Coverage {
+        let tail = |source: &LaneTerms| -> Duration { source.cut_tail.unwrap_or(source.tail) + MINT_SLACK };
+        let after_expiry = self.sources.iter().map(|source| (source.source, tail(source)));
+        Coverage { after_expiry: after_expiry.collect(), extends: self.terms.mode == BudgetMode::Estimate }
+    }
+}

@@ -1,0 +1,86 @@
+//! What an operator has ordered while the service ran. Orders outlive a restart; an order about the limit holds until the
+//! configuration names another limit, so that whoever spoke last is heard.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::ByteCount;
+
+/// The orders in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Another limit than the configured one.
+    limit: Option<LimitOrder>,
+    /// Nothing is minted.
+    pub frozen: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LimitOrder {
+    limit: ByteCount,
+    /// What the configuration said then.
+    configured: ByteCount,
+}
+
+impl Orders {
+    /// Orders another limit; `None` goes back to the configured one.
+    pub fn order_limit(&mut self, limit: Option<ByteCount>, configured: ByteCount) {
+        self.limit = limit.map(|limit| LimitOrder { limit, configured });
+    }
+
+    /// The limit in force.
+    #[must_use]
+    pub fn limit(&self, configured: ByteCount) -> ByteCount {
+        match self.limit {
+            Some(order) if order.configured == configured => order.limit,
+            _ => configured,
+        }
+    }
+}
+
+/// What the operator's orders change, in words; `None` where nothing is ordered.
+#[must_use]
+pub fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
+    let frozen = frozen.then(|| "nothing is minted".to_owned());
+    let limited = (limit != configured).then(|| {
+        let [limit, configured] = [limit, configured].map(ByteCount::as_gb);
+        format!("a limit of {limit} GB instead of {configured}")
+    });
+    let all: Vec<String> = limited.into_iter().chain(frozen).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIGURED: ByteCount = ByteCount::new(1_000);
+
+    #[test]
+    fn an_ordered_limit_holds_until_it_is_taken_back() {
+        let mut orders = Orders::default();
+        assert_eq!(orders.limit(CONFIGURED), CONFIGURED);
+        orders.order_limit(Some(ByteCount::new(5)), CONFIGURED);
+        assert_eq!(orders.limit(CONFIGURED), ByteCount::new(5));
+        orders.order_limit(None, CONFIGURED);
+        assert_eq!(orders.limit(CONFIGURED), CONFIGURED);
+    }
+
+    #[test]
+    fn what_is_ordered_is_said_and_what_is_configured_is_not() {
+        let [five, ten] = [5, 10].map(|gb| ByteCount::new(gb * 1_000_000_000));
+        assert_eq!(in_words(ten, ten, false), None);
+        assert_eq!(in_words(five, ten, false).as_deref(), Some("a limit of 5 GB instead of 10"));
+        assert_eq!(in_words(ten, ten, true).as_deref(), Some("nothing is minted"));
+        assert_eq!(
+            in_words(five, ten, true).as_deref(),
+            Some("a limit of 5 GB instead of 10; nothing is minted")
+        );
+    }
+
+    #[test]
+    fn a_limit_that_is_configured_later_is_the_last_word() {
+        let mut orders = Orders::default();
+        orders.order_limit(Some(ByteCount::new(5)), CONFIGURED);
+        assert_eq!(orders.limit(ByteCount::new(2_000)), ByteCount::new(2_000));
+    }
+}

@@ -1,0 +1,51 @@
+//! The rates that turn time into bytes.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use crate::minute_usage::{Flow, Flows};
+use crate::units::{BitRate, ByteCount};
+
+/// A cell's length.
+pub(crate) const MINUTE_MILLIS: u64 = 60_000;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// What a connection that reports no bytes is taken to receive.
+    pub estimated: BitRate,
+    /// The most that one live grant is assumed to relay.
+    pub liability: BitRate,
+    /// Charged once for a grant that expires without having reported a connection.
+    pub silent_grant: ByteCount,
+    /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
+    /// which no claim can push the worst case past the limit.
+    pub promises_cap_claims: bool,
+}
+
+impl Rates {
+    /// What so many grant-minutes may relay at most.
+    pub(crate) fn promised(&self, grant_minutes: u128) -> u128 {
+        self.liability.over_millis(MINUTE_MILLIS.into()).saturating_mul(grant_minutes)
+    }
+
+    /// Bytes of connections that are charged by time.
+    pub(crate) fn bytes_of_time(&self, connection_millis: u64) -> u128 {
+        self.estimated.over_millis(connection_millis.into())
+    }
+
+    /// Bytes of one minute by what was said of it, with so many grants alive.
+    pub(crate) fn estimate(&self, flows: &Flows, live: u32) -> u128 {
+        let granted = self.bytes_of(flows.granted);
+        let cap = if self.promises_cap_claims { self.promised(live.into()) } else { u128::MAX };
+        granted.min(cap).saturating_add(self.bytes_of(flows.ungranted))
+    }
+
+    /// What so many silent grants will be charged. Where promises cap claims, the promises cover it.
+    pub(crate) fn silent_charges(&self, silent: u128) -> u128 {
+        let charge = if self.promises_cap_claims { 0 } else { self.silent_grant.get() };
+        silent.saturating_mul(charge.into())
+    }
+
+    fn bytes_of(&self, flow: Flow) -> u128 {
+        self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
+    }
+}

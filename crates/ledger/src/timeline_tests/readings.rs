@@ -1,0 +1,148 @@
+//! The timeline under the provider's own counts: what they replace, what they give back, and what they teach.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::minute_usage::Mark;
+
+#[test]
+fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else() {
+    let mut timeline = timeline(START);
+    timeline.start_clock(Basis::Granted);
+    timeline.advance(at(START + 20 * MINUTE));
+    let a_minute = 2_000_000 / 8 * 60;
+    assert_eq!(timeline.used(), ByteCount::new(20 * a_minute));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 1_000, 7)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute));
+    let late = ByteCount::new(500);
+    timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
+    assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute), "the provider has counted that time");
+}
+
+#[test]
+fn a_reading_gives_promises_back_that_were_not_kept() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.advance(at(START + 60 * MINUTE));
+    let promised = 60 * 3_000_000 / 8 * 60;
+    assert_eq!(timeline.committed(), ByteCount::new(promised));
+    assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), Taken::Yes);
+    assert_eq!(
+        timeline.committed(),
+        ByteCount::new(promised / 6 + 1_000),
+        "with what sampling may have missed"
+    );
+}
+
+#[test]
+fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.advance(at(START + 60 * MINUTE));
+    let before = timeline.committed();
+    assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), Taken::Yes);
+    assert_eq!((timeline.committed(), timeline.assumption().holds), (before, true));
+}
+
+#[test]
+fn a_reading_of_another_period_counts_only_as_the_sum_of_the_one_before() {
+    const RESET: i64 = 1_738_368_000_000;
+    let mut timeline = timeline(START);
+    timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
+    timeline.advance(at(RESET + 20 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(RESET - MINUTE, 900, 0)), Taken::OtherPeriod);
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(5)));
+    assert_eq!(timeline.take_reading(&reading(RESET, 900, 77)), Taken::Yes);
+    assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(977)));
+    assert_eq!(timeline.used(), ByteCount::ZERO);
+    assert_eq!(timeline.reading(), None);
+}
+
+#[test]
+fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
+    let mut timeline = timeline_of(rates(false), START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    timeline.advance(at(START + 10 * MINUTE));
+    let _ = timeline.take_reading(&reading(START, 0, 0));
+    let before = timeline.committed();
+    let _ = timeline.take_reading(&reading(START + 10 * MINUTE, 4_000_000_000, 0));
+    assert!(!timeline.assumption().holds);
+    assert!(
+        timeline.committed() > before.plus(ByteCount::new(4_000_000_000)),
+        "the rest at the observed rate"
+    );
+    for minute in 11..90 {
+        timeline.advance(at(START + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(START + minute * MINUTE, 4_000_000_000, 0));
+    }
+    assert!(timeline.assumption().holds);
+    let rest = 510 * 3_000_000 / 8 * 60;
+    // The reading of minute 89 leaves that one and those after it.
+    assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
+}
+
+#[test]
+fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
+    let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
+    let mut timeline = timeline(end - 30 * MINUTE);
+    timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
+    for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
+        timeline.advance(at(end - (30 - minute) * MINUTE));
+        assert_eq!(timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)), Taken::Yes);
+    }
+    assert!(!timeline.assumption().holds);
+    timeline.advance(at(end));
+    let stored = StoredLane { reading: timeline.stored_reading(), ..StoredLane::default() };
+    let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
+    assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
+}
+
+/// The operator replaces the TURN key: what the old one relayed is another key's from then on.
+#[test]
+fn bytes_that_change_their_key_are_not_counted_twice() {
+    let mut timeline = timeline(START);
+    timeline.advance(at(START + 60 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_070));
+    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
+    assert_eq!(timeline.used(), ByteCount::new(501_080));
+}
+
+#[test]
+fn restarts_between_readings_hide_nothing() {
+    let mut timeline = timeline(START);
+    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    let day = BillingDay::new(1).unwrap();
+    let live = |minute: i64, live| (START / MINUTE + minute, Mark { live, silent: 0 });
+    let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
+    for minute in 1..6u32 {
+        let now = START + i64::from(minute) * MINUTE;
+        timeline.advance(at(now));
+        let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
+        let stored =
+            StoredLane { marks: marks.clone(), reading: timeline.stored_reading(), ..StoredLane::default() };
+        timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
+    }
+    assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
+}
+
+#[test]
+fn a_little_too_much_each_hour_is_too_much_in_the_end() {
+    const DAY: i64 = 24 * 60;
+    let begin = START - 20 * DAY * MINUTE;
+    let mut timeline = timeline(begin);
+    timeline.add_grant(at(begin), at(begin + 20 * DAY * MINUTE));
+    // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
+    let (mut bytes, mut promised) = (0_u64, 0_u64);
+    for minute in (0..20 * DAY).step_by(10) {
+        timeline.advance(at(begin + minute * MINUTE));
+        let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
+        let excess = bytes - promised;
+        assert!(timeline.assumption().holds || excess > 0, "no more than was promised at minute {minute}");
+        assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
+        promised += 225_000_000;
+        bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };
+    }
+    assert!(!timeline.assumption().holds);
+}

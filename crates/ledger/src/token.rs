@@ -1,0 +1,243 @@
+//! A grant is our record of one issued credential; its token is that record, signed. Whoever shows a token was issued
+//! credentials here: nobody can make one, alter one, or learn a TURN secret from one. No table of grants is needed to
+//! check it. Form: base64url of `version | id | source | issued | expires | HMAC-SHA-256`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::source::IceSource;
+use crate::units::Timestamp;
+
+const VERSION: u8 = 1;
+const ID_BYTES: usize = 16;
+const PAYLOAD_BYTES: usize = 1 + ID_BYTES + 1 + 8 + 8;
+const MAC_BYTES: usize = 32;
+const TOKEN_CHARS: usize = (PAYLOAD_BYTES + MAC_BYTES) / 3 * 4;
+
+/// A grant's id: random, safe to log. It is the user part of a coturn user name and Cloudflare's `customIdentifier`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId([u8; ID_BYTES]);
+
+impl GrantId {
+    /// From random bytes.
+    #[must_use]
+    pub const fn new(random: [u8; ID_BYTES]) -> Self {
+        Self(random)
+    }
+}
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = NotAGrantId;
+
+    fn from_str(text: &str) -> Result<Self, NotAGrantId> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotAGrantId)?;
+        bytes.try_into().map(Self).map_err(|_| NotAGrantId)
+    }
+}
+
+/// A text that is no grant's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 22 characters of base64url")]
+pub struct NotAGrantId;
+
+impl serde::Serialize for GrantId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for GrantId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Which grant.
+    pub id: GrantId,
+    /// Who made the credential.
+    pub source: IceSource,
+    /// When the credential was asked for.
+    pub issued_at: Timestamp,
+    /// When the credential ends, as the client was told.
+    pub expires_at: Timestamp,
+}
+
+impl Grant {
+    /// From when on it may renew, and a client should: three quarters of its life.
+    #[must_use]
+    pub fn refresh_after(&self) -> Timestamp {
+        self.issued_at.plus(self.expires_at.since(self.issued_at) * 3 / 4)
+    }
+
+    /// Whether the credential's life is over. Its connections may still be kept alive and closed.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now >= self.expires_at
+    }
+}
+
+/// A signed grant, for the client whose it is. A secret of the client's: its `Debug` form shows nothing.
+#[derive(Clone, serde::Serialize)]
+#[serde(transparent)]
+pub struct GrantToken(String);
+
+impl GrantToken {
+    /// As it is sent.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GrantToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantToken")
+    }
+}
+
+/// The key that signs grant tokens.
+pub struct GrantKey(Hmac<Sha256>);
+
+impl GrantKey {
+    /// From 64 random bytes, the block length of SHA-256.
+    #[must_use]
+    pub fn new(random: &[u8; 64]) -> Self {
+        Self(Hmac::new(random.into()))
+    }
+
+    /// The token that stands for `grant`.
+    #[must_use]
+    pub fn sign(&self, grant: &Grant) -> GrantToken {
+        let mut bytes = encode(grant).to_vec();
+        let mac = self.0.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&mac);
+        GrantToken(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The grant behind a token; `None` for whatever was not signed with this key. Constant time over the signature.
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Option<Grant> {
+        if token.len() > TOKEN_CHARS {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (payload, mac) = bytes.split_at_checked(PAYLOAD_BYTES)?;
+        self.0.clone().chain_update(payload).verify_slice(mac).ok()?;
+        decode(payload)
+    }
+}
+
+impl fmt::Debug for GrantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantKey([redacted])")
+    }
+}
+
+fn encode(grant: &Grant) -> [u8; PAYLOAD_BYTES] {
+    let mut payload = [0; PAYLOAD_BYTES];
+    payload[0] = VERSION;
+    payload[1..17].copy_from_slice(&grant.id.0);
+    payload[17] = source_code(grant.source);
+    payload[18..26].copy_from_slice(&grant.issued_at.as_millis().to_be_bytes());
+    payload[26..34].copy_from_slice(&grant.expires_at.as_millis().to_be_bytes());
+    payload
+}
+
+fn decode(payload: &[u8]) -> Option<Grant> {
+    let (version, rest) = payload.split_first()?;
+    let (id, rest) = rest.split_first_chunk::<ID_BYTES>()?;
+    let (source, rest) = rest.split_first()?;
+    let (issued_at, rest) = rest.split_first_chunk::<8>()?;
+    let (expires_at, _) = rest.split_first_chunk::<8>()?;
+    let source = IceSource::ALL.into_iter().find(|candidate| source_code(*candidate) == *source)?;
+    (*version == VERSION).then(|| Grant {
+        id: GrantId(*id),
+        source,
+        issued_at: Timestamp::from_millis(i64::from_be_bytes(*issued_at)),
+        expires_at: Timestamp::from_millis(i64::from_be_bytes(*expires_at)),
+    })
+}
+
+/// Part of the token's form: a code never changes its meaning.
+const fn source_code(source: IceSource) -> u8 {
+    match source {
+        IceSource::Cloudflare => 1,
+        IceSource::Coturn => 2,
+        IceSource::Relay => 3,
+        IceSource::Manual => 4,
+        IceSource::Stun => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn grant() -> Grant {
+        Grant {
+            id: GrantId::new([7; 16]),
+            source: IceSource::Coturn,
+            issued_at: Timestamp::from_millis(1_000),
+            expires_at: Timestamp::from_millis(61_000),
+        }
+    }
+
+    fn key(seed: u8) -> GrantKey {
+        GrantKey::new(&[seed; 64])
+    }
+
+    #[test]
+    fn a_token_says_what_was_signed() {
+        let token = key(1).sign(&grant()).expose().to_owned();
+        assert_eq!(token.len(), TOKEN_CHARS);
+        assert_eq!(key(1).verify(&token), Some(grant()));
+    }
+
+    #[test]
+    fn a_token_of_another_key_is_none() {
+        assert_eq!(key(2).verify(key(1).sign(&grant()).expose()), None);
+    }
+
+    #[test]
+    fn a_grant_is_expired_from_its_expiry_on() {
+        assert!(!grant().is_expired(Timestamp::from_millis(60_999)));
+        assert!(grant().is_expired(Timestamp::from_millis(61_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_one_character_passes(position in 0usize..88, other in "[A-Za-z0-9_-]") {
+            let token = key(1).sign(&grant()).expose().to_owned();
+            let mut forged = token.clone();
+            forged.replace_range(position..=position, &other);
+            prop_assume!(forged != token);
+            prop_assert_eq!(key(1).verify(&forged), None);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,120}") {
+            prop_assert_eq!(key(1).verify(&text), None);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Bytes, bit rates and instants of wall time. Everything is a whole number of a decimal unit: a GB is 10^9 bytes,
+//! a Mbps 10^6 bit/s, and binary multiples do not exist here. Arithmetic saturates instead of wrapping, so that no
+//! input can turn a large bill into a small one. The ledger and every answer rely on it.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Bytes in one GB, as the provider bills them.
+const BYTES_PER_GB: f64 = 1e9;
+/// Bits per second in one Mbps.
+const BITS_PER_MBPS: f64 = 1e6;
+/// Milliseconds in a second, and bits in a byte: `bit/s × ms / 8000 = bytes`.
+const BIT_MILLIS_PER_BYTE: u128 = 8_000;
+/// Largest whole number that an `f64` holds exactly.
+const EXACT_F64_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number of bytes.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct ByteCount(u64);
+
+impl ByteCount {
+    /// No bytes.
+    pub const ZERO: Self = Self(0);
+
+    /// So many bytes.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// From decimal GB, rounded to the nearest byte; `None` when negative, not a number, or above 9,007,199 GB.
+    #[must_use]
+    pub fn from_gb(gb: f64) -> Option<Self> {
+        whole(gb * BYTES_PER_GB).map(Self)
+    }
+
+    /// From decimal MB, as [`Self::from_gb`].
+    #[must_use]
+    pub fn from_mb(mb: f64) -> Option<Self> {
+        whole(mb * 1e6).map(Self)
+    }
+
+    /// From a whole number in floating point; `None` when negative, with a fraction, or above 9,007,199 GB.
+    #[must_use]
+    pub fn from_whole(bytes: f64) -> Option<Self> {
+        whole(bytes).filter(|_| bytes.fract() == 0.0).map(Self)
+    }
+
+    /// From a sum that may be larger than the type: the excess is cut off at `u64::MAX`.
+    #[must_use]
+    pub fn saturating(bytes: u128) -> Self {
+        Self(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Sum, cut off at `u64::MAX`.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// Difference, never below zero.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Decimal GB, for display only.
+    #[must_use]
+    pub fn as_gb(self) -> f64 {
+        lossy(self.0) / BYTES_PER_GB
+    }
+
+    /// In percent of `whole`, two decimals, halves up, for display only. All of nothing is 100.
+    #[must_use]
+    pub fn percent_of(self, whole: Self) -> f64 {
+        if whole == Self::ZERO {
+            return 100.0;
+        }
+        (lossy(self.0) / lossy(whole.0) * 10_000.0).round() / 100.0
+    }
+
+    /// GB with two decimals, to the nearest 10 MB, halves up: the form of the status.
+    #[must_use]
+    pub fn gb_nearest(self) -> String {
+        centi_gb(self.0.saturating_add(5_000_000) / 10_000_000)
+    }
+
+    /// GB with two decimals, rounded up: for what may still be owed.
+    #[must_use]
+    pub fn gb_up(self) -> String {
+        centi_gb(self.0.div_ceil(10_000_000))
+    }
+
+    /// GB with four decimals, to the nearest 100 kB, halves up: the form of the log.
+    #[must_use]
+    pub fn gb_four_decimals(self) -> String {
+        let units = self.0.saturating_add(50_000) / 100_000;
+        format!("{}.{:04}", units / 10_000, units % 10_000)
+    }
+}
+
+/// Bits per second.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct BitRate(u64);
+
+impl BitRate {
+    /// So many bits per second.
+    #[must_use]
+    pub const fn new(bits_per_second: u64) -> Self {
+        Self(bits_per_second)
+    }
+
+    /// From decimal Mbps, rounded to the nearest bit/s; `None` when negative or not a number.
+    #[must_use]
+    pub fn from_mbps(mbps: f64) -> Option<Self> {
+        whole(mbps * BITS_PER_MBPS).map(Self)
+    }
+
+    /// Decimal Mbps, for display only.
+    #[must_use]
+    pub fn as_mbps(self) -> f64 {
+        lossy(self.0) / BITS_PER_MBPS
+    }
+
+    /// Bits per second.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// What flows at this rate in `millis`, rounded up to a whole byte. 128 bits wide, so that months of many
+    /// connections fit.
+    #[must_use]
+    pub fn over_millis(self, millis: u128) -> u128 {
+        u128::from(self.0).saturating_mul(millis).div_ceil(BIT_MILLIS_PER_BYTE)
+    }
+}
+
+impl fmt::Display for BitRate {
+    /// `2 Mbps`, with as many decimals as it takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} Mbps", self.as_mbps())
+    }
+}
+
+/// An instant of wall time: milliseconds since 1970 UTC. On the wire RFC 3339 with `Z` and three decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970 UTC.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970 UTC.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970 UTC, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Milliseconds from `earlier` to here; zero when `earlier` is later.
+    #[must_use]
+    pub fn millis_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    /// Time from `earlier` to here; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.millis_since(earlier))
+    }
+
+    /// The begin of the minute that holds this instant.
+    #[must_use]
+    pub const fn minute_start(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(60_000)))
+    }
+
+    /// The first begin of a minute that is not before this instant.
+    #[must_use]
+    pub const fn minute_end(self) -> Self {
+        Self(self.0.saturating_add(59_999)).minute_start()
+    }
+
+    /// `span` later, in whole milliseconds.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        self.plus_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// `millis` later.
+    #[must_use]
+    pub fn plus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(millis))
+    }
+
+    /// The calendar's view of this instant; instants beyond the calendar are its last.
+    #[must_use]
+    pub fn to_utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(at.timestamp_millis())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Ok(parsed.to_utc().into())
+    }
+}
+
+/// A wait as whole seconds, rounded up, at least one: a client that waits exactly so long is let in.
+#[must_use]
+pub fn wait_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn centi_gb(units: u64) -> String {
+    format!("{}.{:02}", units / 100, units % 100)
+}
+
+/// The nearest whole number, when it is one that `f64` holds exactly.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked one line above"
+)]
+fn whole(value: f64) -> Option<u64> {
+    let rounded = value.round();
+    (0.0..=EXACT_F64_MAX).contains(&rounded).then_some(rounded as u64)
+}
+
+/// For display: exact up to 9,007,199 GB, to 16 digits beyond.
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only, as the name says")]
+fn lossy(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_gb_is_ten_to_the_nine_bytes_and_not_a_gib() {
+        assert_eq!(ByteCount::from_gb(1.0), Some(ByteCount::new(1_000_000_000)));
+        assert_eq!(ByteCount::new(1_073_741_824).gb_nearest(), "1.07");
+    }
+
+    #[test]
+    fn a_float_is_taken_exactly_or_not_at_all() {
+        for (bytes, taken) in [(0.0, Some(0)), (-0.0, Some(0)), (1.5e9, Some(1_500_000_000))] {
+            assert_eq!(ByteCount::from_whole(bytes), taken.map(ByteCount::new), "{bytes}");
+        }
+        assert_eq!(ByteCount::from_whole(EXACT_F64_MAX), Some(ByteCount::new(1 << 53)));
+        for bytes in [-1.0, 0.5, 1e300, f64::NAN, f64::INFINITY, EXACT_F64_MAX + 2.0] {
+            assert_eq!(ByteCount::from_whole(bytes), None, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn display_rounds_usage_to_the_nearest_and_debts_up() {
+        assert_eq!(ByteCount::new(45_234_999_999).gb_nearest(), "45.23");
+        assert_eq!(ByteCount::new(45_235_000_000).gb_nearest(), "45.24");
+        assert_eq!(ByteCount::new(1).gb_nearest(), "0.00");
+        assert_eq!(ByteCount::new(1).gb_up(), "0.01");
+        assert_eq!(ByteCount::new(23_449_999).gb_four_decimals(), "0.0234");
+    }
+
+    #[test]
+    fn a_share_is_shown_with_two_decimals_and_all_of_nothing_is_spent() {
+        let limit = ByteCount::new(1_000_000_000_000);
+        assert_eq!(ByteCount::new(45_230_000_000).percent_of(limit).to_string(), "4.52");
+        assert_eq!(limit.percent_of(limit).to_string(), "100");
+        assert_eq!(ByteCount::ZERO.percent_of(ByteCount::ZERO).to_string(), "100");
+    }
+
+    #[test]
+    fn two_mbps_for_four_seconds_is_one_megabyte() {
+        assert_eq!(BitRate::from_mbps(2.0).unwrap().over_millis(4_000), 1_000_000);
+        assert_eq!(BitRate::new(1).over_millis(1), 1, "a part of a byte counts as one");
+    }
+
+    #[test]
+    fn amounts_that_are_no_amounts_are_refused() {
+        for bad in [-0.1, f64::NAN, f64::INFINITY, 1e10] {
+            assert_eq!(ByteCount::from_gb(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_prints_as_javascript_prints_it() {
+        let at = Timestamp::from_millis(1_738_368_000_000);
+        assert_eq!(at.to_string(), "2025-02-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn waits_round_up_and_are_never_zero() {
+        assert_eq!(wait_seconds(Duration::from_millis(29_001)), 30);
+        assert_eq!(wait_seconds(Duration::from_secs(29)), 29);
+        assert_eq!(wait_seconds(Duration::ZERO), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_stretch_never_costs_less_than_the_whole(rate in 0u64..1 << 40, a in 0u64..1 << 40, b in 0u64..1 << 40) {
+            let rate = BitRate::new(rate);
+            let parts = rate.over_millis(a.into()) + rate.over_millis(b.into());
+            prop_assert!(parts >= rate.over_millis(u128::from(a) + u128::from(b)));
+        }
+    }
+}
