@@ -65,7 +65,7 @@ fn main() -> Result<(), AnyError> {
     println!("bytes_closed {}", size(directory)?);
     store = Store::open(directory)?;
     let found = store.load()?;
-    let rows = |count: fn(&turn_ledger::minute_usage::StoredLane) -> usize| {
+    let rows = |count: fn(&turn_ledger::minute_usage::StoredSource) -> usize| {
         found.lanes.values().map(count).sum::<usize>()
     };
     println!("bytes_opened_again {}", size(directory)?);

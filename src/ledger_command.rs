@@ -13,7 +13,7 @@ use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
 use turn_ledger::books::Statement;
 use turn_ledger::changes::Recovered;
-use turn_ledger::minute_usage::{Flow, StoredLane};
+use turn_ledger::minute_usage::{ClaimedUsage, StoredSource};
 use turn_ledger::units::Timestamp;
 
 /// Findings that are printed.
@@ -197,9 +197,10 @@ fn document(snapshot: &Snapshot, recovered: &Recovered) -> Value {
     })
 }
 
-fn lane(stored: &StoredLane) -> Value {
+fn lane(stored: &StoredSource) -> Value {
     let at = |minute: i64| Timestamp::from_millis(minute.saturating_mul(60_000));
-    let flow = |flow: &Flow| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
+    let flow =
+        |flow: &ClaimedUsage| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
     let marks = stored
         .marks
         .iter()

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::connection::UsageRules;
 use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{LaneTerms, Terms};
+use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::reading::Assumption;
 use turn_ledger::source::IceSource;
@@ -39,24 +39,24 @@ pub fn setup(config: &Config) -> Setup {
 }
 
 /// A lane for every source that hands out grants.
-fn lanes(config: &Config) -> Vec<LaneTerms> {
+fn lanes(config: &Config) -> Vec<SourceTerms> {
     let sources = config.ice.sources.iter().filter(|source| **source != IceSource::Stun);
     sources.map(|source| lane(*source, config)).collect()
 }
 
-fn lane(source: IceSource, config: &Config) -> LaneTerms {
+fn lane(source: IceSource, config: &Config) -> SourceTerms {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
-    let terms = LaneTerms { source, tail, cut_tail: None, sampling: 0, is_read: false };
+    let terms = SourceTerms { source, tail, cut_tail: None, sampling: 0, is_read: false };
     match source {
         IceSource::Cloudflare => {
             let is_read = config.meter.analytics.is_some();
-            LaneTerms { sampling: config.meter.sampling_percent, is_read, ..terms }
+            SourceTerms { sampling: config.meter.sampling_percent, is_read, ..terms }
         }
         IceSource::Coturn if config.meter.coturn_cli.is_some() => {
             let cut_tail = Some(config.budget.expiry_tail.unwrap_or(CUT_TAIL));
-            LaneTerms { cut_tail, is_read: true, ..terms }
+            SourceTerms { cut_tail, is_read: true, ..terms }
         }
-        IceSource::Relay => LaneTerms { is_read: true, ..terms },
+        IceSource::Relay => SourceTerms { is_read: true, ..terms },
         _ => terms,
     }
 }

@@ -9,8 +9,8 @@ use redb::{Database, ReadableDatabase};
 
 use super::super::tables;
 use super::*;
-use turn_ledger::ledger::{LaneTerms, Ledger, PeriodCounts, Terms};
-use turn_ledger::minute_usage::{Flow, Flows, Mark, StoredLane};
+use turn_ledger::ledger::{Ledger, PeriodCounts, SourceTerms, Terms};
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, StoredSource};
 use turn_ledger::period::BillingDay;
 use turn_ledger::timeline::{Rates, Slice};
 use turn_ledger::units::{BitRate, ByteCount};
@@ -25,8 +25,8 @@ fn at(minute: i64) -> Timestamp {
 }
 
 /// A lane with these grants (begin and length in minutes), and bytes in these minutes.
-fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredLane {
-    let mut lane = StoredLane::default();
+fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredSource {
+    let mut lane = StoredSource::default();
     for (begin, length) in grants {
         for (minute, live) in [(*begin, 1), (begin + length, -1)] {
             let mark = lane.marks.entry(minute).or_default();
@@ -35,8 +35,8 @@ fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredLane {
         }
     }
     for (minute, claimed) in flows {
-        let granted = Flow { connection_millis: 0, claimed: *claimed };
-        lane.flows.insert(*minute, Flows { granted, ungranted: Flow::default() });
+        let granted = ClaimedUsage { connection_millis: 0, claimed: *claimed };
+        lane.flows.insert(*minute, MinuteUsage { granted, ungranted: ClaimedUsage::default() });
     }
     lane
 }
@@ -44,7 +44,7 @@ fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredLane {
 struct File(Database);
 
 impl File {
-    fn of(lane: &StoredLane) -> Self {
+    fn of(lane: &StoredSource) -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         tables::make_all(&transaction, 2).unwrap();
@@ -66,14 +66,14 @@ impl File {
         transaction.commit().unwrap();
     }
 
-    fn lane(&self) -> StoredLane {
+    fn lane(&self) -> StoredSource {
         let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
         read.lanes.get(&SOURCE).cloned().unwrap_or_default()
     }
 }
 
 /// Everything that a ledger over this lane says, at `now` and so many minutes later.
-fn says(lane: &StoredLane, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
+fn says(lane: &StoredSource, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
@@ -86,7 +86,7 @@ fn says(lane: &StoredLane, billing_day: u32, now: Timestamp, later: u64) -> Vec<
         },
         mode: BudgetMode::Estimate,
     };
-    let lanes = [LaneTerms {
+    let lanes = [SourceTerms {
         source: SOURCE,
         tail: Duration::from_secs(7_200),
         cut_tail: None,
@@ -104,7 +104,7 @@ fn says(lane: &StoredLane, billing_day: u32, now: Timestamp, later: u64) -> Vec<
     said
 }
 
-fn rows_before(lane: &StoredLane, minute: i64) -> (usize, usize) {
+fn rows_before(lane: &StoredSource, minute: i64) -> (usize, usize) {
     (lane.marks.range(..minute).count(), lane.flows.range(..minute).count())
 }
 
@@ -117,7 +117,7 @@ fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_aliv
     file.forget(at(MARCH));
     let after = file.lane();
     assert_eq!(rows_before(&after, kept_from), (1, 0));
-    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &Mark { live: 1, silent: 0 })));
+    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &LiveDelta { live: 1, silent: 0 })));
     assert!(after.flows.contains_key(&kept_from) && after.marks.contains_key(&kept_from));
     file.forget(at(MARCH));
     assert_eq!(file.lane().marks, after.marks, "and once more changes nothing");

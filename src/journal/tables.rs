@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use turn_ledger::changes::{BooksChanges, Recovered};
-use turn_ledger::ledger::LaneChanges;
-use turn_ledger::minute_usage::{Flow, Flows, Mark, StoredLane};
+use turn_ledger::ledger::SourceChanges;
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, StoredSource};
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
@@ -163,7 +163,7 @@ fn read_lanes(
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
     rows(transaction, MARKS, bad, |(source, minute), (live, silent)| {
-        lane(recovered, source)?.marks.insert(minute, Mark { live, silent });
+        lane(recovered, source)?.marks.insert(minute, LiveDelta { live, silent });
         Ok(())
     })?;
     rows(transaction, FLOWS, bad, |(source, minute), numbers| {
@@ -181,7 +181,7 @@ fn read_lanes(
     Ok(())
 }
 
-fn write_lane(transaction: &WriteTransaction, lane: &LaneChanges) -> Result<(), StoreError> {
+fn write_lane(transaction: &WriteTransaction, lane: &SourceChanges) -> Result<(), StoreError> {
     let source = lane.source.name();
     let mut marks = transaction.open_table(MARKS)?;
     for (minute, mark) in &lane.marks {
@@ -191,7 +191,7 @@ fn write_lane(transaction: &WriteTransaction, lane: &LaneChanges) -> Result<(), 
         marks.insert(key, sum)?;
     }
     let mut flows = transaction.open_table(FLOWS)?;
-    for (minute, Flows { granted, ungranted }) in &lane.flows {
+    for (minute, MinuteUsage { granted, ungranted }) in &lane.flows {
         let row =
             (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
         flows.insert((source, *minute), row)?;
@@ -286,15 +286,15 @@ fn reading_key(source: IceSource) -> String {
     format!("reading/{source}")
 }
 
-fn flows_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> Flows {
-    Flows {
-        granted: Flow { connection_millis: granted_millis, claimed: granted },
-        ungranted: Flow { connection_millis: ungranted_millis, claimed: ungranted },
+fn flows_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
+    MinuteUsage {
+        granted: ClaimedUsage { connection_millis: granted_millis, claimed: granted },
+        ungranted: ClaimedUsage { connection_millis: ungranted_millis, claimed: ungranted },
     }
 }
 
 /// The lane of that name. One that this version does not know is no reason to forget what it used.
-fn lane<'a>(recovered: &'a mut Recovered, source: &str) -> Result<&'a mut StoredLane, String> {
+fn lane<'a>(recovered: &'a mut Recovered, source: &str) -> Result<&'a mut StoredSource, String> {
     let source = IceSource::from_name(source).ok_or("is of an ICE source that this version does not know")?;
     Ok(recovered.lanes.entry(source).or_default())
 }

@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::{Value, json};
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 use turn_ledger::changes::Recovered;
-use turn_ledger::minute_usage::{Flow, Flows, Mark};
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage};
 use turn_ledger::source::IceSource;
 
 use crate::durable::StateDir;
@@ -91,11 +91,12 @@ fn every_row_of_an_older_ledger_arrives() {
     write_format_1(Path::new(state.path()));
     let recovered = open(&state);
     let lane = &recovered.lanes[&IceSource::Cloudflare];
-    let expected = [(MINUTE, Mark { live: 1, silent: 0 }), (MINUTE + 180, Mark { live: -1, silent: 0 })];
+    let expected =
+        [(MINUTE, LiveDelta { live: 1, silent: 0 }), (MINUTE + 180, LiveDelta { live: -1, silent: 0 })];
     assert_eq!(lane.marks, expected.into());
-    let flows = Flows {
-        granted: Flow { connection_millis: 0, claimed: 5_000_000_000 },
-        ungranted: Flow { connection_millis: 8_000, claimed: 1_000_000 },
+    let flows = MinuteUsage {
+        granted: ClaimedUsage { connection_millis: 0, claimed: 5_000_000_000 },
+        ungranted: ClaimedUsage { connection_millis: 8_000, claimed: 1_000_000 },
     };
     assert_eq!(lane.flows, [(MINUTE - 60, flows)].into());
     assert_eq!(lane.previous.unwrap().used, 123_456);

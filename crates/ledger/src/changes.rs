@@ -6,8 +6,8 @@ use crate::alert_rules::Watch;
 use crate::connections::{StoredConnection, TableChanges};
 use crate::coturn::usage::CoturnBook;
 use crate::issued::Issued;
-use crate::ledger::{LaneChanges, PeriodCounts};
-use crate::minute_usage::StoredLane;
+use crate::ledger::{PeriodCounts, SourceChanges};
+use crate::minute_usage::StoredSource;
 use crate::overrides::Orders;
 use crate::period::Period;
 use crate::reported_grants::GrantRow;
@@ -19,7 +19,7 @@ use crate::units::Timestamp;
 #[derive(Clone, Debug)]
 pub struct BooksChanges {
     /// Of the ledger.
-    pub lanes: Vec<LaneChanges>,
+    pub lanes: Vec<SourceChanges>,
     /// Of the estimator.
     pub table: TableChanges,
     /// Of the renewals; `None` is what is gone.
@@ -46,7 +46,7 @@ pub struct Recovered {
     /// What happened in the period of that name.
     pub counts: Option<(Period, PeriodCounts)>,
     /// Marks and flows of each source.
-    pub lanes: BTreeMap<IceSource, StoredLane>,
+    pub lanes: BTreeMap<IceSource, StoredSource>,
     /// Open connections.
     pub connections: Vec<StoredConnection>,
     /// Grants that have reported.

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::minute_usage::{Mark, StoredLane};
+use crate::minute_usage::{LiveDelta, StoredSource};
 use crate::period::{BillingDay, Period};
 use crate::reading::{Reading, Taken};
 use crate::reading_history::{Counted, ReadingHistory};
 use crate::source::IceSource;
-use crate::source_ledger::{Lane, mark, mark_alive};
-pub use crate::source_ledger::{LaneChanges, LaneTerms, Measured};
+pub use crate::source_ledger::{Measured, SourceChanges, SourceTerms};
+use crate::source_ledger::{SourceLedger, mark, mark_alive};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{Change, Charge};
@@ -58,13 +58,13 @@ pub struct Commit {
 impl Commit {
     /// What is to be stored of it.
     #[must_use]
-    pub fn changes(&self) -> LaneChanges {
+    pub fn changes(&self) -> SourceChanges {
         let mut marks = BTreeMap::new();
         mark_alive(&mut marks, self.hold.from, self.hold.until);
         if let Some(silent_at) = self.silent_at {
-            mark(&mut marks, silent_at, Mark { live: 0, silent: 1 });
+            mark(&mut marks, silent_at, LiveDelta { live: 0, silent: 1 });
         }
-        LaneChanges { source: self.hold.source, marks, flows: vec![], previous: None, reading: None }
+        SourceChanges { source: self.hold.source, marks, flows: vec![], previous: None, reading: None }
     }
 }
 
@@ -83,7 +83,7 @@ pub struct PeriodCounts {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     terms: Terms,
-    lanes: Vec<Lane>,
+    lanes: Vec<SourceLedger>,
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
@@ -93,8 +93,8 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger.
     #[must_use]
-    pub fn new(terms: Terms, lanes: &[LaneTerms], now: Timestamp) -> Self {
-        let open = |lane: &LaneTerms| Lane::new(*lane, terms.billing_day, terms.rates, now);
+    pub fn new(terms: Terms, lanes: &[SourceTerms], now: Timestamp) -> Self {
+        let open = |lane: &SourceTerms| SourceLedger::new(*lane, terms.billing_day, terms.rates, now);
         Self {
             terms,
             lanes: lanes.iter().map(open).collect(),
@@ -110,15 +110,15 @@ impl Ledger {
     #[must_use]
     pub fn restore(
         terms: Terms,
-        lanes: &[LaneTerms],
+        lanes: &[SourceTerms],
         now: Timestamp,
         counts: PeriodCounts,
-        stored: &BTreeMap<IceSource, StoredLane>,
+        stored: &BTreeMap<IceSource, StoredSource>,
     ) -> Self {
         let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
-        let gone = gone.map(|source| LaneTerms::of_one_that_is_gone(*source));
-        let open = |lane: LaneTerms| {
-            Lane::restore(lane, terms.billing_day, terms.rates, now, stored.get(&lane.source))
+        let gone = gone.map(|source| SourceTerms::of_one_that_is_gone(*source));
+        let open = |lane: SourceTerms| {
+            SourceLedger::restore(lane, terms.billing_day, terms.rates, now, stored.get(&lane.source))
         };
         let lanes = lanes.iter().copied().chain(gone).map(open).collect();
         let mut ledger = Self { lanes, counts, ..Self::new(terms, &[], now) };
@@ -127,8 +127,8 @@ impl Ledger {
     }
 
     /// All that is to be stored, in every lane.
-    pub fn take_unstored(&mut self) -> Vec<LaneChanges> {
-        self.lanes.iter_mut().map(Lane::take_unstored).collect()
+    pub fn take_unstored(&mut self) -> Vec<SourceChanges> {
+        self.lanes.iter_mut().map(SourceLedger::take_unstored).collect()
     }
 
     /// Moves to `now`. An earlier instant changes nothing.
@@ -177,7 +177,7 @@ impl Ledger {
     #[must_use]
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let figures = self.figures();
-        let fits = |lane: &Lane| {
+        let fits = |lane: &SourceLedger| {
             let wish = Wish::new(STRICT_LIFE_MIN, slack, lane.tail(), lane.timeline.liability());
             decide(self.terms.mode, figures, wish).is_ok()
         };
@@ -354,7 +354,7 @@ impl Ledger {
         metered.map(|lane| figure(&lane.timeline)).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    fn lane(&mut self, source: IceSource) -> Option<&mut Lane> {
+    fn lane(&mut self, source: IceSource) -> Option<&mut SourceLedger> {
         self.lanes.iter_mut().find(|lane| lane.terms.source == source)
     }
 }

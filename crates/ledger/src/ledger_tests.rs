@@ -23,7 +23,7 @@ fn ledger(limit: u64) -> Ledger {
         },
         mode: BudgetMode::Estimate,
     };
-    let lane = |source, tail| LaneTerms {
+    let lane = |source, tail| SourceTerms {
         source,
         tail: Duration::from_secs(tail),
         cut_tail: None,

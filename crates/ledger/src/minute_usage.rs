@@ -17,7 +17,7 @@ pub enum Basis {
 
 /// What was said of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flow {
+pub struct ClaimedUsage {
     /// Milliseconds of connections that are charged by time.
     pub connection_millis: u64,
     /// Bytes.
@@ -26,16 +26,16 @@ pub struct Flow {
 
 /// What was said in one minute, as it is stored; it replaces what was stored for that minute before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flows {
+pub struct MinuteUsage {
     /// Under grants.
-    pub granted: Flow,
+    pub granted: ClaimedUsage,
     /// Without one.
-    pub ungranted: Flow,
+    pub ungranted: ClaimedUsage,
 }
 
 /// A change of how many grants are alive, or will be charged as silent, from one minute on; stored as a sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct LiveDelta {
     /// Alive from here on, more or fewer.
     pub live: i64,
     /// Ending in this minute without a report, more or fewer.
@@ -44,20 +44,20 @@ pub struct Mark {
 
 /// A lane as it was stored: marks and flows by the number of the minute since 1970.
 #[derive(Clone, Debug, Default)]
-pub struct StoredLane {
+pub struct StoredSource {
     /// Changes of the number of grants.
-    pub marks: BTreeMap<i64, Mark>,
+    pub marks: BTreeMap<i64, LiveDelta>,
     /// What was said.
-    pub flows: BTreeMap<i64, Flows>,
+    pub flows: BTreeMap<i64, MinuteUsage>,
     /// What the period before came to.
-    pub previous: Option<Finished>,
+    pub previous: Option<PeriodTotal>,
     /// The provider's own count.
     pub reading: Option<StoredReading>,
 }
 
 /// What a period came to. Late claims for its last minutes still find their place here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Finished {
+pub struct PeriodTotal {
     /// Which period.
     pub period: Period,
     /// Its bytes.
@@ -67,7 +67,7 @@ pub struct Finished {
     pub as_of: Timestamp,
 }
 
-impl Finished {
+impl PeriodTotal {
     /// From where on claims still count.
     pub(crate) fn unread_from(&self) -> Timestamp {
         self.period.start.max(self.as_of)

@@ -7,7 +7,7 @@ use crate::books::Books;
 use crate::changes::Recovered;
 use crate::connection::UsageRules;
 use crate::connections::{Bounds, Estimator};
-use crate::ledger::{LaneTerms, Ledger, Terms};
+use crate::ledger::{Ledger, SourceTerms, Terms};
 use crate::reported_grants::Coverage;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::units::Timestamp;
@@ -19,7 +19,7 @@ pub struct Setup {
     /// The budget.
     pub terms: Terms,
     /// Every source that issues grants.
-    pub sources: Vec<LaneTerms>,
+    pub sources: Vec<SourceTerms>,
     /// How connections are charged.
     pub rules: UsageRules,
     /// How large the tables may grow.
@@ -51,7 +51,7 @@ impl Setup {
     /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
     /// strict mode promises nothing that was not admitted.
     fn coverage(&self) -> Coverage {
-        let tail = |source: &LaneTerms| -> Duration { source.cut_tail.unwrap_or(source.tail) + MINT_SLACK };
+        let tail = |source: &SourceTerms| -> Duration { source.cut_tail.unwrap_or(source.tail) + MINT_SLACK };
         let after_expiry = self.sources.iter().map(|source| (source.source, tail(source)));
         Coverage { after_expiry: after_expiry.collect(), extends: self.terms.mode == BudgetMode::Estimate }
     }

@@ -1,7 +1,7 @@
 //! The rates that turn time into bytes.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::minute_usage::{Flow, Flows};
+use crate::minute_usage::{ClaimedUsage, MinuteUsage};
 use crate::units::{BitRate, ByteCount};
 
 /// A cell's length.
@@ -33,7 +33,7 @@ impl Rates {
     }
 
     /// Bytes of one minute by what was said of it, with so many grants alive.
-    pub(crate) fn estimate(&self, flows: &Flows, live: u32) -> u128 {
+    pub(crate) fn estimate(&self, flows: &MinuteUsage, live: u32) -> u128 {
         let granted = self.bytes_of(flows.granted);
         let cap = if self.promises_cap_claims { self.promised(live.into()) } else { u128::MAX };
         granted.min(cap).saturating_add(self.bytes_of(flows.ungranted))
@@ -45,7 +45,7 @@ impl Rates {
         silent.saturating_mul(charge.into())
     }
 
-    fn bytes_of(&self, flow: Flow) -> u128 {
+    fn bytes_of(&self, flow: ClaimedUsage) -> u128 {
         self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
     }
 }

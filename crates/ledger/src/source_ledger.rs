@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::minute_usage::{Finished, Flows, Mark, StoredLane};
+use crate::minute_usage::{LiveDelta, MinuteUsage, PeriodTotal, StoredSource};
 use crate::period::BillingDay;
 use crate::reading::{Assumption, Reading, StoredReading, Taken};
 use crate::source::IceSource;
@@ -23,7 +23,7 @@ const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
 /// A source that hands out credentials, and how long relaying may outlive one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LaneTerms {
+pub struct SourceTerms {
     /// The source.
     pub source: IceSource,
     /// Time after a credential's expiry in which a running allocation may go on.
@@ -36,7 +36,7 @@ pub struct LaneTerms {
     pub is_read: bool,
 }
 
-impl LaneTerms {
+impl SourceTerms {
     /// A source that is configured no more.
     pub(crate) fn of_one_that_is_gone(source: IceSource) -> Self {
         Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
@@ -45,15 +45,15 @@ impl LaneTerms {
 
 /// What has changed in one lane since the last time.
 #[derive(Clone, Debug)]
-pub struct LaneChanges {
+pub struct SourceChanges {
     /// Whose lane.
     pub source: IceSource,
     /// To be added to what is stored.
-    pub marks: BTreeMap<i64, Mark>,
+    pub marks: BTreeMap<i64, LiveDelta>,
     /// To replace what is stored.
-    pub flows: Vec<(i64, Flows)>,
+    pub flows: Vec<(i64, MinuteUsage)>,
     /// To replace what is stored.
-    pub previous: Option<Finished>,
+    pub previous: Option<PeriodTotal>,
     /// To replace what is stored.
     pub reading: Option<StoredReading>,
 }
@@ -81,11 +81,11 @@ impl Measured {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Lane {
-    pub(crate) terms: LaneTerms,
+pub(crate) struct SourceLedger {
+    pub(crate) terms: SourceTerms,
     pub(crate) timeline: Timeline,
     /// Changes of the number of grants since they were last taken to be stored; `None` where nothing is stored.
-    marks: Option<BTreeMap<i64, Mark>>,
+    marks: Option<BTreeMap<i64, LiveDelta>>,
     /// Whether sessions whose grant is over are ended by us now.
     is_cutting: bool,
     /// Until then a connection counts as relaying although its grant and its tail are over.
@@ -94,8 +94,8 @@ pub(crate) struct Lane {
     read_at: Timestamp,
 }
 
-impl Lane {
-    pub(crate) fn new(terms: LaneTerms, billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
+impl SourceLedger {
+    pub(crate) fn new(terms: SourceTerms, billing_day: BillingDay, rates: Rates, now: Timestamp) -> Self {
         Self {
             terms,
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
@@ -108,11 +108,11 @@ impl Lane {
 
     /// As it was stored, and with changes remembered to be stored again.
     pub(crate) fn restore(
-        terms: LaneTerms,
+        terms: SourceTerms,
         billing_day: BillingDay,
         rates: Rates,
         now: Timestamp,
-        stored: Option<&StoredLane>,
+        stored: Option<&StoredSource>,
     ) -> Self {
         let mut lane = Self::new(terms, billing_day, rates, now);
         lane.marks = Some(BTreeMap::new());
@@ -123,11 +123,11 @@ impl Lane {
     }
 
     /// All that is to be stored.
-    pub(crate) fn take_unstored(&mut self) -> LaneChanges {
+    pub(crate) fn take_unstored(&mut self) -> SourceChanges {
         let (flows, previous) = self.timeline.take_unstored();
         let marks = self.marks.as_mut().map(std::mem::take).unwrap_or_default();
         let reading = self.timeline.stored_reading();
-        LaneChanges { source: self.terms.source, marks, flows, previous, reading }
+        SourceChanges { source: self.terms.source, marks, flows, previous, reading }
     }
 
     /// How long a grant that is made now counts as alive after its expiry.
@@ -154,7 +154,7 @@ impl Lane {
             Change::HeardFromGrant { expires_at } => {
                 let was_expected = timeline.heard_from_grant(expires_at);
                 if let Some(marks) = self.marks.as_mut().filter(|_| was_expected) {
-                    mark(marks, expires_at, Mark { live: 0, silent: -1 });
+                    mark(marks, expires_at, LiveDelta { live: 0, silent: -1 });
                 }
             }
         }
@@ -200,12 +200,12 @@ impl Lane {
 }
 
 /// Alive over these minutes, outward.
-pub(crate) fn mark_alive(marks: &mut BTreeMap<i64, Mark>, from: Timestamp, until: Timestamp) {
-    mark(marks, from, Mark { live: 1, silent: 0 });
-    mark(marks, until.minute_end(), Mark { live: -1, silent: 0 });
+pub(crate) fn mark_alive(marks: &mut BTreeMap<i64, LiveDelta>, from: Timestamp, until: Timestamp) {
+    mark(marks, from, LiveDelta { live: 1, silent: 0 });
+    mark(marks, until.minute_end(), LiveDelta { live: -1, silent: 0 });
 }
 
-pub(crate) fn mark(marks: &mut BTreeMap<i64, Mark>, at: Timestamp, change: Mark) {
+pub(crate) fn mark(marks: &mut BTreeMap<i64, LiveDelta>, at: Timestamp, change: LiveDelta) {
     let mark = marks.entry(at.as_millis().div_euclid(60_000)).or_default();
     mark.live = mark.live.saturating_add(change.live);
     mark.silent = mark.silent.saturating_add(change.silent);

@@ -4,7 +4,7 @@
 //! test holds it against a model that adds everything up from scratch.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use crate::minute_usage::{Basis, Finished, Flow, Flows, StoredLane};
+use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, StoredSource};
 use crate::minutes::Cells;
 use crate::period::{BillingDay, Period};
 pub use crate::rates::Rates;
@@ -16,7 +16,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 pub struct Timeline {
     billing_day: BillingDay,
     cells: Cells,
-    previous: Option<Finished>,
+    previous: Option<PeriodTotal>,
     /// The provider's latest own count, and what it taught. It may be of a period that is over.
     last: Option<StoredReading>,
     trial: Trial,
@@ -68,7 +68,7 @@ impl Timeline {
         rates: Rates,
         sampling: u32,
         now: Timestamp,
-        stored: &StoredLane,
+        stored: &StoredSource,
     ) -> Self {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
         timeline.cells = Cells::restore(billing_day.period_at(now), rates, sampling, now, stored);
@@ -113,9 +113,9 @@ impl Timeline {
     /// The provider's count for all of the period before this one is what that period came to.
     fn take_last_reading(&mut self, reading: &Reading) -> Taken {
         let is_whole =
-            |ended: &&mut Finished| ended.period == reading.period && reading.as_of >= ended.period.end;
+            |ended: &&mut PeriodTotal| ended.period == reading.period && reading.as_of >= ended.period.end;
         let Some(ended) = self.previous.as_mut().filter(is_whole) else { return Taken::OtherPeriod };
-        *ended = Finished {
+        *ended = PeriodTotal {
             period: ended.period,
             used: reading.granted.plus(reading.other).get().into(),
             as_of: ended.period.end,
@@ -148,7 +148,7 @@ impl Timeline {
     }
 
     /// Minutes whose flows have changed since the last call, and what the period before came to.
-    pub fn take_unstored(&mut self) -> (Vec<(i64, Flows)>, Option<Finished>) {
+    pub fn take_unstored(&mut self) -> (Vec<(i64, MinuteUsage)>, Option<PeriodTotal>) {
         (self.cells.take_unstored(), self.previous)
     }
 
@@ -328,7 +328,7 @@ impl Timeline {
         self.now = to;
     }
 
-    fn begin(&mut self, ended: Option<Finished>, period: Period, now: Timestamp) {
+    fn begin(&mut self, ended: Option<PeriodTotal>, period: Period, now: Timestamp) {
         self.previous = ended;
         self.trial.begin_period();
         self.cells.begin(period, now);
@@ -340,7 +340,7 @@ impl Timeline {
         basis: Basis,
         from: Timestamp,
         to: Timestamp,
-        change: impl Fn(&mut Flow, u64),
+        change: impl Fn(&mut ClaimedUsage, u64),
     ) {
         for index in self.cells.indices(from, to) {
             let millis = overlap_millis(from, to, self.cells.start_of(index), self.cells.end_of(index));

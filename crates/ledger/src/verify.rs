@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::changes::Recovered;
-use crate::minute_usage::StoredLane;
+use crate::minute_usage::StoredSource;
 use crate::source::IceSource;
 use crate::units::Timestamp;
 
@@ -37,7 +37,7 @@ pub fn contradictions(recovered: &Recovered) -> Vec<String> {
 }
 
 /// As many grants end as begin, and none ends before it began.
-fn marks(source: IceSource, lane: &StoredLane) -> Option<String> {
+fn marks(source: IceSource, lane: &StoredSource) -> Option<String> {
     let mut live: i64 = 0;
     for (minute, mark) in &lane.marks {
         live = live.saturating_add(mark.live);
@@ -48,7 +48,7 @@ fn marks(source: IceSource, lane: &StoredLane) -> Option<String> {
     (live != 0).then(|| format!("{source}: {live} grants begin and never end"))
 }
 
-fn reading(source: IceSource, lane: &StoredLane) -> Option<String> {
+fn reading(source: IceSource, lane: &StoredSource) -> Option<String> {
     let reading = lane.reading?.reading;
     let (period, as_of) = (reading.period, reading.as_of);
     let is_within = period.start <= as_of && as_of <= period.end;
@@ -61,7 +61,7 @@ fn reading(source: IceSource, lane: &StoredLane) -> Option<String> {
 }
 
 /// Nobody can have said anything of a minute that had not begun.
-fn future(source: IceSource, lane: &StoredLane, now: Timestamp) -> Option<String> {
+fn future(source: IceSource, lane: &StoredSource, now: Timestamp) -> Option<String> {
     let (last, _) = lane.flows.last_key_value()?;
     let at = minute_at(*last);
     (at > now).then(|| format!("{source}: bytes at {at}, after the last write, {now}"))
@@ -83,7 +83,7 @@ fn minute_at(minute: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::minute_usage::{Flows, Mark};
+    use crate::minute_usage::{LiveDelta, MinuteUsage};
     use crate::period::{BillingDay, Period};
     use crate::reading::{Assumption, Reading, StoredReading};
     use crate::units::ByteCount;
@@ -96,10 +96,10 @@ mod tests {
     }
 
     fn sound() -> Recovered {
-        let mut lane = StoredLane::default();
-        lane.marks.insert(NOON, Mark { live: 1, silent: 0 });
-        lane.marks.insert(NOON + 60, Mark { live: -1, silent: 1 });
-        lane.flows.insert(NOON, Flows::default());
+        let mut lane = StoredSource::default();
+        lane.marks.insert(NOON, LiveDelta { live: 1, silent: 0 });
+        lane.marks.insert(NOON + 60, LiveDelta { live: -1, silent: 1 });
+        lane.flows.insert(NOON, MinuteUsage::default());
         Recovered {
             now: Some(minute_at(NOON)),
             lanes: [(IceSource::Cloudflare, lane)].into(),
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    fn broken(break_it: impl FnOnce(&mut Recovered, &mut StoredLane)) -> Vec<String> {
+    fn broken(break_it: impl FnOnce(&mut Recovered, &mut StoredSource)) -> Vec<String> {
         let mut recovered = sound();
         let mut lane = recovered.lanes.remove(&IceSource::Cloudflare).unwrap();
         break_it(&mut recovered, &mut lane);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn each_contradiction_is_told_once() {
-        let outside = |lane: &mut StoredLane| {
+        let outside = |lane: &mut StoredSource| {
             let as_of = minute_at(NOON + 60 * 24 * 40);
             let reading =
                 Reading { period: period(), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
@@ -133,9 +133,15 @@ mod tests {
         };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
-            (broken(|_, lane| _ = lane.marks.insert(NOON - 5, Mark { live: -1, silent: 0 })), "than began"),
+            (
+                broken(|_, lane| _ = lane.marks.insert(NOON - 5, LiveDelta { live: -1, silent: 0 })),
+                "than began",
+            ),
             (broken(|_, lane| _ = lane.marks.remove(&(NOON + 60))), "never end"),
-            (broken(|_, lane| _ = lane.flows.insert(NOON + 1, Flows::default())), "after the last write"),
+            (
+                broken(|_, lane| _ = lane.flows.insert(NOON + 1, MinuteUsage::default())),
+                "after the last write",
+            ),
             (broken(|_, lane| outside(lane)), "outside its period"),
             (broken(|all, _| all.counts = Some((ended, crate::ledger::PeriodCounts::default()))), "counts"),
             (broken(|all, _| all.key = None), "key"),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::connection::BilledDirections;
 use crate::connections::Bounds;
-use crate::ledger::{LaneTerms, Terms};
+use crate::ledger::{SourceTerms, Terms};
 use crate::period::BillingDay;
 use crate::reported_grants::Coverage;
 use crate::timeline::Rates;
@@ -36,7 +36,8 @@ fn books_in(mode: BudgetMode) -> Books {
         mode,
     };
     let tail = Duration::from_secs(7_200);
-    let lane = LaneTerms { source: IceSource::Cloudflare, tail, cut_tail: None, sampling: 5, is_read: true };
+    let lane =
+        SourceTerms { source: IceSource::Cloudflare, tail, cut_tail: None, sampling: 5, is_read: true };
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,

@@ -77,7 +77,7 @@ struct Row {
     packets: u64,
     traffic: Traffic,
     /// The figures where the stretch that is being measured began, and when.
-    mark: Mark,
+    mark: LiveDelta,
     /// The last stretch that was measured.
     measured: Option<Stretch>,
     /// What was charged, at least `traffic`.
@@ -88,7 +88,7 @@ struct Row {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Mark {
+struct LiveDelta {
     packets: u64,
     traffic: Traffic,
     /// The look that showed these figures.
@@ -185,7 +185,7 @@ impl Row {
             seen_at: earliest,
             packets: 0,
             traffic: Traffic::ZERO,
-            mark: Mark { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
+            mark: LiveDelta { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
             measured: None,
             charged: Traffic::ZERO,
             cut_at: None,
@@ -213,7 +213,7 @@ impl Row {
             let traffic = self.traffic.minus(self.mark.traffic);
             let millis = millis(at.since(self.mark.at).max(AGE_UNIT));
             self.measured = Some(Stretch { packets, traffic, millis });
-            self.mark = Mark { packets: self.packets, traffic: self.traffic, at, hidden_since: before };
+            self.mark = LiveDelta { packets: self.packets, traffic: self.traffic, at, hidden_since: before };
         }
     }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 mod measured;
 
-use crate::minute_usage::{Basis, Finished, Flow, Flows, StoredLane};
+use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, StoredSource};
 use crate::period::Period;
 use crate::rates::{MINUTE_MILLIS, Rates};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -22,11 +22,11 @@ pub(crate) struct Cell {
     /// Grants whose credential ends in this minute and that have not reported a connection.
     pub(crate) silent: u32,
     /// What was said of connections with a grant (charges for silent ones among it), and without.
-    flows: Flows,
+    flows: MinuteUsage,
 }
 
 impl Cell {
-    pub(crate) fn flow(&mut self, basis: Basis) -> &mut Flow {
+    pub(crate) fn flow(&mut self, basis: Basis) -> &mut ClaimedUsage {
         match basis {
             Basis::Granted => &mut self.flows.granted,
             Basis::Ungranted => &mut self.flows.ungranted,
@@ -35,7 +35,7 @@ impl Cell {
 
     /// Nothing was said of it, so by the estimate nothing was used in it.
     fn is_unsaid(&self) -> bool {
-        self.flows == Flows::default()
+        self.flows == MinuteUsage::default()
     }
 }
 
@@ -213,8 +213,8 @@ impl Cells {
     }
 
     /// What this period came to.
-    pub(crate) fn finished(&self) -> Finished {
-        Finished {
+    pub(crate) fn finished(&self) -> PeriodTotal {
+        PeriodTotal {
             period: self.period,
             used: self.used().get().into(),
             as_of: self.start_of(self.measured.begun),
@@ -238,7 +238,7 @@ impl Cells {
         rates: Rates,
         sampling: u32,
         now: Timestamp,
-        stored: &StoredLane,
+        stored: &StoredSource,
     ) -> Self {
         let mut cells = Self::new(period, rates, sampling, now);
         let first = minute_number(period.start);
@@ -257,7 +257,7 @@ impl Cells {
     }
 
     /// The minutes whose flows have changed since the last call.
-    pub(crate) fn take_unstored(&mut self) -> Vec<(i64, Flows)> {
+    pub(crate) fn take_unstored(&mut self) -> Vec<(i64, MinuteUsage)> {
         let first = minute_number(self.period.start);
         let minutes = std::mem::take(&mut self.unstored).into_iter();
         let flows = minutes.filter_map(|minute| {

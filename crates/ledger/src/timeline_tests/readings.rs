@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::minute_usage::Mark;
+use crate::minute_usage::LiveDelta;
 
 #[test]
 fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else() {
@@ -92,7 +92,7 @@ fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
     }
     assert!(!timeline.assumption().holds);
     timeline.advance(at(end));
-    let stored = StoredLane { reading: timeline.stored_reading(), ..StoredLane::default() };
+    let stored = StoredSource { reading: timeline.stored_reading(), ..StoredSource::default() };
     let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
     assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
 }
@@ -114,14 +114,17 @@ fn restarts_between_readings_hide_nothing() {
     let mut timeline = timeline(START);
     timeline.add_grant(at(START), at(START + 600 * MINUTE));
     let day = BillingDay::new(1).unwrap();
-    let live = |minute: i64, live| (START / MINUTE + minute, Mark { live, silent: 0 });
+    let live = |minute: i64, live| (START / MINUTE + minute, LiveDelta { live, silent: 0 });
     let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;
         timeline.advance(at(now));
         let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
-        let stored =
-            StoredLane { marks: marks.clone(), reading: timeline.stored_reading(), ..StoredLane::default() };
+        let stored = StoredSource {
+            marks: marks.clone(),
+            reading: timeline.stored_reading(),
+            ..StoredSource::default()
+        };
         timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
     }
     assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");

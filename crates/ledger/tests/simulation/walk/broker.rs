@@ -6,7 +6,7 @@ use turn_ledger::books::Books;
 use turn_ledger::changes::Recovered;
 use turn_ledger::connection::{BilledDirections, Report, UsageRules};
 use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{LaneTerms, Terms};
+use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::Reading;
@@ -246,7 +246,8 @@ fn open(strict: bool, recovered: Recovered, now: Timestamp) -> Books {
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    let source = LaneTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
+    let source =
+        SourceTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
     let setup =
         Setup { terms, sources: vec![source], rules, bounds: Bounds::default(), default_source: SOURCE };
     let then = recovered.now.unwrap_or(now);
