@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::journal::{Journal, Written};
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
-use turn_ledger::alert_rules::Watch;
+use turn_ledger::alert_rules::AlertRules;
 use turn_ledger::books::{Books, Statement};
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
@@ -299,15 +299,15 @@ impl Account {
 
     /// Looks whether there is something to tell the operator, and writes it to the log. `provider`: whether it mints,
     /// where there is one. Without anybody who delivers it, the log is where it is told.
-    pub fn look_out(&self, provider: Option<bool>, is_delivered: bool) {
+    pub fn evaluate_alerts(&self, provider: Option<bool>, is_delivered: bool) {
         let (alerts, dropped) = self.with(|books, now| {
-            let alerts = books.look_out(provider, now);
+            let alerts = books.evaluate_alerts(provider, now);
             if !is_delivered {
                 for alert in &alerts {
                     books.change_alerts(|watch| watch.delivered(&alert.id));
                 }
             }
-            (alerts, books.change_alerts(Watch::take_dropped))
+            (alerts, books.change_alerts(AlertRules::take_dropped))
         });
         for (kind, count) in dropped {
             self.metrics.alert(kind.name(), "dropped", count);

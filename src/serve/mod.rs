@@ -249,7 +249,7 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                app.account.look_out(app.mint.provider_is_up(), app.courier.is_some());
+                app.account.evaluate_alerts(app.mint.provider_is_up(), app.courier.is_some());
             }
             _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {

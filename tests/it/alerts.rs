@@ -18,7 +18,7 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::ice::cloudflare::http_client;
 use turn_broker::telemetry::metrics::{LedgerGauges, Metrics};
 use turn_ledger::alert::{Alert, AlertKind};
-use turn_ledger::alert_rules::{Outlook, Watch};
+use turn_ledger::alert_rules::{AlertInput, AlertRules};
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 
@@ -43,7 +43,7 @@ fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Web
 /// The alerts of a budget that is used to so many percent at once.
 fn alerts(percent: u64) -> Vec<Alert> {
     let now = timestamp(START);
-    Watch::default().observe(&Outlook {
+    AlertRules::default().evaluate(&AlertInput {
         now,
         period: BillingDay::new(1).unwrap().period_at(now),
         used: ByteCount::new(percent * 10_000_000_000),
@@ -357,9 +357,9 @@ async fn an_alert_that_comes_later_is_found() {
 
 #[tokio::test]
 async fn a_watch_is_read_after_a_restart_and_its_alert_delivered() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     let now: Timestamp = timestamp(START);
-    watch.observe(&Outlook {
+    rules.evaluate(&AlertInput {
         now,
         period: BillingDay::new(1).unwrap().period_at(now),
         used: ByteCount::ZERO,
@@ -371,8 +371,8 @@ async fn a_watch_is_read_after_a_restart_and_its_alert_delivered() {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
     });
-    let stored = serde_json::to_vec(&watch).unwrap();
-    let restarted: Watch = serde_json::from_slice(&stored).unwrap();
+    let stored = serde_json::to_vec(&rules).unwrap();
+    let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();
     let waiting = restarted.next_pending().cloned().into_iter().collect();
     let (history, _) = Round::start(&[], waiting).await.finish().await;
     assert_eq!(events(&history), ["provider.down"]);

@@ -128,7 +128,7 @@ async fn after_a_restart_only_the_latest_reading_is_left_and_every_alert() {
             assert_eq!(count(&broker, bytes * GB), Taken::Yes);
             broker.advance(1_200);
         }
-        broker.app.account.look_out(Some(true), false);
+        broker.app.account.evaluate_alerts(Some(true), false);
         let told = alerts(&broker).await;
         broker.finish().await;
         told
@@ -146,7 +146,7 @@ async fn the_latest_alerts_are_listed_with_what_to_do_the_newest_first() {
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
     count(&broker, 810 * GB);
-    broker.app.account.look_out(Some(true), false);
+    broker.app.account.evaluate_alerts(Some(true), false);
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["budget.used_80", "budget.used_50"]);
@@ -164,7 +164,7 @@ async fn an_alert_that_nobody_takes_is_shown_as_waiting() {
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     count(&broker, 500 * GB);
-    broker.app.account.look_out(Some(true), true);
+    broker.app.account.evaluate_alerts(Some(true), true);
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
 }

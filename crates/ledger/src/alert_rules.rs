@@ -1,7 +1,7 @@
 //! Decides what is worth an alert. A threshold is said at most once for each period and limit, whatever the figures do in
 //! between; what is down, broken or stale is said once, and once more when it recovers, at most one such pair in
 //! [`FLAP_PAUSE`]. What was said and what was not delivered yet is part of the value: stored and read again it goes on as
-//! if nothing had happened. Pure: `now` comes in with the outlook.
+//! if nothing had happened. Pure: `now` comes in with the input.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
@@ -27,7 +27,7 @@ const LIMITS_MAX: usize = 8;
 
 /// All that decides, at one instant.
 #[derive(Clone, Copy, Debug)]
-pub struct Outlook {
+pub struct AlertInput {
     /// The books' time.
     pub now: Timestamp,
     /// The period that holds `now`.
@@ -50,7 +50,7 @@ pub struct Outlook {
     pub analytics_stale: bool,
 }
 
-impl Outlook {
+impl AlertInput {
     fn has_reached(&self, percent: u64) -> bool {
         let hundredfold = |bytes: ByteCount, factor: u64| u128::from(bytes.get()) * u128::from(factor);
         hundredfold(self.used, 100) >= hundredfold(self.limit, percent)
@@ -72,7 +72,7 @@ impl Outlook {
 /// What was said, and what is still to be delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Watch {
+pub struct AlertRules {
     /// The period that `said` is about.
     period: Option<Period>,
     /// By limit, the present one last.
@@ -93,13 +93,13 @@ struct Said {
     percents: Vec<u64>,
 }
 
-impl Watch {
+impl AlertRules {
     /// What is new, rising thresholds first. The same alerts now wait in [`Self::next_pending`], too.
-    pub fn observe(&mut self, outlook: &Outlook) -> Vec<Alert> {
-        let mut made = self.thresholds(outlook);
-        made.extend(self.provider(outlook));
-        made.extend(self.assumption(outlook));
-        made.extend(self.analytics(outlook));
+    pub fn evaluate(&mut self, input: &AlertInput) -> Vec<Alert> {
+        let mut made = self.thresholds(input);
+        made.extend(self.provider(input));
+        made.extend(self.assumption(input));
+        made.extend(self.analytics(input));
         for alert in &made {
             self.keep(alert.clone());
         }
@@ -147,29 +147,29 @@ impl Watch {
         self.pending.push_back(alert);
     }
 
-    fn thresholds(&mut self, outlook: &Outlook) -> Vec<Alert> {
-        let percents = self.said_under(outlook);
+    fn thresholds(&mut self, input: &AlertInput) -> Vec<Alert> {
+        let percents = self.said_under(input);
         let mut made = Vec::new();
         for (percent, kind) in THRESHOLDS {
-            if outlook.has_reached(percent) && !percents.contains(&percent) {
+            if input.has_reached(percent) && !percents.contains(&percent) {
                 percents.push(percent);
-                made.push(outlook.alert(kind, outlook.limit.get(), usage_sentence(outlook, percent)));
+                made.push(input.alert(kind, input.limit.get(), usage_sentence(input, percent)));
             }
         }
         made
     }
 
     /// What was said under this period and limit. Another limit starts with what was said and is reached under it too.
-    fn said_under(&mut self, outlook: &Outlook) -> &mut Vec<u64> {
-        if self.period != Some(outlook.period) {
-            self.period = Some(outlook.period);
+    fn said_under(&mut self, input: &AlertInput) -> &mut Vec<u64> {
+        if self.period != Some(input.period) {
+            self.period = Some(input.period);
             self.said.clear();
         }
-        if self.said.back().is_none_or(|said| said.limit != outlook.limit) {
+        if self.said.back().is_none_or(|said| said.limit != input.limit) {
             let mut percents = self.said.back().map_or_else(Vec::new, |said| said.percents.clone());
-            percents.retain(|percent| outlook.has_reached(*percent));
+            percents.retain(|percent| input.has_reached(*percent));
             // A limit that comes back: its alerts would have the ids that they had before.
-            if let Some(at) = self.said.iter().position(|said| said.limit == outlook.limit) {
+            if let Some(at) = self.said.iter().position(|said| said.limit == input.limit) {
                 percents.extend(self.said.remove(at).map_or_else(Vec::new, |said| said.percents));
                 percents.sort_unstable();
                 percents.dedup();
@@ -177,34 +177,34 @@ impl Watch {
             if self.said.len() >= LIMITS_MAX {
                 self.said.pop_front();
             }
-            self.said.push_back(Said { limit: outlook.limit, percents });
+            self.said.push_back(Said { limit: input.limit, percents });
         }
         &mut self.said.back_mut().expect("one was pushed if there was none").percents
     }
 
-    fn provider(&mut self, outlook: &Outlook) -> Option<Alert> {
-        let (kind, what) = match self.provider.turn(!outlook.provider?, outlook.now)? {
+    fn provider(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.provider.turn(!input.provider?, input.now)? {
             Turn::Bad => (AlertKind::ProviderDown, "The TURN provider does not mint.".into()),
             Turn::Good { since } => {
                 (AlertKind::ProviderUp, format!("The TURN provider mints again; it was down since {since}."))
             }
         };
-        Some(outlook.alert(kind, outlook.now.as_millis(), what))
+        Some(input.alert(kind, input.now.as_millis(), what))
     }
 
-    fn assumption(&mut self, outlook: &Outlook) -> Option<Alert> {
-        let (kind, what) = match self.assumption.turn(!outlook.assumption_holds, outlook.now)? {
-            Turn::Bad => (AlertKind::AssumptionBroken, broken_sentence(outlook)),
+    fn assumption(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.assumption.turn(!input.assumption_holds, input.now)? {
+            Turn::Bad => (AlertKind::AssumptionBroken, broken_sentence(input)),
             Turn::Good { since } => (
                 AlertKind::AssumptionHolds,
                 format!("The overshoot bound holds again; it did not since {since}."),
             ),
         };
-        Some(outlook.alert(kind, outlook.now.as_millis(), what))
+        Some(input.alert(kind, input.now.as_millis(), what))
     }
 
-    fn analytics(&mut self, outlook: &Outlook) -> Option<Alert> {
-        let (kind, what) = match self.analytics.turn(outlook.analytics_stale, outlook.now)? {
+    fn analytics(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.analytics.turn(input.analytics_stale, input.now)? {
             Turn::Bad => (
                 AlertKind::AnalyticsStale,
                 "The provider's own count of usage could not be read for a while.".into(),
@@ -214,7 +214,7 @@ impl Watch {
                 format!("The provider's own count of usage is read again; it was stale since {since}."),
             ),
         };
-        Some(outlook.alert(kind, outlook.now.as_millis(), what))
+        Some(input.alert(kind, input.now.as_millis(), what))
     }
 }
 
@@ -251,26 +251,26 @@ impl Edge {
     }
 }
 
-fn usage_sentence(outlook: &Outlook, percent: u64) -> String {
-    let (used, limit) = (outlook.used.gb_nearest(), outlook.limit.as_gb());
-    let reset = outlook.period.end;
+fn usage_sentence(input: &AlertInput, percent: u64) -> String {
+    let (used, limit) = (input.used.gb_nearest(), input.limit.as_gb());
+    let reset = input.period.end;
     let what = if percent < 100 {
         format!("{percent} % of the bandwidth limit is used: {used} of {limit} GB, to last until {reset}.")
     } else {
         format!("The bandwidth limit is reached: {used} of {limit} GB used, to last until {reset}.")
     };
-    if outlook.overshoot_bound == ByteCount::ZERO {
+    if input.overshoot_bound == ByteCount::ZERO {
         return what;
     }
-    let bound = outlook.overshoot_bound.gb_up();
+    let bound = input.overshoot_bound.gb_up();
     format!(
         "{what} If nothing cuts them, credentials already issued can take it up to {bound} GB past the limit."
     )
 }
 
-fn broken_sentence(outlook: &Outlook) -> String {
-    let assumed = outlook.assumed_rate;
-    let observed = outlook.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
+fn broken_sentence(input: &AlertInput) -> String {
+    let assumed = input.assumed_rate;
+    let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
     format!(
         "Credentials relay more than the {assumed} assumed of each{observed}: the overshoot bound does not hold."
     )

@@ -15,9 +15,9 @@ fn start() -> Timestamp {
 }
 
 /// All is well at 2025-01-01 plus `millis`; periods of 30 days.
-fn outlook(millis: u64) -> Outlook {
+fn input(millis: u64) -> AlertInput {
     let begin = millis / (30 * DAY) * 30 * DAY;
-    Outlook {
+    AlertInput {
         now: start().plus_millis(millis),
         period: Period { start: start().plus_millis(begin), end: start().plus_millis(begin + 30 * DAY) },
         used: ByteCount::ZERO,
@@ -31,176 +31,176 @@ fn outlook(millis: u64) -> Outlook {
     }
 }
 
-fn used(millis: u64, gb: u64) -> Outlook {
-    Outlook { used: ByteCount::new(gb * GB), ..outlook(millis) }
+fn used(millis: u64, gb: u64) -> AlertInput {
+    AlertInput { used: ByteCount::new(gb * GB), ..input(millis) }
 }
 
-fn limited(millis: u64, gb: u64, limit: u64) -> Outlook {
-    Outlook { limit: ByteCount::new(limit * GB), ..used(millis, gb) }
+fn limited(millis: u64, gb: u64, limit: u64) -> AlertInput {
+    AlertInput { limit: ByteCount::new(limit * GB), ..used(millis, gb) }
 }
 
-fn provider(millis: u64, is_up: bool) -> Outlook {
-    Outlook { provider: Some(is_up), ..outlook(millis) }
+fn provider(millis: u64, is_up: bool) -> AlertInput {
+    AlertInput { provider: Some(is_up), ..input(millis) }
 }
 
-fn kinds(watch: &mut Watch, outlook: Outlook) -> Vec<AlertKind> {
-    watch.observe(&outlook).into_iter().map(|alert| alert.kind).collect()
+fn kinds(rules: &mut AlertRules, input: AlertInput) -> Vec<AlertKind> {
+    rules.evaluate(&input).into_iter().map(|alert| alert.kind).collect()
 }
 
 #[test]
 fn a_healthy_start_says_nothing() {
-    assert_eq!(kinds(&mut Watch::default(), outlook(0)), []);
+    assert_eq!(kinds(&mut AlertRules::default(), input(0)), []);
 }
 
 #[test]
 fn a_threshold_is_said_when_it_is_reached_and_not_again() {
-    let mut watch = Watch::default();
-    let below = Outlook { used: ByteCount::new(500 * GB - 1), ..outlook(0) };
-    assert_eq!(kinds(&mut watch, below), []);
-    assert_eq!(kinds(&mut watch, used(1, 500)), [Used50]);
-    assert_eq!(kinds(&mut watch, used(2, 501)), []);
-    assert_eq!(kinds(&mut watch, used(3, 400)), [], "a reading took it back");
-    assert_eq!(kinds(&mut watch, used(4, 600)), []);
+    let mut rules = AlertRules::default();
+    let below = AlertInput { used: ByteCount::new(500 * GB - 1), ..input(0) };
+    assert_eq!(kinds(&mut rules, below), []);
+    assert_eq!(kinds(&mut rules, used(1, 500)), [Used50]);
+    assert_eq!(kinds(&mut rules, used(2, 501)), []);
+    assert_eq!(kinds(&mut rules, used(3, 400)), [], "a reading took it back");
+    assert_eq!(kinds(&mut rules, used(4, 600)), []);
 }
 
 #[test]
 fn several_thresholds_at_once_are_said_in_rising_order() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, used(0, 960)), [Used50, Used80, Used95]);
-    assert_eq!(kinds(&mut watch, used(1, 1_000)), [Used100]);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used50, Used80, Used95]);
+    assert_eq!(kinds(&mut rules, used(1, 1_000)), [Used100]);
 }
 
 #[test]
 fn the_latest_are_remembered_whatever_became_of_them() {
-    let mut watch = Watch::default();
-    watch.observe(&used(0, 800));
-    let first = watch.next_pending().unwrap().id.clone();
-    watch.delivered(&first);
-    let recent: Vec<_> = watch.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
+    let mut rules = AlertRules::default();
+    rules.evaluate(&used(0, 800));
+    let first = rules.next_pending().unwrap().id.clone();
+    rules.delivered(&first);
+    let recent: Vec<_> = rules.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
     assert_eq!(recent, [(Used80, true), (Used50, false)]);
     for n in 1..=u64::try_from(RECENT_MAX).unwrap() {
-        watch.observe(&provider(n * DAY / 24, n % 2 == 0));
+        rules.evaluate(&provider(n * DAY / 24, n % 2 == 0));
     }
-    assert_eq!(watch.recent().count(), RECENT_MAX);
+    assert_eq!(rules.recent().count(), RECENT_MAX);
     assert!(
-        watch.recent().all(|(alert, _)| matches!(alert.kind, ProviderDown | ProviderUp)),
+        rules.recent().all(|(alert, _)| matches!(alert.kind, ProviderDown | ProviderUp)),
         "the oldest went"
     );
 }
 
 #[test]
 fn a_limit_of_nothing_is_reached_at_once() {
-    assert_eq!(kinds(&mut Watch::default(), limited(0, 0, 0)), [Used50, Used80, Used95, Used100]);
+    assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used50, Used80, Used95, Used100]);
 }
 
 #[test]
 fn the_largest_figures_do_not_overflow() {
     let most = ByteCount::new(u64::MAX);
-    let outlook = Outlook { used: most, limit: most, ..outlook(0) };
-    assert_eq!(kinds(&mut Watch::default(), outlook), [Used50, Used80, Used95, Used100]);
+    let input = AlertInput { used: most, limit: most, ..input(0) };
+    assert_eq!(kinds(&mut AlertRules::default(), input), [Used50, Used80, Used95, Used100]);
 }
 
 #[test]
 fn a_new_period_says_them_again() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, used(0, 800)), [Used50, Used80]);
-    assert_eq!(kinds(&mut watch, used(30 * DAY, 100)), []);
-    assert_eq!(kinds(&mut watch, used(31 * DAY, 800)), [Used50, Used80]);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, used(0, 800)), [Used50, Used80]);
+    assert_eq!(kinds(&mut rules, used(30 * DAY, 100)), []);
+    assert_eq!(kinds(&mut rules, used(31 * DAY, 800)), [Used50, Used80]);
 }
 
 #[test]
 fn another_limit_says_again_what_is_no_longer_reached() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, used(0, 960)), [Used50, Used80, Used95]);
-    assert_eq!(kinds(&mut watch, limited(1, 960, 1_100)), [], "87 %: 50 and 80 are still reached");
-    assert_eq!(kinds(&mut watch, limited(2, 1_050, 1_100)), [Used95]);
-    assert_eq!(kinds(&mut watch, limited(3, 1_050, 1_000)), [Used100], "a lower limit is reached at once");
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used50, Used80, Used95]);
+    assert_eq!(kinds(&mut rules, limited(1, 960, 1_100)), [], "87 %: 50 and 80 are still reached");
+    assert_eq!(kinds(&mut rules, limited(2, 1_050, 1_100)), [Used95]);
+    assert_eq!(kinds(&mut rules, limited(3, 1_050, 1_000)), [Used100], "a lower limit is reached at once");
 }
 
 #[test]
 fn a_limit_that_comes_back_repeats_no_id() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     let mut ids = Vec::new();
     for limit in [1_000, 2_000, 1_000, 2_000, 1_000] {
-        ids.extend(watch.observe(&limited(0, 900, limit)).into_iter().map(|alert| alert.id));
+        ids.extend(rules.evaluate(&limited(0, 900, limit)).into_iter().map(|alert| alert.id));
     }
     assert_eq!(ids, ["2025-01-01/budget-used-50/1000000000000", "2025-01-01/budget-used-80/1000000000000"]);
 }
 
 #[test]
 fn the_limits_that_are_remembered_are_bounded() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     for limit in 1..100 {
-        watch.observe(&limited(0, 900, limit));
-        assert!(watch.said.len() <= LIMITS_MAX);
+        rules.evaluate(&limited(0, 900, limit));
+        assert!(rules.said.len() <= LIMITS_MAX);
     }
 }
 
 #[test]
 fn a_provider_that_goes_down_is_said_once_and_once_when_it_is_back() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, provider(0, true)), [], "up from the start is no news");
-    assert_eq!(kinds(&mut watch, provider(MINUTE, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut watch, provider(2 * MINUTE, false)), []);
-    assert_eq!(kinds(&mut watch, provider(3 * MINUTE, true)), [ProviderUp], "a recovery waits for nothing");
-    assert_eq!(kinds(&mut watch, provider(4 * MINUTE, true)), []);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, provider(0, true)), [], "up from the start is no news");
+    assert_eq!(kinds(&mut rules, provider(MINUTE, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
+    assert_eq!(kinds(&mut rules, provider(3 * MINUTE, true)), [ProviderUp], "a recovery waits for nothing");
+    assert_eq!(kinds(&mut rules, provider(4 * MINUTE, true)), []);
 }
 
 #[test]
 fn a_provider_that_flaps_is_said_to_be_down_once_in_ten_minutes() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, provider(0, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut watch, provider(MINUTE, true)), [ProviderUp]);
-    assert_eq!(kinds(&mut watch, provider(2 * MINUTE, false)), []);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, provider(0, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(MINUTE, true)), [ProviderUp]);
+    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
     assert_eq!(
-        kinds(&mut watch, provider(3 * MINUTE, true)),
+        kinds(&mut rules, provider(3 * MINUTE, true)),
         [],
         "nothing was said that is to be taken back"
     );
-    assert_eq!(kinds(&mut watch, provider(10 * MINUTE - 1, false)), []);
-    assert_eq!(kinds(&mut watch, provider(10 * MINUTE, false)), [ProviderDown], "it is still down");
+    assert_eq!(kinds(&mut rules, provider(10 * MINUTE - 1, false)), []);
+    assert_eq!(kinds(&mut rules, provider(10 * MINUTE, false)), [ProviderDown], "it is still down");
 }
 
 #[test]
 fn without_a_provider_nothing_is_up_or_down() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, Outlook { provider: None, ..outlook(0) }), []);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, AlertInput { provider: None, ..input(0) }), []);
 }
 
 #[test]
 fn a_clock_that_was_ahead_mutes_nothing() {
-    let mut watch = Watch::default();
-    assert_eq!(kinds(&mut watch, provider(20 * DAY, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut watch, provider(DAY, true)), [ProviderUp]);
-    assert_eq!(kinds(&mut watch, provider(DAY + 1, false)), [ProviderDown]);
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, provider(20 * DAY, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(DAY, true)), [ProviderUp]);
+    assert_eq!(kinds(&mut rules, provider(DAY + 1, false)), [ProviderDown]);
 }
 
 #[test]
 fn a_broken_assumption_names_both_rates_and_its_end_is_said() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     let observed_rate = Some(BitRate::new(4_500_000));
-    let broken = Outlook { assumption_holds: false, observed_rate, ..outlook(0) };
-    let [alert] = watch.observe(&broken).try_into().unwrap();
+    let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
+    let [alert] = rules.evaluate(&broken).try_into().unwrap();
     assert_eq!(alert.kind, AssumptionBroken);
     assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
-    assert_eq!(kinds(&mut watch, outlook(1)), [AssumptionHolds]);
+    assert_eq!(kinds(&mut rules, input(1)), [AssumptionHolds]);
 }
 
 #[test]
 fn stale_analytics_are_said_once_until_they_are_read_again() {
-    let mut watch = Watch::default();
-    let stale = |millis| Outlook { analytics_stale: true, ..outlook(millis) };
-    assert_eq!(kinds(&mut watch, stale(0)), [AnalyticsStale]);
-    assert_eq!(kinds(&mut watch, stale(20 * MINUTE)), []);
-    assert_eq!(kinds(&mut watch, outlook(21 * MINUTE)), [AnalyticsFresh]);
+    let mut rules = AlertRules::default();
+    let stale = |millis| AlertInput { analytics_stale: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, stale(0)), [AnalyticsStale]);
+    assert_eq!(kinds(&mut rules, stale(20 * MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(21 * MINUTE)), [AnalyticsFresh]);
 }
 
 #[test]
 fn an_alert_carries_the_figures_of_its_instant() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     let overshoot_bound = ByteCount::new(23_400_000_000);
     let [alert] =
-        watch.observe(&Outlook { overshoot_bound, ..used(5 * DAY, 512) }).try_into().expect("one alert");
+        rules.evaluate(&AlertInput { overshoot_bound, ..used(5 * DAY, 512) }).try_into().expect("one alert");
     assert_eq!(alert.id, "2025-01-01/budget-used-50/1000000000000");
     assert_eq!(alert.at.to_string(), "2025-01-06T00:00:00.000Z");
     assert_eq!(alert.budget.used, ByteCount::new(512 * GB));
@@ -214,76 +214,76 @@ fn an_alert_carries_the_figures_of_its_instant() {
 
 #[test]
 fn what_was_not_delivered_stays_in_order_until_it_is() {
-    let mut watch = Watch::default();
-    let made = watch.observe(&used(0, 800));
-    assert_eq!(watch.next_pending(), Some(&made[0]));
-    watch.delivered("of somebody else");
-    assert_eq!(watch.pending_len(), 2);
-    watch.delivered(&made[0].id);
-    assert_eq!(watch.next_pending(), Some(&made[1]));
-    watch.delivered(&made[1].id);
-    assert_eq!(watch.next_pending(), None);
+    let mut rules = AlertRules::default();
+    let made = rules.evaluate(&used(0, 800));
+    assert_eq!(rules.next_pending(), Some(&made[0]));
+    rules.delivered("of somebody else");
+    assert_eq!(rules.pending_len(), 2);
+    rules.delivered(&made[0].id);
+    assert_eq!(rules.next_pending(), Some(&made[1]));
+    rules.delivered(&made[1].id);
+    assert_eq!(rules.next_pending(), None);
 }
 
 #[test]
 fn one_past_the_bound_drops_the_oldest_and_counts_it() {
-    let mut watch = Watch::default();
+    let mut rules = AlertRules::default();
     for step in 0..65 {
-        watch.observe(&provider(step * 10 * MINUTE, step % 2 == 1));
+        rules.evaluate(&provider(step * 10 * MINUTE, step % 2 == 1));
     }
-    assert_eq!(watch.pending_len(), PENDING_MAX);
-    assert_eq!(watch.next_pending().map(|alert| alert.kind), Some(ProviderUp), "the first down is gone");
-    assert_eq!(watch.take_dropped(), BTreeMap::from([(ProviderDown, 1)]));
-    assert_eq!(watch.take_dropped(), BTreeMap::new(), "told once");
+    assert_eq!(rules.pending_len(), PENDING_MAX);
+    assert_eq!(rules.next_pending().map(|alert| alert.kind), Some(ProviderUp), "the first down is gone");
+    assert_eq!(rules.take_dropped(), BTreeMap::from([(ProviderDown, 1)]));
+    assert_eq!(rules.take_dropped(), BTreeMap::new(), "told once");
 }
 
 #[test]
 fn what_an_older_version_stored_is_read() {
-    let watch: Watch = serde_json::from_str("{}").unwrap();
-    assert_eq!(watch, Watch::default());
+    let rules: AlertRules = serde_json::from_str("{}").unwrap();
+    assert_eq!(rules, AlertRules::default());
 }
 
 /// A step of the world: time passes and the figures are these.
-fn a_step() -> impl Strategy<Value = (u64, Outlook)> {
+fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
     let limits = prop_oneof![Just(0), Just(100), Just(1_000), Just(2_000)];
     let passes = prop_oneof![0..MINUTE, Just(10 * MINUTE), 0..20 * DAY];
     let state = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     (passes, 0..2_500u64, limits, state).prop_map(|(passes, gb, limit, (provider, holds, stale))| {
         let calm = limited(0, gb, limit);
-        (passes, Outlook { provider, assumption_holds: holds, analytics_stale: stale, ..calm })
+        (passes, AlertInput { provider, assumption_holds: holds, analytics_stale: stale, ..calm })
     })
 }
 
 /// The outlooks of a walk, in time.
-fn walk(steps: Vec<(u64, Outlook)>) -> Vec<Outlook> {
+fn walk(steps: Vec<(u64, AlertInput)>) -> Vec<AlertInput> {
     let mut millis = 0;
-    let at = |(passes, step): (u64, Outlook)| {
+    let at = |(passes, step): (u64, AlertInput)| {
         millis += passes;
-        let Outlook { now, period, .. } = outlook(millis);
-        Outlook { now, period, ..step }
+        let AlertInput { now, period, .. } = input(millis);
+        AlertInput { now, period, ..step }
     };
     steps.into_iter().map(at).collect()
 }
 
-fn a_walk() -> impl Strategy<Value = Vec<Outlook>> {
+fn a_walk() -> impl Strategy<Value = Vec<AlertInput>> {
     proptest::collection::vec(a_step(), 1..100).prop_map(walk)
 }
 
 proptest! {
     #[test]
     fn whatever_happens_a_threshold_is_said_once_for_a_period_and_limit(walk in a_walk()) {
-        let mut watch = Watch::default();
+        let mut rules = AlertRules::default();
         let mut said = Vec::new();
-        for outlook in walk {
-            for alert in watch.observe(&outlook) {
+        for input in walk {
+            for alert in rules.evaluate(&input) {
                 let is_threshold = THRESHOLDS.iter().any(|(_, kind)| *kind == alert.kind);
-                let what = (outlook.period.start, alert.budget.limit, alert.kind);
+                let what = (input.period.start, alert.budget.limit, alert.kind);
                 prop_assert!(!is_threshold || !said.contains(&what), "{what:?} again");
                 prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
                 said.push(what);
             }
-            let percents = &watch.said.back().unwrap().percents;
-            let reached = THRESHOLDS.iter().filter(|(percent, _)| outlook.has_reached(*percent));
+            let percents = &rules.said.back().unwrap().percents;
+            let reached = THRESHOLDS.iter().filter(|(percent, _)| input.has_reached(*percent));
             for (percent, _) in reached {
                 prop_assert!(percents.contains(percent), "{percent} % is reached and nobody was told");
             }
@@ -292,13 +292,13 @@ proptest! {
 
     #[test]
     fn whatever_happens_bad_and_good_take_turns_and_bad_comes_once_in_ten_minutes(walk in a_walk()) {
-        let mut watch = Watch::default();
+        let mut rules = AlertRules::default();
         for (bad, good) in
             [(ProviderDown, ProviderUp), (AssumptionBroken, AssumptionHolds), (AnalyticsStale, AnalyticsFresh)]
         {
             let mut last_bad: Option<Timestamp> = None;
             let mut is_bad = false;
-            for alert in walk.iter().flat_map(|outlook| watch.observe(outlook)) {
+            for alert in walk.iter().flat_map(|input| rules.evaluate(input)) {
                 if alert.kind == bad {
                     prop_assert!(!is_bad);
                     prop_assert!(last_bad.is_none_or(|last| alert.at.since(last) >= FLAP_PAUSE));
@@ -308,7 +308,7 @@ proptest! {
                     is_bad = false;
                 }
             }
-            watch = Watch::default();
+            rules = AlertRules::default();
         }
     }
 
@@ -318,10 +318,10 @@ proptest! {
         restart in 0..100_usize,
         delivers: bool,
     ) {
-        let mut kept = Watch::default();
-        let mut restarted = Watch::default();
-        for (index, outlook) in walk.iter().enumerate() {
-            prop_assert_eq!(kept.observe(outlook), restarted.observe(outlook));
+        let mut kept = AlertRules::default();
+        let mut restarted = AlertRules::default();
+        for (index, input) in walk.iter().enumerate() {
+            prop_assert_eq!(kept.evaluate(input), restarted.evaluate(input));
             if delivers && let Some(alert) = kept.next_pending().cloned() {
                 kept.delivered(&alert.id);
                 restarted.delivered(&alert.id);
@@ -335,13 +335,13 @@ proptest! {
 
     #[test]
     fn whatever_happens_what_waits_is_bounded_and_all_that_was_made_is_accounted_for(walk in a_walk()) {
-        let mut watch = Watch::default();
+        let mut rules = AlertRules::default();
         let mut made = 0;
-        for outlook in walk {
-            made += watch.observe(&outlook).len();
-            prop_assert!(watch.pending_len() <= PENDING_MAX);
+        for input in walk {
+            made += rules.evaluate(&input).len();
+            prop_assert!(rules.pending_len() <= PENDING_MAX);
         }
-        let dropped: u64 = watch.take_dropped().values().sum();
-        prop_assert_eq!(u64::try_from(made).unwrap(), dropped + u64::try_from(watch.pending_len()).unwrap());
+        let dropped: u64 = rules.take_dropped().values().sum();
+        prop_assert_eq!(u64::try_from(made).unwrap(), dropped + u64::try_from(rules.pending_len()).unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::alert_rules::Watch;
+use crate::alert_rules::AlertRules;
 use crate::connections::{StoredConnection, TableChanges};
 use crate::coturn::usage::CoturnBook;
 use crate::issued::Issued;
@@ -29,7 +29,7 @@ pub struct BooksChanges {
     /// The operator's orders, where they have changed.
     pub orders: Option<Orders>,
     /// What was told and what is still to be told, where it has changed.
-    pub alerts: Option<Watch>,
+    pub alerts: Option<AlertRules>,
     /// What a coturn has said, where it was asked since.
     pub coturn: Option<CoturnBook>,
     /// What happened in the current period.
@@ -58,7 +58,7 @@ pub struct Recovered {
     /// The operator's orders.
     pub orders: Orders,
     /// What was told and what is still to be told.
-    pub alerts: Watch,
+    pub alerts: AlertRules,
     /// What a coturn has said.
     pub coturn: CoturnBook,
     /// What grant tokens are signed with.

@@ -6,7 +6,7 @@ use std::time::Duration;
 mod operator;
 mod sessions;
 
-use crate::alert_rules::Watch;
+use crate::alert_rules::AlertRules;
 use crate::changes::{BooksChanges, Recovered};
 use crate::connection::{Connection, Report, UsageRules};
 use crate::connections::{Estimator, TableChanges};
@@ -34,7 +34,7 @@ pub struct Books {
     renewals: Renewals,
     issued: IssuedTable,
     orders: Kept<Orders>,
-    alerts: Kept<Watch>,
+    alerts: Kept<AlertRules>,
     coturn: Kept<CoturnBook>,
     /// The limit as the configuration has it.
     configured_limit: ByteCount,

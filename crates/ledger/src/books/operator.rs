@@ -2,7 +2,7 @@
 
 use super::{Books, Statement};
 use crate::alert::Alert;
-use crate::alert_rules::{Outlook, Watch};
+use crate::alert_rules::{AlertInput, AlertRules};
 use crate::issued::Issued;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
@@ -32,10 +32,10 @@ impl Books {
     }
 
     /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
-    pub fn look_out(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
+    pub fn evaluate_alerts(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
         self.advance(now);
         let Statement { figures, measured, .. } = self.statement();
-        let outlook = Outlook {
+        let input = AlertInput {
             now: figures.now,
             period: figures.period,
             used: figures.used,
@@ -47,17 +47,17 @@ impl Books {
             assumed_rate: self.ledger.assumed_rate(),
             analytics_stale: measured.is_stale(),
         };
-        self.alerts.change(|watch| watch.observe(&outlook))
+        self.alerts.change(|rules| rules.evaluate(&input))
     }
 
     /// What was to be told.
     #[must_use]
-    pub fn alerts(&self) -> &Watch {
+    pub fn alerts(&self) -> &AlertRules {
         self.alerts.get()
     }
 
     /// Marks what was told, or counts what was not.
-    pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut Watch) -> T) -> T {
+    pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut AlertRules) -> T) -> T {
         self.alerts.change(change)
     }
 
