@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::alert::courier::Outbox;
+use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
 use crate::journal::{Journal, Written};
 use crate::telemetry::metrics::Metrics;

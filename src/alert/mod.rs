@@ -1,5 +1,5 @@
-//! Delivery of operator alerts: [`webhook`] writes an alert as JSON and sends it once, [`courier`] retries until it is
+//! Delivery of operator alerts: [`webhook`] writes an alert as JSON and sends it once, [`dispatcher`] retries until it is
 //! delivered, refused for good, or tried too often.
 
-pub mod courier;
+pub mod dispatcher;
 pub mod webhook;

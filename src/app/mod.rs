@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::account::Account;
-use crate::alert::courier::{Courier, Pace};
+use crate::alert::dispatcher::{AlertDispatcher, Pace};
 use crate::alert::webhook::Webhook;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, CloudflareConfig, Config, Door, IceConfig};
@@ -61,7 +61,7 @@ pub struct App {
     /// The relay in this process.
     pub relay: Option<Relay>,
     /// Brings alerts to the operator's webhook.
-    pub courier: Option<Courier>,
+    pub dispatcher: Option<AlertDispatcher>,
     /// The per-client rate.
     pub rate_limit: RateLimit,
     /// Pages that may ask.
@@ -154,8 +154,8 @@ impl App {
             grant_key: Arc::clone(&grant_key),
             clock: Arc::clone(&clock),
         };
-        let courier = match &config.alert {
-            Some(alert) => Some(Courier {
+        let dispatcher = match &config.alert {
+            Some(alert) => Some(AlertDispatcher {
                 webhook: Webhook::new(http_client()?, alert),
                 clock: Arc::clone(&clock),
                 metrics: Arc::clone(&metrics),
@@ -168,7 +168,7 @@ impl App {
             coturn_meter,
             cloudflare_meter,
             relay,
-            courier,
+            dispatcher,
             started: clock.instant(),
             account,
             mint,

@@ -81,7 +81,7 @@ fn severity_schema() -> RefOr<Schema> {
 pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {
     let alerts =
         app.account.recent_alerts().into_iter().map(|(alert, waiting)| body(alert, waiting)).collect();
-    Json(AlertsBody { alerts, webhook: app.courier.is_some() })
+    Json(AlertsBody { alerts, webhook: app.dispatcher.is_some() })
 }
 
 fn body(alert: Alert, waiting: bool) -> AlertBody {

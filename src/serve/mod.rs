@@ -231,8 +231,8 @@ async fn pool(app: Arc<App>, end: CancellationToken) {
 
 /// Brings alerts to the operator, one after the other.
 async fn alerts(app: Arc<App>, end: CancellationToken) {
-    if let Some(courier) = &app.courier {
-        courier.deliver(&*app.account, &end).await;
+    if let Some(dispatcher) = &app.dispatcher {
+        dispatcher.deliver(&*app.account, &end).await;
     }
 }
 
@@ -249,7 +249,7 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
             () = end.cancelled() => return,
             _ = report.tick() => {
                 app.account.report_given_up();
-                app.account.evaluate_alerts(app.mint.provider_is_up(), app.courier.is_some());
+                app.account.evaluate_alerts(app.mint.provider_is_up(), app.dispatcher.is_some());
             }
             _ = flush.tick() => app.account.flush(),
             _ = tidy.tick() => {

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use turn_broker::alert::courier::{Courier, Outbox, Pace};
+use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, Pace};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
 use turn_broker::ice::cloudflare::http_client;
@@ -205,7 +205,7 @@ async fn the_log_tells_what_became_of_an_alert_and_holds_neither_address_nor_key
     assert!(!text.contains("hush"), "{text}");
 }
 
-/// A courier at work, and its outbox.
+/// A dispatcher at work, and its outbox.
 struct Round {
     receiver: FakeWebhook,
     outbox: Arc<TestOutbox>,
@@ -242,7 +242,7 @@ impl Round {
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(ManualClock::at(START)));
         let end = CancellationToken::new();
         let millis = Duration::from_millis;
-        let courier = Courier {
+        let dispatcher = AlertDispatcher {
             webhook: webhook(&receiver.url(), Some(SECRET)),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
@@ -250,12 +250,12 @@ impl Round {
         };
         let work = tokio::spawn({
             let (outbox, end) = (Arc::clone(&outbox), end.clone());
-            async move { courier.deliver(&*outbox, &end).await }
+            async move { dispatcher.deliver(&*outbox, &end).await }
         });
         Self { receiver, outbox, metrics, clock, end, work }
     }
 
-    /// Waits until nothing is left to deliver, ends the courier, and tells what arrived.
+    /// Waits until nothing is left to deliver, ends the dispatcher, and tells what arrived.
     async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
         let emptied = async {
             while self.outbox.next().is_some() {

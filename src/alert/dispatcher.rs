@@ -1,5 +1,5 @@
 //! Delivers alerts: one at a time and in order, so that no recovery overtakes its failure. An alert leaves the outbox
-//! when it was delivered, refused for good, or tried too often, and on no other path: a courier that is stopped in the
+//! when it was delivered, refused for good, or tried too often, and on no other path: a dispatcher that is stopped in the
 //! middle leaves it where it is, and the next one sends it again under the same id.
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Pace {
 
 /// Brings alerts from an outbox to a webhook.
 #[derive(Debug)]
-pub struct Courier {
+pub struct AlertDispatcher {
     /// Where to.
     pub webhook: Webhook,
     /// Wall time, for the signature.
@@ -83,7 +83,7 @@ enum Outcome {
     GivenUp,
 }
 
-impl Courier {
+impl AlertDispatcher {
     /// Delivers until `end`; an attempt that is under way then is cut.
     pub async fn deliver(&self, outbox: &impl Outbox, end: &CancellationToken) {
         tokio::select! {
