@@ -16,8 +16,8 @@ use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::issued::Issued;
 use turn_ledger::period::Period;
-use turn_ledger::reading::{Reading, Taken};
-use turn_ledger::reading_history::Counted;
+use turn_ledger::reading::{Reading, ReadingOutcome};
+use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::reports::{Caller, Closed, OpenError, Opened, UnknownConnection};
 use turn_ledger::source::IceSource;
 use turn_ledger::time::SteadyTime;
@@ -107,7 +107,7 @@ pub struct Series {
     /// Begin of each step and what lies in it.
     pub points: Vec<(Timestamp, Slice)>,
     /// What the providers' own counts said, one for each step at most.
-    pub readings: Vec<Counted>,
+    pub readings: Vec<ReadingPoint>,
     /// What the period before this one came to.
     pub previous: Option<(Period, ByteCount)>,
 }
@@ -235,7 +235,7 @@ impl Account {
     }
 
     /// Takes a source's own count.
-    pub fn take_reading(&self, source: IceSource, reading: &Reading) -> Taken {
+    pub fn take_reading(&self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.with(|books, now| books.take_reading(source, reading, now))
     }
 

@@ -19,7 +19,7 @@ use crate::account::OpenConnection;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
 use turn_ledger::connection::Owner;
-use turn_ledger::reading_history::Counted;
+use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::timeline::Slice;
 use turn_ledger::units::Timestamp;
 
@@ -242,7 +242,7 @@ pub async fn get_usage(
         used_bytes: slice.used.get(),
         live_grants: slice.live,
     };
-    let reading = |counted: &Counted| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
+    let reading = |counted: &ReadingPoint| UsageReading { as_of: counted.as_of, bytes: counted.bytes.get() };
     Ok(Json(UsageBody {
         period_start: figures.period.start,
         reset_date: figures.period.end,

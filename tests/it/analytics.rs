@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Client;
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::ice::cloudflare::http_client;
-use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
+use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, UsageCount};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::units::ByteCount;
 
@@ -61,12 +61,12 @@ fn with(
     CloudflareAnalytics::new(client, &config, key_id, billed).unwrap()
 }
 
-async fn ask(reader: &CloudflareAnalytics) -> Result<Counted, AnalyticsError> {
+async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {
     reader.count(timestamp(FROM), timestamp(UNTIL)).await
 }
 
-fn counted(own: u64, other: u64) -> Counted {
-    Counted { own: ByteCount::new(own), other: ByteCount::new(other) }
+fn counted(own: u64, other: u64) -> UsageCount {
+    UsageCount { own: ByteCount::new(own), other: ByteCount::new(other) }
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn nothing_relayed_is_zero_and_no_fault() {
         let cloudflare = cloudflare().await;
         cloudflare.analytics().set_fault(fault);
         let counts = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Both)).await.unwrap();
-        assert_eq!(counts, Counted::default(), "{fault:?}");
+        assert_eq!(counts, UsageCount::default(), "{fault:?}");
     }
 }
 

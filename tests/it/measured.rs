@@ -7,7 +7,7 @@ use crate::support::{
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::Tally;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
-use turn_ledger::reading::Taken;
+use turn_ledger::reading::ReadingOutcome;
 
 const GB: u64 = 1_000_000_000;
 
@@ -31,7 +31,7 @@ async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroke
     (cloudflare, broker)
 }
 
-async fn read(broker: &TestBroker) -> Result<Taken, AnalyticsError> {
+async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {
     broker.app.cloudflare_meter.as_ref().unwrap().read(&mut Tally::default()).await
 }
 
@@ -55,7 +55,7 @@ async fn a_reading_replaces_the_estimate_of_its_time_turn_and_sfu_together() {
     cloudflare.analytics().sfu("2025-01-03T00:00:00Z", 7 * GB, 0);
     cloudflare.analytics().relay("key-id", "2025-01-15T12:15:00Z", 1_000 * GB, 0);
     cloudflare.analytics().relay("key-id", "2024-12-31T23:59:00Z", 1_000 * GB, 0);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(status["source"], "measured+estimate");
     assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "what has settled");
@@ -83,10 +83,10 @@ async fn the_broker_reads_by_itself_from_the_start_on() {
 async fn a_count_that_fell_changes_nothing_and_goes_stale() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
     broker.advance(300);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Fell);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Fell);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&json!("40.00"), &json!(false)));
     assert_eq!(status["asOf"], "2025-01-15T11:50:00.000Z");
@@ -95,7 +95,7 @@ async fn a_count_that_fell_changes_nothing_and_goes_stale() {
     assert_eq!(status["stale"], true);
     assert!(codes(&status).contains(&"ANALYTICS_STALE"));
     cloudflare.analytics().heal();
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["stale"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:00:00.000Z")));
 }
@@ -129,7 +129,7 @@ async fn a_count_of_a_time_that_has_not_come_gives_nothing_back() {
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["source"], "measured+estimate");
 }
 
@@ -142,11 +142,11 @@ async fn a_span_that_the_api_refuses_is_asked_for_in_slices() {
     }
     let mut tally = Tally::default();
     let meter = broker.app.cloudflare_meter.as_ref().unwrap();
-    assert_eq!(meter.read(&mut tally).await.unwrap(), Taken::Yes);
+    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
     let asked = cloudflare.analytics().asked();
     broker.advance(60);
-    assert_eq!(meter.read(&mut tally).await.unwrap(), Taken::Yes);
+    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(cloudflare.analytics().asked(), asked + 1, "slices that are over are not asked for again");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
 }
@@ -163,7 +163,7 @@ async fn in_strict_mode_a_reading_gives_back_what_was_promised_and_not_relayed()
     broker.advance(3 * 3_600);
     assert_eq!(broker.mint().await.status, 429, "nobody knows that it was not used");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(status["bandwidthUsedGB"], "0.10");
     assert_eq!(status["overshootBoundGB"], "0.00");
@@ -175,7 +175,7 @@ async fn strict_mode_holds_back_what_sampling_may_have_missed() {
     let settings = [("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["reservedGB"]), (&json!("8.00"), &json!("2.00")));
 }
@@ -234,16 +234,16 @@ async fn a_new_period_begins_without_a_reading_and_the_old_one_ends_with_its_las
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
     read(&broker).await.unwrap();
     broker.advance_to("2025-02-01T00:05:00Z");
-    assert_eq!(read(&broker).await.unwrap(), Taken::OtherPeriod);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::OtherPeriod);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["asOf"]), (&json!("0.00"), &Value::Null));
     cloudflare.analytics().relay("key-id", "2025-01-31T23:59:00Z", 2 * GB, 0);
     cloudflare.analytics().relay("key-id", "2025-02-01T00:00:00Z", GB, 0);
     broker.advance_to("2025-02-01T00:10:00Z");
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let previous = broker.operator("/api/usage").await.json()["previousPeriod"]["usedBytes"].clone();
     assert_eq!(previous, 42 * GB);
     broker.advance_to("2025-02-01T00:11:00Z");
-    assert_eq!(read(&broker).await.unwrap(), Taken::Yes);
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
 }

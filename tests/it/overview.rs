@@ -4,14 +4,14 @@ use crate::durable::StateDir;
 use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_ledger::period::BillingDay;
-use turn_ledger::reading::{Reading, Taken};
+use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
 
 const GB: u64 = 1_000_000_000;
 
 /// The provider's count for all of the broker's past.
-fn count(broker: &TestBroker, bytes: u64) -> Taken {
+fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
     let now = broker.app.account.present().statement.figures.now;
     let period = BillingDay::new(1).unwrap().period_at(now);
     let reading = Reading { period, as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
@@ -36,7 +36,7 @@ async fn the_overview_says_of_the_budget_what_the_status_says_and_to_the_byte() 
     assert!(bytes["committed"].as_u64() > bytes["used"].as_u64());
     assert_eq!((&bytes["overshootBound"], &bytes["measured"]), (&json!(0), &Value::Null));
     assert_eq!((&overview["uptimeSeconds"], &overview["ledgerFailing"]), (&json!(10), &json!(false)));
-    assert_eq!(count(&broker, 3 * GB), Taken::Yes);
+    assert_eq!(count(&broker, 3 * GB), ReadingOutcome::Taken);
     assert_eq!(broker.operator("/api/overview").await.json()["bytes"]["measured"], 3 * GB);
     broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 5})).await;
     let bytes = broker.operator("/api/overview").await.json()["bytes"].clone();
@@ -94,7 +94,7 @@ async fn the_usage_series_shows_the_providers_count_over_time() {
     let (_cloudflare, broker) = with_cloudflare().await;
     assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
     for bytes in [1, 2, 3, 4] {
-        assert_eq!(count(&broker, bytes * GB), Taken::Yes);
+        assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
         broker.advance(400);
     }
     let fine = broker.operator("/api/usage?from=2025-01-15T12:00:00Z&step=600").await.json();
@@ -113,7 +113,7 @@ async fn the_usage_series_shows_the_providers_count_over_time() {
 #[tokio::test]
 async fn a_new_period_begins_without_readings() {
     let (_cloudflare, broker) = with_cloudflare().await;
-    assert_eq!(count(&broker, GB), Taken::Yes);
+    assert_eq!(count(&broker, GB), ReadingOutcome::Taken);
     broker.advance(17 * 86_400);
     assert_eq!(broker.operator("/api/usage").await.json()["readings"], json!([]));
 }
@@ -125,7 +125,7 @@ async fn after_a_restart_only_the_latest_reading_is_left_and_every_alert() {
     let before = {
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         for bytes in [400, 600] {
-            assert_eq!(count(&broker, bytes * GB), Taken::Yes);
+            assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
             broker.advance(1_200);
         }
         broker.app.account.evaluate_alerts(Some(true), false);

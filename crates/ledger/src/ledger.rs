@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::minute_usage::{LiveDelta, StoredSource};
 use crate::period::{BillingDay, Period};
-use crate::reading::{Reading, Taken};
-use crate::reading_history::{Counted, ReadingHistory};
+use crate::reading::{Reading, ReadingOutcome};
+use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
-pub use crate::source_ledger::{Measured, SourceChanges, SourceTerms};
+pub use crate::source_ledger::{MeasuredUsage, SourceChanges, SourceTerms};
 use crate::source_ledger::{SourceLedger, mark, mark_alive};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -227,10 +227,11 @@ impl Ledger {
     }
 
     /// Takes a source's own count.
-    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> Taken {
+    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         let now = self.now;
-        let taken = self.lane(source).map_or(Taken::OtherPeriod, |lane| lane.take_reading(reading, now));
-        if taken == Taken::Yes {
+        let taken =
+            self.lane(source).map_or(ReadingOutcome::OtherPeriod, |lane| lane.take_reading(reading, now));
+        if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
         taken
@@ -266,9 +267,9 @@ impl Ledger {
     }
 
     fn remember_reading(&mut self) {
-        let Measured { as_of, bytes, .. } = self.measured();
+        let MeasuredUsage { as_of, bytes, .. } = self.measured();
         if let Some(as_of) = as_of {
-            self.history.hear(Counted { as_of, bytes });
+            self.history.hear(ReadingPoint { as_of, bytes });
         }
     }
 
@@ -280,8 +281,8 @@ impl Ledger {
 
     /// What the providers' own counts say.
     #[must_use]
-    pub fn measured(&self) -> Measured {
-        let mut measured = Measured::default();
+    pub fn measured(&self) -> MeasuredUsage {
+        let mut measured = MeasuredUsage::default();
         for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
             lane.add_to(&mut measured, self.now);
         }

@@ -120,9 +120,9 @@ fn each_source_has_its_own_reading_and_the_status_the_sum() {
     ledger.apply(bytes(IceSource::Coturn, 7));
     ledger.advance(at(60 * MINUTE));
     assert_eq!(ledger.measured().as_of, None);
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), ReadingOutcome::Taken);
     assert_eq!(ledger.figures().used, ByteCount::new(1_007));
-    assert_eq!(ledger.take_reading(IceSource::Coturn, &reading(40, 3)), Taken::Yes);
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &reading(40, 3)), ReadingOutcome::Taken);
     assert_eq!(ledger.figures().used, ByteCount::new(1_003));
     let measured = ledger.measured();
     assert_eq!(measured.bytes, ByteCount::new(1_003));
@@ -134,10 +134,10 @@ fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
     let mut ledger = ledger(10_000);
     ledger.advance(at(15 * MINUTE));
     assert_eq!(ledger.measured().unread_for, 15 * A_MINUTE);
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(5, 1_000)), Taken::Yes);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(5, 1_000)), ReadingOutcome::Taken);
     assert_eq!(ledger.measured().unread_for, Duration::ZERO);
     ledger.advance(at(20 * MINUTE));
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), Taken::Fell);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 999)), ReadingOutcome::Fell);
     assert_eq!(ledger.measured().unread_for, 5 * A_MINUTE);
     assert_eq!(ledger.figures().used, ByteCount::new(1_000));
 }
@@ -146,15 +146,15 @@ fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
 fn a_count_that_ends_days_ago_is_no_good_reading() {
     let mut ledger = ledger(10_000);
     ledger.advance(at(60 * MINUTE));
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), Taken::Yes);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), ReadingOutcome::Taken);
     ledger.advance(at(80 * MINUTE));
     // The wall clock was set back by some hours, or by a month.
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), Taken::Older);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), ReadingOutcome::Older);
     ledger.advance(at(200 * MINUTE));
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), Taken::Older);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), ReadingOutcome::Older);
     let period = BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(0));
     let of_long_ago = Reading { period, as_of: Timestamp::from_millis(1), ..reading(0, 0) };
-    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &of_long_ago), Taken::OtherPeriod);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &of_long_ago), ReadingOutcome::OtherPeriod);
     assert!(ledger.measured().is_stale(), "{:?}", ledger.measured().unread_for);
 }
 

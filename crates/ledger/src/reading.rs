@@ -26,9 +26,9 @@ pub struct Reading {
 
 /// What became of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum ReadingOutcome {
     /// It counts from now on.
-    Yes,
+    Taken,
     /// It is of another period than the ledger's.
     OtherPeriod,
     /// A later one is known.
@@ -37,12 +37,12 @@ pub enum Taken {
     Fell,
 }
 
-impl Taken {
+impl ReadingOutcome {
     /// The name in the metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Yes => "taken",
+            Self::Taken => "taken",
             Self::OtherPeriod => "other_period",
             Self::Older => "older",
             Self::Fell => "fell",
@@ -88,15 +88,15 @@ impl Reading {
         before: Option<&Self>,
         now: Timestamp,
         sampling: u32,
-    ) -> Result<Self, Taken> {
+    ) -> Result<Self, ReadingOutcome> {
         self.as_of = self.as_of.min(now);
         let Some(before) = before else { return Ok(self) };
         if self.as_of < before.as_of {
-            return Err(Taken::Older);
+            return Err(ReadingOutcome::Older);
         }
         let noise = part(before.total(), sampling);
         if u128::from(self.total()) < u128::from(before.total()).saturating_sub(noise) {
-            return Err(Taken::Fell);
+            return Err(ReadingOutcome::Fell);
         }
         if self.total() < before.total() {
             let total = ByteCount::new(before.total());
@@ -269,9 +269,9 @@ mod tests {
     fn an_older_reading_and_one_that_fell_are_not_believed() {
         let before = reading(5, 1_000, 1_000);
         let after = |n, granted, other| reading(n, granted, other).after(Some(&before), minute(60), 5);
-        assert_eq!(after(4, 3_000, 3_000), Err(Taken::Older));
-        assert_eq!(after(6, 1_000, 899), Err(Taken::Fell));
-        assert_eq!(after(6, 0, 0), Err(Taken::Fell));
+        assert_eq!(after(4, 3_000, 3_000), Err(ReadingOutcome::Older));
+        assert_eq!(after(6, 1_000, 899), Err(ReadingOutcome::Fell));
+        assert_eq!(after(6, 0, 0), Err(ReadingOutcome::Fell));
         assert_eq!(after(6, 1_200, 1_000), Ok(reading(6, 1_200, 1_000)));
     }
 

@@ -14,7 +14,7 @@ const POINTS_MAX: usize = 5_000;
 
 /// A count of this period's bytes, over all sources that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct ReadingPoint {
     /// Up to when.
     pub as_of: Timestamp,
     /// Since the period's start.
@@ -24,12 +24,12 @@ pub struct Counted {
 /// See the module's invariant.
 #[derive(Clone, Debug, Default)]
 pub struct ReadingHistory {
-    points: VecDeque<Counted>,
+    points: VecDeque<ReadingPoint>,
 }
 
 impl ReadingHistory {
     /// One more count. One that reaches less far than what is known already changes nothing.
-    pub fn hear(&mut self, counted: Counted) {
+    pub fn hear(&mut self, counted: ReadingPoint) {
         if let Some(last) = self.points.back() {
             if counted.as_of < last.as_of {
                 return;
@@ -51,8 +51,8 @@ impl ReadingHistory {
 
     /// The counts up to instants of `[from, to]`, the last one for each `step`.
     #[must_use]
-    pub fn between(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<Counted> {
-        let mut thinned: Vec<Counted> = Vec::new();
+    pub fn between(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
+        let mut thinned: Vec<ReadingPoint> = Vec::new();
         for counted in self.points.iter().filter(|counted| from <= counted.as_of && counted.as_of <= to) {
             match thinned.last_mut() {
                 Some(last) if stretch(last.as_of, step) == stretch(counted.as_of, step) => *last = *counted,
@@ -72,19 +72,19 @@ fn stretch(at: Timestamp, length: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    fn counted(minute: u64, bytes: u64) -> Counted {
+    fn counted(minute: u64, bytes: u64) -> ReadingPoint {
         // 2025-01-15T12:00:00Z
         let as_of = Timestamp::from_millis(1_736_942_400_000).plus_millis(minute * 60_000);
-        Counted { as_of, bytes: ByteCount::new(bytes) }
+        ReadingPoint { as_of, bytes: ByteCount::new(bytes) }
     }
 
-    fn history(points: impl IntoIterator<Item = Counted>) -> ReadingHistory {
+    fn history(points: impl IntoIterator<Item = ReadingPoint>) -> ReadingHistory {
         let mut history = ReadingHistory::default();
         points.into_iter().for_each(|point| history.hear(point));
         history
     }
 
-    fn all(history: &ReadingHistory, step: u64) -> Vec<Counted> {
+    fn all(history: &ReadingHistory, step: u64) -> Vec<ReadingPoint> {
         history.between(counted(0, 0).as_of, counted(1_000_000, 0).as_of, Duration::from_secs(step))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::minute_usage::{LiveDelta, MinuteUsage, PeriodTotal, StoredSource};
 use crate::period::BillingDay;
-use crate::reading::{Assumption, Reading, StoredReading, Taken};
+use crate::reading::{Assumption, Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
 use crate::units::{ByteCount, Timestamp};
@@ -60,7 +60,7 @@ pub struct SourceChanges {
 
 /// What the providers' own counts say, over all metered sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Measured {
+pub struct MeasuredUsage {
     /// Up to when every source that is read has been counted; `None` without a reading in this period.
     pub as_of: Option<Timestamp>,
     /// Their counts together.
@@ -71,7 +71,7 @@ pub struct Measured {
     pub unread_for: Duration,
 }
 
-impl Measured {
+impl MeasuredUsage {
     /// Whether a count that is to be read is older than it should be.
     #[must_use]
     pub fn is_stale(&self) -> bool {
@@ -161,9 +161,9 @@ impl SourceLedger {
     }
 
     /// Takes the source's own count.
-    pub(crate) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> Taken {
+    pub(crate) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> ReadingOutcome {
         let taken = self.timeline.take_reading(reading);
-        if taken != Taken::Fell && now.since(reading.as_of) <= GOOD_FOR {
+        if taken != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }
         taken
@@ -184,7 +184,7 @@ impl SourceLedger {
     }
 
     /// What this source's own count adds to what is known.
-    pub(crate) fn add_to(&self, measured: &mut Measured, now: Timestamp) {
+    pub(crate) fn add_to(&self, measured: &mut MeasuredUsage, now: Timestamp) {
         let Assumption { holds, observed } = self.timeline.assumption();
         measured.assumption.holds &= holds && self.outlived_until <= now;
         measured.assumption.observed = measured.assumption.observed.max(observed);

@@ -8,7 +8,7 @@ use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, StoredS
 use crate::minutes::Cells;
 use crate::period::{BillingDay, Period};
 pub use crate::rates::Rates;
-use crate::reading::{Assumption, Point, Reading, StoredReading, Taken, Trial};
+use crate::reading::{Assumption, Point, Reading, ReadingOutcome, StoredReading, Trial};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// See the module's invariant.
@@ -88,7 +88,7 @@ impl Timeline {
     }
 
     /// What the provider itself has counted. It replaces the estimate of the time that it covers.
-    pub fn take_reading(&mut self, reading: &Reading) -> Taken {
+    pub fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
         }
@@ -101,7 +101,7 @@ impl Timeline {
         self.cells.set_liability(self.trial.liability());
         let at_most = ByteCount::saturating(self.cells.granted_at_most());
         self.last = Some(StoredReading { reading, at_most, assumption: self.assumption() });
-        Taken::Yes
+        ReadingOutcome::Taken
     }
 
     /// A reading that the cells have measured, beside what they promised.
@@ -111,16 +111,16 @@ impl Timeline {
     }
 
     /// The provider's count for all of the period before this one is what that period came to.
-    fn take_last_reading(&mut self, reading: &Reading) -> Taken {
+    fn take_last_reading(&mut self, reading: &Reading) -> ReadingOutcome {
         let is_whole =
             |ended: &&mut PeriodTotal| ended.period == reading.period && reading.as_of >= ended.period.end;
-        let Some(ended) = self.previous.as_mut().filter(is_whole) else { return Taken::OtherPeriod };
+        let Some(ended) = self.previous.as_mut().filter(is_whole) else { return ReadingOutcome::OtherPeriod };
         *ended = PeriodTotal {
             period: ended.period,
             used: reading.granted.plus(reading.other).get().into(),
             as_of: ended.period.end,
         };
-        Taken::Yes
+        ReadingOutcome::Taken
     }
 
     /// The provider's own count for this period.

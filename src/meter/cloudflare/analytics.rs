@@ -46,7 +46,7 @@ pub struct CloudflareAnalytics {
 /// What Cloudflare counted in a span of time, in the billed directions. Sampled, so two answers to the same question may
 /// differ, either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct UsageCount {
     /// Relayed with our TURN key; by every TURN key of the account when it is not known which one is ours.
     pub own: ByteCount,
     /// What else counts against the account's free volume: other TURN keys, and the SFU.
@@ -75,7 +75,7 @@ impl CloudflareAnalytics {
     /// What was relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts, and `from` is the
     /// earlier one. The newest minutes may still be filling; minutes that have not begun by Cloudflare's clock are counted
     /// by nobody, and asking for them is a failure.
-    pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<Counted, AnalyticsError> {
+    pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<UsageCount, AnalyticsError> {
         debug_assert!(from == from.minute_start() && until == until.minute_start(), "whole minutes");
         self.count_by(DEADLINE, from, until).await
     }
@@ -85,7 +85,7 @@ impl CloudflareAnalytics {
         deadline: Duration,
         from: Timestamp,
         until: Timestamp,
-    ) -> Result<Counted, AnalyticsError> {
+    ) -> Result<UsageCount, AnalyticsError> {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
         let Said { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;

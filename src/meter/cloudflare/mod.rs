@@ -14,9 +14,9 @@ use crate::account::Account;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
-use analytics::{AnalyticsError, CloudflareAnalytics, Counted, RATE_LIMIT_REST};
+use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use turn_ledger::period::{BillingDay, Period};
-use turn_ledger::reading::{Reading, Taken};
+use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
@@ -46,7 +46,7 @@ pub struct CloudflareMeter {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     period: Option<Period>,
-    counted: Counted,
+    counted: UsageCount,
     until: Timestamp,
 }
 
@@ -75,11 +75,11 @@ impl CloudflareMeter {
     }
 
     /// Asks once and hands the reading on.
-    pub async fn read(&self, tally: &mut Tally) -> Result<Taken, AnalyticsError> {
+    pub async fn read(&self, tally: &mut Tally) -> Result<ReadingOutcome, AnalyticsError> {
         let Some((period, as_of)) = settled(self.clock.now(), self.lag, self.billing_day) else {
-            return Ok(Taken::OtherPeriod);
+            return Ok(ReadingOutcome::OtherPeriod);
         };
-        let Counted { own, other } = self.count(period, as_of, tally).await?;
+        let UsageCount { own, other } = self.count(period, as_of, tally).await?;
         let reading = Reading { period, as_of, granted: own, other };
         Ok(self.account.take_reading(IceSource::Cloudflare, &reading))
     }
@@ -90,13 +90,13 @@ impl CloudflareMeter {
         period: Period,
         as_of: Timestamp,
         tally: &mut Tally,
-    ) -> Result<Counted, AnalyticsError> {
+    ) -> Result<UsageCount, AnalyticsError> {
         if tally.period != Some(period) {
             match self.api.count(period.start, as_of).await {
                 Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
                 counted => return counted,
             }
-            *tally = Tally { period: Some(period), counted: Counted::default(), until: period.start };
+            *tally = Tally { period: Some(period), counted: UsageCount::default(), until: period.start };
         }
         while as_of.since(tally.until) > SLICE {
             let end = tally.until.plus(SLICE);
@@ -107,11 +107,11 @@ impl CloudflareMeter {
     }
 
     /// Counts and logs; how many failures there were in a row.
-    fn report(&self, asked: &Result<Taken, AnalyticsError>, failures: u32) -> u32 {
+    fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         match asked {
             Ok(taken) => {
                 self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
-                if *taken == Taken::Fell {
+                if *taken == ReadingOutcome::Fell {
                     tracing::warn!("Cloudflare's own count has fallen: it is not believed");
                 } else if failures > 0 {
                     tracing::info!(failures, "Cloudflare's own count can be read again");
@@ -139,8 +139,8 @@ fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Pe
     Some((billing_day.period_at(before), as_of))
 }
 
-fn sum(a: Counted, b: Counted) -> Counted {
-    Counted { own: a.own.plus(b.own), other: a.other.plus(b.other) }
+fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
+    UsageCount { own: a.own.plus(b.own), other: a.other.plus(b.other) }
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use crate::connections::{Estimator, TableChanges};
 use crate::coturn::usage::CoturnBook;
 use crate::issued::{Issued, IssuedTable};
 use crate::kept::Kept;
-use crate::ledger::{Commit, Hold, Ledger, Measured, PeriodCounts};
+use crate::ledger::{Commit, Hold, Ledger, MeasuredUsage, PeriodCounts};
 use crate::overrides::{Orders, in_words};
 use crate::period::Period;
-use crate::reading::{Reading, Taken};
+use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::renewals::Renewals;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
@@ -48,7 +48,7 @@ pub struct Statement {
     /// The ledger's sums.
     pub figures: Figures,
     /// What the providers' own counts say.
-    pub measured: Measured,
+    pub measured: MeasuredUsage,
     /// What happened in this period.
     pub counts: PeriodCounts,
     /// The limit that holds where none is ordered.
@@ -284,7 +284,7 @@ impl Books {
     }
 
     /// Takes a source's own count.
-    pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> Taken {
+    pub fn take_reading(&mut self, source: IceSource, reading: &Reading, now: Timestamp) -> ReadingOutcome {
         self.advance(now);
         self.ledger.take_reading(source, reading)
     }

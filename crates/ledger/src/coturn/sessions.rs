@@ -52,7 +52,7 @@ pub struct SessionBook {
 
 /// What one look has brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct SessionDelta {
     /// All that was charged since the book began, sessions of others on the same relay included. Never falls.
     pub total: Traffic,
     /// What this look has added to `total`, by grant; under `None` the sessions of others. No row is zero.
@@ -109,10 +109,10 @@ impl SessionBook {
     /// Takes in what coturn lists at `at`; looks are taken in their order, and an earlier `at` counts as the last one.
     /// A session that is there at the first look is charged from its own beginning. `guess` is what a session carries
     /// in each direction as long as nothing was measured of it.
-    pub fn take(&mut self, listing: &Listing, at: Timestamp, guess: BitRate) -> Taken {
+    pub fn take(&mut self, listing: &Listing, at: Timestamp, guess: BitRate) -> SessionDelta {
         let at = self.looked_at.map_or(at, |last| last.max(at));
         self.looked_at = Some(at);
-        let mut taken = Taken::default();
+        let mut taken = SessionDelta::default();
         let mut listed = BTreeSet::new();
         for session in &listing.sessions {
             listed.insert(session.id);
@@ -153,7 +153,7 @@ impl SessionBook {
         self.total
     }
 
-    fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, taken: &mut Taken) {
+    fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, taken: &mut SessionDelta) {
         let Some(mut row) = self.rows.remove(&id) else { return };
         let at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(at, guess));
@@ -163,7 +163,7 @@ impl SessionBook {
         self.add(row.grant, added, taken);
     }
 
-    fn add(&mut self, grant: Option<GrantId>, added: Traffic, taken: &mut Taken) {
+    fn add(&mut self, grant: Option<GrantId>, added: Traffic, taken: &mut SessionDelta) {
         if added != Traffic::ZERO {
             self.total = self.total.plus(added);
             let sum = taken.added.entry(grant).or_default();

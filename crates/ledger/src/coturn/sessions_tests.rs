@@ -36,7 +36,7 @@ fn listing<const N: usize>(sessions: [Session; N]) -> Listing {
     Listing { sessions: sessions.into(), is_complete: true, forger: None }
 }
 
-fn sent(taken: &Taken) -> u64 {
+fn sent(taken: &SessionDelta) -> u64 {
     taken.total.sent.get()
 }
 

@@ -8,7 +8,7 @@ use crate::units::Timestamp;
 
 /// What the provider counted, and which cells it covers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Measured {
+pub(crate) struct CountedPart {
     pub(crate) granted: u128,
     /// The most that `granted` can really be: sampling may have missed some, but no more than was promised since the
     /// reading before, as long as the data fit the promises.
@@ -23,7 +23,7 @@ pub(crate) struct Measured {
 
 /// What one cell adds to the figures.
 #[derive(Clone, Copy)]
-pub(crate) struct Counted {
+pub(crate) struct MinuteFigures {
     pub(crate) used: u128,
     pub(crate) worst: u128,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Counted {
 impl Cells {
     /// The worst case of what the reading covers.
     pub(crate) fn settled(&self) -> u128 {
-        let Measured { granted, at_most: granted_at_most, other, .. } = self.measured;
+        let CountedPart { granted, at_most: granted_at_most, other, .. } = self.measured;
         if self.rates.promises_cap_claims {
             granted_at_most.saturating_add(at_most(other, self.sampling))
         } else {
@@ -55,7 +55,7 @@ impl Cells {
         let whole = self.index_of(as_of);
         let begun = if as_of > self.start_of(whole) { whole.saturating_add(1) } else { whole };
         let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
-        let after = Measured { granted, at_most, other, as_of, whole, begun };
+        let after = CountedPart { granted, at_most, other, as_of, whole, begun };
         for index in before.whole..begun.min(self.minutes.len()) {
             let cell = self.get(index).unwrap_or_default();
             let (was, is) = (self.counted(&before, index, cell), self.counted(&after, index, cell));
@@ -98,15 +98,15 @@ impl Cells {
     }
 
     /// What a cell adds to the figures: nothing where the provider has counted.
-    pub(crate) fn counted(&self, measured: &Measured, index: usize, cell: Cell) -> Counted {
+    pub(crate) fn counted(&self, measured: &CountedPart, index: usize, cell: Cell) -> MinuteFigures {
         if index < measured.whole {
-            return Counted { used: 0, worst: 0 };
+            return MinuteFigures { used: 0, worst: 0 };
         }
         if index < measured.begun {
             let rest = self.end_of(index).millis_since(measured.as_of);
-            return Counted { used: 0, worst: self.promised_in(cell, rest) };
+            return MinuteFigures { used: 0, worst: self.promised_in(cell, rest) };
         }
         let used = self.estimate_of(cell);
-        Counted { used, worst: used.max(self.rates.promised(cell.live.into())) }
+        MinuteFigures { used, worst: used.max(self.rates.promised(cell.live.into())) }
     }
 }

@@ -12,7 +12,7 @@ use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, StoredS
 use crate::period::Period;
 use crate::rates::{MINUTE_MILLIS, Rates};
 use crate::units::{BitRate, ByteCount, Timestamp};
-use measured::Measured;
+use measured::CountedPart;
 
 /// One minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) struct Cells {
     /// How far the provider's count may lie off the truth, in percent.
     sampling: u32,
     period: Period,
-    measured: Measured,
+    measured: CountedPart,
     /// The first cell is the period's first minute.
     minutes: VecDeque<Cell>,
     /// Index of the minute that holds the present.
@@ -80,7 +80,7 @@ impl Cells {
             rates,
             sampling,
             period,
-            measured: Measured::default(),
+            measured: CountedPart::default(),
             minutes: VecDeque::new(),
             current,
             sums: Sums::default(),
@@ -96,7 +96,7 @@ impl Cells {
 
     /// The best figure so far.
     pub(crate) fn used(&self) -> ByteCount {
-        let Measured { granted, other, .. } = self.measured;
+        let CountedPart { granted, other, .. } = self.measured;
         ByteCount::saturating(granted.saturating_add(other).saturating_add(self.sums.used))
     }
 
@@ -225,7 +225,7 @@ impl Cells {
     pub(crate) fn begin(&mut self, period: Period, now: Timestamp) {
         self.minutes.drain(..self.current.min(self.minutes.len()));
         self.period = period;
-        self.measured = Measured::default();
+        self.measured = CountedPart::default();
         self.current = minutes_between(period.start, now);
         self.reach(self.current);
         self.unstored.clear();

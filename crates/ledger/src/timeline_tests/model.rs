@@ -231,7 +231,8 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::Read { back, granted, other } => {
             let reading = reading(now - back, granted, other);
-            if timeline.take_reading(&reading) == Taken::Yes && reading.period == timeline.period() {
+            if timeline.take_reading(&reading) == ReadingOutcome::Taken && reading.period == timeline.period()
+            {
                 model.take(*timeline.reading().unwrap());
                 model.rates.liability = timeline.liability();
             }

@@ -12,7 +12,7 @@ fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else()
     timeline.advance(at(START + 20 * MINUTE));
     let a_minute = 2_000_000 / 8 * 60;
     assert_eq!(timeline.used(), ByteCount::new(20 * a_minute));
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 1_000, 7)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 1_000, 7)), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(1_007 + 10 * a_minute));
     let late = ByteCount::new(500);
     timeline.add_bytes(Basis::Granted, late, at(START), at(START + 10 * MINUTE));
@@ -26,7 +26,7 @@ fn a_reading_gives_promises_back_that_were_not_kept() {
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(promised));
-    assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), ReadingOutcome::Taken);
     assert_eq!(
         timeline.committed(),
         ByteCount::new(promised / 6 + 1_000),
@@ -40,7 +40,7 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     timeline.add_grant(at(START), at(START + 60 * MINUTE));
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.committed();
-    assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), ReadingOutcome::Taken);
     assert_eq!((timeline.committed(), timeline.assumption().holds), (before, true));
 }
 
@@ -50,9 +50,9 @@ fn a_reading_of_another_period_counts_only_as_the_sum_of_the_one_before() {
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
     timeline.advance(at(RESET + 20 * MINUTE));
-    assert_eq!(timeline.take_reading(&reading(RESET - MINUTE, 900, 0)), Taken::OtherPeriod);
+    assert_eq!(timeline.take_reading(&reading(RESET - MINUTE, 900, 0)), ReadingOutcome::OtherPeriod);
     assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(5)));
-    assert_eq!(timeline.take_reading(&reading(RESET, 900, 77)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(RESET, 900, 77)), ReadingOutcome::Taken);
     assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(977)));
     assert_eq!(timeline.used(), ByteCount::ZERO);
     assert_eq!(timeline.reading(), None);
@@ -88,7 +88,10 @@ fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
     timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
     for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
         timeline.advance(at(end - (30 - minute) * MINUTE));
-        assert_eq!(timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)), Taken::Yes);
+        assert_eq!(
+            timeline.take_reading(&reading(end - (30 - minute) * MINUTE, bytes, 0)),
+            ReadingOutcome::Taken
+        );
     }
     assert!(!timeline.assumption().holds);
     timeline.advance(at(end));
@@ -102,10 +105,10 @@ fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
 fn bytes_that_change_their_key_are_not_counted_twice() {
     let mut timeline = timeline(START);
     timeline.advance(at(START + 60 * MINUTE));
-    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), Taken::Yes);
-    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), ReadingOutcome::Taken);
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 70, 501_000)), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(501_070));
-    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), Taken::Yes);
+    assert_eq!(timeline.take_reading(&reading(START + 30 * MINUTE, 80, 501_000)), ReadingOutcome::Taken);
     assert_eq!(timeline.used(), ByteCount::new(501_080));
 }
 

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::{AnalyticsError, BadBody, Counted};
+use super::{AnalyticsError, BadBody, UsageCount};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::units::ByteCount;
 
@@ -36,7 +36,7 @@ pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
     billed: BilledDirections,
-) -> Result<Counted, AnalyticsError> {
+) -> Result<UsageCount, AnalyticsError> {
     let errors = complaint(body);
     match status {
         StatusCode::OK => match errors.map_err(AnalyticsError::BadBody)? {
@@ -118,7 +118,7 @@ struct Sum {
     ingress_bytes: Number,
 }
 
-fn count(body: &[u8], billed: BilledDirections) -> Result<Counted, AnalyticsError> {
+fn count(body: &[u8], billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
     let answer: Answer = serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
     match &answer.data.viewer.accounts[..] {
         [] => Err(AnalyticsError::NoAccount),
@@ -129,14 +129,14 @@ fn count(body: &[u8], billed: BilledDirections) -> Result<Counted, AnalyticsErro
 
 impl Account {
     /// Each selection is sampled by itself, so that our key may come out above all keys: then the others have none.
-    fn count(&self, billed: BilledDirections) -> Result<Counted, BadBody> {
+    fn count(&self, billed: BilledDirections) -> Result<UsageCount, BadBody> {
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
         let own = match &self.own_key {
             Some(groups) => total(Some(groups), billed)?,
             None => all,
         };
-        Ok(Counted { own, other: all.minus(own).plus(sfu) })
+        Ok(UsageCount { own, other: all.minus(own).plus(sfu) })
     }
 }
 

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 
-fn parsed(body: &Value, billed: BilledDirections) -> Result<Counted, AnalyticsError> {
+fn parsed(body: &Value, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
     parse(StatusCode::OK, body.to_string().as_bytes(), billed)
 }
 
@@ -21,8 +21,8 @@ fn groups(sums: &[(u64, u64)]) -> Value {
     sums.iter().copied().map(group).collect()
 }
 
-fn counted(own: u64, other: u64) -> Counted {
-    Counted { own: ByteCount::new(own), other: ByteCount::new(other) }
+fn counted(own: u64, other: u64) -> UsageCount {
+    UsageCount { own: ByteCount::new(own), other: ByteCount::new(other) }
 }
 
 fn refused(message: &str) -> String {
@@ -66,7 +66,7 @@ fn nothing_relayed_is_zero_however_it_is_said() {
     ];
     for selected in nothing {
         let body = account(&selected);
-        assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), Counted::default(), "{body}");
+        assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), UsageCount::default(), "{body}");
     }
 }
 
