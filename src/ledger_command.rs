@@ -149,7 +149,7 @@ fn summary(summary: &Summary) -> String {
         ("Bound", format!("{} GB past the limit at worst", figures.overshoot_bound().gb_up())),
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
-        ("Orders", statement.orders_in_words().unwrap_or_else(|| "none".into())),
+        ("Overrides", statement.overrides_in_words().unwrap_or_else(|| "none".into())),
         ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
     ];
     let mut text = String::new();
@@ -192,7 +192,7 @@ fn document(snapshot: &Snapshot, recovered: &Recovered) -> Value {
         "grants": grants.collect::<Vec<_>>(),
         "issued": issued.collect::<Vec<_>>(),
         "renewals": recovered.renewals.len(),
-        "orders": recovered.orders,
+        "orders": recovered.overrides,
         "alerts": recovered.alerts,
     })
 }
@@ -204,7 +204,7 @@ fn lane(stored: &StoredSource) -> Value {
     let marks = stored
         .marks
         .iter()
-        .map(|(minute, mark)| json!({ "minute": at(*minute), "live": mark.live, "silent": mark.silent }));
+        .map(|(minute, mark)| json!({ "minute": at(*minute), "live": mark.live, "silent": mark.unreported }));
     let flows = stored.flows.iter().map(|(minute, flows)| {
         json!({ "minute": at(*minute), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
     });

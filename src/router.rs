@@ -20,7 +20,7 @@ use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
     alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
-    orders, origin, overview,
+    origin, overrides, overview,
 };
 use crate::web::{self, pages};
 
@@ -54,9 +54,9 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
         .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
-        .routes(routes!(orders::order_limit).map(|route| operators_own(route, app)))
-        .routes(routes!(orders::order_freeze).map(|route| operators_own(route, app)))
-        .routes(routes!(orders::revoke_credential).map(|route| operators_own(route, app)));
+        .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
+        .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
+        .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());
 
     // Whoever runs the container: never shed.

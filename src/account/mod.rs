@@ -203,15 +203,15 @@ impl Account {
         Ok(())
     }
 
-    /// Orders another limit; `None` goes back to the configured one. It counts at once.
-    pub async fn order_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
-        self.with(|books, _| books.order_limit(limit));
+    /// Overrides another limit; `None` goes back to the configured one. It counts at once.
+    pub async fn override_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
+        self.with(|books, _| books.override_limit(limit));
         self.record().await
     }
 
-    /// Orders that nothing is minted, or that it is again. It counts at once.
-    pub async fn order_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
-        self.with(|books, _| books.order_freeze(frozen));
+    /// Overrides that nothing is minted, or that it is again. It counts at once.
+    pub async fn override_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
+        self.with(|books, _| books.override_freeze(frozen));
         self.record().await
     }
 

@@ -222,7 +222,7 @@ mod tests {
             table: TableChanges::default(),
             renewals: vec![],
             issued: vec![],
-            orders: None,
+            overrides: None,
             alerts: None,
             coturn: None,
             counts: (period, PeriodCounts::default()),

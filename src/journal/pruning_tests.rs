@@ -31,7 +31,7 @@ fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredSource {
         for (minute, live) in [(*begin, 1), (begin + length, -1)] {
             let mark = lane.marks.entry(minute).or_default();
             mark.live += live;
-            mark.silent += i64::from(live < 0);
+            mark.unreported += i64::from(live < 0);
         }
     }
     for (minute, claimed) in flows {
@@ -50,7 +50,7 @@ impl File {
         tables::make_all(&transaction, 2).unwrap();
         for (minute, mark) in &lane.marks {
             let mut marks = transaction.open_table(MARKS).unwrap();
-            marks.insert((SOURCE.name(), *minute), (mark.live, mark.silent)).unwrap();
+            marks.insert((SOURCE.name(), *minute), (mark.live, mark.unreported)).unwrap();
         }
         for (minute, flows) in &lane.flows {
             let mut rows = transaction.open_table(FLOWS).unwrap();
@@ -81,7 +81,7 @@ fn says(lane: &StoredSource, billing_day: u32, now: Timestamp, later: u64) -> Ve
         rates: Rates {
             estimated: rate,
             liability: rate,
-            silent_grant: ByteCount::new(1_000),
+            unreported_grant: ByteCount::new(1_000),
             promises_cap_claims: false,
         },
         mode: BudgetMode::Estimate,
@@ -117,7 +117,7 @@ fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_aliv
     file.forget(at(MARCH));
     let after = file.lane();
     assert_eq!(rows_before(&after, kept_from), (1, 0));
-    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &LiveDelta { live: 1, silent: 0 })));
+    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &LiveDelta { live: 1, unreported: 0 })));
     assert!(after.flows.contains_key(&kept_from) && after.marks.contains_key(&kept_from));
     file.forget(at(MARCH));
     assert_eq!(file.lane().marks, after.marks, "and once more changes nothing");

@@ -15,7 +15,7 @@ use turn_ledger::units::Timestamp;
 
 /// A name → JSON, or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (more or fewer grants alive from there on, more or fewer silent ones ending there).
+/// (source, minute since 1970) → (more or fewer grants alive from there on, more or fewer unreported ones ending there).
 pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
 /// (source, minute) → (milliseconds by time, bytes) under grants, and without.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
@@ -126,7 +126,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<R
     rows(transaction, ISSUED, bad, |id, row| take_row(&mut recovered.issued, id, row))?;
     recovered.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     recovered.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
-    recovered.orders = json_of(transaction, KEY_ORDERS, bad)?.unwrap_or_default();
+    recovered.overrides = json_of(transaction, KEY_ORDERS, bad)?.unwrap_or_default();
     recovered.now = json_of(transaction, KEY_NOW, bad)?;
     recovered.counts = json_of(transaction, KEY_COUNTS, bad)?;
     recovered.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
@@ -151,7 +151,7 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &BooksChanges) -> R
     put_or_remove(transaction, RENEWALS, &changes.renewals)?;
     put_or_remove(transaction, ISSUED, &changes.issued)?;
     put(transaction, KEY_COUNTS, Some(&changes.counts))?;
-    put(transaction, KEY_ORDERS, changes.orders.as_ref())?;
+    put(transaction, KEY_ORDERS, changes.overrides.as_ref())?;
     put(transaction, KEY_COTURN, changes.coturn.as_ref())?;
     put(transaction, KEY_ALERTS, changes.alerts.as_ref())?;
     put(transaction, KEY_NOW, changes.now.as_ref())
@@ -162,8 +162,8 @@ fn read_lanes(
     recovered: &mut Recovered,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
-    rows(transaction, MARKS, bad, |(source, minute), (live, silent)| {
-        lane(recovered, source)?.marks.insert(minute, LiveDelta { live, silent });
+    rows(transaction, MARKS, bad, |(source, minute), (live, unreported)| {
+        lane(recovered, source)?.marks.insert(minute, LiveDelta { live, unreported });
         Ok(())
     })?;
     rows(transaction, FLOWS, bad, |(source, minute), numbers| {
@@ -187,7 +187,7 @@ fn write_lane(transaction: &WriteTransaction, lane: &SourceChanges) -> Result<()
     for (minute, mark) in &lane.marks {
         let key = (source, *minute);
         let stored = marks.get(key)?.map_or((0, 0), |value| value.value());
-        let sum = (stored.0.saturating_add(mark.live), stored.1.saturating_add(mark.silent));
+        let sum = (stored.0.saturating_add(mark.live), stored.1.saturating_add(mark.unreported));
         marks.insert(key, sum)?;
     }
     let mut flows = transaction.open_table(FLOWS)?;

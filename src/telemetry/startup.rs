@@ -15,8 +15,8 @@ pub fn report(config: &Config, address: SocketAddr, books: &Statement) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
-    if let Some(orders) = books.orders_in_words() {
-        tracing::warn!("Orders in force: {orders}");
+    if let Some(orders) = books.overrides_in_words() {
+        tracing::warn!("Overrides in force: {orders}");
     }
     report_meters(config);
     report_access(config);

@@ -78,7 +78,7 @@ async fn show_sums_up_what_the_last_write_left() {
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
         "Connections  1 open, 1 opened in this period",
-        "Orders       a limit of 250 GB instead of 500",
+        "Overrides       a limit of 250 GB instead of 500",
         "Alerts       0 to be delivered",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");

@@ -27,7 +27,7 @@ mod migration;
 mod mint;
 mod openapi;
 mod operator;
-mod orders;
+mod overrides;
 mod overview;
 mod pool;
 mod process;

@@ -91,8 +91,10 @@ fn every_row_of_an_older_ledger_arrives() {
     write_format_1(Path::new(state.path()));
     let recovered = open(&state);
     let lane = &recovered.lanes[&IceSource::Cloudflare];
-    let expected =
-        [(MINUTE, LiveDelta { live: 1, silent: 0 }), (MINUTE + 180, LiveDelta { live: -1, silent: 0 })];
+    let expected = [
+        (MINUTE, LiveDelta { live: 1, unreported: 0 }),
+        (MINUTE + 180, LiveDelta { live: -1, unreported: 0 }),
+    ];
     assert_eq!(lane.marks, expected.into());
     let flows = MinuteUsage {
         granted: ClaimedUsage { connection_millis: 0, claimed: 5_000_000_000 },

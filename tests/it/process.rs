@@ -262,9 +262,9 @@ async fn orders_that_outlive_a_restart_are_said_at_start() {
     }
     process.signal("-TERM");
     let (log, _) = process.finish();
-    assert!(!log.contains("Orders in force"), "there were none at the start: {log}");
+    assert!(!log.contains("Overrides in force"), "there were none at the start: {log}");
     let mut process = Process::start(&settings);
-    process.read_until("Orders in force: a limit of 1500 GB instead of 1000; nothing is minted");
+    process.read_until("Overrides in force: a limit of 1500 GB instead of 1000; nothing is minted");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::coturn::usage::CoturnBook;
 use crate::issued::Issued;
 use crate::ledger::{PeriodCounts, SourceChanges};
 use crate::minute_usage::StoredSource;
-use crate::overrides::Orders;
+use crate::overrides::Overrides;
 use crate::period::Period;
 use crate::reported_grants::GrantRow;
 use crate::source::IceSource;
@@ -26,8 +26,8 @@ pub struct BooksChanges {
     pub renewals: Vec<(GrantId, Option<Timestamp>)>,
     /// Credentials that are out; `None` is what is gone.
     pub issued: Vec<(GrantId, Option<Issued>)>,
-    /// The operator's orders, where they have changed.
-    pub orders: Option<Orders>,
+    /// The operator's overrides, where they have changed.
+    pub overrides: Option<Overrides>,
     /// What was told and what is still to be told, where it has changed.
     pub alerts: Option<AlertRules>,
     /// What a coturn has said, where it was asked since.
@@ -55,8 +55,8 @@ pub struct Recovered {
     pub renewals: Vec<(GrantId, Timestamp)>,
     /// Credentials that are out.
     pub issued: Vec<(GrantId, Issued)>,
-    /// The operator's orders.
-    pub orders: Orders,
+    /// The operator's overrides.
+    pub overrides: Overrides,
     /// What was told and what is still to be told.
     pub alerts: AlertRules,
     /// What a coturn has said.

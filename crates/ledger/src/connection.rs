@@ -1,7 +1,7 @@
 //! One reported connection. Each report speaks of the stretch since the last sign of life: if it holds bytes, that
 //! stretch is charged by bytes, and whatever was guessed since the last count is taken back; if it holds none, the
 //! stretch is charged by time. So a connection that keeps reporting is charged exactly its bytes, and one that falls
-//! silent is never free. Rules only: time, settings and the group's allowance come in, charges come out.
+//! unreported is never free. Rules only: time, settings and the group's allowance come in, charges come out.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;

@@ -58,8 +58,8 @@ fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
 fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
     let (mut connection, mut allowance) = open(Some(true));
     let _ = connection.report(received(0), at(4), &rules(), &mut allowance);
-    let silent = connection.report(Report::default(), at(8), &rules(), &mut allowance);
-    assert_eq!(silent.changes, [Change::AddTime { from: at(4), to: at(8) }, Change::StartClock]);
+    let unreported = connection.report(Report::default(), at(8), &rules(), &mut allowance);
+    assert_eq!(unreported.changes, [Change::AddTime { from: at(4), to: at(8) }, Change::StartClock]);
     assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
     let counted = connection.report(received(900), at(12), &rules(), &mut allowance);
     assert_eq!(

@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::allowance::Allowance;
 use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
-use crate::dirty::Unstored;
+use crate::dirty::Dirty;
 use crate::minute_usage::Basis;
 use crate::reported_grants::{Coverage, GrantRow, Grants};
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
@@ -93,7 +93,7 @@ pub struct Estimator {
     by_name: BTreeMap<Name, usize>,
     queue: BTreeSet<(Timestamp, usize)>,
     grants: Grants,
-    unstored: Unstored<Name>,
+    unstored: Dirty<Name>,
 }
 
 impl Estimator {
@@ -108,7 +108,7 @@ impl Estimator {
             by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
             grants: Grants::new(bounds.grants, coverage),
-            unstored: Unstored::default(),
+            unstored: Dirty::default(),
         }
     }
 
@@ -119,7 +119,7 @@ impl Estimator {
         connections: Vec<StoredConnection>,
         grants: Vec<(GrantId, GrantRow)>,
     ) -> Vec<Charge> {
-        self.unstored = Unstored::none_yet();
+        self.unstored = Dirty::tracking();
         self.grants.restore(grants);
         let mut charges = vec![];
         for StoredConnection { connection, own_allowance } in connections {
@@ -252,8 +252,8 @@ impl Estimator {
     }
 
     /// `grant` renews another; whether that one has been heard from, as far as it is remembered.
-    pub fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
-        self.grants.inherit_word(renewed, grant)
+    pub fn inherit_reported(&mut self, renewed: GrantId, grant: &Grant) -> bool {
+        self.grants.inherit_reported(renewed, grant)
     }
 
     /// The open connections, in the order of their names.
@@ -326,7 +326,7 @@ impl Estimator {
         if row.is_stored {
             self.unstored.note(connection.name());
         } else {
-            self.unstored.strike(&connection.name());
+            self.unstored.clear(&connection.name());
         }
         if let Some(id) = connection.grant() {
             let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);

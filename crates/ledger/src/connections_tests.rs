@@ -55,7 +55,7 @@ fn opening_twice_is_one_connection() {
 fn a_grant_is_heard_from_once_and_its_source_is_charged() {
     let mut table = estimator();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
-    let heard = Change::HeardFromGrant { expires_at: at(600) };
+    let heard = Change::GrantReported { expires_at: at(600) };
     let charge = |change| Charge { source: IceSource::Coturn, basis: Basis::Granted, change };
     assert_eq!(first.charges, [charge(heard), charge(Change::StartClock)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();

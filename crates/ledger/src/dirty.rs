@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 /// See the module's invariant. The default is for where nothing is stored.
 #[derive(Debug)]
-pub struct Unstored<K> {
+pub struct Dirty<K> {
     keys: Option<BTreeSet<K>>,
 }
 
-impl<K> Default for Unstored<K> {
+impl<K> Default for Dirty<K> {
     fn default() -> Self {
         Self { keys: None }
     }
 }
 
-impl<K: Ord> Unstored<K> {
+impl<K: Ord> Dirty<K> {
     /// All is stored as it is; from here on changes are noted.
     #[must_use]
-    pub fn none_yet() -> Self {
+    pub fn tracking() -> Self {
         Self { keys: Some(BTreeSet::new()) }
     }
 
@@ -29,7 +29,7 @@ impl<K: Ord> Unstored<K> {
     }
 
     /// The row of a key has nothing to be stored after all.
-    pub fn strike(&mut self, key: &K) {
+    pub fn clear(&mut self, key: &K) {
         if let Some(keys) = &mut self.keys {
             keys.remove(key);
         }
@@ -53,17 +53,17 @@ mod tests {
 
     #[test]
     fn what_was_noted_and_not_struck_is_told_once() {
-        let mut unstored = Unstored::none_yet();
+        let mut unstored = Dirty::tracking();
         unstored.note(1);
         unstored.note(2);
-        unstored.strike(&1);
+        unstored.clear(&1);
         assert_eq!((unstored.contains(&1), unstored.contains(&2)), (false, true));
         assert_eq!((unstored.take(), unstored.take()), (BTreeSet::from([2]), BTreeSet::new()));
     }
 
     #[test]
     fn where_nothing_is_stored_nothing_is_noted() {
-        let mut unstored = Unstored::default();
+        let mut unstored = Dirty::default();
         unstored.note(1);
         assert!(!unstored.contains(&1) && unstored.take().is_empty());
     }

@@ -3,19 +3,19 @@
 
 use std::collections::HashMap;
 
-use crate::dirty::Unstored;
+use crate::dirty::Dirty;
 use crate::token::GrantId;
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct GrantTable<T> {
     rows: HashMap<GrantId, T>,
-    unstored: Unstored<GrantId>,
+    unstored: Dirty<GrantId>,
 }
 
 impl<T> Default for GrantTable<T> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), unstored: Unstored::default() }
+        Self { rows: HashMap::new(), unstored: Dirty::default() }
     }
 }
 
@@ -23,7 +23,7 @@ impl<T: Clone> GrantTable<T> {
     /// As it was stored; from here on changes are noted.
     #[must_use]
     pub fn restore(rows: Vec<(GrantId, T)>) -> Self {
-        Self { rows: rows.into_iter().collect(), unstored: Unstored::none_yet() }
+        Self { rows: rows.into_iter().collect(), unstored: Dirty::tracking() }
     }
 
     /// What has changed since the last call; `None` is what is gone.

@@ -52,7 +52,7 @@ impl Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
     hold: Hold,
-    silent_at: Option<Timestamp>,
+    unreported_at: Option<Timestamp>,
 }
 
 impl Commit {
@@ -61,8 +61,8 @@ impl Commit {
     pub fn changes(&self) -> SourceChanges {
         let mut marks = BTreeMap::new();
         mark_alive(&mut marks, self.hold.from, self.hold.until);
-        if let Some(silent_at) = self.silent_at {
-            mark(&mut marks, silent_at, LiveDelta { live: 0, silent: 1 });
+        if let Some(unreported_at) = self.unreported_at {
+            mark(&mut marks, unreported_at, LiveDelta { live: 0, unreported: 1 });
         }
         SourceChanges { source: self.hold.source, marks, flows: vec![], previous: None, reading: None }
     }
@@ -185,21 +185,21 @@ impl Ledger {
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
-    /// The credential exists: from here on only time ends the hold. It is charged as silent at `silent_at`, unless it is
+    /// The credential exists: from here on only time ends the hold. It is charged as unreported at `unreported_at`, unless it is
     /// heard from before.
-    pub fn commit(&mut self, hold: Hold, silent_at: Option<Timestamp>) -> Commit {
+    pub fn commit(&mut self, hold: Hold, unreported_at: Option<Timestamp>) -> Commit {
         self.counts.issued = self.counts.issued.saturating_add(1);
-        if let (Some(lane), Some(silent_at)) = (self.lane(hold.source), silent_at) {
-            lane.timeline.expect_report(silent_at);
+        if let (Some(lane), Some(unreported_at)) = (self.lane(hold.source), unreported_at) {
+            lane.timeline.expect_report(unreported_at);
         }
-        Commit { hold, silent_at }
+        Commit { hold, unreported_at }
     }
 
     /// Undoes a commit that could not be stored: the credential was not handed out.
     pub fn undo(&mut self, commit: &Commit) {
         self.counts.issued = self.counts.issued.saturating_sub(1);
-        if let (Some(lane), Some(silent_at)) = (self.lane(commit.hold.source), commit.silent_at) {
-            lane.timeline.heard_from_grant(silent_at);
+        if let (Some(lane), Some(unreported_at)) = (self.lane(commit.hold.source), commit.unreported_at) {
+            lane.timeline.mark_reported(unreported_at);
         }
         self.release(commit.hold);
     }
@@ -218,7 +218,7 @@ impl Ledger {
 
     /// Applies what the usage estimator found out.
     pub fn apply(&mut self, charge: Charge) {
-        if let Change::HeardFromGrant { .. } = charge.change {
+        if let Change::GrantReported { .. } = charge.change {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
         if let Some(lane) = self.lane(charge.source) {

@@ -18,7 +18,7 @@ fn ledger(limit: u64) -> Ledger {
         rates: Rates {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(2_000_000),
-            silent_grant: ByteCount::ZERO,
+            unreported_grant: ByteCount::ZERO,
             promises_cap_claims: false,
         },
         mode: BudgetMode::Estimate,

@@ -33,13 +33,13 @@ pub struct MinuteUsage {
     pub ungranted: ClaimedUsage,
 }
 
-/// A change of how many grants are alive, or will be charged as silent, from one minute on; stored as a sum.
+/// A change of how many grants are alive, or will be charged as unreported, from one minute on; stored as a sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveDelta {
     /// Alive from here on, more or fewer.
     pub live: i64,
     /// Ending in this minute without a report, more or fewer.
-    pub silent: i64,
+    pub unreported: i64,
 }
 
 /// A lane as it was stored: marks and flows by the number of the minute since 1970.

@@ -1,30 +1,30 @@
-//! What an operator has ordered while the service ran. Orders outlive a restart; an order about the limit holds until the
+//! What an operator has ordered while the service ran. Overrides outlive a restart; an order about the limit holds until the
 //! configuration names another limit, so that whoever spoke last is heard.
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::ByteCount;
 
-/// The orders in force.
+/// The overrides in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Orders {
+pub struct Overrides {
     /// Another limit than the configured one.
-    limit: Option<LimitOrder>,
+    limit: Option<LimitOverride>,
     /// Nothing is minted.
     pub frozen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct LimitOrder {
+struct LimitOverride {
     limit: ByteCount,
     /// What the configuration said then.
     configured: ByteCount,
 }
 
-impl Orders {
-    /// Orders another limit; `None` goes back to the configured one.
-    pub fn order_limit(&mut self, limit: Option<ByteCount>, configured: ByteCount) {
-        self.limit = limit.map(|limit| LimitOrder { limit, configured });
+impl Overrides {
+    /// Overrides another limit; `None` goes back to the configured one.
+    pub fn override_limit(&mut self, limit: Option<ByteCount>, configured: ByteCount) {
+        self.limit = limit.map(|limit| LimitOverride { limit, configured });
     }
 
     /// The limit in force.
@@ -37,7 +37,7 @@ impl Orders {
     }
 }
 
-/// What the operator's orders change, in words; `None` where nothing is ordered.
+/// What the operator's overrides change, in words; `None` where nothing is ordered.
 #[must_use]
 pub fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
     let frozen = frozen.then(|| "nothing is minted".to_owned());
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn an_ordered_limit_holds_until_it_is_taken_back() {
-        let mut orders = Orders::default();
-        assert_eq!(orders.limit(CONFIGURED), CONFIGURED);
-        orders.order_limit(Some(ByteCount::new(5)), CONFIGURED);
-        assert_eq!(orders.limit(CONFIGURED), ByteCount::new(5));
-        orders.order_limit(None, CONFIGURED);
-        assert_eq!(orders.limit(CONFIGURED), CONFIGURED);
+        let mut overrides = Overrides::default();
+        assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
+        overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
+        assert_eq!(overrides.limit(CONFIGURED), ByteCount::new(5));
+        overrides.override_limit(None, CONFIGURED);
+        assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
     }
 
     #[test]
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_configured_later_is_the_last_word() {
-        let mut orders = Orders::default();
-        orders.order_limit(Some(ByteCount::new(5)), CONFIGURED);
-        assert_eq!(orders.limit(ByteCount::new(2_000)), ByteCount::new(2_000));
+        let mut overrides = Overrides::default();
+        overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
+        assert_eq!(overrides.limit(ByteCount::new(2_000)), ByteCount::new(2_000));
     }
 }

@@ -15,7 +15,7 @@ pub struct Rates {
     /// The most that one live grant is assumed to relay.
     pub liability: BitRate,
     /// Charged once for a grant that expires without having reported a connection.
-    pub silent_grant: ByteCount,
+    pub unreported_grant: ByteCount,
     /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
     /// which no claim can push the worst case past the limit.
     pub promises_cap_claims: bool,
@@ -39,10 +39,10 @@ impl Rates {
         granted.min(cap).saturating_add(self.bytes_of(flows.ungranted))
     }
 
-    /// What so many silent grants will be charged. Where promises cap claims, the promises cover it.
-    pub(crate) fn silent_charges(&self, silent: u128) -> u128 {
-        let charge = if self.promises_cap_claims { 0 } else { self.silent_grant.get() };
-        silent.saturating_mul(charge.into())
+    /// What so many unreported grants will be charged. Where promises cap claims, the promises cover it.
+    pub(crate) fn unreported_charges(&self, unreported: u128) -> u128 {
+        let charge = if self.promises_cap_claims { 0 } else { self.unreported_grant.get() };
+        unreported.saturating_mul(charge.into())
     }
 
     fn bytes_of(&self, flow: ClaimedUsage) -> u128 {

@@ -71,7 +71,7 @@ impl Grants {
         }
         row.allowance.open(now);
         self.rows.note(grant.id);
-        Ok(is_first.then_some(Change::HeardFromGrant { expires_at: grant.expires_at }))
+        Ok(is_first.then_some(Change::GrantReported { expires_at: grant.expires_at }))
     }
 
     /// A connection of a grant is heard from: what its claims come out of.
@@ -105,14 +105,14 @@ impl Grants {
 
     /// `grant` renews another: if that one has been heard from, this one counts as heard from too, and is not heard from
     /// a first time later. `false` when nobody has spoken for the other one, as far as it is remembered.
-    pub(crate) fn inherit_word(&mut self, renewed: GrantId, grant: &Grant) -> bool {
-        let was_heard = self.rows.contains(renewed) && self.rows.len() < self.rows_max;
-        if was_heard {
+    pub(crate) fn inherit_reported(&mut self, renewed: GrantId, grant: &Grant) -> bool {
+        let was_reported = self.rows.contains(renewed) && self.rows.len() < self.rows_max;
+        if was_reported {
             let row = self.new_row(grant);
             self.rows.insert(grant.id, row);
             self.rows.note(grant.id);
         }
-        was_heard
+        was_reported
     }
 
     /// Forgets grants that have expired and have no open connection. Nothing is lost: they cannot open another.

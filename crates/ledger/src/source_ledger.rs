@@ -151,10 +151,10 @@ impl SourceLedger {
                 }
             }
             Change::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
-            Change::HeardFromGrant { expires_at } => {
-                let was_expected = timeline.heard_from_grant(expires_at);
+            Change::GrantReported { expires_at } => {
+                let was_expected = timeline.mark_reported(expires_at);
                 if let Some(marks) = self.marks.as_mut().filter(|_| was_expected) {
-                    mark(marks, expires_at, LiveDelta { live: 0, silent: -1 });
+                    mark(marks, expires_at, LiveDelta { live: 0, unreported: -1 });
                 }
             }
         }
@@ -201,12 +201,12 @@ impl SourceLedger {
 
 /// Alive over these minutes, outward.
 pub(crate) fn mark_alive(marks: &mut BTreeMap<i64, LiveDelta>, from: Timestamp, until: Timestamp) {
-    mark(marks, from, LiveDelta { live: 1, silent: 0 });
-    mark(marks, until.minute_end(), LiveDelta { live: -1, silent: 0 });
+    mark(marks, from, LiveDelta { live: 1, unreported: 0 });
+    mark(marks, until.minute_end(), LiveDelta { live: -1, unreported: 0 });
 }
 
 pub(crate) fn mark(marks: &mut BTreeMap<i64, LiveDelta>, at: Timestamp, change: LiveDelta) {
     let mark = marks.entry(at.as_millis().div_euclid(60_000)).or_default();
     mark.live = mark.live.saturating_add(change.live);
-    mark.silent = mark.silent.saturating_add(change.silent);
+    mark.unreported = mark.unreported.saturating_add(change.unreported);
 }

@@ -248,20 +248,20 @@ impl Timeline {
         }
     }
 
-    /// A grant that ends at `expiry` is charged as silent then, unless [`Self::heard_from_grant`] comes first.
+    /// A grant that ends at `expiry` is charged as unreported then, unless [`Self::mark_reported`] comes first.
     pub fn expect_report(&mut self, expiry: Timestamp) {
         let index = self.cells.index_of(expiry).max(self.cells.current_index());
         self.cells.reach(index);
-        self.cells.amend(index, |cell| cell.silent = cell.silent.saturating_add(1));
+        self.cells.amend(index, |cell| cell.unreported = cell.unreported.saturating_add(1));
     }
 
     /// The grant that ends at `expiry` has reported a connection.
     /// `false` when it comes too late.
-    pub fn heard_from_grant(&mut self, expiry: Timestamp) -> bool {
+    pub fn mark_reported(&mut self, expiry: Timestamp) -> bool {
         let index = self.cells.index_of(expiry);
         let in_time = index >= self.cells.current_index();
         if in_time {
-            self.cells.amend(index, |cell| cell.silent = cell.silent.saturating_sub(1));
+            self.cells.amend(index, |cell| cell.unreported = cell.unreported.saturating_sub(1));
         }
         in_time
     }
@@ -320,7 +320,7 @@ impl Timeline {
 
     /// Jumps over a stretch in which nothing happens (a machine that slept for months, a clock that was set).
     fn leap(&mut self, to: Timestamp) {
-        // The last minute may hold silent grants, and its grants are settled with it.
+        // The last minute may hold unreported grants, and its grants are settled with it.
         self.cells.step();
         let ended = self.cells.finished();
         let period = self.billing_day.period_at(to);

@@ -60,7 +60,7 @@ pub enum Change {
         until: Timestamp,
     },
     /// A grant with this expiry has reported its first connection.
-    HeardFromGrant {
+    GrantReported {
         /// When its credential ends.
         expires_at: Timestamp,
     },

@@ -97,8 +97,8 @@ mod tests {
 
     fn sound() -> Recovered {
         let mut lane = StoredSource::default();
-        lane.marks.insert(NOON, LiveDelta { live: 1, silent: 0 });
-        lane.marks.insert(NOON + 60, LiveDelta { live: -1, silent: 1 });
+        lane.marks.insert(NOON, LiveDelta { live: 1, unreported: 0 });
+        lane.marks.insert(NOON + 60, LiveDelta { live: -1, unreported: 1 });
         lane.flows.insert(NOON, MinuteUsage::default());
         Recovered {
             now: Some(minute_at(NOON)),
@@ -134,7 +134,7 @@ mod tests {
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));
         let cases = [
             (
-                broken(|_, lane| _ = lane.marks.insert(NOON - 5, LiveDelta { live: -1, silent: 0 })),
+                broken(|_, lane| _ = lane.marks.insert(NOON - 5, LiveDelta { live: -1, unreported: 0 })),
                 "than began",
             ),
             (broken(|_, lane| _ = lane.marks.remove(&(NOON + 60))), "never end"),

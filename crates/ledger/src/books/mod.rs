@@ -14,7 +14,7 @@ use crate::coturn::usage::CoturnBook;
 use crate::issued::{Issued, IssuedTable};
 use crate::kept::Kept;
 use crate::ledger::{Commit, Hold, Ledger, MeasuredUsage, PeriodCounts};
-use crate::overrides::{Orders, in_words};
+use crate::overrides::{Overrides, in_words};
 use crate::period::Period;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
@@ -33,7 +33,7 @@ pub struct Books {
     estimator: Estimator,
     renewals: Renewals,
     issued: IssuedTable,
-    orders: Kept<Orders>,
+    overrides: Kept<Overrides>,
     alerts: Kept<AlertRules>,
     coturn: Kept<CoturnBook>,
     /// The limit as the configuration has it.
@@ -64,9 +64,9 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// What the operator's orders change, in words; `None` where nothing is ordered.
+    /// What the operator's overrides change, in words; `None` where nothing is ordered.
     #[must_use]
-    pub fn orders_in_words(&self) -> Option<String> {
+    pub fn overrides_in_words(&self) -> Option<String> {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 }
@@ -89,7 +89,7 @@ impl Books {
             estimator,
             renewals: Renewals::default(),
             issued: IssuedTable::default(),
-            orders: Kept::default(),
+            overrides: Kept::default(),
             alerts: Kept::default(),
             coturn: Kept::default(),
             given_up: Vec::new(),
@@ -105,10 +105,10 @@ impl Books {
         }
         books.renewals = Renewals::restore(recovered.renewals);
         books.issued = IssuedTable::restore(recovered.issued);
-        books.orders = Kept::restore(recovered.orders);
+        books.overrides = Kept::restore(recovered.overrides);
         books.alerts = Kept::restore(recovered.alerts);
         books.coturn = Kept::restore(recovered.coturn);
-        books.ledger.set_limit(books.orders.get().limit(books.configured_limit));
+        books.ledger.set_limit(books.overrides.get().limit(books.configured_limit));
         books
     }
 
@@ -132,7 +132,7 @@ impl Books {
             table: TableChanges::default(),
             renewals: renewed.map(|grant| (grant.id, Some(grant.expires_at))).into_iter().collect(),
             issued: self.issued.get(grant).map(|issued| (grant, Some(issued.clone()))).into_iter().collect(),
-            orders: None,
+            overrides: None,
             alerts: None,
             coturn: None,
             counts: (self.ledger.figures().period, self.ledger.counts()),
@@ -147,7 +147,7 @@ impl Books {
             table: self.estimator.take_unstored(),
             renewals: self.renewals.take_unstored(),
             issued: self.issued.take_unstored(),
-            orders: self.orders.take_unstored(),
+            overrides: self.overrides.take_unstored(),
             alerts: self.alerts.take_unstored(),
             coturn: self.coturn.take_unstored(),
             counts: (self.ledger.figures().period, self.ledger.counts()),
@@ -187,7 +187,7 @@ impl Books {
         self.ledger.try_admit(source, life, slack)
     }
 
-    /// Makes a hold final. A grant that renews another which was heard from is not silent: its call goes on there.
+    /// Makes a hold final. A grant that renews another which was heard from is not unreported: its call goes on there.
     pub fn commit(
         &mut self,
         hold: Hold,
@@ -200,8 +200,8 @@ impl Books {
         if grant.source.is_metered() {
             self.issued.add(grant, username);
         }
-        let was_heard = renews.is_some_and(|renewed| self.estimator.inherit_word(renewed, grant));
-        self.ledger.commit(hold, (!was_heard).then_some(grant.expires_at))
+        let was_reported = renews.is_some_and(|renewed| self.estimator.inherit_reported(renewed, grant));
+        self.ledger.commit(hold, (!was_reported).then_some(grant.expires_at))
     }
 
     /// Takes a grant's right to renew, if it has it now.

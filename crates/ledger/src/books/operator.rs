@@ -1,4 +1,4 @@
-//! What the operator orders, and is told without asking.
+//! What the operator overrides, and is told without asking.
 
 use super::{Books, Statement};
 use crate::alert::Alert;
@@ -8,21 +8,21 @@ use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
 impl Books {
-    /// Orders another limit; `None` goes back to the configured one.
-    pub fn order_limit(&mut self, limit: Option<ByteCount>) {
-        self.orders.change(|orders| orders.order_limit(limit, self.configured_limit));
-        self.ledger.set_limit(self.orders.get().limit(self.configured_limit));
+    /// Overrides another limit; `None` goes back to the configured one.
+    pub fn override_limit(&mut self, limit: Option<ByteCount>) {
+        self.overrides.change(|overrides| overrides.override_limit(limit, self.configured_limit));
+        self.ledger.set_limit(self.overrides.get().limit(self.configured_limit));
     }
 
-    /// Orders that nothing is minted, or that it is again.
-    pub fn order_freeze(&mut self, frozen: bool) {
-        self.orders.change(|orders| orders.frozen = frozen);
+    /// Overrides that nothing is minted, or that it is again.
+    pub fn override_freeze(&mut self, frozen: bool) {
+        self.overrides.change(|overrides| overrides.frozen = frozen);
     }
 
     /// Whether the operator has ordered that nothing is minted.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.orders.get().frozen
+        self.overrides.get().frozen
     }
 
     /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.

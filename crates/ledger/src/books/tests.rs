@@ -30,7 +30,7 @@ fn books_in(mode: BudgetMode) -> Books {
         rates: Rates {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(2_000_000),
-            silent_grant: ByteCount::ZERO,
+            unreported_grant: ByteCount::ZERO,
             promises_cap_claims: mode == BudgetMode::Strict,
         },
         mode,

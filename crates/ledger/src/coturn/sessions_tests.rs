@@ -140,10 +140,10 @@ fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
 fn a_session_that_was_never_measured_is_guessed_once_it_has_a_channel() {
     for (reach, most) in [(Reach::Nobody, 0), (Reach::Permitted, 0), (Reach::Bound, 2_047 * 1_200)] {
         let mut book = SessionBook::default();
-        let silent = |seconds| Session { reach, ..session(1, seconds, 0) };
-        let taken = book.take(&listing([silent(2)]), at(0), GUESS);
+        let unreported = |seconds| Session { reach, ..session(1, seconds, 0) };
+        let taken = book.take(&listing([unreported(2)]), at(0), GUESS);
         assert_eq!(sent(&taken), most.min(750_000), "{reach:?}: 2 to 3 s at 2 Mbps");
-        let taken = book.take(&listing([silent(62)]), at(60_000), GUESS);
+        let taken = book.take(&listing([unreported(62)]), at(60_000), GUESS);
         assert_eq!(sent(&taken), most, "{reach:?}");
         assert_eq!(sent(&book.take(&listing([]), at(70_000), GUESS)), most, "{reach:?}");
     }

@@ -20,8 +20,8 @@ pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
     pub(crate) live: u32,
     /// Grants whose credential ends in this minute and that have not reported a connection.
-    pub(crate) silent: u32,
-    /// What was said of connections with a grant (charges for silent ones among it), and without.
+    pub(crate) unreported: u32,
+    /// What was said of connections with a grant (charges for unreported ones among it), and without.
     flows: MinuteUsage,
 }
 
@@ -53,7 +53,7 @@ struct Sums {
     /// Grant-minutes of the next period.
     live_beyond: u128,
     /// Grants whose credential ends from the current minute to the period's end and that have not reported.
-    silent_ahead: u128,
+    unreported_ahead: u128,
 }
 
 /// See the module's invariant.
@@ -107,8 +107,9 @@ impl Cells {
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
         let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let unmeasured =
-            until_now.saturating_add(ahead).saturating_add(self.rates.silent_charges(self.sums.silent_ahead));
+        let unmeasured = until_now
+            .saturating_add(ahead)
+            .saturating_add(self.rates.unreported_charges(self.sums.unreported_ahead));
         ByteCount::saturating(self.settled().saturating_add(unmeasured))
     }
 
@@ -167,9 +168,9 @@ impl Cells {
         }
         let is_ahead = index >= self.current;
         if is_ahead {
-            let Sums { live_ahead, silent_ahead, .. } = &mut self.sums;
+            let Sums { live_ahead, unreported_ahead, .. } = &mut self.sums;
             *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
-            *silent_ahead = replace(*silent_ahead, before.silent.into(), after.silent.into());
+            *unreported_ahead = replace(*unreported_ahead, before.unreported.into(), after.unreported.into());
         }
         if is_ahead && before.is_unsaid() && after.is_unsaid() {
             // Nothing was used in it: all but one of the minutes that a mint touches.
@@ -194,11 +195,15 @@ impl Cells {
         }
     }
 
-    /// Ends the current minute: its silent grants are charged, and its worst case is settled.
+    /// Ends the current minute: its unreported grants are charged, and its worst case is settled.
     pub(crate) fn step(&mut self) {
-        let silent = u128::from(self.current_cell().silent);
-        self.sums.silent_ahead = self.sums.silent_ahead.saturating_sub(silent);
-        self.claim(Basis::Granted, self.current, silent.saturating_mul(self.rates.silent_grant.get().into()));
+        let unreported = u128::from(self.current_cell().unreported);
+        self.sums.unreported_ahead = self.sums.unreported_ahead.saturating_sub(unreported);
+        self.claim(
+            Basis::Granted,
+            self.current,
+            unreported.saturating_mul(self.rates.unreported_grant.get().into()),
+        );
         let ended = self.current_cell();
         let worst = self.counted(&self.measured, self.current, ended).worst;
         self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
@@ -249,7 +254,7 @@ impl Cells {
             let mark = stored.marks.get(&minute).copied().unwrap_or_default();
             live = live.saturating_add(mark.live);
             cell.live = u32::try_from(live).unwrap_or(0);
-            cell.silent = u32::try_from(mark.silent).unwrap_or(0);
+            cell.unreported = u32::try_from(mark.unreported).unwrap_or(0);
             cell.flows = stored.flows.get(&minute).copied().unwrap_or_default();
         }
         cells.recount();
@@ -286,7 +291,7 @@ impl Cells {
                 sums.worst_behind = sums.worst_behind.saturating_add(counted.worst);
             } else {
                 sums.live_ahead = sums.live_ahead.saturating_add(live);
-                sums.silent_ahead = sums.silent_ahead.saturating_add(cell.silent.into());
+                sums.unreported_ahead = sums.unreported_ahead.saturating_add(cell.unreported.into());
             }
         }
         self.sums = sums;

@@ -15,7 +15,7 @@ fn rates(promises_cap_claims: bool) -> Rates {
     Rates {
         estimated: BitRate::new(2_000_000),
         liability: BitRate::new(3_000_000),
-        silent_grant: ByteCount::new(7_000_000),
+        unreported_grant: ByteCount::new(7_000_000),
         promises_cap_claims,
     }
 }
@@ -91,7 +91,7 @@ fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
     let mut timeline = timeline(START);
     timeline.expect_report(at(START + 10 * MINUTE));
     timeline.expect_report(at(START + 10 * MINUTE));
-    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    timeline.mark_reported(at(START + 10 * MINUTE));
     timeline.advance(at(START + 10 * MINUTE));
     assert_eq!(timeline.used(), ByteCount::ZERO);
     timeline.advance(at(START + 60 * MINUTE));
@@ -137,7 +137,7 @@ fn what_silent_grants_will_cost_is_committed_before_it_falls_due() {
     timeline.expect_report(at(START + 10 * MINUTE));
     timeline.expect_report(at(START + 10 * MINUTE));
     assert_eq!(timeline.committed(), ByteCount::new(14_000_000));
-    timeline.heard_from_grant(at(START + 10 * MINUTE));
+    timeline.mark_reported(at(START + 10 * MINUTE));
     assert_eq!(timeline.committed(), ByteCount::new(7_000_000));
     timeline.advance(at(START + 60 * MINUTE));
     assert_eq!(

@@ -117,7 +117,7 @@ fn restarts_between_readings_hide_nothing() {
     let mut timeline = timeline(START);
     timeline.add_grant(at(START), at(START + 600 * MINUTE));
     let day = BillingDay::new(1).unwrap();
-    let live = |minute: i64, live| (START / MINUTE + minute, LiveDelta { live, silent: 0 });
+    let live = |minute: i64, live| (START / MINUTE + minute, LiveDelta { live, unreported: 0 });
     let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;

@@ -1,4 +1,4 @@
-//! The books against a world that really relays. A seeded walk of mints, failures, reports, lies, revocations, orders,
+//! The books against a world that really relays. A seeded walk of mints, failures, reports, lies, revocations, overrides,
 //! readings that lag, miss or fall, crashes, restarts and clocks that are set back; beside it a model in which every
 //! credential that somebody may hold relays bytes at up to the assumed rate, for as long as it lives and its tail after
 //! it. After every step:

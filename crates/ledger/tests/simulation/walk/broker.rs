@@ -135,7 +135,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::Limit { percent } => {
                 self.ordered = ByteCount::new(LIMIT.get() / 100 * percent);
-                self.books.order_limit(Some(self.ordered));
+                self.books.override_limit(Some(self.ordered));
                 self.disk.write(self.books.take_changes());
             }
             // Strict mode promises nothing of what other keys relay.
@@ -236,7 +236,7 @@ fn open(strict: bool, recovered: Recovered, now: Timestamp) -> Books {
         rates: Rates {
             estimated: BitRate::new(2_000_000),
             liability: BitRate::new(RATE * 8_000),
-            silent_grant: ByteCount::ZERO,
+            unreported_grant: ByteCount::ZERO,
             promises_cap_claims: strict,
         },
         mode: if strict { BudgetMode::Strict } else { BudgetMode::Estimate },

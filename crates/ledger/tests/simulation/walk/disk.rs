@@ -33,7 +33,7 @@ impl Disk for MemoryDisk {
             for (minute, change) in lane.marks {
                 let mark = stored.marks.entry(minute).or_default();
                 mark.live += change.live;
-                mark.silent += change.silent;
+                mark.unreported += change.unreported;
             }
             stored.flows.extend(lane.flows);
             stored.previous = lane.previous.or(stored.previous);
@@ -54,7 +54,7 @@ impl Disk for MemoryDisk {
         content.issued = issued.into_iter().collect();
         content.coturn = changes.coturn.unwrap_or(std::mem::take(&mut content.coturn));
         content.alerts = changes.alerts.unwrap_or(std::mem::take(&mut content.alerts));
-        content.orders = changes.orders.unwrap_or(content.orders);
+        content.overrides = changes.overrides.unwrap_or(content.overrides);
         content.counts = Some(changes.counts);
         content.now = changes.now.or(content.now);
     }

@@ -23,7 +23,7 @@ pub(crate) enum Op {
     Close { nth: u64 },
     /// The operator revokes a credential; its holder goes on relaying.
     Revoke { nth: u64 },
-    /// The operator orders another limit, in percent of the configured one.
+    /// The operator overrides another limit, in percent of the configured one.
     Limit { percent: u64 },
     /// The operator replaces the TURN key. What relays goes on to relay.
     ReplaceKey,
@@ -44,7 +44,7 @@ pub(crate) struct Dice {
     pub(crate) state: u64,
     /// Whether everybody wants credentials at once.
     pub(crate) is_a_rush: bool,
-    /// Whether an operator orders other limits.
+    /// Whether an operator overrides other limits.
     pub(crate) has_orders: bool,
 }
 

@@ -38,7 +38,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 
 /// Another limit.
 #[derive(Deserialize, ToSchema)]
-pub struct LimitOrder {
+pub struct LimitOverride {
     /// GB, decimals allowed; null goes back to `BANDWIDTH_LIMIT_GB`. Must be there.
     #[serde(rename = "limitGB", alias = "bandwidthLimitGB", default)]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000, required = true, example = 1500)]
@@ -80,7 +80,7 @@ fn yes() -> bool {
     path = "/api/budget/limit",
     operation_id = "orderLimit",
     tag = "operator",
-    request_body(content = LimitOrder, description = "JSON, whatever the `Content-Type` says", example = json!({"limitGB": 1500})),
+    request_body(content = LimitOverride, description = "JSON, whatever the `Content-Type` says", example = json!({"limitGB": 1500})),
     security(("operator" = [])),
     responses(
         (status = 200, description = "The state of the budget under the new limit.", body = StatusBody),
@@ -88,9 +88,9 @@ fn yes() -> bool {
         (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
-pub async fn order_limit(
+pub async fn override_limit(
     State(app): State<Arc<App>>,
-    JsonBody(order): JsonBody<LimitOrder>,
+    JsonBody(order): JsonBody<LimitOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
     let expected = "`limitGB` is to be a number from 0 to 1000000, or null for BANDWIDTH_LIMIT_GB.";
     let invalid = || ApiError::InvalidRequest(expected.into());
@@ -99,7 +99,7 @@ pub async fn order_limit(
         LimitGb::Configured => None,
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
     };
-    app.account.order_limit(limit).await.map_err(not_recorded)?;
+    app.account.override_limit(limit).await.map_err(not_recorded)?;
     let status = status(&app, &app.account.present());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
     Ok(Json(status))
@@ -120,11 +120,11 @@ pub async fn order_limit(
         (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
-pub async fn order_freeze(
+pub async fn override_freeze(
     State(app): State<Arc<App>>,
     JsonBody(order): JsonBody<FreezeOrder>,
 ) -> Result<Json<StatusBody>, ApiError> {
-    app.account.order_freeze(order.frozen).await.map_err(not_recorded)?;
+    app.account.override_freeze(order.frozen).await.map_err(not_recorded)?;
     tracing::warn!(frozen = order.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.present())))
 }
