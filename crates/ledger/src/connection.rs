@@ -1,7 +1,7 @@
 //! One reported connection. Each report speaks of the stretch since the last sign of life: if it holds bytes, that
 //! stretch is charged by bytes, and whatever was guessed since the last count is taken back; if it holds none, the
 //! stretch is charged by time. So a connection that keeps reporting is charged exactly its bytes, and one that falls
-//! unreported is never free. Rules only: time, settings and the group's allowance come in, charges come out.
+//! unreported is never free. Rules only: time, settings and the group's allowance come in, changes come out.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::allowance::Allowance;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::Change;
+use crate::usage_change::ChangeKind;
 
 /// Who opened a connection, and so who may speak for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ pub struct Connection {
 }
 
 /// Changes that one call causes; few.
-pub type Changes = Vec<Change>;
+pub type Changes = Vec<ChangeKind>;
 
 /// What a report came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl Connection {
         match &mut self.clock {
             Some(clock) if clock.running => {
                 clock.running = false;
-                Elapsed::ClockStopped(vec![Change::StopClock])
+                Elapsed::ClockStopped(vec![ChangeKind::StopClock])
             }
             Some(_) => Elapsed::GivenUp(vec![]),
             None => {
@@ -290,11 +290,15 @@ impl Connection {
         } else {
             self.stop_clock(now, &mut outcome.changes);
             let guesses = std::mem::take(&mut self.guesses).into_iter();
-            outcome.changes.extend(guesses.map(|Stretch { from, to }| Change::RemoveTime { from, to }));
+            outcome.changes.extend(guesses.map(|Stretch { from, to }| ChangeKind::RemoveTime { from, to }));
             let taken = allowance.take(wanted, now);
             self.claimed = self.claimed.plus(taken);
             if taken > ByteCount::ZERO {
-                outcome.changes.push(Change::AddBytes { bytes: taken, from: self.counted_until, to: now });
+                outcome.changes.push(ChangeKind::AddBytes {
+                    bytes: taken,
+                    from: self.counted_until,
+                    to: now,
+                });
             }
             taken
         };
@@ -308,7 +312,7 @@ impl Connection {
         self.stop_clock(now, changes);
         let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
         let from = last.from.max(self.last_seen);
-        changes.push(Change::RemoveTime { from, to: last.to });
+        changes.push(ChangeKind::RemoveTime { from, to: last.to });
         last.to = from;
         self.guesses.retain(|guess| guess.millis() > 0);
     }
@@ -330,14 +334,14 @@ impl Connection {
 
     fn start_clock(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
         self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
-        changes.push(Change::StartClock);
+        changes.push(ChangeKind::StartClock);
     }
 
     /// What the clock has charged becomes a guess. Says up to when time is charged since the last sign of life.
     fn stop_clock(&mut self, now: Timestamp, changes: &mut Changes) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
-            changes.push(Change::StopClock);
+            changes.push(ChangeKind::StopClock);
         }
         let to = now.min(clock.stops_at);
         self.remember(Stretch { from: clock.since, to });
@@ -347,7 +351,7 @@ impl Connection {
     /// Charges a past stretch by time.
     fn guess(&mut self, stretch: Stretch, changes: &mut Changes) {
         if stretch.millis() > 0 {
-            changes.push(Change::AddTime { from: stretch.from, to: stretch.to });
+            changes.push(ChangeKind::AddTime { from: stretch.from, to: stretch.to });
             self.remember(stretch);
         }
     }

@@ -43,13 +43,16 @@ fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
     assert_eq!(
         first.changes,
         [
-            Change::StopClock,
-            Change::RemoveTime { from: at(0), to: at(4) },
-            Change::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
+            ChangeKind::StopClock,
+            ChangeKind::RemoveTime { from: at(0), to: at(4) },
+            ChangeKind::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
         ]
     );
     let second = connection.report(received(7_000), at(9), &rules(), &mut allowance);
-    assert_eq!(second.changes, [Change::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]);
+    assert_eq!(
+        second.changes,
+        [ChangeKind::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]
+    );
     assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
     assert_eq!(connection.close(at(9)), [], "counted up to its end");
 }
@@ -59,15 +62,15 @@ fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
     let (mut connection, mut allowance) = open(Some(true));
     let _ = connection.report(received(0), at(4), &rules(), &mut allowance);
     let unreported = connection.report(Report::default(), at(8), &rules(), &mut allowance);
-    assert_eq!(unreported.changes, [Change::AddTime { from: at(4), to: at(8) }, Change::StartClock]);
+    assert_eq!(unreported.changes, [ChangeKind::AddTime { from: at(4), to: at(8) }, ChangeKind::StartClock]);
     assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
     let counted = connection.report(received(900), at(12), &rules(), &mut allowance);
     assert_eq!(
         counted.changes,
         [
-            Change::StopClock,
-            Change::RemoveTime { from: at(4), to: at(12) },
-            Change::AddBytes { bytes: ByteCount::new(900), from: at(4), to: at(12) },
+            ChangeKind::StopClock,
+            ChangeKind::RemoveTime { from: at(4), to: at(12) },
+            ChangeKind::AddBytes { bytes: ByteCount::new(900), from: at(4), to: at(12) },
         ]
     );
 }
@@ -76,11 +79,14 @@ fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
 fn the_last_stretch_of_a_connection_that_counted_is_charged_by_time() {
     let (mut closed, mut allowance) = open(Some(true));
     let _ = closed.report(received(900), at(4), &rules(), &mut allowance);
-    assert_eq!(closed.close(at(8)), [Change::AddTime { from: at(4), to: at(8) }]);
+    assert_eq!(closed.close(at(8)), [ChangeKind::AddTime { from: at(4), to: at(8) }]);
     let (mut lost, mut allowance) = open(Some(true));
     let _ = lost.report(received(900), at(4), &rules(), &mut allowance);
     assert_eq!(lost.due_at(&rules()), at(94));
-    assert_eq!(lost.elapse(&rules()), Elapsed::GivenUp(vec![Change::AddTime { from: at(4), to: at(34) }]));
+    assert_eq!(
+        lost.elapse(&rules()),
+        Elapsed::GivenUp(vec![ChangeKind::AddTime { from: at(4), to: at(34) }])
+    );
     assert_eq!(lost.charged(at(94), &rules()), ByteCount::new(900 + 30 * 250_000));
 }
 
@@ -139,7 +145,10 @@ fn a_direct_connection_costs_nothing_while_it_is_direct() {
     assert_eq!(connection.report(direct, at(10), &rules(), &mut allowance), Outcome::default());
     let moved = Report { bytes_received: Some(9_500), ..says_relayed(true) };
     let outcome = connection.report(moved, at(20), &rules(), &mut allowance);
-    assert_eq!(outcome.changes, [Change::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]);
+    assert_eq!(
+        outcome.changes,
+        [ChangeKind::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]
+    );
 }
 
 #[test]
@@ -148,7 +157,10 @@ fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_lif
         let (mut connection, mut allowance) = open(None);
         let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
         let outcome = connection.report(direct, at(20), &rules(), &mut allowance);
-        assert_eq!(outcome.changes, [Change::StopClock, Change::RemoveTime { from: at(10), to: at(20) }]);
+        assert_eq!(
+            outcome.changes,
+            [ChangeKind::StopClock, ChangeKind::RemoveTime { from: at(10), to: at(20) }]
+        );
         assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_500_000), "{direct:?}");
     }
 }
@@ -157,21 +169,21 @@ fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_lif
 fn a_switch_from_relayed_to_direct_is_charged_up_to_the_report() {
     let (mut connection, mut allowance) = open(Some(true));
     let outcome = connection.report(says_relayed(false), at(8), &rules(), &mut allowance);
-    assert_eq!(outcome.changes, [Change::StopClock]);
+    assert_eq!(outcome.changes, [ChangeKind::StopClock]);
     assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
     let back = connection.report(says_relayed(true), at(12), &rules(), &mut allowance);
-    assert_eq!(back.changes, [Change::AddTime { from: at(8), to: at(12) }, Change::StartClock]);
+    assert_eq!(back.changes, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::StartClock]);
 }
 
 #[test]
 fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
     let (mut connection, mut allowance) = open(None);
     assert_eq!(connection.due_at(&rules()), at(30));
-    let stopped = Elapsed::ClockStopped(vec![Change::StopClock]);
+    let stopped = Elapsed::ClockStopped(vec![ChangeKind::StopClock]);
     assert_eq!(connection.elapse(&rules()), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
     let late = connection.report(Report::default(), at(50), &rules(), &mut allowance);
-    assert_eq!(late.changes, [Change::AddTime { from: at(30), to: at(50) }, Change::StartClock]);
+    assert_eq!(late.changes, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::StartClock]);
 
     assert_eq!(connection.elapse(&rules()), stopped);
     assert_eq!(connection.elapse(&rules()), Elapsed::GivenUp(vec![]));
@@ -189,10 +201,10 @@ fn a_claim_beyond_what_a_relay_carries_is_cut_and_said_to_be() {
 #[test]
 fn closing_ends_the_clock_even_after_it_had_stopped_by_itself() {
     let (mut running, _) = open(None);
-    assert_eq!(running.close(at(4)), [Change::StopClock]);
+    assert_eq!(running.close(at(4)), [ChangeKind::StopClock]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
     let (mut stopped, _) = open(None);
     let _ = stopped.elapse(&rules());
-    assert_eq!(stopped.close(at(40)), [Change::AddTime { from: at(30), to: at(40) }]);
+    assert_eq!(stopped.close(at(40)), [ChangeKind::AddTime { from: at(30), to: at(40) }]);
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
 }

@@ -1,6 +1,6 @@
 //! The table of open connections. Every open connection has exactly one due instant in the queue, so time alone closes
 //! what nobody speaks for, without scanning. The table, the connections of one grant and the grants that are
-//! remembered are all bounded. Calls return charges; the caller applies them to the ledger in order.
+//! remembered are all bounded. Calls return changes; the caller applies them to the ledger in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection
 use crate::source::IceSource;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
-use crate::usage_change::{Change, Charge};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// How large the tables may grow.
 #[derive(Clone, Copy, Debug)]
@@ -112,20 +112,20 @@ impl Estimator {
         }
     }
 
-    /// As it was stored, and with changes remembered to be stored again. The charges start the ledger's clock for those
+    /// As it was stored, and with changes remembered to be stored again. The changes start the ledger's clock for those
     /// connections for which it ran.
     pub fn restore(
         &mut self,
         connections: Vec<StoredConnection>,
         grants: Vec<(GrantId, GrantRow)>,
-    ) -> Vec<Charge> {
+    ) -> Vec<UsageChange> {
         self.unstored = Dirty::tracking();
         self.grants.restore(grants);
-        let mut charges = vec![];
+        let mut changes = vec![];
         for StoredConnection { connection, own_allowance } in connections {
             let Payer { source, basis } = Payer::of(&connection);
             if connection.is_charged_by_time() {
-                charges.push(Charge { source, basis, change: Change::StartClock });
+                changes.push(UsageChange { source, basis, change: ChangeKind::StartClock });
             }
             let name = connection.name();
             let row = Row { connection, due: Timestamp::default(), own_allowance, is_stored: true };
@@ -133,7 +133,7 @@ impl Estimator {
             self.by_name.insert(name, slot);
             self.schedule(slot);
         }
-        charges
+        changes
     }
 
     /// What has changed since the last call.
@@ -297,7 +297,7 @@ impl Estimator {
 
     fn hear(&mut self, slot: usize, report: Report, now: Timestamp) -> Entry<()> {
         let Some(row) = self.rows.get_mut(slot) else {
-            return Entry { value: (), charges: vec![], clamped: false };
+            return Entry { value: (), changes: vec![], clamped: false };
         };
         let grant = row.connection.grant();
         let allowance = grant.and_then(|id| self.grants.hear(id)).unwrap_or(&mut row.own_allowance);
@@ -338,8 +338,8 @@ impl Estimator {
 }
 
 fn entry<T>(value: T, payer: Payer, changes: Changes, clamped: bool) -> Entry<T> {
-    let charge = |change| Charge { source: payer.source, basis: payer.basis, change };
-    Entry { value, charges: changes.into_iter().map(charge).collect(), clamped }
+    let charge = |change| UsageChange { source: payer.source, basis: payer.basis, change };
+    Entry { value, changes: changes.into_iter().map(charge).collect(), clamped }
 }
 
 impl Payer {

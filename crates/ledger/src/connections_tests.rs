@@ -47,7 +47,7 @@ fn opening_twice_is_one_connection() {
     let first = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(first.value, Opened::New);
     let second = table.open(client(1), "c", None, at(1)).unwrap();
-    assert_eq!((second.value, second.charges), (Opened::Already, vec![]));
+    assert_eq!((second.value, second.changes), (Opened::Already, vec![]));
     assert_eq!(table.open_count(), 1);
 }
 
@@ -55,15 +55,19 @@ fn opening_twice_is_one_connection() {
 fn a_grant_is_heard_from_once_and_its_source_is_charged() {
     let mut table = estimator();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
-    let heard = Change::GrantReported { expires_at: at(600) };
-    let charge = |change| Charge { source: IceSource::Coturn, basis: Basis::Granted, change };
-    assert_eq!(first.charges, [charge(heard), charge(Change::StartClock)]);
+    let heard = ChangeKind::GrantReported { expires_at: at(600) };
+    let charge = |change| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, change };
+    assert_eq!(first.changes, [charge(heard), charge(ChangeKind::StartClock)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();
-    assert_eq!(second.charges, [charge(Change::StartClock)]);
+    assert_eq!(second.changes, [charge(ChangeKind::StartClock)]);
     let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     assert_eq!(
-        reporter.charges,
-        [Charge { source: IceSource::Cloudflare, basis: Basis::Ungranted, change: Change::StartClock }]
+        reporter.changes,
+        [UsageChange {
+            source: IceSource::Cloudflare,
+            basis: Basis::Ungranted,
+            change: ChangeKind::StartClock
+        }]
     );
 }
 
@@ -123,11 +127,11 @@ fn claims_of_one_grant_share_what_a_relay_carries() {
     let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
     let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
     assert!(!first.clamped && second.clamped);
-    let bytes = |charges: &[Charge]| match charges.last().unwrap().change {
-        Change::AddBytes { bytes, .. } => bytes.get(),
+    let bytes = |changes: &[UsageChange]| match changes.last().unwrap().change {
+        ChangeKind::AddBytes { bytes, .. } => bytes.get(),
         _ => 0,
     };
-    assert_eq!(bytes(&first.charges) + bytes(&second.charges), 100_000_000);
+    assert_eq!(bytes(&first.changes) + bytes(&second.changes), 100_000_000);
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval()
     assert_eq!(table.next_due(at(29)), None);
     assert_eq!(table.next_due(at(1_000)), Some(at(30)));
     let stopped = table.elapse().unwrap();
-    assert_eq!((stopped.value, stopped.charges.len()), (None, 1));
+    assert_eq!((stopped.value, stopped.changes.len()), (None, 1));
     assert_eq!(table.next_due(at(1_000)), Some(at(90)));
     let closed = table.elapse().unwrap().value.unwrap();
     assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
@@ -174,13 +178,17 @@ fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut hear = |seconds| {
         let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
-        heard.charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::KeepGrant { .. }))
+        heard
+            .changes
+            .into_iter()
+            .map(|charge| charge.change)
+            .find(|c| matches!(c, ChangeKind::ExtendGrant { .. }))
     };
     // Its credential ends at 600 s, its tail at 720 s.
     assert_eq!(hear(690), None);
-    assert_eq!(hear(700), Some(Change::KeepGrant { from: at(720), until: at(780) }));
+    assert_eq!(hear(700), Some(ChangeKind::ExtendGrant { from: at(720), until: at(780) }));
     assert_eq!(hear(730), None, "that minute is counted already");
-    assert_eq!(hear(760), Some(Change::KeepGrant { from: at(780), until: at(840) }));
+    assert_eq!(hear(760), Some(ChangeKind::ExtendGrant { from: at(780), until: at(840) }));
 }
 
 #[test]
@@ -189,11 +197,11 @@ fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wr
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut hear = |relayed, seconds| {
         let report = Report { relayed, ..Report::default() };
-        let charges = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().charges;
-        charges.into_iter().map(|charge| charge.change).find(|c| matches!(c, Change::Outlived { .. }))
+        let changes = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().changes;
+        changes.into_iter().map(|charge| charge.change).find(|c| matches!(c, ChangeKind::Outlived { .. }))
     };
     assert_eq!(hear(None, 690), None);
-    assert_eq!(hear(None, 700), Some(Change::Outlived { until: at(780) }));
+    assert_eq!(hear(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
     assert_eq!(hear(Some(false), 730), None, "it does not go through the relay");
 }
 
@@ -206,7 +214,7 @@ fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
     let heard = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
     let bytes = ByteCount::new(30 * 12_500_000);
     assert!(
-        heard.charges.iter().any(|c| matches!(c.change, Change::AddBytes { bytes: b, .. } if b == bytes))
+        heard.changes.iter().any(|c| matches!(c.change, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
     );
 }
 

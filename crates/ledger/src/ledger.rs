@@ -14,7 +14,7 @@ pub use crate::source_ledger::{MeasuredUsage, SourceChanges, SourceTerms};
 use crate::source_ledger::{SourceLedger, mark, mark_alive};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
-use crate::usage_change::{Change, Charge};
+use crate::usage_change::{ChangeKind, UsageChange};
 use crate::verdict::{BudgetMode, Figures, Refusal, STRICT_LIFE_MIN, Wish, decide};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
@@ -217,8 +217,8 @@ impl Ledger {
     }
 
     /// Applies what the usage estimator found out.
-    pub fn apply(&mut self, charge: Charge) {
-        if let Change::GrantReported { .. } = charge.change {
+    pub fn apply(&mut self, charge: UsageChange) {
+        if let ChangeKind::GrantReported { .. } = charge.change {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
         if let Some(lane) = self.lane(charge.source) {

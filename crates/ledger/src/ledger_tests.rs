@@ -34,9 +34,9 @@ fn ledger(limit: u64) -> Ledger {
     Ledger::new(terms, &lanes, at(0))
 }
 
-fn bytes(source: IceSource, bytes: u64) -> Charge {
-    let change = Change::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
-    Charge { source, basis: Basis::Granted, change }
+fn bytes(source: IceSource, bytes: u64) -> UsageChange {
+    let change = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+    UsageChange { source, basis: Basis::Granted, change }
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn a_count_that_ends_days_ago_is_no_good_reading() {
 #[test]
 fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
     let mut ledger = ledger(10_000);
-    let change = Change::Outlived { until: at(10 * MINUTE) };
-    ledger.apply(Charge { source: IceSource::Cloudflare, basis: Basis::Granted, change });
+    let change = ChangeKind::Outlived { until: at(10 * MINUTE) };
+    ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, change });
     assert!(!ledger.measured().assumption.holds);
     ledger.advance(at(10 * MINUTE));
     assert!(ledger.measured().assumption.holds);

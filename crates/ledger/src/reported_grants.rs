@@ -12,7 +12,7 @@ use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::source::IceSource;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
-use crate::usage_change::Change;
+use crate::usage_change::ChangeKind;
 
 /// How long grants count as alive.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ impl Grants {
     }
 
     /// A connection opens on a grant. The change says that it is the first one.
-    pub(crate) fn open(&mut self, grant: &Grant, now: Timestamp) -> Result<Option<Change>, OpenError> {
+    pub(crate) fn open(&mut self, grant: &Grant, now: Timestamp) -> Result<Option<ChangeKind>, OpenError> {
         let is_first = !self.rows.contains(grant.id);
         if is_first && self.rows.len() >= self.rows_max {
             // Expired ones are forgotten from time to time; looking for them here would cost a walk for each refusal.
@@ -71,7 +71,7 @@ impl Grants {
         }
         row.allowance.open(now);
         self.rows.note(grant.id);
-        Ok(is_first.then_some(Change::GrantReported { expires_at: grant.expires_at }))
+        Ok(is_first.then_some(ChangeKind::GrantReported { expires_at: grant.expires_at }))
     }
 
     /// A connection of a grant is heard from: what its claims come out of.
@@ -82,17 +82,17 @@ impl Grants {
 
     /// A connection of a grant relays until `until`, for all we know: what that means where the grant does not count as
     /// alive for so long.
-    pub(crate) fn relays_until(&mut self, id: GrantId, until: Timestamp) -> Option<Change> {
+    pub(crate) fn relays_until(&mut self, id: GrantId, until: Timestamp) -> Option<ChangeKind> {
         let alive_until = self.rows.get_mut(id)?.alive_until.as_mut()?;
         let (from, until) = (*alive_until, until.minute_end());
         if until <= from {
             return None;
         }
         if !self.coverage.extends {
-            return Some(Change::Outlived { until });
+            return Some(ChangeKind::Outlived { until });
         }
         *alive_until = until;
-        Some(Change::KeepGrant { from, until })
+        Some(ChangeKind::ExtendGrant { from, until })
     }
 
     /// A connection of a grant was open until `at`.

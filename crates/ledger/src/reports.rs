@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::connection::Owner;
 use crate::token::Grant;
 use crate::units::ByteCount;
-use crate::usage_change::Charge;
+use crate::usage_change::UsageChange;
 
 /// Open connections of one grant: a mesh of that many peers.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
@@ -69,19 +69,19 @@ pub struct Closed {
     pub given_up: bool,
 }
 
-/// What a call came to: a value for the caller, and charges for the ledger.
+/// What a call came to: a value for the caller, and changes for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<T> {
     /// The answer.
     pub value: T,
     /// To be applied in order, at the time of the call.
-    pub charges: Vec<Charge>,
+    pub changes: Vec<UsageChange>,
     /// Whether a claim was cut.
     pub clamped: bool,
 }
 
 impl<T> Entry<T> {
     pub(crate) fn with<U>(self, value: U) -> Entry<U> {
-        Entry { value, charges: self.charges, clamped: self.clamped }
+        Entry { value, changes: self.changes, clamped: self.clamped }
     }
 }

@@ -11,7 +11,7 @@ use crate::reading::{Assumption, Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
 use crate::units::{ByteCount, Timestamp};
-use crate::usage_change::{Change, Charge};
+use crate::usage_change::{ChangeKind, UsageChange};
 
 /// Without a good reading for so long, a provider's own count is stale.
 const STALE_AFTER: Duration = Duration::from_secs(600);
@@ -136,22 +136,22 @@ impl SourceLedger {
     }
 
     /// Applies what the usage estimator found out.
-    pub(crate) fn apply(&mut self, Charge { basis, change, .. }: Charge) {
+    pub(crate) fn apply(&mut self, UsageChange { basis, change, .. }: UsageChange) {
         let timeline = &mut self.timeline;
         match change {
-            Change::StartClock => timeline.start_clock(basis),
-            Change::StopClock => timeline.stop_clock(basis),
-            Change::AddTime { from, to } => timeline.add_time(basis, from, to),
-            Change::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
-            Change::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
-            Change::KeepGrant { from, until } => {
+            ChangeKind::StartClock => timeline.start_clock(basis),
+            ChangeKind::StopClock => timeline.stop_clock(basis),
+            ChangeKind::AddTime { from, to } => timeline.add_time(basis, from, to),
+            ChangeKind::RemoveTime { from, to } => timeline.remove_time(basis, from, to),
+            ChangeKind::AddBytes { bytes, from, to } => timeline.add_bytes(basis, bytes, from, to),
+            ChangeKind::ExtendGrant { from, until } => {
                 timeline.add_grant(from.max(timeline.period().start), until);
                 if let Some(marks) = &mut self.marks {
                     mark_alive(marks, from, until);
                 }
             }
-            Change::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
-            Change::GrantReported { expires_at } => {
+            ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
+            ChangeKind::GrantReported { expires_at } => {
                 let was_expected = timeline.mark_reported(expires_at);
                 if let Some(marks) = self.marks.as_mut().filter(|_| was_expected) {
                     mark(marks, expires_at, LiveDelta { live: 0, unreported: -1 });

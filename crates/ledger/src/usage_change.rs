@@ -7,18 +7,18 @@ use crate::units::{ByteCount, Timestamp};
 
 /// One change of what is charged to a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub struct UsageChange {
     /// Whose bytes.
     pub source: IceSource,
     /// Whether they were promised.
     pub basis: Basis,
     /// Which change.
-    pub change: Change,
+    pub change: ChangeKind,
 }
 
-/// See [`Charge`].
+/// See [`UsageChange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ChangeKind {
     /// From now on one more connection is charged by time.
     StartClock,
     /// From now on one connection less is charged by time.
@@ -47,7 +47,7 @@ pub enum Change {
         to: Timestamp,
     },
     /// A connection is heard from although its grant and its tail are over: the grant counts as alive for longer.
-    KeepGrant {
+    ExtendGrant {
         /// Up to where it was counted as alive; a whole minute.
         from: Timestamp,
         /// Up to where it is now; a whole minute.

@@ -347,7 +347,7 @@ impl Books {
     }
 
     fn apply<T>(&mut self, entry: Entry<T>) -> Heard<T> {
-        for charge in entry.charges {
+        for charge in entry.changes {
             self.ledger.apply(charge);
         }
         Heard { value: entry.value, clamped: entry.clamped }
