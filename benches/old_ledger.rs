@@ -10,9 +10,12 @@ use std::time::Duration;
 use turn_broker::app::setup;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
+use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
 use turn_ledger::books::Books;
+use turn_ledger::changes::Batch;
 use turn_ledger::connection::Report;
+use turn_ledger::minute_usage::SourceRows;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{Grant, GrantId};
@@ -44,17 +47,17 @@ fn main() -> Result<(), AnyError> {
     let directory = Path::new(directory);
     let mut store = Store::open(directory)?;
     let mut books = setup(&config).open(Some(store.load()?), begin);
-    let mut use_of = Use { minted: 0, open: vec![] };
-    let mut unwritten = vec![];
+    let mut use_of = Use { unwritten: None, minted: 0, open: vec![] };
     for minute in 0..minutes {
-        let now = begin.plus_millis(minute * 60_000);
+        books.advance(begin.plus_millis(minute * 60_000));
         let due = (minute + 1) * mints_a_day / MINUTES_A_DAY;
-        use_of.minute(&mut books, now, due, &mut unwritten);
+        use_of.minute(&mut books, due)?;
         if minute % FLUSH_MINUTES == FLUSH_MINUTES - 1 || minute + 1 == minutes {
-            books.tidy(now);
-            unwritten.push(books.take_changes());
-            store.write(unwritten.iter())?;
-            unwritten.clear();
+            books.forget_expired();
+            use_of.append(Some(books.take_batch()));
+            if let Some(batch) = use_of.unwritten.take() {
+                store.write(&batch)?;
+            }
         }
         if minute % (30 * MINUTES_A_DAY) == 0 && minute > 0 {
             println!("bytes_after_{}_days {}", minute / MINUTES_A_DAY, size(directory)?);
@@ -65,13 +68,10 @@ fn main() -> Result<(), AnyError> {
     println!("bytes_closed {}", size(directory)?);
     store = Store::open(directory)?;
     let found = store.load()?;
-    let rows = |count: fn(&turn_ledger::minute_usage::StoredSource) -> usize| {
-        found.lanes.values().map(count).sum::<usize>()
-    };
+    let rows = |count: fn(&SourceRows) -> usize| found.sources.values().map(count).sum::<usize>();
     println!("bytes_opened_again {}", size(directory)?);
-    println!("marks {}", rows(|lane| lane.marks.len()));
-    println!("flows {}", rows(|lane| lane.flows.len()));
-    println!("issued {}", found.issued.len());
+    println!("marks {}", rows(|source| source.deltas.len()));
+    println!("flows {}", rows(|source| source.usage.len()));
     println!("grants {}", found.grants.len());
     println!("connections {}", found.connections.len());
     Ok(())
@@ -83,32 +83,34 @@ fn size(directory: &Path) -> std::io::Result<u64> {
 
 /// Everybody mints, opens a connection, is heard from each minute with 2 Mbps, and is gone after half an hour.
 struct Use {
+    /// Batches that are written with the next flush.
+    unwritten: Option<Batch>,
     minted: u64,
     open: Vec<(Grant, u64)>,
 }
 
 impl Use {
-    fn minute(
-        &mut self,
-        books: &mut Books,
-        now: Timestamp,
-        due: u64,
-        unwritten: &mut Vec<turn_ledger::changes::BooksChanges>,
-    ) {
+    fn append(&mut self, batch: Option<Batch>) {
+        match (&mut self.unwritten, batch) {
+            (Some(unwritten), Some(batch)) => unwritten.append(batch),
+            (unwritten, batch) => *unwritten = unwritten.take().or(batch),
+        }
+    }
+
+    fn minute(&mut self, books: &mut Books, due: u64) -> Result<(), AnyError> {
         while self.minted < due {
             self.minted += 1;
-            let life = Duration::from_secs(86_400);
-            let Ok(hold) = books.reserve(IceSource::Coturn, life, Duration::from_secs(4), now) else {
-                return;
-            };
+            let (source, life) = (IceSource::Coturn, Duration::from_secs(86_400));
+            let Ok(hold) = books.reserve(source, life, Duration::from_secs(4)) else { return Ok(()) };
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.minted.to_be_bytes());
-            let expires_at = now.plus(hold.life());
-            let grant = Grant { id: GrantId::new(id), source: IceSource::Coturn, issued_at: now, expires_at };
+            let issued_at = books.now();
+            let expires_at = issued_at.plus(hold.life());
+            let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at };
             let username = format!("{}:{}", expires_at.as_secs(), grant.id);
-            let commit = books.commit(hold, &grant, Some(&username), None, now);
-            unwritten.push(books.grant_changes(&commit, grant.id, None));
-            let _ = books.open(Caller::Grant(grant), "call", Some(true), now);
+            let (_, batch) = books.commit(hold, &grant, Some(&username), None)?;
+            self.append(batch);
+            let _ = books.open(Caller::Grant(grant), "call", Some(true));
             self.open.push((grant, 0));
         }
         self.open.retain_mut(|(grant, minutes)| {
@@ -116,10 +118,11 @@ impl Use {
             let bytes_received = Some(*minutes * 15_000_000);
             let report = Report { bytes_received, relayed: Some(true), ..Report::default() };
             if *minutes < 30 {
-                return books.heartbeat(Caller::Grant(*grant), "call", report, now).is_ok();
+                return books.heartbeat(Caller::Grant(*grant), "call", report).is_ok();
             }
-            let _ = books.close(Caller::Grant(*grant), "call", report, now);
+            let _ = books.close(Caller::Grant(*grant), "call", report);
             false
         });
+        Ok(())
     }
 }

@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 
 use crate::app::setup;
 use crate::config::Config;
-use crate::journal::inspect::Snapshot;
+use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FORMAT, OpenError};
 use crate::json::plain_number;
-use turn_ledger::books::Statement;
-use turn_ledger::changes::Recovered;
-use turn_ledger::minute_usage::{ClaimedUsage, StoredSource};
+use turn_ledger::books::Snapshot;
+use turn_ledger::changes::Stored;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::minute::Minute;
+use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
+use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
 /// Findings that are printed.
@@ -84,14 +87,14 @@ pub fn run(
     command: LedgerCommand,
     now: Timestamp,
 ) -> Result<Report, LedgerCommandError> {
-    let mut snapshot = Snapshot::take(directory)?;
+    let mut copy = LedgerCopy::take(directory)?;
     if command == LedgerCommand::Verify {
-        return Ok(verdict(&snapshot.path.display().to_string(), &snapshot.findings()));
+        return Ok(verdict(&copy.path.display().to_string(), &copy.findings()));
     }
-    let recovered = snapshot.recovered()?;
+    let stored = copy.stored()?;
     let text = match command {
-        LedgerCommand::Export => format!("{:#}", document(&snapshot, &recovered)),
-        _ => summary(&Summary::of(config, &snapshot, recovered, now)),
+        LedgerCommand::Export => format!("{:#}", document(&copy, &stored)),
+        _ => summary(&Summary::of(config, &copy, stored, now)),
     };
     Ok(Report { text, is_well: true })
 }
@@ -105,25 +108,25 @@ struct Summary {
     written_at: Option<Timestamp>,
     alerts_pending: usize,
     /// As of the last write.
-    statement: Statement,
+    snapshot: Snapshot,
 }
 
 impl Summary {
-    fn of(config: &Config, snapshot: &Snapshot, recovered: Recovered, now: Timestamp) -> Self {
+    fn of(config: &Config, copy: &LedgerCopy, stored: Stored, now: Timestamp) -> Self {
         Self {
-            path: snapshot.path.display().to_string(),
-            format: snapshot.format,
-            bytes: snapshot.bytes,
-            written_at: recovered.now,
-            alerts_pending: recovered.alerts.pending_len(),
-            statement: setup(config).open(Some(recovered), now).statement(),
+            path: copy.path.display().to_string(),
+            format: copy.format,
+            bytes: copy.bytes,
+            written_at: stored.now,
+            alerts_pending: stored.alerts.pending_len(),
+            snapshot: setup(config).open(Some(stored), now).snapshot(),
         }
     }
 }
 
 fn summary(summary: &Summary) -> String {
-    let statement = &summary.statement;
-    let Statement { figures, measured, counts, live_grants, open_connections, .. } = statement;
+    let snapshot = &summary.snapshot;
+    let Snapshot { figures, measured, counts, live_grants, open_connections, .. } = snapshot;
     let age = if summary.format == FORMAT {
         String::new()
     } else {
@@ -135,7 +138,7 @@ fn summary(summary: &Summary) -> String {
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let room = if statement.promised_in_full { ": nothing more fits" } else { "" };
+    let room = if snapshot.promised_in_full { ": nothing more fits" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
         ("Format", format!("{}{age}", summary.format)),
@@ -149,7 +152,7 @@ fn summary(summary: &Summary) -> String {
         ("Bound", format!("{} GB past the limit at worst", figures.overshoot_bound().gb_up())),
         ("Grants", format!("{} issued, {} reported, {live_grants} live", counts.issued, counts.reported)),
         ("Connections", format!("{open_connections} open, {} opened in this period", counts.connections)),
-        ("Overrides", statement.overrides_in_words().unwrap_or_else(|| "none".into())),
+        ("Overrides", snapshot.overrides_in_words().unwrap_or_else(|| "none".into())),
         ("Alerts", format!("{} to be delivered", summary.alerts_pending)),
     ];
     let mut text = String::new();
@@ -175,38 +178,44 @@ fn verdict(path: &str, findings: &[String]) -> Report {
 }
 
 /// Everything but the token key and the TURN user names (a coturn's sessions are known by them).
-fn document(snapshot: &Snapshot, recovered: &Recovered) -> Value {
-    let lanes = recovered.lanes.iter().map(|(source, stored)| (source.name().to_owned(), lane(stored)));
-    let grants = recovered.grants.iter().map(|(id, row)| json!({ "grant": id, "row": row }));
-    let issued = recovered.issued.iter().map(|(id, issued)| {
-        let (expires_at, revoked_at) = (issued.expires_at, issued.revoked_at);
-        json!({ "grant": id, "source": issued.source, "expires_at": expires_at, "revoked_at": revoked_at })
-    });
+fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
+    let sources =
+        stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));
+    let grant = |(id, row): (&GrantId, &GrantRow)| {
+        let GrantRow { source, issued_at, expires_at, alive_until, renewed, revoked_at, .. } = row;
+        json!({
+            "grant": id,
+            "source": source,
+            "issued_at": issued_at,
+            "expires_at": expires_at,
+            "alive_until": alive_until.map(Minute::start),
+            "reported": row.is_reported(),
+            "renewed": renewed,
+            "revoked_at": revoked_at,
+        })
+    };
     json!({
         "format": FORMAT,
-        "file_format": snapshot.format,
-        "written_at": recovered.now,
-        "counts": recovered.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
-        "sources": lanes.collect::<serde_json::Map<_, _>>(),
-        "connections": recovered.connections,
-        "grants": grants.collect::<Vec<_>>(),
-        "issued": issued.collect::<Vec<_>>(),
-        "renewals": recovered.renewals.len(),
-        "orders": recovered.overrides,
-        "alerts": recovered.alerts,
+        "file_format": copy.format,
+        "written_at": stored.now,
+        "counts": stored.counts.as_ref().map(|(period, counts)| json!({ "period": period, "counts": counts })),
+        "sources": sources.collect::<serde_json::Map<_, _>>(),
+        "connections": stored.connections.values().collect::<Vec<_>>(),
+        "issued": stored.grants.iter().map(grant).collect::<Vec<_>>(),
+        "renewals": stored.grants.values().filter(|row| row.renewed).count(),
+        "orders": stored.overrides,
+        "alerts": stored.alerts,
     })
 }
 
-fn lane(stored: &StoredSource) -> Value {
-    let at = |minute: i64| Timestamp::from_millis(minute.saturating_mul(60_000));
+fn source_document(stored: &SourceRows) -> Value {
     let flow =
         |flow: &ClaimedUsage| json!({ "connection_millis": flow.connection_millis, "bytes": flow.claimed });
-    let marks = stored
-        .marks
-        .iter()
-        .map(|(minute, mark)| json!({ "minute": at(*minute), "live": mark.live, "silent": mark.unreported }));
-    let flows = stored.flows.iter().map(|(minute, flows)| {
-        json!({ "minute": at(*minute), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
+    let marks = stored.deltas.iter().map(
+        |(minute, mark)| json!({ "minute": minute.start(), "live": mark.live, "silent": mark.unreported }),
+    );
+    let flows = stored.usage.iter().map(|(minute, flows)| {
+        json!({ "minute": minute.start(), "granted": flow(&flows.granted), "ungranted": flow(&flows.ungranted) })
     });
     json!({
         "marks": marks.collect::<Vec<_>>(),

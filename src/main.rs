@@ -15,6 +15,7 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
 use turn_broker::doctor::{self, Form, Progress};
 use turn_broker::journal::Journal;
+use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
@@ -276,7 +277,7 @@ async fn serve_until_signal(
     lost_lines: LostLines,
 ) -> Result<ExitCode, AnyError> {
     survive_file_size_limit()?;
-    let journal = config.budget.state_dir.clone().map(Journal::open).transpose()?;
+    let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::build(config, Arc::new(SystemClock), journal, lost_lines)?;
@@ -284,7 +285,7 @@ async fn serve_until_signal(
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
         None => (listen(config).await?, None),
     };
-    startup::report(config, listener.local_addr()?, &app.account.present().statement);
+    startup::report(config, listener.local_addr()?, &app.account.snapshot());
     if let Some(greeting) = greeting {
         print(&greeting);
     }

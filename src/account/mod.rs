@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
-use crate::journal::{Journal, Written};
+use crate::journal::{Journal, Pending, Room};
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
-use turn_ledger::books::{Books, Statement};
+use turn_ledger::books::{Books, NotRecorded, Snapshot, Written};
+use turn_ledger::changes::Batch;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
-use turn_ledger::issued::Issued;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::reading_history::ReadingPoint;
@@ -30,9 +32,6 @@ pub mod relay;
 mod reservation;
 
 pub use reservation::{RenewalRight, Reservation};
-
-/// The wall clock may be so far from the books' time before it is worth a word.
-pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
 /// The books, their lock and their clock.
 #[derive(Debug)]
@@ -51,45 +50,6 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
-}
-
-/// What is known now.
-#[derive(Clone, Copy, Debug)]
-pub struct Present {
-    /// What the books say.
-    pub statement: Statement,
-    /// How far the wall clock is behind the books: it was set back, or was ahead before.
-    pub clock_behind: Duration,
-    /// How far the wall clock is ahead of the books: it has jumped, and is not believed yet.
-    pub clock_ahead: Duration,
-}
-
-impl Present {
-    /// Whether the published bound rests on nothing that is known to be wrong: the assumed rate, and the period. A clock
-    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
-    #[must_use]
-    pub fn bound_holds(&self) -> bool {
-        let figures = &self.statement.figures;
-        let into_period = figures.now.since(figures.period.start);
-        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        self.statement.measured.assumption.holds && is_in_period
-    }
-}
-
-/// The ledger cannot be written: a credential must not be handed out, an order would not outlive a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it could not be recorded")]
-pub struct NotRecorded;
-
-/// A credential that was made must not be handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotCommitted {
-    /// The ledger cannot be written.
-    #[error(transparent)]
-    NotRecorded(#[from] NotRecorded),
-    /// The operator has ordered otherwise while it was made.
-    #[error("the operator has stopped it")]
-    Stopped,
 }
 
 /// One open connection, as an operator sees it.
@@ -116,8 +76,7 @@ impl Account {
     /// Wraps the books.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let guarded =
-            Guarded { time: SteadyTime::from(books.statement().figures.now, clock.instant()), books };
+        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.instant()), books };
         Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 
@@ -128,7 +87,7 @@ impl Account {
         life: Duration,
         slack: Duration,
     ) -> Result<Reservation, Refusal> {
-        let (hold, at) = self.with(|books, now| (books.reserve(source, life, slack, now), now));
+        let (hold, at) = self.with(|books| (books.reserve(source, life, slack), books.now()));
         let hold = hold.inspect_err(|_| {
             self.metrics.budget_refusals.inc();
         })?;
@@ -147,17 +106,19 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
 
-    /// Sends all that has changed on its way to disk. What is taken under the lock is queued under it too: later changes
-    /// cannot come before earlier ones, and be undone by them.
+    /// Queues everything that has changed to be written. What is taken under the lock is queued under it too, so batches
+    /// are written in their order.
     pub fn flush(&self) {
-        if let Some(journal) = &self.journal {
-            self.with(|books, _| journal.flush(|| books.take_changes()));
-        }
+        let Some(journal) = &self.journal else { return };
+        self.with(|books| match journal.room() {
+            Some(room) => room.send(books.take_batch()),
+            None => journal.try_again(),
+        });
     }
 
-    /// The last write: waits until it is on disk.
+    /// The last write: waits until it is on disk and the file is closed.
     pub async fn finish(&self) {
-        if self.record().await.is_err() {
+        if self.record(|room, batch| room.close(batch)).await.is_err() {
             tracing::error!("the last changes of the ledger could not be written");
         }
     }
@@ -165,13 +126,13 @@ impl Account {
     /// Takes a grant's right to renew, if it has it now.
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
-        let taken = self.with(|books, now| books.take_renewal(grant, now));
+        let taken = self.with(|books| books.take_renewal(grant));
         taken.then(|| RenewalRight::new(self, grant, self.rights.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Opens a connection, or hears from one that is open.
     pub fn open(&self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
-        let opened = self.with(|books, now| books.open(caller, id, relayed, now))?;
+        let opened = self.with(|books| books.open(caller, id, relayed))?;
         if opened == Opened::New {
             self.metrics.connections_opened.inc();
         }
@@ -180,7 +141,7 @@ impl Account {
 
     /// Takes a connection's report.
     pub fn heartbeat(&self, caller: Caller, id: &str, report: Report) -> Result<(), UnknownConnection> {
-        let heard = self.with(|books, now| books.heartbeat(caller, id, report, now))?;
+        let heard = self.with(|books| books.heartbeat(caller, id, report))?;
         if heard.clamped {
             self.metrics.claims_clamped.inc();
         }
@@ -189,65 +150,66 @@ impl Account {
 
     /// Closes a connection with its last report; one that is not open is no fault.
     pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), UnknownConnection> {
-        let (heard, statement) = self.with(|books, now| {
-            let heard = books.close(caller, id, last, now);
-            (heard, books.statement())
+        let (heard, snapshot) = self.with(|books| {
+            let heard = books.close(caller, id, last);
+            (heard, books.snapshot())
         });
         let heard = heard?;
         if heard.clamped {
             self.metrics.claims_clamped.inc();
         }
         if let Some(closed) = heard.value {
-            self.report_end(&closed, &statement);
+            self.report_end(&closed, &snapshot);
         }
         Ok(())
     }
 
     /// Overrides another limit; `None` goes back to the configured one. It counts at once.
     pub async fn override_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
-        self.with(|books, _| books.override_limit(limit));
-        self.record().await
+        self.with(|books| books.override_limit(limit));
+        self.record(|room, batch| room.commit(batch)).await
     }
 
     /// Overrides that nothing is minted, or that it is again. It counts at once.
     pub async fn override_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
-        self.with(|books, _| books.override_freeze(frozen));
-        self.record().await
+        self.with(|books| books.override_freeze(frozen));
+        self.record(|room, batch| room.commit(batch)).await
     }
 
     /// Revokes a credential. It counts at once; `None` when none of that name is out.
-    pub async fn revoke(&self, grant: GrantId) -> Option<(Issued, Result<(), NotRecorded>)> {
-        let issued = self.with(|books, now| books.revoke(grant, now))?;
-        Some((issued, self.record().await))
+    pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
+        let grant = self.with(|books| books.revoke(id))?;
+        Some((grant, self.record(|room, batch| room.commit(batch)).await))
     }
 
-    /// Waits until all that has changed is on disk.
-    async fn record(&self) -> Result<(), NotRecorded> {
+    /// Waits until everything that has changed is on disk.
+    async fn record(&self, send: fn(Room<'_>, Batch) -> Pending) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let pending = self.with(|books, _| journal.record(|| books.take_changes())).ok_or(NotRecorded)?;
+        let queue = |books: &mut Books| Some(send(journal.room()?, books.take_batch()));
+        let pending = self.with(queue).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
     /// Whether nothing is to be minted.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.with(|books, _| books.is_frozen())
+        self.with(|books| books.is_frozen())
     }
 
     /// Takes a source's own count.
     pub fn take_reading(&self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        self.with(|books, now| books.take_reading(source, reading, now))
+        self.with(|books| books.take_reading(source, reading))
     }
 
     /// Takes what a coturn lists, and says which of its sessions are to end.
     #[must_use]
     pub fn take_sessions(&self, listing: &Listing) -> Vec<SessionId> {
-        self.with(|books, now| books.take_sessions(listing, now))
+        self.with(|books| books.take_sessions(listing))
     }
 
     /// A coturn has taken the order to end these sessions.
     pub fn cut_sessions(&self, ids: &[SessionId]) {
-        self.with(|books, now| books.cut_sessions(ids, now));
+        self.with(|books| books.cut_sessions(ids));
     }
 
     /// A coturn could not be asked.
@@ -257,30 +219,28 @@ impl Account {
 
     /// Everything that is known now.
     #[must_use]
-    pub fn present(&self) -> Present {
-        let statement = self.with(|books, _| books.statement());
-        let (now, wall) = (statement.figures.now, self.clock.now());
-        Present { statement, clock_behind: now.since(wall), clock_ahead: wall.since(now) }
+    pub fn snapshot(&self) -> Snapshot {
+        self.with(|books| books.snapshot())
     }
 
     /// The first `limit` open connections, and how many there are.
     #[must_use]
     pub fn connections(&self, limit: usize) -> (Vec<OpenConnection>, usize) {
-        self.with(|books, now| {
+        self.with(|books| {
             let view = |connection: &Connection| OpenConnection {
-                charged: connection.charged(now, books.rules()),
+                charged: connection.charged(books.now(), books.rules()),
                 connection: connection.clone(),
             };
-            (books.connections().take(limit).map(view).collect(), books.statement().open_connections)
+            (books.connections().take(limit).map(view).collect(), books.snapshot().open_connections)
         })
     }
 
     /// Usage in steps from `from`, up to now or `to`, whichever is earlier.
     #[must_use]
     pub fn series(&self, from: Timestamp, to: Timestamp, step: Duration) -> Series {
-        let from = from.minute_start();
-        self.with(|books, now| {
-            let end = to.min(now);
+        let from = Minute::of(from).start();
+        self.with(|books| {
+            let end = to.min(books.now());
             let begins = std::iter::successors(Some(from), |at| Some(at.plus(step)));
             let begins = begins.take_while(|at| *at < end);
             let points = begins.map(|at| (at, books.slice(at, at.plus(step).min(end)))).collect();
@@ -291,17 +251,17 @@ impl Account {
 
     /// Writes the log lines of connections that nobody speaks for. Figures do not wait for it.
     pub fn report_given_up(&self) {
-        let (given_up, statement) = self.with(|books, _| (books.take_given_up(), books.statement()));
+        let (given_up, snapshot) = self.with(|books| (books.take_given_up(), books.snapshot()));
         for closed in given_up {
-            self.report_end(&closed, &statement);
+            self.report_end(&closed, &snapshot);
         }
     }
 
     /// Looks whether there is something to tell the operator, and writes it to the log. `provider`: whether it mints,
     /// where there is one. Without anybody who delivers it, the log is where it is told.
     pub fn evaluate_alerts(&self, provider: Option<bool>, is_delivered: bool) {
-        let (alerts, dropped) = self.with(|books, now| {
-            let alerts = books.evaluate_alerts(provider, now);
+        let (alerts, dropped) = self.with(|books| {
+            let alerts = books.evaluate_alerts(provider);
             if !is_delivered {
                 for alert in &alerts {
                     books.change_alerts(|watch| watch.delivered(&alert.id));
@@ -320,15 +280,15 @@ impl Account {
     /// The latest alerts, the newest first, and whether each still waits to be delivered.
     #[must_use]
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
-        self.with(|books, _| books.alerts().recent().map(|(alert, waits)| (alert.clone(), waits)).collect())
+        self.with(|books| books.alerts().recent().map(|(alert, waits)| (alert.clone(), waits)).collect())
     }
 
     /// Frees the memory of grants that can have no further effect.
     pub fn tidy(&self) {
-        self.with(Books::tidy);
+        self.with(Books::forget_expired);
     }
 
-    fn report_end(&self, closed: &Closed, statement: &Statement) {
+    fn report_end(&self, closed: &Closed, snapshot: &Snapshot) {
         self.metrics.connection_ended(closed.given_up);
         tracing::info!(
             connection.id = %closed.id,
@@ -337,17 +297,17 @@ impl Account {
             "[Bandwidth] Connection {} closed. Estimated usage: {} GB. Total this month: {} GB",
             closed.id,
             closed.charged.gb_four_decimals(),
-            statement.figures.used.gb_nearest(),
+            snapshot.figures.used.gb_nearest(),
         );
     }
 
     /// Runs `call` under the lock, with the books at the present.
-    fn with<T>(&self, call: impl FnOnce(&mut Books, Timestamp) -> T) -> T {
+    fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
         let (wall, instant) = (self.clock.now(), self.clock.instant());
         let mut guarded = self.lock();
         let Guarded { books, time } = &mut *guarded;
-        let now = books.advance(time.read(wall, instant));
-        call(books, now)
+        books.advance(time.read(wall, instant));
+        call(books)
     }
 
     /// A panic under the lock leaves whole books behind: each call changes a cell or a row at a time, and sums with it.
@@ -358,10 +318,10 @@ impl Account {
 
 impl Outbox for Account {
     fn next(&self) -> Option<Alert> {
-        self.with(|books, _| books.alerts().next_pending().cloned())
+        self.with(|books| books.alerts().next_pending().cloned())
     }
 
     fn settled(&self, id: &str) {
-        self.with(|books, _| books.change_alerts(|watch| watch.delivered(id)));
+        self.with(|books| books.change_alerts(|watch| watch.delivered(id)));
     }
 }

@@ -1,8 +1,7 @@
 //! What the relay in this process asks the account: where its count begins, and whose time is over.
 
 use super::Account;
-use turn_ledger::books::Books;
-use turn_ledger::grant_end::GrantEnd;
+use turn_ledger::grants::GrantEnd;
 use turn_ledger::reading::Reading;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
@@ -12,15 +11,12 @@ impl Account {
     /// Whether nothing more is to be relayed for a grant whose credential says that it is good until `expires_at`.
     #[must_use]
     pub fn grant_end(&self, grant: GrantId, expires_at: Timestamp) -> Option<GrantEnd> {
-        self.with(|books, now| {
-            let is_spent = books.statement().figures.is_spent();
-            GrantEnd::of(books.issued(grant), expires_at, is_spent, now)
-        })
+        self.with(|books| books.grant_end(grant, Some(expires_at)))
     }
 
     /// The latest count of a source in this period, if it has one.
     #[must_use]
     pub fn reading(&self, source: IceSource) -> Option<Reading> {
-        self.with(|books, _| Books::reading(books, source))
+        self.with(|books| books.reading(source))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Account, NotCommitted, NotRecorded};
-use crate::journal::Written;
+use super::Account;
+use turn_ledger::books::{NotCommitted, NotRecorded, Written};
 use turn_ledger::ledger::Hold;
 use turn_ledger::token::Grant;
 use turn_ledger::units::Timestamp;
@@ -48,7 +48,7 @@ impl RenewalRight {
 impl Drop for RenewalRight {
     fn drop(&mut self) {
         if !self.is_used.load(Ordering::Relaxed) {
-            self.account.with(|books, _| books.give_renewal_back(self.grant.id));
+            self.account.with(|books| books.give_renewal_back(self.grant.id));
         }
     }
 }
@@ -71,9 +71,8 @@ impl Reservation {
         self.life
     }
 
-    /// The credential exists; once this says so, it is recorded and may leave: the point of no return. Where it cannot
-    /// be recorded, or the operator's order came first, nobody is to have it. Dropped in mid-way, the record stands: it
-    /// melts by itself.
+    /// The credential exists. Once this returns `Ok`, its grant is recorded and the credential may be handed out: the point
+    /// of no return. If this is dropped half-way, the record stays, and shrinks as time passes.
     pub async fn commit(
         mut self,
         grant: &Grant,
@@ -81,50 +80,35 @@ impl Reservation {
         renewal: Option<&RenewalRight>,
     ) -> Result<(), NotCommitted> {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
-        let renewed = renewal.map(|right| &right.grant);
-        let (commit, pending) = self.account.with(|books, now| {
-            let renews = renewed.map(|renewed| renewed.id);
-            if books.has_stopped(renews) {
-                books.release(hold, now);
-                return Err(NotCommitted::Stopped);
-            }
-            let commit = books.commit(hold, grant, username, renews, now);
-            // What costs nothing needs no record that lasts.
-            let journal = self.account.journal.as_ref().filter(|_| grant.source.is_metered());
-            if let Some(journal) = journal.filter(|_| books.is_strict()) {
-                // It was admitted on all that is known, so that is on disk first: a reading that gave room, say.
-                journal.flush(|| books.take_changes());
-            }
-            let pending =
-                journal.map(|journal| journal.commit(books.grant_changes(&commit, grant.id, renewed)));
-            Ok((commit, pending))
+        let renews = renewal.map(|right| right.grant.id);
+        let (commit, pending) = self.account.with(|books| {
+            let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
+                let (commit, _) = books.commit(hold, grant, username, renews)?;
+                return Ok((commit, None));
+            };
+            let Some(room) = journal.room() else {
+                books.release(&hold);
+                return Err(NotCommitted::NotRecorded(NotRecorded));
+            };
+            let (commit, batch) = books.commit(hold, grant, username, renews)?;
+            Ok((commit, batch.map(|batch| room.commit(batch))))
         })?;
         let written = match pending {
             None => Written::Yes,
-            Some(None) => Written::No,
-            Some(Some(pending)) => pending.wait().await,
+            Some(pending) => pending.wait().await,
         };
-        match written {
-            Written::Yes => {
-                if let Some(right) = renewal {
-                    right.use_up();
-                }
-                Ok(())
-            }
-            Written::No => {
-                self.account.with(|books, _| books.undo(&commit, grant.id));
-                Err(NotRecorded.into())
-            }
-            // It may come to be recorded: the hold stays, on the safe side.
-            Written::Unknown => Err(NotRecorded.into()),
+        self.account.with(|books| books.settle(&commit, written))?;
+        if let Some(right) = renewal {
+            right.use_up();
         }
+        Ok(())
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.account.with(|books, now| books.release(hold, now));
+            self.account.with(|books| books.release(&hold));
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
-use turn_ledger::changes::Recovered;
+use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
 
@@ -126,7 +126,7 @@ impl App {
     pub fn build(
         config: &Config,
         clock: Arc<dyn Clock>,
-        journal: Option<(Journal, Recovered)>,
+        journal: Option<(Journal, Stored)>,
         lost_lines: LostLines,
     ) -> Result<Arc<Self>, BuildError> {
         let metrics = Arc::new(Metrics::new());

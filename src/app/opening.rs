@@ -6,9 +6,9 @@ use turn_ledger::connection::UsageRules;
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
-use turn_ledger::reading::Assumption;
 use turn_ledger::source::IceSource;
 use turn_ledger::timeline::Rates;
+use turn_ledger::trial::Assumption;
 use turn_ledger::units::BitRate;
 use turn_ledger::verdict::BudgetMode;
 
@@ -101,7 +101,7 @@ impl BoundTerms {
 mod tests {
     use super::*;
     use crate::config::Environment;
-    use turn_ledger::changes::Recovered;
+    use turn_ledger::changes::Stored;
     use turn_ledger::units::Timestamp;
 
     #[test]
@@ -116,10 +116,10 @@ mod tests {
         // 2025-01-15T12:00:00Z
         let then = Timestamp::from_millis(1_736_942_400_000);
         let now = then.plus_millis(3_600_000);
-        let mut books = setup(&config).open(Some(Recovered { now: Some(then), ..Recovered::default() }), now);
-        assert_eq!(books.statement().figures.now, now);
-        assert!(!books.statement().measured.is_stale());
+        let mut books = setup(&config).open(Some(Stored { now: Some(then), ..Stored::default() }), now);
+        assert_eq!(books.snapshot().figures.now, now);
+        assert!(!books.snapshot().measured.is_stale());
         books.advance(now.plus_millis(600_001));
-        assert!(books.statement().measured.is_stale());
+        assert!(books.snapshot().measured.is_stale());
     }
 }

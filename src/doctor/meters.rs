@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CoturnCliConfig};
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
+use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
@@ -48,7 +49,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
 
 /// Whole minutes, the cells in which Cloudflare counts.
 fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
-    let until = now.minute_start();
+    let until = Minute::of(now).start();
     let from = until.as_millis().saturating_sub(i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX));
     (Timestamp::from_millis(from), until)
 }
@@ -106,8 +107,8 @@ mod tests {
     fn the_last_hour_is_sixty_whole_minutes() {
         let now = Timestamp::from_millis(1_736_942_456_789);
         let (from, until) = last_hour(now);
-        assert_eq!((until, until.since(from)), (now.minute_start(), SPAN));
-        assert_eq!(from, from.minute_start());
+        assert_eq!((until, until.since(from)), (Minute::of(now).start(), SPAN));
+        assert_eq!(from, Minute::of(from).start());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
 use super::finding::{Check, Finding, Remedy};
-use crate::journal::store::{FILE_NAME, FORMAT, survive};
+use crate::journal::store::{FILE_NAME, FORMAT, catch_panic};
 
 /// Under this much room a ledger and a log can soon not be written.
 const FREE_MIN: u64 = 100_000_000;
@@ -148,7 +148,7 @@ fn look(path: &Path) -> io::Result<Ledger> {
     let memory = InMemoryBackend::new();
     memory.set_len(bytes)?;
     memory.write(0, &content)?;
-    Ok(match survive(|| format_of(memory)) {
+    Ok(match catch_panic(|| format_of(memory)) {
         Ok(Ok(Some(format))) => Ledger::Readable { format, bytes },
         Ok(Ok(None)) => Ledger::Damaged("it says no format".into()),
         Ok(Err(error)) => Ledger::Damaged(error.to_string()),
@@ -210,6 +210,7 @@ mod tests {
 
     use super::super::finding::State;
     use super::*;
+    use crate::journal::Storage;
     use crate::journal::store::Store;
 
     /// A directory of the test's own; it goes with the test.

@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
-use crate::account::{CLOCK_DIFFERENCE_TOLERATED, Present};
 use crate::app::App;
 use crate::json::plain_number;
+use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::units::{BitRate, Timestamp};
 
 /// A count that is no older than this leaves next to nothing to the estimate.
@@ -130,7 +130,7 @@ fn knowledge_schema() -> RefOr<Schema> {
     responses((status = 200, description = "The state of the budget.", body = StatusBody))
 )]
 pub async fn get_status(State(app): State<Arc<App>>) -> Json<StatusBody> {
-    Json(status(&app, &app.account.present()))
+    Json(status(&app, &app.account.snapshot()))
 }
 
 impl StatusBody {
@@ -141,16 +141,15 @@ impl StatusBody {
 }
 
 /// The state of the budget as it was read.
-pub(super) fn status(app: &App, present: &Present) -> StatusBody {
-    let statement = &present.statement;
-    let (figures, measured) = (&statement.figures, &statement.measured);
+pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
+    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     StatusBody {
         bandwidth_used_gb: figures.used.gb_nearest(),
         bandwidth_limit_gb: plain_number(figures.limit.as_gb()),
         percentage: plain_number(figures.used.percent_of(figures.limit)),
         remaining_gb: figures.remaining().gb_nearest(),
         reset_date: figures.period.end,
-        active_connections: statement.open_connections,
+        active_connections: snapshot.open_connections,
         status: if figures.is_spent() { "LIMIT_EXCEEDED" } else { "OK" },
         period_start: figures.period.start,
         source: if measured.as_of.is_some() { "measured+estimate" } else { "estimate" },
@@ -159,17 +158,17 @@ pub(super) fn status(app: &App, present: &Present) -> StatusBody {
         reserved_gb: figures.reserved().gb_up(),
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
-        bound_holds: present.bound_holds(),
+        bound_holds: snapshot.bound_holds(),
         observed_mbps_per_grant: measured.assumption.observed.map(mbps),
         grants: GrantsBody {
-            issued: statement.counts.issued,
-            live: statement.live_grants,
-            reported: statement.counts.reported,
+            issued: snapshot.counts.issued,
+            live: snapshot.live_grants,
+            reported: snapshot.counts.reported,
         },
         used_bytes: figures.used.get(),
         durable: app.account.is_durable(),
-        frozen: statement.frozen,
-        hints: hints(app, present),
+        frozen: snapshot.frozen,
+        hints: hints(app, snapshot),
     }
 }
 
@@ -178,10 +177,9 @@ fn mbps(rate: BitRate) -> serde_json::Number {
     plain_number((rate.as_mbps() * 1_000.0).round() / 1_000.0)
 }
 
-fn hints(app: &App, present: &Present) -> Vec<HintBody> {
-    let statement = &present.statement;
-    let measured = &statement.measured;
-    let bound = statement.figures.overshoot_bound();
+fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
+    let measured = &snapshot.measured;
+    let bound = snapshot.figures.overshoot_bound();
     let mut hints = Vec::new();
     let mut hint = |applies: bool, code, message: &str| {
         if applies {
@@ -189,9 +187,9 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         }
     };
     // A relay that is read as it goes needs nobody to report.
-    let is_seen = measured.as_of.is_some_and(|as_of| statement.figures.now.since(as_of) <= SEEN_AS_IT_GOES);
+    let is_seen = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= SEEN_AS_IT_GOES);
     hint(
-        statement.counts.connections == 0 && statement.open_connections == 0 && !is_seen,
+        snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_seen,
         "NO_REPORTS",
         "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
     );
@@ -211,13 +209,13 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.",
     );
     hint(
-        statement.frozen,
+        snapshot.frozen,
         "FROZEN",
         "the operator has stopped all minting: every answer is STUN only. POST /api/budget/freeze with {\"frozen\": false} allows it again.",
     );
     hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
     hint(
-        statement.promised_in_full,
+        snapshot.promised_in_full,
         "PROMISED_IN_FULL",
         "strict mode has no room for another credential of 5 minutes: those that are out could use up the limit. Room comes back with the provider's next count, or at the reset; raise the limit, or shorten TURN_TTL_SECONDS, for more.",
     );
@@ -227,12 +225,12 @@ fn hints(app: &App, present: &Present) -> Vec<HintBody> {
         "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",
     );
     hint(
-        present.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
+        snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_BEHIND",
         "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock.",
     );
     hint(
-        present.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
+        snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_AHEAD",
         "the machine's clock has jumped ahead: the ledger goes on at its pace, and believes the clock when it has been ahead for 5 minutes.",
     );

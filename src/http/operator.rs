@@ -50,9 +50,8 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = METRICS_TYPE))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let present = app.account.present();
-    let statement = present.statement;
-    let (figures, measured) = (&statement.figures, &statement.measured);
+    let snapshot = app.account.snapshot();
+    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let pool = app.mint.pool_counts();
     let gauges = LedgerGauges {
         used_bytes: figures.used.get(),
@@ -62,10 +61,10 @@ pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         measured_bytes: measured.bytes.get(),
         measured_as_of_seconds: measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0)),
         measured_stale: u64::from(measured.is_stale()),
-        bound_holds: u64::from(present.bound_holds()),
-        frozen: u64::from(statement.frozen),
-        grants_live: statement.live_grants,
-        connections_open: u64::try_from(statement.open_connections).unwrap_or(u64::MAX),
+        bound_holds: u64::from(snapshot.bound_holds()),
+        frozen: u64::from(snapshot.frozen),
+        grants_live: snapshot.live_grants,
+        connections_open: u64::try_from(snapshot.open_connections).unwrap_or(u64::MAX),
         rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
         breaker_state: app.mint.breaker_state().gauge(),
         pool_ready: pool.ready,
@@ -234,7 +233,7 @@ pub async fn get_usage(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<UsageBody>, ApiError> {
-    let figures = app.account.present().statement.figures;
+    let figures = app.account.snapshot().figures;
     let (from, to, step) = requested_stretch(query.as_deref(), figures.period.start, figures.now)?;
     let series = app.account.series(from, to, Duration::from_secs(step));
     let point = |(at, slice): &(Timestamp, Slice)| UsagePoint {

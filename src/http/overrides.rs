@@ -15,9 +15,9 @@ use super::body::read_json;
 use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
-use crate::account::NotRecorded;
 use crate::app::App;
 use crate::mint::Revocation;
+use turn_ledger::books::NotRecorded;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -100,7 +100,7 @@ pub async fn override_limit(
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
     };
     app.account.override_limit(limit).await.map_err(not_recorded)?;
-    let status = status(&app, &app.account.present());
+    let status = status(&app, &app.account.snapshot());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
     Ok(Json(status))
 }
@@ -126,7 +126,7 @@ pub async fn override_freeze(
 ) -> Result<Json<StatusBody>, ApiError> {
     app.account.override_freeze(order.frozen).await.map_err(not_recorded)?;
     tracing::warn!(frozen = order.frozen, "the operator has used the kill switch");
-    Ok(Json(status(&app, &app.account.present())))
+    Ok(Json(status(&app, &app.account.snapshot())))
 }
 
 /// What became of a revocation.

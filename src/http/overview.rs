@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
-use crate::account::Present;
 use crate::app::App;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::mint::pool::PoolCounts;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
+use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
@@ -164,13 +164,13 @@ pub struct ConnectionCounts {
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
-    let present = app.account.present();
+    let snapshot = app.account.snapshot();
     Json(OverviewBody {
-        at: present.statement.figures.now,
+        at: snapshot.figures.now,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
-        bytes: bytes(&present),
-        status: status(&app, &present),
+        bytes: bytes(&snapshot),
+        status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
         provider: provider(&app),
@@ -178,13 +178,13 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
     })
 }
 
-fn bytes(present: &Present) -> BytesBody {
-    let (figures, measured) = (&present.statement.figures, &present.statement.measured);
+fn bytes(snapshot: &Snapshot) -> BytesBody {
+    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     BytesBody {
         used: figures.used.get(),
         committed: figures.committed.get(),
         limit: figures.limit.get(),
-        configured_limit: present.statement.configured_limit.get(),
+        configured_limit: snapshot.configured_limit.get(),
         overshoot_bound: figures.overshoot_bound().get(),
         measured: measured.as_of.map(|_| measured.bytes.get()),
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
-use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, survive};
+use super::store::{FILE_NAME, FORMAT, OpenError, StoreError, catch_panic};
 use super::{migration, tables};
-use turn_ledger::changes::Recovered;
+use turn_ledger::changes::Stored;
 use turn_ledger::verify::contradictions;
 
 /// Bytes that are read at once.
@@ -18,7 +18,7 @@ const CHUNK: usize = 1 << 20;
 
 /// A ledger as its file has it.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct LedgerCopy {
     /// The file.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -28,27 +28,27 @@ pub struct Snapshot {
     copy: Database,
 }
 
-impl Snapshot {
+impl LedgerCopy {
     /// Takes one of the ledger in this directory, which nobody may have open.
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let (memory, bytes) = read_locked(directory, &path)?;
         let broken = |broken| Err(OpenError::damaged(&path, &broken));
-        let (copy, format) = survive(|| open(memory, &path)).unwrap_or_else(broken)?;
+        let (copy, format) = catch_panic(|| open(memory, &path)).unwrap_or_else(broken)?;
         Ok(Self { path, bytes, format, copy })
     }
 
     /// What the books would start from.
-    pub fn recovered(&self) -> Result<Recovered, OpenError> {
+    pub fn stored(&self) -> Result<Stored, OpenError> {
         let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
         let read = || tables::read(&self.copy.begin_read()?, &mut Err);
         let read = || read().map_err(|error: StoreError| damaged(&error));
-        survive(read).unwrap_or_else(|broken| Err(damaged(&broken)))
+        catch_panic(read).unwrap_or_else(|broken| Err(damaged(&broken)))
     }
 
     /// Everything that is wrong with it, as sentences; empty for a sound ledger.
     pub fn findings(&mut self) -> Vec<String> {
-        survive(|| self.look()).unwrap_or_else(|broken| vec![broken.to_string()])
+        catch_panic(|| self.look()).unwrap_or_else(|broken| vec![broken.to_string()])
     }
 
     fn look(&mut self) -> Vec<String> {
@@ -64,7 +64,7 @@ impl Snapshot {
         };
         let read = |bad| -> Result<_, StoreError> { tables::read(&self.copy.begin_read()?, bad) };
         match read(&mut bad) {
-            Ok(recovered) => findings.extend(contradictions(&recovered)),
+            Ok(stored) => findings.extend(contradictions(&stored)),
             Err(error) => findings.push(error.to_string()),
         }
         findings

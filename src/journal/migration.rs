@@ -1,5 +1,5 @@
-//! From an older format to the present one: steps in their order, all in one transaction, after the file was copied
-//! beside itself. So a crash in the middle leaves the older format, and whoever wants to go back has the copy.
+//! Migration from an older format: steps in their order, all in one transaction, after the file was copied beside itself. A
+//! crash in the middle leaves the older format, and the copy is the way back.
 
 use std::fs::File;
 use std::io;
@@ -8,19 +8,25 @@ use std::path::{Path, PathBuf};
 use redb::{Database, WriteTransaction};
 
 use super::file::{FILE_NAME, FORMAT, make_file};
-use super::tables::{ISSUED, StoreError, put_format};
+use super::format_2::{self, ISSUED};
+use super::tables::{StoreError, put_format};
 
 /// What brings a ledger from one format to the next.
 type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// In their order; each says from which format it starts.
-const STEPS: [(u32, Step); 1] = [(1, credentials_that_are_out)];
+const STEPS: [(u32, Step); 2] = [(1, table_of_credentials), (2, one_row_per_grant)];
 
-/// Format 2 knows which credentials are out, and in `meta` readings, orders and alerts. What an older ledger does not say of
-/// them is not known: its credentials cannot be revoked.
-fn credentials_that_are_out(transaction: &WriteTransaction) -> Result<(), StoreError> {
+/// Format 2 has a table of the issued credentials. An older ledger does not know them: they cannot be revoked.
+fn table_of_credentials(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ISSUED)?;
     Ok(())
+}
+
+/// Format 3 has one row for each grant, and one for each session of a coturn.
+fn one_row_per_grant(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    format_2::merge_grants(transaction)?;
+    format_2::split_sessions(transaction)
 }
 
 /// Whether there is a way from that format to the present one.
@@ -123,7 +129,7 @@ mod tests {
             transaction.open_table(MARKS)?.insert(("cloudflare", 5), (9, 9))?;
             Err(redb::StorageError::Corrupted("made up".into()).into())
         };
-        assert!(migrate_by(&database, 1, &[(1, credentials_that_are_out), (2, failing)]).is_err());
+        assert!(migrate_by(&database, 1, &[(1, table_of_credentials), (2, failing)]).is_err());
         assert_is_format_1(&database);
         drop(database);
         assert_is_format_1(&Database::open(path).unwrap());
@@ -135,7 +141,7 @@ mod tests {
         let (path, database) = scratch.format_1();
         // What is on disk in the middle of it is what a crash leaves there.
         let transaction = database.begin_write().unwrap();
-        credentials_that_are_out(&transaction).unwrap();
+        table_of_credentials(&transaction).unwrap();
         transaction.open_table(MARKS).unwrap().insert(("cloudflare", 5), (9, 9)).unwrap();
         put_format(&transaction, FORMAT).unwrap();
         let crashed = scratch.0.join("crashed.redb");

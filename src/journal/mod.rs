@@ -1,24 +1,38 @@
-//! The journal: what keeps the books on disk. A grant's record is on disk before its answer leaves (one sync for all who
-//! wait together); everything else follows within [`FLUSH_INTERVAL`]. One thread writes, fed by a bounded queue; while
-//! the disk fails, nothing that must be recorded is answered, and what could not be written is written when it can.
+//! The journal: the books on disk. A grant is on disk before its response leaves, with one sync for all that wait together.
+//! Everything else follows within [`FLUSH_INTERVAL`]. One thread writes, fed by a bounded queue. While the disk fails, no
+//! grant is given out, and what could not be written is kept and written first when the disk is back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 mod file;
+mod format_2;
 pub mod inspect;
 mod migration;
 mod pruning;
 pub mod store;
 mod tables;
 
-use store::{FILE_NAME, OpenError, Store, StoreError, survive};
-use turn_ledger::changes::{BooksChanges, Recovered};
+use store::{FILE_NAME, OpenError, StoreError, catch_panic};
+use turn_ledger::books::Written;
+use turn_ledger::changes::{Batch, Stored};
+
+/// Where a ledger is stored.
+pub trait Storage: Sized + Send + 'static {
+    /// Opens the ledger of a directory, or makes one.
+    fn open(directory: &Path) -> Result<Self, OpenError>;
+    /// Everything that is stored, with the key that signs grant tokens.
+    fn load(&self) -> Result<Stored, OpenError>;
+    /// Writes a batch, all of it synced to the disk or nothing.
+    fn write(&self, batch: &Batch) -> Result<(), StoreError>;
+    /// Opens the ledger again after a failed write.
+    fn reopen(directory: &Path) -> Result<Self, StoreError>;
+}
 
 /// How far what is not a grant may be behind on disk.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,13 +40,13 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const QUEUE_MAX: usize = 1_024;
 /// Batches that are written with one sync.
 const GROUP_MAX: usize = 512;
-/// For one commit in all; a disk that takes longer is down.
+/// For one commit in all. A disk that takes longer is down.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sending side. Cheap to share.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Sender<Batch>,
+    queue: Sender<Order>,
     disk: Arc<Disk>,
 }
 
@@ -41,31 +55,27 @@ pub struct Journal {
 struct Disk {
     /// The last write failed.
     is_failing: AtomicBool,
-    /// Somebody has waited too long for a write, and none has ended since.
+    /// A write took too long for a commit, and none has ended since.
     is_stalled: AtomicBool,
 }
 
-/// Changes that are written together, and who waits for them. Without changes it asks whether the disk is back.
+/// A batch to write, and who waits for it. Without a batch it tries whether the disk is back.
 #[derive(Debug)]
-struct Batch {
-    changes: Option<BooksChanges>,
+struct Order {
+    batch: Option<Batch>,
     done: Option<oneshot::Sender<bool>>,
-    /// Whether they are kept to be written later when they cannot be written now.
-    is_kept: bool,
+    /// Whether the file is closed after it. A file that is not closed is repaired at the next start.
+    is_last: bool,
 }
 
-/// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is on disk.
-    Yes,
-    /// It is not, and never will be.
-    No,
-    /// Nobody knows yet; it may still come to be.
-    Unknown,
+/// Room in the queue for one batch. Changes that are taken out of the books after this cannot be lost on their way.
+#[derive(Debug)]
+pub struct Room<'a> {
+    permit: Permit<'a, Order>,
+    disk: &'a Arc<Disk>,
 }
 
-/// Resolves when it is known what became of a commit.
+/// Resolves when it is known what happened to a batch.
 #[derive(Debug)]
 #[must_use]
 pub struct Pending {
@@ -74,65 +84,72 @@ pub struct Pending {
 }
 
 impl Journal {
-    /// Opens the ledger in this directory, or makes one where there is none, and starts the writer.
-    pub fn open(directory: PathBuf) -> Result<(Self, Recovered), OpenError> {
+    /// Opens the ledger in this directory, or makes one, and starts the writer.
+    pub fn open<S: Storage>(directory: PathBuf) -> Result<(Self, Stored), OpenError> {
         let read = || {
-            let store = Store::open(&directory)?;
-            let recovered = store.load()?;
-            Ok((store, recovered))
+            let store = S::open(&directory)?;
+            let stored = store.load()?;
+            Ok((store, stored))
         };
         let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
-        let (store, recovered) = survive(read).unwrap_or_else(broken)?;
-        let (queue, mut batches) = channel(QUEUE_MAX);
+        let (store, stored) = catch_panic(read).unwrap_or_else(broken)?;
+        let (queue, mut orders) = channel(QUEUE_MAX);
         let disk = Arc::new(Disk::default());
-        let writer = Writer { store: Some(store), directory, backlog: vec![], disk: Arc::clone(&disk) };
+        let writer = Writer { store: Some(store), directory, unwritten: None, disk: Arc::clone(&disk) };
         std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.run(&mut batches))
+            .spawn(move || writer.run(&mut orders))
             .map_err(OpenError::Thread)?;
-        Ok((Self { queue, disk }, recovered))
+        Ok((Self { queue, disk }, stored))
     }
 
-    /// Queues changes that somebody waits for. `None`: the queue is full, nothing was queued.
+    /// Room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
     #[must_use]
-    pub fn commit(&self, changes: BooksChanges) -> Option<Pending> {
-        let (done, pending) = self.pending();
-        let batch = Batch { changes: Some(changes), done: Some(done), is_kept: false };
-        self.queue.try_send(batch).is_ok().then_some(pending)
+    pub fn room(&self) -> Option<Room<'_>> {
+        let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
+        Some(Room { permit, disk: &self.disk })
     }
 
-    /// As [`Self::flush`], and somebody waits for it. `None`: the changes stay where they are, and go with a later flush.
-    #[must_use]
-    pub fn record(&self, take: impl FnOnce() -> BooksChanges) -> Option<Pending> {
-        let room = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
-        let (done, pending) = self.pending();
-        room.send(Batch { changes: Some(take()), done: Some(done), is_kept: true });
-        Some(pending)
+    /// Tries whether a failing disk is back, unless the queue is full.
+    pub fn try_again(&self) {
+        if let Ok(permit) = self.queue.try_reserve() {
+            permit.send(Order { batch: None, done: None, is_last: false });
+        }
     }
 
-    /// Queues all that has changed. `take` is called only when there is room and the disk takes it; otherwise the changes
-    /// stay where they are, and a failing disk is tried again.
-    pub fn flush(&self, take: impl FnOnce() -> BooksChanges) {
-        let Ok(room) = self.queue.try_reserve() else { return };
-        let changes = (!self.is_failing()).then(take);
-        room.send(Batch { changes, done: None, is_kept: true });
-    }
-
-    /// Whether the last write failed, takes too long, or nobody writes any more.
+    /// Whether the last write failed, a write takes too long, or the writer is gone.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         let Disk { is_failing, is_stalled } = &*self.disk;
         is_failing.load(Ordering::Relaxed) || is_stalled.load(Ordering::Relaxed) || self.queue.is_closed()
     }
+}
 
-    fn pending(&self) -> (oneshot::Sender<bool>, Pending) {
+impl Room<'_> {
+    /// Queues a batch that nobody waits for.
+    pub fn send(self, batch: Batch) {
+        self.permit.send(Order { batch: Some(batch), done: None, is_last: false });
+    }
+
+    /// Queues a batch that a caller waits for.
+    pub fn commit(self, batch: Batch) -> Pending {
+        self.send_and_tell(batch, false)
+    }
+
+    /// Queues the last batch. The file is closed after it, and nothing is written any more.
+    pub fn close(self, batch: Batch) -> Pending {
+        self.send_and_tell(batch, true)
+    }
+
+    fn send_and_tell(self, batch: Batch, is_last: bool) -> Pending {
         let (tell, done) = oneshot::channel();
-        (tell, Pending { done, disk: Arc::clone(&self.disk) })
+        self.permit.send(Order { batch: Some(batch), done: Some(tell), is_last });
+        Pending { done, disk: Arc::clone(self.disk) }
     }
 }
 
 impl Pending {
-    /// Waits for the disk, but not for ever.
+    /// Waits for the disk, at most for [`COMMIT_TIMEOUT`].
     pub async fn wait(self) -> Written {
         self.wait_for(COMMIT_TIMEOUT).await
     }
@@ -153,26 +170,41 @@ impl Pending {
 }
 
 /// The writing side: one thread.
-struct Writer {
+struct Writer<S> {
     /// `None` after a failure, until it can be opened again.
-    store: Option<Store>,
+    store: Option<S>,
     directory: PathBuf,
-    /// What could not be written yet and is not given up.
-    backlog: Vec<BooksChanges>,
+    /// What could not be written yet. One batch, so it is bounded as the books are.
+    unwritten: Option<Batch>,
     disk: Arc<Disk>,
 }
 
-impl Writer {
-    fn run(mut self, batches: &mut Receiver<Batch>) {
+impl<S: Storage> Writer<S> {
+    fn run(mut self, orders: &mut Receiver<Order>) {
         let mut group = Vec::new();
-        while batches.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-            self.write(std::mem::take(&mut group));
+        while orders.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            if self.write(std::mem::take(&mut group)) {
+                return;
+            }
         }
     }
 
-    /// Writes a group with one sync. On failure those who wait are told, and the rest is kept.
-    fn write(&mut self, group: Vec<Batch>) {
-        let written = self.try_write(&group);
+    /// Writes a group as one batch. If that fails, the callers learn it, and the batch is kept for the next attempt.
+    /// Returns whether that was the last write.
+    fn write(&mut self, group: Vec<Order>) -> bool {
+        let is_last = group.iter().any(|order| order.is_last);
+        let (batches, waiting): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|order| (order.batch, order.done)).unzip();
+        for batch in batches.into_iter().flatten() {
+            match &mut self.unwritten {
+                Some(unwritten) => unwritten.append(batch),
+                None => self.unwritten = Some(batch),
+            }
+        }
+        let written = self.try_write();
+        if is_last {
+            self.store = None;
+        }
         let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
         let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
         match &written {
@@ -182,74 +214,28 @@ impl Writer {
             }
             _ => {}
         }
-        for Batch { changes, done, is_kept } in group {
-            if is_kept && written.is_err() {
-                self.backlog.extend(changes);
-            }
-            if let Some(done) = done {
-                // Whoever waited may have given up: then nobody holds the credential, and its record only melts.
-                let _ = done.send(written.is_ok());
-            }
+        for done in waiting.into_iter().flatten() {
+            // A caller that has gone away has not handed its credential out. Its grant shrinks as time passes.
+            let _ = done.send(written.is_ok());
         }
+        is_last
     }
 
-    fn try_write(&mut self, group: &[Batch]) -> Result<(), StoreError> {
+    fn try_write(&mut self) -> Result<(), StoreError> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => Store::reopen(&self.directory)?,
+            None => S::reopen(&self.directory)?,
         };
-        let waiting = group.iter().filter_map(|batch| batch.changes.as_ref());
-        store.write(self.backlog.iter().chain(waiting))?;
-        self.backlog.clear();
-        // After a failed write the store is not trusted: it is dropped above, and opened again for the next one.
+        if let Some(batch) = &self.unwritten {
+            store.write(batch)?;
+            self.unwritten = None;
+        }
+        // After a failed write the store is not trusted: it was dropped above, and is opened again for the next one.
         self.store = Some(store);
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use turn_ledger::connections::TableChanges;
-    use turn_ledger::ledger::PeriodCounts;
-    use turn_ledger::period::BillingDay;
-    use turn_ledger::units::Timestamp;
-
-    fn changes() -> BooksChanges {
-        let period = BillingDay::new(1).unwrap().period_at(Timestamp::default());
-        BooksChanges {
-            lanes: vec![],
-            table: TableChanges::default(),
-            renewals: vec![],
-            issued: vec![],
-            overrides: None,
-            alerts: None,
-            coturn: None,
-            counts: (period, PeriodCounts::default()),
-            now: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_has_ended() {
-        let directory = std::env::temp_dir().join(format!("turn-broker-stall-{}", std::process::id()));
-        let (queue, mut batches) = channel(QUEUE_MAX);
-        let journal = Journal { queue, disk: Arc::default() };
-        // Nobody writes yet.
-        let pending = journal.commit(changes()).unwrap();
-        assert!(!journal.is_failing());
-        assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
-        assert!(journal.is_failing());
-        assert!(journal.record(changes).is_none(), "an order is not queued behind it");
-
-        let disk = Arc::clone(&journal.disk);
-        let store = Store::open(&directory).unwrap();
-        let mut writer = Writer { store: Some(store), directory: directory.clone(), backlog: vec![], disk };
-        writer.write(vec![batches.recv().await.unwrap()]);
-        assert!(!journal.is_failing());
-        assert!(journal.record(changes).is_some());
-        drop(batches);
-        assert!(journal.is_failing(), "a writer that is gone writes nothing");
-        let _ = std::fs::remove_dir_all(directory);
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

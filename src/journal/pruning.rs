@@ -6,6 +6,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::tables::{FLOWS, MARKS, StoreError};
+use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
@@ -14,7 +15,7 @@ pub(super) const MINUTES_KEPT: i64 = 31 * 1_440;
 
 /// Removes the rows that the books at `now` and later do not need; whether there were any.
 pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Result<bool, StoreError> {
-    let kept_from = now.as_millis().div_euclid(60_000).saturating_sub(MINUTES_KEPT);
+    let kept_from = Minute::of(now).number().saturating_sub(MINUTES_KEPT);
     let mut marks = transaction.open_table(MARKS)?;
     let mut flows = transaction.open_table(FLOWS)?;
     let mut has_changed = false;

@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase};
 use super::super::tables;
 use super::*;
 use turn_ledger::ledger::{Ledger, PeriodCounts, SourceTerms, Terms};
-use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, StoredSource};
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use turn_ledger::period::BillingDay;
 use turn_ledger::timeline::{Rates, Slice};
 use turn_ledger::units::{BitRate, ByteCount};
@@ -25,18 +25,18 @@ fn at(minute: i64) -> Timestamp {
 }
 
 /// A lane with these grants (begin and length in minutes), and bytes in these minutes.
-fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredSource {
-    let mut lane = StoredSource::default();
+fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
+    let mut lane = SourceRows::default();
     for (begin, length) in grants {
         for (minute, live) in [(*begin, 1), (begin + length, -1)] {
-            let mark = lane.marks.entry(minute).or_default();
+            let mark = lane.deltas.entry(Minute::new(minute)).or_default();
             mark.live += live;
             mark.unreported += i64::from(live < 0);
         }
     }
     for (minute, claimed) in flows {
         let granted = ClaimedUsage { connection_millis: 0, claimed: *claimed };
-        lane.flows.insert(*minute, MinuteUsage { granted, ungranted: ClaimedUsage::default() });
+        lane.usage.insert(Minute::new(*minute), MinuteUsage { granted, ungranted: ClaimedUsage::default() });
     }
     lane
 }
@@ -44,17 +44,17 @@ fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> StoredSource {
 struct File(Database);
 
 impl File {
-    fn of(lane: &StoredSource) -> Self {
+    fn of(lane: &SourceRows) -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
-        tables::make_all(&transaction, 2).unwrap();
-        for (minute, mark) in &lane.marks {
+        tables::make_all(&transaction, 3).unwrap();
+        for (minute, mark) in &lane.deltas {
             let mut marks = transaction.open_table(MARKS).unwrap();
-            marks.insert((SOURCE.name(), *minute), (mark.live, mark.unreported)).unwrap();
+            marks.insert((SOURCE.name(), minute.number()), (mark.live, mark.unreported)).unwrap();
         }
-        for (minute, flows) in &lane.flows {
+        for (minute, flows) in &lane.usage {
             let mut rows = transaction.open_table(FLOWS).unwrap();
-            rows.insert((SOURCE.name(), *minute), (0, flows.granted.claimed, 0, 0)).unwrap();
+            rows.insert((SOURCE.name(), minute.number()), (0, flows.granted.claimed, 0, 0)).unwrap();
         }
         transaction.commit().unwrap();
         Self(database)
@@ -66,14 +66,14 @@ impl File {
         transaction.commit().unwrap();
     }
 
-    fn lane(&self) -> StoredSource {
+    fn lane(&self) -> SourceRows {
         let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
-        read.lanes.get(&SOURCE).cloned().unwrap_or_default()
+        read.sources.get(&SOURCE).cloned().unwrap_or_default()
     }
 }
 
 /// Everything that a ledger over this lane says, at `now` and so many minutes later.
-fn says(lane: &StoredSource, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
+fn says(lane: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
@@ -104,8 +104,8 @@ fn says(lane: &StoredSource, billing_day: u32, now: Timestamp, later: u64) -> Ve
     said
 }
 
-fn rows_before(lane: &StoredSource, minute: i64) -> (usize, usize) {
-    (lane.marks.range(..minute).count(), lane.flows.range(..minute).count())
+fn rows_before(lane: &SourceRows, minute: i64) -> (usize, usize) {
+    (lane.deltas.range(..Minute::new(minute)).count(), lane.usage.range(..Minute::new(minute)).count())
 }
 
 #[test]
@@ -117,17 +117,23 @@ fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_aliv
     file.forget(at(MARCH));
     let after = file.lane();
     assert_eq!(rows_before(&after, kept_from), (1, 0));
-    assert_eq!(after.marks.first_key_value(), Some((&(old + 100), &LiveDelta { live: 1, unreported: 0 })));
-    assert!(after.flows.contains_key(&kept_from) && after.marks.contains_key(&kept_from));
+    assert_eq!(
+        after.deltas.first_key_value(),
+        Some((&Minute::new(old + 100), &LiveDelta { live: 1, unreported: 0 }))
+    );
+    assert!(
+        after.usage.contains_key(&Minute::new(kept_from))
+            && after.deltas.contains_key(&Minute::new(kept_from))
+    );
     file.forget(at(MARCH));
-    assert_eq!(file.lane().marks, after.marks, "and once more changes nothing");
+    assert_eq!(file.lane().deltas, after.deltas, "and once more changes nothing");
 }
 
 #[test]
 fn a_grant_that_is_over_leaves_no_row() {
     let file = File::of(&lane(&[(MARCH - 90 * 1_440, 100)], &[]));
     file.forget(at(MARCH));
-    assert!(file.lane().marks.is_empty());
+    assert!(file.lane().deltas.is_empty());
 }
 
 #[test]

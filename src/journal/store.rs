@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
 
+use super::Storage;
+pub(crate) use super::file::catch_panic;
 use super::file::make_file;
-pub(crate) use super::file::survive;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
 use super::{migration, pruning, tables};
 use crate::random::{self, NoRandomness};
-use turn_ledger::changes::{BooksChanges, Recovered};
+use turn_ledger::changes::{Batch, Stored};
 
 /// A smaller file is not worth the time that compacting takes.
 const COMPACT_MIN: u64 = 4 << 20;
@@ -95,10 +96,10 @@ pub struct Store {
     path: PathBuf,
 }
 
-impl Store {
-    /// Opens the ledger of a directory, or makes one. One of an older format is brought to the present one; what is too old
-    /// to count is removed.
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+impl Storage for Store {
+    /// Opens the ledger of a directory, or makes one. An older format is brought to the present one. What is too old to
+    /// count is removed.
+    fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
@@ -114,36 +115,31 @@ impl Store {
         store.tidy(directory)
     }
 
-    /// Opens the ledger again after a failed write.
-    pub fn reopen(directory: &Path) -> Result<Self, StoreError> {
+    fn reopen(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
         Ok(Self { database: Database::open(&path)?, path })
     }
 
-    /// Everything that is stored.
-    pub fn load(&self) -> Result<Recovered, OpenError> {
-        let mut recovered = self.read().map_err(|error| self.unusable(error))?;
-        if recovered.key.is_none() {
+    fn load(&self) -> Result<Stored, OpenError> {
+        let mut stored = self.read().map_err(|error| self.unusable(error))?;
+        if stored.key.is_none() {
             let key = random::bytes()?;
             self.change(|transaction| tables::put_token_key(transaction, &key))
                 .map_err(|error| self.unusable(error))?;
-            recovered.key = Some(key);
+            stored.key = Some(key);
         }
-        Ok(recovered)
+        Ok(stored)
     }
 
-    /// Writes changes, all or none, and syncs.
-    pub fn write<'a>(&self, changes: impl Iterator<Item = &'a BooksChanges>) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         self.change(|transaction| {
-            let mut now = None;
-            for changes in changes {
-                tables::write(transaction, changes)?;
-                now = changes.now.or(now);
-            }
-            now.map_or(Ok(false), |now| pruning::forget_old(transaction, now)).map(drop)
+            tables::write(transaction, batch)?;
+            pruning::forget_old(transaction, batch.now).map(drop)
         })
     }
+}
 
+impl Store {
     /// A new ledger. What cannot be made whole is not left behind: nobody else can have used it.
     fn make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
@@ -231,7 +227,7 @@ impl Store {
         tables::format(&self.database.begin_read()?)
     }
 
-    fn read(&self) -> Result<Recovered, StoreError> {
+    fn read(&self) -> Result<Stored, StoreError> {
         tables::read(&self.database.begin_read()?, &mut Err)
     }
 

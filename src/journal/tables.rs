@@ -6,11 +6,13 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use turn_ledger::changes::{BooksChanges, Recovered};
-use turn_ledger::ledger::SourceChanges;
-use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, StoredSource};
+use turn_ledger::changes::{Batch, Rows, Stored};
+use turn_ledger::connections::StoredConnection;
+use turn_ledger::coturn::listing::SessionId;
+use turn_ledger::coturn::sessions::SessionRow;
+use turn_ledger::minute::Minute;
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use turn_ledger::source::IceSource;
-use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
 /// A name → JSON, or bytes.
@@ -21,18 +23,16 @@ pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefi
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
 /// (id, owner) → JSON.
-const CONNECTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("connections");
-/// Grant → JSON.
-const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
-/// Grant → JSON of its expiry.
-const RENEWALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("renewals");
-/// Grant → JSON of the credential that is out. Since format 2.
-pub(super) const ISSUED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("issued");
+pub(super) const CONNECTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("connections");
+/// Grant → JSON. Since format 3 there is one row for each grant.
+pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
+/// Session of a coturn → JSON. Since format 3.
+pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
 const KEY_COUNTS: &str = "counts";
-const KEY_COTURN: &str = "coturn";
+pub(super) const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
 const KEY_ORDERS: &str = "orders";
 const KEY_TOKEN_KEY: &str = "token-key";
@@ -46,6 +46,9 @@ pub enum StoreError {
     /// A row that was read.
     #[error(transparent)]
     Row(#[from] BadRow),
+    /// A row of an older format.
+    #[error("a row of the older format {0}")]
+    Migration(String),
     /// A row that was to be written.
     #[error("a row has no form on disk")]
     Form(#[from] serde_json::Error),
@@ -82,8 +85,7 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     transaction.open_table(FLOWS)?;
     transaction.open_table(CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
-    transaction.open_table(RENEWALS)?;
-    transaction.open_table(ISSUED)?;
+    transaction.open_table(SESSIONS)?;
     Ok(())
 }
 
@@ -109,37 +111,44 @@ pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timesta
 }
 
 /// Everything that is stored.
-pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Recovered, StoreError> {
-    let mut recovered = Recovered::default();
-    read_lanes(transaction, &mut recovered, bad)?;
+pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Stored, StoreError> {
+    let mut stored = Stored::default();
+    read_sources(transaction, &mut stored, bad)?;
     rows(transaction, CONNECTIONS, bad, |(id, owner), row| {
-        let stored: turn_ledger::connections::StoredConnection = from_json(row)?;
-        let name = stored.name();
+        let connection: StoredConnection = from_json(row)?;
+        let name = connection.name();
         if (&*name.0, to_json(&name.1).ok().as_deref()) != (id, Some(owner.as_bytes())) {
             return Err("holds another connection".into());
         }
-        recovered.connections.push(stored);
+        stored.connections.insert(name, connection);
         Ok(())
     })?;
-    rows(transaction, GRANTS, bad, |id, row| take_row(&mut recovered.grants, id, row))?;
-    rows(transaction, RENEWALS, bad, |id, row| take_row(&mut recovered.renewals, id, row))?;
-    rows(transaction, ISSUED, bad, |id, row| take_row(&mut recovered.issued, id, row))?;
-    recovered.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
-    recovered.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
-    recovered.overrides = json_of(transaction, KEY_ORDERS, bad)?.unwrap_or_default();
-    recovered.now = json_of(transaction, KEY_NOW, bad)?;
-    recovered.counts = json_of(transaction, KEY_COUNTS, bad)?;
-    recovered.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
-    Ok(recovered)
+    rows(transaction, GRANTS, bad, |id, row| {
+        let id = id.parse().map_err(|_| "does not have the id of a grant")?;
+        stored.grants.insert(id, from_json(row)?);
+        Ok(())
+    })?;
+    rows(transaction, SESSIONS, bad, |id, row| {
+        let id = SessionId::new(id).ok_or("does not have the number of a session")?;
+        stored.sessions.insert(id, from_json(row)?);
+        Ok(())
+    })?;
+    stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
+    stored.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
+    stored.overrides = json_of(transaction, KEY_ORDERS, bad)?.unwrap_or_default();
+    stored.now = json_of(transaction, KEY_NOW, bad)?;
+    stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
+    stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
+    Ok(stored)
 }
 
-/// Writes changes. Marks are added to what is stored, all else replaces it.
-pub(super) fn write(transaction: &WriteTransaction, changes: &BooksChanges) -> Result<(), StoreError> {
-    for lane in &changes.lanes {
-        write_lane(transaction, lane)?;
+/// Writes a batch. Differences are added to what is stored, everything else replaces it.
+pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+    for (source, rows) in &batch.sources {
+        write_source(transaction, *source, rows)?;
     }
     let mut connections = transaction.open_table(CONNECTIONS)?;
-    for ((id, owner), row) in &changes.table.connections {
+    for ((id, owner), row) in &batch.connections {
         let owner = serde_json::to_string(owner)?;
         let key = (&**id, owner.as_str());
         match row {
@@ -147,57 +156,87 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &BooksChanges) -> R
             None => drop(connections.remove(key)?),
         }
     }
-    put_or_remove(transaction, GRANTS, &changes.table.grants)?;
-    put_or_remove(transaction, RENEWALS, &changes.renewals)?;
-    put_or_remove(transaction, ISSUED, &changes.issued)?;
-    put(transaction, KEY_COUNTS, Some(&changes.counts))?;
-    put(transaction, KEY_ORDERS, changes.overrides.as_ref())?;
-    put(transaction, KEY_COTURN, changes.coturn.as_ref())?;
-    put(transaction, KEY_ALERTS, changes.alerts.as_ref())?;
-    put(transaction, KEY_NOW, changes.now.as_ref())
+    let mut grants = transaction.open_table(GRANTS)?;
+    for (id, row) in &batch.grants {
+        let key = id.to_string();
+        match row {
+            Some(row) => drop(grants.insert(key.as_str(), to_json(row)?.as_slice())?),
+            None => drop(grants.remove(key.as_str())?),
+        }
+    }
+    write_sessions(transaction, &batch.sessions)?;
+    put(transaction, KEY_COUNTS, Some(&batch.counts))?;
+    put(transaction, KEY_ORDERS, batch.overrides.as_ref())?;
+    put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
+    put(transaction, KEY_ALERTS, batch.alerts.as_ref())?;
+    put(transaction, KEY_NOW, Some(&batch.now))
 }
 
-fn read_lanes(
+fn write_sessions(
+    transaction: &WriteTransaction,
+    sessions: &Rows<SessionId, SessionRow>,
+) -> Result<(), StoreError> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(SESSIONS)?;
+    for (id, row) in sessions {
+        match row {
+            Some(row) => drop(table.insert(id.get(), to_json(row)?.as_slice())?),
+            None => drop(table.remove(id.get())?),
+        }
+    }
+    Ok(())
+}
+
+fn read_sources(
     transaction: &ReadTransaction,
-    recovered: &mut Recovered,
+    stored: &mut Stored,
     bad: OnBadRow<'_>,
 ) -> Result<(), StoreError> {
     rows(transaction, MARKS, bad, |(source, minute), (live, unreported)| {
-        lane(recovered, source)?.marks.insert(minute, LiveDelta { live, unreported });
+        rows_of(stored, source)?.deltas.insert(Minute::new(minute), LiveDelta { live, unreported });
         Ok(())
     })?;
     rows(transaction, FLOWS, bad, |(source, minute), numbers| {
-        lane(recovered, source)?.flows.insert(minute, flows_of(numbers));
+        rows_of(stored, source)?.usage.insert(Minute::new(minute), usage_of(numbers));
         Ok(())
     })?;
     for source in IceSource::ALL {
         let previous = json_of(transaction, &previous_key(source), bad)?;
         let reading = json_of(transaction, &reading_key(source), bad)?;
         if previous.is_some() || reading.is_some() {
-            let lane = recovered.lanes.entry(source).or_default();
-            (lane.previous, lane.reading) = (previous, reading);
+            let rows = stored.sources.entry(source).or_default();
+            (rows.previous, rows.reading) = (previous, reading);
         }
     }
     Ok(())
 }
 
-fn write_lane(transaction: &WriteTransaction, lane: &SourceChanges) -> Result<(), StoreError> {
-    let source = lane.source.name();
+fn write_source(
+    transaction: &WriteTransaction,
+    source: IceSource,
+    rows: &SourceRows,
+) -> Result<(), StoreError> {
     let mut marks = transaction.open_table(MARKS)?;
-    for (minute, mark) in &lane.marks {
-        let key = (source, *minute);
+    for (minute, LiveDelta { live, unreported }) in &rows.deltas {
+        let key = (source.name(), minute.number());
         let stored = marks.get(key)?.map_or((0, 0), |value| value.value());
-        let sum = (stored.0.saturating_add(mark.live), stored.1.saturating_add(mark.unreported));
-        marks.insert(key, sum)?;
+        let sum = (stored.0.saturating_add(*live), stored.1.saturating_add(*unreported));
+        if sum == (0, 0) {
+            marks.remove(key)?;
+        } else {
+            marks.insert(key, sum)?;
+        }
     }
     let mut flows = transaction.open_table(FLOWS)?;
-    for (minute, MinuteUsage { granted, ungranted }) in &lane.flows {
+    for (minute, MinuteUsage { granted, ungranted }) in &rows.usage {
         let row =
             (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
-        flows.insert((source, *minute), row)?;
+        flows.insert((source.name(), minute.number()), row)?;
     }
-    put(transaction, &previous_key(lane.source), lane.previous.as_ref())?;
-    put(transaction, &reading_key(lane.source), lane.reading.as_ref())
+    put(transaction, &previous_key(source), rows.previous.as_ref())?;
+    put(transaction, &reading_key(source), rows.reading.as_ref())
 }
 
 /// Reads a whole table; `take` says what is wrong with a row.
@@ -212,28 +251,6 @@ fn rows<K: Key + 'static, V: Value + 'static>(
         if let Err(what) = take(key.value(), value.value()) {
             let table = redb::TableHandle::name(&table).to_owned();
             bad(BadRow { table, key: format!("{:?}", key.value()), what })?;
-        }
-    }
-    Ok(())
-}
-
-fn take_row<T: DeserializeOwned>(rows: &mut Vec<(GrantId, T)>, id: &str, row: &[u8]) -> Result<(), String> {
-    let id = id.parse().map_err(|_| "is named after no grant")?;
-    rows.push((id, from_json(row)?));
-    Ok(())
-}
-
-fn put_or_remove<T: Serialize>(
-    transaction: &WriteTransaction,
-    table: TableDefinition<'_, &'static str, &'static [u8]>,
-    changes: &[(GrantId, Option<T>)],
-) -> Result<(), StoreError> {
-    let mut table = transaction.open_table(table)?;
-    for (id, row) in changes {
-        let key = id.to_string();
-        match row {
-            Some(row) => drop(table.insert(key.as_str(), to_json(row)?.as_slice())?),
-            None => drop(table.remove(key.as_str())?),
         }
     }
     Ok(())
@@ -266,12 +283,12 @@ fn json_of<T: DeserializeOwned>(
     }
 }
 
-fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(row)
 }
 
 /// What serde says of JSON that does not fit can hold a part of it: not said.
-fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
+pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
     serde_json::from_slice(row).map_err(|error| {
         let what = if error.is_data() { "is not of the form that it should have" } else { "is not JSON" };
         format!("{what} (column {})", error.column())
@@ -286,15 +303,16 @@ fn reading_key(source: IceSource) -> String {
     format!("reading/{source}")
 }
 
-fn flows_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
+fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
     MinuteUsage {
         granted: ClaimedUsage { connection_millis: granted_millis, claimed: granted },
         ungranted: ClaimedUsage { connection_millis: ungranted_millis, claimed: ungranted },
     }
 }
 
-/// The lane of that name. One that this version does not know is no reason to forget what it used.
-fn lane<'a>(recovered: &'a mut Recovered, source: &str) -> Result<&'a mut StoredSource, String> {
-    let source = IceSource::from_name(source).ok_or("is of an ICE source that this version does not know")?;
-    Ok(recovered.lanes.entry(source).or_default())
+/// The rows of the source of that name. One that this version does not know must not lose what it used.
+fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
+    let source =
+        IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;
+    Ok(stored.sources.entry(source).or_default())
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, NotCommitted, RenewalRight};
+use crate::account::{Account, RenewalRight};
 use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use turn_ledger::issued::Issued;
+use turn_ledger::books::NotCommitted;
+use turn_ledger::grants::GrantRow;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId, GrantKey};
 use turn_ledger::verdict::Refusal;
@@ -156,8 +157,8 @@ impl Mint {
 
     /// Asks the provider to revoke a credential, or says whether it is ended here. It may go on working for a while: nothing
     /// is given back for it.
-    pub async fn revoke(&self, issued: &Issued) -> Revocation {
-        match (issued.source, issued.username.as_deref(), self.provider()) {
+    pub async fn revoke(&self, grant: &GrantRow) -> Revocation {
+        match (grant.source, grant.username.as_deref(), self.provider()) {
             (IceSource::Cloudflare, Some(username), Some(provider)) => revoke_at(provider, username).await,
             (source, ..) if self.cut_here.contains(&source) => Revocation::Cut,
             _ => Revocation::Unsupported,

@@ -2,7 +2,7 @@
 //! the grant has to be alive, the budget unspent, and there is a bound for each grant. Passwords are checked elsewhere:
 //! what is refused here is refused whatever the password. Pure.
 
-use turn_ledger::grant_end::GrantEnd;
+use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 

@@ -128,7 +128,7 @@ impl Relay {
             %address,
             "a small TURN server is in this process, on UDP {address}: for demos, development and tests, no production relay"
         );
-        let period = self.account.present().statement.figures.period;
+        let period = self.account.snapshot().figures.period;
         let mut sum = PeriodSum::new(self.account.reading(IceSource::Relay), period);
         self.settle(&mut sum).await;
         tokio::select! {
@@ -246,13 +246,13 @@ impl Relay {
     /// Gives a reading, lifts or lowers the ceiling, and cuts whose time is over.
     async fn settle(&self, sum: &mut PeriodSum) {
         // The instant before the count: the count holds everything up to it.
-        let before = self.account.present().statement.figures;
+        let before = self.account.snapshot().figures;
         let billed = self.ceiling.billed();
         let granted = sum.look(before.period, billed);
         let reading = Reading { period: before.period, as_of: before.now, granted, other: ByteCount::ZERO };
         let taken = self.account.take_reading(IceSource::Relay, &reading);
         self.metrics.reading(IceSource::Relay.name(), taken.name());
-        let figures = self.account.present().statement.figures;
+        let figures = self.account.snapshot().figures;
         self.ceiling.lift(billed, figures.remaining());
         for (name, user) in self.clients.users() {
             if let Some(end) = self.account.grant_end(user.grant, user.expires_at) {

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use crate::config::{AllowedOrigins, Config};
 use crate::json::plain_number;
-use turn_ledger::books::Statement;
+use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
 use turn_ledger::verdict::BudgetMode;
 
 /// Writes the lines. The order and the first three texts are what operators look for. `books` are as they were opened:
 /// orders that were given before the start are in force.
-pub fn report(config: &Config, address: SocketAddr, books: &Statement) {
+pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);

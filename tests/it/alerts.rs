@@ -40,10 +40,16 @@ fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Web
     Webhook::new(client, &config.alert.unwrap())
 }
 
-/// The alerts of a budget that is used to so many percent at once.
+/// The alerts of a budget whose usage rises to so many percent.
 fn alerts(percent: u64) -> Vec<Alert> {
+    let mut rules = AlertRules::default();
+    let steps = [50, 80, 95, 100].into_iter().filter(|step| *step <= percent);
+    steps.flat_map(|step| rules.evaluate(&used(step))).collect()
+}
+
+fn used(percent: u64) -> AlertInput {
     let now = timestamp(START);
-    AlertRules::default().evaluate(&AlertInput {
+    AlertInput {
         now,
         period: BillingDay::new(1).unwrap().period_at(now),
         used: ByteCount::new(percent * 10_000_000_000),
@@ -54,7 +60,8 @@ fn alerts(percent: u64) -> Vec<Alert> {
         observed_rate: None,
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
-    })
+        coturn_unreachable: false,
+    }
 }
 
 fn alert() -> Alert {
@@ -370,6 +377,7 @@ async fn a_watch_is_read_after_a_restart_and_its_alert_delivered() {
         observed_rate: None,
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
+        coturn_unreachable: false,
     });
     let stored = serde_json::to_vec(&rules).unwrap();
     let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::journal::Journal;
-use turn_broker::journal::inspect::Snapshot;
+use turn_broker::journal::Storage;
+use turn_broker::journal::inspect::LedgerCopy;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 use turn_ledger::source::IceSource;
 
@@ -160,7 +161,7 @@ async fn a_clock_that_was_set_back_over_a_restart_lowers_nothing() {
 }
 
 fn open(directory: &Path) -> OpenError {
-    Journal::open(directory.to_owned()).map(|_| ()).unwrap_err()
+    Journal::open::<Store>(directory.to_owned()).map(|_| ()).unwrap_err()
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn damage_that_the_library_panics_at_is_refused_by_name_too() {
         let mut content = std::fs::read(state.file()).unwrap();
         content[at] ^= 0xff;
         std::fs::write(state.file(), &content).unwrap();
-        let looked_at = Snapshot::take(&state.0).and_then(|snapshot| snapshot.recovered());
+        let looked_at = LedgerCopy::take(&state.0).and_then(|snapshot| snapshot.stored());
         for error in [looked_at.unwrap_err(), open(&state.0)] {
             let text = error.to_string();
             assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
@@ -195,7 +196,7 @@ fn damage_that_the_library_panics_at_is_refused_by_name_too() {
 #[test]
 fn a_ledger_cut_short_is_refused() {
     let state = StateDir::new();
-    drop(Journal::open(state.0.clone()).unwrap());
+    drop(Journal::open::<Store>(state.0.clone()).unwrap());
     let file = loop {
         // The writer's thread lets go of the file in its own time.
         match std::fs::OpenOptions::new().write(true).open(state.file()) {
@@ -213,7 +214,7 @@ fn a_ledger_cut_short_is_refused() {
 #[test]
 fn the_ledger_is_for_its_own_user_only() {
     let state = StateDir::new();
-    drop(Journal::open(state.0.clone()).unwrap());
+    drop(Journal::open::<Store>(state.0.clone()).unwrap());
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(state.file()).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -222,7 +223,7 @@ fn the_ledger_is_for_its_own_user_only() {
 #[test]
 fn one_ledger_serves_one_process() {
     let state = StateDir::new();
-    let _first = Journal::open(state.0.clone()).unwrap();
+    let _first = Journal::open::<Store>(state.0.clone()).unwrap();
     let error = open(&state.0);
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
 }
@@ -261,7 +262,7 @@ fn a_file_that_is_mostly_empty_after_old_rows_have_gone_is_made_smaller_at_start
     let before = state.file().metadata().unwrap().len();
 
     let recovered = Store::open(&state.0).unwrap().load().unwrap();
-    let flows = &recovered.lanes[&IceSource::Cloudflare].flows;
+    let flows = &recovered.sources[&IceSource::Cloudflare].usage;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));
     let after = state.file().metadata().unwrap().len();

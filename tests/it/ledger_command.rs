@@ -73,12 +73,12 @@ async fn show_sums_up_what_the_last_write_left() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
-        "Format       2",
+        "Format       3",
         "Limit        250 GB",
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
         "Connections  1 open, 1 opened in this period",
-        "Overrides       a limit of 250 GB instead of 500",
+        "Overrides    a limit of 250 GB instead of 500",
         "Alerts       0 to be delivered",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
@@ -95,7 +95,7 @@ async fn export_holds_everything_but_secrets() {
     let exported = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_str(&exported).unwrap();
-    assert_eq!(document["format"], 2);
+    assert_eq!(document["format"], 3);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
     assert_eq!(document["connections"][0]["connection"]["id"], "call-9");
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);

@@ -6,8 +6,9 @@ mod walk;
 
 use std::path::PathBuf;
 
+use turn_broker::journal::Storage;
 use turn_broker::journal::store::Store;
-use turn_ledger::changes::{BooksChanges, Recovered};
+use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::verify::contradictions;
 
 use walk::disk::{Disk, MemoryDisk};
@@ -20,11 +21,11 @@ const KEPT: [u64; 1] = [1743];
 struct LedgerFile(PathBuf);
 
 impl Disk for LedgerFile {
-    fn write(&mut self, changes: BooksChanges) {
-        Store::open(&self.0).unwrap().write(std::iter::once(&changes)).unwrap();
+    fn write(&mut self, batch: Batch) {
+        Store::open(&self.0).unwrap().write(&batch).unwrap();
     }
 
-    fn read(&self) -> Recovered {
+    fn read(&self) -> Stored {
         Store::open(&self.0).unwrap().load().unwrap()
     }
 }
@@ -47,7 +48,7 @@ fn a_ledger_file_holds_all_that_counts_and_no_contradiction() {
             let mut again = on_disk.reopened();
             assert_eq!(contradictions(&on_disk.stored()), Vec::<String>::new(), "{walk:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
-                let then = again.statement().figures.now.plus_millis(later);
+                let then = again.snapshot().figures.now.plus_millis(later);
                 again.advance(then);
                 in_memory.books.advance(then);
                 assert_eq!(visible(&again), visible(&in_memory.books), "{walk:?}, {later} ms later");

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use serde_json::{Value, json};
+use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
-use turn_ledger::changes::Recovered;
+use turn_ledger::changes::Stored;
+use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage};
 use turn_ledger::source::IceSource;
 
@@ -31,6 +33,7 @@ mod format_1 {
 const MINUTE: i64 = 28_948_980;
 const KEY: [u8; 64] = [7; 64];
 const GRANT: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
+const OTHER_GRANT: &str = "EQIDBAUGBwgJCgsMDQ4PEA";
 
 /// A ledger as format 1 had it: a month's usage, one live grant that reported, one open connection.
 fn write_format_1(directory: &Path) {
@@ -75,7 +78,7 @@ fn write_format_1(directory: &Path) {
     transaction.commit().unwrap();
 }
 
-fn open(state: &StateDir) -> Recovered {
+fn open(state: &StateDir) -> Stored {
     Store::open(Path::new(state.path())).unwrap().load().unwrap()
 }
 
@@ -89,28 +92,99 @@ fn format_of(path: &Path) -> u32 {
 fn every_row_of_an_older_ledger_arrives() {
     let state = StateDir::new();
     write_format_1(Path::new(state.path()));
-    let recovered = open(&state);
-    let lane = &recovered.lanes[&IceSource::Cloudflare];
+    let stored = open(&state);
+    let rows = &stored.sources[&IceSource::Cloudflare];
     let expected = [
-        (MINUTE, LiveDelta { live: 1, unreported: 0 }),
-        (MINUTE + 180, LiveDelta { live: -1, unreported: 0 }),
+        (Minute::new(MINUTE), LiveDelta { live: 1, unreported: 0 }),
+        (Minute::new(MINUTE + 180), LiveDelta { live: -1, unreported: 0 }),
     ];
-    assert_eq!(lane.marks, expected.into());
-    let flows = MinuteUsage {
+    assert_eq!(rows.deltas, expected.into());
+    let usage = MinuteUsage {
         granted: ClaimedUsage { connection_millis: 0, claimed: 5_000_000_000 },
         ungranted: ClaimedUsage { connection_millis: 8_000, claimed: 1_000_000 },
     };
-    assert_eq!(lane.flows, [(MINUTE - 60, flows)].into());
-    assert_eq!(lane.previous.unwrap().used, 123_456);
-    assert_eq!(lane.reading, None);
-    assert_eq!(&*recovered.connections[0].name().0, "call-1");
-    assert_eq!((recovered.connections.len(), recovered.grants.len(), recovered.renewals.len()), (1, 1, 1));
-    assert_eq!(recovered.grants[0].0.to_string(), GRANT);
-    assert_eq!(recovered.renewals[0].1.to_string(), "2025-01-15T12:30:00.000Z");
-    assert_eq!(recovered.now.unwrap().to_string(), "2025-01-15T12:00:00.000Z");
-    assert_eq!(recovered.counts.unwrap().1.issued, 4);
-    assert_eq!(recovered.key, Some(KEY));
-    assert!(recovered.issued.is_empty());
+    assert_eq!(rows.usage, [(Minute::new(MINUTE - 60), usage)].into());
+    assert_eq!(rows.previous.unwrap().used, 123_456);
+    assert_eq!(rows.reading, None);
+    assert_eq!(stored.connections.keys().map(|(id, _)| &**id).collect::<Vec<_>>(), ["call-1"]);
+    assert_eq!(stored.grants.len(), 1);
+    let grant = &stored.grants[&GRANT.parse().unwrap()];
+    assert!(grant.is_reported() && grant.renewed && grant.revoked_at.is_none());
+    assert_eq!(grant.source, IceSource::Cloudflare, "the only one that has grants");
+    assert_eq!(grant.expires_at.to_string(), "2025-01-15T12:30:00.000Z");
+    assert_eq!(grant.alive_until.unwrap().start().to_string(), "2025-01-15T14:00:00.000Z");
+    assert_eq!(stored.now.unwrap().to_string(), "2025-01-15T12:00:00.000Z");
+    assert_eq!(stored.counts.unwrap().1.issued, 4);
+    assert_eq!(stored.key, Some(KEY));
+}
+
+/// What format 2 added: issued credentials, and a coturn's sessions in one value.
+fn write_format_2(directory: &Path) {
+    write_format_1(directory);
+    let database = Database::open(directory.join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let issued: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("issued");
+        let mut issued = transaction.open_table(issued).unwrap();
+        let of_source = |source: &str, revoked_at: Option<&str>| {
+            json!({
+                "source": source, "username": "user", "expires_at": "2025-01-15T12:30:00.000Z",
+                "revoked_at": revoked_at
+            })
+        };
+        issued.insert(GRANT, of_source("coturn", None).to_string().as_bytes()).unwrap();
+        let revoked = of_source("cloudflare", Some("2025-01-15T11:59:00.000Z"));
+        issued.insert(OTHER_GRANT, revoked.to_string().as_bytes()).unwrap();
+        let mut meta = transaction.open_table(format_1::META).unwrap();
+        meta.insert("format", 2_u32.to_be_bytes().as_slice()).unwrap();
+        let row = json!({
+            "user": format!("1795169280:{GRANT}"), "grant": GRANT, "age": {"secs": 60, "nanos": 0},
+            "reach": "Bound", "seen_at": "2025-01-15T11:58:00.000Z", "packets": 4096,
+            "traffic": {"received": 0, "sent": 4_096_000},
+            "mark": {
+                "packets": 4096, "traffic": {"received": 0, "sent": 4_096_000},
+                "at": "2025-01-15T11:58:00.000Z", "hidden_since": "2025-01-15T11:57:58.000Z"
+            },
+            "measured": null, "charged": {"received": 0, "sent": 5_000_000}, "cut_at": null
+        });
+        let period = json!({"start": "2025-01-01T00:00:00.000Z", "end": "2025-02-01T00:00:00.000Z"});
+        let coturn = json!({
+            "sessions": {
+                "total": {"received": 0, "sent": 5_000_000}, "looked_at": "2025-01-15T11:59:58.000Z",
+                "rows": {"1000000000000002": row}
+            },
+            "looked_at": "2025-01-15T11:59:58.000Z", "period": period, "granted": 5_000_000, "other": 7
+        });
+        meta.insert("coturn", coturn.to_string().as_bytes()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn three_tables_of_format_2_become_one_row_per_grant() {
+    let state = StateDir::new();
+    write_format_2(Path::new(state.path()));
+    let stored = open(&state);
+    assert_eq!(stored.grants.len(), 2);
+    let grant = &stored.grants[&GRANT.parse().unwrap()];
+    assert_eq!((grant.source, grant.username.as_deref()), (IceSource::Coturn, Some("user")));
+    assert!(grant.is_reported() && grant.renewed && grant.revoked_at.is_none());
+    let other = &stored.grants[&OTHER_GRANT.parse().unwrap()];
+    assert_eq!(other.revoked_at.unwrap().to_string(), "2025-01-15T11:59:00.000Z");
+    assert!(!other.is_reported() && !other.renewed);
+}
+
+#[test]
+fn the_sessions_of_format_2_become_rows() {
+    let state = StateDir::new();
+    write_format_2(Path::new(state.path()));
+    let stored = open(&state);
+    assert_eq!(stored.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1_000_000_000_000_002]);
+    let sums = serde_json::to_value(stored.coturn).unwrap();
+    assert_eq!(sums["sessions"]["total"]["sent"], 5_000_000);
+    assert_eq!(sums["sessions"]["complete_at"], "2025-01-15T11:59:58.000Z");
+    assert_eq!((&sums["counts"]["granted"], &sums["counts"]["other"]), (&json!(5_000_000), &json!(7)));
+    assert_eq!(sums["counts"]["period"]["start"], "2025-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]
@@ -137,7 +211,7 @@ fn it_is_brought_up_once_and_the_copy_of_before_stays() {
     let copy = Path::new(state.path()).join("ledger.redb.format-1");
     write_format_1(Path::new(state.path()));
     open(&state);
-    assert_eq!(format_of(&file), 2);
+    assert_eq!(format_of(&file), 3);
     assert_eq!(format_of(&copy), 1);
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -154,7 +228,7 @@ fn the_copy_put_back_is_brought_up_again() {
     open(&state);
     std::fs::copy(Path::new(state.path()).join("ledger.redb.format-1"), &file).unwrap();
     assert_eq!(open(&state).counts.unwrap().1.issued, 4);
-    assert_eq!(format_of(&file), 2);
+    assert_eq!(format_of(&file), 3);
 }
 
 #[test]
@@ -171,7 +245,7 @@ fn without_a_copy_nothing_is_changed() {
 
 #[test]
 fn a_format_that_no_version_wrote_or_a_later_one_does_is_refused() {
-    for (format, is_later) in [(0_u32, false), (3, true)] {
+    for (format, is_later) in [(0_u32, false), (4, true)] {
         let state = StateDir::new();
         write_format_1(Path::new(state.path()));
         let database = Database::open(Path::new(state.path()).join(FILE_NAME)).unwrap();

@@ -12,7 +12,7 @@ const GB: u64 = 1_000_000_000;
 
 /// The provider's count for all of the broker's past.
 fn count(broker: &TestBroker, bytes: u64) -> ReadingOutcome {
-    let now = broker.app.account.present().statement.figures.now;
+    let now = broker.app.account.snapshot().figures.now;
     let period = BillingDay::new(1).unwrap().period_at(now);
     let reading = Reading { period, as_of: now, granted: ByteCount::new(bytes), other: ByteCount::ZERO };
     broker.app.account.take_reading(IceSource::Cloudflare, &reading)
@@ -145,11 +145,12 @@ async fn the_latest_alerts_are_listed_with_what_to_do_the_newest_first() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
+    broker.app.account.evaluate_alerts(Some(false), false);
     count(&broker, 810 * GB);
-    broker.app.account.evaluate_alerts(Some(true), false);
+    broker.app.account.evaluate_alerts(Some(false), false);
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["budget.used_80", "budget.used_50"]);
+    assert_eq!(events, ["budget.used_80", "provider.down"]);
     let alert = &listed[0];
     assert_eq!((&alert["severity"], &alert["at"]), (&json!("warning"), &json!("2025-01-15T12:00:00.000Z")));
     assert_eq!((&alert["usedGB"], &alert["limitGB"]), (&json!("810.00"), &json!(1000)));

@@ -15,7 +15,7 @@ use turn_broker::ice::coturn::Coturn;
 use turn_broker::ice::url::IceUrl;
 use turn_broker::meter::coturn::cli::CoturnCli;
 use turn_ledger::coturn::listing::Listing;
-use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, SessionBook, to_cut};
+use turn_ledger::coturn::sessions::{HIDDEN_PACKETS_MAX, Sessions, to_cut};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::BitRate;
 
@@ -163,7 +163,7 @@ async fn real_coturn_is_measured_and_cut() {
 /// What the listing shows is what the log has told so far, and the book has all of it in the end.
 async fn measure(coturn: &RealCoturn, grant: GrantId) {
     let mut client = coturn.call(grant, 8_000);
-    let (mut book, mut shown, mut told) = (SessionBook::default(), 0, 0);
+    let (mut book, mut shown, mut told) = (Sessions::default(), 0, 0);
     let (mut looks, mut looks_that_agree) = (0, 0);
     coturn
         .until("the call to end", async || {

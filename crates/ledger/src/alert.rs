@@ -98,14 +98,20 @@ pub enum AlertKind {
     /// It is read again.
     #[serde(rename = "analytics.fresh")]
     AnalyticsFresh,
-    /// Somebody wanted to see whether alerts arrive. Never stored.
+    /// The command line of a coturn does not answer: its sessions are neither counted nor cut.
+    #[serde(rename = "coturn.unreachable")]
+    CoturnUnreachable,
+    /// It answers again.
+    #[serde(rename = "coturn.reachable")]
+    CoturnReachable,
+    /// A test whether alerts arrive. Never stored.
     #[serde(rename = "test")]
     Test,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -116,6 +122,8 @@ impl AlertKind {
         Self::AssumptionHolds,
         Self::AnalyticsStale,
         Self::AnalyticsFresh,
+        Self::CoturnUnreachable,
+        Self::CoturnReachable,
         Self::Test,
     ];
 
@@ -133,6 +141,8 @@ impl AlertKind {
             Self::AssumptionHolds => "assumption.holds",
             Self::AnalyticsStale => "analytics.stale",
             Self::AnalyticsFresh => "analytics.fresh",
+            Self::CoturnUnreachable => "coturn.unreachable",
+            Self::CoturnReachable => "coturn.reachable",
             Self::Test => "test",
         }
     }
@@ -141,11 +151,18 @@ impl AlertKind {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::Used50 | Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh | Self::Test => {
-                Severity::Info
-            }
+            Self::Used50
+            | Self::ProviderUp
+            | Self::AssumptionHolds
+            | Self::AnalyticsFresh
+            | Self::CoturnReachable
+            | Self::Test => Severity::Info,
             Self::Used80 | Self::AnalyticsStale => Severity::Warning,
-            Self::Used95 | Self::Used100 | Self::ProviderDown | Self::AssumptionBroken => Severity::Critical,
+            Self::Used95
+            | Self::Used100
+            | Self::ProviderDown
+            | Self::AssumptionBroken
+            | Self::CoturnUnreachable => Severity::Critical,
         }
     }
 
@@ -153,26 +170,33 @@ impl AlertKind {
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::Used50 => "Compare it with the days that are left; nothing stops yet.",
+            Self::Used50 => "Compare it with the days that are left. Nothing stops yet.",
             Self::Used80 => {
-                "If it will not last, find out what uses it (GET /api/usage), shorten TURN_TTL_SECONDS or raise the limit (POST /api/budget/limit)."
+                "If it will not last, find what uses it (GET /api/usage), shorten TURN_TTL_SECONDS or raise the limit (POST /api/budget/limit)."
             }
             Self::Used95 => {
                 "Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset."
             }
             Self::Used100 => {
-                "Metered sources mint nothing until the reset. What runs goes on and is billed, but where the broker itself can end it: on its own relay, and on a coturn that it commands. To go on, raise the limit (POST /api/budget/limit)."
+                "Metered sources mint nothing until the reset. Running calls continue and are billed, except where the broker cuts them: on its own relay, and on a coturn that it commands. Raise the limit (POST /api/budget/limit) to mint again."
             }
             Self::ProviderDown => {
-                "Clients get the next of ICE_SOURCES, at last STUN, with which calls across strict networks fail. The log names the cause: check the TURN key and the provider's status page."
+                "Check the TURN key and the provider's status page; the log names the cause. Clients get the next of ICE_SOURCES, and STUN in the end. Calls across strict networks fail."
             }
             Self::AssumptionBroken => {
-                "Set LIABILITY_MBPS_PER_GRANT above what was observed and restart, and look for credentials that many connections share."
+                "Set LIABILITY_MBPS_PER_GRANT above the observed rate and restart. Look for credentials that many connections share."
             }
             Self::AnalyticsStale => {
-                "The newest usage rests on what connections report. The log names the cause: check CLOUDFLARE_ANALYTICS_TOKEN and the way to the API."
+                "Check CLOUDFLARE_ANALYTICS_TOKEN and the way to the API; the log names the cause. The newest usage rests on what connections report."
             }
-            Self::ProviderUp | Self::AssumptionHolds | Self::AnalyticsFresh | Self::Test => "Nothing to do.",
+            Self::CoturnUnreachable => {
+                "Check COTURN_CLI, COTURN_CLI_PASSWORD and whether coturn runs; the log names the cause."
+            }
+            Self::ProviderUp
+            | Self::AssumptionHolds
+            | Self::AnalyticsFresh
+            | Self::CoturnReachable
+            | Self::Test => "Nothing to do.",
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct AlertInput {
     pub assumed_rate: BitRate,
     /// Whether the provider's own count is older than it should be; `false` where none is read.
     pub analytics_stale: bool,
+    /// Whether a coturn that must be asked cannot be; `false` where none is asked.
+    pub coturn_unreachable: bool,
 }
 
 impl AlertInput {
@@ -80,6 +82,7 @@ pub struct AlertRules {
     provider: Edge,
     assumption: Edge,
     analytics: Edge,
+    coturn: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -94,12 +97,13 @@ struct Said {
 }
 
 impl AlertRules {
-    /// What is new, rising thresholds first. The same alerts now wait in [`Self::next_pending`], too.
+    /// What is new. The same alerts now wait in [`Self::next_pending`], too.
     pub fn evaluate(&mut self, input: &AlertInput) -> Vec<Alert> {
-        let mut made = self.thresholds(input);
+        let mut made: Vec<_> = self.threshold(input).into_iter().collect();
         made.extend(self.provider(input));
         made.extend(self.assumption(input));
         made.extend(self.analytics(input));
+        made.extend(self.coturn(input));
         for alert in &made {
             self.keep(alert.clone());
         }
@@ -147,16 +151,18 @@ impl AlertRules {
         self.pending.push_back(alert);
     }
 
-    fn thresholds(&mut self, input: &AlertInput) -> Vec<Alert> {
+    /// The highest threshold that is newly reached. Those below it count as said.
+    fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
         let percents = self.said_under(input);
-        let mut made = Vec::new();
+        let mut highest = None;
         for (percent, kind) in THRESHOLDS {
             if input.has_reached(percent) && !percents.contains(&percent) {
                 percents.push(percent);
-                made.push(input.alert(kind, input.limit.get(), usage_sentence(input, percent)));
+                highest = Some((percent, kind));
             }
         }
-        made
+        let (percent, kind) = highest?;
+        Some(input.alert(kind, input.limit.get(), usage_sentence(input, percent)))
     }
 
     /// What was said under this period and limit. Another limit starts with what was said and is reached under it too.
@@ -203,6 +209,20 @@ impl AlertRules {
         Some(input.alert(kind, input.now.as_millis(), what))
     }
 
+    fn coturn(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.coturn.turn(input.coturn_unreachable, input.now)? {
+            Turn::Bad => (
+                AlertKind::CoturnUnreachable,
+                "coturn's command line does not answer. Its sessions are neither counted nor cut, so the overshoot bound does not hold.".into(),
+            ),
+            Turn::Good { since } => (
+                AlertKind::CoturnReachable,
+                format!("coturn's command line answers again; it did not since {since}."),
+            ),
+        };
+        Some(input.alert(kind, input.now.as_millis(), what))
+    }
+
     fn analytics(&mut self, input: &AlertInput) -> Option<Alert> {
         let (kind, what) = match self.analytics.turn(input.analytics_stale, input.now)? {
             Turn::Bad => (
@@ -218,7 +238,7 @@ impl AlertRules {
     }
 }
 
-/// One thing that is good or bad, as it was said last.
+/// One thing that is good or bad, as of its last alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Edge {

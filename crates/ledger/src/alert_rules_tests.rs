@@ -2,8 +2,8 @@ use super::*;
 use proptest::prelude::*;
 
 use AlertKind::{
-    AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, ProviderDown, ProviderUp, Used50,
-    Used80, Used95, Used100,
+    AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
+    ProviderDown, ProviderUp, Used50, Used80, Used95, Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -28,6 +28,7 @@ fn input(millis: u64) -> AlertInput {
         observed_rate: None,
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
+        coturn_unreachable: false,
     }
 }
 
@@ -64,17 +65,18 @@ fn a_threshold_is_said_when_it_is_reached_and_not_again() {
 }
 
 #[test]
-fn several_thresholds_at_once_are_said_in_rising_order() {
+fn of_several_thresholds_at_once_only_the_highest_is_sent() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 960)), [Used50, Used80, Used95]);
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used95]);
     assert_eq!(kinds(&mut rules, used(1, 1_000)), [Used100]);
 }
 
 #[test]
 fn the_latest_are_remembered_whatever_became_of_them() {
     let mut rules = AlertRules::default();
-    rules.evaluate(&used(0, 800));
+    rules.evaluate(&used(0, 500));
     let first = rules.next_pending().unwrap().id.clone();
+    rules.evaluate(&used(1, 800));
     rules.delivered(&first);
     let recent: Vec<_> = rules.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
     assert_eq!(recent, [(Used80, true), (Used50, false)]);
@@ -90,28 +92,28 @@ fn the_latest_are_remembered_whatever_became_of_them() {
 
 #[test]
 fn a_limit_of_nothing_is_reached_at_once() {
-    assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used50, Used80, Used95, Used100]);
+    assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used100]);
 }
 
 #[test]
 fn the_largest_figures_do_not_overflow() {
     let most = ByteCount::new(u64::MAX);
     let input = AlertInput { used: most, limit: most, ..input(0) };
-    assert_eq!(kinds(&mut AlertRules::default(), input), [Used50, Used80, Used95, Used100]);
+    assert_eq!(kinds(&mut AlertRules::default(), input), [Used100]);
 }
 
 #[test]
 fn a_new_period_says_them_again() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 800)), [Used50, Used80]);
+    assert_eq!(kinds(&mut rules, used(0, 800)), [Used80]);
     assert_eq!(kinds(&mut rules, used(30 * DAY, 100)), []);
-    assert_eq!(kinds(&mut rules, used(31 * DAY, 800)), [Used50, Used80]);
+    assert_eq!(kinds(&mut rules, used(31 * DAY, 800)), [Used80]);
 }
 
 #[test]
 fn another_limit_says_again_what_is_no_longer_reached() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, used(0, 960)), [Used50, Used80, Used95]);
+    assert_eq!(kinds(&mut rules, used(0, 960)), [Used95]);
     assert_eq!(kinds(&mut rules, limited(1, 960, 1_100)), [], "87 %: 50 and 80 are still reached");
     assert_eq!(kinds(&mut rules, limited(2, 1_050, 1_100)), [Used95]);
     assert_eq!(kinds(&mut rules, limited(3, 1_050, 1_000)), [Used100], "a lower limit is reached at once");
@@ -124,7 +126,7 @@ fn a_limit_that_comes_back_repeats_no_id() {
     for limit in [1_000, 2_000, 1_000, 2_000, 1_000] {
         ids.extend(rules.evaluate(&limited(0, 900, limit)).into_iter().map(|alert| alert.id));
     }
-    assert_eq!(ids, ["2025-01-01/budget-used-50/1000000000000", "2025-01-01/budget-used-80/1000000000000"]);
+    assert_eq!(ids, ["2025-01-01/budget-used-80/1000000000000"]);
 }
 
 #[test]
@@ -208,14 +210,15 @@ fn an_alert_carries_the_figures_of_its_instant() {
         alert.text(),
         "turn-broker: 50 % of the bandwidth limit is used: 512.00 of 1000 GB, to last until 2025-01-31T00:00:00.000Z. \
          If nothing cuts them, credentials already issued can take it up to 23.40 GB past the limit. \
-         Compare it with the days that are left; nothing stops yet."
+         Compare it with the days that are left. Nothing stops yet."
     );
 }
 
 #[test]
 fn what_was_not_delivered_stays_in_order_until_it_is() {
     let mut rules = AlertRules::default();
-    let made = rules.evaluate(&used(0, 800));
+    let mut made = rules.evaluate(&used(0, 500));
+    made.extend(rules.evaluate(&used(1, 800)));
     assert_eq!(rules.next_pending(), Some(&made[0]));
     rules.delivered("of somebody else");
     assert_eq!(rules.pending_len(), 2);
@@ -344,4 +347,21 @@ proptest! {
         let dropped: u64 = rules.take_dropped().values().sum();
         prop_assert_eq!(u64::try_from(made).unwrap(), dropped + u64::try_from(rules.pending_len()).unwrap());
     }
+}
+
+#[test]
+fn a_lowered_limit_sends_one_alert() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, used(0, 600)), [Used50]);
+    assert_eq!(kinds(&mut rules, limited(1, 600, 500)), [Used100], "80, 95 and 100 % at once");
+    assert_eq!(kinds(&mut rules, limited(2, 600, 500)), []);
+}
+
+#[test]
+fn a_coturn_that_does_not_answer_is_named_and_so_is_its_return() {
+    let mut rules = AlertRules::default();
+    let unreachable = |millis| AlertInput { coturn_unreachable: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, unreachable(0)), [CoturnUnreachable]);
+    assert_eq!(kinds(&mut rules, unreachable(MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(2 * MINUTE)), [CoturnReachable]);
 }

@@ -8,7 +8,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
 
 /// Claims of one grant, or of one connection that has none.
-#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Allowance {
     /// Connections open now.
     open: u32,

@@ -1,23 +1,66 @@
 use super::*;
 use crate::connection::BilledDirections;
+use crate::grants::Coverage;
+use crate::minute::Minute;
 use crate::reports::CONNECTIONS_PER_GRANT_MAX;
-use crate::units::BitRate;
-use crate::units::ByteCount;
+use crate::token::Grant;
+use crate::units::{BitRate, ByteCount};
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
 
-fn estimator() -> Estimator {
+/// Connections and their grants.
+struct Table {
+    connections: Connections,
+    grants: Grants,
+}
+
+impl Table {
+    fn open(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        relayed: Option<bool>,
+        now: Timestamp,
+    ) -> Result<Entry<Opened>, OpenError> {
+        self.connections.open(&mut self.grants, caller, id, relayed, now)
+    }
+
+    fn heartbeat(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        report: Report,
+        now: Timestamp,
+    ) -> Result<Entry<()>, UnknownConnection> {
+        self.connections.heartbeat(&mut self.grants, caller, id, report, now)
+    }
+
+    fn close(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Entry<Closed>>, UnknownConnection> {
+        self.connections.close(&mut self.grants, caller, id, now)
+    }
+
+    fn elapse(&mut self) -> Option<Entry<Option<Closed>>> {
+        self.connections.elapse(&mut self.grants)
+    }
+}
+
+fn empty() -> Table {
     bounded(Bounds::default())
 }
 
-fn bounded(bounds: Bounds) -> Estimator {
+fn bounded(bounds: Bounds) -> Table {
     table(bounds, true)
 }
 
-fn table(bounds: Bounds, extends: bool) -> Estimator {
+fn table(bounds: Bounds, extends: bool) -> Table {
     let rules = UsageRules {
         heartbeat: Duration::from_secs(30),
         billed: BilledDirections::Egress,
@@ -25,7 +68,12 @@ fn table(bounds: Bounds, extends: bool) -> Estimator {
     };
     let after_expiry = vec![(IceSource::Coturn, Duration::from_secs(120))];
     let coverage = Coverage { after_expiry, extends };
-    Estimator::new(rules, bounds, coverage, IceSource::Cloudflare)
+    let connections = Connections::new(rules, bounds.connections, IceSource::Cloudflare);
+    Table { connections, grants: Grants::new(bounds.grants, coverage) }
+}
+
+fn minute(number: i64) -> Minute {
+    Minute::new(number)
 }
 
 fn client(id: u8) -> Caller {
@@ -43,48 +91,48 @@ fn received(bytes: u64) -> Report {
 
 #[test]
 fn opening_twice_is_one_connection() {
-    let mut table = estimator();
+    let mut table = empty();
     let first = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(first.value, Opened::New);
     let second = table.open(client(1), "c", None, at(1)).unwrap();
     assert_eq!((second.value, second.changes), (Opened::Already, vec![]));
-    assert_eq!(table.open_count(), 1);
+    assert_eq!(table.connections.open_count(), 1);
 }
 
 #[test]
 fn a_grant_is_heard_from_once_and_its_source_is_charged() {
-    let mut table = estimator();
+    let mut table = empty();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
     let heard = ChangeKind::GrantReported { expires_at: at(600) };
-    let charge = |change| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, change };
-    assert_eq!(first.changes, [charge(heard), charge(ChangeKind::StartClock)]);
+    let change = |kind| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, kind };
+    assert_eq!(first.changes, [change(heard), change(ChangeKind::StartClock)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();
-    assert_eq!(second.changes, [charge(ChangeKind::StartClock)]);
+    assert_eq!(second.changes, [change(ChangeKind::StartClock)]);
     let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     assert_eq!(
         reporter.changes,
         [UsageChange {
             source: IceSource::Cloudflare,
             basis: Basis::Ungranted,
-            change: ChangeKind::StartClock
+            kind: ChangeKind::StartClock
         }]
     );
 }
 
 #[test]
 fn nobody_speaks_for_another_grants_connection() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(UnknownConnection));
     assert_eq!(table.close(client(2), "c", at(1)), Err(UnknownConnection));
-    assert_eq!(table.open_count(), 1);
+    assert_eq!(table.connections.open_count(), 1);
     let own = table.open(client(2), "c", None, at(1)).unwrap();
     assert_eq!(own.value, Opened::New, "names belong to their grant: nobody can take one away");
 }
 
 #[test]
 fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let _ = table.open(client(2), "c", None, at(0)).unwrap();
     assert_eq!(table.close(Caller::Reporter, "c", at(1)), Err(UnknownConnection));
@@ -94,14 +142,14 @@ fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
 
 #[test]
 fn closing_what_is_not_open_is_no_fault_but_hearing_from_it_is() {
-    let mut table = estimator();
+    let mut table = empty();
     assert_eq!(table.close(client(1), "c", at(0)), Ok(None));
     assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(UnknownConnection));
 }
 
 #[test]
 fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(599)).unwrap();
     assert_eq!(table.open(client(1), "d", None, at(600)), Err(OpenError::GrantExpired));
     assert!(table.heartbeat(client(1), "c", Report::default(), at(610)).is_ok());
@@ -110,7 +158,7 @@ fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
 
 #[test]
 fn a_grant_opens_sixty_four_connections_and_not_one_more() {
-    let mut table = estimator();
+    let mut table = empty();
     for n in 0..CONNECTIONS_PER_GRANT_MAX {
         assert!(table.open(client(1), &format!("c{n}"), None, at(0)).is_ok());
     }
@@ -121,13 +169,13 @@ fn a_grant_opens_sixty_four_connections_and_not_one_more() {
 
 #[test]
 fn claims_of_one_grant_share_what_a_relay_carries() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     let _ = table.open(client(1), "b", None, at(0)).unwrap();
     let first = table.heartbeat(client(1), "a", received(90_000_000), at(8)).unwrap();
     let second = table.heartbeat(client(1), "b", received(90_000_000), at(8)).unwrap();
     assert!(!first.clamped && second.clamped);
-    let bytes = |changes: &[UsageChange]| match changes.last().unwrap().change {
+    let bytes = |changes: &[UsageChange]| match changes.last().unwrap().kind {
         ChangeKind::AddBytes { bytes, .. } => bytes.get(),
         _ => 0,
     };
@@ -136,28 +184,28 @@ fn claims_of_one_grant_share_what_a_relay_carries() {
 
 #[test]
 fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    assert_eq!(table.next_due(at(29)), None);
-    assert_eq!(table.next_due(at(1_000)), Some(at(30)));
+    assert_eq!(table.connections.next_due(at(29)), None);
+    assert_eq!(table.connections.next_due(at(1_000)), Some(at(30)));
     let stopped = table.elapse().unwrap();
     assert_eq!((stopped.value, stopped.changes.len()), (None, 1));
-    assert_eq!(table.next_due(at(1_000)), Some(at(90)));
+    assert_eq!(table.connections.next_due(at(1_000)), Some(at(90)));
     let closed = table.elapse().unwrap().value.unwrap();
     assert_eq!((closed.charged, closed.given_up), (ByteCount::new(7_500_000), true));
-    assert_eq!((table.open_count(), table.next_due(at(1_000))), (0, None));
+    assert_eq!((table.connections.open_count(), table.connections.next_due(at(1_000))), (0, None));
 }
 
 #[test]
 fn grants_are_forgotten_once_they_can_open_nothing_more() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let _ = table.open(client(2), "d", None, at(0)).unwrap();
     let _ = table.close(client(2), "d", at(1)).unwrap();
-    table.forget_expired_grants(at(599));
-    assert_eq!(table.grants.len(), 2);
-    table.forget_expired_grants(at(600));
-    assert_eq!(table.grants.len(), 1, "the one with an open connection stays");
+    table.grants.forget_expired(at(599));
+    assert_eq!(table.grants.count(), 2);
+    table.grants.forget_expired(at(600));
+    assert_eq!(table.grants.count(), 1, "the one with an open connection stays");
 }
 
 #[test]
@@ -174,21 +222,21 @@ fn a_full_table_refuses_and_says_so() {
 
 #[test]
 fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut hear = |seconds| {
         let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
         heard
             .changes
             .into_iter()
-            .map(|charge| charge.change)
+            .map(|change| change.kind)
             .find(|c| matches!(c, ChangeKind::ExtendGrant { .. }))
     };
     // Its credential ends at 600 s, its tail at 720 s.
     assert_eq!(hear(690), None);
-    assert_eq!(hear(700), Some(ChangeKind::ExtendGrant { from: at(720), until: at(780) }));
+    assert_eq!(hear(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
     assert_eq!(hear(730), None, "that minute is counted already");
-    assert_eq!(hear(760), Some(ChangeKind::ExtendGrant { from: at(780), until: at(840) }));
+    assert_eq!(hear(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
 }
 
 #[test]
@@ -198,7 +246,7 @@ fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wr
     let mut hear = |relayed, seconds| {
         let report = Report { relayed, ..Report::default() };
         let changes = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().changes;
-        changes.into_iter().map(|charge| charge.change).find(|c| matches!(c, ChangeKind::Outlived { .. }))
+        changes.into_iter().map(|change| change.kind).find(|c| matches!(c, ChangeKind::Outlived { .. }))
     };
     assert_eq!(hear(None, 690), None);
     assert_eq!(hear(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
@@ -207,33 +255,33 @@ fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wr
 
 #[test]
 fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
-    let mut table = estimator();
+    let mut table = empty();
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     while table.elapse().is_some() {}
     let _ = table.open(client(1), "b", None, at(100)).unwrap();
     let heard = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
     let bytes = ByteCount::new(30 * 12_500_000);
     assert!(
-        heard.changes.iter().any(|c| matches!(c.change, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
+        heard.changes.iter().any(|c| matches!(c.kind, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
     );
 }
 
 #[test]
 fn connections_that_come_and_go_while_nothing_is_stored_leave_nothing_behind() {
-    let mut table = estimator();
-    let _ = table.restore(vec![], vec![]);
+    let mut table = empty();
+    let _ = table.connections.restore(vec![]);
     let _ = table.open(Caller::Reporter, "stored", None, at(0)).unwrap();
-    assert_eq!(table.take_unstored().connections.len(), 1);
+    assert_eq!(table.connections.take_changes().len(), 1);
     for n in 0..1_000 {
         let name = format!("c{n}");
         let _ = table.open(Caller::Reporter, &name, None, at(1)).unwrap();
         let _ = table.close(Caller::Reporter, &name, at(2)).unwrap();
     }
-    // One that is on disk is to be removed there, also when it comes and goes once more.
+    // A stored one must be removed from the disk, also if it comes and goes once more.
     let _ = table.close(Caller::Reporter, "stored", at(2)).unwrap();
     let _ = table.open(Caller::Reporter, "stored", None, at(3)).unwrap();
     let _ = table.close(Caller::Reporter, "stored", at(4)).unwrap();
-    let changes = table.take_unstored().connections;
+    let changes = table.connections.take_changes();
     assert_eq!(changes.len(), 1);
-    assert!(&*changes[0].0.0 == "stored" && changes[0].1.is_none());
+    assert!(changes.iter().all(|((id, _), row)| &**id == "stored" && row.is_none()));
 }

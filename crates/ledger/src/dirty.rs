@@ -1,49 +1,72 @@
-//! The keys of rows that have changed since they were last taken to be stored. Where nothing is stored, nothing is noted.
+//! The keys of rows that must be stored because they have changed since the last take, each with a value where the change
+//! itself is what is stored. Nothing is recorded where nothing is stored. A row that was added and removed between two takes
+//! leaves nothing behind, so rows that come and go while the disk fails do not pile up.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-/// See the module's invariant. The default is for where nothing is stored.
-#[derive(Debug)]
-pub struct Dirty<K> {
-    keys: Option<BTreeSet<K>>,
+/// See the module's invariant. The default records nothing.
+#[derive(Clone, Debug)]
+pub struct Dirty<K, V = RowChange> {
+    rows: Option<BTreeMap<K, V>>,
 }
 
-impl<K> Default for Dirty<K> {
+/// How a row has changed since the last take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowChange {
+    /// It may be stored already.
+    #[default]
+    Changed,
+    /// It is certainly not stored.
+    Added,
+}
+
+impl<K, V> Default for Dirty<K, V> {
     fn default() -> Self {
-        Self { keys: None }
+        Self { rows: None }
+    }
+}
+
+impl<K: Ord, V: Default> Dirty<K, V> {
+    /// Everything is stored as it is. From here on, changes are recorded.
+    #[must_use]
+    pub fn tracking() -> Self {
+        Self { rows: Some(BTreeMap::new()) }
+    }
+
+    /// Changes what is recorded of a key.
+    pub fn change(&mut self, key: K, change: impl FnOnce(&mut V)) {
+        if let Some(rows) = &mut self.rows {
+            change(rows.entry(key).or_default());
+        }
+    }
+
+    /// Everything that was recorded since the last call.
+    pub fn take(&mut self) -> BTreeMap<K, V> {
+        self.rows.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
 impl<K: Ord> Dirty<K> {
-    /// All is stored as it is; from here on changes are noted.
-    #[must_use]
-    pub fn tracking() -> Self {
-        Self { keys: Some(BTreeSet::new()) }
-    }
-
-    /// Notes that the row of a key has changed, or is gone.
+    /// Records that a row has changed.
     pub fn note(&mut self, key: K) {
-        if let Some(keys) = &mut self.keys {
-            keys.insert(key);
+        self.change(key, |_| {});
+    }
+
+    /// Records that a row was added.
+    pub fn note_added(&mut self, key: K) {
+        if let Some(rows) = &mut self.rows {
+            rows.entry(key).or_insert(RowChange::Added);
         }
     }
 
-    /// The row of a key has nothing to be stored after all.
-    pub fn clear(&mut self, key: &K) {
-        if let Some(keys) = &mut self.keys {
-            keys.remove(key);
+    /// Records that a row was removed.
+    pub fn note_removed(&mut self, key: K) {
+        let Some(rows) = &mut self.rows else { return };
+        if rows.get(&key) == Some(&RowChange::Added) {
+            rows.remove(&key);
+        } else {
+            rows.insert(key, RowChange::Changed);
         }
-    }
-
-    /// Whether the row of a key has changed since the last take.
-    #[must_use]
-    pub fn contains(&self, key: &K) -> bool {
-        self.keys.as_ref().is_some_and(|keys| keys.contains(key))
-    }
-
-    /// The keys of all that has changed since the last call.
-    pub fn take(&mut self) -> BTreeSet<K> {
-        self.keys.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -52,19 +75,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_noted_and_not_struck_is_told_once() {
-        let mut unstored = Dirty::tracking();
-        unstored.note(1);
-        unstored.note(2);
-        unstored.clear(&1);
-        assert_eq!((unstored.contains(&1), unstored.contains(&2)), (false, true));
-        assert_eq!((unstored.take(), unstored.take()), (BTreeSet::from([2]), BTreeSet::new()));
+    fn a_change_is_reported_once() {
+        let mut dirty = Dirty::tracking();
+        dirty.note(2);
+        dirty.note(2);
+        assert_eq!(
+            (dirty.take(), dirty.take()),
+            (BTreeMap::from([(2, RowChange::Changed)]), BTreeMap::new())
+        );
     }
 
     #[test]
-    fn where_nothing_is_stored_nothing_is_noted() {
-        let mut unstored = Dirty::default();
-        unstored.note(1);
-        assert!(!unstored.contains(&1) && unstored.take().is_empty());
+    fn a_row_that_was_never_stored_leaves_nothing_behind() {
+        let mut dirty = Dirty::tracking();
+        dirty.note_added(1);
+        dirty.note(1);
+        dirty.note_removed(1);
+        assert!(dirty.take().is_empty());
+        dirty.note_removed(2);
+        dirty.note_added(2);
+        dirty.note_removed(2);
+        assert_eq!(dirty.take().into_keys().collect::<Vec<_>>(), [2], "a stored row is removed in the end");
+    }
+
+    #[test]
+    fn changes_of_one_key_are_combined() {
+        let mut dirty: Dirty<u8, i64> = Dirty::tracking();
+        dirty.change(1, |sum| *sum += 5);
+        dirty.change(1, |sum| *sum -= 2);
+        assert_eq!(dirty.take(), BTreeMap::from([(1, 3)]));
+    }
+
+    #[test]
+    fn nothing_is_recorded_where_nothing_is_stored() {
+        let mut dirty = Dirty::default();
+        dirty.note(1);
+        dirty.note_added(2);
+        dirty.note_removed(3);
+        assert!(dirty.take().is_empty());
     }
 }

@@ -1,17 +1,19 @@
-//! The ledger: one timeline for each source, one limit over the metered ones together. Every call says what time it
-//! is; time never runs back here, so no figure falls because a clock did. Pure: no clock, no lock, no disk.
+//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Time never runs back here,
+//! so no figure falls because a clock does.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
-use crate::minute_usage::{LiveDelta, StoredSource};
+use crate::minute::Minute;
+use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
-pub use crate::source_ledger::{MeasuredUsage, SourceChanges, SourceTerms};
-use crate::source_ledger::{SourceLedger, mark, mark_alive};
+use crate::source_ledger::SourceLedger;
+pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -30,41 +32,26 @@ pub struct Terms {
     pub mode: BudgetMode,
 }
 
-/// Room that is held for one credential from before the provider is asked. Given back by [`Ledger::release`], made
-/// final by [`Ledger::commit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Room that is held for one credential, from before the provider is asked. [`Ledger::release`] gives it back,
+/// [`Ledger::commit`] makes it final.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     source: IceSource,
-    from: Timestamp,
-    until: Timestamp,
+    alive: Range<Minute>,
     life: Duration,
 }
 
 impl Hold {
-    /// The life that the credential may have: as asked for, or shorter where there is room for no more.
+    /// The life that the credential may have: as requested, or shorter if there is no more room.
     #[must_use]
     pub fn life(&self) -> Duration {
         self.life
     }
-}
 
-/// A grant that was made, as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commit {
-    hold: Hold,
-    unreported_at: Option<Timestamp>,
-}
-
-impl Commit {
-    /// What is to be stored of it.
+    /// The first minute in which the grant no longer counts as alive; `None` if it costs nothing.
     #[must_use]
-    pub fn changes(&self) -> SourceChanges {
-        let mut marks = BTreeMap::new();
-        mark_alive(&mut marks, self.hold.from, self.hold.until);
-        if let Some(unreported_at) = self.unreported_at {
-            mark(&mut marks, unreported_at, LiveDelta { live: 0, unreported: 1 });
-        }
-        SourceChanges { source: self.hold.source, marks, flows: vec![], previous: None, reading: None }
+    pub fn alive_until(&self) -> Option<Minute> {
+        self.source.is_metered().then_some(self.alive.end)
     }
 }
 
@@ -83,7 +70,7 @@ pub struct PeriodCounts {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     terms: Terms,
-    lanes: Vec<SourceLedger>,
+    sources: Vec<SourceLedger>,
     now: Timestamp,
     period: Period,
     counts: PeriodCounts,
@@ -93,11 +80,11 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger.
     #[must_use]
-    pub fn new(terms: Terms, lanes: &[SourceTerms], now: Timestamp) -> Self {
-        let open = |lane: &SourceTerms| SourceLedger::new(*lane, terms.billing_day, terms.rates, now);
+    pub fn new(terms: Terms, sources: &[SourceTerms], now: Timestamp) -> Self {
+        let open = |source: &SourceTerms| SourceLedger::new(*source, terms.billing_day, terms.rates, now);
         Self {
             terms,
-            lanes: lanes.iter().map(open).collect(),
+            sources: sources.iter().map(open).collect(),
             now,
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
@@ -105,37 +92,46 @@ impl Ledger {
         }
     }
 
-    /// As it was stored at `now`. Lanes that were stored are kept even where no source of theirs is configured any more:
-    /// what they used was used.
+    /// As stored at `now`. A source that is stored but no longer configured is kept: what it used counts. From here on,
+    /// changes are recorded.
     #[must_use]
     pub fn restore(
         terms: Terms,
-        lanes: &[SourceTerms],
+        sources: &[SourceTerms],
         now: Timestamp,
         counts: PeriodCounts,
-        stored: &BTreeMap<IceSource, StoredSource>,
+        stored: &BTreeMap<IceSource, SourceRows>,
     ) -> Self {
-        let gone = stored.keys().filter(|source| lanes.iter().all(|lane| lane.source != **source));
-        let gone = gone.map(|source| SourceTerms::of_one_that_is_gone(*source));
-        let open = |lane: SourceTerms| {
-            SourceLedger::restore(lane, terms.billing_day, terms.rates, now, stored.get(&lane.source))
+        let removed = stored.keys().filter(|name| sources.iter().all(|source| source.source != **name));
+        let removed = removed.map(|name| SourceTerms::of_a_removed(*name));
+        let nothing = SourceRows::default();
+        let open = |source: SourceTerms| {
+            let rows = stored.get(&source.source).unwrap_or(&nothing);
+            SourceLedger::restore(source, terms.billing_day, terms.rates, now, rows)
         };
-        let lanes = lanes.iter().copied().chain(gone).map(open).collect();
-        let mut ledger = Self { lanes, counts, ..Self::new(terms, &[], now) };
+        let sources = sources.iter().copied().chain(removed).map(open).collect();
+        let mut ledger = Self { sources, counts, ..Self::new(terms, &[], now) };
         ledger.remember_reading();
         ledger
     }
 
-    /// All that is to be stored, in every lane.
-    pub fn take_unstored(&mut self) -> Vec<SourceChanges> {
-        self.lanes.iter_mut().map(SourceLedger::take_unstored).collect()
+    /// What must be stored of each source.
+    pub fn take_changes(&mut self) -> BTreeMap<IceSource, SourceRows> {
+        let changes = self.sources.iter_mut().map(|source| (source.terms.source, source.take_changes()));
+        changes.filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    /// The ledger's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Moves to `now`. An earlier instant changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        for lane in &mut self.lanes {
-            lane.timeline.advance(self.now);
+        for source in &mut self.sources {
+            source.timeline.advance(self.now);
         }
         if !self.period.contains(self.now) {
             self.period = self.terms.billing_day.period_at(self.now);
@@ -153,22 +149,22 @@ impl Ledger {
         slack: Duration,
     ) -> Result<Hold, Refusal> {
         let now = self.now;
-        let (tail, liability) = match self.lane(source) {
-            Some(lane) => (lane.tail(), lane.timeline.liability()),
+        let (tail, liability) = match self.source_ledger(source) {
+            Some(ledger) => (ledger.tail(), ledger.timeline.liability()),
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let wish = Wish::new(asked, slack, tail, liability);
-        let metered = source.is_metered();
-        let life = if metered {
-            let awaits_reading = self.lanes.iter().any(|lane| lane.terms.is_read);
+        let life = if source.is_metered() {
+            let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)
                 .map_err(|refusal| Refusal { awaits_reading, ..refusal })?
         } else {
             asked
         };
-        let hold = Hold { source, from: now, until: now.plus(life).plus(wish.overhead), life };
-        if let Some(lane) = self.lane(source) {
-            lane.timeline.add_grant(hold.from, hold.until);
+        let until = now.plus(life).plus(wish.overhead);
+        let hold = Hold { source, alive: Minute::of(now)..Minute::from_end(until), life };
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.timeline.add_grant(hold.alive.clone());
         }
         Ok(hold)
     }
@@ -177,37 +173,35 @@ impl Ledger {
     #[must_use]
     pub fn is_promised_in_full(&self, slack: Duration) -> bool {
         let figures = self.figures();
-        let fits = |lane: &SourceLedger| {
-            let wish = Wish::new(STRICT_LIFE_MIN, slack, lane.tail(), lane.timeline.liability());
+        let fits = |source: &SourceLedger| {
+            let wish = Wish::new(STRICT_LIFE_MIN, slack, source.tail(), source.timeline.liability());
             decide(self.terms.mode, figures, wish).is_ok()
         };
-        let mut metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered()).peekable();
+        let mut metered = self.sources.iter().filter(|source| source.terms.source.is_metered()).peekable();
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
-    /// The credential exists: from here on only time ends the hold. It is charged as unreported at `unreported_at`, unless it is
-    /// heard from before.
-    pub fn commit(&mut self, hold: Hold, unreported_at: Option<Timestamp>) -> Commit {
+    /// The credential exists: from here on only time ends the hold. The grant is charged at `unreported_at`, unless its
+    /// client reports a connection before.
+    pub fn commit(&mut self, hold: &Hold, unreported_at: Option<Timestamp>) {
         self.counts.issued = self.counts.issued.saturating_add(1);
-        if let (Some(lane), Some(unreported_at)) = (self.lane(hold.source), unreported_at) {
-            lane.timeline.expect_report(unreported_at);
+        if let Some(ledger) = self.source_ledger(hold.source) {
+            ledger.commit(&hold.alive, unreported_at);
         }
-        Commit { hold, unreported_at }
     }
 
-    /// Undoes a commit that could not be stored: the credential was not handed out.
-    pub fn undo(&mut self, commit: &Commit) {
+    /// Takes a commit back: the credential was not handed out.
+    pub fn undo(&mut self, hold: &Hold, unreported_at: Option<Timestamp>) {
         self.counts.issued = self.counts.issued.saturating_sub(1);
-        if let (Some(lane), Some(unreported_at)) = (self.lane(commit.hold.source), commit.unreported_at) {
-            lane.timeline.mark_reported(unreported_at);
+        if let Some(ledger) = self.source_ledger(hold.source) {
+            ledger.undo(&hold.alive, unreported_at);
         }
-        self.release(commit.hold);
     }
 
     /// Gives a hold back: nobody has the credential.
-    pub fn release(&mut self, hold: Hold) {
-        if let Some(lane) = self.lane(hold.source) {
-            lane.timeline.remove_grant(hold.from, hold.until);
+    pub fn release(&mut self, hold: &Hold) {
+        if let Some(ledger) = self.source_ledger(hold.source) {
+            ledger.timeline.remove_grant(hold.alive.clone());
         }
     }
 
@@ -216,21 +210,22 @@ impl Ledger {
         self.counts.connections = self.counts.connections.saturating_add(1);
     }
 
-    /// Applies what the usage estimator found out.
-    pub fn apply(&mut self, charge: UsageChange) {
-        if let ChangeKind::GrantReported { .. } = charge.change {
+    /// Applies one change of the reported usage.
+    pub fn apply(&mut self, change: UsageChange) {
+        if let ChangeKind::GrantReported { .. } = change.kind {
             self.counts.reported = self.counts.reported.saturating_add(1);
         }
-        if let Some(lane) = self.lane(charge.source) {
-            lane.apply(charge);
+        if let Some(ledger) = self.source_ledger(change.source) {
+            ledger.apply(change);
         }
     }
 
     /// Takes a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         let now = self.now;
-        let taken =
-            self.lane(source).map_or(ReadingOutcome::OtherPeriod, |lane| lane.take_reading(reading, now));
+        let taken = self
+            .source_ledger(source)
+            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, now));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
@@ -240,36 +235,36 @@ impl Ledger {
     /// The best figure of one source.
     #[must_use]
     pub fn used_of(&self, source: IceSource) -> ByteCount {
-        let lane = self.lanes.iter().find(|lane| lane.terms.source == source);
-        lane.map_or(ByteCount::ZERO, |lane| lane.timeline.used())
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.map_or(ByteCount::ZERO, |ledger| ledger.timeline.used())
     }
 
-    /// Whether sessions of this source whose grant is over are ended by us from now on.
+    /// Sets whether we cut sessions of this source whose grant is over.
     pub fn set_cutting(&mut self, source: IceSource, is_cutting: bool) {
         let now = self.now;
-        if let Some(lane) = self.lane(source) {
-            lane.set_cutting(is_cutting, now);
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.set_cutting(is_cutting, now);
         }
     }
 
-    /// Reading begins: what was not read while no process ran is nobody's failure.
+    /// Reading begins. Time without a running process does not make a count stale.
     pub fn begin_readings(&mut self) {
-        for lane in &mut self.lanes {
-            lane.begin_readings(self.now);
+        for source in &mut self.sources {
+            source.begin_readings(self.now);
         }
     }
 
     /// A source's latest count of this period.
     #[must_use]
     pub fn reading(&self, source: IceSource) -> Option<Reading> {
-        let lane = self.lanes.iter().find(|lane| lane.terms.source == source)?;
-        lane.timeline.reading().copied()
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
+        ledger.timeline.reading().copied()
     }
 
     fn remember_reading(&mut self) {
         let MeasuredUsage { as_of, bytes, .. } = self.measured();
         if let Some(as_of) = as_of {
-            self.history.hear(ReadingPoint { as_of, bytes });
+            self.history.add(ReadingPoint { as_of, bytes });
         }
     }
 
@@ -283,8 +278,8 @@ impl Ledger {
     #[must_use]
     pub fn measured(&self) -> MeasuredUsage {
         let mut measured = MeasuredUsage::default();
-        for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
-            lane.add_to(&mut measured, self.now);
+        for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
+            source.add_to(&mut measured, self.now);
         }
         measured
     }
@@ -322,7 +317,7 @@ impl Ledger {
     /// Grants alive now, tail included, over all sources.
     #[must_use]
     pub fn live_grants(&self) -> u64 {
-        self.lanes.iter().map(|lane| u64::from(lane.timeline.live())).fold(0, u64::saturating_add)
+        self.sources.iter().map(|source| u64::from(source.timeline.live())).fold(0, u64::saturating_add)
     }
 
     /// What happened in this period.
@@ -334,16 +329,16 @@ impl Ledger {
     /// What the period before this one came to; `None` when this process did not see it.
     #[must_use]
     pub fn previous(&self) -> Option<(Period, ByteCount)> {
-        let metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered());
-        metered.filter_map(|lane| lane.timeline.previous()).reduce(|a, b| (a.0, a.1.plus(b.1)))
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        metered.filter_map(|source| source.timeline.previous()).reduce(|a, b| (a.0, a.1.plus(b.1)))
     }
 
     /// Bytes of the metered sources and most live grants in `[from, to)`, outward to whole minutes.
     #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };
-        for lane in self.lanes.iter().filter(|lane| lane.terms.source.is_metered()) {
-            let slice = lane.timeline.slice(from, to);
+        for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
+            let slice = source.timeline.slice(from, to);
             total.used = total.used.plus(slice.used);
             total.live = total.live.saturating_add(slice.live);
         }
@@ -351,12 +346,12 @@ impl Ledger {
     }
 
     fn sum(&self, figure: impl Fn(&Timeline) -> ByteCount) -> ByteCount {
-        let metered = self.lanes.iter().filter(|lane| lane.terms.source.is_metered());
-        metered.map(|lane| figure(&lane.timeline)).fold(ByteCount::ZERO, ByteCount::plus)
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        metered.map(|source| figure(&source.timeline)).fold(ByteCount::ZERO, ByteCount::plus)
     }
 
-    fn lane(&mut self, source: IceSource) -> Option<&mut SourceLedger> {
-        self.lanes.iter_mut().find(|lane| lane.terms.source == source)
+    fn source_ledger(&mut self, source: IceSource) -> Option<&mut SourceLedger> {
+        self.sources.iter_mut().find(|ledger| ledger.terms.source == source)
     }
 }
 

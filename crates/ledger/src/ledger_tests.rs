@@ -35,8 +35,8 @@ fn ledger(limit: u64) -> Ledger {
 }
 
 fn bytes(source: IceSource, bytes: u64) -> UsageChange {
-    let change = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
-    UsageChange { source, basis: Basis::Granted, change }
+    let kind = ChangeKind::AddBytes { bytes: ByteCount::new(bytes), from: at(0), to: at(0) };
+    UsageChange { source, basis: Basis::Granted, kind }
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_release_restores_the_figures_and_a_commit_keeps_them() {
     let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
     let with_hold = ledger.figures();
     assert!(with_hold.committed > before.committed);
-    ledger.release(hold);
+    ledger.release(&hold);
     assert_eq!(ledger.figures(), before);
 
     let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
-    let _ = ledger.commit(hold, Some(at(60 * MINUTE)));
+    ledger.commit(&hold, Some(at(60 * MINUTE)));
     assert_eq!(ledger.figures(), with_hold);
     assert_eq!(ledger.counts().issued, 1);
 }
@@ -110,7 +110,7 @@ fn a_clock_that_steps_back_past_the_period_start_keeps_the_later_period() {
 
 fn reading(minute: u64, bytes: u64) -> Reading {
     let period = BillingDay::new(1).unwrap().period_at(at(0));
-    let as_of = at(minute * MINUTE).minute_start();
+    let as_of = Minute::of(at(minute * MINUTE)).start();
     Reading { period, as_of, granted: ByteCount::new(bytes), other: ByteCount::ZERO }
 }
 
@@ -161,8 +161,8 @@ fn a_count_that_ends_days_ago_is_no_good_reading() {
 #[test]
 fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
     let mut ledger = ledger(10_000);
-    let change = ChangeKind::Outlived { until: at(10 * MINUTE) };
-    ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, change });
+    let kind = ChangeKind::Outlived { until: at(10 * MINUTE) };
+    ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind });
     assert!(!ledger.measured().assumption.holds);
     ledger.advance(at(10 * MINUTE));
     assert!(ledger.measured().assumption.holds);

@@ -3,11 +3,11 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`units`], [`time`], [`period`] | bytes, bit rates, instants; the time of the books; billing periods |
+//! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
-//! | [`reading`], [`reading_history`] | the provider's own count, and the assumed rate tested against it |
+//! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`token`], [`issued`], [`renewals`], [`reported_grants`] | grants |
+//! | [`grants`], [`token`] | one row per grant; signed tokens |
 //! | [`connection`], [`connections`], [`reports`], [`allowance`] | reported connections and what they may claim |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`alert`], [`alert_rules`] | operator alerts |
@@ -22,11 +22,9 @@ pub mod connection;
 pub mod connections;
 pub mod coturn;
 pub mod dirty;
-pub mod grant_end;
-pub mod grant_table;
-pub mod issued;
-mod kept;
+pub mod grants;
 pub mod ledger;
+pub mod minute;
 pub mod minute_usage;
 mod minutes;
 pub mod open;
@@ -35,8 +33,6 @@ pub mod period;
 mod rates;
 pub mod reading;
 pub mod reading_history;
-pub mod renewals;
-pub mod reported_grants;
 pub mod reports;
 pub mod source;
 mod source_ledger;
@@ -44,6 +40,7 @@ pub mod time;
 pub mod timeline;
 pub mod token;
 pub mod traffic;
+pub mod trial;
 pub mod units;
 pub mod usage_change;
 pub mod verdict;

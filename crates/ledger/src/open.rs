@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::books::Books;
-use crate::changes::Recovered;
+use crate::changes::Stored;
 use crate::connection::UsageRules;
-use crate::connections::{Bounds, Estimator};
+use crate::connections::{Bounds, Connections};
+use crate::grants::{Coverage, Grants};
 use crate::ledger::{Ledger, SourceTerms, Terms};
-use crate::reported_grants::Coverage;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::units::Timestamp;
 use crate::verdict::BudgetMode;
@@ -32,20 +32,19 @@ impl Setup {
     /// Opens the books at `now`, over what was `stored`. `None`: nothing is stored now or later, so changes are not
     /// recorded.
     #[must_use]
-    pub fn open(&self, stored: Option<Recovered>, now: Timestamp) -> Books {
-        let connections = Estimator::new(self.rules, self.bounds, self.coverage(), self.default_source);
+    pub fn open(&self, stored: Option<Stored>, now: Timestamp) -> Books {
+        let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
+        let grants = Grants::new(self.bounds.grants, self.coverage());
         let Some(stored) = stored else {
-            return Books::new(Ledger::new(self.terms, &self.sources, now), connections);
+            return Books::new(Ledger::new(self.terms, &self.sources, now), connections, grants);
         };
         // A clock that is behind what was stored is not believed: time goes on from there.
         let then = stored.now.unwrap_or(now);
         let period = self.terms.billing_day.period_at(then);
         let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
         let ledger =
-            Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.lanes);
-        let mut books = Books::restore(ledger, connections, stored);
-        books.begin(now);
-        books
+            Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
+        Books::restore(ledger, connections, grants, stored, now)
     }
 
     /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;

@@ -1,30 +1,28 @@
 //! The rates that turn time into bytes.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use crate::minute::Minute;
 use crate::minute_usage::{ClaimedUsage, MinuteUsage};
 use crate::units::{BitRate, ByteCount};
 
-/// A cell's length.
-pub(crate) const MINUTE_MILLIS: u64 = 60_000;
-
-/// See the module.
+/// How time becomes bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// What a connection that reports no bytes is taken to receive.
+    /// The rate that a connection which reports no bytes is charged.
     pub estimated: BitRate,
     /// The most that one live grant is assumed to relay.
     pub liability: BitRate,
     /// Charged once for a grant that expires without having reported a connection.
     pub unreported_grant: ByteCount,
-    /// Whether what is said of a minute's grants counts only up to what they were promised: strict mode's rule, by
-    /// which no claim can push the worst case past the limit.
+    /// Whether claims of a minute count only up to what its grants were promised. This is strict mode's rule: no claim
+    /// can push the worst case past the limit.
     pub promises_cap_claims: bool,
 }
 
 impl Rates {
     /// What so many grant-minutes may relay at most.
     pub(crate) fn promised(&self, grant_minutes: u128) -> u128 {
-        self.liability.over_millis(MINUTE_MILLIS.into()).saturating_mul(grant_minutes)
+        self.liability.over_millis(Minute::MILLIS.into()).saturating_mul(grant_minutes)
     }
 
     /// Bytes of connections that are charged by time.
@@ -32,20 +30,20 @@ impl Rates {
         self.estimated.over_millis(connection_millis.into())
     }
 
-    /// Bytes of one minute by what was said of it, with so many grants alive.
-    pub(crate) fn estimate(&self, flows: &MinuteUsage, live: u32) -> u128 {
-        let granted = self.bytes_of(flows.granted);
+    /// Bytes of one minute by its reported usage, with so many grants alive.
+    pub(crate) fn estimate(&self, usage: &MinuteUsage, live: u32) -> u128 {
+        let granted = self.bytes_of(usage.granted);
         let cap = if self.promises_cap_claims { self.promised(live.into()) } else { u128::MAX };
-        granted.min(cap).saturating_add(self.bytes_of(flows.ungranted))
+        granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
     }
 
-    /// What so many unreported grants will be charged. Where promises cap claims, the promises cover it.
+    /// What so many unreported grants will be charged. In strict mode their promises cover it.
     pub(crate) fn unreported_charges(&self, unreported: u128) -> u128 {
         let charge = if self.promises_cap_claims { 0 } else { self.unreported_grant.get() };
         unreported.saturating_mul(charge.into())
     }
 
-    fn bytes_of(&self, flow: ClaimedUsage) -> u128 {
-        self.bytes_of_time(flow.connection_millis).saturating_add(flow.claimed.into())
+    fn bytes_of(&self, usage: ClaimedUsage) -> u128 {
+        self.bytes_of_time(usage.connection_millis).saturating_add(usage.claimed.into())
     }
 }

@@ -29,7 +29,7 @@ pub struct ReadingHistory {
 
 impl ReadingHistory {
     /// One more count. One that reaches less far than what is known already changes nothing.
-    pub fn hear(&mut self, counted: ReadingPoint) {
+    pub fn add(&mut self, counted: ReadingPoint) {
         if let Some(last) = self.points.back() {
             if counted.as_of < last.as_of {
                 return;
@@ -80,7 +80,7 @@ mod tests {
 
     fn history(points: impl IntoIterator<Item = ReadingPoint>) -> ReadingHistory {
         let mut history = ReadingHistory::default();
-        points.into_iter().for_each(|point| history.hear(point));
+        points.into_iter().for_each(|point| history.add(point));
         history
     }
 

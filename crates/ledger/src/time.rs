@@ -4,6 +4,22 @@ use std::time::{Duration, Instant};
 
 use crate::units::Timestamp;
 
+/// One reading of the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of the books.
+    pub now: Timestamp,
+    /// The wall clock.
+    pub wall: Timestamp,
+}
+
+impl From<Timestamp> for Moment {
+    /// A wall clock that agrees with the books.
+    fn from(now: Timestamp) -> Self {
+        Self { now, wall: now }
+    }
+}
+
 /// A wall clock that is further ahead than this has jumped: no clock drifts so fast.
 const JUMP: Duration = Duration::from_secs(60);
 /// A jump ahead is believed after so long: a clock that was set wrong for a moment is most likely set right again, and a
@@ -30,8 +46,12 @@ impl SteadyTime {
         Self { anchor: (then, instant), ahead_since: None, is_new: true }
     }
 
-    /// The steady time of a reading of both clocks.
-    pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+    /// The moment at a reading of both clocks.
+    pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Moment {
+        Moment { now: self.steady(wall, instant), wall }
+    }
+
+    fn steady(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
         let (then, at) = self.anchor;
         let steady = then.plus(instant.saturating_duration_since(at));
         let has_jumped = !std::mem::take(&mut self.is_new) && wall > steady.plus(JUMP);
@@ -57,7 +77,8 @@ mod tests {
         let start = Instant::now();
         let wall = Timestamp::from_millis;
         let mut steady = SteadyTime::from(wall(9_000), start);
-        let mut read = |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).as_millis();
+        let mut read =
+            |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).now.as_millis();
         assert_eq!(read(10_000, 0), 10_000);
         assert_eq!(read(4_000, 500_000), 10_500, "set back by six seconds and a half");
         for micros in 500_000..502_500 {
@@ -76,7 +97,7 @@ mod tests {
         let wall = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
         let mut steady = SteadyTime::from(wall(0), start);
         let mut read =
-            |at: i64, seconds| steady.read(wall(at), start + Duration::from_secs(seconds)).as_secs();
+            |at: i64, seconds| steady.read(wall(at), start + Duration::from_secs(seconds)).now.as_secs();
         assert_eq!(read(1_000, 0), 1_000, "what the clock says at start is believed");
         assert_eq!(read(1_000 + MONTH, 10), 1_010);
         assert_eq!(read(1_200 + MONTH, 200), 1_200, "not yet");

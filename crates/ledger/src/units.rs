@@ -76,6 +76,12 @@ impl ByteCount {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// So many percent of it, rounded up.
+    #[must_use]
+    pub fn share_up(self, percent: u32) -> u128 {
+        u128::from(self.0).saturating_mul(percent.into()).div_ceil(100)
+    }
+
     /// Decimal GB, for display only.
     #[must_use]
     pub fn as_gb(self) -> f64 {
@@ -191,18 +197,6 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.millis_since(earlier))
-    }
-
-    /// The begin of the minute that holds this instant.
-    #[must_use]
-    pub const fn minute_start(self) -> Self {
-        Self(self.0.saturating_sub(self.0.rem_euclid(60_000)))
-    }
-
-    /// The first begin of a minute that is not before this instant.
-    #[must_use]
-    pub const fn minute_end(self) -> Self {
-        Self(self.0.saturating_add(59_999)).minute_start()
     }
 
     /// `span` later, in whole milliseconds.

@@ -1,67 +1,68 @@
-//! What the usage estimator may do to the ledger: the whole vocabulary between the two. Each charge names the source
-//! whose bytes it is about; applying one needs nothing else but the time.
+//! How reported connections change the ledger. Each change names the source that is charged. Applying one needs nothing
+//! else but the time.
 
+use crate::minute::Minute;
 use crate::minute_usage::Basis;
 use crate::source::IceSource;
 use crate::units::{ByteCount, Timestamp};
 
-/// One change of what is charged to a source.
+/// One change of what a source is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageChange {
-    /// Whose bytes.
+    /// The source that is charged.
     pub source: IceSource,
-    /// Whether they were promised.
+    /// Whether the bytes were promised.
     pub basis: Basis,
-    /// Which change.
-    pub change: ChangeKind,
+    /// What changes.
+    pub kind: ChangeKind,
 }
 
 /// See [`UsageChange`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// From now on one more connection is charged by time.
+    /// One more connection is charged by time from now on.
     StartClock,
-    /// From now on one connection less is charged by time.
+    /// One connection less is charged by time from now on.
     StopClock,
     /// A past stretch of a connection is charged by time.
     AddTime {
-        /// Its begin.
+        /// Its start.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
     },
     /// A past stretch that was charged by time is taken back: its bytes are known now.
     RemoveTime {
-        /// Its begin.
+        /// Its start.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
     },
-    /// Bytes that a connection says to have received over a past stretch.
+    /// A connection reported that it received bytes over a past stretch.
     AddBytes {
         /// How many.
         bytes: ByteCount,
-        /// Begin of the stretch.
+        /// Start of the stretch.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
     },
-    /// A connection is heard from although its grant and its tail are over: the grant counts as alive for longer.
+    /// A connection reports although its grant and the tail are over. The grant counts as alive for longer.
     ExtendGrant {
-        /// Up to where it was counted as alive; a whole minute.
-        from: Timestamp,
-        /// Up to where it is now; a whole minute.
-        until: Timestamp,
+        /// The first minute in which it did not count as alive.
+        from: Minute,
+        /// The first minute in which it does not count as alive now.
+        until: Minute,
     },
-    /// A connection is heard from although its grant and its tail are over, and nothing more is promised for it: what
-    /// the bound assumes does not hold.
+    /// A connection reports although its grant and the tail are over, and nothing more is promised for it: the bound is in
+    /// doubt.
     Outlived {
-        /// Up to where it counts as relaying.
+        /// Until when the connection counts as relaying.
         until: Timestamp,
     },
-    /// A grant with this expiry has reported its first connection.
+    /// The client of a grant with this expiry has reported its first connection.
     GrantReported {
-        /// When its credential ends.
+        /// When its credential expires.
         expires_at: Timestamp,
     },
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::minute::Minute;
 use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -109,7 +110,7 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
         BudgetMode::Estimate => Ok(wish.life),
         BudgetMode::Strict => {
             let room = Room::of(&figures);
-            let into_minute = figures.now.since(figures.now.minute_start());
+            let into_minute = figures.now.since(Minute::of(figures.now).start());
             let fair = wish.longest_life(room.minutes(wish.per_minute, STRICT_SHARE), into_minute);
             let life = wish.life.min(fair.max(STRICT_LIFE_MIN));
             if room.fits(wish.minutes(life, into_minute), wish.per_minute) { Ok(life) } else { refused }
@@ -302,7 +303,7 @@ mod tests {
             if let Ok(admitted) = decide(BudgetMode::Strict, figures, wish(life)) {
                 prop_assert!(admitted <= Duration::from_secs(life));
                 prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
-                let into_minute = now.since(now.minute_start());
+                let into_minute = now.since(Minute::of(now).start());
                 prop_assert!(Room::of(&figures).fits(wish(life).minutes(admitted, into_minute), PER_MINUTE));
             }
         }

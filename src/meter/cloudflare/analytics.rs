@@ -17,6 +17,7 @@ use url::Url;
 use crate::config::AnalyticsConfig;
 use crate::ice::cloudflare::{bearer, body_up_to};
 use turn_ledger::connection::BilledDirections;
+use turn_ledger::minute::Minute;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 pub use error::{AnalyticsError, BadBody};
@@ -76,7 +77,10 @@ impl CloudflareAnalytics {
     /// earlier one. The newest minutes may still be filling; minutes that have not begun by Cloudflare's clock are counted
     /// by nobody, and asking for them is a failure.
     pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<UsageCount, AnalyticsError> {
-        debug_assert!(from == from.minute_start() && until == until.minute_start(), "whole minutes");
+        debug_assert!(
+            from == Minute::of(from).start() && until == Minute::of(until).start(),
+            "whole minutes"
+        );
         self.count_by(DEADLINE, from, until).await
     }
 

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
+use turn_ledger::minute::Minute;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
@@ -134,7 +135,7 @@ impl CloudflareMeter {
 /// Up to where everything is counted by now, and the period that ends there or holds it. `None` before 1970.
 fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Period, Timestamp)> {
     let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
-    let as_of = Timestamp::from_millis(now.as_millis().checked_sub(lag)?).minute_start();
+    let as_of = Minute::of(Timestamp::from_millis(now.as_millis().checked_sub(lag)?)).start();
     let before = Timestamp::from_millis(as_of.as_millis().checked_sub(1)?);
     Some((billing_day.period_at(before), as_of))
 }

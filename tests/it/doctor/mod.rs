@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use turn_broker::journal::Journal;
+use turn_broker::journal::store::Store;
 
 use crate::durable::StateDir;
 use crate::support::fake_turn::RELAYED;
@@ -151,7 +152,7 @@ async fn a_configuration_that_cannot_be_used_is_told_whole_with_status_78() {
 async fn a_ledger_that_a_service_holds_is_well_and_a_damaged_one_is_not() {
     let (world, state) = (World::new().await, StateDir::new());
     let settings = [("STATE_DIR", state.path())];
-    let (journal, _) = Journal::open(state.path().into()).unwrap();
+    let (journal, _) = Journal::open::<Store>(state.path().into()).unwrap();
     let examined = world.examine(&settings).await;
     let first = &examined.of("state")[0];
     assert_eq!((examined.exit, &first["state"]), (Some(0), &"ok".into()), "{first}");

@@ -15,10 +15,11 @@ use turn_broker::app::App;
 use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::OpenError;
+use turn_broker::journal::store::Store;
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::{router, serve};
-use turn_ledger::changes::Recovered;
+use turn_ledger::changes::Stored;
 
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER};
@@ -36,9 +37,9 @@ pub(crate) struct TestBroker {
 }
 
 /// Opens the ledger; a broker that has just ended in this process may hold it for another moment.
-async fn open_journal(directory: &Path) -> (Journal, Recovered) {
+async fn open_journal(directory: &Path) -> (Journal, Stored) {
     for _ in 0..1_000 {
-        match Journal::open(directory.to_owned()) {
+        match Journal::open::<Store>(directory.to_owned()) {
             Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
             opened => return opened.unwrap(),
         }

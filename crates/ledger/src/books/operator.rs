@@ -1,40 +1,41 @@
-//! What the operator overrides, and is told without asking.
+//! What the operator overrides, and the alerts that the operator gets.
 
-use super::{Books, Statement};
+use super::{Books, Snapshot, Whole};
 use crate::alert::Alert;
 use crate::alert_rules::{AlertInput, AlertRules};
-use crate::issued::Issued;
+use crate::grants::GrantRow;
 use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::ByteCount;
 
 impl Books {
-    /// Overrides another limit; `None` goes back to the configured one.
+    /// Sets another limit; `None` goes back to the configured one.
     pub fn override_limit(&mut self, limit: Option<ByteCount>) {
-        self.overrides.change(|overrides| overrides.override_limit(limit, self.configured_limit));
-        self.ledger.set_limit(self.overrides.get().limit(self.configured_limit));
+        self.overrides.override_limit(limit, self.configured_limit);
+        self.dirty.note(Whole::Overrides);
+        self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
-    /// Overrides that nothing is minted, or that it is again.
+    /// Stops all minting, or allows it again.
     pub fn override_freeze(&mut self, frozen: bool) {
-        self.overrides.change(|overrides| overrides.frozen = frozen);
+        self.overrides.frozen = frozen;
+        self.dirty.note(Whole::Overrides);
     }
 
-    /// Whether the operator has ordered that nothing is minted.
+    /// Whether an override stops all minting.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.overrides.get().frozen
+        self.overrides.frozen
     }
 
-    /// Whether an order forbids to hand out a credential that was made, perhaps for a grant that `renews`.
+    /// Whether the operator forbids to hand out a credential that was made, for a grant that `renews` another one.
     #[must_use]
     pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
-        self.is_frozen() || renews.is_some_and(|grant| self.issued.is_revoked(grant))
+        self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
-    /// Looks whether there is something to tell the operator. `provider`: whether it mints, where there is one.
-    pub fn evaluate_alerts(&mut self, provider: Option<bool>, now: Timestamp) -> Vec<Alert> {
-        self.advance(now);
-        let Statement { figures, measured, .. } = self.statement();
+    /// Makes the alerts that are due. `provider`: whether it mints; `None` without a provider.
+    pub fn evaluate_alerts(&mut self, provider: Option<bool>) -> Vec<Alert> {
+        let Snapshot { figures, measured, .. } = self.snapshot();
         let input = AlertInput {
             now: figures.now,
             period: figures.period,
@@ -42,28 +43,34 @@ impl Books {
             limit: figures.limit,
             overshoot_bound: figures.overshoot_bound(),
             provider,
-            assumption_holds: measured.assumption.holds,
+            assumption_holds: measured.assumption.holds || measured.uncut,
             observed_rate: measured.assumption.observed,
             assumed_rate: self.ledger.assumed_rate(),
             analytics_stale: measured.is_stale(),
+            coturn_unreachable: measured.uncut,
         };
-        self.alerts.change(|rules| rules.evaluate(&input))
+        self.change_alerts(|rules| rules.evaluate(&input))
     }
 
-    /// What was to be told.
+    /// The alerts, sent and not.
     #[must_use]
     pub fn alerts(&self) -> &AlertRules {
-        self.alerts.get()
+        &self.alerts
     }
 
-    /// Marks what was told, or counts what was not.
+    /// Changes the alerts' state, for instance once one is delivered.
     pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut AlertRules) -> T) -> T {
-        self.alerts.change(change)
+        let before = self.alerts.clone();
+        let result = change(&mut self.alerts);
+        if self.alerts != before {
+            self.dirty.note(Whole::Alerts);
+        }
+        result
     }
 
-    /// Revokes a credential; `None` when none of that name is out. Nothing that was promised is given back.
-    pub fn revoke(&mut self, grant: GrantId, now: Timestamp) -> Option<Issued> {
-        let now = self.advance(now);
-        self.issued.revoke(grant, now)
+    /// Revokes a credential; `None` if no metered grant of that id is known. What was promised stays promised.
+    pub fn revoke(&mut self, grant: GrantId) -> Option<GrantRow> {
+        let now = self.now();
+        self.grants.revoke(grant, now).cloned()
     }
 }

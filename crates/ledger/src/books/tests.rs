@@ -4,13 +4,16 @@ use super::*;
 use crate::connection::BilledDirections;
 use crate::connections::Bounds;
 use crate::ledger::{SourceTerms, Terms};
+use crate::minute::Minute;
+use crate::minute_usage::LiveDelta;
+use crate::open::Setup;
 use crate::period::BillingDay;
-use crate::reported_grants::Coverage;
 use crate::timeline::Rates;
 use crate::token::{Grant, GrantId};
 use crate::units::BitRate;
 use crate::verdict::BudgetMode;
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// 2025-01-31T22:00Z: two hours before a reset.
 const START: i64 = 1_738_360_800_000;
@@ -24,6 +27,15 @@ fn books() -> Books {
 }
 
 fn books_in(mode: BudgetMode) -> Books {
+    setup(mode).open(None, at(0))
+}
+
+/// Books whose changes are recorded.
+fn stored_books(mode: BudgetMode) -> Books {
+    setup(mode).open(Some(Stored::default()), at(0))
+}
+
+fn setup(mode: BudgetMode) -> Setup {
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
         billing_day: BillingDay::new(1).unwrap(),
@@ -43,13 +55,14 @@ fn books_in(mode: BudgetMode) -> Books {
         billed: BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     };
-    // Strict mode promises nothing beyond the tail, whoever goes on talking.
-    let after_expiry = vec![(IceSource::Cloudflare, tail)];
-    let coverage = Coverage { after_expiry, extends: mode == BudgetMode::Estimate };
-    Books::new(
-        Ledger::new(terms, &[lane], at(0)),
-        Estimator::new(rules, Bounds::default(), coverage, IceSource::Cloudflare),
-    )
+    let default_source = IceSource::Cloudflare;
+    Setup { terms, sources: vec![lane], rules, bounds: Bounds::default(), default_source }
+}
+
+/// The books at that time.
+fn advanced(books: &mut Books, now: Timestamp) -> &mut Books {
+    books.advance(now);
+    books
 }
 
 fn client(n: u8) -> Caller {
@@ -76,16 +89,17 @@ fn received(bytes: u64) -> Report {
 }
 
 fn used(books: &Books) -> u64 {
-    books.statement().figures.used.get()
+    books.snapshot().figures.used.get()
 }
 
 #[test]
 fn usage_rises_while_a_connection_is_open_and_stops_with_it() {
     let mut books = books();
-    books.open(client(1), "c", None, at(0)).unwrap();
+    advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
     books.advance(at(4_000));
     assert_eq!(used(&books), 1_000_000);
-    let closed = books.close(client(1), "c", Report::default(), at(8_000)).unwrap().value.unwrap();
+    let closed =
+        advanced(&mut books, at(8_000)).close(client(1), "c", Report::default()).unwrap().value.unwrap();
     books.advance(at(600_000));
     assert_eq!((used(&books), closed.charged.get()), (2_000_000, 2_000_000));
 }
@@ -94,7 +108,7 @@ fn usage_rises_while_a_connection_is_open_and_stops_with_it() {
 fn a_silent_connection_costs_one_interval_however_late_anyone_looks() {
     for look_at in [30_000, 90_000, 3_600_000] {
         let mut books = books();
-        books.open(client(1), "c", None, at(0)).unwrap();
+        advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
         books.advance(at(look_at));
         assert_eq!(used(&books), 30 * 250_000, "looked at {look_at} ms");
         assert_eq!(books.take_given_up().len(), usize::from(look_at >= 90_000));
@@ -104,8 +118,8 @@ fn a_silent_connection_costs_one_interval_however_late_anyone_looks() {
 #[test]
 fn bytes_replace_the_guess_in_the_total() {
     let mut books = books();
-    books.open(client(1), "c", None, at(0)).unwrap();
-    let _ = books.heartbeat(client(1), "c", received(3_000), at(20_000)).unwrap();
+    advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
+    let _ = advanced(&mut books, at(20_000)).heartbeat(client(1), "c", received(3_000)).unwrap();
     books.advance(at(60_000));
     assert_eq!(used(&books), 3_000);
 }
@@ -114,8 +128,8 @@ fn bytes_replace_the_guess_in_the_total() {
 fn a_connection_across_the_reset_is_charged_to_both_periods_each_its_part() {
     let mut books = books();
     let reset = 7_200_000;
-    books.open(client(1), "c", None, at(reset - 10_000)).unwrap();
-    let _ = books.heartbeat(client(1), "c", received(4_000_000), at(reset + 30_000)).ok();
+    advanced(&mut books, at(reset - 10_000)).open(client(1), "c", None).unwrap();
+    let _ = advanced(&mut books, at(reset + 30_000)).heartbeat(client(1), "c", received(4_000_000)).ok();
     let previous = books.previous().unwrap().1.get();
     assert_eq!((previous, used(&books)), (1_000_000, 3_000_000));
 }
@@ -148,21 +162,20 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
     match *op {
         Op::Wait { millis } => *clock += millis,
         Op::StepBack { millis } => *clock = clock.saturating_sub(millis),
-        Op::Open { who, relayed } => drop(books.open(client(who), id, relayed, at(*clock))),
+        Op::Open { who, relayed } => drop(advanced(books, at(*clock)).open(client(who), id, relayed)),
         Op::Beat { who, bytes, relayed } => {
             let report = Report { bytes_received: bytes, relayed, ..Report::default() };
-            let _ = books.heartbeat(client(who), id, report, at(*clock));
+            let _ = advanced(books, at(*clock)).heartbeat(client(who), id, report);
         }
-        Op::Close { who } => drop(books.close(client(who), id, Report::default(), at(*clock))),
+        Op::Close { who } => drop(advanced(books, at(*clock)).close(client(who), id, Report::default())),
         Op::Mint { life, fails } => {
             let slack = Duration::from_secs(4);
-            if let Ok(hold) =
-                books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack, at(*clock))
-            {
+            books.advance(at(*clock));
+            if let Ok(hold) = books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack) {
                 if fails {
-                    books.release(hold, at(*clock));
+                    books.release(&hold);
                 } else {
-                    let _ = books.commit(hold, &minted(at(*clock), life), None, None, at(*clock));
+                    let _ = books.commit(hold, &minted(at(*clock), life), None, None).unwrap();
                 }
             }
         }
@@ -178,15 +191,15 @@ proptest! {
         let mut clock = 0;
         for op in &ops {
             // Time alone first, so that the report is looked at by itself.
-            let before_time = books.statement().figures;
+            let before_time = books.snapshot().figures;
             books.advance(at(clock));
-            let before = books.statement().figures;
+            let before = books.snapshot().figures;
             if before.period == before_time.period {
                 prop_assert!(before.used >= before_time.used);
             }
             let guesses: u64 = books.connections().map(|c| c.charged(before.now, books.rules()).get()).sum();
             apply(&mut books, op, &mut clock);
-            let after = books.statement().figures;
+            let after = books.snapshot().figures;
             if after.period != before.period {
                 continue;
             }
@@ -203,12 +216,12 @@ proptest! {
         let mut clock = 0;
         for op in &ops {
             apply(&mut books, op, &mut clock);
-            let figures = books.statement().figures;
+            let figures = books.snapshot().figures;
             prop_assert!(figures.used <= figures.committed);
         }
-        let quiet = books.statement().figures.now.plus(Duration::from_secs(90));
+        let quiet = books.snapshot().figures.now.plus(Duration::from_secs(90));
         books.advance(quiet);
-        prop_assert_eq!(books.statement().open_connections, 0, "nobody is forgotten");
+        prop_assert_eq!(books.snapshot().open_connections, 0, "nobody is forgotten");
     }
 
     #[test]
@@ -218,16 +231,16 @@ proptest! {
         let mut charged = 0u64;
         for op in &ops {
             if let Op::Close { who } = op {
-                let closed = books.close(client(*who), "c", Report::default(), at(clock));
+                let closed = advanced(&mut books, at(clock)).close(client(*who), "c", Report::default());
                 charged += closed.ok().and_then(|heard| heard.value).map_or(0, |closed| closed.charged.get());
             } else {
                 apply(&mut books, op, &mut clock);
             }
             charged += books.take_given_up().iter().map(|closed| closed.charged.get()).sum::<u64>();
         }
-        books.advance(books.statement().figures.now.plus(Duration::from_secs(90)));
+        books.advance(books.snapshot().figures.now.plus(Duration::from_secs(90)));
         charged += books.take_given_up().iter().map(|closed| closed.charged.get()).sum::<u64>();
-        let figures = books.statement().figures;
+        let figures = books.snapshot().figures;
         let reset = at(7_200_000);
         prop_assume!(figures.now < reset.plus(Duration::from_secs(28 * 86_400)));
         let total = used(&books) + books.previous().map_or(0, |(_, used)| used.get());
@@ -244,7 +257,7 @@ proptest! {
         let mut clock = 0;
         for op in &ops {
             apply(&mut books, op, &mut clock);
-            let figures = books.statement().figures;
+            let figures = books.snapshot().figures;
             prop_assert_eq!(figures.overshoot_bound(), ByteCount::ZERO, "{:?}", op);
             prop_assert!(figures.used <= figures.committed && figures.committed_next <= figures.limit);
         }
@@ -254,7 +267,100 @@ proptest! {
 #[test]
 fn a_close_with_the_last_counts_charges_them_and_nothing_else() {
     let mut books = books();
-    books.open(client(1), "c", None, at(0)).unwrap();
-    let closed = books.close(client(1), "c", received(3_000), at(20_000)).unwrap().value.unwrap();
+    advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
+    let closed =
+        advanced(&mut books, at(20_000)).close(client(1), "c", received(3_000)).unwrap().value.unwrap();
     assert_eq!((closed.charged.get(), used(&books)), (3_000, 3_000));
+}
+
+#[test]
+fn a_commit_and_what_it_rests_on_are_one_batch() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(100_000_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let used = ByteCount::new(1_000);
+    let period = books.snapshot().figures.period;
+    let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let grant = minted(at(0), 300);
+    let (_, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let mut stored = Stored::default();
+    stored.apply(batch.expect("a metered source"));
+    assert!(stored.grants.contains_key(&grant.id));
+    let rows = &stored.sources[&IceSource::Cloudflare];
+    assert_eq!(rows.reading.map(|stored| stored.reading), Some(reading));
+}
+
+#[test]
+fn a_batch_that_was_not_written_is_undone_by_what_follows_it() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let grant = minted(at(0), 300);
+    let (commit, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(books.snapshot(), before);
+    assert!(books.grants().get(grant.id).is_none());
+    let mut stored = Stored::default();
+    let mut batch = batch.unwrap();
+    batch.append(books.take_batch());
+    stored.apply(batch);
+    assert!(stored.grants.is_empty());
+    let deltas = stored.sources.into_values().flat_map(|rows| rows.deltas.into_values());
+    assert!(deltas.into_iter().all(|delta| delta == LiveDelta::default()), "nothing is promised for it");
+}
+
+#[test]
+fn a_batch_that_may_still_be_written_keeps_its_grant() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let grant = minted(at(0), 300);
+    let (commit, _) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let with_grant = books.snapshot();
+    assert_eq!(books.settle(&commit, Written::Unknown), Err(NotRecorded));
+    assert_eq!(books.snapshot(), with_grant);
+}
+
+#[test]
+fn the_end_of_a_grant_is_the_end_of_its_hold() {
+    let mut setup = setup(BudgetMode::Estimate);
+    // Until coturn is asked a first time, its sessions are not cut: the long tail counts.
+    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
+    let source = IceSource::Coturn;
+    setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
+    let mut books = setup.open(None, at(0));
+    let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let alive_until = hold.alive_until();
+    let grant = Grant { source, ..minted(at(0), 300) };
+    let _ = books.commit(hold, &grant, None, None).unwrap();
+    assert_eq!(books.grants().get(grant.id).unwrap().alive_until, alive_until);
+    assert_eq!(alive_until, Some(Minute::from_end(at(7_500_000))));
+    let caller = Caller::Grant(grant);
+    books.open(caller, "c", None).unwrap();
+    let before = books.snapshot().figures.committed;
+    for seconds in (0..600).step_by(20) {
+        let _ = advanced(&mut books, at(seconds * 1_000)).heartbeat(caller, "c", received(0));
+    }
+    assert_eq!(books.snapshot().figures.committed, before, "no minute of it counts twice");
+}
+
+#[test]
+fn a_coturn_that_does_not_answer_has_a_grace_at_start_and_its_own_alert_after_it() {
+    let mut setup = setup(BudgetMode::Estimate);
+    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
+    setup.sources =
+        vec![SourceTerms { source: IceSource::Coturn, tail, cut_tail, sampling: 0, is_read: true }];
+    let mut books = setup.open(None, at(0));
+    for seconds in 0..=15 {
+        books.advance(at(seconds * 1_000));
+        books.miss_sessions();
+        assert_eq!(books.evaluate_alerts(None), [], "{seconds} s after the start");
+        assert!(books.snapshot().bound_holds());
+    }
+    books.advance(at(16_000));
+    books.miss_sessions();
+    assert!(!books.snapshot().bound_holds());
+    let alerts = books.evaluate_alerts(None);
+    assert_eq!(alerts.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
 }

@@ -25,10 +25,22 @@ const USER_MAX: usize = 64;
 pub struct SessionId(u64);
 
 impl SessionId {
+    /// From its number, which is above zero.
+    #[must_use]
+    pub fn new(number: u64) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
     /// From the digits that coturn prints: a number above zero, by which alone a session is named to coturn.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        number(text).filter(|id| *id > 0).map(Self)
+        number(text).and_then(Self::new)
     }
 }
 

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, Reach, SESSIONS_MAX, Session, SessionId};
 use crate::allowance::RELAY_RATE_MAX;
+use crate::dirty::Dirty;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, Timestamp};
@@ -41,16 +42,34 @@ pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 /// A session's age only grows; this much less is still the same session, since coturn's clock may be set.
 const AGE_SLACK: Duration = Duration::from_secs(5);
 
-/// Sums of what sessions have carried. Serialised, it can be taken up by the next process.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct SessionBook {
-    total: Traffic,
-    looked_at: Option<Timestamp>,
-    /// Sessions that are not known to have ended, at most [`SESSIONS_MAX`] after each look.
-    rows: BTreeMap<SessionId, Row>,
+/// The sessions of a coturn that are not known to have ended, and the sums of what all sessions have carried.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    sums: SessionSums,
+    /// At most [`SESSIONS_MAX`] after each look.
+    rows: BTreeMap<SessionId, SessionRow>,
+    dirty: Dirty<SessionId>,
 }
 
-/// What one look has brought.
+/// What is stored beside the sessions themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionSums {
+    total: Traffic,
+    looked_at: Option<Timestamp>,
+    /// The last look that showed all sessions.
+    complete_at: Timestamp,
+}
+
+impl SessionSums {
+    /// The last look that showed all sessions; 1970 before the first.
+    #[must_use]
+    pub fn complete_at(&self) -> Timestamp {
+        self.complete_at
+    }
+}
+
+/// What one look has added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
     /// All that was charged since the book began, sessions of others on the same relay included. Never falls.
@@ -66,8 +85,8 @@ pub struct SessionDelta {
 }
 
 /// One session.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
     user: String,
     grant: Option<GrantId>,
     age: Option<Duration>,
@@ -77,7 +96,7 @@ struct Row {
     packets: u64,
     traffic: Traffic,
     /// The figures where the stretch that is being measured began, and when.
-    mark: LiveDelta,
+    mark: Baseline,
     /// The last stretch that was measured.
     measured: Option<Stretch>,
     /// What was charged, at least `traffic`.
@@ -87,8 +106,8 @@ struct Row {
     cut_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct LiveDelta {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Baseline {
     packets: u64,
     traffic: Traffic,
     /// The look that showed these figures.
@@ -97,7 +116,7 @@ struct LiveDelta {
     hidden_since: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stretch {
     packets: u64,
     traffic: Traffic,
@@ -105,74 +124,108 @@ struct Stretch {
     millis: u64,
 }
 
-impl SessionBook {
-    /// Takes in what coturn lists at `at`; looks are taken in their order, and an earlier `at` counts as the last one.
-    /// A session that is there at the first look is charged from its own beginning. `guess` is what a session carries
-    /// in each direction as long as nothing was measured of it.
+impl Sessions {
+    /// As stored. From here on, changes are recorded.
+    #[must_use]
+    pub fn restore(sums: SessionSums, stored: BTreeMap<SessionId, SessionRow>) -> Self {
+        let mut rows = stored;
+        for row in rows.values_mut() {
+            // A look that changes nothing else of a session is not stored with it. A complete one showed all of them.
+            row.seen_at = row.seen_at.max(sums.complete_at);
+        }
+        Self { sums, rows, dirty: Dirty::tracking() }
+    }
+
+    /// Sessions that have changed since the last call; `None` for one that has ended.
+    pub fn take_changes(&mut self) -> BTreeMap<SessionId, Option<SessionRow>> {
+        let changed = self.dirty.take().into_keys();
+        changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
+    }
+
+    /// What is stored beside the sessions.
+    #[must_use]
+    pub fn sums(&self) -> SessionSums {
+        self.sums
+    }
+
+    /// Takes what coturn lists at `at`. Looks are taken in their order; an earlier `at` counts as the last one. A session
+    /// that is there at the first look is charged from its own beginning. `guess` is what a session carries in each
+    /// direction as long as nothing was measured of it.
     pub fn take(&mut self, listing: &Listing, at: Timestamp, guess: BitRate) -> SessionDelta {
-        let at = self.looked_at.map_or(at, |last| last.max(at));
-        self.looked_at = Some(at);
-        let mut taken = SessionDelta::default();
+        let at = self.sums.looked_at.map_or(at, |last| last.max(at));
+        self.sums.looked_at = Some(at);
+        let mut delta = SessionDelta::default();
         let mut listed = BTreeSet::new();
         for session in &listing.sessions {
             listed.insert(session.id);
             let reused = self.rows.get(&session.id).is_some_and(|row| !row.is_of(session));
             if reused {
-                self.end(session.id, at, guess, &mut taken);
+                self.end(session.id, at, guess, &mut delta);
             }
-            let row = self.rows.entry(session.id).or_insert_with(|| Row::new(session, at));
-            row.look(session, at);
-            let added = row.charge(row.traffic.plus(row.hidden(at, guess)));
-            self.add(session.grant, added, &mut taken);
+            let added = self.look(session, at, guess);
+            self.add(session.grant, added, &mut delta);
         }
         // Rows that nobody lists and nobody is known to have ended must not gather for ever.
         if listing.is_complete || self.rows.len() > SESSIONS_MAX {
             let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
             for id in missing {
-                self.end(id, at, guess, &mut taken);
+                self.end(id, at, guess, &mut delta);
             }
         }
-        taken.total = self.total;
-        taken.live = self.rows.len();
-        taken
+        if listing.is_complete {
+            self.sums.complete_at = at;
+        }
+        delta.total = self.sums.total;
+        delta.live = self.rows.len();
+        delta
     }
 
-    /// coturn has taken the order to end these sessions, and it was `at` by then. If the next listing misses them, they
-    /// carried nothing after that.
+    /// coturn has accepted the command to end these sessions at `at`. If the next listing misses them, they carried
+    /// nothing after that.
     pub fn cut(&mut self, ids: &[SessionId], at: Timestamp) {
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
                 row.cut_at = Some(at);
+                self.dirty.note(*id);
             }
         }
     }
 
-    /// All that was charged since the book began.
-    #[must_use]
-    pub fn total(&self) -> Traffic {
-        self.total
+    /// One session is listed. Returns what is charged for it now.
+    fn look(&mut self, session: &Session, at: Timestamp, guess: BitRate) -> Traffic {
+        let stored = self.rows.get(&session.id).cloned();
+        let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
+        row.look(session, at);
+        let added = row.charge(row.traffic.plus(row.hidden(at, guess)));
+        match stored.map(|stored| SessionRow { seen_at: at, age: row.age, ..stored }) {
+            None => self.dirty.note_added(session.id),
+            Some(unchanged) if unchanged != *row => self.dirty.note(session.id),
+            Some(_) => {}
+        }
+        added
     }
 
-    fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, taken: &mut SessionDelta) {
+    fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, delta: &mut SessionDelta) {
         let Some(mut row) = self.rows.remove(&id) else { return };
+        self.dirty.note_removed(id);
         let at = row.cut_at.map_or(at, |cut| cut.min(at));
         let added = row.charge(row.at_its_end(at, guess));
         if at.since(row.seen_at) > UNWATCHED_MAX {
-            taken.ended_unwatched = taken.ended_unwatched.saturating_add(1);
+            delta.ended_unwatched = delta.ended_unwatched.saturating_add(1);
         }
-        self.add(row.grant, added, taken);
+        self.add(row.grant, added, delta);
     }
 
-    fn add(&mut self, grant: Option<GrantId>, added: Traffic, taken: &mut SessionDelta) {
+    fn add(&mut self, grant: Option<GrantId>, added: Traffic, delta: &mut SessionDelta) {
         if added != Traffic::ZERO {
-            self.total = self.total.plus(added);
-            let sum = taken.added.entry(grant).or_default();
+            self.sums.total = self.sums.total.plus(added);
+            let sum = delta.added.entry(grant).or_default();
             *sum = sum.plus(added);
         }
     }
 }
 
-impl Row {
+impl SessionRow {
     fn new(session: &Session, at: Timestamp) -> Self {
         let age = session.age.unwrap_or_default();
         let (latest, earliest) = (before(at, age), before(at, age.saturating_add(AGE_UNIT)));
@@ -185,7 +238,7 @@ impl Row {
             seen_at: earliest,
             packets: 0,
             traffic: Traffic::ZERO,
-            mark: LiveDelta { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
+            mark: Baseline { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
             measured: None,
             charged: Traffic::ZERO,
             cut_at: None,
@@ -213,7 +266,7 @@ impl Row {
             let traffic = self.traffic.minus(self.mark.traffic);
             let millis = millis(at.since(self.mark.at).max(AGE_UNIT));
             self.measured = Some(Stretch { packets, traffic, millis });
-            self.mark = LiveDelta { packets: self.packets, traffic: self.traffic, at, hidden_since: before };
+            self.mark = Baseline { packets: self.packets, traffic: self.traffic, at, hidden_since: before };
         }
     }
 

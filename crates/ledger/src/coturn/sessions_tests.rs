@@ -36,13 +36,23 @@ fn listing<const N: usize>(sessions: [Session; N]) -> Listing {
     Listing { sessions: sessions.into(), is_complete: true, forger: None }
 }
 
+/// The sessions as the next process finds them.
+fn reopened(mut book: Sessions) -> Sessions {
+    let mut rows = BTreeMap::new();
+    for id in book.rows.keys().copied().collect::<Vec<_>>() {
+        let json = serde_json::to_string(&book.rows.remove(&id).unwrap()).unwrap();
+        rows.insert(id, serde_json::from_str(&json).unwrap());
+    }
+    Sessions::restore(book.sums, rows)
+}
+
 fn sent(taken: &SessionDelta) -> u64 {
     taken.total.sent.get()
 }
 
 #[test]
 fn what_is_hidden_is_charged_at_the_last_rate_and_only_once() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     // 2,048 packets in 10 s: 204.8 kB/s.
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
     let taken = book.take(&listing([session(1, 10, 2_048)]), at(10_000), GUESS);
@@ -59,7 +69,7 @@ fn what_is_hidden_is_charged_at_the_last_rate_and_only_once() {
 
 #[test]
 fn a_session_that_ends_between_two_looks_is_charged_up_to_the_second() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), GUESS);
     let taken = book.take(&listing([]), at(20_000), GUESS);
@@ -73,7 +83,7 @@ fn a_session_that_ends_between_two_looks_is_charged_up_to_the_second() {
 
 #[test]
 fn a_session_that_was_at_rest_before_it_ended_is_charged_little_for_its_end() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let _ = book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS);
     let rested = sent(&book.take(&listing([session(1, 210, 40_960)]), at(110_000), GUESS));
@@ -86,7 +96,7 @@ fn a_session_that_was_at_rest_before_it_ended_is_charged_little_for_its_end() {
 #[test]
 fn a_session_that_was_cut_is_charged_up_to_the_cut() {
     let charged_at_the_end = |cut: Option<u64>| {
-        let mut book = SessionBook::default();
+        let mut book = Sessions::default();
         let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
         let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
         if let Some(cut) = cut {
@@ -104,7 +114,7 @@ fn a_session_that_was_cut_is_charged_up_to_the_cut() {
 
 #[test]
 fn a_session_that_a_cut_did_not_end_is_charged_like_any_other() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     book.cut(&[id(1)], at(0));
     let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
@@ -114,10 +124,9 @@ fn a_session_that_a_cut_did_not_end_is_charged_like_any_other() {
 
 #[test]
 fn a_session_that_ended_while_nobody_looked_is_charged_for_ten_minutes_and_told() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
-    let stored = serde_json::to_string(&book).unwrap();
-    let mut book: SessionBook = serde_json::from_str(&stored).unwrap();
+    let mut book = reopened(book);
     let taken = book.take(&listing([]), at(8 * 3_600_000), GUESS);
     assert_eq!(taken.ended_unwatched, 1);
     // 20,480 packets in 100 s, or up to 22,527.
@@ -127,10 +136,9 @@ fn a_session_that_ended_while_nobody_looked_is_charged_for_ten_minutes_and_told(
 
 #[test]
 fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
-    let stored = serde_json::to_string(&book).unwrap();
-    let mut book: SessionBook = serde_json::from_str(&stored).unwrap();
+    let mut book = reopened(book);
     let taken = book.take(&listing([session(1, 28_900, 2_048_000)]), at(8 * 3_600_000), GUESS);
     assert_eq!(taken.ended_unwatched, 0);
     assert!((2_048_000_000..=2_048_000_000 + 2_047_000).contains(&sent(&taken)));
@@ -139,7 +147,7 @@ fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
 #[test]
 fn a_session_that_was_never_measured_is_guessed_once_it_has_a_channel() {
     for (reach, most) in [(Reach::Nobody, 0), (Reach::Permitted, 0), (Reach::Bound, 2_047 * 1_200)] {
-        let mut book = SessionBook::default();
+        let mut book = Sessions::default();
         let unreported = |seconds| Session { reach, ..session(1, seconds, 0) };
         let taken = book.take(&listing([unreported(2)]), at(0), GUESS);
         assert_eq!(sent(&taken), most.min(750_000), "{reach:?}: 2 to 3 s at 2 Mbps");
@@ -155,7 +163,7 @@ fn an_id_that_is_given_again_is_another_session() {
     let fallen = session(1, 120, 100);
     let other = Session { user: "carol".into(), grant: None, ..session(1, 120, 90_000) };
     for (what, next) in [("younger", younger), ("fallen", fallen), ("of another user", other)] {
-        let mut book = SessionBook::default();
+        let mut book = Sessions::default();
         let before = sent(&book.take(&listing([session(1, 100, 80_000)]), at(0), GUESS));
         let shown = next.traffic.sent.get();
         let taken = book.take(&listing([next]), at(20_000), GUESS);
@@ -166,7 +174,7 @@ fn an_id_that_is_given_again_is_another_session() {
 
 #[test]
 fn a_session_missing_from_a_partial_listing_is_not_taken_to_have_ended() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), GUESS);
     let partial = Listing { is_complete: false, ..listing([session(2, 105, 20_480)]) };
     let later = book.take(&partial, at(5_000), GUESS);
@@ -177,7 +185,7 @@ fn a_session_missing_from_a_partial_listing_is_not_taken_to_have_ended() {
 
 #[test]
 fn partial_listings_do_not_make_the_book_grow_without_end() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let most = u64::try_from(SESSIONS_MAX).unwrap();
     let full = |from: u64| {
         let sessions = (from..from + most).map(|n| session(n, 1, 10)).collect();
@@ -191,7 +199,7 @@ fn partial_listings_do_not_make_the_book_grow_without_end() {
 
 #[test]
 fn an_estimate_is_never_faster_than_a_relay() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
     let first = sent(&book.take(&listing([session(1, 0, 2_000_000)]), at(1), GUESS));
     let taken = book.take(&listing([]), at(8_001), GUESS);
@@ -200,7 +208,7 @@ fn an_estimate_is_never_faster_than_a_relay() {
 
 #[test]
 fn a_clock_that_steps_back_takes_nothing_away() {
-    let mut book = SessionBook::default();
+    let mut book = Sessions::default();
     let before = book.take(&listing([session(1, 100, 20_480)]), at(60_000), GUESS);
     let taken = book.take(&listing([session(1, 105, 20_480)]), at(0), GUESS);
     assert!(sent(&taken) >= sent(&before));
@@ -212,7 +220,7 @@ fn sessions_of_others_are_counted_apart_and_never_cut() {
     let ours = session(2, 100, 20_480);
     let live = Session { grant: Some(grant(2)), ..session(3, 100, 20_480) };
     let list = listing([others, ours, live]);
-    let taken = SessionBook::default().take(&list, at(0), GUESS);
+    let taken = Sessions::default().take(&list, at(0), GUESS);
     let sum = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
     assert_eq!(sum, taken.total);
     assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [None, Some(grant(1)), Some(grant(2))]);
@@ -278,7 +286,7 @@ proptest! {
         looks in proptest::collection::vec(
             (proptest::collection::vec(any_session(), 0..6), any::<bool>(), 0u64..2_000_000), 1..30),
     ) {
-        let mut book = SessionBook::default();
+        let mut book = Sessions::default();
         let (mut total, mut now) = (Traffic::ZERO, 0);
         for (sessions, is_complete, pause) in looks {
             now += pause;
@@ -289,9 +297,8 @@ proptest! {
             total = taken.total;
             let shown = shown.values().fold(ByteCount::ZERO, |sum, bytes| sum.plus(*bytes));
             prop_assert!(total.sent >= shown);
-            let stored = serde_json::to_string(&book).unwrap();
-            book = serde_json::from_str(&stored).unwrap();
-            prop_assert_eq!(book.total(), total);
+            book = reopened(book);
+            prop_assert_eq!(book.sums().total, total);
         }
     }
 
@@ -299,7 +306,7 @@ proptest! {
     fn steady_sessions_are_charged_what_flowed_give_or_take_what_coturn_hides(
         flows in proptest::collection::vec(flowing(), 1..6), pause in 1_000u64..15_000,
     ) {
-        let mut book = SessionBook::default();
+        let mut book = Sessions::default();
         for now in (0..=450_000).step_by(usize::try_from(pause).unwrap()) {
             let sessions: Vec<_> = (1..).zip(&flows).filter_map(|(n, flow)| flow.shown(n, now)).collect();
             let taken = book.take(&Listing { sessions, is_complete: true, forger: None }, at(now), GUESS);
@@ -321,4 +328,29 @@ proptest! {
             prop_assert!(sent(&taken) <= most, "{} at {now}, and {most} can be", sent(&taken));
         }
     }
+}
+
+#[test]
+fn only_a_session_that_has_changed_is_stored_again() {
+    let mut book = reopened(Sessions::default());
+    let _ = book.take(&listing([session(1, 0, 4_096), session(2, 0, 4_096)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 60, 4_096), session(2, 60, 4_096)]), at(60_000), GUESS);
+    let _ = book.take_changes();
+    let _ = book.take(&listing([session(1, 62, 4_096), session(2, 62, 8_192)]), at(62_000), GUESS);
+    let changes = book.take_changes();
+    assert_eq!(changes.keys().copied().collect::<Vec<_>>(), [id(2)]);
+    let _ = book.take(&listing([session(2, 64, 8_192)]), at(64_000), GUESS);
+    assert_eq!(book.take_changes().get(&id(1)), Some(&None), "it has ended");
+}
+
+#[test]
+fn a_session_that_was_stored_long_ago_was_seen_by_the_last_complete_look() {
+    let mut book = reopened(Sessions::default());
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
+    let stored = book.take_changes();
+    let _ = book.take(&listing([session(1, 3_600, 0)]), at(3_600_000), GUESS);
+    let rows = stored.into_iter().filter_map(|(id, row)| Some((id, row?))).collect();
+    let mut book = Sessions::restore(book.sums(), rows);
+    let ended = book.take(&listing([]), at(3_601_000), GUESS);
+    assert_eq!(ended.ended_unwatched, 0);
 }

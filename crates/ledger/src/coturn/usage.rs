@@ -1,38 +1,67 @@
-//! What a coturn says of its sessions, as readings of the books' periods. Looks that follow each other closely are all
-//! that was relayed; after a gap the estimate of that time counts where it is more, since sessions may have come and
-//! gone unseen. Pure.
+//! What coturn's sessions carried, as readings of the billing periods. Looks that follow each other closely see everything
+//! that was relayed. After a gap the estimate of that time counts if it is higher, since sessions may have come and gone
+//! between the looks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::listing::{Listing, SessionId};
+use super::sessions::{SessionRow, SessionSums, Sessions};
 use crate::connection::UsageRules;
-use crate::coturn::listing::{Listing, SessionId};
-use crate::coturn::sessions::SessionBook;
 use crate::period::Period;
 use crate::reading::Reading;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp};
 
 /// Looks further apart than this have a gap between them.
 const GAP: Duration = Duration::from_secs(60);
 
-/// See the module. It is stored whole.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct CoturnUsage {
+    sessions: Sessions,
+    counts: PeriodSums,
+}
+
+/// What the sessions of one period carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CoturnBook {
-    sessions: SessionBook,
-    /// The last look that showed all sessions.
-    looked_at: Timestamp,
-    /// What the sums are of.
+struct PeriodSums {
     period: Option<Period>,
     granted: ByteCount,
     other: ByteCount,
 }
 
-impl CoturnBook {
-    /// Takes in a look at `now`, which lies in `period`. `used` is what the books have for this source so far. `None`:
-    /// the look did not show all sessions, and is no reading.
-    pub(crate) fn take(
+/// What is stored beside the sessions themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoturnSums {
+    sessions: SessionSums,
+    counts: PeriodSums,
+}
+
+impl CoturnUsage {
+    /// As stored. From here on, changes are recorded.
+    #[must_use]
+    pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
+        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts }
+    }
+
+    /// Sessions that have changed since the last call; `None` for one that has ended.
+    pub fn take_changes(&mut self) -> BTreeMap<SessionId, Option<SessionRow>> {
+        self.sessions.take_changes()
+    }
+
+    /// What is stored beside the sessions.
+    #[must_use]
+    pub fn sums(&self) -> CoturnSums {
+        CoturnSums { sessions: self.sessions.sums(), counts: self.counts }
+    }
+
+    /// Takes a look at `now`, which lies in `period`. `used`: the books' figure for this source so far. `None`: the look did
+    /// not show all sessions and is no reading.
+    pub fn take(
         &mut self,
         listing: &Listing,
         now: Timestamp,
@@ -40,33 +69,34 @@ impl CoturnBook {
         used: ByteCount,
         rules: &UsageRules,
     ) -> Option<Reading> {
-        let guess: BitRate = rules.estimated_rate;
-        let taken = self.sessions.take(listing, now, guess);
-        if self.period.replace(period) != Some(period) {
-            (self.granted, self.other) = (ByteCount::ZERO, ByteCount::ZERO);
+        let complete_at = self.complete_at();
+        let delta = self.sessions.take(listing, now, rules.estimated_rate);
+        if self.counts.period != Some(period) {
+            self.counts = PeriodSums { period: Some(period), ..PeriodSums::default() };
         }
-        for (grant, traffic) in taken.added {
-            let sum = if grant.is_some() { &mut self.granted } else { &mut self.other };
+        let PeriodSums { granted, other, .. } = &mut self.counts;
+        for (grant, traffic) in delta.added {
+            let sum = if grant.is_some() { &mut *granted } else { &mut *other };
             *sum = sum.plus(traffic.billed(rules.billed));
         }
         if !listing.is_complete {
             return None;
         }
-        if now.since(self.looked_at) > GAP {
-            self.granted = self.granted.max(used.minus(self.other));
+        if now.since(complete_at) > GAP {
+            *granted = (*granted).max(used.minus(*other));
         }
-        self.looked_at = now;
-        Some(Reading { period, as_of: now, granted: self.granted, other: self.other })
+        Some(Reading { period, as_of: now, granted: *granted, other: *other })
     }
 
-    /// coturn has taken the order to end these sessions.
-    pub(crate) fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
+    /// coturn has accepted the command to end these sessions.
+    pub fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
         self.sessions.cut(ids, now);
     }
 
     /// The last look that showed all sessions; 1970 before the first.
-    pub(crate) fn looked_at(&self) -> Timestamp {
-        self.looked_at
+    #[must_use]
+    pub fn complete_at(&self) -> Timestamp {
+        self.sessions.sums().complete_at()
     }
 }
 
@@ -78,6 +108,7 @@ mod tests {
     use crate::period::BillingDay;
     use crate::token::GrantId;
     use crate::traffic::Traffic;
+    use crate::units::BitRate;
 
     /// 2025-01-31T23:00Z: an hour before a reset.
     const START: i64 = 1_738_364_400_000;
@@ -88,7 +119,7 @@ mod tests {
     }
 
     fn look(
-        book: &mut CoturnBook,
+        book: &mut CoturnUsage,
         seconds: u64,
         used: u64,
         sessions: &[(u64, bool, u64)],
@@ -116,7 +147,7 @@ mod tests {
 
     #[test]
     fn looks_add_up_ours_and_others_apart() {
-        let mut book = CoturnBook::default();
+        let mut book = CoturnUsage::default();
         let first = look(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
         assert_eq!(
             (first.granted, first.other, first.as_of),
@@ -128,7 +159,7 @@ mod tests {
 
     #[test]
     fn after_a_gap_the_estimate_counts_where_it_is_more() {
-        let mut book = CoturnBook::default();
+        let mut book = CoturnUsage::default();
         let first = look(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
         assert_eq!(first.granted, ByteCount::new(4_000), "what was estimated before the first look");
         let near = look(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
@@ -139,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_new_period_begins_at_zero_with_what_has_flowed_since_the_last_look() {
-        let mut book = CoturnBook::default();
+        let mut book = CoturnUsage::default();
         look(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
         let next = look(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
         assert_eq!((next.granted, next.period.start), (ByteCount::new(300), at(3_600)));
@@ -147,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_look_that_does_not_show_all_is_no_reading_but_is_not_forgotten() {
-        let mut book = CoturnBook::default();
+        let mut book = CoturnUsage::default();
         look(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
         let rules = UsageRules {
             heartbeat: Duration::from_secs(30),

@@ -1,45 +1,44 @@
-//! The minutes of one period, and of the time beyond it that credentials can reach, with running sums over them. A cell
-//! changes in one place only, which keeps the sums equal to what adding up all cells would give; so every figure is
-//! there in constant time, and `used <= committed` holds because it holds in each cell.
+//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its count of live grants.
+//! The minutes ahead are differences: how many more or fewer grants are alive from a minute on. So a grant changes a few
+//! rows however long it lives, and every figure takes constant time.
+//!
+//! A cell changes in one place only, [`Minutes::amend`], which keeps the sums equal to what adding up all minutes would
+//! give. `used <= committed` holds because it holds in each minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-mod measured;
+mod counted;
 
-use crate::minute_usage::{Basis, ClaimedUsage, MinuteUsage, PeriodTotal, StoredSource};
+use crate::dirty::Dirty;
+use crate::minute::Minute;
+use crate::minute_usage::{Basis, ClaimedUsage, LiveDelta, MinuteUsage, PeriodTotal, SourceRows};
 use crate::period::Period;
-use crate::rates::{MINUTE_MILLIS, Rates};
+use crate::rates::Rates;
 use crate::units::{BitRate, ByteCount, Timestamp};
-use measured::CountedPart;
+use counted::CountedPart;
 
-/// One minute.
+/// A minute that has begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
     pub(crate) live: u32,
-    /// Grants whose credential ends in this minute and that have not reported a connection.
+    /// Grants whose credential ends in this minute and whose client has not reported a connection.
     pub(crate) unreported: u32,
-    /// What was said of connections with a grant (charges for unreported ones among it), and without.
-    flows: MinuteUsage,
+    usage: MinuteUsage,
 }
 
 impl Cell {
-    pub(crate) fn flow(&mut self, basis: Basis) -> &mut ClaimedUsage {
+    pub(crate) fn usage(&mut self, basis: Basis) -> &mut ClaimedUsage {
         match basis {
-            Basis::Granted => &mut self.flows.granted,
-            Basis::Ungranted => &mut self.flows.ungranted,
+            Basis::Granted => &mut self.usage.granted,
+            Basis::Ungranted => &mut self.usage.ungranted,
         }
-    }
-
-    /// Nothing was said of it, so by the estimate nothing was used in it.
-    fn is_unsaid(&self) -> bool {
-        self.flows == MinuteUsage::default()
     }
 }
 
-/// Sums over the period's cells.
+/// Sums over the period's minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     /// Best figure of the minutes that no reading covers.
@@ -50,44 +49,44 @@ struct Sums {
     worst_behind: u128,
     /// Grant-minutes from the current minute to the period's end.
     live_ahead: u128,
-    /// Grant-minutes of the next period.
+    /// Grant-minutes after the period's end.
     live_beyond: u128,
-    /// Grants whose credential ends from the current minute to the period's end and that have not reported.
+    /// Unreported grants whose credential ends from the current minute to the period's end.
     unreported_ahead: u128,
 }
 
 /// See the module's invariant.
 #[derive(Clone, Debug)]
-pub(crate) struct Cells {
+pub(crate) struct Minutes {
     rates: Rates,
     /// How far the provider's count may lie off the truth, in percent.
     sampling: u32,
     period: Period,
-    measured: CountedPart,
-    /// The first cell is the period's first minute.
-    minutes: VecDeque<Cell>,
-    /// Index of the minute that holds the present.
-    current: usize,
+    counted: CountedPart,
+    /// From the period's first minute to the current one. Never empty.
+    begun: Vec<Cell>,
+    /// After the current minute. No row is zero.
+    ahead: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
-    /// Minutes whose flows have changed since they were last taken to be stored.
-    unstored: BTreeSet<i64>,
+    /// Minutes whose usage must be stored.
+    dirty: Dirty<Minute>,
 }
 
-impl Cells {
+impl Minutes {
     pub(crate) fn new(period: Period, rates: Rates, sampling: u32, now: Timestamp) -> Self {
-        let current = minutes_between(period.start, now);
-        let mut cells = Self {
+        let mut minutes = Self {
             rates,
             sampling,
             period,
-            measured: CountedPart::default(),
-            minutes: VecDeque::new(),
-            current,
+            counted: CountedPart::at_start_of(period),
+            begun: vec![],
+            ahead: BTreeMap::new(),
             sums: Sums::default(),
-            unstored: BTreeSet::new(),
+            dirty: Dirty::default(),
         };
-        cells.reach(current);
-        cells
+        let before = minutes.index(Minute::of(now)).unwrap_or(0);
+        minutes.begun.resize(before.saturating_add(1), Cell::default());
+        minutes
     }
 
     pub(crate) fn period(&self) -> Period {
@@ -96,29 +95,28 @@ impl Cells {
 
     /// The best figure so far.
     pub(crate) fn used(&self) -> ByteCount {
-        let CountedPart { granted, other, .. } = self.measured;
+        let CountedPart { granted, other, .. } = self.counted;
         ByteCount::saturating(granted.saturating_add(other).saturating_add(self.sums.used))
     }
 
     /// The worst case for the whole period.
     pub(crate) fn committed(&self) -> ByteCount {
         let current = self.current_cell();
-        let now = self.counted(&self.measured, self.current, current);
+        let now = self.figures_of(&self.counted, self.current(), current);
         let later = self.sums.live_ahead.saturating_sub(current.live.into());
         let ahead = self.rates.promised(later);
         let until_now = self.sums.worst_behind.saturating_add(now.worst);
-        let unmeasured = until_now
-            .saturating_add(ahead)
-            .saturating_add(self.rates.unreported_charges(self.sums.unreported_ahead));
-        ByteCount::saturating(self.settled().saturating_add(unmeasured))
+        let unreported = self.rates.unreported_charges(self.sums.unreported_ahead);
+        let uncounted = until_now.saturating_add(ahead).saturating_add(unreported);
+        ByteCount::saturating(self.settled().saturating_add(uncounted))
     }
 
-    /// What is promised already in the next period.
+    /// What is already promised in the next period.
     pub(crate) fn committed_next(&self) -> u128 {
         self.rates.promised(self.sums.live_beyond)
     }
 
-    /// Another rate is the most that a grant is taken to relay.
+    /// Sets the most that a grant is assumed to relay.
     pub(crate) fn set_liability(&mut self, liability: BitRate) {
         if self.rates.liability != liability {
             self.rates.liability = liability;
@@ -126,219 +124,261 @@ impl Cells {
         }
     }
 
-    /// Bytes of one cell, by the estimate.
+    /// Bytes of one minute, by the estimate.
     pub(crate) fn estimate_of(&self, cell: Cell) -> u128 {
-        self.rates.estimate(&cell.flows, cell.live)
+        self.rates.estimate(&cell.usage, cell.live)
     }
 
     pub(crate) fn rates(&self) -> &Rates {
         &self.rates
     }
 
+    /// The minute that holds the present.
+    pub(crate) fn current(&self) -> Minute {
+        self.minute(self.begun.len().saturating_sub(1))
+    }
+
     pub(crate) fn current_cell(&self) -> Cell {
-        self.get(self.current).unwrap_or_default()
+        self.begun.last().copied().unwrap_or_default()
     }
 
-    pub(crate) fn current_index(&self) -> usize {
-        self.current
+    /// A minute that has begun.
+    pub(crate) fn get(&self, minute: Minute) -> Option<Cell> {
+        self.begun.get(self.index(minute)?).copied()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<Cell> {
-        self.minutes.get(index).copied()
+    /// Minutes of this period that have begun and that `[from, to)` touches.
+    pub(crate) fn touched(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Minute> + use<> {
+        let end = if from < to { Minute::from_end(to) } else { Minute::of(from) };
+        let (first, after) = (Minute::of(from).max(self.first()), end.min(self.current().next()));
+        (first.number()..after.number()).map(Minute::new)
     }
 
-    /// The only place where a cell changes.
-    pub(crate) fn amend(&mut self, index: usize, change: impl FnOnce(&mut Cell)) {
-        let in_period = index < minutes_between(self.period.start, self.period.end);
-        let Some(cell) = self.minutes.get_mut(index) else { return };
+    /// The only place where a minute that has begun changes.
+    pub(crate) fn amend(&mut self, minute: Minute, change: impl FnOnce(&mut Cell)) {
+        let Some(cell) = self.index(minute).and_then(|index| self.begun.get_mut(index)) else { return };
         let before = *cell;
         change(cell);
         let after = *cell;
-        if before.flows != after.flows {
-            self.unstored.insert(minute_number(self.start_of(index)));
+        if before.usage != after.usage {
+            self.dirty.note(minute);
         }
-        if !in_period {
-            let beyond = &mut self.sums.live_beyond;
-            *beyond = replace(*beyond, before.live.into(), after.live.into());
-            return;
+        if minute < self.counted.whole {
+            let counted = &mut self.sums.live_measured;
+            *counted = replace(*counted, before.live.into(), after.live.into());
         }
-        if index < self.measured.whole {
-            let measured = &mut self.sums.live_measured;
-            *measured = replace(*measured, before.live.into(), after.live.into());
-        }
-        let is_ahead = index >= self.current;
-        if is_ahead {
+        let is_behind = minute < self.current();
+        if !is_behind {
             let Sums { live_ahead, unreported_ahead, .. } = &mut self.sums;
             *live_ahead = replace(*live_ahead, before.live.into(), after.live.into());
             *unreported_ahead = replace(*unreported_ahead, before.unreported.into(), after.unreported.into());
         }
-        if is_ahead && before.is_unsaid() && after.is_unsaid() {
-            // Nothing was used in it: all but one of the minutes that a mint touches.
-            return;
-        }
-        let measured = self.measured;
-        let (was, is) = (self.counted(&measured, index, before), self.counted(&measured, index, after));
+        let counted = self.counted;
+        let (was, is) = (self.figures_of(&counted, minute, before), self.figures_of(&counted, minute, after));
         self.sums.used = replace(self.sums.used, was.used, is.used);
-        if !is_ahead {
+        if is_behind {
             self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
         }
     }
 
-    /// Adds bytes to a minute.
-    pub(crate) fn claim(&mut self, basis: Basis, index: usize, bytes: u128) {
+    /// Adds bytes to a minute that has begun.
+    pub(crate) fn claim(&mut self, basis: Basis, minute: Minute, bytes: u128) {
         if bytes > 0 {
             let bytes = ByteCount::saturating(bytes).get();
-            self.amend(index, |cell| {
-                let flow = cell.flow(basis);
-                flow.claimed = flow.claimed.saturating_add(bytes);
+            self.amend(minute, |cell| {
+                let usage = cell.usage(basis);
+                usage.claimed = usage.claimed.saturating_add(bytes);
             });
         }
     }
 
-    /// Ends the current minute: its unreported grants are charged, and its worst case is settled.
-    pub(crate) fn step(&mut self) {
-        let unreported = u128::from(self.current_cell().unreported);
-        self.sums.unreported_ahead = self.sums.unreported_ahead.saturating_sub(unreported);
-        self.claim(
-            Basis::Granted,
-            self.current,
-            unreported.saturating_mul(self.rates.unreported_grant.get().into()),
-        );
-        let ended = self.current_cell();
-        let worst = self.counted(&self.measured, self.current, ended).worst;
-        self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
-        self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
-        self.current = self.current.saturating_add(1);
-        self.reach(self.current);
+    /// Counts one grant more as alive over these minutes.
+    pub(crate) fn add_live(&mut self, minutes: Range<Minute>) {
+        self.change_live(minutes, 1);
     }
 
-    /// Whether only the current minute is left.
-    pub(crate) fn is_at_the_end(&self) -> bool {
-        self.current.saturating_add(1) >= self.minutes.len()
+    /// Takes back what [`Self::add_live`] counted.
+    pub(crate) fn remove_live(&mut self, minutes: Range<Minute>) {
+        self.change_live(minutes, -1);
     }
 
-    /// What this period came to.
-    pub(crate) fn finished(&self) -> PeriodTotal {
-        PeriodTotal {
-            period: self.period,
-            used: self.used().get().into(),
-            as_of: self.start_of(self.measured.begun),
+    fn change_live(&mut self, Range { start, end }: Range<Minute>, by: i64) {
+        let (start, ahead) = (start.max(self.first()), self.current().next());
+        for number in start.number()..end.min(ahead).number() {
+            self.amend(Minute::new(number), |cell| cell.live = moved(cell.live, by));
+        }
+        let from = start.max(ahead);
+        if from >= end {
+            // The count of the current minute carries over to the next one.
+            if start < end && end == ahead {
+                self.change_ahead(end, LiveDelta { live: by.saturating_neg(), unreported: 0 });
+            }
+            return;
+        }
+        if start > self.current() {
+            self.change_ahead(start, LiveDelta { live: by, unreported: 0 });
+        }
+        self.change_ahead(end, LiveDelta { live: by.saturating_neg(), unreported: 0 });
+        let reset = Minute::of(self.period.end);
+        let Sums { live_ahead, live_beyond, .. } = &mut self.sums;
+        *live_ahead = shifted(*live_ahead, end.min(reset).since(from), by);
+        *live_beyond = shifted(*live_beyond, end.since(from.max(reset)), by);
+    }
+
+    /// Expects that many grants more, or fewer, to end unreported in a minute that is not over.
+    pub(crate) fn change_unreported(&mut self, minute: Minute, by: i64) {
+        if minute <= self.current() {
+            self.amend(self.current(), |cell| cell.unreported = moved(cell.unreported, by));
+            return;
+        }
+        self.change_ahead(minute, LiveDelta { live: 0, unreported: by });
+        if minute.start() < self.period.end {
+            self.sums.unreported_ahead = shifted(self.sums.unreported_ahead, 1, by);
         }
     }
 
-    /// Begins another period at `now`. Cells from the current one on stay: grants cross the reset.
+    fn change_ahead(&mut self, minute: Minute, change: LiveDelta) {
+        let delta = self.ahead.entry(minute).or_default();
+        *delta = delta.plus(change);
+        if *delta == LiveDelta::default() {
+            self.ahead.remove(&minute);
+        }
+    }
+
+    /// Ends the current minute: charges its unreported grants, and settles its worst case.
+    pub(crate) fn step(&mut self) {
+        let current = self.current();
+        let unreported = u128::from(self.current_cell().unreported);
+        self.sums.unreported_ahead = self.sums.unreported_ahead.saturating_sub(unreported);
+        let charge = unreported.saturating_mul(self.rates.unreported_grant.get().into());
+        self.claim(Basis::Granted, current, charge);
+        let ended = self.current_cell();
+        let worst = self.figures_of(&self.counted, current, ended).worst;
+        self.sums.worst_behind = self.sums.worst_behind.saturating_add(worst);
+        self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
+        let delta = self.ahead.remove(&current.next()).unwrap_or_default();
+        let live = moved(ended.live, delta.live);
+        self.begun.push(Cell { live, unreported: moved(0, delta.unreported), usage: MinuteUsage::default() });
+    }
+
+    /// Whether no grant begins or ends after the current minute.
+    pub(crate) fn is_at_the_end(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// What this period came to.
+    pub(crate) fn total(&self) -> PeriodTotal {
+        PeriodTotal { period: self.period, used: self.used().get().into(), as_of: self.counted.begun.start() }
+    }
+
+    /// Begins another period at `now`. The current minute and those ahead stay: grants cross the reset.
     pub(crate) fn begin(&mut self, period: Period, now: Timestamp) {
-        self.minutes.drain(..self.current.min(self.minutes.len()));
+        let current = self.current_cell();
         self.period = period;
-        self.measured = CountedPart::default();
-        self.current = minutes_between(period.start, now);
-        self.reach(self.current);
-        self.unstored.clear();
+        self.counted = CountedPart::at_start_of(period);
+        self.begun.clear();
+        self.begun.resize(self.index(Minute::of(now)).unwrap_or(0), Cell::default());
+        self.begun.push(current);
+        self.dirty.take();
         self.recount();
     }
 
-    /// As it was stored, at `now`.
+    /// As stored, at `now`.
     pub(crate) fn restore(
         period: Period,
         rates: Rates,
         sampling: u32,
         now: Timestamp,
-        stored: &StoredSource,
+        stored: &SourceRows,
     ) -> Self {
-        let mut cells = Self::new(period, rates, sampling, now);
-        let first = minute_number(period.start);
-        let last = stored.marks.keys().chain(stored.flows.keys()).max().copied().unwrap_or(first);
-        cells.reach(usize::try_from(last.saturating_sub(first)).unwrap_or(0));
-        let mut live: i64 = stored.marks.range(..first).map(|(_, mark)| mark.live).sum();
-        for (minute, cell) in (first..).zip(&mut cells.minutes) {
-            let mark = stored.marks.get(&minute).copied().unwrap_or_default();
-            live = live.saturating_add(mark.live);
-            cell.live = u32::try_from(live).unwrap_or(0);
-            cell.unreported = u32::try_from(mark.unreported).unwrap_or(0);
-            cell.flows = stored.flows.get(&minute).copied().unwrap_or_default();
+        let mut minutes = Self::new(period, rates, sampling, now);
+        minutes.dirty = Dirty::tracking();
+        let (first, current) = (minutes.first(), minutes.current());
+        let mut live: i64 = stored.deltas.range(..first).map(|(_, delta)| delta.live).sum();
+        for (number, cell) in (first.number()..).zip(&mut minutes.begun) {
+            let minute = Minute::new(number);
+            let delta = stored.deltas.get(&minute).copied().unwrap_or_default();
+            live = live.saturating_add(delta.live);
+            cell.live = moved(0, live);
+            cell.unreported = moved(0, delta.unreported);
+            cell.usage = stored.usage.get(&minute).copied().unwrap_or_default();
         }
-        cells.recount();
-        cells
+        minutes.ahead = stored.deltas.range(current.next()..).map(|(at, delta)| (*at, *delta)).collect();
+        minutes.recount();
+        minutes
     }
 
-    /// The minutes whose flows have changed since the last call.
-    pub(crate) fn take_unstored(&mut self) -> Vec<(i64, MinuteUsage)> {
-        let first = minute_number(self.period.start);
-        let minutes = std::mem::take(&mut self.unstored).into_iter();
-        let flows = minutes.filter_map(|minute| {
-            let index = usize::try_from(minute.checked_sub(first)?).ok()?;
-            self.get(index).map(|cell| (minute, cell.flows))
-        });
-        flows.collect()
+    /// The minutes whose usage has changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> BTreeMap<Minute, MinuteUsage> {
+        let changed = self.dirty.take().into_keys();
+        changed.filter_map(|minute| Some((minute, self.get(minute)?.usage))).collect()
     }
 
     /// Adds everything up from scratch.
     fn recount(&mut self) {
-        let in_period = minutes_between(self.period.start, self.period.end);
         let mut sums = Sums::default();
-        for (index, cell) in self.minutes.iter().enumerate() {
+        let (current, reset) = (self.current(), Minute::of(self.period.end));
+        for (number, cell) in (self.first().number()..).zip(&self.begun) {
+            let minute = Minute::new(number);
             let live = u128::from(cell.live);
-            if index >= in_period {
-                sums.live_beyond = sums.live_beyond.saturating_add(live);
-                continue;
-            }
-            let counted = self.counted(&self.measured, index, *cell);
-            sums.used = sums.used.saturating_add(counted.used);
-            if index < self.measured.whole {
+            let figures = self.figures_of(&self.counted, minute, *cell);
+            sums.used = sums.used.saturating_add(figures.used);
+            if minute < self.counted.whole {
                 sums.live_measured = sums.live_measured.saturating_add(live);
             }
-            if index < self.current {
-                sums.worst_behind = sums.worst_behind.saturating_add(counted.worst);
+            if minute < current {
+                sums.worst_behind = sums.worst_behind.saturating_add(figures.worst);
             } else {
                 sums.live_ahead = sums.live_ahead.saturating_add(live);
                 sums.unreported_ahead = sums.unreported_ahead.saturating_add(cell.unreported.into());
             }
         }
+        let mut live = self.current_cell().live;
+        let mut from = current.next();
+        for (until, delta) in &self.ahead {
+            let (before, after) = (until.min(&reset).since(from), until.since(from.max(reset)));
+            sums.live_ahead = sums.live_ahead.saturating_add(grant_minutes(live, before));
+            sums.live_beyond = sums.live_beyond.saturating_add(grant_minutes(live, after));
+            if *until < reset {
+                sums.unreported_ahead = shifted(sums.unreported_ahead, 1, delta.unreported);
+            }
+            live = moved(live, delta.live);
+            from = *until;
+        }
         self.sums = sums;
     }
 
-    /// Indices of the cells that `[from, to)` touches, from this period's start on.
-    pub(crate) fn indices(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
-        let first = self.index_of(from);
-        let end = match to.millis_since(self.period.start).div_ceil(MINUTE_MILLIS) {
-            _ if to <= from => first,
-            end => usize::try_from(end).unwrap_or(usize::MAX),
-        };
-        first..end.min(self.minutes.len())
+    fn first(&self) -> Minute {
+        Minute::of(self.period.start)
     }
 
-    /// The index of the minute that holds `at`; the first one for what lies before the period.
-    pub(crate) fn index_of(&self, at: Timestamp) -> usize {
-        minutes_between(self.period.start, at)
+    /// Where a minute stands in `begun`; `None` for one before the period.
+    fn index(&self, minute: Minute) -> Option<usize> {
+        usize::try_from(minute.number().checked_sub(self.first().number())?).ok()
     }
 
-    /// Makes sure that a cell of that index exists.
-    pub(crate) fn reach(&mut self, index: usize) {
-        if index >= self.minutes.len() {
-            self.minutes.resize(index.saturating_add(1), Cell::default());
-        }
+    fn minute(&self, index: usize) -> Minute {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        Minute::new(self.first().number().saturating_add(index))
     }
-
-    pub(crate) fn start_of(&self, index: usize) -> Timestamp {
-        let minutes = u64::try_from(index).unwrap_or(u64::MAX);
-        self.period.start.plus_millis(minutes.saturating_mul(MINUTE_MILLIS))
-    }
-
-    pub(crate) fn end_of(&self, index: usize) -> Timestamp {
-        self.start_of(index).plus_millis(MINUTE_MILLIS)
-    }
-}
-
-/// Minutes since 1970, rounded down.
-pub(crate) fn minute_number(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(60_000)
-}
-
-/// Whole minutes from `start` to `at`, rounded down.
-fn minutes_between(start: Timestamp, at: Timestamp) -> usize {
-    usize::try_from(at.millis_since(start) / MINUTE_MILLIS).unwrap_or(usize::MAX)
 }
 
 fn replace(sum: u128, before: u128, after: u128) -> u128 {
     sum.saturating_add(after).saturating_sub(before)
+}
+
+/// A count moved by so many, never below zero.
+fn moved(count: u32, by: i64) -> u32 {
+    let moved = i64::from(count).saturating_add(by).max(0);
+    u32::try_from(moved).unwrap_or(u32::MAX)
+}
+
+/// A sum with `minutes` added `by` times; `by` may be negative.
+fn shifted(sum: u128, minutes: u64, by: i64) -> u128 {
+    let change = u128::from(minutes).saturating_mul(by.unsigned_abs().into());
+    if by < 0 { sum.saturating_sub(change) } else { sum.saturating_add(change) }
+}
+
+fn grant_minutes(live: u32, minutes: u64) -> u128 {
+    u128::from(live).saturating_mul(minutes.into())
 }

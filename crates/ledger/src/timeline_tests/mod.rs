@@ -37,6 +37,11 @@ fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
     Reading { period, as_of: at(as_of), granted, other }
 }
 
+/// The minutes that a stretch touches.
+fn minutes(from: Timestamp, until: Timestamp) -> Range<Minute> {
+    Minute::of(from)..Minute::from_end(until)
+}
+
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
@@ -44,7 +49,7 @@ fn at(millis: i64) -> Timestamp {
 #[test]
 fn strict_rules_let_no_claim_count_beyond_what_its_minutes_were_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(at(START), at(START + MINUTE));
+    timeline.add_grant(minutes(at(START), at(START + MINUTE)));
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
     timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
@@ -71,7 +76,7 @@ fn usage_rises_while_a_connection_runs() {
 #[test]
 fn a_grant_that_crosses_the_reset_is_committed_in_both_periods_each_its_part() {
     let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
-    timeline.add_grant(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE));
+    timeline.add_grant(minutes(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE)));
     let per_minute = 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(10 * per_minute));
     timeline.advance(at(1_738_368_000_000));
@@ -82,7 +87,7 @@ fn a_grant_that_crosses_the_reset_is_committed_in_both_periods_each_its_part() {
 #[test]
 fn a_part_of_a_minute_is_committed_as_a_whole_one() {
     let mut timeline = timeline(START + 59_999);
-    timeline.add_grant(at(START + 59_999), at(START + 60_001));
+    timeline.add_grant(minutes(at(START + 59_999), at(START + 60_001)));
     assert_eq!(timeline.committed(), ByteCount::new(2 * 3_000_000 / 8 * 60));
 }
 
@@ -125,7 +130,7 @@ fn bytes_from_two_periods_ago_are_not_booked_on_the_previous_one() {
     // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
     let start = START - 14 * day;
     let mut timeline = timeline(start);
-    timeline.add_grant(at(start), at(start + 44 * day));
+    timeline.add_grant(minutes(at(start), at(start + 44 * day)));
     timeline.advance(at(start + 44 * day));
     timeline.add_bytes(Basis::Granted, ByteCount::new(44_000), at(start), at(start + 44 * day));
     assert_eq!(timeline.previous().map(|(_, used)| used), Some(ByteCount::new(28_000)));

@@ -215,12 +215,12 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::Grant { life } => {
             model.grants.push((now, now + life));
-            timeline.add_grant(at(now), at(now + life));
+            timeline.add_grant(minutes(at(now), at(now + life)));
         }
         Op::Release { nth } => {
             if nth < model.grants.len() {
                 let (from, until) = model.grants.remove(nth);
-                timeline.remove_grant(at(from), at(until));
+                timeline.remove_grant(minutes(at(from), at(until)));
             }
         }
         Op::TakeBack { nth } => {

@@ -22,7 +22,7 @@ fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else()
 #[test]
 fn a_reading_gives_promises_back_that_were_not_kept() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.add_grant(minutes(at(START), at(START + 60 * MINUTE)));
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(promised));
@@ -37,7 +37,7 @@ fn a_reading_gives_promises_back_that_were_not_kept() {
 #[test]
 fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
     let mut timeline = timeline_of(rates(true), START);
-    timeline.add_grant(at(START), at(START + 60 * MINUTE));
+    timeline.add_grant(minutes(at(START), at(START + 60 * MINUTE)));
     timeline.advance(at(START + 60 * MINUTE));
     let before = timeline.committed();
     assert_eq!(timeline.take_reading(&reading(START + 60 * MINUTE, before.get(), 0)), ReadingOutcome::Taken);
@@ -61,7 +61,7 @@ fn a_reading_of_another_period_counts_only_as_the_sum_of_the_one_before() {
 #[test]
 fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     let mut timeline = timeline_of(rates(false), START);
-    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
     timeline.advance(at(START + 10 * MINUTE));
     let _ = timeline.take_reading(&reading(START, 0, 0));
     let before = timeline.committed();
@@ -85,7 +85,7 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
 fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
-    timeline.add_grant(at(end - 30 * MINUTE), at(end + 60 * MINUTE));
+    timeline.add_grant(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)));
     for (minute, bytes) in [(20, 0), (25, 100_000_000_000)] {
         timeline.advance(at(end - (30 - minute) * MINUTE));
         assert_eq!(
@@ -95,7 +95,7 @@ fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
     }
     assert!(!timeline.assumption().holds);
     timeline.advance(at(end));
-    let stored = StoredSource { reading: timeline.stored_reading(), ..StoredSource::default() };
+    let stored = SourceRows { reading: timeline.stored_reading(), ..SourceRows::default() };
     let again = Timeline::restore(BillingDay::new(1).unwrap(), rates(false), SAMPLING, timeline.now, &stored);
     assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
 }
@@ -115,18 +115,18 @@ fn bytes_that_change_their_key_are_not_counted_twice() {
 #[test]
 fn restarts_between_readings_hide_nothing() {
     let mut timeline = timeline(START);
-    timeline.add_grant(at(START), at(START + 600 * MINUTE));
+    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
     let day = BillingDay::new(1).unwrap();
-    let live = |minute: i64, live| (START / MINUTE + minute, LiveDelta { live, unreported: 0 });
-    let marks = BTreeMap::from([live(0, 1), live(600, -1)]);
+    let live = |minute: i64, live| (Minute::new(START / MINUTE + minute), LiveDelta { live, unreported: 0 });
+    let deltas = BTreeMap::from([live(0, 1), live(600, -1)]);
     for minute in 1..6u32 {
         let now = START + i64::from(minute) * MINUTE;
         timeline.advance(at(now));
         let _ = timeline.take_reading(&reading(now, u64::from(minute) * 1_000_000_000, 0));
-        let stored = StoredSource {
-            marks: marks.clone(),
+        let stored = SourceRows {
+            deltas: deltas.clone(),
             reading: timeline.stored_reading(),
-            ..StoredSource::default()
+            ..SourceRows::default()
         };
         timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
     }
@@ -138,7 +138,7 @@ fn a_little_too_much_each_hour_is_too_much_in_the_end() {
     const DAY: i64 = 24 * 60;
     let begin = START - 20 * DAY * MINUTE;
     let mut timeline = timeline(begin);
-    timeline.add_grant(at(begin), at(begin + 20 * DAY * MINUTE));
+    timeline.add_grant(minutes(at(begin), at(begin + 20 * DAY * MINUTE)));
     // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
     let (mut bytes, mut promised) = (0_u64, 0_u64);
     for minute in (0..20 * DAY).step_by(10) {

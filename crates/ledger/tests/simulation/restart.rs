@@ -14,7 +14,7 @@ fn a_restart_changes_nothing_that_anybody_can_see() {
             let mut again = broker.reopened();
             assert_eq!(contradictions(&broker.stored()), Vec::<String>::new(), "{walk:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
-                let then = again.statement().figures.now.plus_millis(later);
+                let then = again.snapshot().figures.now.plus_millis(later);
                 again.advance(then);
                 broker.books.advance(then);
                 assert_eq!(visible(&again), visible(&broker.books), "{walk:?}, {later} ms later");

@@ -23,6 +23,7 @@ use std::time::Duration;
 use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Recorded, Shape};
 use lexopt::ValueExt;
 use turn_broker::clock::{Clock, SystemClock};
+use turn_ledger::minute::Minute;
 use turn_ledger::units::Timestamp;
 
 const KEY_ID: &str = "demo";
@@ -108,7 +109,7 @@ async fn run(options: Options) -> io::Result<()> {
 /// Counts the same in each minute, from an hour before the start, for ever. The minute that has begun counts in full.
 async fn relay(fake: &FakeCloudflare, megabytes: u32) {
     let bytes = u64::from(megabytes) * 1_000_000;
-    let mut minute = Timestamp::from_millis(SystemClock.now().as_millis() - PAST_MILLIS).minute_start();
+    let mut minute = Minute::of(Timestamp::from_millis(SystemClock.now().as_millis() - PAST_MILLIS)).start();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tick.tick().await;

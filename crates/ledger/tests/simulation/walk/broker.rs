@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use turn_ledger::books::Books;
-use turn_ledger::changes::Recovered;
+use turn_ledger::books::{Books, Written};
+use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::connection::{BilledDirections, Report, UsageRules};
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
@@ -35,6 +35,8 @@ pub(crate) struct Broker<D> {
     begin: Timestamp,
     pub(crate) books: Books,
     disk: D,
+    /// What could not be written yet.
+    unwritten: Option<Batch>,
     time: SteadyTime,
     /// By how much the wall clock was set back, in milliseconds.
     offset: i64,
@@ -54,12 +56,25 @@ impl<D: Disk> Broker<D> {
         let books = open(strict, disk.read(), begin);
         let time = SteadyTime::from(begin, start);
         let (offset, key_since, minted, ordered) = (0, 0, 0, LIMIT);
-        Self { strict, begin, books, disk, time, offset, start, grants: vec![], minted, key_since, ordered }
+        Self {
+            strict,
+            begin,
+            books,
+            disk,
+            unwritten: None,
+            time,
+            offset,
+            start,
+            grants: vec![],
+            minted,
+            key_since,
+            ordered,
+        }
     }
 
     /// True bytes of the period that the books are in.
     pub(crate) fn truth(&self, world: &World) -> u64 {
-        let period = self.books.statement().figures.period;
+        let period = self.books.snapshot().figures.period;
         world.bytes_between(period.start.millis_since(self.begin), world.now)
     }
 
@@ -74,8 +89,8 @@ impl<D: Disk> Broker<D> {
 
     /// Brings the books to the present.
     pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
-        let now = self.time.read(self.wall(world), self.start + Duration::from_millis(world.now));
-        self.books.advance(now)
+        let moment = self.time.read(self.wall(world), self.start + Duration::from_millis(world.now));
+        self.books.advance(moment)
     }
 
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
@@ -85,7 +100,7 @@ impl<D: Disk> Broker<D> {
                 world.pass(millis, share);
                 self.advance(world);
                 // The flush of every second.
-                self.disk.write(self.books.take_changes());
+                self.flush();
             }
             Op::ClockBack { millis } => self.offset += millis,
             Op::ClockGlitch { millis } => {
@@ -94,67 +109,71 @@ impl<D: Disk> Broker<D> {
                 self.offset += millis;
             }
             Op::Mint { life, delay } => {
-                if let Some(grant) = self.mint(life, now) {
+                if let Some(grant) = self.mint(life, Written::Yes) {
                     let life = grant.expires_at.since(grant.issued_at);
                     world.hand_out(Duration::from_millis(delay), life, TAIL);
                     self.grants.push(grant);
                 }
             }
             Op::MintFails { life } => {
-                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, now);
+                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK);
                 if let Ok(hold) = held {
-                    self.books.release(hold, now);
+                    self.books.release(&hold);
                 }
             }
+            Op::MintUnwritten { life, written } => {
+                let handed_out = self.mint(life, written);
+                debug_assert!(handed_out.is_none(), "what is not recorded is not handed out");
+            }
             Op::CrashAfterCommit { life } => {
-                if let Some(grant) = self.mint(life, now) {
+                if let Some(grant) = self.mint(life, Written::Yes) {
                     world.hand_out(SLACK, grant.expires_at.since(grant.issued_at), TAIL);
                 }
                 self.restart(world);
             }
             Op::Open { nth, relayed } => {
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.open(caller, "c", relayed, now);
+                    let _ = self.books.open(caller, "c", relayed);
                 }
             }
             Op::Beat { nth, bytes, relayed } => {
                 let report = Report { bytes_received: bytes, relayed, ..Report::default() };
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.heartbeat(caller, "c", report, now);
+                    let _ = self.books.heartbeat(caller, "c", report);
                 }
             }
             Op::Close { nth } => {
                 if let Some(caller) = self.caller(nth) {
-                    let _ = self.books.close(caller, "c", Report::default(), now);
+                    let _ = self.books.close(caller, "c", Report::default());
                 }
             }
             Op::Revoke { nth } => {
                 if let Some(Caller::Grant(grant)) = self.caller(nth) {
-                    let _ = self.books.revoke(grant.id, now);
+                    let _ = self.books.revoke(grant.id);
                 }
             }
             Op::Limit { percent } => {
                 self.ordered = ByteCount::new(LIMIT.get() / 100 * percent);
                 self.books.override_limit(Some(self.ordered));
-                self.disk.write(self.books.take_changes());
+                self.flush();
             }
             // Strict mode promises nothing of what other keys relay.
             Op::ReplaceKey => self.key_since = if self.strict { 0 } else { world.now },
-            Op::Read { back, missed } => self.read(world, back, missed, now),
+            Op::Read { back, missed } => self.read(world, back, missed),
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis, now),
-            Op::Flush => self.disk.write(self.books.take_changes()),
+            Op::Flush => self.flush(),
             Op::Crash => self.restart(world),
         }
     }
 
     /// The provider is asked for what it saw up to `back` ago by the wall clock. It missed so many thousandths.
-    fn read(&mut self, world: &World, back: u64, missed: u64, now: Timestamp) {
+    fn read(&mut self, world: &World, back: u64, missed: u64) {
         let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
         let as_of = Timestamp::from_millis(as_of - i64::try_from(back).unwrap_or(0));
         let period = billing_day().period_at(Timestamp::from_millis(as_of.as_millis() - 1));
         let reading = self.reading(world, period, as_of, missed);
-        let _ = self.books.take_reading(SOURCE, &reading, now);
+        let _ = self.books.take_reading(SOURCE, &reading);
     }
 
     /// What the provider says, having missed so many thousandths.
@@ -169,53 +188,78 @@ impl<D: Disk> Broker<D> {
 
     /// The provider says half of what it has said before.
     fn read_fallen(&mut self, now: Timestamp) {
-        let statement = self.books.statement();
-        let granted = ByteCount::new(statement.measured.bytes.get() / 2);
+        let snapshot = self.books.snapshot();
+        let granted = ByteCount::new(snapshot.measured.bytes.get() / 2);
         if granted > ByteCount::ZERO {
-            let period = statement.figures.period;
+            let period = snapshot.figures.period;
             let reading = Reading { period, as_of: now, granted, other: ByteCount::ZERO };
-            let _ = self.books.take_reading(SOURCE, &reading, now);
+            let _ = self.books.take_reading(SOURCE, &reading);
         }
     }
 
     /// The provider is asked for a time that has not come yet. What it says then reaches up to the present.
     fn read_ahead(&mut self, world: &World, ahead: u64, now: Timestamp) {
-        let period = self.books.statement().figures.period;
+        let period = self.books.snapshot().figures.period;
         let reading = self.reading(world, period, now.plus_millis(ahead), 0);
-        let _ = self.books.take_reading(SOURCE, &reading, now);
+        let _ = self.books.take_reading(SOURCE, &reading);
     }
 
-    /// Reserve, commit, write, as the account does it.
-    fn mint(&mut self, life: u64, now: Timestamp) -> Option<Grant> {
-        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, now).ok()?;
+    /// What the service does for one credential: reserve, ask the provider, commit, write, settle.
+    fn mint(&mut self, life: u64, written: Written) -> Option<Grant> {
+        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK).ok()?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
-        let expires_at = now.plus(hold.life());
-        let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at: now, expires_at };
-        let commit = self.books.commit(hold, &grant, Some("user"), None, now);
-        if self.books.is_strict() {
-            self.disk.write(self.books.take_changes());
+        let issued_at = self.books.now();
+        let grant = Grant {
+            id: GrantId::new(id),
+            source: SOURCE,
+            issued_at,
+            expires_at: issued_at.plus(hold.life()),
+        };
+        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), None).ok()?;
+        match &mut self.unwritten {
+            Some(unwritten) => unwritten.append(batch?),
+            None => self.unwritten = batch,
         }
-        self.disk.write(self.books.grant_changes(&commit, grant.id, None));
-        Some(grant)
+        if written == Written::Yes {
+            self.write();
+        }
+        self.books.settle(&commit, written).ok().map(|()| grant)
+    }
+
+    /// Everything that has changed goes to disk.
+    fn flush(&mut self) {
+        let batch = self.books.take_batch();
+        match &mut self.unwritten {
+            Some(unwritten) => unwritten.append(batch),
+            None => self.unwritten = Some(batch),
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if let Some(batch) = self.unwritten.take() {
+            self.disk.write(batch);
+        }
     }
 
     /// All memory is gone, the clock's history too; the wall clock may be behind what is on disk.
     fn restart(&mut self, world: &World) {
+        self.unwritten = None;
         self.books = open(self.strict, self.disk.read(), self.begin);
         let instant = self.start + Duration::from_millis(world.now);
-        self.time = SteadyTime::from(self.books.statement().figures.now, instant);
+        self.time = SteadyTime::from(self.books.snapshot().figures.now, instant);
     }
 
     /// Everything that is stored.
-    pub(crate) fn stored(&self) -> Recovered {
+    pub(crate) fn stored(&self) -> Stored {
         self.disk.read()
     }
 
     /// Everything is written; the books as another process would find them.
     pub(crate) fn reopened(&mut self) -> Books {
-        self.disk.write(self.books.take_changes());
+        self.flush();
         open(self.strict, self.disk.read(), self.begin)
     }
 
@@ -229,7 +273,7 @@ fn billing_day() -> BillingDay {
     BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day"))
 }
 
-fn open(strict: bool, recovered: Recovered, now: Timestamp) -> Books {
+fn open(strict: bool, stored: Stored, now: Timestamp) -> Books {
     let terms = Terms {
         limit: LIMIT,
         billing_day: billing_day(),
@@ -250,6 +294,6 @@ fn open(strict: bool, recovered: Recovered, now: Timestamp) -> Books {
         SourceTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
     let setup =
         Setup { terms, sources: vec![source], rules, bounds: Bounds::default(), default_source: SOURCE };
-    let then = recovered.now.unwrap_or(now);
-    setup.open(Some(recovered), then)
+    let then = stored.now.unwrap_or(now);
+    setup.open(Some(stored), then)
 }

@@ -9,7 +9,7 @@ pub(crate) mod disk;
 mod ops;
 mod world;
 
-use turn_ledger::books::{Books, Statement};
+use turn_ledger::books::{Books, Snapshot};
 use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::Figures;
 
@@ -77,12 +77,12 @@ fn go<D: Disk>(walk: Walk, disk: D) -> Result<Broker<D>, Failure> {
     for step in 0..walk.steps {
         let op = dice.op();
         done.push(op);
-        let before = broker.books.statement().figures;
+        let before = broker.books.snapshot().figures;
         broker.apply(op, &mut world);
         broker.advance(&world);
-        highest_limit = highest_limit.max(broker.books.statement().figures.limit);
+        highest_limit = highest_limit.max(broker.books.snapshot().figures.limit);
         if let Some(what) = broken(walk.strict, &world, &before, highest_limit, &broker) {
-            let figures = broker.books.statement().figures;
+            let figures = broker.books.snapshot().figures;
             return Err(Failure { walk, step, what: format!("{what}; {figures:?}"), done });
         }
     }
@@ -97,8 +97,8 @@ fn broken(
     highest_limit: ByteCount,
     broker: &Broker<impl Disk>,
 ) -> Option<String> {
-    let statement = broker.books.statement();
-    let figures = statement.figures;
+    let snapshot = broker.books.snapshot();
+    let figures = snapshot.figures;
     let truth = broker.truth(world);
     let promise = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
     let most = promise(before).max(promise(&figures));
@@ -113,8 +113,8 @@ fn broken(
         return Some("used exceeds committed".into());
     }
     // Each of the two parts of a count is rounded up.
-    if statement.measured.bytes.get() > truth + 1 {
-        return Some(format!("{:?} were counted, and {truth} relayed", statement.measured.bytes));
+    if snapshot.measured.bytes.get() > truth + 1 {
+        return Some(format!("{:?} were counted, and {truth} relayed", snapshot.measured.bytes));
     }
     if figures.limit != broker.ordered {
         return Some(format!("the limit is {:?}, and {:?} was ordered", figures.limit, broker.ordered));
@@ -123,17 +123,17 @@ fn broken(
         return Some(format!("the books are at {}, the world at {}", figures.now, broker.present(world)));
     }
     // In strict mode a client that talks on after its tail casts doubt, truthfully or not.
-    (!strict && !statement.measured.assumption.holds).then(|| "doubts where nothing is wrong".into())
+    (!strict && !snapshot.measured.assumption.holds).then(|| "doubts where nothing is wrong".into())
 }
 
 /// Everything about books that a caller can see.
-pub(crate) fn visible(books: &Books) -> (Statement, Vec<(Arc<str>, u64)>, u64) {
-    let mut statement = books.statement();
+pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
+    let mut snapshot = books.snapshot();
     // A process that has just begun has not waited for a reading yet.
-    statement.measured.unread_for = Duration::ZERO;
+    snapshot.measured.unread_for = Duration::ZERO;
     let charged = books.connections().map(|connection| {
-        let bytes = connection.charged(statement.figures.now, books.rules()).get();
+        let bytes = connection.charged(snapshot.figures.now, books.rules()).get();
         (Arc::clone(&connection.id), bytes)
     });
-    (statement, charged.collect(), books.previous().map_or(0, |(_, used)| used.get()))
+    (snapshot, charged.collect(), books.previous().map_or(0, |(_, used)| used.get()))
 }

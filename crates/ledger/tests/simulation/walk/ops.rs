@@ -1,5 +1,7 @@
 //! What can happen, and the dice that choose it.
 
+use turn_ledger::books::Written;
+
 /// What can happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
@@ -13,6 +15,8 @@ pub(crate) enum Op {
     Mint { life: u64, delay: u64 },
     /// The provider fails, or answers after our time-out: nobody holds that credential.
     MintFails { life: u64 },
+    /// The grant cannot be written, or nobody knows whether it is: the credential is not handed out.
+    MintUnwritten { life: u64, written: Written },
     /// The process dies after the grant was written and before the answer left: for all we know it was read.
     CrashAfterCommit { life: u64 },
     /// A client opens a connection on one of its grants, truthfully or not.
@@ -75,7 +79,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(33) {
+        match self.below(34) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -97,6 +101,7 @@ impl Dice {
             27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
             28 => Op::ReplaceKey,
             29 => Op::ReadAhead { millis: self.below(7_200_000) },
+            33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
     }

@@ -1,0 +1,75 @@
+//! Everything that is known at one instant. Responses, metrics and log lines are made from it, so they cannot disagree.
+
+use std::time::Duration;
+
+use super::Books;
+use crate::ledger::{MeasuredUsage, PeriodCounts};
+use crate::overrides::in_words;
+use crate::source::MINT_SLACK;
+use crate::units::ByteCount;
+use crate::verdict::Figures;
+
+/// The wall clock may differ from the books' time by so much before it is reported.
+pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The ledger's sums.
+    pub figures: Figures,
+    /// What the providers' own counts say.
+    pub measured: MeasuredUsage,
+    /// What happened in this period.
+    pub counts: PeriodCounts,
+    /// The limit in the configuration, which an override may replace.
+    pub configured_limit: ByteCount,
+    /// Whether an override stops all minting.
+    pub frozen: bool,
+    /// Whether strict mode has no room for another credential, though the budget is not spent.
+    pub promised_in_full: bool,
+    /// Grants alive now, tail included.
+    pub live_grants: u64,
+    /// Open connections.
+    pub open_connections: usize,
+    /// How far the wall clock is behind the books: it was set back, or was ahead before.
+    pub clock_behind: Duration,
+    /// How far the wall clock is ahead of the books: it has jumped and is not believed yet.
+    pub clock_ahead: Duration,
+}
+
+impl Snapshot {
+    /// The operator's overrides in words; `None` without one.
+    #[must_use]
+    pub fn overrides_in_words(&self) -> Option<String> {
+        in_words(self.figures.limit, self.configured_limit, self.frozen)
+    }
+
+    /// Whether nothing is known to contradict what the published bound assumes: the rate, the tail, and the period. A clock
+    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
+    #[must_use]
+    pub fn bound_holds(&self) -> bool {
+        let into_period = self.figures.now.since(self.figures.period.start);
+        let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
+        self.measured.assumption.holds && is_in_period
+    }
+}
+
+impl Books {
+    /// Everything that is known at the latest instant seen.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let figures = self.ledger.figures();
+        Snapshot {
+            figures,
+            measured: self.ledger.measured(),
+            counts: self.ledger.counts(),
+            configured_limit: self.configured_limit,
+            frozen: self.overrides.frozen,
+            promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK),
+            live_grants: self.ledger.live_grants(),
+            open_connections: self.connections.open_count(),
+            clock_behind: figures.now.since(self.moment.wall),
+            clock_ahead: self.moment.wall.since(figures.now),
+        }
+    }
+}

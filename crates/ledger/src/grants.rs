@@ -1,0 +1,308 @@
+//! The grants: one row for each credential that was issued, until it expires. A row says until when the ledger counts the
+//! grant as alive, whether it was renewed or revoked, and what its client reported. Every method that changes a row records
+//! the change.
+//!
+//! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::allowance::Allowance;
+use crate::dirty::Dirty;
+use crate::minute::Minute;
+use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
+use crate::source::IceSource;
+use crate::token::{Grant, GrantId};
+use crate::units::Timestamp;
+use crate::usage_change::ChangeKind;
+
+/// How long grants count as alive.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    /// For each source, how long a grant of which no row is kept counts as alive after its expiry. Grants of a source that
+    /// is missing here cost nothing.
+    pub after_expiry: Vec<(IceSource, Duration)>,
+    /// Whether a grant whose client reports later counts as alive for longer. If not, a late report only shows that what
+    /// the bound assumes is wrong.
+    pub extends: bool,
+}
+
+impl Coverage {
+    fn alive_until(&self, source: IceSource, expires_at: Timestamp) -> Option<Minute> {
+        let covered = self.after_expiry.iter().find(|(of, _)| *of == source);
+        covered.map(|(_, after)| Minute::from_end(expires_at.plus(*after)))
+    }
+}
+
+/// One grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRow {
+    /// Which source made its credential.
+    pub source: IceSource,
+    /// When the credential was requested, in the books' time. 1970 in a row of an older version.
+    #[serde(default)]
+    pub issued_at: Timestamp,
+    /// When the credential expires, in the books' time.
+    pub expires_at: Timestamp,
+    /// The TURN user name; `None` if it is not known.
+    pub username: Option<Box<str>>,
+    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing. The hold,
+    /// the usage and the cut all use this value.
+    pub alive_until: Option<Minute>,
+    /// Whether its one renewal was used.
+    pub renewed: bool,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// What its client may claim; `None` until it has reported a connection.
+    claims: Option<Allowance>,
+}
+
+impl GrantRow {
+    /// A grant that has just been issued.
+    #[must_use]
+    pub fn new(grant: &Grant, username: Option<&str>, alive_until: Option<Minute>) -> Self {
+        Self {
+            source: grant.source,
+            issued_at: grant.issued_at,
+            expires_at: grant.expires_at,
+            username: username.map(Into::into),
+            alive_until,
+            renewed: false,
+            revoked_at: None,
+            claims: None,
+        }
+    }
+
+    /// Whether its client has reported a connection.
+    #[must_use]
+    pub fn is_reported(&self) -> bool {
+        self.claims.is_some()
+    }
+
+    /// The same grant after its client has reported a connection.
+    #[must_use]
+    pub fn reported(self) -> Self {
+        Self { claims: self.claims.or_else(|| Some(Allowance::default())), ..self }
+    }
+}
+
+/// Why nothing more is relayed for a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantEnd {
+    /// Its credential has expired.
+    Expired,
+    /// The operator has revoked it.
+    Revoked,
+    /// The budget is spent.
+    Spent,
+}
+
+impl GrantEnd {
+    /// The name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Spent => "spent",
+        }
+    }
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub struct Grants {
+    rows: HashMap<GrantId, GrantRow>,
+    rows_max: usize,
+    coverage: Coverage,
+    dirty: Dirty<GrantId>,
+}
+
+impl Grants {
+    /// An empty table of at most `rows_max` grants.
+    #[must_use]
+    pub fn new(rows_max: usize, coverage: Coverage) -> Self {
+        Self { rows: HashMap::new(), rows_max, coverage, dirty: Dirty::default() }
+    }
+
+    /// As stored. From here on, changes are recorded.
+    pub fn restore(&mut self, rows: impl IntoIterator<Item = (GrantId, GrantRow)>) {
+        self.rows = rows.into_iter().collect();
+        for row in self.rows.values_mut().filter(|row| row.alive_until.is_none()) {
+            // A row of an older version does not say.
+            row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
+        }
+        self.dirty = Dirty::tracking();
+    }
+
+    /// Rows that have changed since the last call; `None` for one that is gone.
+    pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
+        let changed = self.dirty.take().into_keys();
+        changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
+    }
+
+    /// The row of a grant.
+    #[must_use]
+    pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
+        self.rows.get(&id)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds a grant, if the table has room.
+    pub fn issue(&mut self, id: GrantId, row: GrantRow) {
+        if self.rows.len() < self.rows_max {
+            self.rows.insert(id, row);
+            self.dirty.note_added(id);
+        }
+    }
+
+    /// Removes a grant: its credential was not handed out after all.
+    pub fn remove(&mut self, id: GrantId) {
+        self.rows.remove(&id);
+        self.dirty.note_removed(id);
+    }
+
+    /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet due.
+    pub fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
+        if now < grant.refresh_after() || grant.is_expired(now) {
+            return false;
+        }
+        let may_renew = |row: &&mut GrantRow| !row.renewed && row.revoked_at.is_none();
+        let Some(row) = self.find_or_insert(grant).filter(may_renew) else { return false };
+        row.renewed = true;
+        self.dirty.note(grant.id);
+        true
+    }
+
+    /// Gives a renewal back: nothing was issued on it.
+    pub fn give_renewal_back(&mut self, id: GrantId) {
+        self.change(id, |row| row.renewed = false);
+    }
+
+    /// Whether a grant was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, id: GrantId) -> bool {
+        self.rows.get(&id).is_some_and(|row| row.revoked_at.is_some())
+    }
+
+    /// Revokes a grant. The first time counts. `None` for a grant that is not known or costs nothing.
+    ///
+    /// Nothing that was promised is given back: a running allocation may go on.
+    pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
+        self.rows.get(&id).filter(|row| row.source.is_metered())?;
+        self.change(id, |row| _ = row.revoked_at.get_or_insert(now));
+        self.rows.get(&id)
+    }
+
+    /// Whether and why nothing more is relayed for a grant. `said`: the expiry in the credential itself, for a grant without
+    /// a row; without either it is expired. The row has the expiry in the books' time, which a clock that is set back does
+    /// not move.
+    #[must_use]
+    pub fn end_of(
+        &self,
+        id: GrantId,
+        said: Option<Timestamp>,
+        is_spent: bool,
+        now: Timestamp,
+    ) -> Option<GrantEnd> {
+        let expires_at = self.rows.get(&id).map(|row| row.expires_at).or(said);
+        match () {
+            () if self.is_revoked(id) => Some(GrantEnd::Revoked),
+            () if expires_at.is_none_or(|end| now >= end) => Some(GrantEnd::Expired),
+            () => is_spent.then_some(GrantEnd::Spent),
+        }
+    }
+
+    /// A connection opens on a grant. The change says that it is the first one.
+    pub fn open_connection(
+        &mut self,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<Option<ChangeKind>, OpenError> {
+        // Expired rows are removed from time to time. Searching for them here would cost a walk for each refusal.
+        let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
+        let is_first = row.claims.is_none();
+        let claims = row.claims.get_or_insert_default();
+        if claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+            return Err(OpenError::TooManyOnGrant);
+        }
+        claims.open(now);
+        self.dirty.note(grant.id);
+        Ok(is_first.then_some(ChangeKind::GrantReported { expires_at: grant.expires_at }))
+    }
+
+    /// What a grant's client may claim, to be taken from.
+    pub fn claims(&mut self, id: GrantId) -> Option<&mut Allowance> {
+        self.dirty.note(id);
+        self.rows.get_mut(&id)?.claims.as_mut()
+    }
+
+    /// A connection of a grant relays until `until`, by its client's report. Returns what follows if the grant does not
+    /// count as alive for so long.
+    pub fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<ChangeKind> {
+        let until = Minute::from_end(until);
+        let from = self.rows.get(&id)?.alive_until.filter(|alive_until| *alive_until < until)?;
+        if !self.coverage.extends {
+            return Some(ChangeKind::Outlived { until: until.start() });
+        }
+        self.change(id, |row| row.alive_until = Some(until));
+        Some(ChangeKind::ExtendGrant { from, until })
+    }
+
+    /// A connection of a grant was open until `at`.
+    pub fn close_connection(&mut self, id: GrantId, at: Timestamp) {
+        self.change(id, |row| {
+            if let Some(claims) = &mut row.claims {
+                claims.close(at);
+            }
+        });
+    }
+
+    /// Whether a grant's client has reported a connection, as far as it is known.
+    #[must_use]
+    pub fn is_reported(&self, id: GrantId) -> bool {
+        self.rows.get(&id).is_some_and(GrantRow::is_reported)
+    }
+
+    /// Removes grants that have expired and have no open connection. They can have no further effect.
+    pub fn forget_expired(&mut self, now: Timestamp) {
+        let dirty = &mut self.dirty;
+        self.rows.retain(|id, row| {
+            let has_open = row.claims.as_ref().is_some_and(|claims| claims.open_count() > 0);
+            let stays = row.expires_at > now || has_open;
+            if !stays {
+                dirty.note_removed(*id);
+            }
+            stays
+        });
+    }
+
+    /// The row of a grant, added if the table has room: for a grant that was issued when the table was full, or that costs
+    /// nothing.
+    fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
+        if !self.rows.contains_key(&grant.id) {
+            let alive_until = self.coverage.alive_until(grant.source, grant.expires_at);
+            self.issue(grant.id, GrantRow::new(grant, None, alive_until));
+        }
+        self.rows.get_mut(&grant.id)
+    }
+
+    fn change(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            change(row);
+            self.dirty.note(id);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "grants_tests.rs"]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1_000)
+}
+
+fn grant(id: u8) -> Grant {
+    Grant {
+        id: GrantId::new([id; 16]),
+        source: IceSource::Cloudflare,
+        issued_at: at(0),
+        expires_at: at(1_000),
+    }
+}
+
+fn grants() -> Grants {
+    table(true)
+}
+
+fn table(extends: bool) -> Grants {
+    let after_expiry = vec![(IceSource::Cloudflare, Duration::from_secs(120))];
+    let mut grants = Grants::new(3, Coverage { after_expiry, extends });
+    grants.restore([]);
+    grants
+}
+
+fn issued(grants: &mut Grants, id: u8) -> Grant {
+    let grant = grant(id);
+    grants.issue(grant.id, GrantRow::new(&grant, Some("user"), Some(Minute::new(20))));
+    grant
+}
+
+/// The one row that has changed since the last call.
+fn changed(grants: &mut Grants) -> Option<GrantRow> {
+    let mut changes = grants.take_changes();
+    let (_, row) = changes.pop_first().expect("a row has changed");
+    assert!(changes.is_empty(), "and no other one: {changes:?}");
+    row
+}
+
+#[test]
+fn every_change_of_a_row_is_recorded() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    assert_eq!(changed(&mut grants).unwrap().username.as_deref(), Some("user"));
+    assert!(grants.take_renewal(&grant, at(750)));
+    assert!(changed(&mut grants).unwrap().renewed);
+    grants.give_renewal_back(grant.id);
+    assert!(!changed(&mut grants).unwrap().renewed);
+    grants.open_connection(&grant, at(10)).unwrap();
+    assert!(changed(&mut grants).unwrap().is_reported());
+    let _ = grants.claims(grant.id).unwrap();
+    assert!(changed(&mut grants).is_some());
+    assert!(grants.extend(grant.id, at(3_600)).is_some());
+    assert_eq!(changed(&mut grants).unwrap().alive_until, Some(Minute::new(60)));
+    grants.close_connection(grant.id, at(20));
+    assert!(changed(&mut grants).is_some());
+    grants.revoke(grant.id, at(30)).unwrap();
+    assert_eq!(changed(&mut grants).unwrap().revoked_at, Some(at(30)));
+    grants.forget_expired(at(1_000));
+    assert_eq!(changed(&mut grants), None);
+}
+
+#[test]
+fn what_was_stored_comes_back() {
+    let mut before = grants();
+    let grant = issued(&mut before, 1);
+    before.revoke(grant.id, at(3)).unwrap();
+    let rows: Vec<_> = before.take_changes().into_iter().filter_map(|(id, row)| Some((id, row?))).collect();
+    let json = serde_json::to_string(&rows[0].1).unwrap();
+    assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), rows[0].1);
+    let mut after = grants();
+    after.restore(rows);
+    assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
+}
+
+#[test]
+fn a_grant_renews_once_from_three_quarters_of_its_life_to_its_end() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    assert!(!grants.take_renewal(&grant, at(749)));
+    assert!(grants.take_renewal(&grant, at(750)));
+    assert!(!grants.take_renewal(&grant, at(751)), "the second time");
+    grants.give_renewal_back(grant.id);
+    assert!(grants.take_renewal(&grant, at(999)));
+    grants.give_renewal_back(grant.id);
+    assert!(!grants.take_renewal(&grant, at(1_000)), "expired");
+}
+
+#[test]
+fn a_revoked_grant_does_not_renew() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    grants.revoke(grant.id, at(5)).unwrap();
+    assert!(!grants.take_renewal(&grant, at(800)));
+}
+
+#[test]
+fn a_grant_is_revoked_once_and_the_first_time_counts() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    assert_eq!(grants.revoke(grant.id, at(5)).unwrap().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(grant.id, at(9)).unwrap().revoked_at, Some(at(5)));
+    assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "not known");
+    let free = Grant { source: IceSource::Manual, ..self::grant(2) };
+    grants.open_connection(&free, at(1)).unwrap();
+    assert_eq!(grants.revoke(free.id, at(9)), None, "costs nothing");
+}
+
+#[test]
+fn a_full_table_takes_no_further_grant() {
+    let mut grants = grants();
+    for id in 1..=3 {
+        issued(&mut grants, id);
+    }
+    let late = issued(&mut grants, 4);
+    assert_eq!((grants.count(), grants.get(late.id)), (3, None));
+    assert!(!grants.take_renewal(&late, at(800)));
+    assert_eq!(grants.open_connection(&late, at(1)), Err(OpenError::TableFull));
+    grants.forget_expired(at(1_000));
+    assert_eq!(grants.count(), 0);
+}
+
+#[test]
+fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    grants.open_connection(&grant, at(10)).unwrap();
+    grants.forget_expired(at(5_000));
+    assert_eq!(grants.count(), 1);
+    grants.close_connection(grant.id, at(5_001));
+    grants.forget_expired(at(5_002));
+    assert_eq!(grants.count(), 0);
+}
+
+#[test]
+fn a_late_report_extends_a_grant_from_where_it_ended_or_shows_that_it_outlived_its_tail() {
+    for (extends, minute) in [(true, 20), (false, 20)] {
+        let mut grants = table(extends);
+        let grant = issued(&mut grants, 1);
+        assert_eq!(grants.extend(grant.id, Minute::new(minute).start()), None, "alive until then");
+        let later = Minute::new(minute).start().plus_millis(1);
+        let until = Minute::new(minute + 1);
+        let expected = if extends {
+            ChangeKind::ExtendGrant { from: Minute::new(minute), until }
+        } else {
+            ChangeKind::Outlived { until: until.start() }
+        };
+        assert_eq!(grants.extend(grant.id, later), Some(expected));
+        assert_eq!(grants.extend(grant.id, later).is_none(), extends);
+    }
+}
+
+#[test]
+fn a_grant_is_over_from_its_expiry_on() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    for said in [None, Some(at(1)), Some(at(5_000))] {
+        assert_eq!(grants.end_of(grant.id, said, false, at(999)), None);
+        assert_eq!(grants.end_of(grant.id, said, false, at(1_000)), Some(GrantEnd::Expired));
+    }
+    let unknown = GrantId::new([9; 16]);
+    assert_eq!(grants.end_of(unknown, Some(at(100)), false, at(99)), None);
+    assert_eq!(grants.end_of(unknown, Some(at(100)), false, at(100)), Some(GrantEnd::Expired));
+    assert_eq!(grants.end_of(unknown, None, false, at(1)), Some(GrantEnd::Expired), "nothing dates it");
+}
+
+#[test]
+fn a_revoked_grant_is_over_at_once_and_a_spent_budget_ends_all() {
+    let mut grants = grants();
+    let (first, second) = (issued(&mut grants, 1), issued(&mut grants, 2));
+    grants.revoke(first.id, at(1)).unwrap();
+    assert_eq!(grants.end_of(first.id, None, false, at(2)), Some(GrantEnd::Revoked));
+    assert_eq!(grants.end_of(second.id, None, true, at(2)), Some(GrantEnd::Spent));
+}

@@ -1,0 +1,97 @@
+//! UTC minutes. The ledger counts bytes and promises by the minute: every instant lies in exactly one.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Timestamp;
+
+/// Minutes since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Minute(i64);
+
+impl Minute {
+    /// Milliseconds in a minute.
+    pub const MILLIS: u64 = 60_000;
+
+    /// From its number since 1970.
+    #[must_use]
+    pub const fn new(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The minute that holds `at`.
+    #[must_use]
+    pub const fn of(at: Timestamp) -> Self {
+        Self(at.as_millis().div_euclid(60_000))
+    }
+
+    /// The first minute that does not begin before `at`.
+    #[must_use]
+    pub const fn from_end(at: Timestamp) -> Self {
+        Self::of(Timestamp::from_millis(at.as_millis().saturating_add(59_999)))
+    }
+
+    /// Its number since 1970.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// Its first instant.
+    #[must_use]
+    pub const fn start(self) -> Timestamp {
+        Timestamp::from_millis(self.0.saturating_mul(60_000))
+    }
+
+    /// The first instant after it.
+    #[must_use]
+    pub const fn end(self) -> Timestamp {
+        self.next().start()
+    }
+
+    /// The minute after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Minutes from `earlier` to here; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    /// Milliseconds of `[from, to)` that lie in this minute.
+    #[must_use]
+    pub fn overlap_millis(self, from: Timestamp, to: Timestamp) -> u64 {
+        to.min(self.end()).millis_since(from.max(self.start()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instant_lies_in_one_minute() {
+        let at = Timestamp::from_millis;
+        assert_eq!(Minute::of(at(59_999)), Minute::new(0));
+        assert_eq!(Minute::of(at(60_000)), Minute::new(1));
+        assert_eq!(Minute::of(at(-1)), Minute::new(-1));
+        assert_eq!(
+            (Minute::from_end(at(60_000)), Minute::from_end(at(60_001))),
+            (Minute::new(1), Minute::new(2))
+        );
+        assert_eq!((Minute::new(2).start(), Minute::new(2).end()), (at(120_000), at(180_000)));
+    }
+
+    #[test]
+    fn a_stretch_overlaps_a_minute_by_what_lies_in_both() {
+        let at = Timestamp::from_millis;
+        assert_eq!(Minute::new(1).overlap_millis(at(30_000), at(90_000)), 30_000);
+        assert_eq!(Minute::new(1).overlap_millis(at(130_000), at(190_000)), 0);
+        assert_eq!(Minute::new(5).since(Minute::new(2)), 3);
+        assert_eq!(Minute::new(2).since(Minute::new(5)), 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! What a reading does to the minutes: those that it covers no longer count, and its bytes take their place.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use super::{Cell, Minutes, replace};
+use crate::minute::Minute;
+use crate::period::Period;
+use crate::reading::{Reading, at_most};
+use crate::units::Timestamp;
+
+/// What the provider counted, and which minutes it covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountedPart {
+    pub(crate) granted: u128,
+    /// The most that `granted` can really be. Sampling may have missed some, but no more than was promised since the
+    /// reading before, as long as the data fit the promises.
+    at_most: u128,
+    pub(crate) other: u128,
+    as_of: Timestamp,
+    /// Minutes before this one are covered in full.
+    pub(crate) whole: Minute,
+    /// Minutes before this one had begun: usage reported of them does not count. At most one more than `whole`.
+    pub(crate) begun: Minute,
+}
+
+impl CountedPart {
+    /// Nothing is counted yet.
+    pub(crate) fn at_start_of(period: Period) -> Self {
+        let first = Minute::of(period.start);
+        Self { granted: 0, at_most: 0, other: 0, as_of: period.start, whole: first, begun: first }
+    }
+}
+
+/// What one minute adds to the figures.
+#[derive(Clone, Copy)]
+pub(crate) struct MinuteFigures {
+    pub(crate) used: u128,
+    pub(crate) worst: u128,
+}
+
+impl Minutes {
+    /// The worst case of what the reading covers.
+    pub(crate) fn settled(&self) -> u128 {
+        let CountedPart { granted, at_most: granted_at_most, other, .. } = self.counted;
+        if self.rates.promises_cap_claims {
+            granted_at_most.saturating_add(at_most(other, self.sampling))
+        } else {
+            granted.saturating_add(other)
+        }
+    }
+
+    /// Takes a reading of this period that is later than the one before it.
+    pub(crate) fn measure(&mut self, reading: &Reading) {
+        let granted = reading.granted.get().into();
+        let before = self.counted;
+        let promised = before.at_most.saturating_add(self.promised_between(before.as_of, reading.as_of));
+        let sampled = at_most(granted, self.sampling);
+        self.measure_as(reading, if granted > promised { sampled } else { sampled.min(promised) });
+    }
+
+    /// Takes a reading with the most that its bytes under grants can be.
+    pub(crate) fn measure_as(&mut self, reading: &Reading, at_most: u128) {
+        let (before, current) = (self.counted, self.current());
+        let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
+        let (whole, begun) = (Minute::of(reading.as_of), Minute::from_end(reading.as_of));
+        let after = CountedPart { granted, at_most, other, as_of: reading.as_of, whole, begun };
+        for minute in self.touched(before.whole.start(), begun.start()) {
+            let cell = self.get(minute).unwrap_or_default();
+            let (was, is) = (self.figures_of(&before, minute, cell), self.figures_of(&after, minute, cell));
+            self.sums.used = replace(self.sums.used, was.used, is.used);
+            if minute < current {
+                self.sums.worst_behind = replace(self.sums.worst_behind, was.worst, is.worst);
+            }
+            if minute < whole {
+                self.sums.live_measured = self.sums.live_measured.saturating_add(cell.live.into());
+            }
+        }
+        self.counted = after;
+    }
+
+    /// The most that the reading's bytes under grants can be.
+    pub(crate) fn granted_at_most(&self) -> u128 {
+        self.counted.at_most
+    }
+
+    /// What the grants alive in `[from, to)` may have relayed in it at most.
+    fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
+        let parts = self.touched(from, to).map(|minute| {
+            let cell = self.get(minute).unwrap_or_default();
+            self.promised_in(cell, minute.overlap_millis(from, to))
+        });
+        parts.fold(0, u128::saturating_add)
+    }
+
+    /// What the grants alive in a minute may relay in so much of it. Rounded down, so that the parts of a minute add up to
+    /// no more than the minute.
+    fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
+        let minute = self.rates.promised(cell.live.into());
+        minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
+    }
+
+    /// Grant-minutes that the reading covers, and grants alive in its minute.
+    pub(crate) fn live_measured(&self) -> (u128, u32) {
+        (self.sums.live_measured, self.get(self.counted.whole).unwrap_or_default().live)
+    }
+
+    /// What a minute adds to the figures: nothing where the provider has counted.
+    pub(crate) fn figures_of(&self, counted: &CountedPart, minute: Minute, cell: Cell) -> MinuteFigures {
+        if minute < counted.whole {
+            return MinuteFigures { used: 0, worst: 0 };
+        }
+        if minute < counted.begun {
+            let rest = minute.end().millis_since(counted.as_of);
+            return MinuteFigures { used: 0, worst: self.promised_in(cell, rest) };
+        }
+        let used = self.estimate_of(cell);
+        MinuteFigures { used, worst: used.max(self.rates.promised(cell.live.into())) }
+    }
+}

@@ -1,0 +1,236 @@
+//! The assumed rate on trial: the bound assumes the most that one grant relays, and each reading tests it. Bytes that come
+//! in faster than every live grant at the assumed rate could relay them contradict the assumption. The observed rate then
+//! takes its place until the readings fit again.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::minute::Minute;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+/// How the assumed rate compares with the readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumption {
+    /// Whether the readings fit the assumption.
+    pub holds: bool,
+    /// What one live grant relayed on average. While the assumption does not hold, over the stretch that contradicts it
+    /// most. `None` without two readings, or without a grant alive between them.
+    pub observed: Option<BitRate>,
+}
+
+impl Default for Assumption {
+    fn default() -> Self {
+        Self { holds: true, observed: None }
+    }
+}
+
+/// Points of the last hour, at least a minute apart.
+const MINUTES_MAX: usize = 60;
+/// Points of the period before that, at least an hour apart. Sampling may hide a share of everything that was counted, so
+/// only a long stretch shows an excess that is small in each hour.
+const HOURS_MAX: usize = 31 * 24;
+/// Distance of these points.
+const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
+
+/// A reading and what was promised up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) as_of: Timestamp,
+    /// Bytes under credentials that were issued here, since the period's start.
+    pub(crate) granted: ByteCount,
+    /// Grants alive, added up over the minutes since the period's start.
+    pub(crate) grant_minutes: u128,
+    /// Grants alive in its minute.
+    pub(crate) live: u32,
+}
+
+/// See the module. A trial starts anew with each period, and with the last reading after a restart. Its verdict stays.
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    assumed: BitRate,
+    /// How far a count may be from the truth, in percent.
+    sampling: u32,
+    minutes: VecDeque<Point>,
+    hours: Vec<Point>,
+    verdict: Assumption,
+}
+
+impl Trial {
+    pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption) -> Self {
+        Self { assumed, sampling, minutes: VecDeque::new(), hours: vec![], verdict }
+    }
+
+    pub(crate) fn verdict(&self) -> Assumption {
+        self.verdict
+    }
+
+    /// The rate that the bound rests on.
+    pub(crate) fn liability(&self) -> BitRate {
+        let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
+        observed.map_or(self.assumed, |observed| observed.max(self.assumed))
+    }
+
+    /// Another period begins: its counts start at zero.
+    pub(crate) fn begin_period(&mut self) {
+        self.minutes.clear();
+        self.hours.clear();
+    }
+
+    /// Takes one more point.
+    pub(crate) fn add(&mut self, point: Point) {
+        if let Some(first) = self.minutes.front() {
+            // An excess of long ago that the hour no longer shows is over.
+            let goes_on = self.is_exceeded(first, &point, 0);
+            let hours = self.hours.iter().filter(|_| goes_on);
+            let points = hours.chain(&self.minutes);
+            let exceeded = points.filter(|from| self.is_exceeded(from, &point, self.sampling));
+            self.verdict = match exceeded.map(|from| rate(from, &point, edges(&point))).max() {
+                Some(observed) => Assumption { holds: false, observed: observed.or(self.verdict.observed) },
+                None => Assumption { holds: true, observed: rate(first, &point, 0) },
+            };
+        }
+        self.keep(point);
+    }
+
+    fn keep(&mut self, point: Point) {
+        if is_later_by(self.minutes.back(), &point, Minute::MILLIS) {
+            self.minutes.push_back(point);
+        }
+        if self.minutes.len() > MINUTES_MAX
+            && let Some(oldest) = self.minutes.pop_front()
+            && self.hours.len() < HOURS_MAX
+            && is_later_by(self.hours.last(), &oldest, HOUR_MILLIS)
+        {
+            self.hours.push(oldest);
+        }
+    }
+
+    /// Whether more flowed than was promised and sampling explains.
+    fn is_exceeded(&self, from: &Point, to: &Point, sampling: u32) -> bool {
+        let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
+        let promised = self.assumed.over_millis(minutes.saturating_mul(Minute::MILLIS.into()));
+        let flowed = u128::from(to.granted.minus(from.granted).get());
+        flowed > promised.saturating_add(to.granted.share_up(sampling))
+    }
+}
+
+/// Whether a point is that much later than the last one, if there is one.
+fn is_later_by(last: Option<&Point>, point: &Point, millis: u64) -> bool {
+    last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= millis)
+}
+
+/// The provider's minutes need not be ours: allow for a minute of every live grant at either end of a stretch.
+fn edges(to: &Point) -> u128 {
+    u128::from(to.live).saturating_mul(2)
+}
+
+/// What one grant relayed on average, rounded up to a whole bit a second; `None` where none was alive.
+fn rate(from: &Point, to: &Point, more_minutes: u128) -> Option<BitRate> {
+    let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(more_minutes);
+    let seconds = minutes.saturating_mul(60);
+    let bits = u128::from(to.granted.minus(from.granted).get()).saturating_mul(8);
+    let rate = (seconds > 0).then(|| bits.div_ceil(seconds))?;
+    Some(BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn minute(n: u64) -> Timestamp {
+        // 2025-01-15T12:00:00Z
+        Timestamp::from_millis(1_736_942_400_000).plus_millis(n * 60_000)
+    }
+
+    fn point(n: u64, granted: u64, grant_minutes: u128, live: u32) -> Point {
+        Point { as_of: minute(n), granted: ByteCount::new(granted), grant_minutes, live }
+    }
+
+    fn trial() -> Trial {
+        Trial::new(BitRate::new(2_000_000), 0, Assumption::default())
+    }
+
+    #[test]
+    fn what_the_grants_could_relay_fits_and_shows_the_rate() {
+        let mut trial = trial();
+        trial.add(point(0, 0, 0, 1));
+        assert_eq!(trial.verdict(), Assumption::default(), "one reading shows no rate");
+        // Ten minutes of one grant at 1 Mbps.
+        trial.add(point(10, 75_000_000, 10, 1));
+        assert_eq!(trial.verdict(), Assumption { holds: true, observed: Some(BitRate::new(1_000_000)) });
+        assert_eq!(trial.liability(), BitRate::new(2_000_000));
+    }
+
+    #[test]
+    fn bytes_beyond_the_promise_break_the_assumption_until_the_data_fit_again() {
+        let mut trial = trial();
+        trial.add(point(0, 0, 0, 1));
+        // Ten minutes at 8 Mbps, tested with a minute to spare at either end.
+        trial.add(point(10, 600_000_000, 10, 1));
+        let broken = trial.verdict();
+        assert!(!broken.holds);
+        assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
+        assert_eq!(trial.liability(), BitRate::new(6_666_667));
+        // An hour in which nothing flows.
+        for n in 11..80 {
+            trial.add(point(n, 600_000_000, u128::from(n), 1));
+        }
+        assert!(trial.verdict().holds);
+        assert_eq!(trial.liability(), BitRate::new(2_000_000));
+    }
+
+    #[test]
+    fn a_burst_is_seen_however_quiet_it_was_before() {
+        let mut trial = trial();
+        for n in 0..50 {
+            trial.add(point(n, 0, 10 * u128::from(n), 10));
+        }
+        // Five minutes of ten grants at 4 Mbps: far less than an hour's promise.
+        trial.add(point(54, 1_500_000_000, 540, 10));
+        assert!(!trial.verdict().holds);
+    }
+
+    #[test]
+    fn bytes_without_any_grant_break_the_assumption_without_a_rate() {
+        let mut trial = trial();
+        trial.add(point(0, 0, 0, 0));
+        trial.add(point(1, 1, 0, 0));
+        assert_eq!(trial.verdict(), Assumption { holds: false, observed: None });
+        assert_eq!(trial.liability(), BitRate::new(2_000_000));
+    }
+
+    #[test]
+    fn what_sampling_explains_breaks_nothing() {
+        let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default());
+        trial.add(point(0, 1_000_000_000_000, 0, 0));
+        trial.add(point(1, 1_050_000_000_000, 0, 0));
+        assert!(trial.verdict().holds);
+        trial.add(point(2, 1_110_000_000_000, 0, 0));
+        assert!(!trial.verdict().holds);
+    }
+
+    #[test]
+    fn the_second_reading_of_a_minute_is_compared_with_the_first() {
+        let mut trial = trial();
+        trial.add(point(0, 0, 0, 1));
+        trial.add(point(0, 100_000_000_000, 0, 1));
+        assert!(!trial.verdict().holds);
+    }
+
+    proptest! {
+        #[test]
+        fn grants_that_keep_to_the_rate_never_break_it(steps in prop::collection::vec((0u32..50, 0u64..=60), 1..200)) {
+            let mut trial = trial();
+            let (mut bytes, mut minutes) = (0, 0);
+            for (n, (live, share)) in (0..).zip(steps) {
+                bytes += 15_000_000 * u64::from(live) * share / 60;
+                minutes += u128::from(live);
+                trial.add(point(n, bytes, minutes, live));
+                prop_assert!(trial.verdict().holds);
+            }
+        }
+    }
+}

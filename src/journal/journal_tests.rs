@@ -1,0 +1,138 @@
+use super::*;
+use std::sync::Mutex;
+use turn_ledger::ledger::PeriodCounts;
+use turn_ledger::period::BillingDay;
+use turn_ledger::units::Timestamp;
+
+/// What a disk in memory holds, and whether it fails.
+#[derive(Default)]
+struct MemoryDisk {
+    written: Vec<Timestamp>,
+    fails: bool,
+}
+
+static DISKS: Mutex<Vec<(PathBuf, MemoryDisk)>> = Mutex::new(vec![]);
+
+/// A storage that fails on request, one for each directory.
+struct MemoryStorage(PathBuf);
+
+fn with_disk<T>(directory: &Path, change: impl FnOnce(&mut MemoryDisk) -> T) -> T {
+    let mut disks = DISKS.lock().unwrap();
+    if disks.iter().all(|(of, _)| of != directory) {
+        disks.push((directory.to_owned(), MemoryDisk::default()));
+    }
+    change(&mut disks.iter_mut().find(|(of, _)| of == directory).unwrap().1)
+}
+
+impl Storage for MemoryStorage {
+    fn open(directory: &Path) -> Result<Self, OpenError> {
+        Ok(Self(directory.to_owned()))
+    }
+
+    fn load(&self) -> Result<Stored, OpenError> {
+        Ok(Stored::default())
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        with_disk(&self.0, |disk| {
+            if disk.fails {
+                return Err(redb::StorageError::Io(std::io::ErrorKind::StorageFull.into()).into());
+            }
+            disk.written.push(batch.now);
+            Ok(())
+        })
+    }
+
+    fn reopen(directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self(directory.to_owned()))
+    }
+}
+
+fn batch(seconds: i64) -> Batch {
+    let period = BillingDay::new(1).unwrap().period_at(Timestamp::default());
+    Batch {
+        sources: [].into(),
+        grants: [].into(),
+        connections: [].into(),
+        sessions: [].into(),
+        coturn: None,
+        overrides: None,
+        alerts: None,
+        counts: (period, PeriodCounts::default()),
+        now: Timestamp::from_millis(seconds * 1_000),
+    }
+}
+
+/// A journal whose writer runs when the test says so.
+fn journal(directory: &str) -> (Journal, Receiver<Order>, Writer<MemoryStorage>) {
+    let (queue, orders) = channel(QUEUE_MAX);
+    let journal = Journal { queue, disk: Arc::default() };
+    let store = MemoryStorage(directory.into());
+    let disk = Arc::clone(&journal.disk);
+    (journal, orders, Writer { store: Some(store), directory: directory.into(), unwritten: None, disk })
+}
+
+fn written(directory: &str) -> Vec<i64> {
+    with_disk(Path::new(directory), |disk| disk.written.iter().map(|at| at.as_secs()).collect())
+}
+
+#[tokio::test]
+async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_has_ended() {
+    let (journal, mut orders, mut writer) = journal("stall");
+    let pending = journal.room().unwrap().commit(batch(1));
+    assert!(!journal.is_failing());
+    assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
+    assert!(journal.is_failing());
+    assert!(journal.room().is_none(), "nothing is queued behind it");
+    writer.write(vec![orders.recv().await.unwrap()]);
+    assert!(!journal.is_failing() && journal.room().is_some());
+    drop(orders);
+    assert!(journal.is_failing(), "a writer that is gone writes nothing");
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_nothing_out_of_the_books() {
+    let (journal, _orders, _writer) = journal("full");
+    for second in 0..QUEUE_MAX {
+        journal.room().unwrap().send(batch(i64::try_from(second).unwrap()));
+    }
+    assert!(journal.room().is_none());
+    journal.try_again();
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_written_first_when_the_disk_is_back() {
+    let (journal, mut orders, mut writer) = journal("fails");
+    with_disk(Path::new("fails"), |disk| disk.fails = true);
+    let pending = journal.room().unwrap().commit(batch(1));
+    writer.write(vec![orders.recv().await.unwrap()]);
+    assert_eq!(pending.wait().await, Written::No);
+    assert!(journal.is_failing() && journal.room().is_none());
+    with_disk(Path::new("fails"), |disk| disk.fails = false);
+    journal.try_again();
+    writer.write(vec![orders.recv().await.unwrap()]);
+    assert!(!journal.is_failing());
+    assert_eq!(written("fails"), [1]);
+}
+
+#[tokio::test]
+async fn batches_that_wait_together_are_written_as_one() {
+    let (journal, mut orders, mut writer) = journal("group");
+    let pending: Vec<_> = (1..=3).map(|second| journal.room().unwrap().commit(batch(second))).collect();
+    let mut group = vec![];
+    orders.recv_many(&mut group, GROUP_MAX).await;
+    writer.write(group);
+    for pending in pending {
+        assert_eq!(pending.wait().await, Written::Yes);
+    }
+    assert_eq!(written("group"), [3], "the last instant of the three");
+}
+
+#[tokio::test]
+async fn the_file_is_closed_after_the_last_batch() {
+    let (journal, mut orders, mut writer) = journal("last");
+    let pending = journal.room().unwrap().close(batch(1));
+    assert!(writer.write(vec![orders.recv().await.unwrap()]), "the writer ends");
+    assert_eq!(pending.wait().await, Written::Yes);
+    assert!(writer.store.is_none());
+}
