@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
-use crate::journal::{Journal, Pending, Room};
+use crate::journal::Journal;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
 use turn_ledger::books::{Books, NotRecorded, Snapshot, Written};
-use turn_ledger::changes::Batch;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::grants::GrantRow;
@@ -118,7 +117,7 @@ impl Account {
 
     /// The last write: waits until it is on disk and the file is closed.
     pub async fn finish(&self) {
-        if self.record(|room, batch| room.close(batch)).await.is_err() {
+        if self.record(true).await.is_err() {
             tracing::error!("the last changes of the ledger could not be written");
         }
     }
@@ -167,25 +166,29 @@ impl Account {
     /// Overrides another limit; `None` goes back to the configured one. It counts at once.
     pub async fn override_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
         self.with(|books| books.override_limit(limit));
-        self.record(|room, batch| room.commit(batch)).await
+        self.record(false).await
     }
 
     /// Overrides that nothing is minted, or that it is again. It counts at once.
     pub async fn override_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
         self.with(|books| books.override_freeze(frozen));
-        self.record(|room, batch| room.commit(batch)).await
+        self.record(false).await
     }
 
     /// Revokes a credential. It counts at once; `None` when none of that name is out.
     pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
         let grant = self.with(|books| books.revoke(id))?;
-        Some((grant, self.record(|room, batch| room.commit(batch)).await))
+        Some((grant, self.record(false).await))
     }
 
-    /// Waits until everything that has changed is on disk.
-    async fn record(&self, send: fn(Room<'_>, Batch) -> Pending) -> Result<(), NotRecorded> {
+    /// Waits until everything that has changed is on disk, and the file closed if this `is_last`.
+    async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let queue = |books: &mut Books| Some(send(journal.room()?, books.take_batch()));
+        let queue = |books: &mut Books| {
+            let room = journal.room()?;
+            let batch = books.take_batch();
+            Some(if is_last { room.close(batch) } else { room.commit(batch) })
+        };
         let pending = self.with(queue).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
