@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a page that shows /openapi.json weighs, with a library from npm and with our own, and how it fares under the policy of our pages:
-# bytes, refusals by the policy, operations that are shown, findings of axe. Fetches the libraries into a directory that goes at the end.
+# Compares pages that show /openapi.json, with libraries from npm and with our own page, under the content security policy of our pages:
+# bytes, refusals by the policy, operations shown, axe findings. Installs the libraries into a temporary directory and deletes it at the end.
 #   benches/api_page.sh          CHROMIUM=/usr/bin/chromium    TURN_BROKER_BIN=… (built in debug form if not given)
 set -euo pipefail
 

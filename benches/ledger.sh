@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What a ledger weighs and how long a start over it takes: after a month, after a year, and after a kill.
+# Measures the size of a ledger, and the duration of a start with it: after a month, after a year, and after a kill.
 #   benches/ledger.sh            DAYS="31 365" MINTS=5000 (a day) STARTS=9 (odd)
-# Everything is in a directory of its own, which goes at the end. The start counts from exec to the first answer over HTTP.
+# Uses a temporary directory and deletes it at the end. The start counts from exec to the first response over HTTP.
 set -euo pipefail
 
 DAYS=${DAYS:-31 365}
@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM
 port=$((20000 + RANDOM % 12000))
 while { : 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; do port=$((20000 + RANDOM % 12000)); done
 
-# Microseconds from the start to the first answer; then it is killed, as a machine would.
+# Prints the microseconds from the start to the first response. Then kills the broker, so the next start finds an unclean file.
 start_micros() {
   local begin=${EPOCHREALTIME/[.,]/}
   (cd "$work" && exec env -i HOST=127.0.0.1 "PORT=$port" "STATE_DIR=$1" RUST_LOG=warn ICE_SOURCES=coturn \
@@ -45,8 +45,8 @@ nice cargo build --quiet --release --locked --bin turn-broker --example old-ledg
 for days in $DAYS; do
   echo "== $days days, $MINTS mints a day"
   "$bin/examples/old-ledger" "$work/$days" "$days" "$MINTS"
-  echo "start_to_first_answer_us $(median_start "$work/$days")"
+  echo "start_to_first_response_us $(median_start "$work/$days")"
 done
 mkdir "$work/empty"
 echo "== empty"
-echo "start_to_first_answer_us $(median_start "$work/empty")"
+echo "start_to_first_response_us $(median_start "$work/empty")"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Measures every row of the performance targets that applies so far and writes the table into docs/PERFORMANCE.md. One command:
+# Measures every implemented row of the performance targets and writes the table into docs/PERFORMANCE.md. One command:
 #   benches/run.sh
-# Builds what it needs, starts it on free loopback ports and stops it by its pid. What is compared is measured in
-# turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints: a busy machine changes slower than that, so
-# what one round gives is compared within the round, and the median of the rounds counts. Needs cargo, curl and wrk.
+# Builds the programs, starts them on free loopback ports and stops them by pid. Programs that are compared are measured in
+# turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints. The load of a busy machine changes more slowly than
+# that. So results are compared within a round, and the median of the rounds counts. Requires cargo, curl and wrk.
 set -euo pipefail
 
 ROUNDS=${ROUNDS:-21}
@@ -11,7 +11,7 @@ DURATION=${DURATION:-1}
 MINTS=${MINTS:-1500}
 CALLERS=64
 PROVIDER_MS=80
-# Credentials that lie ready for one round, and callers who have them minted in three minutes before.
+# Size of the pool. In the three minutes before the rounds, POOL_CALLERS callers create the demand that fills it.
 POOL=2048
 POOL_CALLERS=8
 CONNECTIONS=100000
@@ -37,24 +37,24 @@ trap 'exit 130' INT TERM
 say() { echo "$*" >&2; }
 die() { say "run.sh: $*"; exit 1; }
 
-# --- Starting and stopping: the functions leave what they started in $pid and $port ----------------------------------
+# --- Starting and stopping: the functions set $pid and $port of what they started -------------------------------------
 
 pick_port() {
   port=$((20000 + RANDOM % 12000))
   while { : 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; do port=$((20000 + RANDOM % 12000)); done
 }
 
-# launch COMMAND...: its output goes nowhere, and no setting of the caller's reaches it.
+# launch COMMAND...: discards its output and passes it no variable of the caller's environment.
 launch() {
   (cd "$work" && exec env -i "$@") >/dev/null 2>"$work/stderr" &
   pid=$!
   pids+=("$pid")
 }
 
-# Waits until $port is listened on. No process is started for an attempt: it is part of what start_micros measures.
+# Waits until a server listens on $port. An attempt starts no process, because start_ms measures this wait.
 connect() {
   until { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; do
-    kill -0 "$pid" 2>/dev/null || die "ended at its start: $(cat "$work/stderr")"
+    kill -0 "$pid" 2>/dev/null || die "the server ended at start: $(cat "$work/stderr")"
   done
 }
 
@@ -73,7 +73,7 @@ stop() { kill "$1"; wait "$1" 2>/dev/null || true; }
 cpu_micros() { awk -v tick="$(getconf CLK_TCK)" '{ printf "%d", ($14 + $15) * 1e6 / tick }' "/proc/$1/stat"; }
 resident_mb() { awk '$1 == "VmRSS:" { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$1/status"; }
 
-state_of() { kill -0 "$1" 2>/dev/null && echo "the server lives: $(cat "$work/stderr")" || echo "the server is gone"; }
+state_of() { kill -0 "$1" 2>/dev/null && echo "the server is running: $(cat "$work/stderr")" || echo "the server has ended"; }
 
 # measured NAME PID LOADER...: adds a line to $work/NAME: requests/s, p50 and p99 in ms, CPU time of PID in µs a request.
 measured() {
@@ -82,12 +82,12 @@ measured() {
   before=$(cpu_micros "$server")
   line=$("$@" | sed -n 's/^result //p') || die "$name: no result, $(state_of "$server")"
   after=$(cpu_micros "$server")
-  [[ $(cut -d' ' -f2 <<<"$line") == 0 ]] || die "$name: not every answer was good: $line"
+  [[ $(cut -d' ' -f2 <<<"$line") == 0 ]] || die "$name: some responses failed: $line"
   awk -v cpu=$((after - before)) '{ print $1 * 1e6 / $3, $4 / 1000, $5 / 1000, cpu / $1 }' <<<"$line" |
     tee -a "$work/$name" | sed "s/^/  $name: /" >&2
 }
 
-# status_of PORT FIELD: a number of the status answer.
+# status_of PORT FIELD: a number of the status response.
 status_of() { curl -sf "http://127.0.0.1:$1$status_path" | sed "s/.*\"$2\":\([0-9]*\).*/\1/"; }
 wrk_status() { wrk -t1 -c$CALLERS -d"$2s" -s "$root/benches/report.lua" "http://127.0.0.1:$1$status_path"; }
 # metric_of PORT NAME: a number of /metrics.
@@ -100,10 +100,10 @@ load() { local at=$1; shift; "$bin/load" "127.0.0.1:$at" "${callers:-$CALLERS}" 
 first_answer() {
   printf 'GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n' $status_path >&3
   read -r first_line <&3
-  [[ $first_line == HTTP/1.1\ 200* ]] || die "the first answer was $first_line"
+  [[ $first_line == HTTP/1.1\ 200* ]] || die "the first response was $first_line"
 }
 
-# start_ms NAME broker|bare [SETTING]...: from before the fork to the first line of the first answer, into $work/NAME.
+# start_ms NAME broker|bare [SETTING]...: from before the fork to the first line of the first response, into $work/NAME.
 start_ms() {
   local name=$1 from=${EPOCHREALTIME/./}
   shift
@@ -120,7 +120,7 @@ median() {
 # range NAME FORMAT: lowest and highest of the first column.
 range() { sort -g "$work/$1" | awk -v f="$2" 'NR == 1 { low = $1 } END { printf f " to " f, low, $1 }'; }
 
-# rounds A OPERATOR B COLUMN: what each round gives with / or -, into $work/A_to_B.
+# rounds A OPERATOR B COLUMN: the ratio (/) or difference (-) of each round, into $work/A_to_B.
 rounds() {
   paste -d' ' <(cut -d' ' -f"$4" "$work/$1") <(cut -d' ' -f"$4" "$work/$3") |
     awk -v op="$2" '{ print op == "/" ? $1 / $2 : $1 - $2 }' >"$work/$1_to_$3"
@@ -130,7 +130,7 @@ rounds() {
 verdict() {
   awk -v which="$1" -v target="$2" -v value="$3" -v f="$4" 'BEGIN {
     missing = which == "least" ? target - value : value - target
-    if (missing > 0) printf "**missed by " f "**", missing; else printf "reached"
+    if (missing > 0) printf "**missed by " f "**", missing; else printf "met"
   }'
 }
 
@@ -142,7 +142,7 @@ row() { local IFS='|'; echo "|$*|" | sed 's/|/ | /g; s/^ //; s/ $//'; }
 build() {
   profile() { sed -n '/^\[profile.release\]/,/^$/{/=/p}' "$1"; }
   diff <(profile "$root/Cargo.toml") <(profile "$root/benches/bare/Cargo.toml") >&2 ||
-    die "benches/bare/Cargo.toml has another release profile than Cargo.toml"
+    die "the release profiles of benches/bare/Cargo.toml and Cargo.toml differ"
   cp "$root/Cargo.lock" "$root/benches/bare/Cargo.lock"
   (cd "$root" && nice cargo build --quiet --release --locked --bin turn-broker --example fake-cloudflare --example old-ledger)
   (cd "$root/benches/bare" && nice cargo build --quiet --release)
@@ -160,7 +160,7 @@ measure_status() {
     measured loud "$loud_pid" wrk_status "$loud_port" "$DURATION"
     measured quiet "$quiet_pid" wrk_status "$quiet_port" "$DURATION"
   done
-  # A log that drops lines under load is cheaper than one that does not.
+  # A log that drops lines under load costs less, so the row shows the lost lines.
   lines_lost=$(metric_of "$loud_port" log_lines_lost)
   stop "$bare_pid"; stop "$loud_pid"; stop "$quiet_pid"
   rounds loud / bare 1
@@ -183,23 +183,23 @@ measure_mints() {
     measured mint "$memory_pid" load "$memory_port" "$MINTS" GET /api/turn-credentials ''
     measured durable "$pid" load "$port" "$MINTS" GET /api/turn-credentials ''
   done
-  # An answer without a credential is quick, and a 200 too.
+  # A response without a credential is fast and also a 200, so count the credentials.
   for port in "$memory_port" "$port"; do
-    [[ $(status_of "$port" issued) == $((500 + ROUNDS * MINTS)) ]] || die "not every answer was a credential"
+    [[ $(status_of "$port" issued) == $((500 + ROUNDS * MINTS)) ]] || die "some responses had no credential"
   done
   stop "$pid"; stop "$memory_pid"; stop "$provider_pid"
   rounds mint - provider 2
   rounds durable - provider 2
 }
 
-# The pool is filled for callers who have kept coming for three whole minutes, so it takes that long.
+# The broker fills the pool only after three whole minutes of demand, so this takes that long.
 measure_pool() {
   local provider_pid i mints=$((POOL / 2)) minted handed_out
   provider; provider_pid=$pid
   broker "CLOUDFLARE_API_BASE=http://127.0.0.1:$port" CLOUDFLARE_TURN_KEY_ID=demo CLOUDFLARE_TURN_API_TOKEN=demo-token \
     RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1 TURN_POOL_MAX=$POOL OPERATOR_TOKEN=$operator_token \
     "STATE_DIR=$work/pool-state"
-  # Each of them waits for the provider while nothing lies ready.
+  # While the pool is empty, each caller waits for the provider.
   until [[ $(metric_of "$port" pool_ready) -gt 0 ]]; do
     callers=$POOL_CALLERS load "$port" $((POOL_CALLERS * 50)) GET /api/turn-credentials '' >/dev/null
   done
@@ -215,20 +215,20 @@ measure_pool() {
 
 measure_memory() {
   local token=bench-reporter-token body open
-  # The kill switch: the client for the provider is built, and no request waits for one.
+  # Uses the kill switch: the client for the provider is built, and no request waits for the provider.
   local settings=(CLOUDFLARE_TURN_KEY_ID=demo CLOUDFLARE_TURN_API_TOKEN=demo-token TURN_ENABLED=false)
   bare; first_answer; bare_idle_mb=$(resident_mb "$pid"); stop "$pid"
   broker "${settings[@]}"; first_answer; idle_mb=$(resident_mb "$pid"); stop "$pid"
 
   broker "${settings[@]}" REPORTER_TOKEN=$token HEARTBEAT_SECONDS=3600
-  # As long as the ids of crypto.randomUUID().
+  # The id is as long as those of crypto.randomUUID().
   body='{"connectionId":"00000000-0000-4000-8000-{n}"}'
   measured opening "$pid" load "$port" $CONNECTIONS POST /api/connections "$body" "authorization: Bearer $token"
   open=$(status_of "$port" activeConnections)
   [[ $open == "$CONNECTIONS" ]] || die "$open connections are open"
   connections_mb=$(resident_mb "$pid"); stop "$pid"
 
-  # More clients than the limiter has rows for: most share a few rows and are refused, so the answers are not looked at.
+  # There are more clients than rows in the limiter. Most share a few rows and are refused, so the responses are not checked.
   broker "${settings[@]}" TRUSTED_PROXIES=127.0.0.0/8
   load "$port" $CLIENTS GET /api/turn-credentials '' 'x-forwarded-for: {ip}' >&2
   clients_mb=$(resident_mb "$pid"); stop "$pid"
@@ -258,7 +258,7 @@ table() {
   row --- --- --- --- ---
   row 'status, all layers on, default log' '≥ 0.85 × bare' \
     "$ratio × ($(range loud_to_bare %.2f)): $(http loud), ${lines_lost:-no} log lines lost" "$(http bare)" "$(verdict least 0.85 "$ratio" %.2f)"
-  row 'status, `RUST_LOG=warn`' 'does not count' \
+  row 'status, `RUST_LOG=warn`' 'no target' \
     "$quiet_ratio × ($(range quiet_to_bare %.2f)): $(http quiet)" 'as above' ''
   row "credentials from the pool, \`STATE_DIR\` on $(df --output=fstype "$work" | tail -n1), $CALLERS callers, provider at $PROVIDER_MS ms" \
     'p50 ≤ 1 ms' "$(http pool)" 'as below' "$(verdict most 1 "$(median pool 2 %.2f)" '%.2f ms')"
@@ -272,31 +272,31 @@ table() {
   memory idle 15 "$idle_mb" "$bare_idle_mb MB"
   memory "$(thousands $CONNECTIONS) live connections" 60 "$connections_mb" ''
   memory "$(thousands $CLIENTS) client addresses seen" 60 "$clients_mb" ''
-  row 'start to first answer, `STATE_DIR` empty' '≤ 50 ms' "$start ms ($(range start %.1f))" \
+  row 'start to first response, `STATE_DIR` empty' '≤ 50 ms' "$start ms ($(range start %.1f))" \
     "$(median bare_start 1 %.1f) ms" "$(verdict most 50 "$start" '%.1f ms')"
-  row 'start to first answer, month-old ledger' '≤ 50 ms' "$month ms ($(range start_month %.1f))" '' \
+  row 'start to first response, month-old ledger' '≤ 50 ms' "$month ms ($(range start_month %.1f))" '' \
     "$(verdict most 50 "$month" '%.1f ms')"
   row 'release binary, stripped' '≤ 12 MB' "$(size turn-broker) MB" "$(size bare) MB" \
     "$(verdict most 12 "$(size turn-broker)" '%.1f MB')"
 }
 
-# missed <TABLE: the rows that miss their target, and by how much.
+# missed <TABLE: lists the rows that miss their target, and by how much.
 missed() {
   local list
   list=$(sed -n 's/^| \([^|]*\) |.*\*\*\(missed [^*]*\)\*\* |$/- \1: \2/p')
-  echo "${list:+Targets missed:$'\n'}${list:-Every target that applies is reached.}"
+  echo "${list:+Targets missed:$'\n'}${list:-All targets are met.}"
 }
 
 machine() {
   echo "$(date -u +%F), $("$bin/turn-broker" --version), $(rustc --version | cut -d' ' -f1,2), Linux $(uname -r)," \
     "$(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | sed -n 1p)), shared by server and loader," \
     "load average before the run $load_before; $ROUNDS rounds," \
-    "$CALLERS callers, status body $body_bytes bytes. After a figure in brackets: the lowest and the highest round."
+    "$CALLERS callers, status body $body_bytes bytes. The lowest and the highest round are in brackets after a figure."
 }
 
 publish() {
   local begin='<!-- benches/run.sh writes from here -->' end='<!-- to here -->'
-  grep -qxF -- "$begin" "$document" && grep -qxF -- "$end" "$document" || die "$document has lost its marks"
+  grep -qxF -- "$begin" "$document" && grep -qxF -- "$end" "$document" || die "$document has no begin and end marks"
   awk -v begin="$begin" -v end="$end" -v result="$work/result" '
     $0 == end { while ((getline line <result) > 0) print line; inside = 0 }
     !inside { print }
