@@ -1,18 +1,50 @@
-//! Every walk that ever failed, so that it never fails again.
+//! Scenarios that failed once, as literal operations: they stay what they are when the random choice of operations changes.
+
+use turn_ledger::books::Written;
 
 use crate::check;
-use crate::walk::Walk;
+use crate::restart::check_restart;
+use crate::walk::Scenario;
+use crate::walk::ops::Op::{CrashAfterCommit, Flush, Mint, MintUnwritten, Read, Wait};
 
-/// Walks of special interest: first ones of each mode, long ones.
-#[test]
-fn walks_that_are_kept() {
-    for (seed, steps, strict) in [(0, 2_000, false), (0, 2_000, true), (1, 2_000, true)] {
-        check(Walk { seed, steps, strict });
-    }
-}
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 /// A reading gave room, a grant was admitted on it, and the process died before the reading was on disk.
 #[test]
-fn what_a_strict_grant_was_admitted_on_is_on_disk_before_it() {
-    check(Walk { seed: 5_367, steps: 200, strict: true });
+fn what_a_strict_grant_was_admitted_on_is_on_disk_with_it() {
+    let mut ops = vec![Mint { life: 300, delay: 0 }; 20];
+    ops.extend([Wait { millis: 3 * HOUR, share: 0 }, Read { back: 0, missed: 0 }]);
+    ops.extend(vec![CrashAfterCommit { life: 300 }; 12]);
+    ops.push(Wait { millis: 3 * HOUR, share: 256 });
+    check(&Scenario { strict: true, before_reset: 20 * DAY, ops });
+}
+
+/// A process that saw no instant of a whole period showed an older period's sum as the previous one after a restart.
+#[test]
+fn a_period_that_no_process_saw_has_no_sum() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 0 },
+        Wait { millis: HOUR, share: 256 },
+        Read { back: 0, missed: 0 },
+        Wait { millis: DAY, share: 0 },
+        Flush,
+        Wait { millis: 70 * DAY, share: 0 },
+    ];
+    check_restart(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+}
+
+/// A grant that could not be written is taken back. It was in a batch with other changes, which stay.
+#[test]
+fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
+    for written in [Written::No, Written::Unknown] {
+        let ops = vec![
+            Mint { life: 300, delay: 0 },
+            MintUnwritten { life: 86_400, written },
+            Wait { millis: MINUTE, share: 256 },
+            Flush,
+        ];
+        check_restart(&Scenario { strict: true, before_reset: 20 * DAY, ops });
+    }
 }

@@ -1,24 +1,28 @@
-//! What is on disk in full comes back in full: the books after a restart are the books before it, now and later.
+//! Restarts: what was stored in full comes back in full. The books after a restart are the books before it, now and later.
 
 use turn_ledger::verify::contradictions;
 
 use crate::walk::disk::MemoryDisk;
-use crate::walk::{Walk, end_of, visible};
+use crate::walk::{Scenario, end_of, visible};
+
+/// Runs a scenario and compares its books with those of the next process.
+pub(crate) fn check_restart(scenario: &Scenario) {
+    let mut broker = end_of(scenario, MemoryDisk::new());
+    let mut again = broker.reopened();
+    assert_eq!(contradictions(&broker.stored()), Vec::<String>::new(), "{scenario:?}");
+    for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
+        let then = again.now().plus_millis(later);
+        again.advance(then);
+        broker.books.advance(then);
+        assert_eq!(visible(&again), visible(&broker.books), "{scenario:?}, {later} ms later");
+    }
+}
 
 #[test]
-fn a_restart_changes_nothing_that_anybody_can_see() {
+fn a_restart_changes_nothing_that_a_caller_can_see() {
     for seed in 0..100 {
         for strict in [false, true] {
-            let walk = Walk { seed, steps: 60, strict };
-            let mut broker = end_of(walk, MemoryDisk::new());
-            let mut again = broker.reopened();
-            assert_eq!(contradictions(&broker.stored()), Vec::<String>::new(), "{walk:?}");
-            for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {
-                let then = again.snapshot().figures.now.plus_millis(later);
-                again.advance(then);
-                broker.books.advance(then);
-                assert_eq!(visible(&again), visible(&broker.books), "{walk:?}, {later} ms later");
-            }
+            check_restart(&Scenario::random(seed, 60, strict));
         }
     }
 }

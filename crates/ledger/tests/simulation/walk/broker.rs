@@ -1,4 +1,4 @@
-//! The broker's side without sockets: books, disk and clocks, and every way in which somebody makes it act.
+//! The broker without sockets: books, disk and clocks.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::disk::Disk;
 use super::ops::Op;
 use super::world::{RATE, World};
 
-/// The configured limit: little enough to be reached.
+/// The configured limit, low enough to be reached.
 pub(crate) const LIMIT: ByteCount = ByteCount::new(10_000_000_000);
 const TAIL: Duration = Duration::from_secs(7_200);
 const SLACK: Duration = Duration::from_secs(4);
@@ -45,8 +45,8 @@ pub(crate) struct Broker<D> {
     minted: u64,
     /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
     key_since: u64,
-    /// The limit that somebody spoke of last.
-    pub(crate) ordered: ByteCount,
+    /// The limit that was set last.
+    pub(crate) limit: ByteCount,
 }
 
 impl<D: Disk> Broker<D> {
@@ -55,7 +55,7 @@ impl<D: Disk> Broker<D> {
         let start = Instant::now();
         let books = open(strict, disk.read(), begin);
         let time = SteadyTime::from(begin, start);
-        let (offset, key_since, minted, ordered) = (0, 0, 0, LIMIT);
+        let (offset, key_since, minted, limit) = (0, 0, 0, LIMIT);
         Self {
             strict,
             begin,
@@ -68,7 +68,7 @@ impl<D: Disk> Broker<D> {
             grants: vec![],
             minted,
             key_since,
-            ordered,
+            limit,
         }
     }
 
@@ -153,8 +153,8 @@ impl<D: Disk> Broker<D> {
                 }
             }
             Op::Limit { percent } => {
-                self.ordered = ByteCount::new(LIMIT.get() / 100 * percent);
-                self.books.override_limit(Some(self.ordered));
+                self.limit = ByteCount::new(LIMIT.get() / 100 * percent);
+                self.books.override_limit(Some(self.limit));
                 self.flush();
             }
             // Strict mode promises nothing of what other keys relay.

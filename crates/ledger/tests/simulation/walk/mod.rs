@@ -1,12 +1,11 @@
-//! One seeded walk: what is done, and what must hold after each step.
+//! One scenario: what happens, and what must hold after each step.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) mod broker;
 pub(crate) mod disk;
-mod ops;
+pub(crate) mod ops;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
@@ -14,76 +13,79 @@ use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::Figures;
 
 use broker::{Broker, LIMIT};
-use disk::Disk;
+use disk::{Disk, MemoryDisk};
 use ops::{Dice, Op};
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
 const RESET: i64 = 1_738_368_000_000;
 
-/// Which walk.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Walk {
-    pub(crate) seed: u64,
-    pub(crate) steps: u64,
+/// What happens in one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
     pub(crate) strict: bool,
+    /// Milliseconds from the start to the first reset.
+    pub(crate) before_reset: u64,
+    pub(crate) ops: Vec<Op>,
 }
 
-impl Walk {
-    /// Where it begins: hours before a reset, days, or minutes.
-    fn begin(self) -> Timestamp {
-        let before = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
-        Timestamp::from_millis(RESET - before[usize::try_from(self.seed % 3).unwrap_or(0)])
+impl Scenario {
+    /// Random operations. The same arguments give the same scenario.
+    pub(crate) fn random(seed: u64, steps: u64, strict: bool) -> Self {
+        let (is_a_rush, has_overrides) = (seed.is_multiple_of(2), seed.is_multiple_of(5));
+        let mut dice = Dice { state: seed, is_a_rush, has_overrides };
+        let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
+        let before_reset = before_reset[usize::try_from(seed % 3).unwrap_or(0)];
+        Self { strict, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
     }
 
-    fn dice(self) -> Dice {
-        let (is_a_rush, has_orders) = (self.seed.is_multiple_of(2), self.seed.is_multiple_of(5));
-        Dice { state: self.seed, is_a_rush, has_orders }
+    fn start(&self) -> Timestamp {
+        Timestamp::from_millis(RESET - i64::try_from(self.before_reset).unwrap_or(0))
+    }
+
+    /// The shortest scenario found that still fails: parts are left out as long as it does.
+    fn shrunk(mut self) -> Self {
+        let mut size = self.ops.len() / 2;
+        while size > 0 {
+            let mut from = 0;
+            while from < self.ops.len() {
+                let mut ops = self.ops.clone();
+                ops.drain(from..(from + size).min(ops.len()));
+                let shorter = Self { ops, ..self.clone() };
+                if run(&shorter, MemoryDisk::new()).is_err() { self = shorter } else { from += size }
+            }
+            size /= 2;
+        }
+        self
     }
 }
 
 /// A promise that was broken.
 pub(crate) struct Failure {
-    walk: Walk,
-    step: u64,
+    step: usize,
     what: String,
-    done: Vec<Op>,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = &self.done[self.done.len().saturating_sub(20)..];
-        write!(
-            f,
-            "{:?} at step {}: {}
-the last steps: {last:#?}
-Repeat it with SEED={} STEPS={}, and keep it in reproductions.rs.",
-            self.walk, self.step, self.what, self.walk.seed, self.walk.steps
-        )
-    }
+/// The broker at the end of a scenario that breaks no promise.
+pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> Broker<D> {
+    run(scenario, disk).unwrap_or_else(|Failure { step, what }| {
+        let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
+        panic!("step {step}: {what}\nKeep it in reproductions.rs:\n{:?}", failing.shrunk())
+    })
 }
 
-/// The broker at the end of a walk that breaks nothing.
-pub(crate) fn end_of<D: Disk>(walk: Walk, disk: D) -> Broker<D> {
-    go(walk, disk).unwrap_or_else(|failure| panic!("{failure}"))
-}
-
-fn go<D: Disk>(walk: Walk, disk: D) -> Result<Broker<D>, Failure> {
-    let mut dice = walk.dice();
+fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<Broker<D>, Failure> {
     let mut world = World::default();
-    let mut done = vec![];
-    let mut broker = Broker::new(walk.strict, walk.begin(), disk);
+    let mut broker = Broker::new(scenario.strict, scenario.start(), disk);
     let mut highest_limit = LIMIT;
-    for step in 0..walk.steps {
-        let op = dice.op();
-        done.push(op);
+    for (step, op) in scenario.ops.iter().enumerate() {
         let before = broker.books.snapshot().figures;
-        broker.apply(op, &mut world);
+        broker.apply(*op, &mut world);
         broker.advance(&world);
         highest_limit = highest_limit.max(broker.books.snapshot().figures.limit);
-        if let Some(what) = broken(walk.strict, &world, &before, highest_limit, &broker) {
+        if let Some(what) = broken(scenario.strict, &world, &before, highest_limit, &broker) {
             let figures = broker.books.snapshot().figures;
-            return Err(Failure { walk, step, what: format!("{what}; {figures:?}"), done });
+            return Err(Failure { step, what: format!("{what}; {figures:?}") });
         }
     }
     Ok(broker)
@@ -105,7 +107,7 @@ fn broken(
     if truth > most {
         return Some(format!("true bytes {truth} exceed limit and bound {most}"));
     }
-    // A limit that was lowered under what is promised leaves a bound, and no way to take it back.
+    // A limit that was lowered below what is promised leaves a bound. Promises are not taken back.
     if strict && (figures.committed > highest_limit || truth > highest_limit.get()) {
         return Some(format!("strict mode owes {:?}, true bytes {truth}", figures.overshoot_bound()));
     }
@@ -116,14 +118,14 @@ fn broken(
     if snapshot.measured.bytes.get() > truth + 1 {
         return Some(format!("{:?} were counted, and {truth} relayed", snapshot.measured.bytes));
     }
-    if figures.limit != broker.ordered {
-        return Some(format!("the limit is {:?}, and {:?} was ordered", figures.limit, broker.ordered));
+    if figures.limit != broker.limit {
+        return Some(format!("the limit is {:?}, and {:?} was set", figures.limit, broker.limit));
     }
     if figures.now != broker.present(world) {
         return Some(format!("the books are at {}, the world at {}", figures.now, broker.present(world)));
     }
-    // In strict mode a client that talks on after its tail casts doubt, truthfully or not.
-    (!strict && !snapshot.measured.assumption.holds).then(|| "doubts where nothing is wrong".into())
+    // In strict mode a client that reports after its tail puts the bound in doubt, truthfully or not.
+    (!strict && !snapshot.measured.assumption.holds).then(|| "the bound is in doubt without a reason".into())
 }
 
 /// Everything about books that a caller can see.

@@ -46,10 +46,10 @@ pub(crate) enum Op {
 /// splitmix64: small, and the same everywhere.
 pub(crate) struct Dice {
     pub(crate) state: u64,
-    /// Whether everybody wants credentials at once.
+    /// Whether most operations are mints.
     pub(crate) is_a_rush: bool,
     /// Whether an operator overrides other limits.
-    pub(crate) has_orders: bool,
+    pub(crate) has_overrides: bool,
 }
 
 impl Dice {
@@ -96,7 +96,7 @@ impl Dice {
             22 => Op::Flush,
             23 => Op::Crash,
             24 => Op::Revoke { nth: self.roll() },
-            25 if self.has_orders => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
+            25 if self.has_overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
             26 => Op::ReadFallen,
             27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
             28 => Op::ReplaceKey,
