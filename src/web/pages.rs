@@ -44,7 +44,7 @@ macro_rules! html {
 }
 
 /// What every page loads.
-const SHARED: &[File] = files!(".": "page.css");
+const SHARED: &[File] = files!(".": "page.css", "page.js");
 
 /// The chart library.
 const UPLOT: &[File] = &[
@@ -76,8 +76,8 @@ pub static DASHBOARD: Page = Page {
         SHARED,
         UPLOT,
         files!("dashboard":
-            "dashboard.css", "main.js", "actions.js", "broker.js", "format.js", "plots.js", "series.js", "verdicts.js",
-            "view.js"
+            "dashboard.css", "plots.css", "main.js", "actions.js", "broker.js", "format.js", "plots.js", "series.js",
+            "verdicts.js", "view.js"
         ),
     ],
 };

@@ -139,7 +139,7 @@ async function aCommandIsCopied(page) {
   await page.focus('article .command button');
   await page.keyboard.press('Enter');
   const said = () => page.$eval('#copied', ({ textContent }) => textContent);
-  await until('the word that it is copied', async () => /^(Copied|Marked: press Ctrl\+C): GET \/api\/turn-credentials$/.test(await said()));
+  await until('the word that it is copied', async () => /^(Copied|Selected: press Ctrl\+C): GET \/api\/turn-credentials$/.test(await said()));
 }
 
 /** A proxy that passes `/turn/…` on as `/…`: page and files are found, and the commands name the proxy. */

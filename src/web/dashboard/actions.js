@@ -1,7 +1,7 @@
 // What the operator can order. Each order says what it will do and wants a second click.
 import { Fault, ask } from './broker.js';
 import { plain, typedNumber } from './format.js';
-import { $ } from './view.js';
+import { $ } from './page.js';
 
 const LIMIT_GB_MAX = 1_000_000;
 

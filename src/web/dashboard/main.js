@@ -4,9 +4,10 @@
 import * as actions from './actions.js';
 import { Fault, ask, token } from './broker.js';
 import { size } from './format.js';
+import { $, choice } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, forecast, period, rates } from './series.js';
-import { $, showAlerts, showAway, showBack, showConnections, showForecast, showOverview } from './view.js';
+import { showAlerts, showAway, showBack, showConnections, showForecast, showOverview } from './view.js';
 
 const PAUSE_SECONDS = 5;
 /** Series and alerts change slowly and are long. */
@@ -144,13 +145,10 @@ $('sign-out').addEventListener('click', () => {
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) wake();
 });
-for (const button of document.querySelectorAll('[data-range]')) {
-  button.addEventListener('click', () => {
-    range = button.dataset.range;
-    for (const other of document.querySelectorAll('[data-range]')) other.setAttribute('aria-pressed', String(other === button));
-    if (series) showRates();
-  });
-}
+choice('range', (chosen) => {
+  range = chosen;
+  if (series) showRates();
+});
 
 if (token.get()) signIn();
 else signOut();

@@ -1,29 +1,10 @@
 // Puts words and figures into the page. Text is set as text, never as markup: ids of connections come from anybody.
 import { Fault } from './broker.js';
 import { amounts, size, span, time, withTimes } from './format.js';
+import { $, element, mark, put } from './page.js';
 import * as verdicts from './verdicts.js';
 
 const ROWS_MAX = 200;
-
-/** @param {string} id @returns {any} */
-export const $ = (id) => document.getElementById(id);
-
-export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-const put = (id, text) => {
-  if ($(id).textContent !== text) $(id).textContent = text;
-};
-
-function mark(id, { mark, word, why }) {
-  const base = [...$(id).classList].filter((name) => !['good', 'warn', 'bad', 'quiet'].includes(name));
-  $(id).className = [...base, mark].join(' ');
-  put(id, word);
-  if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
-}
 
 function rows(id, list) {
   $(id).replaceChildren(...list.flatMap(({ name, value, isSub, isWarning }) => [

@@ -3,6 +3,7 @@
 import { createTurnClient } from '../turn-client.js';
 import { Fault, ask, token } from '../dashboard/broker.js';
 import { Call, Refused } from './call.js';
+import { $, choice, element, mark, put } from './page.js';
 import { BudgetPlot } from './plot.js';
 import { sceneTrack } from './scene.js';
 import { counted, credentials, figures, known, mb, phaseMark, refusedBecause, story, whyCut } from './words.js';
@@ -19,15 +20,6 @@ const MB = 1e6;
 const LOOKS_MAX = 30;
 const GB = 1e9;
 const EVENTS_MAX = 40;
-
-const $ = (id) => document.getElementById(id);
-const put = (id, text) => {
-  if ($(id).textContent !== text) $(id).textContent = text;
-};
-const mark = (id, { mark: kind, word }) => {
-  $(id).className = `mark ${kind}${id === 'phase' ? ' push' : ''}`;
-  put(id, word);
-};
 
 /** @type {{phase: import('./words.js').Phase, why: import('./words.js').Why | null, refusal: object | null}} */
 let state = { phase: 'idle', why: null, refusal: null };
@@ -55,13 +47,9 @@ const scenes = [sceneTrack('Ann', 212), sceneTrack('Ben', 22)];
 function tell(text, short) {
   const now = new Date();
   const when = new Date(now - begun).toISOString().slice(14, 19);
-  const [time, what] = [document.createElement('span'), document.createElement('span')];
-  Object.assign(time, { className: 'when', textContent: when });
-  what.textContent = text;
-  const item = document.createElement('li');
-  item.append(time, what);
+  const time = element('span', { className: 'when', textContent: when });
   $('events').querySelector('li.muted')?.remove();
-  $('events').prepend(item);
+  $('events').prepend(element('li', {}, time, element('span', { textContent: text })));
   while ($('events').children.length > EVENTS_MAX) $('events').lastChild.remove();
   if (short && overview) plot?.mark(new Date(overview.at), short);
 }
@@ -281,13 +269,10 @@ order('freeze', async () => {
   await lookAgain();
 });
 order('revoke', revoke);
-for (const button of document.querySelectorAll('[data-mbps]')) {
-  button.addEventListener('click', () => {
-    mbps = Number(button.dataset.mbps);
-    for (const other of document.querySelectorAll('[data-mbps]')) other.setAttribute('aria-pressed', String(other === button));
-    void call?.limit(mbps);
-  });
-}
+choice('mbps', (chosen) => {
+  mbps = Number(chosen);
+  void call?.limit(mbps);
+});
 if (!navigator.mediaDevices) $('camera').disabled = true;
 
 function takeToken() {

@@ -1,25 +1,12 @@
 // The page: one look at /openapi.json, drawn once. What the document says is text, never markup.
 import { command } from './command.js';
 import { groups } from './document.js';
+import { $, copy, element, load } from './page.js';
 
-const ANSWER_SECONDS_MAX = 10;
 /** Where there is room for the contents beside the text. */
 const WIDE = matchMedia('(min-width: 900px)');
 
-/** @param {string} id @returns {any} */
-const $ = (id) => document.getElementById(id);
 const base = new URL('.', document.baseURI).href;
-
-/** Names with a dash are attributes, all others properties. */
-function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes('-') || key === 'role') made.setAttribute(key, value);
-    else made[key] = value;
-  }
-  made.append(...children.flat());
-  return made;
-}
 
 /** Words between backticks are code. */
 const inline = (text) => text.split('`').map((part, n) => (n % 2 ? element('code', { textContent: part }) : part));
@@ -29,7 +16,7 @@ const code = (textContent, className = '') => element('code', { textContent, cla
 async function show() {
   let described;
   try {
-    const answer = await fetch(new URL('openapi.json', document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
+    const answer = await load('openapi.json');
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     described = await answer.json();
   } catch (error) {
@@ -82,20 +69,11 @@ function article(described, operation) {
 function copyable(text, what) {
   const area = element('pre', { tabIndex: 0, role: 'region', 'aria-label': `Command for ${what}` }, code(text));
   const button = element('button', { type: 'button', textContent: 'Copy' });
-  button.addEventListener('click', () => copy(text, area, button, what));
+  button.addEventListener('click', async () => {
+    button.textContent = await copy(text, () => getSelection().selectAllChildren(area));
+    $('copied').textContent = `${button.textContent}: ${what}`;
+  });
   return element('div', { className: 'command' }, area, button);
-}
-
-async function copy(text, area, button, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-  } catch {
-    // No clipboard without TLS: what is marked can be copied by hand.
-    getSelection().selectAllChildren(area);
-    button.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
-  }
-  $('copied').textContent = `${button.textContent}: ${what}`;
 }
 
 /** Errors are folded, as all of them have one form. */

@@ -1,19 +1,10 @@
 // The page: one check at a time, begun by hand, since each one is a mint.
 import { findings, outcome } from './findings.js';
 import { attempts, gather } from './gather.js';
+import { $, copy, element, load } from './page.js';
 import { answerRows, candidateWords, errorLines, report } from './report.js';
 
 const TTL_SECONDS = 300;
-const ANSWER_SECONDS_MAX = 10;
-
-/** @param {string} id @returns {any} */
-const $ = (id) => document.getElementById(id);
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
 
 /** @returns {Promise<import('./findings.js').Answer>} */
 async function mint() {
@@ -23,9 +14,8 @@ async function mint() {
 }
 
 async function credentials(query) {
-  const init = { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) };
   try {
-    const answer = await fetch(new URL(`api/turn-credentials${query}`, document.baseURI), init);
+    const answer = await load(`api/turn-credentials${query}`);
     const body = await answer.json();
     const wait = answer.headers.get('retry-after');
     return { status: answer.status, body: wait ? { ...body, retryAfter: Number(wait) } : body };
@@ -86,14 +76,6 @@ function showReport(text) {
 }
 
 $('copy').addEventListener('click', async () => {
-  const { report: area, copy } = { report: $('report'), copy: $('copy') };
-  try {
-    await navigator.clipboard.writeText(area.value);
-    copy.textContent = 'Copied';
-  } catch {
-    // No clipboard without TLS: what is marked can be copied by hand.
-    area.select();
-    copy.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
-  }
+  $('copy').textContent = await copy($('report').value, () => $('report').select());
 });
 $('start').addEventListener('click', check);
