@@ -148,10 +148,37 @@ test('a figure is believed as far as somebody has counted it', () => {
   assert.match(forgetful.why, /A restart forgets it/);
 });
 
-test('who counted is named', () => {
+test('the page names the source that counts usage', () => {
+  assert.match(belief(overview()).why, /^Cloudflare counted 1\.90 GB/);
+  assert.match(bound(overview({ observedMbpsPerGrant: null })).why, /Not yet tested against Cloudflare’s count\.$/);
   assert.match(belief(overview({}, { provider: null })).why, /^The relay counted 1\.90 GB/);
-  assert.match(belief(overview({ hints: [{ code: 'NO_ANALYTICS' }] })).why, /^The relay counted/);
-  assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /what the relay counts/);
+  assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /Not yet tested against the relay’s count\.$/);
+});
+
+test('with Cloudflare and without its analytics, the page speaks of no relay', () => {
+  const hints = ['NO_ANALYTICS', 'NO_REPORTS'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
+  for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
+    for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
+      const unread = overview({ asOf, hints, ...status });
+      const texts = [belief(unread).why, bound(unread).why, ...hintNotes(unread).map(({ text }) => text)];
+      assert.doesNotMatch(texts.join(' '), /relay/i);
+    }
+  }
+  assert.match(belief(overview({ asOf: null, hints: hints.slice(0, 1) })).why, /Cloudflare’s count is not read\./);
+  assert.match(bound(overview({ asOf: null, observedMbpsPerGrant: null, hints })).why, /Not tested: Cloudflare’s count is not read\.$/);
+  assert.deepEqual(hintNotes(overview({ hints })).map(({ mark }) => mark), ['warn', 'bad'], 'a count that is not read shows no usage');
+});
+
+test('an observed rate above the assumed one is no evidence for the assumption', () => {
+  const above = bound(overview({ boundAssumes: '2 Mbps per grant until 7200 s after expiry', observedMbpsPerGrant: 5.333 }));
+  assert.doesNotMatch(above.why, /holds/);
+  assert.match(above.why, /The recent average is 5\.333 Mbps, within the margin of the counts\.$/);
+  assert.match(bound(overview({ observedMbpsPerGrant: 2 })).why, /It holds: 2 Mbps were observed/);
+});
+
+test('without a metered source there is no assumption to test', () => {
+  const unmetered = overview({ asOf: null, boundAssumes: 'no metered source is configured', observedMbpsPerGrant: null }, { provider: null });
+  assert.equal(bound(unmetered).why, 'No metered source is configured.');
 });
 
 test('red is what is broken or stands still, and nobody’s reports are no matter where a count is read', () => {
@@ -160,7 +187,7 @@ test('red is what is broken or stands still, and nobody’s reports are no matte
   assert.deepEqual(marks({ asOf: null }), ['bad', 'warn', 'bad']);
   assert.deepEqual(marks({}), ['', 'warn', 'bad']);
   const [counted] = hintNotes(overview({ hints }));
-  assert.equal(counted.text, 'No client has reported a connection: usage shows when the provider has counted it, not before.');
+  assert.equal(counted.text, 'No client has reported a connection: usage shows when Cloudflare has counted it, not before.');
   assert.equal(hintNotes(overview({ hints, asOf: null }))[0].text, 'The estimate cannot see usage.');
 });
 

@@ -36,6 +36,12 @@ export function assumed(text) {
     .replace(/ until (.+) after expiry$/, (_, tails) => `, until ${tails.replace(/(\d+) s/g, (__, seconds) => span(Number(seconds)))} after it expires`);
 }
 
+/** The assumed rate in that text; null if no source is metered. @param {string} text */
+export function assumedMbps(text) {
+  const found = /^([\d.]+) Mbps/.exec(text);
+  return found && Number(found[1]);
+}
+
 /**
  * The budget in one unit: MB where it is smaller than a GB. What is used is rounded to the nearest, what is promised up.
  * @returns {{unit: string, used: string, limit: string, promised: string, past: string}}

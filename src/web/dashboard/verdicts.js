@@ -1,5 +1,5 @@
 // What the figures amount to, in a word, a mark and a reason. Pure.
-import { amounts, assumed, count, date, plain, signed, size, some, span, time } from './format.js';
+import { amounts, assumed, assumedMbps, count, date, plain, signed, size, some, span, time } from './format.js';
 
 /** @typedef {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string, why: string}} Verdict */
 
@@ -18,19 +18,24 @@ export function minting(overview) {
   return verdict('good', 'Minting');
 }
 
-/** Who counts usage: without a provider it can only be a relay. */
-const counter = (overview) => (overview.provider === null || hasHint(overview, 'NO_ANALYTICS') ? 'relay' : 'provider');
+/** Who counts usage. Without Cloudflare it can only be a relay. */
+const counter = ({ provider }) => (provider === null ? 'the relay' : 'Cloudflare');
+const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
+/** Then a count can be that of a relay, or an old one of Cloudflare: the page cannot tell. */
+const UNREAD = 'Cloudflare’s count is not read.';
 
 /** Whether the used figure can be believed. @returns {Verdict} */
 export function belief(overview) {
   const { status, bytes, at } = overview;
   const forgets = status.durable ? '' : ' A restart forgets it.';
-  if (status.asOf === null && hasHint(overview, 'NO_REPORTS')) {
-    return verdict('bad', 'No: nobody reports', `No client has reported a connection, and no provider’s count is read.${forgets}`);
+  if (status.asOf === null) {
+    const uncounted = isUnread(overview) ? UNREAD : `No count of ${counter(overview)} has been read yet.`;
+    if (hasHint(overview, 'NO_REPORTS')) return verdict('bad', 'No: nobody reports', `No client has reported a connection. ${uncounted}${forgets}`);
+    return verdict('warn', 'In part: an estimate', `From what connections report. ${uncounted}${forgets}`);
   }
-  if (status.asOf === null) return verdict('warn', 'In part: an estimate', `From what connections report. No provider’s count is read.${forgets}`);
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
-  const measured = `The ${counter(overview)} counted ${size(bytes.measured)} up to ${time(asOf, now)}, ${span((now - asOf) / 1000)} ago; ${size(Math.max(0, bytes.used - bytes.measured))} since are estimated.${forgets}`;
+  const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(bytes.measured)}` : `${sentence(counter(overview))} counted ${size(bytes.measured)}`;
+  const measured = `${counted} up to ${time(asOf, now)}, ${span((now - asOf) / 1000)} ago; ${size(Math.max(0, bytes.used - bytes.measured))} since are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'In part: the count is stale', measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
@@ -39,12 +44,12 @@ const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'PROMISED_IN_FULL'];
 
 /** What weakens the figure, or keeps from minting; red is what is broken or stands still. @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
-  const isMeasured = overview.status.asOf !== null;
+  const isMeasured = overview.status.asOf !== null && !isUnread(overview);
   return overview.status.hints.map(({ code, message }) => {
     if (code !== 'NO_REPORTS') return { code, mark: GRAVE.includes(code) ? 'bad' : 'warn', text: sentence(message) };
     if (!isMeasured) return { code, mark: 'bad', text: sentence(message) };
     // The count misses nothing; it comes late.
-    return { code, mark: '', text: `No client has reported a connection: usage shows when the ${counter(overview)} has counted it, not before.` };
+    return { code, mark: '', text: `No client has reported a connection: usage shows when ${counter(overview)} has counted it, not before.` };
   });
 }
 
@@ -63,13 +68,22 @@ export const limitNote = ({ status: { bandwidthLimitGB }, bytes: { limit, config
 export function bound(overview) {
   const { status, bytes } = overview;
   const { past, unit } = amounts(overview);
-  const observed = status.observedMbpsPerGrant;
+  const limit = assumedMbps(status.boundAssumes);
+  if (limit === null) return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${sentence(status.boundAssumes)}.`);
   const assumes = `Assumes ${assumed(status.boundAssumes)}.`;
   if (!status.boundHolds) {
-    return verdict('bad', `${past} ${unit}, not to be relied on`, `${assumes} The ${counter(overview)}’s count contradicts it.`);
+    const contradiction = isUnread(overview) ? 'The count contradicts it.' : `${sentence(counter(overview))}’s count contradicts it.`;
+    return verdict('bad', `${past} ${unit}, not to be relied on`, `${assumes} ${contradiction}`);
   }
-  const held = observed === null ? `Not yet held against what the ${counter(overview)} counts.` : `It holds: ${plain(observed)} Mbps were observed.`;
-  return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${held}`);
+  return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
+}
+
+/** What the observed rate says about the assumed one. A short stretch may average more, and contradict nothing. */
+function evidence(overview, limit) {
+  const observed = overview.status.observedMbpsPerGrant;
+  if (observed === null) return isUnread(overview) ? `Not tested: ${UNREAD}` : `Not yet tested against ${counter(overview)}’s count.`;
+  if (observed > limit) return `The recent average is ${plain(observed)} Mbps, within the margin of the counts.`;
+  return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
 /** @param {import('./series.js').Forecast | null} ahead @returns {Verdict} */
