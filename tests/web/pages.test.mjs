@@ -318,31 +318,31 @@ test('findings name what the network blocks', () => {
   assert.deepEqual(titles([works(STUN), works(UDP), works(TCP), works(TLS)]), ['The relay works over UDP']);
   assert.deepEqual(titles([fails(STUN), fails(UDP), works(TCP), works(TLS)]), ['UDP to the relay is blocked', 'STUN does not answer']);
   assert.deepEqual(titles([fails(STUN), fails(UDP), fails(TCP), works(TLS)]), ['Only TLS gets through', 'STUN does not answer']);
-  assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay is not reached']);
-  assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'Nothing gets through');
+  assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay cannot be reached']);
+  assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'No server can be reached');
   assert.deepEqual(titles([works(STUN), works(UDP), fails(TLS)]), ['The relay works over UDP', 'TLS to the relay fails']);
   assert.deepEqual(titles([works(STUN), fails(UDP), works(TCP), fails(TLS)]), ['UDP to the relay is blocked', 'TLS to the relay fails']);
   assert.deepEqual(titles([works(UDP), fails(TCP)]), ['The relay works over UDP', 'TCP to the relay fails']);
   assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
 });
 
-test('a dead server among good ones is not taken for a blocked network', () => {
+test('a dead server among working ones is not reported as a blocked network', () => {
   const dead = fails('turn:dead.example?transport=udp');
   assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
 });
 
-test('where other ports work, a silent one is not called dead: firewalls go by ports', () => {
+test('a server that does not answer is not called dead if only its port may be blocked', () => {
   const list = [fails('stun:r.example:3478'), fails('turn:r.example:3478?transport=udp'), fails('turn:r.example:3478?transport=tcp'),
     works('turn:r.example:80?transport=tcp'), fails('turns:r.example?transport=tcp'), works('turns:r.example:443?transport=tcp')];
   const found = findings(minted, list);
-  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Not every port gets through', 'STUN does not answer']);
-  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*leave them/);
+  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Some ports do not work', 'STUN does not answer']);
+  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*Keep them/);
   assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server is dead'], 'the default port is one');
   const refuses = fails('turn:other.example:3480?transport=udp', 401, 'Unauthorized');
-  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'who says no is reached');
+  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'a server that rejects is reached');
 });
 
-test('silence of STUN is not called a blocked UDP where a relay was reached over UDP', () => {
+test('UDP is not called blocked if a relay answered over UDP', () => {
   const text = (list) => findings(minted, list).at(-1).text;
   assert.doesNotMatch(text([fails(STUN), fails(UDP, 401, 'Unauthorized')]), /blocked/);
   assert.doesNotMatch(text([fails(STUN), fails(TCP, 401, 'Unauthorized')]), /need the relay/);
@@ -350,22 +350,22 @@ test('silence of STUN is not called a blocked UDP where a relay was reached over
   assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
 });
 
-test('refused credentials, a full relay and a name without an address are told apart', () => {
-  assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay refuses the credentials']);
+test('rejected credentials, a full relay and an unknown name have their own findings', () => {
+  assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay rejects the credentials']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 486, 'Allocation Quota Reached')]), ['The relay is full']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 701, 'TURN host lookup received error.')]), ['The relay’s name is not found']);
 });
 
-test('an answer without a relay says why', () => {
+test('the finding for a response without a relay gives the reason', () => {
   const degraded = (reason) => ({ status: 200, body: { iceServers: [], source: 'stun', degraded: true, reason } });
   const [only] = findings(degraded('BUDGET_EXHAUSTED'), [works(STUN)]);
   assert.equal(only.title, 'Only STUN: no relay was offered');
   assert.match(only.text, /budget is spent/);
   const second = { status: 200, body: { ...minted.body, source: 'manual', degraded: true, reason: 'PROVIDER_UNAVAILABLE' } };
-  assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The answer is degraded (PROVIDER_UNAVAILABLE)']);
+  assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The response is degraded (PROVIDER_UNAVAILABLE)']);
 });
 
-test('a broker that gives nothing is told by what it said', () => {
+test('an error of the broker has its own finding', () => {
   const title = (status, body) => titles([], { status, body })[0];
   assert.equal(title(0, null), 'The broker does not answer');
   assert.equal(title(429, { code: 'RATE_LIMITED', error: 'Too many', retryAfter: 30 }), 'Too many requests from this address');
@@ -373,24 +373,24 @@ test('a broker that gives nothing is told by what it said', () => {
   assert.equal(title(503, { error: 'Overloaded' }), 'The broker answered 503');
 });
 
-test('one word for each attempt', () => {
+test('each attempt has an outcome', () => {
   const word = (made) => outcome(made).word;
   assert.equal(word(works(UDP)), 'works');
   assert.equal(word(attempt(UDP, { state: 'running' })), 'trying');
   assert.equal(word(attempt(UDP, { state: 'timeout' })), 'no answer');
-  assert.equal(word(attempt(UDP, { state: 'unusable' })), 'not taken by this browser');
+  assert.equal(word(attempt(UDP, { state: 'unusable' })), 'rejected by this browser');
   assert.equal(word(fails(UDP, 441)), 'refused');
   assert.equal(word(fails(UDP, 437)), 'failed');
-  assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'nothing new');
+  assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'no new address');
 });
 
-test('a report holds what was found and nothing that opens a relay', () => {
+test('a report contains the findings and no secret', () => {
   const body = { ...minted.body, grant: 'GRANT-SECRET', iceServers: [{ urls: UDP, username: 'USER-SECRET', credential: 'CREDENTIAL-SECRET' }] };
   const answer = { status: 200, body };
   const tried = attempts(body.iceServers).map(({ attempt }) => ({ ...attempt, state: 'timeout' }));
   const text = report(answer, tried, findings(answer, tried), { at: new Date(0), page: 'http://b.example', agent: 'browser' });
   assert.match(text, /Relay check, 1970-01-01T00:00:00\.000Z/);
-  assert.match(text, /turn:r\.example\?transport=udp: no answer\n {4}error: nothing within 15 s/);
+  assert.match(text, /turn:r\.example\?transport=udp: no answer\n {4}error: no answer within 15 s/);
   assert.ok(!/SECRET/.test(text), text);
   assert.deepEqual(answerRows({ status: 403, body: { code: 'ORIGIN_NOT_ALLOWED', error: 'no', requestId: '7' } }), [['status', '403'], ['code', 'ORIGIN_NOT_ALLOWED'], ['error', 'no'], ['requestId', '7']]);
 });

@@ -1,4 +1,4 @@
-// The page: one check at a time, begun by hand, since each one is a mint.
+// The relay check. The user starts each check, because each one is a mint.
 import { findings, outcome } from './findings.js';
 import { attempts, gather } from './gather.js';
 import { $, copy, element, load } from './page.js';
@@ -9,7 +9,7 @@ const TTL_SECONDS = 300;
 /** @returns {Promise<import('./findings.js').Answer>} */
 async function mint() {
   const answer = await credentials(`?ttl=${TTL_SECONDS}`);
-  // The broker's own life is shorter than that.
+  // TURN_TTL_SECONDS may be shorter than that.
   return answer.status === 400 ? credentials('') : answer;
 }
 
@@ -27,14 +27,14 @@ async function credentials(query) {
 async function check() {
   $('start').disabled = true;
   for (const id of ['findings-card', 'servers-card', 'answer-card', 'report-card']) $(id).hidden = true;
-  $('progress').textContent = 'asking the broker …';
+  $('progress').textContent = 'fetching credentials …';
   const answer = await mint();
   showAnswer(answer);
-  const begun = answer.status === 200 ? attempts(answer.body.iceServers) : [];
-  const tried = begun.map(({ attempt }) => attempt);
+  const all = answer.status === 200 ? attempts(answer.body.iceServers) : [];
+  const tried = all.map(({ attempt }) => attempt);
   showServers(tried);
-  if (begun.length) $('progress').textContent = `trying ${begun.length} server${begun.length === 1 ? '' : 's'}, 15 s at most …`;
-  await Promise.all(begun.map((one) => gather(one, () => showServers(tried))));
+  if (all.length) $('progress').textContent = `testing ${all.length} server${all.length === 1 ? '' : 's'}, up to 15 s …`;
+  await Promise.all(all.map((one) => gather(one, () => showServers(tried))));
   const found = findings(answer, tried);
   showFindings(found);
   showReport(report(answer, tried, found, { at: new Date(), page: location.origin, agent: navigator.userAgent }));
