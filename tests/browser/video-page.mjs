@@ -18,7 +18,7 @@ globalThis.video = {
   },
 
   async look() {
-    const { ends, received } = await this.call.look();
+    const { ends, received } = await this.call.sample();
     return { ends, received, faults: this.faults };
   },
 
