@@ -1,14 +1,14 @@
-// The page: one look at /openapi.json, drawn once. What the document says is text, never markup.
+// The API page. It reads /openapi.json once and shows it.
 import { command } from './command.js';
 import { groups } from './document.js';
 import { $, copy, element, load } from './page.js';
 
-/** Where there is room for the contents beside the text. */
+/** Screens with room for the table of contents beside the text. */
 const WIDE = matchMedia('(min-width: 900px)');
 
 const base = new URL('.', document.baseURI).href;
 
-/** Words between backticks are code. */
+/** Shows words between backticks as code. */
 const inline = (text) => text.split('`').map((part, n) => (n % 2 ? element('code', { textContent: part }) : part));
 const paragraphs = (text, className = '') => text.split(/\n\s*\n/).filter(Boolean).map((one) => element('p', { className }, ...inline(one)));
 const code = (textContent, className = '') => element('code', { textContent, className });
@@ -20,7 +20,7 @@ async function show() {
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     described = await answer.json();
   } catch (error) {
-    $('fault').textContent = `openapi.json could not be read (${error.message}). Load the page again.`;
+    $('fault').textContent = `Cannot read openapi.json (${error.message}). Reload the page.`;
     $('fault').hidden = false;
     return;
   }
@@ -76,17 +76,17 @@ function copyable(text, what) {
   return element('div', { className: 'command' }, area, button);
 }
 
-/** Errors are folded, as all of them have one form. */
+/** Errors are folded, since they all have the same body. */
 function answer({ status, description, headers, contents }) {
   const [first = '', ...rest] = description.split(/\n\s*\n/);
   const head = [code(status, `status s${status[0]}`), ' ', element('span', {}, ...inline(first))];
   if (!headers.length && !contents.length && !rest.length) return element('p', { className: 'answer bare' }, ...head);
   return element('details', { className: 'answer', open: status.startsWith('2') }, element('summary', {}, ...head),
     ...rest.map((one) => element('p', { className: 'also' }, ...inline(one))),
-    ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always')));
+    ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always present')));
 }
 
-/** @param {string} needed What a field that has to be there is marked with. */
+/** @param {string} needed The mark of required fields. */
 function content({ type, field }, needed) {
   const name = element('h5', {}, code(type), ` ${field.type}`);
   return element('div', { className: 'content' }, name, ...(field.fields.length ? [fieldList(field.fields, needed)] : []));
@@ -105,7 +105,7 @@ function item({ name, place, type, isRequired, limits, values, example, descript
     ...paragraphs(description), ...one, ...shown, ...(fields.length ? [fieldList(fields, needed)] : []));
 }
 
-/** What a link names is there only now; the focus goes along, for those who read by keyboard. */
+/** Scrolls to the anchor in the URL, which exists only now. The focus follows, for keyboard users. */
 function goToAnchor() {
   const named = location.hash.slice(1);
   const target = $(named) ?? $(decoded(named));
@@ -113,7 +113,7 @@ function goToAnchor() {
   target?.focus({ preventScroll: true });
 }
 
-/** Some programs encode the braces of a path. */
+/** Some programs encode the braces in an anchor. */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
