@@ -40,7 +40,7 @@ pub fn module() -> [Route; 2] {
     );
     let types = operation(
         "getTurnClientTypes",
-        "Its types, for TypeScript.",
+        "TypeScript types of the browser module.",
         "TypeScript declarations, for any origin",
         "application/typescript",
     );

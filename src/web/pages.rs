@@ -69,7 +69,7 @@ pub struct Page {
 pub static DASHBOARD: Page = Page {
     path: "/dashboard",
     operation_id: "getDashboard",
-    summary: "The operator's page: a shell without data, which asks for the token.",
+    summary: "The operator's page. It has no data before the operator enters the token.",
     needs_operator: true,
     html: html!("dashboard"),
     files: &[
@@ -86,7 +86,7 @@ pub static DASHBOARD: Page = Page {
 pub static RELAY_CHECK: Page = Page {
     path: "/relay-check",
     operation_id: "getRelayCheck",
-    summary: "A page that tries every ICE server from the browser that it is opened in. Each run takes credentials.",
+    summary: "A page that tests every ICE server from this browser. Each check mints credentials.",
     needs_operator: false,
     html: html!("relay-check"),
     files: &[
@@ -99,7 +99,7 @@ pub static RELAY_CHECK: Page = Page {
 pub static DOCS: Page = Page {
     path: "/docs",
     operation_id: "getDocs",
-    summary: "A page that shows this document: every operation, its parameters, answers and fields, and a command for each.",
+    summary: "A page that shows this document, with a curl command for every operation.",
     needs_operator: false,
     html: html!("docs"),
     files: &[SHARED, files!("docs": "docs.css", "main.js", "command.js", "document.js")],
@@ -109,7 +109,7 @@ pub static DOCS: Page = Page {
 pub static DEMO: Page = Page {
     path: "/demo",
     operation_id: "getDemo",
-    summary: "A call through the relay in this process, and the budget that it spends. With `turn-broker demo` only.",
+    summary: "A call through the relay in this process and its effect on the budget. With `turn-broker demo` only.",
     needs_operator: false,
     html: html!("demo"),
     files: &[SHARED, files!("demo": "demo.css", "main.js", "call.js", "plot.js", "scene.js", "words.js")],
@@ -126,11 +126,11 @@ impl Page {
             .name("file")
             .parameter_in(ParameterIn::Path)
             .required(Required::True)
-            .description(Some("As the page names it"))
+            .description(Some("The file's name in the page"))
             .schema(Some(String::schema()))
             .example(Some("main.js".into()));
         let id = format!("{}File", self.operation_id);
-        let file = operation(&id, "Its scripts and styles.", "A script or a style", "text/javascript")
+        let file = operation(&id, "The page's scripts and styles.", "A script or a style", "text/javascript")
             .parameter(name)
             .response("404", not_found("the page has no such file."));
         let get_page = async move |headers: HeaderMap| {

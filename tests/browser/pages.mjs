@@ -203,9 +203,9 @@ async function theDashboardSurvivesARestartOfTheBroker(page, broker) {
 /** A whole month, from made-up responses in the format of the real broker. */
 async function pictures(browser) {
   await theTableIsWholeOnEveryScreen(browser);
-  const page = await aMonth(browser, month('promised'), DESKTOP, 'light');
+  const page = await aMonth(browser, month('reserved'), DESKTOP, 'light');
   assert.match(await text(page, 'minting'), /reserved in full/);
-  await picture(page, 'dashboard-promised-light-desktop');
+  await picture(page, 'dashboard-reserved-light-desktop');
   await page.close();
   for (const mood of ['calm', 'trouble']) {
     const answers = month(mood);
