@@ -41,7 +41,7 @@ export function choice(name, chosen) {
   }
 }
 
-/** Fetches what anybody may read, fresh and without cookies. @param {string} path Relative to this page's folder. */
+/** Fetches what everyone may read, fresh and without cookies. @param {string} path Relative to this page's folder. */
 export const load = (path) =>
   fetch(new URL(path, document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
 

@@ -111,7 +111,10 @@ class Peer {
     return this.#read();
   }
 
-  /** Closes the peer connection right after a report, so that the broker has all counts. The connection at the broker stays open. */
+  /**
+   * Closes the peer connection right after a report, so that the broker has all counts. The connection at the broker stays
+   * open.
+   */
   async hangUp() {
     clearInterval(this.#timer);
     await this.heartbeat();

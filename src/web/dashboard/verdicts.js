@@ -21,7 +21,7 @@ export function minting(overview) {
 /** Who counts usage. Without Cloudflare it can only be a relay. */
 const counter = ({ provider }) => (provider === null ? 'the relay' : 'Cloudflare');
 const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
-/** A count that exists anyway comes from a relay, or from Cloudflare before; the page cannot tell which. */
+/** The last count may be that of a relay, or an old one of Cloudflare. The page cannot tell which. */
 const UNREAD = 'Cloudflare’s count is not read.';
 
 /** Whether the used figure is reliable. @returns {Verdict} */

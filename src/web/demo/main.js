@@ -9,9 +9,9 @@ import { sceneTrack } from './scene.js';
 import { counted, credentials, figures, known, mb, phaseMark, rejectionReason, story, whyCut } from './words.js';
 
 const TURN_SECONDS = 1;
-/** A connected call that receives nothing for so long is over. */
+/** A connected call is over if it receives nothing for this time. */
 const SILENCE_SECONDS = 3;
-/** The shown rate is an average over so many seconds. */
+/** The shown rate is averaged over this time. */
 const RATE_SECONDS = 5;
 const RAISE_GB = 0.25;
 const LEAVE_BYTES = 10e6;

@@ -17,7 +17,10 @@ const STATISTICS_MAX = 2 * SECOND;
 const SAMPLE = 5 * SECOND;
 /** A peer connection may be in state `failed` for this long before its connection at the broker is closed. */
 const FAILED_MAX = 30 * SECOND;
-/** The longest time that one end waits for the other to restart ICE for both. In Firefox two restarts at once can stop the media. */
+/**
+ * The longest time that one end waits for the other to restart ICE for both. In Firefox two restarts at once can stop the
+ * media.
+ */
 const RESTART_TURN_MAX = 30 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
@@ -29,7 +32,10 @@ const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED'];
 /** Responses that are kept, to find the one that a peer connection was made with. */
 const ISSUED_MAX = 8;
 
-/** An error for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TURN_REFUSED`. */
+/**
+ * An error for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`,
+ * `TURN_REFUSED`.
+ */
 export class TurnClientError extends Error {
   constructor(code, message, { status, retryAfterSeconds, cause } = {}) {
     super(message, { cause });
@@ -121,7 +127,10 @@ class Broker {
 class Credential {
   /** A relay rejected it. */
   isRefused = false;
-  /** When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall clock may be set. */
+  /**
+   * When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall
+   * clock may be set.
+   */
   #bornWall;
   #bornTicks;
   #lifeMax;
@@ -361,7 +370,10 @@ class Meter {
   }
 }
 
-/** Reports one peer connection and renews its credentials. All waiting happens in rounds, one at a time, so reports keep their order. */
+/**
+ * Reports one peer connection and renews its credentials. All waiting happens in rounds, one at a time, so reports keep their
+ * order.
+ */
 class Watch {
   #pc;
   #meter;
@@ -554,7 +566,10 @@ class Watch {
     this.#restartAt = restart && answer !== false ? performance.now() + this.#restartTurn : Infinity;
   }
 
-  /** How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end goes first. */
+  /**
+   * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
+   * goes first.
+   */
   get #restartTurn() {
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
@@ -597,7 +612,10 @@ class Watch {
     });
   }
 
-  /** Sends a report. An unknown connection is opened again, on another grant if the broker does not know this one. Other errors are retried. */
+  /**
+   * Sends a report. An unknown connection is opened again, on another grant if the broker does not know this one. Other errors
+   * are retried.
+   */
   async #send(connection, path, body, onAnswer) {
     try {
       const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
@@ -620,7 +638,10 @@ class Watch {
     }
   }
 
-  /** Closes the connection. If the request fails, the broker closes it after missed heartbeats. A connection that may not be open has no bytes. */
+  /**
+   * Closes the connection. If the request fails, the broker closes it after missed heartbeats. A connection that may not be
+   * open has no bytes.
+   */
   async #close() {
     const connection = this.#connection;
     this.#connection = null;

@@ -48,7 +48,10 @@ export class CallReporter {
     if (call) Object.assign(call, { relayed: relayed ?? call.relayed, counts });
   }
 
-  /** Reports that a client left. Call it on every exit, such as a closed socket; otherwise the broker waits for three heartbeats. */
+  /**
+   * Reports that a client left. Call it on every exit, such as a closed socket; otherwise the broker waits for three
+   * heartbeats.
+   */
   async end(id) {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
@@ -69,7 +72,10 @@ export class CallReporter {
     }, this.#heartbeatSeconds * 1_000);
   }
 
-  /** Opens a connection or keeps it open. One that the broker has forgotten is opened again and starts at the acknowledged counts. */
+  /**
+   * Opens a connection or keeps it open. One that the broker has forgotten is opened again and starts at the acknowledged
+   * counts.
+   */
   async #report(id) {
     const call = this.#calls.get(id);
     if (!call) return;
