@@ -161,7 +161,7 @@ fn greeting(page: &str, moved: Option<u16>) -> String {
 {moved}
   - Start the call: two ends on one page, each with credentials from the broker, video through the relay in this process.
   - The chart shows what the call uses, measured at the relay, and how far the limit could still be passed.
-  - After 0.25 GB (some five minutes; `Let 10 MB remain` takes seconds) the relay cuts the call, and no credential is given.
+  - After 0.25 GB (some five minutes; `Leave 10 MB` takes seconds) the relay cuts the call, and no credential is given.
     Raise the limit, start again.
 
   Ctrl-C ends it.

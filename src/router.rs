@@ -22,7 +22,8 @@ use crate::http::{
     alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
     origin, overrides, overview,
 };
-use crate::web::{self, pages};
+use crate::web;
+use crate::web::pages::{self, Page};
 
 /// Everything that is served.
 pub fn build(app: &Arc<App>) -> Router {
@@ -63,17 +64,12 @@ pub fn build(app: &Arc<App>) -> Router {
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
     // Any page: code, not data.
-    let mut web = OpenApiRouter::new()
-        .routes(routes!(web::get_turn_client))
-        .routes(routes!(web::get_turn_client_types))
-        .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
-        .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
-        .routes(routes!(pages::get_relay_check))
-        .routes(routes!(pages::get_relay_check_file))
-        .routes(routes!(pages::get_docs))
-        .routes(routes!(pages::get_docs_file));
-    if app.is_demo {
-        web = web.routes(routes!(pages::get_demo)).routes(routes!(pages::get_demo_file));
+    let mut web = OpenApiRouter::new();
+    let demo = app.is_demo.then_some(&pages::DEMO);
+    let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo).flat_map(Page::routes);
+    let dashboard = pages::DASHBOARD.routes().map(|route| route.map(|route| with_operator(route, app)));
+    for route in web::module().into_iter().chain(dashboard).chain(public) {
+        web = web.routes(route);
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);

@@ -1,5 +1,5 @@
-//! The pages and the files that they load: a shell without data each. Nothing of theirs comes from elsewhere, nothing
-//! runs that is not a file of theirs, and no other site may frame them or load their files as its own.
+//! The pages and the files they load: shells without data. A page loads nothing from another site and runs no script that
+//! is not one of its files. No other site may frame a page or load its files.
 
 use std::sync::Arc;
 
@@ -10,73 +10,157 @@ use axum::http::header::{
 };
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::PartialSchema;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::{Content, Ref, Required, Response as Described, ResponseBuilder};
 
-use super::unless_known;
+use super::{Route, operation, route, unless_cached};
 use crate::app::App;
-use crate::http::error::{ApiError, ErrorBody};
+use crate::http::error::ApiError;
 
-/// Scripts, styles and answers from here alone. Relayed connections are not requests, and no policy holds for them.
+/// Scripts, styles and requests of this origin only. No policy applies to relayed connections: they are not requests.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Page and files are to be of one version: each is asked for again by its tag.
-const KEPT: &str = "no-cache";
+/// A page and its files must be of one version, so each request revalidates.
+const PAGE_CACHE: &str = "no-cache";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
+/// Name and content. The extension of the name gives the content type.
+type File = (&'static str, &'static str);
 
-/// Name, content type, content.
-type File = (&'static str, &'static str, &'static str);
+/// Files of one folder, by their names.
+macro_rules! files {
+    ($folder:literal: $($name:literal),+) => {
+        &[$(($name, include_str!(concat!($folder, "/", $name)))),+]
+    };
+}
 
-/// What `/dashboard` loads.
-const DASHBOARD: [File; 13] = [
-    ("page.css", STYLE, include_str!("page.css")),
-    ("dashboard.css", STYLE, include_str!("dashboard/dashboard.css")),
-    ("uplot.css", STYLE, include_str!("vendor/uplot/uPlot.min.css")),
-    ("uplot.js", SCRIPT, include_str!("vendor/uplot/uPlot.iife.min.js")),
-    ("uplot-license.txt", TEXT, include_str!("vendor/uplot/LICENSE")),
-    ("main.js", SCRIPT, include_str!("dashboard/main.js")),
-    ("actions.js", SCRIPT, include_str!("dashboard/actions.js")),
-    ("broker.js", SCRIPT, include_str!("dashboard/broker.js")),
-    ("format.js", SCRIPT, include_str!("dashboard/format.js")),
-    ("plots.js", SCRIPT, include_str!("dashboard/plots.js")),
-    ("series.js", SCRIPT, include_str!("dashboard/series.js")),
-    ("verdicts.js", SCRIPT, include_str!("dashboard/verdicts.js")),
-    ("view.js", SCRIPT, include_str!("dashboard/view.js")),
+/// A page after the head that all pages share.
+macro_rules! html {
+    ($page:literal) => {
+        concat!(include_str!("head.html"), include_str!(concat!($page, "/index.html")))
+    };
+}
+
+/// What every page loads.
+const SHARED: &[File] = files!(".": "page.css", "page.js");
+
+/// The chart library.
+const UPLOT: &[File] = &[
+    ("uplot.css", include_str!("vendor/uplot/uPlot.min.css")),
+    ("uplot.js", include_str!("vendor/uplot/uPlot.iife.min.js")),
+    ("uplot-license.txt", include_str!("vendor/uplot/LICENSE")),
 ];
 
-/// What `/relay-check` loads.
-const RELAY_CHECK: [File; 6] = [
-    ("page.css", STYLE, include_str!("page.css")),
-    ("relay-check.css", STYLE, include_str!("relay-check/relay-check.css")),
-    ("main.js", SCRIPT, include_str!("relay-check/main.js")),
-    ("gather.js", SCRIPT, include_str!("relay-check/gather.js")),
-    ("findings.js", SCRIPT, include_str!("relay-check/findings.js")),
-    ("report.js", SCRIPT, include_str!("relay-check/report.js")),
-];
+/// A page under a path of one name, and its files below that path.
+pub struct Page {
+    path: &'static str,
+    /// The `operationId` of the page; that of its files ends in `File`.
+    operation_id: &'static str,
+    summary: &'static str,
+    /// The page and its files exist only with an `OPERATOR_TOKEN`.
+    needs_operator: bool,
+    html: &'static str,
+    files: &'static [&'static [File]],
+}
 
-/// What `/docs` loads beside `/openapi.json`.
-const DOCS: [File; 5] = [
-    ("page.css", STYLE, include_str!("page.css")),
-    ("docs.css", STYLE, include_str!("docs/docs.css")),
-    ("main.js", SCRIPT, include_str!("docs/main.js")),
-    ("command.js", SCRIPT, include_str!("docs/command.js")),
-    ("document.js", SCRIPT, include_str!("docs/document.js")),
-];
+/// The operator's page.
+pub static DASHBOARD: Page = Page {
+    path: "/dashboard",
+    operation_id: "getDashboard",
+    summary: "The operator's page. It has no data before the operator enters the token.",
+    needs_operator: true,
+    html: html!("dashboard"),
+    files: &[
+        SHARED,
+        UPLOT,
+        files!("dashboard":
+            "dashboard.css", "plots.css", "main.js", "actions.js", "broker.js", "format.js", "plots.js", "series.js",
+            "verdicts.js", "view.js"
+        ),
+    ],
+};
 
-/// What `/demo` loads beside the dashboard's.
-const DEMO: [File; 6] = [
-    ("demo.css", STYLE, include_str!("demo/demo.css")),
-    ("main.js", SCRIPT, include_str!("demo/main.js")),
-    ("call.js", SCRIPT, include_str!("demo/call.js")),
-    ("plot.js", SCRIPT, include_str!("demo/plot.js")),
-    ("scene.js", SCRIPT, include_str!("demo/scene.js")),
-    ("words.js", SCRIPT, include_str!("demo/words.js")),
-];
+/// Checks the ICE servers from a browser.
+pub static RELAY_CHECK: Page = Page {
+    path: "/relay-check",
+    operation_id: "getRelayCheck",
+    summary: "A page that tests every ICE server from this browser. Each check mints credentials.",
+    needs_operator: false,
+    html: html!("relay-check"),
+    files: &[
+        SHARED,
+        files!("relay-check": "relay-check.css", "main.js", "gather.js", "findings.js", "report.js"),
+    ],
+};
 
-/// The operator's page has nothing to show where there is no operator.
+/// Shows `/openapi.json`.
+pub static DOCS: Page = Page {
+    path: "/docs",
+    operation_id: "getDocs",
+    summary: "A page that shows this document, with a curl command for every operation.",
+    needs_operator: false,
+    html: html!("docs"),
+    files: &[SHARED, files!("docs": "docs.css", "main.js", "command.js", "document.js")],
+};
+
+/// The page of `turn-broker demo`. It also loads files of the dashboard.
+pub static DEMO: Page = Page {
+    path: "/demo",
+    operation_id: "getDemo",
+    summary: "A call through the relay in this process and its effect on the budget. With `turn-broker demo` only.",
+    needs_operator: false,
+    html: html!("demo"),
+    files: &[SHARED, files!("demo": "demo.css", "main.js", "call.js", "plot.js", "scene.js", "words.js")],
+};
+
+impl Page {
+    /// The page and its files.
+    pub fn routes(&'static self) -> [Route; 2] {
+        let mut page = operation(self.operation_id, self.summary, "A page", "text/html");
+        if self.needs_operator {
+            page = page.response("404", not_found("there is no `OPERATOR_TOKEN`"));
+        }
+        let name = ParameterBuilder::new()
+            .name("file")
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some("The file's name in the page"))
+            .schema(Some(String::schema()))
+            .example(Some("main.js".into()));
+        let id = format!("{}File", self.operation_id);
+        let file = operation(&id, "The page's scripts and styles.", "A script or a style", "text/javascript")
+            .parameter(name)
+            .response("404", not_found("the page has no such file."));
+        let get_page = async move |headers: HeaderMap| {
+            let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
+            (policies, same_origin("index.html", self.html, &headers))
+        };
+        let get_file = async move |Path(name): Path<String>, headers: HeaderMap| match self
+            .files
+            .iter()
+            .copied()
+            .flatten()
+            .find(|(known, _)| *known == name)
+        {
+            Some((name, text)) => same_origin(name, text, &headers),
+            None => ApiError::NotFound.into_response(),
+        };
+        [
+            route(self.path, page, get(get_page)),
+            route(&format!("{}/{{file}}", self.path), file, get(get_file)),
+        ]
+    }
+}
+
+fn not_found(why: &str) -> Described {
+    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    let response = ResponseBuilder::new().description(format!("`NOT_FOUND`: {why}"));
+    response.content("application/json", body).build()
+}
+
+/// Hides the operator's page on a broker without an operator.
 pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.operator_token.is_none() {
         return ApiError::NotFound.into_response();
@@ -84,154 +168,19 @@ pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, n
     next.run(request).await
 }
 
-/// The operator's page: a shell without data, which asks for the token.
-#[utoipa::path(
-    get,
-    path = "/dashboard",
-    operation_id = "getDashboard",
-    tag = "browser",
-    responses(
-        (status = 200, description = "A page", content_type = "text/html", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`: there is no `OPERATOR_TOKEN`", body = ErrorBody),
-    )
-)]
-pub async fn get_dashboard(headers: HeaderMap) -> Response {
-    page(include_str!("dashboard/index.html"), &headers)
-}
-
-/// Its scripts and styles.
-#[utoipa::path(
-    get,
-    path = "/dashboard/{file}",
-    operation_id = "getDashboardFile",
-    tag = "browser",
-    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
-    responses(
-        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
-    )
-)]
-pub async fn get_dashboard_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    file(&DASHBOARD, &name, &headers)
-}
-
-/// A page that tries every ICE server from the browser that it is opened in. Each run takes credentials.
-#[utoipa::path(
-    get,
-    path = "/relay-check",
-    operation_id = "getRelayCheck",
-    tag = "browser",
-    responses(
-        (status = 200, description = "A page", content_type = "text/html", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-    )
-)]
-pub async fn get_relay_check(headers: HeaderMap) -> Response {
-    page(include_str!("relay-check/index.html"), &headers)
-}
-
-/// Its scripts and styles.
-#[utoipa::path(
-    get,
-    path = "/relay-check/{file}",
-    operation_id = "getRelayCheckFile",
-    tag = "browser",
-    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
-    responses(
-        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
-    )
-)]
-pub async fn get_relay_check_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    file(&RELAY_CHECK, &name, &headers)
-}
-
-/// A page that shows this document: every operation, its parameters, answers and fields, and a command for each.
-#[utoipa::path(
-    get,
-    path = "/docs",
-    operation_id = "getDocs",
-    tag = "browser",
-    responses(
-        (status = 200, description = "A page", content_type = "text/html", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-    )
-)]
-pub async fn get_docs(headers: HeaderMap) -> Response {
-    page(include_str!("docs/index.html"), &headers)
-}
-
-/// Its scripts and styles.
-#[utoipa::path(
-    get,
-    path = "/docs/{file}",
-    operation_id = "getDocsFile",
-    tag = "browser",
-    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
-    responses(
-        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
-    )
-)]
-pub async fn get_docs_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    file(&DOCS, &name, &headers)
-}
-
-/// A call through the relay in this process, and the budget that it spends. With `turn-broker demo` only.
-#[utoipa::path(
-    get,
-    path = "/demo",
-    operation_id = "getDemo",
-    tag = "browser",
-    responses(
-        (status = 200, description = "A page", content_type = "text/html", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-    )
-)]
-pub async fn get_demo(headers: HeaderMap) -> Response {
-    page(include_str!("demo/index.html"), &headers)
-}
-
-/// Its scripts and styles.
-#[utoipa::path(
-    get,
-    path = "/demo/{file}",
-    operation_id = "getDemoFile",
-    tag = "browser",
-    params(("file" = String, Path, description = "As the page names it", example = "main.js")),
-    responses(
-        (status = 200, description = "A script or a style", content_type = "text/javascript", body = String),
-        (status = 304, description = "`If-None-Match` names this version"),
-        (status = 404, description = "`NOT_FOUND`: the page has no such file.", body = ErrorBody),
-    )
-)]
-pub async fn get_demo_file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    file(&DEMO, &name, &headers)
-}
-
-fn page(html: &'static str, asked: &HeaderMap) -> Response {
-    let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
-    (policies, own(HTML, html, asked)).into_response()
-}
-
-fn file(files: &[File], name: &str, asked: &HeaderMap) -> Response {
-    match files.iter().find(|(known, ..)| *known == name) {
-        Some((_, content_type, text)) => own(content_type, text, asked),
-        None => ApiError::NotFound.into_response(),
-    }
-}
-
-/// Something that only pages from here may load.
-fn own(content_type: &'static str, text: &'static str, asked: &HeaderMap) -> Response {
+/// A file that only pages of this origin may load.
+fn same_origin(name: &str, text: &'static str, request: &HeaderMap) -> Response {
+    let content_type = match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    };
     let headers = [
-        (CACHE_CONTROL, KEPT),
+        (CACHE_CONTROL, PAGE_CACHE),
         (RESOURCE_POLICY, "same-origin"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, unless_known(text, asked, ([(CONTENT_TYPE, content_type)], text))).into_response()
+    (headers, unless_cached(text, request, ([(CONTENT_TYPE, content_type)], text))).into_response()
 }

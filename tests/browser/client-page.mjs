@@ -1,18 +1,18 @@
-// Runs in the browser: a call as a frontend writes it with turn-client.js, which it imports from the broker, another origin.
-// The peers make and answer offers by "perfect negotiation" and nothing else: whatever renews has to come through that.
+// Runs in the browser: a call as a frontend writes it with turn-client.js, imported from the broker on another origin.
+// The peers use "perfect negotiation" and nothing else, so renewals must work with it.
 import { createTurnClient } from 'http://127.0.0.1:3001/turn-client.js';
 
 const MESSAGE_BYTES = 1_000;
 
 /** One end of the call. */
 class Peer {
-  /** @type {string[]} Codes that the client told. */
+  /** @type {string[]} Errors of the client. */
   faults = [];
   renewals = [];
   negotiations = 0;
-  /** Connections at the broker, in their order. @type {Set<string>} */
+  /** Ids of the connections at the broker, in order. @type {Set<string>} */
   connections = new Set();
-  /** Messages that did not come as the next one, and the longest time without one, in ms. */
+  /** The number of messages out of order, and the longest time without a message in ms. */
   disorder = 0;
   silence = 0;
   arrived = 0;
@@ -45,7 +45,7 @@ class Peer {
     this.arrived += 1;
   }
 
-  /** @param {Peer} other Whom descriptions and candidates go to. */
+  /** @param {Peer} other Gets descriptions and candidates. */
   signalTo(other) {
     this.pc.onicecandidate = ({ candidate }) => candidate && void other.take({ candidate: candidate.toJSON() });
     this.pc.onnegotiationneeded = async () => {
@@ -58,14 +58,14 @@ class Peer {
     this.answer = (description) => void other.take({ description });
   }
 
-  /** Messages are taken one after the other, as from a socket. */
+  /** Handles messages one after the other, as from a socket. */
   #inbox = Promise.resolve();
   take(message) {
-    this.#inbox = this.#inbox.then(() => this.#takeNow(message)).catch((error) => this.faults.push(`page: ${error.message}`));
+    this.#inbox = this.#inbox.then(() => this.#handle(message)).catch((error) => this.faults.push(`page: ${error.message}`));
   }
 
   #isIgnoring = false;
-  async #takeNow({ candidate, description }) {
+  async #handle({ candidate, description }) {
     if (candidate) {
       await this.pc.addIceCandidate(candidate).catch((error) => {
         if (!this.#isIgnoring) throw error;
@@ -87,7 +87,7 @@ class Peer {
     });
   }
 
-  /** Numbered messages at an even pace until `until()` is true. */
+  /** Sends numbered messages at a steady rate until `until()` is true. */
   async send(perSecond, until) {
     const begun = performance.now();
     const message = new Uint8Array(MESSAGE_BYTES);
@@ -100,7 +100,7 @@ class Peer {
     }
   }
 
-  /** What is known of it now. */
+  /** The current state. */
   look() {
     const { faults, renewals, negotiations, disorder, arrived, sent } = this;
     const { connectionId, relayed, relayProtocol, bytesSent, bytesReceived } = this.watch;
@@ -139,7 +139,7 @@ globalThis.call = {
     return this.peers.map((peer) => peer.look());
   },
 
-  /** One end says goodbye to the client, the other just closes, as pages do. */
+  /** One end stops its watch, the other only closes, as some pages do. */
   async hangUp() {
     const [a, b] = this.peers;
     await a.watch.stop();

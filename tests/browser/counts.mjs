@@ -1,8 +1,8 @@
-// Three counts of the same bytes: egress from the relay to its two clients. Each is read where its owner keeps it.
+// Counts of the same bytes by browser, broker and relay: the egress from the relay to its two clients.
 import { COTURN_REALM } from './processes.mjs';
 
 /**
- * What coturn sent on the client legs of the sessions of these users. Its `usage:` lines are deltas; `peer usage:` is the other leg.
+ * Bytes that coturn sent to the clients in the sessions of these users. Its `usage:` lines are deltas; `peer usage:` is the other leg.
  * @param {string} log
  * @param {string[]} usernames
  * @returns {number}
@@ -16,7 +16,7 @@ export function coturnEgress(log, usernames) {
   return bytes;
 }
 
-/** Whether coturn has said its last word on every session of each of these users. */
+/** Whether coturn has closed every session of these users. */
 export function coturnHasClosed(log, usernames) {
   const times = (text) => log.split(text).length - 1;
   return usernames.every((username) => {
@@ -26,7 +26,7 @@ export function coturnHasClosed(log, usernames) {
 }
 
 /**
- * What the relay in the broker says of each allocation that has ended, in its log.
+ * The ended allocations of the relay in the broker, from its log.
  * @param {string} log
  * @returns {{grant: string, received: number, sent: number, why: string}[]}
  */
@@ -39,7 +39,7 @@ export function endedAllocations(log) {
 }
 
 /**
- * The sum over all labels of one metric in Prometheus' text form.
+ * The sum of one metric over all labels, in the Prometheus text format.
  * @param {string} text
  * @param {string} name
  */
@@ -51,7 +51,7 @@ export function metric(text, name) {
 
 /**
  * The table of three counts.
- * @param {{browser: number, broker: number, coturn?: number, relay?: number}} counts By what did the relaying.
+ * @param {{browser: number, broker: number, coturn?: number, relay?: number}} counts With the count of either coturn or the relay.
  */
 export function table({ browser, broker, coturn, relay }) {
   return rows('egress to the two clients', [
@@ -62,7 +62,7 @@ export function table({ browser, broker, coturn, relay }) {
 }
 
 /**
- * Counts of the same bytes, each also as a multiple of the first.
+ * A table of counts of the same bytes, each with its ratio to the first.
  * @param {string} of
  * @param {[who: string, where: string, bytes: number][]} counts
  */

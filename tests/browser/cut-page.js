@@ -1,14 +1,14 @@
-// Runs in the browser: calls that relay as fast as they are told to and report to nobody. A call goes on trying to send
-// until its page is told to stop, whether or not anything arrives.
+// Runs in the browser: calls that relay at a given rate and report nothing. A call continues to send until the test stops it,
+// whether or not anything arrives.
 
 /**
  * @typedef {{arrived: number, lastAt: number, offered: number, bytesReceived: number, relayed: boolean}} End
- *     What one end knows: bytes of messages that arrived and when the last one did (ms since 1970), bytes that it wanted to
- *     send, and what its transport counted.
+ *     One end: bytes of messages that arrived, time of the last one (ms since 1970), bytes that it tried to send, and bytes
+ *     that its transport received.
  */
 
 const CHUNK_BYTES = 16_384;
-/** More than that is not left in the channel's buffer: a call that is cut would fill it. */
+/** The largest fill of the channel's buffer, which a call that was cut would fill up. */
 const BUFFER_BYTES_MAX = 1_000_000;
 
 class Peer {
@@ -34,7 +34,7 @@ class Peer {
     this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
-  /** At an even pace, until the channel has taken so many bytes; what it has no room for is left out. */
+  /** Sends at a steady rate until the channel has taken so many bytes. Drops what has no room in the buffer. */
   async send(bytes, mbps) {
     const begun = performance.now();
     const chunk = new Uint8Array(CHUNK_BYTES);
@@ -48,7 +48,7 @@ class Peer {
     }
   }
 
-  /** @returns {Promise<End>} One that was closed keeps what it knew. */
+  /** @returns {Promise<End>} A closed end keeps its last figures. */
   async look() {
     const stats = [...(await this.peerConnection.getStats()).values()];
     const transport = stats.find(({ type }) => type === 'transport');
@@ -64,21 +64,21 @@ class Peer {
   }
 }
 
-/** Each call by its name. Each function is a step of cut.mjs. */
+/** The calls by name. Each function is a step of cut.mjs. */
 globalThis.calls = {
   /** @type {Record<string, object[]>} */
   minted: {},
   /** @type {Record<string, Peer[]>} */
   peers: {},
 
-  /** A credential for each end of a call to come. */
+  /** Mints a credential for each end of a later call. */
   async mint(name, url) {
     const mint = () => fetch(url).then((answer) => answer.json());
     this.minted[name] = [await mint(), await mint()];
     return this.minted[name];
   },
 
-  /** Begins a call with the credentials that were minted for `from`. */
+  /** Starts a call with the credentials that were minted for `from`. */
   async begin(name, from = name) {
     const [a, b] = this.minted[from].map(({ iceServers }) => new Peer(iceServers));
     this.peers[name] = [a, b];
@@ -100,7 +100,7 @@ globalThis.calls = {
     await Promise.all(this.peers[name].map(({ opened }) => opened));
   },
 
-  /** Both ways, as soon as the call is there; so many bytes each, or until it is closed. */
+  /** Sends both ways as soon as the call is connected: so many bytes each, or until it is closed. */
   send(name, mbps, bytes = Infinity) {
     for (const peer of this.peers[name]) void peer.opened.then(() => peer.send(bytes, mbps));
   },

@@ -1,5 +1,5 @@
-// A cap that is hard: the broker reads a real coturn and ends what is over. Nobody reports a connection; what the ledger knows
-// it has from coturn alone. A revoked grant, an expired one and a spent budget each stop bytes that a browser goes on sending.
+// A hard cap: the broker reads a real coturn and cuts sessions. No connection is reported, so the ledger has only coturn's
+// figures. A revocation, an expiry and a spent budget each stop the bytes of a browser that continues to send.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { coturnEgress, coturnHasClosed, rows } from './counts.mjs';
@@ -10,34 +10,34 @@ const RUN_SECONDS_MAX = 300;
 const CLI_PORT = 5766;
 const TTL_SECONDS = 300;
 const SHORT_TTL_SECONDS = 60;
-/** What the broker promises about expiry, revocation and budget: it allows for looks that fail for a while. */
+/** The broker's deadline for a cut, which allows for some failed reads. */
 const CUT_TAIL_SECONDS = 30;
-/** coturn hides up to 2,047 packets of a session, 1.2 MB of what it sent: 1.5 % of this. */
+/** coturn omits up to 2,047 packets of a session, 1.2 MB, which is 1.5 % of this. */
 const MEASURED_BYTES_EACH_WAY = 80_000_000;
 const MEASURED_MBPS = 16;
 const CALL_MBPS = 8;
 const OTHER_MBPS = 2;
-/** No grant relays more, framing and resent packets included. */
+/** No grant relays more, even with framing and resent packets. */
 const LIABILITY_MBPS = 24;
-/** Well above what all calls use, so that the promise about the rest is one that could be broken. */
+/** Well above the usage of all calls, so that the bound is below it and could be violated. */
 const LIMIT_GB = 1;
-/** Most by which the ledger may differ from coturn's log. */
+/** The largest allowed difference between the ledger and coturn's log. */
 const TOLERANCE = 0.02;
-/** Most that coturn may have sent beyond what the browser counts: 4 bytes of framing per packet, and what a busy machine drops. */
+/** The largest allowed excess of coturn over the browser: 4 bytes of framing per packet, and drops on a busy machine. */
 const LOSS_TOLERANCE = 0.03;
 const HEADROOM_BYTES = 10_000_000;
-/** Nothing is to arrive for so long after a cut; a call at the slowest pace brings a message in each 66 ms. */
+/** How long nothing may arrive after a cut. The slowest call has a message every 66 ms. */
 const QUIET_SECONDS = 4;
 const RETURNS = 2;
 
 const cliPassword = randomBytes(24).toString('hex');
-/** User names of the relay by call. @type {Record<string, string[]>} */
+/** TURN usernames by call. @type {Record<string, string[]>} */
 const users = {};
-/** What the ends of each call have received, as last seen. @type {Record<string, number>} */
+/** Bytes that both ends of each call have received, as last read. @type {Record<string, number>} */
 const received = {};
 let coturn;
 let page;
-let promises;
+let bounds;
 
 const begun = Date.now();
 const say = (what) => console.log(`  ${((Date.now() - begun) / 1_000).toFixed(1).padStart(6)} s  ${what}`);
@@ -56,24 +56,24 @@ async function run() {
     LIABILITY_MBPS_PER_GRANT: String(LIABILITY_MBPS),
     RATE_LIMIT_REQUESTS: '100',
   });
-  promises = watchThePromises();
+  bounds = watchTheBounds();
   const browser = await launchBrowser(directory);
   page = await browser.newPage();
   page.on('pageerror', (error) => console.log(`page: ${error.message}`));
   await page.goto(site);
 
-  await theLedgerKnowsIt();
-  await twoGrantsEndAlone();
-  await aSpentBudgetEndsAll();
+  await theLedgerAgreesWithCoturn();
+  await twoGrantsEndSeparately();
+  await aSpentBudgetEndsAllCalls();
 
   await browser.close();
   assert.equal(await broker.stop(), 'status 0');
   const secrets = [coturnSecret, operatorToken, cliPassword];
-  assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'a secret is in the log of the broker');
+  assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'the log of the broker has no secret');
 }
 
-/** The same bytes by the browser, by coturn's log and by the ledger: while the sessions live, and after they have ended. */
-async function theLedgerKnowsIt() {
+/** Compares browser, coturn's log and ledger while the sessions live and after they have ended. */
+async function theLedgerAgreesWithCoturn() {
   await call('measured', MEASURED_MBPS, { bytes: MEASURED_BYTES_EACH_WAY });
   await until('all to arrive', async () => (await look('measured')).every(({ arrived }) => arrived >= MEASURED_BYTES_EACH_WAY), 150);
   say('all has arrived');
@@ -97,8 +97,8 @@ async function theLedgerKnowsIt() {
   assert.ok(closed >= open && closed <= log * (1 + TOLERANCE), 'and when they have ended');
 }
 
-/** Three calls; one loses a grant to the operator, one comes to its expiry, which coturn itself would let pass. */
-async function twoGrantsEndAlone() {
+/** Three calls: one grant is revoked, and one expires, which coturn itself would ignore. */
+async function twoGrantsEndSeparately() {
   await call('stays', CALL_MBPS);
   await call('revoked', OTHER_MBPS);
   const [, { expiresAt }] = await call('expires', OTHER_MBPS, { ttl: SHORT_TTL_SECONDS });
@@ -106,11 +106,11 @@ async function twoGrantsEndAlone() {
 
   const [{ grant }] = await page.evaluate(() => calls.minted.revoked);
   const revokedAt = Date.now();
-  const { provider } = await order(`/api/credentials/${grant}/revoke`, {});
+  const { provider } = await operatorPost(`/api/credentials/${grant}/revoke`, {});
   assert.equal(provider, 'cut');
   await ended([users.revoked[0]]);
   const last = await isSilent('revoked', [users.revoked[0]]);
-  say(`revoked: the last byte came ${seconds(last - revokedAt)} s after the order`);
+  say(`revoked: the last byte came ${seconds(last - revokedAt)} s after the revocation`);
   assert.ok(!coturnHasClosed(coturn.log, [users.revoked[1]]), 'the other grant keeps its session');
   await flows('stays', 'expires');
   await page.evaluate(() => calls.close('revoked'));
@@ -119,19 +119,19 @@ async function twoGrantsEndAlone() {
   const lastOfExpired = await isSilent('expires', users.expires);
   const late = lastOfExpired - Date.parse(expiresAt);
   say(`expired: the last byte came ${seconds(late)} s after the expiry`);
-  assert.ok(late > -1_000, 'not before its time');
-  assert.ok(late <= CUT_TAIL_SECONDS * 1_000, 'within the tail that the bound allows for');
+  assert.ok(late > -1_000, 'not before the expiry');
+  assert.ok(late <= CUT_TAIL_SECONDS * 1_000, 'within the tail of the bound');
   await flows('stays');
   await page.evaluate(() => calls.close('expires'));
 }
 
-/** The limit is set to just above what is used, in the middle of a call. */
-async function aSpentBudgetEndsAll() {
+/** Sets the limit to just above the usage during a call. */
+async function aSpentBudgetEndsAllCalls() {
   await look('stays');
   const before = received.stays;
   const limit = (await status()).usedBytes + HEADROOM_BYTES;
-  const ordered = await order('/api/budget/limit', { limitGB: limit / 1e9 });
-  promises.beginAnew();
+  const changed = await operatorPost('/api/budget/limit', { limitGB: limit / 1e9 });
+  bounds.restart();
   const spent = await until('the ledger to reach the limit', async () => {
     const now = await status();
     return now.status === 'LIMIT_EXCEEDED' && now;
@@ -143,7 +143,7 @@ async function aSpentBudgetEndsAll() {
   say(`budget: the last byte came ${seconds(Math.max(0, last - spentAt))} s after the ledger was seen at its limit`);
   console.log(`           of ${mb(HEADROOM_BYTES)} left, the browser received ${mb(received.stays - before)}`);
   console.log(`           ledger past the limit: ${mb(spent.usedBytes - limit)} when it was reached, ${mb(after.usedBytes - limit)} at last`);
-  console.log(`           coturn's log past the limit: ${mb(egress() - limit)}; published were ${ordered.overshootBoundGB} GB at most`);
+  console.log(`           coturn's log past the limit: ${mb(egress() - limit)}; the published bound was ${changed.overshootBoundGB} GB`);
   assert.ok(received.stays - before < HEADROOM_BYTES + CUT_TAIL_SECONDS * bytesPerSecond(2 * CALL_MBPS), 'the cut came in time');
 
   const refused = await page.evaluate(async (url) => {
@@ -153,10 +153,10 @@ async function aSpentBudgetEndsAll() {
   assert.deepEqual(refused, { status: 429, code: 'BUDGET_EXHAUSTED' });
 
   for (let n = 1; n <= RETURNS; n += 1) await theOldCredentialIsCutAgain(`return ${n}`);
-  await promises.end(egress());
+  await bounds.end(egress());
 }
 
-/** coturn knows nothing of budgets: it takes the credential, and the next look ends what came of it. */
+/** coturn does not know budgets, so it accepts the credential. The broker's next read cuts the new sessions. */
 async function theOldCredentialIsCutAgain(name) {
   const before = opened(users.stays);
   await page.evaluate((name) => calls.begin(name, 'stays'), name);
@@ -170,11 +170,11 @@ async function theOldCredentialIsCutAgain(name) {
   await page.evaluate((name) => calls.close(name), name);
 }
 
-/** Mints for both ends, connects them, and sends. */
+/** Mints for both ends, connects them and sends. */
 async function call(name, mbps, { ttl = TTL_SECONDS, bytes = 1e12 } = {}) {
   const url = `${BROKER}/api/turn-credentials?ttl=${ttl}`;
   const minted = await page.evaluate((name, url) => calls.mint(name, url), name, url);
-  promises.beginAnew();
+  bounds.restart();
   for (const { source, degraded } of minted) assert.deepEqual({ source, degraded }, { source: 'coturn', degraded: false });
   users[name] = minted.map(({ iceServers }) => iceServers.find(({ username }) => username).username);
   await page.evaluate((name) => calls.begin(name), name);
@@ -189,7 +189,7 @@ async function look(name) {
   return ends;
 }
 
-/** More arrives at each end of each of these calls. */
+/** Waits until more arrives at each end of these calls. */
 async function flows(...names) {
   for (const name of names) {
     const before = await look(name);
@@ -198,8 +198,8 @@ async function flows(...names) {
 }
 
 /**
- * The ends go on trying, and nothing comes through, by the browser and by what coturn logs of the users that were cut.
- * @returns {Promise<number>} When the last message had come (ms since 1970).
+ * Checks that nothing arrives while the ends continue to send, by the browser and by coturn's log of the cut users.
+ * @returns {Promise<number>} The time of the last message (ms since 1970).
  */
 async function isSilent(name, cutUsers) {
   const before = await look(name);
@@ -208,14 +208,14 @@ async function isSilent(name, cutUsers) {
   const after = await look(name);
   for (const [index, end] of after.entries()) {
     assert.equal(end.arrived, before[index].arrived, 'nothing more arrives');
-    assert.equal(end.bytesReceived, before[index].bytesReceived, 'not even below the messages');
-    assert.ok(end.offered > before[index].offered, 'the page goes on');
+    assert.equal(end.bytesReceived, before[index].bytesReceived, 'the transport receives nothing either');
+    assert.ok(end.offered > before[index].offered, 'the page continues to send');
   }
   assert.equal(coturnEgress(coturn.log, cutUsers), logged, 'coturn sends nothing more');
   return Math.max(...after.map(({ lastAt }) => lastAt));
 }
 
-/** The ledger once three looks have changed nothing. */
+/** The status after three reads without a change. */
 function settled() {
   let [bytes, looks, asOf] = [null, 0, null];
   return until('the ledger to settle', async () => {
@@ -226,7 +226,7 @@ function settled() {
   }, 60);
 }
 
-/** coturn has closed all sessions of these users, because it was told to. */
+/** Waits until coturn has closed all sessions of these users. */
 async function ended(usernames, secondsMax = CUT_TAIL_SECONDS) {
   await until('the sessions to be ended', () => coturnHasClosed(coturn.log, usernames), secondsMax);
 }
@@ -237,7 +237,7 @@ const opened = (usernames) =>
 const bytesPerSecond = (mbps) => mbps * 125_000;
 const seconds = (ms) => (ms / 1_000).toFixed(1);
 
-async function order(path, body) {
+async function operatorPost(path, body) {
   const headers = { Authorization: `Bearer ${operatorToken}`, 'Content-Type': 'application/json' };
   const answer = await fetch(BROKER + path, { method: 'POST', headers, body: JSON.stringify(body) });
   assert.equal(answer.status, 200, path);
@@ -245,21 +245,21 @@ async function order(path, body) {
 }
 
 /**
- * Looks at the status all the time. Limit and bound together are a promise about all that is yet to come from the credentials
- * that are out. It is made anew with each credential and with each limit.
+ * Reads the status all the time. Limit plus bound is the most that the live credentials may bring the usage to. Each new
+ * credential and each change of the limit sets it again.
  */
-function watchThePromises() {
-  let [promise, looks, isOver] = [Infinity, 0, false];
+function watchTheBounds() {
+  let [bound, reads, isOver] = [Infinity, 0, false];
   const faults = [];
   const look = async () => {
-    const made = promise;
+    const before = bound;
     const { usedBytes, bandwidthLimitGB, overshootBoundGB, boundHolds, boundAssumes } = await status();
     const most = (bandwidthLimitGB + Number(overshootBoundGB)) * 1e9;
-    if (usedBytes > most) faults.push(`${usedBytes} used, but at most ${most} published`);
-    if (usedBytes > made) faults.push(`${usedBytes} used, but ${made} promised before`);
-    if (!boundHolds) faults.push(`the bound is not said to hold: ${boundAssumes}`);
-    if (promise === made) promise = Math.min(made, most);
-    looks += 1;
+    if (usedBytes > most) faults.push(`${usedBytes} used, but the bound is ${most}`);
+    if (usedBytes > before) faults.push(`${usedBytes} used, but the bound was ${before}`);
+    if (!boundHolds) faults.push(`the bound does not hold: ${boundAssumes}`);
+    if (bound === before) bound = Math.min(before, most);
+    reads += 1;
   };
   const looking = (async () => {
     while (!isOver) {
@@ -268,14 +268,14 @@ function watchThePromises() {
     }
   })();
   return {
-    beginAnew() { promise = Infinity; },
-    /** @param {number} truth Bytes that flowed in all, by somebody else's count. */
+    restart() { bound = Infinity; },
+    /** @param {number} truth The total bytes by an independent count. */
     async end(truth) {
       isOver = true;
       await looking;
       assert.deepEqual(faults, []);
-      assert.ok(truth <= promise, `${truth} flowed, but ${promise} were promised`);
-      say(`${looks} looks at the status: the bound held in each of them`);
+      assert.ok(truth <= bound, `${truth} relayed, but the bound was ${bound}`);
+      say(`${reads} reads of the status: the bound held in each`);
     },
   };
 }

@@ -1,6 +1,6 @@
-// `turn-broker demo` as somebody meets it: the command with nothing but PATH in its environment, the address that it prints,
-// the buttons of its page. The call is relayed, the ledger has the bytes that the browser has, the budget ends both the
-// call and the minting, and more budget brings them back. Pictures stay in PICTURES.
+// `turn-broker demo` as a new user sees it: the command with an environment of PATH only, the address that it prints, and the
+// buttons of its page. The call is relayed, and the ledger matches the browser's count. A spent budget ends the call and
+// stops minting; a higher limit allows both again. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { directory, runTest, start } from './harness.mjs';
@@ -8,17 +8,17 @@ import { Process, launchBrowser, until } from './processes.mjs';
 import { axeFindsNothing, picture, text, watch } from './watched-page.mjs';
 
 const RUN_SECONDS_MAX = 240;
-/** The relay's bytes hold 4 of framing for each packet and the handshakes, the browser's do not. */
+/** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
 const TOLERANCE = 0.02;
-/** What both ends are to have received before the counts are held against each other. */
+/** Bytes that both ends must receive before the counts are compared. */
 const BYTES_MIN = 20e6;
 const DESKTOP = { width: 1280, height: 1000, deviceScaleFactor: 1 };
 const PHONE = { width: 375, height: 812 };
 
 async function run() {
-  const inTheWay = await takePort(3001);
+  const occupant = await takePort(3001);
   const demo = await start(demoProcess());
-  inTheWay.close();
+  occupant.close();
   const address = addressIn(demo.log);
   assert.notEqual(address.port, '3001');
   assert.match(demo.log, /port 3001 is taken/);
@@ -27,26 +27,26 @@ async function run() {
   const page = await openPage(browser);
   await page.goto(address.href);
   await until('the figures', async () => (await text(page, 'used')) === '0.0');
-  assert.equal(new URL(page.url()).hash, '', 'the token does not stay in the address');
+  assert.equal(new URL(page.url()).hash, '', 'the page removes the token from the address');
   await axeFindsNothing(page, 'before a call');
   await picture(page, 'demo-idle-light-desktop');
 
   const operator = await operatorOf(page, address.origin);
   await aCallIsRelayedAndCounted(page, operator);
   await otherScreens(page);
-  await theBudgetEndsIt(page, operator);
-  await moreBudgetBringsItBack(page);
-  await aRevocationEndsIt(page);
-  await aFreezeIsSeen(page);
-  await aReloadBeginsTheComparisonAnew(page);
+  await aSpentBudgetCutsTheCall(page, operator);
+  await aHigherLimitAllowsACall(page);
+  await aRevocationCutsTheCall(page);
+  await aFreezeStopsMinting(page);
+  await aReloadRestartsTheComparison(page);
   assert.deepEqual(page.faults, []);
-  await theDemoGoesAway(page, demo);
+  await thePageShowsThatTheDemoStopped(page, demo);
   await browser.close();
   const token = new URLSearchParams(address.hash.slice(1)).get('token');
-  assert.equal(demo.log.split(token).length, 2, 'the token is told once');
+  assert.equal(demo.log.split(token).length, 2, 'the log has the token once');
 }
 
-/** With nothing but PATH in its environment. */
+/** Its environment has PATH only. */
 function demoProcess() {
   const isReady = ({ log }) => log.includes('Ctrl-C');
   return new Process('demo', directory, process.env.TURN_BROKER_BIN, ['demo'], {}, isReady);
@@ -58,7 +58,7 @@ const takePort = (port) => new Promise((resolve) => {
 
 const addressIn = (log) => new URL(/http:\S+#token=\S+/.exec(log)[0]);
 
-/** With the page's own token. */
+/** Requests with the page's token. */
 async function operatorOf(page, origin) {
   const token = await page.evaluate(() => sessionStorage.getItem('turn-broker.operator-token'));
   return async (path) => (await fetch(origin + path, { headers: { Authorization: `Bearer ${token}` } })).json();
@@ -84,11 +84,11 @@ async function aCallIsRelayedAndCounted(page, operator) {
   await picture(page, 'demo-call-light-desktop');
   const shown = await text(page, 'page-count');
   console.log(`in call: ${shown}`);
-  const [, percent] = /^[\d.]+ MB since this page was loaded, by the browser’s own statistics: the ledger has [+−](\d\.\d)\s%$/.exec(shown);
+  const [, percent] = /^[\d.]+ MB since this page was loaded, by the browser’s own statistics\. The ledger differs by [+−](\d\.\d)\s%$/.exec(shown);
   assert.ok(Number(percent) <= TOLERANCE * 100, shown);
   assert.match(await text(page, 'known'), /^measured at the relay, \d s ago$/);
   const { reservedGB } = await operator('/api/bandwidth-status');
-  assert.ok(Number(reservedGB) > 0, 'credentials that are out are promised something');
+  assert.ok(Number(reservedGB) > 0, 'live credentials have a reservation');
 }
 
 async function otherScreens(page) {
@@ -108,66 +108,66 @@ async function otherScreens(page) {
   await page.setViewport(DESKTOP);
 }
 
-async function theBudgetEndsIt(page, operator) {
+async function aSpentBudgetCutsTheCall(page, operator) {
   await page.click('#leave');
   await until('the cut', () => isPhase(page, 'cut by the relay'), 90);
-  await until('the refusal', async () => (await text(page, 'story')).includes('(BUDGET_EXHAUSTED)'));
-  expectRefusals(page);
+  await until('the rejection', async () => (await text(page, 'story')).includes('(BUDGET_EXHAUSTED)'));
+  expectRejections(page);
   const { bytes, status } = await operator('/api/overview');
   assert.equal(status.status, 'LIMIT_EXCEEDED');
-  assert.ok(bytes.used >= bytes.limit && bytes.used < bytes.limit + 1_500, `the rest of one packet at most: ${bytes.used} of ${bytes.limit}`);
+  assert.ok(bytes.used >= bytes.limit && bytes.used < bytes.limit + 1_500, `at most one packet past the limit: ${bytes.used} of ${bytes.limit}`);
   const mine = Number(/[\d.]+/.exec(await text(page, 'page-count'))[0]) * 1e6;
   console.log(`at the cut: browser ${mine}, ledger ${bytes.used}, ratio ${(bytes.used / mine).toFixed(4)}`);
-  assert.ok(Math.abs(bytes.used / mine - 1) <= TOLERANCE, 'the ledger has what the browser has');
-  assert.equal(await text(page, 'minting'), 'refused: the limit is reached');
+  assert.ok(Math.abs(bytes.used / mine - 1) <= TOLERANCE, 'ledger and browser agree');
+  assert.equal(await text(page, 'minting'), 'rejected: the limit is reached');
   await axeFindsNothing(page, 'cut');
   await picture(page, 'demo-cut-light-desktop');
   await page.click('#start');
-  await until('no second call', () => isPhase(page, 'refused'));
+  await until('the rejection of the second call', () => isPhase(page, 'rejected'));
   assert.match(await text(page, 'events'), /No credential: the budget is spent\./);
-  assert.equal(await looksLive(page), false, 'the last pictures of a call that is over are grey');
-  expectRefusals(page);
+  assert.equal(await looksLive(page), false, 'the pictures of an ended call are gray');
+  expectRejections(page);
 }
 
 const looksLive = (page) => page.$eval('#at-ann', (video) => getComputedStyle(video).filter === 'none');
 
-async function moreBudgetBringsItBack(page) {
+async function aHigherLimitAllowsACall(page) {
   const limit = Number(await text(page, 'limit'));
   await page.click('#raise');
   await until('the limit', async () => Math.abs(Number(await text(page, 'limit')) - limit - 250) < 0.2);
-  await until('the word of it', async () => (await text(page, 'story')) === 'Minting again: start the call.');
+  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start the call.');
   assert.equal(await text(page, 'phase'), 'no call');
   await picture(page, 'demo-raised-light-desktop');
   await page.click('[data-mbps="1"]');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
-  assert.match(await text(page, 'credentials'), /still count, until they expire/);
+  assert.match(await text(page, 'credentials'), /count until they expire/);
   assert.equal(await looksLive(page), true);
 }
 
-async function aRevocationEndsIt(page) {
+async function aRevocationCutsTheCall(page) {
   await until('the report of the connection', async () => {
     await page.click('#revoke');
-    await page.waitForFunction(() => document.getElementById('events').textContent.includes('is revoked') || document.getElementById('order-fault').textContent !== '');
-    return (await text(page, 'events')).includes('is revoked');
+    await page.waitForFunction(() => document.getElementById('events').textContent.includes('was revoked') || document.getElementById('action-fault').textContent !== '');
+    return (await text(page, 'events')).includes('was revoked');
   });
-  assert.equal((await text(page, 'events')).split('is revoked').length, 2, 'an order is given once');
+  assert.equal((await text(page, 'events')).split('Ann’s credential was revoked').length, 2, 'the page revokes once');
   await until('the cut', () => isPhase(page, 'cut by the relay'), 30);
   assert.match(await text(page, 'story'), /revoked/);
   await picture(page, 'demo-revoked-light-desktop');
 }
 
-async function aFreezeIsSeen(page) {
+async function aFreezeStopsMinting(page) {
   await page.click('#freeze');
   await until('the freeze', async () => (await text(page, 'minting')) === 'minting is stopped');
   await page.click('#start');
-  await until('no call', () => isPhase(page, 'refused'));
+  await until('the rejection', () => isPhase(page, 'rejected'));
   assert.match(await text(page, 'story'), /^Minting is stopped/);
   assert.match(await text(page, 'events'), /No credential: minting is stopped\./);
   await picture(page, 'demo-stopped-light-desktop');
   await page.click('#freeze');
-  await until('the thaw', async () => (await text(page, 'minting')) === 'minting');
-  await until('the word of it', async () => (await text(page, 'story')) === 'Minting again: start the call.');
+  await until('minting', async () => (await text(page, 'minting')) === 'minting');
+  await until('the message', async () => (await text(page, 'story')) === 'Minting works again. Start the call.');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
   await page.click('#start');
@@ -175,49 +175,49 @@ async function aFreezeIsSeen(page) {
   assert.equal(await looksLive(page), false);
 }
 
-/** The ledger remembers what came before, the page does not: what it compares begins with it. */
-async function aReloadBeginsTheComparisonAnew(page) {
+/** The ledger remembers earlier bytes and the page does not, so the comparison starts at the reload. */
+async function aReloadRestartsTheComparison(page) {
   await page.reload();
   await until('the figures', async () => Number(await text(page, 'used')) > 20);
-  assert.match(await text(page, 'page-count'), /appears with the first call/);
+  assert.match(await text(page, 'page-count'), /appears during the first call/);
   await page.click('[data-mbps="8"]');
   await page.click('#start');
   await until('the call', () => isPhase(page, 'in call, relayed'));
-  const shown = /^([\d.]+) MB since this page was loaded.*ledger has [+−]([\d.]+)\s%$/;
+  const shown = /^([\d.]+) MB since this page was loaded.*ledger differs by [+−]([\d.]+)\s%$/;
   await until('some MB of its own', async () => Number(shown.exec(await text(page, 'page-count'))?.[1]) > 8, 60);
-  const told = await text(page, 'page-count');
-  console.log(`after a reload: ${told}`);
-  assert.ok(Number(shown.exec(told)[2]) < 5, told);
+  const comparison = await text(page, 'page-count');
+  console.log(`after a reload: ${comparison}`);
+  assert.ok(Number(shown.exec(comparison)[2]) < 5, comparison);
   await picture(page, 'demo-reloaded-light-desktop');
   await page.click('#start');
   await until('the end', () => isPhase(page, 'hung up'));
 }
 
-async function theDemoGoesAway(page, demo) {
+async function thePageShowsThatTheDemoStopped(page, demo) {
   assert.equal(await demo.stop('SIGINT'), 'status 0');
-  await until('the word that it is away', () => page.$eval('#away', (note) => note.checkVisibility()));
-  assert.match(await text(page, 'away'), /^The demo does not answer/);
+  await until('the message', () => page.$eval('#unavailable', (note) => note.checkVisibility()));
+  assert.match(await text(page, 'unavailable'), /^The demo does not answer/);
 }
 
-/** A page that may ask nobody but this machine. */
+/** A page that fails if it sends a request to another machine. */
 async function openPage(browser) {
   const page = await browser.newPage();
   await page.setViewport(DESKTOP);
   await watch(page);
   page.on('request', (request) => {
     const { protocol, hostname } = new URL(request.url());
-    if (protocol !== 'data:' && hostname !== '127.0.0.1') page.faults.push(`asked elsewhere: ${request.url()}`);
+    if (protocol !== 'data:' && hostname !== '127.0.0.1') page.faults.push(`foreign request: ${request.url()}`);
   });
   return page;
 }
 
-/** The browser itself writes every 429 to the console. */
-function expectRefusals(page) {
+/** The browser logs every 429 to the console. */
+function expectRejections(page) {
   page.faults = page.faults.filter((fault) => !/^console: Failed to load resource.*429/.test(fault));
 }
 
 const isPhase = async (page, phase) => (await text(page, 'phase')) === phase;
-/** The last value of the first curve, as the chart says it in words. */
+/** The last value of the first curve, from the label of the chart. */
 const plotted = (page) => page.$eval('#plot', (plot) => /^([\d.]+) MB used/.exec(plot.getAttribute('aria-label'))?.[1] ?? 'NaN');
 
 await runTest(run, RUN_SECONDS_MAX);

@@ -1,4 +1,4 @@
-// What /openapi.json says: by the rules of OpenAPI 3.1, in agreement with what the broker answers, and whole on /docs.
+// Tests of /openapi.json: it is valid OpenAPI 3.1, the broker's responses agree with it, and /docs shows all of it.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { Validator } from '@seriousme/openapi-schema-validator';
@@ -11,7 +11,7 @@ import { DESKTOP, PHONE, axeFindsNothing, isNotTooWide, nothingWentWrong, openPa
 const documentOf = async (broker) => (await fetch(`${broker}/openapi.json`)).json();
 const operations = ({ paths }) => Object.entries(paths).flatMap(([path, item]) => Object.entries(item).map(([method, said]) => ({ path, method, said })));
 
-/** Each answer is one that the document names, and has the fields that it names and no other. */
+/** Each response is described in the document and has exactly the described fields. */
 export async function theDocumentIsValidAndTrue(broker) {
   const document = await documentOf(broker);
   const { valid, errors } = await new Validator().validate(structuredClone(document));
@@ -63,10 +63,10 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('get', '/api/turn-credentials', 429);
 
   const untried = operations(document).filter(({ path, method }) => !call.tried.has(`${method} ${path}`));
-  assert.deepEqual(untried, [], 'operations that nobody called');
+  assert.deepEqual(untried, [], 'operations that this test does not call');
 }
 
-/** Calls an operation and holds the answer against the document. Resolves with its body. */
+/** Calls an operation and checks the response against the document. Resolves with its body. */
 function caller(broker, check) {
   const tried = new Set();
   async function call(method, path, status, { path: name = '', query = '', token, body, headers = {} } = {}) {
@@ -81,7 +81,7 @@ function caller(broker, check) {
   return Object.assign(call, { tried });
 }
 
-/** `example` and number formats are words for people; all else in a schema is to be kept. No object may have an unnamed field. */
+/** Checks all rules of a schema except `example` and number formats. No object may have an undescribed field. */
 function checker(document) {
   const strict = (schema) => (Array.isArray(schema) ? schema.map(strict) : schema && typeof schema === 'object'
     ? { ...Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, strict(value)])), ...(schema.properties && schema.type === 'object' && { additionalProperties: false }) }
@@ -125,24 +125,24 @@ export async function thePageShowsTheWholeDocument(browser, broker) {
       await page.$$eval('details', (all) => all.forEach((one) => { one.open = !one.matches('.answer:not(:has(.s2))'); }));
       if (name === 'phone') await aCommandIsCopied(page);
       await page.goto(`${broker}/docs#post-/api/connections/{id}/heartbeat`);
-      await until('the focus on what the link names', () => page.evaluate(() => globalThis.document.activeElement.id === 'post-/api/connections/{id}/heartbeat'));
+      await until('the focus on the linked operation', () => page.evaluate(() => globalThis.document.activeElement.id === 'post-/api/connections/{id}/heartbeat'));
       await picture(page, `docs-${scheme}-${name}`, { fullPage: false });
-      assert.deepEqual([...origins], [broker], 'nothing comes from elsewhere');
+      assert.deepEqual([...origins], [broker], 'all files come from the broker');
       nothingWentWrong(page);
       await page.close();
     }
   }
 }
 
-/** By keyboard, and said to those who do not see the button. */
+/** With the keyboard; screen readers hear the result. */
 async function aCommandIsCopied(page) {
   await page.focus('article .command button');
   await page.keyboard.press('Enter');
-  const said = () => page.$eval('#copied', ({ textContent }) => textContent);
-  await until('the word that it is copied', async () => /^(Copied|Marked: press Ctrl\+C): GET \/api\/turn-credentials$/.test(await said()));
+  const result = () => page.$eval('#copied', ({ textContent }) => textContent);
+  await until('the result', async () => /^(Copied|Selected: press Ctrl\+C): GET \/api\/turn-credentials$/.test(await result()));
 }
 
-/** A proxy that passes `/turn/…` on as `/…`: page and files are found, and the commands name the proxy. */
+/** A proxy forwards `/turn/…` to `/…`: the page and its files load, and the commands have the proxy's URL. */
 export async function thePageWorksUnderAPrefix(browser, broker) {
   const proxy = createServer(async ({ url }, answer) => {
     if (!url.startsWith('/turn/')) return answer.writeHead(404).end();
@@ -161,7 +161,7 @@ export async function thePageWorksUnderAPrefix(browser, broker) {
   proxy.close();
 }
 
-/** Every operation by its anchor, and in it every parameter, every status and every field that an answer can have. */
+/** The page has every operation with its anchor, and every parameter, status and field of each response. */
 async function everythingIsThere(page, document) {
   const shown = await page.$$eval('article', (all) => all.map((article) => ({
     id: article.querySelector('h3').id,
@@ -173,7 +173,7 @@ async function everythingIsThere(page, document) {
   const links = await page.$$eval('#groups li a', (all) => all.map((link) => link.hash.slice(1)));
   const expected = operations(document).map(({ path, method }) => `${method}-${path}`);
   assert.deepEqual(shown.map(({ id }) => id).sort(), expected.sort());
-  assert.deepEqual(links.sort(), expected.sort(), 'the contents link to each');
+  assert.deepEqual(links.sort(), expected.sort(), 'the contents link to each operation');
   for (const { path, method, said } of operations(document)) {
     const article = shown.find(({ id }) => id === `${method}-${path}`);
     const what = `${method} ${path}`;
@@ -185,7 +185,7 @@ async function everythingIsThere(page, document) {
   }
 }
 
-/** Names of all fields under something of the document. */
+/** The names of all fields in a part of the document. */
 function names(document, thing) {
   if (!thing || typeof thing !== 'object') return [];
   if (thing.$ref) return names(document, thing.$ref.slice(2).split('/').reduce((found, step) => found[step], document));

@@ -1,4 +1,4 @@
-// What the tests in this directory share: one coturn, one broker, one operator, and how a run begins and ends.
+// Shared parts of the tests in this directory: one coturn, one broker, one operator, and the runner.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
@@ -7,17 +7,17 @@ import { brokerProcess, coturnProcess } from './processes.mjs';
 
 export const BROKER = 'http://127.0.0.1:3001';
 export const HEARTBEAT_SECONDS = 3;
-/** Most by which two counts of the same bytes may differ. coturn's hold 4 bytes of framing per packet more than the browser's. */
+/** The largest allowed difference between two counts of the same bytes. coturn also counts 4 bytes of framing per packet. */
 const TOLERANCE = 0.03;
 
 export const directory = process.env.WORK_DIR;
 export const operatorToken = randomBytes(24).toString('hex');
 export const coturnSecret = randomBytes(24).toString('hex');
-/** Those started so far, for the end of their logs. @type {import('./processes.mjs').Process[]} */
+/** The processes started so far, whose logs are shown on failure. @type {import('./processes.mjs').Process[]} */
 const processes = [];
 
 /**
- * Runs a test to its end, which is the end of this process.
+ * Runs a test and exits with its result.
  * @param {() => Promise<void>} test
  * @param {number} secondsMax
  */
@@ -26,7 +26,7 @@ export async function runTest(test, secondsMax) {
     setTimeout(() => reject(new Error(`not done after ${secondsMax} s`)), secondsMax * 1000);
   });
   try {
-    assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start it with run.sh: the network must have nothing but lo');
+    assert.deepEqual(Object.keys(networkInterfaces()), ['lo'], 'start this with run.sh: the network must have only lo');
     await Promise.race([test(), timeOut]);
     console.log('1 passed, 0 failed');
     process.exit(0);
@@ -41,8 +41,8 @@ export async function runTest(test, secondsMax) {
 export const startCoturn = (cli) => start(coturnProcess(directory, coturnSecret, cli));
 
 /**
- * @param {string} site The one origin that may ask.
- * @param {Record<string, string>} settings Beside those that all tests have.
+ * @param {string} site The only allowed origin.
+ * @param {Record<string, string>} settings Added to the settings of all tests.
  */
 export function startBroker(site, settings = {}) {
   const base = {
@@ -54,7 +54,7 @@ export function startBroker(site, settings = {}) {
     COTURN_SECRET: coturnSecret,
     OPERATOR_TOKEN: operatorToken,
     HEARTBEAT_SECONDS: String(HEARTBEAT_SECONDS),
-    BILLING_DAY: new Date().getUTCDate() < 15 ? '22' : '8', // no period ends while this runs
+    BILLING_DAY: new Date().getUTCDate() < 15 ? '22' : '8', // no billing period ends during the test
     LOG_FORMAT: 'json',
     RUST_LOG: 'debug',
   };

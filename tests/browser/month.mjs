@@ -1,5 +1,5 @@
-// A broker in mid-month as the dashboard gets it, for pictures that a test run of seconds cannot make. Its form is held against
-// what the real broker answers. Everything is made from one fixed instant and a formula, so that two runs look the same.
+// Made-up responses of a broker in the middle of a month, for pictures that a short test cannot produce. The test compares
+// their format with that of the real broker. All values come from a fixed time and a formula, so every run looks the same.
 
 const NOW = Date.parse('2026-11-20T14:24:00Z');
 const START = Date.parse('2026-11-01T00:00:00Z');
@@ -11,7 +11,7 @@ const AS_OF = NOW - 14 * 60_000;
 
 const instant = (ms) => new Date(ms).toISOString();
 
-/** Bytes in a second: quiet nights and weekends, a little noise, more from week to week. */
+/** Bytes per second: quiet nights and weekends, some noise, growth from week to week. */
 function rate(ms) {
   const at = new Date(ms);
   const day = Math.max(0, Math.sin(((at.getUTCHours() + at.getUTCMinutes() / 60 - 6) / 24) * 2 * Math.PI) + 0.25);
@@ -36,7 +36,7 @@ function usage(from, step) {
   for (const { at, usedBytes } of hours) {
     estimated += usedBytes;
     const asOf = Math.min(Date.parse(at) + HOUR, AS_OF);
-    // Clients say a little less than the provider counts.
+    // Clients report slightly less than the provider counts.
     if (asOf > START + 30 * HOUR && asOf >= from) readings.push({ asOf: instant(asOf), bytes: Math.round(estimated * 1.07) });
   }
   return {
@@ -51,13 +51,13 @@ function figures() {
   return { whole, measured, used: measured + Math.round(rate(NOW) * 14 * 60) };
 }
 
-/** @param {'calm' | 'trouble' | 'promised'} mood `promised`: strict mode has given out what there was. */
+/** @param {'calm' | 'trouble' | 'reserved'} mood `reserved`: strict mode has reserved the whole limit. */
 export function month(mood) {
   const { whole, measured, used } = figures();
   const trouble = mood === 'trouble';
-  const promised = mood === 'promised';
+  const reserved = mood === 'reserved';
   const limit = trouble ? Math.round(used * 0.998) : LIMIT;
-  const committed = promised ? limit - 0.01 * GB : used + (trouble ? 43 : 187.4) * GB;
+  const committed = reserved ? limit - 0.01 * GB : used + (trouble ? 43 : 187.4) * GB;
   const gb = (bytes) => (bytes / GB).toFixed(2);
   const bound = Math.max(0, committed - limit);
   const status = {
@@ -67,12 +67,12 @@ export function month(mood) {
     overshootBoundGB: gb(bound), boundAssumes: trouble ? '3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry' : '2 Mbps per grant until 7200 s after expiry',
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
-    hints: promised ? [
-      { code: 'PROMISED_IN_FULL', message: 'strict mode has no room for another credential of 5 minutes: those that are out could use up the limit. Room comes back with the provider\'s next count, or at the reset; raise the limit, or shorten TURN_TTL_SECONDS, for more.' },
+    hints: reserved ? [
+      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.' },
     ] : trouble ? [
-      { code: 'ANALYTICS_STALE', message: 'the provider\'s own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.' },
-      { code: 'ASSUMPTION_BROKEN', message: 'more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `credentials already issued could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+      { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
+      { code: 'ASSUMPTION_BROKEN', message: 'live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.' },
+      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
     ] : [],
   };
   return {
@@ -116,14 +116,14 @@ function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }) {
     usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
   });
   return [
-    alert('provider.up', 'info', 5.2, 'The TURN provider mints again; it was down since 2026-11-20T09:08:12.004Z.', 'Nothing to do.'),
-    alert('provider.down', 'critical', 5.3, 'The TURN provider does not mint.', 'Clients get the next of ICE_SOURCES, at last STUN, with which calls across strict networks fail. The log names the cause: check the TURN key and the provider\'s status page.', true),
-    alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB, to last until 2026-12-01T00:00:00.000Z.', 'Compare it with the days that are left; nothing stops yet.'),
+    alert('provider.up', 'info', 5.2, 'The TURN provider mints again. It was down since 2026-11-20T09:08:12.004Z.', 'No action is needed.'),
+    alert('provider.down', 'critical', 5.3, 'The TURN provider does not mint.', 'Clients get the next of ICE_SOURCES. With STUN only, calls that need a relay fail. See the log, and check the TURN key and the provider\'s status page.', true),
+    alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB. The period ends at 2026-12-01T00:00:00.000Z.', 'Compare the usage with the remaining days. Minting continues.'),
   ];
 }
 
 /**
- * Where two answers differ in form. A null and an empty list say nothing of what they could hold, and outcomes have any names.
+ * The differences in format between two responses. Null and empty lists match anything, and outcomes may have any names.
  * @returns {string[]}
  */
 export function differences(real, made, at = 'answer') {
@@ -133,8 +133,8 @@ export function differences(real, made, at = 'answer') {
   if (typeof real !== 'object') return [];
   const names = [...new Set([...Object.keys(real), ...Object.keys(made)])];
   return names.flatMap((name) => {
-    if (!(name in made)) return [`${at}.${name} is not in the fixture`];
-    if (!(name in real)) return [`${at}.${name} is not in the answer`];
+    if (!(name in made)) return [`${at}.${name} is missing in the made-up response`];
+    if (!(name in real)) return [`${at}.${name} is missing in the real response`];
     return differences(real[name], made[name], `${at}.${name}`);
   });
 }

@@ -1,16 +1,16 @@
-// Runs in the browser. What a frontend does: fetch credentials, connect through the relay, report the connection while it lasts.
-// A `Peer` reports only what getStats says of its own transport, and keeps reporting until it has closed its connection.
+// Runs in the browser as a frontend does: fetches credentials, connects through the relay, and reports the connection.
+// A `Peer` reports the getStats figures of its own transport until it closes its connection.
 
 /**
  * @typedef {{bytesSent: number, bytesReceived: number, relayed: boolean, relayProtocol: string}} Reading
  *     Bytes since the peer connection began; `relayed` and the protocol (to the relay) are those of the selected pair.
  */
 
-/** One end of the call: a grant of its own, a peer connection, and its connection at the broker. */
+/** One end of the call: its grant, its peer connection, and its connection at the broker. */
 class Peer {
   static #CHUNK_BYTES = 16_384;
 
-  /** @type {string[]} Heartbeats that failed; empty in a good run. */
+  /** @type {string[]} Errors of failed heartbeats. */
   faults = [];
   heartbeats = 0;
   #arrived = 0;
@@ -36,12 +36,12 @@ class Peer {
     };
   }
 
-  /** Passes each of our candidates on, once the other end knows what to do with it. Gathering on `lo` alone never says `complete`. */
+  /** Sends candidates to the other end once it has the description. Gathering on `lo` alone never becomes `complete`. */
   trickleTo(other, described) {
     this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
-  /** Resolves when the channel to the other peer is open; a refused credential ends the wait at once. */
+  /** Resolves when the channel to the other peer is open. Rejects at once if the relay rejects the credential. */
   connected() {
     const { channel, peerConnection } = this;
     return new Promise((resolve, reject) => {
@@ -53,7 +53,7 @@ class Peer {
     });
   }
 
-  /** Opens our connection at the broker and heartbeats as often as it asks for. */
+  /** Opens the connection at the broker and sends heartbeats at the broker's interval. */
   async open() {
     const { relayed } = await this.#read();
     const opened = await this.#report('POST', '/api/connections', 201, { relayed });
@@ -62,7 +62,7 @@ class Peer {
     this.#keepAlive();
   }
 
-  /** One after the other, so that an older reading never overtakes a newer one. */
+  /** Heartbeats are sent one after the other, so that an older reading never arrives after a newer one. */
   heartbeat() {
     this.#lastBeat = this.#lastBeat.then(() => this.#beat());
     return this.#lastBeat;
@@ -73,14 +73,14 @@ class Peer {
     this.#timer = setInterval(beat, this.heartbeatSeconds * 1000);
   }
 
-  /** Reports the bytes so far; a closed peer connection keeps its last reading. */
+  /** Reports the bytes so far. A closed peer connection keeps its last reading. */
   async #beat() {
     if (this.peerConnection.connectionState !== 'closed') this.reading = await this.#read();
     await this.#report('POST', `/api/connections/${this.connectionId}/heartbeat`, null, this.#lastCounts());
     this.heartbeats += 1;
   }
 
-  /** Sends at an even pace: pushed as fast as it goes, SCTP would resend much of it. */
+  /** Sends at a steady rate. At full speed, SCTP would resend much of it. */
   async send(bytes, mbps) {
     const begun = performance.now();
     const chunk = new Uint8Array(Peer.#CHUNK_BYTES);
@@ -101,17 +101,20 @@ class Peer {
     });
   }
 
-  /** What has arrived so far, whatever became of the connection. */
+  /** Bytes that have arrived so far. */
   get arrived() {
     return this.#arrived;
   }
 
-  /** What getStats says now. */
+  /** The current getStats figures. */
   look() {
     return this.#read();
   }
 
-  /** Ends the peer connection right after a report, so that the broker knows what we know. Ours at the broker stays open. */
+  /**
+   * Closes the peer connection right after a report, so that the broker has all counts. The connection at the broker stays
+   * open.
+   */
   async hangUp() {
     clearInterval(this.#timer);
     await this.heartbeat();
@@ -124,14 +127,14 @@ class Peer {
     await this.#report('DELETE', `/api/connections/${this.connectionId}`, 204, this.#lastCounts());
   }
 
-  /** A beacon cannot carry an Authorization header: the grant token travels in the body, as text/plain. */
+  /** A beacon cannot have an Authorization header, so the grant token is in the body, as text/plain. */
   closeByBeacon() {
     clearInterval(this.#timer);
     const body = JSON.stringify({ token: this.minted.grant, ...this.#lastCounts() });
     navigator.sendBeacon(`${this.broker}/api/connections/${this.connectionId}/close`, body);
   }
 
-  /** Without them the stretch since the last heartbeat would be charged by time. */
+  /** Without the last counts, the time since the last heartbeat would be charged by the estimated rate. */
   #lastCounts() {
     const { bytesSent, bytesReceived, relayed } = this.reading;
     return { bytesSent, bytesReceived, relayed };
@@ -152,7 +155,7 @@ class Peer {
   }
 }
 
-/** The JSON of an answer with the expected status (null: any 2xx), undefined where it has no body. */
+/** The JSON of a response with the expected status (null: any 2xx), or undefined without a body. */
 async function read(answer, status) {
   const text = await answer.text();
   if (status === null ? !answer.ok : answer.status !== status) throw new Error(`${answer.url}: ${answer.status} ${text}`);
@@ -184,19 +187,19 @@ const call = {
     await caller.setRemoteDescription(callee.localDescription);
   },
 
-  /** Both ways at once; resolves with the bytes that arrived at each end. */
+  /** Sends both ways at once. Resolves with the bytes that arrived at each end. */
   async exchange(bytes, mbps) {
     const arrivals = this.peers.map((peer) => peer.received(bytes));
     await Promise.all(this.peers.map((peer) => peer.send(bytes, mbps)));
     return Promise.all(arrivals);
   },
 
-  /** Starts to send both ways, and goes on whatever happens to the path. */
+  /** Starts to send both ways, and continues even if the path is cut. */
   startSending(bytes, mbps) {
     this.sending = this.peers.map((peer) => peer.send(bytes, mbps).catch(({ message }) => message));
   },
 
-  /** Bytes that have arrived at each end, that wait to be sent, and getStats. */
+  /** For each end: bytes that arrived, bytes waiting to be sent, and getStats. */
   look() {
     return Promise.all(this.peers.map(async (peer) => {
       return { arrived: peer.arrived, waiting: peer.channel.bufferedAmount, ...await peer.look() };
@@ -208,7 +211,7 @@ const call = {
     return this.peers.map(({ reading, heartbeats, faults }) => ({ ...reading, heartbeats, faults }));
   },
 
-  /** One end says goodbye while its page lives on, the other as its page goes away. */
+  /** One end closes while its page stays open, the other when its page closes. */
   async close() {
     const [a, b] = this.peers;
     await a.closeByDelete();

@@ -1,6 +1,5 @@
-// The pages in a real browser: the dashboard on a broker with traffic, the relay check over a real coturn, and what the broker
-// says of its API against what it does. Nothing may be refused by their own policy, nothing may be written to the console, and axe
-// finds nothing. Pictures stay in PICTURES.
+// The pages in a real browser: the dashboard of a broker with traffic, the relay check with a real coturn, and the API
+// document against the API. No page may violate its own policy, log an error, or have findings of axe. Pictures go to PICTURES.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { BROKER, coturnSecret, directory, operator, operatorToken, runTest, start, startBroker, startCoturn, status } from './harness.mjs';
@@ -15,7 +14,7 @@ const REPORTER_TOKEN = 'reporter-of-the-pages-test';
 
 async function run() {
   const browser = await launchBrowser(directory);
-  // They wait for seconds, each for its own.
+  // Each of them mostly waits.
   await Promise.all([dashboard(browser), relayChecks(browser), docs(browser)]);
   await browser.close();
 }
@@ -24,12 +23,12 @@ async function dashboard(browser) {
   await start(fakeCloudflare());
   const broker = await startDashboardBroker();
   await part(traffic);
-  await part(aWrongTokenIsNotTaken, browser);
+  await part(aWrongTokenIsRejected, browser);
   const page = await part(theDashboardShowsTheTraffic, browser);
-  await part(anOrderWantsASecondClick, page);
-  await part(aRevocationIsOneRow, page);
-  await part(aHiddenPageAsksForNothing, page);
-  await part(theDashboardSurvivesTheBrokersAbsence, page, broker);
+  await part(anActionNeedsASecondClick, page);
+  await part(aButtonInARowRevokes, page);
+  await part(aHiddenPageSendsNoRequests, page);
+  await part(theDashboardSurvivesARestartOfTheBroker, page, broker);
   await page.close();
   await part(pictures, browser);
 }
@@ -45,8 +44,8 @@ async function docs(browser) {
 async function relayChecks(browser) {
   await startCoturn();
   await Promise.all([
-    part(theRelayCheckTellsADeadServerFromAGoodOne, browser),
-    part(theRelayCheckNamesRefusedCredentials, browser),
+    part(theRelayCheckFindsADeadServer, browser),
+    part(theRelayCheckFindsRejectedCredentials, browser),
   ]);
 }
 
@@ -67,11 +66,11 @@ const startDashboardBroker = () => startBroker('http://app.test', {
   CLOUDFLARE_ANALYTICS_TOKEN: 'demo-analytics-token',
   REPORTER_TOKEN,
   RATE_LIMIT_REQUESTS: '8',
-  HEARTBEAT_SECONDS: '300', // what was reported stays open as long as this runs
+  HEARTBEAT_SECONDS: '300', // reported connections stay open for the whole test
   STATE_DIR: join(directory, 'state'),
 });
 
-/** Some credentials, two of them used, one connection of an app server, a foreign page and one request too many. */
+/** Some credentials, two of them reported, one connection of an app server, one foreign page and one request above the rate. */
 async function traffic() {
   const mint = (headers) => fetch(`${BROKER}/api/turn-credentials`, { headers });
   const grants = [];
@@ -96,12 +95,12 @@ async function signIn(page, token = operatorToken) {
   await page.click('#sign-in-form button');
 }
 
-async function aWrongTokenIsNotTaken(browser) {
+async function aWrongTokenIsRejected(browser) {
   const page = await openPage(browser);
   await signIn(page, 'not-the-token-of-this-broker');
-  await until('the refusal', async () => (await text(page, 'sign-in-fault')).includes('does not take'));
+  await until('the rejection', async () => (await text(page, 'sign-in-fault')).includes('rejects'));
   assert.equal(await isShown(page, 'board'), false);
-  assert.equal(await page.evaluate(() => sessionStorage.length), 0, 'it is not kept');
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0, 'the page forgets it');
   await page.close();
 }
 
@@ -114,7 +113,7 @@ async function theDashboardShowsTheTraffic(browser) {
   await until('the plots', () => page.$eval('#usage-plot', (plot) => plot.querySelector('canvas')?.width > 300));
 
   const origins = new Set(answers.map((answer) => new URL(answer.url())).filter(({ protocol }) => protocol !== 'data:').map(({ origin }) => origin));
-  assert.deepEqual([...origins], [BROKER], 'nothing comes from elsewhere');
+  assert.deepEqual([...origins], [BROKER], 'all files come from the broker');
   const files = answers.filter((answer) => !answer.url().includes('/api/') && answer.url().startsWith(BROKER));
   const bytes = (await Promise.all(files.map((answer) => answer.buffer()))).reduce((sum, { length }) => sum + length, 0);
   assert.ok(bytes < PAGE_BYTES_MAX, `the page weighs ${bytes} bytes`);
@@ -123,10 +122,10 @@ async function theDashboardShowsTheTraffic(browser) {
   assert.equal(await text(page, 'used'), (await status()).bandwidthUsedGB);
   assert.equal(await text(page, 'limit'), '1000');
   const rows = await page.$$eval('#connections tr', (all) => all.map((row) => row.cells[0].textContent));
-  assert.deepEqual(rows.sort(), ['call-0', 'call-1', 'room-9.<b>alice</b>'], 'names are text');
+  assert.deepEqual(rows.sort(), ['call-0', 'call-1', 'room-9.<b>alice</b>'], 'names are shown as text');
   await until('the reading', async () => (await text(page, 'belief')) === 'Yes: measured', 30);
   const callers = await text(page, 'callers');
-  assert.match(callers, /first source8.*degraded0.*rate limited1foreign origin1/s);
+  assert.match(callers, /first source8.*degraded0.*rejected: rate limit1rejected: origin1/s);
   await report(REPORTER_TOKEN, 'room-9.<b>alice</b>', 3_500_000);
   await until('the next report to show', async () => (await text(page, 'connections')).includes('3.5 MB'));
   await axeFindsNothing(page, 'dashboard');
@@ -135,8 +134,8 @@ async function theDashboardShowsTheTraffic(browser) {
   return page;
 }
 
-async function anOrderWantsASecondClick(page) {
-  const order = async (open, answer) => {
+async function anActionNeedsASecondClick(page) {
+  const act = async (open, answer) => {
     await page.click(open);
     await page.waitForSelector('#confirm[open]');
     if (open.includes('limit')) await axeFindsNothing(page, 'confirmation');
@@ -145,68 +144,68 @@ async function anOrderWantsASecondClick(page) {
   };
   await page.type('#limit-input', '0,5');
   await page.click('#limit-form button[type=submit]');
-  await until('the word about the comma', async () => (await text(page, 'action-result')).includes('without commas'));
+  await until('the message about commas', async () => (await text(page, 'action-result')).startsWith('Enter GB, for example 0.5 or 1500.'));
   assert.equal(await page.$('#confirm[open]'), null);
   await page.$eval('#limit-input', (input) => { input.value = ''; });
-  assert.equal(await text(page, 'limit-note'), 'In force: 1000 GB, as configured.');
+  assert.equal(await text(page, 'limit-note'), 'Now 1000 GB, as configured.');
   await page.type('#limit-input', '750.5');
-  await order('#limit-form button[type=submit]', '#confirm-no');
-  assert.equal((await status()).bandwidthLimitGB, 1000, 'nothing happens without it');
-  await order('#limit-form button[type=submit]', '#confirm-yes');
+  await act('#limit-form button[type=submit]', '#confirm-no');
+  assert.equal((await status()).bandwidthLimitGB, 1000, 'one click changes nothing');
+  await act('#limit-form button[type=submit]', '#confirm-yes');
   await until('the limit', async () => (await text(page, 'limit')) === '750.5');
-  assert.equal(await text(page, 'action-result'), 'The limit is 750.5 GB now.');
-  await order('#freeze', '#confirm-yes');
-  await until('the freeze', async () => (await text(page, 'minting')) === 'Minting is stopped by order');
+  assert.equal(await text(page, 'action-result'), 'The limit is now 750.5 GB.');
+  await act('#freeze', '#confirm-yes');
+  await until('the freeze', async () => (await text(page, 'minting')) === 'Minting is stopped by an override');
   assert.equal((await status()).frozen, true);
-  assert.match(await text(page, 'freeze-note'), /STUN only now/);
-  await order('#freeze', '#confirm-yes');
-  await until('the thaw', async () => (await text(page, 'minting')) === 'Minting');
+  assert.match(await text(page, 'freeze-note'), /^New callers now get STUN only\./);
+  await act('#freeze', '#confirm-yes');
+  await until('minting', async () => (await text(page, 'minting')) === 'Minting');
   nothingWentWrong(page);
 }
 
-async function aRevocationIsOneRow(page) {
+async function aButtonInARowRevokes(page) {
   await page.click('#connections button[aria-label$="call-1"]');
   await page.waitForSelector('#confirm[open]');
   await page.click('#confirm-yes');
-  await until('what became of it', async () => (await text(page, 'action-result')).startsWith('The provider has revoked it.'));
+  await until('the result', async () => (await text(page, 'action-result')).startsWith('The provider has revoked it.'));
   nothingWentWrong(page);
 }
 
-async function aHiddenPageAsksForNothing(page) {
-  let asked = 0;
-  const count = () => { asked += 1; };
+async function aHiddenPageSendsNoRequests(page) {
+  let requests = 0;
+  const count = () => { requests += 1; };
   const hide = (hidden) => page.evaluate((hidden) => {
     Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
   }, hidden);
   await hide(true);
-  await new Promise((resolve) => setTimeout(resolve, 6_000)); // what was under way may end; the loop turns once and stops
+  await new Promise((resolve) => setTimeout(resolve, 6_000)); // running requests may end; the loop polls once more and stops
   page.on('request', count);
   await new Promise((resolve) => setTimeout(resolve, 6_000));
-  assert.equal(asked, 0, 'nobody looks');
+  assert.equal(requests, 0);
   await hide(false);
-  await until('it to ask again at once', () => asked > 0, 3);
+  await until('a request at once', () => requests > 0, 3);
   page.off('request', count);
 }
 
-async function theDashboardSurvivesTheBrokersAbsence(page, broker) {
+async function theDashboardSurvivesARestartOfTheBroker(page, broker) {
   assert.equal(await broker.stop(), 'status 0');
-  await until('the word that it is away', () => isShown(page, 'away'));
-  assert.match(await text(page, 'away'), /^The broker is away: no answer\. What is shown is from \d\d:\d\d:\d\d UTC\./);
-  await picture(page, 'dashboard-away');
+  await until('the message', () => isShown(page, 'unavailable'));
+  assert.match(await text(page, 'unavailable'), /^The broker is unavailable: no answer\. These figures are from \d\d:\d\d:\d\d UTC\./);
+  await picture(page, 'dashboard-unavailable');
   await startDashboardBroker();
-  await until('it to be back', async () => !(await isShown(page, 'away')));
-  assert.equal(await text(page, 'limit'), '750.5', 'the order outlived the restart');
+  await until('the broker to be back', async () => !(await isShown(page, 'unavailable')));
+  assert.equal(await text(page, 'limit'), '750.5', 'the override survived the restart');
   page.faults = page.faults.filter((fault) => !fault.includes('ERR_CONNECTION_REFUSED'));
   nothingWentWrong(page);
 }
 
-/** A month that a test cannot wait for, in the forms of the real broker. */
+/** A whole month, from made-up responses in the format of the real broker. */
 async function pictures(browser) {
   await theTableIsWholeOnEveryScreen(browser);
-  const page = await aMonth(browser, month('promised'), DESKTOP, 'light');
-  assert.match(await text(page, 'minting'), /promised in full/);
-  await picture(page, 'dashboard-promised-light-desktop');
+  const page = await aMonth(browser, month('reserved'), DESKTOP, 'light');
+  assert.match(await text(page, 'minting'), /reserved in full/);
+  await picture(page, 'dashboard-reserved-light-desktop');
   await page.close();
   for (const mood of ['calm', 'trouble']) {
     const answers = month(mood);
@@ -226,7 +225,7 @@ async function pictures(browser) {
   }
 }
 
-/** The dashboard on these answers. */
+/** The dashboard with these responses. */
 async function aMonth(browser, answers, viewport, scheme) {
   const page = await openPage(browser, viewport);
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
@@ -241,7 +240,7 @@ async function aMonth(browser, answers, viewport, scheme) {
   return page;
 }
 
-/** A bar to scroll by is not seen on every machine: no column is out of sight, and least of all the button. */
+/** Some systems hide scroll bars, so the whole table must fit, with its buttons. */
 async function theTableIsWholeOnEveryScreen(browser) {
   const page = await aMonth(browser, month('calm'), DESKTOP, 'light');
   for (const width of [360, 640, 641, 765, 900, 901, 1024, 1100, 1280]) {
@@ -253,7 +252,7 @@ async function theTableIsWholeOnEveryScreen(browser) {
   await page.close();
 }
 
-async function theRelayCheckTellsADeadServerFromAGoodOne(browser) {
+async function theRelayCheckFindsADeadServer(browser) {
   const settings = {
     ICE_SOURCES: 'coturn', COTURN_SECRET: coturnSecret, PORT: '3002',
     COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp,turn:127.0.0.1:3478?transport=tcp,turn:relay.invalid:3478?transport=udp,turn:127.0.0.1:3998?transport=udp',
@@ -268,22 +267,22 @@ async function theRelayCheckTellsADeadServerFromAGoodOne(browser) {
   assert.deepEqual(rows.map(([, word]) => word), ['works', 'works', 'name not found', 'no answer'], JSON.stringify(rows));
   assert.match(rows[0][2], /^relay\/udp \d+ ms$/);
   assert.match(rows[2][3], /^701 .*lookup.*after \d+ ms/);
-  assert.match(rows[3][3], /^nothing within 15 s$/);
+  assert.match(rows[3][3], /^no answer within 15 s$/);
   const findings = await text(page, 'findings');
   assert.match(findings, /The relay works over UDP/);
   assert.match(findings, /One server is dead.*relay\.invalid/);
-  assert.match(findings, /Not every port gets through.*127\.0\.0\.1:3998/);
+  assert.match(findings, /Some ports do not work.*127\.0\.0\.1:3998/);
   const answer = await text(page, 'answer');
   assert.match(answer, /sourcecoturn.*degradedfalse.*ttl300 s/s);
   const report = await page.$eval('#report', ({ value }) => value);
-  assert.match(report, /turn:127\.0\.0\.1:3998\?transport=udp: no answer\n {4}error: nothing within 15 s/);
+  assert.match(report, /turn:127\.0\.0\.1:3998\?transport=udp: no answer\n {4}error: no answer within 15 s/);
   const { username, credential } = iceServers.find(({ username }) => username);
   const whole = report + (await page.content());
-  for (const secret of [username, credential, grant]) assert.ok(!whole.includes(secret), 'a credential is on the page');
+  for (const secret of [username, credential, grant]) assert.ok(!whole.includes(secret), 'the page shows no credential');
   await axeFindsNothing(page, 'relay check');
   await picture(page, 'relay-check-light-desktop');
   await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]);
-  const { width, height } = PHONE; // another kind of device would load the page anew
+  const { width, height } = PHONE; // emulating a mobile device would reload the page
   await page.setViewport({ width, height, deviceScaleFactor: 1 });
   await axeFindsNothing(page, 'relay check, dark, phone');
   await picture(page, 'relay-check-dark-phone');
@@ -291,7 +290,7 @@ async function theRelayCheckTellsADeadServerFromAGoodOne(browser) {
   await page.close();
 }
 
-async function theRelayCheckNamesRefusedCredentials(browser) {
+async function theRelayCheckFindsRejectedCredentials(browser) {
   const manual = [
     { urls: ['stun:127.0.0.1:3478'] },
     { urls: ['turn:127.0.0.1:3478?transport=udp'], username: '1:nobody', credential: 'not-what-coturn-computes' },
@@ -302,7 +301,7 @@ async function theRelayCheckNamesRefusedCredentials(browser) {
   await page.click('#start');
   const rows = await checked(page);
   assert.equal(rows[1][1], 'refused', JSON.stringify(rows));
-  assert.match(await text(page, 'findings'), /The relay refuses the credentials/);
+  assert.match(await text(page, 'findings'), /The relay rejects the credentials/);
   await picture(page, 'relay-check-refused');
   assert.ok(!(await page.content()).includes('not-what-coturn-computes'));
   nothingWentWrong(page);
@@ -313,7 +312,7 @@ const checkBroker = (name, settings) => brokerProcess(directory, {
   HOST: '127.0.0.1', CLIENT_URL: 'http://app.test', OPERATOR_TOKEN: operatorToken, RUST_LOG: 'debug', ...settings,
 }, `broker-${name}`);
 
-/** The rows of the table once the check is done: server, outcome, candidates, errors. */
+/** The rows of the table after the check: server, outcome, candidates, errors. */
 async function checked(page) {
   await until('the check', async () => (await text(page, 'progress')) === 'done', 30);
   return page.$$eval('#servers tr', (rows) => rows.map((row) => [...row.cells].map(({ innerText }) => innerText.trim())));

@@ -1,5 +1,5 @@
-// The processes of the test. Each writes to one log file, is ready when its own sign says so, and dies with this process:
-// run.sh makes it process 1 of its namespace. Waits are for a condition; their time-outs only end what would never come.
+// The processes of the tests. Each writes a log file, has its own check for readiness, and ends with this process, because
+// run.sh makes it process 1 of its namespace. Every wait is for a condition and has a deadline.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,9 +10,9 @@ export const COTURN_REALM = 'relay.test';
 const LOG_TAIL_LINES = 40;
 
 /**
- * Waits until `probe` gives something truthy, and returns that.
+ * Waits until `probe` returns a truthy value, and returns that.
  * @template T
- * @param {string} what Named when it never comes.
+ * @param {string} what Named in the error after the deadline.
  * @param {() => T | Promise<T>} probe
  * @param {number} secondsMax
  * @returns {Promise<T>}
@@ -30,17 +30,17 @@ export async function until(what, probe, secondsMax = 20) {
 export class Process {
   /**
    * @param {string} name
-   * @param {string} directory Where it runs and where its log goes.
+   * @param {string} directory The working directory, which also has the log.
    * @param {string} command
    * @param {string[]} args
-   * @param {Record<string, string>} env Its whole environment, beside PATH.
-   * @param {(self: Process) => boolean | Promise<boolean>} serves The sign that it is ready.
+   * @param {Record<string, string>} env The whole environment, apart from PATH.
+   * @param {(self: Process) => boolean | Promise<boolean>} serves Whether it is ready.
    */
   constructor(name, directory, command, args, env, serves) {
     this.name = name;
     this.serves = () => serves(this);
     this.logPath = join(directory, `${name}.log`);
-    const log = openSync(this.logPath, 'a'); // one that is started again goes on in it
+    const log = openSync(this.logPath, 'a'); // a restarted process appends to it
     this.child = spawn(command, args, { cwd: directory, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', log, log] });
     this.ended = new Promise((resolve) => {
       this.child.once('error', ({ message }) => resolve(message));
@@ -56,7 +56,7 @@ export class Process {
     return this.log.trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n');
   }
 
-  /** Waits for the sign that it serves, or fails as soon as it has ended. */
+  /** Waits until it is ready, and fails if it ends before. */
   async ready() {
     const early = this.ended.then((how) => `${this.name} ended at start: ${how}`);
     const fault = await Promise.race([until(`${this.name} to be ready`, this.serves).then(() => null), early]);
@@ -64,7 +64,7 @@ export class Process {
     return this;
   }
 
-  /** Asks it to end and says how it did: `status 0` is a clean end. */
+  /** Stops it and resolves with how it ended: `status 0` is a clean exit. */
   async stop(signal = 'SIGTERM') {
     this.child.kill(signal);
     return this.ended;
@@ -75,7 +75,7 @@ export class Process {
  * A coturn for loopback peers with TURN REST credentials; `verbose` makes it log the bytes of each session.
  * @param {string} directory
  * @param {string} secret
- * @param {string[]} cli How its command line is set.
+ * @param {string[]} cli Settings of its command-line interface.
  */
 export function coturnProcess(directory, secret, cli = ['no-cli']) {
   const settings = [
@@ -94,10 +94,10 @@ export function brokerProcess(directory, env, name = 'broker') {
 }
 
 /**
- * Serves a page as a site of its own; returns its origin.
+ * Serves a page on its own origin, and returns the origin.
  * @param {number} port
  * @param {string} name Relative to this directory: a script, a module (`.mjs`), or a whole page (`.html`).
- * @param {string[]} modules What it imports beside: in the same way, and served under their last name.
+ * @param {string[]} modules Modules that it imports, also relative to this directory and served under their file names.
  */
 export async function serveSite(port, name = 'page.js', modules = []) {
   const file = readFileSync(new URL(name, import.meta.url));
@@ -114,7 +114,7 @@ export async function serveSite(port, name = 'page.js', modules = []) {
   return `http://127.0.0.1:${port}`;
 }
 
-/** Root has no sandbox; with only `lo`, loopback is the one path there is. */
+/** Chromium has no sandbox as root, and by default it uses no loopback addresses for calls. */
 export function launchBrowser(directory) {
   return puppeteer.launch({
     executablePath: process.env.CHROMIUM,
@@ -125,8 +125,8 @@ export function launchBrowser(directory) {
 }
 
 /**
- * Every answer that a page got, preflights and beacons included, whether or not its script may read it.
- * @returns {Promise<() => {method: string, url: string, status: number}[]>} Tells those so far.
+ * Records every response to a page, with preflights and beacons, even those that its scripts may not read.
+ * @returns {Promise<() => {method: string, url: string, status: number}[]>} Returns the responses so far.
  */
 export async function watchAnswers(page) {
   const requests = new Map();

@@ -1,5 +1,5 @@
-// The relay in the broker, with real browsers on it: its count, the ledger's and the browser's are of the same bytes, and
-// once the budget is spent nothing more arrives, however long the browser goes on sending.
+// The relay in the broker with a real browser. Relay, ledger and browser count the same bytes, and after the budget is spent
+// nothing arrives any more, although the browser continues to send.
 import assert from 'node:assert/strict';
 import { endedAllocations, table } from './counts.mjs';
 import { directory, operator, runTest, startBroker, status, sum, theyAgree, usedBytes } from './harness.mjs';
@@ -7,12 +7,12 @@ import { launchBrowser, serveSite, until } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 120;
 const LIMIT_BYTES = 8_000_000;
-/** More than the limit lets through, at a pace that goes on for some time after the cut. */
+/** More than the limit allows, at a rate that lasts until after the cut. */
 const BYTES_EACH_WAY = 20_000_000;
 const MBPS_EACH_WAY = 4;
-/** The relay's bytes hold 4 of framing for each packet and the handshakes, the browser's do not. */
+/** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
 const TOLERANCE = 0.02;
-/** How long nothing is to arrive after the cut. */
+/** How long nothing may arrive after the cut. */
 const SILENCE_SECONDS = 5;
 const BROKER = 'http://127.0.0.1:3001';
 
@@ -35,16 +35,16 @@ async function run() {
   await until('the budget to be spent', async () => (await status()).status === 'LIMIT_EXCEEDED');
   await until('the cut', () => endedAllocations(broker.log).length === minted.length);
   const atTheCut = await look();
-  assert.ok(atTheCut.every(({ relayed, arrived }) => relayed && arrived > 1_000_000), 'both ends were relayed until then');
+  assert.ok(atTheCut.every(({ relayed, arrived }) => relayed && arrived > 1_000_000), 'both ends were relayed before the cut');
 
   await new Promise((resolve) => setTimeout(resolve, SILENCE_SECONDS * 1_000));
   const later = await look();
   for (const [index, { arrived, bytesReceived, waiting }] of later.entries()) {
     assert.deepEqual({ arrived, bytesReceived }, { arrived: atTheCut[index].arrived, bytesReceived: atTheCut[index].bytesReceived });
-    assert.ok(waiting > atTheCut[index].waiting, 'the page went on sending');
+    assert.ok(waiting > atTheCut[index].waiting, 'the page continued to send');
   }
   const used = await usedBytes();
-  assert.ok(used >= LIMIT_BYTES && used < LIMIT_BYTES + 1_500, `the rest of one packet at most: ${used}`);
+  assert.ok(used >= LIMIT_BYTES && used < LIMIT_BYTES + 1_500, `at most one packet past the limit: ${used}`);
   assert.equal((await fetch(`${BROKER}/api/turn-credentials`)).status, 429);
 
   const ended = endedAllocations(broker.log);
@@ -56,13 +56,13 @@ async function run() {
   };
   console.log(table(counts));
   theyAgree(counts, TOLERANCE);
-  assert.equal(counts.broker, counts.relay, 'the ledger has what the relay has sent, to the byte');
+  assert.equal(counts.broker, counts.relay, 'ledger and relay agree to the byte');
 
   await browser.close();
   assert.equal(await broker.stop(), 'status 0');
 }
 
-/** What flows is known from the relay, not from the page: nothing is estimated. */
+/** The usage comes from the relay, not from the page. */
 async function theStatusIsMeasured() {
   const { source, stale, asOf } = await status();
   assert.deepEqual({ source, stale }, { source: 'measured+estimate', stale: false });

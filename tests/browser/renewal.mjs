@@ -1,5 +1,5 @@
-// turn-client.js for real: credentials that live for a minute, a relayed call that outlives two of them, a broker that is started
-// again in its middle, a page that goes away. Nothing of the call may be lost, and no byte of it may go uncounted.
+// turn-client.js in a real browser: a relayed call across two renewals of one-minute credentials, a restart of the broker
+// during the call, and a page that closes. The call must lose no message, and every byte must be counted.
 import assert from 'node:assert/strict';
 import { coturnEgress, coturnHasClosed, table } from './counts.mjs';
 import {
@@ -11,9 +11,9 @@ const RUN_SECONDS_MAX = 240;
 const TTL_SECONDS = 60;
 const RENEWALS = 2;
 const MESSAGES_PER_SECOND = 50;
-/** Longest gap between two messages: an ICE restart took 22 to 105 ms when it was measured. It only ends what has stopped. */
+/** The longest allowed gap between two messages. A measured ICE restart took 22 to 105 ms. */
 const SILENCE_MS_MAX = 3_000;
-/** Statistics are read this often at most; then all that was sent is counted. */
+/** After this time the statistics are read again, so all sent bytes are counted. */
 const SAMPLE_SECONDS = 6;
 
 async function run() {
@@ -45,28 +45,28 @@ async function run() {
 
   await until('the first renewal to be in use', () => renewed(1), TTL_SECONDS);
   say(`renewed once: ${usernames.size} users of the relay so far`);
-  await theNewGrantsPay(coturn, await look(), 2 + 2);
+  await theNewGrantsAreCharged(coturn, await look(), 2 + 2);
 
   const usedBefore = await usedBytes();
   assert.equal(await broker.stop(), 'status 0');
   await new Promise((resolve) => setTimeout(resolve, HEARTBEAT_SECONDS * 1_000));
   broker = await startBroker(`${site},${exampleSite}`, settings);
-  assert.ok((await usedBytes()) >= usedBefore, 'the ledger is where it was');
-  await until('usage to go on', async () => (await usedBytes()) > usedBefore + 50_000);
+  assert.ok((await usedBytes()) >= usedBefore, 'the ledger survived the restart');
+  await until('usage to rise', async () => (await usedBytes()) > usedBefore + 50_000);
   const faults = (await look()).flatMap((peer) => peer.faults);
-  assert.ok(faults.length > 0 && faults.every((fault) => fault.startsWith('NETWORK')), `the page saw it: ${faults}`);
-  say(`broker started again; the page saw ${faults.length} faults, and goes on reporting`);
+  assert.ok(faults.length > 0 && faults.every((fault) => fault.startsWith('NETWORK')), `the page reported it: ${faults}`);
+  say(`broker restarted; the page had ${faults.length} errors and continues to report`);
 
   await until('the second renewal to be in use', () => renewed(RENEWALS), TTL_SECONDS);
   say('renewed twice');
   await page.evaluate(() => call.stopSending());
   await new Promise((resolve) => setTimeout(resolve, SAMPLE_SECONDS * 1_000));
   const peers = await look();
-  await theNewGrantsPay(coturn, peers, 2 + 2 * RENEWALS);
-  theCallLostNothing(peers, (Date.now() - begun) / 1_000);
+  await theNewGrantsAreCharged(coturn, peers, 2 + 2 * RENEWALS);
+  theCallLostNoMessage(peers, (Date.now() - begun) / 1_000);
 
   await page.evaluate(() => call.hangUp());
-  await until('the broker to hear of both ends', async () => (await status()).activeConnections === 0, 2 * HEARTBEAT_SECONDS);
+  await until('the close of both connections', async () => (await status()).activeConnections === 0, 2 * HEARTBEAT_SECONDS);
   await until('coturn to close the sessions', () => coturnHasClosed(coturn.log, [...usernames]));
   const counts = {
     browser: sum(peers.map(({ bytesReceived }) => bytesReceived)),
@@ -76,30 +76,30 @@ async function run() {
   console.log(table(counts));
   theyAgree(counts);
 
-  await aPageThatGoesAwaySaysSo(browser, site);
-  say('a page that went away said so');
+  await aClosingPageSendsBeacons(browser, site);
+  say('a closing page sent its beacons');
   await theExampleRelays(browser, exampleSite);
   say('the example relays');
   await browser.close();
   assert.equal(await broker.stop(), 'status 0');
-  assert.ok(!broker.log.includes('"given_up":true'), 'no connection ended by silence');
+  assert.ok(!broker.log.includes('"given_up":true'), 'no connection timed out');
 }
 
-/** Each end has moved to a grant and an allocation of its own; each connection is a new one, and only the newest are open. */
-async function theNewGrantsPay(coturn, peers, grants) {
-  assert.equal((await status()).grants.issued, grants, 'nobody mints more than that');
+/** Each end uses its new grant and allocation, and only the newest connections are open. */
+async function theNewGrantsAreCharged(coturn, peers, grants) {
+  assert.equal((await status()).grants.issued, grants, 'there are no other mints');
   const open = await openConnections();
   assert.deepEqual(open.map(({ connectionId }) => connectionId).sort(), peers.map(({ connectionId }) => connectionId).sort());
   for (const { username, renewals } of peers) {
-    assert.ok(coturn.log.includes(`username=<${username}>`), 'the relay knows the new user');
+    assert.ok(coturn.log.includes(`username=<${username}>`), 'the relay has the new user');
     assert.ok(renewals.every(({ relayed, restart }) => relayed && restart));
   }
 }
 
-function theCallLostNothing(peers, seconds) {
+function theCallLostNoMessage(peers, seconds) {
   for (const [index, peer] of peers.entries()) {
     const { sent } = peers[1 - index];
-    assert.deepEqual([peer.arrived, peer.disorder], [sent, 0], 'every message arrived, in its order');
+    assert.deepEqual([peer.arrived, peer.disorder], [sent, 0], 'every message arrived in order');
     assert.ok(peer.silence < SILENCE_MS_MAX, `silent for ${peer.silence} ms`);
     assert.ok(peer.faults.every((fault) => fault.startsWith('NETWORK')), String(peer.faults));
     const { degraded, source } = peer.status;
@@ -108,8 +108,8 @@ function theCallLostNothing(peers, seconds) {
   }
 }
 
-/** Sooner than by missed heartbeats, which take three of them. */
-async function aPageThatGoesAwaySaysSo(browser, site) {
+/** Beacons are faster than three missed heartbeats. */
+async function aClosingPageSendsBeacons(browser, site) {
   const page = await browser.newPage();
   const answers = await watchAnswers(page);
   await page.goto(site);
@@ -129,7 +129,7 @@ async function theExampleRelays(browser, site) {
   await until('the example to relay', async () => (await text()).includes('relayed: true (udp)'));
   assert.equal((await openConnections()).length, 2);
   await page.goto('about:blank');
-  await until('its beacons', async () => (await status()).activeConnections === 0, 2 * HEARTBEAT_SECONDS);
+  await until('the beacons', async () => (await status()).activeConnections === 0, 2 * HEARTBEAT_SECONDS);
 }
 
 await runTest(run, RUN_SECONDS_MAX);

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Real relay: the broker, a real coturn and a real Chromium, in a network namespace that has nothing but `lo`.
-# Installs what is missing (Debian packages), builds the broker, prints three counts of the same bytes; exit status 0 or 1.
-#   run.sh           a call that is reported by hand (half a minute)
+# The broker with a real coturn and a real Chromium, in a network namespace with only `lo`.
+# Installs missing Debian packages, builds the broker, and prints three counts of the same bytes. The exit status is 0 or 1.
+#   run.sh           a call whose page reports without turn-client.js (half a minute)
 #   run.sh relay     a call over the relay in the broker, until its budget is spent (half a minute)
 #   run.sh renewal   a call with turn-client.js over two renewals and a restart of the broker (two and a half minutes)
-#   run.sh demo      what a user of `turn-broker demo` sees, with pictures under target/pages (a minute and a half)
-#   run.sh video     a minute of video over the relay in the broker, then over a coturn that is not read (three minutes)
+#   run.sh demo      `turn-broker demo` with its page, with pictures under target/pages (a minute and a half)
+#   run.sh video     a minute of video over the relay in the broker, then over a coturn that the broker does not read (three minutes)
 #   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
-#   run.sh cut       calls that nobody reports, ended by budget, revocation and expiry (two and a half minutes)
-#   TURN_BROKER_BIN  test this binary instead of building one      CHROMIUM  use this browser
+#   run.sh cut       unreported calls, cut by budget, revocation and expiry (two and a half minutes)
+#   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 cd "$(dirname "$0")"

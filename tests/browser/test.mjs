@@ -1,5 +1,5 @@
-// The whole path, for real: a page fetches credentials from the broker, relays through coturn, and reports what it relayed.
-// In the end the broker's figure must be what the browser received and what coturn sent.
+// The whole path in a real browser: a page fetches credentials from the broker, relays through coturn, and reports its bytes.
+// The broker's figure must match what the browser received and what coturn sent.
 import assert from 'node:assert/strict';
 import { coturnEgress, coturnHasClosed, table } from './counts.mjs';
 import {
@@ -37,7 +37,7 @@ async function run() {
   const readings = await page.evaluate(() => call.hangUp());
   await until('coturn to close the sessions', () => coturnHasClosed(coturn.log, usernames));
   await theOperatorSeesWhatThePageReported(connections, readings);
-  await bothGoodbyesClose(page, answers);
+  await bothWaysToCloseWork(page, answers);
 
   const counts = {
     browser: sum(readings.map(({ bytesReceived }) => bytesReceived)),
@@ -51,56 +51,56 @@ async function run() {
   await browser.close();
   assert.equal(await broker.stop(), 'status 0');
   for (const { connectionId } of connections) {
-    assert.ok(broker.log.includes(`[Bandwidth] Connection ${connectionId} closed. Estimated usage: `), 'the log tells of each close');
+    assert.ok(broker.log.includes(`[Bandwidth] Connection ${connectionId} closed. Estimated usage: `), 'the log has each close');
   }
   const secrets = [coturnSecret, operatorToken, ...minted.map(({ grant }) => grant), ...credentials];
-  assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'a secret is in the log of the broker');
+  assert.ok(!secrets.some((secret) => broker.log.includes(secret)), 'the log of the broker has no secret');
 }
 
-/** A page of an origin that is not in CLIENT_URL: refused, nothing readable, nothing minted. */
+/** A page of an origin that is not in CLIENT_URL gets no readable response, and nothing is minted. */
 async function aForeignPageGetsNothing(browser, site) {
   const page = await browser.newPage();
   const answers = await watchAnswers(page);
   await page.goto(site);
   const url = `${BROKER}/api/turn-credentials`;
   const outcome = await page.evaluate((url) => fetch(url).then(({ status }) => `read: ${status}`, ({ name }) => name), url);
-  assert.equal(outcome, 'TypeError', 'the browser keeps the answer from the page');
+  assert.equal(outcome, 'TypeError', 'the browser hides the response from the page');
   await until('the refusal', () => answers().find((answer) => answer.url === url && answer.status === 403));
-  assert.equal((await status()).grants.issued, 0, 'nothing is minted for it');
+  assert.equal((await status()).grants.issued, 0, 'nothing was minted');
   await page.close();
 }
 
-/** The TURN username and credential of each answer, which must be a full one. */
+/** The TURN username and credential of each response, which must not be degraded. */
 function relayUsers(minted) {
-  assert.equal(new Set(minted.map(({ grant }) => grant)).size, 2, 'each peer has a grant of its own');
+  assert.equal(new Set(minted.map(({ grant }) => grant)).size, 2, 'each peer has its own grant');
   for (const { source, degraded } of minted) assert.deepEqual({ source, degraded }, { source: 'coturn', degraded: false });
   const entries = minted.map(({ iceServers }) => iceServers.find(({ username }) => username));
   return { usernames: entries.map(({ username }) => username), credentials: entries.map(({ credential }) => credential) };
 }
 
-/** The page's last heartbeats are in, to the byte, and said `relayed` by what getStats showed of the selected pair. */
+/** The broker has the page's last heartbeats to the byte, and `relayed` as getStats had it for the selected pair. */
 async function theOperatorSeesWhatThePageReported(connections, readings) {
   const live = await openConnections();
   for (const [index, { relayed, relayProtocol, bytesSent, bytesReceived, heartbeats, faults }] of readings.entries()) {
     assert.deepEqual({ relayed, relayProtocol, faults }, { relayed: true, relayProtocol: 'udp', faults: [] });
-    assert.ok(heartbeats > 1, 'more than the last report was heard');
+    assert.ok(heartbeats > 1, 'there were several heartbeats');
     const shown = live.find(({ connectionId }) => connectionId === connections[index].connectionId);
     assert.deepEqual([shown?.bytesSent, shown?.bytesReceived], [bytesSent, bytesReceived]);
   }
 }
 
-/** DELETE while the page lives, a beacon while it goes away; with the last counts in them neither changes what was used. */
-async function bothGoodbyesClose(page, answers) {
+/** A DELETE and a beacon of a closing page both close. With the last counts in them, they do not change the usage. */
+async function bothWaysToCloseWork(page, answers) {
   const before = await usedBytes();
   await page.evaluate(() => call.close());
   assert.equal((await status()).activeConnections, 1);
   await page.goto('about:blank');
-  const soonerThanByMissedHeartbeats = 2 * HEARTBEAT_SECONDS; // three missed ones, the last may be one interval old
+  const soonerThanByMissedHeartbeats = 2 * HEARTBEAT_SECONDS; // that takes three missed heartbeats, the last of which may be one interval old
   await until('the beacon to close', async () => (await status()).activeConnections === 0, soonerThanByMissedHeartbeats);
-  assert.equal(await usedBytes(), before, 'closing with the last counts changes no total');
+  assert.equal(await usedBytes(), before, 'closing with the last counts does not change the total');
 
   const seen = (method) => answers().filter((answer) => answer.method === method);
-  assert.ok(seen('OPTIONS').some((answer) => answer.status < 300), 'the browser asked for leave (preflight)');
+  assert.ok(seen('OPTIONS').some((answer) => answer.status < 300), 'the browser sent a preflight');
   assert.deepEqual(seen('DELETE').map((answer) => answer.status), [204]);
 }
 

@@ -1,4 +1,4 @@
-// Runs in the browser: a video call as the demo makes it, with the broker on another origin. Two busy pictures, one each way.
+// Runs in the browser: a video call like that of the demo, with the broker on another origin and a test picture each way.
 import { createTurnClient } from 'http://127.0.0.1:3001/turn-client.js';
 import { Call } from '/call.js';
 import { sceneTrack } from '/scene.js';
@@ -18,16 +18,16 @@ globalThis.video = {
   },
 
   async look() {
-    const { ends, received } = await this.call.look();
+    const { ends, received } = await this.call.sample();
     return { ends, received, faults: this.faults };
   },
 
-  /** The names that the relay knows the two ends by. */
+  /** The TURN usernames of both ends. */
   usernames() {
     return this.call.ends.map(({ pc }) => pc.getConfiguration().iceServers.find(({ username }) => username).username);
   },
 
-  /** What both ends have received, handshakes and all. */
+  /** Ends the call. Resolves with the bytes that both ends received, including handshakes. */
   async end() {
     await this.call.end();
     return this.call.received;

@@ -1,6 +1,6 @@
-// The ledger against reality, for what relays are paid for: a minute of video between two ends, once over the relay in the
-// broker, which measures, and once over a coturn that nobody reads, where all that the ledger knows is what turn-client
-// claims. The same bytes are counted by the browser, by the relay and by the ledger.
+// The ledger's accuracy for video: a minute of video between two ends, once over the relay in the broker, which measures, and
+// once over a coturn that the broker does not read, where the ledger has only the reports of turn-client. Browser, relay and
+// ledger count the same bytes.
 import assert from 'node:assert/strict';
 import { coturnEgress, coturnHasClosed, endedAllocations, table } from './counts.mjs';
 import { directory, openConnections, operator, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes } from './harness.mjs';
@@ -9,7 +9,7 @@ import { launchBrowser, serveSite, until } from './processes.mjs';
 const RUN_SECONDS_MAX = 260;
 const CALL_SECONDS = 60;
 const MBPS_EACH_WAY = 2.5;
-/** A call that carried less than a third of that was no video call. */
+/** With less than a third of the rate, the test would prove nothing. */
 const BYTES_MIN = (2 * CALL_SECONDS * MBPS_EACH_WAY * 1e6) / 8 / 3;
 const MEASURED_TOLERANCE = 0.02;
 const CLAIMED_TOLERANCE = 0.1;
@@ -42,17 +42,17 @@ async function claimed(site, browser) {
   assert.equal((await status()).source, 'estimate');
   const ledger = await usedBytes();
   assert.equal(await broker.stop(), 'status 0');
-  await until('coturn to say its last word', () => coturnHasClosed(coturn.log, usernames));
-  report('claimed by turn-client, over a coturn that is not read', { browser: received, broker: ledger, coturn: coturnEgress(coturn.log, usernames) }, CLAIMED_TOLERANCE);
+  await until('coturn to close the sessions', () => coturnHasClosed(coturn.log, usernames));
+  report('claimed by turn-client, over a coturn that the broker does not read', { browser: received, broker: ledger, coturn: coturnEgress(coturn.log, usernames) }, CLAIMED_TOLERANCE);
 }
 
-/** A minute of video, from the first packet of both ends. */
+/** A minute of video, from the first packet at both ends. */
 async function call(site, browser) {
   const page = await browser.newPage();
   await page.goto(site);
   const look = () => page.evaluate(() => video.look());
   await page.evaluate((mbps) => video.begin(mbps), MBPS_EACH_WAY);
-  await until('both ends to see something', async () => (await look()).ends.every(({ state, framesPerSecond }) => state === 'connected' && framesPerSecond > 0));
+  await until('video at both ends', async () => (await look()).ends.every(({ state, framesPerSecond }) => state === 'connected' && framesPerSecond > 0));
   await new Promise((resolve) => setTimeout(resolve, CALL_SECONDS * 1_000));
   const { ends, faults } = await look();
   assert.deepEqual(ends.map(({ path }) => path), ['relay/udp', 'relay/udp']);
@@ -65,7 +65,7 @@ async function call(site, browser) {
 
 const metrics = async () => (await operator('/metrics')).text();
 
-/** One that ends after now. */
+/** A check for a reading that ends after now. */
 function lastReading() {
   const now = Date.now();
   return async () => Date.parse((await status()).asOf) > now;
@@ -74,7 +74,7 @@ function lastReading() {
 function report(how, counts, tolerance) {
   const mbps = (counts.browser * 8) / CALL_SECONDS / 1e6;
   console.log(`${CALL_SECONDS} s of video, ${(mbps / 2).toFixed(2)} Mbps each way, ${how}:\n${table(counts)}`);
-  assert.ok(counts.browser > BYTES_MIN, 'it was a video call');
+  assert.ok(counts.browser > BYTES_MIN, 'the call carried video');
   theyAgree(counts, tolerance);
 }
 

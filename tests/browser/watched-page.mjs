@@ -1,4 +1,4 @@
-// A page of the broker's that is watched: what it should not have done, what axe finds, what it shows, and a picture of it.
+// Helpers for a page of the broker: its errors, the findings of axe, its texts and screenshots.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ const axe = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta
 export const DESKTOP = { width: 1280, height: 900, deviceScaleFactor: 1 };
 export const PHONE = { width: 375, height: 812, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
-/** Runs one part and says how long it took. */
+/** Runs one part of a test and logs the time it took. */
 export async function part(does, ...over) {
   const begun = Date.now();
   const result = await does(...over);
@@ -15,7 +15,7 @@ export async function part(does, ...over) {
   return result;
 }
 
-/** From here on `page.faults` tells what it should not have done. They are emptied where something is meant to fail. */
+/** Collects errors of the page in `page.faults`. Tests remove expected ones. */
 export async function watch(page) {
   page.faults = [];
   page.on('console', (message) => message.type() === 'error' && page.faults.push(`console: ${message.text()}`));
@@ -24,7 +24,7 @@ export async function watch(page) {
   await page.evaluateOnNewDocument(() => addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => refusedByPolicy(`${violatedDirective} ${blockedURI}`)));
 }
 
-/** A page that knows nothing of the others. */
+/** A page in its own browser context. */
 export async function openPage(browser, viewport = DESKTOP) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
@@ -43,17 +43,17 @@ export const isShown = (page, id) => page.$eval(`#${id}`, (element) => element.c
 export async function axeFindsNothing(page, what) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-  const told = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
-  assert.deepEqual(told, [], what);
+  const findings = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 4).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
+  assert.deepEqual(findings, [], what);
 }
 
-/** What is wider than the device is read sideways. */
+/** A page must not scroll sideways. */
 export async function isNotTooWide(page, what) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(wide <= 0, `${what}: ${wide} px too wide`);
 }
 
-/** Under that name in PICTURES. */
+/** Saves a screenshot in PICTURES. */
 export async function picture(page, name, { fullPage = true } = {}) {
   await page.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage });
 }

@@ -1,28 +1,28 @@
-// iceServers(): what is kept, when the broker is asked, and what there is when it does not answer.
+// iceServers(): which response is kept, when a request is sent, and what happens without a response.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Store, degraded, error, settle } from './fakes.mjs';
 import { STUN, urls, username, world } from './world.mjs';
 
-test('an answer is kept until three quarters of its life are over, then renewed with its grant', async () => {
+test('a response is kept for three quarters of its lifetime, then renewed with its grant', async () => {
   const { broker, time } = world;
   const client = world.client();
   assert.equal(username(await client.iceServers()), 'user-1');
   await time.pass(449, 10);
   assert.equal(username(await client.iceServers()), 'user-1');
-  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined], 'the first one shows nothing, so needs no preflight');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined], 'the first request has no token, so it needs no preflight');
   await time.pass(1);
   assert.equal(username(await client.iceServers()), 'user-2');
   assert.equal(broker.of('mint')[1].headers.Authorization, 'Bearer grant-1');
 });
 
-test('what the page does with the list changes nothing', async () => {
+test('the page may change the returned list', async () => {
   const client = world.client();
   (await client.iceServers())[1].username = 'changed';
   assert.equal(username(await client.iceServers()), 'user-1');
 });
 
-test('all who ask at once share one request', async () => {
+test('concurrent callers share one request', async () => {
   const { broker } = world;
   const client = world.client();
   const lists = await Promise.all(Array.from({ length: 20 }, () => client.iceServers()));
@@ -30,12 +30,12 @@ test('all who ask at once share one request', async () => {
   assert.equal(broker.of('mint').length, 1);
 });
 
-test('a shorter life is asked for by ttl, and the base URL may end in a slash', async () => {
+test('the request has the ttl option, and the base URL may end in a slash', async () => {
   await world.client({ baseUrl: 'https://broker.example/sub/', ttl: 120 }).iceServers();
   assert.equal(world.broker.asked[0].url, 'https://broker.example/sub/api/turn-credentials?ttl=120');
 });
 
-test('a reload finds the answer in the storage, with its age', async () => {
+test('after a reload the stored response keeps its age', async () => {
   const { broker, time } = world;
   await world.client().iceServers();
   await time.pass(400, 10);
@@ -45,7 +45,7 @@ test('a reload finds the answer in the storage, with its age', async () => {
   assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, 'grant-1']);
 });
 
-test('with storage null nothing is written', async () => {
+test('with storage null nothing is stored', async () => {
   const before = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage');
   const own = new Store();
   Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value: own });
@@ -57,7 +57,7 @@ test('with storage null nothing is written', async () => {
   else delete globalThis.sessionStorage;
 });
 
-test('a storage that throws, or holds what is none of ours, is no matter', async () => {
+test('a storage that throws or has foreign data is ignored', async () => {
   const broken = { getItem: () => { throw new Error('blocked'); }, setItem: () => { throw new Error('full'); }, removeItem() {} };
   assert.equal(username(await world.client({ storage: broken }).iceServers()), 'user-1');
   for (const text of ['', 'nonsense', 'null', '{}', '{"answer":{"iceServers":[]},"bornWall":1}', '{"answer":{"iceServers":[{"urls":"stun:x"}],"grant":"g","ttl":9e9}}']) {
@@ -66,14 +66,14 @@ test('a storage that throws, or holds what is none of ours, is no matter', async
   }
 });
 
-test('a stored answer that seems to come from the future is asked for anew', async () => {
+test('a stored response from the future is fetched again', async () => {
   const { time } = world;
   await world.client().iceServers();
   time.wallOffset = -3_600_000;
   assert.equal(username(await world.client().iceServers()), 'user-2');
 });
 
-test('a wall clock that is set back does not lengthen a life, and a machine that slept has aged', async () => {
+test('a wall clock set back does not extend the lifetime, and sleep counts', async () => {
   const { time } = world;
   const client = world.client();
   await client.iceServers();
@@ -84,10 +84,10 @@ test('a wall clock that is set back does not lengthen a life, and a machine that
   assert.equal(username(await client.iceServers()), 'user-3');
 });
 
-test('an answer that was minted ahead is renewed by what is left of it', async () => {
+test('a response that was minted ahead is renewed by its remaining lifetime', async () => {
   const { broker, time } = world;
   const at = (seconds) => new Date(time.server + seconds * 1_000).toISOString();
-  // 100 s old: 500 of 600 s are left, and 350 until it may be renewed.
+  // The response is 100 s old: 500 of 600 s are left, and 350 s until the renewal.
   broker.next('mint', { body: broker.minted({ ttl: 500, issuedAt: at(-100), expiresAt: at(500), refreshAfter: at(350) }) });
   const client = world.client();
   await client.iceServers();
@@ -108,13 +108,13 @@ const FAULTS = {
   'no JSON': { body: 'hello' },
   'no list': { body: { iceServers: 'turn:x' } },
   'an empty list': { body: { iceServers: [] } },
-  'a list of nothing': { body: { iceServers: [{}] } },
-  'a grant without a life': { body: { iceServers: [{ urls: 'turn:x' }], grant: 'g' } },
+  'a list of empty servers': { body: { iceServers: [{}] } },
+  'a grant without a ttl': { body: { iceServers: [{ urls: 'turn:x' }], grant: 'g' } },
   'a STUN answer': degraded('PROVIDER_UNAVAILABLE'),
 };
 
 for (const [what, fault] of Object.entries(FAULTS)) {
-  test(`${what} at renewal leaves the last credentials while they live, and then STUN`, async () => {
+  test(`${what} at renewal keeps the last credentials while they live, then STUN`, async () => {
     const { broker, time } = world;
     const client = world.client();
     await client.iceServers();
@@ -122,7 +122,7 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     await time.pass(500, 10);
     assert.equal(username(await client.iceServers()), 'user-1');
     assert.equal(client.status().degraded, false);
-    assert.ok(client.status().reason, 'it says that renewing failed');
+    assert.ok(client.status().reason, 'the status has the reason');
     await time.pass(100, 10);
     const servers = urls(await client.iceServers());
     assert.deepEqual(servers, what === 'a STUN answer' ? ['stun:own.example:3478'] : STUN);
@@ -130,12 +130,12 @@ for (const [what, fault] of Object.entries(FAULTS)) {
     assert.ok(world.errors.length > 0);
     broker.always('mint', undefined);
     await time.pass(600, 10);
-    assert.equal(username(await client.iceServers()), 'user-2', 'it comes back');
+    assert.equal(username(await client.iceServers()), 'user-2', 'the client recovers');
     assert.deepEqual({ ...client.status(), expiresAt: null }, { source: 'cloudflare', degraded: false, reason: null, expiresAt: null });
   });
 }
 
-test('an answer that never comes is given up, and the page has STUN', async () => {
+test('a request without a response times out, and the page gets STUN', async () => {
   const { broker, time } = world;
   const aborts = mock.fn();
   broker.always('mint', ({ signal }) => new Promise(() => signal.addEventListener('abort', aborts)));
@@ -145,7 +145,7 @@ test('an answer that never comes is given up, and the page has STUN', async () =
   assert.deepEqual([world.errors, aborts.mock.callCount(), time.timers.size], [['NETWORK'], 1, 0]);
 });
 
-/** How many requests a page causes that asks for ICE servers every second. */
+/** The requests of a page that asks for ICE servers every second. */
 async function asksIn(seconds, fault) {
   const { broker, time } = world;
   const client = world.client();
@@ -157,31 +157,31 @@ async function asksIn(seconds, fault) {
   return broker.of('mint').map(({ at }) => at);
 }
 
-test('a broker that is away is asked ever less often, down to once in some minutes', async () => {
+test('while the broker is down, retries become rarer, down to one in some minutes', async () => {
   const at = await asksIn(3_600, new TypeError('fetch failed'));
   const pauses = at.slice(1).map((time, index) => time - at[index]);
-  assert.deepEqual(pauses.slice(0, 4), [2, 3, 6, 12], 'half of it is chance, here the middle');
+  assert.deepEqual(pauses.slice(0, 4), [2, 3, 6, 12], 'half of each pause is random, here the middle');
   assert.equal(pauses.at(-1), 225);
 });
 
-test('Retry-After is waited for', async () => {
+test('the client obeys Retry-After', async () => {
   const at = await asksIn(100, error(429, 'RATE_LIMITED', { 'Retry-After': '30' }));
   assert.deepEqual(at, [0, 32, 64, 96]);
 });
 
-test('a spent budget is asked about four times an hour, even if it lasts for weeks', async () => {
+test('with a spent budget the client asks four times an hour, for weeks', async () => {
   const at = await asksIn(3_600, error(429, 'BUDGET_EXHAUSTED', { 'Retry-After': '1900800' }));
   assert.equal(at.length, 4);
 });
 
 for (const reason of ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED']) {
-  test(`${reason} in a STUN answer is not asked about again at once`, async () => {
+  test(`${reason} in a STUN response delays the next request`, async () => {
     const at = await asksIn(600, degraded(reason));
     assert.deepEqual(at, [0, 315]);
   });
 }
 
-test('STUN as the first source is an answer like any other, without a grant or an end', async () => {
+test('STUN as the first source is a normal response without grant or expiry', async () => {
   const { broker, time } = world;
   broker.always('mint', { body: { iceServers: [{ urls: 'stun:own.example' }], source: 'stun', degraded: false } });
   const client = world.client();
@@ -196,7 +196,7 @@ test('STUN as the first source is an answer like any other, without a grant or a
   assert.equal(world.store.items.size, 0);
 });
 
-test('the status tells of a second choice, and the end by the clock of the page', async () => {
+test('the status shows a fallback source, and the expiry by the page’s clock', async () => {
   const { broker } = world;
   const seen = [];
   const client = world.client({ onStatus: (status) => seen.push(status) });
@@ -208,7 +208,7 @@ test('the status tells of a second choice, and the end by the clock of the page'
   assert.deepEqual(seen, [client.status()]);
 });
 
-test('hooks that throw are no matter', async () => {
+test('callbacks that throw are ignored', async () => {
   const thrower = () => { throw new Error('of the page'); };
   const client = world.client({ onError: thrower, onStatus: thrower });
   world.broker.next('mint', error(500, 'INTERNAL'));

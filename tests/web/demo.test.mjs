@@ -1,7 +1,7 @@
-// What the demo's page says: each state of a call in words, the figures, and two counts held against each other.
+// The texts of the demo page: the states of a call, the figures, and the comparison of two counts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytesAt, credentials, figures, known, phaseMark, placed, refusedBecause, story, whyCut } from '../../src/web/demo/words.js';
+import { bytesAt, credentials, figures, known, phaseMark, placed, rejectionReason, story, whyCut } from '../../src/web/demo/words.js';
 
 const MB = 1e6;
 
@@ -13,9 +13,9 @@ function overview({ used = 10, committed = 60, limit = 250, measured = used, ...
   };
 }
 
-const said = (now) => story({ phase: 'running', why: null, refusal: null, overview: overview(), secondsLeft: 90, inUse: 2, ...now });
+const storyOf = (now) => story({ phase: 'running', why: null, rejection: null, overview: overview(), secondsLeft: 90, inUse: 2, ...now });
 
-test('a call that the budget ended is told from one that an order ended, and from one whose credentials ran out', () => {
+test('a call ended by the budget, by a revocation or by expiry has its own reason', () => {
   assert.equal(whyCut({ isSpent: true, isRevoked: false, hasExpired: true }), 'spent');
   assert.equal(whyCut({ isSpent: true, isRevoked: true, hasExpired: false }), 'revoked');
   assert.equal(whyCut({ isSpent: false, isRevoked: false, hasExpired: true }), 'expired');
@@ -24,89 +24,89 @@ test('a call that the budget ended is told from one that an order ended, and fro
   assert.equal(phaseMark({ phase: 'cut', why: 'lost' }).word, 'path lost');
 });
 
-test('a spent budget is told with the broker’s own words', () => {
-  const refusal = { code: 'BUDGET_EXHAUSTED', message: 'Monthly bandwidth limit of 0.25 GB has been reached.' };
+test('a spent budget quotes the broker’s message', () => {
+  const rejection = { code: 'BUDGET_EXHAUSTED', message: 'Monthly bandwidth limit of 0.25 GB has been reached.' };
   const spent = overview({ used: 250 });
-  const { mark, text } = said({ phase: 'cut', why: 'spent', refusal, overview: spent });
+  const { mark, text } = storyOf({ phase: 'cut', why: 'spent', rejection, overview: spent });
   assert.equal(mark, 'bad');
-  assert.match(text, /A new credential is refused \(BUDGET_EXHAUSTED\): “Monthly bandwidth limit of 0\.25 GB has been reached\.”/);
-  assert.match(text, /Raise the limit, and start again\.$/);
-  assert.match(said({ phase: 'refused', refusal, overview: spent }).text, /429 BUDGET_EXHAUSTED.*Raise the limit/);
-  assert.match(said({ phase: 'refused', refusal: { code: 'DISABLED', message: '' }, overview: overview({ frozen: true }) }).text, /Minting is stopped.*Allow minting again/);
-  assert.match(said({ phase: 'refused', refusal: { code: 'NETWORK', message: 'no answer' } }).text, /\(NETWORK\): no answer/);
+  assert.match(text, /The broker gives no new credentials \(BUDGET_EXHAUSTED\): “Monthly bandwidth limit of 0\.25 GB has been reached\.”/);
+  assert.match(text, /Raise the limit, then start again\.$/);
+  assert.match(storyOf({ phase: 'rejected', rejection, overview: spent }).text, /429 BUDGET_EXHAUSTED.*Raise the limit/);
+  assert.match(storyOf({ phase: 'rejected', rejection: { code: 'DISABLED', message: '' }, overview: overview({ frozen: true }) }).text, /Minting is stopped.*Allow minting again/);
+  assert.match(storyOf({ phase: 'rejected', rejection: { code: 'NETWORK', message: 'no answer' } }).text, /\(NETWORK\): no answer/);
 });
 
-test('what was refused is not told once it would be granted', () => {
+test('a rejection is not shown after its reason is gone', () => {
   const [disabled, spent] = [{ code: 'DISABLED', message: '' }, { code: 'BUDGET_EXHAUSTED', message: 'Spent.' }];
-  for (const refusal of [disabled, spent]) {
-    const now = { phase: 'refused', why: null, refusal, overview: overview() };
-    assert.deepEqual(said(now), { mark: 'good', text: 'Minting again: start the call.' });
+  for (const rejection of [disabled, spent]) {
+    const now = { phase: 'rejected', why: null, rejection, overview: overview() };
+    assert.deepEqual(storyOf(now), { mark: 'good', text: 'Minting works again. Start the call.' });
     assert.deepEqual(phaseMark(now), { mark: 'quiet', word: 'no call' });
   }
-  const raised = said({ phase: 'cut', why: 'spent', refusal: spent });
-  assert.match(raised.text, /Minting again: start the call\.$/);
-  assert.doesNotMatch(raised.text, /refused|Raise/);
-  // Another hindrance has come in the place of the first.
-  assert.match(said({ phase: 'refused', refusal: spent, overview: overview({ frozen: true }) }).text, /Allow minting again/);
-  assert.match(said({ phase: 'refused', refusal: disabled, overview: overview({ used: 250 }) }).text, /gives no credential\. Raise the limit/);
-  assert.equal(phaseMark({ phase: 'refused', refusal: disabled, overview: overview({ used: 250 }) }).word, 'refused');
-  assert.match(said({ phase: 'cut', why: 'revoked', overview: overview({ frozen: true }) }).text, /allow it again, and start again/);
-  const fault = { phase: 'refused', refusal: { code: 'NETWORK', message: 'no answer' }, overview: overview() };
-  assert.deepEqual([said(fault).mark, phaseMark(fault).word], ['bad', 'refused'], 'no order takes that back');
+  const raised = storyOf({ phase: 'cut', why: 'spent', rejection: spent });
+  assert.match(raised.text, /Minting works again\. Start the call\.$/);
+  assert.doesNotMatch(raised.text, /gives no|Raise/);
+  // Another obstacle has replaced the first.
+  assert.match(storyOf({ phase: 'rejected', rejection: spent, overview: overview({ frozen: true }) }).text, /Allow minting again/);
+  assert.match(storyOf({ phase: 'rejected', rejection: disabled, overview: overview({ used: 250 }) }).text, /gives no credentials\. Raise the limit/);
+  assert.equal(phaseMark({ phase: 'rejected', rejection: disabled, overview: overview({ used: 250 }) }).word, 'rejected');
+  assert.match(storyOf({ phase: 'cut', why: 'revoked', overview: overview({ frozen: true }) }).text, /Allow minting again, then start again\.$/);
+  const fault = { phase: 'rejected', rejection: { code: 'NETWORK', message: 'no answer' }, overview: overview() };
+  assert.deepEqual([storyOf(fault).mark, phaseMark(fault).word], ['bad', 'rejected'], 'no override lifts that');
 });
 
-test('why there is no credential is a sentence', () => {
-  assert.deepEqual(['DISABLED', 'BUDGET_EXHAUSTED', 'NETWORK', 'DEGRADED'].map(refusedBecause), ['minting is stopped', 'the budget is spent', 'the broker does not answer', 'the broker says DEGRADED']);
+test('each code has a reason in words', () => {
+  assert.deepEqual(['DISABLED', 'BUDGET_EXHAUSTED', 'NETWORK', 'DEGRADED'].map(rejectionReason), ['minting is stopped', 'the budget is spent', 'the broker does not answer', 'the broker says DEGRADED']);
 });
 
-test('while a call runs, what matters most is said', () => {
-  assert.match(said({}).text, /^Every byte/);
-  assert.match(said({ overview: overview({ committed: 300 }) }).text, /could take usage 50\.0 MB past the limit: that is the bound\. This relay/);
-  assert.match(said({ overview: overview({ committed: 300, grants: { live: 6 } }) }).text, /of a call before.*still count, until they expire/);
-  assert.match(said({ overview: overview({ committed: 300, boundHolds: false }) }).text, /The ledger has noticed/);
-  assert.match(said({ overview: overview({ used: 245, committed: 300 }) }).text, /^5\.0 MB are left/);
-  assert.match(said({ overview: overview({ used: 245, frozen: true }), secondsLeft: 42 }).text, /stopped.*in about 42 s/);
+test('during a call the text tells what matters most', () => {
+  assert.match(storyOf({}).text, /^The relay counts every byte/);
+  assert.match(storyOf({ overview: overview({ committed: 300 }) }).text, /could take usage 50\.0 MB past the limit\. This is the overshoot bound\. This relay/);
+  assert.match(storyOf({ overview: overview({ committed: 300, grants: { live: 6 } }) }).text, /Older credentials count until they expire\./);
+  assert.match(storyOf({ overview: overview({ committed: 300, boundHolds: false }) }).text, /The ledger now uses the observed rate/);
+  assert.match(storyOf({ overview: overview({ used: 245, committed: 300 }) }).text, /^5\.0 MB are left/);
+  assert.match(storyOf({ overview: overview({ used: 245, frozen: true }), secondsLeft: 42 }).text, /stopped.*in about 42 s/);
 });
 
-test('the figures say what is used, promised and minted', () => {
+test('the figures show usage, reservation and minting', () => {
   const words = figures(overview({ committed: 300 }), 7.14);
   assert.deepEqual([words.used, words.limit, words.rate, words.bound.word], ['10.0', '250', '7.1 Mbps to both ends', '50.0 MB']);
-  assert.match(words.boundWhy, /^290\.0 MB are promised: 4 Mbps for each credential, until it expires$/);
+  assert.match(words.boundWhy, /^290\.0 MB are reserved: 4 Mbps for each credential, until it expires$/);
   assert.equal(words.minting.mark, 'good');
-  assert.equal(figures(overview({ used: 250 }), null).minting.word, 'refused: the limit is reached');
+  assert.equal(figures(overview({ used: 250 }), null).minting.word, 'rejected: the limit is reached');
   assert.equal(figures(overview({ used: 250, frozen: true }), null).minting.word, 'minting is stopped');
 });
 
-test('two counts are held against each other at the same instant', () => {
-  const looks = [[1_000, 0], [2_000, 10 * MB], [3_000, 30 * MB]];
-  assert.deepEqual([0, 1_000, 1_500, 2_500, 9_000].map((at) => bytesAt(looks, at)), [0, 0, 5 * MB, 20 * MB, 30 * MB]);
+test('two counts are compared at the same time', () => {
+  const samples = [[1_000, 0], [2_000, 10 * MB], [3_000, 30 * MB]];
+  assert.deepEqual([0, 1_000, 1_500, 2_500, 9_000].map((at) => bytesAt(samples, at)), [0, 0, 5 * MB, 20 * MB, 30 * MB]);
   assert.equal(bytesAt([], 5), 0);
   const asOf = Date.parse('2026-01-15T12:00:01Z');
   const around = [[asOf - 500, 9 * MB], [asOf + 500, 11 * MB]];
   assert.deepEqual(known(overview({ used: 11, measured: 10.05 }), around, 0), {
-    how: 'measured at the relay, 1 s ago', page: '10.0 MB since this page was loaded, by the browser’s own statistics: the ledger has +0.5\u00a0%',
+    how: 'measured at the relay, 1 s ago', page: '10.0 MB since this page was loaded, by the browser’s own statistics. The ledger differs by +0.5\u00a0%',
   });
   assert.match(known(overview({ measured: 9.9 }), around, 0).page, /\u22121\.0\s%$/);
-  assert.match(known(overview(), [], 0).page, /appears with the first call/);
+  assert.match(known(overview(), [], 0).page, /appears during the first call/);
 });
 
-test('a page that is loaded again compares what came since', () => {
+test('after a reload the page compares only what came since', () => {
   const asOf = Date.parse('2026-01-15T12:00:01Z');
-  const looks = [[asOf - 500, 2 * MB], [asOf + 500, 4 * MB]];
-  assert.match(known(overview({ measured: 52.58 }), looks, 49.55 * MB).page, /^3\.0 MB since this page was loaded.*\+1\.0\s%$/);
-  assert.match(known(overview({ measured: 1 }), looks, 49.55 * MB).page, /appears/, 'a new period has begun');
+  const samples = [[asOf - 500, 2 * MB], [asOf + 500, 4 * MB]];
+  assert.match(known(overview({ measured: 52.58 }), samples, 49.55 * MB).page, /^3\.0 MB since this page was loaded.*\+1\.0\s%$/);
+  assert.match(known(overview({ measured: 1 }), samples, 49.55 * MB).page, /appears/, 'a new period has begun');
 });
 
-test('each end’s credential is told with its end and its renewals, and those of before are told too', () => {
+test('the credentials list shows expiry, renewals and older credentials', () => {
   const held = [{ name: 'Ann', renewals: 0, expiresAt: new Date(61_000) }, { name: 'Ben', renewals: 2, expiresAt: new Date(30_000) }];
-  assert.equal(credentials(held, 2, 1_000), '2 alive; Ann’s expires in 60 s; Ben’s expires in 29 s, renewed 2×');
-  assert.equal(credentials([{ name: 'Eve', renewals: 0, expiresAt: null }], 1, 1_000), '1 alive');
-  assert.match(credentials(held, 6, 1_000), /; 4 given before still count, until they expire$/);
-  assert.equal(credentials([], 4, 1_000), '4 alive, of calls before: they still count, until they expire');
-  assert.equal(credentials([], 0, 1_000), 'none alive');
+  assert.equal(credentials(held, 2, 1_000), '2 live; Ann’s expires in 60 s; Ben’s expires in 29 s, renewed 2×');
+  assert.equal(credentials([{ name: 'Eve', renewals: 0, expiresAt: null }], 1, 1_000), '1 live');
+  assert.match(credentials(held, 6, 1_000), /; 4 older ones count until they expire$/);
+  assert.equal(credentials([], 4, 1_000), '4 live, from earlier calls; they count until they expire');
+  assert.equal(credentials([], 0, 1_000), 'none live');
 });
 
-test('no two words above the chart meet, and the latest has a place whatever came before', () => {
+test('words above the chart do not overlap, and the latest has a place', () => {
   const words = [0, 10, 20, 30, 40, 400, 990].map((x) => ({ x, width: 60 }));
   const places = placed(words, { right: 1_000, rows: 3 });
   assert.deepEqual(places.map((place) => place && place.row), [null, null, 2, 1, 0, 0, 0]);

@@ -1,4 +1,4 @@
-// The examples do what they show. plain.html runs in tests/browser.
+// The examples work. plain.html runs in tests/browser.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ const reporter = () =>
     broker: 'http://broker.example/', token: 'reporter-token', fetch: world.broker.fetch, onError: ({ message }) => world.errors.push(message),
   });
 
-test('the reporter opens, keeps alive and closes the calls it is told of', async () => {
+test('the reporter opens calls, keeps them alive and closes them', async () => {
   const { broker, time } = world;
   const calls = reporter();
   await calls.begin('room-9.alice');
@@ -34,10 +34,10 @@ test('the reporter opens, keeps alive and closes the calls it is told of', async
   await calls.close();
   const asked = broker.asked.length;
   await time.pass(120);
-  assert.deepEqual([broker.asked.length, world.errors], [asked, []], 'nothing runs on');
+  assert.deepEqual([broker.asked.length, world.errors], [asked, []], 'no timer is left');
 });
 
-test('the reporter opens again what the broker has forgotten, and counts on from what was heard', async () => {
+test('the reporter opens a forgotten call again and starts at the reported counts', async () => {
   const { broker, time } = world;
   const calls = reporter();
   await calls.begin('c');
@@ -50,7 +50,7 @@ test('the reporter opens again what the broker has forgotten, and counts on from
   assert.deepEqual(broker.of('heartbeat').map(({ body }) => body.bytesReceived), [100, 150, 50]);
 });
 
-test('the reporter outlives a broker that is away', async () => {
+test('the reporter retries after an outage of the broker', async () => {
   const { broker, time } = world;
   const calls = reporter();
   broker.always('open', new TypeError('fetch failed'));
@@ -61,7 +61,7 @@ test('the reporter outlives a broker that is away', async () => {
   assert.deepEqual([[...broker.open.keys()], world.errors], [['c'], ['fetch failed']]);
 });
 
-/** The hook, with a React of a few lines: state without rendering, effects at once. */
+/** The hook with a minimal React: state without rendering, immediate effects. */
 async function hook() {
   const directory = mkdtempSync(join(tmpdir(), 'turn-client-'));
   const source = readFileSync(new URL('examples/react-hook.jsx', PACKAGE), 'utf8');
@@ -81,7 +81,7 @@ async function hook() {
   return loaded;
 }
 
-test('the hook has ICE servers in its state, calls, reports the call and leaves nothing behind', async (context) => {
+test('the hook keeps ICE servers in its state, reports the call and cleans up', async (context) => {
   const { broker, window, time } = world;
   context.mock.method(console, 'log', () => {});
   Object.assign(globalThis, { RTCPeerConnection: Peer, fetch: broker.fetch });

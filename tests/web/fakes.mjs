@@ -1,12 +1,12 @@
-// The world of a page, driven by hand: clocks and timers, a broker, peer connections, storage. Nothing here waits for real time.
+// Fakes of all that a page uses: clocks, timers, broker, peer connections, storage. Nothing here waits in real time.
 import { mock } from 'node:test';
 
 const SECOND = 1_000;
-/** The server's clock in these tests; the page's is hours off it unless a test says otherwise. */
+/** The server's clock. The page's clock is hours off. */
 const SERVER_EPOCH = Date.parse('2026-01-15T12:00:00Z');
 const PAGE_EPOCH = SERVER_EPOCH - 7 * 3_600 * SECOND;
 
-/** Lets promises settle: as many turns as any chain here is long. */
+/** Lets promises settle. No chain here is longer. */
 export async function settle() {
   for (let turn = 0; turn < 60; turn += 1) await Promise.resolve();
 }
@@ -15,7 +15,7 @@ export async function settle() {
 export class Time {
   elapsed = 0;
   wallOffset = 0;
-  /** The monotonic clock stands still while the machine sleeps. */
+  /** Time that the machine slept; the monotonic clock stops meanwhile. */
   slept = 0;
   /** @type {Map<number, {at: number, run: () => void}>} */
   timers = new Map();
@@ -37,7 +37,7 @@ export class Time {
     return SERVER_EPOCH + this.elapsed;
   }
 
-  /** In steps, as timers set timers: they fire at the end of a step, so a long one is a page whose timers are throttled. */
+  /** Advances in steps, since timers set timers. They fire at the end of a step, so a long step simulates throttled timers. */
   async pass(seconds, step = 0.5) {
     await settle();
     for (let left = seconds; left > 0; left -= step) {
@@ -55,7 +55,7 @@ export class Time {
   }
 }
 
-/** Listeners that are counted. */
+/** An event target that counts its listeners. */
 export class Target {
   listeners = new Map();
 
@@ -116,7 +116,7 @@ export class Peer extends Target {
     this.dispatch('connectionstatechange');
   }
 
-  /** As in a browser: without an event. */
+  /** Fires no event, as in a browser. */
   close() {
     this.signalingState = 'closed';
     this.iceConnectionState = 'closed';
@@ -124,7 +124,7 @@ export class Peer extends Target {
   }
 }
 
-/** What `getStats` tells. */
+/** The result of `getStats`. */
 export class Statistics {
   type = 'relay';
   generation = 'g1';
@@ -152,7 +152,7 @@ export class Statistics {
   }
 }
 
-/** A broker that keeps what it was asked, and answers by the book unless there is a plan for the next request of a kind. */
+/** A broker that records requests. It responds normally unless a test plans a response for a kind of request. */
 export class FakeBroker {
   asked = [];
   beacons = [];
@@ -169,12 +169,12 @@ export class FakeBroker {
     this.fetch = mock.fn((url, init) => this.#answer(url, init));
   }
 
-  /** The next request of that kind gets this: an object (status, body, headers), a function of the request, or an Error. */
+  /** Plans the next response of a kind: an object (status, body, headers), a function of the request, or an Error. */
   next(kind, answer) {
     this.#plans[kind].push(answer);
   }
 
-  /** Every request of that kind, until it is lifted by undefined. */
+  /** Plans all responses of a kind; undefined ends that. */
   always(kind, answer) {
     this.#standing[kind] = answer;
   }
@@ -191,13 +191,13 @@ export class FakeBroker {
     const request = { kind, url, path, method, headers, token, body: fields, signal, at: this.time.elapsed / SECOND };
     this.asked.push(request);
     const planned = this.#plans[kind]?.shift() ?? this.#standing[kind];
-    const answer = typeof planned === 'function' ? await planned(request) : (planned ?? this.#byTheBook(request));
+    const answer = typeof planned === 'function' ? await planned(request) : (planned ?? this.#normally(request));
     if (answer instanceof Error) throw answer;
     const text = typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body ?? '');
     return new Response(answer.status === 204 ? null : text, { status: answer.status ?? 200, headers: answer.headers });
   }
 
-  #byTheBook({ kind, path, body, token }) {
+  #normally({ kind, path, body, token }) {
     const id = decodeURIComponent(path.split('/')[3] ?? '');
     if (kind === 'mint') return { body: this.minted() };
     if (kind === 'open') {

@@ -1,4 +1,4 @@
-// What browsers, pages and brokers may do to the module at a bad moment: the page is spared, and nothing is left hanging.
+// Errors of browsers, pages and brokers at bad moments: the page gets no exception, and nothing hangs.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Peer, error, settle } from './fakes.mjs';
@@ -7,7 +7,7 @@ import { urls, username, world } from './world.mjs';
 const counts = ({ body: { bytesSent, bytesReceived } }) => [bytesSent, bytesReceived];
 const never = () => new Promise(() => {});
 
-test('statistics that never come keep nobody from hanging up, and the broker hears of the end', async () => {
+test('hanging up does not wait for statistics that never come', async () => {
   const { broker, time } = world;
   const { pc, watch } = await world.call(world.client());
   pc.statistics.flow(11, 22);
@@ -17,13 +17,13 @@ test('statistics that never come keep nobody from hanging up, and the broker hea
   let isStopped = false;
   void watch.stop().then(() => { isStopped = true; });
   await time.pass(3);
-  assert.ok(isStopped, 'the page may close its peer connection');
+  assert.ok(isStopped, 'stop has resolved');
   pc.close();
   await time.pass(3);
   assert.deepEqual([broker.of('close').map(counts), time.timers.size], [[[11, 22]], 0]);
 });
 
-test('statistics that never come do not end the heartbeats', async () => {
+test('heartbeats continue without statistics', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.getStats = never;
@@ -32,13 +32,13 @@ test('statistics that never come do not end the heartbeats', async () => {
   assert.ok(world.errors.includes('PEER_CONNECTION'));
 });
 
-test('a peer connection that is closed while its statistics are read is given nothing, and that is no fault', async () => {
+test('a peer connection that closes while its statistics are read causes no error', async () => {
   const { broker, time } = world;
   const client = world.client();
   const { pc } = await world.call(client);
   await time.pass(446, 5);
   await time.pass(4);
-  await client.iceServers(); // the next credentials are there
+  await client.iceServers(); // fetches the next credentials
   let tell;
   pc.getStats = () => new Promise((resolve) => { tell = resolve; });
   await time.pass(5, 5);
@@ -49,7 +49,7 @@ test('a peer connection that is closed while its statistics are read is given no
   assert.deepEqual([pc.listenerCount, broker.of('close').length], [0, 1]);
 });
 
-test('a peer connection that was made with STUN alone has its servers, and is not given them again', async () => {
+test('a peer connection that was made with STUN only is not given the same servers again', async () => {
   const { broker, time } = world;
   broker.always('mint', { body: { iceServers: [{ urls: 'stun:own.example' }], source: 'stun', degraded: false } });
   const renewals = [];
@@ -58,11 +58,11 @@ test('a peer connection that was made with STUN alone has its servers, and is no
   assert.deepEqual([urls(pc.configuration.iceServers), pc.configurations.length, renewals.length], [['stun:own.example'], 0, 0]);
   broker.always('mint', undefined);
   await time.pass(3_600, 60);
-  assert.equal(username(pc.configuration.iceServers), 'user-1', 'and a relay once there is one');
+  assert.equal(username(pc.configuration.iceServers), 'user-1', 'a relay is added once there is one');
   assert.deepEqual(urls(pc.configuration.iceServers), ['stun:relay.example:3478', 'turn:relay.example:3478']);
 });
 
-test('a browser that refuses a beacon by throwing is asked for a request instead', async () => {
+test('if sendBeacon throws, a request is sent instead', async () => {
   const { broker, window } = world;
   await world.call(world.client());
   globalThis.navigator = { sendBeacon: () => { throw new TypeError('the URL scheme must be http or https'); } };
@@ -71,7 +71,7 @@ test('a browser that refuses a beacon by throwing is asked for a request instead
   assert.equal(broker.of('close')[0].token, 'grant-1');
 });
 
-test('a page that comes back while an old request is still under way opens its connection at once after it', async () => {
+test('a page that returns during an old request opens its connection right after it', async () => {
   const { broker, time, window } = world;
   const { pc } = await world.call(world.client());
   let answer;
@@ -89,26 +89,26 @@ test('a page that comes back while an old request is still under way opens its c
   assert.deepEqual([broker.beacons.map(({ bytesReceived }) => bytesReceived), counts(broker.of('heartbeat').at(-1))], [[22], [1, 2]]);
 });
 
-test('a life that is longer than the broker gives is not insisted on', async () => {
+test('a ttl that the broker rejects is dropped', async () => {
   const { broker, time } = world;
   const isTooLong = ({ url }) => (url.includes('ttl=') ? error(400, 'INVALID_REQUEST') : { body: broker.minted() });
   broker.always('mint', isTooLong);
   const client = world.client({ ttl: 7_200 });
   assert.equal(username(await client.iceServers()), 'user-1');
-  assert.deepEqual(world.errors, ['INVALID_REQUEST'], 'the page is told');
+  assert.deepEqual(world.errors, ['INVALID_REQUEST'], 'the error is reported');
   await time.pass(451, 10);
   await client.iceServers();
-  assert.equal(broker.of('mint').filter(({ url }) => url.includes('ttl=')).length, 1, 'and asked once for it');
+  assert.equal(broker.of('mint').filter(({ url }) => url.includes('ttl=')).length, 1, 'the ttl is requested once');
 });
 
-test('what the page does to a list of URLs changes nothing', async () => {
+test('the page may change a returned list of URLs', async () => {
   const client = world.client();
   (await client.iceServers())[1].urls.push('turn:added.example');
   const own = (await client.iceServers())[1].urls;
   assert.deepEqual(own, ['turn:relay.example:3478']);
 });
 
-test('a peer connection that tells nothing of itself is reported to nobody, and the page goes on', async () => {
+test('a peer connection without a configuration is not reported, and the page continues', async () => {
   const { time } = world;
   const client = world.client();
   await client.iceServers();
@@ -122,7 +122,7 @@ test('a peer connection that tells nothing of itself is reported to nobody, and 
   assert.equal(pc.listenerCount, 0);
 });
 
-test('credentials that a relay refuses are replaced, under the running call too, and not found again after a reload', async () => {
+test('credentials that a relay rejects are replaced in the running call and removed from the storage', async () => {
   const { broker, store, time } = world;
   const client = world.client();
   const { pc } = await world.call(client);
@@ -131,14 +131,14 @@ test('credentials that a relay refuses are replaced, under the running call too,
   broker.next('mint', new TypeError('fetch failed'));
   for (const url of [refused.urls].flat()) pc.dispatch('icecandidateerror', { errorCode: 401, url });
   await time.pass(0.5);
-  assert.deepEqual([store.items.size, username(await client.iceServers())], [0, refused.username], 'better than none, until there is another');
+  assert.deepEqual([store.items.size, username(await client.iceServers())], [0, refused.username], 'the rejected credentials stay in use until there are others');
   await time.pass(10);
   assert.notEqual(username(await client.iceServers()), refused.username);
   assert.notEqual(username(pc.configuration.iceServers), refused.username);
   assert.deepEqual(world.errors, ['TURN_REFUSED', 'NETWORK']);
 });
 
-test('credentials that are refused again and again are not asked for one after the other', async () => {
+test('credentials that are always rejected are replaced at a limited rate', async () => {
   const { broker, time } = world;
   const client = world.client();
   const { pc } = await world.call(client);
@@ -150,7 +150,7 @@ test('credentials that are refused again and again are not asked for one after t
   assert.ok(broker.of('mint').length <= 8, `${broker.of('mint').length} in half an hour`);
 });
 
-test('a relay of the page that refuses, or one of ours that cannot be reached, changes nothing', async () => {
+test('a rejection by a foreign relay, or an unreachable relay, changes nothing', async () => {
   const { broker, time } = world;
   const client = world.client();
   const { pc } = await world.call(client);

@@ -1,4 +1,4 @@
-// Links between the documents lead somewhere: to a file that is there, and to a heading that it has.
+// Links between the documents lead to existing files and headings.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
@@ -12,7 +12,7 @@ const below = (folder) => readdirSync(join(root, folder), { withFileTypes: true 
 const documents = ['README.md', 'CHANGELOG.md', ...below('docs'), ...below('src/web')].filter((path) => path.endsWith('.md'));
 const text = (path) => readFileSync(join(root, path), 'utf8');
 
-/** The anchors of a document's headings, as GitHub makes them: the second heading of a name ends in -1. */
+/** The anchors of a document's headings, as on GitHub: a repeated heading ends in -1. */
 function anchors(path) {
   const found = [];
   for (const [, heading] of text(path).matchAll(/^#+ (.*)$/gm)) {
@@ -23,7 +23,7 @@ function anchors(path) {
   return found;
 }
 
-/** What is wrong with a link; nothing if it leads somewhere. */
+/** The error of a broken link; undefined if it works. */
 function fault(from, link) {
   const [file, anchor] = link.split('#');
   const path = file ? join(dirname(from), file) : from;
@@ -32,14 +32,14 @@ function fault(from, link) {
   return undefined;
 }
 
-test('links between documents lead to a file and a heading that are there', () => {
+test('links between documents lead to existing files and headings', () => {
   const links = documents.flatMap((from) => [...text(from).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => ({ from, link })));
   const own = links.filter(({ link }) => !/^[a-z]+:/.test(link));
   assert.ok(own.length > 100, `${own.length} links`);
   assert.deepEqual(own.map(({ from, link }) => fault(from, link)).filter(Boolean), []);
 });
 
-test('a link that leads nowhere is told', () => {
+test('a broken link is reported', () => {
   assert.equal(fault('README.md', 'docs/NONE.md'), 'README.md: there is no docs/NONE.md');
   assert.equal(fault('docs/BUDGET.md', 'ERRORS.md#none'), 'docs/BUDGET.md: docs/ERRORS.md has no #none');
   assert.equal(fault('docs/BUDGET.md', '#two-modes'), undefined);

@@ -1,4 +1,4 @@
-// What the pages decide without a browser: curves and forecast of the dashboard, its words, the findings of the relay check.
+// The pages' logic without a browser: curves, forecast and verdicts of the dashboard, and the findings of the relay check.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
@@ -13,7 +13,7 @@ const HOUR = 3600;
 const DAY = 24 * HOUR;
 const GB = 1e9;
 
-/** Ten days into a period of thirty, 1 GB in each hour of the last `hours`. */
+/** Day 10 of a period of 30 days, with 1 GB in each of the last `hours`. */
 function world(hours, more = {}) {
   const now = 10 * DAY;
   const points = Array.from({ length: 240 }, (_, n) => ({ at: n * HOUR, usedBytes: n >= 240 - hours ? GB : 0, liveGrants: 0 }));
@@ -22,38 +22,38 @@ function world(hours, more = {}) {
 
 const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
 
-test('a forecast goes on as in the last three days, to the reset', () => {
+test('a forecast extends the last three days to the reset', () => {
   const ahead = forecast(world(240));
   assert.deepEqual([ahead.basis, ahead.seconds], ['estimate', 3 * DAY]);
   near(ahead.atReset, 240 * GB + 20 * 24 * GB);
   assert.equal(ahead.limitAt, null);
 });
 
-test('what flowed before the last three days moves no forecast', () => {
+test('usage before the last three days does not change the forecast', () => {
   const points = world(240).points.map((point, n) => (n < 160 ? { ...point, usedBytes: 50 * GB } : point));
   near(forecast(world(240, { points })).rate * HOUR, GB);
 });
 
-test('hours in which nothing was seen yet are no quiet hours', () => {
+test('empty hours before the first usage do not lower the forecast', () => {
   const ahead = forecast(world(12));
   assert.equal(ahead.seconds, 12 * HOUR);
   near(ahead.rate * HOUR, GB);
 });
 
-test('hours with credentials and without traffic are quiet ones', () => {
+test('hours with live credentials and no traffic lower the forecast', () => {
   const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
   const ahead = forecast(world(12, { points }));
   assert.equal(ahead.seconds, DAY);
   near(ahead.rate * HOUR, GB / 2);
 });
 
-test('less than six hours are too little for a forecast, and nothing is nothing', () => {
+test('there is no forecast from less than six hours of data', () => {
   assert.equal(forecast(world(5)), null);
   assert.equal(forecast(world(0)), null);
   assert.notEqual(forecast(world(6)), null);
 });
 
-test('the provider’s count is what a forecast goes by once it spans enough', () => {
+test('a forecast uses the readings once they span enough time', () => {
   const readings = [{ asOf: 9 * DAY, bytes: 100 * GB }, { asOf: 10 * DAY - 600, bytes: 148 * GB }];
   const ahead = forecast(world(240, { readings }));
   assert.equal(ahead.basis, 'measured');
@@ -62,30 +62,30 @@ test('the provider’s count is what a forecast goes by once it spans enough', (
   assert.equal(forecast(world(240, { readings: short })).basis, 'estimate');
 });
 
-test('a forecast says when the limit is reached, if it is before the reset', () => {
+test('a forecast says when the limit is reached before the reset', () => {
   near(forecast(world(240, { limit: 264 * GB })).limitAt, 11 * DAY);
-  assert.equal(forecast(world(240, { limit: 200 * GB })).limitAt, 10 * DAY, 'it is reached already');
+  assert.equal(forecast(world(240, { limit: 200 * GB })).limitAt, 10 * DAY, 'the limit is already reached');
 });
 
-test('without a count the used curve is the estimate, and ends at the figure', () => {
+test('without readings the used curve is the estimate and ends at the used figure', () => {
   const { x, used, estimate, ahead, limit } = curves(world(240), { atReset: 700 * GB });
   assert.deepEqual([x[0], x.at(-1)], [0, 30 * DAY]);
   assert.deepEqual(used, estimate);
   assert.equal(used[x.indexOf(5 * DAY)], 120 * GB);
   assert.equal(used[x.indexOf(10 * DAY)], 240 * GB);
-  assert.equal(used.at(-1), null, 'nothing is known of the future');
+  assert.equal(used.at(-1), null, 'there is no usage in the future');
   assert.deepEqual([ahead[x.indexOf(10 * DAY)], ahead.at(-1)], [240 * GB, 700 * GB]);
   assert.ok(limit.every((value) => value === 1000 * GB));
 });
 
-test('a step that is not over ends now', () => {
+test('an unfinished step ends now', () => {
   const now = 10 * DAY - 1200;
   const { x, used } = curves(world(240, { now, used: 239.5 * GB }), null);
   assert.deepEqual([x.at(-2), x.at(-1)], [now, 30 * DAY]);
   assert.deepEqual(used.slice(-3), [239 * GB, 239.5 * GB, null]);
 });
 
-test('with a count the used curve follows it, and the estimate from there', () => {
+test('with readings the used curve follows them, then the estimate', () => {
   const asOf = 9 * DAY + 1800;
   const readings = [{ asOf: 8 * DAY, bytes: 300 * GB }, { asOf, bytes: 337 * GB }];
   const { x, used, estimate } = curves(world(240, { readings, used: 360 * GB }), null);
@@ -94,11 +94,11 @@ test('with a count the used curve follows it, and the estimate from there', () =
   assert.deepEqual([at(8 * DAY), at(asOf)], [300 * GB, 337 * GB]);
   near(at(8 * DAY + 18 * HOUR), 300 * GB + 37 * GB * (18 / 24.5));
   near(at(9 * DAY + 2 * HOUR), 337 * GB + 1.5 * GB);
-  assert.equal(at(10 * DAY), 360 * GB, 'what the broker says, to the byte');
+  assert.equal(at(10 * DAY), 360 * GB, 'the broker’s figure, to the byte');
   assert.equal(estimate[x.indexOf(10 * DAY)], 240 * GB);
 });
 
-test('a first count is drawn from the period’s begin', () => {
+test('the curve to the first reading starts at zero', () => {
   const asOf = 10 * DAY - 10;
   const { x, used } = curves(world(0, { readings: [{ asOf, bytes: 2 * GB }], used: 2 * GB }), null);
   const at = (instant) => used[x.indexOf(instant)];
@@ -106,18 +106,18 @@ test('a first count is drawn from the period’s begin', () => {
   near(at(5 * DAY), 2 * GB * ((5 * DAY) / asOf));
 });
 
-test('a step that has just begun is averaged over what of it is over', () => {
+test('the average of an unfinished step covers the elapsed time only', () => {
   const { mbps, live } = rates({ step: HOUR, now: HOUR + 8, points: [{ at: 0, usedBytes: 450e6, liveGrants: 3 }, { at: HOUR, usedBytes: 1e6, liveGrants: 4 }] });
   assert.deepEqual([mbps, live], [[1, 1], [3, 4]]);
 });
 
-test('the broker’s answers become instants in seconds', () => {
+test('timestamps become seconds', () => {
   const usage = { periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
   const made = period(usage, { at: '1970-01-02T00:00:00.000Z', bytes: { used: 4, limit: 5 } });
   assert.deepEqual([made.start, made.now, made.points[0].at, made.readings[0].asOf, made.used, made.limit], [10, DAY, 60, 120.5, 4, 5]);
 });
 
-/** A healthy overview, but for `status` and what else is given. */
+/** A healthy overview with these changes to its status and to other fields. */
 const overview = (status = {}, more = {}) => ({
   at: '2026-11-20T14:24:00.000Z',
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
@@ -126,9 +126,9 @@ const overview = (status = {}, more = {}) => ({
   callers: { answers: [], refused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, ...more,
 });
 
-test('what is most in the way of minting is said', () => {
+test('the minting verdict names the most important obstacle', () => {
   assert.deepEqual(minting(overview()), { mark: 'good', word: 'Minting', why: '' });
-  assert.equal(minting(overview({ frozen: true, status: 'LIMIT_EXCEEDED' })).word, 'Minting is stopped by order');
+  assert.equal(minting(overview({ frozen: true, status: 'LIMIT_EXCEEDED' })).word, 'Minting is stopped by an override');
   assert.match(minting(overview({ hints: [{ code: 'DISABLED' }] })).word, /TURN_ENABLED/);
   assert.match(minting(overview({}, { ledgerFailing: true })).word, /ledger/);
   assert.match(minting(overview({ status: 'LIMIT_EXCEEDED' })).word, /Limit reached/);
@@ -136,10 +136,10 @@ test('what is most in the way of minting is said', () => {
   assert.equal(minting(overview({}, { provider: null })).mark, 'good');
 });
 
-test('a figure is believed as far as somebody has counted it', () => {
+test('the reliability verdict depends on who counted the usage', () => {
   const good = belief(overview());
   assert.deepEqual([good.mark, good.word], ['good', 'Yes: measured']);
-  assert.match(good.why, /counted 1\.90 GB up to 14:10, 14 min ago; 0\.10 GB since are estimated/);
+  assert.match(good.why, /counted 1\.90 GB up to 14:10, 14 min ago\. 0\.10 GB since then are estimated/);
   assert.equal(belief(overview({ stale: true })).mark, 'warn');
   assert.equal(belief(overview({ asOf: null })).mark, 'warn');
   assert.equal(belief(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
@@ -148,51 +148,78 @@ test('a figure is believed as far as somebody has counted it', () => {
   assert.match(forgetful.why, /A restart forgets it/);
 });
 
-test('who counted is named', () => {
+test('the page names the source that counts usage', () => {
+  assert.match(belief(overview()).why, /^Cloudflare counted 1\.90 GB/);
+  assert.match(bound(overview({ observedMbpsPerGrant: null })).why, /Not yet tested against Cloudflare’s count\.$/);
   assert.match(belief(overview({}, { provider: null })).why, /^The relay counted 1\.90 GB/);
-  assert.match(belief(overview({ hints: [{ code: 'NO_ANALYTICS' }] })).why, /^The relay counted/);
-  assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /what the relay counts/);
+  assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /Not yet tested against the relay’s count\.$/);
 });
 
-test('red is what is broken or stands still, and nobody’s reports are no matter where a count is read', () => {
+test('with Cloudflare and without its analytics, the page speaks of no relay', () => {
+  const hints = ['NO_ANALYTICS', 'NO_REPORTS'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
+  for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
+    for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
+      const unread = overview({ asOf, hints, ...status });
+      const texts = [belief(unread).why, bound(unread).why, ...hintNotes(unread).map(({ text }) => text)];
+      assert.doesNotMatch(texts.join(' '), /relay/i);
+    }
+  }
+  assert.match(belief(overview({ asOf: null, hints: hints.slice(0, 1) })).why, /Cloudflare’s count is not read\./);
+  assert.match(bound(overview({ asOf: null, observedMbpsPerGrant: null, hints })).why, /Not tested: Cloudflare’s count is not read\.$/);
+  assert.deepEqual(hintNotes(overview({ hints })).map(({ mark }) => mark), ['warn', 'bad'], 'a count that is not read shows no usage');
+});
+
+test('an observed rate above the assumed one is no evidence for the assumption', () => {
+  const above = bound(overview({ boundAssumes: '2 Mbps per grant until 7200 s after expiry', observedMbpsPerGrant: 5.333 }));
+  assert.doesNotMatch(above.why, /holds/);
+  assert.match(above.why, /The recent average is 5\.333 Mbps, within the margin of the counts\.$/);
+  assert.match(bound(overview({ observedMbpsPerGrant: 2 })).why, /It holds: 2 Mbps were observed/);
+});
+
+test('without a metered source there is no assumption to test', () => {
+  const unmetered = overview({ asOf: null, boundAssumes: 'no metered source is configured', observedMbpsPerGrant: null }, { provider: null });
+  assert.equal(bound(unmetered).why, 'No metered source is configured.');
+});
+
+test('hints are red if something is broken, and missing reports do not matter with a count', () => {
   const hints = ['NO_REPORTS', 'NOT_DURABLE', 'PROMISED_IN_FULL'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
   const marks = (status) => hintNotes(overview({ hints, ...status })).map(({ mark }) => mark);
   assert.deepEqual(marks({ asOf: null }), ['bad', 'warn', 'bad']);
   assert.deepEqual(marks({}), ['', 'warn', 'bad']);
   const [counted] = hintNotes(overview({ hints }));
-  assert.equal(counted.text, 'No client has reported a connection: usage shows when the provider has counted it, not before.');
+  assert.equal(counted.text, 'No client has reported a connection. Usage shows only after Cloudflare has counted it.');
   assert.equal(hintNotes(overview({ hints, asOf: null }))[0].text, 'The estimate cannot see usage.');
 });
 
-test('what stands beside a button is true before and after it was pressed', () => {
-  assert.match(freezeNote({ frozen: false }), /STUN only then/);
-  assert.match(freezeNote({ frozen: true }), /STUN only now/);
+test('the note beside a button is true before and after the click', () => {
+  assert.match(freezeNote({ frozen: false }), /^If stopped, new callers get STUN only\./);
+  assert.match(freezeNote({ frozen: true }), /^New callers now get STUN only\./);
   const note = (gb, configured) => limitNote({ status: { bandwidthLimitGB: gb }, bytes: { limit: gb * GB, configuredLimit: configured * GB } });
-  assert.equal(note(0.5, 0.5), 'In force: 0.5 GB, as configured.');
-  assert.equal(note(1500, 1000), 'In force: 1500 GB, by order; 1000 GB are configured.');
+  assert.equal(note(0.5, 0.5), 'Now 0.5 GB, as configured.');
+  assert.equal(note(1500, 1000), 'Now 1500 GB, by an override; the configured limit is 1000 GB.');
 });
 
-test('a bound that the data contradict is not shown as one', () => {
+test('a bound that the data contradict is shown as unreliable', () => {
   assert.equal(bound(overview()).mark, 'good');
   assert.match(bound(overview()).why, /holds: 0\.7 Mbps/);
   assert.match(bound(overview({ boundAssumes: '4 Mbps per grant until 7200 s after expiry' })).why, /^Assumes 4 Mbps for each credential, until 2 h after it expires\./);
   const broken = bound(overview({ boundHolds: false, overshootBoundGB: '4.00' }));
-  assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, not to be relied on']);
+  assert.deepEqual([broken.mark, broken.word], ['bad', '4.00 GB, unreliable']);
   assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
 });
 
-test('a forecast is called one, and says what it goes by', () => {
-  assert.equal(outlook(null, overview()).word, 'too early to say');
+test('a forecast says what it is based on', () => {
+  assert.equal(outlook(null, overview()).word, 'not enough data');
   const ahead = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, atReset: 9 * GB, limitAt: null };
   const calm = outlook(ahead, overview());
   assert.deepEqual([calm.mark, calm.word], ['good', 'about 9.00 GB']);
-  assert.match(calm.why, /as counted over the last 3 d: 1\.00 GB a day/);
+  assert.match(calm.why, /At the measured rate of the last 3 d \(1\.00 GB per day\)/);
   const soon = outlook({ ...ahead, limitAt: Date.parse('2026-11-25T09:30:00Z') / 1000 }, overview());
   assert.match(soon.why, /reached about 25 Nov, 09:30/);
   assert.equal(outlook(ahead, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
 });
 
-test('what a proxy answers in the place of the broker is a fault like any other', async () => {
+test('a response of a proxy in front of the broker is a fault', async () => {
   Object.assign(globalThis, { document: { baseURI: 'http://b.example/dashboard' }, sessionStorage: { getItem: () => 'token' } });
   for (const [body, code, message] of [['null', undefined, 'status 502'], ['<html>', 'NO_ANSWER', 'no answer'], ['{"error":"Bad","message":"Wait.","code":"X"}', 'X', 'Bad. Wait.']]) {
     mock.method(globalThis, 'fetch', async () => new Response(body, { status: 502 }));
@@ -203,64 +230,64 @@ test('what a proxy answers in the place of the broker is a fault like any other'
   delete globalThis.sessionStorage;
 });
 
-test('answers are summed by reason', () => {
+test('responses to callers are summed by reason', () => {
   const answers = [{ source: 'cloudflare', reason: null, count: 3 }, { source: 'stun', reason: 'DISABLED', count: 1 }, { source: 'manual', reason: 'DISABLED', count: 2 }];
   const rows = callerRows(overview({}, { callers: { ...overview().callers, answers } }));
   assert.deepEqual(rows.slice(0, 3).map(({ name, value }) => [name, value]), [['from the first source', '3'], ['degraded', '3'], ['DISABLED', '3']]);
 });
 
-test('credentials that nobody uses are pointed out', () => {
+test('a note points out unused credentials', () => {
   assert.equal(grants(overview()).note, '');
   const unused = grants(overview({ grants: { issued: 10, live: 2, reported: 1 } }));
-  assert.match(unused.note, /never used/);
+  assert.match(unused.note, /unused or unreported/);
   assert.equal(unused.rows[2].value, '10 %');
   assert.equal(grants(overview({ grants: { issued: 0, live: 0, reported: 0 } })).rows[2].value, '–');
-  assert.equal(breaker(null).word, 'none that mints over the network');
+  assert.equal(breaker(null).word, 'no network provider');
 });
 
-test('of more connections than are listed, the dearest are not claimed to be known', () => {
+test('the table says which connections it shows', () => {
   assert.equal(connectionWords(3, 3, 3), '3 connections');
-  assert.equal(connectionWords(200, 900, 900), '200 of 900 are shown, those that cost most first');
-  assert.equal(connectionWords(200, 1000, 5000), '200 of 5,000 are shown, those that cost most of the 1,000 that are listed first');
+  assert.equal(connectionWords(200, 900, 900), '200 of 900: the most expensive');
+  assert.equal(connectionWords(200, 1000, 5000), '200 of 5,000: the most expensive among the first 1,000');
 });
 
-test('what is minted ahead is told where there is such a thing', () => {
+test('credentials minted ahead are listed if there are any', () => {
   const provider = (pool) => ({ breaker: 'closed', outcomes: { minted: 20, timeout: 1 }, latest: null, pool });
   const words = (rows) => rows.map(({ name, value }) => `${name}: ${value}`);
-  assert.deepEqual(words(providerRows(provider({ ready: 0, handedOut: 0, wasted: 0 }))), ['not asked yet: ', 'minted: 20', 'timeout: 1']);
+  assert.deepEqual(words(providerRows(provider({ ready: 0, handedOut: 0, wasted: 0 }))), ['no calls yet: ', 'minted: 20', 'timeout: 1']);
   assert.deepEqual(words(providerRows(provider({ ready: 3, handedOut: 10, wasted: 2 }))),
-    ['not asked yet: ', 'minted: 20', 'minted ahead, ready: 3', 'minted ahead, handed out: 10', 'minted ahead, in vain: 2', 'timeout: 1']);
+    ['no calls yet: ', 'minted: 20', 'minted ahead, ready: 3', 'minted ahead, used: 10', 'minted ahead, discarded: 2', 'timeout: 1']);
   assert.deepEqual(providerRows(null), []);
 });
 
-test('sizes, spans and times are short', () => {
+test('sizes, durations and times are short', () => {
   assert.deepEqual([0, 37_500, 3_500_000, 280_000_000, 1_234.5 * GB].map(size), ['0.00 GB', '37.5 kB', '3.5 MB', '0.28 GB', '1,234.50 GB']);
   assert.deepEqual([7, 600, 2 * HOUR, 2.5 * HOUR, 9 * DAY + 4 * HOUR, 3 * DAY].map(span), ['7 s', '10 min', '2 h', '2 h 30 min', '9 d 4 h', '3 d']);
   const now = new Date('2026-11-20T00:05:00Z');
   assert.deepEqual([time(now, now), time(new Date('2026-11-19T23:59:00Z'), now)], ['00:05', '19 Nov, 23:59']);
 });
 
-test('used and limit are told in one unit, MB where the budget is small', () => {
-  const told = (bytes, status) => Object.values(amounts({ bytes, status })).join(' ');
+test('used and limit have one unit, MB for a small budget', () => {
+  const shown = (bytes, status) => Object.values(amounts({ bytes, status })).join(' ');
   const gb = { bandwidthUsedGB: '2.00', bandwidthLimitGB: 750.5, reservedGB: '1.00', overshootBoundGB: '0.01' };
-  assert.equal(told({ used: 2 * GB, committed: 3 * GB, limit: 750.5 * GB, overshootBound: 1 }, gb), 'GB 2.00 750.5 1.00 0.01');
-  assert.equal(told({ used: 40_960_000, committed: 45_010_000, limit: 41_000_000, overshootBound: 4_010_000 }, gb), 'MB 41.0 41 4.1 4.1');
-  assert.match(told({ used: 2 * GB, committed: 2 * GB, limit: 0, overshootBound: 0 }, gb), /^GB/);
+  assert.equal(shown({ used: 2 * GB, committed: 3 * GB, limit: 750.5 * GB, overshootBound: 1 }, gb), 'GB 2.00 750.5 1.00 0.01');
+  assert.equal(shown({ used: 40_960_000, committed: 45_010_000, limit: 41_000_000, overshootBound: 4_010_000 }, gb), 'MB 41.0 41 4.1 4.1');
+  assert.match(shown({ used: 2 * GB, committed: 2 * GB, limit: 0, overshootBound: 0 }, gb), /^GB/);
 });
 
-test('how long a credential counts is told in words', () => {
+test('the assumed duration of a credential is shown in words', () => {
   assert.equal(assumed('4 Mbps per grant until 0 s after expiry'), '4 Mbps for each credential, until it expires');
   assert.equal(assumed('3.4 Mbps per grant (observed; 2 Mbps were assumed) until 7200 s after expiry'), '3.4 Mbps for each credential (observed; 2 Mbps were assumed), until 2 h after it expires');
   assert.equal(assumed('2 Mbps per grant until 7200 s (cloudflare), 0 s (relay) after expiry'), '2 Mbps for each credential, until 2 h (cloudflare), 0 s (relay) after it expires');
   assert.equal(assumed('no metered source is configured'), 'no metered source is configured');
 });
 
-test('a comma in a number is refused, for it may mean two things', () => {
+test('a number with a comma is rejected because it is ambiguous', () => {
   assert.deepEqual(['0.5', ' 1500 ', '.5', '0'].map(typedNumber), [0.5, 1500, 0.5, 0]);
   assert.deepEqual(['0,5', '1,500', '', '1e3', '-1', 'ten', '1.2.3'].map(typedNumber), Array(7).fill(null));
 });
 
-test('instants in what the broker says are written for people', () => {
+test('timestamps in the broker’s sentences are readable', () => {
   const now = new Date('2026-11-20T14:24:00Z');
   assert.equal(withTimes('To last until 2026-12-01T00:00:00.000Z; down since 2026-11-20T09:08:12.004Z.', now), 'To last until 1 Dec, 00:00; down since 09:08.');
 });
@@ -274,12 +301,12 @@ const [STUN, UDP, TCP, TLS] = ['stun:s.example', 'turn:r.example?transport=udp',
 const minted = { status: 200, body: { iceServers: [{}], source: 'cloudflare', degraded: false, ttl: 300 } };
 const titles = (list, answer = minted) => findings(answer, list).map(({ title }) => title);
 
-test('a URL says over what it goes', () => {
+test('a URL gives the kind of server and the transport', () => {
   const over = (url) => Object.values(parse(url)).join(' ');
   assert.deepEqual([STUN, UDP, TCP, TLS, 'turn:r.example', 'turns:r.example?transport=udp', 'STUNS:r'].map(over), ['stun udp', 'turn udp', 'turn tcp', 'turn tls', 'turn udp', 'turn dtls', 'stun tls']);
 });
 
-test('each URL is tried by itself, with its credentials, and not without end', () => {
+test('each URL is tried alone, with its credentials, up to a maximum', () => {
   const list = [{ urls: STUN }, { urls: [UDP, TCP], username: 'u', credential: 'c' }];
   const begun = attempts(list);
   assert.deepEqual(begun.map(({ server }) => server), [{ urls: STUN }, { urls: UDP, username: 'u', credential: 'c' }, { urls: TCP, username: 'u', credential: 'c' }]);
@@ -287,35 +314,35 @@ test('each URL is tried by itself, with its credentials, and not without end', (
   assert.equal(attempts([{ urls: Array.from({ length: 99 }, () => STUN) }]).length, 24);
 });
 
-test('what is blocked is named', () => {
+test('findings name what the network blocks', () => {
   assert.deepEqual(titles([works(STUN), works(UDP), works(TCP), works(TLS)]), ['The relay works over UDP']);
   assert.deepEqual(titles([fails(STUN), fails(UDP), works(TCP), works(TLS)]), ['UDP to the relay is blocked', 'STUN does not answer']);
   assert.deepEqual(titles([fails(STUN), fails(UDP), fails(TCP), works(TLS)]), ['Only TLS gets through', 'STUN does not answer']);
-  assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay is not reached']);
-  assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'Nothing gets through');
+  assert.deepEqual(titles([works(STUN), fails(UDP), fails(TCP), fails(TLS)]), ['The relay cannot be reached']);
+  assert.deepEqual(titles([fails(STUN), fails(UDP)])[0], 'No server can be reached');
   assert.deepEqual(titles([works(STUN), works(UDP), fails(TLS)]), ['The relay works over UDP', 'TLS to the relay fails']);
   assert.deepEqual(titles([works(STUN), fails(UDP), works(TCP), fails(TLS)]), ['UDP to the relay is blocked', 'TLS to the relay fails']);
   assert.deepEqual(titles([works(UDP), fails(TCP)]), ['The relay works over UDP', 'TCP to the relay fails']);
   assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
 });
 
-test('a dead server among good ones is not taken for a blocked network', () => {
+test('a dead server among working ones is not reported as a blocked network', () => {
   const dead = fails('turn:dead.example?transport=udp');
   assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
 });
 
-test('where other ports work, a silent one is not called dead: firewalls go by ports', () => {
+test('a server that does not answer is not called dead if only its port may be blocked', () => {
   const list = [fails('stun:r.example:3478'), fails('turn:r.example:3478?transport=udp'), fails('turn:r.example:3478?transport=tcp'),
     works('turn:r.example:80?transport=tcp'), fails('turns:r.example?transport=tcp'), works('turns:r.example:443?transport=tcp')];
   const found = findings(minted, list);
-  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Not every port gets through', 'STUN does not answer']);
-  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*leave them/);
+  assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Some ports do not work', 'STUN does not answer']);
+  assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*Keep them/);
   assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server is dead'], 'the default port is one');
   const refuses = fails('turn:other.example:3480?transport=udp', 401, 'Unauthorized');
-  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'who says no is reached');
+  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'a server that rejects is reached');
 });
 
-test('silence of STUN is not called a blocked UDP where a relay was reached over UDP', () => {
+test('UDP is not called blocked if a relay answered over UDP', () => {
   const text = (list) => findings(minted, list).at(-1).text;
   assert.doesNotMatch(text([fails(STUN), fails(UDP, 401, 'Unauthorized')]), /blocked/);
   assert.doesNotMatch(text([fails(STUN), fails(TCP, 401, 'Unauthorized')]), /need the relay/);
@@ -323,22 +350,22 @@ test('silence of STUN is not called a blocked UDP where a relay was reached over
   assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
 });
 
-test('refused credentials, a full relay and a name without an address are told apart', () => {
-  assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay refuses the credentials']);
+test('rejected credentials, a full relay and an unknown name have their own findings', () => {
+  assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay rejects the credentials']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 486, 'Allocation Quota Reached')]), ['The relay is full']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 701, 'TURN host lookup received error.')]), ['The relay’s name is not found']);
 });
 
-test('an answer without a relay says why', () => {
+test('the finding for a response without a relay gives the reason', () => {
   const degraded = (reason) => ({ status: 200, body: { iceServers: [], source: 'stun', degraded: true, reason } });
   const [only] = findings(degraded('BUDGET_EXHAUSTED'), [works(STUN)]);
   assert.equal(only.title, 'Only STUN: no relay was offered');
   assert.match(only.text, /budget is spent/);
   const second = { status: 200, body: { ...minted.body, source: 'manual', degraded: true, reason: 'PROVIDER_UNAVAILABLE' } };
-  assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The answer is degraded (PROVIDER_UNAVAILABLE)']);
+  assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The response is degraded (PROVIDER_UNAVAILABLE)']);
 });
 
-test('a broker that gives nothing is told by what it said', () => {
+test('an error of the broker has its own finding', () => {
   const title = (status, body) => titles([], { status, body })[0];
   assert.equal(title(0, null), 'The broker does not answer');
   assert.equal(title(429, { code: 'RATE_LIMITED', error: 'Too many', retryAfter: 30 }), 'Too many requests from this address');
@@ -346,24 +373,24 @@ test('a broker that gives nothing is told by what it said', () => {
   assert.equal(title(503, { error: 'Overloaded' }), 'The broker answered 503');
 });
 
-test('one word for each attempt', () => {
+test('each attempt has an outcome', () => {
   const word = (made) => outcome(made).word;
   assert.equal(word(works(UDP)), 'works');
   assert.equal(word(attempt(UDP, { state: 'running' })), 'trying');
   assert.equal(word(attempt(UDP, { state: 'timeout' })), 'no answer');
-  assert.equal(word(attempt(UDP, { state: 'unusable' })), 'not taken by this browser');
+  assert.equal(word(attempt(UDP, { state: 'unusable' })), 'rejected by this browser');
   assert.equal(word(fails(UDP, 441)), 'refused');
   assert.equal(word(fails(UDP, 437)), 'failed');
-  assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'nothing new');
+  assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'no new address');
 });
 
-test('a report holds what was found and nothing that opens a relay', () => {
+test('a report contains the findings and no secret', () => {
   const body = { ...minted.body, grant: 'GRANT-SECRET', iceServers: [{ urls: UDP, username: 'USER-SECRET', credential: 'CREDENTIAL-SECRET' }] };
   const answer = { status: 200, body };
   const tried = attempts(body.iceServers).map(({ attempt }) => ({ ...attempt, state: 'timeout' }));
   const text = report(answer, tried, findings(answer, tried), { at: new Date(0), page: 'http://b.example', agent: 'browser' });
   assert.match(text, /Relay check, 1970-01-01T00:00:00\.000Z/);
-  assert.match(text, /turn:r\.example\?transport=udp: no answer\n {4}error: nothing within 15 s/);
+  assert.match(text, /turn:r\.example\?transport=udp: no answer\n {4}error: no answer within 15 s/);
   assert.ok(!/SECRET/.test(text), text);
   assert.deepEqual(answerRows({ status: 403, body: { code: 'ORIGIN_NOT_ALLOWED', error: 'no', requestId: '7' } }), [['status', '403'], ['code', 'ORIGIN_NOT_ALLOWED'], ['error', 'no'], ['requestId', '7']]);
 });

@@ -1,14 +1,14 @@
-// Renewal under a running call: what the peer connection is given, when ICE restarts, and whose grant pays for which bytes.
+// Renewal during a call: the new credentials, the ICE restart, and the grant that each byte is charged to.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Peer, degraded, error } from './fakes.mjs';
 import { urls, username, world } from './world.mjs';
 
-/** Credentials of 600 s are renewed in a call after 450 s and some per cent of what is left; then ends take their turns. */
+/** In a call, credentials of 600 s are renewed after 450 s plus some percent of the rest. Then the ends take turns. */
 const BEFORE = 450;
 const AFTER = 30;
 
-test('a relayed call is given new credentials well before the old ones end, and restarts ICE', async () => {
+test('a relayed call gets new credentials well before the old ones expire, and restarts ICE', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   await time.pass(BEFORE - 5, 5);
@@ -17,10 +17,10 @@ test('a relayed call is given new credentials well before the old ones end, and 
   assert.equal(broker.of('mint')[1].token, 'grant-1');
   assert.deepEqual([pc.configurations.length, pc.restarts], [1, 1]);
   assert.equal(username(pc.configuration.iceServers), 'user-2');
-  assert.equal(pc.configuration.iceServers.length, 2, 'the old ones are gone');
+  assert.equal(pc.configuration.iceServers.length, 2, 'the old servers are gone');
 });
 
-test('the controlled end leaves the restart to the other one for a while', async () => {
+test('the controlled end waits for the other end to restart', async () => {
   const { time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.iceRole = 'controlled';
@@ -30,7 +30,7 @@ test('the controlled end leaves the restart to the other one for a while', async
   assert.equal(pc.restarts, 1);
 });
 
-test('a restart of the other end after the renewal is enough for both', async () => {
+test('one restart after the renewal serves both ends', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.iceRole = 'controlled';
@@ -41,7 +41,7 @@ test('a restart of the other end after the renewal is enough for both', async ()
   assert.deepEqual([pc.restarts, broker.of('open').length], [0, 2]);
 });
 
-test('it is enough even before a pair of the new gathering is in use', async () => {
+test('the restart of the other end counts before a new pair is selected', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.iceRole = 'controlled';
@@ -51,7 +51,7 @@ test('it is enough even before a pair of the new gathering is in use', async () 
   assert.deepEqual([pc.restarts, broker.of('open').length], [0, 1]);
 });
 
-test('a restart of the other end before the renewal is not: its candidates have the old credentials, even those to come', async () => {
+test('a restart before the renewal does not count, since its candidates have the old credentials', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.localDescription = { type: 'answer', sdp: 'v=0\r\na=ice-ufrag:g2\r\na=ice-pwd:x\r\n' };
@@ -61,7 +61,7 @@ test('a restart of the other end before the renewal is not: its candidates have 
   assert.deepEqual([pc.restarts, broker.of('open').length], [1, 1]);
 });
 
-test('while offers are under way a restart waits, and a path that is direct by then needs none', async () => {
+test('a restart waits for a running negotiation, and a direct path needs none', async () => {
   const { time } = world;
   const client = world.client();
   const [first, second] = [await world.call(client), await world.call(client)];
@@ -75,7 +75,7 @@ test('while offers are under way a restart waits, and a path that is direct by t
   assert.deepEqual([first.pc.restarts, second.pc.restarts], [1, 0]);
 });
 
-test('of a short life there is enough left for both turns', async () => {
+test('a short lifetime leaves enough time for both turns', async () => {
   const { broker, time } = world;
   broker.ttl = 60;
   const { pc } = await world.call(world.client());
@@ -84,14 +84,14 @@ test('of a short life there is enough left for both turns', async () => {
   assert.equal(pc.restarts, 1);
 });
 
-test('a direct call is given new credentials and does not restart', async () => {
+test('a direct call gets new credentials without a restart', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client(), { type: 'host' });
   await time.pass(BEFORE + AFTER, 5);
   assert.deepEqual([pc.configurations.length, pc.restarts, broker.of('open').length], [1, 0, 1]);
 });
 
-test('servers of the page stay in the list, and so do its other settings', async () => {
+test('the page’s own servers and other settings stay', async () => {
   const { time } = world;
   const own = [{ urls: 'stun:page.example' }, { urls: 'turn:page.example', username: 'own', credential: 'c' }];
   const { pc } = await world.call(world.client(), { own });
@@ -101,14 +101,14 @@ test('servers of the page stay in the list, and so do its other settings', async
   assert.deepEqual([pc.configuration.iceServers.length, pc.configuration.iceTransportPolicy], [4, 'relay']);
 });
 
-test('bytes go to the grant whose allocation carries them: the old one until the restarted ICE is in use', async () => {
+test('bytes are charged to the old grant until the new allocation is in use', async () => {
   const { broker, time } = world;
   const { pc, watch } = await world.call(world.client());
   pc.statistics.flow(100, 1_000);
   await time.pass(BEFORE + AFTER, 5);
   pc.statistics.flow(10, 100);
   await time.pass(30);
-  assert.equal(broker.of('open').length, 1, 'nothing has moved yet');
+  assert.equal(broker.of('open').length, 1, 'the old connection is still open');
   const first = watch.connectionId;
   pc.statistics.generation = 'g2';
   pc.statistics.flow(1, 10);
@@ -125,7 +125,7 @@ test('bytes go to the grant whose allocation carries them: the old one until the
   assert.deepEqual(world.errors, []);
 });
 
-test('candidates of the old gathering, another one among them, stay with the old grant', async () => {
+test('candidates of the old generation stay with the old grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.others = [{ id: 'Lother', type: 'local-candidate', candidateType: 'relay', usernameFragment: 'g0' }];
@@ -135,7 +135,7 @@ test('candidates of the old gathering, another one among them, stay with the old
   assert.equal(broker.of('open').length, 1);
 });
 
-test('a second renewal before anything moved counts from the newest credentials on', async () => {
+test('after two renewals without a restart, the newest credentials count', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   await time.pass(2 * (BEFORE + AFTER), 5);
@@ -145,7 +145,7 @@ test('a second renewal before anything moved counts from the newest credentials 
   assert.equal(pc.restarts, 2);
 });
 
-test('several calls renew with one request', async () => {
+test('several calls share one renewal', async () => {
   const { broker, time } = world;
   const client = world.client();
   const calls = [await world.call(client), await world.call(client), await world.call(client)];
@@ -154,7 +154,7 @@ test('several calls renew with one request', async () => {
   assert.deepEqual(calls.map(({ pc }) => username(pc.configuration.iceServers)), ['user-2', 'user-2', 'user-2']);
 });
 
-test('the page may keep the restart to itself', async () => {
+test('the page may do the restart itself', async () => {
   const { time } = world;
   const seen = [];
   const { pc } = await world.call(world.client(), { onRenew: (renewal) => (seen.push(renewal), false) });
@@ -164,14 +164,14 @@ test('the page may keep the restart to itself', async () => {
   assert.deepEqual([seen.length, renewal, username(iceServers)], [1, { pc, relayed: true, restart: true }, 'user-2']);
 });
 
-test('a hook that throws does not keep the call from renewing', async () => {
+test('a callback that throws does not prevent the renewal', async () => {
   const { time } = world;
   const { pc } = await world.call(world.client(), { onRenew: () => { throw new Error('of the page'); } });
   await time.pass(BEFORE + AFTER, 5);
   assert.equal(pc.restarts, 1);
 });
 
-test('a renewal that fails is tried again until it succeeds, and the call goes on', async () => {
+test('a failed renewal is retried until it succeeds', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   broker.next('mint', new TypeError('fetch failed'));
@@ -182,16 +182,16 @@ test('a renewal that fails is tried again until it succeeds, and the call goes o
   assert.deepEqual(world.errors, ['NETWORK', 'LEDGER_UNAVAILABLE', 'PROVIDER_UNAVAILABLE']);
 });
 
-test('when no renewal succeeds, the peer connection keeps what it has', async () => {
+test('without a successful renewal, the peer connection keeps its credentials', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   broker.always('mint', degraded('DISABLED'));
   await time.pass(3_000, 5);
   assert.deepEqual([pc.configurations.length, pc.restarts, broker.of('open').length], [0, 0, 1]);
-  assert.equal(broker.of('heartbeat').at(-1).token, 'grant-1', 'the old grant may speak for it until it ends');
+  assert.equal(broker.of('heartbeat').at(-1).token, 'grant-1', 'the old grant reports until it expires');
 });
 
-test('the same list again, as from a fixed source, changes the grant and nothing else', async () => {
+test('the same list of servers changes only the grant', async () => {
   const { broker, time } = world;
   const iceServers = [{ urls: ['turn:fixed.example'], username: 'fixed', credential: 'c' }];
   broker.always('mint', () => ({ body: broker.minted({ iceServers, source: 'manual' }) }));
@@ -201,7 +201,7 @@ test('the same list again, as from a fixed source, changes the grant and nothing
   assert.deepEqual(broker.of('open').map(({ token }) => token), ['grant-1', 'grant-2']);
 });
 
-test('a call that began without a relay is given one as soon as there is one', async () => {
+test('a call that started without a relay gets one as soon as there is one', async () => {
   const { broker, time } = world;
   broker.next('mint', new TypeError('fetch failed'));
   const { pc } = await world.call(world.client(), { type: 'host' });
@@ -210,7 +210,7 @@ test('a call that began without a relay is given one as soon as there is one', a
   assert.deepEqual([pc.restarts, broker.of('open')[0].body.relayed], [0, false]);
 });
 
-test('a peer connection belongs to the credentials that it was made with, not to the newest', async () => {
+test('a peer connection belongs to the credentials that it was made with', async () => {
   const { broker, time } = world;
   const client = world.client();
   const pc = new Peer({ iceServers: await client.iceServers() });
@@ -220,10 +220,10 @@ test('a peer connection belongs to the credentials that it was made with, not to
   pc.become('connected');
   await time.pass(1);
   assert.equal(broker.of('open')[0].token, 'grant-1');
-  assert.equal(username(pc.configuration.iceServers), 'user-2', 'and is given the newest at once');
+  assert.equal(username(pc.configuration.iceServers), 'user-2', 'the peer connection gets the newest credentials at once');
 });
 
-test('nobody renews for a call that has not begun, or is over', async () => {
+test('a call that has not started or has ended is not renewed', async () => {
   const { broker, time } = world;
   const client = world.client();
   const idle = new Peer({ iceServers: await client.iceServers() });
@@ -237,7 +237,7 @@ test('nobody renews for a call that has not begun, or is over', async () => {
 
 const forgotten = error(401, 'INVALID_GRANT');
 
-test('a broker that has forgotten its grants gives a new one, and counting goes on there', async () => {
+test('after the broker lost its grants, reports continue on a new grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(100, 1_000);
@@ -246,14 +246,14 @@ test('a broker that has forgotten its grants gives a new one, and counting goes 
   broker.next('heartbeat', forgotten);
   pc.statistics.flow(10, 100);
   await time.pass(40);
-  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, undefined], 'the old grant is not shown again');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), [undefined, undefined], 'the unknown grant is not sent again');
   assert.equal(broker.of('open').at(-1).token, 'grant-2');
   assert.equal(pc.restarts, 1);
   await time.pass(30);
   assert.equal(broker.of('heartbeat').at(-1).body.bytesReceived, 100);
 });
 
-test('a grant that the broker does not know is not found again after a reload', async () => {
+test('a grant that the broker does not know is removed from the storage', async () => {
   const { broker, store, time } = world;
   await world.call(world.client());
   broker.always('mint', new TypeError('fetch failed'));
@@ -263,7 +263,7 @@ test('a grant that the broker does not know is not found again after a reload', 
   assert.equal(store.items.size, 0);
 });
 
-test('a broker that never knows its grants is not asked for one after the other, and the page keeps its relay', async () => {
+test('a broker that never knows its grants is asked at a limited rate, and the page keeps its relay', async () => {
   const { broker, time } = world;
   broker.always('open', forgotten);
   const client = world.client();
@@ -273,7 +273,7 @@ test('a broker that never knows its grants is not asked for one after the other,
   assert.match(username(await client.iceServers()), /^user-/);
 });
 
-test('a connection that was given up after its grant ended goes on under the newest grant', async () => {
+test('a connection that timed out after its grant expired continues on the newest grant', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   await time.pass(BEFORE + AFTER, 5);
@@ -285,12 +285,12 @@ test('a connection that was given up after its grant ended goes on under the new
   assert.equal(broker.open.size, 1);
 });
 
-test('a watch that was stopped while it looked at the statistics gives nothing to the peer connection any more', async () => {
+test('a watch that stops while it reads statistics does not change the peer connection', async () => {
   const { time } = world;
   const client = world.client();
   const { pc, watch } = await world.call(client);
   await time.pass(BEFORE + 1, 5);
-  await client.iceServers(); // the next credentials are there
+  await client.iceServers(); // fetches the next credentials
   let tell;
   pc.getStats = () => new Promise((resolve) => { tell = resolve; });
   await time.pass(5);
@@ -302,7 +302,7 @@ test('a watch that was stopped while it looked at the statistics gives nothing t
   assert.deepEqual([pc.configurations.length, pc.restarts], [0, 0]);
 });
 
-test('a peer connection that was closed in the meantime is left alone', async () => {
+test('a closed peer connection is not changed', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   await time.pass(BEFORE - 5, 5);

@@ -1,4 +1,4 @@
-// Never run: what a page in TypeScript may write. A line under `@ts-expect-error` has to be refused.
+// Type checks only, never run. The compiler must reject each line under `@ts-expect-error`.
 import { createTurnClient, TurnClientError, type TurnStatus } from '../../src/web/turn-client/turn-client.js';
 
 const client = createTurnClient({
@@ -22,11 +22,11 @@ const fault: unknown = new Error(id ?? '');
 if (fault instanceof TurnClientError && fault.code === 'NETWORK') console.log(fault.status);
 console.log(new TurnClientError('NETWORK', 'no answer', { status: 502 }).code);
 
-// @ts-expect-error a code and a text
+// @ts-expect-error the message is required
 new TurnClientError('NETWORK');
 // @ts-expect-error ttl is a number
 createTurnClient({ ttl: '600' });
-// @ts-expect-error it is a promise
+// @ts-expect-error iceServers() is a promise
 new RTCPeerConnection({ iceServers: client.iceServers() });
 // @ts-expect-error read only
 watch.connectionId = 'other';

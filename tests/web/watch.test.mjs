@@ -1,4 +1,4 @@
-// watch(): what the broker is told of a peer connection, when, and that nothing is left over.
+// watch(): what is reported about a peer connection, when, and that nothing is left behind.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Peer, error, settle } from './fakes.mjs';
@@ -7,7 +7,7 @@ import { world } from './world.mjs';
 const opened = () => [...world.broker.open.keys()];
 const counts = ({ body: { bytesSent, bytesReceived } }) => [bytesSent, bytesReceived];
 
-test('a connection is opened once ICE connects, and says whether it is relayed', async () => {
+test('a connection is opened when ICE connects, with its path', async () => {
   const { broker, time } = world;
   const client = world.client();
   const pc = new Peer({ iceServers: await client.iceServers() });
@@ -26,7 +26,7 @@ test('a connection is opened once ICE connects, and says whether it is relayed',
   assert.deepEqual([watch.relayed, watch.relayProtocol], [true, 'tls']);
 });
 
-test('heartbeats come as often as the broker asks, with the bytes of the transport', async () => {
+test('heartbeats follow the broker’s interval and have the bytes of the transport', async () => {
   const { broker, time } = world;
   broker.heartbeatSeconds = 20;
   const { pc, watch } = await world.call(world.client());
@@ -41,7 +41,7 @@ test('heartbeats come as often as the broker asks, with the bytes of the transpo
   assert.deepEqual([watch.bytesSent, watch.bytesReceived], [300, 3_000]);
 });
 
-test('a direct call says so, and a path that changes is told with the next heartbeat', async () => {
+test('a report says whether the path is relayed, also after a change', async () => {
   const { broker, time } = world;
   const { pc, watch } = await world.call(world.client(), { type: 'srflx' });
   assert.equal(broker.of('open')[0].body.relayed, false);
@@ -51,19 +51,19 @@ test('a direct call says so, and a path that changes is told with the next heart
   assert.equal(broker.of('heartbeat')[0].body.relayed, true);
 });
 
-test('counts never fall, whatever becomes of transports and pairs', async () => {
+test('counts never fall when transports and pairs change', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(500, 5_000);
   await time.pass(30);
-  Object.assign(pc.statistics, { sent: 7, received: 70 }); // began anew
+  Object.assign(pc.statistics, { sent: 7, received: 70 }); // restarted at zero
   await time.pass(30);
   pc.statistics.flow(3, 30);
   await time.pass(30);
   assert.deepEqual(broker.of('heartbeat').map(counts), [[500, 5_000], [507, 5_070], [510, 5_100]]);
 });
 
-test('without counts of a transport, those of all pairs are added up, also of pairs that are gone', async () => {
+test('without transport counts, the counts of all pairs are added, even of removed ones', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   const pair = (id, bytesReceived, selected) => ({ id, type: 'candidate-pair', localCandidateId: `L${id}`, bytesSent: 1, bytesReceived, selected });
@@ -78,7 +78,7 @@ test('without counts of a transport, those of all pairs are added up, also of pa
   assert.deepEqual(beats.map(({ body }) => body.relayed), [true, false]);
 });
 
-test('counts are read before an ICE restart takes a pair away', async () => {
+test('counts are read before an ICE restart removes a pair', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(100, 1_000);
@@ -89,7 +89,7 @@ test('counts are read before an ICE restart takes a pair away', async () => {
   assert.deepEqual(counts(broker.of('heartbeat')[0]), [100, 1_000]);
 });
 
-test('an app may name its call, in any visible characters', async () => {
+test('an app may choose the connection id, with any visible characters', async () => {
   const { broker, time } = world;
   const { watch } = await world.call(world.client(), { connectionId: 'room/9.alice%' });
   await time.pass(30);
@@ -97,7 +97,7 @@ test('an app may name its call, in any visible characters', async () => {
   assert.equal(broker.of('heartbeat')[0].path, '/api/connections/room%2F9.alice%25/heartbeat');
 });
 
-test('stop tells the counts of that moment', async () => {
+test('stop reports the current counts', async () => {
   const { broker } = world;
   const { pc, watch } = await world.call(world.client());
   pc.statistics.flow(11, 22);
@@ -111,19 +111,19 @@ test('stop tells the counts of that moment', async () => {
   assert.equal(broker.of('close').length, 1);
 });
 
-test('hanging up waits for nobody, even if the broker hangs', async () => {
+test('hanging up does not wait for the broker', async () => {
   const { broker, time } = world;
   const { pc, watch } = await world.call(world.client());
   broker.always('heartbeat', () => new Promise(() => {}));
   await time.pass(32);
-  assert.equal(broker.of('heartbeat').length, 1, 'one is under way');
+  assert.equal(broker.of('heartbeat').length, 1, 'one request is running');
   pc.statistics.flow(11, 22);
   await watch.stop();
   pc.close();
   assert.deepEqual([watch.bytesReceived, pc.listenerCount], [22, 0]);
 });
 
-test('a peer connection that was closed is closed at the broker within seconds, with the last counts there were', async () => {
+test('a closed peer connection is closed at the broker within seconds, with the last counts', async () => {
   const { broker, time, window } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(11, 22);
@@ -135,7 +135,7 @@ test('a peer connection that was closed is closed at the broker within seconds, 
   assert.deepEqual([pc.listenerCount, window.listenerCount, world.errors], [0, 0, []]);
 });
 
-test('a call that fails is closed after half a minute, and opened again should it come back', async () => {
+test('a failed call is closed after half a minute and opened again if it recovers', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(11, 22);
@@ -148,10 +148,10 @@ test('a call that fails is closed after half a minute, and opened again should i
   pc.become('connected');
   await time.pass(30);
   assert.equal(opened().length, 1);
-  assert.deepEqual(counts(broker.of('heartbeat').at(-1)), [1, 2], 'what the first connection counted is not counted again');
+  assert.deepEqual(counts(broker.of('heartbeat').at(-1)), [1, 2], 'bytes of the first connection are not counted again');
 });
 
-test('a call that recovers in time is the same connection', async () => {
+test('a call that recovers in time keeps its connection', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.become('failed');
@@ -161,7 +161,7 @@ test('a call that recovers in time is the same connection', async () => {
   assert.deepEqual([broker.of('open').length, broker.of('close').length], [1, 0]);
 });
 
-test('a page that goes away says so by beacon, with the token and the last counts in it', async () => {
+test('a page that closes sends a beacon with the token and the last counts', async () => {
   const { broker, time, window } = world;
   const { pc, watch } = await world.call(world.client({ baseUrl: 'https://broker.example' }), { connectionId: 'c' });
   pc.statistics.flow(11, 22);
@@ -171,10 +171,10 @@ test('a page that goes away says so by beacon, with the token and the last count
   assert.deepEqual(broker.beacons, [{ url: 'https://broker.example/api/connections/c/close', ...expected }]);
   assert.equal(watch.connectionId, null);
   await time.pass(120);
-  assert.deepEqual([broker.of('open').length, broker.of('heartbeat').length], [1, 0], 'and nothing more');
+  assert.deepEqual([broker.of('open').length, broker.of('heartbeat').length], [1, 0], 'no further requests');
 });
 
-test('where there are no beacons it is a request that outlives the page', async () => {
+test('without beacons the page sends a request with keepalive', async () => {
   const { broker, window } = world;
   await world.call(world.client());
   globalThis.navigator = undefined;
@@ -185,7 +185,7 @@ test('where there are no beacons it is a request that outlives the page', async 
   assert.equal(broker.fetch.mock.calls.at(-1).arguments[1].keepalive, true);
 });
 
-test('a page that comes back from the cache opens its connection again', async () => {
+test('a page that returns from the cache opens its connection again', async () => {
   const { broker, time, window } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(11, 22);
@@ -200,7 +200,7 @@ test('a page that comes back from the cache opens its connection again', async (
   assert.deepEqual([broker.beacons.length, world.errors], [1, []]);
 });
 
-test('a page that goes away while a request is under way opens nothing after that', async () => {
+test('a page that closes during a request opens nothing afterwards', async () => {
   const { broker, time, window } = world;
   await world.call(world.client());
   let answer;
@@ -212,11 +212,11 @@ test('a page that goes away while a request is under way opens nothing after tha
   assert.deepEqual([broker.of('open').length, broker.beacons.length], [1, 1]);
 });
 
-test('a thousand watches leave no listener and no timer', async () => {
+test('a thousand watches leave no listeners and no timers', async () => {
   const { broker, time, window } = world;
   const client = world.client();
   const { pc, watch } = await world.call(client);
-  assert.ok(pc.listenerCount > 0 && window.listenerCount > 0 && time.timers.size > 0, 'there is something to take away');
+  assert.ok(pc.listenerCount > 0 && window.listenerCount > 0 && time.timers.size > 0, 'there are listeners and timers');
   await watch.stop();
   const peers = [];
   for (let cycle = 0; cycle < 1_000; cycle += 1) {
@@ -230,7 +230,7 @@ test('a thousand watches leave no listener and no timer', async () => {
   await settle();
   assert.deepEqual([window.listenerCount, peers.reduce((sum, peer) => sum + peer.listenerCount, 0)], [0, 0]);
   assert.deepEqual([time.timers.size, opened()], [0, []]);
-  assert.ok(broker.of('open').length > 50, 'many of them were open');
+  assert.ok(broker.of('open').length > 50, 'many connections were open');
 });
 
 test('close stops all watches', async () => {
@@ -243,7 +243,7 @@ test('close stops all watches', async () => {
   assert.deepEqual([opened(), window.listenerCount, ...calls.map(({ pc }) => pc.listenerCount)], [[], 0, 0, 0]);
 });
 
-test('a peer connection that is watched twice is reported once', async () => {
+test('watching a peer connection twice reports it once', async () => {
   const client = world.client();
   const { pc, watch } = await world.call(client);
   assert.equal(client.watch(pc), watch);
@@ -251,7 +251,7 @@ test('a peer connection that is watched twice is reported once', async () => {
   assert.notEqual(client.watch(pc), watch);
 });
 
-test('a watch right after a stop does not count anything twice', async () => {
+test('a watch right after a stop counts nothing twice', async () => {
   const { broker, time } = world;
   const client = world.client();
   const { pc, watch } = await world.call(client);
@@ -264,7 +264,7 @@ test('a watch right after a stop does not count anything twice', async () => {
   assert.equal(broker.of('open').length, 2);
 });
 
-test('while the broker is away the call goes on, and it hears of all bytes when it is back', async () => {
+test('bytes of a call during an outage of the broker are reported after it', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   const away = new TypeError('fetch failed');
@@ -279,7 +279,7 @@ test('while the broker is away the call goes on, and it hears of all bytes when 
   assert.deepEqual([broker.of('open').length, new Set(world.errors)], [1, new Set(['NETWORK'])]);
 });
 
-test('after a long time without a broker it hears of the call within a heartbeat, and the next outage begins anew', async () => {
+test('after a long outage the next report comes within a heartbeat, and the back-off restarts', async () => {
   const { broker, time } = world;
   broker.heartbeatSeconds = 6;
   await world.call(world.client());
@@ -295,7 +295,7 @@ test('after a long time without a broker it hears of the call within a heartbeat
   assert.ok(at.at(-1) - at.at(-2) <= 2.5, `tried again after ${at.at(-1) - at.at(-2)} s`);
 });
 
-test('a connection that the broker has given up is opened again, and counts on from what was heard', async () => {
+test('a connection that the broker closed is opened again and starts at the reported counts', async () => {
   const { broker, time } = world;
   const { pc, watch } = await world.call(world.client());
   pc.statistics.flow(100, 1_000);
@@ -310,7 +310,7 @@ test('a connection that the broker has given up is opened again, and counts on f
   assert.deepEqual(broker.of('heartbeat').map(counts), [[100, 1_000], [110, 1_010], [10, 10]]);
 });
 
-test('an opening whose answer was lost is repeated under the same id', async () => {
+test('a lost response to an opening is retried under the same id', async () => {
   const { broker, time } = world;
   broker.next('open', (request) => {
     broker.open.set(request.body.connectionId, {});
@@ -326,7 +326,7 @@ for (const [what, leave] of [
   ['failing', async ({ pc }) => { pc.become('failed'); await world.time.pass(40); pc.become('connected'); }],
   ['leaving the page', async () => { world.window.dispatch('pagehide', {}); world.window.dispatch('pageshow', {}); }],
 ]) {
-  test(`${what} before the broker could open a connection loses no bytes`, async () => {
+  test(`${what} before the connection is open loses no bytes`, async () => {
     const { broker, time } = world;
     broker.always('open', new TypeError('fetch failed'));
     const call = await world.call(world.client());
@@ -339,7 +339,7 @@ for (const [what, leave] of [
   });
 }
 
-test('an opening that is refused waits as long as it is told', async () => {
+test('a rejected opening obeys Retry-After', async () => {
   const { broker, time } = world;
   broker.always('open', error(429, 'RATE_LIMITED', { 'Retry-After': '90' }));
   await world.call(world.client());
@@ -347,7 +347,7 @@ test('an opening that is refused waits as long as it is told', async () => {
   assert.deepEqual(broker.of('open').map(({ at }) => Math.round(at / 10)), [0, 9, 19, 28]);
 });
 
-test('timers that are throttled to once a minute keep the connection', async () => {
+test('timers throttled to once a minute keep the connection', async () => {
   const { broker, time } = world;
   await world.call(world.client());
   await time.pass(600, 60);
@@ -355,7 +355,7 @@ test('timers that are throttled to once a minute keep the connection', async () 
   assert.ok(at.length >= 9 && at.slice(1).every((value, index) => value - at[index] < 90), String(at));
 });
 
-test('statistics that fail are no matter', async () => {
+test('failing statistics are ignored', async () => {
   const { broker, time } = world;
   const { pc } = await world.call(world.client());
   pc.statistics.flow(11, 22);

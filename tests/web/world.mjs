@@ -1,4 +1,4 @@
-// A page with the module in it, made anew for each test.
+// A page with the module, new for each test.
 import { webcrypto } from 'node:crypto';
 import { afterEach, beforeEach, mock } from 'node:test';
 import { createTurnClient } from '../../src/web/turn-client/turn-client.js';
@@ -32,7 +32,7 @@ afterEach(() => {
   delete globalThis.navigator;
 });
 
-/** A connected call, watched. */
+/** A connected and watched call. */
 async function call(client, { type = 'relay', own = [], ...options } = {}) {
   const pc = new Peer({ iceServers: [...own, ...(await client.iceServers())] });
   pc.statistics.type = type;

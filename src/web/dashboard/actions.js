@@ -1,21 +1,23 @@
-// What the operator can order. Each order says what it will do and wants a second click.
+// The operator's actions: overrides of the limit and of minting, and revocation. Each one says what it does and needs a
+// second click.
 import { Fault, ask } from './broker.js';
 import { plain, typedNumber } from './format.js';
-import { $ } from './view.js';
+import { $ } from './page.js';
 
 const LIMIT_GB_MAX = 1_000_000;
 
 /**
- * @param {() => any} overview The latest one.
- * @param {() => void} changed Called after each order.
+ * @param {() => any} overview Returns the latest overview.
+ * @param {() => void} changed Called after each action.
+ * @returns {(grant: string) => Promise<void>} Revokes a credential.
  */
 export function wire(overview, changed) {
-  const order = async (path, body, said) => {
+  const act = async (path, body, message) => {
     try {
-      tell('good', said(await ask(path, body)));
+      showResult('good', message(await ask(path, body)));
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      tell('bad', `Not done (${error.message}).`);
+      showResult('bad', `Failed: ${error.message}`);
     }
     changed();
   };
@@ -24,29 +26,29 @@ export function wire(overview, changed) {
     event.preventDefault();
     const limitGB = typedNumber($('limit-input').value);
     if (limitGB === null || limitGB > LIMIT_GB_MAX) {
-      tell('bad', `The limit is to be a number of GB from 0 to ${LIMIT_GB_MAX}, written as 0.5 or 1500: with a point, and without commas.`);
+      showResult('bad', `Enter GB, for example 0.5 or 1500. Do not use commas. The maximum is ${LIMIT_GB_MAX}.`);
       return;
     }
     const now = overview()?.status.bandwidthLimitGB;
-    const text = `From ${now} GB to ${plain(limitGB)} GB, for this period and those after it, at once. It outlives a restart where the ledger does.`;
-    if (await confirmed('Set another limit?', text, 'Set the limit')) await order('api/budget/limit', { limitGB }, limitIs);
+    const text = `From ${now} GB to ${plain(limitGB)} GB, in this period and later ones. With a durable ledger, the override survives a restart.`;
+    if (await confirmed('Change the limit?', text, 'Change the limit')) await act('api/budget/limit', { limitGB }, limitIs);
   });
   $('limit-reset').addEventListener('click', async () => {
-    const text = `What the configuration says holds again, instead of the ${overview()?.status.bandwidthLimitGB} GB that are in force. Where none was ordered, nothing changes.`;
-    if (await confirmed('Back to BANDWIDTH_LIMIT_GB?', text, 'Take the order back')) await order('api/budget/limit', { limitGB: null }, limitIs);
+    const text = `This removes the override of the limit, which is now ${overview()?.status.bandwidthLimitGB} GB. Without an override, nothing changes.`;
+    if (await confirmed('Back to BANDWIDTH_LIMIT_GB?', text, 'Remove the override')) await act('api/budget/limit', { limitGB: null }, limitIs);
   });
   $('freeze').addEventListener('click', async () => {
     const frozen = !overview()?.status.frozen;
     const [title, text, verb] = frozen
-      ? ['Stop all minting?', 'Every caller gets STUN only: calls across strict networks fail. Calls that run go on, and are billed. It holds until you take it back.', 'Stop minting']
-      : ['Allow minting again?', 'Callers get credentials again, as far as the limit allows.', 'Allow it'];
-    const said = (status) => (status.frozen ? 'Minting is stopped.' : 'Minting is allowed again.');
-    if (await confirmed(title, text, verb, frozen)) await order('api/budget/freeze', { frozen }, said);
+      ? ['Stop all minting?', 'New callers get STUN only, so calls that need a relay fail. Running calls continue and are billed. Minting stays stopped until you allow it again.', 'Stop minting']
+      : ['Allow minting again?', 'Callers get credentials again, within the limit.', 'Allow minting'];
+    const message = (status) => (status.frozen ? 'Minting is stopped.' : 'Minting is allowed again.');
+    if (await confirmed(title, text, verb, frozen)) await act('api/budget/freeze', { frozen }, message);
   });
   const revoke = async (grant) => {
-    const text = `${grant}: it renews no more, and the provider is asked to end it. Relaying that is under way may go on: what was promised for it stays reserved.`;
+    const text = `${grant} cannot be renewed any more, and the provider is asked to end it. A running call may continue, so its reservation stays.`;
     const path = `api/credentials/${encodeURIComponent(grant)}/revoke`;
-    if (await confirmed('Revoke this credential?', text, 'Revoke', true)) await order(path, {}, ({ message }) => message);
+    if (await confirmed('Revoke this credential?', text, 'Revoke', true)) await act(path, {}, ({ message }) => message);
   };
   $('revoke-form').addEventListener('submit', async (event) => {
     event.preventDefault();
@@ -55,16 +57,16 @@ export function wire(overview, changed) {
   return revoke;
 }
 
-const limitIs = ({ bandwidthLimitGB }) => `The limit is ${bandwidthLimitGB} GB now.`;
+const limitIs = ({ bandwidthLimitGB }) => `The limit is now ${bandwidthLimitGB} GB.`;
 
-function tell(mark, text) {
+function showResult(mark, text) {
   const result = $('action-result');
   result.className = `note ${mark}`;
   result.textContent = text;
   result.hidden = false;
 }
 
-/** A second click, or Escape. @returns {Promise<boolean>} */
+/** Waits for the second click; Escape cancels. @returns {Promise<boolean>} */
 function confirmed(title, text, verb, isGrave = false) {
   const dialog = $('confirm');
   $('confirm-title').textContent = title;

@@ -1,10 +1,10 @@
-// The broker, asked with the operator's token. The token lives in this tab's sessionStorage and goes nowhere but to the
-// address that this page came from, in the Authorization header.
+// Requests to the broker with the operator's token. The token stays in this tab's sessionStorage. It is sent only to the
+// address of this page, in the Authorization header.
 
 const KEY = 'turn-broker.operator-token';
 const SECONDS_MAX = 10;
 
-/** An answer that is none: `status` 0 where nothing came back in time. */
+/** A failed request; `status` is 0 if no response came in time. */
 export class Fault extends Error {
   constructor(status, code, message) {
     super(message);
@@ -19,12 +19,13 @@ export const token = {
 };
 
 /**
- * @param {string} path Below this page's folder, without a slash at its begin.
- * @param {object} [order] Posted as JSON where there is one.
+ * @param {string} path Relative to this page's folder.
+ * @param {object} [content] Posted as JSON.
+ * @throws {Fault}
  */
-export async function ask(path, order) {
+export async function ask(path, content) {
   const headers = { Authorization: `Bearer ${token.get()}` };
-  const posted = order && { method: 'POST', body: JSON.stringify(order) };
+  const posted = content && { method: 'POST', body: JSON.stringify(content) };
   if (posted) headers['Content-Type'] = 'application/json';
   const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
   const init = { headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...posted };
@@ -36,7 +37,7 @@ export async function ask(path, order) {
   } catch (error) {
     throw new Fault(answer?.status ?? 0, 'NO_ANSWER', error.name === 'TimeoutError' ? `no answer within ${SECONDS_MAX} s` : 'no answer');
   }
-  // What stands before the broker may answer in any form.
+  // A proxy in front of the broker may send any body.
   if (!answer.ok) throw new Fault(answer.status, body?.code, [body?.error, body?.message].filter(Boolean).join('. ') || `status ${answer.status}`);
   return body;
 }

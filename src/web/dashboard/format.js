@@ -1,11 +1,11 @@
-// How figures are written. Times are UTC, GB = 10^9 bytes, as everywhere in the service. Pure.
+// Formats of figures. Times are UTC and GB = 10^9 bytes, as everywhere in the service. Pure.
 
 const GB = 1e9;
 const MINUS = '\u2212';
 const number = (digits) => new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [whole, two] = [number(0), number(2)];
 
-/** @param {number} bytes "12.30 GB"; small ones in MB, so that a first call shows. */
+/** "12.30 GB". Small sizes are in MB or kB, so that the first call is visible. @param {number} bytes */
 export function size(bytes) {
   if (bytes >= 0.095 * GB || bytes === 0) return `${two.format(bytes / GB)} GB`;
   if (bytes >= 1e6) return `${number(1).format(bytes / 1e6)} MB`;
@@ -15,10 +15,10 @@ export function size(bytes) {
 /** "1,234". */
 export const count = (value) => whole.format(value);
 
-/** "1,000" or "0.5": as many decimals as it has, three at most. */
+/** "1,000" or "0.5", with at most three decimals. */
 export const plain = (value) => new Intl.NumberFormat('en-US', { maximumFractionDigits: 3 }).format(value);
 
-/** "-3.2" with a real minus. */
+/** "-3.2", with a minus sign instead of the hyphen. */
 export const signed = (value, digits) => number(digits).format(value).replace('-', MINUS);
 
 const part = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', ...options });
@@ -28,7 +28,7 @@ const [clock, day, dayClock] = [
   part({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }),
 ];
 
-/** What a grant is assumed to relay and for how long, for people: the broker says it in seconds after expiry. @param {string} text */
+/** Rewords `boundAssumes`: what each credential is assumed to relay, and until when. @param {string} text */
 export function assumed(text) {
   return text
     .replace(' per grant', ' for each credential')
@@ -36,36 +36,42 @@ export function assumed(text) {
     .replace(/ until (.+) after expiry$/, (_, tails) => `, until ${tails.replace(/(\d+) s/g, (__, seconds) => span(Number(seconds)))} after it expires`);
 }
 
+/** The assumed rate in `boundAssumes`; null if no source is metered. @param {string} text */
+export function assumedMbps(text) {
+  const found = /^([\d.]+) Mbps/.exec(text);
+  return found && Number(found[1]);
+}
+
 /**
- * The budget in one unit: MB where it is smaller than a GB. What is used is rounded to the nearest, what is promised up.
- * @returns {{unit: string, used: string, limit: string, promised: string, past: string}}
+ * The budget in one unit: MB if it is smaller than 1 GB. Used is rounded to the nearest; reserved and overshoot are rounded up.
+ * @returns {{unit: string, used: string, limit: string, reserved: string, past: string}}
  */
 export function amounts({ bytes, status }) {
   if (Math.max(bytes.limit, bytes.used) >= GB) {
-    return { unit: 'GB', used: status.bandwidthUsedGB, limit: String(status.bandwidthLimitGB), promised: status.reservedGB, past: status.overshootBoundGB };
+    return { unit: 'GB', used: status.bandwidthUsedGB, limit: String(status.bandwidthLimitGB), reserved: status.reservedGB, past: status.overshootBoundGB };
   }
   const up = (value) => (Math.ceil(value / 1e5) / 10).toFixed(1);
   return {
     unit: 'MB',
     used: (bytes.used / 1e6).toFixed(1),
     limit: String(+(bytes.limit / 1e6).toFixed(3)),
-    promised: up(Math.max(0, bytes.committed - bytes.used)),
+    reserved: up(Math.max(0, bytes.committed - bytes.used)),
     past: up(bytes.overshootBound),
   };
 }
 
 /**
- * A number as a person types it; null where it is none, or where a comma leaves open which.
+ * The number that a person typed; null if it is none, or if a comma makes it ambiguous.
  * @param {string} text @returns {number | null}
  */
 export function typedNumber(text) {
   return /^(\d+\.?\d*|\.\d+)$/.test(text.trim()) ? Number(text) : null;
 }
 
-/** Instants in a sentence of the broker's, as this page writes them. @param {string} text @param {Date} now */
+/** Rewrites the timestamps in a sentence of the broker. @param {string} text @param {Date} now */
 export const withTimes = (text, now) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (instant) => time(new Date(instant), now));
 
-/** "14:05", with the day where it is another one than that of `now`. @param {Date} at @param {Date} now */
+/** "14:05", or "19 Nov, 14:05" if `now` is another day. @param {Date} at @param {Date} now */
 export function time(at, now) {
   return at.toISOString().slice(0, 10) === now.toISOString().slice(0, 10) ? clock.format(at) : dayClock.format(at);
 }

@@ -1,15 +1,15 @@
-// The operator's page: asks for the token, then reads the broker every few seconds for as long as somebody looks. States:
-// signed out; reading; away (the broker does not answer, or not so that the page understands it: the last figures stay, marked as
-// old, and it is asked again).
+// The operator's page. It asks for the token, then polls the broker every few seconds while the page is visible. States:
+// signed out; polling; unavailable (the last figures stay, marked as old, and polling continues).
 import * as actions from './actions.js';
 import { Fault, ask, token } from './broker.js';
 import { size } from './format.js';
+import { $, choice } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
 import { curves, forecast, period, rates } from './series.js';
-import { $, showAlerts, showAway, showBack, showConnections, showForecast, showOverview } from './view.js';
+import { showAlerts, showAvailable, showConnections, showForecast, showOverview, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
-/** Series and alerts change slowly and are long. */
+/** Polls between two reads of series and alerts, which are long and change slowly. */
 const SERIES_EACH = 12;
 const DAY_SECONDS = 86_400;
 const DAY_STEP = 300;
@@ -20,7 +20,7 @@ let range = 'day';
 let series = null;
 let plots = null;
 let wake = () => {};
-/** Turns of the loop until series are read again. */
+/** Polls until series are read again. */
 let seriesIn = 0;
 
 const revoke = actions.wire(() => overview, refreshAll);
@@ -36,7 +36,7 @@ async function read() {
   }
   seriesIn -= 1;
   answeredAt = new Date(overview.at);
-  showBack();
+  showAvailable();
 }
 
 async function readSeries() {
@@ -58,10 +58,9 @@ function showUsage() {
   const asOf = series.period.readings.at(-1)?.asOf ?? null;
   const { used, limit } = series.period;
   showForecast(ahead, overview);
-  const label = `Usage over the period: ${size(used)} of ${size(limit)}${ahead ? `, ${size(ahead.atReset)} at the reset by the forecast` : ''}`;
+  const label = `Usage over the period: ${size(used)} of ${size(limit)}${ahead ? `, forecast at the reset: ${size(ahead.atReset)}` : ''}`;
   plots.usage.update(curves(series.period, ahead), asOf, label);
-  const before = series.previous ? `last period: ${size(series.previous.usedBytes)}` : '';
-  $('usage-note').textContent = before;
+  $('usage-note').textContent = series.previous ? `last period: ${size(series.previous.usedBytes)}` : '';
 }
 
 function showRates() {
@@ -76,25 +75,25 @@ async function run() {
   for (;;) {
     if (document.hidden) await once(document, 'visibilitychange');
     else {
-      await turn();
+      await poll();
       if (!token.get()) return;
       await pause(PAUSE_SECONDS);
     }
   }
 }
 
-async function turn() {
+async function poll() {
   try {
     await read();
   } catch (error) {
-    if (error.status === 401 || error.status === 404) return signOut('The broker does not take this token.');
-    seriesIn = 0; // it may be another process that comes back
-    showAway(error, answeredAt);
+    if (error.status === 401 || error.status === 404) return signOut('The broker rejects this token.');
+    seriesIn = 0; // after a restart, another process may answer
+    showUnavailable(error, answeredAt);
     if (!(error instanceof Fault)) reportError(error);
   }
 }
 
-/** Or until something has happened. */
+/** Ends early when `wake` is called. */
 function pause(seconds) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, seconds * 1000);
@@ -136,7 +135,7 @@ $('sign-in-form').addEventListener('submit', (event) => {
   $('token').value = '';
   signIn();
 });
-// What was shown is gone with the document.
+// A reload also removes the figures from the page.
 $('sign-out').addEventListener('click', () => {
   token.forget();
   location.reload();
@@ -144,13 +143,10 @@ $('sign-out').addEventListener('click', () => {
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) wake();
 });
-for (const button of document.querySelectorAll('[data-range]')) {
-  button.addEventListener('click', () => {
-    range = button.dataset.range;
-    for (const other of document.querySelectorAll('[data-range]')) other.setAttribute('aria-pressed', String(other === button));
-    if (series) showRates();
-  });
-}
+choice('range', (chosen) => {
+  range = chosen;
+  if (series) showRates();
+});
 
 if (token.get()) signIn();
 else signOut();

@@ -1,4 +1,4 @@
-// The two plots, drawn by uPlot. Colours come from the style sheet, so that light and dark need no second set.
+// The two charts, drawn by uPlot. Colors come from the style sheet, so light and dark mode need no second set.
 /* global uPlot */
 
 const HEIGHT = 240;
@@ -16,7 +16,7 @@ export function axis(more) {
   return { stroke: color('--muted'), font: FONT, grid: faint, ticks: { ...faint, size: 5 }, ...more };
 }
 
-/** Days in words where they change, hours in between; 24-hour clock. */
+/** Shows the day where it changes, and hours in between, on a 24-hour clock. */
 const timeAxis = () => axis({
   size: 42,
   space: 64,
@@ -28,7 +28,7 @@ const timeAxis = () => axis({
   ],
 });
 
-/** A plot in `element`, as wide as that is, drawn anew when the colours change. */
+/** A chart as wide as its `element`. It is redrawn when the colors change. */
 export class Plot {
   constructor(element, { height = HEIGHT, ...options }) {
     const size = () => ({ width: Math.max(240, element.clientWidth), height });
@@ -41,25 +41,25 @@ export class Plot {
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#recolor());
   }
 
-  /** The chart asks for its colours at every drawing; the swatches of the legend were painted once. */
+  /** The chart reads its colors at every draw. The swatches in the legend keep theirs, so they are set here. */
   #recolor() {
     this.plot.redraw(false, true);
     this.element.querySelectorAll('.u-legend .u-marker').forEach((swatch, index) => {
       const series = this.plot.series[index];
-      if (index === 0) return; // that of the instants has none
+      if (index === 0) return; // the x axis has no swatch
       swatch.style.borderColor = series.stroke(this.plot, index);
       swatch.style.background = series.fill(this.plot, index) ?? '';
     });
   }
 
-  /** @param {(number | null)[][]} data Instants first. @param {string} label Says the same in words. */
+  /** @param {(number | null)[][]} data The x values come first. @param {string} label The same in words, for screen readers. */
   show(data, label) {
     this.element.setAttribute('aria-label', label);
     this.plot.setData(data);
   }
 }
 
-/** The best figure, the estimate beside it, limit and forecast, over the period. */
+/** Usage over the period: best figure, estimate, forecast and limit. */
 export class UsagePlot extends Plot {
   constructor(element) {
     const gb = withUnit('GB', 2);
@@ -84,11 +84,11 @@ export class UsagePlot extends Plot {
     this.asOf = asOf;
     const gb = (values) => values.map((value) => (value === null ? null : value / GB));
     this.show([x, gb(used), gb(estimate), gb(ahead), gb(limit)], label);
-    // Without a count the two are one.
+    // Without a reading both lines are the same.
     if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
   }
 
-  /** Up to where the provider itself has counted. */
+  /** Marks the end of the latest reading. */
   drawAsOf(plot) {
     if (!this.asOf) return;
     const { ctx, bbox } = plot;

@@ -1,20 +1,20 @@
-// From the broker's series to what the plots and the forecast show. Pure: instants are seconds since 1970, sizes are bytes.
+// Curves and forecast, computed from the broker's series. Pure: times are seconds since 1970, sizes are bytes.
 
 const HOUR = 3600;
-/** The forecast goes by so much of the past at most. */
+/** The forecast uses at most this much of the past. */
 export const WINDOW_SECONDS = 72 * HOUR;
-/** From less of it than this no forecast is made. */
+/** With less data than this there is no forecast. */
 export const WINDOW_SECONDS_MIN = 6 * HOUR;
 
 /**
- * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point What lies in one step.
+ * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point One step of the series.
  * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
  * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
  *     limit: number}} Period `points` from `start` to `now`; `used` is the best figure.
  * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, atReset: number, limitAt: number | null}} Forecast
  */
 
-/** @param {any} usage As `GET /api/usage` has it. @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
+/** @param {any} usage The response of `GET /api/usage`. @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
 export function period(usage, overview) {
   return {
     start: seconds(usage.periodStart),
@@ -31,9 +31,9 @@ export function period(usage, overview) {
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
- * A straight line on from the latest days: from the provider's count where that spans enough, else from the estimate.
+ * Extends the average rate of the latest days: that of the readings if they span enough time, else that of the estimate.
  * @param {Period} period
- * @returns {Forecast | null} Null while too little is known.
+ * @returns {Forecast | null} Null without enough data.
  */
 export function forecast({ reset, now, step, points, readings, used, limit }) {
   const past = measuredPast(readings, now) ?? estimatedPast(points, step, now);
@@ -59,7 +59,7 @@ function measuredPast(readings, now) {
 
 function estimatedPast(points, step, now) {
   const window = points.filter(({ at }) => at >= now - WINDOW_SECONDS);
-  // Nothing was going on, or nobody was there to see it: that says nothing of the days to come.
+  // Empty hours at the start may be hours without reports, so they do not lower the rate.
   const begin = window.findIndex(({ usedBytes, liveGrants }) => usedBytes > 0 || liveGrants > 0);
   if (begin < 0) return null;
   const span = now - window[begin].at;
@@ -68,12 +68,12 @@ function estimatedPast(points, step, now) {
 }
 
 /**
- * Curves over the whole period, on common instants.
+ * Curves over the whole period, on common x values.
  * @param {Period} period
  * @param {Forecast | null} ahead
  * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], ahead: (number | null)[], limit: number[]}}
- *     `used` is the best figure: what the provider counted, and the estimate beyond; before its first
- *     count a straight line to that, since at the period's begin nothing was used.
+ *     `used` follows the readings, then the estimate. Before the first reading it is a straight line from zero at the start
+ *     of the period.
  */
 export function curves(period, ahead) {
   const { start, reset, now, readings, used } = period;
@@ -97,7 +97,7 @@ export function curves(period, ahead) {
   };
 }
 
-/** The estimate's sum up to an instant. */
+/** A function that gives the estimate's sum up to a time. */
 function estimated({ start, step, points, now }) {
   const sums = [0];
   for (const { usedBytes } of points) sums.push(sums.at(-1) + usedBytes);
@@ -110,7 +110,7 @@ function estimated({ start, step, points, now }) {
   };
 }
 
-/** On the line between two readings; null before the first. */
+/** Interpolates between two readings; null before the first. */
 function between(readings, at) {
   const next = readings.findIndex(({ asOf }) => asOf >= at);
   const [before, after] = [readings[next - 1], readings[next]];
@@ -120,7 +120,7 @@ function between(readings, at) {
 }
 
 /**
- * Average rates and most live credentials of each step.
+ * The average rate and the number of live credentials in each step.
  * @param {Pick<Period, 'points' | 'step' | 'now'>} stretch
  * @returns {{x: number[], mbps: number[], live: number[]}}
  */

@@ -1,29 +1,10 @@
-// Puts words and figures into the page. Text is set as text, never as markup: ids of connections come from anybody.
+// Writes words and figures into the page.
 import { Fault } from './broker.js';
 import { amounts, size, span, time, withTimes } from './format.js';
+import { $, element, mark, put } from './page.js';
 import * as verdicts from './verdicts.js';
 
 const ROWS_MAX = 200;
-
-/** @param {string} id @returns {any} */
-export const $ = (id) => document.getElementById(id);
-
-export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-const put = (id, text) => {
-  if ($(id).textContent !== text) $(id).textContent = text;
-};
-
-function mark(id, { mark, word, why }) {
-  const base = [...$(id).classList].filter((name) => !['good', 'warn', 'bad', 'quiet'].includes(name));
-  $(id).className = [...base, mark].join(' ');
-  put(id, word);
-  if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
-}
 
 function rows(id, list) {
   $(id).replaceChildren(...list.flatMap(({ name, value, isSub, isWarning }) => [
@@ -39,7 +20,7 @@ export function showOverview(overview) {
   put('used', figures.used);
   put('limit', figures.limit);
   put('percentage', `(${status.percentage} %)`);
-  put('reserved', figures.promised);
+  put('reserved', figures.reserved);
   for (const unit of document.querySelectorAll('[data-unit]')) unit.textContent = figures.unit;
   mark('minting', verdicts.minting(overview));
   mark('belief', verdicts.belief(overview));
@@ -68,7 +49,7 @@ function showBar({ used, committed, limit }) {
   $('bar-used').style.width = share(used);
   $('bar-worst').style.width = share(committed);
   $('bar-limit').style.left = share(limit);
-  $('bar').setAttribute('aria-label', `${size(used)} used of ${size(limit)}; at worst ${size(committed)}`);
+  $('bar').setAttribute('aria-label', `${size(used)} used of ${size(limit)}; worst case ${size(committed)}`);
 }
 
 function showHints(overview) {
@@ -84,24 +65,24 @@ export function showForecast(ahead, overview) {
   mark('forecast', verdicts.outlook(ahead, overview));
 }
 
-/** One row for each connection, kept while it is open, so that a button keeps its focus. */
+/** The rows by connection. A row is kept while its connection is open, so that its button keeps the focus. */
 const shownRows = new Map();
 
 /** @param {(grant: string) => void} revoke */
 export function showConnections({ connections, total }, at, revoke) {
-  const dearest = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
+  const shown = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
   $('connections-table').hidden = total === 0;
   $('connections-none').hidden = total > 0;
-  put('connections-note', total === 0 ? '' : verdicts.connectionWords(dearest.length, connections.length, total));
+  put('connections-note', total === 0 ? '' : verdicts.connectionWords(shown.length, connections.length, total));
   const key = ({ connectionId, grant }) => JSON.stringify([connectionId, grant]);
-  const keys = new Set(dearest.map(key));
+  const keys = new Set(shown.map(key));
   for (const [id, row] of shownRows) {
     if (!keys.has(id)) {
       row.remove();
       shownRows.delete(id);
     }
   }
-  const ordered = dearest.map((connection) => {
+  const ordered = shown.map((connection) => {
     const row = shownRows.get(key(connection)) ?? newRow(connection, revoke);
     shownRows.set(key(connection), row);
     fillRow(row, connection, new Date(at));
@@ -130,7 +111,7 @@ function newRow({ connectionId, grant }, revoke) {
 
 function fillRow(row, connection, now) {
   const ago = (instant) => span((now - new Date(instant)) / 1000);
-  const path = connection.relayed === null ? 'not said' : connection.relayed ? 'relayed' : 'direct';
+  const path = connection.relayed === null ? 'unknown' : connection.relayed ? 'relayed' : 'direct';
   const texts = [connection.source, path, ago(connection.openedAt), `${ago(connection.lastSeenAt)} ago`, size(connection.bytesReceived), size(connection.bytesSent), size(connection.chargedBytes)];
   texts.forEach((text, index) => {
     const cell = row.children[index + 2];
@@ -142,7 +123,7 @@ const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 
 export function showAlerts({ alerts, webhook }, at) {
   const now = new Date(at);
-  put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'told in the log only: ALERT_WEBHOOK_URL is not set');
+  put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'in the log only: ALERT_WEBHOOK_URL is not set');
   const items = alerts.map(({ severity, what, advice, at, waiting, event }) => element('li', {},
     element('span', { className: 'when small muted', textContent: time(new Date(at), now) }),
     element('span', { className: `mark ${SEVERITY[severity] ?? 'quiet'}`, textContent: event }),
@@ -152,19 +133,19 @@ export function showAlerts({ alerts, webhook }, at) {
   $('alerts').replaceChildren(...(items.length ? items : [element('li', { className: 'muted', textContent: 'None yet.' })]));
 }
 
-/** @param {Error} error What went wrong. @param {Date | null} since When the broker answered last. */
-export function showAway(error, since) {
-  const last = since ? ` What is shown is from ${since.toISOString().slice(11, 19)} UTC.` : '';
+/** @param {Error} error @param {Date | null} since The time of the last response. */
+export function showUnavailable(error, since) {
+  const last = since ? ` These figures are from ${since.toISOString().slice(11, 19)} UTC.` : '';
   const what = error instanceof Fault
-    ? `The broker is away: ${error.message.replace(/\.$/, '')}.`
-    : 'This page does not understand what the broker answered. It may have been replaced by another version: load the page again.';
-  put('away', `${what}${last} It is asked again every few seconds.`);
-  $('away').hidden = false;
+    ? `The broker is unavailable: ${error.message.replace(/\.$/, '')}.`
+    : 'This page cannot read the response. The broker may run another version: reload the page.';
+  put('unavailable', `${what}${last} The page retries every few seconds.`);
+  $('unavailable').hidden = false;
   $('board').classList.add('is-old');
-  mark('freshness', { mark: 'bad', word: 'away' });
+  mark('freshness', { mark: 'bad', word: 'unavailable' });
 }
 
-export function showBack() {
-  $('away').hidden = true;
+export function showAvailable() {
+  $('unavailable').hidden = true;
   $('board').classList.remove('is-old');
 }

@@ -1,7 +1,7 @@
-// A call between two ends on this page, as two frontends would make it: each with a client of its own, credentials from the
-// broker and "perfect negotiation". `relay` alone as transport policy: nothing goes from one to the other but through it.
+// A call between two ends on this page, as two frontends would make it. Each end has its own client and credentials and uses
+// "perfect negotiation". The transport policy is `relay`, so all media goes through the relay.
 
-/** There were no credentials for a relay; `code` is the broker's. */
+/** The broker gave no relay credentials; `code` is the broker's. */
 export class Refused extends Error {
   constructor(code, message) {
     super(message);
@@ -9,7 +9,7 @@ export class Refused extends Error {
   }
 }
 
-/** One end: Ann, who begins, or Ben. */
+/** One end of the call: Ann, who calls, or Ben. */
 class End {
   renewals = 0;
   #isPolite;
@@ -33,11 +33,11 @@ class End {
     });
   }
 
-  /** @param {End} other Whom descriptions and candidates go to; here without a server between. */
+  /** @param {End} other Gets descriptions and candidates directly, without a signaling server. */
   signalTo(other) {
     this.pc.onicecandidate = ({ candidate }) => candidate && other.take({ candidate });
     this.pc.onnegotiationneeded = async () => {
-      // Who is called waits for the first offer.
+      // The called end waits for the first offer.
       if (this.#isPolite && !this.pc.remoteDescription) return;
       this.#isMakingOffer = true;
       await this.pc.setLocalDescription();
@@ -47,14 +47,14 @@ class End {
     this.answer = (description) => other.take({ description });
   }
 
-  /** One after the other, as from a socket. What comes after the end is nobody's. */
+  /** Handles messages one after the other, as from a socket. Messages after the end of the call are dropped. */
   take(message) {
-    this.#inbox = this.#inbox.then(() => this.#takeNow(message)).catch((error) => {
+    this.#inbox = this.#inbox.then(() => this.#handle(message)).catch((error) => {
       if (this.pc.signalingState !== 'closed') throw error;
     });
   }
 
-  async #takeNow({ candidate, description }) {
+  async #handle({ candidate, description }) {
     if (candidate) {
       await this.pc.addIceCandidate(candidate).catch((error) => {
         if (!this.#isIgnoring) throw error;
@@ -77,8 +77,8 @@ class End {
     await this.sender.setParameters(parameters);
   }
 
-  /** What the browser's statistics say of it. */
-  async look() {
+  /** A sample of the browser's statistics. */
+  async sample() {
     const stats = await this.pc.getStats();
     const all = [...stats.values()];
     const transport = all.find(({ type }) => type === 'transport');
@@ -99,9 +99,9 @@ export class Call {
   #bytes = new Map();
 
   /**
-   * Asks for credentials, one answer for each end.
-   * @param {() => [object, () => {code: string, message: string} | null]} makeClient A turn-client, and what went wrong last.
-   * @param {{track: MediaStreamTrack, video: HTMLVideoElement}[]} seats Ann's, Ben's: what is sent, where is shown what comes.
+   * Mints credentials for each end and connects them.
+   * @param {() => [object, () => {code: string, message: string} | null]} makeClient A turn-client, and its last error.
+   * @param {{track: MediaStreamTrack, video: HTMLVideoElement}[]} seats Ann's and Ben's: the track to send, and where to show the other's.
    * @throws {Refused}
    */
   static async begin(makeClient, seats, mbps, onRenew) {
@@ -111,7 +111,7 @@ export class Call {
       const [client, fault] = makeClient();
       const iceServers = await client.iceServers();
       const { source, reason } = client.status();
-      if (source === null || source === 'stun') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the answer has no relay');
+      if (source === null || source === 'stun') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the response has no relay');
       clients.push([name, client, iceServers]);
     }
     call.ends = clients.map(([name, client, iceServers], index) => new End(name, client, iceServers, { ...seats[index], onRenew }));
@@ -126,9 +126,9 @@ export class Call {
     return Promise.all(this.ends.map((end) => end.limit(mbps)));
   }
 
-  /** Both ends' statistics, and what both have received since the call began. */
-  async look() {
-    const ends = await Promise.all(this.ends.map((end) => end.look()));
+  /** Samples of both ends, and the bytes that both have received since the call began. */
+  async sample() {
+    const ends = await Promise.all(this.ends.map((end) => end.sample()));
     this.ends.forEach((end, index) => this.#bytes.set(end, ends[index].bytesReceived));
     return { ends, received: this.received };
   }
@@ -137,14 +137,14 @@ export class Call {
     return [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** When the credentials that are used end, and how often they were renewed. */
+  /** The expiry of each end's credentials, and how often they were renewed. */
   get credentials() {
     return this.ends.map(({ name, client, renewals }) => ({ name, renewals, expiresAt: client.status().expiresAt }));
   }
 
-  /** The last counts are read first. */
+  /** Reads the last counts, then closes. */
   async end() {
-    await this.look().catch(() => {});
+    await this.sample().catch(() => {});
     await Promise.all(this.ends.map(({ watch }) => watch.stop()));
     this.ends.forEach(({ pc }) => pc.close());
   }

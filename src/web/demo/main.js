@@ -1,67 +1,54 @@
-// The demo's page: two ends of a call, and once a second what the broker says about it. The operator's token comes in the
-// address behind the `#`, is taken out of it at once, and stays in this tab.
+// The demo page: two ends of a call, and the broker's figures once a second. The operator's token comes in the URL after the
+// `#`. The page removes it from the URL at once and keeps it in this tab.
 import { createTurnClient } from '../turn-client.js';
 import { Fault, ask, token } from '../dashboard/broker.js';
 import { Call, Refused } from './call.js';
+import { $, choice, element, mark, put } from './page.js';
 import { BudgetPlot } from './plot.js';
 import { sceneTrack } from './scene.js';
-import { counted, credentials, figures, known, mb, phaseMark, refusedBecause, story, whyCut } from './words.js';
+import { counted, credentials, figures, known, mb, phaseMark, rejectionReason, story, whyCut } from './words.js';
 
 const TURN_SECONDS = 1;
-/** Without a byte for so long, a call that had some is over. */
+/** A connected call is over if it receives nothing for this time. */
 const SILENCE_SECONDS = 3;
-/** The rate that is shown is over so many seconds. */
+/** The shown rate is averaged over this time. */
 const RATE_SECONDS = 5;
 const RAISE_GB = 0.25;
 const LEAVE_BYTES = 10e6;
 const MB = 1e6;
-/** Of its own counts the page remembers so many. */
-const LOOKS_MAX = 30;
+const SAMPLES_MAX = 30;
 const GB = 1e9;
 const EVENTS_MAX = 40;
 
-const $ = (id) => document.getElementById(id);
-const put = (id, text) => {
-  if ($(id).textContent !== text) $(id).textContent = text;
-};
-const mark = (id, { mark: kind, word }) => {
-  $(id).className = `mark ${kind}${id === 'phase' ? ' push' : ''}`;
-  put(id, word);
-};
-
-/** @type {{phase: import('./words.js').Phase, why: import('./words.js').Why | null, refusal: object | null}} */
-let state = { phase: 'idle', why: null, refusal: null };
+/** @type {{phase: import('./words.js').Phase, why: import('./words.js').Why | null, rejection: object | null}} */
+let state = { phase: 'idle', why: null, rejection: null };
 /** @type {Call | null} */
 let call = null;
 let overview = null;
 let plot = null;
 let mbps = 3.5;
 let camera = null;
-/** Received by both ends in calls that are over. */
+/** Bytes that both ends received in earlier calls. */
 let receivedBefore = 0;
-/** When a byte came last, by the page's clock; null before the first. */
-let heardAt = null;
+/** When the last byte arrived, by the page's clock; null before the first. */
+let lastByteAt = null;
 let received = 0;
 let isRevoked = false;
-/** What both ends had received, by the page's clock, which is that of the broker on one machine. @type {[number, number][]} */
-let looks = [];
-/** What the ledger had counted before this page received anything. A page that is loaded again has begun its sum anew. */
+/** `[time, bytes]` that both ends had received. Page and broker are on one machine and share a clock. @type {[number, number][]} */
+let samples = [];
+/** The ledger's count before this page received anything. A reload starts the page's count at zero. */
 let countedBefore = null;
-/** For the rate: `[instant, used]`. @type {[number, number][]} */
+/** `[time, used]`, for the rate. @type {[number, number][]} */
 let latest = [];
-const begun = Date.now();
+const startedAt = Date.now();
 const scenes = [sceneTrack('Ann', 212), sceneTrack('Ben', 22)];
 
-function tell(text, short) {
-  const now = new Date();
-  const when = new Date(now - begun).toISOString().slice(14, 19);
-  const [time, what] = [document.createElement('span'), document.createElement('span')];
-  Object.assign(time, { className: 'when', textContent: when });
-  what.textContent = text;
-  const item = document.createElement('li');
-  item.append(time, what);
+/** Adds an event to the list, and to the chart if it has a short name. */
+function log(text, short) {
+  const when = new Date(Date.now() - startedAt).toISOString().slice(14, 19);
+  const time = element('span', { className: 'when', textContent: when });
   $('events').querySelector('li.muted')?.remove();
-  $('events').prepend(item);
+  $('events').prepend(element('li', {}, time, element('span', { textContent: text })));
   while ($('events').children.length > EVENTS_MAX) $('events').lastChild.remove();
   if (short && overview) plot?.mark(new Date(overview.at), short);
 }
@@ -77,22 +64,22 @@ function makeClient() {
 async function start() {
   enter('starting');
   const seats = [{ track: camera ?? scenes[0], video: $('at-ann') }, { track: scenes[1], video: $('at-ben') }];
-  heardAt = null;
+  lastByteAt = null;
   isRevoked = false;
   try {
-    call = await Call.begin(makeClient, seats, mbps, ({ name }) => tell(`${name} has new credentials: the old ones end within half a minute.`, name === 'Ann' ? 'renewed' : ''));
-    tell('Two credentials are minted, one for each end.', 'call');
+    call = await Call.begin(makeClient, seats, mbps, ({ name }) => log(`${name} has new credentials. The old ones expire within half a minute.`, name === 'Ann' ? 'renewed' : ''));
+    log('Two credentials were minted, one for each end.', 'call');
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    tell(`No credential: ${refusedBecause(error.code)}.`, 'refused');
-    await lookAgain();
-    enter('refused', { refusal: error });
+    log(`No credential: ${rejectionReason(error.code)}.`, 'rejected');
+    await refresh();
+    enter('rejected', { rejection: error });
   }
 }
 
 async function hangUp() {
   await leaveCall();
-  tell('Hung up.', 'end');
+  log('Hung up.', 'end');
   enter('over');
 }
 
@@ -108,10 +95,10 @@ async function leaveCall() {
 }
 
 function remember() {
-  looks = [...looks, [Date.now(), receivedBefore + received]].slice(-LOOKS_MAX);
+  samples = [...samples, [Date.now(), receivedBefore + received]].slice(-SAMPLES_MAX);
 }
 
-/** The last picture stays; the one of a track that has ended would be black. */
+/** Keeps the last picture as the poster, since an ended track shows black. */
 function keepPictures() {
   for (const video of document.querySelectorAll('video')) {
     if (!video.videoWidth) continue;
@@ -121,30 +108,30 @@ function keepPictures() {
   }
 }
 
-/** Shows what was kept. */
+/** Shows the posters. */
 function showKept() {
   for (const video of document.querySelectorAll('video')) video.srcObject = null;
 }
 
-/** The relay does not say why; the broker does. */
+/** The relay gives no reason for the cut, so the page asks the broker. */
 async function wasCut(hasExpired) {
   const isSpent = overview.status.status === 'LIMIT_EXCEEDED';
   const why = whyCut({ isSpent, isRevoked, hasExpired });
   await leaveCall();
-  tell(`The relay has cut the call: ${{ spent: 'the budget is spent', revoked: 'a credential was revoked', expired: 'the credentials have ended', lost: 'no more packets arrive' }[why]}.`, 'cut');
-  const refusal = why === 'spent' ? await refusalNow() : null;
-  if (refusal) tell(`New credentials are refused: ${refusedBecause(refusal.code)}.`, '');
-  enter('cut', { why, refusal });
+  log(`The relay cut the call: ${{ spent: 'the budget is spent', revoked: 'a credential was revoked', expired: 'the credentials expired', lost: 'no packets arrive' }[why]}.`, 'cut');
+  const rejection = why === 'spent' ? await rejectionNow() : null;
+  if (rejection) log(`No new credentials: ${rejectionReason(rejection.code)}.`, '');
+  enter('cut', { why, rejection });
 }
 
-async function refusalNow() {
+async function rejectionNow() {
   const [client, fault] = makeClient();
   await client.iceServers();
   return fault();
 }
 
-function enter(phase, { why = null, refusal = null } = {}) {
-  state = { phase, why, refusal };
+function enter(phase, { why = null, rejection = null } = {}) {
+  state = { phase, why, rejection };
   const isOn = phase === 'starting' || phase === 'running';
   put('start', isOn ? 'Hang up' : phase === 'idle' ? 'Start the call' : 'Start again');
   $('start').classList.toggle('main', !isOn);
@@ -157,44 +144,44 @@ function enter(phase, { why = null, refusal = null } = {}) {
   show();
 }
 
-/** Nothing that is said after an order, or after a refusal, is to rest on what was known before it. */
-async function lookAgain() {
+/** After an action or a rejection, the page must not show older figures. */
+async function refresh() {
   try {
     overview = await ask('api/overview');
     show();
   } catch (error) {
-    if (!(error instanceof Fault)) throw error; // the next turn tells it
+    if (!(error instanceof Fault)) throw error; // the next poll reports it
   }
 }
 
-async function turn() {
+async function poll() {
   const hadCall = call !== null;
-  const [latestOverview, look] = await Promise.all([ask('api/overview'), call?.look()]);
+  const [latestOverview, sample] = await Promise.all([ask('api/overview'), call?.sample()]);
   overview = latestOverview;
   if (countedBefore === null || (!hadCall && receivedBefore + received === 0)) countedBefore = counted(overview);
   plot ??= new BudgetPlot($('plot'));
   plot.add(new Date(overview.at), overview.bytes);
-  if (call && look) await listen(look);
+  if (call && sample) await follow(sample);
   show();
 }
 
-/** @param {Awaited<ReturnType<Call['look']>>} look */
-async function listen(look) {
+/** @param {Awaited<ReturnType<Call['sample']>>} sample */
+async function follow(sample) {
   const now = performance.now();
-  if (look.received > received) {
-    heardAt = now;
-    received = look.received;
+  if (sample.received > received) {
+    lastByteAt = now;
+    received = sample.received;
   }
   remember();
-  const isConnected = look.ends.every(({ state: ice }) => ice === 'connected');
+  const isConnected = sample.ends.every(({ state: ice }) => ice === 'connected');
   if (state.phase === 'starting' && isConnected && received > 0) {
-    tell(`Connected, by ${look.ends[0].path}.`, '');
+    log(`Connected over ${sample.ends[0].path}.`, '');
     enter('running');
   }
-  look.ends.forEach(({ framesPerSecond }, index) => put(`${['ann', 'ben'][index]}-note`, `sees ${['Ben', 'Ann'][index]}, ${framesPerSecond} frames/s`));
-  put('path', look.ends.map(({ path }) => path).join(' ⇄ '));
-  const isSilent = heardAt !== null && now - heardAt > SILENCE_SECONDS * 1_000;
-  const isLost = look.ends.some(({ state: ice }) => ice === 'failed');
+  sample.ends.forEach(({ framesPerSecond }, index) => put(`${['ann', 'ben'][index]}-note`, `sees ${['Ben', 'Ann'][index]}, ${framesPerSecond} frames/s`));
+  put('path', sample.ends.map(({ path }) => path).join(' ⇄ '));
+  const isSilent = lastByteAt !== null && now - lastByteAt > SILENCE_SECONDS * 1_000;
+  const isLost = sample.ends.some(({ state: ice }) => ice === 'failed');
   const hasExpired = call.credentials.some(({ expiresAt }) => expiresAt === null || expiresAt < new Date());
   if (isSilent || isLost) await wasCut(hasExpired);
 }
@@ -220,7 +207,7 @@ function show() {
   mark('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);
-  const { how, page } = known(overview, looks, countedBefore ?? 0);
+  const { how, page } = known(overview, samples, countedBefore ?? 0);
   put('known', how);
   put('page-count', page);
   put('credentials', credentials(held, overview.status.grants.live, Date.now()));
@@ -229,14 +216,14 @@ function show() {
   for (const [id, text] of [['path', ''], ['ann-note', 'sees Ben'], ['ben-note', 'sees Ann']]) put(id, text);
 }
 
-/** What goes wrong is told beside the buttons. */
-const order = (id, does) => $(id).addEventListener('click', async () => {
+/** Runs an action on click. An error is shown beside the buttons. */
+const onClick = (id, action) => $(id).addEventListener('click', async () => {
   $(id).disabled = true;
-  put('order-fault', '');
+  put('action-fault', '');
   try {
-    await does();
+    await action();
   } catch (error) {
-    put('order-fault', error.message);
+    put('action-fault', error.message);
   } finally {
     $(id).disabled = id === 'revoke' && (state.phase !== 'running' || isRevoked);
   }
@@ -244,18 +231,18 @@ const order = (id, does) => $(id).addEventListener('click', async () => {
 
 async function setLimit(bytes, short) {
   const { bandwidthLimitGB } = await ask('api/budget/limit', { limitGB: bytes / GB });
-  tell(`The limit is ${mb(bandwidthLimitGB * GB)} MB now.`, short);
-  await lookAgain();
+  log(`The limit is now ${mb(bandwidthLimitGB * GB)} MB.`, short);
+  await refresh();
 }
 
 async function revoke() {
   const { connections } = await ask('api/connections');
   const { connectionId } = call?.ends[0].watch ?? {};
   const grant = connections.find((connection) => connection.connectionId === connectionId)?.grant;
-  if (!grant) throw new Error('Ann’s connection is not reported yet: try again in a second.');
+  if (!grant) throw new Error('Ann’s connection is not reported yet. Try again in a second.');
   await ask(`api/credentials/${grant}/revoke`, {});
   isRevoked = true;
-  tell('Ann’s credential is revoked.', 'revoked');
+  log('Ann’s credential was revoked.', 'revoked');
 }
 
 async function useCamera() {
@@ -267,61 +254,57 @@ async function useCamera() {
     camera = stream.getVideoTracks()[0];
   }
   $('camera').setAttribute('aria-pressed', String(camera !== null));
-  put('camera', camera ? 'Ann: the test picture' : 'Ann: my camera');
+  put('camera', camera ? 'Ann: use the test picture' : 'Ann: use my camera');
   await call?.ends[0].sender.replaceTrack(camera ?? scenes[0]);
 }
 
-order('start', () => (call ? hangUp() : start()));
-order('camera', useCamera);
-order('raise', () => setLimit(overview.bytes.limit + RAISE_GB * GB, 'limit raised'));
-order('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB remain'));
-order('freeze', async () => {
+onClick('start', () => (call ? hangUp() : start()));
+onClick('camera', useCamera);
+onClick('raise', () => setLimit(overview.bytes.limit + RAISE_GB * GB, 'limit raised'));
+onClick('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB remain'));
+onClick('freeze', async () => {
   const { frozen } = await ask('api/budget/freeze', { frozen: !overview.status.frozen });
-  tell(frozen ? 'Minting is stopped.' : 'Minting is allowed again.', frozen ? 'stopped' : 'allowed again');
-  await lookAgain();
+  log(frozen ? 'Minting is stopped.' : 'Minting is allowed again.', frozen ? 'stopped' : 'allowed');
+  await refresh();
 });
-order('revoke', revoke);
-for (const button of document.querySelectorAll('[data-mbps]')) {
-  button.addEventListener('click', () => {
-    mbps = Number(button.dataset.mbps);
-    for (const other of document.querySelectorAll('[data-mbps]')) other.setAttribute('aria-pressed', String(other === button));
-    void call?.limit(mbps);
-  });
-}
+onClick('revoke', revoke);
+choice('mbps', (chosen) => {
+  mbps = Number(chosen);
+  void call?.limit(mbps);
+});
 if (!navigator.mediaDevices) $('camera').disabled = true;
 
-function takeToken() {
+function takeTokenFromUrl() {
   const found = new URLSearchParams(location.hash.slice(1)).get('token');
   if (found === null) return;
   token.set(found);
   history.replaceState(null, '', location.pathname);
 }
 
-/** Whoever comes with another run's token, or with none, is told where the right one is. */
-function away(error) {
-  const isStranger = error.status === 401 || error.status === 404;
-  put('away', isStranger
-    ? 'This page does not know the token of the demo that runs now: open the address that the terminal shows.'
+function showUnavailable(error) {
+  const isWrongToken = error.status === 401 || error.status === 404;
+  put('unavailable', isWrongToken
+    ? 'This page does not have the token of the running demo. Open the address that the terminal shows.'
     : `The demo does not answer (${error.message}). Start it again with turn-broker demo, and open the address that it shows.`);
-  $('away').hidden = false;
+  $('unavailable').hidden = false;
   document.body.classList.add('is-old');
 }
 
 async function run() {
   for (;;) {
     try {
-      await turn();
-      $('away').hidden = true;
+      await poll();
+      $('unavailable').hidden = true;
       document.body.classList.remove('is-old');
     } catch (error) {
-      if (error instanceof Fault) away(error);
-      else reportError(error); // of one look; the next may be better
+      if (error instanceof Fault) showUnavailable(error);
+      else reportError(error); // the next poll may succeed
     }
     await new Promise((resolve) => setTimeout(resolve, TURN_SECONDS * 1_000));
   }
 }
 
-addEventListener('hashchange', takeToken);
-takeToken();
+addEventListener('hashchange', takeTokenFromUrl);
+takeTokenFromUrl();
 enter('idle');
 void run();

@@ -1,15 +1,15 @@
-// The chart: what is used, the worst case, the limit, and where the worst case is past it. Time is counted from the first
-// figure. What happened stands as a line, with a word above the chart where there is room.
+// The chart of usage, worst case and limit, and of the part of the worst case that is past the limit. Time starts at the first
+// figure. Each event is a vertical line, with a word above the chart if there is room.
 /* global uPlot */
 import { FONT, Plot, axis, color } from '../dashboard/plots.js';
 import { placed } from './words.js';
 
-/** Half an hour, one a second; then the oldest go. */
+/** Half an hour at one per second. Then the oldest points go. */
 const POINTS_MAX = 1_800;
-/** The chart is never narrower, so that the first minute does not race. */
+/** The shortest time axis. It keeps the chart calm in the first minute. */
 const SECONDS_MIN = 120;
 const MARKS_MAX = 60;
-/** Of words, above the chart, below one another where they would meet. */
+/** Rows of words above the chart. */
 const ROWS = 3;
 const ROW_HEIGHT = 14;
 const HEIGHT = 280;
@@ -21,7 +21,7 @@ const inMb = (_, value) => (value == null ? '–' : `${value.toFixed(1)} MB`);
 export class BudgetPlot extends Plot {
   #columns = [[], [], [], [], []];
   #marks = [];
-  #begun = null;
+  #startedAt = null;
 
   constructor(element) {
     const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
@@ -42,7 +42,7 @@ export class BudgetPlot extends Plot {
         line('used', '--accent', { width: 2.5, fill: soft('--accent', '2b') }),
         line('worst case', '--second', { width: 1.5, dash: [6, 4], paths: uPlot.paths.stepped({ align: 1 }) }),
         line('limit', '--ink', { width: 1.5, paths: uPlot.paths.stepped({ align: 1 }) }),
-        line('past the limit at worst', '--bad', { width: 0, paths: uPlot.paths.stepped({ align: 1 }), value: (plot, _, __, index) => this.#past(index) }),
+        line('past the limit', '--bad', { width: 0, paths: uPlot.paths.stepped({ align: 1 }), value: (plot, _, __, index) => this.#past(index) }),
       ],
       bands: [{ series: [4, 3], fill: soft('--bad', '3d') }],
       hooks: { draw: [(plot) => this.#drawMarks(plot)] },
@@ -57,23 +57,23 @@ export class BudgetPlot extends Plot {
 
   /** @param {Date} at @param {{used: number, committed: number, limit: number}} bytes */
   add(at, { used, committed, limit }) {
-    this.#begun ??= at;
+    this.#startedAt ??= at;
     const past = committed > limit ? committed / MB : null;
     [this.#seconds(at), used / MB, committed / MB, limit / MB, past].forEach((value, index) => this.#columns[index].push(value));
     if (this.#columns[0].length > POINTS_MAX) this.#columns.forEach((column) => column.shift());
-    const words = `${(used / MB).toFixed(1)} MB used, ${(committed / MB).toFixed(1)} MB at worst, limit ${(limit / MB).toFixed(0)} MB`;
+    const words = `${(used / MB).toFixed(1)} MB used, ${(committed / MB).toFixed(1)} MB in the worst case, limit ${(limit / MB).toFixed(0)} MB`;
     this.show(this.#columns, words);
     const { idx } = this.plot.cursor;
     if (idx == null) this.plot.setLegend({ idx: this.#columns[0].length - 1 });
   }
 
-  /** Something happened. */
+  /** Adds an event. @param {Date} at */
   mark(at, text) {
-    if (this.#begun) this.#marks = [...this.#marks, { seconds: this.#seconds(at), text }].slice(-MARKS_MAX);
+    if (this.#startedAt) this.#marks = [...this.#marks, { seconds: this.#seconds(at), text }].slice(-MARKS_MAX);
   }
 
   #seconds(at) {
-    return (at - this.#begun) / 1_000;
+    return (at - this.#startedAt) / 1_000;
   }
 
   #drawMarks({ ctx, bbox }) {

@@ -1,20 +1,20 @@
-// A picture that keeps an encoder busy: noise that never repeats, under a name and a clock, so that one sees at once
-// whether the picture moves, and when it stopped.
+// A test picture that keeps an encoder busy: noise under a name and a clock. The clock shows whether the picture moves and
+// when it stopped.
 
 const [WIDTH, HEIGHT] = [640, 360];
 const FRAMES_PER_SECOND = 24;
 const NOISE = 512;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-/** @param {number} hue Of all that moves, in degrees. @returns {MediaStreamTrack} */
+/** @param {string} name @param {number} hue In degrees. @returns {MediaStreamTrack} */
 export function sceneTrack(name, hue) {
   const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT });
   const context = canvas.getContext('2d', { alpha: false });
   const noise = noiseTile(hue);
-  const begun = performance.now();
+  const startedAt = performance.now();
   const track = canvas.captureStream(FRAMES_PER_SECOND).getVideoTracks()[0];
-  // Not by animation frames: the call goes on while nobody looks at the page.
-  setInterval(() => draw(context, noise, name, hue, performance.now() - begun), 1000 / FRAMES_PER_SECOND);
+  // Animation frames would stop while the page is hidden.
+  setInterval(() => draw(context, noise, name, hue, performance.now() - startedAt), 1000 / FRAMES_PER_SECOND);
   return track;
 }
 

@@ -1,4 +1,4 @@
-// The figures and what goes on, in words, and where words stand on the chart. Pure.
+// The demo's texts, and the places of words on its chart. Pure.
 import { assumed } from '../dashboard/format.js';
 
 const MB = 1e6;
@@ -6,179 +6,179 @@ const MB = 1e6;
 export const mb = (bytes) => (bytes / MB).toFixed(1);
 
 /**
- * @typedef {'idle' | 'starting' | 'running' | 'over' | 'cut' | 'refused'} Phase
- * @typedef {'spent' | 'revoked' | 'expired' | 'lost'} Why A call that ended by itself.
+ * @typedef {'idle' | 'starting' | 'running' | 'over' | 'cut' | 'rejected'} Phase
+ * @typedef {'spent' | 'revoked' | 'expired' | 'lost'} Why The reason why a call ended by itself.
  */
 
 /**
- * What keeps the broker from minting now, whatever it answered before.
+ * Why the broker does not mint now, regardless of its earlier responses.
  * @param {object | null} overview @returns {'stopped' | 'spent' | null}
  */
-export function hindrance(overview) {
+export function obstacle(overview) {
   if (overview?.status.frozen) return 'stopped';
   return overview?.status.status === 'LIMIT_EXCEEDED' ? 'spent' : null;
 }
 
-/** Refusals that an order takes back. */
-const PASSING = ['BUDGET_EXHAUSTED', 'DISABLED'];
-const isOver = (refusal, overview) => PASSING.includes(refusal?.code) && hindrance(overview) === null;
+/** Rejections that an override can lift. */
+const TEMPORARY = ['BUDGET_EXHAUSTED', 'DISABLED'];
+const isLifted = (rejection, overview) => TEMPORARY.includes(rejection?.code) && obstacle(overview) === null;
 
-/** The mark at the top. @param {{phase: Phase, why: Why | null, refusal: {code: string} | null, overview: object | null}} now */
-export function phaseMark({ phase, why, refusal, overview }) {
+/** The mark at the top. @param {{phase: Phase, why: Why | null, rejection: {code: string} | null, overview: object | null}} now */
+export function phaseMark({ phase, why, rejection, overview }) {
   switch (phase) {
     case 'idle': return { mark: 'quiet', word: 'no call' };
     case 'starting': return { mark: 'quiet', word: 'connecting' };
     case 'running': return { mark: 'good', word: 'in call, relayed' };
     case 'over': return { mark: 'quiet', word: 'hung up' };
-    case 'refused': return isOver(refusal, overview) ? { mark: 'quiet', word: 'no call' } : { mark: 'bad', word: 'refused' };
+    case 'rejected': return isLifted(rejection, overview) ? { mark: 'quiet', word: 'no call' } : { mark: 'bad', word: 'rejected' };
     default: return { mark: 'bad', word: why === 'lost' ? 'path lost' : 'cut by the relay' };
   }
 }
 
-/** Why a call that has fallen silent did so, as far as the broker tells. */
+/** Why a call receives nothing any more, as far as the broker knows. */
 export function whyCut({ isSpent, isRevoked, hasExpired }) {
   if (isRevoked) return 'revoked';
   if (isSpent) return 'spent';
   return hasExpired ? 'expired' : 'lost';
 }
 
-/** Why there was no credential, for the list of events. @param {string} code The broker’s, or the module’s. */
-export function refusedBecause(code) {
-  const known = { BUDGET_EXHAUSTED: 'the budget is spent', DISABLED: 'minting is stopped', RATE_LIMITED: 'too many were asked for', NETWORK: 'the broker does not answer' };
+/** Why there was no credential, for the list of events. @param {string} code From the broker or from turn-client.js. */
+export function rejectionReason(code) {
+  const known = { BUDGET_EXHAUSTED: 'the budget is spent', DISABLED: 'minting is stopped', RATE_LIMITED: 'too many requests', NETWORK: 'the broker does not answer' };
   return known[code] ?? `the broker says ${code}`;
 }
 
-/** What is to be done before a call can begin. */
+/** What to do before the next call. */
 const NEXT = {
-  stopped: 'Minting is stopped: allow it again, and start again.',
-  spent: 'Raise the limit, and start again.',
+  stopped: 'Minting is stopped. Allow minting again, then start again.',
+  spent: 'Raise the limit, then start again.',
 };
-const next = (overview) => NEXT[hindrance(overview)] ?? 'Start again.';
+const next = (overview) => NEXT[obstacle(overview)] ?? 'Start again.';
 
 /**
- * @typedef {{phase: Phase, why: Why | null, refusal: {code: string, message: string} | null, overview: object | null,
+ * @typedef {{phase: Phase, why: Why | null, rejection: {code: string, message: string} | null, overview: object | null,
  *     secondsLeft: number | null, inUse: number}} Now `inUse`: credentials that the call uses.
  */
 
 /**
- * One or two sentences on what can be seen now. What was refused before says nothing of what would be refused now.
+ * What happens now, in a few sentences. An earlier rejection counts only while its reason lasts.
  * @param {Now} now
  * @returns {{mark: string, text: string}} The kind of note, and the text.
  */
 export function story(now) {
   switch (now.phase) {
-    case 'refused': return refused(now);
+    case 'rejected': return rejected(now);
     case 'cut': return cut(now);
-    case 'starting': return { mark: '', text: 'Each end asks the broker for credentials, and the relay for an allocation with them.' };
+    case 'starting': return { mark: '', text: 'Each end fetches credentials from the broker and makes an allocation at the relay.' };
     case 'running': return running(now);
-    case 'over': return { mark: '', text: 'Hung up. What was promised to its credentials stays promised until they expire: the worst case falls by itself.' };
-    default: return { mark: '', text: 'Start the call: two ends on this page get credentials from the broker and send each other video through the relay in its process. Nothing goes from one to the other directly.' };
+    case 'over': return { mark: '', text: 'Hung up. The reservation of its credentials stays until they expire. Then the worst case falls by itself.' };
+    default: return { mark: '', text: 'Start the call. Two ends on this page get credentials from the broker and send each other video. All of it goes through the relay in the broker’s process.' };
   }
 }
 
-function refused({ refusal, overview }) {
-  if (!PASSING.includes(refusal?.code)) return { mark: 'bad', text: `There are no credentials for a relay (${refusal?.code}): ${refusal?.message}.` };
-  switch (hindrance(overview)) {
-    case 'stopped': return { mark: 'warn', text: 'Minting is stopped: the broker answers with public STUN servers only, and a call that needs a relay cannot begin. Allow minting again, and start again.' };
+function rejected({ rejection, overview }) {
+  if (!TEMPORARY.includes(rejection?.code)) return { mark: 'bad', text: `The broker gives no relay credentials (${rejection?.code}): ${rejection?.message}.` };
+  switch (obstacle(overview)) {
+    case 'stopped': return { mark: 'warn', text: 'Minting is stopped. The broker returns public STUN servers only, so a call that needs a relay cannot start. Allow minting again, then start again.' };
     case 'spent': {
-      const told = refusal.code === 'BUDGET_EXHAUSTED' ? ` (429 ${refusal.code}): “${refusal.message}”` : '.';
-      return { mark: 'bad', text: `The budget is spent, so the broker gives no credential${told} Raise the limit, and start again.` };
+      const quote = rejection.code === 'BUDGET_EXHAUSTED' ? ` (429 ${rejection.code}): “${rejection.message}”` : '.';
+      return { mark: 'bad', text: `The budget is spent, so the broker gives no credentials${quote} Raise the limit, then start again.` };
     }
-    default: return { mark: 'good', text: 'Minting again: start the call.' };
+    default: return { mark: 'good', text: 'Minting works again. Start the call.' };
   }
 }
 
-function cut({ why, refusal, overview }) {
+function cut({ why, rejection, overview }) {
   if (why === 'spent') {
-    if (hindrance(overview) === null) return { mark: 'good', text: 'The budget was spent, and the relay cut the call. Minting again: start the call.' };
-    const told = refusal ? ` A new credential is refused (${refusal.code}): “${refusal.message}”` : '';
-    return { mark: 'bad', text: `The budget is spent. The packet that reached the limit was the last one: the relay has cut the call.${told} The worst case counts on no cut, and melts as the credentials expire. ${next(overview)}` };
+    if (obstacle(overview) === null) return { mark: 'good', text: 'The budget was spent, so the relay cut the call. Minting works again. Start the call.' };
+    const quote = rejection ? ` The broker gives no new credentials (${rejection.code}): “${rejection.message}”` : '';
+    return { mark: 'bad', text: `The budget is spent. The relay cut the call after the packet that reached the limit.${quote} The worst case ignores the cut and shrinks as credentials expire. ${next(overview)}` };
   }
-  const begin = next(overview);
-  if (why === 'revoked') return { mark: 'warn', text: `Ann’s credential was revoked: the relay has deleted what was allocated with it, and Ben talks to nobody. ${begin === 'Start again.' ? 'Start again, and each end gets a new one.' : begin}` };
-  if (why === 'expired') return { mark: 'warn', text: `The credentials expired and none had come in their place, so the relay has cut the call. ${begin}` };
-  return { mark: 'warn', text: `No more packets arrive, and the broker does not say why. ${begin}` };
+  const todo = next(overview);
+  if (why === 'revoked') return { mark: 'warn', text: `Ann’s credential was revoked. The relay deleted her allocation, so Ben receives nothing. ${todo}` };
+  if (why === 'expired') return { mark: 'warn', text: `The credentials expired without a renewal, so the relay cut the call. ${todo}` };
+  return { mark: 'warn', text: `No packets arrive, and the broker does not know why. ${todo}` };
 }
 
 function running({ overview, secondsLeft, inUse }) {
   const { overshootBound, used, limit } = overview?.bytes ?? { overshootBound: 0, used: 0, limit: 1 };
-  if (overview?.status.frozen) return { mark: 'warn', text: `Minting is stopped, what runs goes on. No credential is renewed, so the relay will cut this call when its credentials expire${secondsLeft === null ? '' : `, in about ${secondsLeft} s`}.` };
-  if (limit - used < 0.1 * limit || limit - used < 12 * MB) return { mark: 'warn', text: `${mb(Math.max(0, limit - used))} MB are left. The relay counts every packet, and lets none pass after the one that reaches the limit.` };
-  if (overview?.status.boundHolds === false) return { mark: 'warn', text: 'The call relays more than each credential was assumed to. The ledger has noticed: it takes the rate that it has seen from now on, and the worst case is the larger for it.' };
+  if (overview?.status.frozen) return { mark: 'warn', text: `Minting is stopped. Running calls continue, but without renewal. The relay will cut this call when its credentials expire${secondsLeft === null ? '' : `, in about ${secondsLeft} s`}.` };
+  if (limit - used < 0.1 * limit || limit - used < 12 * MB) return { mark: 'warn', text: `${mb(Math.max(0, limit - used))} MB are left. The relay counts every packet and drops all packets after the one that reaches the limit.` };
+  if (overview?.status.boundHolds === false) return { mark: 'warn', text: 'The call relays more than the assumed rate per credential. The ledger now uses the observed rate, so the worst case is larger.' };
   if (overshootBound > 0) {
-    const earlier = overview.status.grants.live > inUse ? ' Those of a call before, and those that were renewed, still count, until they expire.' : '';
-    return { mark: 'warn', text: `Credentials that are out could take usage ${mb(overshootBound)} MB past the limit: that is the bound.${earlier} This relay will cut at the limit; at a provider that lets them run, strict mode mints only what keeps the bound at zero.` };
+    const earlier = overview.status.grants.live > inUse ? ' Older credentials count until they expire.' : '';
+    return { mark: 'warn', text: `Live credentials could take usage ${mb(overshootBound)} MB past the limit. This is the overshoot bound.${earlier} This relay cuts calls at the limit. For providers that do not, strict mode keeps the bound at zero.` };
   }
-  return { mark: 'good', text: 'Every byte of the call goes through the relay, which counts it. Above what is used stands the worst case: what credentials that are out could still use before they expire. It rises in steps when they are renewed.' };
+  return { mark: 'good', text: 'The relay counts every byte of the call. The worst case adds what live credentials could still use before they expire. It rises with each renewal.' };
 }
 
-/** @param {object} overview Of `/api/overview`. @param {number | null} mbps What the last seconds were billed. */
+/** @param {object} overview From `/api/overview`. @param {number | null} mbps The billed rate of the last seconds. */
 export function figures(overview, mbps) {
   const { bytes, status } = overview;
   const minting = {
     stopped: { mark: 'warn', word: 'minting is stopped' },
-    spent: { mark: 'bad', word: 'refused: the limit is reached' },
-  }[hindrance(overview)] ?? { mark: 'good', word: 'minting' };
+    spent: { mark: 'bad', word: 'rejected: the limit is reached' },
+  }[obstacle(overview)] ?? { mark: 'good', word: 'minting' };
   const bound = bytes.overshootBound;
   return {
     used: mb(bytes.used),
     limit: String(+(bytes.limit / MB).toFixed(1)),
     rate: mbps === null ? '–' : `${mbps.toFixed(1)} Mbps to both ends`,
     bound: { mark: bound > 0 ? 'warn' : 'good', word: `${mb(bound)} MB` },
-    boundWhy: `${mb(Math.max(0, bytes.committed - bytes.used))} MB are promised: ${assumed(status.boundAssumes)}`,
+    boundWhy: `${mb(Math.max(0, bytes.committed - bytes.used))} MB are reserved: ${assumed(status.boundAssumes)}`,
     minting,
   };
 }
 
 /**
- * How many bytes there were at an instant, between two looks or at the nearest one.
- * @param {[number, number][]} looks Instant and bytes, in order.
+ * Bytes at a time, interpolated between two samples, or those of the nearest sample.
+ * @param {[number, number][]} samples Time and bytes, sorted by time.
  */
-export function bytesAt(looks, instant) {
-  const next = looks.findIndex(([at]) => at >= instant);
-  if (next <= 0) return (next === 0 ? looks[0] : looks.at(-1) ?? [0, 0])[1];
-  const [[from, least], [to, most]] = [looks[next - 1], looks[next]];
+export function bytesAt(samples, instant) {
+  const next = samples.findIndex(([at]) => at >= instant);
+  if (next <= 0) return (next === 0 ? samples[0] : samples.at(-1) ?? [0, 0])[1];
+  const [[from, least], [to, most]] = [samples[next - 1], samples[next]];
   return least + ((most - least) * (instant - from)) / (to - from);
 }
 
-/** What the ledger has of this period, as far as it was counted. */
+/** The measured bytes of this period; without a reading, the estimate. */
 export const counted = ({ bytes }) => bytes.measured ?? bytes.used;
 
 /**
- * How the figure is known, and what the page's own statistics say of the same bytes up to the same instant.
- * @param {object} overview @param {[number, number][]} looks
- * @param {number} before What the ledger had counted before the page received its first byte: that was not for this page.
+ * The origin of the figure, and the page's own count of the same bytes up to the same time.
+ * @param {object} overview @param {[number, number][]} samples
+ * @param {number} before The ledger's count before the page received its first byte.
  */
-export function known(overview, looks, before) {
+export function known(overview, samples, before) {
   const { status, at } = overview;
   const seconds = Math.max(0, Math.round((Date.parse(at) - Date.parse(status.asOf)) / 1_000));
   const how = status.asOf ? `measured at the relay, ${seconds} s ago` : 'estimated';
   const since = counted(overview) - before;
-  const pageBytes = bytesAt(looks, Date.parse(status.asOf ?? at));
-  if (pageBytes < MB || since <= 0) return { how, page: 'The two browsers’ own count appears with the first call.' };
+  const pageBytes = bytesAt(samples, Date.parse(status.asOf ?? at));
+  if (pageBytes < MB || since <= 0) return { how, page: 'The browser’s own count appears during the first call.' };
   const percent = (since / pageBytes - 1) * 100;
   const sign = percent < 0 ? '\u2212' : '+';
-  return { how, page: `${mb(pageBytes)} MB since this page was loaded, by the browser’s own statistics: the ledger has ${sign}${Math.abs(percent).toFixed(1)}\u00a0%` };
+  return { how, page: `${mb(pageBytes)} MB since this page was loaded, by the browser’s own statistics. The ledger differs by ${sign}${Math.abs(percent).toFixed(1)}\u00a0%` };
 }
 
-/** @param {{name: string, renewals: number, expiresAt: Date | null}[]} held By the call. @param {number} live All. @param {number} now */
+/** @param {{name: string, renewals: number, expiresAt: Date | null}[]} held Of this call. @param {number} live Of all calls. @param {number} now */
 export function credentials(held, live, now) {
-  if (held.length === 0) return live ? `${live} alive, of calls before: they still count, until they expire` : 'none alive';
+  if (held.length === 0) return live ? `${live} live, from earlier calls; they count until they expire` : 'none live';
   const each = held.filter(({ expiresAt }) => expiresAt).map(({ name, renewals, expiresAt }) => {
     const seconds = Math.max(0, Math.round((expiresAt - now) / 1_000));
     return `${name}’s expires in ${seconds} s${renewals ? `, renewed ${renewals}×` : ''}`;
   });
-  const earlier = live > held.length ? [`${live - held.length} given before still count, until they expire`] : [];
-  return [`${live} alive`, ...each, ...earlier].join('; ');
+  const earlier = live > held.length ? [`${live - held.length} older ones count until they expire`] : [];
+  return [`${live} live`, ...each, ...earlier].join('; ');
 }
 
 /**
- * In which row above the chart each word stands, so that none meets another; null where there is no room. The latest come first.
- * @param {{x: number, width: number}[]} words In order of `x`; a word goes from there to the right, or to the left at the edge.
+ * Places words in rows above the chart without overlap; null if there is no room. The latest words are placed first.
+ * @param {{x: number, width: number}[]} words Sorted by `x`. A word extends to the right, or to the left at the edge.
  * @returns {({row: number, isLeft: boolean} | null)[]}
  */
 export function placed(words, { right, rows }) {
-  /** Where the leftmost word of each row begins. */
+  /** The start of the leftmost word in each row. */
   const free = Array.from({ length: rows }, () => Infinity);
   return [...words].reverse().map(({ x, width }) => {
     const isLeft = x + width > right;

@@ -1,15 +1,15 @@
-// The command that makes an operation's call: what has to be given is given, tokens and names come from shell variables. Pure.
-import { followed } from './document.js';
+// The curl command for an operation, with all that is required. Tokens and names come from shell variables. Pure.
+import { resolved } from './document.js';
 
 /** @typedef {import('./document.js').Operation} Operation */
 
-/** Where somebody keeps the token of each kind. */
+/** The shell variable for each kind of token. */
 const TOKENS = { grant: 'GRANT', reporter: 'REPORTER_TOKEN', operator: 'OPERATOR_TOKEN' };
 
 /**
  * @param {any} document
  * @param {Operation} operation
- * @param {string} base Where the service is, with a slash at its end.
+ * @param {string} base The URL of the service, with a slash at the end.
  */
 export function command(document, operation, base) {
   const { method, path, parameters, security, body } = operation;
@@ -19,14 +19,14 @@ export function command(document, operation, base) {
   if (token) parts.push(`-H "Authorization: Bearer $${token}"`);
   const sent = body?.contents[0];
   if (sent) parts.push(`-H ${quoted(`Content-Type: ${sent.type}`)}`, `-d ${quoted(JSON.stringify(sent.example ?? example(document, sent.schema)))}`);
-  const asked = parameters.filter(({ place, isRequired }) => place === 'query' && isRequired);
-  const query = asked.map(({ name, example: given, schema }) => `${name}=${encodeURIComponent(String(given ?? example(document, schema)))}`).join('&');
+  const required = parameters.filter(({ place, isRequired }) => place === 'query' && isRequired);
+  const query = required.map(({ name, example: given, schema }) => `${name}=${encodeURIComponent(String(given ?? example(document, schema)))}`).join('&');
   const url = base + path.slice(1) + (query && `?${query}`);
   parts.push(url.includes('{') ? `"${url.replace(/\{(\w+)\}/g, (_, name) => `$${name.toUpperCase()}`)}"` : quoted(url));
   return parts.join(' ');
 }
 
-/** The variable of the first kind of token that is taken; none where none is needed. */
+/** The variable for the first accepted token; undefined if no token is needed. */
 function bearer(security) {
   const [first] = security;
   const [name] = Object.keys(first ?? {});
@@ -36,9 +36,9 @@ function bearer(security) {
 /** For a POSIX shell. */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A value that fits a schema: its example, or the least that is required. */
+/** A value that fits a schema: its example, or the minimum that is required. */
 export function example(document, schema, depth = 0) {
-  const own = followed(document, schema);
+  const own = resolved(document, schema);
   const given = own.example ?? own.examples?.[0] ?? own.const ?? own.enum?.[0] ?? own.default;
   if (given != null) return given;
   const [kind] = [own.type ?? 'object'].flat();
@@ -46,6 +46,6 @@ export function example(document, schema, depth = 0) {
   if (kind === 'integer' || kind === 'number') return own.minimum ?? 0;
   if (kind === 'boolean') return true;
   if (kind === 'array') return depth < 4 && own.items ? [example(document, own.items, depth + 1)] : [];
-  const needed = (own.required ?? []).filter(() => depth < 4);
-  return Object.fromEntries(needed.map((name) => [name, example(document, own.properties?.[name] ?? {}, depth + 1)]));
+  const required = (own.required ?? []).filter(() => depth < 4);
+  return Object.fromEntries(required.map((name) => [name, example(document, own.properties?.[name] ?? {}, depth + 1)]));
 }

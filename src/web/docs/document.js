@@ -1,9 +1,9 @@
-// What an OpenAPI 3.1 document says, in the shape in which the page shows it: groups of operations, and schemas as fields with
-// fields in them, every reference followed. Pure.
+// An OpenAPI 3.1 document in the form that the page shows: groups of operations, and schemas as nested fields with all
+// references resolved. Pure.
 
 /**
  * @typedef {{name: string, type: string, isRequired: boolean, limits: string[], values: string[], example: string, description: string, fields: Field[]}} Field
- * @typedef {{type: string, example: unknown, schema: any, field: Field}} Content Of one media type.
+ * @typedef {{type: string, example: unknown, schema: any, field: Field}} Content A body of one media type.
  * @typedef {{status: string, description: string, headers: Field[], contents: Content[]}} Answer
  * @typedef {{id: string, method: string, path: string, summary: string, description: string, callers: string[],
  *     parameters: (Field & {place: string, schema: any})[], body: {description: string, isRequired: boolean, contents: Content[]} | null,
@@ -12,10 +12,10 @@
  */
 
 const METHODS = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'];
-/** References that are followed in a row at most. */
+/** The longest chain of references that is followed. */
 const REFERENCES_MAX = 16;
 
-/** In the order of the document's tags; what has none comes last. @param {any} document @returns {Group[]} */
+/** Sorted as the document's tags; operations without a tag come last. @param {any} document @returns {Group[]} */
 export function groups(document) {
   const named = (document.tags ?? []).map(({ name, description = '' }) => ({ name, description, operations: [] }));
   for (const [path, item] of Object.entries(document.paths ?? {}).sort(apiFirst)) {
@@ -28,33 +28,33 @@ export function groups(document) {
   return named.filter(({ operations }) => operations.length);
 }
 
-/** What a program calls comes before what a browser or another system asks for; apart from that, as in the document. */
+/** Paths of the API come first. Otherwise the order is that of the document. */
 const apiFirst = ([one], [other]) => Number(other.startsWith('/api/')) - Number(one.startsWith('/api/'));
 
-/** Its place on the page: stable, and readable in a link. */
+/** The anchor of an operation. It is stable and readable in a link. */
 export const anchor = (method, path) => `${method}-${path}`;
 
 /** @returns {Operation} */
 function operation(document, path, method, item) {
-  const said = item[method];
-  const parameters = [...(item.parameters ?? []), ...(said.parameters ?? [])].map((one) => followed(document, one));
-  const body = said.requestBody && followed(document, said.requestBody);
-  const security = said.security ?? document.security ?? [];
+  const source = item[method];
+  const parameters = [...(item.parameters ?? []), ...(source.parameters ?? [])].map((one) => resolved(document, one));
+  const body = source.requestBody && resolved(document, source.requestBody);
+  const security = source.security ?? document.security ?? [];
   return {
-    id: anchor(method, path), method, path, summary: said.summary ?? '', description: said.description ?? '',
+    id: anchor(method, path), method, path, summary: source.summary ?? '', description: source.description ?? '',
     security, callers: callers(document, security),
-    parameters: parameters.map((one) => ({ ...field(document, one.name, beside(one), one.required ?? false), place: one.in, schema: beside(one) })),
+    parameters: parameters.map((one) => ({ ...field(document, one.name, schemaOf(one), one.required ?? false), place: one.in, schema: schemaOf(one) })),
     body: body ? { description: body.description ?? '', isRequired: body.required ?? false, contents: contents(document, body.content) } : null,
-    answers: Object.entries(said.responses ?? {}).map(([status, one]) => answer(document, status, followed(document, one))),
+    answers: Object.entries(source.responses ?? {}).map(([status, one]) => answer(document, status, resolved(document, one))),
   };
 }
 
-/** What stands beside the schema of a parameter or a header counts as part of it. */
-const beside = ({ schema, description, example }) => ({ ...schema, ...(description && { description }), ...(example !== undefined && { example }) });
+/** The schema of a parameter or a header, with the description and the example that stand beside it. */
+const schemaOf = ({ schema, description, example }) => ({ ...schema, ...(description && { description }), ...(example !== undefined && { example }) });
 
 /** @returns {Answer} */
 function answer(document, status, { description = '', headers = {}, content }) {
-  const fields = Object.entries(headers).map(([name, one]) => field(document, name, beside(followed(document, one)), false));
+  const fields = Object.entries(headers).map(([name, one]) => field(document, name, schemaOf(resolved(document, one)), false));
   return { status, description, headers: fields, contents: contents(document, content) };
 }
 
@@ -63,16 +63,16 @@ function contents(document, content = {}) {
   return Object.entries(content).map(([type, { schema = {}, example }]) => ({ type, example, schema, field: field(document, '', schema, true) }));
 }
 
-/** Who may call, each a sentence. @returns {string[]} */
+/** Who may call, in words. @returns {string[]} */
 export function callers(document, security) {
   const known = document.components?.securitySchemes ?? {};
-  const one = (name) => `whoever shows the bearer token \`${name}\`: ${known[name]?.description ?? ''}`.trim();
-  const words = security.map((needed) => Object.keys(needed).map(one).join(' and ') || 'anybody');
-  return words.length ? words : ['anybody'];
+  const one = (name) => `callers with the bearer token \`${name}\`: ${known[name]?.description ?? ''}`.trim();
+  const words = security.map((tokens) => Object.keys(tokens).map(one).join(' and ') || 'anyone');
+  return words.length ? words : ['anyone'];
 }
 
-/** What a `$ref` points to, with what stands beside it. @param {any} document @param {any} thing */
-export function followed(document, thing) {
+/** Replaces a `$ref` by its target. Fields beside the `$ref` win. @param {any} document @param {any} thing */
+export function resolved(document, thing) {
   let found = thing ?? {};
   for (let n = 0; n < REFERENCES_MAX && typeof found.$ref === 'string'; n += 1) {
     const { $ref, ...rest } = found;
@@ -81,7 +81,7 @@ export function followed(document, thing) {
   return found;
 }
 
-/** Of a pointer into this document; `{}` for one that leads nowhere. */
+/** The target of a pointer into this document; `{}` if there is none. */
 function at(document, pointer) {
   const steps = pointer.replace(/^#\//, '').split('/').map((step) => decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~'));
   return steps.reduce((found, step) => found?.[step], document) ?? {};
@@ -90,16 +90,16 @@ function at(document, pointer) {
 const nameOf = ({ $ref }) => $ref?.split('/').at(-1);
 const isNull = ({ type }) => type === 'null';
 
-/** One schema, whether it may be null, and its name. `allOf` and an alternative to null are what they stand for. */
+/** A schema, its name, and whether it may be null. Merges `allOf`, and unwraps a choice between one schema and null. */
 function plain(document, schema) {
-  const own = followed(document, schema);
+  const own = resolved(document, schema);
   const choices = own.oneOf ?? own.anyOf ?? [];
   const kinds = [own.type ?? []].flat();
   const isNullable = choices.some(isNull) || kinds.includes('null');
   const rest = choices.filter((one) => !isNull(one));
   const name = nameOf(schema);
   if (own.allOf) {
-    const parts = own.allOf.map((part) => followed(document, part));
+    const parts = own.allOf.map((part) => resolved(document, part));
     const all = (key) => parts.flatMap((part) => part[key] ?? []);
     const whole = { ...Object.assign({}, ...parts), ...own, allOf: undefined, required: [...all('required'), ...(own.required ?? [])], properties: Object.assign({}, ...all('properties'), own.properties) };
     return { own: whole, name, isNullable, choices: [] };
@@ -113,14 +113,14 @@ function plain(document, schema) {
 }
 
 /**
- * A schema as a field, with the fields in it.
- * @param {any} document @param {string} name @param {any} schema @param {boolean} isRequired @param {string[]} within Names of those around it.
+ * A schema as a field, with its inner fields.
+ * @param {any} document @param {string} name @param {any} schema @param {boolean} isRequired @param {string[]} within Names of the enclosing schemas.
  * @returns {Field}
  */
 export function field(document, name, schema, isRequired, within = []) {
   const { own, name: called, isNullable, choices } = plain(document, schema);
   const around = called ? [...within, called] : within;
-  const isOpen = !called || !within.includes(called); // a schema that holds itself is shown once
+  const isOpen = !called || !within.includes(called); // a recursive schema is shown once
   return {
     name, isRequired, type: typeWords(document, schema) + (isNullable ? ' or null' : ''), limits: limits(own),
     values: (own.const === undefined ? own.enum ?? [] : [own.const]).map((value) => JSON.stringify(value)),
@@ -129,7 +129,7 @@ export function field(document, name, schema, isRequired, within = []) {
   };
 }
 
-/** Properties, the entries of a list, the values of a map, or the choices. */
+/** The fields of an object, of a list's entries, or of a map's values; or the choices. */
 function inner(document, own, choices, within) {
   if (choices.length) return choices.map((one, n) => field(document, `choice ${n + 1}`, one, false, within));
   if (own.items) return field(document, '', own.items, true, within).fields;
@@ -139,7 +139,7 @@ function inner(document, own, choices, within) {
   return [...of.sort((one, other) => Number(other.isRequired) - Number(one.isRequired)), ...rest];
 }
 
-/** In a few words, without null. */
+/** The type in a few words, without null. */
 function typeWords(document, schema) {
   const { own, name, choices } = plain(document, schema);
   if (choices.length) return choices.map((one) => typeWords(document, one)).join(' or ');
@@ -152,7 +152,7 @@ function typeWords(document, schema) {
   return own.format && !['int64', 'int32', 'double', 'float'].includes(own.format) ? `${word}, ${own.format}` : word;
 }
 
-/** What a value has to keep to. */
+/** The limits of a value. */
 function limits(own) {
   const range = (least, most, what) => {
     if (least !== undefined && most !== undefined) return [`${least} to ${most}${what}`];
@@ -164,7 +164,7 @@ function limits(own) {
     ...(own.exclusiveMinimum === undefined ? [] : [`more than ${own.exclusiveMinimum}`]),
     ...(own.exclusiveMaximum === undefined ? [] : [`less than ${own.exclusiveMaximum}`]),
     ...(own.multipleOf ? [`a multiple of ${own.multipleOf}`] : []),
-    ...(own.pattern ? [`as ${own.pattern}`] : []),
-    ...(own.default == null ? [] : [`${JSON.stringify(own.default)} if absent`]),
+    ...(own.pattern ? [`pattern ${own.pattern}`] : []),
+    ...(own.default == null ? [] : [`default ${JSON.stringify(own.default)}`]),
   ];
 }

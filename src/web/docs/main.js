@@ -1,27 +1,14 @@
-// The page: one look at /openapi.json, drawn once. What the document says is text, never markup.
+// The API page. It reads /openapi.json once and shows it.
 import { command } from './command.js';
 import { groups } from './document.js';
+import { $, copy, element, load } from './page.js';
 
-const ANSWER_SECONDS_MAX = 10;
-/** Where there is room for the contents beside the text. */
+/** Screens with room for the table of contents beside the text. */
 const WIDE = matchMedia('(min-width: 900px)');
 
-/** @param {string} id @returns {any} */
-const $ = (id) => document.getElementById(id);
 const base = new URL('.', document.baseURI).href;
 
-/** Names with a dash are attributes, all others properties. */
-function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes('-') || key === 'role') made.setAttribute(key, value);
-    else made[key] = value;
-  }
-  made.append(...children.flat());
-  return made;
-}
-
-/** Words between backticks are code. */
+/** Shows words between backticks as code. */
 const inline = (text) => text.split('`').map((part, n) => (n % 2 ? element('code', { textContent: part }) : part));
 const paragraphs = (text, className = '') => text.split(/\n\s*\n/).filter(Boolean).map((one) => element('p', { className }, ...inline(one)));
 const code = (textContent, className = '') => element('code', { textContent, className });
@@ -29,11 +16,11 @@ const code = (textContent, className = '') => element('code', { textContent, cla
 async function show() {
   let described;
   try {
-    const answer = await fetch(new URL('openapi.json', document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
+    const answer = await load('openapi.json');
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     described = await answer.json();
   } catch (error) {
-    $('fault').textContent = `openapi.json could not be read (${error.message}). Load the page again.`;
+    $('fault').textContent = `Cannot read openapi.json (${error.message}). Reload the page.`;
     $('fault').hidden = false;
     return;
   }
@@ -82,33 +69,24 @@ function article(described, operation) {
 function copyable(text, what) {
   const area = element('pre', { tabIndex: 0, role: 'region', 'aria-label': `Command for ${what}` }, code(text));
   const button = element('button', { type: 'button', textContent: 'Copy' });
-  button.addEventListener('click', () => copy(text, area, button, what));
+  button.addEventListener('click', async () => {
+    button.textContent = await copy(text, () => getSelection().selectAllChildren(area));
+    $('copied').textContent = `${button.textContent}: ${what}`;
+  });
   return element('div', { className: 'command' }, area, button);
 }
 
-async function copy(text, area, button, what) {
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-  } catch {
-    // No clipboard without TLS: what is marked can be copied by hand.
-    getSelection().selectAllChildren(area);
-    button.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
-  }
-  $('copied').textContent = `${button.textContent}: ${what}`;
-}
-
-/** Errors are folded, as all of them have one form. */
+/** Errors are folded, since they all have the same body. */
 function answer({ status, description, headers, contents }) {
   const [first = '', ...rest] = description.split(/\n\s*\n/);
   const head = [code(status, `status s${status[0]}`), ' ', element('span', {}, ...inline(first))];
   if (!headers.length && !contents.length && !rest.length) return element('p', { className: 'answer bare' }, ...head);
   return element('details', { className: 'answer', open: status.startsWith('2') }, element('summary', {}, ...head),
     ...rest.map((one) => element('p', { className: 'also' }, ...inline(one))),
-    ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always')));
+    ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always present')));
 }
 
-/** @param {string} needed What a field that has to be there is marked with. */
+/** @param {string} needed The mark of required fields. */
 function content({ type, field }, needed) {
   const name = element('h5', {}, code(type), ` ${field.type}`);
   return element('div', { className: 'content' }, name, ...(field.fields.length ? [fieldList(field.fields, needed)] : []));
@@ -127,7 +105,7 @@ function item({ name, place, type, isRequired, limits, values, example, descript
     ...paragraphs(description), ...one, ...shown, ...(fields.length ? [fieldList(fields, needed)] : []));
 }
 
-/** What a link names is there only now; the focus goes along, for those who read by keyboard. */
+/** Scrolls to the anchor in the URL, which exists only now. The focus follows, for keyboard users. */
 function goToAnchor() {
   const named = location.hash.slice(1);
   const target = $(named) ?? $(decoded(named));
@@ -135,7 +113,7 @@ function goToAnchor() {
   target?.focus({ preventScroll: true });
 }
 
-/** Some programs encode the braces of a path. */
+/** Some programs encode the braces in an anchor. */
 function decoded(text) {
   try {
     return decodeURIComponent(text);

@@ -1,5 +1,5 @@
-// Tries one ICE server by itself: a peer connection that knows no other, and what it gathers. A TURN server may only relay,
-// so that a candidate is a proof. Ends when gathering does, soon after the proof or the server's own no, or after a while.
+// Tests one ICE server at a time, each with its own peer connection. With a TURN server, only relayed candidates are allowed,
+// so a candidate is a proof. An attempt ends with the gathering, soon after the proof or an error of the server, or at a deadline.
 
 /**
  * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
@@ -8,14 +8,14 @@
  *     state: 'running' | 'done' | 'timeout' | 'unusable'}} Attempt
  */
 
-/** Chromium itself waits 40 s before it says that nothing answers over UDP. */
+/** Chromium alone would wait 40 s for an answer over UDP. */
 export const ATTEMPT_SECONDS_MAX = 15;
-/** After the proof or the no, for what comes with it. */
+/** How long an attempt goes on after the proof or the error, to collect what follows. */
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
 
-/** One attempt for each URL, not begun. @param {RTCIceServer[]} iceServers @returns {{attempt: Attempt, server: RTCIceServer}[]} */
+/** One attempt for each URL, before its start. @param {RTCIceServer[]} iceServers @returns {{attempt: Attempt, server: RTCIceServer}[]} */
 export function attempts(iceServers) {
   const single = iceServers.flatMap(({ urls, ...credentials }) => [urls].flat().map((url) => ({ urls: url, ...credentials })));
   return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'running' } }));
@@ -32,16 +32,16 @@ export function parse(url) {
   return { kind, transport };
 }
 
-/** What an attempt has to bring. @param {Attempt} attempt */
+/** The type of candidate that proves that the server works. @param {Attempt} attempt */
 export const proof = ({ kind }) => (kind === 'turn' ? 'relay' : 'srflx');
 
 /**
- * @param {{attempt: Attempt, server: RTCIceServer}} begun
+ * @param {{attempt: Attempt, server: RTCIceServer}} one
  * @param {() => void} changed Called after each event.
  */
 export async function gather({ attempt, server }, changed) {
-  const begun = performance.now();
-  const ms = () => Math.round(performance.now() - begun);
+  const startedAt = performance.now();
+  const ms = () => Math.round(performance.now() - startedAt);
   const policy = attempt.kind === 'turn' ? 'relay' : 'all';
   let connection;
   let timer;
@@ -50,13 +50,13 @@ export async function gather({ attempt, server }, changed) {
     const ended = new Promise((resolve) => {
       timer = setTimeout(() => resolve('timeout'), ATTEMPT_SECONDS_MAX * 1000);
       connection.onicecandidate = ({ candidate }) => {
-        if (!candidate) return resolve('done'); // Firefox and Safari say the end so, too
-        hearCandidate(attempt, candidate, ms());
+        if (!candidate) return resolve('done'); // Firefox and Safari also signal the end like this
+        addCandidate(attempt, candidate, ms());
         if (candidate.type === proof(attempt)) setTimeout(() => resolve('done'), LINGER_MS);
         changed();
       };
       connection.onicecandidateerror = (event) => {
-        hearError(attempt, event, ms());
+        addError(attempt, event, ms());
         if (isFinal(event)) setTimeout(() => resolve('done'), LINGER_MS);
         changed();
       };
@@ -76,16 +76,16 @@ export async function gather({ attempt, server }, changed) {
   changed();
 }
 
-/** The server itself said no; 701 and above is the browser's own word, for one address of the device. */
+/** An error of the server. Codes from 701 on come from the browser, for one address of the device. */
 const isFinal = ({ errorCode }) => errorCode >= 400 && errorCode < 700;
 
-function hearCandidate(attempt, { type, protocol, candidate }, ms) {
+function addCandidate(attempt, { type, protocol, candidate }, ms) {
   if (!candidate || attempt.candidates.some((known) => known.type === type)) return;
   attempt.candidates.push({ type, protocol, ms });
 }
 
-/** Browsers tell the same once for each address of the device. */
-function hearError(attempt, { errorCode, errorText }, ms) {
+/** Browsers repeat an error for each address of the device. */
+function addError(attempt, { errorCode, errorText }, ms) {
   const known = attempt.errors.find(({ code, text }) => code === errorCode && text === errorText);
   if (known) known.times += 1;
   else if (attempt.errors.length < ERRORS_MAX) attempt.errors.push({ code: errorCode, text: errorText ?? '', ms, times: 1 });

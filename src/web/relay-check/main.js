@@ -1,31 +1,21 @@
-// The page: one check at a time, begun by hand, since each one is a mint.
+// The relay check. The user starts each check, because each one is a mint.
 import { findings, outcome } from './findings.js';
 import { attempts, gather } from './gather.js';
+import { $, copy, element, load } from './page.js';
 import { answerRows, candidateWords, errorLines, report } from './report.js';
 
 const TTL_SECONDS = 300;
-const ANSWER_SECONDS_MAX = 10;
-
-/** @param {string} id @returns {any} */
-const $ = (id) => document.getElementById(id);
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
 
 /** @returns {Promise<import('./findings.js').Answer>} */
 async function mint() {
   const answer = await credentials(`?ttl=${TTL_SECONDS}`);
-  // The broker's own life is shorter than that.
+  // TURN_TTL_SECONDS may be shorter than that.
   return answer.status === 400 ? credentials('') : answer;
 }
 
 async function credentials(query) {
-  const init = { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) };
   try {
-    const answer = await fetch(new URL(`api/turn-credentials${query}`, document.baseURI), init);
+    const answer = await load(`api/turn-credentials${query}`);
     const body = await answer.json();
     const wait = answer.headers.get('retry-after');
     return { status: answer.status, body: wait ? { ...body, retryAfter: Number(wait) } : body };
@@ -37,14 +27,14 @@ async function credentials(query) {
 async function check() {
   $('start').disabled = true;
   for (const id of ['findings-card', 'servers-card', 'answer-card', 'report-card']) $(id).hidden = true;
-  $('progress').textContent = 'asking the broker …';
+  $('progress').textContent = 'fetching credentials …';
   const answer = await mint();
   showAnswer(answer);
-  const begun = answer.status === 200 ? attempts(answer.body.iceServers) : [];
-  const tried = begun.map(({ attempt }) => attempt);
+  const all = answer.status === 200 ? attempts(answer.body.iceServers) : [];
+  const tried = all.map(({ attempt }) => attempt);
   showServers(tried);
-  if (begun.length) $('progress').textContent = `trying ${begun.length} server${begun.length === 1 ? '' : 's'}, 15 s at most …`;
-  await Promise.all(begun.map((one) => gather(one, () => showServers(tried))));
+  if (all.length) $('progress').textContent = `testing ${all.length} server${all.length === 1 ? '' : 's'}, up to 15 s …`;
+  await Promise.all(all.map((one) => gather(one, () => showServers(tried))));
   const found = findings(answer, tried);
   showFindings(found);
   showReport(report(answer, tried, found, { at: new Date(), page: location.origin, agent: navigator.userAgent }));
@@ -86,14 +76,6 @@ function showReport(text) {
 }
 
 $('copy').addEventListener('click', async () => {
-  const { report: area, copy } = { report: $('report'), copy: $('copy') };
-  try {
-    await navigator.clipboard.writeText(area.value);
-    copy.textContent = 'Copied';
-  } catch {
-    // No clipboard without TLS: what is marked can be copied by hand.
-    area.select();
-    copy.textContent = document.execCommand?.('copy') ? 'Copied' : 'Marked: press Ctrl+C';
-  }
+  $('copy').textContent = await copy($('report').value, () => $('report').select());
 });
 $('start').addEventListener('click', check);

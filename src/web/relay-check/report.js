@@ -1,4 +1,4 @@
-// The report as text, to be copied. It is put together from named fields, so that no credential and no token can be in it.
+// The report as text. It contains named fields only, so it cannot contain a credential or a token.
 import { outcome, works } from './findings.js';
 import { ATTEMPT_SECONDS_MAX } from './gather.js';
 
@@ -10,17 +10,17 @@ const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text.replace(
 
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {
-  const silent = attempt.state === 'timeout' && !works(attempt) && !attempt.errors.length ? [`nothing within ${ATTEMPT_SECONDS_MAX} s`] : [];
-  return [...attempt.errors.map(errorWords), ...silent];
+  const timedOut = attempt.state === 'timeout' && !works(attempt) && !attempt.errors.length ? [`no answer within ${ATTEMPT_SECONDS_MAX} s`] : [];
+  return [...attempt.errors.map(errorWords), ...timedOut];
 }
 
-/** What of the broker's answer may be shown. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
+/** The fields of the response that contain no secret. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
 export function answerRows({ status, body }) {
   if (status !== 200) {
     return [['status', status ? String(status) : 'no answer'], ...['code', 'error', 'message', 'requestId'].filter((name) => body?.[name]).map((name) => [name, String(body[name])])];
   }
   const known = ['source', 'degraded', 'reason', 'ttl', 'issuedAt', 'expiresAt'].filter((name) => body[name] !== undefined);
-  const rows = known.map((name) => [name, name === 'ttl' ? `${body[name]} s (5 minutes were asked for)` : String(body[name])]);
+  const rows = known.map((name) => [name, name === 'ttl' ? `${body[name]} s (requested: 300 s)` : String(body[name])]);
   return [['status', '200'], ...rows, ['servers', String(body.iceServers?.length ?? 0)]];
 }
 
@@ -35,7 +35,7 @@ export function report(answer, attempts, findings, { at, page, agent }) {
   for (const { title, text } of findings) lines.push(`- ${title}. ${text}`);
   lines.push('', 'Broker');
   for (const [name, value] of answerRows(answer)) lines.push(`- ${name}: ${value}`);
-  if (attempts.length) lines.push('', 'ICE servers, each by itself');
+  if (attempts.length) lines.push('', 'ICE servers, tested one by one');
   for (const attempt of attempts) {
     lines.push(`- ${attempt.url}: ${outcome(attempt).word}`);
     for (const candidate of attempt.candidates) lines.push(`    ${candidateWords(candidate)}`);

@@ -1,62 +1,62 @@
-/** What `createTurnClient` takes; all of it may be left out. */
+/** Options of `createTurnClient`. All are optional. */
 export interface TurnClientOptions {
-  /** Origin (and path, if any) of the broker. The page's own origin unless said otherwise. */
+  /** Origin (and path, if any) of the broker. Default: the page's own origin. */
   baseUrl?: string;
   /**
-   * Life of the credentials in seconds, 60 up to the broker's `TURN_TTL_SECONDS`, which is the default, and what is taken, with an
-   * `INVALID_REQUEST` for `onError`, where the broker does not give this one.
+   * Lifetime of the credentials in seconds, from 60 to the broker's `TURN_TTL_SECONDS`, which is the default. If the broker rejects
+   * the value, `onError` gets `INVALID_REQUEST` and the default applies.
    */
   ttl?: number;
   /**
-   * Where the last answer is kept over a reload, **TURN credential and grant token included**: whoever runs script in the page can
-   * read it. `sessionStorage` unless said otherwise; `null` keeps it in memory only.
+   * Keeps the last response across a reload, **including the TURN credential and the grant token**: every script in the page can
+   * read it. Default: `sessionStorage`. `null` keeps it in memory only.
    */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | null;
-  /** Instead of the global one. */
+  /** Replaces the global `fetch`. */
   fetch?: (url: string, init?: RequestInit) => Promise<Response>;
-  /** Told of every fault. Nothing has to be done: the client goes on by itself, and the call goes on without it. */
+  /** Called for every error. Nothing needs to be done: the client retries, and the call continues without it. */
   onError?: (error: TurnClientError) => void;
-  /** Told after each attempt to get credentials, the good and the bad ones. */
+  /** Called after each attempt to get credentials, whether it succeeded or not. */
   onStatus?: (status: TurnStatus) => void;
 }
 
-/** A fault that the client has dealt with. */
+/** An error that the client has handled. */
 export class TurnClientError extends Error {
   constructor(code: string, message: string, more?: { status?: number; retryAfterSeconds?: number; cause?: unknown });
   readonly name: 'TurnClientError';
   /**
-   * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …), else `NETWORK` (no
-   * answer, or an origin that the broker does not know), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TURN_REFUSED`.
+   * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
+   * (no response, or an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TURN_REFUSED`.
    */
   readonly code: string;
-  /** Of the answer, where there was one. */
+  /** HTTP status of the response, if there was one. */
   readonly status?: number;
-  /** What the broker asked for. */
+  /** `Retry-After` of the response. */
   readonly retryAfterSeconds?: number;
 }
 
-/** What `iceServers()` answers from now. */
+/** What `iceServers()` returns now. */
 export interface TurnStatus {
-  /** `cloudflare`, `coturn`, …; `stun` for public STUN servers; null before the first answer. */
+  /** `cloudflare`, `coturn`, …; `stun` for public STUN servers; null before the first response. */
   readonly source: string | null;
-  /** Calls may fail that need a relay, or the credentials come from a source of second choice. */
+  /** The credentials come from a fallback source, or there is no relay: calls that need one may fail. */
   readonly degraded: boolean;
-  /** Why: the code or reason of the last attempt that failed, or the broker's reason for its second choice. */
+  /** Code or reason of the last failed attempt, or the broker's reason for a fallback source. */
   readonly reason: string | null;
-  /** End of the credentials, by this machine's clock; null if there are none. */
+  /** Expiry of the credentials by this machine's clock; null without credentials. */
   readonly expiresAt: Date | null;
 }
 
 export interface WatchOptions {
   /**
-   * The call's name at the broker, 1 to 128 visible ASCII characters, the same for no two calls. A random one if left out, or as long
-   * as no report is sent.
+   * Id of the connection at the broker, 1 to 128 visible ASCII characters, different for each call. Default: a random id, null until
+   * the first report.
    */
   connectionId?: string;
   /**
-   * The peer connection has been given new credentials. If `restart` is true its packets go through a relay, and `restartIce()` follows
-   * within a minute, unless the other end's came first. It fires `negotiationneeded`: answer that with an offer as usual. Return `false`
-   * to have it left out, and make an offer with `iceRestart` yourself before the old credentials end.
+   * Called when the peer connection has new credentials. If `restart` is true, its packets are relayed, and `restartIce()` follows
+   * within a minute unless the other end restarts first. That fires `negotiationneeded`: answer it with an offer as usual. Return
+   * `false` to prevent the restart, and make an offer with `iceRestart` yourself before the old credentials expire.
    */
   onRenew?: (renewal: Renewal) => boolean | void;
 }
@@ -68,32 +68,32 @@ export interface Renewal {
   readonly restart: boolean;
 }
 
-/** Figures are those of the last look at the statistics, at most some seconds old. */
+/** Figures of the last read of the statistics, at most some seconds old. */
 export interface WatchHandle {
-  /** At the broker; null while none is open there. Another one after each renewal that took effect. */
+  /** Id at the broker; null while no connection is open there. It changes after each renewal that takes effect. */
   readonly connectionId: string | null;
-  /** Whether the selected pair goes through a relay, be it one of the page's own; null until there is one. */
+  /** Whether the selected pair uses a relay, even one of the page's own; null until there is a pair. */
   readonly relayed: boolean | null;
-  /** How the relay is reached: `udp`, `tcp`, `tls`; null if not relayed, or unknown. */
+  /** Transport to the relay: `udp`, `tcp`, `tls`; null if not relayed or unknown. */
   readonly relayProtocol: string | null;
-  /** Of the peer connection, since it began. */
+  /** Bytes of the peer connection since it started. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
   /**
-   * Takes all listeners and timers away and closes the connection at the broker. Resolves, within milliseconds, when the last counts
-   * are read (2 s where the browser does not give them): then close the peer connection. Telling the broker goes on behind. Never
-   * rejects.
+   * Removes all listeners and timers and closes the connection at the broker. Resolves within milliseconds, when the last counts are
+   * read (after 2 s if the browser gives none). Then close the peer connection. The request to the broker continues in the
+   * background. Never rejects.
    */
   stop(): Promise<void>;
 }
 
 export interface TurnClient {
   /**
-   * For `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it is the last good credentials while they live, then
-   * public STUN servers. Asks the broker once for all who wait, and not at all before the last answer is due to be renewed.
+   * ICE servers for `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it returns the last credentials while they
+   * live, then public STUN servers. Sends one request for all callers, and none before the last response is due for renewal.
    */
   iceServers(): Promise<RTCIceServer[]>;
-  /** Reports the peer connection while it is connected, and renews its credentials. Again for the same one: the same handle. */
+  /** Reports the peer connection while it is connected and renews its credentials. A second call returns the same handle. */
   watch(pc: RTCPeerConnection, options?: WatchOptions): WatchHandle;
   status(): TurnStatus;
   /** Stops all watches. */

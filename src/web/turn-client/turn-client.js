@@ -1,35 +1,41 @@
-// turn-client: ICE servers from a turn-broker, and word to it of what was relayed with them. One module, no dependency.
+// turn-client: fetches ICE servers from a turn-broker and reports relayed bytes to it. One module without dependencies.
 //
-// Nothing here throws into the page or waits for long: without a broker there are the last credentials while they live, then
-// public STUN servers, and calls go on. Three parts: `Broker` asks, `Credentials` keeps one answer and renews it, `Watch` speaks
-// for one peer connection. A connection at the broker belongs to the grant whose credential its relay allocation was made with.
+// Nothing here throws into the page or waits for long. Without a broker, the last credentials are used while they live, then
+// public STUN servers, and calls continue. `Broker` sends requests, `Credentials` keeps and renews one response, and `Watch`
+// reports one peer connection. A connection at the broker belongs to the grant that its relay allocation was made with.
 //
-// Time is counted from the moment of an answer, in durations that the answer holds: the page's clock may be hours off.
+// Ages are measured from the arrival of a response, so the page's clock may be wrong by hours.
 
 const PUBLIC_STUN = [{ urls: 'stun:stun.l.google.com:19302' }, { urls: 'stun:stun1.l.google.com:19302' }];
 const MINT = '/api/turn-credentials';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const REQUEST_MAX = 8 * SECOND;
-/** Browsers have left `getStats()` unanswered where a peer connection was closed meanwhile: nobody's hanging up waits for that. */
+/** Some browsers never resolve `getStats()` if the peer connection is closed meanwhile. `stop()` must not wait for that. */
 const STATISTICS_MAX = 2 * SECOND;
-/** How often statistics are read: as much may go uncounted when a peer connection is closed, or its page, without `stop()`. */
+/** How often statistics are read. If a page or peer connection closes without `stop()`, the last bytes are not counted. */
 const SAMPLE = 5 * SECOND;
-/** How long a peer connection may have failed before its connection at the broker is closed. */
+/** A peer connection may be in state `failed` for this long before its connection at the broker is closed. */
 const FAILED_MAX = 30 * SECOND;
-/** Longest time that one end of a call leaves to the other to restart ICE for both: in Firefox two at once can end the flow. */
+/**
+ * The longest time that one end waits for the other to restart ICE for both. In Firefox two restarts at once can stop the
+ * media.
+ */
 const RESTART_TURN_MAX = 30 * SECOND;
 const HEARTBEAT_DEFAULT = 30;
-/** Longest pause between attempts, without and with the broker's `Retry-After`. */
+/** The longest pauses between attempts, without and with `Retry-After`. */
 const MINT_PAUSE_MAX = 5 * MINUTE;
 const RETRY_AFTER_MAX = 15 * MINUTE;
 const REPORT_PAUSE_MAX = MINUTE;
-/** Why there is no relay, where another try right away would not help. */
+/** Reasons that last, so that an early retry would not help. */
 const LASTING_REASONS = ['NOT_CONFIGURED', 'DISABLED', 'BUDGET_EXHAUSTED'];
-/** Answers that are remembered, to tell which of them a peer connection was made with. */
+/** Responses that are kept, to find the one that a peer connection was made with. */
 const ISSUED_MAX = 8;
 
-/** What went wrong, for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`. */
+/**
+ * An error for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`,
+ * `TURN_REFUSED`.
+ */
 export class TurnClientError extends Error {
   constructor(code, message, { status, retryAfterSeconds, cause } = {}) {
     super(message, { cause });
@@ -43,7 +49,7 @@ export function createTurnClient(options = {}) {
   const credentials = new Credentials(broker, options);
   /** @type {Map<RTCPeerConnection, Watch>} */
   const watches = new Map();
-  /** What was counted of a peer connection, should it be watched again. @type {WeakMap<RTCPeerConnection, Meter>} */
+  /** Counts by peer connection. They outlive a watch, since a peer connection may be watched again. @type {WeakMap<RTCPeerConnection, Meter>} */
   const meters = new WeakMap();
   return {
     iceServers: () => credentials.iceServers(),
@@ -63,7 +69,7 @@ export function createTurnClient(options = {}) {
   };
 }
 
-/** Asks the broker. Every fault becomes a TurnClientError. */
+/** Sends requests to the broker. Every error becomes a TurnClientError. */
 class Broker {
   #baseUrl;
   #fetch;
@@ -79,7 +85,7 @@ class Broker {
     return this.#baseUrl;
   }
 
-  /** The JSON of a good answer. @throws {TurnClientError} */
+  /** Resolves with the JSON of a 2xx response. @throws {TurnClientError} */
   async ask(path, { method = 'GET', token, body, keepalive = false } = {}) {
     const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
     const deadline = new AbortController();
@@ -93,8 +99,8 @@ class Broker {
       throw new TurnClientError(code, json?.message ?? json?.error ?? code, { status: response.status, retryAfterSeconds });
     } catch (cause) {
       if (cause instanceof TurnClientError) throw cause;
-      // A refused origin looks the same to a page: the browser keeps the answer from it.
-      throw new TurnClientError('NETWORK', 'no answer from the broker (is it up, and this origin in its CLIENT_URL?)', { cause });
+      // A rejected origin looks the same, since the browser hides the response from the page.
+      throw new TurnClientError('NETWORK', 'no response from the broker: check that it runs and that its CLIENT_URL has this origin', { cause });
     }
   }
 
@@ -104,7 +110,7 @@ class Broker {
     return [response, await response.text()];
   }
 
-  /** For a page that goes away. A beacon has no headers, so the token travels in its body. */
+  /** Sends a last report when the page closes. A beacon has no headers, so the token is in its body. */
   beacon(path, body) {
     const [url, text] = [this.#baseUrl + path, JSON.stringify(body)];
     if (harmless(() => globalThis.navigator?.sendBeacon?.(url, text))) return;
@@ -117,16 +123,19 @@ class Broker {
   }
 }
 
-/** One minted answer, or an undegraded STUN answer, which has no grant and no end. */
+/** One minted response, or a STUN response that is not degraded. The latter has no grant and no expiry. */
 class Credential {
-  /** A relay does not take it. */
+  /** A relay rejected it. */
   isRefused = false;
-  /** When its answer came. By the monotonic clock or the wall's, whichever moved more: the one stops in sleep, the other is set. */
+  /**
+   * When the response came, by two clocks. The one that moved more counts: the monotonic clock may stop during sleep, the wall
+   * clock may be set.
+   */
   #bornWall;
   #bornTicks;
   #lifeMax;
   #refreshAt;
-  /** Clients that began together do not renew together; and never a moment early, when a renewal would not count as one. */
+  /** Spreads the renewals of clients that started together. It only delays: a renewal before `refreshAfter` counts as a mint. */
   #jitter = 0.01 + 0.05 * Math.random();
 
   constructor(answer, bornWall, tookMs) {
@@ -155,12 +164,12 @@ class Credential {
     return this.lifeLeft > 0;
   }
 
-  /** It is to be replaced before it is used for a new call. A grant that the broker does not know renews nothing. */
+  /** Must be replaced before a new call uses it. Without a grant that the broker knows, it cannot be renewed. */
   get isDue() {
     return this.isRefused || this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
   }
 
-  /** It is to be replaced under a running call. */
+  /** Must be replaced in a running call. */
   get isDueInCall() {
     return this.isDue && (this.isRefused || this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
   }
@@ -175,7 +184,7 @@ class Credential {
   }
 }
 
-/** Keeps the newest credential, also over a reload; asks for the next one when it is due, once for all who want it. */
+/** Keeps the newest credential, also across a reload. Fetches the next one when it is due, with one request for all callers. */
 class Credentials {
   /** @type {Credential | null} */
   current = null;
@@ -190,9 +199,9 @@ class Credentials {
   #reason = null;
   #failures = 0;
   #mintedAt = -Infinity;
-  /** Nobody is asked before that. */
+  /** No request is sent before this time. */
   #retryAt = -Infinity;
-  #underWay = null;
+  #refreshing = null;
 
   constructor(broker, { storage, ttl, onStatus }) {
     this.#broker = broker;
@@ -201,8 +210,8 @@ class Credentials {
     this.#key = `turn-client ${broker.url}${this.#path}`;
     this.#onStatus = onStatus;
     const stored = parse(harmless(() => this.#storage?.getItem(this.#key)));
-    const isOurs = stored && isAnswer(stored.answer) && stored.bornWall <= Date.now();
-    if (isOurs) this.#keep(new Credential(stored.answer, stored.bornWall, stored.tookMs));
+    const isValid = stored && isAnswer(stored.answer) && stored.bornWall <= Date.now();
+    if (isValid) this.#keep(new Credential(stored.answer, stored.bornWall, stored.tookMs));
     if (!this.current?.isAlive) this.current = null;
   }
 
@@ -219,7 +228,7 @@ class Credentials {
     return { source: reason && 'stun', degraded: reason !== null, reason, expiresAt: null };
   }
 
-  /** Which answer a peer connection was made with; null if none that is remembered. */
+  /** The credential that a peer connection was made with; null if it is not kept any more. */
   of(pc) {
     const configured = pc.getConfiguration().iceServers ?? [];
     const names = configured.map(({ username }) => username).filter(Boolean);
@@ -229,14 +238,14 @@ class Credentials {
     return this.#issued.findLast(({ iceServers }) => iceServers.some(isUsed) || iceServers.every(isThere)) ?? null;
   }
 
-  /** The broker does not know its grant. The credential is as good as before, but has to be replaced; not again and again. */
-  disown(credential) {
+  /** The broker does not know the grant. The credential still works, but must be replaced, at a limited rate. */
+  forgetGrant(credential) {
     credential.grant = null;
     this.#replace(credential);
   }
 
-  /** It was revoked, or the relay has another secret. It stays until there is another one: a relay may be wrong, or one of several. */
-  refused(credential) {
+  /** A relay rejected the credential. It stays in use until there is another one, since other relays may accept it. */
+  markRefused(credential) {
     credential.isRefused = true;
     this.#replace(credential);
   }
@@ -250,32 +259,32 @@ class Credentials {
   /** Never rejects. */
   refresh() {
     if (performance.now() < this.#retryAt) return Promise.resolve();
-    this.#underWay ??= this.#mint()
+    this.#refreshing ??= this.#mint()
       .catch((error) => this.#failed(error))
       .finally(() => {
-        this.#underWay = null;
+        this.#refreshing = null;
         harmless(this.#onStatus, this.status());
       });
-    return this.#underWay;
+    return this.#refreshing;
   }
 
   async #mint() {
-    const asked = performance.now();
+    const startedAt = performance.now();
     const token = this.current?.isAlive ? this.current.grant : null;
     const answer = await this.#ask(token);
-    if (!isAnswer(answer)) throw new TurnClientError('BAD_ANSWER', 'the answer holds no ICE servers');
+    if (!isAnswer(answer)) throw new TurnClientError('BAD_ANSWER', 'the response has no ICE servers');
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
-      throw new TurnClientError(answer.reason ?? 'DEGRADED', 'the broker has no relay to offer', { status: 200 });
+      throw new TurnClientError(answer.reason ?? 'DEGRADED', 'the broker offers no relay', { status: 200 });
     }
     this.#failures = 0;
     this.#reason = null;
     this.#mintedAt = performance.now();
-    this.#keep(new Credential(answer, Date.now(), this.#mintedAt - asked));
+    this.#keep(new Credential(answer, Date.now(), this.#mintedAt - startedAt));
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, this.current.stored));
   }
 
-  /** The broker's longest life may have become shorter than what the page asks for: then its own is better than no relay. */
+  /** If the broker rejects the requested ttl, the default is better than no relay. */
   async #ask(token) {
     try {
       return await this.#broker.ask(this.#path, { token });
@@ -295,26 +304,26 @@ class Credentials {
   #failed(error) {
     this.#failures += 1;
     this.#reason = error.code;
-    const asked = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
-    const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(asked, error.retryAfterSeconds ?? 0));
+    const secondsMin = LASTING_REASONS.includes(error.code) ? MINT_PAUSE_MAX / SECOND : 0;
+    const pauseMs = pause(this.#failures, MINT_PAUSE_MAX, Math.max(secondsMin, error.retryAfterSeconds ?? 0));
     this.#retryAt = performance.now() + pauseMs;
     this.#broker.report(error);
   }
 }
 
-/** Bytes of one peer connection: sums that never fall, whatever becomes of pairs and transports, and how its packets go. */
+/** Bytes and path of one peer connection. The sums never fall, even if pairs and transports go. */
 class Meter {
   sent = 0;
   received = 0;
-  /** What the broker has heard of. */
-  heard = { sent: 0, received: 0 };
-  /** Of the selected pair; null until there is one. */
+  /** Bytes that the broker has acknowledged. */
+  reported = { sent: 0, received: 0 };
+  /** Whether the selected pair is relayed; null until there is one. */
   relayed = null;
   relayProtocol = null;
   iceRole = null;
-  /** When the last watch has told all it had to tell. */
+  /** Resolves when the last watch has sent its last report. */
   released = Promise.resolve();
-  /** Which gathering the selected local candidate comes from, and all those there were: one for each ICE restart. */
+  /** The ICE generation of the selected local candidate, and all generations so far. Each ICE restart starts one. */
   generation = null;
   generations = new Set();
   #last = new Map();
@@ -327,8 +336,8 @@ class Meter {
     // Firefox counts by pair only.
     const counted = transports.some(({ bytesReceived }) => bytesReceived !== undefined) ? transports : pairs;
     for (const { id, bytesSent = 0, bytesReceived = 0 } of counted) {
-      this.sent += this.#rise(`${id} sent`, bytesSent);
-      this.received += this.#rise(`${id} received`, bytesReceived);
+      this.sent += this.#increase(`${id} sent`, bytesSent);
+      this.received += this.#increase(`${id} received`, bytesReceived);
     }
     const generationOf = ({ usernameFragment, id }) => usernameFragment ?? id;
     all.filter(({ type }) => type === 'local-candidate').forEach((candidate) => this.generations.add(generationOf(candidate)));
@@ -343,8 +352,8 @@ class Meter {
     this.generation = generationOf(local);
   }
 
-  /** A count that went down began anew. */
-  #rise(key, value) {
+  /** The increase of a count. A count that fell has restarted at zero. */
+  #increase(key, value) {
     const last = this.#last.get(key) ?? 0;
     this.#last.set(key, value);
     return value >= last ? value - last : value;
@@ -354,48 +363,51 @@ class Meter {
     return { sent: this.sent, received: this.received };
   }
 
-  /** What a connection that was opened at `base` reports. */
+  /** The report of a connection that was opened at `base`. */
   since(base) {
     const relayed = this.relayed ?? undefined;
     return { bytesSent: this.sent - base.sent, bytesReceived: this.received - base.received, relayed };
   }
 }
 
-/** Speaks for one peer connection. Everything that waits happens in rounds, one at a time, so reports keep their order. */
+/**
+ * Reports one peer connection and renews its credentials. All waiting happens in rounds, one at a time, so reports keep their
+ * order.
+ */
 class Watch {
   #pc;
   #meter;
   #broker;
   #credentials;
   #options;
-  /** Whose allocation the packets go through, as far as it is known. @type {Credential | null} */
+  /** The credential of the allocation that carries the packets, if it is known. @type {Credential | null} */
   #credential = null;
-  /** The newest credential that the peer connection was given. @type {Credential | null} */
+  /** The newest credential of the peer connection. @type {Credential | null} */
   #given = null;
-  /** A credential that counts from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
+  /** A credential that is used from the next ICE generation on. @type {{credential: Credential, generations: Set<string>} | null} */
   #pending = null;
-  /** When to restart ICE for it, unless it is no longer needed. */
+  /** When to restart ICE for the pending credential. */
   #restartAt = Infinity;
-  /** At the broker, from the first attempt to open it on. @type {{id?: string, grant: string, base: object, isOpen: boolean} | null} */
+  /** The connection at the broker, from the first attempt to open it. @type {{id?: string, grant: string, base: object, isOpen: boolean} | null} */
   #connection = null;
   #failures = 0;
-  /** When to speak to the broker again. */
+  /** When to send the next report. */
   #dueAt = -Infinity;
-  #beat = HEARTBEAT_DEFAULT * SECOND;
+  #heartbeatMs = HEARTBEAT_DEFAULT * SECOND;
   #failedSince = null;
   #timer;
   #round = null;
   #stopped = null;
   #isAway = false;
   #onEnd = () => {};
-  /** When the watch before this one has told all. */
-  #before;
+  /** Resolves when the previous watch has sent its last report. */
+  #previous;
   #listeners = [];
 
   constructor({ pc, meter, broker, credentials, options }) {
     this.#pc = pc;
     this.#meter = meter;
-    this.#before = meter.released;
+    this.#previous = meter.released;
     this.#broker = broker;
     this.#credentials = credentials;
     this.#options = options;
@@ -409,11 +421,11 @@ class Watch {
     });
     this.#listen(this.#pc, 'iceconnectionstatechange', () => this.#run());
     this.#listen(this.#pc, 'connectionstatechange', () => this.#run());
-    // Before offer and answer take a pair away, and its counts with it where they are kept by pair.
+    // Reads the counts before offer and answer remove a pair. Some browsers count by pair only.
     this.#listen(this.#pc, 'signalingstatechange', () => this.#run());
-    this.#listen(this.#pc, 'icecandidateerror', (event) => this.#hearOfRefusal(event));
-    this.#listen(globalThis, 'pagehide', () => this.#leave());
-    this.#listen(globalThis, 'pageshow', () => this.#comeBack());
+    this.#listen(this.#pc, 'icecandidateerror', (event) => this.#onCandidateError(event));
+    this.#listen(globalThis, 'pagehide', () => this.#onPageHide());
+    this.#listen(globalThis, 'pageshow', () => this.#onPageShow());
     this.#run();
   }
 
@@ -437,7 +449,7 @@ class Watch {
     return this.#meter.received;
   }
 
-  /** Resolves when the last counts are read: nobody is to wait with hanging up until the broker has heard of it. */
+  /** Resolves when the last counts are read. Hanging up need not wait for the request to the broker. */
   stop() {
     if (this.#stopped === null) {
       this.#stopped = this.#end();
@@ -453,13 +465,13 @@ class Watch {
     if (this.#connection) await this.#read();
   }
 
-  /** A relay that refuses credentials says so at each of its URLs: coturn and Cloudflare by 401, the broker's own by 400. */
-  #hearOfRefusal({ errorCode, url }) {
+  /** Relays reject credentials at each of their URLs: coturn and Cloudflare with 401, the broker's relay with 400. */
+  #onCandidateError({ errorCode, url }) {
     const credential = this.#given;
     const isOurs = credential?.iceServers.some(({ urls }) => [urls].flat().includes(url));
     if (![400, 401].includes(errorCode) || !isOurs || credential.isRefused) return;
-    this.#credentials.refused(credential);
-    this.#broker.report(new TurnClientError('TURN_REFUSED', 'a relay does not take the credentials', { status: errorCode }));
+    this.#credentials.markRefused(credential);
+    this.#broker.report(new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode }));
     this.#run();
   }
 
@@ -488,7 +500,7 @@ class Watch {
   }
 
   async #work() {
-    await this.#before;
+    await this.#previous;
     if (this.#isOver) return;
     if (isClosed(this.#pc)) return void this.stop();
     const state = this.#pc.iceConnectionState;
@@ -501,7 +513,7 @@ class Watch {
     if (state !== 'new' && !isLost) this.#renew();
     this.#restart();
     if (isLost) return this.#close();
-    if (this.#hasMovedOn) {
+    if (this.#hasMoved) {
       await this.#close();
       this.#credential = this.#pending.credential;
       this.#pending = null;
@@ -512,7 +524,7 @@ class Watch {
     else if (isConnected) await this.#open();
   }
 
-  /** Last counts stay when there are none to be had. */
+  /** Keeps the last counts if the browser gives none. */
   async #read() {
     try {
       if (!isClosed(this.#pc)) this.#meter.add(await within(STATISTICS_MAX, this.#pc.getStats()));
@@ -521,7 +533,7 @@ class Watch {
     }
   }
 
-  /** Asks for the next credential when it is time, and gives it to the peer connection once it is there. */
+  /** Fetches the next credential when it is due, and sets it on the peer connection. */
   #renew() {
     const { current } = this.#credentials;
     if (!current || current.isDueInCall) {
@@ -534,7 +546,7 @@ class Watch {
     this.#pending = null;
   }
 
-  /** New credentials move nothing by themselves: only an ICE restart makes a new allocation, and only a relayed pair needs one. */
+  /** Sets new credentials. They take effect with an ICE restart, which only a relayed pair needs. */
   #give(credential) {
     const before = this.#given?.iceServers ?? [];
     const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
@@ -550,11 +562,14 @@ class Watch {
     this.#pending = { credential, generations: new Set(isSame ? [] : generations) };
     const restart = !isSame && this.#meter.relayed === true;
     const iceServers = copied(credential.iceServers);
-    const wish = harmless(this.#options.onRenew, { pc: this.#pc, iceServers, relayed: this.#meter.relayed, restart });
-    this.#restartAt = restart && wish !== false ? performance.now() + this.#restartTurn : Infinity;
+    const answer = harmless(this.#options.onRenew, { pc: this.#pc, iceServers, relayed: this.#meter.relayed, restart });
+    this.#restartAt = restart && answer !== false ? performance.now() + this.#restartTurn : Infinity;
   }
 
-  /** Both ends renew at about the same time, and one restart serves both: the controlling end goes first. */
+  /**
+   * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
+   * goes first.
+   */
   get #restartTurn() {
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
     return this.#meter.iceRole === 'controlling' ? turn / 2 : turn * (1 + Math.random() / 2);
@@ -569,58 +584,64 @@ class Watch {
     if (!isServed && this.#meter.relayed) this.#pc.restartIce();
   }
 
-  /** The selected pair was gathered after the peer connection got its new credentials, so they pay for it. */
-  get #hasMovedOn() {
+  /** The selected pair was gathered with the new credentials, so their grant is charged. */
+  get #hasMoved() {
     const { generation } = this.#meter;
     return this.#pending !== null && generation !== null && !this.#pending.generations.has(generation);
   }
 
-  /** The id is made here, so that an attempt whose answer was lost can be repeated. Counts begin with what was not heard yet. */
+  /** Opens the connection. The id is made here, so that an attempt can be repeated. Counts start with the unreported bytes. */
   async #open() {
     const grant = this.#credential?.grant;
     if (!grant) return;
     const id = this.#options.connectionId ?? globalThis.crypto?.randomUUID?.();
-    const connection = (this.#connection ??= { id, grant, base: this.#meter.heard, isOpen: false });
+    const connection = (this.#connection ??= { id, grant, base: this.#meter.reported, isOpen: false });
     const { relayed } = this.#meter.since(connection.base);
-    await this.#tell(connection, '', { connectionId: connection.id, relayed }, (answer) => {
+    await this.#send(connection, '', { connectionId: connection.id, relayed }, (answer) => {
       connection.isOpen = true;
       connection.id = answer?.connectionId ?? connection.id;
-      this.#beat = (answer?.heartbeatSeconds > 0 ? answer.heartbeatSeconds : HEARTBEAT_DEFAULT) * SECOND;
+      this.#heartbeatMs = (answer?.heartbeatSeconds > 0 ? answer.heartbeatSeconds : HEARTBEAT_DEFAULT) * SECOND;
     });
   }
 
   async #heartbeat() {
     const { totals } = this.#meter;
     const connection = this.#connection;
-    await this.#tell(connection, `/${encodeURIComponent(connection.id)}/heartbeat`, this.#meter.since(connection.base), () => {
-      this.#meter.heard = totals;
+    await this.#send(connection, `/${encodeURIComponent(connection.id)}/heartbeat`, this.#meter.since(connection.base), () => {
+      this.#meter.reported = totals;
     });
   }
 
-  /** An unknown connection is opened anew, on another grant if the broker does not know this one; all else is tried again. */
-  async #tell(connection, path, body, heard) {
+  /**
+   * Sends a report. An unknown connection is opened again, on another grant if the broker does not know this one. Other errors
+   * are retried.
+   */
+  async #send(connection, path, body, onAnswer) {
     try {
       const answer = await this.#broker.ask(`/api/connections${path}`, { method: 'POST', token: connection.grant, body });
-      heard(answer);
-      if (this.#connection !== connection) return; // the page went away in between, and is back: the next one is due
+      onAnswer(answer);
+      if (this.#connection !== connection) return; // the page was hidden meanwhile and is back: the next report is due
       this.#failures = 0;
-      this.#dueAt = performance.now() + this.#beat;
+      this.#dueAt = performance.now() + this.#heartbeatMs;
     } catch (error) {
       if (this.#connection === connection) {
         this.#failures += 1;
-        const pauseMax = connection.isOpen ? Math.min(this.#beat, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
+        const pauseMax = connection.isOpen ? Math.min(this.#heartbeatMs, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
         this.#dueAt = performance.now() + pause(this.#failures, pauseMax, error.retryAfterSeconds);
         if ([401, 404].includes(error.status)) this.#connection = null;
       }
       if (error.status === 401 && this.#credential?.grant === connection.grant) {
-        this.#credentials.disown(this.#credential);
+        this.#credentials.forgetGrant(this.#credential);
         this.#credential = null;
       }
       this.#broker.report(error);
     }
   }
 
-  /** The broker gives up by itself on a connection whose close it did not hear. One that it may not have opened counted nothing. */
+  /**
+   * Closes the connection. If the request fails, the broker closes it after missed heartbeats. A connection that may not be
+   * open has no bytes.
+   */
   async #close() {
     const connection = this.#connection;
     this.#connection = null;
@@ -630,14 +651,14 @@ class Watch {
     const request = { method: 'POST', token: connection.grant, body: this.#meter.since(connection.base), keepalive: true };
     try {
       await this.#broker.ask(`/api/connections/${encodeURIComponent(connection.id)}/close`, request);
-      if (connection.isOpen) this.#meter.heard = totals;
+      if (connection.isOpen) this.#meter.reported = totals;
     } catch (error) {
       this.#broker.report(error);
     }
   }
 
-  /** There is no time for statistics: the last counts have to do. */
-  #leave() {
+  /** Sends the last counts. There is no time to read new ones. */
+  #onPageHide() {
     clearTimeout(this.#timer);
     this.#isAway = true;
     const connection = this.#connection;
@@ -646,40 +667,40 @@ class Watch {
     if (connection?.id === undefined) return;
     const body = { token: connection.grant, ...this.#meter.since(connection.base) };
     this.#broker.beacon(`/api/connections/${encodeURIComponent(connection.id)}/close`, body);
-    if (connection.isOpen) this.#meter.heard = this.#meter.totals;
+    if (connection.isOpen) this.#meter.reported = this.#meter.totals;
   }
 
-  /** From the back/forward cache. */
-  #comeBack() {
+  /** The page is back from the back/forward cache. */
+  #onPageShow() {
     this.#isAway = false;
     this.#run();
   }
 }
 
-/** A close() of one's own fires no event. */
+/** `close()` fires no event at its own end. */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
 
 const keyOf = ({ urls, username }) => JSON.stringify([[urls].flat(), username ?? '']);
 
-/** The page may do with it what it likes. */
+/** A copy that the page may change. */
 const copied = (servers) => servers.map((server) => ({ ...server, urls: [server.urls].flat() }));
 
 const isAnswer = (answer) =>
   Array.isArray(answer?.iceServers) && answer.iceServers.length > 0 && answer.iceServers.every((server) => server?.urls?.length > 0)
   && (answer.grant === undefined || (typeof answer.grant === 'string' && answer.ttl > 0));
 
-/** Doubled with every failure, and never the same for two clients. */
+/** A pause that doubles with every failure, with a random part. */
 function pause(failures, pauseMax, retryAfterSeconds = 0) {
-  const own = Math.min(pauseMax, SECOND * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * Math.random());
-  return Math.max(own, Math.min(retryAfterSeconds * SECOND, RETRY_AFTER_MAX) * (1 + 0.1 * Math.random()));
+  const backOff = Math.min(pauseMax, SECOND * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * Math.random());
+  return Math.max(backOff, Math.min(retryAfterSeconds * SECOND, RETRY_AFTER_MAX) * (1 + 0.1 * Math.random()));
 }
 
-/** As the promise, or a rejection when it takes longer; `late` is called after that. */
+/** The promise with a deadline. `late` is called if it passes. */
 async function within(ms, promise, late = () => {}) {
   let timer;
   const end = new Promise((_, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`nothing within ${ms / SECOND} s`));
+      reject(new Error(`no response within ${ms / SECOND} s`));
       late();
     }, ms);
   });
@@ -698,7 +719,7 @@ function parse(text) {
   }
 }
 
-/** Calls what is not ours: its faults are not the page's. */
+/** Calls foreign code. An error in it is ignored. */
 function harmless(call, ...parameters) {
   try {
     return call?.(...parameters);
@@ -707,5 +728,5 @@ function harmless(call, ...parameters) {
   }
 }
 
-/** Asking for it throws where cookies are blocked. */
+/** Access throws if cookies are blocked. */
 const sessionStorageIfAny = () => harmless(() => globalThis.sessionStorage) ?? null;

@@ -1,4 +1,4 @@
-//! What a browser loads: the module as a page gets it; the [pages] of the broker itself.
+//! Files for browsers: the module, and the [pages] of the broker.
 
 mod pages;
 
@@ -15,7 +15,7 @@ async fn ask(broker: &TestBroker, path: &str, header: (&str, &str)) -> Answer {
 }
 
 #[tokio::test]
-async fn the_module_and_its_types_are_served_with_their_types() {
+async fn the_module_and_its_types_have_their_content_types() {
     let broker = TestBroker::start(&[]).await;
     for (path, content_type, holds) in FILES {
         let answer = broker.get(path).await;
@@ -29,7 +29,7 @@ async fn the_module_and_its_types_are_served_with_their_types() {
 }
 
 #[tokio::test]
-async fn a_page_that_may_not_mint_may_import_the_module() {
+async fn any_origin_may_import_the_module() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     for (path, ..) in FILES {
         let answer = ask(&broker, path, ("origin", "https://elsewhere.example")).await;
@@ -39,7 +39,7 @@ async fn a_page_that_may_not_mint_may_import_the_module() {
 }
 
 #[tokio::test]
-async fn a_copy_is_kept_for_an_hour_and_then_asked_for_by_its_tag() {
+async fn a_client_keeps_the_module_for_an_hour_and_then_revalidates() {
     let broker = TestBroker::start(&[]).await;
     for (path, ..) in FILES {
         let first = broker.get(path).await;
@@ -58,7 +58,7 @@ async fn a_copy_is_kept_for_an_hour_and_then_asked_for_by_its_tag() {
 }
 
 #[tokio::test]
-async fn both_files_have_tags_of_their_own() {
+async fn the_module_and_its_types_have_different_tags() {
     let broker = TestBroker::start(&[]).await;
     let [script, types] = FILES.map(|(path, ..)| path);
     let (script, types) = (broker.get(script).await, broker.get(types).await);

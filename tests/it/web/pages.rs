@@ -1,10 +1,10 @@
-//! The pages as a browser gets them: what they may do, what they weigh, and where there is none.
+//! The pages over HTTP: their policies, their size, and when they exist.
 
 use crate::support::{Answer, OPERATOR, TestBroker};
 use reqwest::Method;
 
 const PAGES: [&str; 3] = ["/dashboard", "/relay-check", "/docs"];
-/// Everything that one page loads, as it is.
+/// The size of a page with all its files, uncompressed.
 const PAGE_BYTES_MAX: usize = 150_000;
 
 const POLICY: [&str; 8] = [
@@ -18,12 +18,12 @@ const POLICY: [&str; 8] = [
     "frame-ancestors 'none'",
 ];
 
-/// What comes after each `begin` up to the next quote.
+/// The text after each `begin`, up to the next quote.
 fn quoted<'a>(text: &'a str, begin: &str) -> Vec<&'a str> {
     text.split(begin).skip(1).filter_map(|rest| rest.split(['"', '\'']).next()).collect()
 }
 
-/// The page and all that it loads, scripts of scripts too: path and answer.
+/// Path and response of the page and of all files that it loads, including imported scripts.
 async fn everything(broker: &TestBroker, page: &str) -> Vec<(String, Answer)> {
     let mut loaded = vec![(page.to_owned(), broker.get(page).await)];
     let mut next = 0;
@@ -49,7 +49,7 @@ async fn everything(broker: &TestBroker, page: &str) -> Vec<(String, Answer)> {
 }
 
 #[tokio::test]
-async fn a_page_runs_its_own_files_and_nothing_else() {
+async fn a_page_may_run_only_its_own_files() {
     let broker = TestBroker::start(&[]).await;
     for page in PAGES {
         let answer = broker.get(page).await;
@@ -72,7 +72,7 @@ async fn a_page_runs_its_own_files_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn all_that_a_page_loads_is_here_small_and_of_the_right_type() {
+async fn the_files_of_a_page_exist_are_small_and_have_the_right_type() {
     let broker = TestBroker::start(&[]).await;
     for page in PAGES {
         let loaded = everything(&broker, page).await;
@@ -94,13 +94,13 @@ async fn all_that_a_page_loads_is_here_small_and_of_the_right_type() {
 }
 
 #[tokio::test]
-async fn nothing_comes_from_another_site() {
+async fn a_page_loads_nothing_from_another_site() {
     let broker = TestBroker::start(&[]).await;
     for page in PAGES {
         for (path, answer) in everything(&broker, page).await {
             let foreign =
                 ["http://", "https://", "//cdn"].iter().flat_map(|begin| quoted(&answer.text, begin));
-            // Names, not addresses that are asked: the namespace of an icon, the head of the chart library.
+            // These are never requested: the namespace of an icon, and a comment in the chart library.
             let foreign: Vec<_> = foreign
                 .filter(|rest| {
                     !rest.starts_with("www.w3.org/2000/svg") && !rest.starts_with("github.com/leeoniya/uPlot")
@@ -112,7 +112,7 @@ async fn nothing_comes_from_another_site() {
 }
 
 #[tokio::test]
-async fn a_copy_is_asked_for_again_each_time_by_its_tag() {
+async fn a_browser_revalidates_a_page_and_its_files_each_time() {
     let broker = TestBroker::start(&[]).await;
     for path in [
         "/dashboard",
@@ -132,7 +132,7 @@ async fn a_copy_is_asked_for_again_each_time_by_its_tag() {
 }
 
 #[tokio::test]
-async fn without_an_operator_there_is_no_dashboard_and_still_the_other_pages() {
+async fn without_an_operator_the_dashboard_does_not_exist() {
     let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
     for path in ["/dashboard", "/dashboard/main.js", "/dashboard/page.css"] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
@@ -143,7 +143,7 @@ async fn without_an_operator_there_is_no_dashboard_and_still_the_other_pages() {
 }
 
 #[tokio::test]
-async fn the_demo_is_served_by_its_own_command_alone() {
+async fn the_demo_page_exists_only_with_the_demo_command() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/demo", "/demo/main.js", "/demo/demo.css"] {
         assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".into()), "{path}");
@@ -153,7 +153,7 @@ async fn the_demo_is_served_by_its_own_command_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_no_page_has_is_not_found_and_a_page_is_only_read() {
+async fn an_unknown_file_is_not_found_and_a_page_accepts_only_reads() {
     let broker = TestBroker::start(&[]).await;
     for path in [
         "/dashboard/",
@@ -174,7 +174,7 @@ async fn a_file_that_no_page_has_is_not_found_and_a_page_is_only_read() {
 }
 
 #[tokio::test]
-async fn the_shell_is_the_same_for_everybody_and_holds_no_data() {
+async fn the_dashboard_page_has_no_data_with_or_without_a_token() {
     let broker = TestBroker::start(&[]).await;
     let before = broker.get("/dashboard").await;
     broker.mint().await;
@@ -187,7 +187,7 @@ async fn the_shell_is_the_same_for_everybody_and_holds_no_data() {
 }
 
 #[tokio::test]
-async fn the_chart_library_comes_with_its_licence() {
+async fn the_chart_library_has_its_license() {
     let broker = TestBroker::start(&[]).await;
     let page = broker.get("/dashboard").await;
     assert!(page.text.contains("href=\"dashboard/uplot-license.txt\""));

@@ -1,16 +1,16 @@
-// A React hook in the shape that many apps have: `iceServers` in state, public STUN when the broker cannot be reached. What is new
-// against a plain fetch: nothing is fetched twice, a running call is reported and renewed, and the cleanup leaves nothing behind.
+// A React hook as many apps have it: `iceServers` in state, and public STUN if the broker cannot be reached. Compared to a plain
+// fetch, nothing is fetched twice, a running call is reported and renewed, and the cleanup removes everything.
 import { useCallback, useEffect, useRef, useState } from 'react';
-// The module's folder, copied beside this file (it is on no registry), or the URL of your broker's /turn-client.js.
+// A copy of the module's folder (it is not on npm), or the URL of your broker's /turn-client.js.
 import { createTurnClient } from './turn-client/turn-client.js';
 
-// One for the app, outside of the hook: it keeps the credentials, and one request serves all components that ask.
+// One client for the app, outside the hook: it keeps the credentials, and all components share one request.
 const turn = createTurnClient({
   baseUrl: 'http://localhost:3001',
   onError: ({ code, message }) => console.warn(`[WebRTC] ${code}: ${message}`),
 });
 
-/** As before: resolves to an array, and never rejects. */
+/** Resolves to an array and never rejects. */
 export async function fetchIceServers() {
   const iceServers = await turn.iceServers();
   console.log(`[WebRTC] ${iceServers.length} ICE servers from ${turn.status().source}`);
@@ -18,8 +18,8 @@ export async function fetchIceServers() {
 }
 
 /**
- * @param {(message: object) => void} send Takes a description or a candidate to the other end.
- * @param {boolean} isPolite True at one of the two ends: it gives way when offers cross.
+ * @param {(message: object) => void} send Sends a description or a candidate to the other end.
+ * @param {boolean} isPolite True at one of the two ends, which yields when offers collide.
  */
 export function useWebRTC(send, isPolite) {
   const [iceServers, setIceServers] = useState([]);
@@ -32,7 +32,7 @@ export function useWebRTC(send, isPolite) {
     return () => { isMounted = false; };
   }, []);
 
-  /** Ask again when the call begins: that costs nothing while the credentials are fresh, and mends what failed on mount. */
+  /** Fetches again when the call starts. This costs nothing with fresh credentials, and retries if the fetch on mount failed. */
   const start = useCallback(async () => {
     const pc = new RTCPeerConnection({ iceServers: await fetchIceServers() });
     const current = { pc, watch: turn.watch(pc), makingOffer: false, ignoresOffer: false };
@@ -52,7 +52,7 @@ export function useWebRTC(send, isPolite) {
     return pc;
   }, [send]);
 
-  /** Whatever comes from the other end: "perfect negotiation". */
+  /** Handles messages from the other end by "perfect negotiation". */
   const receive = useCallback(async ({ description, candidate }) => {
     const current = call.current;
     if (!current) return;
@@ -70,7 +70,7 @@ export function useWebRTC(send, isPolite) {
     send({ description: pc.localDescription });
   }, [send, isPolite]);
 
-  /** `stop` first: it sends the last counts. */
+  /** Calls `stop` first, because it reads the last counts. */
   const hangUp = useCallback(async () => {
     const { pc, watch } = call.current ?? {};
     call.current = null;
@@ -83,8 +83,8 @@ export function useWebRTC(send, isPolite) {
   return { iceServers, connectionState, start, receive, hangUp };
 }
 
-/** Says when a call may fail on closed networks. */
+/** Warns the user if calls may fail on closed networks. */
 export function RelayNotice() {
   const { degraded, reason } = turn.status();
-  return degraded ? <p role="status">No relay right now ({reason}): calls may fail on some networks.</p> : null;
+  return degraded ? <p role="status">No relay now ({reason}). Calls may fail on some networks.</p> : null;
 }

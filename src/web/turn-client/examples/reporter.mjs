@@ -1,5 +1,5 @@
-// An app server that knows its calls (a socket server, a signalling server) reports when they begin and end, with the reporter token.
-// Node 18 or later, no package. Use this where pages do not report themselves: a call that both report is counted twice.
+// An app server (a socket or signaling server) that reports when calls start and end, with the reporter token. Requires Node 18
+// and no package. Use it only if pages do not report: a call that both report is counted twice.
 //
 //   TURN_BROKER=http://127.0.0.1:3001 REPORTER_TOKEN=... node reporter.mjs
 //   begin room-9.alice
@@ -10,15 +10,15 @@ import { pathToFileURL } from 'node:url';
 const REQUEST_MS_MAX = 10_000;
 const HEARTBEAT_SECONDS_DEFAULT = 30;
 
-/** Keeps the broker told of the calls that are under way. Nothing here rejects: a broker that is away is told later. */
+/** Reports running calls to the broker. Nothing here rejects: if the broker is down, the next heartbeat reports again. */
 export class CallReporter {
   #broker;
   #token;
   #fetch;
   #onError;
   /**
-   * What is known of each call, what the broker has heard of it, and where the connection that is open there began to count.
-   * @type {Map<string, {isOpen: boolean, relayed?: boolean, counts: object, heard: object, base: object}>}
+   * Each call with its counts, the counts that the broker acknowledged, and the counts when the open connection started.
+   * @type {Map<string, {isOpen: boolean, relayed?: boolean, counts: object, reported: object, base: object}>}
    */
   #calls = new Map();
   #heartbeatSeconds = HEARTBEAT_SECONDS_DEFAULT;
@@ -32,30 +32,33 @@ export class CallReporter {
   }
 
   /**
-   * A client's part of a call begins. Report each client that may use the relay under an id of its own.
+   * Reports that a client joined a call. Each client that may use the relay needs its own id.
    * @param {string} id 1 to 128 visible ASCII characters.
-   * @param {boolean} [relayed] If you know; without it a call is taken to be relayed, and charged by time unless it counts.
+   * @param {boolean} [relayed] If unknown, the call counts as relayed and is charged by time unless bytes are reported.
    */
   async begin(id, relayed) {
-    this.#calls.set(id, { isOpen: false, relayed, counts: {}, heard: {}, base: {} });
-    await this.#speak(id);
+    this.#calls.set(id, { isOpen: false, relayed, counts: {}, reported: {}, base: {} });
+    await this.#report(id);
     this.#schedule();
   }
 
-  /** What a client says of itself, if it does; bytes since the call began. Sent with the next heartbeat. */
+  /** Takes a client's own figures, with bytes since the call began. They are sent with the next heartbeat. */
   note(id, { relayed, ...counts }) {
     const call = this.#calls.get(id);
     if (call) Object.assign(call, { relayed: relayed ?? call.relayed, counts });
   }
 
-  /** It is over. Call it on every way out, a socket that closes among them; the broker itself gives up after three heartbeats. */
+  /**
+   * Reports that a client left. Call it on every exit, such as a closed socket; otherwise the broker waits for three
+   * heartbeats.
+   */
   async end(id) {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
-    if (call) await this.#ask('DELETE', `/${encodeURIComponent(id)}`, report(call));
+    if (call) await this.#ask('DELETE', `/${encodeURIComponent(id)}`, countsOf(call));
   }
 
-  /** At the end of the server. */
+  /** Ends all calls. For the shutdown of the server. */
   async close() {
     clearTimeout(this.#timer);
     await Promise.all([...this.#calls.keys()].map((id) => this.end(id)));
@@ -63,26 +66,29 @@ export class CallReporter {
 
   #schedule() {
     this.#timer ??= setTimeout(async () => {
-      await Promise.all([...this.#calls.keys()].map((id) => this.#speak(id)));
+      await Promise.all([...this.#calls.keys()].map((id) => this.#report(id)));
       this.#timer = null;
       if (this.#calls.size > 0) this.#schedule();
     }, this.#heartbeatSeconds * 1_000);
   }
 
-  /** Opens it, or keeps it open. One that the broker does not know any more is opened again, and counts on from what was heard. */
-  async #speak(id) {
+  /**
+   * Opens a connection or keeps it open. One that the broker has forgotten is opened again and starts at the acknowledged
+   * counts.
+   */
+  async #report(id) {
     const call = this.#calls.get(id);
     if (!call) return;
     const { counts, isOpen } = call;
     const { status, answer } = isOpen
-      ? await this.#ask('POST', `/${encodeURIComponent(id)}/heartbeat`, report(call))
+      ? await this.#ask('POST', `/${encodeURIComponent(id)}/heartbeat`, countsOf(call))
       : await this.#ask('POST', '', { connectionId: id, relayed: call.relayed });
     if (answer?.heartbeatSeconds > 0) this.#heartbeatSeconds = answer.heartbeatSeconds;
-    if (answer && isOpen) call.heard = counts;
+    if (answer && isOpen) call.reported = counts;
     if (answer) call.isOpen = true;
     if (status !== 404 || !isOpen) return;
-    Object.assign(call, { isOpen: false, base: call.heard });
-    await this.#speak(id);
+    Object.assign(call, { isOpen: false, base: call.reported });
+    await this.#report(id);
   }
 
   async #ask(method, path, body) {
@@ -104,13 +110,13 @@ export class CallReporter {
   }
 }
 
-/** In a line, with what is behind a failed fetch. */
+/** Logs an error in one line, with the cause of a failed fetch. */
 function complain({ message, cause }) {
   console.error(cause?.message ? `${message}: ${cause.message}` : message);
 }
 
-/** Counts since the connection that is open at the broker began. */
-function report({ relayed, counts, base }) {
+/** The counts since the open connection started. */
+function countsOf({ relayed, counts, base }) {
   const since = (name) => (counts[name] === undefined ? undefined : counts[name] - (base[name] ?? 0));
   return { relayed, bytesReceived: since('bytesReceived'), bytesSent: since('bytesSent') };
 }
@@ -118,7 +124,7 @@ function report({ relayed, counts, base }) {
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { TURN_BROKER: broker = 'http://127.0.0.1:3001', REPORTER_TOKEN: token } = process.env;
   if (!token) {
-    console.error('set REPORTER_TOKEN to what the broker has');
+    console.error('set REPORTER_TOKEN to the value of the broker');
     process.exit(78);
   }
   const reporter = new CallReporter({ broker, token });
@@ -126,7 +132,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
     const [verb, id] = line.trim().split(/\s+/);
     if (id && verb === 'begin') await reporter.begin(id);
     else if (id && verb === 'end') await reporter.end(id);
-    else console.error('begin <id> | end <id>');
+    else console.error('enter: begin <id> | end <id>');
   }
   await reporter.close();
 }

@@ -1,0 +1,60 @@
+// DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other people.
+
+const ANSWER_SECONDS_MAX = 10;
+const MARKS = ['good', 'warn', 'bad', 'quiet'];
+
+/** @param {string} id @returns {any} */
+export const $ = (id) => document.getElementById(id);
+
+/** Names with a dash, and `role`, are attributes; all others are properties. Children that are null are left out. */
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes('-') || key === 'role') made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children.flat().filter((child) => child !== null));
+  return made;
+}
+
+/** Sets the text of an element. The same text again changes nothing, so that a selection stays. */
+export const put = (id, text) => {
+  if ($(id).textContent !== text) $(id).textContent = text;
+};
+
+/** Shows a word behind its mark, and the reason in `ID-why` if the page has such an element. */
+export function mark(id, { mark: kind, word, why }) {
+  const others = [...$(id).classList].filter((name) => !MARKS.includes(name));
+  $(id).className = [...others, kind].join(' ');
+  put(id, word);
+  if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
+}
+
+/** Buttons with `data-NAME`, of which one is pressed. @param {(value: string) => void} chosen Called after each click. */
+export function choice(name, chosen) {
+  const buttons = [...document.querySelectorAll(`[data-${name}]`)];
+  for (const button of buttons) {
+    button.addEventListener('click', () => {
+      for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
+      chosen(button.dataset[name]);
+    });
+  }
+}
+
+/** Fetches what everyone may read, fresh and without cookies. @param {string} path Relative to this page's folder. */
+export const load = (path) =>
+  fetch(new URL(path, document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
+
+/**
+ * Copies a text. Browsers have no clipboard without TLS: then `select` marks the text for a copy by hand.
+ * @returns {Promise<string>} What happened, for the button.
+ */
+export async function copy(text, select) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return 'Copied';
+  } catch {
+    select();
+    return document.execCommand?.('copy') ? 'Copied' : 'Selected: press Ctrl+C';
+  }
+}
