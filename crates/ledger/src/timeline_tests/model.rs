@@ -10,7 +10,7 @@ enum Op {
     Stop { basis: Basis },
     Bytes { basis: Basis, bytes: u64, back: i64 },
     Time { basis: Basis, back: i64 },
-    Grant { life: i64 },
+    Grant { ahead: i64, life: i64 },
     Release { nth: usize },
     TakeBack { nth: usize },
     Read { back: i64, granted: u64, other: u64 },
@@ -29,7 +29,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (basis(), 0u64..1 << 34, 0i64..4 * 60 * MINUTE)
             .prop_map(|(basis, bytes, back)| Op::Bytes { basis, bytes, back }),
         2 => (basis(), 0i64..4 * 60 * MINUTE).prop_map(|(basis, back)| Op::Time { basis, back }),
-        3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { life }),
+        3 => (1i64..30 * 60 * MINUTE).prop_map(|life| Op::Grant { ahead: 0, life }),
+        2 => (0i64..3 * MINUTE, 1i64..3 * MINUTE).prop_map(|(ahead, life)| Op::Grant { ahead, life }),
         1 => (0usize..20).prop_map(|nth| Op::Release { nth }),
         1 => (0usize..20).prop_map(|nth| Op::TakeBack { nth }),
         2 => (0i64..20 * MINUTE, 0u64..1 << 36, 0u64..1 << 36)
@@ -213,9 +214,10 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
             model.stretches.push((basis, from, now));
             timeline.add_time(basis, at(from), at(now));
         }
-        Op::Grant { life } => {
-            model.grants.push((now, now + life));
-            timeline.add_grant(minutes(at(now), at(now + life)));
+        Op::Grant { ahead, life } => {
+            let (from, until) = (now + ahead, now + ahead + life);
+            model.grants.push((from, until));
+            timeline.add_grant(minutes(at(from), at(until)));
         }
         Op::Release { nth } => {
             if nth < model.grants.len() {
