@@ -32,6 +32,7 @@ pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
 pub mod http;
+pub mod http_client;
 pub mod ice;
 pub mod journal;
 pub mod json;

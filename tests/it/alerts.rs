@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, Pace};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
-use turn_broker::ice::cloudflare::http_client;
+use turn_broker::http_client::http_client;
 use turn_broker::telemetry::metrics::{LedgerGauges, Metrics};
 use turn_ledger::alert::{Alert, AlertKind};
 use turn_ledger::alert_rules::{AlertInput, AlertRules};
