@@ -42,6 +42,7 @@ pub mod meter;
 pub mod mint;
 pub mod random;
 pub mod relay;
+pub mod request;
 pub mod router;
 pub mod serve;
 pub mod telemetry;

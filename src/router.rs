@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -108,7 +109,7 @@ type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
     route
-        .route_layer(app.rate_limit.layer())
+        .route_layer(app.rate_limit.layer(|rejected| ApiError::from(rejected).into_response()))
         .route_layer(map_response(app.rate_limit.standard_headers()))
         .route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }

@@ -12,11 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::bearer::bearer;
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::random;
+use crate::request::bearer::bearer;
 use turn_ledger::connection::Report;
 use turn_ledger::reports::{Caller, OpenError, Opened};
 

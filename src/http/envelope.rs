@@ -11,10 +11,10 @@ use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::client_addr::ClientAddr;
 use super::error::ApiError;
-use super::request_id::REQUEST_ID;
 use crate::app::App;
+use crate::request::client_addr::ClientAddr;
+use crate::request::id::REQUEST_ID;
 use crate::telemetry::metrics::RequestLabels;
 
 /// The outermost layer.

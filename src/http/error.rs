@@ -13,6 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
 use crate::json::plain_number;
+use crate::limit::Rejected;
 use crate::random::NoRandomness;
 use turn_ledger::units::wait_seconds;
 use turn_ledger::verdict::Refusal;
@@ -269,6 +270,15 @@ impl ApiError {
 
 fn limit_gb(refusal: &Refusal) -> serde_json::Number {
     plain_number(refusal.figures.limit.as_gb())
+}
+
+impl From<Rejected> for ApiError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::OverRate { retry_in } => Self::RateLimited { retry_in },
+            Rejected::NoClient => Self::Internal,
+        }
+    }
 }
 
 impl From<NoRandomness> for ApiError {

@@ -3,9 +3,7 @@
 
 pub mod alerts;
 pub mod bandwidth_status;
-pub mod bearer;
 pub mod body;
-pub mod client_addr;
 pub mod connections;
 pub mod credentials;
 pub mod doors;
@@ -18,4 +16,3 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 pub mod renewal;
-pub mod request_id;

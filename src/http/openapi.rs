@@ -101,7 +101,7 @@ pub fn get_document(Document(json): Document) -> Response {
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// What [`guarded`](crate::router) routes answer before their handler is asked.
+/// What the layers around every API route answer before the handler runs.
 pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {

@@ -12,11 +12,11 @@ use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bearer::bearer;
 use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
+use crate::request::bearer::bearer;
 use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
 use turn_ledger::connection::Owner;
 use turn_ledger::reading_history::ReadingPoint;

@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::bearer::bearer;
 use crate::app::App;
+use crate::request::bearer::bearer;
 
 /// Recognises a renewal. Limiter and mint find the right among the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use axum::response::IntoResponse;
 use governor::middleware::StateInformationMiddleware;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
@@ -17,8 +16,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use crate::account::RenewalRight;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
-use crate::http::client_addr::ClientAddr;
-use crate::http::error::ApiError;
+use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::units::wait_seconds;
 
@@ -62,6 +60,18 @@ pub struct RowExtractor {
     metrics: Arc<Metrics>,
 }
 
+/// Why a request does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// The client is over its rate.
+    OverRate {
+        /// When its next request passes.
+        retry_in: Duration,
+    },
+    /// The request has no [`ClientAddr`]: a layer outside this one is missing.
+    NoClient,
+}
+
 /// A window so short that the interval is zero.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS")]
@@ -91,13 +101,13 @@ impl RateLimit {
         Ok(Self { governor: Arc::new(governor), extractor, quota, metrics })
     }
 
-    /// The layer; every layer of one limiter shares its table.
+    /// The layer. All layers of one limiter share its table. `respond` makes the response to a request that does not pass.
     #[must_use]
-    pub fn layer(&self) -> RateLimitLayer {
+    pub fn layer(&self, respond: fn(Rejected) -> Response<Body>) -> RateLimitLayer {
         let quota = self.quota;
         let metrics = Arc::clone(&self.metrics);
         GovernorLayer::new(Arc::clone(&self.governor))
-            .error_handler(move |error| refuse(&error, quota, &metrics))
+            .error_handler(move |error| reject(&error, quota, &metrics, respond))
     }
 
     /// Translates the library's headers into the standard's draft names, on answers that passed the limiter.
@@ -165,14 +175,19 @@ impl Quota {
     }
 }
 
-/// The answer over the rate. The library hands out whole seconds rounded down, so one more is the wait that suffices.
-fn refuse(error: &GovernorError, quota: Quota, metrics: &Metrics) -> Response<Body> {
+/// The response over the rate. The library rounds the wait down to whole seconds; one second more is enough.
+fn reject(
+    error: &GovernorError,
+    quota: Quota,
+    metrics: &Metrics,
+    respond: fn(Rejected) -> Response<Body>,
+) -> Response<Body> {
     let GovernorError::TooManyRequests { wait_time, .. } = error else {
-        return ApiError::Internal.into_response();
+        return respond(Rejected::NoClient);
     };
     metrics.rate_limited.inc();
     let retry_in = Duration::from_secs(wait_time + 1);
-    let mut response = ApiError::RateLimited { retry_in }.into_response();
+    let mut response = respond(Rejected::OverRate { retry_in });
     let headers = response.headers_mut();
     headers.insert(LIMIT, HeaderValue::from(quota.requests.get()));
     headers.insert(REMAINING, HeaderValue::from(0));
