@@ -20,6 +20,7 @@ mod doctor_at_coturn;
 mod doors;
 mod durable;
 mod errors;
+mod layers;
 mod ledger_command;
 mod ledger_file;
 mod measured;
