@@ -20,8 +20,8 @@ use crate::config::Door;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
-    origin, overrides, overview,
+    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, metrics, openapi,
+    operator, origin, overrides, overview,
 };
 use crate::web::{self, pages};
 
@@ -54,7 +54,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
-        .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
+        .routes(routes!(metrics::get_metrics).map(|route| operators_own(route, app)))
         .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
         .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
         .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));

@@ -10,6 +10,7 @@ pub mod doors;
 pub mod envelope;
 pub mod error;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 pub mod operator;
 pub mod origin;

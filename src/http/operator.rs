@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
@@ -17,7 +16,6 @@ use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
 use crate::request::bearer::bearer;
-use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
 use turn_ledger::connection::Owner;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::timeline::Slice;
@@ -38,43 +36,6 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
         Some(shown) if expected.matches(shown) => next.run(request).await,
         _ => ApiError::Unauthorized { wants: "the OPERATOR_TOKEN" }.into_response(),
     }
-}
-
-/// Counters and gauges for Prometheus.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    operation_id = "getMetrics",
-    tag = "operator",
-    security(("operator" = [])),
-    responses((status = 200, description = "OpenMetrics text.", body = String, content_type = METRICS_TYPE))
-)]
-pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let snapshot = app.account.snapshot();
-    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
-    let pool = app.mint.pool_counts();
-    let gauges = LedgerGauges {
-        used_bytes: figures.used.get(),
-        committed_bytes: figures.committed.get(),
-        overshoot_bound_bytes: figures.overshoot_bound().get(),
-        limit_bytes: figures.limit.get(),
-        measured_bytes: measured.bytes.get(),
-        measured_as_of_seconds: measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0)),
-        measured_stale: u64::from(measured.is_stale()),
-        bound_holds: u64::from(snapshot.bound_holds()),
-        frozen: u64::from(snapshot.frozen),
-        grants_live: snapshot.live_grants,
-        connections_open: u64::try_from(snapshot.open_connections).unwrap_or(u64::MAX),
-        rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
-        breaker_state: app.mint.breaker_state().gauge(),
-        pool_ready: pool.ready,
-        pool_handed_out: pool.handed_out,
-        pool_wasted: pool.wasted,
-        log_lines_lost: app.lost_lines.count(),
-        ledger_failing: u64::from(!app.account.is_writable()),
-    };
-    let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
-    Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 
 /// The open connections.
