@@ -45,9 +45,9 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
         // serde would take a list for the fields in their order.
-        _ => return Err(ApiError::InvalidRequest("The body is to be a JSON object.".into())),
+        _ => return Err(ApiError::invalid("The body is to be a JSON object.")),
     };
-    serde_json::from_slice(text).map_err(|error| ApiError::InvalidRequest(describe(&error)))
+    serde_json::from_slice(text).map_err(|error| ApiError::invalid(describe(&error)))
 }
 
 async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
@@ -61,10 +61,10 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })
         }
-        Ok(Err(_)) => Err(ApiError::InvalidRequest("The body could not be read.".into())),
+        Ok(Err(_)) => Err(ApiError::invalid("The body could not be read.")),
         Err(_) => {
             let seconds = REQUEST_TIMEOUT.as_secs();
-            Err(ApiError::InvalidRequest(format!("The request did not arrive within {seconds} s.")))
+            Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
         }
     }
 }

@@ -21,7 +21,7 @@ use turn_ledger::connection::Report;
 use turn_ledger::reports::{Caller, OpenError, Opened};
 
 const UNAUTHORIZED: ApiError =
-    ApiError::Unauthorized { wants: "the `grant` that came with credentials, or the REPORTER_TOKEN," };
+    ApiError::Unauthorized { expected: "the `grant` that came with credentials, or the REPORTER_TOKEN," };
 /// Longest id that a caller may choose.
 const ID_MAX: usize = 128;
 
@@ -200,7 +200,7 @@ fn caller(app: &App, token: &str) -> Option<Caller> {
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     let expected = "`connectionId` is to be 1 to 128 visible ASCII characters.";
-    if is_good { Ok(id) } else { Err(ApiError::InvalidRequest(expected.into())) }
+    if is_good { Ok(id) } else { Err(ApiError::invalid(expected)) }
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {

@@ -204,7 +204,7 @@ fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, Api
     let ttl = seconds.map(Duration::from_secs).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl));
     ttl.ok_or_else(|| {
         let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
-        ApiError::InvalidRequest(format!("`ttl` is to be a whole number of seconds from {min} to {max}."))
+        ApiError::invalid(format!("`ttl` is to be a whole number of seconds from {min} to {max}."))
     })
 }
 

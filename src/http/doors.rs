@@ -167,6 +167,6 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
 fn check_service(query: Option<&str>) -> Result<(), ApiError> {
     match parameters(query, "service").as_slice() {
         [service] if service == SERVICE => Ok(()),
-        _ => Err(ApiError::InvalidRequest("`service` is to be `turn`.".into())),
+        _ => Err(ApiError::invalid("`service` is to be `turn`.")),
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
@@ -56,12 +56,12 @@ pub fn panicked(app: &App) -> Response {
 
 /// Puts the id on the answer and, on an error, the body.
 fn finish(mut response: Response, request_id: &str) -> Response {
-    if let Some(error) = error_of(&mut response) {
+    if let Some(mut error) = error_of(&mut response) {
+        request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
-        let body = Json(error.body(request_id)).into_response();
-        let (body_parts, body) = body.into_parts();
+        let (body_parts, body) = Json(&error).into_response().into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);
         response.extensions_mut().insert(error);
@@ -78,12 +78,12 @@ fn finish(mut response: Response, request_id: &str) -> Response {
     response
 }
 
-/// Our own error, or the one that a bare error status of some layer stands for.
-fn error_of(response: &mut Response) -> Option<ApiError> {
+/// The body of our own error, or of the one for a bare error status that a layer returned.
+fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let status = response.status();
-    let own = response.extensions_mut().remove::<ApiError>();
+    let own = response.extensions_mut().remove::<ErrorBody>();
     let is_error = status.is_client_error() || status.is_server_error();
-    own.or_else(|| is_error.then(|| ApiError::of_status(status, response.headers().get(ALLOW).cloned())))
+    own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
@@ -114,10 +114,10 @@ fn log_line(
     took: std::time::Duration,
 ) {
     let status = response.status().as_u16();
-    let error = response.extensions().get::<ApiError>();
-    let code = error.map(ApiError::code);
-    // A page cannot read the refusal, so whoever runs this has to find it here.
-    let origin = error.and_then(ApiError::refused_origin);
+    let error = response.extensions().get::<ErrorBody>();
+    let code = error.map(|error| error.code);
+    // The page cannot read the response, so the operator finds the origin here.
+    let origin = error.and_then(|error| error.refused_origin.as_deref());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     // What is asked every few seconds, by whoever watches.

@@ -34,7 +34,7 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        _ => ApiError::Unauthorized { wants: "the OPERATOR_TOKEN" }.into_response(),
+        _ => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" }.into_response(),
     }
 }
 
@@ -240,10 +240,10 @@ fn requested_stretch(
 
 fn instant(name: &str, text: &str) -> Result<Timestamp, ApiError> {
     let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc().into());
-    parsed.map_err(|_| ApiError::InvalidRequest(format!("`{name}` is to be an RFC 3339 instant.")))
+    parsed.map_err(|_| ApiError::invalid(format!("`{name}` is to be an RFC 3339 instant.")))
 }
 
 fn bad_step() -> ApiError {
     let expected = "`step` is to be a multiple of 60 seconds that gives at most 1500 points.";
-    ApiError::InvalidRequest(expected.into())
+    ApiError::invalid(expected)
 }

@@ -93,7 +93,7 @@ pub async fn override_limit(
     JsonBody(order): JsonBody<LimitOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
     let expected = "`limitGB` is to be a number from 0 to 1000000, or null for BANDWIDTH_LIMIT_GB.";
-    let invalid = || ApiError::InvalidRequest(expected.into());
+    let invalid = || ApiError::invalid(expected);
     let limit = match order.limit {
         LimitGb::Gb(gb) if gb <= LIMIT_GB_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
         LimitGb::Configured => None,
@@ -215,5 +215,5 @@ fn message(revocation: Revocation) -> &'static str {
 }
 
 fn not_recorded(_: NotRecorded) -> ApiError {
-    ApiError::OrderNotRecorded
+    ApiError::OverrideNotRecorded
 }
