@@ -41,23 +41,27 @@ pub fn build(app: &Arc<App>) -> Router {
     openapi::describe_mint(mint.get_openapi_mut());
 
     // Pages and app servers: a token decides, where there is one.
-    let open = OpenApiRouter::new()
-        .routes(routes!(bandwidth_status::get_status))
+    let mut reports = OpenApiRouter::new()
         .routes(routes!(connections::open_connection))
         .routes(routes!(connections::heartbeat_connection))
         .routes(routes!(connections::close_connection))
         .routes(routes!(connections::delete_connection));
+    openapi::describe_reports(reports.get_openapi_mut());
+
+    let status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_status));
 
     // The operator: these do not exist without an OPERATOR_TOKEN.
-    let mut operator = OpenApiRouter::new()
+    let mut overrides = OpenApiRouter::new()
+        .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
+        .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
+        .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));
+    openapi::describe_overrides(overrides.get_openapi_mut());
+    let mut operator = overrides
         .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
-        .routes(routes!(metrics::get_metrics).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));
+        .routes(routes!(metrics::get_metrics).map(|route| operators_own(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());
 
     // Whoever runs the container: never shed.
@@ -80,7 +84,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
-        .merge(guarded(open.merge(operator), app))
+        .merge(guarded(status.merge(reports).merge(operator), app))
         .merge(health)
         .merge(web)
         .split_for_parts();

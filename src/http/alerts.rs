@@ -75,7 +75,6 @@ fn severity_schema() -> RefOr<Schema> {
     path = "/api/alerts",
     operation_id = "getAlerts",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "The latest alerts.", body = AlertsBody))
 )]
 pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {

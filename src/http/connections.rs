@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
@@ -42,6 +42,15 @@ pub struct ConnectionRequest {
     token: Option<String>,
 }
 
+/// The connection that a path names.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ConnectionPath {
+    /// The `connectionId`.
+    #[param(min_length = 1, max_length = 128, example = "call-42")]
+    id: String,
+}
+
 /// An open connection.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -63,12 +72,10 @@ pub struct ConnectionBody {
     operation_id = "openConnection",
     tag = "connections",
     request_body(content = ConnectionRequest, example = json!({"connectionId": "call-42", "relayed": true})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "It was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
@@ -99,18 +106,16 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     path = "/api/connections/{id}/heartbeat",
     operation_id = "heartbeatConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
         (status = 200, description = "Heard.", body = ConnectionBody),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: not open, or not the caller's. Open it again.", body = ErrorBody),
     )
 )]
 pub async fn heartbeat_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
     app.account
@@ -127,18 +132,17 @@ pub async fn heartbeat_connection(
     path = "/api/connections/{id}/close",
     operation_id = "closeConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
-    security(("grant" = []), ("reporter" = []), ()),
+    security(()),
     responses(
         (status = 204, description = "Closed, or not open."),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
@@ -152,18 +156,16 @@ pub async fn close_connection(
     path = "/api/connections/{id}",
     operation_id = "deleteConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
         (status = 204, description = "Closed, or not open."),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)

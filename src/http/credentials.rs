@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
 use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+use utoipa::{IntoParams, ToSchema};
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
@@ -81,6 +81,16 @@ pub struct CredentialsBody {
     grant: Option<GrantToken>,
 }
 
+/// What every route that mints takes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct MintQuery {
+    /// A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and the default.
+    #[param(minimum = 60, maximum = 172_800, example = 3600)]
+    ttl: Option<u64>,
+}
+
 /// ICE servers for a `new RTCPeerConnection`.
 ///
 /// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, it is a renewal: one for each grant, which does
@@ -90,13 +100,9 @@ pub struct CredentialsBody {
     path = "/api/turn-credentials",
     operation_id = "getTurnCredentials",
     tag = "credentials",
-    security((), ("grant" = [])),
-    params(("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600)),
+    params(MintQuery),
     responses(
         (status = 200, description = "A credential; where none can be had, public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody),
-        (status = 400, description = "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
-        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_credentials(

@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::credentials::{IceServerSchema, mint, parameters};
+use super::credentials::{IceServerSchema, MintQuery, mint, parameters};
 use super::error::{ApiError, ErrorBody};
 use crate::account::RenewalRight;
 use crate::app::App;
@@ -20,6 +20,16 @@ use crate::mint::Answer;
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
 /// What `?service=` may name.
 const SERVICE: &str = "turn";
+
+/// What the drafts ask callers to name.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct ServiceQuery {
+    /// Always `turn`.
+    #[param(pattern = "^turn$", example = "turn")]
+    service: String,
+}
 
 /// One credential, in the form of the TURN REST draft and of Matrix.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,17 +66,14 @@ type Renewal = Option<Extension<Arc<RenewalRight>>>;
     path = "/turn",
     operation_id = "getTurnRestCredentials",
     tag = "credentials",
-    security((), ("grant" = [])),
     params(
-        ("service" = String, Query, pattern = "^turn$", description = "Always `turn`", example = "turn"),
+        ServiceQuery,
         ("username" = Option<String>, Query, description = "Not used: user names are made here"),
-        ("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600),
+        MintQuery,
     ),
     responses(
         (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
-        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
-        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
 pub async fn get_turn(
@@ -87,13 +94,9 @@ pub async fn get_turn(
     path = "/_matrix/client/v3/voip/turnServer",
     operation_id = "getMatrixTurnServer",
     tag = "credentials",
-    security((), ("grant" = [])),
-    params(("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600)),
+    params(MintQuery),
     responses(
         (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
-        (status = 400, description = "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
-        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
     )
 )]
 pub async fn get_matrix(
@@ -112,16 +115,10 @@ pub async fn get_matrix(
     path = "/ice",
     operation_id = "getStunnerIce",
     tag = "credentials",
-    security((), ("grant" = [])),
-    params(
-        ("service" = String, Query, pattern = "^turn$", description = "Always `turn`", example = "turn"),
-        ("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600),
-    ),
+    params(ServiceQuery, MintQuery),
     responses(
         (status = 200, description = "ICE servers", body = StunnerBody),
-        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`, or `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
-        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
 pub async fn get_ice(

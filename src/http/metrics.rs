@@ -16,7 +16,6 @@ use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
     path = "/metrics",
     operation_id = "getMetrics",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
 )]
 pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {

@@ -115,9 +115,15 @@ pub fn describe_guard(document: &mut OpenApi) {
     }
 }
 
-/// What routes that mint answer by themselves: origin, rate, and the headers of the rate.
+/// What all routes that mint have in common: token, failures, and the headers of the rate.
 pub fn describe_mint(document: &mut OpenApi) {
     for operation in operations(document) {
+        operation.security = Some(vec![SecurityRequirement::default(), token("grant")]);
+        fails(operation, "400", "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.");
+        let spent = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).";
+        fails(operation, "429", spent);
+        let unwritten = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).";
+        fails(operation, "503", unwritten);
         let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`. Without CORS headers: a page sees a network error.";
         fails(operation, "403", foreign);
         fails(operation, "429", "`RATE_LIMITED`: too many requests from this address.");
@@ -129,9 +135,28 @@ pub fn describe_mint(document: &mut OpenApi) {
     }
 }
 
+/// What all calls about one's own connections have in common: who may make them.
+pub fn describe_reports(document: &mut OpenApi) {
+    for operation in operations(document) {
+        operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
+        let refused = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.";
+        fails(operation, "401", refused);
+    }
+}
+
+/// What all overrides have in common.
+pub fn describe_overrides(document: &mut OpenApi) {
+    for operation in operations(document) {
+        let unwritten =
+            "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.";
+        fails(operation, "503", unwritten);
+    }
+}
+
 /// What the operator's routes answer to others.
 pub fn describe_operator(document: &mut OpenApi) {
     for operation in operations(document) {
+        operation.security = Some(vec![token("operator")]);
         fails(operation, "401", "`UNAUTHORIZED`: no token, or not the `OPERATOR_TOKEN`.");
         fails(operation, "404", "`NOT_FOUND`: there is no `OPERATOR_TOKEN`.");
     }
@@ -172,6 +197,10 @@ fn fails(operation: &mut Operation, status: &str, said: &str) {
         response.description.push_str("\n\n");
     }
     response.description.push_str(said);
+}
+
+fn token(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new(scheme, [""; 0])
 }
 
 fn error_answer() -> Described {

@@ -84,7 +84,6 @@ pub struct OpenConnectionBody {
     path = "/api/connections",
     operation_id = "listConnections",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "The open connections.", body = ConnectionsBody))
 )]
 pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
@@ -184,7 +183,6 @@ pub struct PreviousPeriod {
         ("to" = Option<String>, Query, format = DateTime, description = "Now by default, and at the latest"),
         ("step" = Option<u64>, Query, minimum = 60, multiple_of = 60, description = "Seconds; 3600 by default. At most 1500 steps", example = 3600),
     ),
-    security(("operator" = [])),
     responses(
         (status = 200, description = "The series.", body = UsageBody),
         (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is no RFC 3339 instant, or `step` no multiple of 60 that gives at most 1500 points.", body = ErrorBody),

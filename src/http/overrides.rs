@@ -81,11 +81,9 @@ fn yes() -> bool {
     operation_id = "orderLimit",
     tag = "operator",
     request_body(content = LimitOverride, description = "JSON, whatever the `Content-Type` says", example = json!({"limitGB": 1500})),
-    security(("operator" = [])),
     responses(
         (status = 200, description = "The state of the budget under the new limit.", body = StatusBody),
         (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or no number from 0 to 1000000 and not null.", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn override_limit(
@@ -114,10 +112,8 @@ pub async fn override_limit(
     operation_id = "orderFreeze",
     tag = "operator",
     request_body(content = FreezeOrder, example = json!({"frozen": true})),
-    security(("operator" = [])),
     responses(
         (status = 200, description = "The state of the budget.", body = StatusBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn override_freeze(
@@ -160,11 +156,9 @@ pub struct RevocationBody {
     operation_id = "revokeCredential",
     tag = "operator",
     params(("grant" = String, Path, description = "The grant's id, as in the log and in `GET /api/connections`, or its token")),
-    security(("operator" = [])),
     responses(
         (status = 200, description = "What became of it.", body = RevocationBody),
         (status = 404, description = "`NOT_FOUND`: no such credential is out: it has expired, was never issued here, or is of `manual`.", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn revoke_credential(

@@ -160,7 +160,6 @@ pub struct ConnectionCounts {
     path = "/api/overview",
     operation_id = "getOverview",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
