@@ -23,7 +23,7 @@ use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
-use crate::mint::maker::Maker;
+use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
@@ -196,20 +196,22 @@ impl Parts<'_> {
 
     fn source(&self, source: IceSource, relay: Option<&Relay>) -> Result<Source, BuildError> {
         let ice = &self.config.ice;
-        let maker = match source {
+        let credentials = match source {
             IceSource::Cloudflare => match &ice.cloudflare {
-                Some(key) => Some(Maker::Cloudflare(Arc::new(self.provider(key)?))),
+                Some(key) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(key)?))),
                 None => None,
             },
             IceSource::Coturn => {
                 let coturn = ice.coturn.as_ref();
-                coturn.map(|coturn| Maker::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone())))
+                coturn.map(|coturn| {
+                    CredentialSource::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone()))
+                })
             }
-            IceSource::Manual => ice.manual.clone().map(Maker::Manual),
-            IceSource::Relay => relay.map(|relay| Maker::Relay(relay.credentials().clone())),
+            IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
+            IceSource::Relay => relay.map(|relay| CredentialSource::Relay(relay.credentials().clone())),
             IceSource::Stun => return Ok(Source::Stun),
         };
-        Ok(maker.map_or(Source::Absent, Source::Ready))
+        Ok(credentials.map_or(Source::Absent, Source::Ready))
     }
 
     fn provider(&self, key: &CloudflareConfig) -> Result<Provider, BuildError> {

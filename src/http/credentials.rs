@@ -17,7 +17,7 @@ use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, DegradedReason, Minted, NoAnswer, Order};
+use crate::mint::{Answer, DegradedReason, IssuedCredential, NoAnswer, Order};
 use crate::random;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{GrantId, GrantToken};
@@ -185,7 +185,7 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
     }
 }
 
-fn minted_body(minted: Minted) -> CredentialsBody {
+fn minted_body(minted: IssuedCredential) -> CredentialsBody {
     tracing::debug!(grant.id = %minted.grant, source = %minted.source, "credential issued");
     CredentialsBody {
         ice_servers: minted.ice_servers,

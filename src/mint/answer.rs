@@ -57,7 +57,7 @@ pub enum NoAnswer {
 
 /// A credential, for one caller.
 #[derive(Clone, Debug)]
-pub struct Minted {
+pub struct IssuedCredential {
     /// The servers, credential included.
     pub ice_servers: IceServerList,
     /// Who made it.
@@ -82,7 +82,7 @@ pub struct Minted {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// A credential.
-    Minted(Box<Minted>),
+    Minted(Box<IssuedCredential>),
     /// Public STUN servers; degraded unless STUN is the first source.
     Stun(Option<DegradedReason>),
 }

@@ -19,12 +19,12 @@ use turn_ledger::token::{Grant, GrantId, GrantKey};
 use turn_ledger::verdict::Refusal;
 
 mod answer;
-pub mod maker;
+pub mod credential_source;
 pub mod pool;
 pub mod provider;
 
-pub use answer::{Answer, DegradedReason, Minted, NoAnswer};
-use maker::{Made, Maker};
+pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
+use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, Unavailable};
 
@@ -80,7 +80,7 @@ impl Revocation {
 #[derive(Debug)]
 pub enum Source {
     /// It can be asked.
-    Ready(Maker),
+    Ready(CredentialSource),
     /// It has no settings.
     Absent,
     /// Nothing to ask, and the end of the way.
@@ -115,19 +115,21 @@ impl Mint {
         let mut reason = None;
         let mut metered_is_closed = false;
         for source in &self.sources {
-            let maker = match source {
-                Source::Ready(maker) => maker,
+            let credentials = match source {
+                Source::Ready(credentials) => credentials,
                 Source::Absent => {
                     reason = reason.or(Some(DegradedReason::NotConfigured));
                     continue;
                 }
                 Source::Stun => break,
             };
-            if metered_is_closed && maker.source().is_metered() {
+            if metered_is_closed && credentials.source().is_metered() {
                 continue;
             }
-            match self.try_source(maker, order).await {
-                Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
+            match self.try_source(credentials, order).await {
+                Ok(minted) => {
+                    return Ok(Answer::Minted(Box::new(IssuedCredential { degraded: reason, ..minted })));
+                }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
@@ -201,24 +203,30 @@ impl Mint {
 
     fn provider(&self) -> Option<&Arc<Provider>> {
         self.sources.iter().find_map(|source| match source {
-            Source::Ready(Maker::Cloudflare(provider)) => Some(provider),
-            Source::Ready(Maker::Coturn(_) | Maker::Relay(_) | Maker::Manual(_))
+            Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),
+            Source::Ready(
+                CredentialSource::Coturn(_) | CredentialSource::Relay(_) | CredentialSource::Manual(_),
+            )
             | Source::Absent
             | Source::Stun => None,
         })
     }
 
     /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
-    async fn try_source(&self, maker: &Maker, order: &Order<'_>) -> Result<Minted, Skipped> {
-        let source = maker.source();
+    async fn try_source(
+        &self,
+        credentials: &CredentialSource,
+        order: &Order<'_>,
+    ) -> Result<IssuedCredential, Skipped> {
+        let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
             // Nobody is asked for what could not be handed out.
             return Err(Skipped::NotRecorded);
         }
         let reservation = self.account.reserve(source, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let issued_at = self.clock.now();
-        let made = maker.make(order.grant, reservation.life(), issued_at).await;
-        let Made { ice_servers, grant, life } = made.map_err(|Unavailable| Skipped::Unavailable)?;
+        let minted = credentials.mint(order.grant, reservation.life(), issued_at).await;
+        let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
         reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
@@ -229,7 +237,7 @@ impl Mint {
         )?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
-        Ok(Minted {
+        Ok(IssuedCredential {
             ice_servers,
             source,
             ttl: life,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
 use turn_broker::mint::Source;
-use turn_broker::mint::maker::Maker;
+use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
 use super::{AHEAD, CALLERS, LIFE, callers_keep_coming, so_many_keep_coming};
@@ -24,7 +24,7 @@ async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provide
 
 fn provider_of(broker: &TestBroker) -> Arc<Provider> {
     match broker.app.mint.sources.first() {
-        Some(Source::Ready(Maker::Cloudflare(provider))) => Arc::clone(provider),
+        Some(Source::Ready(CredentialSource::Cloudflare(provider))) => Arc::clone(provider),
         _ => panic!("Cloudflare is not the first source"),
     }
 }

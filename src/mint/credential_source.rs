@@ -14,7 +14,7 @@ use turn_ledger::units::Timestamp;
 
 /// See the module.
 #[derive(Debug)]
-pub enum Maker {
+pub enum CredentialSource {
     /// Minted over the API, now or ahead.
     Cloudflare(Arc<Provider>),
     /// Computed here.
@@ -27,7 +27,7 @@ pub enum Maker {
 
 /// What a source gave.
 #[derive(Debug)]
-pub struct Made {
+pub struct Minted {
     /// The servers, credential included.
     pub ice_servers: IceServerList,
     /// The id of the grant that comes of it.
@@ -36,7 +36,7 @@ pub struct Made {
     pub life: Duration,
 }
 
-impl Maker {
+impl CredentialSource {
     /// Which entry of `ICE_SOURCES`.
     #[must_use]
     pub const fn source(&self) -> IceSource {
@@ -49,13 +49,13 @@ impl Maker {
     }
 
     /// A credential that lives for `life` at most, from `now` on. `grant` is the id for one that is made for this caller.
-    pub async fn make(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Made, Unavailable> {
+    pub async fn mint(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Minted, Unavailable> {
         let expires_at = now.plus(life);
         let ice_servers = match self {
             Self::Cloudflare(provider) => {
                 if let Some((spare, left)) = provider.take_spare(life) {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Made { ice_servers: spare.servers, grant: spare.grant, life });
+                    return Ok(Minted { ice_servers: spare.servers, grant: spare.grant, life });
                 }
                 provider.mint(life, &grant).await?
             }
@@ -63,6 +63,6 @@ impl Maker {
             Self::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
             Self::Manual(list) => list.clone(),
         };
-        Ok(Made { ice_servers, grant, life })
+        Ok(Minted { ice_servers, grant, life })
     }
 }
