@@ -17,7 +17,7 @@ use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, DegradedReason, IssuedCredential, NoAnswer, Order};
+use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{GrantId, GrantToken};
@@ -146,7 +146,7 @@ pub(super) async fn mint(
     let ttl = requested_ttl(query, app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
     let renewal = renewal.as_ref().map(|Extension(right)| &**right);
-    let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(refused)?;
+    let answer = app.mint.answer(&MintRequest { ttl, grant, renewal }).await.map_err(refused)?;
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),

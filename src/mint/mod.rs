@@ -35,7 +35,7 @@ const FILL_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
+pub struct MintRequest<'a> {
     /// Life; the budget may make it shorter.
     pub ttl: Duration,
     /// The id of the grant that comes of it, if its credential is made now: one that lay ready has its own.
@@ -108,7 +108,7 @@ pub struct Mint {
 
 impl Mint {
     /// An answer for one client: a credential of that life from the first source that can give one.
-    pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
+    pub async fn answer(&self, request: &MintRequest<'_>) -> Result<Answer, NoAnswer> {
         if self.is_stopped() {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
@@ -126,7 +126,7 @@ impl Mint {
             if metered_is_closed && credentials.source().is_metered() {
                 continue;
             }
-            match self.try_source(credentials, order).await {
+            match self.try_source(credentials, request).await {
                 Ok(minted) => {
                     return Ok(Answer::Minted(Box::new(IssuedCredential { degraded: reason, ..minted })));
                 }
@@ -216,20 +216,20 @@ impl Mint {
     async fn try_source(
         &self,
         credentials: &CredentialSource,
-        order: &Order<'_>,
+        request: &MintRequest<'_>,
     ) -> Result<IssuedCredential, Skipped> {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
             // Nobody is asked for what could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(source, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let issued_at = self.clock.now();
-        let minted = credentials.mint(order.grant, reservation.life(), issued_at).await;
+        let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
+        reservation.commit(&record, ice_servers.username(), request.renewal).await.map_err(
             |why| match why {
                 NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
                 NotCommitted::Stopped => Skipped::Stopped,
