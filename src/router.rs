@@ -16,12 +16,12 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::config::Door;
+use crate::config::WireFormat;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, metrics, openapi,
-    operator, origin, overrides, overview,
+    alerts, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi, operator,
+    origin, overrides, overview, wire_formats,
 };
 use crate::web::{self, pages};
 
@@ -30,13 +30,13 @@ pub fn build(app: &Arc<App>) -> Router {
     // Pages mint: foreign origins and too many requests are turned away before the handler.
     let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
-    for door in &app.doors {
-        let door = match door {
-            Door::Turn => routes!(doors::get_turn),
-            Door::Matrix => routes!(doors::get_matrix),
-            Door::Ice => routes!(doors::get_ice),
+    for format in &app.wire_formats {
+        let route = match format {
+            WireFormat::Turn => routes!(wire_formats::get_turn),
+            WireFormat::Matrix => routes!(wire_formats::get_matrix),
+            WireFormat::Ice => routes!(wire_formats::get_ice),
         };
-        mint = mint.routes(door.map(|route| get_only(limited(route, app))));
+        mint = mint.routes(route.map(|route| get_only(limited(route, app))));
     }
     openapi::describe_mint(mint.get_openapi_mut());
 

@@ -92,7 +92,7 @@ pub fn build(
         )?,
         origins: config.access.origins.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
-        doors: config.doors.clone(),
+        wire_formats: config.wire_formats.clone(),
         is_demo: config.is_demo,
         ttl_max: config.ice.ttl_max,
         stun: IceServerList::of_stun(&config.ice.stun),

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::clock::Clock;
-use crate::config::{AllowedOrigins, Door};
+use crate::config::{AllowedOrigins, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::meter::cloudflare::CloudflareMeter;
@@ -60,8 +60,8 @@ pub struct App {
     pub origins: AllowedOrigins,
     /// Peers whose `X-Forwarded-For` is read.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// The other wire formats that are served, from `DOORS`.
-    pub doors: Vec<Door>,
+    /// The other wire formats that are served. `DOORS`.
+    pub wire_formats: Vec<WireFormat>,
     /// Whether the demo page is served.
     pub is_demo: bool,
     /// Longest life of a credential; also the life of one whose request names none.

@@ -1,5 +1,5 @@
-//! Further doors to the one mint, for clients that speak another form: the TURN REST draft, Matrix, stunner. They pass the
-//! same origin rule, limiter and budget as `/api/turn-credentials`, and none of them is there until `DOORS` names it.
+//! The mint in other wire formats: TURN REST draft, Matrix, stunner. The same origin rule, rate limit and budget apply as on
+//! `/api/turn-credentials`. A format is not served until `DOORS` names it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::app::App;
 use crate::ice::server::{IceServerList, IceUrls};
 use crate::mint::Answer;
 
-/// When to ask again for what is only public STUN servers: whatever kept a relay away may be over then.
+/// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);
-/// What `?service=` may name.
+/// The only value of `?service=`.
 const SERVICE: &str = "turn";
 
-/// What the drafts ask callers to name.
+/// The query parameter of the TURN REST draft and of stunner.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
@@ -31,34 +31,34 @@ pub struct ServiceQuery {
     service: String,
 }
 
-/// One credential, in the form of the TURN REST draft and of Matrix.
+/// One credential, in the format of the TURN REST draft and of Matrix.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TurnRestBody {
-    /// Empty when there are only STUN servers.
+    /// Empty if there are only STUN servers.
     username: String,
-    /// Empty when there are only STUN servers.
+    /// Empty if there are only STUN servers.
     password: String,
-    /// Life in seconds; 300 where there are only STUN servers.
+    /// Life in seconds. 300 if there are only STUN servers.
     ttl: u64,
-    /// URLs that it opens, and STUN servers.
+    /// URLs of the TURN servers that accept the credential, and of STUN servers.
     #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
     uris: Vec<String>,
 }
 
-/// ICE servers in stunner's form.
+/// ICE servers in stunner's format.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StunnerBody {
     /// For `new RTCPeerConnection({iceServers})`.
     #[schema(value_type = Vec<IceServerSchema>)]
     ice_servers: IceServerList,
-    /// Always `all`: the client decides.
+    /// Always `all`: the client may also connect without a relay.
     ice_transport_policy: &'static str,
 }
 
 type Renewal = Option<Extension<Arc<RenewalRight>>>;
 
-/// A credential in the form of the TURN REST draft.
+/// Returns a credential in the format of the TURN REST draft.
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
 #[utoipa::path(
@@ -68,11 +68,11 @@ type Renewal = Option<Extension<Arc<RenewalRight>>>;
     tag = "credentials",
     params(
         ServiceQuery,
-        ("username" = Option<String>, Query, description = "Not used: user names are made here"),
+        ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
         MintQuery,
     ),
     responses(
-        (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
+        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
@@ -85,10 +85,10 @@ pub async fn get_turn(
     turn_rest(&app, query.as_deref(), renewal).await
 }
 
-/// A credential in the form that Matrix clients ask for.
+/// Returns a credential in the format that Matrix clients read.
 ///
-/// The same mint as `/api/turn-credentials`, renewals included. Only with `matrix` in `DOORS`. A homeserver or a proxy in front
-/// decides who may ask.
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `matrix` in `DOORS`. Matrix access tokens are not
+/// checked here: put a homeserver or a proxy in front.
 #[utoipa::path(
     get,
     path = "/_matrix/client/v3/voip/turnServer",
@@ -96,7 +96,7 @@ pub async fn get_turn(
     tag = "credentials",
     params(MintQuery),
     responses(
-        (status = 200, description = "A credential; public STUN servers with an empty user name", body = TurnRestBody),
+        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
     )
 )]
 pub async fn get_matrix(
@@ -107,7 +107,7 @@ pub async fn get_matrix(
     turn_rest(&app, query.as_deref(), renewal).await
 }
 
-/// ICE servers in stunner's form.
+/// Returns ICE servers in stunner's format.
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
 #[utoipa::path(
@@ -117,7 +117,7 @@ pub async fn get_matrix(
     tag = "credentials",
     params(ServiceQuery, MintQuery),
     responses(
-        (status = 200, description = "ICE servers", body = StunnerBody),
+        (status = 200, description = "ICE servers.", body = StunnerBody),
         (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
     )
 )]
@@ -141,18 +141,18 @@ async fn turn_rest(app: &App, query: Option<&str>, renewal: Renewal) -> Result<J
     }))
 }
 
-/// The list in a form that knows only one credential: the first one, its URLs, and those that need none.
+/// The list in a format that has only one credential: the first one, its URLs, and the URLs that need none.
 fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
     let username = servers.username();
-    let of_it = servers
+    let usable = servers
         .as_slice()
         .iter()
         .filter(|server| server.username.is_none() || server.username.as_deref() == username);
-    let uris = of_it.clone().flat_map(|server| match &server.urls {
+    let uris = usable.clone().flat_map(|server| match &server.urls {
         IceUrls::One(url) => std::slice::from_ref(url),
         IceUrls::Many(urls) => urls,
     });
-    let password = of_it.clone().find_map(|server| server.credential.clone());
+    let password = usable.clone().find_map(|server| server.credential.clone());
     TurnRestBody {
         username: username.unwrap_or_default().to_owned(),
         password: password.unwrap_or_default(),
@@ -164,6 +164,6 @@ fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
 fn check_service(query: Option<&str>) -> Result<(), ApiError> {
     match parameters(query, "service").as_slice() {
         [service] if service == SERVICE => Ok(()),
-        _ => Err(ApiError::invalid("`service` is to be `turn`.")),
+        _ => Err(ApiError::invalid("Set `service` to `turn`.")),
     }
 }
