@@ -1,5 +1,5 @@
-//! The one table of routes: every path, who may call it, and what stands around it. The `OpenAPI` document is made from
-//! the same table, so a route cannot be served and not described.
+//! The table of routes: every path, who may call it, and the layers around it. The `OpenAPI` document is generated from this
+//! table, so every route in it is described.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use crate::http::{
 };
 use crate::web::{self, pages};
 
-/// Everything that is served.
+/// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    // Pages mint: foreign origins and too many requests are turned away before the handler.
+    // Pages mint. Foreign origins and requests over the rate limit are rejected before the handler.
     let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
     for format in &app.wire_formats {
@@ -40,7 +40,7 @@ pub fn build(app: &Arc<App>) -> Router {
     }
     openapi::describe_mint(mint.get_openapi_mut());
 
-    // Pages and app servers: a token decides, where there is one.
+    // Pages and app servers: the handler checks the token.
     let mut reports = OpenApiRouter::new()
         .routes(routes!(connections::open_connection))
         .routes(routes!(connections::heartbeat_connection))
@@ -50,29 +50,29 @@ pub fn build(app: &Arc<App>) -> Router {
 
     let status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_status));
 
-    // The operator: these do not exist without an OPERATOR_TOKEN.
+    // The operator: without an OPERATOR_TOKEN these routes do not exist.
     let mut overrides = OpenApiRouter::new()
-        .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));
+        .routes(routes!(overrides::override_limit).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::override_freeze).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)));
     openapi::describe_overrides(overrides.get_openapi_mut());
     let mut operator = overrides
-        .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
-        .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
-        .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
-        .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
-        .routes(routes!(metrics::get_metrics).map(|route| operators_own(route, app)));
+        .routes(routes!(operator::list_connections).map(|route| operator_method(route, app)))
+        .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
+        .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
+        .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
+        .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());
 
-    // Whoever runs the container: never shed.
+    // Health checks: never rejected because of overload.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
-    // Any page: code, not data.
+    // Static files for any page.
     let mut web = OpenApiRouter::new()
         .routes(routes!(web::get_turn_client))
         .routes(routes!(web::get_turn_client_types))
-        .routes(routes!(pages::get_dashboard).map(|route| with_operator(route, app)))
-        .routes(routes!(pages::get_dashboard_file).map(|route| with_operator(route, app)))
+        .routes(routes!(pages::get_dashboard).map(|route| if_operator(route, app)))
+        .routes(routes!(pages::get_dashboard_file).map(|route| if_operator(route, app)))
         .routes(routes!(pages::get_relay_check))
         .routes(routes!(pages::get_relay_check_file))
         .routes(routes!(pages::get_docs))
@@ -97,10 +97,11 @@ pub fn build(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// A panic and an overload are answers that an allowed page may read. Nothing is under way before its body is there.
+/// The layers around every API route. CORS is outermost, so an allowed page can read the response to an overload or a panic.
+/// A request counts as in progress once its body has arrived.
 fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     openapi::describe_guard(routes.get_openapi_mut());
-    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
+    // The outermost first. Layers added one by one would cost every request a boxed service and a boxed future each.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
         .layer(from_fn(body::gather))
@@ -118,24 +119,24 @@ fn limited(route: Route, app: &Arc<App>) -> Route {
         .route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }
 
-/// A HEAD would mint and throw away.
+/// Only GET: a HEAD would mint a credential and discard it.
 fn get_only(route: Route) -> Route {
     let refuse = async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) };
     route.head(refuse).fallback(refuse)
 }
 
-/// No method of it exists without a token.
-fn operators_own(route: Route, app: &Arc<App>) -> Route {
+/// The whole path is the operator's.
+fn operator_path(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 
-/// Without a token it does not exist; with one anybody may ask.
-fn with_operator(route: Route, app: &Arc<App>) -> Route {
+/// Public, but only while an OPERATOR_TOKEN is set.
+fn if_operator(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
-/// The path is shared with methods that are for others.
-fn for_operator(route: Route, app: &Arc<App>) -> Route {
+/// One method is the operator's; the path also has methods for others.
+fn operator_method(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 

@@ -1,5 +1,5 @@
-//! What is around every request: an id, the client's address, one log line, one count, and the error form. Nothing
-//! leaves without an id, and no error leaves without its body. Inside it, a bound on what is under way at once.
+//! The outermost layer: request id, client address, one log line, one count and the error body. Every response has an id,
+//! and every error response has a body. Inside it: the bound on requests in progress.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
     response
 }
 
-/// Refuses when too much is under way, so that what is under way is finished in time.
+/// Rejects a request when too many are in progress, so that those finish in time.
 pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.in_flight.try_acquire() else {
         app.metrics.shed.inc();
@@ -47,14 +47,14 @@ pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// The answer to a handler's panic; the panic itself goes to the log by the process's hook.
+/// The response to a panic in a handler. The process's hook logs the panic.
 #[must_use]
 pub fn panicked(app: &App) -> Response {
     app.metrics.panics.inc();
     ApiError::Internal.into_response()
 }
 
-/// Puts the id on the answer and, on an error, the body.
+/// Adds the id and, to an error, the body.
 fn finish(mut response: Response, request_id: &str) -> Response {
     if let Some(mut error) = error_of(&mut response) {
         request_id.clone_into(&mut error.request_id);
@@ -71,7 +71,7 @@ fn finish(mut response: Response, request_id: &str) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     if headers.get(VARY).is_some_and(|vary| vary == "origin") {
-        // The CORS layer writes it in lower case, which is as good; people compare it with how it is documented.
+        // The CORS layer writes it in lower case. The documentation says `Origin`.
         headers.insert(VARY, HeaderValue::from_static("Origin"));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -91,7 +91,7 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
 }
 
-/// A label from a closed set: anybody can invent a method.
+/// The method as a metric label from a closed set: a client can send any method.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -120,7 +120,7 @@ fn log_line(
     let origin = error.and_then(|error| error.refused_origin.as_deref());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // What is asked every few seconds, by whoever watches.
+    // Monitoring sends these every few seconds.
     if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")
         || (method, route) == ("GET", "/api/connections")
     {

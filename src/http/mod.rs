@@ -1,5 +1,5 @@
-//! The HTTP side: one file for each group of endpoints, and what is around them. A handler extracts, calls, answers;
-//! it decides nothing.
+//! The handlers, one file for each group of routes, and the layers around them. A handler parses the request, calls the
+//! domain and builds the response; it makes no decision.
 
 pub mod alerts;
 pub mod bandwidth_status;
