@@ -1,5 +1,6 @@
-//! The per-client rate: `tower_governor`'s GCRA over a table of fixed size. It says `RateLimit-*` on every answer and, on
-//! a refusal, one wait in body and headers, rounded up. Its clock is its own (the library's); ours only ages the table.
+//! The rate limit of each client: `tower_governor`'s GCRA over a table of fixed size. Every response has `RateLimit-*`
+//! headers; body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the
+//! table.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -27,16 +28,16 @@ use table::{ClientTable, Row};
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// The library's own names, which we translate.
+/// The library's names for these headers.
 const LIBRARY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LIBRARY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 type Governor = GovernorConfig<RowExtractor, StateInformationMiddleware>;
 
-/// The layer around whatever mints.
+/// The layer around a route that mints.
 pub type RateLimitLayer = GovernorLayer<RowExtractor, StateInformationMiddleware, Body>;
 
-/// See the module's invariant.
+/// The rate limiter. All its layers share one table.
 pub struct RateLimit {
     governor: Arc<Governor>,
     extractor: RowExtractor,
@@ -44,14 +45,14 @@ pub struct RateLimit {
     metrics: Arc<Metrics>,
 }
 
-/// So many requests at once, then one per interval.
+/// A burst of `requests`, then one request per `interval`.
 #[derive(Clone, Copy, Debug)]
 struct Quota {
     requests: NonZeroU32,
     interval: Duration,
 }
 
-/// Finds the limiter's row of a request's client.
+/// Finds the row of a request's client.
 #[derive(Clone)]
 pub struct RowExtractor {
     table: Arc<Mutex<ClientTable>>,
@@ -72,7 +73,7 @@ pub enum Rejected {
     NoClient,
 }
 
-/// A window so short that the interval is zero.
+/// The window is so short that the interval is zero.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS")]
 pub struct QuotaError;
@@ -110,7 +111,7 @@ impl RateLimit {
             .error_handler(move |error| reject(&error, quota, &metrics, respond))
     }
 
-    /// Translates the library's headers into the standard's draft names, on answers that passed the limiter.
+    /// Renames the library's headers to those of the IETF draft, on responses that passed the limiter.
     pub fn standard_headers(
         &self,
     ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
@@ -121,7 +122,7 @@ impl RateLimit {
         }
     }
 
-    /// Forgets clients whose buckets have refilled. The library does not do it by itself.
+    /// Removes clients whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
         self.extractor.with_table(ClientTable::sweep);
         let limiter = self.governor.limiter();
@@ -129,7 +130,7 @@ impl RateLimit {
         limiter.shrink_to_fit();
     }
 
-    /// Clients that have a row of their own.
+    /// Number of clients with a row of their own.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.extractor.with_table(|table, _| table.len())

@@ -29,32 +29,32 @@ fn provider_of(broker: &TestBroker) -> Arc<Provider> {
     }
 }
 
-/// What a fill says when all calls were good.
-fn came(came: u64) -> Filled {
-    Filled { came, failed: 0 }
+/// The result of a fill without failures.
+fn minted(minted: u64) -> Filled {
+    Filled { minted, failed: 0 }
 }
 
 #[tokio::test]
-async fn it_is_filled_a_few_at_a_time_so_that_an_order_to_stop_is_soon_obeyed() {
+async fn it_is_filled_in_small_steps_so_that_a_freeze_takes_effect_soon() {
     const MANY: usize = 40;
     let (cloudflare, _broker, provider) = frozen_with(MANY).await;
-    for minted in [16, 4, 0] {
-        assert_eq!(provider.fill().await, came(minted));
+    for count in [16, 4, 0] {
+        assert_eq!(provider.fill().await, minted(count));
     }
     assert_eq!(cloudflare.history().minted(), 3 * MANY + 20);
 }
 
 #[tokio::test]
-async fn calls_that_are_given_up_do_not_keep_others_from_being_made() {
+async fn abandoned_calls_do_not_prevent_later_ones() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.always(Fault::Hang);
     let asked = async || cloudflare.history().mints() == 3 * CALLERS + 10;
     tokio::select! {
-        _ = provider.fill() => panic!("it hangs"),
-        () = eventually("the provider is asked", asked) => {}
+        _ = provider.fill() => panic!("the provider hangs"),
+        () = eventually("the provider is called", asked) => {}
     }
     cloudflare.heal();
-    eventually("it is asked again", async || provider.fill().await == came(AHEAD)).await;
+    eventually("the provider is called again", async || provider.fill().await == minted(AHEAD)).await;
     assert_eq!(provider.pool_counts().ready, AHEAD);
 }
 
@@ -72,7 +72,7 @@ async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
     assert_eq!(provider.fill().await, Filled::default());
     assert_eq!(cloudflare.history().mints(), asked);
     assert!(call().await.is_ok());
-    assert_eq!(provider.fill().await, came(AHEAD));
+    assert_eq!(provider.fill().await, minted(AHEAD));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
     let broker = Arc::new(broker);
     let waits = Arc::clone(&broker);
     cloudflare.observe(move |_, _| waits.advance(100));
-    assert_eq!(provider.fill().await, came(1));
+    assert_eq!(provider.fill().await, minted(1));
     cloudflare.observe(|_, _| {});
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
     assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
@@ -91,9 +91,9 @@ async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
 async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.next(Fault::TooManyRequests);
-    assert_eq!(provider.fill().await, Filled { came: AHEAD - 1, failed: 1 });
+    assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
     assert_eq!(provider.pool_counts().ready, AHEAD - 1);
-    assert_eq!(provider.fill().await, came(1));
+    assert_eq!(provider.fill().await, minted(1));
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
     }
     cloudflare.heal();
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(provider_of(&broker).fill().await, came(0), "one of two would be half");
+    assert_eq!(provider_of(&broker).fill().await, minted(0), "one of two would be half");
     assert_eq!(cloudflare.history().minted(), 1);
 }
 
