@@ -26,7 +26,7 @@ fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
         "Cloudflare TURN not configured".into(),
         "Bandwidth limit: 2.5 GB/month".into(),
         "Budget mode: estimate".into(),
-        "Ledger: in memory only, a restart forgets this period's usage".into(),
+        "Ledger: in memory only, a restart loses this period's usage".into(),
         "Trusted proxies: 10.0.0.0/8, 192.0.2.1/32".into(),
     ] {
         assert!(messages.contains(&expected), "{expected} is missing in {messages:#?}");
@@ -105,7 +105,7 @@ fn the_start_says_what_is_read_and_where_alerts_go_and_no_secret() {
     let (log, _) = process.finish();
     for expected in [
         "Measured usage: Cloudflare's own count, every 60 s, up to 600 s ago",
-        "Measured usage: coturn's sessions at 127.0.0.1:1, which are ended when they are over",
+        "Measured usage: coturn's sessions at 127.0.0.1:1, which are ended when their grant has expired",
         "Alerts: to 127.0.0.1, not signed",
     ] {
         assert!(messages(&log).iter().any(|message| message == expected), "{expected} in\n{log}");
