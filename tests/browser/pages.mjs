@@ -168,7 +168,7 @@ async function aRevocationIsOneRow(page) {
   await page.click('#connections button[aria-label$="call-1"]');
   await page.waitForSelector('#confirm[open]');
   await page.click('#confirm-yes');
-  await until('what became of it', async () => (await text(page, 'action-result')).startsWith('The provider has revoked it.'));
+  await until('what became of it', async () => (await text(page, 'action-result')).startsWith('The provider has revoked the credential.'));
   nothingWentWrong(page);
 }
 
