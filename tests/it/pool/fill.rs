@@ -1,4 +1,4 @@
-//! How the pool is filled: a few at a time, by calls that are nobody's, as far as may be in vain.
+//! Filling the pool: a few calls at a time, independent of callers, and less than half of them wasted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use turn_broker::mint::Source;
 use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
-use super::{AHEAD, CALLERS, LIFE, callers_keep_coming, so_many_keep_coming};
+use super::{AHEAD, CALLERS, LIFE, steady_callers, steady_callers_of};
 use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
 
 /// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
     let (cloudflare, broker) = with_cloudflare().await;
-    so_many_keep_coming(&broker, callers).await;
+    steady_callers_of(&broker, callers).await;
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     broker.advance(60);
     let provider = provider_of(&broker);
@@ -59,7 +59,7 @@ async fn abandoned_calls_do_not_prevent_later_ones() {
 }
 
 #[tokio::test]
-async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
+async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
     let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
     let call = async || provider.mint(Duration::from_secs(600), &"a caller").await;
     cloudflare.always(Fault::TooManyRequests);
@@ -76,7 +76,7 @@ async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
 }
 
 #[tokio::test]
-async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
+async fn the_life_begins_with_the_call_however_long_it_takes() {
     let (cloudflare, broker, provider) = frozen_with(2).await;
     let broker = Arc::new(broker);
     let waits = Arc::clone(&broker);
@@ -88,7 +88,7 @@ async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
 }
 
 #[tokio::test]
-async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
+async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.next(Fault::TooManyRequests);
     assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
@@ -97,7 +97,7 @@ async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
 }
 
 #[tokio::test]
-async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
+async fn failed_mints_do_not_fill_the_pool() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::TooManyRequests);
     for _ in 0..3 {
@@ -113,9 +113,9 @@ async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
 }
 
 #[tokio::test]
-async fn the_end_does_not_wait_for_what_is_minted_ahead() {
+async fn shutdown_does_not_wait_for_a_refill() {
     let (cloudflare, broker) = with_cloudflare().await;
-    callers_keep_coming(&broker).await;
+    steady_callers(&broker).await;
     cloudflare.always(Fault::Hang);
     broker.advance(60);
     let asked = async || cloudflare.history().mints() > 3 * CALLERS;
