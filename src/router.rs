@@ -130,7 +130,7 @@ fn operator_path(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 
-/// Public, but only while an OPERATOR_TOKEN is set.
+/// Public, but only while `OPERATOR_TOKEN` is set.
 fn if_operator(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }

@@ -75,7 +75,7 @@ mod tests {
         }
         assert_eq!(demand.steady(at(180)), 30);
         assert_eq!(demand.steady(at(239)), 30, "the current minute does not count");
-        assert_eq!(demand.steady(at(240)), 0, "nobody came in the last one");
+        assert_eq!(demand.steady(at(240)), 0, "no caller came in the last one");
     }
 
     #[test]
