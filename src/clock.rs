@@ -1,5 +1,5 @@
-//! The only reader of time. Everything else takes `now` as an argument, so that a test decides what time it is.
-//! Two kinds: [`Timestamp`] (UTC) for the wire and the ledger, [`Instant`] for spans inside this process.
+//! The only reader of time. All other code takes `now` as an argument, so a test controls time. There are two kinds:
+//! [`Timestamp`] (UTC) for the wire and the ledger, [`Instant`] for durations in this process.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,15 +8,15 @@ use turn_ledger::units::Timestamp;
 
 /// A source of both kinds of time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Wall time. It may step backwards; whoever keeps state takes the later of this and what it saw before.
+    /// Wall time. It can step backwards; code that keeps state uses the later of this and the last value.
     fn now(&self) -> Timestamp;
-    /// Monotonic time, for how long a thing took and when a breaker may try again.
+    /// Monotonic time, for durations and pauses.
     fn instant(&self) -> Instant;
 }
 
-/// `span` from now, for the runtime's timers. They watch sockets; no figure and no decision rests on them.
+/// The instant `span` from now, for the runtime's timers. They limit waiting on sockets; no figure depends on them.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is where time is read")]
+#[expect(clippy::disallowed_methods, reason = "this module reads the time")]
 pub fn deadline(span: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + span
 }
@@ -26,14 +26,14 @@ pub fn deadline(span: Duration) -> tokio::time::Instant {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
+    #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
     fn now(&self) -> Timestamp {
-        // A clock before 1970 is a machine without a clock; the ledger keeps its later time in that case.
+        // A machine without a clock says 1970 or earlier. The ledger keeps its own, later time.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(0).plus(since_1970)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where time is read")]
+    #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
     fn instant(&self) -> Instant {
         Instant::now()
     }

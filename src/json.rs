@@ -1,9 +1,9 @@
-//! Numbers as JSON shows them.
+//! Numbers in JSON.
 
 use serde_json::Number;
 use turn_ledger::units::ByteCount;
 
-/// A number for JSON that prints without decimals when it has none (`1000`, not `1000.0`).
+/// A JSON number that prints a whole value without decimals (`1000`, not `1000.0`).
 #[must_use]
 pub fn plain_number(value: f64) -> Number {
     let whole = ByteCount::from_whole(value).map(|whole| Number::from(whole.get()));

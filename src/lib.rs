@@ -1,27 +1,29 @@
-//! turn-broker hands out TURN credentials for WebRTC and holds a monthly bandwidth budget. A map of the crate:
+//! turn-broker issues TURN credentials for WebRTC under a monthly bandwidth budget. The ledger behind it is the crate
+//! `turn_ledger`, which does no I/O.
 //!
-//! | where | what |
+//! The modules form layers. A module imports only from layers below its own (checked in tests/it/layers.rs). From the top:
+//!
+//! | layer | what it is |
 //! |---|---|
-//! | [`config`] | environment → typed settings |
-//! | [`demo`] | a configuration for the first look, and what it says |
-//! | [`app`], [`router`], [`serve`] | joins the parts; the table of routes; listener and shutdown |
-//! | [`doctor`] | finds out what is wrong and says what to do |
-//! | [`healthcheck`] | the question that a container asks itself |
-//! | [`ledger_command`] | what is on disk, for an operator |
-//! | [`http`] | one file for each group of endpoints, and what is around them |
-//! | [`limit`] | per-client rate |
-//! | [`mint`] | a request's way: reserve, ask a source, commit |
-//! | [`ice`] | who hands out ICE servers, and how each is asked |
-//! | [`account`] | ledger and connections behind one lock |
-//! | [`budget`] | periods, timeline, ledger, verdict, grants: pure |
-//! | [`usage`] | what connections say about themselves: pure |
-//! | [`meter`] | reads what providers themselves have counted, and ends sessions where it can |
-//! | [`web`] | what a browser loads from here |
+//! | [`serve`] | listener, shutdown and background tasks |
+//! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`] | the other commands |
+//! | [`router`] | the table of routes |
+//! | [`web`] | pages and the browser module |
+//! | [`http`] | the handlers, the error responses and what surrounds every request |
+//! | [`app`] | what the handlers share, and the function that builds it |
+//! | [`mint`] | issuing a credential: reserve, call a source, commit |
+//! | [`limit`] | the rate limit of each client |
+//! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`relay`] | a small TURN server in this process, for demos and tests |
+//! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
-//! | [`alert`] | what an operator is told without asking, and how it is sent |
+//! | [`alert`] | delivery of alerts |
 //! | [`telemetry`] | logs and metrics |
-//! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
+//! | [`config`] | environment variables parsed into typed settings |
+//! | [`ice`] | ICE servers and the APIs of the credential sources |
+//! | [`http_client`] | the client for outgoing requests |
+//! | [`request`] | request id, client address, bearer token |
+//! | [`clock`], [`random`], [`json`] | the only readers of time and randomness; numbers in JSON |
 
 pub mod account;
 pub mod alert;
@@ -32,6 +34,7 @@ pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
 pub mod http;
+pub mod http_client;
 pub mod ice;
 pub mod journal;
 pub mod json;
@@ -41,6 +44,7 @@ pub mod meter;
 pub mod mint;
 pub mod random;
 pub mod relay;
+pub mod request;
 pub mod router;
 pub mod serve;
 pub mod telemetry;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use turn_broker::app::App;
+use turn_broker::app;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
@@ -280,7 +280,7 @@ async fn serve_until_signal(
     let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::build(config, Arc::new(SystemClock), journal, lost_lines)?;
+    let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;
     let (listener, greeting) = match opened {
         Some((listener, greeting)) => (TcpListener::from_std(listener)?, Some(greeting)),
         None => (listen(config).await?, None),

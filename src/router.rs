@@ -1,5 +1,5 @@
-//! The one table of routes: every path, who may call it, and what stands around it. The `OpenAPI` document is made from
-//! the same table, so a route cannot be served and not described.
+//! The table of routes: every path, who may call it, and the layers around it. The `OpenAPI` document is generated from this
+//! table, so every route in it is described.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -15,59 +16,63 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::config::Door;
+use crate::config::WireFormat;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, bandwidth_status, body, connections, credentials, doors, envelope, health, openapi, operator,
-    origin, overrides, overview,
+    alerts, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi, operator,
+    origin, overrides, overview, wire_formats,
 };
 use crate::web;
 use crate::web::pages::{self, Page};
 
-/// Everything that is served.
+/// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    // Pages mint: foreign origins and too many requests are turned away before the handler.
+    // Pages mint. Foreign origins and requests over the rate limit are rejected before the handler.
     let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
-    for door in &app.doors {
-        let door = match door {
-            Door::Turn => routes!(doors::get_turn),
-            Door::Matrix => routes!(doors::get_matrix),
-            Door::Ice => routes!(doors::get_ice),
+    for format in &app.wire_formats {
+        let route = match format {
+            WireFormat::Turn => routes!(wire_formats::get_turn),
+            WireFormat::Matrix => routes!(wire_formats::get_matrix),
+            WireFormat::Ice => routes!(wire_formats::get_ice),
         };
-        mint = mint.routes(door.map(|route| get_only(limited(route, app))));
+        mint = mint.routes(route.map(|route| get_only(limited(route, app))));
     }
     openapi::describe_mint(mint.get_openapi_mut());
 
-    // Pages and app servers: a token decides, where there is one.
-    let open = OpenApiRouter::new()
-        .routes(routes!(bandwidth_status::get_status))
+    // Pages and app servers: the handler checks the token.
+    let mut reports = OpenApiRouter::new()
         .routes(routes!(connections::open_connection))
         .routes(routes!(connections::heartbeat_connection))
         .routes(routes!(connections::close_connection))
         .routes(routes!(connections::delete_connection));
+    openapi::describe_reports(reports.get_openapi_mut());
 
-    // The operator: these do not exist without an OPERATOR_TOKEN.
-    let mut operator = OpenApiRouter::new()
-        .routes(routes!(operator::list_connections).map(|route| for_operator(route, app)))
-        .routes(routes!(operator::get_usage).map(|route| operators_own(route, app)))
-        .routes(routes!(overview::get_overview).map(|route| operators_own(route, app)))
-        .routes(routes!(alerts::get_alerts).map(|route| operators_own(route, app)))
-        .routes(routes!(operator::get_metrics).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::override_limit).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::override_freeze).map(|route| operators_own(route, app)))
-        .routes(routes!(overrides::revoke_credential).map(|route| operators_own(route, app)));
+    let status = OpenApiRouter::new().routes(routes!(bandwidth_status::get_status));
+
+    // The operator: without an OPERATOR_TOKEN these routes do not exist.
+    let mut overrides = OpenApiRouter::new()
+        .routes(routes!(overrides::override_limit).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::override_freeze).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)));
+    openapi::describe_overrides(overrides.get_openapi_mut());
+    let mut operator = overrides
+        .routes(routes!(operator::list_connections).map(|route| operator_method(route, app)))
+        .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
+        .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
+        .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
+        .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());
 
-    // Whoever runs the container: never shed.
+    // Health checks: never rejected because of overload.
     let health = OpenApiRouter::new().routes(routes!(health::get_health)).routes(routes!(health::get_ready));
 
-    // Any page: code, not data.
+    // Static files for any page.
     let mut web = OpenApiRouter::new();
     let demo = app.is_demo.then_some(&pages::DEMO);
     let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo).flat_map(Page::routes);
-    let dashboard = pages::DASHBOARD.routes().map(|route| route.map(|route| with_operator(route, app)));
+    let dashboard = pages::DASHBOARD.routes().map(|route| route.map(|route| if_operator(route, app)));
     for route in web::module().into_iter().chain(dashboard).chain(public) {
         web = web.routes(route);
     }
@@ -75,7 +80,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
-        .merge(guarded(open.merge(operator), app))
+        .merge(guarded(status.merge(reports).merge(operator), app))
         .merge(health)
         .merge(web)
         .split_for_parts();
@@ -88,10 +93,11 @@ pub fn build(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// A panic and an overload are answers that an allowed page may read. Nothing is under way before its body is there.
+/// The layers around every API route. CORS is outermost, so an allowed page can read the response to an overload or a panic.
+/// A request counts as in progress once its body has arrived.
 fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     openapi::describe_guard(routes.get_openapi_mut());
-    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
+    // The outermost first. Layers added one by one would cost every request a boxed service and a boxed future each.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
         .layer(from_fn(body::gather))
@@ -104,29 +110,29 @@ type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
     route
-        .route_layer(app.rate_limit.layer())
+        .route_layer(app.rate_limit.layer(|rejected| ApiError::from(rejected).into_response()))
         .route_layer(map_response(app.rate_limit.standard_headers()))
         .route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
 }
 
-/// A HEAD would mint and throw away.
+/// Only GET: a HEAD would mint a credential and discard it.
 fn get_only(route: Route) -> Route {
     let refuse = async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) };
     route.head(refuse).fallback(refuse)
 }
 
-/// No method of it exists without a token.
-fn operators_own(route: Route, app: &Arc<App>) -> Route {
+/// The whole path is the operator's.
+fn operator_path(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 
-/// Without a token it does not exist; with one anybody may ask.
-fn with_operator(route: Route, app: &Arc<App>) -> Route {
+/// Public, but only while `OPERATOR_TOKEN` is set.
+fn if_operator(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
-/// The path is shared with methods that are for others.
-fn for_operator(route: Route, app: &Arc<App>) -> Route {
+/// One method is the operator's; the path also has methods for others.
+fn operator_method(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
 

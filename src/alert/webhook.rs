@@ -77,7 +77,7 @@ impl SendError {
 }
 
 impl Webhook {
-    /// `client` must not follow redirects: one of [`crate::ice::cloudflare::http_client`].
+    /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
     #[must_use]
     pub fn new(client: Client, config: &AlertConfig) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));

@@ -1,4 +1,4 @@
-//! What the configuration says about the books.
+//! The ledger's terms and bounds, derived from the configuration.
 
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
@@ -12,7 +12,7 @@ use turn_ledger::trial::Assumption;
 use turn_ledger::units::BitRate;
 use turn_ledger::verdict::BudgetMode;
 
-/// The books as the configuration wants them.
+/// How to open the books.
 #[must_use]
 pub fn setup(config: &Config) -> Setup {
     Setup {
@@ -27,7 +27,7 @@ pub fn setup(config: &Config) -> Setup {
                 promises_cap_claims: config.budget.mode == BudgetMode::Strict,
             },
         },
-        sources: lanes(config),
+        sources: source_terms(config),
         rules: UsageRules {
             heartbeat: config.usage.heartbeat,
             billed: config.usage.billed,
@@ -38,13 +38,13 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// A lane for every source that hands out grants.
-fn lanes(config: &Config) -> Vec<SourceTerms> {
+/// The terms of every source that issues grants.
+fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let sources = config.ice.sources.iter().filter(|source| **source != IceSource::Stun);
-    sources.map(|source| lane(*source, config)).collect()
+    sources.map(|source| terms_of(*source, config)).collect()
 }
 
-fn lane(source: IceSource, config: &Config) -> SourceTerms {
+fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
     let terms = SourceTerms { source, tail, cut_tail: None, sampling: 0, is_read: false };
     match source {
@@ -61,18 +61,19 @@ fn lane(source: IceSource, config: &Config) -> SourceTerms {
     }
 }
 
-/// What the published bound rests on: a rate, and times.
+/// The assumption behind the published bound: a rate, and how long relaying outlives a credential.
 #[derive(Clone, Debug)]
 pub struct BoundTerms {
     assumed: BitRate,
-    /// `7200 s after expiry`; with several tails, each by its source. `None` where nothing is metered.
+    /// `7200 s`, or with different tails a list by source. `None` if no source is metered.
     until: Option<String>,
 }
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
-        let metered = lanes(config).into_iter().filter(|lane| lane.source.is_metered());
-        let tails: Vec<_> = metered.map(|lane| (lane.cut_tail.unwrap_or(lane.tail), lane.source)).collect();
+        let metered = source_terms(config).into_iter().filter(|terms| terms.source.is_metered());
+        let tails: Vec<_> =
+            metered.map(|terms| (terms.cut_tail.unwrap_or(terms.tail), terms.source)).collect();
         let until = tails.first().map(|(first, _)| {
             if tails.iter().all(|(tail, _)| tail == first) {
                 return format!("{} s", first.as_secs());
@@ -83,7 +84,7 @@ impl BoundTerms {
         Self { assumed: config.budget.liability_rate, until }
     }
 
-    /// `2 Mbps per grant until 7200 s after expiry`. Where the data contradict that rate, the one that took its place.
+    /// `2 Mbps per grant until 7200 s after expiry`. If the data contradict the assumed rate, the observed rate instead.
     #[must_use]
     pub fn in_words(&self, assumption: Assumption) -> String {
         let Some(until) = &self.until else { return "no metered source is configured".into() };
@@ -105,7 +106,7 @@ mod tests {
     use turn_ledger::units::Timestamp;
 
     #[test]
-    fn what_was_not_read_while_no_process_ran_is_not_stale() {
+    fn a_count_is_not_stale_because_no_process_ran() {
         let environment = Environment::from_pairs([
             ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
             ("CLOUDFLARE_TURN_API_TOKEN", "token"),

@@ -5,7 +5,6 @@
 mod access;
 mod alert;
 mod budget;
-mod doors;
 mod dotenv;
 mod environment;
 mod ice;
@@ -18,6 +17,7 @@ mod relay;
 mod server;
 mod settings;
 mod value;
+mod wire_formats;
 
 #[cfg(test)]
 mod example_file;
@@ -27,7 +27,6 @@ mod testing;
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, WebhookUrl};
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
-pub use doors::Door;
 pub use environment::Environment;
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
@@ -35,6 +34,7 @@ pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use relay::RelayConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use wire_formats::WireFormat;
 
 use settings::{Read, Settings};
 
@@ -57,8 +57,8 @@ pub struct Config {
     pub meter: MeterConfig,
     /// Where alerts go; `None`: nowhere.
     pub alert: Option<AlertConfig>,
-    /// Further wire forms of the mint that are open.
-    pub doors: Vec<Door>,
+    /// The other wire formats that are served.
+    pub wire_formats: Vec<WireFormat>,
     /// Whether the demo's page is served. No setting: `turn-broker demo` alone sets it.
     pub is_demo: bool,
     /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
@@ -92,7 +92,7 @@ impl Config {
         let budget = BudgetConfig::read(settings, estimated_rate);
         let meter = MeterConfig::read(settings);
         let alert = AlertConfig::read(settings);
-        let doors = doors::read(settings);
+        let wire_formats = wire_formats::read(settings);
         Ok(Self {
             server: server?,
             log: log?,
@@ -102,7 +102,7 @@ impl Config {
             usage: usage?,
             meter: meter?,
             alert: alert?,
-            doors: doors?,
+            wire_formats: wire_formats?,
             is_demo: false,
             warnings: Vec::new(),
         })

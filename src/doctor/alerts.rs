@@ -5,7 +5,7 @@ use super::finding::{Check, Finding};
 use crate::alert::webhook::{SendError, Webhook};
 use crate::clock::Clock;
 use crate::config::{AlertConfig, Config};
-use crate::ice::cloudflare::http_client;
+use crate::http_client::http_client;
 use turn_ledger::alert::{Alert, AlertKind, BudgetFigures};
 use turn_ledger::units::{ByteCount, Timestamp};
 

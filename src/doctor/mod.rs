@@ -30,7 +30,8 @@ pub use tls::CaError;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
-use crate::ice::cloudflare::{ClientError, Cloudflare, http_client};
+use crate::http_client::{ClientError, http_client};
+use crate::ice::cloudflare::Cloudflare;
 use crate::ice::server::IceServerList;
 use names::{Names, Need};
 use relay::{Offer, Surroundings};

@@ -1,4 +1,4 @@
-//! `GET /api/alerts`: what the operator was told lately, for those who look instead of waiting to be told.
+//! `GET /api/alerts`: the latest operator alerts. They are listed whether or not a webhook is set.
 
 use std::sync::Arc;
 
@@ -17,33 +17,33 @@ use turn_ledger::units::Timestamp;
 /// The latest alerts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AlertsBody {
-    /// The newest first, 50 at most. They are stored with the ledger.
+    /// The latest 50 alerts, newest first. They are stored with the ledger.
     alerts: Vec<AlertBody>,
-    /// Whether `ALERT_WEBHOOK_URL` is set; without it the log is where they are told.
+    /// Whether `ALERT_WEBHOOK_URL` is set. Without it, alerts appear in the log and here only.
     webhook: bool,
 }
 
-/// One alert. The budget is that of its instant.
+/// One alert, with the budget at that instant.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertBody {
-    /// The same as on the webhook.
+    /// The same id as on the webhook.
     #[schema(example = "2025-01-01/budget-used-80/1000000000000")]
     id: String,
-    /// Which kind.
+    /// The kind of alert.
     #[schema(schema_with = event_schema)]
     event: &'static str,
-    /// How grave.
+    /// The severity.
     #[schema(schema_with = severity_schema)]
     severity: &'static str,
-    /// When.
+    /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// What happened.
     what: String,
     /// What to do.
     advice: &'static str,
-    /// GB used then, two decimals.
+    /// GB used at that instant, two decimals.
     #[serde(rename = "usedGB")]
     #[schema(example = "801.50")]
     used_gb: String,
@@ -51,31 +51,30 @@ pub struct AlertBody {
     #[serde(rename = "limitGB")]
     #[schema(value_type = f64, example = 1000)]
     limit_gb: serde_json::Number,
-    /// GB by which the limit could still be passed, at worst.
+    /// GB by which usage could still pass the limit, in the worst case.
     #[serde(rename = "overshootBoundGB")]
     #[schema(example = "0.00")]
     overshoot_bound_gb: String,
-    /// Whether it still waits to be delivered.
+    /// Whether it is not delivered yet.
     waiting: bool,
 }
 
 fn event_schema() -> RefOr<Schema> {
-    one_of(AlertKind::ALL.map(AlertKind::name), "Stable.")
+    one_of(AlertKind::ALL.map(AlertKind::name), "Stable identifier for programs.")
 }
 
 fn severity_schema() -> RefOr<Schema> {
-    one_of([Severity::Info, Severity::Warning, Severity::Critical].map(Severity::name), "How grave it is.")
+    one_of([Severity::Info, Severity::Warning, Severity::Critical].map(Severity::name), "The severity.")
 }
 
-/// What the operator was told lately.
+/// Lists the latest alerts.
 ///
-/// The same alerts as on the webhook, also where none is set.
+/// The same alerts as on the webhook, even if no webhook is set.
 #[utoipa::path(
     get,
     path = "/api/alerts",
     operation_id = "getAlerts",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "The latest alerts.", body = AlertsBody))
 )]
 pub async fn get_alerts(State(app): State<Arc<App>>) -> Json<AlertsBody> {

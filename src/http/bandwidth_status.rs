@@ -1,5 +1,5 @@
-//! `GET /api/bandwidth-status`: what was used, how that is known, and how far the limit can still be overshot. The
-//! first seven fields keep their names, types and roundings for ever; all else stands beside them.
+//! `GET /api/bandwidth-status`: usage, where the figure comes from, and how far usage can still pass the limit. The first
+//! seven fields never change their names, types and rounding.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::json::plain_number;
 use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::units::{BitRate, Timestamp};
 
-/// A count that is no older than this leaves next to nothing to the estimate.
-const SEEN_AS_IT_GOES: Duration = Duration::from_secs(60);
+/// With a count that is no older than this, the estimate hardly matters.
+const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The state of the budget.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "fields of an answer, each with a name of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of a response")]
 pub struct StatusBody {
     /// Billed GB of this period, two decimals.
     #[serde(rename = "bandwidthUsedGB")]
@@ -32,17 +32,17 @@ pub struct StatusBody {
     #[serde(rename = "bandwidthLimitGB")]
     #[schema(value_type = f64, example = 1000)]
     bandwidth_limit_gb: serde_json::Number,
-    /// Used in percent of the limit, two decimals.
+    /// Usage in percent of the limit, two decimals.
     #[schema(value_type = f64, example = 4.52)]
     percentage: serde_json::Number,
-    /// GB left, two decimals, never below zero.
+    /// GB left, two decimals; never below zero.
     #[serde(rename = "remainingGB")]
     #[schema(example = "954.77")]
     remaining_gb: String,
     /// When the period ends.
     #[schema(value_type = String, format = DateTime)]
     reset_date: Timestamp,
-    /// Open connections that were reported.
+    /// Reported connections that are open.
     #[schema(example = 3)]
     active_connections: usize,
     /// Whether the limit is reached.
@@ -51,39 +51,40 @@ pub struct StatusBody {
     /// When the period began.
     #[schema(value_type = String, format = DateTime)]
     period_start: Timestamp,
-    /// How the figure is known.
+    /// Where the figure comes from.
     #[schema(schema_with = knowledge_schema)]
     source: &'static str,
-    /// Up to when the provider's own count reaches; null without one.
+    /// The end of the provider's own count; null without one.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     as_of: Option<Timestamp>,
     /// Whether the provider's count is older than it should be.
     stale: bool,
-    /// GB promised by credentials beyond what is used, rounded up.
+    /// GB that live credentials could still use, at the assumed rate, rounded up.
     #[serde(rename = "reservedGB")]
     #[schema(example = "12.00")]
     reserved_gb: String,
-    /// GB by which the limit can still be passed, at worst, rounded up.
+    /// GB by which usage can still pass the limit, in the worst case, rounded up.
     #[serde(rename = "overshootBoundGB")]
     #[schema(example = "0.00")]
     overshoot_bound_gb: String,
-    /// What the bound rests on, for people.
+    /// The assumption behind the bound, for people.
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
-    /// Whether the provider's count fits what the bound assumes, and the wall clock the period.
+    /// Whether the bound can be relied on: the provider's count does not contradict its assumption, nor the wall clock the
+    /// period.
     bound_holds: bool,
-    /// What one live grant was seen to relay, on average, in Mbps; null without two readings to compare.
+    /// Observed average rate of one live grant, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
     observed_mbps_per_grant: Option<serde_json::Number>,
     /// Grants of this period.
     grants: GrantsBody,
-    /// Billed bytes of this period, to the byte.
+    /// Billed bytes of this period.
     used_bytes: u64,
     /// Whether the ledger survives a restart.
     durable: bool,
     /// Whether the operator has stopped all minting.
     frozen: bool,
-    /// What makes the figure weak, and what to do about it.
+    /// What makes the figures unreliable, and what to do about it. An empty list is normal.
     hints: Vec<HintBody>,
 }
 
@@ -92,36 +93,36 @@ pub struct StatusBody {
 pub struct GrantsBody {
     /// Credentials issued in this period.
     issued: u64,
-    /// Alive now, the time in which relaying may outlive the credential included.
+    /// Live grants. A grant stays live while relaying can outlive its credential.
     live: u64,
-    /// Grants that reported a first connection in this period.
+    /// Grants whose first connection was reported in this period.
     reported: u64,
 }
 
-/// Something that makes the figure weak.
+/// Something that makes the figures unreliable.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HintBody {
-    /// Stable.
+    /// Stable identifier for programs.
     #[schema(example = "NO_REPORTS")]
     code: &'static str,
-    /// What it means and what to do.
+    /// What it means, and what to do.
     message: String,
 }
 
 fn status_schema() -> RefOr<Schema> {
-    one_of(["OK", "LIMIT_EXCEEDED"], "`LIMIT_EXCEEDED` as soon as used has reached the limit.")
+    one_of(["OK", "LIMIT_EXCEEDED"], "`LIMIT_EXCEEDED` as soon as usage has reached the limit.")
 }
 
 fn knowledge_schema() -> RefOr<Schema> {
     one_of(
         ["estimate", "measured+estimate"],
-        "How the figure is known: `measured` is the provider's own count, up to `asOf`.",
+        "Where the figure comes from. `measured` is the provider's own count up to `asOf`.",
     )
 }
 
-/// What was used, how it is known, and how far the limit can still be overshot.
+/// Returns the usage of this period and what is left of the budget.
 ///
-/// The first seven fields keep their names, types and roundings.
+/// The first seven fields never change their names, types and rounding.
 #[utoipa::path(
     get,
     path = "/api/bandwidth-status",
@@ -140,7 +141,7 @@ impl StatusBody {
     }
 }
 
-/// The state of the budget as it was read.
+/// The response for `snapshot`.
 pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     StatusBody {
@@ -186,59 +187,59 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
             hints.push(HintBody { code, message: message.to_owned() });
         }
     };
-    // A relay that is read as it goes needs nobody to report.
-    let is_seen = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= SEEN_AS_IT_GOES);
+    // A relay whose bytes are counted live needs no reports.
+    let is_live = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= LIVE_COUNT_AGE_MAX);
     hint(
-        snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_seen,
+        snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_live,
         "NO_REPORTS",
         "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
     );
     hint(
         app.bills_unread,
         "NO_ANALYTICS",
-        "usage is estimated from reports only: Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
+        "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
     );
     hint(
         measured.is_stale(),
         "ANALYTICS_STALE",
-        "the provider's own count could not be read for more than 10 minutes: what lies after asOf is estimated. The log says why.",
+        "the provider's own count could not be read for more than 10 minutes: usage after asOf is estimated. See the log for the cause.",
     );
     hint(
         !measured.assumption.holds,
         "ASSUMPTION_BROKEN",
-        "more flows than the live credentials could relay at the assumed rate, or for longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and see who else uses the TURN key.",
+        "more bytes are relayed than the live credentials could relay at the assumed rate, or relaying lasts longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check whether another service uses the TURN key.",
     );
     hint(
         snapshot.frozen,
         "FROZEN",
-        "the operator has stopped all minting: every answer is STUN only. POST /api/budget/freeze with {\"frozen\": false} allows it again.",
+        "the operator has stopped minting: new callers get STUN only. Send {\"frozen\": false} to POST /api/budget/freeze to resume.",
     );
-    hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: every answer is STUN only.");
+    hint(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: new callers get STUN only.");
     hint(
         snapshot.promised_in_full,
         "PROMISED_IN_FULL",
-        "strict mode has no room for another credential of 5 minutes: those that are out could use up the limit. Room comes back with the provider's next count, or at the reset; raise the limit, or shorten TURN_TTL_SECONDS, for more.",
+        "strict mode has no room for another credential of 5 minutes: the live credentials could use the rest of the limit. Room returns with the provider's next count or at the reset. For more room, raise the limit or shorten TURN_TTL_SECONDS.",
     );
     hint(
         !app.account.is_durable(),
         "NOT_DURABLE",
-        "the ledger lives in memory only: a restart forgets this period's usage. Set STATE_DIR.",
+        "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.",
     );
     hint(
         snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_BEHIND",
-        "the machine's clock was set back, or was ahead before: the ledger keeps the later time. Mend the clock.",
+        "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.",
     );
     hint(
         snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_AHEAD",
-        "the machine's clock has jumped ahead: the ledger goes on at its pace, and believes the clock when it has been ahead for 5 minutes.",
+        "the machine's clock has jumped ahead: the ledger keeps its own time and follows the clock once it has been ahead for 5 minutes. Check the clock.",
     );
     hint(
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",
         &format!(
-            "credentials already issued could take usage {} GB past the limit: shorten TURN_TTL_SECONDS or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
+            "credentials already issued could take usage {} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
             bound.gb_up()
         ),
     );

@@ -1,5 +1,5 @@
-//! Request bodies: JSON whatever the content type (a beacon cannot send another than text/plain), at most 16 KiB, and
-//! there by the request's deadline.
+//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline. The content type is ignored, because a
+//! beacon can only send text/plain.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::clock;
 
 /// From a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read.
+/// Longest body that is read. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
-/// By when a request's body has to be there; travels with the request.
+/// When a request's body must have arrived. An extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyDeadline(pub Instant);
 
-/// Lets a request on only when its body is there in full: who is slow to send holds a socket, and nothing else.
+/// Passes a request on once its whole body has arrived: a client that sends slowly occupies nothing but its socket.
 pub async fn gather(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -37,17 +37,17 @@ pub async fn gather(request: Request, next: Next) -> Response {
     }
 }
 
-/// Parses a gathered body. An empty one is `{}`, so that every field can be left out.
+/// Parses a gathered body. An empty body is `{}`.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = read(&parts, body).await?;
     let text = match bytes.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
-        // serde would take a list for the fields in their order.
-        _ => return Err(ApiError::InvalidRequest("The body is to be a JSON object.".into())),
+        // serde would read an array as the fields in order.
+        _ => return Err(ApiError::invalid("Send a JSON object as the body.")),
     };
-    serde_json::from_slice(text).map_err(|error| ApiError::InvalidRequest(describe(&error)))
+    serde_json::from_slice(text).map_err(|error| ApiError::invalid(describe(&error)))
 }
 
 async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
@@ -61,10 +61,10 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })
         }
-        Ok(Err(_)) => Err(ApiError::InvalidRequest("The body could not be read.".into())),
+        Ok(Err(_)) => Err(ApiError::invalid("The body could not be read.")),
         Err(_) => {
             let seconds = REQUEST_TIMEOUT.as_secs();
-            Err(ApiError::InvalidRequest(format!("The request did not arrive within {seconds} s.")))
+            Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
         }
     }
 }
@@ -73,7 +73,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Where the JSON is wrong and what was expected, never what stood there: it may be a token.
+/// Where the JSON is wrong, without quoting it: it may contain a token.
 fn describe(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     match error.classify() {

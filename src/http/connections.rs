@@ -1,5 +1,5 @@
-//! `/api/connections`: what feeds the estimate. A client speaks for its own connections with its grant token, an app
-//! server for any with the reporter token. Every call may be repeated without a second effect.
+//! `/api/connections`: reports of connections, the input of the usage estimate. A grant token authorizes reports about the
+//! grant's own connections, the reporter token about any. Every call is idempotent.
 
 use std::sync::Arc;
 
@@ -10,65 +10,72 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::bearer::bearer;
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::random;
+use crate::request::bearer::bearer;
 use turn_ledger::connection::Report;
 use turn_ledger::reports::{Caller, OpenError, Opened};
 
 const UNAUTHORIZED: ApiError =
-    ApiError::Unauthorized { wants: "the `grant` that came with credentials, or the REPORTER_TOKEN," };
-/// Longest id that a caller may choose.
+    ApiError::Unauthorized { expected: "the `grant` of your credentials, or the REPORTER_TOKEN," };
+/// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
 
-/// What a caller may send; every field can be left out.
+/// A report about one connection. Every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionRequest {
-    /// Opening only: the caller's own name for it, in visible ASCII characters; made up here if absent.
+    /// Only for opening: the caller's own id, in visible ASCII characters. The service makes one if it is absent.
     #[schema(min_length = 1, max_length = 128, example = "call-42")]
     connection_id: Option<String>,
-    /// Whether its packets go through the relay; taken to be so until said otherwise.
+    /// Whether the packets go through the relay. True until reported otherwise.
     relayed: Option<bool>,
-    /// Cumulative bytes, client → relay (`transport.bytesSent`).
+    /// Bytes from client to relay since the connection began (`transport.bytesSent`).
     bytes_sent: Option<u64>,
-    /// Cumulative bytes, relay → client (`transport.bytesReceived`): what is billed.
+    /// Bytes from relay to client since the connection began (`transport.bytesReceived`). These are billed.
     bytes_received: Option<u64>,
-    /// The token, for a beacon, which cannot send an `Authorization` header.
+    /// The token, for a beacon, which cannot set an `Authorization` header.
     token: Option<String>,
+}
+
+/// The connection in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ConnectionPath {
+    /// The `connectionId`.
+    #[param(min_length = 1, max_length = 128, example = "call-42")]
+    id: String,
 }
 
 /// An open connection.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionBody {
-    /// Its name, for the paths of further calls.
+    /// The id, for the paths of further calls.
     #[schema(example = "call-42")]
     connection_id: String,
-    /// How often to send a heartbeat, in seconds. Three missed ones close it.
+    /// Interval of the heartbeats in seconds. Three missed heartbeats close the connection.
     #[schema(example = 30)]
     heartbeat_seconds: u64,
 }
 
 /// Opens a connection.
 ///
-/// Opening it again is a sign of life. From now on it is charged, by the bytes that it reports or by time.
+/// From now on the connection is charged: by the bytes that it reports, or by time. Opening it again keeps it alive.
 #[utoipa::path(
     post,
     path = "/api/connections",
     operation_id = "openConnection",
     tag = "connections",
     request_body(content = ConnectionRequest, example = json!({"connectionId": "call-42", "relayed": true})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
         (status = 201, description = "Opened.", body = ConnectionBody),
-        (status = 200, description = "It was open already.", body = ConnectionBody),
+        (status = 200, description = "The connection was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
         (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
@@ -91,26 +98,24 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     Ok((status, Json(connection_body(&app, id))).into_response())
 }
 
-/// Keeps a connection alive and takes its counts.
+/// Keeps a connection alive and reports its bytes.
 ///
-/// To be sent every `heartbeatSeconds`. Counts are cumulative; a lower one than before changes nothing.
+/// Send it every `heartbeatSeconds`. Bytes are cumulative: a lower count than before has no effect.
 #[utoipa::path(
     post,
     path = "/api/connections/{id}/heartbeat",
     operation_id = "heartbeatConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
-        (status = 200, description = "Heard.", body = ConnectionBody),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: not open, or not the caller's. Open it again.", body = ErrorBody),
+        (status = 200, description = "The connection stays open.", body = ConnectionBody),
+        (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant opened it. Open it again.", body = ErrorBody),
     )
 )]
 pub async fn heartbeat_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
     app.account
@@ -119,26 +124,25 @@ pub async fn heartbeat_connection(
     Ok(Json(connection_body(&app, id)))
 }
 
-/// Closes a connection, also from a page that goes away.
+/// Closes a connection. Works with `navigator.sendBeacon`.
 ///
-/// The body may carry its last counts. `navigator.sendBeacon` can send no `Authorization`, so the token may be in the body.
+/// The body may contain the last counts. A beacon cannot set `Authorization`, so the body may contain the token.
 #[utoipa::path(
     post,
     path = "/api/connections/{id}/close",
     operation_id = "closeConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
-    security(("grant" = []), ("reporter" = []), ()),
+    security(()),
     responses(
-        (status = 204, description = "Closed, or not open."),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
+        (status = 204, description = "The connection is closed."),
+        (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
@@ -146,24 +150,22 @@ pub async fn close_connection(
 
 /// Closes a connection.
 ///
-/// The body may carry its last counts.
+/// The body may contain the last counts.
 #[utoipa::path(
     delete,
     path = "/api/connections/{id}",
     operation_id = "deleteConnection",
     tag = "connections",
-    params(("id" = String, Path, min_length = 1, max_length = 128, description = "The `connectionId`", example = "call-42")),
+    params(ConnectionPath),
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
-    security(("grant" = []), ("reporter" = [])),
     responses(
-        (status = 204, description = "Closed, or not open."),
-        (status = 401, description = "`UNAUTHORIZED`: no token at all.\n\n`INVALID_GRANT`: a token that is neither a grant of this ledger nor the `REPORTER_TOKEN`; for opening also a grant that has expired.", body = ErrorBody),
-        (status = 404, description = "`NOT_FOUND`: another grant's.", body = ErrorBody),
+        (status = 204, description = "The connection is closed."),
+        (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Path(ConnectionPath { id }): Path<ConnectionPath>,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
@@ -174,7 +176,7 @@ fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who calls, and what they say.
+/// An authorized report.
 pub struct Call {
     caller: Caller,
     request: ConnectionRequest,
@@ -199,8 +201,8 @@ fn caller(app: &App, token: &str) -> Option<Caller> {
 
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    let expected = "`connectionId` is to be 1 to 128 visible ASCII characters.";
-    if is_good { Ok(id) } else { Err(ApiError::InvalidRequest(expected.into())) }
+    let expected = "Set `connectionId` to 1 to 128 visible ASCII characters.";
+    if is_good { Ok(id) } else { Err(ApiError::invalid(expected)) }
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {

@@ -1,5 +1,5 @@
-//! `GET /api/turn-credentials`: the one mint. Always an answer: a credential, public STUN servers with a reason, or a
-//! refusal that says when to come back.
+//! `GET /api/turn-credentials`: the mint. The response is a credential, public STUN servers with a reason, or a refusal with
+//! the time after which to try again.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::{Extension, Json};
 use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+use utoipa::{IntoParams, ToSchema};
 
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::openapi::one_of;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::ice::server::IceServerList;
-use crate::mint::{Answer, DegradedReason, Minted, NoAnswer, Order};
+use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{GrantId, GrantToken};
 use turn_ledger::units::Timestamp;
 
-/// Shortest life that may be asked for.
+/// Shortest life that a client may request.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
 
 /// An entry of `iceServers`, as `RTCPeerConnection` takes it.
@@ -31,72 +31,80 @@ pub const TTL_MIN: Duration = Duration::from_secs(60);
 #[schema(as = IceServer)]
 #[expect(dead_code, reason = "describes the wire form for the OpenAPI document")]
 pub struct IceServerSchema {
-    /// One URL, or a list of them.
+    /// One URL or a list of URLs.
     #[schema(schema_with = urls_schema)]
     urls: Vec<String>,
-    /// Only with `turn:` and `turns:` URLs.
+    /// Present only with `turn:` and `turns:` URLs.
     #[schema(value_type = String, required = false)]
     username: Option<String>,
-    /// Only with `turn:` and `turns:` URLs.
+    /// Present only with `turn:` and `turns:` URLs.
     #[schema(value_type = String, required = false)]
     credential: Option<String>,
 }
 
-/// ICE servers, and what is known about them.
+/// ICE servers with their life and origin.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsBody {
     /// For `new RTCPeerConnection({iceServers})`.
     #[schema(value_type = Vec<IceServerSchema>)]
     ice_servers: IceServerList,
-    /// Life in seconds. Absent in the STUN answer, which does not expire.
+    /// Life in seconds. Absent with STUN servers only, which do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 86_400)]
     ttl: Option<u64>,
-    /// When the source was asked, or when what lay ready was handed out. Absent in the STUN answer.
+    /// When the request to the source began; for a credential minted ahead, when it was handed out. Absent with STUN servers
+    /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     issued_at: Option<Timestamp>,
-    /// When the credential ends, at the earliest reading. Absent in the STUN answer.
+    /// The earliest instant at which the credential can expire. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
-    /// From when on to fetch the next one: three quarters of the life. Absent in the STUN answer.
+    /// When to fetch the next credential: after three quarters of the life. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     refresh_after: Option<Timestamp>,
-    /// Who made it.
+    /// The source of the ICE servers.
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// Whether it does not come from the first source.
+    /// Whether the first of `ICE_SOURCES` was passed over.
     degraded: bool,
-    /// Why not.
+    /// Why it was passed over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = reason_schema, required = false)]
     reason: Option<&'static str>,
-    /// Proves that these credentials were issued here: the bearer token for reporting connections and for one renewal. No TURN
-    /// secret. Absent in the STUN answer.
+    /// Proof that these credentials were issued here: the bearer token for reporting connections and for one renewal. It gives
+    /// no access to a TURN server. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     grant: Option<GrantToken>,
 }
 
-/// ICE servers for a `new RTCPeerConnection`.
+/// The query parameters of every route that mints.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct MintQuery {
+    /// Requested life in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
+    #[param(minimum = 60, maximum = 172_800, example = 3600)]
+    ttl: Option<u64>,
+}
+
+/// Returns ICE servers for `new RTCPeerConnection`.
 ///
-/// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, it is a renewal: one for each grant, which does
-/// not spend the client's rate allowance. Any other token is treated as absent. `GET` only: a `HEAD` would mint and throw away.
+/// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, the request is a renewal. Each grant allows one
+/// renewal. It does not count against the client's rate limit. Any other token is ignored. Only `GET` is allowed, because a
+/// `HEAD` would mint a credential and discard it.
 #[utoipa::path(
     get,
     path = "/api/turn-credentials",
     operation_id = "getTurnCredentials",
     tag = "credentials",
-    security((), ("grant" = [])),
-    params(("ttl" = Option<u64>, Query, minimum = 60, maximum = 172_800, description = "A shorter life in whole seconds. `TURN_TTL_SECONDS` (86400 unless set) is the longest, and what is given without it", example = 3600)),
+    params(MintQuery),
     responses(
-        (status = 200, description = "A credential; where none can be had, public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody),
-        (status = 400, description = "`INVALID_REQUEST`: `ttl` is no whole number from 60 to `TURN_TTL_SECONDS`.", body = ErrorBody),
-        (status = 429, description = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode promised in full (`LIMIT_ACTION=refuse`).", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk (`LIMIT_ACTION=refuse`).", body = ErrorBody),
+        (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody),
     )
 )]
 pub async fn get_credentials(
@@ -113,25 +121,25 @@ fn urls_schema() -> RefOr<Schema> {
     let schema = OneOfBuilder::new()
         .item(url())
         .item(ArrayBuilder::new().items(url()))
-        .description(Some("One URL, or a list of them: `stun:`, `stuns:`, `turn:` or `turns:`."))
+        .description(Some("One URL or a list of URLs: `stun:`, `stuns:`, `turn:` or `turns:`."))
         .examples([serde_json::json!(["turn:turn.cloudflare.com:3478?transport=udp"])]);
     RefOr::T(schema.build().into())
 }
 
-/// Of a field that names a source.
+/// The schema of a field that names a source.
 pub(super) fn source_schema() -> RefOr<Schema> {
-    one_of(IceSource::ALL.map(IceSource::name), "Which of `ICE_SOURCES` it comes from.")
+    one_of(IceSource::ALL.map(IceSource::name), "An entry of `ICE_SOURCES`.")
 }
 
-/// Of a field that says why it was not the first source.
+/// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
     one_of(
         DegradedReason::ALL.map(DegradedReason::code),
-        "Why it is not from the first source; only with `degraded`.",
+        "Why the first source was passed over. Only with `degraded: true`.",
     )
 }
 
-/// The one way to the mint, whatever the form of the answer.
+/// Mints for all wire formats.
 pub(super) async fn mint(
     app: &App,
     query: Option<&str>,
@@ -140,7 +148,7 @@ pub(super) async fn mint(
     let ttl = requested_ttl(query, app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
     let renewal = renewal.as_ref().map(|Extension(right)| &**right);
-    let answer = app.mint.answer(&Order { ttl, grant, renewal }).await.map_err(refused)?;
+    let answer = app.mint.answer(&MintRequest { ttl, grant, renewal }).await.map_err(refused)?;
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),
@@ -149,7 +157,7 @@ pub(super) async fn mint(
     Ok(answer)
 }
 
-/// The values of a query's parameter.
+/// The values of one query parameter.
 pub(super) fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
@@ -179,7 +187,7 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
     }
 }
 
-fn minted_body(minted: Minted) -> CredentialsBody {
+fn minted_body(minted: IssuedCredential) -> CredentialsBody {
     tracing::debug!(grant.id = %minted.grant, source = %minted.source, "credential issued");
     CredentialsBody {
         ice_servers: minted.ice_servers,
@@ -194,7 +202,7 @@ fn minted_body(minted: Minted) -> CredentialsBody {
     }
 }
 
-/// `?ttl=` in whole seconds, or the longest.
+/// `?ttl=` in whole seconds; `ttl_max` without it.
 fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, ApiError> {
     let seconds = match parameters(query, "ttl").as_slice() {
         [] => return Ok(ttl_max),
@@ -204,7 +212,7 @@ fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, Api
     let ttl = seconds.map(Duration::from_secs).filter(|ttl| (TTL_MIN..=ttl_max).contains(ttl));
     ttl.ok_or_else(|| {
         let (min, max) = (TTL_MIN.as_secs(), ttl_max.as_secs());
-        ApiError::InvalidRequest(format!("`ttl` is to be a whole number of seconds from {min} to {max}."))
+        ApiError::invalid(format!("Set `ttl` to a whole number of seconds from {min} to {max}."))
     })
 }
 
@@ -215,7 +223,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn the_life_may_be_shortened_within_its_range() {
+    fn a_client_may_request_a_shorter_life() {
         assert_eq!(requested_ttl(None, MAX), Ok(MAX));
         assert_eq!(requested_ttl(Some("other=1"), MAX), Ok(MAX));
         assert_eq!(requested_ttl(Some("ttl=60"), MAX), Ok(TTL_MIN));
@@ -223,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_said_to_be_wrong() {
+    fn any_other_ttl_is_an_invalid_request() {
         for query in [
             "ttl=59",
             "ttl=86401",

@@ -1,20 +1,20 @@
-//! What is around every request: an id, the client's address, one log line, one count, and the error form. Nothing
-//! leaves without an id, and no error leaves without its body. Inside it, a bound on what is under way at once.
+//! The outermost layer: request id, client address, one log line, one count and the error body. Every response has an id,
+//! and every error response has a body. Inside it: the bound on requests in progress.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::client_addr::ClientAddr;
-use super::error::ApiError;
-use super::request_id::REQUEST_ID;
+use super::error::{ApiError, ErrorBody};
 use crate::app::App;
+use crate::request::client_addr::ClientAddr;
+use crate::request::id::REQUEST_ID;
 use crate::telemetry::metrics::RequestLabels;
 
 /// The outermost layer.
@@ -38,7 +38,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
     response
 }
 
-/// Refuses when too much is under way, so that what is under way is finished in time.
+/// Rejects a request when too many are in progress, so that those finish in time.
 pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Ok(_permit) = app.in_flight.try_acquire() else {
         app.metrics.shed.inc();
@@ -47,21 +47,21 @@ pub async fn shed(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// The answer to a handler's panic; the panic itself goes to the log by the process's hook.
+/// The response to a panic in a handler. The process's hook logs the panic.
 #[must_use]
 pub fn panicked(app: &App) -> Response {
     app.metrics.panics.inc();
     ApiError::Internal.into_response()
 }
 
-/// Puts the id on the answer and, on an error, the body.
+/// Adds the id and, to an error, the body.
 fn finish(mut response: Response, request_id: &str) -> Response {
-    if let Some(error) = error_of(&mut response) {
+    if let Some(mut error) = error_of(&mut response) {
+        request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_TYPE);
-        let body = Json(error.body(request_id)).into_response();
-        let (body_parts, body) = body.into_parts();
+        let (body_parts, body) = Json(&error).into_response().into_parts();
         parts.headers.extend(body_parts.headers);
         response = Response::from_parts(parts, body);
         response.extensions_mut().insert(error);
@@ -71,19 +71,19 @@ fn finish(mut response: Response, request_id: &str) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     if headers.get(VARY).is_some_and(|vary| vary == "origin") {
-        // The CORS layer writes it in lower case, which is as good; people compare it with how it is documented.
+        // The CORS layer writes it in lower case. The documentation says `Origin`.
         headers.insert(VARY, HeaderValue::from_static("Origin"));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// Our own error, or the one that a bare error status of some layer stands for.
-fn error_of(response: &mut Response) -> Option<ApiError> {
+/// The body of our own error, or of the one for a bare error status that a layer returned.
+fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let status = response.status();
-    let own = response.extensions_mut().remove::<ApiError>();
+    let own = response.extensions_mut().remove::<ErrorBody>();
     let is_error = status.is_client_error() || status.is_server_error();
-    own.or_else(|| is_error.then(|| ApiError::of_status(status, response.headers().get(ALLOW).cloned())))
+    own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
@@ -91,7 +91,7 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
 }
 
-/// A label from a closed set: anybody can invent a method.
+/// The method as a metric label from a closed set: a client can send any method.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -114,13 +114,13 @@ fn log_line(
     took: std::time::Duration,
 ) {
     let status = response.status().as_u16();
-    let error = response.extensions().get::<ApiError>();
-    let code = error.map(ApiError::code);
-    // A page cannot read the refusal, so whoever runs this has to find it here.
-    let origin = error.and_then(ApiError::refused_origin);
+    let error = response.extensions().get::<ErrorBody>();
+    let code = error.map(|error| error.code);
+    // The page cannot read the response, so the operator finds the origin here.
+    let origin = error.and_then(|error| error.refused_origin.as_deref());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // What is asked every few seconds, by whoever watches.
+    // Monitoring sends these every few seconds.
     if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")
         || (method, route) == ("GET", "/api/connections")
     {

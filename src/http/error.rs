@@ -1,7 +1,7 @@
-//! Every error answer of the service, in one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an
-//! [`ApiError`]; the envelope, which knows the request's id, writes the body. Nothing in it comes from a provider, and
-//! nothing in it is a secret.
+//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]; the
+//! envelope, which knows the request's id, completes the body. No error contains a secret or text from a provider.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::header::{ALLOW, RETRY_AFTER};
@@ -13,68 +13,69 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
 use crate::json::plain_number;
+use crate::limit::Rejected;
 use crate::random::NoRandomness;
 use turn_ledger::units::wait_seconds;
 use turn_ledger::verdict::Refusal;
 
-/// Why a request was not served.
-#[derive(Clone, Debug, PartialEq)]
+/// Why a request failed.
+#[derive(Debug, PartialEq)]
 pub enum ApiError {
-    /// Something in the request is not as documented.
-    InvalidRequest(String),
-    /// No token, or not the right one.
+    /// The request is not as documented.
+    InvalidRequest(Cow<'static, str>),
+    /// No token, or not the expected one.
     Unauthorized {
-        /// Whose token is wanted.
-        wants: &'static str,
+        /// The token that the route expects.
+        expected: &'static str,
     },
-    /// A bearer token that is no grant of ours, or one that is over.
+    /// The bearer token is not a grant of this ledger, or the grant has expired.
     InvalidGrant,
     /// The page's origin is not allowed.
     OriginNotAllowed {
-        /// What it said, cut short.
+        /// The origin, shortened.
         origin: String,
     },
     /// No such route.
     NotFound,
     /// No such connection for this caller.
     UnknownConnection,
-    /// No credential of that name is out.
+    /// No such credential, or it has expired.
     UnknownGrant,
     /// The route exists, the method does not.
     MethodNotAllowed {
-        /// What is allowed, for the `Allow` header, as far as it is known.
+        /// The value of the `Allow` header, if it is known.
         allow: Option<HeaderValue>,
     },
-    /// The body is longer than the cap.
+    /// The body is too long.
     PayloadTooLarge {
-        /// The cap.
+        /// The longest body that is read.
         bytes_max: usize,
     },
-    /// Over the per-client rate.
+    /// The client is over its rate limit.
     RateLimited {
-        /// When the next request passes.
+        /// When its next request passes.
         retry_in: Duration,
     },
-    /// Too many open connections on one grant.
+    /// The grant has too many open connections.
     TooManyConnections {
-        /// When one may have been given up.
+        /// By then a lost connection has been closed.
         retry_in: Duration,
     },
-    /// The budget is spent.
+    /// The budget has no room.
     BudgetExhausted(Refusal),
     /// The ledger cannot be written.
     LedgerUnavailable,
-    /// An order counts, but the ledger could not be written.
-    OrderNotRecorded,
-    /// Too much is under way.
+    /// An override is in effect, but the ledger could not be written.
+    OverrideNotRecorded,
+    /// Too many requests are in progress, or a table is full.
     Overloaded,
-    /// The process is about to end.
+    /// The process is shutting down.
     ShuttingDown,
-    /// Our fault.
+    /// A fault of this service.
     Internal,
 }
 
-/// Every code there is.
+/// All codes.
 const CODES: [&str; 13] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
@@ -92,183 +93,209 @@ const CODES: [&str; 13] = [
 ];
 
 fn code_schema() -> RefOr<Schema> {
-    one_of(CODES, "Stable, for programs.")
+    one_of(CODES, "Stable identifier for programs.")
 }
 
-/// The error form on the wire.
-#[derive(Debug, Serialize, ToSchema)]
+/// The body of every error response.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorBody {
-    /// Short, for humans.
+    /// Short text for people.
     #[schema(example = "Too many credential requests, please try again later")]
     pub error: &'static str,
-    /// What to do, where there is something.
+    /// What to do. Absent if there is nothing to add.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
-    pub message: Option<String>,
-    /// Used GB with two decimals; only with `BUDGET_EXHAUSTED`.
+    pub message: Option<Cow<'static, str>>,
+    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1000.02")]
     pub bandwidth_used: Option<String>,
-    /// The limit in GB; only with `BUDGET_EXHAUSTED`.
+    /// The limit in GB. Only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = f64, required = false, example = 1000)]
     pub bandwidth_limit: Option<serde_json::Number>,
-    /// When the period ends; only with `BUDGET_EXHAUSTED`.
+    /// When the period ends. Only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     pub reset_date: Option<String>,
-    /// Stable.
+    /// Stable identifier for programs.
     #[schema(schema_with = code_schema)]
     pub code: &'static str,
     /// Also in the `x-request-id` header and in the log.
     #[schema(example = "672e560945ec9517-9")]
     pub request_id: String,
+    /// For the log only: the origin that was refused.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub refused_origin: Option<String>,
+}
+
+/// An error as a response.
+struct Described {
+    status: StatusCode,
+    retry_in: Option<Duration>,
+    allow: Option<HeaderValue>,
+    /// Without the request's id.
+    body: ErrorBody,
+}
+
+impl Described {
+    fn new(status: StatusCode, code: &'static str, error: &'static str) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is not in CODES");
+        let body = ErrorBody { error, code, ..ErrorBody::default() };
+        Self { status, retry_in: None, allow: None, body }
+    }
+
+    fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.body.message = Some(message.into());
+        self
+    }
+
+    fn retry_in(self, wait: Duration) -> Self {
+        Self { retry_in: Some(wait), ..self }
+    }
 }
 
 impl ApiError {
-    /// The status that goes with the error.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized { .. } | Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed { .. } => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RateLimited { .. } | Self::TooManyConnections { .. } | Self::BudgetExhausted(_) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
-            Self::LedgerUnavailable | Self::OrderNotRecorded | Self::Overloaded | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+    /// The request is not as documented: `message` says what is expected.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidRequest(message.into())
     }
 
-    /// The stable code.
+    /// The error for a status that a layer returned without a body of ours.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "INVALID_REQUEST",
-            Self::Unauthorized { .. } => "UNAUTHORIZED",
-            Self::InvalidGrant => "INVALID_GRANT",
-            Self::OriginNotAllowed { .. } => "ORIGIN_NOT_ALLOWED",
-            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => "NOT_FOUND",
-            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited { .. } | Self::TooManyConnections { .. } => "RATE_LIMITED",
-            Self::BudgetExhausted(_) => "BUDGET_EXHAUSTED",
-            Self::LedgerUnavailable | Self::OrderNotRecorded => "LEDGER_UNAVAILABLE",
-            Self::Overloaded => "OVERLOADED",
-            Self::ShuttingDown => "SHUTTING_DOWN",
-            Self::Internal => "INTERNAL",
-        }
-    }
-
-    /// The error for a status that some layer answered without a body of ours.
-    #[must_use]
-    pub fn of_status(status: StatusCode, allow: Option<HeaderValue>) -> Self {
+    pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow },
-            status if status.is_client_error() => {
-                Self::InvalidRequest("The request could not be read.".into())
-            }
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { allow: None },
+            status if status.is_client_error() => Self::invalid("The request could not be read."),
             _ => Self::Internal,
         }
     }
 
-    fn headline(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "Invalid request",
-            Self::Unauthorized { .. } => "Unauthorized",
-            Self::InvalidGrant => "Invalid grant token",
-            Self::OriginNotAllowed { .. } => "Origin not allowed",
-            Self::NotFound | Self::UnknownConnection | Self::UnknownGrant => "Not found",
-            Self::MethodNotAllowed { .. } => "Method not allowed",
-            Self::PayloadTooLarge { .. } => "Payload too large",
-            Self::RateLimited { .. } => "Too many credential requests, please try again later",
-            Self::TooManyConnections { .. } => "Too many open connections on this grant",
-            Self::BudgetExhausted(_) => "Bandwidth limit reached",
-            Self::LedgerUnavailable | Self::OrderNotRecorded => "Ledger unavailable",
-            Self::Overloaded => "Overloaded",
-            Self::ShuttingDown => "Shutting down",
-            Self::Internal => "Internal error",
-        }
+    /// The body, without the request's id.
+    #[must_use]
+    pub fn into_body(self) -> ErrorBody {
+        self.describe().body
     }
 
-    fn message(&self) -> Option<String> {
-        let text = match self {
-            Self::InvalidRequest(what) => what.clone(),
-            Self::Unauthorized { wants } => format!("Send {wants} as `Authorization: Bearer <token>`."),
+    /// Status, code, texts and wait.
+    fn describe(self) -> Described {
+        match self {
+            Self::InvalidRequest(message) => {
+                Described::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request").message(message)
+            }
+            Self::Unauthorized { expected } => {
+                Described::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized")
+                    .message(format!("Send {expected} as `Authorization: Bearer <token>`."))
+            }
             Self::InvalidGrant => {
-                "Fetch new credentials and use the `grant` that comes with them; an app server checks its REPORTER_TOKEN.".into()
+                Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(
+                    "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
+                )
             }
-            Self::OriginNotAllowed { origin } => format!("Add {origin} to CLIENT_URL if it is a page of yours."),
-            Self::UnknownConnection => "Not open, or not yours: open it again with POST /api/connections.".into(),
-            Self::MethodNotAllowed { .. } => "See /openapi.json for what this route accepts.".into(),
-            Self::PayloadTooLarge { bytes_max } => format!("Send at most {bytes_max} bytes."),
-            Self::BudgetExhausted(refusal) => {
-                let limit = limit_gb(refusal);
-                let state = if refusal.figures.is_spent() {
-                    "has been reached. Please wait until next month."
-                } else {
-                    "is reserved in full by credentials already issued. Please try again later."
-                };
-                format!("Monthly bandwidth limit of {limit} GB {state}")
+            Self::OriginNotAllowed { origin } => {
+                let mut described =
+                    Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed")
+                        .message(format!("Add {origin} to CLIENT_URL if it is a page of yours."));
+                described.body.refused_origin = Some(origin);
+                described
             }
-            Self::TooManyConnections { .. } => "Close connections that have ended.".into(),
-            Self::LedgerUnavailable => "The ledger cannot be written: see the log, and the disk under STATE_DIR.".into(),
-            Self::UnknownGrant => "No credential with this grant is out: it has expired, or was never issued here.".into(),
-            Self::OrderNotRecorded => "The order counts from now on, but it could not be written, and a restart forgets it: see the log, and the disk under STATE_DIR.".into(),
-            Self::Overloaded => "Try again in a second.".into(),
-            Self::Internal => "Report the requestId to whoever runs this service.".into(),
-            Self::NotFound => "GET /docs shows what there is. The dashboard and what else is the operator's are there once OPERATOR_TOKEN is set.".into(),
-            Self::RateLimited { .. } | Self::ShuttingDown => return None,
-        };
-        Some(text)
-    }
-
-    /// The origin that is not allowed, cut to what is shown of it.
-    #[must_use]
-    pub fn refused_origin(&self) -> Option<&str> {
-        match self {
-            Self::OriginNotAllowed { origin } => Some(origin),
-            _ => None,
-        }
-    }
-
-    /// How long to wait before trying again makes sense.
-    #[must_use]
-    pub fn retry_in(&self) -> Option<Duration> {
-        match self {
-            Self::RateLimited { retry_in } | Self::TooManyConnections { retry_in } => Some(*retry_in),
-            Self::BudgetExhausted(refusal) => Some(refusal.retry_in()),
-            Self::Overloaded | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
-            _ => None,
-        }
-    }
-
-    /// The body on the wire.
-    #[must_use]
-    pub fn body(&self, request_id: &str) -> ErrorBody {
-        let refusal = if let Self::BudgetExhausted(refusal) = self { Some(refusal) } else { None };
-        ErrorBody {
-            error: self.headline(),
-            message: self.message(),
-            bandwidth_used: refusal.map(|refusal| refusal.figures.used.gb_nearest()),
-            bandwidth_limit: refusal.map(limit_gb),
-            reset_date: refusal.map(|refusal| refusal.figures.period.end.to_string()),
-            code: self.code(),
-            request_id: request_id.to_owned(),
+            Self::NotFound => not_found(
+                "GET /docs shows what there is. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
+            ),
+            Self::UnknownConnection => not_found(
+                "This connection is not open, or another grant opened it. Open it again with POST /api/connections.",
+            ),
+            Self::UnknownGrant => {
+                not_found("No live credential has this grant: it has expired, or was not issued here.")
+            }
+            Self::MethodNotAllowed { allow } => {
+                let described = Described::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "METHOD_NOT_ALLOWED",
+                    "Method not allowed",
+                );
+                Described { allow, ..described.message("See /openapi.json for the methods of this route.") }
+            }
+            Self::PayloadTooLarge { bytes_max } => {
+                Described::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
+                    .message(format!("Send at most {bytes_max} bytes."))
+            }
+            Self::RateLimited { retry_in } => {
+                over_rate("Too many credential requests, please try again later").retry_in(retry_in)
+            }
+            Self::TooManyConnections { retry_in } => {
+                over_rate("Too many open connections on this grant")
+                    .message("Close connections that have ended.")
+                    .retry_in(retry_in)
+            }
+            Self::BudgetExhausted(refusal) => budget_exhausted(&refusal),
+            Self::LedgerUnavailable => ledger_unavailable(
+                "The ledger cannot be written. Check the log and the disk that holds STATE_DIR.",
+            )
+            .retry_in(Duration::from_secs(1)),
+            Self::OverrideNotRecorded => ledger_unavailable(
+                "The change is in effect, but it could not be written, so a restart undoes it. Check the log and the disk that holds STATE_DIR.",
+            ),
+            Self::Overloaded => {
+                Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
+                    .message("Try again in a second.")
+                    .retry_in(Duration::from_secs(1))
+            }
+            Self::ShuttingDown => {
+                Described::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "Shutting down")
+            }
+            Self::Internal => {
+                Described::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error")
+                    .message("Report the requestId to the operator of this service.")
+            }
         }
     }
 }
 
-fn limit_gb(refusal: &Refusal) -> serde_json::Number {
-    plain_number(refusal.figures.limit.as_gb())
+fn not_found(message: &'static str) -> Described {
+    Described::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found").message(message)
+}
+
+fn over_rate(error: &'static str) -> Described {
+    Described::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error)
+}
+
+fn ledger_unavailable(message: &'static str) -> Described {
+    Described::new(StatusCode::SERVICE_UNAVAILABLE, "LEDGER_UNAVAILABLE", "Ledger unavailable")
+        .message(message)
+}
+
+fn budget_exhausted(refusal: &Refusal) -> Described {
+    let figures = &refusal.figures;
+    let limit = plain_number(figures.limit.as_gb());
+    let state = if figures.is_spent() {
+        "has been reached. Please wait until next month."
+    } else {
+        "is reserved in full by credentials already issued. Please try again later."
+    };
+    let described =
+        Described::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", "Bandwidth limit reached")
+            .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
+            .retry_in(refusal.retry_in());
+    let body = ErrorBody {
+        bandwidth_used: Some(figures.used.gb_nearest()),
+        bandwidth_limit: Some(limit),
+        reset_date: Some(figures.period.end.to_string()),
+        ..described.body
+    };
+    Described { body, ..described }
+}
+
+impl From<Rejected> for ApiError {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::OverRate { retry_in } => Self::RateLimited { retry_in },
+            Rejected::NoClient => Self::Internal,
+        }
+    }
 }
 
 impl From<NoRandomness> for ApiError {
@@ -278,16 +305,18 @@ impl From<NoRandomness> for ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// Status and headers; the envelope adds the body.
+    /// Status and headers. The [`ErrorBody`] is among the extensions; the envelope adds the request's id and sends it.
     fn into_response(self) -> Response {
-        let mut response = self.status().into_response();
-        if let Some(wait) = self.retry_in() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+        let Described { status, retry_in, allow, body } = self.describe();
+        let mut response = status.into_response();
+        let headers = response.headers_mut();
+        if let Some(wait) = retry_in {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
         }
-        if let Self::MethodNotAllowed { allow: Some(allow) } = &self {
-            response.headers_mut().insert(ALLOW, allow.clone());
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, allow);
         }
-        response.extensions_mut().insert(self);
+        response.extensions_mut().insert(body);
         response
     }
 }

@@ -1,4 +1,4 @@
-//! Health: is the process alive, and can it serve? Two questions, because a process that shuts down is alive.
+//! Health checks. `/health`: the process is alive. `/ready`: it can serve. A process that shuts down is alive and not ready.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use crate::app::App;
 
-/// The process lives.
+/// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthBody {
@@ -19,7 +19,7 @@ pub struct HealthBody {
     status: &'static str,
     /// Seconds since the process started.
     uptime_seconds: u64,
-    /// Of this program.
+    /// Version of this program.
     version: &'static str,
 }
 
@@ -30,32 +30,32 @@ pub struct ReadyBody {
     status: &'static str,
 }
 
-/// Whether the process lives.
+/// Checks that the process is alive.
 ///
-/// Always 200 while it can answer at all.
+/// 200 as long as the process can respond.
 #[utoipa::path(
     get,
     path = "/health",
     operation_id = "getHealth",
     tag = "health",
-    responses((status = 200, description = "It lives.", body = HealthBody))
+    responses((status = 200, description = "The process is alive.", body = HealthBody))
 )]
 pub async fn get_health(State(app): State<Arc<App>>) -> Json<HealthBody> {
     let uptime = app.clock.instant().saturating_duration_since(app.started);
     Json(HealthBody { status: "ok", uptime_seconds: uptime.as_secs(), version: env!("CARGO_PKG_VERSION") })
 }
 
-/// Whether the process can serve.
+/// Checks that the process can serve.
 ///
-/// For a load balancer: 503 while the ledger cannot be written, and while the process ends.
+/// For a load balancer: 503 while the ledger cannot be written and while the process shuts down.
 #[utoipa::path(
     get,
     path = "/ready",
     operation_id = "getReady",
     tag = "health",
     responses(
-        (status = 200, description = "It can serve.", body = ReadyBody),
-        (status = 503, description = "`SHUTTING_DOWN`: the process is about to end.\n\n`LEDGER_UNAVAILABLE`: the last write failed.", body = ErrorBody),
+        (status = 200, description = "The process can serve.", body = ReadyBody),
+        (status = 503, description = "`SHUTTING_DOWN`: the process is shutting down.\n\n`LEDGER_UNAVAILABLE`: the last write failed.", body = ErrorBody),
     )
 )]
 pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, ApiError> {

@@ -1,21 +1,19 @@
-//! The HTTP side: one file for each group of endpoints, and what is around them. A handler extracts, calls, answers;
-//! it decides nothing.
+//! The handlers, one file for each group of routes, and the layers around them. A handler parses the request, calls the
+//! domain and builds the response; it makes no decision.
 
 pub mod alerts;
 pub mod bandwidth_status;
-pub mod bearer;
 pub mod body;
-pub mod client_addr;
 pub mod connections;
 pub mod credentials;
-pub mod doors;
 pub mod envelope;
 pub mod error;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 pub mod operator;
 pub mod origin;
 pub mod overrides;
 pub mod overview;
 pub mod renewal;
-pub mod request_id;
+pub mod wire_formats;

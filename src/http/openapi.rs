@@ -1,5 +1,5 @@
-//! The `OpenAPI` document. Its paths come from the table of routes; what the layers around a group of routes answer by
-//! themselves is added here, by the same table, so that an operation names every answer that it can give.
+//! The `OpenAPI` document. Its operations come from the table of routes. What a group of routes shares, and what the layers
+//! around it return, is added here for the whole group, so an operation lists every response that it can have.
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
@@ -17,29 +17,29 @@ use utoipa::openapi::{
 
 const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budget.
 
-Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are texts, so that no digit is lost. Fields that are not known are ignored, and new ones may come.
+Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that no digit is lost. Unknown fields in a request are ignored. New fields may be added to responses.
 
-Every answer has `x-request-id`, which is also in the log. Every error answer is JSON in one form, with a stable `code`, and none holds a token or a credential. Any path may answer `NOT_FOUND` (404), any method that it does not have `METHOD_NOT_ALLOWED` (405, with `Allow`). Answers are not to be stored (`Cache-Control: no-store`), but for what a browser loads.
+Every response has the header `x-request-id`; the log contains the same id. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
 
 A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `Retry-After`, `RateLimit-*` and `x-request-id`.";
 
-/// The groups, in the order in which people meet them.
+/// The groups of operations, in the order in which they are shown.
 const TAGS: [(&str, &str); 6] = [
     (
         "credentials",
-        "The mint. Each answer but a renewal's spends one of the client's requests; one with a credential in it holds a part of the budget.",
+        "The mint. Every request except a renewal counts against the client's rate limit. Every credential reserves a part of the budget.",
     ),
     (
         "connections",
-        "What feeds the estimate: a client reports its own connections with its grant, an app server any with the reporter token. Each call may be repeated without a second effect.",
+        "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant, an app server reports any with the reporter token. Every call is idempotent.",
     ),
-    ("budget", "What was used and what is left. Public, and without names."),
+    ("budget", "What was used and what is left. Public; it names no user."),
     (
         "operator",
-        "Figures and orders for whoever runs the service. Without an `OPERATOR_TOKEN` these do not exist.",
+        "Figures and overrides for the operator of the service. Without an `OPERATOR_TOKEN` these routes do not exist.",
     ),
-    ("health", "For whoever runs the container. Never turned away."),
-    ("browser", "What a browser loads from here: a module for pages, pages, and this document."),
+    ("health", "Health checks for the operator of the container. Never rejected because of overload."),
+    ("browser", "What a browser loads: the browser module, pages, and this document."),
 ];
 
 /// Title, version, groups and the three kinds of bearer token.
@@ -48,7 +48,7 @@ pub fn head() -> OpenApi {
     let info =
         InfoBuilder::new().title("turn-broker").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
     let components = ComponentsBuilder::new()
-        .security_scheme("grant", bearer("The `grant` that came with credentials."))
+        .security_scheme("grant", bearer("The `grant` of your credentials."))
         .security_scheme("reporter", bearer("`REPORTER_TOKEN`, for app servers."))
         .security_scheme("operator", bearer("`OPERATOR_TOKEN`."));
     let mut document = OpenApiBuilder::new()
@@ -56,7 +56,7 @@ pub fn head() -> OpenApi {
         .tags(Some(TAGS.map(tag)))
         .components(Some(components.build()))
         .servers(Some([Server::new("/")]))
-        .security(Some([SecurityRequirement::default()])) // who says nothing lets anybody in
+        .security(Some([SecurityRequirement::default()])) // the default: no token
         .build();
     document.merge(<Itself as utoipa::OpenApi>::openapi());
     document
@@ -78,49 +78,64 @@ pub struct Document(Bytes);
 
 impl From<&OpenApi> for Document {
     fn from(document: &OpenApi) -> Self {
-        Self(Bytes::from(document.to_json().expect("a tree of texts has a JSON form")))
+        Self(Bytes::from(document.to_json().expect("strings always serialize")))
     }
 }
 
-/// Its route is made from the finished document, and so cannot be in the table that it is finished from.
+/// The route of the document itself. It serves the finished document, so it cannot be in the table of routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(get_document))]
 struct Itself;
 
-/// This document.
+/// Returns this document.
 ///
-/// It is made from the table of routes, so it holds what this process serves, and nothing else. `/docs` shows it.
+/// It describes exactly what this process serves. `/docs` shows it as a page.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     operation_id = "getOpenApi",
     tag = "browser",
-    responses((status = 200, description = "An OpenAPI 3.1 document", content_type = "application/json", body = Object))
+    responses((status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object))
 )]
 pub fn get_document(Document(json): Document) -> Response {
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// What [`guarded`](crate::router) routes answer before their handler is asked.
+/// Adds what the layers around every API route return before the handler runs.
 pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             may_be_empty(body);
-            let unread = "`INVALID_REQUEST`: the body is no JSON object, has a field of the wrong type, or did not arrive within 10 s.";
+            let unread = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, or did not arrive within 10 s.";
             fails(operation, "400", unread);
             fails(operation, "413", "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.");
         }
-        fails(operation, "500", "`INTERNAL`: a fault of ours. The log has it under the `requestId`.");
-        fails(operation, "503", "`OVERLOADED`: too many requests are under way.");
+        fails(
+            operation,
+            "500",
+            "`INTERNAL`: a fault of the service. The log contains it under the `requestId`.",
+        );
+        fails(operation, "503", "`OVERLOADED`: too many requests are in progress.");
     }
 }
 
-/// What routes that mint answer by themselves: origin, rate, and the headers of the rate.
+/// Adds what all routes that mint share: token, errors, and the rate limit headers.
 pub fn describe_mint(document: &mut OpenApi) {
     for operation in operations(document) {
-        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`. Without CORS headers: a page sees a network error.";
+        operation.security = Some(vec![SecurityRequirement::default(), token("grant")]);
+        fails(
+            operation,
+            "400",
+            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`.",
+        );
+        let spent = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.";
+        fails(operation, "429", spent);
+        let unwritten =
+            "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk. Only with `LIMIT_ACTION=refuse`.";
+        fails(operation, "503", unwritten);
+        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads this URL. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);
-        fails(operation, "429", "`RATE_LIMITED`: too many requests from this address.");
+        fails(operation, "429", "`RATE_LIMITED`: too many requests from this client address.");
         for status in ["200", "400", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());
@@ -129,21 +144,41 @@ pub fn describe_mint(document: &mut OpenApi) {
     }
 }
 
-/// What the operator's routes answer to others.
-pub fn describe_operator(document: &mut OpenApi) {
+/// Adds who may report connections.
+pub fn describe_reports(document: &mut OpenApi) {
     for operation in operations(document) {
-        fails(operation, "401", "`UNAUTHORIZED`: no token, or not the `OPERATOR_TOKEN`.");
-        fails(operation, "404", "`NOT_FOUND`: there is no `OPERATOR_TOKEN`.");
+        operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
+        let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When opening: the grant has expired.";
+        fails(operation, "401", refused);
     }
 }
 
-/// Puts `Retry-After` on the answers that may have it.
+/// Adds what all overrides share.
+pub fn describe_overrides(document: &mut OpenApi) {
+    for operation in operations(document) {
+        let unwritten = "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
+        fails(operation, "503", unwritten);
+    }
+}
+
+/// Adds what all routes of the operator share: the token.
+pub fn describe_operator(document: &mut OpenApi) {
+    for operation in operations(document) {
+        operation.security = Some(vec![token("operator")]);
+        fails(operation, "401", "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.");
+        fails(operation, "404", "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.");
+    }
+}
+
+/// Adds `Retry-After` to the responses that can have it.
 pub fn describe_waits(document: &mut OpenApi) {
     for operation in operations(document) {
         for status in ["429", "503"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
-                let wait =
-                    seconds("When to ask again, rounded up, at least 1. Absent where nobody can know.", 1);
+                let wait = seconds(
+                    "How long to wait before the next request, rounded up, at least 1. Absent if unknown.",
+                    1,
+                );
                 response.headers.insert("Retry-After".into(), wait.into());
             }
         }
@@ -155,26 +190,30 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten()
 }
 
-/// Where nothing else is said of a body, every field can be left out, and so can all of them.
+/// A body without a description of its own has optional fields only, so it may be empty.
 fn may_be_empty(body: &mut RequestBody) {
     if body.description.is_none() {
         body.required = Some(Required::False);
-        body.description = Some("JSON, whatever the `Content-Type` says. An empty body is `{}`.".to_owned());
+        body.description = Some("JSON. The `Content-Type` is ignored. An empty body is `{}`.".to_owned());
     }
 }
 
-/// Adds an error to those that the operation names already: a paragraph for each code.
-fn fails(operation: &mut Operation, status: &str, said: &str) {
+/// Adds an error to the operation: one paragraph for each code.
+fn fails(operation: &mut Operation, status: &str, text: &str) {
     let responses = &mut operation.responses.responses;
-    let entry = responses.entry(status.to_owned()).or_insert_with(|| error_answer().into());
+    let entry = responses.entry(status.to_owned()).or_insert_with(|| error_response().into());
     let RefOr::T(response) = entry else { return };
     if !response.description.is_empty() {
         response.description.push_str("\n\n");
     }
-    response.description.push_str(said);
+    response.description.push_str(text);
 }
 
-fn error_answer() -> Described {
+fn token(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new(scheme, [""; 0])
+}
+
+fn error_response() -> Described {
     let mut response = Described::new("");
     let content = Content::new(Some(Ref::from_schema_name("ErrorBody")));
     response.content.insert("application/json".into(), content.into());
@@ -184,11 +223,11 @@ fn error_answer() -> Described {
 fn rate_headers() -> [(String, RefOr<Header>); 3] {
     let count = |description: &str| header(description, Type::Integer, 0);
     [
-        ("RateLimit-Limit", count("Requests at once, as set by `RATE_LIMIT_REQUESTS`.")),
-        ("RateLimit-Remaining", count("Requests that would pass now.")),
+        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`.")),
+        ("RateLimit-Remaining", count("Requests that would still pass now.")),
         (
             "RateLimit-Reset",
-            seconds("When all of them would pass again; on a refusal, when the next one does.", 0),
+            seconds("Time until a full burst passes again; on a 429, until the next request passes.", 0),
         ),
     ]
     .map(|(name, header)| (name.to_owned(), header.into()))
@@ -203,7 +242,7 @@ fn header(description: &str, kind: Type, minimum: u32) -> Header {
     HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
 }
 
-/// A text out of a closed set.
+/// The schema of a string from a closed set.
 pub fn one_of(names: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {
     let schema = ObjectBuilder::new()
         .schema_type(Type::String)

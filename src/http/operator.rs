@@ -1,88 +1,49 @@
-//! What only the operator sees. Without an `OPERATOR_TOKEN` these routes do not exist; with one they want it.
+//! Routes for the operator: open connections and usage over time. Without an `OPERATOR_TOKEN` they do not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bearer::bearer;
 use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
-use crate::telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, LedgerGauges};
+use crate::request::bearer::bearer;
 use turn_ledger::connection::Owner;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::timeline::Slice;
 use turn_ledger::units::Timestamp;
 
-/// Connections listed at most.
+/// Longest list of connections.
 const LIST_MAX: usize = 1_000;
-/// Points of a series at most: a month in half hours.
+/// Most points of a series: a month in half hours.
 const POINTS_MAX: u64 = 1_500;
-/// Steps are whole minutes, as the ledger's cells.
+/// Steps are whole minutes, as in the ledger. Seconds.
 const STEP_UNIT: u64 = 60;
 const STEP_DEFAULT: u64 = 3_600;
 
-/// Lets only the operator through.
+/// Rejects requests without the operator token.
 pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        _ => ApiError::Unauthorized { wants: "the OPERATOR_TOKEN" }.into_response(),
+        _ => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" }.into_response(),
     }
-}
-
-/// Counters and gauges for Prometheus.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    operation_id = "getMetrics",
-    tag = "operator",
-    security(("operator" = [])),
-    responses((status = 200, description = "OpenMetrics text.", body = String, content_type = METRICS_TYPE))
-)]
-pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let snapshot = app.account.snapshot();
-    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
-    let pool = app.mint.pool_counts();
-    let gauges = LedgerGauges {
-        used_bytes: figures.used.get(),
-        committed_bytes: figures.committed.get(),
-        overshoot_bound_bytes: figures.overshoot_bound().get(),
-        limit_bytes: figures.limit.get(),
-        measured_bytes: measured.bytes.get(),
-        measured_as_of_seconds: measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0)),
-        measured_stale: u64::from(measured.is_stale()),
-        bound_holds: u64::from(snapshot.bound_holds()),
-        frozen: u64::from(snapshot.frozen),
-        grants_live: snapshot.live_grants,
-        connections_open: u64::try_from(snapshot.open_connections).unwrap_or(u64::MAX),
-        rate_limit_clients: u64::try_from(app.rate_limit.clients()).unwrap_or(u64::MAX),
-        breaker_state: app.mint.breaker_state().gauge(),
-        pool_ready: pool.ready,
-        pool_handed_out: pool.handed_out,
-        pool_wasted: pool.wasted,
-        log_lines_lost: app.lost_lines.count(),
-        ledger_failing: u64::from(!app.account.is_writable()),
-    };
-    let text = app.metrics.render(&gauges).map_err(|_| ApiError::Internal)?;
-    Ok(([(CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 
 /// The open connections.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConnectionsBody {
-    /// In the order of their names, 1000 at most.
+    /// Sorted by id; the first 1000.
     connections: Vec<OpenConnectionBody>,
-    /// How many are open.
+    /// Number of open connections.
     total: usize,
 }
 
@@ -90,40 +51,39 @@ pub struct ConnectionsBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenConnectionBody {
-    /// Its name.
+    /// The connection's id.
     connection_id: String,
-    /// The grant's id; null when an app server reports it.
+    /// The grant's id; null if an app server reports the connection.
     #[schema(required = true)]
     grant: Option<String>,
-    /// Whose bytes these are: the source that the grant came from.
+    /// The source of the grant's credential.
     #[schema(schema_with = source_schema)]
     source: &'static str,
-    /// Whether it goes through the relay; null until it said so.
+    /// Whether the packets go through the relay; null until reported.
     #[schema(required = true)]
     relayed: Option<bool>,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     opened_at: Timestamp,
-    /// Its last sign of life.
+    /// When it was last reported.
     #[schema(value_type = String, format = DateTime)]
     last_seen_at: Timestamp,
-    /// Bytes, client → relay, as reported.
+    /// Reported bytes from client to relay.
     bytes_sent: u64,
-    /// Bytes, relay → client, as reported.
+    /// Reported bytes from relay to client.
     bytes_received: u64,
-    /// Bytes that it was charged so far.
+    /// Bytes charged so far.
     charged_bytes: u64,
 }
 
-/// The open connections.
+/// Lists the open connections.
 ///
-/// Those that were reported, by clients or by an app server.
+/// These are the connections reported by clients and app servers.
 #[utoipa::path(
     get,
     path = "/api/connections",
     operation_id = "listConnections",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "The open connections.", body = ConnectionsBody))
 )]
 pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBody> {
@@ -149,39 +109,39 @@ fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
     }
 }
 
-/// Usage of this period in steps.
+/// Usage of this period as a time series.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageBody {
     /// When the period began.
     #[schema(value_type = String, format = DateTime)]
     period_start: Timestamp,
-    /// When it ends.
+    /// When the period ends.
     #[schema(value_type = String, format = DateTime)]
     reset_date: Timestamp,
-    /// From one point to the next.
+    /// Seconds from one point to the next.
     #[schema(example = 3600)]
     step_seconds: u64,
-    /// From the oldest to now.
+    /// From the oldest to the newest.
     points: Vec<UsagePoint>,
-    /// What the provider itself counted, from the oldest on, one for each step and each ten minutes at most. Those from
-    /// before the last start are not there, but for the latest.
+    /// The provider's own counts, oldest first: at most one for each step and one for each ten minutes. Of the counts before
+    /// the last restart only the latest is kept.
     readings: Vec<UsageReading>,
-    /// What the period before this one came to, if this process saw it.
+    /// Usage of the period before; null if this process did not see it.
     #[schema(required = true)]
     previous_period: Option<PreviousPeriod>,
 }
 
-/// One step.
+/// One step of the series.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsagePoint {
-    /// Its begin.
+    /// Start of the step.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Billed bytes in it, by the estimate.
+    /// Estimated billed bytes in the step.
     used_bytes: u64,
-    /// Most grants alive in it.
+    /// The most grants that were live at once in the step.
     live_grants: u32,
 }
 
@@ -189,44 +149,43 @@ pub struct UsagePoint {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageReading {
-    /// Up to when.
+    /// End of the count.
     #[schema(value_type = String, format = DateTime)]
     as_of: Timestamp,
     /// Billed bytes since the period's start.
     bytes: u64,
 }
 
-/// A period that is over.
+/// A period that has ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousPeriod {
-    /// Its begin.
+    /// Start of the period.
     #[schema(value_type = String, format = DateTime)]
     start: Timestamp,
-    /// Its end, which is this one's begin.
+    /// End of the period, which is the start of the current one.
     #[schema(value_type = String, format = DateTime)]
     end: Timestamp,
-    /// Billed bytes in it.
+    /// Billed bytes.
     used_bytes: u64,
 }
 
-/// Usage over time, for plots.
+/// Returns usage over time, for plots.
 ///
-/// Of this period only, by the estimate, with the provider's own counts beside it.
+/// The series covers this period. It is the estimate; the provider's own counts are listed separately.
 #[utoipa::path(
     get,
     path = "/api/usage",
     operation_id = "getUsage",
     tag = "operator",
     params(
-        ("from" = Option<String>, Query, format = DateTime, description = "The period's start by default, and at the earliest", example = "2025-01-01T00:00:00Z"),
-        ("to" = Option<String>, Query, format = DateTime, description = "Now by default, and at the latest"),
-        ("step" = Option<u64>, Query, minimum = 60, multiple_of = 60, description = "Seconds; 3600 by default. At most 1500 steps", example = 3600),
+        ("from" = Option<String>, Query, format = DateTime, description = "Start of the series. The default, and the earliest, is the start of the period.", example = "2025-01-01T00:00:00Z"),
+        ("to" = Option<String>, Query, format = DateTime, description = "End of the series. The default, and the latest, is now."),
+        ("step" = Option<u64>, Query, minimum = 60, multiple_of = 60, description = "Seconds from one point to the next; 3600 by default. A series has at most 1500 points.", example = 3600),
     ),
-    security(("operator" = [])),
     responses(
         (status = 200, description = "The series.", body = UsageBody),
-        (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is no RFC 3339 instant, or `step` no multiple of 60 that gives at most 1500 points.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `from` or `to` is not an RFC 3339 instant, or `step` is not a multiple of 60 that gives at most 1500 points.", body = ErrorBody),
     )
 )]
 pub async fn get_usage(
@@ -234,7 +193,7 @@ pub async fn get_usage(
     RawQuery(query): RawQuery,
 ) -> Result<Json<UsageBody>, ApiError> {
     let figures = app.account.snapshot().figures;
-    let (from, to, step) = requested_stretch(query.as_deref(), figures.period.start, figures.now)?;
+    let (from, to, step) = requested_span(query.as_deref(), figures.period.start, figures.now)?;
     let series = app.account.series(from, to, Duration::from_secs(step));
     let point = |(at, slice): &(Timestamp, Slice)| UsagePoint {
         at: *at,
@@ -256,8 +215,8 @@ pub async fn get_usage(
     }))
 }
 
-/// `from`, `to` and `step` of the query, within this period.
-fn requested_stretch(
+/// `from`, `to` and `step` of the query, limited to this period.
+fn requested_span(
     query: Option<&str>,
     period_start: Timestamp,
     now: Timestamp,
@@ -279,10 +238,10 @@ fn requested_stretch(
 
 fn instant(name: &str, text: &str) -> Result<Timestamp, ApiError> {
     let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc().into());
-    parsed.map_err(|_| ApiError::InvalidRequest(format!("`{name}` is to be an RFC 3339 instant.")))
+    parsed.map_err(|_| ApiError::invalid(format!("Set `{name}` to an RFC 3339 instant.")))
 }
 
 fn bad_step() -> ApiError {
-    let expected = "`step` is to be a multiple of 60 seconds that gives at most 1500 points.";
-    ApiError::InvalidRequest(expected.into())
+    let expected = "Set `step` to a multiple of 60 seconds that gives at most 1500 points.";
+    ApiError::invalid(expected)
 }

@@ -1,7 +1,6 @@
-//! Which pages may ask. A request that names a foreign `Origin` is refused before anything is minted. One that names none is
-//! not a page's (curl, a server, a native app) and passes, unless the browser says that another site's page loads it: as an
-//! image, say, which that page cannot read, but which would be a mint from each visitor's address. CORS headers are for
-//! allowed origins only.
+//! The origin rule: which pages may mint. A request with an `Origin` that is not allowed is rejected before anything is
+//! minted. A request without one is not a page's (curl, a server, a native app) and passes, unless the browser reports that
+//! another site loads the URL, for example as an image: each visitor would then mint. Only allowed origins get CORS headers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +16,11 @@ use super::error::ApiError;
 use crate::app::App;
 use crate::config::AllowedOrigins;
 
-/// For an origin that is not said, or no plain text.
+/// Shown for an origin that is missing or not plain text.
 const UNNAMED: &str = "the page's origin";
-/// How long a browser may keep a preflight's answer.
+/// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
-/// Headers that a page may read besides the simple ones.
+/// Headers that a page may read in addition to the safelisted ones.
 const EXPOSED: [HeaderName; 5] = [
     RETRY_AFTER,
     HeaderName::from_static("ratelimit-limit"),
@@ -30,7 +29,7 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Characters of a foreign origin that the answer repeats.
+/// Characters of a rejected origin that the response repeats.
 const ORIGIN_SHOWN_MAX: usize = 100;
 
 /// The CORS layer for the API.
@@ -47,13 +46,13 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
             let origins = origins.clone();
             let is_allowed =
                 move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|o| origins.allows(o));
-            // A beacon is sent with credentials; without this its answer is an error on the page's console.
+            // A beacon is sent with credentials. Without this the browser reports its response as an error.
             layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
         }
     }
 }
 
-/// Refuses foreign origins. Stands outside the CORS layer: a refusal carries none of its headers.
+/// Rejects foreign origins. It is outside the CORS layer, so the response has no CORS headers.
 pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Some(origin) = foreign_origin(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
@@ -64,7 +63,7 @@ pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next:
     next.run(request).await
 }
 
-/// The first origin that is not allowed, as far as it is plain text.
+/// The first origin that is not allowed, as plain text.
 fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<String> {
     let is_allowed = |origin: &HeaderValue| match origins {
         AllowedOrigins::Any => true,
@@ -78,7 +77,7 @@ fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<Strin
     Some(plain.chars().take(ORIGIN_SHOWN_MAX).collect())
 }
 
-/// By the browser's own word, which no page can change. Somebody who follows a link looks at the answer, and may.
+/// The browser sets these headers, and no page can change them. A person who follows a link may see the response.
 fn is_loaded_by_another_site(headers: &HeaderMap) -> bool {
     let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
     !headers.contains_key(ORIGIN)

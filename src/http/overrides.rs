@@ -1,5 +1,5 @@
-//! What the operator orders while the service runs: another limit, the kill switch, the end of one credential. An order
-//! counts from the moment of its answer, and outlives a restart where the ledger does.
+//! Operator overrides while the service runs: change the limit, stop minting, revoke a credential. An override is in effect
+//! when its response is sent, and survives a restart if the ledger does.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
-/// Largest limit that is taken for meant, as in the configuration.
+/// Largest limit in GB; the same as for `BANDWIDTH_LIMIT_GB`.
 const LIMIT_GB_MAX: f64 = 1_000_000.0;
 
-/// A JSON body, whatever its content type says.
+/// A JSON body. The content type is ignored.
 pub struct JsonBody<T>(T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
@@ -36,16 +36,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     }
 }
 
-/// Another limit.
+/// A new limit.
 #[derive(Deserialize, ToSchema)]
 pub struct LimitOverride {
-    /// GB, decimals allowed; null goes back to `BANDWIDTH_LIMIT_GB`. Must be there.
+    /// The new limit in GB, with decimals if needed. Null restores `BANDWIDTH_LIMIT_GB`. Required.
     #[serde(rename = "limitGB", alias = "bandwidthLimitGB", default)]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000, required = true, example = 1500)]
     limit: LimitGb,
 }
 
-/// A limit, or the word that takes it back.
+/// The value of `limitGB`.
 #[derive(Default)]
 enum LimitGb {
     #[default]
@@ -62,8 +62,8 @@ impl<'de> Deserialize<'de> for LimitGb {
 
 /// The kill switch.
 #[derive(Deserialize, ToSchema)]
-pub struct FreezeOrder {
-    /// Whether nothing is minted: true stops, false allows again. True if absent.
+pub struct FreezeOverride {
+    /// True stops minting, false resumes it. True if absent.
     #[serde(default = "yes")]
     frozen: bool,
 }
@@ -74,27 +74,25 @@ fn yes() -> bool {
 
 /// Raises or lowers the limit.
 ///
-/// Of this period and of those after it. A `BANDWIDTH_LIMIT_GB` that is configured later wins.
+/// The new limit applies to this and all later periods, until `BANDWIDTH_LIMIT_GB` is configured to another value.
 #[utoipa::path(
     post,
     path = "/api/budget/limit",
     operation_id = "orderLimit",
     tag = "operator",
-    request_body(content = LimitOverride, description = "JSON, whatever the `Content-Type` says", example = json!({"limitGB": 1500})),
-    security(("operator" = [])),
+    request_body(content = LimitOverride, description = "JSON. The `Content-Type` is ignored.", example = json!({"limitGB": 1500})),
     responses(
         (status = 200, description = "The state of the budget under the new limit.", body = StatusBody),
-        (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or no number from 0 to 1000000 and not null.", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
+        (status = 400, description = "`INVALID_REQUEST`: `limitGB` is missing, or is neither null nor a number from 0 to 1000000.", body = ErrorBody),
     )
 )]
 pub async fn override_limit(
     State(app): State<Arc<App>>,
-    JsonBody(order): JsonBody<LimitOverride>,
+    JsonBody(body): JsonBody<LimitOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
-    let expected = "`limitGB` is to be a number from 0 to 1000000, or null for BANDWIDTH_LIMIT_GB.";
-    let invalid = || ApiError::InvalidRequest(expected.into());
-    let limit = match order.limit {
+    let expected = "Set `limitGB` to a number from 0 to 1000000, or to null for BANDWIDTH_LIMIT_GB.";
+    let invalid = || ApiError::invalid(expected);
+    let limit = match body.limit {
         LimitGb::Gb(gb) if gb <= LIMIT_GB_MAX => Some(ByteCount::from_gb(gb).ok_or_else(invalid)?),
         LimitGb::Configured => None,
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
@@ -105,66 +103,62 @@ pub async fn override_limit(
     Ok(Json(status))
 }
 
-/// Stops all minting, or allows it again.
+/// Stops or resumes minting.
 ///
-/// While it is stopped, answers are public STUN servers with the reason `DISABLED`. Credentials that are out go on working.
+/// While minting is stopped, new callers get public STUN servers with the reason `DISABLED`. Running calls continue.
 #[utoipa::path(
     post,
     path = "/api/budget/freeze",
     operation_id = "orderFreeze",
     tag = "operator",
-    request_body(content = FreezeOrder, example = json!({"frozen": true})),
-    security(("operator" = [])),
+    request_body(content = FreezeOverride, example = json!({"frozen": true})),
     responses(
         (status = 200, description = "The state of the budget.", body = StatusBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
     )
 )]
 pub async fn override_freeze(
     State(app): State<Arc<App>>,
-    JsonBody(order): JsonBody<FreezeOrder>,
+    JsonBody(body): JsonBody<FreezeOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
-    app.account.override_freeze(order.frozen).await.map_err(not_recorded)?;
-    tracing::warn!(frozen = order.frozen, "the operator has used the kill switch");
+    app.account.override_freeze(body.frozen).await.map_err(not_recorded)?;
+    tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
 
-/// What became of a revocation.
+/// The result of a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevocationBody {
     /// The grant's id.
     grant: String,
-    /// Always true: it renews no more.
+    /// Always true: the grant cannot be renewed.
     revoked: bool,
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// What its source said.
+    /// What the source did.
     #[schema(schema_with = provider_schema)]
     provider: &'static str,
-    /// When the credential expires by itself.
+    /// When the credential expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    /// Always false: what was promised for it stays promised.
+    /// Always false: the bytes reserved for the credential stay reserved.
     reservation_released: bool,
-    /// What that means, for people.
+    /// What the result means, for people.
     message: &'static str,
 }
 
 /// Revokes one credential.
 ///
-/// It renews no more, and its source is asked to end it. What was promised for it stays promised.
+/// The grant cannot be renewed, and the source is asked to revoke the credential. The bytes reserved for it stay reserved.
 #[utoipa::path(
     post,
     path = "/api/credentials/{grant}/revoke",
     operation_id = "revokeCredential",
     tag = "operator",
-    params(("grant" = String, Path, description = "The grant's id, as in the log and in `GET /api/connections`, or its token")),
-    security(("operator" = [])),
+    params(("grant" = String, Path, description = "The grant's id, as in the log and in `GET /api/connections`, or its token.")),
     responses(
-        (status = 200, description = "What became of it.", body = RevocationBody),
-        (status = 404, description = "`NOT_FOUND`: no such credential is out: it has expired, was never issued here, or is of `manual`.", body = ErrorBody),
-        (status = 503, description = "`LEDGER_UNAVAILABLE`: it counts, but could not be written, and a restart forgets it.", body = ErrorBody),
+        (status = 200, description = "The result of the revocation.", body = RevocationBody),
+        (status = 404, description = "`NOT_FOUND`: the credential has expired, was not issued here, or comes from the source `manual`.", body = ErrorBody),
     )
 )]
 pub async fn revoke_credential(
@@ -188,32 +182,32 @@ pub async fn revoke_credential(
     }))
 }
 
-/// Of the field that says how a revocation went.
+/// The schema of the result at the source.
 fn provider_schema() -> RefOr<Schema> {
-    let said = "`revoked`: ended there. `unknown`: not known there any more. `failed`: could not be asked, try again. `cut`: its sessions are ended as they are seen. `unsupported`: good there until it expires.";
+    let said = "`revoked`: the source has revoked the credential. `unknown`: the source does not know it. `failed`: the source could not be reached; try again. `cut`: its sessions are ended within seconds. `unsupported`: the source cannot revoke; the credential works until it expires.";
     one_of(Revocation::ALL.map(Revocation::name), said)
 }
 
 fn message(revocation: Revocation) -> &'static str {
     match revocation {
         Revocation::Done => {
-            "The provider has revoked it. Relaying that is under way may go on, and new allocations have been seen for minutes: what was promised for it stays reserved."
+            "The provider has revoked the credential. Relaying in progress may continue, and new allocations have been observed for some minutes after a revocation, so the bytes reserved for it stay reserved."
         }
         Revocation::Unknown => {
-            "The provider does not know it any more. Relaying that is under way may go on: what was promised for it stays reserved."
+            "The provider does not know the credential. Relaying in progress may continue, so the bytes reserved for it stay reserved."
         }
         Revocation::Failed => {
-            "The provider could not be asked: the credential stays good there until it expires. It cannot be renewed here. Try again."
+            "The provider could not be reached, so the credential works until it expires. It cannot be renewed. Try again."
         }
         Revocation::Cut => {
-            "Its sessions are ended within seconds, and again whenever it opens new ones, until it expires: what was promised for it stays reserved until then."
+            "The sessions of the credential are ended within seconds, and so are new ones until it expires. The bytes reserved for it stay reserved until then."
         }
         Revocation::Unsupported => {
-            "This source cannot revoke: the credential stays good there until it expires. It cannot be renewed here."
+            "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
         }
     }
 }
 
 fn not_recorded(_: NotRecorded) -> ApiError {
-    ApiError::OrderNotRecorded
+    ApiError::OverrideNotRecorded
 }

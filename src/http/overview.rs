@@ -1,5 +1,4 @@
-//! `GET /api/overview`: what an operator looks at first, in one answer: the state of the budget, to the byte; what callers
-//! got; how the provider fares. The same counters as those of `/metrics`, without a parser for its text.
+//! `GET /api/overview`: budget, callers and provider in one response. The counters are those of `/metrics`, as JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,29 +21,29 @@ use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-/// All at one glance. Counts are those since the start of the process.
+/// Budget, callers and provider. Counts begin at the start of the process.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OverviewBody {
     /// The ledger's time.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Of this program.
+    /// Version of this program.
     version: &'static str,
     /// Seconds since the process started.
     uptime_seconds: u64,
-    /// As in `GET /api/bandwidth-status`.
+    /// The same as `GET /api/bandwidth-status`.
     status: StatusBody,
-    /// The same figures to the byte.
+    /// The same figures in bytes.
     bytes: BytesBody,
-    /// Whether the ledger cannot be written now.
+    /// Whether the last write of the ledger failed.
     ledger_failing: bool,
-    /// What callers got.
+    /// The responses to callers.
     callers: CallersBody,
-    /// Null where no provider is configured.
+    /// Null if no provider is configured.
     #[schema(required = true)]
     provider: Option<ProviderBody>,
-    /// What was reported.
+    /// Reported connections.
     connections: ConnectionCounts,
 }
 
@@ -52,46 +51,46 @@ pub struct OverviewBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BytesBody {
-    /// Best figure.
+    /// The best figure.
     used: u64,
-    /// Worst case, given what the bound assumes.
+    /// The worst case, under the assumption of the bound.
     committed: u64,
-    /// What may be used.
+    /// The limit in effect.
     limit: u64,
-    /// The limit that holds where none is ordered.
+    /// The configured limit, which applies without an override.
     configured_limit: u64,
-    /// How far the worst case is past the limit.
+    /// Bytes by which the worst case passes the limit.
     overshoot_bound: u64,
-    /// The provider's own count up to `status.asOf`; null without one.
+    /// The provider's own count, up to `status.asOf`; null without one.
     #[schema(required = true)]
     measured: Option<u64>,
 }
 
-/// What callers got.
+/// The responses to callers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallersBody {
-    /// Answers with ICE servers, by source and reason; none that is zero.
+    /// Responses with ICE servers, by source and reason. Zero counts are left out.
     answers: Vec<AnswersBody>,
-    /// Mints that the budget refused; with `LIMIT_ACTION=fallback` they got a degraded answer.
+    /// Mints that the budget refused. With `LIMIT_ACTION=fallback` these callers got a degraded response.
     refused: u64,
-    /// Over the per-client rate.
+    /// Requests over the rate limit of their client.
     rate_limited: u64,
-    /// From a page that may not mint.
+    /// Requests from an origin that is not allowed.
     origins_refused: u64,
-    /// Turned away because too many requests were under way.
+    /// Requests rejected because too many were in progress.
     shed: u64,
 }
 
-/// Answers of one kind.
+/// Responses of one kind.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AnswersBody {
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// Why it was not the first source; null when it was.
+    /// Why the first source was passed over; null if it was not.
     #[schema(required = true)]
     reason: Option<&'static str>,
-    /// How many there were.
+    /// Number of responses.
     count: u64,
 }
 
@@ -99,41 +98,41 @@ pub struct AnswersBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderBody {
-    /// The circuit breaker: `closed` (all is well), `half-open`, `open` (nobody asks for a while).
+    /// State of the circuit breaker: `closed` (normal), `half-open` (one call is being tried) or `open` (no calls for a while).
     breaker: &'static str,
-    /// Mints asked of it, by outcome: `minted`, or what went wrong.
+    /// Mint calls by outcome: `minted`, or the kind of failure.
     outcomes: BTreeMap<&'static str, u64>,
-    /// How long the latest took, failures too; null before the first.
+    /// Duration of the latest calls, including failures; null before the first call.
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
     pool: PoolBody,
 }
 
-/// Credentials that are minted ahead of callers who keep coming.
+/// Credentials minted ahead of callers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolBody {
-    /// Nobody's yet.
+    /// Not handed out yet.
     ready: u64,
-    /// Taken for a caller, since the start.
+    /// Handed out since the start.
     handed_out: u64,
-    /// Thrown away since the start: too old, or their key is gone.
+    /// Discarded since the start: too old, or minted with a key that no longer exists.
     wasted: u64,
 }
 
-/// How long the latest calls took.
+/// Duration of the latest calls.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallTimesBody {
-    /// How many they are, 200 at most.
+    /// Number of calls, at most 200.
     calls: usize,
-    /// Half of them took no longer, in milliseconds.
+    /// Median in milliseconds.
     #[schema(value_type = f64, example = 42.5)]
     median_ms: serde_json::Number,
-    /// 95 of 100 took no longer.
+    /// 95th percentile in milliseconds.
     #[schema(value_type = f64, example = 120)]
     p95_ms: serde_json::Number,
-    /// The longest of them.
+    /// The longest call in milliseconds.
     #[schema(value_type = f64, example = 300)]
     longest_ms: serde_json::Number,
 }
@@ -142,25 +141,24 @@ pub struct CallTimesBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
-    /// By a call that was new.
+    /// Opened.
     opened: u64,
-    /// By a call.
+    /// Closed by a call.
     closed: u64,
-    /// After three missed heartbeats.
+    /// Closed after three missed heartbeats.
     given_up: u64,
-    /// Byte claims that were cut to what a relay can carry.
+    /// Reports that claimed more bytes than a relay can carry.
     claims_clamped: u64,
 }
 
-/// What an operator looks at first.
+/// Returns budget, callers and provider in one response.
 ///
-/// Status, callers and provider in one answer. Counts are those since the start of the process.
+/// Counts begin at the start of the process.
 #[utoipa::path(
     get,
     path = "/api/overview",
     operation_id = "getOverview",
     tag = "operator",
-    security(("operator" = [])),
     responses((status = 200, description = "Budget, callers, provider.", body = OverviewBody))
 )]
 pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
@@ -234,7 +232,7 @@ fn call_times(times: CallTimes) -> CallTimesBody {
     }
 }
 
-/// A tenth of a millisecond is as fine as anybody looks.
+/// Rounded to a tenth of a millisecond.
 fn millis(took: Duration) -> serde_json::Number {
     plain_number((took.as_secs_f64() * 10_000.0).round() / 10.0)
 }

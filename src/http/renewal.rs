@@ -1,5 +1,5 @@
-//! Renewals: a mint that shows a grant which may renew does not spend its client's rate allowance. Any other token is
-//! treated as absent. The right is taken before the mint and comes back by itself if nothing is minted on it.
+//! Renewals: a mint with a grant that may renew does not count against the client's rate limit. Any other token is ignored.
+//! The right to renew is taken before the mint; if the mint fails, dropping it gives it back.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::bearer::bearer;
 use crate::app::App;
+use crate::request::bearer::bearer;
 
-/// Recognises a renewal. Limiter and mint find the right among the request's extensions.
+/// Takes the grant's right to renew. The limiter and the mint find it in the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let grant = bearer(request.headers()).and_then(|token| app.grant_key.verify(token));
     if let Some(right) = grant.and_then(|grant| app.account.take_renewal(&grant)) {

@@ -6,15 +6,17 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Certificate, Client, Response, StatusCode, redirect};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::{Client, StatusCode};
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
+use crate::http_client::{bearer, body_up_to};
 
 /// For one mint in all: connecting, a retry, the body.
 pub const DEADLINE: Duration = Duration::from_secs(3);
+
 /// Attempts at most: a retry only follows a failed connect or a 5xx. A gateway's 5xx may hide a credential that was made;
 /// nobody holds it, and it is not charged.
 const ATTEMPTS_MAX: u32 = 2;
@@ -22,7 +24,6 @@ const ATTEMPTS_MAX: u32 = 2;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest answer that is read. Real ones have 0.7 KiB.
 const BODY_MAX: usize = 64 * 1024;
-const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 
 /// A TURN key at Cloudflare, and the way there.
 pub struct Cloudflare {
@@ -86,52 +87,6 @@ impl ProviderError {
             Self::Timeout | Self::Broken(_) | Self::TooLong | Self::Shape | Self::Servers(_) => false,
         }
     }
-}
-
-/// The HTTP client could not be built: the TLS set-up is at fault.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client could not be built")]
-pub struct ClientError(#[source] reqwest::Error);
-
-/// The one client of the process: no redirects, roots from the binary, so that an image without CA files works.
-pub fn http_client() -> Result<Client, ClientError> {
-    // Already installed is as good: a test process builds many brokers.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let roots =
-        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
-    Client::builder()
-        .user_agent(USER_AGENT)
-        // What reaches the provider is CLOUDFLARE_API_BASE and nothing that the environment says besides.
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(DEADLINE)
-        .timeout(DEADLINE)
-        .pool_idle_timeout(Duration::from_secs(60))
-        .tls_certs_only(roots)
-        .build()
-        .map_err(ClientError)
-}
-
-/// What shows the API who asks, hidden from logs; `None` for a token that no header can hold.
-pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// The answer's body; `None` where it is longer than `max` bytes.
-pub(crate) async fn body_up_to(
-    max: usize,
-    mut response: Response,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > max {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }
 
 impl Cloudflare {
@@ -257,6 +212,7 @@ fn hint(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_client::http_client;
 
     fn urls(body: &str) -> Vec<String> {
         let json = serde_json::to_value(parse(body.as_bytes()).unwrap()).unwrap();

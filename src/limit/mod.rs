@@ -1,5 +1,6 @@
-//! The per-client rate: `tower_governor`'s GCRA over a table of fixed size. It says `RateLimit-*` on every answer and, on
-//! a refusal, one wait in body and headers, rounded up. Its clock is its own (the library's); ours only ages the table.
+//! The rate limit of each client: `tower_governor`'s GCRA over a table of fixed size. Every response has `RateLimit-*`
+//! headers; body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the
+//! table.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,7 +9,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use axum::response::IntoResponse;
 use governor::middleware::StateInformationMiddleware;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
@@ -17,8 +17,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use crate::account::RenewalRight;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
-use crate::http::client_addr::ClientAddr;
-use crate::http::error::ApiError;
+use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::units::wait_seconds;
 
@@ -29,16 +28,16 @@ use table::{ClientTable, Row};
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// The library's own names, which we translate.
+/// The library's names for these headers.
 const LIBRARY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LIBRARY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 type Governor = GovernorConfig<RowExtractor, StateInformationMiddleware>;
 
-/// The layer around whatever mints.
+/// The layer around a route that mints.
 pub type RateLimitLayer = GovernorLayer<RowExtractor, StateInformationMiddleware, Body>;
 
-/// See the module's invariant.
+/// The rate limiter. All its layers share one table.
 pub struct RateLimit {
     governor: Arc<Governor>,
     extractor: RowExtractor,
@@ -46,14 +45,14 @@ pub struct RateLimit {
     metrics: Arc<Metrics>,
 }
 
-/// So many requests at once, then one per interval.
+/// A burst of `requests`, then one request per `interval`.
 #[derive(Clone, Copy, Debug)]
 struct Quota {
     requests: NonZeroU32,
     interval: Duration,
 }
 
-/// Finds the limiter's row of a request's client.
+/// Finds the row of a request's client.
 #[derive(Clone)]
 pub struct RowExtractor {
     table: Arc<Mutex<ClientTable>>,
@@ -62,7 +61,19 @@ pub struct RowExtractor {
     metrics: Arc<Metrics>,
 }
 
-/// A window so short that the interval is zero.
+/// Why a request does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// The client is over its rate.
+    OverRate {
+        /// When its next request passes.
+        retry_in: Duration,
+    },
+    /// The request has no [`ClientAddr`]: a layer outside this one is missing.
+    NoClient,
+}
+
+/// The window is so short that the interval is zero.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS")]
 pub struct QuotaError;
@@ -91,16 +102,16 @@ impl RateLimit {
         Ok(Self { governor: Arc::new(governor), extractor, quota, metrics })
     }
 
-    /// The layer; every layer of one limiter shares its table.
+    /// The layer. All layers of one limiter share its table. `respond` makes the response to a request that does not pass.
     #[must_use]
-    pub fn layer(&self) -> RateLimitLayer {
+    pub fn layer(&self, respond: fn(Rejected) -> Response<Body>) -> RateLimitLayer {
         let quota = self.quota;
         let metrics = Arc::clone(&self.metrics);
         GovernorLayer::new(Arc::clone(&self.governor))
-            .error_handler(move |error| refuse(&error, quota, &metrics))
+            .error_handler(move |error| reject(&error, quota, &metrics, respond))
     }
 
-    /// Translates the library's headers into the standard's draft names, on answers that passed the limiter.
+    /// Renames the library's headers to those of the IETF draft, on responses that passed the limiter.
     pub fn standard_headers(
         &self,
     ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
@@ -111,7 +122,7 @@ impl RateLimit {
         }
     }
 
-    /// Forgets clients whose buckets have refilled. The library does not do it by itself.
+    /// Removes clients whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
         self.extractor.with_table(ClientTable::sweep);
         let limiter = self.governor.limiter();
@@ -119,7 +130,7 @@ impl RateLimit {
         limiter.shrink_to_fit();
     }
 
-    /// Clients that have a row of their own.
+    /// Number of clients with a row of their own.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.extractor.with_table(|table, _| table.len())
@@ -165,14 +176,19 @@ impl Quota {
     }
 }
 
-/// The answer over the rate. The library hands out whole seconds rounded down, so one more is the wait that suffices.
-fn refuse(error: &GovernorError, quota: Quota, metrics: &Metrics) -> Response<Body> {
+/// The response over the rate. The library rounds the wait down to whole seconds; one second more is enough.
+fn reject(
+    error: &GovernorError,
+    quota: Quota,
+    metrics: &Metrics,
+    respond: fn(Rejected) -> Response<Body>,
+) -> Response<Body> {
     let GovernorError::TooManyRequests { wait_time, .. } = error else {
-        return ApiError::Internal.into_response();
+        return respond(Rejected::NoClient);
     };
     metrics.rate_limited.inc();
     let retry_in = Duration::from_secs(wait_time + 1);
-    let mut response = ApiError::RateLimited { retry_in }.into_response();
+    let mut response = respond(Rejected::OverRate { retry_in });
     let headers = response.headers_mut();
     headers.insert(LIMIT, HeaderValue::from(quota.requests.get()));
     headers.insert(REMAINING, HeaderValue::from(0));

@@ -1,6 +1,6 @@
-//! Which row of the rate limiter a client uses. The table of rows has a fixed size: a client keeps a row of its own
-//! until its bucket has long refilled, so forgetting it changes no answer. When every row is in use, further clients
-//! share a few rows, so a flood of addresses costs neither memory nor the clients that were there before it.
+//! The row of the rate limiter that a client uses. The table has a fixed size. A client keeps its own row until its bucket
+//! has refilled, so removing the row changes no decision. When all rows are in use, further clients share a few rows, so a
+//! flood of addresses costs no memory and does not affect the clients that were there before.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 /// Rows that clients share when the table is full.
 pub const SHARED_ROWS: u64 = 1_024;
-/// A full table is searched for idle rows at most so often: the search walks the whole table.
+/// Pause between two searches of a full table for idle rows: a search walks the whole table.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// The limiter's row for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
-    /// The client's own: its address, IPv6 cut to the prefix.
+    /// The row of one client: its address, IPv6 cut to the prefix.
     Own(IpAddr),
-    /// One of a few that clients share when the table is full.
+    /// One of [`SHARED_ROWS`] rows that clients share when the table is full.
     Shared(u64),
-    /// A renewal's own, by the right's serial number, used once: it spends nobody's allowance.
+    /// The row of one renewal, by the serial number of its right. It is used once, so a renewal is never over the rate.
     Renewal(u64),
 }
 
-/// See the module's invariant.
+/// The table of clients.
 #[derive(Debug)]
 pub struct ClientTable {
     /// When each client was last seen.
@@ -32,13 +32,13 @@ pub struct ClientTable {
     rows_max: usize,
     /// How long a bucket takes to refill from empty.
     refill: Duration,
-    /// Random, so that nobody can choose whom to share a row with.
+    /// Randomly keyed, so that a client cannot choose with whom it shares a row.
     hasher: RandomState,
     last_sweep: Option<Instant>,
 }
 
 impl ClientTable {
-    /// An empty table of at most `rows_max` own rows.
+    /// An empty table of at most `rows_max` rows.
     #[must_use]
     pub fn new(rows_max: NonZeroUsize, refill: Duration) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl ClientTable {
         Row::Own(client)
     }
 
-    /// Forgets clients whose buckets have refilled.
+    /// Removes clients whose buckets have refilled.
     pub fn sweep(&mut self, now: Instant) {
         let refill = self.refill;
         self.rows.retain(|_, last_seen| now.saturating_duration_since(*last_seen) < refill);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_keeps_those_who_are_in_it_and_lets_the_others_share() {
+    fn a_full_table_keeps_its_clients_and_lets_others_share_rows() {
         let now = start();
         let mut table = full(now);
         for n in 100..10_000 {
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_shares_always_shares_the_same_row() {
+    fn a_client_without_its_own_row_always_shares_the_same_row() {
         let now = start();
         let mut table = full(now);
         assert_eq!(table.row(client(500), now), table.row(client(500), now));
     }
 
     #[test]
-    fn rows_whose_buckets_have_refilled_make_room() {
+    fn rows_whose_buckets_have_refilled_are_reused() {
         let now = start();
         let mut table = full(now);
         let later = (now + REFILL).checked_sub(Duration::from_secs(1)).unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_is_not_searched_for_every_stranger() {
+    fn a_full_table_is_not_searched_for_every_new_client() {
         let now = start();
         let mut table = full(now);
         let _ = table.row(client(500), now);

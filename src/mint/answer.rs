@@ -1,4 +1,4 @@
-//! What the mint gives: a credential with all that is known of it, public STUN servers with a reason, or neither.
+//! The result of a mint: an issued credential, public STUN servers with a reason, or a refusal.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use turn_ledger::token::{GrantId, GrantToken};
 use turn_ledger::units::Timestamp;
 use turn_ledger::verdict::Refusal;
 
-/// Why an answer does not come from the first source.
+/// Why the first source was passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DegradedReason {
     /// The first source has no settings.
     NotConfigured,
-    /// The kill switch is on, or the grant that renews was revoked meanwhile.
+    /// Minting is stopped, or the grant to renew has been revoked.
     Disabled,
     /// The source failed, or its breaker is open.
     ProviderUnavailable,
@@ -24,7 +24,7 @@ pub enum DegradedReason {
 }
 
 impl DegradedReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::NotConfigured,
         Self::Disabled,
@@ -46,7 +46,7 @@ impl DegradedReason {
     }
 }
 
-/// Why there is no answer with ICE servers.
+/// Why no ICE servers are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
     /// The budget has no room.
@@ -55,34 +55,35 @@ pub enum NoAnswer {
     NotRecorded,
 }
 
-/// A credential, for one caller.
+/// A credential issued to one caller.
 #[derive(Clone, Debug)]
-pub struct Minted {
-    /// The servers, credential included.
+pub struct IssuedCredential {
+    /// The servers, with the credential.
     pub ice_servers: IceServerList,
-    /// Who made it.
+    /// The source that minted it.
     pub source: IceSource,
-    /// Life, whole seconds.
+    /// Life in whole seconds.
     pub ttl: Duration,
-    /// When it was asked for: the earliest that its life can have begun. Of one that lay ready: when it was handed out.
+    /// When the request to the source began, which is the earliest start of its life. For a credential minted ahead: when it
+    /// was handed out.
     pub issued_at: Timestamp,
     /// `issued_at + ttl`.
     pub expires_at: Timestamp,
-    /// From when on a renewal makes sense: three quarters of its life.
+    /// When the grant may be renewed: after three quarters of its life.
     pub refresh_after: Timestamp,
     /// The grant's id, for logs.
     pub grant: GrantId,
-    /// The signed token.
+    /// The signed grant token.
     pub token: GrantToken,
-    /// Why the first source did not serve, if it did not.
+    /// Why the first source was passed over, if it was.
     pub degraded: Option<DegradedReason>,
 }
 
-/// An answer with ICE servers.
+/// The ICE servers for one caller.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// A credential.
-    Minted(Box<Minted>),
-    /// Public STUN servers; degraded unless STUN is the first source.
+    Minted(Box<IssuedCredential>),
+    /// Public STUN servers. Without a reason, STUN is the first source.
     Stun(Option<DegradedReason>),
 }

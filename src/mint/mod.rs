@@ -1,7 +1,6 @@
-//! The mint, a request's way through the broker: asks the sources in the order of `ICE_SOURCES` and always has an answer,
-//! at last public STUN servers.
-//! A metered source is asked only under a reservation; it is committed before the answer leaves and given back when
-//! the source fails. Once the budget has refused, no metered source is asked any more for this request.
+//! The mint: calls the sources in the order of `ICE_SOURCES` until one issues a credential; the last resort are public STUN
+//! servers. A metered source is called only under a reservation. The reservation is committed before the response is sent, and
+//! released when the source fails. Once the budget has refused, no metered source is called for this request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,48 +18,48 @@ use turn_ledger::token::{Grant, GrantId, GrantKey};
 use turn_ledger::verdict::Refusal;
 
 mod answer;
-pub mod maker;
+pub mod credential_source;
 pub mod pool;
 pub mod provider;
 
-pub use answer::{Answer, DegradedReason, Minted, NoAnswer};
-use maker::{Made, Maker};
+pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
+use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Provider, Unavailable};
 
-/// How often somebody looks whether credentials are to be minted ahead.
+/// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
-/// The same where all calls for them have failed.
+/// The same after all calls for the pool have failed.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
 
-/// What a client wants.
+/// A client's request for a credential.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
-    /// Life; the budget may make it shorter.
+pub struct MintRequest<'a> {
+    /// Requested life. The budget may shorten it.
     pub ttl: Duration,
-    /// The id of the grant that comes of it, if its credential is made now: one that lay ready has its own.
+    /// The id of the new grant. A credential that was minted ahead has its own.
     pub grant: GrantId,
-    /// The right that is used up if it does.
+    /// The right to renew, if this is a renewal. A commit uses it up.
     pub renewal: Option<&'a RenewalRight>,
 }
 
-/// What became of asking a provider to revoke a credential.
+/// The result of revoking a credential at its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// It did, as far as it says.
+    /// The provider reports that it revoked the credential.
     Done,
-    /// It does not know the credential (any more).
+    /// The provider does not know the credential.
     Unknown,
-    /// It could not be asked, or would not.
+    /// The provider could not be reached, or refused.
     Failed,
-    /// The source cannot, but the sessions are ended within seconds, and whenever there are new ones.
+    /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
     Cut,
-    /// The source has no such thing.
+    /// The source cannot revoke.
     Unsupported,
 }
 
 impl Revocation {
-    /// Each of them.
+    /// All results.
     pub const ALL: [Self; 5] = [Self::Done, Self::Unknown, Self::Failed, Self::Cut, Self::Unsupported];
 
     /// The name on the wire.
@@ -79,55 +78,57 @@ impl Revocation {
 /// An entry of `ICE_SOURCES`.
 #[derive(Debug)]
 pub enum Source {
-    /// It can be asked.
-    Ready(Maker),
-    /// It has no settings.
+    /// Configured.
+    Ready(CredentialSource),
+    /// Without settings.
     Absent,
-    /// Nothing to ask, and the end of the way.
+    /// Public STUN servers. They need no call and end the list.
     Stun,
 }
 
-/// See the module's invariant.
+/// The mint with all its sources.
 #[derive(Debug)]
 pub struct Mint {
-    /// The kill switch: `false` answers STUN only.
+    /// The kill switch: with `false`, new callers get STUN only.
     pub enabled: bool,
-    /// In order.
+    /// In the order of `ICE_SOURCES`.
     pub sources: Vec<Source>,
-    /// Whose sessions this process ends when their grant is over, or revoked.
+    /// Sources whose sessions this process ends once the grant has expired or is revoked.
     pub cut_here: Vec<IceSource>,
-    /// What to do when the budget is spent.
+    /// What to do when the budget refuses.
     pub limit_action: LimitAction,
-    /// Where reservations come from.
+    /// The ledger, for reservations.
     pub account: Arc<Account>,
     /// Signs grant tokens.
     pub grant_key: Arc<GrantKey>,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Mint {
-    /// An answer for one client: a credential of that life from the first source that can give one.
-    pub async fn answer(&self, order: &Order<'_>) -> Result<Answer, NoAnswer> {
+    /// Mints for one client: a credential from the first source that can issue one.
+    pub async fn answer(&self, request: &MintRequest<'_>) -> Result<Answer, NoAnswer> {
         if self.is_stopped() {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
         let mut reason = None;
         let mut metered_is_closed = false;
         for source in &self.sources {
-            let maker = match source {
-                Source::Ready(maker) => maker,
+            let credentials = match source {
+                Source::Ready(credentials) => credentials,
                 Source::Absent => {
                     reason = reason.or(Some(DegradedReason::NotConfigured));
                     continue;
                 }
                 Source::Stun => break,
             };
-            if metered_is_closed && maker.source().is_metered() {
+            if metered_is_closed && credentials.source().is_metered() {
                 continue;
             }
-            match self.try_source(maker, order).await {
-                Ok(minted) => return Ok(Answer::Minted(Box::new(Minted { degraded: reason, ..minted }))),
+            match self.try_source(credentials, request).await {
+                Ok(minted) => {
+                    return Ok(Answer::Minted(Box::new(IssuedCredential { degraded: reason, ..minted })));
+                }
                 Err(Skipped::Unavailable) => reason = reason.or(Some(DegradedReason::ProviderUnavailable)),
                 Err(Skipped::Refused(refusal)) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::Refused(refusal));
@@ -142,7 +143,7 @@ impl Mint {
                 }
                 Err(Skipped::Refused(_)) => {
                     metered_is_closed = true;
-                    // Of all reasons the one that the operator can do most about.
+                    // This reason replaces any other: the operator can act on it.
                     reason = Some(DegradedReason::BudgetExhausted);
                 }
             }
@@ -150,13 +151,12 @@ impl Mint {
         Ok(Answer::Stun(reason))
     }
 
-    /// The kill switch, by the configuration or by order.
+    /// The kill switch, by configuration or by override.
     fn is_stopped(&self) -> bool {
         !self.enabled || self.account.is_frozen()
     }
 
-    /// Asks the provider to revoke a credential, or says whether it is ended here. It may go on working for a while: nothing
-    /// is given back for it.
+    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays.
     pub async fn revoke(&self, grant: &GrantRow) -> Revocation {
         match (grant.source, grant.username.as_deref(), self.provider()) {
             (IceSource::Cloudflare, Some(username), Some(provider)) => revoke_at(provider, username).await,
@@ -165,7 +165,7 @@ impl Mint {
         }
     }
 
-    /// Has credentials minted ahead of callers, as far as callers are to be expected, until `end`.
+    /// Keeps the pool filled with credentials for expected callers, until `end`.
     pub async fn fill_pool(&self, end: &CancellationToken) {
         let Some(provider) = self.provider() else { return };
         let fill = async {
@@ -181,7 +181,7 @@ impl Mint {
         }
     }
 
-    /// Whether the provider mints, as far as its breaker tells; `None` where none is configured.
+    /// Whether the provider's breaker is closed. `None` if no provider is configured.
     #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
         self.provider().map(|provider| provider.breaker_state() == BreakerState::Closed)
@@ -193,7 +193,7 @@ impl Mint {
         self.provider().map_or(BreakerState::Closed, |provider| provider.breaker_state())
     }
 
-    /// How the pool of credentials fares that are minted ahead.
+    /// Counts of the pool.
     #[must_use]
     pub fn pool_counts(&self) -> PoolCounts {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
@@ -201,27 +201,33 @@ impl Mint {
 
     fn provider(&self) -> Option<&Arc<Provider>> {
         self.sources.iter().find_map(|source| match source {
-            Source::Ready(Maker::Cloudflare(provider)) => Some(provider),
-            Source::Ready(Maker::Coturn(_) | Maker::Relay(_) | Maker::Manual(_))
+            Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),
+            Source::Ready(
+                CredentialSource::Coturn(_) | CredentialSource::Relay(_) | CredentialSource::Manual(_),
+            )
             | Source::Absent
             | Source::Stun => None,
         })
     }
 
-    /// Reserve, ask, commit. Dropped anywhere before the commit, the reservation gives itself back.
-    async fn try_source(&self, maker: &Maker, order: &Order<'_>) -> Result<Minted, Skipped> {
-        let source = maker.source();
+    /// Reserve, mint, commit. A reservation that is dropped before the commit is released.
+    async fn try_source(
+        &self,
+        credentials: &CredentialSource,
+        request: &MintRequest<'_>,
+    ) -> Result<IssuedCredential, Skipped> {
+        let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
-            // Nobody is asked for what could not be handed out.
+            // The credential could not be recorded, so it could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(source, order.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
         let issued_at = self.clock.now();
-        let made = maker.make(order.grant, reservation.life(), issued_at).await;
-        let Made { ice_servers, grant, life } = made.map_err(|Unavailable| Skipped::Unavailable)?;
+        let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
+        let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        reservation.commit(&record, ice_servers.username(), order.renewal).await.map_err(
+        reservation.commit(&record, ice_servers.username(), request.renewal).await.map_err(
             |why| match why {
                 NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
                 NotCommitted::Stopped => Skipped::Stopped,
@@ -229,7 +235,7 @@ impl Mint {
         )?;
         let token = self.grant_key.sign(&record);
         let refresh_after = issued_at.plus(record.refresh_after().since(at));
-        Ok(Minted {
+        Ok(IssuedCredential {
             ice_servers,
             source,
             ttl: life,
@@ -243,11 +249,11 @@ impl Mint {
     }
 }
 
-/// How long to wait before somebody looks again whether credentials are to be minted ahead.
+/// Pause before the next check of the pool.
 fn pause_after(filled: Filled) -> Duration {
     match filled {
-        Filled { came: 1.., failed: 0 } => Duration::ZERO,
-        Filled { came: 0, failed: 1.. } => FILL_PAUSE,
+        Filled { minted: 1.., failed: 0 } => Duration::ZERO,
+        Filled { minted: 0, failed: 1.. } => FILL_PAUSE,
         _ => FILL_INTERVAL,
     }
 }
@@ -263,9 +269,9 @@ async fn revoke_at(provider: &Provider, username: &str) -> Revocation {
     }
 }
 
-/// Why a source gave nothing.
+/// Why a source issued nothing.
 enum Skipped {
-    /// It failed, or its breaker is open.
+    /// The source failed, or its breaker is open.
     Unavailable,
     Refused(Refusal),
     NotRecorded,
@@ -277,11 +283,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pool_is_filled_without_a_pause_until_all_is_there_and_seldom_where_all_calls_fail() {
-        for (came, failed, pause) in
+    fn the_pool_is_filled_without_pause_until_full_and_rarely_while_all_calls_fail() {
+        for (minted, failed, pause) in
             [(0, 0, FILL_INTERVAL), (16, 0, Duration::ZERO), (15, 1, FILL_INTERVAL), (0, 16, FILL_PAUSE)]
         {
-            assert_eq!(pause_after(Filled { came, failed }), pause, "{came} came, {failed} failed");
+            assert_eq!(pause_after(Filled { minted, failed }), pause, "{minted} minted, {failed} failed");
         }
     }
 }

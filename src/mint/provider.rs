@@ -1,5 +1,5 @@
-//! Cloudflare as the mint sees it: the API, a breaker that keeps us from asking in vain, and a pool that is filled while
-//! nobody waits. Every call is counted, a failure is logged, and no caller waits for the call of another.
+//! The provider: Cloudflare's API behind a circuit breaker, with a pool of credentials minted ahead. Every call is counted,
+//! every failure is logged, and no caller waits for another caller's request.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,17 +18,17 @@ use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::token::GrantId;
 
-/// A provider that fails is written about once in this time.
+/// Failures of the provider are logged once in this time.
 const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
-/// Calls at once that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
+/// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
 
-/// See the module's invariant.
+/// The provider with its breaker and its pool.
 #[derive(Debug)]
 pub struct Provider {
     api: Cloudflare,
     breaker: SharedBreaker,
-    /// The life of what lies in the pool.
+    /// The life of all credentials in the pool.
     life: Duration,
     // A std mutex: it guards arithmetic, not waiting.
     pool: Mutex<Pool>,
@@ -37,21 +37,21 @@ pub struct Provider {
     failure_log: Throttle,
 }
 
-/// The provider gave nothing, or is not asked for now. It is counted and logged.
+/// The provider failed, or its breaker is open. The failure has been counted and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// What came of some calls for the pool.
+/// The results of some calls for the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
-    /// Credentials that lie ready now.
-    pub came: u64,
+    /// Credentials added to the pool.
+    pub minted: u64,
     /// Calls that failed.
     pub failed: u64,
 }
 
 impl Provider {
-    /// With an empty pool of at most `pool_max` credentials of that life.
+    /// A provider with an empty pool of at most `pool_max` credentials, all of the same life.
     #[must_use]
     pub fn new(
         api: Cloudflare,
@@ -71,13 +71,12 @@ impl Provider {
         }
     }
 
-    /// One that lies ready, and what is left of its life, for a caller who may have a credential of that life. The pool
-    /// holds one life only: for any other there is none.
+    /// A credential from the pool and the rest of its life. `None` if `life` is not the pool's.
     pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
 
-    /// Asks for a credential of that life; `identifier` is kept by the provider beside it.
+    /// Mints a credential of that life. The provider stores `identifier` with it.
     pub async fn mint(
         &self,
         life: Duration,
@@ -95,27 +94,27 @@ impl Provider {
         minted
     }
 
-    /// Asks it to revoke the credential of that user name. `false`: it does not know it.
+    /// Revokes the credential with this user name. `false` if the provider does not know it.
     pub async fn revoke(&self, username: &str) -> Result<bool, ProviderError> {
         self.api.revoke(username).await
     }
 
-    /// Mints some of what callers are expected to want. What fails here fails no caller: the breaker does not hear of it.
+    /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
     pub async fn fill(self: &Arc<Self>) -> Filled {
         let mut filled = Filled::default();
-        // Whether a provider that failed is back is for a caller to try, who has somewhere else to go.
+        // Only a caller's request tests whether a failed provider is back, because a caller has other sources.
         if self.breaker.state() != BreakerState::Closed {
             return filled;
         }
-        let ordered = self.with_pool(|pool, now| pool.order(FILL_AT_ONCE, now));
+        let started = self.with_pool(|pool, now| pool.start(FILL_AT_ONCE, now));
         let mut calls = JoinSet::new();
-        for _ in 0..ordered {
-            let ordered = Ordered { provider: Arc::clone(self), spare: None };
-            calls.spawn(ordered.mint());
+        for _ in 0..started {
+            let call = PoolCall { provider: Arc::clone(self), spare: None };
+            calls.spawn(call.mint());
         }
         while let Some(ended) = calls.join_next().await {
             match ended {
-                Ok(Ok(())) => filled.came += 1,
+                Ok(Ok(())) => filled.minted += 1,
                 Ok(Err(Unavailable)) | Err(_) => filled.failed += 1,
             }
         }
@@ -128,17 +127,17 @@ impl Provider {
         self.breaker.state()
     }
 
-    /// How the pool fares.
+    /// Counts of the pool.
     #[must_use]
     pub fn pool_counts(&self) -> PoolCounts {
         self.with_pool(|pool, now| {
-            // While nothing is minted ahead nobody else looks for them.
-            pool.throw_old_away(now);
+            // Nothing else removes old credentials while the pool is not filled.
+            pool.discard_old(now);
             pool.counts()
         })
     }
 
-    /// One call, counted; a failure is logged.
+    /// One call. It is counted, and a failure is logged.
     async fn ask(&self, life: Duration, identifier: &impl Display) -> Result<IceServerList, Unavailable> {
         let started = self.clock.instant();
         let result = self.api.mint(life, &identifier.to_string()).await;
@@ -147,7 +146,7 @@ impl Provider {
         self.metrics.provider_call(outcome, took);
         result.map_err(|error| {
             if error.says_unknown_key() {
-                self.pool().throw_all_away();
+                self.pool().discard_all();
             }
             self.log_failure(&error);
             Unavailable
@@ -175,13 +174,13 @@ impl Provider {
     }
 }
 
-/// One that was ordered for the pool, until it is there. Dropped on any path before, it is lost, and the pool hears of it.
-struct Ordered {
+/// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
+struct PoolCall {
     provider: Arc<Provider>,
     spare: Option<Spare>,
 }
 
-impl Ordered {
+impl PoolCall {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
         let grant = random::bytes().map(GrantId::new).map_err(|_| Unavailable)?;
@@ -191,9 +190,9 @@ impl Ordered {
     }
 }
 
-impl Drop for Ordered {
+impl Drop for PoolCall {
     fn drop(&mut self) {
         let spare = self.spare.take();
-        self.provider.pool().arrived(spare);
+        self.provider.pool().finished(spare);
     }
 }

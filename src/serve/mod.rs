@@ -1,6 +1,5 @@
-//! The listener and its end. A client has 10 s for a request, there are at most so many sockets at once, and the end
-//! comes in two stages: at the first signal no more are accepted and what runs is finished, at most for 10 s; a
-//! second signal ends it at once.
+//! The listener, the background tasks and the shutdown. The number of open sockets is bounded. Shutdown has two stages: after
+//! the first signal no connection is accepted and requests in progress have 10 s to finish; a second signal stops at once.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,42 +28,42 @@ use crate::telemetry::log::Throttle;
 mod socket;
 
 pub use socket::{KEEP_ALIVE, STALL_MAX};
-use socket::{PatientSocket, Progress};
+use socket::{Progress, TimedSocket};
 
-/// Line and headers together.
+/// Request line and headers together. Bytes.
 const HEADERS_MAX: usize = 32 * 1024;
-/// What is read ahead.
+/// Read buffer of one connection. Bytes.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Open sockets at once; further ones wait in the system's queue.
+/// Open sockets at most. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
-/// Files that the process wants to be able to open: two for a request that is passed on, and some to spare.
+/// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.
 pub const FILES_WANTED: u64 = 16_384;
-/// Between requests when more than half of the sockets are taken.
+/// Idle time between requests when more than half of the sockets are open.
 const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
-/// For what runs when the first signal comes.
+/// Time to finish after the first signal.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// After a failed accept (no file descriptors, say), so that the loop does not spin.
+/// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Failed accepts are written about once in this time.
+/// Failed accepts are logged once in this time.
 const ACCEPT_LOG_WINDOW: Duration = Duration::from_secs(10);
-/// How often connections that nobody speaks for are written to the log, and somebody looks for what is to be told.
+/// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often memory is tidied.
+/// How often memory of expired entries is freed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The two stages of the end, as somebody outside decides them.
+/// The two stages of shutdown, triggered from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    /// Finish what runs and stop.
+    /// Finish requests in progress, then stop.
     pub soft: CancellationToken,
     /// Stop now.
     pub hard: CancellationToken,
 }
 
-/// How the end came.
+/// How the shutdown ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything was finished.
+    /// All requests finished.
     Drained,
     /// Some requests did not finish in time.
     TimedOut,
@@ -72,28 +71,28 @@ pub enum Ended {
     Forced,
 }
 
-/// Serves until `shutdown` says so.
+/// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
     let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
     let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
     let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
-    let looks = tokio::spawn(looks(Arc::clone(&app), shutdown.soft.clone()));
+    let sessions = tokio::spawn(coturn_sessions(Arc::clone(&app), shutdown.soft.clone()));
     let relay = tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone()));
     let pool = tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
-    let entrance = Entrance {
+    let acceptor = Acceptor {
         listener,
         sockets: Arc::clone(&sockets),
         clock: Arc::clone(&app.clock),
         failures: Throttle::new(ACCEPT_LOG_WINDOW),
     };
-    while let Some((socket, peer, permit)) = entrance.next(&shutdown.soft).await {
+    while let Some((socket, peer, permit)) = acceptor.next(&shutdown.soft).await {
         spawn_connection(socket, peer, permit, &router, &sockets, &graceful);
     }
     app.draining.store(true, Ordering::Relaxed);
-    drop(entrance);
-    tracing::info!("shutting down: no new connections, finishing what runs");
+    drop(acceptor);
+    tracing::info!("shutting down: no new connections, requests in progress may finish");
     let ended = tokio::select! {
         () = graceful.shutdown() => Ended::Drained,
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
@@ -101,27 +100,27 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     };
     let unfinished = SOCKETS_MAX - sockets.available_permits();
     match ended {
-        Ended::Drained => tracing::info!("shut down: everything was finished"),
+        Ended::Drained => tracing::info!("shut down: all requests finished"),
         Ended::TimedOut | Ended::Forced => {
             tracing::warn!(unfinished, "shut down with connections unfinished");
         }
     }
-    // They end with the soft signal; a panic in one was logged by the hook.
-    let _ = tokio::join!(chores, alerts, readings, looks, relay, pool);
+    // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
+    let _ = tokio::join!(chores, alerts, readings, sessions, relay, pool);
     app.account.finish().await;
     ended
 }
 
-/// Where connections come in.
-struct Entrance {
+/// Accepts connections.
+struct Acceptor {
     listener: TcpListener,
     sockets: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     failures: Throttle,
 }
 
-impl Entrance {
-    /// The next connection, or `None` at the end.
+impl Acceptor {
+    /// The next connection, or `None` at shutdown.
     async fn next(&self, end: &CancellationToken) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         tokio::select! {
             biased;
@@ -154,37 +153,37 @@ fn spawn_connection(
     sockets: &Arc<Semaphore>,
     graceful: &GracefulShutdown,
 ) {
-    // Answers are small: waiting to fill a packet only delays them. A socket that is gone fails on its first use.
+    // Responses are small: waiting to fill a packet only delays them. A closed socket fails on its first use.
     let _ = socket.set_nodelay(true);
     let router = router.clone();
     let progress = Progress::new();
-    let patient = PatientSocket::new(socket, progress.clone());
-    let rests = Rests { progress, sockets: Arc::clone(sockets) };
+    let socket = TimedSocket::new(socket, progress.clone());
+    let keep_alive = KeepAlive { progress, sockets: Arc::clone(sockets) };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        serve_one(router.clone(), rests.clone(), peer, request)
+        serve_one(router.clone(), keep_alive.clone(), peer, request)
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_header_size(HEADERS_MAX)
         .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(patient), service);
+        .serve_connection(TokioIo::new(socket), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended badly");
+            tracing::debug!(%error, "a connection failed");
         }
         drop(permit);
     });
 }
 
-/// How long a connection may rest after its answer: not at all long when sockets run short.
+/// How long a connection may stay idle after a response.
 #[derive(Clone)]
-struct Rests {
+struct KeepAlive {
     progress: Progress,
     sockets: Arc<Semaphore>,
 }
 
-impl Rests {
+impl KeepAlive {
     fn span(&self) -> Duration {
         if self.sockets.available_permits() < SOCKETS_MAX / 2 { KEEP_ALIVE_CROWDED } else { KEEP_ALIVE }
     }
@@ -192,51 +191,51 @@ impl Rests {
 
 async fn serve_one(
     router: Router,
-    rests: Rests,
+    keep_alive: KeepAlive,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    request.extensions_mut().insert(rests.progress.begin_service());
+    request.extensions_mut().insert(keep_alive.progress.begin_service());
     let response = router.oneshot(request).await;
-    rests.progress.end_service(rests.span());
+    keep_alive.progress.end_service(keep_alive.span());
     response
 }
 
-/// Reads the provider's own count from time to time.
+/// Reads Cloudflare's own count at intervals.
 async fn readings(app: Arc<App>, end: CancellationToken) {
     if let Some(meter) = &app.cloudflare_meter {
         meter.run(&end).await;
     }
 }
 
-/// Looks at a coturn's sessions from time to time.
-async fn looks(app: Arc<App>, end: CancellationToken) {
+/// Reads coturn's sessions at intervals.
+async fn coturn_sessions(app: Arc<App>, end: CancellationToken) {
     if let Some(meter) = &app.coturn_meter {
         meter.run(&end).await;
     }
 }
 
-/// Relays, if there is a relay in this process.
+/// Runs the relay in this process.
 async fn relay(app: Arc<App>, end: CancellationToken) {
     if let Some(relay) = &app.relay {
         relay.run(&end).await;
     }
 }
 
-/// Has credentials minted ahead of callers.
+/// Mints credentials ahead of callers.
 async fn pool(app: Arc<App>, end: CancellationToken) {
     app.mint.fill_pool(&end).await;
 }
 
-/// Brings alerts to the operator, one after the other.
+/// Delivers alerts to the operator, one at a time.
 async fn alerts(app: Arc<App>, end: CancellationToken) {
     if let Some(dispatcher) = &app.dispatcher {
         dispatcher.deliver(&*app.account, &end).await;
     }
 }
 
-/// What is done from time to time. No figure waits for it.
+/// Logs, writes and frees at intervals. No figure depends on when this runs.
 async fn chores(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);

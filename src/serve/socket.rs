@@ -1,7 +1,7 @@
-//! A client's socket with patience of three kinds. A request that has begun is there, body included, within
-//! [`REQUEST_TIMEOUT`] of its first byte, and a new connection begins one in that time. Between requests a connection
-//! may rest for [`KEEP_ALIVE`], longer than proxies keep theirs, so that the proxy closes first and never sends into a
-//! closing socket. And a client that does not read its answer is given up after [`STALL_MAX`].
+//! A client's socket with three time limits. A request must arrive within [`REQUEST_TIMEOUT`] of its first byte, body
+//! included, and the first request of a connection must begin in that time. Between requests a connection may be idle for
+//! [`KEEP_ALIVE`]; this is longer than proxies use, so that the proxy closes first and never sends into a closing socket. A
+//! client that does not read its response is disconnected after [`STALL_MAX`].
 
 use std::io;
 use std::pin::Pin;
@@ -16,59 +16,59 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock;
 use crate::http::body::{BodyDeadline, REQUEST_TIMEOUT};
 
-/// Between an answer and the next request's first byte.
+/// From a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// For a client that does not take what is sent.
+/// Longest time in which the client reads nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 
-/// Where a connection stands; shared by its socket and its service.
+/// The phase of a connection, shared by its socket and its service.
 #[derive(Clone, Debug)]
 pub(super) struct Progress(Arc<Mutex<Phase>>);
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Nothing of a request has come.
-    Resting { until: Instant },
-    /// A request has begun to come.
-    Coming { until: Instant },
-    /// A handler has it, and watches over its body.
-    Served,
+    /// No byte of the next request has arrived.
+    Idle { until: Instant },
+    /// A request is arriving.
+    Receiving { until: Instant },
+    /// A handler has the request and enforces the deadline of its body.
+    Handled,
 }
 
 impl Progress {
-    /// Of a new socket: it was opened to ask something.
+    /// The phase of a new socket: a request is expected soon.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Phase::Resting { until: clock::deadline(REQUEST_TIMEOUT) })))
+        Self(Arc::new(Mutex::new(Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) })))
     }
 
-    /// The headers are there; by when the body has to be.
+    /// The headers have arrived. Returns the deadline of the body.
     pub(super) fn begin_service(&self) -> BodyDeadline {
         let mut phase = self.lock();
         let until = match *phase {
-            Phase::Coming { until } => until,
-            Phase::Resting { .. } | Phase::Served => clock::deadline(REQUEST_TIMEOUT),
+            Phase::Receiving { until } => until,
+            Phase::Idle { .. } | Phase::Handled => clock::deadline(REQUEST_TIMEOUT),
         };
-        *phase = Phase::Served;
+        *phase = Phase::Handled;
         BodyDeadline(until)
     }
 
-    /// The answer is made; the connection may rest so long.
-    pub(super) fn end_service(&self, rest: Duration) {
-        *self.lock() = Phase::Resting { until: clock::deadline(rest) };
+    /// The response is ready. The connection may be idle for `keep_alive`.
+    pub(super) fn end_service(&self, keep_alive: Duration) {
+        *self.lock() = Phase::Idle { until: clock::deadline(keep_alive) };
     }
 
-    fn heard(&self) {
+    fn received(&self) {
         let mut phase = self.lock();
-        if let Phase::Resting { .. } = *phase {
-            *phase = Phase::Coming { until: clock::deadline(REQUEST_TIMEOUT) };
+        if let Phase::Idle { .. } = *phase {
+            *phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match *self.lock() {
-            Phase::Resting { until } | Phase::Coming { until } => Some(until),
-            Phase::Served => None,
+            Phase::Idle { until } | Phase::Receiving { until } => Some(until),
+            Phase::Handled => None,
         }
     }
 
@@ -77,23 +77,23 @@ impl Progress {
     }
 }
 
-/// See the module's invariant.
-pub(super) struct PatientSocket {
+/// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed.
+pub(super) struct TimedSocket {
     socket: TcpStream,
     progress: Progress,
     alarm: Pin<Box<Sleep>>,
-    /// Runs while something waits to be sent.
+    /// Set while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl PatientSocket {
+impl TimedSocket {
     pub(super) fn new(socket: TcpStream, progress: Progress) -> Self {
         let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
         Self { socket, progress, alarm, stall: None }
     }
 
-    /// Ready when the client has been waited for long enough.
-    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the current phase has lasted too long.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.progress.deadline() else { return Poll::Pending };
         if self.alarm.deadline() != deadline {
             self.alarm.as_mut().reset(deadline);
@@ -101,8 +101,8 @@ impl PatientSocket {
         self.alarm.as_mut().poll(context)
     }
 
-    /// What came of sending; an error when nothing was taken for too long.
-    fn watch_sending<T>(
+    /// The result of a write, or an error if the client has read nothing for too long.
+    fn limit_stall<T>(
         &mut self,
         sent: Poll<io::Result<T>>,
         context: &mut Context<'_>,
@@ -116,7 +116,7 @@ impl PatientSocket {
     }
 }
 
-impl AsyncRead for PatientSocket {
+impl AsyncRead for TimedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -126,28 +126,28 @@ impl AsyncRead for PatientSocket {
         match Pin::new(&mut self.socket).poll_read(context, buffer) {
             Poll::Ready(result) => {
                 if buffer.filled().len() > before {
-                    self.progress.heard();
+                    self.progress.received();
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_patience(context).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => self.poll_deadline(context).map(|()| Err(io::ErrorKind::TimedOut.into())),
         }
     }
 }
 
-impl AsyncWrite for PatientSocket {
+impl AsyncWrite for TimedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.watch_sending(sent, context)
+        self.limit_stall(sent, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = Pin::new(&mut self.socket).poll_flush(context);
-        self.watch_sending(sent, context)
+        self.limit_stall(sent, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +160,7 @@ impl AsyncWrite for PatientSocket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.watch_sending(sent, context)
+        self.limit_stall(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {

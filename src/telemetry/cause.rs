@@ -1,7 +1,6 @@
-//! Which of an error's causes is told beside it: the innermost, since `connection refused` says more than `error sending
-//! request`.
+//! The root cause of an error, for the log: `connection refused` says more than `error sending request`.
 
-/// The last of an error's causes; `None` for one that has none.
+/// The innermost cause of an error. `None` if it has no cause.
 #[must_use]
 pub fn innermost(error: &dyn std::error::Error) -> Option<String> {
     std::iter::successors(error.source(), |cause| cause.source()).last().map(ToString::to_string)
@@ -20,7 +19,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_cause_is_told_and_an_error_is_no_cause_of_itself() {
+    fn the_innermost_cause_is_the_last_one_and_an_error_is_not_its_own_cause() {
         let sending = Failure::Sending(Failure::Sending(Failure::Refused.into()).into());
         assert_eq!(innermost(&sending).as_deref(), Some("refused"));
         assert_eq!(innermost(&Failure::Refused), None);

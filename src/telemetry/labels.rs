@@ -1,8 +1,8 @@
-//! The labels of the time series, each from a closed set: nobody outside can add a series.
+//! The labels of the time series. Their values come from closed sets: no client can add a series.
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// One HTTP answer.
+/// One HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The route's pattern, or `unmatched`.
@@ -13,34 +13,34 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
-/// One answer with ICE servers.
+/// One response with ICE servers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CredentialLabels {
-    /// Who made it.
+    /// The source of the ICE servers.
     pub source: &'static str,
-    /// Why it did not come from the first source; `none` when it did.
+    /// Why the first source was passed over; `none` if it was not.
     pub reason: &'static str,
 }
 
-/// One thing with a name.
+/// One event with an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// Which of a closed set.
+    /// The outcome, from a closed set.
     pub outcome: &'static str,
 }
 
-/// Which provider's count, and what came of asking for it.
+/// One request for a provider's own count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReadingLabels {
     pub(super) source: &'static str,
     pub(super) outcome: &'static str,
 }
 
-/// What became of an alert.
+/// The end of one alert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AlertLabels {
-    /// Its kind.
+    /// The kind of alert.
     pub event: &'static str,
-    /// Which of a closed set.
+    /// The outcome, from a closed set.
     pub outcome: &'static str,
 }

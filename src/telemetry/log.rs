@@ -1,5 +1,5 @@
-//! Log lines: text on a terminal, one JSON object a line otherwise, written by a thread of their own. A request is one
-//! line; whatever else an outsider can trigger at will goes through a [`Throttle`].
+//! Log output: text on a terminal, otherwise one JSON object a line, written by its own thread. A request is one line. Any
+//! other line that a client can trigger at will goes through a [`Throttle`].
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -10,24 +10,24 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Lines that wait to be written. Further ones are dropped and counted: whoever reads the log slowly does not slow the
-/// service.
+/// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow down
+/// the service.
 const WAITING_MAX: usize = 16_384;
 
-/// Keeps the log's writer alive; dropped at the very end, it writes what still waits.
+/// Keeps the log's writer alive. Dropping it, at the end of the process, writes the lines that still wait.
 #[derive(Debug)]
 pub struct LogWriter {
     _flushes_on_drop: WorkerGuard,
-    /// How many lines were dropped.
+    /// Number of dropped lines.
     pub lost: LostLines,
 }
 
-/// How many log lines were dropped because they were read too slowly.
+/// Number of log lines that were dropped because the reader was too slow.
 #[derive(Clone, Debug, Default)]
 pub struct LostLines(Option<ErrorCounter>);
 
 impl LostLines {
-    /// The number so far.
+    /// The number since the start.
     #[must_use]
     pub fn count(&self) -> u64 {
         let lost = self.0.as_ref().map_or(0, ErrorCounter::dropped_lines);
@@ -55,7 +55,7 @@ pub fn install(config: &LogConfig) -> Result<LogWriter, Box<dyn std::error::Erro
     Ok(LogWriter { _flushes_on_drop: guard, lost })
 }
 
-/// Lets one line through per window and counts the rest.
+/// Passes one line in each window and counts the others.
 #[derive(Debug)]
 pub struct Throttle {
     window: Duration,
@@ -63,13 +63,13 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// One line per `window`.
+    /// One line for each `window`.
     #[must_use]
     pub const fn new(window: Duration) -> Self {
         Self { window, state: Mutex::new(None) }
     }
 
-    /// `Some(n)` when a line may be written now; `n` were held back since the last one.
+    /// `Some(n)` if a line may be written now; `n` lines were held back since the last one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {

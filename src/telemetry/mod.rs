@@ -1,4 +1,4 @@
-//! What an operator sees of a running broker: log lines and metrics.
+//! Logs and metrics of a running broker.
 
 pub mod cause;
 mod labels;

@@ -1,14 +1,14 @@
-//! How the latest calls to the provider went, for people to look at: how long they took, and all outcomes since the start.
-//! Bounded: outcomes come from a closed set, and of times only the latest are kept.
+//! Calls to the provider, for the overview: the duration of the latest calls, and all outcomes since the start. Bounded:
+//! outcomes come from a closed set, and only the latest durations are kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Times that are kept. The oldest goes first.
+/// Durations that are kept. The oldest is dropped first.
 const TIMES_MAX: usize = 200;
 
-/// See the module.
+/// Outcomes and durations of provider calls.
 #[derive(Debug, Default)]
 pub struct ProviderCalls(Mutex<Calls>);
 
@@ -18,21 +18,21 @@ struct Calls {
     times: VecDeque<Duration>,
 }
 
-/// How long the latest calls took.
+/// Durations of the latest calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallTimes {
-    /// Of how many calls, at most 200.
+    /// Number of calls, at most 200.
     pub calls: usize,
-    /// Half of them took no longer.
+    /// The median.
     pub median: Duration,
-    /// 95 % of them took no longer.
+    /// The 95th percentile.
     pub p95: Duration,
-    /// The longest.
+    /// The longest duration.
     pub longest: Duration,
 }
 
 impl ProviderCalls {
-    /// Counts one call; `None` where none was made.
+    /// Counts one outcome. `took` is `None` if no call was made.
     pub fn count(&self, outcome: &'static str, took: Option<Duration>) {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *calls.outcomes.entry(outcome).or_default() += 1;
@@ -44,20 +44,20 @@ impl ProviderCalls {
         }
     }
 
-    /// How many calls ended how, since the start.
+    /// Number of calls by outcome since the start.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.clone()
     }
 
-    /// `None` before the first call.
+    /// Durations of the latest calls. `None` before the first call.
     #[must_use]
     pub fn times(&self) -> Option<CallTimes> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner).times.clone();
         let mut sorted = Vec::from(times);
         sorted.sort_unstable();
         let longest = *sorted.last()?;
-        // Nearest rank: the smallest that so many percent do not exceed.
+        // Nearest rank: the smallest duration that at least `percent` of the calls do not exceed.
         let rank = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100).saturating_sub(1)];
         Some(CallTimes { calls: sorted.len(), median: rank(50), p95: rank(95), longest })
     }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_the_calls_by_nearest_rank() {
+    fn percentiles_use_the_nearest_rank() {
         let millis = Duration::from_millis;
         assert_eq!(after([]), None);
         let one = CallTimes { calls: 1, median: millis(7), p95: millis(7), longest: millis(7) };
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_kept() {
+    fn only_the_latest_durations_are_kept() {
         let times = after(1..=1_000).unwrap();
         assert_eq!((times.calls, times.longest), (TIMES_MAX, Duration::from_secs(1)));
         assert_eq!(times.median, Duration::from_millis(900));
     }
 
     #[test]
-    fn a_call_that_was_not_made_has_an_outcome_and_no_time() {
+    fn a_call_that_was_not_made_has_an_outcome_and_no_duration() {
         let calls = ProviderCalls::default();
         calls.count("breaker_open", None);
         calls.count("breaker_open", None);

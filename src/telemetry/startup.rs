@@ -1,5 +1,4 @@
-//! What an operator wants to know at start, as log messages: where it listens, whether Cloudflare is configured, the
-//! limit, the mode, whether the ledger is durable, which proxies are trusted. Then what is served but hardly meant.
+//! The log lines at start: address, sources, limit, mode, durability, trusted proxies, and warnings about unusual settings.
 
 use std::net::SocketAddr;
 
@@ -9,14 +8,14 @@ use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
 use turn_ledger::verdict::BudgetMode;
 
-/// Writes the lines. The order and the first three texts are what operators look for. `books` are as they were opened:
-/// orders that were given before the start are in force.
+/// Writes the lines. Operators rely on their order and on the first three texts. `books` is the ledger as it was opened, with
+/// the overrides that are still in effect.
 pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());
     report_sources(config);
     report_budget(config);
-    if let Some(orders) = books.overrides_in_words() {
-        tracing::warn!("Overrides in force: {orders}");
+    if let Some(overrides) = books.overrides_in_words() {
+        tracing::warn!("Overrides in force: {overrides}");
     }
     report_meters(config);
     report_access(config);
@@ -37,7 +36,7 @@ fn report_sources(config: &Config) {
         tracing::info!(sources, "Cloudflare TURN not configured");
     }
     if !config.ice.enabled {
-        tracing::warn!("TURN_ENABLED is false: every answer is STUN only");
+        tracing::warn!("TURN_ENABLED is false: new callers get STUN only");
     }
 }
 
@@ -50,7 +49,7 @@ fn report_budget(config: &Config) {
             tracing::info!("Budget mode: strict");
             if config.meter.analytics.is_none() {
                 tracing::warn!(
-                    "strict mode without the provider's own count is a stop sign: promises fill the budget, and nothing gives them back before the reset"
+                    "strict mode without the provider's own count: credentials reserve the budget, and unused reservations return only at the reset"
                 );
             }
         }
@@ -58,7 +57,7 @@ fn report_budget(config: &Config) {
     if let Some(directory) = &config.budget.state_dir {
         tracing::info!("Ledger: durable, in {}", directory.display());
     } else {
-        tracing::warn!("Ledger: in memory only, a restart forgets this period's usage");
+        tracing::warn!("Ledger: in memory only, a restart loses this period's usage");
     }
 }
 
@@ -69,7 +68,7 @@ fn report_meters(config: &Config) {
     }
     if let Some(cli) = &config.meter.coturn_cli {
         tracing::info!(
-            "Measured usage: coturn's sessions at {}, which are ended when they are over",
+            "Measured usage: coturn's sessions at {}, which are ended when their grant has expired",
             cli.address
         );
     }

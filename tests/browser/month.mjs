@@ -68,11 +68,11 @@ export function month(mood) {
     boundHolds: !trouble, observedMbpsPerGrant: trouble ? 3.4 : 0.712, grants: { issued: 5120, live: 48, reported: 2231 }, usedBytes: used,
     durable: true, frozen: false,
     hints: reserved ? [
-      { code: 'PROMISED_IN_FULL', message: 'strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.' },
+      { code: 'PROMISED_IN_FULL', message: 'strict mode has no room for another credential of 5 minutes: the live credentials could use the rest of the limit. Room returns with the provider\'s next count or at the reset. For more room, raise the limit or shorten TURN_TTL_SECONDS.' },
     ] : trouble ? [
-      { code: 'ANALYTICS_STALE', message: 'the provider\'s count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.' },
-      { code: 'ASSUMPTION_BROKEN', message: 'live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.' },
-      { code: 'BOUND_ABOVE_LIMIT', message: `live credentials could take usage ${gb(bound)} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
+      { code: 'ANALYTICS_STALE', message: 'the provider\'s own count could not be read for more than 10 minutes: usage after asOf is estimated. See the log for the cause.' },
+      { code: 'ASSUMPTION_BROKEN', message: 'more bytes are relayed than the live credentials could relay at the assumed rate, or relaying lasts longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check whether another service uses the TURN key.' },
+      { code: 'BOUND_ABOVE_LIMIT', message: `credentials already issued could take usage ${gb(bound)} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.` },
     ] : [],
   };
   return {

@@ -167,7 +167,7 @@ async function aButtonInARowRevokes(page) {
   await page.click('#connections button[aria-label$="call-1"]');
   await page.waitForSelector('#confirm[open]');
   await page.click('#confirm-yes');
-  await until('the result', async () => (await text(page, 'action-result')).startsWith('The provider has revoked it.'));
+  await until('the result', async () => (await text(page, 'action-result')).startsWith('The provider has revoked the credential.'));
   nothingWentWrong(page);
 }
 

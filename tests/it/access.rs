@@ -1,4 +1,4 @@
-//! Who may spend. The limiter's clock is the library's own, so these tests shrink the window
+//! Who may mint: rate limit, origins and proxies. The limiter's clock is the library's own, so these tests shrink the window
 //! instead of moving time, and none of them asserts how long anything took.
 
 use crate::support::{Answer, TestBroker, with_cloudflare_and};
@@ -10,7 +10,7 @@ async fn mint_from(broker: &TestBroker, forwarded: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn ten_requests_at_once_pass_and_the_eleventh_is_told_when_to_come_back() {
+async fn ten_requests_at_once_pass_and_the_eleventh_gets_a_wait() {
     let broker =
         TestBroker::start(&[("RATE_LIMIT_REQUESTS", "10"), ("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
     for left in (0..10).rev() {
@@ -33,7 +33,7 @@ async fn ten_requests_at_once_pass_and_the_eleventh_is_told_when_to_come_back() 
 }
 
 #[tokio::test]
-async fn a_client_that_waits_as_long_as_it_is_told_passes() {
+async fn a_client_that_waits_as_long_as_retry_after_says_passes() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_WINDOW_SECONDS", "1")]).await;
     let mut answer = broker.mint().await;
     while answer.status == 200 {
@@ -45,7 +45,7 @@ async fn a_client_that_waits_as_long_as_it_is_told_passes() {
 }
 
 #[tokio::test]
-async fn the_rate_is_for_minting_and_not_for_the_status() {
+async fn the_rate_limit_applies_to_minting_and_not_to_the_status() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     broker.mint().await;
     assert_eq!(broker.mint().await.status, 429);
@@ -107,7 +107,7 @@ async fn without_trusted_proxies_the_header_is_not_read() {
 }
 
 #[tokio::test]
-async fn ipv6_clients_are_told_apart_by_their_prefix() {
+async fn ipv6_clients_are_distinguished_by_their_prefix() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "1"), ("RATE_LIMIT_IPV6_PREFIX", "56")]).await;
     assert_eq!(mint_from(&broker, "2001:db8:0:100::1").await.status, 200);
     assert_eq!(mint_from(&broker, "2001:db8:0:1ff:ffff::1").await.status, 429, "the same /56");
@@ -117,7 +117,7 @@ async fn ipv6_clients_are_told_apart_by_their_prefix() {
 }
 
 #[tokio::test]
-async fn a_flood_of_addresses_fills_a_bounded_table_and_spares_who_was_there_before() {
+async fn a_flood_of_addresses_fills_a_bounded_table_and_does_not_affect_earlier_clients() {
     let settings = [("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_MAX_CLIENTS", "50")];
     let broker = TestBroker::start(&settings).await;
     assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
@@ -138,7 +138,7 @@ async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
+async fn a_foreign_page_is_rejected_before_anything_is_minted_or_counted() {
     let settings =
         [("CLIENT_URL", "https://app.example, http://localhost:5173/"), ("RATE_LIMIT_REQUESTS", "10")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -162,7 +162,7 @@ async fn a_foreign_page_is_refused_before_anything_is_minted_or_spent() {
 }
 
 #[tokio::test]
-async fn an_allowed_page_may_read_answers_and_refusals_alike() {
+async fn an_allowed_page_may_read_successes_and_errors() {
     let broker =
         TestBroker::start(&[("CLIENT_URL", "https://app.example"), ("RATE_LIMIT_REQUESTS", "1")]).await;
     for expected in [200, 429] {
@@ -176,7 +176,7 @@ async fn an_allowed_page_may_read_answers_and_refusals_alike() {
 }
 
 #[tokio::test]
-async fn a_star_allows_every_page() {
+async fn an_asterisk_allows_every_page() {
     let broker = TestBroker::start(&[("CLIENT_URL", "*")]).await;
     let answer = mint_with_origin(&broker, "https://anywhere.example").await;
     assert_eq!(answer.status, 200);
@@ -208,7 +208,7 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
 
 /// A page cannot read an image that is none, but its visitor would have minted.
 #[tokio::test]
-async fn a_foreign_page_mints_nothing_by_loading_the_answer_as_something_else() {
+async fn a_foreign_page_cannot_mint_by_loading_the_url_as_an_image_or_frame() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     let load = async |headers: &[(&str, &str)]| {
         let request = broker.request(Method::GET, "/api/turn-credentials");
@@ -234,7 +234,7 @@ async fn a_foreign_page_mints_nothing_by_loading_the_answer_as_something_else() 
 }
 
 #[tokio::test]
-async fn one_foreign_origin_among_several_is_enough_to_refuse() {
+async fn one_foreign_origin_among_several_is_rejected() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     let request = broker
         .request(Method::GET, "/api/turn-credentials")

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, Pace};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
-use turn_broker::ice::cloudflare::http_client;
-use turn_broker::telemetry::metrics::{LedgerGauges, Metrics};
+use turn_broker::http_client::http_client;
+use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::alert::{Alert, AlertKind};
 use turn_ledger::alert_rules::{AlertInput, AlertRules};
 use turn_ledger::period::BillingDay;
@@ -278,7 +278,7 @@ impl Round {
 
 fn counted(metrics: &Metrics, event: AlertKind, outcome: &str) -> bool {
     let line = format!("turn_broker_alerts_total{{event=\"{}\",outcome=\"{outcome}\"}} 1", event.name());
-    metrics.render(&LedgerGauges::default()).unwrap().lines().any(|l| l == line)
+    metrics.render(&ScrapedFigures::default()).unwrap().lines().any(|l| l == line)
 }
 
 fn events(history: &[Received]) -> Vec<String> {

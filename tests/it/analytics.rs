@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use turn_broker::config::AnalyticsConfig;
-use turn_broker::ice::cloudflare::http_client;
+use turn_broker::http_client::http_client;
 use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, UsageCount};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::units::ByteCount;

@@ -1,4 +1,4 @@
-//! What feeds the estimate.
+//! Reports of connections.
 
 use crate::support::{Answer, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use reqwest::Method;
@@ -17,7 +17,7 @@ async fn beat(broker: &TestBroker, token: &str, id: &str, body: Value) -> Answer
 }
 
 #[tokio::test]
-async fn opening_is_201_and_again_200_and_one_connection() {
+async fn opening_returns_201_and_opening_again_200_with_one_connection() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("HEARTBEAT_SECONDS", "20")]).await;
     let grant = grant(&broker).await;
     for token in [grant.as_str(), REPORTER] {
@@ -55,7 +55,7 @@ async fn ids_that_cannot_be_logged_are_refused() {
 }
 
 #[tokio::test]
-async fn two_mbps_are_charged_while_nothing_is_known() {
+async fn two_mbps_are_charged_while_no_bytes_are_reported() {
     let broker = TestBroker::start(&[]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(20);
@@ -63,7 +63,7 @@ async fn two_mbps_are_charged_while_nothing_is_known() {
 }
 
 #[tokio::test]
-async fn reported_bytes_replace_the_guess_and_are_charged_one_way() {
+async fn reported_bytes_replace_the_estimate_and_are_charged_in_one_direction() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
@@ -79,7 +79,7 @@ async fn reported_bytes_replace_the_guess_and_are_charged_one_way() {
 }
 
 #[tokio::test]
-async fn both_directions_are_charged_where_the_operator_says_so() {
+async fn both_directions_are_charged_with_billed_directions_both() {
     let broker = TestBroker::start(&[("BILLED_DIRECTIONS", "both")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(20);
@@ -100,7 +100,7 @@ async fn a_direct_connection_costs_nothing_while_it_is_direct() {
 }
 
 #[tokio::test]
-async fn claims_of_one_grant_together_are_cut_to_what_a_relay_carries() {
+async fn all_claims_of_one_grant_together_are_limited_to_what_a_relay_carries() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     for id in ["a", "b"] {
@@ -115,7 +115,7 @@ async fn claims_of_one_grant_together_are_cut_to_what_a_relay_carries() {
 }
 
 #[tokio::test]
-async fn closing_is_204_and_again_204_and_ends_the_charge() {
+async fn closing_returns_204_each_time_and_ends_the_charge() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
@@ -131,7 +131,7 @@ async fn closing_is_204_and_again_204_and_ends_the_charge() {
 }
 
 #[tokio::test]
-async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_bring_the_last_counts() {
+async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_report_the_last_counts() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
@@ -145,7 +145,7 @@ async fn a_beacon_closes_with_the_token_in_a_text_body_and_may_bring_the_last_co
 }
 
 #[tokio::test]
-async fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval() {
+async fn three_missed_heartbeats_close_a_connection_as_of_its_last_report_plus_one_interval() {
     let broker = TestBroker::start(&[]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
@@ -172,7 +172,7 @@ async fn another_grants_connection_and_an_unknown_one_are_not_found() {
 }
 
 #[tokio::test]
-async fn an_app_server_may_end_a_clients_call() {
+async fn an_app_server_may_close_a_clients_connection() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
@@ -182,7 +182,7 @@ async fn an_app_server_may_end_a_clients_call() {
 }
 
 #[tokio::test]
-async fn no_token_is_unauthorized_and_a_wrong_one_is_no_grant() {
+async fn no_token_is_unauthorized_and_a_wrong_one_is_an_invalid_grant() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     let mut forged = grant.clone();
@@ -207,7 +207,7 @@ async fn no_token_is_unauthorized_and_a_wrong_one_is_no_grant() {
 }
 
 #[tokio::test]
-async fn an_expired_grant_opens_nothing_but_keeps_and_closes_what_it_has() {
+async fn an_expired_grant_opens_no_connection_but_keeps_and_closes_open_ones() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "60")]).await;
     let grant = grant(&broker).await;
     broker.post(&grant, "/api/connections", json!({"connectionId": "c"})).await;
@@ -219,7 +219,7 @@ async fn an_expired_grant_opens_nothing_but_keeps_and_closes_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_grant_opens_sixty_four_connections_and_is_told_when_it_asks_for_more() {
+async fn a_grant_opens_sixty_four_connections_and_gets_a_wait_for_more() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant(&broker).await;
     for n in 0..64 {
@@ -245,7 +245,7 @@ async fn a_connection_is_charged_to_its_grants_source_and_unmetered_ones_cost_no
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_or_hold_wrong_types_are_refused_without_repeating_them() {
+async fn bodies_that_are_not_json_or_have_wrong_types_are_rejected_without_quoting_them() {
     let broker = TestBroker::start(&[]).await;
     for body in
         ["{", "[]", "nonsense", r#"{"relayed":"yes"}"#, r#"{"bytesReceived":-1}"#, r#"{"bytesReceived":1.5}"#]

@@ -1,4 +1,4 @@
-//! Every error answer has the one form.
+//! All error responses have one form.
 
 use crate::support::{Answer, OPERATOR, REPORTER, TestBroker};
 use reqwest::Method;
@@ -13,7 +13,7 @@ fn assert_form(answer: &Answer, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_not_found() {
+async fn an_unknown_path_is_not_found() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/", "/nope", "/api", "/api/turn-credentials/", "/api/connections/c/nope", "/dashboard/nope"]
     {
@@ -24,7 +24,7 @@ async fn what_does_not_exist_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_method_that_does_not_exist_says_which_do() {
+async fn a_405_names_the_allowed_methods() {
     let broker = TestBroker::start(&[]).await;
     for (method, path, allow) in [
         (Method::POST, "/api/turn-credentials", "GET"),
@@ -51,7 +51,7 @@ async fn a_body_over_sixteen_kib_is_too_large_and_one_of_sixteen_kib_is_not() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_handler_becomes_an_answer_and_the_next_request_is_served() {
+async fn a_panic_in_a_handler_becomes_a_500_and_the_next_request_is_served() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
     broker.break_clock();
     let request =
@@ -70,7 +70,7 @@ async fn a_panic_in_a_handler_becomes_an_answer_and_the_next_request_is_served()
 }
 
 #[tokio::test]
-async fn when_too_much_is_under_way_requests_are_shed_but_health_is_not() {
+async fn with_too_many_requests_in_progress_further_ones_are_rejected_but_not_health() {
     let broker = TestBroker::start(&[]).await;
     let everything = broker.app.in_flight.available_permits();
     let taken = broker.app.in_flight.acquire_many(u32::try_from(everything).unwrap()).await.unwrap();
@@ -84,7 +84,7 @@ async fn when_too_much_is_under_way_requests_are_shed_but_health_is_not() {
 }
 
 #[tokio::test]
-async fn who_is_slow_to_send_a_body_takes_nobodys_turn() {
+async fn a_slow_body_does_not_count_as_a_request_in_progress() {
     let broker = TestBroker::start(&[]).await;
     let everything = u32::try_from(broker.app.in_flight.available_permits()).unwrap();
     let _taken = broker.app.in_flight.acquire_many(everything - 1).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_operators_routes_want_the_token_and_do_not_exist_without_one() {
+async fn the_operators_routes_need_the_token_and_do_not_exist_without_one() {
     let open = TestBroker::start(&[]).await;
     let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
     for path in ["/metrics", "/api/connections", "/api/usage"] {

@@ -1,4 +1,4 @@
-//! The minted answer.
+//! The response to a mint.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_minted_answer_carries_servers_times_source_and_grant() {
+async fn a_minted_response_has_servers_times_source_and_grant() {
     let (cloudflare, broker) = with_cloudflare().await;
     let answer = broker.mint().await;
     let (username, credential) = cloudflare.history().last_credential();
@@ -42,7 +42,7 @@ async fn a_minted_answer_carries_servers_times_source_and_grant() {
 }
 
 #[tokio::test]
-async fn a_minted_answer_is_not_kept_by_caches_and_says_what_is_left() {
+async fn a_minted_response_is_not_cached_and_has_the_rate_limit_headers() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
     let answer = broker.mint().await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -54,7 +54,7 @@ async fn a_minted_answer_is_not_kept_by_caches_and_says_what_is_left() {
 }
 
 #[tokio::test]
-async fn the_provider_is_asked_once_with_key_token_ttl_and_our_own_user_agent() {
+async fn the_provider_is_called_once_with_key_token_ttl_and_our_own_user_agent() {
     let (cloudflare, broker) = with_cloudflare().await;
     broker.mint().await;
     let requests = cloudflare.history().requests();
@@ -69,7 +69,7 @@ async fn the_provider_is_asked_once_with_key_token_ttl_and_our_own_user_agent() 
 }
 
 #[tokio::test]
-async fn a_shorter_life_may_be_asked_for_and_the_times_follow() {
+async fn a_client_may_request_a_shorter_life_and_the_times_follow() {
     let (cloudflare, broker) = with_cloudflare().await;
     let body = broker.get("/api/turn-credentials?ttl=600").await.json();
     assert_eq!(body["ttl"], 600);
@@ -79,7 +79,7 @@ async fn a_shorter_life_may_be_asked_for_and_the_times_follow() {
 }
 
 #[tokio::test]
-async fn a_life_out_of_range_is_refused_and_nothing_is_minted() {
+async fn a_ttl_out_of_range_is_rejected_and_nothing_is_minted() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
     for query in ["ttl=59", "ttl=3601", "ttl=abc", "ttl=", "ttl=60.5", "ttl=-60", "ttl=60&ttl=60"] {
         let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
@@ -99,7 +99,7 @@ fn urls(body: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_shape_that_the_provider_ever_sent_becomes_an_array_without_port_53() {
+async fn every_known_shape_of_the_providers_response_becomes_an_array_without_port_53() {
     let (cloudflare, broker) = with_cloudflare().await;
     for shape in [Shape::Current, Shape::Legacy53, Shape::Single, Shape::Object, Shape::StringUrls] {
         cloudflare.shape(shape);
@@ -116,7 +116,7 @@ async fn every_shape_that_the_provider_ever_sent_becomes_an_array_without_port_5
 }
 
 #[tokio::test]
-async fn an_answer_without_a_usable_relay_is_a_provider_failure() {
+async fn a_response_without_a_usable_relay_is_a_provider_failure() {
     let (cloudflare, broker) = with_cloudflare().await;
     for shape in [Shape::NoCredential, Shape::StunOnly, Shape::Empty] {
         cloudflare.shape(shape);
@@ -126,7 +126,7 @@ async fn an_answer_without_a_usable_relay_is_a_provider_failure() {
 }
 
 #[tokio::test]
-async fn a_head_request_does_not_mint_and_does_not_spend() {
+async fn a_head_request_does_not_mint_and_does_not_count() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "10")]).await;
     for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
         let answer = Answer::of(broker.request(method.clone(), "/api/turn-credentials")).await;
@@ -138,7 +138,7 @@ async fn a_head_request_does_not_mint_and_does_not_spend() {
 }
 
 #[tokio::test]
-async fn without_any_configuration_the_answer_is_stun() {
+async fn without_any_configuration_the_response_is_stun() {
     let broker = TestBroker::start(&[]).await;
     let answer = broker.mint().await;
     let expected = json!({
@@ -161,7 +161,7 @@ async fn every_client_gets_a_credential_and_a_grant_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_life_counts_from_the_moment_the_provider_was_asked() {
+async fn the_life_counts_from_the_request_to_the_provider() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.next(Fault::Latency(Duration::from_millis(400)));
     let minting = tokio::spawn(Answer::of(broker.request(Method::GET, "/api/turn-credentials")));

@@ -1,5 +1,5 @@
-//! The `OpenAPI` document: every route is in it, and every answer that the layers around a route can give. That answers have
-//! the fields that it names is tried in `tests/browser/docs-page.mjs`, with a validator.
+//! The `OpenAPI` document: it describes every route and every response of the layers around it. tests/browser/docs-page.mjs
+//! validates responses against it.
 
 use crate::support::TestBroker;
 
@@ -49,7 +49,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
     assert!(status["bandwidthUsedGB"].is_object() && status["overshootBoundGB"].is_object());
 }
 
-/// The operations of a broker with every door, by their names: `operationId` and what is said of it.
+/// The operations of a broker with all wire formats: `operationId` and description.
 async fn described() -> Vec<(String, serde_json::Value)> {
     let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
     let document = broker.get("/openapi.json").await.json();
@@ -59,7 +59,7 @@ async fn described() -> Vec<(String, serde_json::Value)> {
 }
 
 #[tokio::test]
-async fn every_operation_has_a_name_of_its_own_a_group_that_is_described_and_a_short_summary() {
+async fn every_operation_has_a_unique_name_a_described_group_and_a_short_summary() {
     let broker = TestBroker::start(&[]).await;
     let tags = broker.get("/openapi.json").await.json()["tags"].clone();
     let operations = described().await;
@@ -84,7 +84,7 @@ async fn every_operation_has_a_name_of_its_own_a_group_that_is_described_and_a_s
 }
 
 #[tokio::test]
-async fn an_operation_names_what_the_layers_around_it_answer() {
+async fn an_operation_lists_the_responses_of_the_layers_around_it() {
     for (name, said) in described().await {
         let answers = &said["responses"];
         let says = |status: &str, code: &str| {
@@ -114,7 +114,7 @@ async fn an_operation_names_what_the_layers_around_it_answer() {
 }
 
 #[tokio::test]
-async fn the_codes_of_the_document_are_those_that_are_explained() {
+async fn the_document_and_errors_md_list_the_same_codes() {
     let broker = TestBroker::start(&[]).await;
     let document = broker.get("/openapi.json").await.json();
     let code = &document["components"]["schemas"]["ErrorBody"]["properties"]["code"];

@@ -1,10 +1,10 @@
-//! What the operator and whoever runs the container see.
+//! The operator's routes and the health checks.
 
 use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use serde_json::json;
 
 #[tokio::test]
-async fn health_says_how_long_and_which_version() {
+async fn health_reports_uptime_and_version() {
     let broker = TestBroker::start(&[]).await;
     broker.advance(61);
     let expected = json!({"status": "ok", "uptimeSeconds": 61, "version": env!("CARGO_PKG_VERSION")});
@@ -12,7 +12,7 @@ async fn health_says_how_long_and_which_version() {
 }
 
 #[tokio::test]
-async fn ready_is_503_with_the_reason_while_the_process_ends() {
+async fn ready_is_503_with_the_reason_while_the_process_shuts_down() {
     let broker = TestBroker::start(&[]).await;
     assert_eq!(broker.get("/ready").await.json(), json!({"status": "ready"}));
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -22,7 +22,7 @@ async fn ready_is_503_with_the_reason_while_the_process_ends() {
 }
 
 #[tokio::test]
-async fn the_open_connections_are_listed_with_what_they_said_and_were_charged() {
+async fn the_open_connections_are_listed_with_their_reports_and_charges() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
     broker.post(&grant, "/api/connections", json!({"connectionId": "a"})).await;
@@ -72,7 +72,7 @@ async fn the_usage_series_adds_up_to_the_total() {
 }
 
 #[tokio::test]
-async fn a_series_that_begins_in_mid_minute_counts_nothing_twice() {
+async fn a_series_that_begins_within_a_minute_counts_nothing_twice() {
     let broker =
         TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8"), ("HEARTBEAT_SECONDS", "3600")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
@@ -83,7 +83,7 @@ async fn a_series_that_begins_in_mid_minute_counts_nothing_twice() {
 }
 
 #[tokio::test]
-async fn connections_that_nobody_speaks_for_are_counted_without_anybody_asking() {
+async fn connections_without_heartbeats_are_closed_without_a_request() {
     let broker = TestBroker::start(&[]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(90);
@@ -97,7 +97,7 @@ async fn connections_that_nobody_speaks_for_are_counted_without_anybody_asking()
 }
 
 #[tokio::test]
-async fn the_rate_limiters_table_shrinks_when_clients_stay_away() {
+async fn the_rate_limiters_table_shrinks_when_clients_are_gone() {
     let broker = TestBroker::start(&[("RATE_LIMIT_WINDOW_SECONDS", "300")]).await;
     broker.mint().await;
     assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(1));
@@ -107,7 +107,7 @@ async fn the_rate_limiters_table_shrinks_when_clients_stay_away() {
 }
 
 #[tokio::test]
-async fn the_period_before_is_remembered_as_a_sum() {
+async fn the_previous_period_is_kept_as_a_sum() {
     let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
@@ -119,7 +119,7 @@ async fn the_period_before_is_remembered_as_a_sum() {
 }
 
 #[tokio::test]
-async fn a_series_that_makes_no_sense_is_refused() {
+async fn an_invalid_series_is_rejected() {
     let broker = TestBroker::start(&[]).await;
     for query in ["step=0", "step=90", "step=abc", "from=yesterday", "to=1", "step=60"] {
         let answer = broker.operator(&format!("/api/usage?{query}")).await;

@@ -1,4 +1,4 @@
-//! What the operator orders while the service runs, and that it outlives a restart.
+//! Operator overrides while the service runs, and after a restart.
 
 use crate::durable::StateDir;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn id_of(broker: &TestBroker, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_lowered_or_raised_counts_at_once() {
+async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
@@ -40,7 +40,7 @@ async fn a_limit_that_is_lowered_or_raised_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_limit_that_cannot_be_meant_changes_nothing() {
+async fn an_invalid_limit_changes_nothing() {
     let broker = TestBroker::start(&[]).await;
     for body in [json!({}), json!({"limitGB": -1}), json!({"limitGB": 1_000_001}), json!({"limitGB": "5"})] {
         assert_eq!(
@@ -53,7 +53,7 @@ async fn a_limit_that_cannot_be_meant_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_kill_switch_stops_minting_until_it_is_taken_back() {
+async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
     let frozen = order(&broker, "/api/budget/freeze", json!({})).await.json();
     assert_eq!(frozen["frozen"], true);
@@ -67,7 +67,7 @@ async fn the_kill_switch_stops_minting_until_it_is_taken_back() {
 }
 
 #[tokio::test]
-async fn nothing_is_handed_out_once_the_kill_switch_has_answered() {
+async fn no_credential_is_issued_after_the_response_of_the_kill_switch() {
     let (cloudflare, broker) = with_cloudflare().await;
     let before = broker.status().await["reservedGB"].clone();
     cloudflare.next(Fault::Latency(Duration::from_millis(700)));
@@ -82,7 +82,7 @@ async fn nothing_is_handed_out_once_the_kill_switch_has_answered() {
 }
 
 #[tokio::test]
-async fn a_grant_that_is_revoked_while_it_renews_does_not() {
+async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
     let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TURN_TTL_SECONDS", "3600")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
     let grant = grant_of(&broker.mint().await);
@@ -100,7 +100,7 @@ async fn a_grant_that_is_revoked_while_it_renews_does_not() {
 }
 
 #[tokio::test]
-async fn orders_and_revocations_outlive_a_restart_and_a_new_configuration_is_the_last_word() {
+async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_wins() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
     let grant = {
@@ -130,7 +130,7 @@ async fn orders_and_revocations_outlive_a_restart_and_a_new_configuration_is_the
 }
 
 #[tokio::test]
-async fn a_revocation_asks_the_provider_says_what_it_is_worth_and_gives_nothing_back() {
+async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing() {
     let (cloudflare, broker) = with_cloudflare().await;
     let token = grant_of(&broker.mint().await);
     let id = id_of(&broker, &token).await;
@@ -155,7 +155,7 @@ async fn a_revocation_asks_the_provider_says_what_it_is_worth_and_gives_nothing_
 }
 
 #[tokio::test]
-async fn a_provider_that_cannot_be_asked_is_no_reason_to_forget_the_revocation() {
+async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let token = grant_of(&broker.mint().await);
     cloudflare.next(Fault::ResetBeforeAnswer);
@@ -168,7 +168,7 @@ async fn a_provider_that_cannot_be_asked_is_no_reason_to_forget_the_revocation()
 }
 
 #[tokio::test]
-async fn what_is_not_out_cannot_be_revoked() {
+async fn an_unknown_or_expired_credential_cannot_be_revoked() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let token = grant_of(&broker.mint().await);
     for name in ["AAAAAAAAAAAAAAAAAAAAAA", "nonsense"] {
@@ -183,7 +183,7 @@ async fn what_is_not_out_cannot_be_revoked() {
 }
 
 #[tokio::test]
-async fn only_the_operator_orders() {
+async fn only_the_operator_may_override() {
     let broker = TestBroker::start(&[]).await;
     for path in ["/api/budget/limit", "/api/budget/freeze", "/api/credentials/x/revoke"] {
         assert_eq!(broker.post(REPORTER, path, json!({})).await.error(), (401, "UNAUTHORIZED".into()));

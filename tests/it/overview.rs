@@ -1,4 +1,4 @@
-//! What the operator's page is made of: one answer at a glance, the latest alerts, the provider's count over time.
+//! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
 use crate::durable::StateDir;
 use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
@@ -23,7 +23,7 @@ async fn alerts(broker: &TestBroker) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_overview_says_of_the_budget_what_the_status_says_and_to_the_byte() {
+async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "8")]).await;
     broker.mint().await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
@@ -44,7 +44,7 @@ async fn the_overview_says_of_the_budget_what_the_status_says_and_to_the_byte() 
 }
 
 #[tokio::test]
-async fn the_overview_counts_what_callers_got_and_how_the_provider_fared() {
+async fn the_overview_counts_responses_and_provider_calls() {
     let (cloudflare, broker) =
         with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "3"), ("CLIENT_URL", "https://app.example")]).await;
     broker.mint().await;
@@ -76,7 +76,7 @@ async fn the_overview_counts_what_callers_got_and_how_the_provider_fared() {
 }
 
 #[tokio::test]
-async fn the_overview_tells_of_an_open_breaker_and_of_no_provider_at_all() {
+async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
     let (cloudflare, broker) = with_cloudflare().await;
     for _ in 0..6 {
         cloudflare.next(Fault::NotFound404);
@@ -119,7 +119,7 @@ async fn a_new_period_begins_without_readings() {
 }
 
 #[tokio::test]
-async fn after_a_restart_only_the_latest_reading_is_left_and_every_alert() {
+async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path())];
     let before = {
@@ -141,7 +141,7 @@ async fn after_a_restart_only_the_latest_reading_is_left_and_every_alert() {
 }
 
 #[tokio::test]
-async fn the_latest_alerts_are_listed_with_what_to_do_the_newest_first() {
+async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
@@ -160,7 +160,7 @@ async fn the_latest_alerts_are_listed_with_what_to_do_the_newest_first() {
 }
 
 #[tokio::test]
-async fn an_alert_that_nobody_takes_is_shown_as_waiting() {
+async fn an_undelivered_alert_is_shown_as_waiting() {
     // The discard port: nobody listens there.
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;

@@ -1,5 +1,4 @@
-//! The program itself: what it says at start, how it refuses a bad configuration, how it ends, and that no secret ever
-//! leaves it.
+//! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
 use crate::durable::StateDir;
 use crate::support::process::{Process, run};
@@ -14,7 +13,7 @@ fn messages(log: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
+fn the_lines_at_start_are_json_without_a_terminal() {
     let process =
         Process::start(&[("BANDWIDTH_LIMIT_GB", "2.5"), ("TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1")]);
     let port = process.port;
@@ -26,7 +25,7 @@ fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
         "Cloudflare TURN not configured".into(),
         "Bandwidth limit: 2.5 GB/month".into(),
         "Budget mode: estimate".into(),
-        "Ledger: in memory only, a restart forgets this period's usage".into(),
+        "Ledger: in memory only, a restart loses this period's usage".into(),
         "Trusted proxies: 10.0.0.0/8, 192.0.2.1/32".into(),
     ] {
         assert!(messages.contains(&expected), "{expected} is missing in {messages:#?}");
@@ -36,7 +35,7 @@ fn the_start_tells_an_operator_what_it_does_as_json_when_nobody_watches() {
 }
 
 #[test]
-fn text_logs_hold_the_same_messages() {
+fn text_logs_contain_the_same_messages() {
     let key =
         [("LOG_FORMAT", "text"), ("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_API_TOKEN", API_TOKEN)];
     let mut process = Process::start(&key);
@@ -45,7 +44,7 @@ fn text_logs_hold_the_same_messages() {
 }
 
 #[test]
-fn every_problem_of_a_configuration_is_named_at_once_with_exit_status_78() {
+fn all_problems_of_a_configuration_are_reported_at_once_with_exit_status_78() {
     let output = run(
         &[],
         &[
@@ -65,7 +64,7 @@ fn every_problem_of_a_configuration_is_named_at_once_with_exit_status_78() {
 }
 
 #[test]
-fn a_misspelt_name_that_leaves_another_one_alone_is_named_beside_the_problem() {
+fn a_misspelt_name_is_reported_with_the_problem_that_it_causes() {
     let output = run(&[], &[("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_TOKEN", API_TOKEN)]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78));
@@ -82,7 +81,7 @@ fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
 }
 
 #[test]
-fn the_start_says_what_is_read_and_where_alerts_go_and_no_secret() {
+fn the_lines_at_start_name_meters_and_the_alert_host_and_no_secret() {
     let settings = [
         ("ICE_SOURCES", "coturn"),
         ("COTURN_URLS", "turn:127.0.0.1:3478"),
@@ -105,7 +104,7 @@ fn the_start_says_what_is_read_and_where_alerts_go_and_no_secret() {
     let (log, _) = process.finish();
     for expected in [
         "Measured usage: Cloudflare's own count, every 60 s, up to 600 s ago",
-        "Measured usage: coturn's sessions at 127.0.0.1:1, which are ended when they are over",
+        "Measured usage: coturn's sessions at 127.0.0.1:1, which are ended when their grant has expired",
         "Alerts: to 127.0.0.1, not signed",
     ] {
         assert!(messages(&log).iter().any(|message| message == expected), "{expected} in\n{log}");
@@ -124,7 +123,7 @@ fn the_command_line_is_short() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_to_be() {
+fn a_port_in_use_is_reported() {
     let process = Process::start(&[]);
     let port = process.port.to_string();
     let output = run(&[], &[("HOST", "127.0.0.1"), ("PORT", &port)]);
@@ -135,7 +134,7 @@ fn a_port_that_is_taken_is_said_to_be() {
 }
 
 #[test]
-fn the_healthcheck_needs_nothing_but_the_program() {
+fn the_healthcheck_needs_only_the_program() {
     let process = Process::start(&[]);
     let port = process.port.to_string();
     let check = |port: &str| run(&["healthcheck"], &[("PORT", port)]).status.code();
@@ -145,7 +144,7 @@ fn the_healthcheck_needs_nothing_but_the_program() {
 }
 
 #[tokio::test]
-async fn a_second_signal_does_not_wait_for_what_runs() {
+async fn a_second_signal_does_not_wait_for_requests_in_progress() {
     let cloudflare = FakeCloudflare::start().await;
     cloudflare.always(Fault::Hang);
     let base = cloudflare.base_url();
@@ -169,7 +168,7 @@ async fn a_second_signal_does_not_wait_for_what_runs() {
 }
 
 #[tokio::test]
-async fn no_log_line_and_no_error_ever_holds_a_secret() {
+async fn no_log_line_and_no_error_contains_a_secret() {
     let cloudflare = FakeCloudflare::start().await;
     let base = cloudflare.base_url();
     let process = Process::start(&[
@@ -236,7 +235,7 @@ async fn no_log_line_and_no_error_ever_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn a_closed_connection_leaves_the_line_that_operators_know() {
+async fn closing_a_connection_writes_the_line_of_the_contract() {
     let mut process = Process::start(&[("REPORTER_TOKEN", REPORTER), ("LOG_FORMAT", "text")]);
     let client = http_client();
     let post = async |path: &str| {
@@ -251,7 +250,7 @@ async fn a_closed_connection_leaves_the_line_that_operators_know() {
 }
 
 #[tokio::test]
-async fn orders_that_outlive_a_restart_are_said_at_start() {
+async fn overrides_in_effect_are_logged_at_start() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("OPERATOR_TOKEN", OPERATOR), ("LOG_FORMAT", "text")];
     let process = Process::start(&settings);
@@ -268,7 +267,7 @@ async fn orders_that_outlive_a_restart_are_said_at_start() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_origin_that_was_refused_since_a_page_cannot_read_it() {
+async fn the_log_contains_the_rejected_origin() {
     let mut process = Process::start(&[("CLIENT_URL", "http://localhost:5173")]);
     let request = http_client().get(process.url("/api/turn-credentials"));
     let answer = request.header("origin", "http://127.0.0.1:5173").send().await.unwrap();

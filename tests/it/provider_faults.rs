@@ -1,5 +1,5 @@
-//! A Cloudflare that misbehaves: whatever it does, the caller has an answer within 4 s, nothing of the provider's body
-//! leaks, and nothing is charged for what nobody holds.
+//! A Cloudflare that misbehaves. Whatever it does, the caller gets a response within 4 s, no text of the provider's body
+//! leaks, and no credential that no client has is charged.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn fatal_faults() -> Vec<Fault> {
 const PATIENCE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
-async fn every_fault_becomes_the_stun_answer_in_time_and_holds_nothing() {
+async fn every_fault_becomes_a_stun_response_in_time_and_reserves_nothing() {
     assert!(turn_broker::ice::cloudflare::DEADLINE <= Duration::from_secs(3));
     let mut checks = vec![];
     for fault in fatal_faults() {
@@ -70,7 +70,7 @@ fn assert_degraded(answer: &Answer, fault: &Fault) {
 }
 
 #[tokio::test]
-async fn slowness_a_plain_200_and_a_wrong_content_type_are_no_faults() {
+async fn a_slow_response_a_200_and_a_wrong_content_type_are_accepted() {
     let (cloudflare, broker) = with_cloudflare().await;
     for fault in [Fault::Latency(Duration::from_millis(200)), Fault::Status200, Fault::WrongContentType] {
         cloudflare.next(fault);
@@ -79,7 +79,7 @@ async fn slowness_a_plain_200_and_a_wrong_content_type_are_no_faults() {
 }
 
 #[tokio::test]
-async fn a_server_error_is_tried_once_more_and_the_second_answer_counts() {
+async fn a_server_error_is_retried_once_and_the_second_response_counts() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.next(Fault::ServerErrorHtml(502));
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
@@ -87,7 +87,7 @@ async fn a_server_error_is_tried_once_more_and_the_second_answer_counts() {
 }
 
 #[tokio::test]
-async fn two_server_errors_are_enough() {
+async fn after_two_server_errors_there_is_no_further_attempt() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::ServerErrorHtml(502));
     assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
@@ -95,7 +95,7 @@ async fn two_server_errors_are_enough() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_tried_again_since_it_might_mint_twice() {
+async fn nothing_else_is_retried_because_it_could_mint_twice() {
     for fault in [Fault::TooManyRequests, Fault::ResetMidBody, Fault::MalformedJson, Fault::Unauthorized401] {
         let (cloudflare, broker) = with_cloudflare().await;
         cloudflare.next(fault);
@@ -122,7 +122,7 @@ async fn a_closed_port_is_a_failure_and_its_return_is_noticed() {
 }
 
 #[tokio::test]
-async fn after_five_failures_the_provider_is_left_alone_and_asked_again_later() {
+async fn after_five_failures_the_provider_is_not_called_for_a_while() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::NotFound404);
     for _ in 0..5 {
@@ -145,7 +145,7 @@ async fn after_five_failures_the_provider_is_left_alone_and_asked_again_later() 
 }
 
 #[tokio::test]
-async fn a_failed_try_keeps_the_breaker_open() {
+async fn a_failed_trial_keeps_the_breaker_open() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::NotFound404);
     for _ in 0..5 {
@@ -158,7 +158,7 @@ async fn a_failed_try_keeps_the_breaker_open() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_leaves_no_hold_behind() {
+async fn a_caller_that_hangs_up_leaves_no_reservation() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::Hang);
     let request =
@@ -176,7 +176,7 @@ async fn a_caller_that_hangs_up_leaves_no_hold_behind() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_during_the_breakers_try_lets_the_next_one_try() {
+async fn a_caller_that_hangs_up_during_the_breakers_trial_leaves_the_trial_to_the_next() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::NotFound404);
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! A grant buys one renewal, which does not spend its client's rate allowance.
+//! A grant allows one renewal, which does not count against the client's rate limit.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn renew(broker: &TestBroker, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_grant_renews_once_from_refresh_after_on_and_so_does_the_next() {
+async fn a_grant_renews_once_from_refresh_after_on_and_so_does_its_successor() {
     let (cloudflare, broker, grant) = spent().await;
     broker.advance(2_699);
     assert_eq!(renew(&broker, &grant).await.status, 429, "too early: treated as absent");
@@ -35,7 +35,7 @@ async fn a_grant_renews_once_from_refresh_after_on_and_so_does_the_next() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_grant_that_may_renew_is_treated_as_absent() {
+async fn a_token_that_may_not_renew_is_treated_as_absent() {
     let (_cloudflare, broker, grant) = spent().await;
     broker.advance(2_700);
     let other = if grant.ends_with('A') { 'B' } else { 'A' };
@@ -48,7 +48,7 @@ async fn whatever_is_no_grant_that_may_renew_is_treated_as_absent() {
 }
 
 #[tokio::test]
-async fn a_renewal_on_which_nothing_was_minted_may_be_tried_again() {
+async fn a_renewal_that_minted_nothing_may_be_tried_again() {
     let (cloudflare, broker, grant) = spent().await;
     broker.advance(2_700);
     cloudflare.next(Fault::NotFound404);
@@ -57,7 +57,7 @@ async fn a_renewal_on_which_nothing_was_minted_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn of_many_renewals_at_once_one_is_served() {
+async fn of_many_concurrent_renewals_one_succeeds() {
     let (cloudflare, broker, grant) = spent().await;
     broker.advance(2_700);
     cloudflare.next(Fault::Latency(Duration::from_millis(300)));
@@ -74,7 +74,7 @@ async fn of_many_renewals_at_once_one_is_served() {
 }
 
 #[tokio::test]
-async fn a_renewal_is_bound_by_the_budget_like_any_mint() {
+async fn the_budget_applies_to_a_renewal() {
     let settings =
         [("BANDWIDTH_LIMIT_GB", "1"), ("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "60")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -85,7 +85,7 @@ async fn a_renewal_is_bound_by_the_budget_like_any_mint() {
 }
 
 #[tokio::test]
-async fn a_call_that_renews_is_not_charged_as_silent() {
+async fn a_grant_that_was_renewed_is_not_charged_as_unreported() {
     let settings = [("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();

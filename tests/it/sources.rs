@@ -42,7 +42,7 @@ async fn coturn_credentials_are_what_coturn_computes() {
 }
 
 #[tokio::test]
-async fn a_manual_list_is_handed_out_as_it_is_but_for_port_53() {
+async fn a_manual_list_is_returned_unchanged_except_for_port_53() {
     let broker = TestBroker::start(&[("ICE_SOURCES", "manual,stun"), MANUAL]).await;
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["degraded"].as_bool()), (Some("manual"), Some(false)));
@@ -55,7 +55,7 @@ async fn a_manual_list_is_handed_out_as_it_is_but_for_port_53() {
 }
 
 #[tokio::test]
-async fn when_the_first_source_fails_the_next_one_serves_and_says_why() {
+async fn when_the_first_source_fails_the_next_one_serves_with_a_reason() {
     let (cloudflare, broker) =
         with_cloudflare_and(&settings(&[&COTURN, &[("ICE_SOURCES", "cloudflare,coturn,stun")]])).await;
     cloudflare.next(Fault::NotFound404);
@@ -82,7 +82,7 @@ async fn stun_as_the_first_source_is_not_degraded() {
 }
 
 #[tokio::test]
-async fn the_kill_switch_answers_stun_only_and_asks_nobody() {
+async fn with_the_kill_switch_callers_get_stun_and_no_source_is_called() {
     let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("stun"), Some("DISABLED")));
@@ -125,7 +125,7 @@ async fn a_spent_budget_refuses_with_the_figures_and_the_wait_to_the_reset() {
 }
 
 #[tokio::test]
-async fn the_reset_opens_the_door_again_without_any_timer() {
+async fn after_the_reset_minting_resumes_without_a_timer() {
     let (_cloudflare, broker) = with_cloudflare_and(&ONE_GB_LIMIT).await;
     spend(&broker, 2).await;
     assert_eq!(broker.mint().await.status, 429);
@@ -158,7 +158,7 @@ async fn with_fallback_and_no_unmetered_source_a_spent_budget_becomes_stun() {
 }
 
 #[tokio::test]
-async fn a_limit_of_zero_lets_nothing_be_relayed() {
+async fn with_a_limit_of_zero_nothing_is_minted() {
     let (cloudflare, broker) = with_cloudflare_and(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
     assert_eq!(cloudflare.history().mints(), 0);

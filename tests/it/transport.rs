@@ -1,4 +1,4 @@
-//! Limits on time and size below HTTP, and the end of the service.
+//! Limits on time and size below HTTP, and shutdown.
 
 use std::time::Duration;
 
@@ -34,14 +34,14 @@ async fn drip(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_headers_is_hung_up_on() {
+async fn a_client_that_never_finishes_its_headers_is_disconnected() {
     let broker = TestBroker::start(&[]).await;
     let answer = drip(&broker, "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a").await;
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
+async fn a_body_that_never_arrives_gets_a_400() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     let head = format!(
@@ -53,7 +53,7 @@ async fn a_body_that_never_comes_is_answered_and_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_is_not_waited_for_byte_by_byte() {
+async fn a_body_that_arrives_byte_by_byte_gets_a_400() {
     let broker = TestBroker::start(&[]).await;
     let head = format!(
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9999\r\n\r\n{{"
@@ -63,7 +63,7 @@ async fn a_body_that_drips_is_not_waited_for_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn a_connection_may_rest_between_requests_for_longer_than_a_request_may_take() {
+async fn a_connection_may_be_idle_for_longer_than_a_request_may_take() {
     const { assert!(KEEP_ALIVE.as_secs() > REQUEST_TIMEOUT.as_secs()) };
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_connection_may_rest_between_requests_for_longer_than_a_request_may_ta
 }
 
 #[tokio::test]
-async fn a_body_that_came_by_itself_does_not_shorten_the_rest() {
+async fn a_body_that_arrived_separately_does_not_shorten_the_idle_time() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     let head = format!(
@@ -95,14 +95,14 @@ async fn a_body_that_came_by_itself_does_not_shorten_the_rest() {
 }
 
 #[tokio::test]
-async fn a_socket_that_asks_nothing_is_closed() {
+async fn a_socket_without_a_request_is_closed() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     assert_eq!(read_to_end(&mut socket).await, "");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answers_is_given_up() {
+async fn a_client_that_does_not_read_its_responses_is_disconnected() {
     let broker = TestBroker::start(&[]).await;
     let socket = TcpStream::connect(broker.address).await.unwrap();
     let (_unread, mut writing) = socket.into_split();
@@ -113,7 +113,7 @@ async fn a_client_that_does_not_read_its_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn ready_says_that_the_service_ends_to_whoever_still_hears_it() {
+async fn an_open_connection_still_gets_503_from_ready_during_shutdown() {
     const { assert!(turn_broker::serve::DRAIN_MAX.as_secs() <= 10) };
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
@@ -130,7 +130,7 @@ async fn ready_says_that_the_service_ends_to_whoever_still_hears_it() {
 }
 
 #[tokio::test]
-async fn an_announced_body_over_the_cap_is_refused_before_it_comes() {
+async fn a_body_whose_announced_length_is_too_long_is_rejected_before_it_arrives() {
     let broker = TestBroker::start(&[]).await;
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     let head = format!(
@@ -142,7 +142,7 @@ async fn an_announced_body_over_the_cap_is_refused_before_it_comes() {
 }
 
 #[tokio::test]
-async fn headers_without_end_and_what_is_no_http_are_refused() {
+async fn endless_headers_and_input_that_is_not_http_are_rejected() {
     let broker = TestBroker::start(&[]).await;
     let huge = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Huge: {}\r\n\r\n", "a".repeat(40_000));
     for bytes in [huge.as_bytes(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP at all\r\n\r\n"] {
@@ -155,7 +155,7 @@ async fn headers_without_end_and_what_is_no_http_are_refused() {
 }
 
 #[tokio::test]
-async fn the_end_finishes_what_runs_and_accepts_nothing_more() {
+async fn shutdown_finishes_requests_in_progress_and_accepts_no_more() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.next(Fault::Latency(Duration::from_millis(500)));
     let request = broker.request(reqwest::Method::GET, "/api/turn-credentials");

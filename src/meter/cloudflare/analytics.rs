@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::AnalyticsConfig;
-use crate::ice::cloudflare::{bearer, body_up_to};
+use crate::http_client::{bearer, body_up_to};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::minute::Minute;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -55,7 +55,7 @@ pub struct UsageCount {
 }
 
 impl CloudflareAnalytics {
-    /// `client` follows no redirects and names itself, as [`crate::ice::cloudflare::http_client`] does; its own time limits
+    /// `client` follows no redirects and names itself, as [`crate::http_client::http_client`] does; its own time limits
     /// are replaced, but for the one on connecting. `key_id` is the TURN key whose bytes are ours. `None` when the
     /// base is no base or the token no header value, which the configuration rules out.
     #[must_use]
@@ -185,7 +185,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::ice::cloudflare::http_client;
+    use crate::http_client::http_client;
 
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
     const TOKEN: &str = "analytics-fixture-token";

@@ -1,37 +1,38 @@
-//! How many callers come, minute by minute. What counts is the quietest of the last whole minutes: a burst is none that
-//! goes on, and what has stopped is over within two. Pure: `now` comes in.
+//! The steady demand: the smallest number of callers in any of the last three whole minutes. A single burst does not raise it,
+//! and it falls to zero within two minutes after callers stop. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
 /// Callers are counted in windows of this length.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
-/// Whole windows that are remembered.
+/// Number of whole windows that are kept.
 const WINDOWS: usize = 3;
 
-/// See the module's invariant.
+/// Callers by window.
 #[derive(Debug)]
 pub(super) struct Demand {
-    /// When the window that is under way began.
+    /// Start of the current window.
     began: Instant,
-    under_way: u64,
-    /// The whole ones before it, the latest last.
+    /// Callers in the current window.
+    current: u64,
+    /// Callers in the whole windows before it, the latest last.
     past: [u64; WINDOWS],
 }
 
 impl Demand {
-    /// Nobody so far.
+    /// No callers yet.
     #[must_use]
     pub(super) const fn new(now: Instant) -> Self {
-        Self { began: now, under_way: 0, past: [0; WINDOWS] }
+        Self { began: now, current: 0, past: [0; WINDOWS] }
     }
 
-    /// One caller more.
+    /// Counts one caller.
     pub(super) fn count(&mut self, now: Instant) {
         self.advance(now);
-        self.under_way = self.under_way.saturating_add(1);
+        self.current = self.current.saturating_add(1);
     }
 
-    /// Callers in a [`WINDOW`], the least of the last whole ones; 0 until there were as many as are looked at.
+    /// The smallest number of callers in the last [`WINDOWS`] whole windows; 0 before there are as many.
     pub(super) fn steady(&mut self, now: Instant) -> u64 {
         self.advance(now);
         self.past.into_iter().min().unwrap_or(0)
@@ -43,10 +44,10 @@ impl Demand {
                 return;
             }
             self.past.rotate_left(1);
-            self.past[WINDOWS - 1] = std::mem::take(&mut self.under_way);
+            self.past[WINDOWS - 1] = std::mem::take(&mut self.current);
             self.began += WINDOW;
         }
-        // Nobody was heard of for longer than is remembered: windows may as well begin now.
+        // No caller for longer than all windows: a new window begins now.
         self.began = now;
     }
 }
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quietest_of_three_whole_minutes_counts() {
+    fn the_smallest_of_three_whole_minutes_counts() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut demand = Demand::new(start);
@@ -73,12 +74,12 @@ mod tests {
             }
         }
         assert_eq!(demand.steady(at(180)), 30);
-        assert_eq!(demand.steady(at(239)), 30, "the minute under way does not count yet");
-        assert_eq!(demand.steady(at(240)), 0, "nobody came in the last one");
+        assert_eq!(demand.steady(at(239)), 30, "the current minute does not count");
+        assert_eq!(demand.steady(at(240)), 0, "no caller came in the last one");
     }
 
     #[test]
-    fn a_burst_is_no_demand() {
+    fn a_burst_is_not_steady_demand() {
         let start = start();
         let mut demand = Demand::new(start);
         (0..1_000).for_each(|_| demand.count(start));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_silence_all_is_forgotten() {
+    fn after_a_long_pause_the_demand_is_zero() {
         let start = start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut demand = Demand::new(start);
@@ -97,6 +98,6 @@ mod tests {
         demand.count(at(10_000));
         assert_eq!(demand.steady(at(10_000)), 0);
         (10_000..10_240).for_each(|second| demand.count(at(second)));
-        assert_eq!(demand.steady(at(10_240)), 60, "and counting goes on");
+        assert_eq!(demand.steady(at(10_240)), 60, "counting continues");
     }
 }

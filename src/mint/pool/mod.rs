@@ -1,6 +1,6 @@
-//! Credentials that are minted ahead of their callers. Each is handed out once or never, none when more than a tenth of
-//! its life is over, and whatever comes, less than half of all that the provider mints is minted in vain. What lies here
-//! is nobody's: it is no grant and promises nothing. Pure: `now` comes in, what is to be minted goes out as a number.
+//! A pool of credentials minted ahead of their callers. Each is handed out at most once, and none after a tenth of its life.
+//! Less than half of all credentials that the provider mints are wasted, whatever happens. A credential in the pool is not a
+//! grant and reserves nothing. Pure: `now` is an argument, and the result is how many to mint.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,15 +14,15 @@ use demand::{Demand, WINDOW};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// Of its life so much may be over when a credential is handed out: a tenth.
+/// A credential may be handed out until a tenth of its life has passed.
 const AGE_SHARE: u32 = 10;
 
-/// One instant on both clocks: either may be wrong, and the one that says "later" is believed.
+/// One instant on both clocks. Either can be wrong, so the larger difference counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Wall time.
     pub wall: Timestamp,
-    /// Monotonic time. It may stand still while the machine sleeps.
+    /// Monotonic time. It can stop while the machine sleeps.
     pub instant: Instant,
 }
 
@@ -32,50 +32,50 @@ impl Moment {
     }
 }
 
-/// A credential that nobody has yet.
+/// A credential that is not handed out yet.
 #[derive(Debug)]
 pub struct Spare {
-    /// What the provider answered.
+    /// The provider's ICE servers, with the credential.
     pub servers: IceServerList,
-    /// Under which identifier: the id of the grant that comes of it.
+    /// The identifier at the provider: the id of the future grant.
     pub grant: GrantId,
-    /// When it was asked for: its life began then at the earliest.
+    /// When the request to the provider began: the earliest start of its life.
     pub asked: Moment,
 }
 
-/// How the pool fares.
+/// Counts of the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounts {
-    /// Credentials that lie ready.
+    /// Credentials in the pool.
     pub ready: u64,
-    /// Those that were taken for a caller, since the start.
+    /// Credentials handed out since the start.
     pub handed_out: u64,
-    /// Those that were thrown away, since the start.
+    /// Credentials discarded since the start.
     pub wasted: u64,
 }
 
-/// See the module's invariant.
+/// The pool.
 #[derive(Debug)]
 pub struct Pool {
-    /// The life of all of them.
+    /// The life of every credential.
     life: Duration,
-    /// Most that may lie ready.
+    /// Most credentials in the pool.
     max: u64,
     demand: Demand,
-    /// The oldest first, but for the seconds between calls that were made together.
+    /// The oldest first, except for the order of calls that were made at the same time.
     spares: VecDeque<Spare>,
-    /// Ordered and not there yet.
-    coming: u64,
-    /// Ordered, and nothing came of it here: the provider may have minted them all the same.
+    /// Started and not finished.
+    pending: u64,
+    /// Finished without a credential. The provider may have minted one whose response was lost.
     lost: u64,
-    /// All that the provider has minted, for callers and ahead of them.
+    /// All credentials that the provider has minted, for callers and for the pool.
     minted: u64,
     handed_out: u64,
     wasted: u64,
 }
 
 impl Pool {
-    /// An empty one for credentials of that life.
+    /// An empty pool for credentials of one life.
     #[must_use]
     pub fn new(life: Duration, max: u64, now: Instant) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Pool {
             max,
             demand: Demand::new(now),
             spares: VecDeque::new(),
-            coming: 0,
+            pending: 0,
             lost: 0,
             minted: 0,
             handed_out: 0,
@@ -91,35 +91,33 @@ impl Pool {
         }
     }
 
-    /// A caller wants a credential of the life that the pool's have. `None`: there is none, and the provider has to be
-    /// asked. With it comes what is left of its life.
+    /// Takes a credential for a caller who wants the pool's life, with the rest of that life. `None` if the pool is empty.
     pub fn take(&mut self, now: Moment) -> Option<(Spare, Duration)> {
         self.demand.count(now.instant);
-        self.throw_old_away(now);
+        self.discard_old(now);
         let spare = self.spares.pop_front()?;
         self.handed_out += 1;
         let left = self.life.saturating_sub(now.since(spare.asked));
         Some((spare, left))
     }
 
-    /// The provider has minted one for a caller.
+    /// Counts a credential that the provider minted for a caller.
     pub fn minted(&mut self) {
         self.minted += 1;
     }
 
-    /// How many to mint now, `most` at most. They count as coming until each has [arrived](Self::arrived).
-    pub fn order(&mut self, most: u64, now: Moment) -> u64 {
-        self.throw_old_away(now);
-        let there = self.ready() + self.coming;
-        let lacking = self.wanted(now.instant).saturating_sub(there);
-        let ordered = lacking.min(self.affordable()).min(most);
-        self.coming += ordered;
-        ordered
+    /// How many credentials to mint now, at most `most`. Each counts as pending until it is [finished](Self::finished).
+    pub fn start(&mut self, most: u64, now: Moment) -> u64 {
+        self.discard_old(now);
+        let missing = self.wanted(now.instant).saturating_sub(self.ready() + self.pending);
+        let started = missing.min(self.affordable()).min(most);
+        self.pending += started;
+        started
     }
 
-    /// One that was ordered is there, or will never be: then it is in vain, since its answer alone may be lost.
-    pub fn arrived(&mut self, spare: Option<Spare>) {
-        self.coming = self.coming.saturating_sub(1);
+    /// Ends a started mint. Without a credential it counts as wasted, because only the response may have been lost.
+    pub fn finished(&mut self, spare: Option<Spare>) {
+        self.pending = self.pending.saturating_sub(1);
         if let Some(spare) = spare {
             self.minted += 1;
             self.spares.push_back(spare);
@@ -128,14 +126,14 @@ impl Pool {
         }
     }
 
-    /// The provider does not know us any more: what it minted before is most likely dead.
-    pub fn throw_all_away(&mut self) {
+    /// Discards all credentials: the provider no longer knows the key that minted them, so they probably do not work.
+    pub fn discard_all(&mut self) {
         self.wasted += self.ready();
         self.spares.clear();
     }
 
-    /// What is too old to be handed out goes.
-    pub fn throw_old_away(&mut self, now: Moment) {
+    /// Discards credentials that are too old to hand out.
+    pub fn discard_old(&mut self, now: Moment) {
         let age_max = self.age_max();
         let is_old = |spare: &Spare| now.since(spare.asked) > age_max;
         while self.spares.front().is_some_and(is_old) {
@@ -144,24 +142,24 @@ impl Pool {
         }
     }
 
-    /// How it fares.
+    /// Its counts.
     #[must_use]
     pub fn counts(&self) -> PoolCounts {
         PoolCounts { ready: self.ready(), handed_out: self.handed_out, wasted: self.wasted }
     }
 
-    /// Half of the callers to be expected while a credential is young enough, and of a minute's at most.
+    /// Half of the callers expected while a credential is young enough, and at most half of a minute's callers.
     fn wanted(&mut self, now: Instant) -> u64 {
         let span = self.age_max().min(WINDOW).as_secs();
         let expected = self.demand.steady(now).saturating_mul(span) / WINDOW.as_secs();
         (expected / 2).min(self.max)
     }
 
-    /// How many more may be minted so that less than half of all is in vain, even if nobody ever comes for what is there,
-    /// what is coming, and these, and all that was lost exists.
+    /// How many more may be minted so that less than half of all are wasted, even if no credential in the pool, pending or among
+    /// these is ever handed out, and every lost response stands for a minted credential.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
-        let doubtful = self.wasted + self.lost + self.ready() + self.coming;
+        let doubtful = self.wasted + self.lost + self.ready() + self.pending;
         useful.saturating_sub(doubtful + 1)
     }
 

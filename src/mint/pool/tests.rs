@@ -25,11 +25,11 @@ fn spare(number: u64, asked: Moment) -> Spare {
     Spare { servers, grant: GrantId::new(id), asked }
 }
 
-/// A provider that mints at once, and callers who take what there is and ask it themselves otherwise.
+/// A provider that mints at once, and callers who use the pool first and the provider otherwise.
 struct Scene {
     pool: Pool,
     start: Moment,
-    /// Credentials made so far.
+    /// Credentials minted so far.
     made: u64,
 }
 
@@ -39,7 +39,7 @@ impl Scene {
         Self { pool: Pool::new(life, max, start.instant), start, made: 0 }
     }
 
-    /// Whether the caller was given one that lay ready.
+    /// Whether the caller got a credential from the pool.
     fn call(&mut self, second: u64) -> bool {
         let taken = self.pool.take(after(self.start, second)).is_some();
         if !taken {
@@ -49,20 +49,20 @@ impl Scene {
         taken
     }
 
-    /// How many were minted ahead.
+    /// How many credentials were added to the pool.
     fn fill(&mut self, second: u64) -> u64 {
         let now = after(self.start, second);
-        let ordered = self.pool.order(u64::MAX, now);
-        for _ in 0..ordered {
+        let started = self.pool.start(u64::MAX, now);
+        for _ in 0..started {
             self.made += 1;
-            self.pool.arrived(Some(spare(self.made, now)));
+            self.pool.finished(Some(spare(self.made, now)));
         }
-        ordered
+        started
     }
 }
 
 #[test]
-fn nothing_is_minted_ahead_of_a_few_callers_or_of_a_burst() {
+fn nothing_is_minted_ahead_for_a_few_callers_or_a_burst() {
     let mut scene = Scene::new(DAY, 100);
     for second in 0..600 {
         if second % 45 == 0 || second == 301 {
@@ -74,7 +74,7 @@ fn nothing_is_minted_ahead_of_a_few_callers_or_of_a_burst() {
 }
 
 #[test]
-fn callers_who_keep_coming_find_one_ready_from_the_fourth_minute_on() {
+fn steady_callers_are_served_from_the_pool_from_the_fourth_minute_on() {
     let mut scene = Scene::new(DAY, 100);
     let served = (0..600).filter(|second| {
         let served = scene.call(*second);
@@ -87,7 +87,7 @@ fn callers_who_keep_coming_find_one_ready_from_the_fourth_minute_on() {
 }
 
 #[test]
-fn no_more_lie_ready_than_are_allowed() {
+fn the_pool_never_exceeds_its_maximum() {
     let mut scene = Scene::new(DAY, 7);
     for second in 0..300 {
         scene.call(second);
@@ -103,40 +103,40 @@ fn no_more_lie_ready_than_are_allowed() {
 }
 
 #[test]
-fn what_was_ordered_is_not_ordered_again_until_it_is_there_or_failed() {
+fn a_started_mint_is_not_started_again_until_it_has_finished() {
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(!scene.call(second)));
     let now = after(scene.start, 180);
-    assert_eq!(scene.pool.order(10, now), 10, "no more than may be under way");
-    assert_eq!(scene.pool.order(100, now), 20);
-    assert_eq!(scene.pool.order(100, now), 0);
-    (0..5).for_each(|_| scene.pool.arrived(None));
-    assert_eq!(scene.pool.order(100, now), 5);
+    assert_eq!(scene.pool.start(10, now), 10, "no more than may be pending");
+    assert_eq!(scene.pool.start(100, now), 20);
+    assert_eq!(scene.pool.start(100, now), 0);
+    (0..5).for_each(|_| scene.pool.finished(None));
+    assert_eq!(scene.pool.start(100, now), 5);
 }
 
 #[test]
-fn whoever_was_not_served_buys_nobody_a_spare() {
+fn callers_without_a_credential_do_not_fill_the_pool() {
     // 60 callers in a minute, and the provider has minted for 9 of them.
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
     let now = after(scene.start, 180);
-    assert_eq!(scene.pool.order(100, now), 0);
+    assert_eq!(scene.pool.start(100, now), 0);
     (0..9).for_each(|_| scene.pool.minted());
-    assert_eq!(scene.pool.order(100, now), 8, "8 of 17 is less than half, 9 of 18 is not");
-    assert_eq!(scene.pool.order(100, now), 0);
+    assert_eq!(scene.pool.start(100, now), 8, "8 of 17 is less than half, 9 of 18 is not");
+    assert_eq!(scene.pool.start(100, now), 0);
 }
 
 #[test]
-fn what_is_left_of_its_life_counts_from_when_it_was_asked_for() {
+fn the_rest_of_a_life_counts_from_the_request_to_the_provider() {
     let mut scene = Scene::new(DAY, 100);
     let [asked, now] = [100, 160].map(|second| after(scene.start, second));
-    scene.pool.arrived(Some(spare(1, asked)));
+    scene.pool.finished(Some(spare(1, asked)));
     let (spare, left) = scene.pool.take(now).unwrap();
     assert_eq!((spare.servers.username(), left.as_secs()), (Some("u"), 86_400 - 60));
 }
 
 #[test]
-fn one_that_is_older_than_a_tenth_of_its_life_on_either_clock_is_nobodys() {
+fn a_credential_older_than_a_tenth_of_its_life_on_either_clock_is_not_handed_out() {
     let life = Duration::from_secs(600);
     let asked = start();
     let step =
@@ -149,14 +149,14 @@ fn one_that_is_older_than_a_tenth_of_its_life_on_either_clock_is_nobodys() {
         (step(0, 61), false),
     ] {
         let mut pool = Pool::new(life, 10, asked.instant);
-        pool.arrived(Some(spare(1, asked)));
+        pool.finished(Some(spare(1, asked)));
         assert_eq!(pool.take(now).is_some(), is_young, "{now:?}");
         assert_eq!(pool.counts().wasted, u64::from(!is_young));
     }
 }
 
 #[test]
-fn short_lives_are_minted_ahead_only_as_far_as_callers_come_in_time() {
+fn with_short_lives_only_callers_of_the_next_seconds_are_expected() {
     // A tenth of a minute is 6 s: of 60 callers in a minute 6 come while it is young.
     let mut scene = Scene::new(Duration::from_secs(60), 100);
     (0..300).for_each(|second| {
@@ -168,40 +168,40 @@ fn short_lives_are_minted_ahead_only_as_far_as_callers_come_in_time() {
 }
 
 #[test]
-fn an_order_of_which_nothing_comes_counts_as_minted_in_vain() {
+fn a_mint_without_a_response_counts_as_wasted() {
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
     (0..19).for_each(|_| scene.pool.minted());
     let now = after(scene.start, 180);
-    assert_eq!(scene.pool.order(10, now), 10);
-    (0..10).for_each(|_| scene.pool.arrived(None));
-    assert_eq!(scene.pool.order(100, now), 8, "with the ten whose answers were lost 18 of 37");
-    (0..8).for_each(|_| scene.pool.arrived(None));
-    assert_eq!(scene.pool.order(100, now), 0, "a provider whose answers never come is not asked for ever");
-    assert_eq!(scene.pool.counts(), PoolCounts::default(), "here there was nothing to throw away");
+    assert_eq!(scene.pool.start(10, now), 10);
+    (0..10).for_each(|_| scene.pool.finished(None));
+    assert_eq!(scene.pool.start(100, now), 8, "with the ten lost responses 18 of 37");
+    (0..8).for_each(|_| scene.pool.finished(None));
+    assert_eq!(scene.pool.start(100, now), 0, "a provider that never responds is not called forever");
+    assert_eq!(scene.pool.counts(), PoolCounts::default(), "nothing was discarded");
 }
 
 #[test]
-fn what_was_thrown_away_buys_nothing() {
+fn discarded_credentials_do_not_fill_the_pool() {
     let mut scene = Scene::new(Duration::from_secs(600), 100);
     (0..180).for_each(|second| assert!(scene.pool.take(after(scene.start, second)).is_none()));
     (0..9).for_each(|_| scene.pool.minted());
     assert_eq!(scene.fill(180), 8);
     let now = after(scene.start, 180);
     let later = Moment { wall: now.wall.plus(Duration::from_secs(61)), ..now };
-    assert_eq!(scene.pool.order(100, later), 0);
+    assert_eq!(scene.pool.start(100, later), 0);
     assert_eq!(scene.pool.counts().wasted, 8);
     scene.pool.minted();
-    assert_eq!(scene.pool.order(100, later), 1, "9 of 19");
+    assert_eq!(scene.pool.start(100, later), 1, "9 of 19");
 }
 
 #[test]
-fn one_that_arrives_before_an_older_one_does_not_hide_its_age() {
+fn a_younger_credential_in_front_does_not_hide_an_older_one() {
     let life = Duration::from_secs(600);
     let mut scene = Scene::new(life, 10);
     let [older, younger] = [0, 3].map(|second| after(scene.start, second));
-    scene.pool.arrived(Some(spare(1, younger)));
-    scene.pool.arrived(Some(spare(2, older)));
+    scene.pool.finished(Some(spare(1, younger)));
+    scene.pool.finished(Some(spare(2, older)));
     let now = after(scene.start, 62);
     let (taken, left) = scene.pool.take(now).unwrap();
     assert_eq!((taken.asked.instant, left.as_secs()), (younger.instant, 541));
@@ -210,20 +210,20 @@ fn one_that_arrives_before_an_older_one_does_not_hide_its_age() {
 }
 
 #[test]
-fn old_ones_go_though_nobody_comes() {
+fn old_credentials_are_discarded_without_callers() {
     let mut scene = Scene::new(DAY, 10);
-    scene.pool.arrived(Some(spare(1, scene.start)));
+    scene.pool.finished(Some(spare(1, scene.start)));
     for (second, ready) in [(8_640, 1), (8_641, 0)] {
-        assert_eq!(scene.pool.order(10, after(scene.start, second)), 0);
+        assert_eq!(scene.pool.start(10, after(scene.start, second)), 0);
         assert_eq!(scene.pool.counts().ready, ready, "{second} s");
     }
 }
 
 #[test]
-fn what_is_thrown_away_is_nobodys_and_counts() {
+fn discarded_credentials_are_counted_and_not_handed_out() {
     let mut scene = Scene::new(DAY, 10);
-    (1..=3).for_each(|number| scene.pool.arrived(Some(spare(number, scene.start))));
-    scene.pool.throw_all_away();
+    (1..=3).for_each(|number| scene.pool.finished(Some(spare(number, scene.start))));
+    scene.pool.discard_all();
     assert_eq!(scene.pool.counts(), PoolCounts { ready: 0, handed_out: 0, wasted: 3 });
     assert!(scene.pool.take(scene.start).is_none());
 }
@@ -232,25 +232,25 @@ fn what_is_thrown_away_is_nobodys_and_counts() {
 fn debug_output_holds_no_credential() {
     let mut scene = Scene::new(DAY, 10);
     let servers = IceServerList::of_turn(vec![], "user-name".into(), "pass-word".into());
-    scene.pool.arrived(Some(Spare { servers, ..spare(1, scene.start) }));
+    scene.pool.finished(Some(Spare { servers, ..spare(1, scene.start) }));
     let shown = format!("{:?}", scene.pool);
     assert!(shown.contains("Spare"), "{shown}");
     let shown = format!("{shown} {:?}", scene.pool.take(scene.start).unwrap());
     assert!(!shown.contains("pass-word") && !shown.contains("user-name"), "{shown}");
 }
 
-/// What may happen, and after how many seconds.
+/// What can happen.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Callers(u8),
-    Order(u8),
-    /// So many of those that are under way end; the first of them in vain.
+    Start(u8),
+    /// `finished` pending mints finish; the first `failing` of them without a credential.
     End {
-        ordered: u8,
+        finished: u8,
         failing: u8,
     },
     KeyIsGone,
-    /// The wall clock is set, this many seconds off the start's.
+    /// The wall clock is set to this many seconds off the true time.
     Wall(i64),
     Nothing,
 }
@@ -258,8 +258,8 @@ enum Event {
 fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
     let event = prop_oneof![
         8 => (1_u8..40).prop_map(Event::Callers),
-        8 => (0_u8..64).prop_map(Event::Order),
-        8 => (0_u8..64, 0_u8..8).prop_map(|(ordered, failing)| Event::End { ordered, failing }),
+        8 => (0_u8..64).prop_map(Event::Start),
+        8 => (0_u8..64, 0_u8..8).prop_map(|(finished, failing)| Event::End { finished, failing }),
         1 => Just(Event::KeyIsGone),
         1 => (-5_000_i64..5_000).prop_map(Event::Wall),
         2 => Just(Event::Nothing),
@@ -270,14 +270,14 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
 
 proptest! {
     #[test]
-    fn whatever_comes_none_is_handed_out_twice_or_old_and_less_than_half_is_in_vain(
+    fn none_is_handed_out_twice_or_old_and_less_than_half_are_wasted_whatever_happens(
         life in 60_u64..10_000,
         max in 0_u64..64,
         events in events(),
     ) {
         let mut scene = Scene::new(Duration::from_secs(life), max);
         let (mut second, mut wall, mut handed_out) = (0, 0, BTreeSet::new());
-        let (mut under_way, mut failed) = (VecDeque::new(), 0);
+        let (mut pending, mut failed) = (VecDeque::new(), 0);
         for (pause, event) in events {
             second += pause;
             let now = after(scene.start, second);
@@ -295,26 +295,26 @@ proptest! {
                     let end = spare.asked.instant + Duration::from_secs(life);
                     prop_assert!(now.instant + left <= end, "{left:?} left");
                 },
-                Event::Order(most) => for _ in 0..scene.pool.order(most.into(), now) {
-                    // Its answer may be lost, but it exists.
+                Event::Start(most) => for _ in 0..scene.pool.start(most.into(), now) {
+                    // It exists even if its response is lost.
                     scene.made += 1;
-                    under_way.push_back(spare(scene.made, now));
+                    pending.push_back(spare(scene.made, now));
                 },
-                Event::End { ordered, failing } => for number in 0..ordered {
-                    let Some(spare) = under_way.pop_front() else { break };
+                Event::End { finished, failing } => for number in 0..finished {
+                    let Some(spare) = pending.pop_front() else { break };
                     failed += u64::from(number < failing);
-                    scene.pool.arrived((number >= failing).then_some(spare));
+                    scene.pool.finished((number >= failing).then_some(spare));
                 },
-                Event::KeyIsGone => scene.pool.throw_all_away(),
+                Event::KeyIsGone => scene.pool.discard_all(),
                 Event::Wall(offset) => wall = offset,
                 Event::Nothing => {}
             }
             let counts = scene.pool.counts();
-            let coming = u64::try_from(under_way.len()).unwrap();
-            prop_assert!(counts.ready + coming <= max);
-            // All that lies ready, or is coming, may still be in vain.
-            let in_vain = counts.wasted + failed + counts.ready + coming;
-            prop_assert!(in_vain == 0 || in_vain * 2 < scene.made, "{in_vain} of {}", scene.made);
+            let pending_count = u64::try_from(pending.len()).unwrap();
+            prop_assert!(counts.ready + pending_count <= max);
+            // Everything in the pool or pending may still be wasted.
+            let wasted = counts.wasted + failed + counts.ready + pending_count;
+            prop_assert!(wasted == 0 || wasted * 2 < scene.made, "{wasted} of {}", scene.made);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the pool is filled: a few at a time, by calls that are nobody's, as far as may be in vain.
+//! Filling the pool: a few calls at a time, independent of callers, and less than half of them wasted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde_json::json;
 use turn_broker::ice::breaker::{FAILURES_TO_OPEN, OPEN_MAX};
 use turn_broker::mint::Source;
-use turn_broker::mint::maker::Maker;
+use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
-use super::{AHEAD, CALLERS, LIFE, callers_keep_coming, so_many_keep_coming};
+use super::{AHEAD, CALLERS, LIFE, steady_callers, steady_callers_of};
 use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
 
 /// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
     let (cloudflare, broker) = with_cloudflare().await;
-    so_many_keep_coming(&broker, callers).await;
+    steady_callers_of(&broker, callers).await;
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     broker.advance(60);
     let provider = provider_of(&broker);
@@ -24,42 +24,42 @@ async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provide
 
 fn provider_of(broker: &TestBroker) -> Arc<Provider> {
     match broker.app.mint.sources.first() {
-        Some(Source::Ready(Maker::Cloudflare(provider))) => Arc::clone(provider),
+        Some(Source::Ready(CredentialSource::Cloudflare(provider))) => Arc::clone(provider),
         _ => panic!("Cloudflare is not the first source"),
     }
 }
 
-/// What a fill says when all calls were good.
-fn came(came: u64) -> Filled {
-    Filled { came, failed: 0 }
+/// The result of a fill without failures.
+fn minted(minted: u64) -> Filled {
+    Filled { minted, failed: 0 }
 }
 
 #[tokio::test]
-async fn it_is_filled_a_few_at_a_time_so_that_an_order_to_stop_is_soon_obeyed() {
+async fn it_is_filled_in_small_steps_so_that_a_freeze_takes_effect_soon() {
     const MANY: usize = 40;
     let (cloudflare, _broker, provider) = frozen_with(MANY).await;
-    for minted in [16, 4, 0] {
-        assert_eq!(provider.fill().await, came(minted));
+    for count in [16, 4, 0] {
+        assert_eq!(provider.fill().await, minted(count));
     }
     assert_eq!(cloudflare.history().minted(), 3 * MANY + 20);
 }
 
 #[tokio::test]
-async fn calls_that_are_given_up_do_not_keep_others_from_being_made() {
+async fn abandoned_calls_do_not_prevent_later_ones() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.always(Fault::Hang);
     let asked = async || cloudflare.history().mints() == 3 * CALLERS + 10;
     tokio::select! {
-        _ = provider.fill() => panic!("it hangs"),
-        () = eventually("the provider is asked", asked) => {}
+        _ = provider.fill() => panic!("the provider hangs"),
+        () = eventually("the provider is called", asked) => {}
     }
     cloudflare.heal();
-    eventually("it is asked again", async || provider.fill().await == came(AHEAD)).await;
+    eventually("the provider is called again", async || provider.fill().await == minted(AHEAD)).await;
     assert_eq!(provider.pool_counts().ready, AHEAD);
 }
 
 #[tokio::test]
-async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
+async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
     let (cloudflare, broker, provider) = frozen_with(CALLERS).await;
     let call = async || provider.mint(Duration::from_secs(600), &"a caller").await;
     cloudflare.always(Fault::TooManyRequests);
@@ -72,32 +72,32 @@ async fn while_the_breaker_is_open_the_next_try_is_a_callers() {
     assert_eq!(provider.fill().await, Filled::default());
     assert_eq!(cloudflare.history().mints(), asked);
     assert!(call().await.is_ok());
-    assert_eq!(provider.fill().await, came(AHEAD));
+    assert_eq!(provider.fill().await, minted(AHEAD));
 }
 
 #[tokio::test]
-async fn its_life_has_begun_when_the_call_begins_however_long_it_takes() {
+async fn the_life_begins_with_the_call_however_long_it_takes() {
     let (cloudflare, broker, provider) = frozen_with(2).await;
     let broker = Arc::new(broker);
     let waits = Arc::clone(&broker);
     cloudflare.observe(move |_, _| waits.advance(100));
-    assert_eq!(provider.fill().await, came(1));
+    assert_eq!(provider.fill().await, minted(1));
     cloudflare.observe(|_, _| {});
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
     assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
 }
 
 #[tokio::test]
-async fn one_call_of_many_that_fails_is_a_failure_and_the_others_lie_ready() {
+async fn one_failed_call_of_many_counts_and_the_others_are_pooled() {
     let (cloudflare, _broker, provider) = frozen_with(CALLERS).await;
     cloudflare.next(Fault::TooManyRequests);
-    assert_eq!(provider.fill().await, Filled { came: AHEAD - 1, failed: 1 });
+    assert_eq!(provider.fill().await, Filled { minted: AHEAD - 1, failed: 1 });
     assert_eq!(provider.pool_counts().ready, AHEAD - 1);
-    assert_eq!(provider.fill().await, came(1));
+    assert_eq!(provider.fill().await, minted(1));
 }
 
 #[tokio::test]
-async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
+async fn failed_mints_do_not_fill_the_pool() {
     let (cloudflare, broker) = with_cloudflare().await;
     cloudflare.always(Fault::TooManyRequests);
     for _ in 0..3 {
@@ -108,14 +108,14 @@ async fn callers_whose_mints_fail_have_nothing_minted_ahead() {
     }
     cloudflare.heal();
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(provider_of(&broker).fill().await, came(0), "one of two would be half");
+    assert_eq!(provider_of(&broker).fill().await, minted(0), "one of two would be half");
     assert_eq!(cloudflare.history().minted(), 1);
 }
 
 #[tokio::test]
-async fn the_end_does_not_wait_for_what_is_minted_ahead() {
+async fn shutdown_does_not_wait_for_a_refill() {
     let (cloudflare, broker) = with_cloudflare().await;
-    callers_keep_coming(&broker).await;
+    steady_callers(&broker).await;
     cloudflare.always(Fault::Hang);
     broker.advance(60);
     let asked = async || cloudflare.history().mints() > 3 * CALLERS;

@@ -1,5 +1,5 @@
-//! Credentials that are minted ahead: callers who keep coming do not wait for the provider, and nothing that is promised
-//! about credentials, the ledger and the provider changes by it.
+//! Credentials minted ahead: steady callers do not wait for the provider, and all guarantees about credentials, ledger and
+//! provider stay the same.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +21,11 @@ const AHEAD: u64 = 10;
 const LIFE: i64 = 86_400;
 
 /// In each of three minutes; the third is not over yet.
-async fn callers_keep_coming(broker: &TestBroker) {
-    so_many_keep_coming(broker, CALLERS).await;
+async fn steady_callers(broker: &TestBroker) {
+    steady_callers_of(broker, CALLERS).await;
 }
 
-async fn so_many_keep_coming(broker: &TestBroker, callers: usize) {
+async fn steady_callers_of(broker: &TestBroker, callers: usize) {
     for minute in 0..3 {
         broker.advance(if minute == 0 { 0 } else { 60 });
         for _ in 0..callers {
@@ -37,7 +37,7 @@ async fn so_many_keep_coming(broker: &TestBroker, callers: usize) {
 /// A provider and a broker with [`AHEAD`] credentials that lie ready.
 async fn with_pool(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let (cloudflare, broker) = with_cloudflare_and(settings).await;
-    callers_keep_coming(&broker).await;
+    steady_callers(&broker).await;
     broker.advance(60);
     eventually("credentials lie ready", async || broker.metric(READY).await == Some(AHEAD)).await;
     (cloudflare, broker)
@@ -54,7 +54,7 @@ fn username(body: &Value) -> String {
 }
 
 #[tokio::test]
-async fn what_lies_ready_is_handed_out_though_the_provider_is_away_each_to_one_caller() {
+async fn pooled_credentials_are_issued_once_each_even_while_the_provider_is_down() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let issued = broker.status().await["grants"]["issued"].as_u64().unwrap();
     assert_eq!(issued, 3 * 20, "what nobody has is no grant");
@@ -73,7 +73,7 @@ async fn what_lies_ready_is_handed_out_though_the_provider_is_away_each_to_one_c
 }
 
 #[tokio::test]
-async fn its_life_counts_from_when_the_provider_was_asked() {
+async fn the_life_of_a_pooled_credential_counts_from_the_request_to_the_provider() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     let fresh = broker.mint().await.json();
     broker.advance(600);
@@ -89,7 +89,7 @@ async fn its_life_counts_from_when_the_provider_was_asked() {
 }
 
 #[tokio::test]
-async fn one_that_is_old_is_thrown_away_and_the_provider_is_asked() {
+async fn an_old_credential_is_discarded_and_the_provider_is_called() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let minted = cloudflare.history().minted();
     broker.advance(8_641);
@@ -100,7 +100,7 @@ async fn one_that_is_old_is_thrown_away_and_the_provider_is_asked() {
 }
 
 #[tokio::test]
-async fn whoever_wants_another_life_is_minted_one() {
+async fn a_request_for_another_life_is_minted_at_the_provider() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let body = broker.get("/api/turn-credentials?ttl=600").await.json();
     assert_eq!(body["ttl"], 600);
@@ -109,7 +109,7 @@ async fn whoever_wants_another_life_is_minted_one() {
 }
 
 #[tokio::test]
-async fn the_provider_knows_it_by_the_id_of_its_grant_and_revokes_it() {
+async fn a_pooled_credential_has_the_id_of_its_grant_at_the_provider_and_can_be_revoked() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let minted = broker.mint().await.json();
     assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
@@ -123,7 +123,7 @@ async fn the_provider_knows_it_by_the_id_of_its_grant_and_revokes_it() {
 }
 
 #[tokio::test]
-async fn its_grant_opens_connections_and_renews() {
+async fn the_grant_of_a_pooled_credential_opens_connections_and_renews() {
     let allowance = (3 * CALLERS + 1).to_string();
     let (_cloudflare, broker) =
         with_pool(&[("RATE_LIMIT_REQUESTS", &allowance), ("RATE_LIMIT_WINDOW_SECONDS", "86400")]).await;
@@ -138,9 +138,9 @@ async fn its_grant_opens_connections_and_renews() {
 }
 
 #[tokio::test]
-async fn a_failure_while_nobody_waits_is_no_callers_failure() {
+async fn a_refill_failure_does_not_count_against_the_breaker() {
     let (cloudflare, broker) = with_cloudflare().await;
-    callers_keep_coming(&broker).await;
+    steady_callers(&broker).await;
     cloudflare.always(Fault::TooManyRequests);
     broker.advance(60);
     let failed = "turn_broker_provider_requests_total{outcome=\"status_4xx\"}";
@@ -151,16 +151,16 @@ async fn a_failure_while_nobody_waits_is_no_callers_failure() {
 }
 
 #[tokio::test]
-async fn nothing_is_minted_ahead_where_it_is_off_or_frozen_or_the_demand_is_over() {
+async fn nothing_is_minted_ahead_while_disabled_frozen_or_without_demand() {
     let (off_cloudflare, off) = with_cloudflare_and(&[("TURN_POOL_MAX", "0")]).await;
-    callers_keep_coming(&off).await;
+    steady_callers(&off).await;
     off.advance(60);
     let (frozen_cloudflare, frozen) = with_cloudflare().await;
-    callers_keep_coming(&frozen).await;
+    steady_callers(&frozen).await;
     frozen.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     frozen.advance(60);
     let (over_cloudflare, over) = with_cloudflare().await;
-    callers_keep_coming(&over).await;
+    steady_callers(&over).await;
     over.advance(120);
     // One that began later is filled by now, so all have had their turn.
     let _ = with_pool(&[]).await;
@@ -172,7 +172,7 @@ async fn nothing_is_minted_ahead_where_it_is_off_or_frozen_or_the_demand_is_over
 }
 
 #[tokio::test]
-async fn whoever_is_refused_takes_nothing_of_what_lies_ready() {
+async fn a_refused_caller_takes_no_credential_from_the_pool() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     let head = broker.request(Method::HEAD, "/api/turn-credentials");
     assert_eq!(Answer::of(head).await.status, 405);
@@ -191,7 +191,7 @@ async fn whoever_is_refused_takes_nothing_of_what_lies_ready() {
 }
 
 #[tokio::test]
-async fn its_end_is_never_told_too_late_though_the_clock_is_set() {
+async fn expires_at_is_never_too_late_even_if_the_clock_is_set() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     // 12:03:00 by now. What was asked for then ends at 12:03:00 tomorrow, and only whole seconds are told of its life.
     broker.set_wall("2025-01-15T13:03:00.250Z");
@@ -210,7 +210,7 @@ async fn its_end_is_never_told_too_late_though_the_clock_is_set() {
 }
 
 #[tokio::test]
-async fn it_is_promised_for_no_less_than_one_that_is_minted_now() {
+async fn a_pooled_credential_reserves_no_less_than_one_minted_now() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     broker.advance(600);
     let committed = async || broker.metric("turn_broker_committed_bytes").await.unwrap();
@@ -228,7 +228,7 @@ async fn it_is_promised_for_no_less_than_one_that_is_minted_now() {
 }
 
 #[tokio::test]
-async fn what_was_minted_with_a_key_that_is_gone_is_handed_to_nobody() {
+async fn credentials_of_a_deleted_key_are_not_issued() {
     let (cloudflare, broker) = with_pool(&[]).await;
     cloudflare.always(Fault::NotFound404);
     assert_eq!(broker.get("/api/turn-credentials?ttl=600").await.json()["reason"], "PROVIDER_UNAVAILABLE");
@@ -238,7 +238,7 @@ async fn what_was_minted_with_a_key_that_is_gone_is_handed_to_nobody() {
 }
 
 #[tokio::test]
-async fn what_got_too_old_while_nothing_may_be_minted_lies_ready_no_more() {
+async fn credentials_that_become_too_old_while_minting_is_stopped_are_discarded() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     broker.advance(8_641);

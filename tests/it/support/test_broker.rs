@@ -71,7 +71,7 @@ impl TestBroker {
             Some(directory) => Some(open_journal(directory).await),
             None => None,
         };
-        let app = App::build(&config, clock.clone(), journal, LostLines::default()).unwrap();
+        let app = turn_broker::app::build(&config, clock.clone(), journal, LostLines::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
@@ -85,7 +85,7 @@ impl TestBroker {
     pub(crate) fn build_error(settings: &[(&str, &str)]) -> String {
         let config = Config::from_env(&Environment::from_pairs(settings.iter().copied())).unwrap();
         let clock = Arc::new(ManualClock::at(START));
-        let built = App::build(&config, clock, None, LostLines::default());
+        let built = turn_broker::app::build(&config, clock, None, LostLines::default());
         built.err().expect("it is refused").to_string()
     }
 

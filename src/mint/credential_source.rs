@@ -1,5 +1,4 @@
-//! A source that hands out credentials, and the one way to ask it: whatever the kind, a credential comes back that lives
-//! no longer than it may.
+//! A source that mints credentials. All kinds have one interface, and no credential lives longer than its request allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,32 +11,32 @@ use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// See the module.
+/// A source that mints credentials.
 #[derive(Debug)]
-pub enum Maker {
-    /// Minted over the API, now or ahead.
+pub enum CredentialSource {
+    /// Minted over the API, on request or ahead of it.
     Cloudflare(Arc<Provider>),
-    /// Computed here.
+    /// Computed in this process.
     Coturn(Coturn),
-    /// Computed here, for the relay in this process.
+    /// Computed in this process for its own relay.
     Relay(EmbeddedRelay),
     /// A fixed list.
     Manual(IceServerList),
 }
 
-/// What a source gave.
+/// A minted credential.
 #[derive(Debug)]
-pub struct Made {
-    /// The servers, credential included.
+pub struct Minted {
+    /// The servers, with the credential.
     pub ice_servers: IceServerList,
-    /// The id of the grant that comes of it.
+    /// The id of the grant for it.
     pub grant: GrantId,
-    /// How long it lives from when it was asked for: what it may, or less if it lay ready.
+    /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
 }
 
-impl Maker {
-    /// Which entry of `ICE_SOURCES`.
+impl CredentialSource {
+    /// The entry of `ICE_SOURCES`.
     #[must_use]
     pub const fn source(&self) -> IceSource {
         match self {
@@ -48,14 +47,14 @@ impl Maker {
         }
     }
 
-    /// A credential that lives for `life` at most, from `now` on. `grant` is the id for one that is made for this caller.
-    pub async fn make(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Made, Unavailable> {
+    /// Mints a credential that lives at most `life` from `now`. `grant` is its id, unless it was minted ahead and has one.
+    pub async fn mint(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Minted, Unavailable> {
         let expires_at = now.plus(life);
         let ice_servers = match self {
             Self::Cloudflare(provider) => {
                 if let Some((spare, left)) = provider.take_spare(life) {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Made { ice_servers: spare.servers, grant: spare.grant, life });
+                    return Ok(Minted { ice_servers: spare.servers, grant: spare.grant, life });
                 }
                 provider.mint(life, &grant).await?
             }
@@ -63,6 +62,6 @@ impl Maker {
             Self::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
             Self::Manual(list) => list.clone(),
         };
-        Ok(Made { ice_servers, grant, life })
+        Ok(Minted { ice_servers, grant, life })
     }
 }

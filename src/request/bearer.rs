@@ -1,5 +1,5 @@
-//! Bearer tokens. Fixed ones (operator, reporter) are compared by their SHA-256, in constant time, so neither their
-//! content nor their length shows in how long a refusal takes.
+//! Bearer tokens. Fixed tokens (operator, reporter) are compared by their SHA-256 in constant time, so the duration of a
+//! comparison reveals neither content nor length.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A fixed token that somebody may show. Only its digest is kept.
+/// The digest of a configured token. The token itself is not kept.
 #[derive(Clone)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Of a configured token.
+    /// The digest of `token`.
     #[must_use]
     pub fn of(token: &SecretString) -> Self {
         Self(digest(token.expose_secret()))
     }
 
-    /// Whether this is the token.
+    /// Whether `token` is the configured one.
     #[must_use]
-    pub fn matches(&self, shown: &str) -> bool {
-        self.0.ct_eq(&digest(shown)).into()
+    pub fn matches(&self, token: &str) -> bool {
+        self.0.ct_eq(&digest(token)).into()
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_read_in_any_case_and_nothing_else_is_a_token() {
+    fn the_scheme_matches_in_any_case_and_other_schemes_are_no_bearer_token() {
         let read = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, value.parse().unwrap());

@@ -1,16 +1,16 @@
-//! Request ids: the one that a proxy gave, if it is short and plain, or one of our own. Always fit for a header and for
+//! Request ids: the id that a proxy sent, if it is short and plain, or a new one. An id is always valid in a header and in
 //! the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// Where the id travels.
+/// The header that contains the id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken over from a proxy.
+/// Longest id that is accepted from a proxy. Bytes.
 const LENGTH_MAX: usize = 64;
 
-/// Makes ids that are unique in this process and, by a random start, most likely beyond it.
+/// Makes ids: a random prefix for the process and a counter.
 #[derive(Debug)]
 pub struct RequestIds {
     /// 16 hexadecimal digits and a dash.
@@ -19,13 +19,13 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// Ids that begin with these random bytes.
+    /// Ids with this prefix.
     #[must_use]
     pub fn new(random: [u8; 8]) -> Self {
         Self { prefix: format!("{:016x}-", u64::from_be_bytes(random)), next: AtomicU64::new(0) }
     }
 
-    /// The request's own id, or a new one.
+    /// The id in `headers`, or a new one.
     pub fn of(&self, headers: &HeaderMap) -> String {
         inbound(headers).unwrap_or_else(|| self.next())
     }

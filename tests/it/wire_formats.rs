@@ -1,31 +1,31 @@
-//! Further doors to the one mint: their forms, and that they pass what the first one passes.
+//! Other wire formats of the mint: their fields, and that the same rules apply to them as to `/api/turn-credentials`.
 
 use crate::support::{API_TOKEN, Answer, FakeCloudflare, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 use serde_json::json;
 
-const DOORS: [&str; 3] =
+const ROUTES: [&str; 3] =
     ["/turn?service=turn&username=me", "/_matrix/client/v3/voip/turnServer", "/ice?service=turn"];
 const ALL: (&str, &str) = ("DOORS", "turn,matrix,ice");
 
-async fn with_doors(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+async fn with_all(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     with_cloudflare_and(&[&[ALL], settings].concat()).await
 }
 
 #[tokio::test]
-async fn a_door_is_not_there_until_it_is_named() {
+async fn a_route_does_not_exist_until_its_format_is_named() {
     let (cloudflare, broker) = with_cloudflare_and(&[]).await;
-    for door in DOORS {
-        assert_eq!(broker.get(door).await.error(), (404, "NOT_FOUND".into()), "{door}");
+    for route in ROUTES {
+        assert_eq!(broker.get(route).await.error(), (404, "NOT_FOUND".into()), "{route}");
     }
     assert_eq!(cloudflare.history().mints(), 0);
 }
 
 #[tokio::test]
-async fn turn_rest_and_matrix_answer_the_same_four_fields() {
-    let (cloudflare, broker) = with_doors(&[("TURN_TTL_SECONDS", "3600")]).await;
-    for door in &DOORS[..2] {
-        let answer = broker.get(door).await;
+async fn turn_rest_and_matrix_responses_have_the_same_four_fields() {
+    let (cloudflare, broker) = with_all(&[("TURN_TTL_SECONDS", "3600")]).await;
+    for route in &ROUTES[..2] {
+        let answer = broker.get(route).await;
         let (username, credential) = cloudflare.history().last_credential();
         let body = answer.json();
         assert_eq!(body.as_object().unwrap().len(), 4, "{body}");
@@ -45,8 +45,8 @@ async fn turn_rest_and_matrix_answer_the_same_four_fields() {
 }
 
 #[tokio::test]
-async fn stunners_form_is_a_configuration_for_a_peer_connection() {
-    let (cloudflare, broker) = with_doors(&[]).await;
+async fn a_response_in_stunners_format_configures_a_peer_connection() {
+    let (cloudflare, broker) = with_all(&[]).await;
     let body = broker.get("/ice?service=turn").await.json();
     assert_eq!(body["iceTransportPolicy"], "all");
     let (username, _) = cloudflare.history().last_credential();
@@ -54,10 +54,10 @@ async fn stunners_form_is_a_configuration_for_a_peer_connection() {
 }
 
 #[tokio::test]
-async fn what_no_relay_serves_are_public_stun_servers_with_an_empty_user() {
+async fn without_a_relay_the_response_has_public_stun_servers_and_an_empty_user() {
     let broker = TestBroker::start(&[ALL]).await;
-    for door in &DOORS[..2] {
-        let body = broker.get(door).await.json();
+    for route in &ROUTES[..2] {
+        let body = broker.get(route).await.json();
         assert_eq!(body["uris"], json!(["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"]));
         assert_eq!(
             (&body["username"], &body["password"], &body["ttl"]),
@@ -69,34 +69,30 @@ async fn what_no_relay_serves_are_public_stun_servers_with_an_empty_user() {
 }
 
 #[tokio::test]
-async fn every_door_shares_the_limiter_the_origin_rule_and_the_budget() {
-    let (cloudflare, broker) = with_doors(&[("RATE_LIMIT_REQUESTS", "3")]).await;
-    for door in DOORS {
-        let foreign = broker.request(Method::GET, door).header("origin", "https://foreign.example");
-        assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{door}");
-        assert_eq!(
-            Answer::of(broker.request(Method::HEAD, door)).await.status,
-            405,
-            "a HEAD would mint and throw away"
-        );
-        assert_eq!(broker.get(door).await.status, 200, "{door}");
+async fn every_format_shares_the_rate_limit_the_origin_rule_and_the_budget() {
+    let (cloudflare, broker) = with_all(&[("RATE_LIMIT_REQUESTS", "3")]).await;
+    for route in ROUTES {
+        let foreign = broker.request(Method::GET, route).header("origin", "https://foreign.example");
+        assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route}");
+        assert_eq!(Answer::of(broker.request(Method::HEAD, route)).await.status, 405, "a HEAD must not mint");
+        assert_eq!(broker.get(route).await.status, 200, "{route}");
     }
     assert_eq!(cloudflare.history().mints(), 3);
-    for door in DOORS {
-        assert_eq!(broker.get(door).await.error(), (429, "RATE_LIMITED".into()), "{door}");
+    for route in ROUTES {
+        assert_eq!(broker.get(route).await.error(), (429, "RATE_LIMITED".into()), "{route}");
     }
     assert_eq!(broker.mint().await.status, 429, "one limiter");
     assert_eq!(broker.status().await["grants"]["issued"], 3);
 
-    let (_cloudflare, spent) = with_doors(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
-    for door in DOORS {
-        assert_eq!(spent.get(door).await.error(), (429, "BUDGET_EXHAUSTED".into()), "{door}");
+    let (_cloudflare, spent) = with_all(&[("BANDWIDTH_LIMIT_GB", "0")]).await;
+    for route in ROUTES {
+        assert_eq!(spent.get(route).await.error(), (429, "BUDGET_EXHAUSTED".into()), "{route}");
     }
 }
 
 #[tokio::test]
-async fn only_the_turn_service_is_there() {
-    let (cloudflare, broker) = with_doors(&[]).await;
+async fn any_service_but_turn_is_an_invalid_request() {
+    let (cloudflare, broker) = with_all(&[]).await;
     for path in
         ["/turn", "/turn?service=sip", "/ice", "/ice?service=turn&service=turn", "/turn?service=turn&ttl=5"]
     {

@@ -1,6 +1,6 @@
-//! Who is asking: the socket's peer, unless that is a trusted proxy. Then `X-Forwarded-For` is read from its right end,
-//! where trusted proxies write, and the first address that is not a trusted proxy is the client. What stands further
-//! left was written by anybody and is never believed.
+//! The client's address: the socket's peer, unless that is a trusted proxy. Then `X-Forwarded-For` is read from its right
+//! end, where trusted proxies append, and the first address that is not a trusted proxy is the client's. Entries further left
+//! can be forged and are never used.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,24 +12,24 @@ use ipnet::IpNet;
 pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
-    /// Reads it from the connection and the headers.
+    /// The client behind `peer` and the headers of its request.
     #[must_use]
     pub fn find(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
         let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|net| net.contains(address));
-        let mut believed = peer.to_canonical();
+        let mut address = peer.to_canonical();
         let lines = headers.get_all("x-forwarded-for").iter().rev();
         let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
         for hop in hops {
-            if !is_trusted(&believed) {
+            if !is_trusted(&address) {
                 break;
             }
             let Some(next) = parse_hop(hop.trim()) else { break };
-            believed = next.to_canonical();
+            address = next.to_canonical();
         }
-        Self(believed)
+        Self(address)
     }
 
-    /// The limiter's key: IPv6 cut to the prefix, since one client owns as many addresses as it likes below it.
+    /// The limiter's key. IPv6 is cut to the prefix, because one client has all addresses below it.
     #[must_use]
     pub fn key(self, ipv6_prefix: u8) -> IpAddr {
         match self.0 {
@@ -42,7 +42,7 @@ impl ClientAddr {
     }
 }
 
-/// An address as proxies write it: bare, with a port, or IPv6 in brackets.
+/// An address as proxies write it: alone, with a port, or IPv6 in brackets.
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     text.parse()
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untrusted_peer_is_the_client_whatever_it_says() {
+    fn an_untrusted_peer_is_the_client_whatever_header_it_sends() {
         assert_eq!(client("203.0.113.9", &["6.6.6.6"]), "203.0.113.9");
     }
 
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_entry_stops_at_the_last_good_hop() {
+    fn an_unreadable_entry_ends_the_walk_at_the_last_valid_hop() {
         assert_eq!(client("10.0.0.1", &["6.6.6.6, unknown, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client("10.0.0.1", &["6.6.6.6, , 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client("10.0.0.1", &["garbage, 203.0.113.9"]), "203.0.113.9");
     }
 
     #[test]
-    fn without_a_header_or_with_proxies_only_the_last_hop_known_is_taken() {
+    fn without_a_header_or_with_proxies_only_the_last_known_hop_is_the_client() {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
     }
@@ -114,23 +114,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_soup_from_an_untrusted_peer_changes_the_client(soup in prop::collection::vec("[ -~]{0,60}", 0..5)) {
-            let lines: Vec<&str> = soup.iter().map(String::as_str).collect();
+        fn no_header_from_an_untrusted_peer_changes_the_client(text in prop::collection::vec("[ -~]{0,60}", 0..5)) {
+            let lines: Vec<&str> = text.iter().map(String::as_str).collect();
             prop_assert_eq!(client("203.0.113.9", &lines), "203.0.113.9");
         }
 
         #[test]
-        fn whatever_a_client_writes_the_proxys_own_entry_wins(soup in prop::collection::vec("[ -~]{0,60}", 0..5)) {
-            // The client sends `soup`; the trusted proxy appends the client's true address.
-            let mut lines: Vec<&str> = soup.iter().map(String::as_str).collect();
+        fn the_proxys_own_entry_wins_over_anything_that_the_client_sends(text in prop::collection::vec("[ -~]{0,60}", 0..5)) {
+            // The client sends `text`; the trusted proxy appends the client's true address.
+            let mut lines: Vec<&str> = text.iter().map(String::as_str).collect();
             lines.push("203.0.113.9");
             prop_assert_eq!(client("10.0.0.1", &lines), "203.0.113.9");
-            let joined = format!("{}, 203.0.113.9", soup.join(","));
+            let joined = format!("{}, 203.0.113.9", text.join(","));
             prop_assert_eq!(client("10.0.0.1", &[&joined]), "203.0.113.9");
         }
 
         #[test]
-        fn any_bytes_in_the_header_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_in_the_header_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut headers = HeaderMap::new();
             if let Ok(value) = axum::http::HeaderValue::from_bytes(&bytes) {
                 headers.append("x-forwarded-for", value);

@@ -1,0 +1,224 @@
+//! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
+//! bind the relay's port.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::Semaphore;
+
+use super::opening::{BoundTerms, setup};
+use super::{App, IN_FLIGHT_MAX};
+use crate::account::Account;
+use crate::alert::dispatcher::{AlertDispatcher, Pace};
+use crate::alert::webhook::Webhook;
+use crate::clock::Clock;
+use crate::config::{CloudflareConfig, Config};
+use crate::http_client::{ClientError, http_client};
+use crate::ice::cloudflare::Cloudflare;
+use crate::ice::coturn::Coturn;
+use crate::ice::server::IceServerList;
+use crate::journal::Journal;
+use crate::limit::{QuotaError, RateLimit};
+use crate::meter::cloudflare::CloudflareMeter;
+use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::coturn::CoturnMeter;
+use crate::meter::coturn::cli::CoturnCli;
+use crate::mint::credential_source::CredentialSource;
+use crate::mint::provider::Provider;
+use crate::mint::{Mint, Source};
+use crate::random::{self, NoRandomness};
+use crate::relay::{Relay, RelayError, RelayParts};
+use crate::request::bearer::TokenDigest;
+use crate::request::id::RequestIds;
+use crate::telemetry::log::LostLines;
+use crate::telemetry::metrics::Metrics;
+use turn_ledger::changes::Stored;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantKey;
+
+/// Why the parts cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No random numbers.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// No HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The rate limiter's settings contradict each other.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// The settings of the Cloudflare API give no URL or no header.
+    #[error("CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN make no request")]
+    Endpoint,
+    /// The settings of the analytics API give no URL or no header.
+    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN make no request")]
+    AnalyticsEndpoint,
+    /// The relay cannot bind its port.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+}
+
+/// Builds everything that the handlers and the background tasks share.
+pub fn build(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    journal: Option<(Journal, Stored)>,
+    lost_lines: LostLines,
+) -> Result<Arc<App>, BuildError> {
+    let metrics = Arc::new(Metrics::new());
+    let (journal, stored) = journal.unzip();
+    let key = match stored.as_ref().and_then(|stored| stored.key) {
+        Some(key) => key,
+        None => random::bytes()?,
+    };
+    let books = setup(config).open(stored, clock.now());
+    let account = Arc::new(Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics)));
+    let grant_key = Arc::new(GrantKey::new(&key));
+    let parts = Parts { config, account, clock, metrics };
+    let relay = parts.relay()?;
+    let coturn_meter = parts.coturn_meter();
+    Ok(Arc::new(App {
+        mint: parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?,
+        cloudflare_meter: parts.cloudflare_meter()?,
+        coturn_meter,
+        relay,
+        dispatcher: parts.dispatcher()?,
+        started: parts.clock.instant(),
+        rate_limit: RateLimit::new(
+            &config.access.rate,
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.metrics),
+        )?,
+        origins: config.access.origins.clone(),
+        trusted_proxies: Arc::clone(&config.access.trusted_proxies),
+        wire_formats: config.wire_formats.clone(),
+        is_demo: config.is_demo,
+        ttl_max: config.ice.ttl_max,
+        stun: IceServerList::of_stun(&config.ice.stun),
+        heartbeat: config.usage.heartbeat,
+        grant_key,
+        operator_token: config.access.operator_token.as_ref().map(TokenDigest::of),
+        reporter_token: config.access.reporter_token.as_ref().map(TokenDigest::of),
+        bound_terms: BoundTerms::of(config),
+        bills_unread: config.ice.cloudflare.is_some()
+            && config.ice.sources.contains(&IceSource::Cloudflare)
+            && config.meter.analytics.is_none(),
+        lost_lines,
+        in_flight: Semaphore::new(IN_FLIGHT_MAX),
+        request_ids: RequestIds::new(random::bytes()?),
+        draining: AtomicBool::new(false),
+        account: parts.account,
+        clock: parts.clock,
+        metrics: parts.metrics,
+    }))
+}
+
+/// What most parts are built from.
+struct Parts<'a> {
+    config: &'a Config,
+    account: Arc<Account>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Parts<'_> {
+    fn dispatcher(&self) -> Result<Option<AlertDispatcher>, BuildError> {
+        let Some(alert) = &self.config.alert else { return Ok(None) };
+        Ok(Some(AlertDispatcher {
+            webhook: Webhook::new(http_client()?, alert),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            pace: Pace::default(),
+        }))
+    }
+
+    fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
+        let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
+        let key_id = self.config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
+        let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, self.config.usage.billed);
+        Ok(Some(CloudflareMeter {
+            api: api.ok_or(BuildError::AnalyticsEndpoint)?,
+            interval: analytics.interval,
+            lag: analytics.lag,
+            billing_day: self.config.budget.billing_day,
+            account: Arc::clone(&self.account),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+        }))
+    }
+
+    fn coturn_meter(&self) -> Option<CoturnMeter> {
+        let cli = self.config.meter.coturn_cli.as_ref()?;
+        Some(CoturnMeter {
+            cli: CoturnCli::new(cli),
+            account: Arc::clone(&self.account),
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+
+    /// None with `TURN_ENABLED=false`: no credential for it is minted.
+    fn relay(&self) -> Result<Option<Relay>, BuildError> {
+        let ice = &self.config.ice;
+        let Some(relay) = ice.relay.as_ref().filter(|_| ice.enabled) else { return Ok(None) };
+        let parts = RelayParts {
+            account: Arc::clone(&self.account),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            billed: self.config.usage.billed,
+        };
+        Ok(Some(Relay::open(relay, parts)?))
+    }
+
+    fn mint(
+        &self,
+        grant_key: &Arc<GrantKey>,
+        relay: Option<&Relay>,
+        coturn_meter: Option<&CoturnMeter>,
+    ) -> Result<Mint, BuildError> {
+        let ice = &self.config.ice;
+        // coturn's sessions can be ended only over its command line.
+        let coturn = coturn_meter.map(|_| IceSource::Coturn);
+        Ok(Mint {
+            enabled: ice.enabled,
+            sources: ice
+                .sources
+                .iter()
+                .map(|source| self.source(*source, relay))
+                .collect::<Result<_, _>>()?,
+            cut_here: coturn.into_iter().chain(relay.map(|_| IceSource::Relay)).collect(),
+            limit_action: self.config.budget.limit_action,
+            account: Arc::clone(&self.account),
+            grant_key: Arc::clone(grant_key),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
+    fn source(&self, source: IceSource, relay: Option<&Relay>) -> Result<Source, BuildError> {
+        let ice = &self.config.ice;
+        let credentials = match source {
+            IceSource::Cloudflare => match &ice.cloudflare {
+                Some(key) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(key)?))),
+                None => None,
+            },
+            IceSource::Coturn => {
+                let coturn = ice.coturn.as_ref();
+                coturn.map(|coturn| {
+                    CredentialSource::Coturn(Coturn::new(coturn.urls.clone(), coturn.secret.clone()))
+                })
+            }
+            IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
+            IceSource::Relay => relay.map(|relay| CredentialSource::Relay(relay.credentials().clone())),
+            IceSource::Stun => return Ok(Source::Stun),
+        };
+        Ok(credentials.map_or(Source::Absent, Source::Ready))
+    }
+
+    fn provider(&self, key: &CloudflareConfig) -> Result<Provider, BuildError> {
+        let ice = &self.config.ice;
+        let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
+        let api = api.ok_or(BuildError::Endpoint)?;
+        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
+        Ok(Provider::new(api, ice.ttl_max, ice.pool_max, clock, metrics))
+    }
+}

@@ -1,0 +1,68 @@
+//! `GET /metrics`: the counters, and the figures that are read at the moment of the scrape.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use crate::app::App;
+use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
+
+/// Counters and gauges for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "getMetrics",
+    tag = "operator",
+    responses((status = 200, description = "OpenMetrics text.", body = String, content_type = OPENMETRICS))
+)]
+pub async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let text = app.metrics.render(&figures(&app)).map_err(|_| ApiError::Internal)?;
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
+
+fn figures(app: &App) -> ScrapedFigures {
+    let snapshot = app.account.snapshot();
+    let (figures, measured) = (&snapshot.figures, &snapshot.measured);
+    let pool = app.mint.pool_counts();
+    let as_of = measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0));
+    let mut now = ScrapedFigures::new();
+    let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
+    gauge("used_bytes", "Billed bytes of this period, best figure", figures.used.get());
+    gauge("committed_bytes", "Billed bytes of this period, worst case", figures.committed.get());
+    gauge(
+        "overshoot_bound_bytes",
+        "Bytes by which usage can still pass the limit",
+        figures.overshoot_bound().get(),
+    );
+    gauge("limit_bytes", "The limit of one period", figures.limit.get());
+    gauge(
+        "measured_bytes",
+        "Bytes that the providers themselves counted in this period",
+        measured.bytes.get(),
+    );
+    gauge("measured_as_of_timestamp_seconds", "Instant up to which they counted; 0 without a count", as_of);
+    gauge("measured_stale", "1 while the providers' count is too old", u64::from(measured.is_stale()));
+    gauge("bound_holds", "0 while data contradict the bound's assumption", u64::from(snapshot.bound_holds()));
+    gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
+    gauge("grants_live", "Live grants, including the tail after their expiry", snapshot.live_grants);
+    gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
+    gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));
+    gauge(
+        "breaker_state",
+        "Provider circuit breaker: 0 closed, 1 half-open, 2 open",
+        app.mint.breaker_state().gauge(),
+    );
+    gauge("pool_ready", "Credentials minted ahead and not yet handed out", pool.ready);
+    gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
+    gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());
+    now.counter("pool_handed_out", "Credentials minted ahead and handed out", pool.handed_out);
+    now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
+    now
+}
+
+fn from_usize(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,169 @@
+//! The mint in other wire formats: TURN REST draft, Matrix, stunner. The same origin rule, rate limit and budget apply as on
+//! `/api/turn-credentials`. A format is not served until `DOORS` names it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawQuery, State};
+use axum::{Extension, Json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::credentials::{IceServerSchema, MintQuery, mint, parameters};
+use super::error::{ApiError, ErrorBody};
+use crate::account::RenewalRight;
+use crate::app::App;
+use crate::ice::server::{IceServerList, IceUrls};
+use crate::mint::Answer;
+
+/// Life of a response with STUN servers only. It is short because a relay may be available again soon.
+const DEGRADED_TTL: Duration = Duration::from_secs(300);
+/// The only value of `?service=`.
+const SERVICE: &str = "turn";
+
+/// The query parameter of the TURN REST draft and of stunner.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query for the OpenAPI document")]
+pub struct ServiceQuery {
+    /// Always `turn`.
+    #[param(pattern = "^turn$", example = "turn")]
+    service: String,
+}
+
+/// One credential, in the format of the TURN REST draft and of Matrix.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TurnRestBody {
+    /// Empty if there are only STUN servers.
+    username: String,
+    /// Empty if there are only STUN servers.
+    password: String,
+    /// Life in seconds. 300 if there are only STUN servers.
+    ttl: u64,
+    /// URLs of the TURN servers that accept the credential, and of STUN servers.
+    #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
+    uris: Vec<String>,
+}
+
+/// ICE servers in stunner's format.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StunnerBody {
+    /// For `new RTCPeerConnection({iceServers})`.
+    #[schema(value_type = Vec<IceServerSchema>)]
+    ice_servers: IceServerList,
+    /// Always `all`: the client may also connect without a relay.
+    ice_transport_policy: &'static str,
+}
+
+type Renewal = Option<Extension<Arc<RenewalRight>>>;
+
+/// Returns a credential in the format of the TURN REST draft.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
+#[utoipa::path(
+    get,
+    path = "/turn",
+    operation_id = "getTurnRestCredentials",
+    tag = "credentials",
+    params(
+        ServiceQuery,
+        ("username" = Option<String>, Query, description = "Ignored. The service chooses the user name."),
+        MintQuery,
+    ),
+    responses(
+        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
+    )
+)]
+pub async fn get_turn(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<TurnRestBody>, ApiError> {
+    check_service(query.as_deref())?;
+    turn_rest(&app, query.as_deref(), renewal).await
+}
+
+/// Returns a credential in the format that Matrix clients read.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `matrix` in `DOORS`. Matrix access tokens are not
+/// checked here: put a homeserver or a proxy in front.
+#[utoipa::path(
+    get,
+    path = "/_matrix/client/v3/voip/turnServer",
+    operation_id = "getMatrixTurnServer",
+    tag = "credentials",
+    params(MintQuery),
+    responses(
+        (status = 200, description = "A credential, or public STUN servers with an empty user name.", body = TurnRestBody),
+    )
+)]
+pub async fn get_matrix(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<TurnRestBody>, ApiError> {
+    turn_rest(&app, query.as_deref(), renewal).await
+}
+
+/// Returns ICE servers in stunner's format.
+///
+/// The same mint as `/api/turn-credentials`, renewals included. Only with `ice` in `DOORS`.
+#[utoipa::path(
+    get,
+    path = "/ice",
+    operation_id = "getStunnerIce",
+    tag = "credentials",
+    params(ServiceQuery, MintQuery),
+    responses(
+        (status = 200, description = "ICE servers.", body = StunnerBody),
+        (status = 400, description = "`INVALID_REQUEST`: `service` is not `turn`.", body = ErrorBody),
+    )
+)]
+pub async fn get_ice(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    renewal: Renewal,
+) -> Result<Json<StunnerBody>, ApiError> {
+    check_service(query.as_deref())?;
+    let ice_servers = match mint(&app, query.as_deref(), renewal).await? {
+        Answer::Minted(minted) => minted.ice_servers,
+        Answer::Stun(_) => app.stun.clone(),
+    };
+    Ok(Json(StunnerBody { ice_servers, ice_transport_policy: "all" }))
+}
+
+async fn turn_rest(app: &App, query: Option<&str>, renewal: Renewal) -> Result<Json<TurnRestBody>, ApiError> {
+    Ok(Json(match mint(app, query, renewal).await? {
+        Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
+        Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
+    }))
+}
+
+/// The list in a format that has only one credential: the first one, its URLs, and the URLs that need none.
+fn one_credential(servers: &IceServerList, ttl: Duration) -> TurnRestBody {
+    let username = servers.username();
+    let usable = servers
+        .as_slice()
+        .iter()
+        .filter(|server| server.username.is_none() || server.username.as_deref() == username);
+    let uris = usable.clone().flat_map(|server| match &server.urls {
+        IceUrls::One(url) => std::slice::from_ref(url),
+        IceUrls::Many(urls) => urls,
+    });
+    let password = usable.clone().find_map(|server| server.credential.clone());
+    TurnRestBody {
+        username: username.unwrap_or_default().to_owned(),
+        password: password.unwrap_or_default(),
+        ttl: ttl.as_secs(),
+        uris: uris.map(ToString::to_string).collect(),
+    }
+}
+
+fn check_service(query: Option<&str>) -> Result<(), ApiError> {
+    match parameters(query, "service").as_slice() {
+        [service] if service == SERVICE => Ok(()),
+        _ => Err(ApiError::invalid("Set `service` to `turn`.")),
+    }
+}

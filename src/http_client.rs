@@ -1,0 +1,58 @@
+//! The HTTP client that every outgoing request of this process uses. It follows no redirect, reads no proxy setting and
+//! has a time limit, so a request goes where the configuration says and ends.
+
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use reqwest::{Certificate, Client, Response, redirect};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Limit on connecting, and on a whole request that sets no limit of its own.
+const TIMEOUT: Duration = Duration::from_secs(3);
+const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
+
+/// The HTTP client cannot be built: its TLS settings are wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client could not be built")]
+pub struct ClientError(#[source] reqwest::Error);
+
+/// A new client. The root certificates are part of the binary, so that an image without CA files works.
+pub fn http_client() -> Result<Client, ClientError> {
+    // An error means that a provider is installed already: a test process builds many brokers.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let roots =
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
+    Client::builder()
+        .user_agent(USER_AGENT)
+        // Only the configured addresses are contacted, whatever HTTP_PROXY says.
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(TIMEOUT)
+        .timeout(TIMEOUT)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tls_certs_only(roots)
+        .build()
+        .map_err(ClientError)
+}
+
+/// The value of an `Authorization` header, hidden from logs. `None` for a token that no header can hold.
+pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The response's body. `None` when it is longer than `max` bytes.
+pub(crate) async fn body_up_to(
+    max: usize,
+    mut response: Response,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}

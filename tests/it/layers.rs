@@ -1,0 +1,79 @@
+//! The layers of `src/`: a module imports only from layers below its own, so no two modules can depend on each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the top. Modules of one layer do not import each other.
+const LAYERS: [&[&str]; 13] = [
+    &["main", "lib"],
+    &["demo", "doctor", "healthcheck", "ledger_command", "serve"],
+    &["router"],
+    &["web"],
+    &["http"],
+    &["app"],
+    &["limit", "meter", "mint", "relay"],
+    &["account"],
+    &["alert", "journal"],
+    &["telemetry"],
+    &["config"],
+    &["ice"],
+    &["clock", "http_client", "json", "random", "request"],
+];
+
+#[test]
+fn no_import_runs_back_up() {
+    let mut modules = BTreeSet::new();
+    for path in sources() {
+        let module = module_of(&path);
+        let layer = layer_of(&module).unwrap_or_else(|| panic!("add the module `{module}` to LAYERS"));
+        modules.insert(module.clone());
+        let text = fs::read_to_string(&path).unwrap();
+        for import in imports(&text).filter(|import| *import != module) {
+            let below = layer_of(import);
+            let import = format!("{}: `crate::{import}`", path.display());
+            let below = below.unwrap_or_else(|| panic!("{import} is not in LAYERS"));
+            assert!(below > layer, "{import} is not below `{module}`");
+        }
+    }
+    let listed = LAYERS.concat().into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(modules, listed, "LAYERS lists the modules of src/");
+}
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The folder or file below `src/` that the file belongs to.
+fn module_of(path: &Path) -> String {
+    let below = path.strip_prefix(root()).unwrap().components().next().unwrap();
+    Path::new(&below).file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The first name of each `crate::…` path outside comments.
+fn imports(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1)).map(|path| {
+        let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+        &path[..end]
+    })
+}
+
+fn sources() -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![root()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
