@@ -66,11 +66,6 @@ pub struct Demo {
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// This program was built without a relay.
-    #[error(
-        "this program was built without the relay that the demo needs: build it with the cargo feature `relay`, which is on by default"
-    )]
-    NotBuiltIn,
     /// One of the few settings cannot be used.
     #[error("the configuration cannot be used:\n{0}")]
     Config(#[from] ConfigErrors),
@@ -91,9 +86,6 @@ pub enum DemoError {
 impl Demo {
     /// Takes a port and makes the configuration. `environment` holds none but [`SETTINGS`].
     pub fn prepare(environment: Environment, port: Option<u16>) -> Result<Self, DemoError> {
-        if !cfg!(feature = "relay") {
-            return Err(DemoError::NotBuiltIn);
-        }
         let asked_for = port.map(|port| port.to_string());
         let environment = match asked_for {
             Some(port) => environment.with("PORT", port),
@@ -170,7 +162,6 @@ fn greeting(page: &str, moved: Option<u16>) -> String {
 }
 
 #[cfg(test)]
-#[cfg(feature = "relay")]
 mod tests {
     use super::*;
 
@@ -227,18 +218,5 @@ mod tests {
         }
         let refused = Demo::prepare(Environment::from_pairs([("HOST", "localhost")]), None).err().unwrap();
         assert!(refused.to_string().contains("HOST: expected an IP address"), "{refused}");
-    }
-}
-
-#[cfg(test)]
-#[cfg(not(feature = "relay"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_the_relay_it_says_what_to_build() {
-        let none: [(&str, &str); 0] = [];
-        let refused = Demo::prepare(Environment::from_pairs(none), Some(0)).err().unwrap();
-        assert!(refused.to_string().contains("the cargo feature `relay`"), "{refused}");
     }
 }

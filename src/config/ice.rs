@@ -150,10 +150,6 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
             _ => {}
         }
     }
-    if sources.contains(&IceSource::Relay) && !cfg!(feature = "relay") {
-        let text = "names relay, but this program was built without it (the cargo feature `relay`)";
-        outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
-    }
     outcome.map(|()| sources)
 }
 

@@ -53,14 +53,12 @@ fn parse_public(text: &str) -> Option<IpAddr> {
 mod tests {
     use crate::config::testing::{assert_refused, load};
 
-    #[cfg(feature = "relay")]
     fn relay<const N: usize>(pairs: [(&str, &str); N]) -> (String, String) {
         let config = load(pairs).ice.relay.expect("ICE_SOURCES names it");
         (config.listen.to_string(), config.public_ip.to_string())
     }
 
     #[test]
-    #[cfg(feature = "relay")]
     fn it_is_on_loopback_unless_told_otherwise() {
         let named = ("ICE_SOURCES", "relay");
         assert_eq!(relay([named]), ("127.0.0.1:3478".into(), "127.0.0.1".into()));
@@ -74,14 +72,6 @@ mod tests {
             relay([named, ("RELAY_LISTEN", "0.0.0.0:3478"), public]),
             ("0.0.0.0:3478".into(), "203.0.113.7".into())
         );
-    }
-
-    #[test]
-    #[cfg(not(feature = "relay"))]
-    fn a_program_without_it_says_so_at_start() {
-        let line =
-            "ICE_SOURCES: names relay, but this program was built without it (the cargo feature `relay`)";
-        assert_refused([("ICE_SOURCES", "relay,stun")], &[line]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! nothing passes once it is reached but the rest of one packet.
 //!
 //! The TURN library filters no peers, counts one direction, knows no bounds and keeps every nonce: all of that is done
-//! here, around it. Built with the cargo feature `relay`; without it there is no [`Relay`], and the configuration says so.
+//! here, around it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,26 +15,14 @@ use crate::random::NoRandomness;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::connection::BilledDirections;
 
-#[cfg(not(feature = "relay"))]
-mod absent;
-#[cfg(feature = "relay")]
 pub mod auth;
-#[cfg(feature = "relay")]
 mod clients;
-#[cfg(feature = "relay")]
 mod count;
-#[cfg(feature = "relay")]
 mod datagram;
-#[cfg(feature = "relay")]
 mod legs;
-#[cfg(feature = "relay")]
 pub mod peers;
-#[cfg(feature = "relay")]
 mod server;
 
-#[cfg(not(feature = "relay"))]
-pub use absent::Relay;
-#[cfg(feature = "relay")]
 pub use server::Relay;
 
 /// What the relay works with.
@@ -52,9 +40,6 @@ pub struct RelayParts {
 /// Why there is no relay.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// This program was built without it.
-    #[error("this program was built without a relay")]
-    NotBuiltIn,
     /// Its address is taken, or none of this machine's.
     #[error("cannot listen on UDP {listen} (RELAY_LISTEN): {cause}")]
     Listen {

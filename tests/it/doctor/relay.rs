@@ -59,7 +59,6 @@ async fn another_service_on_the_port_is_told_from_a_relay() {
 }
 
 #[tokio::test]
-#[cfg(feature = "relay")]
 async fn the_relay_in_the_process_is_not_tried_and_that_is_said() {
     let world = World::new().await;
     let stun = world.turn.stun_url();
