@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app::App;
@@ -249,25 +250,28 @@ fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
     done
 }
 
-/// Every socket is a file to the system, and many a shell allows 1,024.
+/// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
 fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) if files < serve::FILES_WANTED => {
+    let limits = getrlimit(Resource::Nofile);
+    // Where the hard limit is unlimited (macOS), the system refuses an unlimited soft one.
+    let files = limits.maximum.unwrap_or(serve::FILES_WANTED);
+    let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) if files < serve::FILES_WANTED => {
             tracing::warn!(
                 files,
                 wanted = serve::FILES_WANTED,
                 "few open files are allowed: raise `ulimit -n`"
             );
         }
-        Ok(_) => {}
+        Ok(()) => {}
         Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
     }
 }
 
-/// A limit on the size of files (`ulimit -f`) is to be a full disk to us: a failing write, which is told and waited out.
-/// The default is to end the process without a word, at the next write of the ledger.
-fn survive_file_size_limit() -> std::io::Result<()> {
-    // Once listened to, a signal stays without its default for the life of the process.
+/// Treat `ulimit -f` as a full disk: log, retry. By default the signal ends the process at the next write of the ledger.
+fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
+    // tokio replaces a signal's default for the life of the process, also after the listener is dropped.
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
@@ -276,7 +280,7 @@ async fn serve_until_signal(
     opened: Option<Opened>,
     lost_lines: LostLines,
 ) -> Result<ExitCode, AnyError> {
-    survive_file_size_limit()?;
+    treat_file_size_limit_as_full_disk()?;
     let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
     // Before anything listens, so that a signal in the first millisecond is not the default one.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
