@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, command};
-use crate::support::{eventually, http_client};
+use crate::support::{StateDir, eventually, http_client};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),

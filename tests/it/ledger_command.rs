@@ -6,9 +6,8 @@ use redb::{Database, TableDefinition};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, run};
-use crate::support::{OPERATOR, REPORTER, http_client};
+use crate::support::{OPERATOR, REPORTER, StateDir, http_client};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");

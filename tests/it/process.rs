@@ -1,9 +1,8 @@
 //! The program itself: what it says at start, how it refuses a bad configuration, how it ends, and that no secret ever
 //! leaves it.
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, run};
-use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, http_client};
+use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, StateDir, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -5,16 +5,16 @@
 mod provider;
 mod relay;
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 
-use crate::durable::StateDir;
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
-use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR};
+use crate::support::process::command;
+use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR, StateDir};
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 
@@ -27,10 +27,7 @@ pub(crate) struct Examined {
 
 /// Runs `doctor` with these variables and no others, on another thread: the fakes live on this one.
 pub(crate) async fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> Examined {
-    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
-    std::fs::create_dir_all(&directory).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
-    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    let mut command = command(variables);
     command.arg("doctor").args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let Output { status, stdout, stderr } = output;
