@@ -20,12 +20,14 @@
 //! | [`relay`] | a small TURN server in this process, for demos and tests |
 //! | [`journal`] | the books on disk |
 //! | [`alert`] | what an operator is told without asking, and how it is sent |
+//! | [`backoff`] | exponential back-off: pure |
 //! | [`telemetry`] | logs and metrics |
 //! | [`clock`], [`random`], [`units`] | the only readers of time and chance; bytes, rates, instants |
 
 pub mod account;
 pub mod alert;
 pub mod app;
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod demo;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use crate::account::Account;
-use crate::alert::dispatcher::{AlertDispatcher, Pace};
+use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::clock::Clock;
 use crate::config::{AllowedOrigins, CloudflareConfig, Config, Door, IceConfig};
@@ -159,7 +159,7 @@ impl App {
                 webhook: Webhook::new(http_client()?, alert),
                 clock: Arc::clone(&clock),
                 metrics: Arc::clone(&metrics),
-                pace: Pace::default(),
+                retry: RetryPolicy::default(),
             }),
             None => None,
         };

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::backoff;
 use crate::clock::Clock;
 
 /// Failures in a row that open it.
@@ -110,7 +111,7 @@ impl Breaker {
                 }
             }
             Inner::HalfOpen { lasted } | Inner::Open { lasted, .. } => {
-                let longer = lasted.saturating_mul(2).min(OPEN_MAX);
+                let longer = backoff::step(*lasted, 1, OPEN_MAX);
                 self.open(now, longer);
             }
         }

@@ -3,4 +3,3 @@
 
 pub mod cloudflare;
 pub mod coturn;
-mod pace;

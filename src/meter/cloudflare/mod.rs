@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
 
-use super::pace::next_pause;
 use crate::account::Account;
+use crate::backoff;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
@@ -21,6 +21,8 @@ use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
+/// The longest pause after failures.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// One slice, where the API refuses the whole period. Other data sets of the API take 30 days.
 const SLICE: Duration = Duration::from_secs(7 * 86_400);
 
@@ -66,8 +68,8 @@ impl CloudflareMeter {
                 _ => Duration::ZERO,
             };
             failures = self.report(&asked, failures);
-            let dice = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let pause = next_pause(self.interval, failures, dice).max(rest);
+            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
+            let pause = next_pause(self.interval, failures, random).max(rest);
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -132,6 +134,13 @@ impl CloudflareMeter {
     }
 }
 
+/// The pause before the next question: the interval, doubled with each failure in a row up to [`PAUSE_MAX`] but never
+/// below the interval, and up to a tenth longer.
+fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
+    let pause = backoff::step(interval, failures, PAUSE_MAX.max(interval));
+    pause.saturating_add(backoff::jitter(pause / 10, random))
+}
+
 /// Up to where everything is counted by now, and the period that ends there or holds it. `None` before 1970.
 fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Period, Timestamp)> {
     let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
@@ -147,6 +156,28 @@ fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn failures_double_the_pause_up_to_ten_minutes() {
+        let pauses = [0, 1, 2, 3, 4, 40].map(|failures| next_pause(MINUTE, failures, 0).as_secs());
+        assert_eq!(pauses, [60, 120, 240, 480, 600, 600]);
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(next_pause(hour, 5, 0), hour, "but never below the interval");
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_adds_a_tenth_at_most(seconds in 1u64..3_600, failures: u32, random: u64) {
+            let interval = Duration::from_secs(seconds);
+            let pause = next_pause(interval, failures, 0);
+            let by_chance = next_pause(interval, failures, random);
+            prop_assert!(pause <= by_chance && by_chance <= pause + pause / 10);
+            prop_assert!(pause >= interval);
+        }
+    }
 
     fn at(text: &str) -> Timestamp {
         chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
