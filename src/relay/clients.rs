@@ -5,20 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::auth::Username;
 use super::legs::ClientLeg;
+use super::rate::RequestRate;
 use turn_ledger::token::GrantId;
-
-/// Requests of one client; data is none. Each permission and channel is a timer for minutes: this is what bounds them.
-pub(super) const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_secs(1) };
-/// New allocations of all clients. Each can leave a timer behind for half a minute: this is what bounds those.
-pub(super) const ALLOCATIONS: Rate = Rate { burst: 256, interval: Duration::from_millis(100) };
-
-/// Requests of all addresses without an allocation. A sender's address may be forged, and an answer has four times the bytes
-/// of a bare request: this is what bounds how much of that goes to somebody who never asked.
-pub(super) const STRANGERS: Rate = Rate { burst: 512, interval: Duration::from_millis(10) };
 
 /// One client address.
 pub(super) struct Client {
@@ -27,7 +18,7 @@ pub(super) struct Client {
     /// What that says.
     pub(super) user: Username,
     pub(super) leg: Arc<ClientLeg>,
-    pub(super) pace: Pace,
+    pub(super) requests: RequestRate,
 }
 
 /// See the module's invariant.
@@ -52,8 +43,8 @@ impl Clients {
     }
 
     /// Whether one more request of this client may be handled.
-    pub(super) fn admits_request(&self, address: SocketAddr, now: Instant) -> bool {
-        self.lock().get_mut(&address).is_none_or(|client| client.pace.take(now))
+    pub(super) fn admits_request(&self, address: SocketAddr) -> bool {
+        self.lock().get(&address).is_none_or(|client| client.requests.admit())
     }
 
     /// Whether this address has its allocation under this user name.
@@ -84,63 +75,5 @@ impl Clients {
     /// Takes out the rows of addresses that are not among these.
     pub(super) fn take_without(&self, there: &HashSet<SocketAddr>) -> Vec<Client> {
         self.lock().extract_if(|address, _| !there.contains(address)).map(|(_, client)| client).collect()
-    }
-}
-
-/// So many at once, then one in each interval.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    burst: u32,
-    interval: Duration,
-}
-
-/// A bucket: when it would be full again is all that it holds. Pure.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    rate: Rate,
-    full_at: Instant,
-}
-
-impl Pace {
-    /// A full one.
-    pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        Self { rate, full_at: now }
-    }
-
-    /// Whether there is one to take.
-    pub(super) fn has_one(&self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + self.rate.interval;
-        full_at.saturating_duration_since(now) <= self.rate.interval * self.rate.burst
-    }
-
-    /// Takes one out, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
-        let has_one = self.has_one(now);
-        if has_one {
-            self.full_at = self.full_at.max(now) + self.rate.interval;
-        }
-        has_one
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-    fn a_client_makes_so_many_requests_at_once_and_then_one_a_second() {
-        let start = Instant::now();
-        let mut pace = Pace::new(REQUESTS, start);
-        for _ in 0..REQUESTS.burst {
-            assert!(pace.take(start));
-        }
-        assert!(!pace.take(start));
-        assert!(!pace.take(start + Duration::from_millis(999)));
-        let second = start + REQUESTS.interval;
-        assert!(pace.has_one(second) && pace.has_one(second), "to look takes none");
-        assert!(pace.take(second) && !pace.take(second));
-        let later = start + Duration::from_secs(3_600);
-        assert_eq!((0..200).filter(|_| pace.take(later)).count(), 64, "no more than a full one");
     }
 }

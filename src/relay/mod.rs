@@ -21,6 +21,7 @@ mod count;
 mod datagram;
 mod legs;
 pub mod peers;
+mod rate;
 mod server;
 
 pub use server::Relay;

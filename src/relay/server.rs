@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -19,11 +19,12 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
-use super::clients::{ALLOCATIONS, Client, Clients, Pace, REQUESTS, STRANGERS};
+use super::clients::{Client, Clients};
 use super::count::{Ceiling, PeriodSum};
 use super::datagram::{Kind, kind};
 use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
 use super::peers::Place;
+use super::rate::{AllocationRate, RequestRate};
 use super::{RelayError, RelayParts};
 use crate::account::Account;
 use crate::clock::Clock;
@@ -56,10 +57,8 @@ pub struct Relay {
     manager: Arc<Manager>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     door: Arc<Door>,
-    /// Of all clients together.
-    allocations: std::sync::Mutex<Pace>,
-    /// Requests of those who have no allocation.
-    strangers: std::sync::Mutex<Pace>,
+    allocations: AllocationRate,
+    strangers: RequestRate,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -100,8 +99,8 @@ impl Relay {
             manager: Arc::new(Manager::new(manager)),
             nonces: Arc::default(),
             door: Arc::new(door),
-            allocations: std::sync::Mutex::new(Pace::new(ALLOCATIONS, clock.instant())),
-            strangers: std::sync::Mutex::new(Pace::new(STRANGERS, clock.instant())),
+            allocations: AllocationRate::of_relay(&clock),
+            strangers: RequestRate::of_strangers(&clock),
             account,
             clock,
             metrics,
@@ -163,7 +162,7 @@ impl Relay {
         if known.is_none() && !is_request {
             return;
         }
-        if !self.keeps_pace(kind, client, known.is_some()) {
+        if !self.is_within_rate(kind, client, known.is_some()) {
             self.metrics.relay_dropped("pace");
             return;
         }
@@ -191,14 +190,13 @@ impl Relay {
         }
     }
 
-    /// Whether nobody asks too often. Clients send again what is not answered.
-    fn keeps_pace(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
-        let now = self.clock.instant();
+    /// Whether a datagram is within the rate limits. Clients retransmit a request that is not answered.
+    fn is_within_rate(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
         match kind {
             Kind::Other => true,
-            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client, now),
-            Kind::Allocate => lock(&self.allocations).has_one(now) && lock(&self.strangers).take(now),
-            Kind::Request => lock(&self.strangers).take(now),
+            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client),
+            Kind::Allocate => self.allocations.has_room() && self.strangers.admit(),
+            Kind::Request => self.strangers.admit(),
         }
     }
 
@@ -215,10 +213,9 @@ impl Relay {
             (Some(found), false) => {
                 let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
                 leg.adopt();
-                let now = self.clock.instant();
-                let _ = lock(&self.allocations).take(now);
-                let pace = Pace::new(REQUESTS, now);
-                self.clients.insert(client, Client { name: found.username, user, leg, pace });
+                self.allocations.spend();
+                let requests = RequestRate::of_client(&self.clock);
+                self.clients.insert(client, Client { name: found.username, user, leg, requests });
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -290,10 +287,6 @@ impl Relay {
             "an allocation of the relay has ended"
         );
     }
-}
-
-fn lock(pace: &std::sync::Mutex<Pace>) -> std::sync::MutexGuard<'_, Pace> {
-    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says which key a user name's requests are to be signed with, if it may make any.
