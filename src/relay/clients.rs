@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::auth::Username;
-use super::legs::ClientLeg;
 use super::rate::RequestRate;
+use super::sockets::ClientSocket;
 use turn_ledger::token::GrantId;
 
 /// One client address.
@@ -17,7 +17,7 @@ pub(super) struct Client {
     pub(super) name: String,
     /// What that says.
     pub(super) user: Username,
-    pub(super) leg: Arc<ClientLeg>,
+    pub(super) socket: Arc<ClientSocket>,
     pub(super) requests: RequestRate,
 }
 
@@ -38,8 +38,8 @@ impl Clients {
         self.lock().remove(&address)
     }
 
-    pub(super) fn leg(&self, address: SocketAddr) -> Option<Arc<ClientLeg>> {
-        self.lock().get(&address).map(|client| Arc::clone(&client.leg))
+    pub(super) fn socket(&self, address: SocketAddr) -> Option<Arc<ClientSocket>> {
+        self.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
     /// Whether one more request of this client may be handled.

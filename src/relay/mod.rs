@@ -19,10 +19,10 @@ pub mod auth;
 mod clients;
 mod count;
 mod datagram;
-mod legs;
 pub mod peers;
 mod rate;
 mod server;
+mod sockets;
 
 pub use server::Relay;
 

@@ -40,14 +40,14 @@ const REFUSED_V6: [Ipv6Net; 4] = [
 
 /// Where the relay stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct PeerPolicy {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Its address as others see it.
     pub public_ip: IpAddr,
 }
 
-impl Place {
+impl PeerPolicy {
     /// Whether packets go to and come from this peer. `is_relayed` says whether a port is that of an allocation here.
     #[must_use]
     pub fn admits(&self, peer: SocketAddr, is_relayed: impl FnOnce(u16) -> bool) -> bool {
@@ -162,8 +162,8 @@ mod tests {
         "3fff::1",
     ];
 
-    fn place(listen: &str, public_ip: &str) -> Place {
-        Place { listen: listen.parse().unwrap(), public_ip: public_ip.parse().unwrap() }
+    fn policy(listen: &str, public_ip: &str) -> PeerPolicy {
+        PeerPolicy { listen: listen.parse().unwrap(), public_ip: public_ip.parse().unwrap() }
     }
 
     fn peer(ip: &str) -> SocketAddr {
@@ -171,51 +171,51 @@ mod tests {
     }
 
     /// Places that are not on loopback.
-    fn elsewhere() -> [Place; 5] {
+    fn elsewhere() -> [PeerPolicy; 5] {
         [
-            place("45.0.0.7:3478", "45.0.0.7"),
-            place("0.0.0.0:3478", "45.0.0.7"),
-            place("10.0.0.7:3478", "45.0.0.7"),
-            place("[2a01::7]:3478", "2a01::7"),
-            place("[::]:3478", "2a01::7"),
+            policy("45.0.0.7:3478", "45.0.0.7"),
+            policy("0.0.0.0:3478", "45.0.0.7"),
+            policy("10.0.0.7:3478", "45.0.0.7"),
+            policy("[2a01::7]:3478", "2a01::7"),
+            policy("[::]:3478", "2a01::7"),
         ]
     }
 
     #[test]
     fn public_hosts_are_peers_and_all_else_is_refused() {
-        for place in elsewhere() {
+        for policy in elsewhere() {
             for ip in PUBLIC {
-                assert!(place.admits(peer(ip), |_| false), "{ip} from {place:?}");
-                assert!(!place.admits(SocketAddr::new(ip.parse().unwrap(), 0), |_| true), "no such port");
+                assert!(policy.admits(peer(ip), |_| false), "{ip} from {policy:?}");
+                assert!(!policy.admits(SocketAddr::new(ip.parse().unwrap(), 0), |_| true), "no such port");
             }
             for ip in REFUSED {
-                assert!(!place.admits(peer(ip), |_| true), "{ip} from {place:?}");
+                assert!(!policy.admits(peer(ip), |_| true), "{ip} from {policy:?}");
             }
         }
     }
 
     #[test]
     fn on_loopback_only_loopback_is_a_peer() {
-        for (place, door) in [
-            (place("127.0.0.1:3478", "127.0.0.1"), "127.0.0.1:3478"),
-            (place("[::1]:3478", "::1"), "[::1]:3478"),
+        for (policy, door) in [
+            (policy("127.0.0.1:3478", "127.0.0.1"), "127.0.0.1:3478"),
+            (policy("[::1]:3478", "::1"), "[::1]:3478"),
         ] {
             for ip in PUBLIC.into_iter().chain(REFUSED) {
                 let is_loopback = ip.parse::<IpAddr>().unwrap().is_loopback();
-                assert_eq!(place.admits(peer(ip), |_| false), is_loopback, "{ip} from {place:?}");
+                assert_eq!(policy.admits(peer(ip), |_| false), is_loopback, "{ip} from {policy:?}");
             }
-            assert!(!place.admits(door.parse().unwrap(), |_| true), "its own door");
+            assert!(!policy.admits(door.parse().unwrap(), |_| true), "its own door");
         }
     }
 
     #[test]
     fn of_its_own_addresses_only_other_allocations_are_peers() {
-        for place in elsewhere() {
-            for ip in [place.public_ip, place.listen.ip()].into_iter().filter(|ip| !ip.is_unspecified()) {
+        for policy in elsewhere() {
+            for ip in [policy.public_ip, policy.listen.ip()].into_iter().filter(|ip| !ip.is_unspecified()) {
                 let is_relayed = |port| port == 40_000;
-                let ask = |port| place.admits(SocketAddr::new(ip, port), is_relayed);
-                assert!(ask(40_000), "{ip} of {place:?}");
-                assert!(!ask(40_001) && !ask(53) && !ask(3_478), "{ip} of {place:?}");
+                let ask = |port| policy.admits(SocketAddr::new(ip, port), is_relayed);
+                assert!(ask(40_000), "{ip} of {policy:?}");
+                assert!(!ask(40_001) && !ask(53) && !ask(3_478), "{ip} of {policy:?}");
             }
         }
     }
@@ -244,21 +244,21 @@ mod tests {
         /// The standard library's own words for it, which are fewer than ours.
         #[test]
         fn nothing_that_the_standard_library_calls_special_is_a_peer(bits: u32, wide: u128) {
-            let place = place("45.0.0.7:3478", "45.0.0.7");
+            let policy = policy("45.0.0.7:3478", "45.0.0.7");
             let v4 = Ipv4Addr::from(bits);
             let is_special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast()
                 || v4.is_broadcast() || v4.is_unspecified() || v4.is_documentation();
             let v4_peer = SocketAddr::new(v4.into(), 40_000);
-            prop_assert!(!(is_special && place.admits(v4_peer, |_| false)), "{v4}");
+            prop_assert!(!(is_special && policy.admits(v4_peer, |_| false)), "{v4}");
             let v6 = Ipv6Addr::from(wide);
             let is_special = v6.is_loopback() || v6.is_multicast() || v6.is_unspecified() || v6.is_unique_local()
                 || v6.is_unicast_link_local() || v6.to_ipv4().is_some();
-            prop_assert!(!(is_special && place.admits(SocketAddr::new(v6.into(), 40_000), |_| false)), "{v6}");
+            prop_assert!(!(is_special && policy.admits(SocketAddr::new(v6.into(), 40_000), |_| false)), "{v6}");
         }
 
         #[test]
         fn no_ipv6_address_that_carries_an_ipv4_one_is_a_peer(bits: u32) {
-            let place = place("45.0.0.7:3478", "45.0.0.7");
+            let policy = policy("45.0.0.7:3478", "45.0.0.7");
             let v4 = Ipv4Addr::from(bits);
             let [a, b] = [bits >> 16, bits & 0xffff].map(|half| u16::try_from(half).unwrap());
             for v6 in [
@@ -269,7 +269,7 @@ mod tests {
                 Ipv6Addr::new(0x2002, a, b, 0, 0, 0, 0, 1),
                 Ipv6Addr::new(0x2001, 0, a, b, 0, 0, 0, 1),
             ] {
-                prop_assert!(!place.admits(SocketAddr::new(v6.into(), 40_000), |_| true), "{v6}");
+                prop_assert!(!policy.admits(SocketAddr::new(v6.into(), 40_000), |_| true), "{v6}");
             }
         }
     }

@@ -22,9 +22,9 @@ use super::auth::{Refused, Username, judge};
 use super::clients::{Client, Clients};
 use super::count::{Ceiling, PeriodSum};
 use super::datagram::{Kind, kind};
-use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
-use super::peers::Place;
+use super::peers::PeerPolicy;
 use super::rate::{AllocationRate, RequestRate};
+use super::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use super::{RelayError, RelayParts};
 use crate::account::Account;
 use crate::clock::Clock;
@@ -78,8 +78,8 @@ impl Relay {
         let reached_at = SocketAddr::new(config.public_ip, listen.port());
         let credentials = EmbeddedRelay::new(reached_at, &random::bytes()?).map_err(|_| RelayError::Url)?;
         let clients = Arc::new(Clients::default());
-        let peers = PeerLegs {
-            place: Place { listen, public_ip: config.public_ip },
+        let peers = PeerSockets {
+            policy: PeerPolicy { listen, public_ip: config.public_ip },
             ports: Arc::new(RelayedPorts::default()),
             metrics: Arc::clone(&metrics),
         };
@@ -158,7 +158,7 @@ impl Relay {
         if is_request {
             self.follow(client, None).await;
         }
-        let known = self.clients.leg(client);
+        let known = self.clients.socket(client);
         if known.is_none() && !is_request {
             return;
         }
@@ -166,16 +166,16 @@ impl Relay {
             self.metrics.relay_dropped("pace");
             return;
         }
-        let leg = known.unwrap_or_else(|| {
+        let own = known.unwrap_or_else(|| {
             let (ceiling, metrics) = (Arc::clone(&self.ceiling), Arc::clone(&self.metrics));
-            Arc::new(ClientLeg::new(Arc::clone(socket), ceiling, metrics))
+            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, metrics))
         });
-        if !leg.receive(length(datagram.len())) {
+        if !own.receive(length(datagram.len())) {
             return;
         }
         self.forget_nonces().await;
         let mut request = Request {
-            conn: Arc::<ClientLeg>::clone(&leg),
+            conn: Arc::<ClientSocket>::clone(&own),
             src_addr: client,
             buff: datagram.to_vec(),
             allocation_manager: Arc::clone(&self.manager),
@@ -186,7 +186,7 @@ impl Relay {
         };
         let _ = request.handle_request().await;
         if is_request {
-            self.follow(client, Some(leg)).await;
+            self.follow(client, Some(own)).await;
         }
     }
 
@@ -200,22 +200,22 @@ impl Relay {
         }
     }
 
-    /// Brings a client's row to what the library has of it. `leg` is what an allocation that is new was made with.
-    async fn follow(&self, client: SocketAddr, leg: Option<Arc<ClientLeg>>) {
+    /// Brings a client's row to what the library has of it. `socket` is what an allocation that is new was made with.
+    async fn follow(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
-        match (found, self.clients.leg(client).is_some()) {
+        match (found, self.clients.socket(client).is_some()) {
             (None, true) => {
                 if let Some(client) = self.clients.remove(client) {
                     self.report_end(&client, "closed");
                 }
             }
             (Some(found), false) => {
-                let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
-                leg.adopt();
+                let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
+                socket.adopt();
                 self.allocations.spend();
                 let requests = RequestRate::of_client(&self.clock);
-                self.clients.insert(client, Client { name: found.username, user, leg, requests });
+                self.clients.insert(client, Client { name: found.username, user, socket, requests });
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -268,7 +268,7 @@ impl Relay {
     async fn cut(&self, name: &str, why: &'static str) {
         let clients = self.clients.take_of(name);
         for client in &clients {
-            client.leg.end();
+            client.socket.end();
         }
         self.manager.delete_allocations_by_username(name).await;
         for client in &clients {
@@ -278,7 +278,7 @@ impl Relay {
 
     fn report_end(&self, client: &Client, why: &'static str) {
         self.metrics.relay_ended(why);
-        let traffic = client.leg.traffic();
+        let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,
             received = traffic.received.get(),

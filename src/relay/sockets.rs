@@ -16,7 +16,7 @@ use webrtc_util::{Conn, Error};
 
 use super::auth::Refused;
 use super::count::{Ceiling, Count};
-use super::peers::Place;
+use super::peers::PeerPolicy;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::traffic::Traffic;
 
@@ -26,7 +26,7 @@ pub(super) const ALLOCATIONS_MAX: usize = 256;
 pub(super) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 /// An allocation's leg to its client. Until it is adopted it belongs to no grant, and costs nothing.
-pub(super) struct ClientLeg {
+pub(super) struct ClientSocket {
     socket: Arc<UdpSocket>,
     ceiling: Arc<Ceiling>,
     metrics: Arc<Metrics>,
@@ -35,7 +35,7 @@ pub(super) struct ClientLeg {
     has_ended: AtomicBool,
 }
 
-impl ClientLeg {
+impl ClientSocket {
     pub(super) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, metrics: Arc<Metrics>) -> Self {
         Self {
             socket,
@@ -79,7 +79,7 @@ impl ClientLeg {
 }
 
 #[async_trait]
-impl Conn for ClientLeg {
+impl Conn for ClientSocket {
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
         if self.has_ended.load(Ordering::Acquire) {
             return Err(Error::ErrUseClosedNetworkConn);
@@ -166,14 +166,14 @@ impl RelayedPorts {
 }
 
 /// Makes the sockets to the peers.
-pub(super) struct PeerLegs {
-    pub(super) place: Place,
+pub(super) struct PeerSockets {
+    pub(super) policy: PeerPolicy,
     pub(super) ports: Arc<RelayedPorts>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 #[async_trait]
-impl RelayAddressGenerator for PeerLegs {
+impl RelayAddressGenerator for PeerSockets {
     fn validate(&self) -> Result<(), turn::Error> {
         Ok(())
     }
@@ -185,7 +185,7 @@ impl RelayAddressGenerator for PeerLegs {
         wants_ipv4: bool,
         port: u16,
     ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), turn::Error> {
-        let listen = self.place.listen.ip();
+        let listen = self.policy.listen.ip();
         if !wants_ipv4 && listen.is_ipv4() {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
@@ -194,14 +194,14 @@ impl RelayAddressGenerator for PeerLegs {
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
         let port = held.port;
-        let leg = PeerLeg {
+        let socket = PeerSocket {
             socket: UdpSocket::from_std(socket)?,
-            place: self.place,
+            policy: self.policy,
             held,
             metrics: Arc::clone(&self.metrics),
             has_ended: AtomicBool::new(false),
         };
-        Ok((Arc::new(leg), SocketAddr::new(self.place.public_ip, port)))
+        Ok((Arc::new(socket), SocketAddr::new(self.policy.public_ip, port)))
     }
 }
 
@@ -218,17 +218,17 @@ impl Drop for HeldPort {
 }
 
 /// An allocation's leg to its peers.
-struct PeerLeg {
+struct PeerSocket {
     socket: UdpSocket,
-    place: Place,
+    policy: PeerPolicy,
     held: HeldPort,
     metrics: Arc<Metrics>,
     has_ended: AtomicBool,
 }
 
-impl PeerLeg {
+impl PeerSocket {
     fn admits(&self, peer: SocketAddr) -> bool {
-        let admits = self.place.admits(peer, |port| self.held.ports.holds(port));
+        let admits = self.policy.admits(peer, |port| self.held.ports.holds(port));
         if !admits {
             self.metrics.relay_dropped("peer");
         }
@@ -237,7 +237,7 @@ impl PeerLeg {
 }
 
 #[async_trait]
-impl Conn for PeerLeg {
+impl Conn for PeerSocket {
     /// Waits for ever once it has ended: the library takes an error here for the end of whatever allocation its client
     /// has by then.
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
