@@ -1,6 +1,5 @@
-//! The clients that have an allocation, by address: whose each is, its leg, and how many requests it may still make. A row
-//! is there for as long as the TURN library has the allocation, give or take a second; data of a client without a row
-//! goes nowhere. Bounded by the allocations.
+//! The table of clients that have an allocation, by address. A row exists as long as the TURN library has the allocation,
+//! give or take a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,9 +12,9 @@ use turn_ledger::token::GrantId;
 
 /// One client address.
 pub(super) struct Client {
-    /// Its user name as it was sent.
+    /// The user name as the client sent it.
     pub(super) name: String,
-    /// What that says.
+    /// The same, parsed.
     pub(super) user: Username,
     pub(super) socket: Arc<ClientSocket>,
     pub(super) requests: RequestRate,
@@ -42,22 +41,22 @@ impl Clients {
         self.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
-    /// Whether one more request of this client may be handled.
+    /// Spends one request of this client; whether it may be handled.
     pub(super) fn admits_request(&self, address: SocketAddr) -> bool {
         self.lock().get(&address).is_none_or(|client| client.requests.admit())
     }
 
-    /// Whether this address has its allocation under this user name.
+    /// Whether this address has an allocation with this user name.
     pub(super) fn has(&self, address: SocketAddr, name: &str) -> bool {
         self.lock().get(&address).is_some_and(|client| client.name == name)
     }
 
-    /// Allocations of one grant.
+    /// The number of allocations of one grant.
     pub(super) fn of_grant(&self, grant: GrantId) -> usize {
         self.lock().values().filter(|client| client.user.grant == grant).count()
     }
 
-    /// Allocations in all.
+    /// The number of all allocations.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -67,13 +66,13 @@ impl Clients {
         self.lock().values().map(|client| (client.name.clone(), client.user)).collect()
     }
 
-    /// Takes out the rows of a user name.
+    /// Removes the rows of a user name.
     pub(super) fn take_of(&self, name: &str) -> Vec<Client> {
         self.lock().extract_if(|_, client| client.name == name).map(|(_, client)| client).collect()
     }
 
-    /// Takes out the rows of addresses that are not among these.
-    pub(super) fn take_without(&self, there: &HashSet<SocketAddr>) -> Vec<Client> {
-        self.lock().extract_if(|address, _| !there.contains(address)).map(|(_, client)| client).collect()
+    /// Removes the rows of all addresses but these.
+    pub(super) fn take_all_but(&self, present: &HashSet<SocketAddr>) -> Vec<Client> {
+        self.lock().extract_if(|address, _| !present.contains(address)).map(|(_, client)| client).collect()
     }
 }
