@@ -82,7 +82,7 @@ async fn show_sums_up_what_the_last_write_left() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
     }
-    assert!(shown.contains(state.path()) && shown.contains("what follows is as of then"), "{shown}");
+    assert!(shown.contains(state.path()) && shown.contains("the lines below are as of then"), "{shown}");
     assert_eq!(std::fs::read(state.file()).unwrap(), before, "looking changes nothing");
 }
 

@@ -95,7 +95,7 @@ fn the_start_says_what_is_read_and_where_alerts_go_and_no_secret() {
         ("RUST_LOG", "trace"),
     ];
     let mut process = Process::start(&settings);
-    for line in ["coturn's sessions are neither read nor ended", "Cloudflare's own count was not read"] {
+    for line in ["coturn's sessions are neither read nor ended", "Cloudflare's analytics were not read"] {
         if !process.seen.contains(line) {
             process.read_until(line);
         }
@@ -130,7 +130,7 @@ fn a_port_that_is_taken_is_said_to_be() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
-    assert!(text.contains("Set PORT to another one"), "{text}");
+    assert!(text.contains("Set PORT to another port"), "{text}");
 }
 
 #[test]
