@@ -1,6 +1,6 @@
-//! `turn-broker demo`: the whole service on this machine, for the first look. Its configuration is made here and not
-//! read, so that it is the same on every machine; only where it listens and what it logs may be said. The operator's
-//! token is a fresh one, and is printed once, in the page's address, behind the `#` that browsers send to nobody.
+//! `turn-broker demo`: the whole service on this machine, for a first look. Its configuration is fixed, so it is the same on
+//! every machine; only the listener and the log can be set. The operator's token is generated, and printed once in the
+//! fragment of the page's URL, which browsers never send.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -11,39 +11,38 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::config::{Config, ConfigErrors, Environment};
 use crate::random::{self, NoRandomness};
 
-/// What of the environment counts.
+/// The variables that the demo reads.
 pub const SETTINGS: [&str; 4] = ["HOST", "PORT", "LOG_FORMAT", "RUST_LOG"];
 
-/// For `turn-broker demo --help`.
+/// The text of `turn-broker demo --help`.
 pub const HELP: &str = "\
-turn-broker demo: the broker with a TURN server in the process, and a page on which two ends call each other through
-it while a chart shows what the call uses, how far the limit could be passed, and the limit. It needs no account, reads
-no `.env`, keeps nothing, and asks nobody on the internet.
+turn-broker demo: the broker with a TURN server in the process, and a page on which two peers call each other through
+it. A chart shows the usage, the worst case and the limit. It needs no account, reads no `.env`, stores nothing, and
+connects to nothing on the internet.
 
 Usage: turn-broker demo [--port N]
 
 Options:
-      --port N  listen there; unless said, on 3001, or where that is taken on a port that the system picks
-  -h, --help    print this
+      --port N  the port to listen on; by default 3001, or a free port if 3001 is in use
+  -h, --help    print this help
 
 Environment:
-  HOST        127.0.0.1 unless set: this machine alone. With another address of this machine (192.168.1.10, say) the
-              relay is there too, and a phone in that network can open the page
-  PORT        as --port, which goes before it
-  LOG_FORMAT  text (unless set) or json
-  RUST_LOG    unless set, warnings only, so that the page's address stays in sight
+  HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
+              the relay listens there too, and a phone in that network can open the page
+  PORT        the same as --port, which takes precedence
+  LOG_FORMAT  text (the default) or json
+  RUST_LOG    by default warnings only, so that the page's address stays visible
 
-No other variable counts. The demo has a limit of 0.25 GB, credentials that live for two minutes, and no per-client rate
-to speak of; a limit that was reached can be raised on the page.";
+Other variables have no effect. The demo has a limit of 0.25 GB, credentials that live for two minutes, and practically
+no rate limit. The limit can be raised on the page.";
 
-/// Where it listens if nobody says otherwise and nobody else does.
+/// The default port.
 const PORT: u16 = 3001;
-/// Warnings, but none about what the demo is meant to be: a relay that is no production relay, a ledger in memory.
+/// The default log: warnings, except about the demo's relay and its ledger in memory, which are intended.
 const QUIET: &str = "warn,turn_broker::relay=error,turn_broker::telemetry::startup=error";
 
-/// Beside the addresses and the token. A call that uses 7 Mbps both ways together spends this budget in five minutes, and
-/// what two credentials are assumed to relay in their two minutes is over half of it: so one sees the bound rise before
-/// the limit is reached.
+/// The fixed settings besides addresses and token. A call with 7 Mbps in both directions together spends this budget in
+/// five minutes. Two credentials may relay over half of it, so the bound rises visibly before the limit is reached.
 const FIXED: [(&str, &str); 6] = [
     ("ICE_SOURCES", "relay,stun"),
     ("BANDWIDTH_LIMIT_GB", "0.25"),
@@ -53,70 +52,62 @@ const FIXED: [(&str, &str); 6] = [
     ("RATE_LIMIT_REQUESTS", "10000"),
 ];
 
-/// A demo that is ready to be served.
+/// A demo that is ready to run.
 pub struct Demo {
-    /// Made for it.
+    /// Its configuration.
     pub config: Config,
-    /// Where its page is served; it does not block.
+    /// The listener of its page, non-blocking.
     pub listener: TcpListener,
-    /// For the terminal, once it is served. It holds the operator's token, so it is for no log.
+    /// The text for the terminal once it runs. It contains the operator's token, so it must not be logged.
     pub greeting: String,
 }
 
-/// Why there is no demo.
+/// Why the demo cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// This program was built without a relay.
-    #[error(
-        "this program was built without the relay that the demo needs: build it with the cargo feature `relay`, which is on by default"
-    )]
-    NotBuiltIn,
-    /// One of the few settings cannot be used.
-    #[error("the configuration cannot be used:\n{0}")]
+    /// One of its settings is invalid.
+    #[error("the configuration is invalid:\n{0}")]
     Config(#[from] ConfigErrors),
-    /// The address or the port that was asked for cannot be had.
+    /// The requested address or port cannot be used.
     #[error("cannot listen on {address} (HOST, PORT, --port): {cause}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
-    /// No random numbers.
+    /// The system has no random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }
 
 impl Demo {
-    /// Takes a port and makes the configuration. `environment` holds none but [`SETTINGS`].
+    /// Binds the port and builds the configuration. `environment` contains only [`SETTINGS`].
     pub fn prepare(environment: Environment, port: Option<u16>) -> Result<Self, DemoError> {
-        if !cfg!(feature = "relay") {
-            return Err(DemoError::NotBuiltIn);
-        }
-        let asked_for = port.map(|port| port.to_string());
-        let environment = match asked_for {
+        let port = port.map(|port| port.to_string());
+        let environment = match port {
             Some(port) => environment.with("PORT", port),
             None => environment,
         };
-        let is_port_asked_for = environment.is_set("PORT");
+        let is_port_set = environment.is_set("PORT");
         let environment = environment
             .with_default("HOST", "127.0.0.1")
             .with_default("LOG_FORMAT", "text")
             .with_default("RUST_LOG", QUIET);
         let server = Config::from_env(&environment)?.server;
-        let wanted = SocketAddr::new(server.host, if is_port_asked_for { server.port } else { PORT });
-        let (listener, address) = listen(wanted, !is_port_asked_for)
-            .map_err(|cause| DemoError::Listen { address: wanted, cause })?;
+        let wanted = SocketAddr::new(server.host, if is_port_set { server.port } else { PORT });
+        let (listener, address) =
+            listen(wanted, !is_port_set).map_err(|cause| DemoError::Listen { address: wanted, cause })?;
         let token = URL_SAFE_NO_PAD.encode(random::bytes::<24>()?);
         let config = Config::from_env(&settings(environment, address, &token))?;
-        let moved = (!is_port_asked_for && address.port() != PORT).then_some(PORT);
+        let moved = (!is_port_set && address.port() != PORT).then_some(PORT);
         let page = format!("http://{}/demo#token={token}", reachable(address));
         Ok(Self { config: Config { is_demo: true, ..config }, listener, greeting: greeting(&page, moved) })
     }
 }
 
-/// `or_any`: where the port is taken, any other one will do.
+/// `or_any`: use any free port if this one is in use.
 fn listen(wanted: SocketAddr, or_any: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = match TcpListener::bind(wanted) {
         Err(error) if or_any && error.kind() == io::ErrorKind::AddrInUse => {
@@ -129,7 +120,7 @@ fn listen(wanted: SocketAddr, or_any: bool) -> io::Result<(TcpListener, SocketAd
     Ok((listener, address))
 }
 
-/// Every setting that the demo has an opinion on.
+/// All settings of the demo.
 fn settings(environment: Environment, address: SocketAddr, token: &str) -> Environment {
     let page = reachable(address);
     let by_name = format!("http://localhost:{}", page.port());
@@ -141,7 +132,7 @@ fn settings(environment: Environment, address: SocketAddr, token: &str) -> Envir
         .with("OPERATOR_TOKEN", token)
 }
 
-/// A listener on all addresses is opened from this machine.
+/// The address to open: loopback for a listener on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
@@ -150,27 +141,26 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// `moved`: the port that was taken.
+/// `moved`: the default port, if it is in use.
 fn greeting(page: &str, moved: Option<u16>) -> String {
-    let moved = moved.map_or(String::new(), |port| format!("  (port {port} is taken)\n"));
+    let moved = moved.map_or(String::new(), |port| format!("  (port {port} is in use)\n"));
     format!(
         "
-  turn-broker demo: a call through a relay, and the budget that it spends. All on this machine; nothing is kept.
+  turn-broker demo: a call through a relay, and its budget. Everything runs on this machine; nothing is stored.
 
   Open this page:  {page}
 {moved}
-  - Start the call: two ends on one page, each with credentials from the broker, video through the relay in this process.
-  - The chart shows what the call uses, measured at the relay, and how far the limit could still be passed.
-  - After 0.25 GB (some five minutes; `Leave 10 MB` takes seconds) the relay cuts the call, and no credential is given.
-    Raise the limit, start again.
+  - Start the call: two peers on one page, each with credentials from the broker, video through the relay in this process.
+  - The chart shows the usage, measured at the relay, and how far it can still exceed the limit.
+  - After 0.25 GB (some five minutes; `Leave 10 MB` takes seconds) the relay ends the call, and no credential is
+    issued. Raise the limit, and start again.
 
-  Ctrl-C ends it.
+  Press Ctrl-C to stop.
 "
     )
 }
 
 #[cfg(test)]
-#[cfg(feature = "relay")]
 mod tests {
     use super::*;
 
@@ -181,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_on_loopback_and_only_its_own_page_may_ask() {
+    fn it_listens_on_loopback_and_only_its_own_page_may_call() {
         let demo = Demo::prepare(Environment::from_pairs(NONE), Some(0)).unwrap();
         let address = demo.listener.local_addr().unwrap();
         assert!(address.ip().is_loopback());
@@ -197,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_run_has_a_token_of_its_own_and_the_configuration_does_not_show_it() {
+    fn each_run_has_its_own_token_and_debug_output_does_not_show_it() {
         let demos = [(); 2].map(|()| Demo::prepare(Environment::from_pairs(NONE), Some(0)).unwrap());
         let [first, second] = demos.each_ref().map(|demo| page_of(demo).split_once('=').unwrap().1);
         assert_ne!(first, second);
@@ -206,39 +196,26 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_left_unless_it_was_asked_for() {
+    fn a_used_port_is_replaced_only_if_it_is_the_default() {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = other.local_addr().unwrap();
-        let (_, address) = listen(taken, true).unwrap();
-        assert_ne!(address, taken);
-        assert!(greeting("http://x", Some(3001)).contains("(port 3001 is taken)"));
-        let refused = Demo::prepare(Environment::from_pairs(NONE), Some(taken.port())).err().unwrap();
-        assert!(refused.to_string().starts_with(&format!("cannot listen on {taken}")), "{refused}");
+        let used = other.local_addr().unwrap();
+        let (_, address) = listen(used, true).unwrap();
+        assert_ne!(address, used);
+        assert!(greeting("http://x", Some(3001)).contains("(port 3001 is in use)"));
+        let refused = Demo::prepare(Environment::from_pairs(NONE), Some(used.port())).err().unwrap();
+        assert!(refused.to_string().starts_with(&format!("cannot listen on {used}")), "{refused}");
     }
 
     #[test]
-    fn what_is_logged_and_where_it_listens_may_be_said() {
-        let said = [("PORT", "0"), ("HOST", "::1"), ("LOG_FORMAT", "json"), ("RUST_LOG", "debug")];
+    fn listener_and_log_can_be_set() {
+        let settings = [("PORT", "0"), ("HOST", "::1"), ("LOG_FORMAT", "json"), ("RUST_LOG", "debug")];
         // Not every machine has IPv6.
         if TcpListener::bind("[::1]:0").is_ok() {
-            let demo = Demo::prepare(Environment::from_pairs(said), None).unwrap();
+            let demo = Demo::prepare(Environment::from_pairs(settings), None).unwrap();
             assert_eq!(demo.config.log.filter, "debug");
             assert_eq!(demo.config.ice.relay.unwrap().listen.to_string(), "[::1]:0");
         }
         let refused = Demo::prepare(Environment::from_pairs([("HOST", "localhost")]), None).err().unwrap();
         assert!(refused.to_string().contains("HOST: expected an IP address"), "{refused}");
-    }
-}
-
-#[cfg(test)]
-#[cfg(not(feature = "relay"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_the_relay_it_says_what_to_build() {
-        let none: [(&str, &str); 0] = [];
-        let refused = Demo::prepare(Environment::from_pairs(none), Some(0)).err().unwrap();
-        assert!(refused.to_string().contains("the cargo feature `relay`"), "{refused}");
     }
 }

@@ -1,4 +1,4 @@
-//! `turn-broker healthcheck`: asks `/health` of the service on this machine, for an image without a shell.
+//! `turn-broker healthcheck`: requests `/health` from the service on this machine, for an image without a shell.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::config::ServerConfig;
 
-/// For connecting, and for each read.
+/// The time limit for connecting, and for each read.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The status line is all that counts.
+/// Enough for the status line.
 const HEAD_MAX: u64 = 64;
 
-/// Success when the answer is a 200.
+/// Success if the response is a 200.
 pub fn run(server: &ServerConfig) -> std::io::Result<ExitCode> {
     let mut socket =
         TcpStream::connect_timeout(&SocketAddr::new(reachable(server.host), server.port), TIMEOUT)?;
@@ -23,7 +23,7 @@ pub fn run(server: &ServerConfig) -> std::io::Result<ExitCode> {
     Ok(if head.starts_with(b"HTTP/1.1 200 ") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A listener on all addresses is asked on loopback.
+/// The address to connect to: loopback for a listener on all addresses.
 fn reachable(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_asked_on_loopback() {
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
         assert_eq!(reachable("0.0.0.0".parse().unwrap()).to_string(), "127.0.0.1");
         assert_eq!(reachable("::".parse().unwrap()).to_string(), "::1");
         assert_eq!(reachable("192.0.2.1".parse().unwrap()).to_string(), "192.0.2.1");

@@ -1,5 +1,5 @@
-//! `turn-broker ledger show | export | verify`: what is on disk, for people, for programs, and whether it can be true.
-//! Nothing is changed by any of them, and none of them ever shows the token key or a TURN user name.
+//! `turn-broker ledger show | export | verify`: a summary of the ledger on disk, its content as JSON, and its errors. The
+//! commands change nothing and never show the token key or a TURN user name.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -19,22 +19,22 @@ use turn_ledger::minute_usage::{ClaimedUsage, SourceRows};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// Findings that are printed.
+/// The most findings that are printed.
 const FINDINGS_MAX: usize = 100;
 
-/// Which.
+/// A ledger command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerCommand {
-    /// A summary for people.
+    /// Print a summary for humans.
     Show,
-    /// Everything, as one JSON document.
+    /// Print everything as one JSON document.
     Export,
-    /// What is wrong.
+    /// Print the errors.
     Verify,
 }
 
 impl LedgerCommand {
-    /// The one of that name.
+    /// The command with that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -46,24 +46,24 @@ impl LedgerCommand {
     }
 }
 
-/// What is printed, and whether all is well.
+/// The output of a command.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// For standard output.
+    /// The text for standard output.
     pub text: String,
-    /// `false`: exit status 1.
-    pub is_well: bool,
+    /// Whether the ledger has no errors; otherwise the exit status is 1.
+    pub is_sound: bool,
 }
 
-/// Why nothing can be said.
+/// Why the ledger cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerCommandError {
-    /// The service runs.
+    /// The service holds it.
     #[error(
-        "{path} is in use: the service runs. Ask it (/api/bandwidth-status), or stop it first, or look at a copy of the file."
+        "{path} is in use: the service runs. Query it (/api/bandwidth-status), stop it first, or inspect a copy of the file."
     )]
     InUse {
-        /// Which.
+        /// The file.
         path: std::path::PathBuf,
     },
     /// It cannot be read.
@@ -80,7 +80,7 @@ impl From<OpenError> for LedgerCommandError {
     }
 }
 
-/// Looks at the ledger in `directory`. `now` stands in for a last write that there never was.
+/// Inspects the ledger in `directory`. `now`: the time of the summary if the ledger was never written.
 pub fn run(
     config: &Config,
     directory: &Path,
@@ -96,15 +96,15 @@ pub fn run(
         LedgerCommand::Export => format!("{:#}", document(&copy, &stored)),
         _ => summary(&Summary::of(config, &copy, stored, now)),
     };
-    Ok(Report { text, is_well: true })
+    Ok(Report { text, is_sound: true })
 }
 
-/// What `show` shows.
+/// The content of `show`.
 struct Summary {
     path: String,
     format: u32,
     bytes: u64,
-    /// `None`: the books were never written as a whole.
+    /// `None` if the books were never written.
     written_at: Option<Timestamp>,
     alerts_pending: usize,
     /// As of the last write.
@@ -130,9 +130,10 @@ fn summary(summary: &Summary) -> String {
     let age = if summary.format == FORMAT {
         String::new()
     } else {
-        format!(" (the next start of the service brings it to {FORMAT}, and keeps a copy)")
+        format!(" (the next start of the service converts it to {FORMAT}, and keeps a copy)")
     };
-    let written = summary.written_at.map_or("never".into(), |at| format!("{at}; what follows is as of then"));
+    let written =
+        summary.written_at.map_or("never".into(), |at| format!("{at}; the lines below are as of then"));
     let measured = match measured.as_of {
         Some(as_of) => format!("{} GB up to {as_of}", measured.bytes.gb_nearest()),
         None => "nothing in this period".into(),
@@ -165,7 +166,7 @@ fn summary(summary: &Summary) -> String {
 
 fn verdict(path: &str, findings: &[String]) -> Report {
     if findings.is_empty() {
-        return Report { text: format!("{path}: sound"), is_well: true };
+        return Report { text: format!("{path}: sound"), is_sound: true };
     }
     let mut text = format!("{path}: {} found", findings.len());
     for finding in findings.iter().take(FINDINGS_MAX) {
@@ -174,10 +175,10 @@ fn verdict(path: &str, findings: &[String]) -> Report {
     if let Some(more @ 1..) = findings.len().checked_sub(FINDINGS_MAX) {
         let _ = write!(text, "\n- and {more} more");
     }
-    Report { text, is_well: false }
+    Report { text, is_sound: false }
 }
 
-/// Everything but the token key and the TURN user names (a coturn's sessions are known by them).
+/// Everything except the token key and the TURN user names (coturn sessions contain them).
 fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
     let sources =
         stored.sources.iter().map(|(source, rows)| (source.name().to_owned(), source_document(rows)));

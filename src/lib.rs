@@ -23,11 +23,12 @@
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
 //! | [`http_client`] | the client for outgoing requests |
 //! | [`request`] | request id, client address, bearer token |
-//! | [`clock`], [`random`], [`json`] | the only readers of time and randomness; numbers in JSON |
+//! | [`clock`], [`random`], [`backoff`], [`json`] | the only readers of time and randomness; exponential back-off; numbers in JSON |
 
 pub mod account;
 pub mod alert;
 pub mod app;
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod demo;

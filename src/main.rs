@@ -1,5 +1,5 @@
-//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify]`. Exit status: 0 done,
-//! 1 failed, 64 wrong usage, 78 wrong configuration.
+//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify]`. Exit status: 0
+//! success, 1 failure, 64 wrong usage, 78 invalid configuration.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use turn_broker::app;
@@ -27,7 +28,7 @@ const EXIT_USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
-/// A write beyond the limit on the size of files. The same number on every platform that this is built for.
+/// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
 
 const HELP: &str = "\
@@ -36,22 +37,22 @@ turn-broker brokers TURN credentials for WebRTC under a monthly bandwidth budget
 Usage: turn-broker [COMMAND]
 
 Commands:
-  serve          serve (the default)
-  healthcheck    ask the service on this machine whether it lives; exit status 0 or 1
-  demo           a call through a relay in this process, and its budget, on a page; no account needed
-  doctor         find out what is wrong and say what to do: configuration, ledger, names, TLS, clock, a credential
-                 of 60 s, STUN and TURN, analytics, alerts; exit status 0 (warnings too), 1 or 78
-      --json             one JSON document and nothing else
-      --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only looking for the receiver
-      --ca FILE          trust the authorities in this PEM file too, for turns: and stuns:
-  ledger show    sum up the ledger in STATE_DIR
-  ledger export  print all of it as JSON, without secrets
-  ledger verify  look for what is wrong with it; exit status 0 or 1
+  serve          run the service (the default)
+  healthcheck    check that the service on this machine responds; exit status 0 or 1
+  demo           show a call through a relay in this process, and its budget, on a page; needs no account
+  doctor         find what is wrong and say what to do: configuration, ledger, DNS, TLS, clock, a credential of
+                 60 s, STUN and TURN, analytics, alerts; exit status 0 (also with warnings), 1 or 78
+      --json             print one JSON document
+      --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only connecting to it
+      --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
+  ledger show    print a summary of the ledger in STATE_DIR
+  ledger export  print the ledger as JSON, without secrets
+  ledger verify  find errors in the ledger; exit status 0 or 1
 
-The ledger commands read while the service is stopped, and change nothing.
+The ledger commands need the service to be stopped. They change nothing.
 
 Options:
-  -h, --help     print this; after `demo`, what that does
+  -h, --help     print this help; after `demo`, help for the demo
   -V, --version  print the version
 
 Settings come from the environment and from `.env` in the working directory; see .env.example.";
@@ -61,9 +62,9 @@ enum Command {
     Healthcheck,
     Ledger(LedgerCommand),
     Doctor(doctor::Options),
-    /// The port, where one is asked for.
+    /// The port, if `--port` is given.
     Demo(Option<u16>),
-    /// A text.
+    /// The help text to print.
     Help(&'static str),
     Version,
 }
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Whoever reads may have gone (`--help | head -1`); that is no fault.
+/// Ignores write errors, because the reader may have gone (`--help | head -1`).
 fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -112,7 +113,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
 }
 
 fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let missing = || lexopt::Error::from("what about the ledger: show, export or verify?");
+    let missing = || lexopt::Error::from("expected ledger show, ledger export or ledger verify");
     match parser.next()?.ok_or_else(missing)? {
         lexopt::Arg::Value(name) => {
             let command = name.to_str().and_then(LedgerCommand::from_name);
@@ -123,7 +124,7 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
     }
 }
 
-/// What stands behind `doctor`.
+/// Parses the options of `doctor`.
 fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     use lexopt::prelude::{Long, Short};
     let mut options = doctor::Options::default();
@@ -139,7 +140,7 @@ fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> 
     Ok(Command::Doctor(options))
 }
 
-/// What stands behind `demo`.
+/// Parses the options of `demo`.
 fn demo_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     use lexopt::ValueExt;
     use lexopt::prelude::{Long, Short};
@@ -154,7 +155,7 @@ fn demo_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Demo(port))
 }
 
-/// No log is written: what is found is the output.
+/// Runs the doctor. Its findings are the output; it writes no log.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 fn examine(options: &doctor::Options) -> ExitCode {
     let environment = Environment::of_process();
@@ -170,7 +171,7 @@ fn examine(options: &doctor::Options) -> ExitCode {
     let examined = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AnyError::from);
     let examined = examined.and_then(|runtime| {
         let report = runtime.block_on(doctor::run(&config, options, Arc::new(SystemClock), progress));
-        // A name that is being looked up cannot be cancelled, and is not waited for.
+        // A running DNS lookup cannot be canceled. Do not wait for it.
         runtime.shutdown_background();
         Ok(report?)
     });
@@ -188,18 +189,18 @@ fn with_config(command: &Command) -> ExitCode {
     let config = match Config::from_env(&Environment::of_process()) {
         Ok(config) => config,
         Err(problems) => {
-            eprintln!("turn-broker: the configuration cannot be used:\n{problems}");
+            eprintln!("turn-broker: the configuration is invalid:\n{problems}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    ended(match command {
+    report(match command {
         Command::Healthcheck => healthcheck::run(&config.server).map_err(Into::into),
         Command::Ledger(command) => {
             let Some(directory) = &config.budget.state_dir else {
                 eprintln!("turn-broker: STATE_DIR is not set: there is no ledger on disk.");
                 return ExitCode::from(EXIT_CONFIG);
             };
-            look_at_ledger(&config, directory, *command)
+            inspect_ledger(&config, directory, *command)
         }
         _ => run(&config, None),
     })
@@ -208,7 +209,7 @@ fn with_config(command: &Command) -> ExitCode {
 #[expect(clippy::print_stderr, reason = "there are no logs before the configuration is made")]
 fn run_demo(port: Option<u16>) -> ExitCode {
     match Demo::prepare(Environment::of_process_only(&demo::SETTINGS), port) {
-        Ok(Demo { config, listener, greeting }) => ended(run(&config, Some((listener, greeting)))),
+        Ok(Demo { config, listener, greeting }) => report(run(&config, Some((listener, greeting)))),
         Err(error) => {
             eprintln!("turn-broker: {error}");
             let is_wrong = matches!(error, DemoError::Config(_));
@@ -217,8 +218,8 @@ fn run_demo(port: Option<u16>) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the logs may be what could not be set up")]
-fn ended(done: Result<ExitCode, AnyError>) -> ExitCode {
+#[expect(clippy::print_stderr, reason = "setting up the log may have failed")]
+fn report(done: Result<ExitCode, AnyError>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -228,15 +229,15 @@ fn ended(done: Result<ExitCode, AnyError>) -> ExitCode {
     }
 }
 
-fn look_at_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
+fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> Result<ExitCode, AnyError> {
     let report = ledger_command::run(config, directory, command, SystemClock.now())?;
     print(&report.text);
-    Ok(if report.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A listener that is there already, and what to print once everything is.
+/// A bound listener, and the text to print once the service runs.
 type Opened = (std::net::TcpListener, String);
 
 fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
@@ -244,30 +245,33 @@ fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(serve_until_signal(config, opened, log.lost.clone()));
-    // A name that is being looked up cannot be cancelled, and is not waited for.
+    // A running DNS lookup cannot be canceled. Do not wait for it.
     runtime.shutdown_background();
     done
 }
 
-/// Every socket is a file to the system, and many a shell allows 1,024.
+/// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
 fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) if files < serve::FILES_WANTED => {
+    let limits = getrlimit(Resource::Nofile);
+    // Where the hard limit is unlimited (macOS), the system refuses an unlimited soft one.
+    let files = limits.maximum.unwrap_or(serve::FILES_WANTED);
+    let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) if files < serve::FILES_WANTED => {
             tracing::warn!(
                 files,
                 wanted = serve::FILES_WANTED,
                 "few open files are allowed: raise `ulimit -n`"
             );
         }
-        Ok(_) => {}
+        Ok(()) => {}
         Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
     }
 }
 
-/// A limit on the size of files (`ulimit -f`) is to be a full disk to us: a failing write, which is told and waited out.
-/// The default is to end the process without a word, at the next write of the ledger.
-fn survive_file_size_limit() -> std::io::Result<()> {
-    // Once listened to, a signal stays without its default for the life of the process.
+/// Treat `ulimit -f` as a full disk: log, retry. By default the signal ends the process at the next write of the ledger.
+fn treat_file_size_limit_as_full_disk() -> std::io::Result<()> {
+    // tokio replaces a signal's default for the life of the process, also after the listener is dropped.
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
@@ -276,9 +280,9 @@ async fn serve_until_signal(
     opened: Option<Opened>,
     lost_lines: LostLines,
 ) -> Result<ExitCode, AnyError> {
-    survive_file_size_limit()?;
+    treat_file_size_limit_as_full_disk()?;
     let journal = config.budget.state_dir.clone().map(Journal::open::<Store>).transpose()?;
-    // Before anything listens, so that a signal in the first millisecond is not the default one.
+    // Install the handlers before anything listens, so that no early signal has its default action.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = app::build(config, Arc::new(SystemClock), journal, lost_lines)?;
     let (listener, greeting) = match opened {
@@ -305,8 +309,8 @@ async fn listen(config: &Config) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| {
         let remedy = match error.kind() {
-            ErrorKind::AddrInUse => ". Set PORT to another one, or stop what listens there",
-            ErrorKind::PermissionDenied => ". Set PORT to one above 1023",
+            ErrorKind::AddrInUse => ". Set PORT to another port, or stop the process that uses it",
+            ErrorKind::PermissionDenied => ". Set PORT to a port above 1023",
             ErrorKind::AddrNotAvailable => ". Set HOST to an address of this machine",
             _ => "",
         };
@@ -314,7 +318,7 @@ async fn listen(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-/// The first signal asks, the second insists.
+/// The first signal starts the drain, the second ends it.
 async fn watch((mut terminate, mut interrupt): (Signal, Signal), shutdown: Shutdown) {
     for stage in [shutdown.soft, shutdown.hard] {
         tokio::select! {

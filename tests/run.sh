@@ -15,7 +15,6 @@ step form
 cargo fmt --all --check
 step lints
 cargo clippy --locked --workspace --all-targets -- -D warnings
-cargo clippy --locked --no-default-features -- -D warnings
 step "unit, property and integration tests"
 cargo test --locked --workspace
 step "a call over a real relay in a real browser"

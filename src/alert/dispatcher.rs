@@ -1,6 +1,6 @@
-//! Delivers alerts: one at a time and in order, so that no recovery overtakes its failure. An alert leaves the outbox
-//! when it was delivered, refused for good, or tried too often, and on no other path: a dispatcher that is stopped in the
-//! middle leaves it where it is, and the next one sends it again under the same id.
+//! Delivery of alerts, one at a time and in order, so that no recovery overtakes its failure. An alert leaves the outbox
+//! only when it was delivered, refused for good, or tried too often. A dispatcher that is stopped before that leaves it
+//! there, and the next one sends it again with the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,34 +8,35 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::webhook::{SendError, Webhook};
+use crate::backoff;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 
-/// Where alerts wait.
+/// The queue of alerts to deliver.
 pub trait Outbox: Send + Sync {
-    /// The oldest that is not delivered.
+    /// The oldest alert.
     fn next(&self) -> Option<Alert>;
-    /// It is not to be sent again: delivered, or never to be.
+    /// Removes an alert that is delivered or given up.
     fn settled(&self, id: &str);
 }
 
-/// How often and how soon.
+/// When to retry, and how often.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// How often the outbox is looked into while it is empty.
+pub struct RetryPolicy {
+    /// The pause before the next look into an empty outbox.
     pub idle: Duration,
-    /// After the first failure; doubled with each further one.
+    /// The longest wait after the first failure. It doubles with each further one.
     pub first: Duration,
-    /// The longest of these.
+    /// The longest wait after any failure.
     pub longest: Duration,
-    /// Attempts at most.
+    /// The most attempts for one alert.
     pub attempts_max: u32,
 }
 
-impl Default for Pace {
+impl Default for RetryPolicy {
     /// Twenty attempts in about a quarter of an hour.
     fn default() -> Self {
         Self {
@@ -47,35 +48,33 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    /// How long to wait after failure number `attempt`, counted from 1: between half of the step and all of it, as
-    /// `random` says. `None`: that was the last attempt.
+impl RetryPolicy {
+    /// The wait after failure number `attempt`, counted from 1: between half of the back-off's step and all of it.
+    /// `None` after the last attempt.
     #[must_use]
     pub fn next_delay(&self, attempt: u32, random: u64) -> Option<Duration> {
         if attempt >= self.attempts_max {
             return None;
         }
-        let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        let step = self.first.saturating_mul(doubled).min(self.longest);
-        let half = u64::try_from(step.as_millis()).unwrap_or(u64::MAX) / 2;
-        Some(step.saturating_sub(Duration::from_millis(random % half.saturating_add(1))))
+        let step = backoff::step(self.first, attempt.saturating_sub(1), self.longest);
+        Some(step.saturating_sub(backoff::jitter(step / 2, random)))
     }
 }
 
-/// Brings alerts from an outbox to a webhook.
+/// Sends the alerts of an outbox to a webhook.
 #[derive(Debug)]
 pub struct AlertDispatcher {
-    /// Where to.
+    /// The receiver.
     pub webhook: Webhook,
     /// Wall time, for the signature.
     pub clock: Arc<dyn Clock>,
-    /// Counts what became of each alert.
+    /// Counts alerts by outcome.
     pub metrics: Arc<Metrics>,
-    /// How often and how soon.
-    pub pace: Pace,
+    /// When to retry, and how often.
+    pub retry: RetryPolicy,
 }
 
-/// What became of an alert, as it is counted.
+/// The outcome of one alert, a label of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Delivered,
@@ -84,28 +83,28 @@ enum Outcome {
 }
 
 impl AlertDispatcher {
-    /// Delivers until `end`; an attempt that is under way then is cut.
+    /// Delivers until `end`, which cancels a running attempt.
     pub async fn deliver(&self, outbox: &impl Outbox, end: &CancellationToken) {
         tokio::select! {
             biased;
             () = end.cancelled() => {}
-            () = self.work(outbox) => {}
+            () = self.deliver_all(outbox) => {}
         }
     }
 
-    async fn work(&self, outbox: &impl Outbox) {
+    async fn deliver_all(&self, outbox: &impl Outbox) {
         loop {
             let Some(alert) = outbox.next() else {
-                tokio::time::sleep(self.pace.idle).await;
+                tokio::time::sleep(self.retry.idle).await;
                 continue;
             };
-            let outcome = self.bring(&alert).await;
+            let outcome = self.deliver_one(&alert).await;
             outbox.settled(&alert.id);
             self.metrics.alert(alert.kind.name(), outcome.name(), 1);
         }
     }
 
-    async fn bring(&self, alert: &Alert) -> Outcome {
+    async fn deliver_one(&self, alert: &Alert) -> Outcome {
         let mut attempt = 1;
         loop {
             let Err(error) = self.webhook.send(alert, self.clock.now()).await else {
@@ -116,7 +115,7 @@ impl AlertDispatcher {
                 self.log_loss(alert, attempt, &error);
                 return Outcome::Failed;
             }
-            let Some(delay) = self.pace.next_delay(attempt, dice()) else {
+            let Some(delay) = self.retry.next_delay(attempt, random_number()) else {
                 self.log_loss(alert, attempt, &error);
                 return Outcome::GivenUp;
             };
@@ -148,8 +147,8 @@ impl Outcome {
     }
 }
 
-/// Without random numbers the wait is the whole step: that is no reason not to send.
-fn dice() -> u64 {
+/// Zero without a random source: the wait is the whole step then.
+fn random_number() -> u64 {
     random::bytes().map(u64::from_le_bytes).unwrap_or_default()
 }
 
@@ -160,8 +159,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_end_after_the_last_attempt() {
-        let pace = Pace::default();
-        let waits: Vec<_> = (1..=20).map(|attempt| pace.next_delay(attempt, 0)).collect();
+        let policy = RetryPolicy::default();
+        let waits: Vec<_> = (1..=20).map(|attempt| policy.next_delay(attempt, 0)).collect();
         let seconds = |n| Some(Duration::from_secs(n));
         assert_eq!(waits[..7], [1, 2, 4, 8, 16, 32, 60].map(seconds));
         assert!(waits[7..19].iter().all(|wait| *wait == seconds(60)), "{waits:?}");
@@ -175,18 +174,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chance_takes_away_half_of_a_step_at_most(attempt in 1_u32..20, random: u64) {
-            let pace = Pace::default();
-            let step = pace.next_delay(attempt, 0).unwrap();
-            let wait = pace.next_delay(attempt, random).unwrap();
+        fn jitter_takes_away_half_of_a_step_at_most(attempt in 1_u32..20, random: u64) {
+            let policy = RetryPolicy::default();
+            let step = policy.next_delay(attempt, 0).unwrap();
+            let wait = policy.next_delay(attempt, random).unwrap();
             prop_assert!(wait <= step && wait >= step / 2);
         }
 
         #[test]
         fn no_number_of_attempts_makes_it_panic(attempt: u32, random: u64, first: u64, longest: u64) {
             let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
-            let pace = Pace { first, longest, attempts_max: u32::MAX, ..Pace::default() };
-            prop_assert!(pace.next_delay(attempt, random).is_none_or(|wait| wait <= longest));
+            let policy = RetryPolicy { first, longest, attempts_max: u32::MAX, ..RetryPolicy::default() };
+            prop_assert!(policy.next_delay(attempt, random).is_none_or(|wait| wait <= longest));
         }
     }
 }

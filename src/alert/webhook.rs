@@ -1,6 +1,6 @@
-//! An alert on the wire: one JSON body that Slack and Discord show as it is and that a program can read, signed after the
-//! Standard Webhooks specification, posted once. Where it is posted is a secret: no error and no `Debug` form holds more
-//! of it than the host. Nothing of the receiver's answer is read but its status and `Retry-After`.
+//! The webhook client: it posts an alert once, as a JSON body for Slack, Discord and programs, signed as in the Standard
+//! Webhooks specification. The URL is a secret: errors and `Debug` forms contain only its host. Of a response it reads
+//! only the status and `Retry-After`.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use crate::json::plain_number;
 use turn_ledger::alert::Alert;
 use turn_ledger::units::Timestamp;
 
-/// For one attempt in all.
+/// The time limit of one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a receiver may ask to be left alone.
+/// The longest `Retry-After` that is honoured.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// A receiver of alerts.
@@ -37,25 +37,25 @@ pub enum SendError {
     /// No connection: DNS, refused, TLS.
     #[error("no connection to the receiver of alerts")]
     Connect(#[source] reqwest::Error),
-    /// The deadline passed. It may have arrived.
+    /// The deadline passed. The alert may have arrived.
     #[error("the receiver of alerts gave no answer within {} s", DEADLINE.as_secs())]
     Timeout,
-    /// The connection broke in mid-exchange. It may have arrived.
+    /// The connection broke. The alert may have arrived.
     #[error("the connection to the receiver of alerts broke")]
     Broken(#[source] reqwest::Error),
-    /// An answer that the same alert may not get later.
-    #[error("the receiver of alerts cannot take it now, and answered {status}")]
+    /// A temporary error response.
+    #[error("the receiver of alerts cannot accept it now: {status}")]
     NotNow {
         /// 408, 425, 429 or 5xx.
         status: StatusCode,
-        /// How long it asked to be left alone, [`RETRY_AFTER_MAX`] at most.
+        /// The wait that the receiver requested, at most [`RETRY_AFTER_MAX`].
         retry_after: Option<Duration>,
     },
-    /// An answer that the same alert would get again.
+    /// A permanent error response.
     #[error("the receiver of alerts refused it with {0}; {hint}", hint = hint(*.0))]
     Refused(StatusCode),
-    /// The alert makes no request.
-    #[error("the alert makes no request")]
+    /// The request could not be built.
+    #[error("the alert does not form a request")]
     Request(#[source] reqwest::Error),
 }
 
@@ -69,7 +69,7 @@ impl SendError {
         }
     }
 
-    /// How long the receiver asked to be left alone.
+    /// The wait that the receiver requested.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::NotNow { retry_after, .. } = self { *retry_after } else { None }
@@ -84,13 +84,13 @@ impl Webhook {
         Self { client, url: config.url.clone(), key }
     }
 
-    /// The host, which may be logged.
+    /// The host, which is not secret.
     #[must_use]
     pub fn host(&self) -> &str {
         self.url.host()
     }
 
-    /// One attempt, within [`DEADLINE`]. `at` is wall time: receivers refuse what is signed at another time than theirs.
+    /// Makes one attempt, within [`DEADLINE`]. `at`: the current time, because receivers refuse old signatures.
     pub async fn send(&self, alert: &Alert, at: Timestamp) -> Result<(), SendError> {
         let body = body_of(alert);
         let mut request = self
@@ -114,13 +114,13 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Slack shows `text`, Discord `content`; each ignores the fields that it does not know.
+/// Slack shows `text`, Discord shows `content`; both ignore unknown fields.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Message<'a> {
     text: &'a str,
     content: &'a str,
-    /// Discord's own name and form: nobody is called, whatever the text says.
+    /// Discord's own name and form: it keeps the text from mentioning users.
     #[serde(rename = "allowed_mentions")]
     allowed_mentions: AllowedMentions,
     event: &'static str,
@@ -143,7 +143,7 @@ struct AllowedMentions {
     parse: [&'static str; 0],
 }
 
-/// The same on every attempt.
+/// The body, the same for every attempt.
 fn body_of(alert: &Alert) -> String {
     let (text, budget) = (alert.text(), &alert.budget);
     let message = Message {
@@ -161,7 +161,7 @@ fn body_of(alert: &Alert) -> String {
         overshoot_bound_gb: budget.overshoot_bound.gb_up(),
         reset_date: budget.reset,
     };
-    serde_json::to_string(&message).expect("texts and numbers are JSON")
+    serde_json::to_string(&message).expect("strings and numbers are valid JSON")
 }
 
 fn mac(key: &[u8]) -> Hmac<Sha256> {
@@ -179,14 +179,14 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), SendError> {
     if status.is_success() {
         return Ok(());
     }
-    let is_passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if is_passing {
+    let is_temporary = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    if is_temporary {
         return Err(SendError::NotNow { status, retry_after: retry_after(headers) });
     }
     Err(SendError::Refused(status))
 }
 
-/// Whole seconds; a date is not read, and the ordinary delay holds.
+/// Whole seconds. A date is ignored, and the back-off applies.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -209,10 +209,10 @@ fn failed(error: reqwest::Error) -> SendError {
 
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        300..=399 => "redirects are not followed: put the final address into ALERT_WEBHOOK_URL",
+        300..=399 => "set ALERT_WEBHOOK_URL to the final address: redirects are not followed",
         401 | 403 => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET",
-        404 | 410 => "the webhook is not there any more: make a new one and set ALERT_WEBHOOK_URL",
-        _ => "it does not understand the message",
+        404 | 410 => "create a new webhook and set ALERT_WEBHOOK_URL: this one no longer exists",
+        _ => "check the receiver: it does not understand the message",
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use turn_ledger::alert::{AlertKind, BudgetFigures};
 use turn_ledger::units::ByteCount;
 
-/// The most that fits into one message (Discord); Slack takes more.
+/// The longest message of Discord; Slack allows more.
 const TEXT_MAX: usize = 2_000;
 
 fn alert(kind: AlertKind) -> Alert {
@@ -33,7 +33,7 @@ fn headers(value: &str) -> HeaderMap {
 }
 
 #[test]
-fn the_signature_is_that_of_the_specifications_libraries_and_of_openssl() {
+fn the_signature_equals_that_of_the_reference_libraries_and_openssl() {
     // KEY=$(printf MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw | base64 -d | xxd -p)
     // printf '%s' 'msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}' |
     //   openssl dgst -sha256 -mac HMAC -macopt hexkey:$KEY -binary | base64
@@ -44,7 +44,7 @@ fn the_signature_is_that_of_the_specifications_libraries_and_of_openssl() {
 }
 
 #[test]
-fn the_body_is_for_slack_for_discord_and_for_programs() {
+fn the_body_suits_slack_discord_and_programs() {
     let alert = alert(AlertKind::Used80);
     let body: Value = serde_json::from_str(&body_of(&alert)).unwrap();
     let text = alert.text();
@@ -61,7 +61,7 @@ fn the_body_is_for_slack_for_discord_and_for_programs() {
 }
 
 #[test]
-fn every_text_fits_into_one_message_and_leaves_room() {
+fn every_text_fits_in_half_a_message() {
     for kind in AlertKind::ALL {
         let length = alert(kind).text().len();
         assert!(length < TEXT_MAX / 2, "{}: {length}", kind.name());
@@ -69,7 +69,7 @@ fn every_text_fits_into_one_message_and_leaves_room() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_a_refusal_is_not() {
+fn temporary_errors_are_retried_and_refusals_are_not() {
     let of = |status| judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
     for status in [200, 202, 204] {
         assert!(of(status).is_ok(), "{status}");
@@ -83,7 +83,7 @@ fn what_may_pass_is_tried_again_and_a_refusal_is_not() {
 }
 
 #[test]
-fn a_receiver_may_ask_to_be_left_alone_for_five_minutes() {
+fn retry_after_is_honoured_up_to_five_minutes() {
     let asked = |text| retry_after(&headers(text)).map(|wait| wait.as_secs());
     assert_eq!(asked("0"), Some(0));
     assert_eq!(asked(" 30 "), Some(30));

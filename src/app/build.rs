@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::opening::{BoundTerms, setup};
 use super::{App, IN_FLIGHT_MAX};
 use crate::account::Account;
-use crate::alert::dispatcher::{AlertDispatcher, Pace};
+use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::clock::Clock;
 use crate::config::{CloudflareConfig, Config};
@@ -129,7 +129,7 @@ impl Parts<'_> {
             webhook: Webhook::new(http_client()?, alert),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            pace: Pace::default(),
+            retry: RetryPolicy::default(),
         }))
     }
 

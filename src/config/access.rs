@@ -1,4 +1,4 @@
-//! Who may ask, how often, and through which proxies.
+//! Access settings: allowed origins, rate limit, trusted proxies and bearer tokens.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -15,41 +15,41 @@ use super::origin::{self, AllowedOrigins};
 use super::settings::{Read, Refused, Settings};
 use super::value::is_visible_ascii;
 
-/// Shortest bearer token: 16 random characters cannot be guessed over a network.
+/// The shortest bearer token: nobody guesses 16 random characters over a network.
 const TOKEN_CHARS_MIN: usize = 16;
-/// Longest bearer token: a header line must hold it.
+/// The longest bearer token: it must fit in a header line.
 const TOKEN_CHARS_MAX: usize = 1_024;
-/// How many of the 128 bits of an IPv4-mapped address stand before the IPv4 address.
+/// The bits of an IPv4-mapped address before the IPv4 address.
 const MAPPED_PREFIX: u8 = 96;
 
-/// Who may ask, and how often.
+/// Access settings.
 #[derive(Clone, Debug)]
 pub struct AccessConfig {
-    /// Whose browser pages may ask. `CLIENT_URL`, a comma list or `*`; `http://localhost:5173` when unset.
+    /// Origins of the pages that may call. `CLIENT_URL`, comma-separated or `*`; `http://localhost:5173` when unset.
     pub origins: AllowedOrigins,
-    /// How often one client address may ask.
+    /// The rate limit of one client address.
     pub rate: RateLimitConfig,
-    /// Networks whose `X-Forwarded-For` is believed, canonical: host bits zero, IPv4-mapped ones as IPv4. Empty: nobody's.
-    /// `TRUSTED_PROXIES`, a comma list of CIDRs and bare addresses; none when unset.
+    /// Networks of proxies whose `X-Forwarded-For` is read. Canonical: host bits are zero, IPv4-mapped ones are IPv4.
+    /// `TRUSTED_PROXIES`, CIDRs and bare addresses, comma-separated; none when unset.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// Opens metrics, connections and usage; without it they answer 404. 16 to 1,024 visible ASCII characters, not the
+    /// Authorizes operator calls, which answer 404 without it. 16 to 1,024 visible ASCII characters, different from the
     /// reporter's. `OPERATOR_TOKEN`; none when unset.
     pub operator_token: Option<SecretString>,
-    /// Lets an app server report connections without a grant. As the operator's, and another one. `REPORTER_TOKEN`;
-    /// none when unset.
+    /// Lets an app server report connections without a grant. Same form as the operator's. `REPORTER_TOKEN`; none when
+    /// unset.
     pub reporter_token: Option<SecretString>,
 }
 
-/// How often one client address may ask.
+/// The rate limit of one client address.
 #[derive(Clone, Debug)]
 pub struct RateLimitConfig {
-    /// Requests per `window`, 1 to 10,000; so many may come at once. `RATE_LIMIT_REQUESTS`; 10 when unset.
+    /// Requests per `window`, also as one burst, 1 to 10,000. `RATE_LIMIT_REQUESTS`; 10 when unset.
     pub requests: NonZeroU32,
-    /// The span over which `requests` refill, 1 s to 24 h. `RATE_LIMIT_WINDOW_SECONDS`; 300 s when unset.
+    /// The time in which `requests` refill, 1 s to 24 h. `RATE_LIMIT_WINDOW_SECONDS`; 300 s when unset.
     pub window: Duration,
-    /// Leading bits of an IPv6 address that make one client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
+    /// The prefix length that identifies one IPv6 client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
     pub ipv6_prefix: u8,
-    /// Rows kept at most, 1 to 10,000,000. When full, rows whose bucket has refilled go first.
+    /// The most rows, 1 to 10,000,000. A full table drops rows whose bucket has refilled first.
     /// `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
     pub clients_max: NonZeroUsize,
 }
@@ -66,7 +66,7 @@ impl AccessConfig {
             && operator.expose_secret() == reporter.expose_secret()
         {
             return Err(
-                settings.refuse(REPORTER_TOKEN.name(), "expected another token than OPERATOR_TOKEN's")
+                settings.refuse(REPORTER_TOKEN.name(), "expected a token other than OPERATOR_TOKEN's")
             );
         }
         Ok(Self {
@@ -85,7 +85,7 @@ impl RateLimitConfig {
         let window = settings.seconds(RATE_LIMIT_WINDOW_SECONDS, 1..=86_400);
         let ipv6_prefix = settings.number(RATE_LIMIT_IPV6_PREFIX, 1..=128);
         let clients_max = settings.number(RATE_LIMIT_MAX_CLIENTS, 1..=10_000_000);
-        // Both ranges begin at 1, so neither conversion can fail.
+        // Both ranges start at 1, so neither conversion fails.
         Ok(Self {
             requests: NonZeroU32::new(requests?).ok_or(Refused)?,
             window: window?,
@@ -120,7 +120,7 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Read<Arc<[IpNet]>> {
     Ok(networks.into())
 }
 
-/// A CIDR or a bare address, which is a single host; host bits cut, IPv4-mapped IPv6 as IPv4.
+/// Parses a CIDR, or a bare address as a single host. Clears host bits and converts IPv4-mapped IPv6 to IPv4.
 fn parse_network(text: &str) -> Option<IpNet> {
     let network: IpNet = match text.parse() {
         Ok(network) => network,
@@ -155,17 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_address_is_a_single_host_and_every_network_has_one_form() {
+    fn a_bare_address_is_a_single_host_and_each_network_has_one_form() {
         assert_eq!(proxies("10.1.2.3, ::1"), ["10.1.2.3/32", "::1/128"]);
         assert_eq!(proxies("10.1.2.3/8"), ["10.0.0.0/8"]);
         assert_eq!(proxies("2001:DB8::1/32"), ["2001:db8::/32"]);
         assert_eq!(proxies("::ffff:10.0.0.1, ::ffff:10.0.0.0/104, 10.0.0.1"), ["10.0.0.0/8", "10.0.0.1/32"]);
-        assert_eq!(proxies("::ffff:0:0/95"), ["::fffe:0:0/95"], "more than the mapped addresses stays IPv6");
+        assert_eq!(
+            proxies("::ffff:0:0/95"),
+            ["::fffe:0:0/95"],
+            "a network larger than the mapped addresses stays IPv6"
+        );
         assert!(proxies("").is_empty());
     }
 
     #[test]
-    fn trusting_everybody_is_served_with_a_warning() {
+    fn trusting_every_address_gives_a_warning() {
         for text in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
             let warnings = load([("TRUSTED_PROXIES", text)]).warnings;
             assert!(warnings[0].starts_with("TRUSTED_PROXIES trusts every address"), "{text}: {warnings:?}");
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_kept_in_canonical_form_and_once() {
+    fn origins_are_canonical_and_unique() {
         let origins = load([("CLIENT_URL", "https://B.example:443/, http://a.example ,https://b.example")])
             .access
             .origins;
@@ -184,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_star_alone_allows_everybody_with_a_warning() {
+    fn a_star_allows_every_origin_with_a_warning() {
         let config = load([("CLIENT_URL", " * ")]);
         assert_eq!(config.access.origins, AllowedOrigins::Any);
         assert_eq!(config.warnings, ["CLIENT_URL=* lets the pages of every site ask for credentials"]);
     }
 
     #[test]
-    fn the_rate_takes_the_ends_of_its_ranges() {
+    fn the_rate_limit_accepts_the_ends_of_its_ranges() {
         for (requests, window, prefix, clients) in
             [("1", "1", "1", "1"), ("10000", "86400", "128", "10000000")]
         {
@@ -248,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn operator_and_reporter_do_not_share_a_token() {
+    fn operator_and_reporter_must_have_different_tokens() {
         let token = "hush-hush-hush-hush";
         assert_refused(
             [("OPERATOR_TOKEN", token), ("REPORTER_TOKEN", token)],
-            &["REPORTER_TOKEN: expected another token than OPERATOR_TOKEN's"],
+            &["REPORTER_TOKEN: expected a token other than OPERATOR_TOKEN's"],
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Where alerts go, and how they are signed. The address is a secret: whoever knows it can post there.
+//! Alert settings: the webhook and its signing key. The URL is a secret, because anyone who knows it can post there.
 
 use std::fmt;
 
@@ -9,26 +9,26 @@ use url::Url;
 
 use super::names::{ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
 use super::settings::{Read, Refused, Settings};
-use super::value::{is_readable_on_the_way, is_visible_ascii, parse_web_url};
+use super::value::{is_cleartext, is_visible_ascii, parse_web_url};
 
-/// Least that signs, in bytes of the key: 16 random ones cannot be guessed.
+/// The shortest signing key: nobody guesses 16 random bytes.
 const KEY_BYTES_MIN: usize = 16;
-/// Most characters of a secret, as of a bearer token.
+/// The longest secret, as for bearer tokens.
 const SECRET_CHARS_MAX: usize = 1_024;
-/// What a secret begins with when the key is written in base64 (Standard Webhooks).
+/// The prefix of a key in base64 (Standard Webhooks).
 const BASE64_PREFIX: &str = "whsec_";
 
-/// Where alerts go.
+/// The webhook that receives alerts.
 #[derive(Clone, Debug)]
 pub struct AlertConfig {
-    /// Where they are posted. `ALERT_WEBHOOK_URL`; nowhere when unset.
+    /// The URL that alerts are posted to. `ALERT_WEBHOOK_URL`; no alerts are sent when unset.
     pub url: WebhookUrl,
-    /// Signs them, at least 16 bytes: what `whsec_<base64>` stands for, or the bytes of any other text.
-    /// `ALERT_WEBHOOK_SECRET`; unsigned when unset.
+    /// The signing key, at least 16 bytes: the decoded part of `whsec_<base64>`, or the bytes of any other text.
+    /// `ALERT_WEBHOOK_SECRET`; alerts are unsigned when unset.
     pub signing_key: Option<SecretSlice<u8>>,
 }
 
-/// An `http:` or `https:` URL without user. Its `Debug` form shows scheme and host: the rest is the right to post.
+/// An `http:` or `https:` URL without user. Its `Debug` form shows only scheme and host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
@@ -45,7 +45,7 @@ impl WebhookUrl {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// All of it, for the request.
+    /// The whole URL, for the request.
     #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
@@ -70,7 +70,7 @@ impl AlertConfig {
         };
         if signing_key.is_none() {
             settings.warn(
-                "ALERT_WEBHOOK_SECRET is not set: alerts are not signed, which Slack and Discord do not need, but a receiver of your own cannot tell them from forged ones",
+                "ALERT_WEBHOOK_SECRET is not set: alerts are not signed. Slack and Discord do not need it; your own receiver cannot detect forged alerts",
             );
         }
         Ok(Some(Self { url, signing_key }))
@@ -82,8 +82,10 @@ fn read_url(settings: &mut Settings<'_>) -> Read<Option<WebhookUrl>> {
     let is_good = |text: &str| WebhookUrl::parse(text).is_some();
     let Some(text) = settings.secret(ALERT_WEBHOOK_URL, expected, is_good)? else { return Ok(None) };
     let url = WebhookUrl::parse(text.expose_secret()).ok_or(Refused)?;
-    if is_readable_on_the_way(&url.0) {
-        settings.warn("ALERT_WEBHOOK_URL is http: alerts and the URL can be read on the way; use https");
+    if is_cleartext(&url.0) {
+        settings.warn(
+            "ALERT_WEBHOOK_URL is http: others on the network path can read alerts and the URL; use https",
+        );
     }
     Ok(Some(url))
 }
@@ -96,7 +98,7 @@ fn read_signing_key(settings: &mut Settings<'_>) -> Read<Option<SecretSlice<u8>>
     signing_key(text.expose_secret()).map(Some).ok_or(Refused)
 }
 
-/// A text that begins as base64 and is none is a slip, not a key of its own.
+/// `None` for a text with the base64 prefix that is not base64: it is a typing error, not a key.
 fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
     if text.len() > SECRET_CHARS_MAX || !is_visible_ascii(text) {
         return None;
@@ -121,27 +123,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_unless_there_is_an_address() {
+    fn no_alerts_are_sent_without_a_url() {
         let config = load([("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush")]);
         assert!(config.alert.is_none());
         assert_eq!(config.warnings, ["ALERT_WEBHOOK_SECRET has no effect: ALERT_WEBHOOK_URL is not set"]);
     }
 
     #[test]
-    fn the_address_is_kept_whole_and_shown_without_its_path() {
+    fn the_url_is_shown_without_its_path() {
         let url = load([URL]).alert.unwrap().url;
         assert_eq!(url.expose().as_str(), URL.1);
         assert_eq!(format!("{url:?}"), "https://hooks.example/[redacted]");
     }
 
     #[test]
-    fn a_key_is_text_or_base64_behind_the_prefix() {
+    fn a_key_is_text_or_base64_with_the_prefix() {
         assert_eq!(key_of("hush-hush-hush-hush"), b"hush-hush-hush-hush");
         assert_eq!(key_of("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="), b"0123456789abcdef");
     }
 
     #[test]
-    fn unsigned_alerts_and_readable_addresses_are_served_with_a_warning() {
+    fn unsigned_alerts_and_http_urls_give_a_warning() {
         let warnings = load([URL]).warnings;
         assert!(warnings[0].starts_with("ALERT_WEBHOOK_SECRET is not set"), "{warnings:?}");
         let signed = ("ALERT_WEBHOOK_SECRET", "hush-hush-hush-hush");

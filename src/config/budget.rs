@@ -1,4 +1,4 @@
-//! The budget, and how usage is estimated while nobody measures it. GB and MB are decimal, Mbps are 10^6 bit/s.
+//! Budget settings, and how usage is estimated without measurements. GB and MB are decimal, Mbps are 10^6 bit/s.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount};
 use turn_ledger::verdict::BudgetMode;
 
-/// Largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a slip of the pen.
+/// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
 const AMOUNT_MAX: f64 = 1_000_000.0;
 
-/// How much may be relayed, and what happens then.
+/// The budget and the action at its limit.
 #[derive(Clone, Debug)]
 pub struct BudgetConfig {
-    /// What may be relayed in a period, to the nearest byte; zero: nothing. `BANDWIDTH_LIMIT_GB`; 1,000 GB when unset.
+    /// The bytes that may be relayed per period, to the nearest byte; 0 to 1,000,000 GB. `BANDWIDTH_LIMIT_GB`; 1,000 GB when unset.
     pub limit: ByteCount,
-    /// The same in GB, 0 to 1,000,000, as it is written: for answers and the log.
+    /// The same in GB, as the operator wrote it: for responses and the log.
     pub limit_gb: f64,
-    /// The day on which the provider's bill begins, 1 to 31. `BILLING_DAY`; 1 when unset.
+    /// The first day of the provider's billing period, 1 to 31. `BILLING_DAY`; 1 when unset.
     pub billing_day: BillingDay,
-    /// What a grant is admitted by. `BUDGET_MODE`; estimate when unset.
+    /// The rule that admits a grant. `BUDGET_MODE`; estimate when unset.
     pub mode: BudgetMode,
-    /// The directory of the ledger; it is made where it is not there. `STATE_DIR`; memory only when unset.
+    /// The directory of the ledger, created if missing. `STATE_DIR`; the ledger is in memory when unset.
     pub state_dir: Option<PathBuf>,
-    /// What is answered when the budget is spent. `LIMIT_ACTION`; refuse when unset.
+    /// The action when the budget is spent. `LIMIT_ACTION`; refuse when unset.
     pub limit_action: LimitAction,
     /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
     /// estimated rate of a connection when unset.
@@ -40,24 +40,24 @@ pub struct BudgetConfig {
     pub expiry_tail: Option<Duration>,
 }
 
-/// What is answered when the budget is spent.
+/// The action when the budget is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitAction {
-    /// 429.
+    /// Respond 429.
     Refuse,
-    /// The next source that costs nothing.
+    /// Use the next unmetered source.
     Fallback,
 }
 
-/// How usage is estimated.
+/// Settings of the usage estimate.
 #[derive(Clone, Debug)]
 pub struct UsageConfig {
     /// The rate of a connection that reports no bytes, above 0 up to 1,000,000 Mbps. `ESTIMATED_MBPS_PER_CONNECTION`;
     /// 2 Mbps when unset.
     pub estimated_rate: BitRate,
-    /// Which bytes are charged. `BILLED_DIRECTIONS`; egress when unset.
+    /// The directions that are charged. `BILLED_DIRECTIONS`; egress when unset.
     pub billed: BilledDirections,
-    /// How often a connection says that it lives, 1 s to 1 h; three missed ones close it. `HEARTBEAT_SECONDS`; 30 s when
+    /// The interval between heartbeats of a connection, 1 s to 1 h; three missed ones close it. `HEARTBEAT_SECONDS`; 30 s when
     /// unset.
     pub heartbeat: Duration,
     /// Charged once for a grant that never reported a connection, 0 to 1,000,000 MB, to the nearest byte.
@@ -72,7 +72,7 @@ const DIRECTIONS: &[(&str, BilledDirections)] =
     &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
 
 impl BudgetConfig {
-    /// `estimated_rate` stands in for a liability rate that is not set.
+    /// `estimated_rate`: the liability rate when its variable is unset.
     pub(super) fn read(settings: &mut Settings<'_>, estimated_rate: Read<BitRate>) -> Read<Self> {
         let limit = settings.required(BANDWIDTH_LIMIT_GB, "GB from 0 to 1000000, decimals allowed", parse_gb);
         let billing_day = settings.required(BILLING_DAY, "a day of the month from 1 to 31", parse_day);
@@ -114,7 +114,7 @@ impl UsageConfig {
 
 const RATE: &str = "Mbps above 0, at most 1000000, decimals allowed";
 
-/// A rate that does not round to nothing.
+/// A rate that does not round to zero.
 fn parse_rate(text: &str) -> Option<BitRate> {
     parse_decimal(text, AMOUNT_MAX).and_then(BitRate::from_mbps).filter(|rate| rate.get() > 0)
 }
@@ -138,7 +138,7 @@ mod tests {
     use crate::config::testing::{assert_refused, load};
 
     #[test]
-    fn the_limit_is_bytes_and_the_gb_that_were_written() {
+    fn the_limit_is_kept_in_bytes_and_in_gb_as_written() {
         for (text, bytes, gb) in [
             ("1000", 1_000_000_000_000, 1000.0),
             ("0.5", 500_000_000, 0.5),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_liability_of_a_grant_is_the_estimated_rate_until_it_is_set() {
+    fn the_liability_rate_defaults_to_the_estimated_rate() {
         let estimated = ("ESTIMATED_MBPS_PER_CONNECTION", "1.5");
         let config = load([estimated]);
         assert_eq!(config.usage.estimated_rate, BitRate::new(1_500_000));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_choose_mode_action_and_directions() {
+    fn words_select_mode_action_and_directions() {
         let config =
             load([("BUDGET_MODE", "Strict"), ("LIMIT_ACTION", "fallback"), ("BILLED_DIRECTIONS", "both")]);
         assert_eq!(config.budget.mode, BudgetMode::Strict);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_of_zero_is_not_the_same_as_none() {
+    fn a_tail_of_zero_differs_from_an_unset_tail() {
         assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "0")]).budget.expiry_tail, Some(Duration::ZERO));
         assert_eq!(load([("TURN_EXPIRY_TAIL_SECONDS", "")]).budget.expiry_tail, None);
     }

@@ -1,20 +1,20 @@
-//! The text of `.env`: every line that can be read becomes a variable; of the others a problem says the number, never the text,
-//! which may be a secret. No setting is lost in silence.
+//! The parser of `.env`. Every valid line becomes a variable. A problem names an invalid line by its number and never shows
+//! its text, which may be a secret. No setting is lost silently.
 
 use super::names;
 
-const QUOTING: &str = "a value with spaces, quotes, # or $ stands in 'single quotes'";
+const QUOTING: &str = "put a value with spaces, quotes, # or $ in 'single quotes'";
 
-/// What stands in a file.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct DotenvLines {
-    /// Name and value, in their order; a name may come again.
+    /// Names and values in file order; names may repeat.
     pub(super) variables: Vec<(String, String)>,
-    /// What was expected where something cannot be meant as it stands.
+    /// One text for each line that cannot be used.
     pub(super) problems: Vec<String>,
 }
 
-/// Reads them.
+/// Parses a file.
 pub(super) fn read(content: &str) -> DotenvLines {
     let content = content.trim_start_matches('\u{feff}');
     let mut lines = DotenvLines::default();
@@ -33,20 +33,20 @@ pub(super) fn read(content: &str) -> DotenvLines {
     lines
 }
 
-/// A quote may hold several lines, and so may one that nobody meant: with two spaces before a comment, an apostrophe in it
+/// Finds settings inside quotes by accident. A quoted value may span lines, and an apostrophe in a comment after two spaces
 /// opens one.
 fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<String> {
     let of_line = |(index, line): (usize, &str)| {
         let (name, _) = dotenvy::from_read_iter(line.as_bytes()).next()?.ok()?;
         let is_lost = names::is_known(&name) && variables.iter().all(|(read, _)| *read != name);
         let place = index + 1;
-        is_lost.then(|| format!("{name} in line {place} stands inside quotes that an earlier line opened, perhaps by an apostrophe in a comment; {QUOTING}"))
+        is_lost.then(|| format!("{name} in line {place} is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"))
     };
     content.lines().enumerate().filter_map(of_line).collect()
 }
 
-/// The number of the line that dotenvy could not read. It tells only the text, which may hold a secret: a whole line, or
-/// the value in it. So the line is the first that has this text and cannot be read by itself.
+/// The number of the line that dotenvy could not parse. Its error holds only text, of a line or of the value in it. So this
+/// searches for the first line that contains the text and does not parse alone.
 fn line_number(content: &str, error: &dotenvy::Error) -> Option<usize> {
     let dotenvy::Error::LineParse(text, _) = error else { return None };
     let first = text.lines().next()?.trim();
@@ -60,7 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_bad_line_is_named_by_its_number_and_never_shown() {
+    fn an_invalid_line_is_named_by_number_and_never_shown() {
         for (content, line) in [
             ("PORT=1\n\nthis is my-secret\nHOST=::1", 3),
             ("# my-secret x\nA='my-secret x'\nCOTURN_SECRET=my-secret x", 3),
@@ -72,10 +72,10 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_inside_quotes_that_nobody_meant_is_a_problem() {
+    fn a_setting_inside_accidental_quotes_is_a_problem() {
         let swallowed = "A=1  # it's\nREPORTER_TOKEN=my-secret\nB=2  # it's\nPORT=1\n";
         let expected = format!(
-            "REPORTER_TOKEN in line 2 stands inside quotes that an earlier line opened, perhaps by an apostrophe in a comment; {QUOTING}"
+            "REPORTER_TOKEN in line 2 is inside quotes that an earlier line opened, perhaps with an apostrophe in a comment; {QUOTING}"
         );
         assert_eq!(read(swallowed).problems, [expected]);
         let meant = "MANUAL_ICE_SERVERS='[\n  {\"urls\": \"stun:a\"}\n]'\nPORT=1 # the usual one\n";

@@ -1,6 +1,6 @@
-//! Raw variables: the process's own over those of `.env`, or pairs given by a test, and a way to read the files that
-//! `NAME_FILE` names. Nothing else in the crate reads the environment; nothing here writes it. A variable that the
-//! process has, even an empty one, hides the line in `.env`, so that a line can be switched off for one run.
+//! The raw variables: those of the process over those of `.env`, or pairs from a test. It also reads the files that
+//! `NAME_FILE` names. No other module reads the environment, and none writes it. A variable of the process hides the
+//! line in `.env` even if it is empty, so an operator can disable a line for one run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,39 +13,39 @@ use super::dotenv::{self, DotenvLines};
 use super::names;
 use super::problem::ConfigProblem;
 
-/// Most bytes that are read from `.env` or from a file named by a variable. A secret has under 4 KiB.
+/// The most bytes read from `.env` or from a file that a variable names. A secret has under 4 KiB.
 const FILE_BYTES_MAX: usize = 64 * 1024;
 
 const DOTENV: &str = ".env";
 
 type FileReader = Box<dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync>;
 
-/// Where settings come from. Its `Debug` form shows names only.
+/// The raw variables. The `Debug` form shows names only.
 pub struct Environment {
     variables: BTreeMap<String, String>,
-    /// What could not be read at all; reported together with what the values say.
+    /// Problems with reading, reported together with those of the values.
     problems: Vec<ConfigProblem>,
     is_terminal: bool,
     read_file: FileReader,
 }
 
 impl Environment {
-    /// The process's variables over those of `.env` in the working directory, if there is one. What cannot be read is
-    /// remembered, and reported by [`super::Config::from_env`] with everything else.
+    /// The process's variables over those of `.env` in the working directory, if it exists.
+    /// [`super::Config::from_env`] reports what could not be read.
     #[must_use]
     pub fn of_process() -> Self {
         Self::layered(std::env::vars_os(), read_from_disk(Path::new(DOTENV)))
             .with_terminal(io::stdout().is_terminal())
     }
 
-    /// Those of these variables that the process has, and nothing of `.env`.
+    /// The process's variables with these names; `.env` is not read.
     #[must_use]
     pub fn of_process_only(names: &[&str]) -> Self {
         let ours = std::env::vars_os().filter(|(name, _)| names.iter().any(|known| name == known));
         Self::layered(ours, Err(io::ErrorKind::NotFound.into())).with_terminal(io::stdout().is_terminal())
     }
 
-    /// These variables and no others; not a terminal; `NAME_FILE` is read from disk. For tests.
+    /// Only these variables; standard output is not a terminal; `NAME_FILE` is read from disk. For tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Self {
             variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -55,27 +55,27 @@ impl Environment {
         }
     }
 
-    /// The same, saying whether standard output is a terminal, which decides `LOG_FORMAT` when it is not set.
+    /// Sets whether standard output is a terminal, which decides the default of `LOG_FORMAT`.
     #[must_use]
     pub fn with_terminal(mut self, is_terminal: bool) -> Self {
         self.is_terminal = is_terminal;
         self
     }
 
-    /// The same, with this variable set to this, whatever it was.
+    /// Sets a variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same, with this variable set to this where it is unset or empty.
+    /// Sets a variable that is unset or empty.
     #[must_use]
     pub fn with_default(self, name: &str, value: &str) -> Self {
         if self.is_set(name) { self } else { self.with(name, value) }
     }
 
-    /// The same, reading the files that `NAME_FILE` names in another way.
+    /// Replaces how the files that `NAME_FILE` names are read.
     #[must_use]
     pub fn with_file_reader<F>(mut self, read_file: F) -> Self
     where
@@ -85,24 +85,24 @@ impl Environment {
         self
     }
 
-    /// Whether a terminal may be coloured: `NO_COLOR` is not set to anything, and the terminal is not a dumb one.
+    /// Whether terminal output may be coloured: `NO_COLOR` is unset and `TERM` is not `dumb`.
     #[must_use]
     pub fn wants_colour(&self) -> bool {
         self.get("NO_COLOR").is_none() && self.get("TERM") != Some("dumb")
     }
 
-    /// Whether it is set to something.
+    /// Whether a variable is set and not empty.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The trimmed value; an empty one is an unset one.
+    /// The trimmed value; an empty one counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// The names that are set to something.
+    /// The names of variables that are set and not empty.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str).filter(|name| self.get(name).is_some())
     }
@@ -115,7 +115,7 @@ impl Environment {
         self.is_terminal
     }
 
-    /// The text of a file without its last line end, or what is wrong with it. The text itself is never in the error.
+    /// The text of a file without its last line end, or why it cannot be used. The error never contains the text.
     pub(super) fn read_file(&self, path: &str) -> Result<String, String> {
         let expected = |what: &str| format!("expected {what} in {path:?}");
         let bytes =
@@ -148,7 +148,7 @@ impl Environment {
         environment
     }
 
-    /// Takes over every line that can be read.
+    /// Adds every valid line.
     fn add_dotenv(&mut self, bytes: Vec<u8>) {
         let content = match text_of(bytes) {
             Ok(content) => content,
@@ -172,7 +172,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// At most one byte more than is allowed, so that a file without an end has one.
+/// Reads one byte more than allowed at most, so that an endless file is detected.
 fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let allowed_and_one = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
@@ -180,7 +180,7 @@ fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The bytes as text, or what they should have been.
+/// The bytes as text, or what was expected.
 fn text_of(bytes: Vec<u8>) -> Result<String, &'static str> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err("at most 64 KiB");
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_wins_over_the_file_and_an_empty_variable_hides_a_line() {
+    fn process_variables_override_the_file_and_an_empty_one_hides_a_line() {
         let environment = layered(
             &[("PORT", "1"), ("DOORS", "")],
             "\u{feff}PORT=2\nDOORS=ice\nHOST='::1' # local\nexport A=b",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_trimmed_and_blank_ones_are_unset() {
+    fn values_are_trimmed_and_blank_ones_count_as_unset() {
         let environment = Environment::from_pairs([("A", "  x "), ("B", " \t "), ("C", "")]);
         assert_eq!(
             (environment.get("A"), environment.get("B"), environment.get("C")),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_switched_off_by_no_color_and_by_a_dumb_terminal() {
+    fn no_color_and_a_dumb_terminal_disable_colour() {
         for (pairs, wanted) in [
             (&[][..], true),
             (&[("NO_COLOR", "")], true),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_env_file_that_is_no_text_or_too_long_or_forbidden_is_a_problem() {
+    fn an_unreadable_env_file_is_a_problem() {
         let read = |dotenv| problem_of(&Environment::layered(std::iter::empty(), dotenv));
         assert_eq!(read(Ok(vec![0xff, 0xfe])), ".env: expected UTF-8 text");
         assert_eq!(read(Ok(vec![b'#'; FILE_BYTES_MAX + 1])), ".env: expected at most 64 KiB");
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn no_env_file_is_no_problem() {
+    fn a_missing_env_file_is_not_a_problem() {
         let environment = Environment::layered(std::iter::empty(), Err(io::ErrorKind::NotFound.into()));
         assert!(environment.problems().is_empty());
     }
 
     #[cfg(unix)]
     #[test]
-    fn bytes_that_are_no_text_matter_only_in_our_own_variables() {
+    fn invalid_utf8_is_a_problem_only_in_our_own_variables() {
         use std::os::unix::ffi::OsStringExt;
         let bad = || OsString::from_vec(vec![0xff]);
         let process = [("PORT".into(), bad()), ("OTHER".into(), bad()), (bad(), "x".into())];
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_end_is_cut_from_a_file_and_nothing_else() {
+    fn reading_a_file_removes_only_one_line_end() {
         for (content, text) in [("x\n", "x"), ("x\r\n", "x"), ("x", "x"), (" x \n\n", " x \n")] {
             let environment =
                 Environment::from_pairs([("A", "b")]).with_file_reader(|_| Ok(content.as_bytes().to_vec()));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_names_and_no_values() {
+    fn debug_output_shows_names_and_no_values() {
         let shown = format!("{:?}", Environment::from_pairs([("OPERATOR_TOKEN", "hush-hush")]));
         assert!(shown.contains("OPERATOR_TOKEN") && !shown.contains("hush"), "{shown}");
     }

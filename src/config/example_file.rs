@@ -1,5 +1,4 @@
-//! `.env.example` tells the truth: it loads as it stands, it names every variable once, and the defaults that it writes
-//! are those of the table.
+//! Tests of `.env.example`: the file loads unchanged, names every variable once, and states the defaults of the table.
 
 use super::names;
 use super::testing::load_in;
@@ -7,16 +6,16 @@ use super::{Config, Environment};
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 
-/// The file with its commented assignments (`# NAME=value`) switched on where `choose` says so.
+/// The file with the commented assignments (`# NAME=value`) uncommented that `choose` selects.
 fn uncommented(choose: impl Fn(&str) -> bool) -> String {
-    let switch_on = |line: &'static str| match line.strip_prefix("# ") {
+    let uncomment = |line: &'static str| match line.strip_prefix("# ") {
         Some(assignment) if name_of(assignment).is_some_and(&choose) => assignment,
         _ => line,
     };
-    EXAMPLE.lines().map(switch_on).collect::<Vec<_>>().join("\n")
+    EXAMPLE.lines().map(uncomment).collect::<Vec<_>>().join("\n")
 }
 
-/// The name before `=` when `line` is an assignment.
+/// The name before `=`, if `line` is an assignment.
 fn name_of(line: &str) -> Option<&str> {
     let (name, _) = line.split_once('=')?;
     let is_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
@@ -37,7 +36,7 @@ fn default_of(name: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn the_example_loads_without_warnings_and_means_the_defaults() {
+fn the_example_loads_without_warnings_and_equals_the_defaults() {
     let config = load(EXAMPLE);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(format!("{config:?}"), format!("{:?}", load("")));
@@ -52,7 +51,7 @@ fn the_example_names_every_variable_and_every_file_form() {
 }
 
 #[test]
-fn the_example_assigns_every_variable_once_and_no_unknown_one() {
+fn the_example_assigns_each_known_variable_once() {
     let all = pairs(&uncommented(|_| true));
     let mut assigned: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     let mut known: Vec<&str> = names::PLAIN.iter().map(|v| v.name()).collect();
@@ -63,12 +62,12 @@ fn the_example_assigns_every_variable_once_and_no_unknown_one() {
 }
 
 #[test]
-fn with_every_line_uncommented_the_example_is_still_valid() {
+fn the_example_is_valid_with_every_line_uncommented() {
     load(&uncommented(|_| true));
 }
 
 #[test]
-fn the_defaults_that_the_example_writes_are_the_defaults() {
+fn the_example_states_the_real_defaults() {
     for (name, value) in pairs(&uncommented(|_| true)) {
         if let Some(default) = default_of(&name) {
             assert_eq!(value, default, "{name}");
@@ -77,7 +76,7 @@ fn the_defaults_that_the_example_writes_are_the_defaults() {
 }
 
 #[test]
-fn a_secret_of_the_example_that_is_in_use_gives_a_warning() {
+fn using_an_example_secret_gives_a_warning() {
     let warnings = load(&uncommented(|name| name == "OPERATOR_TOKEN")).warnings;
-    assert_eq!(warnings, ["OPERATOR_TOKEN holds the text of an example, which everybody can read"]);
+    assert_eq!(warnings, ["OPERATOR_TOKEN holds an example value, which is public; replace it"]);
 }

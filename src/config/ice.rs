@@ -1,6 +1,5 @@
-//! Which sources hand out ICE servers, and what each of them needs. A source that is named has its settings, or the
-//! start is refused; only Cloudflare may be named without, since STUN then answers in its place, and the relay in this
-//! process, which has defaults.
+//! Settings of the ICE sources. A source that `ICE_SOURCES` names has its settings, or the service does not start. There
+//! are two exceptions: without Cloudflare's settings STUN answers in its place, and the relay in this process has defaults.
 
 use std::time::Duration;
 
@@ -15,55 +14,54 @@ use super::names::{
 };
 use super::relay::RelayConfig;
 use super::settings::{Read, Settings};
-use super::value::{BOOLEANS, is_readable_on_the_way, is_visible_ascii, parse_base, parse_identifier};
+use super::value::{BOOLEANS, is_cleartext, is_visible_ascii, parse_base, parse_identifier};
 use crate::ice::server::IceServerList;
 use crate::ice::url::IceUrl;
 use turn_ledger::source::IceSource;
 
-/// Most URLs of one source; an answer holds no more.
+/// The most URLs of one source; a response holds no more.
 const URLS_MAX: usize = 64;
 
-/// Where ICE servers come from.
+/// Settings of all ICE sources.
 #[derive(Clone, Debug)]
 pub struct IceConfig {
-    /// The kill switch: `false` answers STUN only. `TURN_ENABLED`; true when unset.
+    /// The kill switch: with `false` every response is STUN only. `TURN_ENABLED`; true when unset.
     pub enabled: bool,
-    /// The order of attempts, each source once. `ICE_SOURCES`; cloudflare, then
-    /// stun when unset.
+    /// The order of attempts, each source once. `ICE_SOURCES`; cloudflare, then stun when unset.
     pub sources: Vec<IceSource>,
-    /// Longest life of a credential, and the usual one, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
+    /// The longest and usual lifetime of a credential, 60 s to 48 h. `TURN_TTL_SECONDS`; 24 h when unset.
     pub ttl_max: Duration,
-    /// Credentials that Cloudflare mints ahead of callers, 0 (none) to 4,096. `TURN_POOL_MAX`; 256 when unset.
+    /// The most Cloudflare credentials minted ahead of callers, 0 (none) to 4,096. `TURN_POOL_MAX`; 256 when unset.
     pub pool_max: u64,
-    /// The degraded answer: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
+    /// The degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
     /// Cloudflare's TURN key; `None` when neither id nor token is set.
     pub cloudflare: Option<CloudflareConfig>,
-    /// An own coturn; `None` when neither URLs nor secret are set.
+    /// The operator's coturn; `None` when neither URLs nor secret are set.
     pub coturn: Option<CoturnConfig>,
     /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
     pub relay: Option<RelayConfig>,
-    /// A fixed list. `MANUAL_ICE_SERVERS`, JSON as browsers take it; none when unset.
+    /// A fixed list. `MANUAL_ICE_SERVERS`, a JSON list of RTCIceServer; none when unset.
     pub manual: Option<IceServerList>,
 }
 
-/// The right to mint at Cloudflare.
+/// Cloudflare's TURN key and API.
 #[derive(Clone, Debug)]
 pub struct CloudflareConfig {
-    /// Id of the TURN key, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_TURN_KEY_ID`.
+    /// The id of the TURN key, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_TURN_KEY_ID`.
     pub key_id: String,
-    /// API token of that key, visible ASCII. `CLOUDFLARE_TURN_API_TOKEN`.
+    /// The API token of that key, visible ASCII. `CLOUDFLARE_TURN_API_TOKEN`.
     pub api_token: SecretString,
-    /// Base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
+    /// The base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
     /// `https://rtc.live.cloudflare.com/` when unset.
     pub api_base: Url,
 }
 
-/// An own coturn with `use-auth-secret`.
+/// The operator's coturn with `use-auth-secret`.
 #[derive(Clone, Debug)]
 pub struct CoturnConfig {
-    /// Where it listens: up to 64 URLs, none twice, none on port 53, at least one `turn:` or `turns:`. `COTURN_URLS`.
+    /// Its URLs: at most 64, none twice, none on port 53, at least one `turn:` or `turns:`. `COTURN_URLS`.
     pub urls: Vec<IceUrl>,
     /// Its `static-auth-secret`. `COTURN_SECRET`.
     pub secret: SecretString,
@@ -122,12 +120,15 @@ impl CoturnConfig {
     }
 }
 
-/// The URL of a service that is sent a token, with a warning when that token can be read on the way.
+/// The URL of a service that receives a token, with a warning if others on the network path can read it.
 pub(super) fn read_base(settings: &mut Settings<'_>, variable: Variable) -> Read<Url> {
     let url =
-        settings.required(variable, "an http: or https: URL without user, query and fragment", parse_base)?;
-    if is_readable_on_the_way(&url) {
-        settings.warn(format!("{} is http: the token can be read on the way; use https", variable.name()));
+        settings.required(variable, "an http: or https: URL without user, query or fragment", parse_base)?;
+    if is_cleartext(&url) {
+        settings.warn(format!(
+            "{} is http: others on the network path can read the token; use https",
+            variable.name()
+        ));
     }
     Ok(url)
 }
@@ -150,25 +151,21 @@ fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
             _ => {}
         }
     }
-    if sources.contains(&IceSource::Relay) && !cfg!(feature = "relay") {
-        let text = "names relay, but this program was built without it (the cargo feature `relay`)";
-        outcome = Err(settings.refuse(ICE_SOURCES.name(), text));
-    }
     outcome.map(|()| sources)
 }
 
-/// What a source needs, for messages.
+/// The variables of a source, for messages.
 struct Needs {
     variables: &'static str,
     is: &'static str,
     has: &'static str,
-    /// Whether the source may be named although none of them is set.
+    /// Whether the source may be named with none of them set.
     has_defaults: bool,
     /// Whether any of the variables is set.
     is_set: bool,
 }
 
-/// `None` for a source that needs nothing.
+/// `None` for a source without settings.
 fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
     match source {
         IceSource::Cloudflare => Some(Needs {
@@ -209,7 +206,7 @@ fn read_stun(settings: &mut Settings<'_>) -> Read<Vec<IceUrl>> {
     Ok(urls.unwrap_or_default())
 }
 
-/// URLs without repetitions and without those that browsers refuse.
+/// URLs without duplicates and without those that browsers block.
 fn read_urls(
     settings: &mut Settings<'_>,
     variable: Variable,
@@ -227,7 +224,7 @@ fn read_urls(
         }
     }
     if urls.is_empty() || urls.len() > URLS_MAX {
-        let text = format!("expected 1 to {URLS_MAX} URLs that browsers use, found {}", urls.len());
+        let text = format!("expected 1 to {URLS_MAX} URLs that browsers accept, found {}", urls.len());
         return Err(settings.refuse(variable.name(), text));
     }
     Ok(Some(urls))
@@ -241,8 +238,7 @@ mod tests {
 
     const STUN: &str = "STUN_URLS: expected stun: or stuns: URLs";
     const COTURN: &str = "COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs";
-    const BASE: &str =
-        "CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query and fragment";
+    const BASE: &str = "CLOUDFLARE_API_BASE: expected an http: or https: URL without user, query or fragment";
 
     #[test]
     fn cloudflare_may_be_named_without_its_key() {
@@ -252,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_key_is_id_and_token() {
+    fn a_turn_key_has_an_id_and_a_token() {
         let pair = [("CLOUDFLARE_TURN_KEY_ID", "abc_-1"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
         let cloudflare = load(pair).ice.cloudflare.unwrap();
         assert_eq!((&*cloudflare.key_id, cloudflare.api_token.expose_secret()), ("abc_-1", "hush"));
@@ -260,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_coturn_is_urls_and_secret() {
+    fn a_coturn_has_urls_and_a_secret() {
         let config = load([
             ("ICE_SOURCES", "coturn, STUN"),
             ("COTURN_URLS", "turn:a.example, stun:a.example,turn:a.example,turn:a.example:53"),
@@ -273,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_which_one_is_set_names_the_missing_one() {
+    fn half_of_a_pair_is_a_problem_of_the_other_half() {
         for (set, value, missing) in [
             ("CLOUDFLARE_TURN_KEY_ID", "abc", "CLOUDFLARE_TURN_API_TOKEN"),
             ("CLOUDFLARE_TURN_API_TOKEN", "hush", "CLOUDFLARE_TURN_KEY_ID"),
@@ -286,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_named_needs_its_settings() {
+    fn a_named_source_needs_its_settings() {
         assert_refused(
             [("ICE_SOURCES", "coturn,manual,stun")],
             &[
@@ -297,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_source_that_is_not_named_are_served_with_a_warning() {
+    fn settings_of_an_unnamed_source_give_a_warning() {
         let config = load([
             ("ICE_SOURCES", "stun"),
             ("CLOUDFLARE_TURN_KEY_ID", "abc"),
@@ -314,14 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn a_base_in_the_clear_is_served_with_a_warning_unless_it_is_this_machine() {
+    fn an_http_base_gives_a_warning_unless_it_is_this_machine() {
         let warnings = load([("CLOUDFLARE_API_BASE", "http://proxy.example")]).warnings;
-        assert_eq!(warnings, ["CLOUDFLARE_API_BASE is http: the token can be read on the way; use https"]);
+        assert_eq!(
+            warnings,
+            ["CLOUDFLARE_API_BASE is http: others on the network path can read the token; use https"]
+        );
         assert!(load([("CLOUDFLARE_API_BASE", "http://127.0.0.1:9")]).warnings.is_empty());
     }
 
     #[test]
-    fn the_kill_switch_understands_the_words_for_yes_and_no() {
+    fn the_kill_switch_accepts_the_words_for_yes_and_no() {
         for (word, enabled) in [("true", true), ("YES", true), ("1", true), ("on", true), ("", true)] {
             assert_eq!(load([("TURN_ENABLED", word)]).ice.enabled, enabled, "{word}");
         }
@@ -350,18 +349,18 @@ mod tests {
         ] {
             assert_refused([(name, value)], &[&format!("{line}, found {value:?}")]);
         }
-        let again = "ICE_SOURCES: expected every entry once, found one of them again";
+        let again = "ICE_SOURCES: expected each entry once, found a repeated entry";
         assert_refused([("ICE_SOURCES", "stun,cloudflare,stun")], &[again]);
-        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers use, found 0";
+        let none_left = "STUN_URLS: expected 1 to 64 URLs that browsers accept, found 0";
         assert_refused([("STUN_URLS", "stun:a.example:53")], &[none_left]);
         assert_refused(
             [("CLOUDFLARE_API_BASE", "https://me:hush@a.example")],
-            &[&format!("{BASE}, found a value with an @, which is not shown here")],
+            &[&format!("{BASE}, found a value with an @, which is not shown")],
         );
     }
 
     #[test]
-    fn a_bad_half_of_a_pair_is_one_problem_and_not_two() {
+    fn a_bad_half_of_a_pair_is_one_problem() {
         let bad_token = "CLOUDFLARE_TURN_API_TOKEN: expected visible ASCII characters without spaces";
         assert_refused(
             [("CLOUDFLARE_TURN_KEY_ID", "a"), ("CLOUDFLARE_TURN_API_TOKEN", "hush hush")],
@@ -372,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn coturn_urls_are_ice_urls_and_one_of_them_relays() {
+    fn coturn_urls_are_ice_urls_with_at_least_one_turn_url() {
         let with = |urls| [("ICE_SOURCES", "coturn"), ("COTURN_URLS", urls), ("COTURN_SECRET", "hush")];
         assert_refused(with("stun:a.example"), &["COTURN_URLS: expected at least one turn: or turns: URL"]);
         assert_refused(with("turn:a,b"), &[&format!("{COTURN}, found \"b\"")]);

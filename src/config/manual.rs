@@ -1,5 +1,5 @@
-//! `MANUAL_ICE_SERVERS`: a fixed list, as browsers take it. It holds passwords, so a message tells the entry's place
-//! and what was expected, and repeats nothing of the text.
+//! `MANUAL_ICE_SERVERS`: a fixed list of RTCIceServer. It holds passwords, so a message states the number of the entry and
+//! what was expected, and never repeats the text.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::settings::{Read, Settings};
 use crate::ice::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 use crate::ice::url::IceUrl;
 
-/// Reads the list, with a warning when URLs are left out.
+/// Reads the list, with a warning if URLs are left out.
 pub(super) fn read_manual(settings: &mut Settings<'_>) -> Read<Option<IceServerList>> {
     let Some(secret) = settings.secret_text(MANUAL_ICE_SERVERS)? else { return Ok(None) };
     let variable = secret.variable;
@@ -47,7 +47,7 @@ fn parse_list(text: &str) -> Result<Vec<Value>, String> {
     }
 }
 
-/// One entry that is good by itself; an empty one may stand beside others that are not.
+/// One entry that is valid alone. It may have no usable URL if another entry has one.
 fn parse_entry(entry: Value) -> Result<RawIceServer, String> {
     let expected = "expected urls as a text or a list of texts, username and credential as texts";
     let raw = RawIceServer::deserialize(entry).map_err(|_| expected.to_owned())?;
@@ -57,15 +57,15 @@ fn parse_entry(entry: Value) -> Result<RawIceServer, String> {
     }
 }
 
-/// What was expected, without the text that was found: people put passwords into URLs.
+/// What was expected, without the text that was found, because people put passwords into URLs.
 fn without_text(error: &IceServersError) -> String {
     match error {
         IceServersError::BadUrl { why, .. } => why.to_string(),
         IceServersError::MissingCredential => {
-            "expected username and credential beside a turn: or turns: URL".into()
+            "expected username and credential with a turn: or turns: URL".into()
         }
         IceServersError::Empty | IceServersError::NoRelay => {
-            "expected at least one URL that browsers use".into()
+            "expected at least one URL that browsers accept".into()
         }
         IceServersError::TooMany => format!("expected fewer URLs, found {error}"),
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_as_browsers_take_it_is_taken_over() {
+    fn an_rtc_ice_server_list_is_accepted() {
         let list =
             r#"[{"urls": "stun:a"}, {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "hush"}]"#;
         let config = load(with(list));
@@ -107,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_list_is_refused_by_entry_and_never_repeated() {
+    fn a_bad_list_is_refused_by_entry_and_never_shown() {
         let shape = "expected urls as a text or a list of texts, username and credential as texts";
         let json = "expected a JSON list of RTCIceServer objects, cannot read it at line 1, column";
-        let no_credential = "expected username and credential beside a turn: or turns: URL";
+        let no_credential = "expected username and credential with a turn: or turns: URL";
         for (list, why) in [
             ("hush", format!("{json} 1")),
             (r#"{"urls": "stun:a"}"#, "expected a JSON list of RTCIceServer objects".into()),
@@ -125,7 +125,7 @@ mod tests {
             (r#"[{"urls": "turn:a", "credential": "hush"}]"#, format!("entry 1: {no_credential}")),
             (r#"[{"urls": "turn:u:hush@a"}]"#, "entry 1: expected a port from 1 to 65535".into()),
             (r#"[{"urls": "hush"}]"#, "entry 1: expected a stun:, stuns:, turn: or turns: URL".into()),
-            ("[]", "expected at least one URL that browsers use".into()),
+            ("[]", "expected at least one URL that browsers accept".into()),
         ] {
             assert_refused(with(list), &[&format!("MANUAL_ICE_SERVERS: {why}")]);
         }

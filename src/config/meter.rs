@@ -1,4 +1,4 @@
-//! Where a provider's own count is read.
+//! Settings of measured usage: Cloudflare's analytics and coturn's CLI.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use super::names::{
 use super::settings::{Read, Settings};
 use super::value::{is_visible_ascii, parse_identifier, parse_number};
 
-/// Where a provider's own count is read.
+/// Settings of measured usage.
 #[derive(Clone, Debug)]
 pub struct MeterConfig {
-    /// Cloudflare's own count of what was relayed; `None` when neither account nor token is set.
+    /// Cloudflare's analytics; `None` when neither account nor token is set.
     pub analytics: Option<AnalyticsConfig>,
-    /// How far that count may lie off the truth, since it is sampled: 0 to 50 %. `ANALYTICS_MARGIN_PERCENT`; 5 when unset.
+    /// The largest sampling error of the analytics, 0 to 50 %. `ANALYTICS_MARGIN_PERCENT`; 5 when unset.
     pub sampling_percent: u32,
-    /// coturn's command line, which tells and cuts sessions; `None` when neither address nor password is set.
+    /// coturn's CLI, which lists and ends sessions; `None` when neither address nor password is set.
     pub coturn_cli: Option<CoturnCliConfig>,
 }
 
-/// coturn's command line.
+/// coturn's CLI.
 #[derive(Clone, Debug)]
 pub struct CoturnCliConfig {
     /// `host:port`, IPv6 in brackets. `COTURN_CLI`.
@@ -36,15 +36,15 @@ pub struct CoturnCliConfig {
 /// Cloudflare's analytics.
 #[derive(Clone, Debug)]
 pub struct AnalyticsConfig {
-    /// Id of the account, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_ACCOUNT_ID`.
+    /// The id of the account, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_ACCOUNT_ID`.
     pub account_id: String,
-    /// API token that may read the account's analytics, visible ASCII. `CLOUDFLARE_ANALYTICS_TOKEN`.
+    /// An API token that may read the account's analytics, visible ASCII. `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub token: SecretString,
-    /// Base of the API; its path ends in `/`. `CLOUDFLARE_ANALYTICS_BASE`; `https://api.cloudflare.com/` when unset.
+    /// The base of the API; its path ends in `/`. `CLOUDFLARE_ANALYTICS_BASE`; `https://api.cloudflare.com/` when unset.
     pub base: Url,
-    /// How often it is asked, 1 s to 1 h. `CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS`; 60 s when unset.
+    /// The interval between queries, 1 s to 1 h. `CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS`; 60 s when unset.
     pub interval: Duration,
-    /// How far back its newest settled minute is, up to 1 h. `ANALYTICS_LAG_SECONDS`; 10 min when unset.
+    /// The age of the newest settled minute, up to 1 h. `ANALYTICS_LAG_SECONDS`; 10 min when unset.
     pub lag: Duration,
 }
 
@@ -82,7 +82,7 @@ impl AnalyticsConfig {
     }
 }
 
-/// `host:port` with a port that can be connected to.
+/// `host:port` with a port above 0.
 fn parse_address(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':')?;
     let host = Host::parse(host).ok().filter(|_| !host.is_empty())?;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_which_one_is_set_names_the_missing_one() {
+    fn half_of_a_pair_is_a_problem_of_the_other_half() {
         for (set, value, missing) in [
             ("COTURN_CLI", "localhost:5766", "COTURN_CLI_PASSWORD"),
             ("COTURN_CLI_PASSWORD", "hush", "COTURN_CLI"),
@@ -134,7 +134,7 @@ mod tests {
     fn each_bad_value_is_refused_with_what_was_expected() {
         let interval = "CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS: expected a number from 1 to 3600";
         let base =
-            "CLOUDFLARE_ANALYTICS_BASE: expected an http: or https: URL without user, query and fragment";
+            "CLOUDFLARE_ANALYTICS_BASE: expected an http: or https: URL without user, query or fragment";
         for (name, value, line) in [
             ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "0", interval),
             ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3601", interval),

@@ -1,6 +1,6 @@
-//! The environment as typed values. What is in a [`Config`] has been checked: no other part of the crate parses a
-//! setting or reads a variable. Whoever starts the service learns of every problem at once, by the variable's name, and
-//! never sees a secret in a message. Warnings are texts for the log: the setting is served, but hardly meant.
+//! The configuration as typed values. A [`Config`] is valid: no other module parses a setting or reads a variable. All
+//! problems are reported together, by variable name, and no message contains a secret. A warning is a text for the log
+//! about a setting that works but is probably a mistake.
 
 mod access;
 mod alert;
@@ -38,35 +38,35 @@ pub use wire_formats::WireFormat;
 
 use settings::{Read, Settings};
 
-/// Every setting. Its `Debug` form shows no secret.
+/// Every setting. The `Debug` form shows no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the service listens.
+    /// The listener.
     pub server: ServerConfig,
-    /// What is logged, and in which form.
+    /// The log.
     pub log: LogConfig,
-    /// Who may ask, how often, and through which proxies.
+    /// Access: origins, rate limit, proxies, tokens.
     pub access: AccessConfig,
-    /// Where ICE servers come from.
+    /// The ICE sources.
     pub ice: IceConfig,
-    /// How much may be relayed, and what happens then.
+    /// The budget and the action at its limit.
     pub budget: BudgetConfig,
-    /// How usage is estimated.
+    /// The usage estimate.
     pub usage: UsageConfig,
-    /// Where a provider's own count is read.
+    /// Measured usage.
     pub meter: MeterConfig,
-    /// Where alerts go; `None`: nowhere.
+    /// The receiver of alerts; with `None` no alerts are sent.
     pub alert: Option<AlertConfig>,
-    /// The other wire formats that are served.
+    /// The other wire formats of the mint that are on.
     pub wire_formats: Vec<WireFormat>,
-    /// Whether the demo's page is served. No setting: `turn-broker demo` alone sets it.
+    /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
-    /// What is served as it is, but hardly meant: one text each, for the log at start. They hold no secret.
+    /// One text for each setting that is probably a mistake, for the log at start. They contain no secret.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads every setting, or says all that is wrong.
+    /// Reads every setting, or returns all problems.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigErrors> {
         let mut settings = Settings::new(env);
         let config = Self::read(&mut settings);
@@ -75,13 +75,13 @@ impl Config {
             (Ok(config), Ok(warnings)) => Ok(Self { warnings, ..config }),
             (Ok(_), Err(problems)) => Err(problems),
             (Err(_), outcome) => {
-                debug_assert!(outcome.is_err(), "who refuses a setting records a problem");
+                debug_assert!(outcome.is_err(), "a refused setting has a recorded problem");
                 Err(outcome.err().unwrap_or_else(|| ConfigErrors::new(Vec::new(), Vec::new())))
             }
         }
     }
 
-    /// Every part is read before the first refusal counts.
+    /// Reads every part before it returns an error, so that all problems are found.
     fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let server = ServerConfig::read(settings);
         let log = LogConfig::read(settings);
@@ -145,19 +145,19 @@ mod tests {
 
     #[test]
     fn every_known_variable_is_parsed() {
-        // A character that no value may hold, in every variable: each must complain, so each is read.
+        // No value may contain this character, so each variable that is read has a problem.
         let names = names::PLAIN.iter().map(|v| v.name()).chain(names::SECRET.iter().map(|v| v.name()));
         let environment = Environment::from_pairs(names.clone().map(|name| (name, "\u{7f}")));
         let errors = Config::from_env(&environment).unwrap_err();
-        let mut complained: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
-        complained.dedup();
+        let mut reported: Vec<&str> = errors.problems().iter().map(|problem| &*problem.variable).collect();
+        reported.dedup();
         let mut names: Vec<&str> = names.collect();
         names.sort_unstable();
-        assert_eq!(complained, names);
+        assert_eq!(reported, names);
     }
 
     #[test]
-    fn every_secret_can_stand_in_a_file_that_is_read() {
+    fn every_secret_can_come_from_a_file() {
         for secret in names::SECRET {
             let file = secret.file_name();
             let environment = Environment::from_pairs([(&*file, "/run/none")])
@@ -168,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_is_served_with_a_hint() {
+    fn a_misspelled_name_gives_a_hint() {
         let warnings = load([("TURN_TTL_SECOND", "60"), ("PATH", "/bin"), ("TURN_X", "")]).warnings;
         assert_eq!(warnings, ["TURN_TTL_SECOND is not a setting; did you mean TURN_TTL_SECONDS?"]);
     }
 
-    /// Every secret set to something with `hush` in it.
+    /// Every secret, with `hush` in its value.
     const SECRETS: [(&str, &str); 13] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
@@ -194,11 +194,11 @@ mod tests {
     ];
 
     #[test]
-    fn debug_output_and_warnings_hold_no_secret() {
+    fn debug_output_and_warnings_contain_no_secret() {
         for secret in names::SECRET {
             assert!(
                 SECRETS.iter().any(|(name, _)| *name == secret.name()),
-                "{} is in the test",
+                "{} is missing in SECRETS",
                 secret.name()
             );
         }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_hold_no_secret_whichever_way_it_is_given() {
+    fn problems_contain_no_secret_from_a_value_or_a_file() {
         let bad = "hush hush\u{7f}";
         for secret in names::SECRET {
             let by_value = Environment::from_pairs([(secret.name(), bad)]);

@@ -1,6 +1,6 @@
-//! The one table of variables: name, default, and whether the value is a secret. The parser can only ask for what
-//! stands here, the warning about a misspelt name compares with it, and the test of `.env.example` checks that file
-//! against it. So nothing can be parsed that is not known, and no default is written twice.
+//! The table of variables: name, default, and whether the value is a secret. It is the only one: the parser, the hint for
+//! a misspelled name and the test of `.env.example` use it. So every parsed variable is known, and each default exists
+//! once.
 
 /// A variable whose value may be shown in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(super) struct Variable {
     default: Option<&'static str>,
 }
 
-/// A variable whose value is never shown, and which may also be given as `NAME_FILE`.
+/// A variable whose value is never shown. `NAME_FILE` may name a file with the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SecretVariable {
     name: &'static str,
@@ -21,7 +21,7 @@ impl Variable {
         self.name
     }
 
-    /// What holds when it is not set, written as an operator would write it.
+    /// The value when unset, as an operator would write it.
     pub(super) const fn default(self) -> Option<&'static str> {
         self.default
     }
@@ -33,7 +33,7 @@ impl SecretVariable {
         self.name
     }
 
-    /// The name under which the path of a file with the value may be given instead.
+    /// The name of the variable that holds the path of a file with the value.
     pub(super) fn file_name(self) -> String {
         format!("{}_FILE", self.name)
     }
@@ -44,9 +44,9 @@ macro_rules! variables {
         $(pub(super) const $plain: Variable =
             Variable { name: stringify!($plain), default: variables!(@default $($default)?) };)*
         $(pub(super) const $secret: SecretVariable = SecretVariable { name: stringify!($secret) };)*
-        /// Every variable that is no secret.
+        /// Every variable that is not a secret.
         pub(super) const PLAIN: &[Variable] = &[$($plain),*];
-        /// Every variable that is one.
+        /// Every secret variable.
         pub(super) const SECRET: &[SecretVariable] = &[$($secret),*];
     };
     (@default) => { None };
@@ -107,36 +107,36 @@ variables! {
     }
 }
 
-/// Prefixes that are ours: a name which begins so and is not in the table is a slip of the pen.
+/// Our prefixes: an unknown name with one of them is misspelled.
 const OWN_PREFIXES: [&str; 4] = ["TURN_", "CLOUDFLARE_", "RATE_LIMIT_", "RELAY_"];
 
-/// Every name that may stand in the environment, the `NAME_FILE` forms among them.
+/// Every known name, including the `NAME_FILE` forms.
 pub(super) fn all() -> impl Iterator<Item = String> {
     let plain = PLAIN.iter().map(|variable| variable.name().to_owned());
     let secret = SECRET.iter().flat_map(|variable| [variable.name().to_owned(), variable.file_name()]);
     plain.chain(secret)
 }
 
-/// Whether `name` is a setting, letter by letter.
+/// Whether `name` is exactly a known name.
 pub(super) fn is_known(name: &str) -> bool {
     all().any(|known| known == name)
 }
 
-/// From this likeness on, a name that is not ours by its prefix is taken for a slip of the pen all the same.
-const LIKENESS_MIN: f64 = 0.8;
+/// From this similarity on, a name without one of our prefixes counts as misspelled too.
+const SIMILARITY_MIN: f64 = 0.8;
 
-/// A hint when `name` looks like a setting and is none: ours by its prefix, known but for the case of its letters, or
-/// very like one that is.
+/// A hint for a name that looks like a setting and is not one: it has one of our prefixes, or it is very similar to a
+/// known name, ignoring case.
 pub(super) fn hint_for(name: &str) -> Option<String> {
     if is_known(name) {
         return None;
     }
     let upper = name.to_ascii_uppercase();
-    // Pairs of letters in common: names here differ by whole words, which an edit distance counts as many faults.
-    let likeness = |known: &String| strsim::sorensen_dice(&upper, known);
-    let nearest = all().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    // Compares pairs of letters. An edit distance would count a missing word as many errors.
+    let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
+    let nearest = all().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
     let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-    let is_meant = is_ours || likeness(&nearest) >= LIKENESS_MIN;
+    let is_meant = is_ours || similarity(&nearest) >= SIMILARITY_MIN;
     is_meant.then(|| format!("{} is not a setting; did you mean {nearest}?", name.escape_debug()))
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_name_is_answered_with_the_nearest_one() {
+    fn a_misspelled_name_gets_the_nearest_known_name() {
         for (name, nearest) in [
             ("TURN_TTL_SECOND", "TURN_TTL_SECONDS"),
             ("TURN_TTL", "TURN_TTL_SECONDS"),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn known_names_and_names_of_others_get_no_hint() {
+    fn known_and_foreign_names_get_no_hint() {
         for name in
             all().chain(["PATH".into(), "HOSTNAME".into(), "RATE".into(), "XTURN_TTL".into(), String::new()])
         {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_in_the_table_twice() {
+    fn no_name_is_in_the_table_twice() {
         let mut names: Vec<String> = all().collect();
         let count = names.len();
         names.sort_unstable();

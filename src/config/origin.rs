@@ -1,14 +1,14 @@
-//! Origins in one canonical form: `scheme://host[:port]`, lower case, without the scheme's default port. Two origins
-//! are the same exactly when these texts are; what has no such form (`null`, a path, a user, `*`) is nobody's origin.
+//! Origins in one canonical form: `scheme://host[:port]`, lower case, without the scheme's default port. Two origins are
+//! equal exactly when their canonical forms are. A text without such a form (`null`, a path, a user, `*`) is not an origin.
 
 use url::Url;
 
-/// Whose browser pages may ask. `CLIENT_URL`; `http://localhost:5173` when unset.
+/// The origins of pages that may call. `CLIENT_URL`; `http://localhost:5173` when unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// Everybody's, written as `*`.
+    /// Every origin, written as `*`.
     Any,
-    /// These, each in canonical form.
+    /// Only these, in canonical form.
     List(Vec<String>),
 }
 
@@ -23,12 +23,12 @@ impl AllowedOrigins {
     }
 }
 
-/// The canonical form of an origin as an operator writes it: one slash at the end is forgiven.
+/// The canonical form of an origin from the configuration. One slash at the end is allowed.
 pub(super) fn parse_entry(text: &str) -> Option<String> {
     canonical(text.strip_suffix('/').unwrap_or(text))
 }
 
-/// The canonical form of an origin as a browser writes it.
+/// The canonical form of an origin from a browser.
 fn canonical(text: &str) -> Option<String> {
     let (_, authority) = text.split_once("://")?;
     let is_foreign = |c: char| {
@@ -37,7 +37,7 @@ fn canonical(text: &str) -> Option<String> {
     if authority.contains(is_foreign) {
         return None;
     }
-    // The parser drops a default port, writes IPv6 and non-ASCII names in their one form, and refuses bad ports.
+    // The parser drops a default port, normalizes IPv6 and non-ASCII names, and refuses bad ports.
     let url = Url::parse(text).ok().filter(|url| url.scheme() != "file")?;
     let host = url.host_str().filter(|host| !host.is_empty())?.to_ascii_lowercase();
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_one_form_however_it_is_written() {
+    fn every_spelling_of_an_origin_has_the_same_form() {
         for (text, form) in [
             ("http://localhost:5173", "http://localhost:5173"),
             ("HTTPS://Example.COM", "https://example.com"),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn a_text_that_is_not_an_origin_is_refused() {
         for text in [
             "",
             "null",
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_listed_origins_pass_and_they_pass_in_any_spelling() {
+    fn only_listed_origins_are_allowed_in_any_spelling() {
         let allowed = list(&["https://example.com", "http://localhost:5173/"]);
         for origin in ["https://example.com", "https://EXAMPLE.com:443", "http://localhost:5173"] {
             assert!(allowed.allows(origin), "{origin}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn null_and_garbage_pass_only_when_everybody_does() {
+    fn null_and_garbage_are_allowed_only_with_a_star() {
         for origin in ["null", "garbage", "", "https://example.com"] {
             assert!(AllowedOrigins::Any.allows(origin), "{origin}");
         }

@@ -1,18 +1,18 @@
-//! What is wrong with the configuration, all of it at once. No text here ever holds a secret: the collector in
-//! `settings.rs` shows a value only where the variable is none.
+//! The problems of a configuration, all together. No text contains a secret: `settings.rs` shows a value only if its
+//! variable is not secret.
 
 use std::fmt;
 
-/// One thing to mend.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigProblem {
-    /// The variable to look at; `.env` where the file itself cannot be read.
+    /// The variable, or `.env` if the file itself cannot be read.
     pub variable: String,
-    /// What was expected, and what was found where that is no secret.
+    /// What was expected, and what was found unless it is a secret.
     pub expected: String,
 }
 
-/// Every problem that was found, sorted by variable, none twice. Prints one line for each, then the hints.
+/// All problems, sorted by variable, without duplicates. Prints one line for each, then the hints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     problems: Vec<ConfigProblem>,
@@ -26,7 +26,7 @@ impl ConfigErrors {
         Self { problems, hints }
     }
 
-    /// The problems, in the order in which they are printed.
+    /// The problems in printing order.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_print_sorted_one_per_line_and_once() {
+    fn problems_print_sorted_and_without_duplicates() {
         let problem =
             |variable: &str| ConfigProblem { variable: variable.into(), expected: "expected x".into() };
         let errors = ConfigErrors::new(

@@ -1,4 +1,4 @@
-//! The relay in this process: where it listens. Loopback unless told otherwise, since it is no production relay.
+//! Settings of the relay in this process. It listens on loopback by default, because it is not a production relay.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,13 +10,13 @@ use super::settings::{Read, Settings};
 pub struct RelayConfig {
     /// Address and UDP port; port 0 lets the system pick one. `RELAY_LISTEN`; `127.0.0.1:3478` when unset.
     pub listen: SocketAddr,
-    /// Where clients and peers reach it, of the same family: a single host's address. `RELAY_PUBLIC_IP`; that of
+    /// The address that clients and peers use, of a single host and of the same family. `RELAY_PUBLIC_IP`; that of
     /// `RELAY_LISTEN` when unset.
     pub public_ip: IpAddr,
 }
 
 impl RelayConfig {
-    /// Read whether or not `ICE_SOURCES` names the relay, so that a mistake is found now.
+    /// Also read if `ICE_SOURCES` does not name the relay, so that mistakes are found early.
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let expected = "address:port such as 127.0.0.1:3478 or [::1]:3478";
         let listen = settings.required(RELAY_LISTEN, expected, parse_listen);
@@ -27,7 +27,9 @@ impl RelayConfig {
             settings.warn("RELAY_PUBLIC_IP has no effect: RELAY_LISTEN is loopback");
         }
         let refusal = match public_ip {
-            None if listen.ip().is_unspecified() => "expected a value because RELAY_LISTEN is every address",
+            None if listen.ip().is_unspecified() => {
+                "expected a value because RELAY_LISTEN is an unspecified address"
+            }
             Some(ip) if ip.is_ipv4() != listen.is_ipv4() => "expected an address of RELAY_LISTEN's family",
             public_ip => return Ok(Self { listen, public_ip: public_ip.unwrap_or(listen.ip()) }),
         };
@@ -35,7 +37,7 @@ impl RelayConfig {
     }
 }
 
-/// IPv4 within IPv6 is neither to those who compare addresses.
+/// False for an IPv4-mapped address: it equals neither family in comparisons.
 fn is_plain(ip: IpAddr) -> bool {
     ip == ip.to_canonical() && !ip.is_multicast()
 }
@@ -53,15 +55,13 @@ fn parse_public(text: &str) -> Option<IpAddr> {
 mod tests {
     use crate::config::testing::{assert_refused, load};
 
-    #[cfg(feature = "relay")]
     fn relay<const N: usize>(pairs: [(&str, &str); N]) -> (String, String) {
         let config = load(pairs).ice.relay.expect("ICE_SOURCES names it");
         (config.listen.to_string(), config.public_ip.to_string())
     }
 
     #[test]
-    #[cfg(feature = "relay")]
-    fn it_is_on_loopback_unless_told_otherwise() {
+    fn it_listens_on_loopback_by_default() {
         let named = ("ICE_SOURCES", "relay");
         assert_eq!(relay([named]), ("127.0.0.1:3478".into(), "127.0.0.1".into()));
         assert_eq!(relay([named, ("RELAY_LISTEN", "[::1]:0")]), ("[::1]:0".into(), "::1".into()));
@@ -77,15 +77,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(feature = "relay"))]
-    fn a_program_without_it_says_so_at_start() {
-        let line =
-            "ICE_SOURCES: names relay, but this program was built without it (the cargo feature `relay`)";
-        assert_refused([("ICE_SOURCES", "relay,stun")], &[line]);
-    }
-
-    #[test]
-    fn settings_of_a_relay_that_is_not_named_are_served_with_a_warning() {
+    fn settings_of_an_unnamed_relay_give_a_warning() {
         let warnings = load([("RELAY_LISTEN", "127.0.0.1:1")]).warnings;
         let why = "have no effect: ICE_SOURCES does not name relay";
         assert_eq!(warnings, [format!("RELAY_LISTEN and RELAY_PUBLIC_IP {why}")]);
@@ -109,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn the_two_have_to_fit() {
-        let every = "RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is every address";
+    fn listen_address_and_public_address_must_match() {
+        let every = "RELAY_PUBLIC_IP: expected a value because RELAY_LISTEN is an unspecified address";
         assert_refused([("RELAY_LISTEN", "0.0.0.0:3478")], &[every]);
         assert_refused([("RELAY_LISTEN", "[::]:3478")], &[every]);
         let family = "RELAY_PUBLIC_IP: expected an address of RELAY_LISTEN's family";

@@ -1,4 +1,4 @@
-//! Listener and log.
+//! Settings of the listener and the log.
 
 use std::net::IpAddr;
 
@@ -7,30 +7,30 @@ use tracing_subscriber::EnvFilter;
 use super::names::{HOST, LOG_FORMAT, PORT, RUST_LOG};
 use super::settings::{Read, Settings};
 
-/// Where the service listens.
+/// The listener.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Address of the listener; `::` takes IPv4 too on most systems. `HOST`; `0.0.0.0` when unset.
+    /// The address of the listener; `::` accepts IPv4 too on most systems. `HOST`; `0.0.0.0` when unset.
     pub host: IpAddr,
-    /// Port of the listener, 0 to 65535; with 0 the system picks one. `PORT`; 3001 when unset.
+    /// The port of the listener, 0 to 65535; 0 lets the system pick one. `PORT`; 3001 when unset.
     pub port: u16,
 }
 
-/// What is logged, and in which form.
+/// The log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// `text` or `json`. `LOG_FORMAT`; text when standard output is a terminal and the variable is unset, else JSON.
+    /// `text` or `json`. `LOG_FORMAT`; when unset, text on a terminal, else JSON.
     pub format: LogFormat,
-    /// Directives of `tracing_subscriber::EnvFilter`, known to parse. `RUST_LOG`; `info` when unset.
+    /// Valid directives of `tracing_subscriber::EnvFilter`. `RUST_LOG`; `info` when unset.
     pub filter: String,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// For humans.
     Text,
-    /// One JSON object on each line, for collectors.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 
@@ -64,13 +64,13 @@ mod tests {
     use crate::config::{Config, Environment};
 
     #[test]
-    fn the_listener_takes_any_address_and_the_port_that_the_system_picks() {
+    fn the_listener_accepts_any_address_and_port_0() {
         let server = load([("HOST", "::1"), ("PORT", "0")]).server;
         assert_eq!((server.host, server.port), ("::1".parse().unwrap(), 0));
     }
 
     #[test]
-    fn the_log_is_text_on_a_terminal_and_json_elsewhere_unless_the_operator_says_so() {
+    fn the_log_is_text_on_a_terminal_and_json_elsewhere_by_default() {
         for (is_terminal, written, format) in [
             (true, "", LogFormat::Text),
             (false, "", LogFormat::Json),

@@ -1,6 +1,6 @@
-//! Typed reading of one environment. Every refusal is recorded here and reading goes on, so that all problems are
-//! reported at once; a setting that was refused has no value, so none can be replaced in silence. The value of a
-//! [`SecretVariable`] reaches no message: only the functions for a [`Variable`] show what they found.
+//! The typed reader of one environment. It records every refusal and continues, so that all problems are reported
+//! together. A refused setting has no value, so a default never replaces it silently. No message contains the value of a
+//! [`SecretVariable`]: only the functions for a [`Variable`] show what they found.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -14,30 +14,30 @@ use super::names::{self, SecretVariable, Variable};
 use super::problem::{ConfigErrors, ConfigProblem};
 use super::value::{is_plain, parse_number, shown};
 
-/// Most entries of a list. Real lists have under twenty.
+/// The most entries of a list. Real lists have under twenty.
 const LIST_ENTRIES_MAX: usize = 256;
 
-/// What the secrets of `.env.example` have in them, so that one that was not replaced is noticed.
+/// A part of every secret in `.env.example`, which gives a warning if it is not replaced.
 const EXAMPLE_MARK: &str = "example-only";
 
-/// A value was refused and its problem recorded.
+/// A value was refused, and its problem is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 
-/// What was asked for, or that a problem was recorded.
+/// A setting, or [`Refused`].
 pub(super) type Read<T> = Result<T, Refused>;
 
-/// The text of a secret and the variable it came by: `NAME` or `NAME_FILE`.
+/// The text of a secret, and its variable: `NAME` or `NAME_FILE`.
 pub(super) struct SecretText {
     pub(super) variable: String,
     pub(super) text: String,
 }
 
-/// Reads settings and collects what is wrong or odd about them.
+/// Reads settings, and collects problems and warnings.
 pub(super) struct Settings<'a> {
     environment: &'a Environment,
     problems: Vec<ConfigProblem>,
-    /// Names that are no settings, and what may have been meant.
+    /// Hints for misspelled names.
     spelling: Vec<String>,
     warnings: Vec<String>,
 }
@@ -48,7 +48,7 @@ impl<'a> Settings<'a> {
         Self { environment, problems: environment.problems().to_vec(), spelling, warnings: Vec::new() }
     }
 
-    /// The warnings if nothing was refused, every problem otherwise: a misspelt name is often what is missing.
+    /// The warnings, or every problem with the hints: a misspelled name is often the missing setting.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
         if !self.problems.is_empty() {
             return Err(ConfigErrors::new(self.problems, self.spelling));
@@ -61,29 +61,29 @@ impl<'a> Settings<'a> {
         self.environment.is_terminal()
     }
 
-    /// Whether the operator set it, rightly or wrongly.
+    /// Whether it is set, valid or not.
     pub(super) fn is_set(&self, variable: Variable) -> bool {
         self.environment.get(variable.name()).is_some()
     }
 
-    /// Whether the operator set it, by value or by file.
+    /// Whether it is set, by value or by file.
     pub(super) fn is_secret_set(&self, variable: SecretVariable) -> bool {
         let names = [variable.name().to_owned(), variable.file_name()];
         names.iter().any(|name| self.environment.get(name).is_some())
     }
 
-    /// Records something that is served as it is, but hardly meant.
+    /// Records a warning.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
     }
 
-    /// Records a problem. `expected` must hold no secret.
+    /// Records a problem. `expected` must not contain a secret.
     pub(super) fn refuse(&mut self, variable: &str, expected: impl Into<String>) -> Refused {
         self.problems.push(ConfigProblem { variable: variable.to_owned(), expected: expected.into() });
         Refused
     }
 
-    /// The value or its default, parsed; `None` when there is neither.
+    /// The parsed value or default; `None` without either.
     pub(super) fn optional<T>(
         &mut self,
         variable: Variable,
@@ -97,7 +97,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// The value or its default, parsed.
+    /// The parsed value or default.
     pub(super) fn required<T>(
         &mut self,
         variable: Variable,
@@ -108,7 +108,7 @@ impl<'a> Settings<'a> {
         value.ok_or_else(|| self.refuse(variable.name(), format!("expected {expected}, found nothing")))
     }
 
-    /// One of the words of `choices`, in any case of letters; `None` when not set and without a default.
+    /// One of the words of `choices`, in any case; `None` if unset and without a default.
     pub(super) fn optional_word<T: Copy>(
         &mut self,
         variable: Variable,
@@ -122,7 +122,7 @@ impl<'a> Settings<'a> {
         self.required(variable, &one_of(choices), |text| choose(text, choices))
     }
 
-    /// Words of `choices` between commas, none of them twice; `None` when not set and without a default.
+    /// Comma-separated words of `choices`, each once; `None` if unset and without a default.
     pub(super) fn words<T: Copy + PartialEq>(
         &mut self,
         variable: Variable,
@@ -133,7 +133,7 @@ impl<'a> Settings<'a> {
         };
         let is_repeated = |(index, word): (usize, &T)| words[..index].contains(word);
         if words.iter().enumerate().any(is_repeated) {
-            return Err(self.refuse(variable.name(), "expected every entry once, found one of them again"));
+            return Err(self.refuse(variable.name(), "expected each entry once, found a repeated entry"));
         }
         Ok(Some(words))
     }
@@ -162,7 +162,7 @@ impl<'a> Settings<'a> {
         Ok(seconds.map(Duration::from_secs))
     }
 
-    /// Entries between commas, blank ones left out; each bad entry is a problem of its own. `None` when not set.
+    /// Comma-separated entries without blank ones; each bad entry is one problem. `None` if unset.
     pub(super) fn list<T>(
         &mut self,
         variable: Variable,
@@ -189,7 +189,7 @@ impl<'a> Settings<'a> {
         outcome.map(|()| Some(values))
     }
 
-    /// A secret that passes `is_good`. `expected` describes it without showing it.
+    /// A secret that passes `is_good`. `expected` describes it.
     pub(super) fn secret(
         &mut self,
         variable: SecretVariable,
@@ -201,7 +201,7 @@ impl<'a> Settings<'a> {
             return Err(self.refuse(&secret.variable, format!("expected {expected}")));
         }
         if secret.text.contains(EXAMPLE_MARK) {
-            self.warn(format!("{} holds the text of an example, which everybody can read", secret.variable));
+            self.warn(format!("{} holds an example value, which is public; replace it", secret.variable));
         }
         Ok(Some(secret.text.into()))
     }
@@ -222,7 +222,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Records a problem for the one that is missing when only the other is set.
+    /// Records a problem for the missing variable if only the other is set.
     pub(super) fn both_or_neither(&mut self, plain: Variable, secret: SecretVariable) -> Read<()> {
         let (missing, set) = match (self.is_set(plain), self.is_secret_set(secret)) {
             (true, false) => (secret.name(), plain.name()),
@@ -232,7 +232,7 @@ impl<'a> Settings<'a> {
         Err(self.refuse(missing, format!("expected a value because {set} is set (both or neither)")))
     }
 
-    /// The value as it is written, or its default.
+    /// The value as written, or the default.
     pub(super) fn text(&self, variable: Variable) -> Option<&'a str> {
         self.environment.get(variable.name()).or(variable.default())
     }
@@ -262,7 +262,7 @@ mod tests {
     use secrecy::ExposeSecret;
     use std::io;
 
-    /// What is refused when `read` reads `pairs`.
+    /// The problems when `read` reads `pairs`.
     fn problems<T>(pairs: &[(&str, &str)], read: impl FnOnce(&mut Settings<'_>) -> Read<T>) -> Vec<String> {
         let environment = Environment::from_pairs(pairs.iter().copied());
         problems_in(&environment, read)
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_entry_of_a_list_is_a_problem_of_its_own() {
+    fn each_bad_entry_of_a_list_is_one_problem() {
         let found = problems(&[("TRUSTED_PROXIES", "1, x,2 ,,y z")], |s| {
             s.list(TRUSTED_PROXIES, "a digit", |text| text.parse::<u8>().ok())
         });
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_at_least_one_entry_and_an_end() {
+    fn a_list_has_1_to_256_entries() {
         for (text, count) in [(",", 0), (" , ,", 0), (&*"1,".repeat(257), 257)] {
             let found =
                 problems(&[("TRUSTED_PROXIES", text)], |s| s.list(TRUSTED_PROXIES, "x", |_| Some(())));
@@ -300,23 +300,23 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_listed_twice_is_a_problem() {
+    fn a_repeated_word_is_a_problem() {
         let choices = [("turn", 1), ("matrix", 2), ("ice", 3)];
         let found = problems(&[("DOORS", "turn,ice,TURN")], |s| s.words(DOORS, &choices));
-        assert_eq!(found, ["DOORS: expected every entry once, found one of them again"]);
+        assert_eq!(found, ["DOORS: expected each entry once, found a repeated entry"]);
         let found = problems(&[("DOORS", "turn,tcp")], |s| s.words(DOORS, &choices));
         assert_eq!(found, ["DOORS: expected turn, matrix or ice, found \"tcp\""]);
     }
 
     #[test]
-    fn an_invisible_character_is_refused_and_shown_escaped() {
+    fn a_control_character_is_refused_and_shown_escaped() {
         let found =
             problems(&[("STATE_DIR", "/a\u{1b}[0m")], |s| s.required(STATE_DIR, "a path", |_| Some(())));
         assert_eq!(found, ["STATE_DIR: expected a path, found \"/a\\u{1b}[0m\""]);
     }
 
     #[test]
-    fn a_number_out_of_range_says_the_range() {
+    fn a_number_out_of_range_gets_the_range() {
         let found = problems(&[("PORT", "65536")], |s| s.number(PORT, 0..=u16::MAX));
         assert_eq!(found, ["PORT: expected a number from 0 to 65535, found \"65536\""]);
     }
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_stand_in_a_file_but_not_in_both_places() {
+    fn a_secret_may_come_from_a_file_but_not_from_both() {
         let files = |_: &std::path::Path| Ok(b"0123456789abcdef\n".to_vec());
         let environment =
             Environment::from_pairs([("OPERATOR_TOKEN_FILE", "/run/token")]).with_file_reader(files);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_serve_is_named_with_its_variable_and_path() {
+    fn an_unusable_file_is_named_with_its_variable_and_path() {
         type Outcome = fn(&std::path::Path) -> io::Result<Vec<u8>>;
         let cases: [(Outcome, &str); 5] = [
             (|_| Err(io::ErrorKind::NotFound.into()), "cannot read \"/run/token\": entity not found"),

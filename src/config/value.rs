@@ -1,13 +1,13 @@
-//! What the text of a value may be. Pure: text in, value or nothing out; the collector says what was expected.
+//! Parsers of values. Pure: text in, value or `None` out. `settings.rs` states what was expected.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Most characters of a value that a message repeats.
+/// The most characters of a value in a message.
 const SHOWN_CHARS_MAX: usize = 100;
-/// Most characters of an identifier at the provider. Real ones have 32.
+/// The longest identifier at the provider. Real ones have 32 characters.
 const IDENTIFIER_CHARS_MAX: usize = 128;
 
 /// Digits only, and in range.
@@ -22,7 +22,7 @@ pub(super) fn parse_decimal(text: &str, max: f64) -> Option<f64> {
     text.parse().ok().filter(|value: &f64| is_decimal && *value <= max)
 }
 
-/// The words that people write for yes and no.
+/// The words for yes and no.
 pub(super) const BOOLEANS: &[(&str, bool)] = &[
     ("true", true),
     ("false", false),
@@ -34,33 +34,33 @@ pub(super) const BOOLEANS: &[(&str, bool)] = &[
     ("off", false),
 ];
 
-/// Whether `text` has only characters that are seen: what a header can carry in one piece.
+/// Whether `text` has only visible ASCII characters, which a header value can carry.
 pub(super) fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// An identifier that may stand in a URL's path as it is.
+/// An identifier that needs no escaping in a URL's path.
 pub(super) fn parse_identifier(text: &str) -> Option<String> {
     let is_good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     (text.len() <= IDENTIFIER_CHARS_MAX && text.bytes().all(is_good)).then(|| text.to_owned())
 }
 
-/// Whether `text` is free of control characters, which are an accident in any value of one line.
+/// Whether `text` has no control characters. In a value of one line they are a mistake.
 pub(super) fn is_plain(text: &str) -> bool {
     !text.contains(char::is_control)
 }
 
-/// A value for a message: cut, escaped, and left out when it may be a URL with a password in it.
+/// A value for a message: truncated, escaped, and hidden if it may be a URL with a password.
 pub(super) fn shown(text: &str) -> String {
     if text.contains('@') {
-        return "a value with an @, which is not shown here".to_owned();
+        return "a value with an @, which is not shown".to_owned();
     }
     let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     let more = if cut.len() < text.len() { " and more" } else { "" };
     format!("{cut:?}{more}")
 }
 
-/// An `http:` or `https:` URL without user, query and fragment. Its path ends in `/`, so that `Url::join` appends.
+/// An `http:` or `https:` URL without user, query or fragment. Its path ends in `/`, so that `Url::join` appends.
 pub(super) fn parse_base(text: &str) -> Option<Url> {
     let mut url = parse_web_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
@@ -80,8 +80,8 @@ pub(super) fn parse_web_url(text: &str) -> Option<Url> {
     (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)
 }
 
-/// Whether what is sent there can be read on the way: `http:` to another machine.
-pub(super) fn is_readable_on_the_way(url: &Url) -> bool {
+/// Whether others on the network path can read requests to this URL: `http:` to another machine.
+pub(super) fn is_cleartext(url: &Url) -> bool {
     let is_this_machine = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_is_refused() {
+    fn a_text_that_is_not_a_base_is_refused() {
         for bad in [
             "",
             "example.com",
@@ -161,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn only_http_to_another_machine_can_be_read_on_the_way() {
-        for (text, is_readable) in [
+    fn only_http_to_another_machine_is_cleartext() {
+        for (text, expected) in [
             ("http://example.com", true),
             ("http://10.0.0.1", true),
             ("http://localhost.example.com", true),
@@ -173,12 +173,12 @@ mod tests {
             ("http://[::1]:1", false),
             ("http://[::ffff:127.0.0.1]", false),
         ] {
-            assert_eq!(is_readable_on_the_way(&parse_base(text).unwrap()), is_readable, "{text}");
+            assert_eq!(is_cleartext(&parse_base(text).unwrap()), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_shown_value_is_cut_escaped_and_free_of_passwords() {
+    fn a_shown_value_is_truncated_escaped_and_without_passwords() {
         assert_eq!(shown("a\"b"), "\"a\\\"b\"");
         assert_eq!(shown(&"ä".repeat(101)), format!("\"{}\" and more", "ä".repeat(100)));
         assert!(!shown("https://me:hush@host").contains("hush"));

@@ -1,5 +1,5 @@
-//! The receiver of alerts: whether it can be reached, and only on demand whether it takes one. Nothing is shown of its
-//! address but the host: the rest is the right to post there.
+//! The check of the alert webhook, with a real alert on demand. A finding shows only the host of the URL, because anyone
+//! who knows the rest can post there.
 
 use super::finding::{Check, Finding};
 use crate::alert::webhook::{SendError, Webhook};
@@ -9,18 +9,23 @@ use crate::http_client::http_client;
 use turn_ledger::alert::{Alert, AlertKind, BudgetFigures};
 use turn_ledger::units::{ByteCount, Timestamp};
 
-/// Sends one alert that says that it is a test.
+/// Sends one test alert.
 pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock) -> Finding {
     let host = alert.url.host();
     let Ok(client) = http_client() else {
-        return Finding::fail(Check::Alerts, host, "no HTTP client", "report this with your system's name");
+        return Finding::fail(
+            Check::Alerts,
+            host,
+            "no HTTP client could be created",
+            "report this with your system's name",
+        );
     };
     let now = clock.now();
     let began = clock.instant();
     let sent = Webhook::new(client, alert).send(&test_alert(config, now), now).await;
     let took = clock.instant().saturating_duration_since(began);
     match sent {
-        Ok(()) => Finding::ok(Check::Alerts, host, "it took the test alert").after(took),
+        Ok(()) => Finding::ok(Check::Alerts, host, "it accepted the test alert").after(took),
         Err(error) => Finding::fail(Check::Alerts, host, error.to_string(), remedy(&error)).after(took),
     }
 }
@@ -45,13 +50,13 @@ fn test_alert(config: &Config, now: Timestamp) -> Alert {
 fn remedy(error: &SendError) -> &'static str {
     match error {
         SendError::Connect(_) => {
-            "let this machine out to that host, and see that it has a certificate from a public authority"
+            "allow connections from this machine to that host, and check that it has a certificate from a public authority"
         }
-        SendError::Timeout | SendError::Broken(_) => "it has to answer within 5 s: look at the receiver",
+        SendError::Timeout | SendError::Broken(_) => "check why the receiver does not respond within 5 s",
         SendError::NotNow { .. } => {
-            "look at the receiver; the service tries such an alert again for a quarter of an hour"
+            "check the receiver; the service retries such an alert for a quarter of an hour"
         }
-        SendError::Refused(_) => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET, or make a new webhook",
+        SendError::Refused(_) => "check ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET, or create a new webhook",
         SendError::Request(_) => "check ALERT_WEBHOOK_URL",
     }
 }

@@ -1,5 +1,4 @@
-//! When a certificate ends, read from its DER form. Pure, and no judge of anything else: whether a certificate is good is
-//! for the TLS library to say.
+//! The expiry of a certificate, read from its DER form. Pure. The TLS library decides whether a certificate is valid.
 
 use chrono::NaiveDateTime;
 
@@ -10,8 +9,8 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The last instant at which it is good. `None`: the bytes are no certificate as RFC 5280 has it.
-pub(super) fn ends(der: &[u8]) -> Option<Timestamp> {
+/// The end of its validity. `None` if the bytes are not an RFC 5280 certificate.
+pub(super) fn expiry(der: &[u8]) -> Option<Timestamp> {
     let (_, certificate, _) = element(der)?;
     let (_, mut fields, _) = element(certificate)?;
     if fields.first() == Some(&VERSION) {
@@ -26,7 +25,7 @@ pub(super) fn ends(der: &[u8]) -> Option<Timestamp> {
     instant(kind, std::str::from_utf8(text).ok()?)
 }
 
-/// Tag, content, and what follows.
+/// The tag and content of the first DER element, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match first {
@@ -41,7 +40,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-/// Two digits of a year are of 1950 to 2049.
+/// A year of two digits is in 1950 to 2049.
 fn instant(kind: u8, text: &str) -> Option<Timestamp> {
     let full = match kind {
         GENERALIZED_TIME => text.to_owned(),
@@ -59,7 +58,7 @@ fn instant(kind: u8, text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    /// A frame of a certificate around these two times.
+    /// The frame of a certificate with this expiry.
     fn certificate(has_version: bool, not_after: (u8, &str)) -> Vec<u8> {
         let wrap = |tag: u8, content: &[u8]| {
             let length = u8::try_from(content.len()).unwrap();
@@ -73,11 +72,11 @@ mod tests {
         let fields =
             [version, wrap(2, &[1; 16]), wrap(SEQUENCE, &[]), issuer, validity, wrap(SEQUENCE, &[9; 9])];
         let fields = wrap(SEQUENCE, &fields.concat());
-        [wrap(SEQUENCE, &fields), b"behind it".to_vec()].concat()
+        [wrap(SEQUENCE, &fields), b"rest".to_vec()].concat()
     }
 
     #[test]
-    fn the_end_is_read_in_both_forms_of_time_with_and_without_a_version() {
+    fn the_expiry_is_read_in_both_time_formats_with_and_without_a_version() {
         for (kind, text, read) in [
             (UTC_TIME, "260301123456Z", "2026-03-01T12:34:56.000Z"),
             (UTC_TIME, "491231235959Z", "2049-12-31T23:59:59.000Z"),
@@ -85,20 +84,20 @@ mod tests {
             (GENERALIZED_TIME, "20510101000000Z", "2051-01-01T00:00:00.000Z"),
         ] {
             for has_version in [false, true] {
-                let ends = ends(&certificate(has_version, (kind, text))).unwrap();
-                assert_eq!(ends.to_string(), read);
+                let expiry = expiry(&certificate(has_version, (kind, text))).unwrap();
+                assert_eq!(expiry.to_string(), read);
             }
         }
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_end_and_does_no_harm() {
+    fn bytes_that_are_not_a_certificate_have_no_expiry() {
         let good = certificate(true, (UTC_TIME, "260301123456Z"));
-        for length in 0..good.len() - b"behind it".len() {
-            assert_eq!(ends(&good[..length]), None, "cut at {length}");
+        for length in 0..good.len() - b"rest".len() {
+            assert_eq!(expiry(&good[..length]), None, "truncated at {length}");
         }
-        assert_eq!(ends(&certificate(true, (UTC_TIME, "never"))), None);
-        assert_eq!(ends(&certificate(true, (0x0c, "260301123456Z"))), None);
-        assert_eq!(ends(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0]), None);
+        assert_eq!(expiry(&certificate(true, (UTC_TIME, "never"))), None);
+        assert_eq!(expiry(&certificate(true, (0x0c, "260301123456Z"))), None);
+        assert_eq!(expiry(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the settings say: which sources are on, what holds, and what is served but hardly meant. Pure.
+//! The check of the settings: sources, limits, and probable mistakes. Pure.
 
 use super::finding::{Check, Finding, Remedy};
 use crate::config::{Config, ConfigErrors};
@@ -6,13 +6,13 @@ use crate::json::plain_number;
 use turn_ledger::source::IceSource;
 use turn_ledger::verdict::BudgetMode;
 
-/// The settings of a service that would start: one finding for what holds, and one for each warning of the start.
+/// The findings about a valid configuration: a summary, and one for each warning at start.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(Check::Configuration, "", summary(config))];
     let warn = |seen: &str, remedy: &str| Finding::warn(Check::Configuration, "", seen, remedy);
     if !config.ice.enabled {
         findings.push(warn(
-            "TURN_ENABLED is false: every answer is STUN only",
+            "TURN_ENABLED is false: every response is STUN only",
             "set TURN_ENABLED=true to relay again",
         ));
     }
@@ -21,18 +21,20 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         && is_on(config, IceSource::Cloudflare)
     {
         findings.push(warn(
-            "BUDGET_MODE=strict without the provider's own count: promises fill the budget, and nothing gives them back \
+            "BUDGET_MODE=strict without Cloudflare's analytics: reserved bytes fill the budget, and nothing releases them \
              before the reset",
             "set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN, or use BUDGET_MODE=estimate",
         ));
     }
-    let about_settings =
-        config.warnings.iter().map(|text| warn(text, "mend it, or leave it: the service starts with it"));
+    let about_settings = config
+        .warnings
+        .iter()
+        .map(|text| warn(text, "correct the setting, or ignore this: the service starts"));
     findings.extend(about_settings);
     findings
 }
 
-/// Whether a source is named and has what it needs.
+/// Whether a source is named and has its settings.
 pub(super) fn is_on(config: &Config, source: IceSource) -> bool {
     let has_settings = match source {
         IceSource::Cloudflare => config.ice.cloudflare.is_some(),
@@ -62,10 +64,10 @@ fn summary(config: &Config) -> String {
     )
 }
 
-/// Every problem of a configuration that cannot be used, and the names that may have been meant.
+/// One finding for each problem of an invalid configuration, and for each hint about a name.
 pub(super) fn problems(errors: &ConfigErrors) -> Vec<Finding> {
     let remedy =
-        || Remedy::sure("set it right in the environment or in .env; .env.example has every setting");
+        || Remedy::sure("correct it in the environment or in .env; .env.example describes every setting");
     let problem = |seen: &str| Finding::fail(Check::Configuration, "", seen, remedy());
     errors.to_string().lines().map(problem).collect()
 }
@@ -81,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sources_are_told_with_those_that_are_off() {
+    fn the_summary_lists_the_sources_and_marks_those_that_are_off() {
         let found = check(&config(&[]).unwrap());
         assert_eq!(
             found[0].seen,
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_start_warns_about_is_a_warning_here() {
+    fn each_warning_at_start_is_a_warning_here() {
         let pairs = [
             ("TURN_ENABLED", "false"),
             ("BUDGET_MODE", "strict"),
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_a_failure_of_its_own() {
+    fn each_problem_is_one_failure() {
         let errors = config(&[("PORT", "abc"), ("BILLING_DAY", "0"), ("PROT", "1")]).unwrap_err();
         let found = problems(&errors);
         assert!(found.len() >= 2 && found.iter().all(|one| one.state == State::Fail));

@@ -1,36 +1,36 @@
-//! What a check found, as a value. A finding that is not well always says what to do, and no finding holds a secret: its
-//! texts are made of hosts, URLs, addresses, codes and times, never of what somebody answered.
+//! The result of a check, as a value. Every warning and failure has a remedy. No finding contains a secret: its texts are
+//! made of hosts, URLs, addresses, codes and times, never of the text of a response.
 
 use std::time::Duration;
 
-/// The checks, in the order in which they run. Their names are stable: programs read them.
+/// The checks, in running order. Their names are stable, because programs read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
-    /// Settings, and which sources are on.
+    /// The settings.
     Configuration,
-    /// The directory of the ledger, and the ledger.
+    /// The state directory and the ledger.
     State,
-    /// Names of hosts.
+    /// Host names.
     Dns,
-    /// The way to the APIs: connection and certificate.
+    /// Connections to the APIs, and their certificates.
     Tls,
     /// This machine's clock.
     Clock,
     /// A credential from each source.
     Provider,
-    /// A STUN server's answer.
+    /// A binding request to a STUN server.
     Stun,
     /// An allocation at a TURN server.
     Turn,
-    /// What the two above say together.
+    /// A conclusion from the STUN and TURN findings.
     Network,
-    /// The credential that was made for this is withdrawn.
+    /// Revoking the credential that the check minted.
     Revoke,
-    /// The provider's own count.
+    /// Cloudflare's analytics.
     Analytics,
-    /// coturn's command line.
+    /// coturn's CLI.
     CoturnCli,
-    /// The receiver of alerts.
+    /// The alert webhook.
     Alerts,
 }
 
@@ -56,16 +56,16 @@ impl Check {
     }
 }
 
-/// How it stands.
+/// The state of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Not looked at; what was seen says why.
+    /// Not checked; the text says why.
     Skipped,
-    /// Well.
+    /// In order.
     Ok,
-    /// It serves, but hardly as it is meant.
+    /// The service works, but something is probably wrong.
     Warn,
-    /// Broken.
+    /// Something does not work.
     Fail,
 }
 
@@ -82,22 +82,22 @@ impl State {
     }
 }
 
-/// What to do.
+/// An instruction that fixes a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// A sentence.
+    /// The instruction; it starts with a verb.
     pub text: String,
-    /// Nobody has shown that it helps.
+    /// Whether the cause is only assumed.
     pub is_guess: bool,
 }
 
 impl Remedy {
-    /// One that is known to help.
+    /// A remedy for a known cause.
     pub fn sure(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_guess: false }
     }
 
-    /// One that may help.
+    /// A remedy for an assumed cause.
     pub fn guess(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_guess: true }
     }
@@ -112,32 +112,32 @@ impl From<&str> for Remedy {
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which check.
+    /// The check.
     pub check: Check,
-    /// What was looked at: a host, a URL, a source; empty where there is only one thing.
+    /// The host, URL or source that was checked; empty if there is only one.
     pub subject: String,
-    /// How it stands.
+    /// The state.
     pub state: State,
-    /// What was seen, or why nothing was looked at.
+    /// What was seen, or why nothing was checked.
     pub seen: String,
-    /// What to do. Always there when it is not well.
+    /// What to do. Every warning and failure has one.
     pub remedy: Option<Remedy>,
-    /// How long it took, where that says something.
+    /// How long the check took, if that is informative.
     pub took: Option<Duration>,
 }
 
 impl Finding {
-    /// All is well.
+    /// A finding that is in order.
     pub fn ok(check: Check, subject: impl Into<String>, seen: impl Into<String>) -> Self {
         Self { check, subject: subject.into(), state: State::Ok, seen: seen.into(), remedy: None, took: None }
     }
 
-    /// It was not looked at.
+    /// A check that was skipped.
     pub fn skipped(check: Check, subject: impl Into<String>, why: impl Into<String>) -> Self {
         Self { state: State::Skipped, ..Self::ok(check, subject, why) }
     }
 
-    /// It serves, but hardly as it is meant.
+    /// A warning.
     pub fn warn(
         check: Check,
         subject: impl Into<String>,
@@ -147,7 +147,7 @@ impl Finding {
         Self { state: State::Warn, remedy: Some(remedy.into()), ..Self::ok(check, subject, seen) }
     }
 
-    /// It is broken.
+    /// A failure.
     pub fn fail(
         check: Check,
         subject: impl Into<String>,
@@ -157,7 +157,7 @@ impl Finding {
         Self { state: State::Fail, ..Self::warn(check, subject, seen, remedy) }
     }
 
-    /// The same, with the time that it took.
+    /// Adds how long the check took.
     #[must_use]
     pub fn after(self, took: Duration) -> Self {
         Self { took: Some(took), ..self }
@@ -173,23 +173,23 @@ impl Finding {
     }
 }
 
-/// Everything that was found, in order.
+/// All findings, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The findings.
     pub findings: Vec<Finding>,
-    /// The configuration cannot be used, and nothing else was looked at.
+    /// The configuration is invalid, and nothing else was checked.
     pub is_misconfigured: bool,
 }
 
 impl Report {
-    /// The worst of it: ok, warn or fail.
+    /// The worst state: ok, warn or fail.
     #[must_use]
     pub fn state(&self) -> State {
         self.findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok).max(State::Ok)
     }
 
-    /// 0 when the service can do its work, warnings or not; 1 after a failure; 78 for a configuration that cannot be used.
+    /// 0 without failures; 1 with one; 78 for an invalid configuration.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self.state() {
@@ -199,7 +199,7 @@ impl Report {
         }
     }
 
-    /// How many are in this state.
+    /// The number of findings in this state.
     #[must_use]
     pub fn count(&self, state: State) -> usize {
         self.findings.iter().filter(|finding| finding.state == state).count()
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_finding_decides_and_warnings_do_not_fail() {
+    fn the_worst_finding_decides_and_warnings_are_not_failures() {
         let ok = Finding::ok(Check::Dns, "a", "b");
         let skipped = Finding::skipped(Check::Turn, "", "no relay");
         let warn = Finding::warn(Check::State, "", "memory", "set it");
@@ -233,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_used_has_a_status_of_its_own() {
-        let fail = Finding::fail(Check::Configuration, "PORT", "expected a number", "mend it");
+    fn an_invalid_configuration_has_its_own_exit_status() {
+        let fail = Finding::fail(Check::Configuration, "PORT", "expected a number", "correct it");
         assert_eq!(Report { findings: vec![fail], is_misconfigured: true }.exit_status(), 78);
     }
 }

@@ -1,4 +1,4 @@
-//! What providers themselves count: one real question each.
+//! The checks of measured usage: one real query each.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-/// What is asked about.
+/// The time span of the query.
 const SPAN: Duration = Duration::from_secs(3_600);
 
-/// Asks Cloudflare's analytics about the last hour.
+/// Queries Cloudflare's analytics for the last hour.
 pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Clock) -> Finding {
     let Some(settings) = &config.meter.analytics else {
         return Finding::skipped(
@@ -28,7 +28,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     let key_id = config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
     let Some(api) = CloudflareAnalytics::new(client.clone(), settings, key_id, config.usage.billed) else {
         let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
-        return Finding::fail(Check::Analytics, "", "the settings make no request", remedy);
+        return Finding::fail(Check::Analytics, "", "the settings do not form a request", remedy);
     };
     let (from, until) = last_hour(clock.now());
     let began = clock.instant();
@@ -38,7 +38,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
         Ok(counted) => {
             let (own, other) = (counted.own.gb_four_decimals(), counted.other.gb_four_decimals());
             let seen = format!(
-                "in the last hour {own} GB with this key, {other} GB besides; the newest minutes may be missing"
+                "in the last hour {own} GB with this key, {other} GB with others; the newest minutes may be missing"
             );
             Finding::ok(Check::Analytics, "", seen)
         }
@@ -47,7 +47,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     finding.after(took)
 }
 
-/// Whole minutes, the cells in which Cloudflare counts.
+/// The last hour in whole minutes, the cells in which Cloudflare counts.
 fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
     let until = Minute::of(now).start();
     let from = until.as_millis().saturating_sub(i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX));
@@ -60,7 +60,7 @@ fn refused(error: &AnalyticsError) -> Finding {
     Finding::fail(Check::Analytics, "", error.to_string(), remedy)
 }
 
-/// Asks a coturn for its sessions.
+/// Asks coturn for its sessions.
 pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, clock: &dyn Clock) -> Finding {
     let began = clock.instant();
     let listed = CoturnCli::new(settings).sessions().await;
@@ -71,7 +71,7 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, cloc
             Check::CoturnCli,
             subject,
             format!("it answers (sessions: {}), but coturn is not in ICE_SOURCES", listing.sessions.len()),
-            "name coturn in ICE_SOURCES, or take COTURN_CLI out",
+            "add coturn to ICE_SOURCES, or remove COTURN_CLI",
         ),
         Ok(listing) => Finding::ok(
             Check::CoturnCli,
@@ -86,16 +86,16 @@ pub(super) async fn coturn_cli(config: &Config, settings: &CoturnCliConfig, cloc
 fn cli_remedy(error: &CliError) -> &'static str {
     match error {
         CliError::Unreachable(_) => {
-            "see that coturn runs without no-cli, with cli-ip and cli-port as in COTURN_CLI (127.0.0.1:5766 unless set)"
+            "check that coturn runs without no-cli, and that its cli-ip and cli-port match COTURN_CLI (127.0.0.1:5766 by default)"
         }
         CliError::WrongPassword => {
-            "put coturn's cli-password into COTURN_CLI_PASSWORD, as text and not as its hash"
+            "set COTURN_CLI_PASSWORD to coturn's cli-password, as text and not as its hash"
         }
         CliError::Timeout | CliError::NotUnderstood | CliError::TooLong(_) => {
-            "see that COTURN_CLI is coturn's cli-port and not another service's; docs/COTURN.md says what is understood"
+            "check that COTURN_CLI is coturn's cli-port and not another service; docs/COTURN.md lists the supported versions"
         }
-        CliError::Broken(_) => "look into coturn's log",
-        CliError::Random(_) => "the system gives no random numbers: nothing here works without",
+        CliError::Broken(_) => "read coturn's log",
+        CliError::Random(_) => "fix the system's random number generator: nothing here works without it",
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_api_comes_with_its_own_remedy() {
+    fn each_error_of_the_api_has_its_own_remedy() {
         let found = refused(&AnalyticsError::Unauthorized);
         assert!(found.remedy.unwrap().text.contains("Account Analytics: Read"));
         assert!(refused(&AnalyticsError::QueryRefused).remedy.unwrap().is_guess);

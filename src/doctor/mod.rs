@@ -1,6 +1,6 @@
-//! `turn-broker doctor`: finds out what is wrong and says what to do. The checks run in the order of [`Check`], each as far
-//! as it can whatever those before it found; each ends in time. What is decided is decided by pure functions beside the
-//! calls, and what comes out is a [`Report`]. No output ever holds a secret, and none of what others answered.
+//! `turn-broker doctor`: finds what is wrong and says what to do. The checks run in the order of [`Check`]. Each has a
+//! deadline and runs as far as it can, whatever the others found. Pure functions judge what the calls return, and the
+//! result is a [`Report`]. The output never contains a secret or the text of a response.
 
 mod alerts;
 mod certificate;
@@ -34,33 +34,33 @@ use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::server::IceServerList;
 use names::{Names, Need};
-use relay::{Offer, Surroundings};
+use relay::{Context, Offer};
 use tls::{Endpoint, Trust};
 use turn_ledger::source::IceSource;
 
-/// What the command line says.
+/// The options of the command.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// One document instead of text.
+    /// Print one JSON document instead of text.
     pub json: bool,
-    /// Posts an alert, instead of only looking for the receiver.
+    /// Post an alert, instead of only connecting to the receiver.
     pub send_test_alert: bool,
-    /// PEM file of authorities that clients know too, for `turns:` and `stuns:`.
+    /// A PEM file with further authorities to trust for `turns:` and `stuns:`.
     pub ca: Option<PathBuf>,
 }
 
-/// Why nothing can be looked at.
+/// Why no check can run.
 #[derive(Debug, thiserror::Error)]
 pub enum DoctorError {
-    /// The file of authorities.
+    /// The file of authorities cannot be used.
     #[error("--ca: {0}")]
     Ca(#[from] CaError),
-    /// No HTTP client.
+    /// No HTTP client could be created.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-/// The configuration cannot be used: every problem, and nothing else.
+/// Reports every problem of an invalid configuration, and checks nothing else.
 pub fn refuse<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
     progress.is_misconfigured();
     for finding in configuration::problems(errors) {
@@ -69,7 +69,7 @@ pub fn refuse<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Rep
     progress.finish()
 }
 
-/// Looks at everything.
+/// Runs every check.
 pub async fn run<W: Write>(
     config: &Config,
     options: &Options,
@@ -87,16 +87,16 @@ pub async fn run<W: Write>(
         progress: &mut progress,
         clock,
     };
-    examination.here();
+    examination.local();
     examination.names().await;
-    examination.ways().await;
+    examination.apis().await;
     examination.credentials().await;
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
     Ok(progress.finish())
 }
 
-/// What the checks share.
+/// The shared state of the checks.
 struct Examination<'a, W> {
     config: &'a Config,
     client: Client,
@@ -108,8 +108,8 @@ struct Examination<'a, W> {
 }
 
 impl<W: Write> Examination<'_, W> {
-    /// What needs no network.
-    fn here(&mut self) {
+    /// The checks that need no network.
+    fn local(&mut self) {
         for finding in configuration::check(self.config) {
             self.progress.found(finding);
         }
@@ -119,7 +119,7 @@ impl<W: Write> Examination<'_, W> {
         }
     }
 
-    /// The names that the configuration holds. Those of a provider's answer come with it.
+    /// The host names in the configuration. Those in a provider's response are looked up with its URLs.
     async fn names(&mut self) {
         let config = self.config;
         let apis = apis(config).into_iter().map(|(url, _)| tls::host_of(url));
@@ -134,8 +134,8 @@ impl<W: Write> Examination<'_, W> {
         }
     }
 
-    /// The ways to the APIs, and the clock.
-    async fn ways(&mut self) {
+    /// The connections to the APIs, and the clock.
+    async fn apis(&mut self) {
         let apis = apis(self.config);
         for (url, variable) in &apis {
             self.progress.starts(&format!("{} {}", Check::Tls.name(), tls::host_of(url)));
@@ -152,7 +152,7 @@ impl<W: Write> Examination<'_, W> {
         self.progress.found(skew::check(&self.client, &urls, &*self.clock).await);
     }
 
-    /// A credential from each source, what it opens, and its end.
+    /// Mints a credential from each source, tries its servers, and revokes it.
     async fn credentials(&mut self) {
         let config = self.config;
         let cloudflare = provider::cloudflare(config, &self.client);
@@ -167,13 +167,13 @@ impl<W: Write> Examination<'_, W> {
         let minted = minted.map(|offer| offer.servers.clone());
         let stun = IceServerList::of_stun(&config.ice.stun);
         offers.push(Offer { source: IceSource::Stun, servers: stun });
-        let around = Surroundings {
+        let context = Context {
             names: &mut self.names,
             trust: &self.for_relays,
             clock: &self.clock,
             progress: self.progress,
         };
-        relay::check(offers, around).await;
+        relay::check(offers, context).await;
         self.revoke(cloudflare.as_ref(), minted.as_ref()).await;
     }
 
@@ -198,7 +198,7 @@ impl<W: Write> Examination<'_, W> {
 
     async fn alerts(&mut self, send: bool) {
         let Some(alert) = &self.config.alert else {
-            let why = "ALERT_WEBHOOK_URL is not set: nobody is told of anything";
+            let why = "ALERT_WEBHOOK_URL is not set: no alerts are sent";
             self.progress.found(Finding::skipped(Check::Alerts, "", why));
             return;
         };
@@ -216,7 +216,7 @@ impl<W: Write> Examination<'_, W> {
     }
 }
 
-/// The APIs that this configuration calls, and the settings that name them.
+/// The APIs that the configuration uses, and the variables that name them.
 fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let key = config.ice.cloudflare.as_ref().filter(|_| configuration::is_on(config, IceSource::Cloudflare));
     let mint = key.map(|key| (&key.api_base, "CLOUDFLARE_API_BASE"));

@@ -1,5 +1,5 @@
-//! Which addresses a host's name stands for. Each name is looked up once, however many checks want it, within
-//! [`LOOKUP_MAX`]; an address that stands for itself is no name.
+//! The addresses of host names. Each name is looked up once, within [`LOOKUP_MAX`]. A host that is an address needs no
+//! lookup.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,24 +13,24 @@ use super::finding::{Check, Finding, Remedy};
 use super::progress::Progress;
 use crate::clock::Clock;
 
-/// For one name. The system's own resolver gives up after 5 s a server.
+/// The time limit for one name. The system's resolver gives up after 5 s per server.
 const LOOKUP_MAX: Duration = Duration::from_secs(8);
 
-/// What a name stands for, as far as it was asked.
+/// The addresses of the names that were looked up.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, Vec<IpAddr>>);
 
-/// How much hangs on a name.
+/// How much depends on a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Something that is configured does not work without it.
+    /// A configured source or receiver does not work without it.
     Vital,
-    /// Only the last resort.
+    /// Only the fallback needs it.
     Spare,
 }
 
 impl Names {
-    /// Looks the host up, unless that was done.
+    /// Looks a host up, unless that is done.
     pub(super) async fn look_up<W: Write>(
         &mut self,
         host: &str,
@@ -57,7 +57,7 @@ impl Names {
         self.0.insert(host.to_owned(), addresses);
     }
 
-    /// What is known of that host.
+    /// The addresses of a host that was looked up.
     pub(super) fn addresses(&self, host: &str) -> &[IpAddr] {
         self.0.get(host).map(Vec::as_slice).unwrap_or_default()
     }
@@ -70,8 +70,7 @@ fn judge(host: &str, addresses: &[IpAddr], need: Need) -> Finding {
     }
     let seen = "the name has no address, or the resolver does not answer";
     let remedy = Remedy::sure(format!(
-        "check the spelling of {host}; see whether `getent hosts {host}` finds it here, and mend /etc/resolv.conf or this \
-         network's DNS"
+        "check the spelling of {host}; run `getent hosts {host}`, and fix /etc/resolv.conf or this network's DNS"
     ));
     match need {
         Need::Vital => Finding::fail(Check::Dns, host, seen, remedy),
@@ -87,7 +86,7 @@ mod tests {
     use crate::clock::SystemClock;
 
     #[test]
-    fn a_name_without_an_address_fails_what_needs_it_and_is_a_warning_for_a_spare_one() {
+    fn a_name_without_an_address_is_a_failure_unless_only_the_fallback_needs_it() {
         assert_eq!(judge("a.example", &[], Need::Vital).state, State::Fail);
         assert_eq!(judge("a.example", &[], Need::Spare).state, State::Warn);
         let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];

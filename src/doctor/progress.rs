@@ -1,5 +1,5 @@
-//! What is shown while it works. Each finding is printed when it is there; on a terminal a line says before what is being
-//! looked at. Whoever reads may have gone (`doctor | head -1`): that is no fault.
+//! The output of a running doctor. It prints each finding at once; on a terminal a line names the current check. Write
+//! errors are ignored, because the reader may have gone (`doctor | head -1`).
 
 use std::io::Write;
 
@@ -8,10 +8,10 @@ use super::report::{self, Look};
 
 /// Erases the line that the cursor is on.
 const ERASE: &str = "\r\x1b[2K";
-/// Characters of what is being looked at: a line that wraps would not be erased.
+/// The longest name of a check in characters, because a line that wraps is not erased.
 const LINE_MAX: usize = 60;
 
-/// Where findings go, and in which form.
+/// The output and the findings so far.
 #[derive(Debug)]
 pub struct Progress<W> {
     to: W,
@@ -19,27 +19,27 @@ pub struct Progress<W> {
     report: Report,
 }
 
-/// What is printed.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Text for people, as it comes.
+    /// Text for humans, finding by finding.
     Text {
-        /// Whether somebody watches.
+        /// Whether the output is a terminal.
         is_terminal: bool,
-        /// How it may look.
+        /// The style.
         look: Look,
     },
-    /// One document at the end, and nothing before it.
+    /// One document at the end.
     Json,
 }
 
 impl<W: Write> Progress<W> {
-    /// Nothing is printed yet.
+    /// Prints nothing yet.
     pub fn new(to: W, form: Form) -> Self {
         Self { to, form, report: Report::default() }
     }
 
-    /// This is looked at now.
+    /// A check starts.
     pub fn starts(&mut self, what: &str) {
         if let Form::Text { is_terminal: true, .. } = self.form {
             let what: String = what.chars().filter(|c| !c.is_control()).take(LINE_MAX).collect();
@@ -47,7 +47,7 @@ impl<W: Write> Progress<W> {
         }
     }
 
-    /// This was found.
+    /// A check has a finding.
     pub fn found(&mut self, finding: Finding) {
         if let Form::Text { is_terminal, look } = self.form {
             let erase = if is_terminal { ERASE } else { "" };
@@ -56,12 +56,12 @@ impl<W: Write> Progress<W> {
         self.report.findings.push(finding);
     }
 
-    /// The configuration cannot be used.
+    /// The configuration is invalid.
     pub fn is_misconfigured(&mut self) {
         self.report.is_misconfigured = true;
     }
 
-    /// The end of it.
+    /// Prints the summary or the document.
     #[must_use]
     pub fn finish(mut self) -> Report {
         let text = match self.form {
@@ -92,16 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_sees_what_is_looked_at_and_a_file_only_what_was_found() {
+    fn a_terminal_shows_the_current_check_and_a_file_only_findings() {
         let look = Look { colour: false };
         let to_file = shown(Form::Text { is_terminal: false, look });
-        assert_eq!(to_file, "ok      dns a.example: 192.0.2.1\n\nAll is well.\n");
+        assert_eq!(to_file, "ok      dns a.example: 192.0.2.1\n\nEverything is OK.\n");
         let to_terminal = shown(Form::Text { is_terminal: true, look });
         assert!(to_terminal.starts_with("\r\x1b[2K…       dns a.example\r\x1b[2Kok "), "{to_terminal:?}");
     }
 
     #[test]
-    fn json_is_one_document_and_nothing_else() {
+    fn json_output_is_one_document() {
         let text = shown(Form::Json);
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["checks"][0]["check"], "dns");

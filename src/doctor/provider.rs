@@ -1,5 +1,5 @@
-//! One credential from each source that relays, of the shortest life that there is, and its end. It goes past the ledger
-//! of a service that runs: what it could cost at worst is said.
+//! The check of each source: it mints one credential with the shortest lifetime and revokes it. The credential is not in
+//! the ledger of a running service, so the finding states its worst-case cost.
 
 use std::time::Duration;
 
@@ -15,37 +15,37 @@ use crate::telemetry::cause::innermost;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
 
-/// The life of the credential: the shortest that a client can ask for.
+/// The lifetime of the credential: the shortest that a client can request.
 pub(super) const TTL: Duration = Duration::from_secs(60);
-/// The provider keeps it beside the credential: so one of doctor's can be told from a client's.
+/// The provider stores it with the credential, so that an operator can recognize it.
 const IDENTIFIER: &str = "turn-broker-doctor";
 
-/// What one source gave.
-pub(super) struct Given {
+/// The result of one source.
+pub(super) struct Outcome {
     pub(super) finding: Finding,
     pub(super) servers: Option<IceServerList>,
 }
 
-/// The way to Cloudflare, where it is configured and named as a source.
+/// The client of Cloudflare's API, if it is configured.
 pub(super) fn cloudflare(config: &Config, client: &Client) -> Option<Cloudflare> {
     let key = config.ice.cloudflare.as_ref()?;
     Cloudflare::new(client.clone(), &key.api_base, &key.key_id, &key.api_token)
 }
 
-/// Asks one source, which is not STUN.
+/// Checks one source.
 pub(super) async fn check(
     source: IceSource,
     config: &Config,
     cloudflare: Option<&Cloudflare>,
     clock: &dyn Clock,
-) -> Given {
+) -> Outcome {
     match source {
         IceSource::Cloudflare => match cloudflare {
             None => none(not_configured()),
             Some(api) => mint(api, config, clock).await,
         },
         IceSource::Coturn => match &config.ice.coturn {
-            None => none(not_there(source)),
+            None => none(without_settings(source)),
             Some(coturn) => {
                 let own = Coturn::new(coturn.urls.clone(), coturn.secret.clone());
                 let servers = own.credential(IDENTIFIER, clock.now().plus(TTL));
@@ -54,7 +54,7 @@ pub(super) async fn check(
             }
         },
         IceSource::Manual => match config.ice.manual.clone() {
-            None => none(not_there(source)),
+            None => none(without_settings(source)),
             Some(servers) if servers.relays() => {
                 given(Finding::ok(Check::Provider, source.name(), "the fixed list relays"), servers)
             }
@@ -65,13 +65,13 @@ pub(super) async fn check(
         IceSource::Relay => none(Finding::skipped(
             Check::Provider,
             source.name(),
-            "the relay in the service's process takes that process's credentials alone, and cannot be tried from here",
+            "the relay in the service's process accepts only that process's credentials, and cannot be tried from here",
         )),
-        IceSource::Stun => none(not_there(source)),
+        IceSource::Stun => none(without_settings(source)),
     }
 }
 
-async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Given {
+async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Outcome {
     let began = clock.instant();
     let minted = api.mint(TTL, IDENTIFIER).await;
     let took = clock.instant().saturating_duration_since(began);
@@ -83,57 +83,54 @@ async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Given {
         }
         Err(error) => {
             let seen = match innermost(&error) {
-                Some(cause) => format!("{} ({cause})", said(&error)),
-                None => said(&error),
+                Some(cause) => format!("{} ({cause})", text_of(&error)),
+                None => text_of(&error),
             };
             none(Finding::fail(Check::Provider, source.name(), seen, remedy(&error)).after(took))
         }
     }
 }
 
-/// Withdraws what was minted. No figure rests on it: a revoked credential may go on for a while.
+/// Revokes the credential. No figure depends on it, because a revoked credential may work for a while.
 pub(super) async fn revoke(api: &Cloudflare, servers: &IceServerList) -> Option<Finding> {
     let username = servers.username()?;
     let subject = IceSource::Cloudflare.name();
     Some(match api.revoke(username).await {
-        Ok(true) => Finding::ok(Check::Revoke, subject, "the credential is withdrawn"),
-        Ok(false) => {
-            Finding::ok(Check::Revoke, subject, "the provider does not know the credential any more")
-        }
+        Ok(true) => Finding::ok(Check::Revoke, subject, "the credential is revoked"),
+        Ok(false) => Finding::ok(Check::Revoke, subject, "the provider no longer knows the credential"),
         Err(error) => Finding::warn(
             Check::Revoke,
             subject,
-            format!("the credential could not be withdrawn: {}", said(&error)),
-            "nothing has to be done for this one, it ends by itself; an operator's revoke may fail the same way",
+            format!("the credential could not be revoked: {}", text_of(&error)),
+            "let this credential expire by itself; expect that an operator's revoke fails the same way",
         ),
     })
 }
 
-fn given(finding: Finding, servers: IceServerList) -> Given {
-    Given { finding, servers: Some(servers) }
+fn given(finding: Finding, servers: IceServerList) -> Outcome {
+    Outcome { finding, servers: Some(servers) }
 }
 
-fn none(finding: Finding) -> Given {
-    Given { finding, servers: None }
+fn none(finding: Finding) -> Outcome {
+    Outcome { finding, servers: None }
 }
 
-/// A service without a key starts and answers with STUN, so this is no failure; but it is hardly what somebody wants who
-/// names the source.
+/// A warning and not a failure, because a service without a key starts and responds with STUN.
 fn not_configured() -> Finding {
     Finding::warn(
         Check::Provider,
         IceSource::Cloudflare.name(),
-        "Cloudflare TURN not configured: answers are STUN only, degraded, unless another source serves",
+        "Cloudflare TURN not configured: responses are STUN only and degraded, unless another source serves",
         "set both CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive; .env is read from the \
-         working directory), or take cloudflare out of ICE_SOURCES",
+         working directory), or remove cloudflare from ICE_SOURCES",
     )
 }
 
-fn not_there(source: IceSource) -> Finding {
+fn without_settings(source: IceSource) -> Finding {
     Finding::skipped(Check::Provider, source.name(), "it has no settings")
 }
 
-/// What it could relay at worst, tail included.
+/// The most that the credential can relay, tail included.
 fn cost(source: IceSource, config: &Config) -> String {
     let tail = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
     let rate = config.budget.liability_rate;
@@ -145,8 +142,8 @@ fn cost(source: IceSource, config: &Config) -> String {
     )
 }
 
-/// The error without the advice that its text has for the log: that stands in the remedy.
-fn said(error: &ProviderError) -> String {
+/// The error without the advice in its log text; the remedy gives that.
+fn text_of(error: &ProviderError) -> String {
     match error {
         ProviderError::Status(status) => format!("the provider answered {status}"),
         other => other.to_string(),
@@ -156,20 +153,19 @@ fn said(error: &ProviderError) -> String {
 fn remedy(error: &ProviderError) -> Remedy {
     match error {
         ProviderError::Connect(_) => Remedy::sure(
-            "see dns and tls above; try `curl --noproxy '*'` to the same host from here; HTTPS_PROXY is not honoured, \
-             CLOUDFLARE_API_BASE may point at a proxy that passes on",
+            "see dns and tls above; try `curl --noproxy '*'` to the same host from here; to use a proxy, set \
+             CLOUDFLARE_API_BASE to one that forwards (HTTPS_PROXY is ignored)",
         ),
         ProviderError::Timeout => Remedy::sure(
-            "nothing was charged; run doctor again, and if it stays slow look at the way there and at \
-             https://www.cloudflarestatus.com",
+            "run doctor again (nothing was charged); if it stays slow, check the route and https://www.cloudflarestatus.com",
         ),
-        ProviderError::Broken(_) => {
-            Remedy::guess("something on the way cuts connections: run doctor again, try from elsewhere")
-        }
+        ProviderError::Broken(_) => Remedy::guess(
+            "run doctor again, and from another network: something on the path closes connections",
+        ),
         ProviderError::Status(status) => by_status(*status),
         ProviderError::TooLong | ProviderError::Shape | ProviderError::Servers(_) => Remedy::sure(
-            "see that CLOUDFLARE_API_BASE leads to Cloudflare's API and not to a page of something on the way; if it \
-             does, the API has changed: docs/PROVIDER.md has the forms that are known",
+            "check that CLOUDFLARE_API_BASE leads to Cloudflare's API and not to a page of a proxy; if it does, the API has \
+             changed: docs/PROVIDER.md lists the known formats",
         ),
     }
 }
@@ -177,23 +173,22 @@ fn remedy(error: &ProviderError) -> Remedy {
 fn by_status(status: StatusCode) -> Remedy {
     match status.as_u16() {
         401 => Remedy::guess(
-            "the token is mistyped or withdrawn: compare CLOUDFLARE_TURN_API_TOKEN with what the dashboard showed; if it is \
-             right, make a new TURN key (dashboard: Media → Realtime → TURN Server), set both it and \
-             CLOUDFLARE_TURN_KEY_ID, restart",
+            "compare CLOUDFLARE_TURN_API_TOKEN with the token that the dashboard showed: it is mistyped or revoked; if it \
+             is right, make a new TURN key (dashboard: Media → Realtime → TURN Server), set its token and \
+             CLOUDFLARE_TURN_KEY_ID, and restart",
         ),
         403 => Remedy::guess(
-            "the token lacks a right, or this client is blocked (error code 1010): use the token that came with the TURN \
-             key, or recreate it with Calls Edit; look at the address from which you go out and at proxies that rewrite \
-             User-Agent",
+            "use the token that came with the TURN key, or recreate it with Calls Edit: the token lacks a permission, or \
+             this client is blocked (error code 1010); check your public address, and proxies that rewrite User-Agent",
         ),
         404 => Remedy::sure(
-            "wrong key id, or wrong token (both give 404): compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token \
-             ID, then the token",
+            "compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID, then compare the token: a wrong id and a \
+             wrong token both give 404",
         ),
-        429 => Remedy::sure("minting too fast: see who mints so much, and wait"),
-        300..=399 => Remedy::sure("redirects are not followed: check CLOUDFLARE_API_BASE"),
-        500..=599 => Remedy::guess("it passes by itself; if not, see https://www.cloudflarestatus.com"),
-        _ => Remedy::guess("check CLOUDFLARE_API_BASE; docs/PROVIDER.md says what is known of the API"),
+        429 => Remedy::sure("wait, and find out who mints too fast"),
+        300..=399 => Remedy::sure("check CLOUDFLARE_API_BASE: redirects are not followed"),
+        500..=599 => Remedy::guess("wait; if it stays, see https://www.cloudflarestatus.com"),
+        _ => Remedy::guess("check CLOUDFLARE_API_BASE; docs/PROVIDER.md describes the API"),
     }
 }
 
@@ -207,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_credential_could_cost_is_said_with_its_tail() {
+    fn the_worst_case_cost_includes_the_tail() {
         let seen = cost(IceSource::Cloudflare, &config(&[]));
         // 2 Mbps for 7,260 s.
         assert_eq!(seen, "outside the ledger: 1.82 GB at worst (2 Mbps until 7200 s after its expiry)");
@@ -216,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_a_remedy_and_a_guess_is_called_one() {
+    fn every_status_has_a_remedy_and_guesses_are_marked() {
         for (status, is_guess, names) in [
             (401, true, "new TURN key"),
             (403, true, "Calls Edit"),
@@ -233,8 +228,8 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_said_without_the_logs_advice() {
+    fn the_status_is_shown_without_the_advice_for_the_log() {
         let error = ProviderError::Status(StatusCode::UNAUTHORIZED);
-        assert_eq!(said(&error), "the provider answered 401 Unauthorized");
+        assert_eq!(text_of(&error), "the provider answered 401 Unauthorized");
     }
 }

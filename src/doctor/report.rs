@@ -1,5 +1,5 @@
-//! The report as text for people and as one JSON document for programs. Pure: what a terminal makes of it is an argument.
-//! Control characters never reach a terminal from here.
+//! The report as text for humans and as one JSON document for programs. Pure: the style is an argument. The text contains
+//! no control characters except colours.
 
 use std::fmt::Write;
 
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::finding::{Finding, Report, State};
 
-/// How text may look.
+/// The style of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Colours, for a terminal whose user has not said no.
+    /// Whether to use colours.
     pub colour: bool,
 }
 
-/// Longest text of one finding, in characters.
+/// The longest text of one finding, in characters.
 const TEXT_MAX: usize = 2_000;
 
-/// What was found by one check: a line, and where it is not well what to do, on a line of its own.
+/// One finding: a line, and its remedy on a second line.
 #[must_use]
 pub(super) fn finding(found: &Finding, look: Look) -> String {
     let mut text = format!("{} {}", mark(found.state, look), plain(&found.title()));
@@ -34,20 +34,24 @@ pub(super) fn finding(found: &Finding, look: Look) -> String {
     text
 }
 
-/// The last line.
+/// The summary line.
 #[must_use]
 pub(super) fn summary(report: &Report, look: Look) -> String {
     let (fails, warnings) = (report.count(State::Fail), report.count(State::Warn));
     let text = match (fails, warnings) {
-        (0, 0) => "All is well.".to_owned(),
-        (0, _) => format!("It works; {} to look at.", number(warnings, "warning")),
-        (_, 0) => format!("{}: see the arrows.", number(fails, "failure")),
-        _ => format!("{}, {}: see the arrows.", number(fails, "failure"), number(warnings, "warning")),
+        (0, 0) => "Everything is OK.".to_owned(),
+        (0, _) => format!("It works, with {}.", number(warnings, "warning")),
+        (_, 0) => format!("{}: see the lines with an arrow.", number(fails, "failure")),
+        _ => format!(
+            "{}, {}: see the lines with an arrow.",
+            number(fails, "failure"),
+            number(warnings, "warning")
+        ),
     };
     format!("\n{}", painted(&text, report.state(), look))
 }
 
-/// Everything, as one document.
+/// The whole report as one document.
 #[must_use]
 pub(super) fn document(report: &Report) -> Value {
     let checks: Vec<Value> = report.findings.iter().map(entry).collect();
@@ -71,7 +75,7 @@ fn entry(found: &Finding) -> Value {
     })
 }
 
-/// Seven characters, so that titles stand below each other.
+/// The state in seven characters, so that titles are aligned.
 fn mark(state: State, look: Look) -> String {
     let word = match state {
         State::Ok => "ok     ",
@@ -97,7 +101,7 @@ fn number(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Without what would move a terminal's cursor, and of a length that can be read.
+/// Replaces control characters and truncates.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX).collect()
 }
@@ -112,7 +116,7 @@ mod tests {
     const PLAIN: Look = Look { colour: false };
 
     #[test]
-    fn a_finding_is_a_line_and_a_remedy_stands_below_it() {
+    fn a_finding_is_one_line_with_its_remedy_below() {
         let ok = Finding::ok(Check::Dns, "a.example", "192.0.2.1").after(Duration::from_millis(12));
         assert_eq!(finding(&ok, PLAIN), "ok      dns a.example: 192.0.2.1 (12 ms)");
         let fail = Finding::fail(Check::Provider, "cloudflare", "answered 401", Remedy::guess("make a key"));
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_there_only_where_it_is_wanted() {
+    fn colours_are_used_only_on_request() {
         let ok = Finding::ok(Check::Dns, "a", "b");
         assert!(finding(&ok, Look { colour: true }).starts_with("\x1b[32mok     \x1b[0m dns"));
         let report = Report { findings: vec![ok], is_misconfigured: false };
@@ -133,27 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn no_text_from_outside_moves_the_cursor() {
+    fn control_characters_are_replaced() {
         let nasty = Finding::fail(Check::Dns, "a\x1b[2J", "b\r\nc", "d\x07");
         assert_eq!(finding(&nasty, PLAIN), "FAIL    dns a [2J: b  c\n         → d ");
     }
 
     #[test]
-    fn the_summary_counts_and_says_whether_it_works() {
+    fn the_summary_counts_failures_and_warnings() {
         let warn = Finding::warn(Check::State, "", "memory only", "set STATE_DIR");
         let fail = Finding::fail(Check::Tls, "", "refused", "look");
         for (findings, text) in [
-            (vec![], "\nAll is well."),
-            (vec![warn.clone()], "\nIt works; 1 warning to look at."),
-            (vec![fail.clone(), fail.clone()], "\n2 failures: see the arrows."),
-            (vec![fail, warn.clone(), warn], "\n1 failure, 2 warnings: see the arrows."),
+            (vec![], "\nEverything is OK."),
+            (vec![warn.clone()], "\nIt works, with 1 warning."),
+            (vec![fail.clone(), fail.clone()], "\n2 failures: see the lines with an arrow."),
+            (vec![fail, warn.clone(), warn], "\n1 failure, 2 warnings: see the lines with an arrow."),
         ] {
             assert_eq!(summary(&Report { findings, is_misconfigured: false }, PLAIN), text);
         }
     }
 
     #[test]
-    fn the_document_holds_everything_under_stable_names() {
+    fn the_document_has_all_fields_with_stable_names() {
         let fail = Finding::fail(Check::CoturnCli, "", "no", Remedy::guess("perhaps"));
         let ok = Finding::ok(Check::Turn, "turn:a", "relayed").after(Duration::from_millis(3));
         let document = document(&Report { findings: vec![fail, ok], is_misconfigured: false });

@@ -1,5 +1,5 @@
-//! How far this machine's clock is from others': the `Date` of an answer over HTTP against the middle of the exchange. The
-//! date is cut to a second, so half of one is added to it.
+//! The check of this machine's clock: the `Date` of an HTTP response against the middle of the exchange. The date is
+//! truncated to the second, so half a second is added to it.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use super::tls::host_of;
 use crate::clock::Clock;
 use turn_ledger::units::Timestamp;
 
-/// Beyond this, times in answers are visibly wrong.
+/// Above this, times in responses are visibly wrong.
 const WARN_ABOVE: Duration = Duration::from_secs(5);
-/// Beyond this, credentials of an own coturn end early or late, and signatures are refused.
+/// Above this, coturn credentials expire early or late, and signatures are refused.
 const FAIL_ABOVE: Duration = Duration::from_secs(60);
-/// Half of the second to which a date is cut.
+/// Half a second in milliseconds.
 const HALF_SECOND: u64 = 500;
 
-/// Asks the first of these that answers with a date.
+/// Compares with the first of these URLs whose response has a date.
 pub(super) async fn check(client: &Client, urls: &[&Url], clock: &dyn Clock) -> Finding {
     for url in urls {
         let before = clock.now();
-        // Nothing is asked for and nothing is shown: only the date of the answer counts, whatever the answer is.
+        // Only the date of the response counts, whatever its status.
         let Ok(answer) = client.head((*url).clone()).send().await else { continue };
         let after = clock.now();
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(parse);
@@ -33,11 +33,11 @@ pub(super) async fn check(client: &Client, urls: &[&Url], clock: &dyn Clock) -> 
         }
     }
     let why =
-        if urls.is_empty() { "no API is configured to compare with" } else { "no API answered with a date" };
+        if urls.is_empty() { "no API is configured to compare with" } else { "no API response has a date" };
     Finding::skipped(Check::Clock, "", why)
 }
 
-/// The form that HTTP wants; two older ones are not sent by anybody.
+/// Parses the current HTTP format; nobody sends the two obsolete ones.
 fn parse(date: &str) -> Option<Timestamp> {
     let at: Timestamp = DateTime::parse_from_rfc2822(date).ok()?.to_utc().into();
     Some(at.plus_millis(HALF_SECOND))
@@ -54,8 +54,8 @@ fn judge(host: &str, theirs: Timestamp, ours: Timestamp) -> Finding {
         return Finding::ok(Check::Clock, "", format!("within {} s of {host}", WARN_ABOVE.as_secs()));
     }
     let seen = format!("this machine's clock is {} s {word} {host}", off.as_secs());
-    let remedy = "set the clock by NTP (systemd-timesyncd, chrony) and then restart the service: it believes a clock that \
-                  jumps ahead, and keeps the later time when it is set back";
+    let remedy = "set the clock by NTP (systemd-timesyncd, chrony), then restart the service: it follows a clock that jumps \
+                  ahead, and keeps the later time when the clock is set back";
     if off <= FAIL_ABOVE {
         return Finding::warn(Check::Clock, "", seen, remedy);
     }
@@ -70,7 +70,7 @@ mod tests {
     const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
 
     #[test]
-    fn five_seconds_are_nothing_a_minute_is_a_warning_and_more_a_failure() {
+    fn up_to_five_seconds_are_ok_up_to_a_minute_a_warning_and_more_a_failure() {
         let at = |millis: i64| Timestamp::from_millis(NOON.as_millis() + millis);
         for (millis, state) in [
             (0, State::Ok),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_the_middle_of_its_second_and_the_exchange_counts_by_its_middle() {
+    fn a_date_counts_as_the_middle_of_its_second_and_of_the_exchange() {
         assert_eq!(parse("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON.plus_millis(500)));
         assert_eq!(parse("yesterday"), None);
         assert_eq!(middle(NOON, NOON.plus_millis(3_000)), NOON.plus_millis(1_500));

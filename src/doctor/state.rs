@@ -1,55 +1,31 @@
-//! The directory of the ledger, and the ledger in it, looked at and left as they are: nothing is made, repaired or brought
-//! to another format. What a running service holds is well, and not read.
+//! The state directory and the ledger in it, checked without changing either. The journal's own reader reads the ledger;
+//! a ledger that a running service holds is in order and is not read.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
-
 use super::finding::{Check, Finding, Remedy};
-use crate::journal::store::{FILE_NAME, FORMAT, catch_panic};
+use crate::journal::inspect::LedgerCopy;
+use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
 
-/// Under this much room a ledger and a log can soon not be written.
+/// With less free space than this, ledger and log may soon fail to be written.
 const FREE_MIN: u64 = 100_000_000;
-/// A larger ledger is not read through: 10 years of a busy service have less.
+/// A larger ledger is not read: the reader holds all of it in memory, and ten years of a busy service have less.
 const READ_MAX: u64 = 256 << 20;
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// What was seen of the ledger's file.
-#[derive(Debug)]
-enum Ledger {
-    /// There is none yet.
-    Absent,
-    /// A process has it.
-    Held,
-    /// It can be read.
-    Readable { format: u32, bytes: u64 },
-    /// It is too large to be read through here.
-    Large(u64),
-    /// This user may not read it.
-    Forbidden,
-    /// It is none, or broken.
-    Damaged(String),
-}
-
-/// All that is to be said of `STATE_DIR`.
+/// The findings about `STATE_DIR`.
 pub(super) fn check(directory: Option<&Path>) -> Vec<Finding> {
     let Some(directory) = directory else { return vec![in_memory()] };
     let shown = directory.display().to_string();
     if !directory.is_dir() {
         return vec![missing(directory, &shown)];
     }
-    let ledger = match look(&directory.join(FILE_NAME)) {
-        Ok(ledger) => ledger,
-        Err(error) => Ledger::Damaged(error.to_string()),
-    };
-    let is_held = matches!(ledger, Ledger::Held);
-    let mut findings = vec![judge(&shown, &ledger)];
+    let (ledger, is_held) = check_ledger(directory, &shown);
+    let mut findings = vec![ledger];
     findings.extend(writable(directory, &shown, is_held));
-    findings.extend(room(directory, &shown));
+    findings.extend(free_space(directory, &shown));
     findings
 }
 
@@ -62,109 +38,81 @@ fn in_memory() -> Finding {
     )
 }
 
-/// The service makes it, if it may.
+/// The service creates a missing directory, if its user may.
 fn missing(directory: &Path, shown: &str) -> Finding {
     let nearest =
         directory.ancestors().skip(1).find(|parent| parent.is_dir() || parent.as_os_str().is_empty());
     let nearest = nearest.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
     match nearest.map(try_write) {
         Some(Ok(())) if !directory.exists() => {
-            Finding::ok(Check::State, shown, "is not there yet; it can be made, and is at the first start")
+            Finding::ok(Check::State, shown, "does not exist yet; the first start creates it")
         }
         _ => Finding::fail(
             Check::State,
             shown,
-            "is no directory, and cannot be made by this user",
-            "make it a directory that the service's user may write to",
+            "is not a directory, and this user cannot create it",
+            "create a directory that the service's user may write to",
         ),
     }
 }
 
-fn judge(shown: &str, ledger: &Ledger) -> Finding {
+/// The finding about the ledger, and whether a running service holds it.
+fn check_ledger(directory: &Path, shown: &str) -> (Finding, bool) {
+    let bytes = std::fs::metadata(directory.join(FILE_NAME)).map_or(0, |file| file.len());
+    if bytes > READ_MAX {
+        let seen = format!("the ledger has {bytes} bytes, far more than expected, and was not read");
+        return (
+            Finding::warn(
+                Check::State,
+                shown,
+                seen,
+                "stop the service and run `turn-broker ledger show` to see what fills it",
+            ),
+            false,
+        );
+    }
+    let read = LedgerCopy::take(directory).map(|ledger| (ledger.format, ledger.bytes));
+    (judge_ledger(shown, &read), matches!(read, Err(OpenError::InUse { .. })))
+}
+
+/// `read`: the ledger's format and length.
+fn judge_ledger(shown: &str, read: &Result<(u32, u64), OpenError>) -> Finding {
     let ok = |seen: String| Finding::ok(Check::State, shown, seen);
-    match ledger {
-        Ledger::Absent => ok("no ledger yet; it is made at the first start".into()),
-        Ledger::Held => {
+    match read {
+        Ok((FORMAT, bytes)) => ok(format!("the ledger can be read: format {FORMAT}, {bytes} bytes")),
+        Ok((format, _)) => {
+            ok(format!("the ledger has format {format}; the next start converts it to {FORMAT}"))
+        }
+        Err(OpenError::Absent { .. }) => ok("no ledger yet; the first start creates it".into()),
+        Err(OpenError::InUse { .. }) => {
             ok("the ledger is in use by a running service, as it should be; it was not read".into())
         }
-        Ledger::Readable { format, bytes } if *format == FORMAT => {
-            ok(format!("the ledger can be read: format {format}, {bytes} bytes"))
-        }
-        Ledger::Readable { format, .. } if *format < FORMAT => {
-            ok(format!("the ledger has format {format}; the next start brings it to {FORMAT}"))
-        }
-        Ledger::Readable { format, .. } => Finding::fail(
+        Err(OpenError::Newer { found, .. }) => Finding::fail(
             Check::State,
             shown,
-            format!("the ledger has format {format}, this version reads up to {FORMAT}"),
+            format!("the ledger has format {found}, this version reads up to {FORMAT}"),
             "run the version that wrote it, or a later one",
         ),
-        Ledger::Large(bytes) => Finding::warn(
-            Check::State,
-            shown,
-            format!("the ledger has {bytes} bytes, more than any that is known, and was not read"),
-            "look for what fills it",
-        ),
-        Ledger::Forbidden => Finding::warn(
-            Check::State,
-            shown,
-            "this user may not read the ledger",
-            "run doctor as the service's user, or it cannot see what the service sees",
-        ),
-        Ledger::Damaged(what) => Finding::fail(
-            Check::State,
-            shown,
-            format!("the ledger cannot be read: {what}"),
-            Remedy::sure(format!(
-                "restore {FILE_NAME} from a backup, or move it away to start with an empty ledger"
-            )),
-        ),
+        Err(OpenError::Directory { error, .. }) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Finding::warn(
+                Check::State,
+                shown,
+                "this user may not read the ledger",
+                "run doctor as the service's user, so that it sees what the service sees",
+            )
+        }
+        Err(OpenError::Damaged { what, .. }) => damaged(shown, what),
+        Err(OpenError::Directory { error, .. }) => damaged(shown, &error.to_string()),
+        Err(error) => damaged(shown, &error.to_string()),
     }
 }
 
-/// Looks at the file under a shared lock. A copy in memory is opened, so that one that was not closed in order is put in
-/// order there.
-fn look(path: &Path) -> io::Result<Ledger> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::Absent),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Ledger::Forbidden),
-        Err(error) => return Err(error),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(Ledger::Held),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    let bytes = file.metadata()?.len();
-    if bytes == 0 {
-        return Ok(Ledger::Damaged("it is empty".into()));
-    }
-    if bytes > READ_MAX {
-        return Ok(Ledger::Large(bytes));
-    }
-    let mut content = Vec::new();
-    file.take(READ_MAX).read_to_end(&mut content)?;
-    let memory = InMemoryBackend::new();
-    memory.set_len(bytes)?;
-    memory.write(0, &content)?;
-    Ok(match catch_panic(|| format_of(memory)) {
-        Ok(Ok(Some(format))) => Ledger::Readable { format, bytes },
-        Ok(Ok(None)) => Ledger::Damaged("it says no format".into()),
-        Ok(Err(error)) => Ledger::Damaged(error.to_string()),
-        Err(broken) => Ledger::Damaged(broken.to_string()),
-    })
+fn damaged(shown: &str, what: &str) -> Finding {
+    let remedy = format!("restore {FILE_NAME} from a backup, or move it away to start with an empty ledger");
+    Finding::fail(Check::State, shown, format!("the ledger cannot be read: {what}"), Remedy::sure(remedy))
 }
 
-fn format_of(memory: InMemoryBackend) -> Result<Option<u32>, redb::Error> {
-    let database = Database::builder().create_with_backend(memory)?;
-    let transaction = database.begin_read()?;
-    let meta = transaction.open_table(META)?;
-    let format = meta.get("format")?;
-    Ok(format.and_then(|bytes| bytes.value().try_into().ok()).map(u32::from_be_bytes))
-}
-
-/// A user who may not write may still be another one than the service's, whose lock says that it can.
+/// A running service that holds the ledger can write it, even if this user cannot.
 fn writable(directory: &Path, shown: &str, is_held: bool) -> Option<Finding> {
     let error = try_write(directory).err()?;
     let seen = format!("this user may not write there: {error}");
@@ -179,19 +127,19 @@ fn writable(directory: &Path, shown: &str, is_held: bool) -> Option<Finding> {
     ))
 }
 
-/// Makes a file and takes it away.
+/// Creates a file and removes it.
 fn try_write(directory: &Path) -> io::Result<()> {
     let path: PathBuf = directory.join(format!(".turn-broker-doctor-{}", std::process::id()));
     File::options().write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)
 }
 
-fn room(directory: &Path, shown: &str) -> Option<Finding> {
+fn free_space(directory: &Path, shown: &str) -> Option<Finding> {
     let stat = rustix::fs::statvfs(directory).ok()?;
-    Some(judge_room(shown, stat.f_bavail.saturating_mul(stat.f_frsize)))
+    Some(judge_free_space(shown, stat.f_bavail.saturating_mul(stat.f_frsize)))
 }
 
-fn judge_room(shown: &str, free: u64) -> Finding {
+fn judge_free_space(shown: &str, free: u64) -> Finding {
     let seen = format!("{} MB free", free / 1_000_000);
     if free >= FREE_MIN {
         return Finding::ok(Check::State, shown, seen);
@@ -200,52 +148,32 @@ fn judge_room(shown: &str, free: u64) -> Finding {
         Check::State,
         shown,
         seen,
-        "make room: while the ledger cannot be written no metered grant is handed out (LEDGER_UNAVAILABLE)",
+        "free some space: while the ledger cannot be written, no metered grant is issued (LEDGER_UNAVAILABLE)",
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use tempfile::TempDir;
 
     use super::super::finding::State;
     use super::*;
     use crate::journal::Storage;
     use crate::journal::store::Store;
 
-    /// A directory of the test's own; it goes with the test.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let name =
-                format!("turn-broker-doctor-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn first(&self) -> Finding {
-            check(Some(&self.0)).remove(0)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+    fn first(directory: &TempDir) -> Finding {
+        check(Some(directory.path())).remove(0)
     }
 
     #[test]
-    fn a_ledger_that_a_service_holds_is_well_and_one_that_nobody_holds_is_read() {
-        let scratch = Scratch::new();
-        assert!(scratch.first().seen.starts_with("no ledger yet"));
-        let store = Store::open(&scratch.0).unwrap();
-        let held = scratch.first();
+    fn a_ledger_in_use_is_ok_and_any_other_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(first(&directory).seen.starts_with("no ledger yet"));
+        let store = Store::open(directory.path()).unwrap();
+        let held = first(&directory);
         assert_eq!((held.state, held.seen.contains("in use by a running service")), (State::Ok, true));
         drop(store);
-        let read = scratch.first();
+        let read = first(&directory);
         assert_eq!(read.state, State::Ok);
         assert!(
             read.seen.starts_with(&format!("the ledger can be read: format {FORMAT}, ")),
@@ -255,62 +183,63 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ledger_is_a_failure_and_is_left_as_it_is() {
+    fn a_file_that_is_not_a_ledger_is_a_failure_and_stays_unchanged() {
         for content in [&b""[..], b"not a ledger at all"] {
-            let scratch = Scratch::new();
-            let path = scratch.0.join(FILE_NAME);
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(FILE_NAME);
             std::fs::write(&path, content).unwrap();
-            assert_eq!(scratch.first().state, State::Fail);
+            assert_eq!(first(&directory).state, State::Fail);
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
     }
 
     #[test]
-    fn damage_that_the_library_panics_at_is_a_failure_like_any_other() {
-        let scratch = Scratch::new();
-        drop(Store::open(&scratch.0).unwrap());
-        let path = scratch.0.join(FILE_NAME);
+    fn damage_that_makes_the_library_panic_is_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        let path = directory.path().join(FILE_NAME);
         let mut content = std::fs::read(&path).unwrap();
-        // The first page behind the header, which says what kind of page it is.
+        // The type byte of the first page after the header.
         content[4_096] ^= 0xff;
         std::fs::write(&path, &content).unwrap();
-        let found = scratch.first();
+        let found = first(&directory);
         assert_eq!(found.state, State::Fail);
         assert!(found.seen.contains("its pages are broken"), "{}", found.seen);
     }
 
     #[test]
-    fn formats_of_other_versions_are_told_apart() {
-        let of = |format| judge("dir", &Ledger::Readable { format, bytes: 1 });
+    fn an_older_format_is_ok_and_a_newer_one_is_a_failure() {
+        let of = |read| judge_ledger("dir", &read).state;
+        let newer = OpenError::Newer { path: FILE_NAME.into(), found: FORMAT + 1 };
         assert_eq!(
-            (of(FORMAT - 1).state, of(FORMAT).state, of(FORMAT + 1).state),
+            (of(Ok((FORMAT - 1, 1))), of(Ok((FORMAT, 1))), of(Err(newer))),
             (State::Ok, State::Ok, State::Fail)
         );
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_made_by_the_service_and_a_file_in_its_place_is_a_failure() {
-        let scratch = Scratch::new();
-        let below = scratch.0.join("a/b");
+    fn a_missing_directory_is_ok_and_a_file_in_its_place_is_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("a/b");
         let found = check(Some(&below)).remove(0);
         assert_eq!(found.state, State::Ok, "{found:?}");
-        assert!(!below.exists(), "doctor makes nothing");
-        let file = scratch.0.join("file");
+        assert!(!below.exists(), "doctor creates nothing");
+        let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();
         assert_eq!(check(Some(&file)).remove(0).state, State::Fail);
         assert_eq!(check(None).remove(0).state, State::Warn);
     }
 
     #[test]
-    fn little_room_is_a_warning() {
-        assert_eq!(judge_room("dir", FREE_MIN).state, State::Ok);
-        assert_eq!(judge_room("dir", FREE_MIN - 1).state, State::Warn);
+    fn little_free_space_is_a_warning() {
+        assert_eq!(judge_free_space("dir", FREE_MIN).state, State::Ok);
+        assert_eq!(judge_free_space("dir", FREE_MIN - 1).state, State::Warn);
     }
 
     #[test]
     fn nothing_is_left_behind() {
-        let scratch = Scratch::new();
-        let _ = check(Some(&scratch.0));
-        assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0);
+        let directory = tempfile::tempdir().unwrap();
+        let _ = check(Some(directory.path()));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

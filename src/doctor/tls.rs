@@ -1,5 +1,5 @@
-//! TLS as a client meets it: whose certificates are good, the handshake, and the check of the way to an API. The APIs are
-//! checked against the roots that the service itself has; servers for browsers perhaps against further ones.
+//! The check of TLS connections: trusted authorities, handshake, certificate. APIs are checked with the roots of the
+//! service. TURN and STUN servers may be checked with further roots.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -20,17 +20,17 @@ use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
 use turn_ledger::units::Timestamp;
 
-/// For connecting and for the handshake, each.
+/// The time limit for connecting, and for the handshake.
 const STEP: Duration = Duration::from_secs(5);
-/// Certificates are renewed earlier than this.
+/// Certificates are usually renewed earlier than this.
 const DAYS_LEFT_MIN: u64 = 7;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Whose certificates are good.
+/// The trusted authorities.
 #[derive(Clone)]
 pub(super) struct Trust(TlsConnector);
 
-/// Why there is no TLS connection, in plain words.
+/// Why the handshake failed, for operators.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct TlsError(String);
@@ -44,12 +44,12 @@ pub struct CaError {
 }
 
 impl Trust {
-    /// The authorities that are built in, as the service has them.
+    /// The built-in authorities, as in the service.
     pub(super) fn built_in() -> Self {
         Self::of(roots())
     }
 
-    /// These and the ones in a PEM file.
+    /// The built-in authorities and those of a PEM file.
     pub(super) fn with_file(file: &Path) -> Result<Self, CaError> {
         let bad = |what: String| CaError { file: file.display().to_string(), what };
         let mut roots = roots();
@@ -60,27 +60,27 @@ impl Trust {
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
             count += 1;
         }
-        if count == 0 { Err(bad("no certificate in PEM form".into())) } else { Ok(Self::of(roots)) }
+        if count == 0 { Err(bad("it contains no PEM certificate".into())) } else { Ok(Self::of(roots)) }
     }
 
     fn of(roots: RootCertStore) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .expect("ring knows the suites of these versions")
+            .expect("ring has cipher suites for these versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
         Self(TlsConnector::from(Arc::new(config)))
     }
 
-    /// Makes a TLS connection of an open one.
+    /// Performs the handshake on an open connection.
     pub(super) async fn shake_hands(
         &self,
         host: &str,
         socket: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TlsError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError(format!("{host} is no name that a certificate can have")))?;
+            .map_err(|_| TlsError(format!("{host} is not a valid name in a certificate")))?;
         self.0.connect(name, socket).await.map_err(|error| TlsError(in_words(&error)))
     }
 }
@@ -91,7 +91,7 @@ fn roots() -> RootCertStore {
     roots
 }
 
-/// What rustls found wrong, said to people; anything else as the system says it.
+/// The error of rustls in words, or the kind of the I/O error.
 fn in_words(error: &std::io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
@@ -104,8 +104,8 @@ fn in_words(error: &std::io::Error) -> String {
 fn of_certificate(fault: &CertificateError) -> String {
     match fault {
         CertificateError::UnknownIssuer => {
-            "the certificate is by an authority that is not known here (self-made, or a proxy opens TLS, or the chain is \
-             not whole)"
+            "the authority of the certificate is not known here (self-signed, or a proxy intercepts TLS, or the chain is \
+             incomplete)"
                 .into()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -117,22 +117,22 @@ fn of_certificate(fault: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the certificate is for another name".into()
         }
-        other => format!("the certificate is not good: {other}"),
+        other => format!("the certificate is invalid: {other}"),
     }
 }
 
-/// A server that the service talks to.
+/// A server that the service connects to.
 pub(super) struct Endpoint<'a> {
-    /// Which check this is for.
+    /// The check that this is part of.
     pub(super) check: Check,
     pub(super) url: &'a Url,
-    /// The setting that names it.
+    /// The variable that names it.
     pub(super) variable: &'static str,
-    /// What its name stands for.
+    /// The addresses of its name.
     pub(super) addresses: &'a [IpAddr],
 }
 
-/// The way there: connects as the service would, and reads the certificate.
+/// Connects as the service would, and reads the certificate.
 pub(super) async fn check(endpoint: &Endpoint<'_>, trust: &Trust, clock: &dyn Clock) -> Finding {
     let Endpoint { check, url, variable, addresses } = *endpoint;
     let host = host_of(url);
@@ -152,49 +152,48 @@ pub(super) async fn check(endpoint: &Endpoint<'_>, trust: &Trust, clock: &dyn Cl
         return Finding::skipped(
             check,
             host,
-            format!("connected; {variable} is http, there is no TLS to check"),
+            format!("connected; {variable} is http, so there is no TLS to check"),
         );
     }
     match timeout(STEP, trust.shake_hands(host, socket)).await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
             let leaf = session.peer_certificates().and_then(|chain| chain.first());
-            let ends = leaf.and_then(|leaf| certificate::ends(leaf));
+            let expiry = leaf.and_then(|leaf| certificate::expiry(leaf));
             let took = clock.instant().saturating_duration_since(began);
-            judge(check, host, ends, clock.now()).after(took)
+            judge(check, host, expiry, clock.now()).after(took)
         }
         Ok(Err(error)) => Finding::fail(check, host, error.to_string(), Remedy::sure(remedy(variable))),
         Err(_) => unreachable(format!("no TLS handshake within {} s", STEP.as_secs())),
     }
 }
 
-/// A host as sockets and certificates want it: an IPv6 address without brackets.
+/// A host as sockets and certificates need it: an IPv6 address without brackets.
 pub(super) fn host_of(url: &Url) -> &str {
     url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
-fn judge(check: Check, host: &str, ends: Option<Timestamp>, now: Timestamp) -> Finding {
-    let Some(ends) = ends else { return Finding::ok(check, host, "the certificate is good") };
-    let days = ends.since(now).as_secs() / DAY.as_secs();
-    let seen = format!("the certificate is good for {days} more days");
+fn judge(check: Check, host: &str, expiry: Option<Timestamp>, now: Timestamp) -> Finding {
+    let Some(expiry) = expiry else { return Finding::ok(check, host, "the certificate is valid") };
+    let days = expiry.since(now).as_secs() / DAY.as_secs();
+    let seen = format!("the certificate is valid for {days} more days");
     if days >= DAYS_LEFT_MIN {
         return Finding::ok(check, host, seen);
     }
-    Finding::warn(check, host, seen, "whoever runs that server has to renew it; watch whether it happens")
+    Finding::warn(check, host, seen, "renew it, or check that the server's operator does")
 }
 
 fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Finding {
     let remedy = format!(
-        "let this machine out to {host} (firewall, route), and check {variable}; HTTPS_PROXY and its like are not \
-         honoured"
+        "allow connections from this machine to {host} (firewall, route), and check {variable}; HTTPS_PROXY is ignored"
     );
     Finding::fail(check, host, seen, Remedy::sure(remedy))
 }
 
 fn remedy(variable: &str) -> String {
     format!(
-        "certificates are checked against roots in the program: a proxy that opens TLS is refused; go round it, or point \
-         {variable} at one that passes on; check the clock"
+        "bypass a proxy that intercepts TLS, or set {variable} to one that forwards; check the clock: certificates are \
+         checked against the roots in the program"
     )
 }
 
@@ -206,16 +205,16 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_736_942_400_000);
 
     #[test]
-    fn a_certificate_that_ends_soon_is_a_warning() {
+    fn a_certificate_that_expires_soon_is_a_warning() {
         let in_days = |days: u32| judge(Check::Tls, "a.example", Some(NOW.plus(DAY * days)), NOW);
         assert_eq!(in_days(6).state, State::Warn);
         assert_eq!(in_days(7).state, State::Ok);
-        assert_eq!(in_days(80).seen, "the certificate is good for 80 more days");
+        assert_eq!(in_days(80).seen, "the certificate is valid for 80 more days");
         assert_eq!(judge(Check::Tls, "a.example", None, NOW).state, State::Ok);
     }
 
     #[test]
-    fn every_authority_that_is_built_in_is_taken() {
+    fn every_built_in_authority_is_usable() {
         assert_eq!(roots().len(), webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
     }
 
@@ -226,19 +225,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_authorities_without_one_is_refused_by_name() {
+    fn a_file_without_certificates_is_refused_by_name() {
         let error = Trust::with_file(Path::new("Cargo.toml")).err().unwrap();
         assert!(error.to_string().starts_with("Cargo.toml: "), "{error}");
         assert!(Trust::with_file(Path::new("/no/such/file")).is_err());
     }
 
     #[test]
-    fn the_cause_is_said_in_plain_words() {
+    fn each_certificate_error_has_its_own_words() {
         for (fault, words) in [
             (CertificateError::UnknownIssuer, "not known here"),
             (CertificateError::Expired, "has expired"),
             (CertificateError::NotValidForName, "another name"),
-            (CertificateError::Revoked, "not good"),
+            (CertificateError::Revoked, "is invalid"),
         ] {
             let error = std::io::Error::other(rustls::Error::InvalidCertificate(fault));
             assert!(in_words(&error).contains(words), "{}", in_words(&error));

@@ -1,32 +1,33 @@
-//! A circuit breaker: after a run of failures nobody asks the provider for a while, then one caller tries, and its
-//! result decides. Closed again after one success; never open longer than 30 s. A result that comes from before the
-//! last change of state changes nothing. Pure: `now` comes in, a decision goes out.
+//! A circuit breaker. After a run of failures it opens: no call is made for a while. Then it is half-open: one caller
+//! tries, and its result decides. One success closes it. It stays open for at most 30 s. A result from before the last
+//! change of state has no effect. [`Breaker`] is pure: `now` is an argument.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::backoff;
 use crate::clock::Clock;
 
-/// Failures in a row that open it.
+/// Consecutive failures that open the breaker.
 pub const FAILURES_TO_OPEN: u32 = 5;
-/// First time that it stays open; doubled with each failed try.
+/// The first open period. It doubles with each failed try.
 const OPEN_FIRST: Duration = Duration::from_secs(2);
-/// The longest that it stays open.
+/// The longest open period.
 pub const OPEN_MAX: Duration = Duration::from_secs(30);
 
-/// What callers find.
+/// The state, as shown to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Everybody asks.
+    /// Calls are made.
     Closed,
-    /// One caller is trying.
+    /// One caller tries.
     HalfOpen,
-    /// Nobody asks.
+    /// No calls are made.
     Open,
 }
 
 impl BreakerState {
-    /// For people.
+    /// The name, for humans.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,7 +37,7 @@ impl BreakerState {
         }
     }
 
-    /// For the metrics: 0 closed, 1 half-open, 2 open.
+    /// The value in metrics: 0 closed, 1 half-open, 2 open.
     #[must_use]
     pub const fn gauge(self) -> u64 {
         match self {
@@ -54,15 +55,15 @@ enum Inner {
     HalfOpen { lasted: Duration },
 }
 
-/// See the module's invariant.
+/// A circuit breaker; see the module.
 #[derive(Debug)]
 pub struct Breaker {
     inner: Inner,
-    /// Counts changes of state; a ticket of an earlier one is void.
+    /// The number of changes of state. A ticket from an earlier epoch has no effect.
     epoch: u64,
 }
 
-/// The right to make one call, and to report on it.
+/// Permission for one call, and for the report of its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Ticket {
@@ -70,13 +71,13 @@ pub struct Ticket {
 }
 
 impl Breaker {
-    /// Closed.
+    /// A closed breaker.
     #[must_use]
     pub const fn new() -> Self {
         Self { inner: Inner::Closed { failures: 0 }, epoch: 0 }
     }
 
-    /// May a call be made? In the half-open state only one is under way at a time.
+    /// A ticket, if a call may be made. A half-open breaker allows one call at a time.
     pub fn admit(&mut self, now: Instant) -> Option<Ticket> {
         match self.inner {
             Inner::Closed { .. } => {}
@@ -110,13 +111,13 @@ impl Breaker {
                 }
             }
             Inner::HalfOpen { lasted } | Inner::Open { lasted, .. } => {
-                let longer = lasted.saturating_mul(2).min(OPEN_MAX);
+                let longer = backoff::step(*lasted, 1, OPEN_MAX);
                 self.open(now, longer);
             }
         }
     }
 
-    /// The caller went away before there was a result: the next one may try at once.
+    /// The caller went away without a result: the next one may try at once.
     pub fn abandoned(&mut self, ticket: Ticket, now: Instant) {
         if let (true, Inner::HalfOpen { lasted }) = (ticket.epoch == self.epoch, self.inner) {
             self.change(Inner::Open { until: now, lasted });
@@ -149,14 +150,14 @@ impl Default for Breaker {
     }
 }
 
-/// A breaker that several tasks share.
+/// A breaker that tasks share.
 #[derive(Debug)]
 pub struct SharedBreaker {
     breaker: Mutex<Breaker>,
     clock: Arc<dyn Clock>,
 }
 
-/// A ticket that reports by itself when it is dropped.
+/// A ticket that reports itself as abandoned when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Call<'a> {
@@ -165,13 +166,13 @@ pub struct Call<'a> {
 }
 
 impl SharedBreaker {
-    /// Closed.
+    /// A closed breaker.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { breaker: Mutex::new(Breaker::new()), clock }
     }
 
-    /// The right to one call, if the breaker allows one.
+    /// Permission for one call, if the breaker allows it.
     pub fn admit(&self) -> Option<Call<'_>> {
         let ticket = self.with(Breaker::admit)?;
         Some(Call { breaker: self, ticket: Some(ticket) })
@@ -190,7 +191,7 @@ impl SharedBreaker {
 }
 
 impl Call<'_> {
-    /// Reports how the call went.
+    /// Reports the result of the call.
     pub fn finish(mut self, succeeded: bool) {
         let Some(ticket) = self.ticket.take() else { return };
         self.breaker.with(
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_a_run_of_failures_and_a_success_breaks_the_run() {
+    fn it_opens_after_consecutive_failures_and_a_success_resets_the_count() {
         let now = start();
         let mut breaker = Breaker::new();
         for _ in 0..20 {
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_tries_when_the_time_is_over_and_its_success_closes_it() {
+    fn after_the_open_period_one_caller_tries_and_its_success_closes_it() {
         let now = start();
         let mut breaker = opened(now);
         let later = now + OPEN_FIRST;
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_try_doubles_the_wait_up_to_thirty_seconds() {
+    fn each_failed_try_doubles_the_open_period_up_to_thirty_seconds() {
         let mut now = start();
         let mut breaker = opened(now);
         for wait in [2, 4, 8, 16, 30, 30, 30] {
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_try_that_was_given_up_lets_the_next_caller_try() {
+    fn an_abandoned_try_lets_the_next_caller_try() {
         let now = start();
         let mut breaker = opened(now);
         let later = now + OPEN_FIRST;
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_result_from_before_the_opening_changes_nothing() {
+    fn a_late_result_from_before_a_change_has_no_effect() {
         let now = start();
         let mut breaker = Breaker::new();
         let late = breaker.admit(now).unwrap();

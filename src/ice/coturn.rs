@@ -1,4 +1,4 @@
-//! Credentials for an own coturn, computed here; coturn checks them with the same secret.
+//! Credentials for the operator's coturn. They are computed here, and coturn checks them with the same secret.
 
 use secrecy::SecretString;
 
@@ -21,7 +21,7 @@ impl Coturn {
         Self { urls, secret: RestSecret::new(secret) }
     }
 
-    /// A credential that coturn accepts for new allocations until `expires_at`, cut to the second.
+    /// A credential that coturn accepts for new allocations until `expires_at`, truncated to the second.
     #[must_use]
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         self.secret.credential(&self.urls, user, expires_at)

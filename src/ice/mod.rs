@@ -1,4 +1,4 @@
-//! ICE sources: how each of them is asked for credentials.
+//! ICE sources: how each one issues credentials.
 
 use turn_ledger::source::MINT_SLACK;
 
@@ -11,4 +11,4 @@ pub mod server;
 pub mod url;
 
 const _: () =
-    assert!(cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(), "a late answer is outside its hold");
+    assert!(cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(), "the hold of a mint covers its deadline");

@@ -1,5 +1,5 @@
-//! Credentials for the relay in this process. Their secret is made at start and known to nobody else, so they end with
-//! the process, as the relay's allocations do.
+//! Credentials for the relay in this process. Their secret is generated at start and never leaves the process, so they
+//! end with it, like the relay's allocations.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use super::server::IceServerList;
 use super::url::{IceUrl, IceUrlError};
 use turn_ledger::units::Timestamp;
 
-/// See the module.
+/// The relay as an ICE source.
 #[derive(Clone, Debug)]
 pub struct EmbeddedRelay {
     urls: Vec<IceUrl>,
@@ -20,20 +20,20 @@ pub struct EmbeddedRelay {
 }
 
 impl EmbeddedRelay {
-    /// `address` is where clients reach it; `random` becomes the secret.
+    /// `address`: the one that clients use. `random`: becomes the secret.
     pub fn new(address: SocketAddr, random: &[u8; 32]) -> Result<Self, IceUrlError> {
         let url = IceUrl::parse(&format!("turn:{address}?transport=udp"))?;
         let secret = RestSecret::new(SecretString::from(STANDARD.encode(random)));
         Ok(Self { urls: vec![url], secret })
     }
 
-    /// A credential that the relay accepts for new allocations until `expires_at`, cut to the second.
+    /// A credential that the relay accepts for new allocations until `expires_at`, truncated to the second.
     #[must_use]
     pub fn credential(&self, user: &str, expires_at: Timestamp) -> IceServerList {
         self.secret.credential(&self.urls, user, expires_at)
     }
 
-    /// What the relay checks passwords with.
+    /// The secret that the relay checks passwords with.
     #[must_use]
     pub fn secret(&self) -> &RestSecret {
         &self.secret
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_says_where_and_by_which_transport() {
+    fn the_url_has_address_and_transport() {
         for (address, url) in [
             ("127.0.0.1:3478", "turn:127.0.0.1:3478?transport=udp"),
             ("[2001:db8::1]:40000", "turn:[2001:db8::1]:40000?transport=udp"),
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn another_start_is_another_secret() {
+    fn each_start_has_its_own_secret() {
         let password = |random| {
             let relay = EmbeddedRelay::new("127.0.0.1:1".parse().unwrap(), &[random; 32]).unwrap();
             relay.secret().password("5:g")

@@ -1,5 +1,5 @@
-//! Credentials by the TURN REST draft: the user name is `<expiry>:<user>`, the password
-//! `base64(HMAC-SHA1(secret, user name))`. Whoever knows the secret can make and check them; nobody is asked.
+//! Credentials of the TURN REST draft: the user name is `<expiry>:<user>`, the password is
+//! `base64(HMAC-SHA1(secret, user name))`. Everyone who knows the secret can make and check them without a request.
 
 use std::fmt;
 
@@ -13,24 +13,24 @@ use super::server::IceServerList;
 use super::url::IceUrl;
 use turn_ledger::units::Timestamp;
 
-/// What makes and checks passwords. Its `Debug` form does not show it.
+/// The secret that makes and checks passwords. The `Debug` form is redacted.
 #[derive(Clone)]
 pub struct RestSecret(SecretString);
 
 impl RestSecret {
-    /// The secret as it is shared, or made.
+    /// Wraps a shared or generated secret.
     #[must_use]
     pub fn new(secret: SecretString) -> Self {
         Self(secret)
     }
 
-    /// The password that goes with a user name.
+    /// The password of a user name.
     #[must_use]
     pub fn password(&self, username: &str) -> String {
         sign(self.0.expose_secret(), username)
     }
 
-    /// One entry with a credential for `user` that is good for new allocations until `expires_at`, cut to the second.
+    /// One entry with a credential for `user`. New allocations are accepted until `expires_at`, truncated to the second.
     #[must_use]
     pub fn credential(&self, urls: &[IceUrl], user: &str, expires_at: Timestamp) -> IceServerList {
         let username = format!("{}:{user}", expires_at.as_secs());
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_name_carries_expiry_and_user() {
+    fn the_user_name_contains_expiry_and_user() {
         let url = IceUrl::parse("turn:relay.example:3478?transport=udp").unwrap();
         let secret = RestSecret::new(SecretString::from("north"));
         let list = secret.credential(&[url], "grant-7", Timestamp::from_millis(1_999));

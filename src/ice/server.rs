@@ -1,5 +1,5 @@
-//! One entry of `iceServers`, as a browser takes it. An [`IceServerList`] has been cleaned: no URL on a port that
-//! browsers block, no URL twice, no `turn(s):` entry without username and credential. Sources hand out nothing else.
+//! Entries of `iceServers`, as browsers accept them. An [`IceServerList`] has no URL on a port that browsers block, no
+//! duplicate URL, and no `turn(s):` entry without username and credential. Every source returns this type.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,63 +8,63 @@ use serde::{Deserialize, Serialize};
 
 use super::url::{IceUrl, IceUrlError};
 
-/// Most URLs that one answer may hold. Browsers slow down with many; real answers have under ten.
+/// The most URLs in a response. Browsers slow down with many; real responses have under ten.
 const URLS_MAX: usize = 64;
 
-/// `urls` of an entry: one text or a list on the wire, both are allowed by the standard.
+/// `urls` of an entry. The standard allows a string or a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum IceUrls {
-    /// A single URL, written as a text.
+    /// A single URL, written as a string.
     One(IceUrl),
     /// A list of URLs.
     Many(Vec<IceUrl>),
 }
 
-/// One `RTCIceServer`. Its `Debug` form shows the URLs and whether there is a credential, never the credential.
+/// One `RTCIceServer`. The `Debug` form shows URLs, and only whether a credential exists.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct IceServer {
-    /// Where the server listens.
+    /// The URLs of the server.
     pub urls: IceUrls,
-    /// TURN username, as the source made it.
+    /// The TURN username, as the source issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// TURN password.
+    /// The TURN password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// A list of servers that is fit to be answered.
+/// A valid list of servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct IceServerList(Vec<IceServer>);
 
-/// Why a list of servers is not fit to be answered.
+/// Why a list of servers is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceServersError {
-    /// A `turn(s):` URL came without username or credential; a browser throws on it.
+    /// A `turn(s):` entry has no username or credential. Browsers throw on it.
     #[error("a turn: or turns: entry has no username and credential")]
     MissingCredential,
-    /// STUN only, where a relay was asked for.
+    /// The list has STUN only, but a relay is required.
     #[error("no turn: or turns: URL")]
     NoRelay,
-    /// Nothing was left.
+    /// No usable URL is left.
     #[error("no usable URL")]
     Empty,
-    /// More URLs than an answer may hold.
+    /// More URLs than a response may have.
     #[error("more than {URLS_MAX} URLs")]
     TooMany,
-    /// A text that is no ICE URL, in a list whose author we can ask to mend it.
+    /// A text is not an ICE URL, in a list that the operator wrote.
     #[error("{url:?}: {why}")]
     BadUrl {
-        /// The text, cut to 100 characters.
+        /// The text, truncated to 100 characters.
         url: String,
         /// What was expected.
         why: IceUrlError,
     },
 }
 
-/// An `RTCIceServer` as somebody else wrote it: `urls` may be a text or a list, and hold anything.
+/// An unchecked `RTCIceServer` from outside: `urls` is a string or a list, of any texts.
 #[derive(Clone, Deserialize)]
 pub struct RawIceServer {
     urls: RawUrls,
@@ -79,17 +79,17 @@ enum RawUrls {
     Many(Vec<String>),
 }
 
-/// What to do with a text that is no ICE URL.
+/// What to do with a text that is not an ICE URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBadUrl {
-    /// Leave it out: a provider may add schemes that we do not know.
+    /// Drop it: a provider may add unknown schemes.
     Drop,
-    /// Refuse the list: an operator wrote it and can mend it.
+    /// Refuse the list: the operator who wrote it can correct it.
     Refuse,
 }
 
 impl IceServerList {
-    /// Cleans a foreign list: see the module's invariant.
+    /// Checks and cleans a list from outside.
     pub fn clean(raw: Vec<RawIceServer>, on_bad_url: OnBadUrl) -> Result<Self, IceServersError> {
         let mut seen = HashSet::new();
         let mut servers = Vec::with_capacity(raw.len().min(URLS_MAX));
@@ -114,7 +114,7 @@ impl IceServerList {
         if servers.is_empty() { Err(IceServersError::Empty) } else { Ok(Self(servers)) }
     }
 
-    /// STUN servers, each an entry of its own with its URL as a text: the form that people know from examples.
+    /// One entry for each STUN URL, with the URL as a string, as in common examples.
     #[must_use]
     pub fn of_stun(urls: &[IceUrl]) -> Self {
         let entry =
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn port_53_duplicates_and_foreign_schemes_are_left_out() {
+    fn port_53_duplicates_and_foreign_schemes_are_dropped() {
         let cleaned = clean(json!([
             {"urls": ["stun:a:3478", "stun:a:53", "http://a"]},
             {"urls": ["turn:a:3478?transport=udp", "turn:a:53?transport=udp", "stun:a:3478"], "username": "u", "credential": "c"},
@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_single_text_becomes_a_list() {
+    fn a_single_url_becomes_a_list() {
         assert_eq!(clean(json!([{"urls": "stun:a"}])), Ok(json!([{"urls": ["stun:a"]}])));
     }
 
     #[test]
-    fn a_relay_without_a_credential_is_refused_even_when_the_rest_is_good() {
+    fn a_relay_without_a_credential_is_refused_even_if_the_rest_is_valid() {
         for entry in [
             json!({"urls": "turn:a"}),
             json!({"urls": "turns:a", "username": "u"}),
@@ -233,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_urls_has_an_end() {
+    fn the_number_of_urls_is_bounded() {
         let urls = |n: usize| -> Vec<String> { (0..n).map(|i| format!("stun:host{i}")).collect() };
         assert!(clean(json!([{"urls": urls(URLS_MAX)}])).is_ok());
         assert_eq!(clean(json!([{"urls": urls(URLS_MAX + 1)}])), Err(IceServersError::TooMany));
     }
 
     #[test]
-    fn debug_output_holds_no_credential() {
+    fn debug_output_contains_no_credential() {
         let list = IceServerList::of_turn(vec![], "user-name".into(), "pass-word".into());
         let shown = format!("{list:?}");
         assert!(!shown.contains("pass-word") && !shown.contains("user-name"), "{shown}");

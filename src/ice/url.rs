@@ -1,13 +1,13 @@
-//! One ICE URL (RFC 7064, RFC 7065): `stun:`, `stuns:`, `turn:` or `turns:`, a host, perhaps a port and a transport.
-//! What is not one of these cannot be built, so an answer never carries another scheme.
+//! ICE URLs (RFC 7064, RFC 7065): `stun:`, `stuns:`, `turn:` or `turns:`, a host, and optionally a port and a transport.
+//! An [`IceUrl`] is always valid, so a response never contains another scheme.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Longest URL that is accepted. Real ones have under 100 characters.
+/// The longest URL. Real ones have under 100 characters.
 const LENGTH_MAX: usize = 512;
 
-/// A checked ICE URL; prints as it was written, with the scheme in lower case.
+/// A valid ICE URL. It prints as written, with the scheme in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IceUrl {
     text: String,
@@ -15,35 +15,35 @@ pub struct IceUrl {
     port: u16,
 }
 
-/// How a client speaks to the server of an ICE URL.
+/// The transport between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
-    /// Datagrams.
+    /// UDP.
     Udp,
-    /// A stream in the clear.
+    /// TCP without TLS.
     Tcp,
-    /// A stream under TLS.
+    /// TLS over TCP.
     Tls,
-    /// Datagrams under TLS, which browsers do not speak to a relay.
+    /// DTLS over UDP, which browsers do not use with a relay.
     Dtls,
 }
 
-/// Why a text is no ICE URL.
+/// Why a text is not an ICE URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceUrlError {
     /// Another scheme, or none.
     #[error("expected a stun:, stuns:, turn: or turns: URL")]
     Scheme,
-    /// Empty host, or characters that no host has.
-    #[error("expected a host name or address behind the scheme")]
+    /// An empty host, or invalid characters in it.
+    #[error("expected a host name or address after the scheme")]
     Host,
     /// Not a number from 1 to 65535.
     #[error("expected a port from 1 to 65535")]
     Port,
     /// Something other than `?transport=udp` or `?transport=tcp` on a TURN URL.
-    #[error("expected nothing or ?transport=udp|tcp behind the port")]
+    #[error("expected nothing or ?transport=udp|tcp after the port")]
     Query,
-    /// Over the length limit.
+    /// Longer than 512 characters.
     #[error("expected at most 512 characters")]
     Length,
 }
@@ -82,13 +82,13 @@ impl IceUrl {
         self.relays
     }
 
-    /// The port, written or by the scheme's default.
+    /// The port, or the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The host, an IPv6 address without its brackets.
+    /// The host; an IPv6 address has no brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         let (_, rest) = self.text.split_once(':').unwrap_or_default();
@@ -99,7 +99,7 @@ impl IceUrl {
         }
     }
 
-    /// What is spoken, written or by the scheme's default.
+    /// The transport, or the scheme's default.
     #[must_use]
     pub fn transport(&self) -> Transport {
         let is_secure = self.text.starts_with("turns:") || self.text.starts_with("stuns:");
@@ -111,7 +111,7 @@ impl IceUrl {
         }
     }
 
-    /// Whether browsers refuse or stall on it: they block port 53 for everything but DNS.
+    /// Whether browsers refuse it: they block port 53 except for DNS.
     #[must_use]
     pub fn is_blocked_by_browsers(&self) -> bool {
         self.port == 53
@@ -124,7 +124,7 @@ impl IceUrl {
     }
 }
 
-/// Checks the host and reads the port, if one is written.
+/// Checks the host, and parses the port if present.
 fn parse_authority(authority: &str) -> Result<Option<u16>, IceUrlError> {
     let (host_is_good, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (address, rest) = bracketed.split_once(']').ok_or(IceUrlError::Host)?;
@@ -179,7 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_urls_that_providers_send_are_understood() {
+    fn urls_of_real_providers_are_valid() {
         for (text, port, relays) in [
             ("stun:stun.cloudflare.com:3478", 3478, false),
             ("turn:turn.cloudflare.com:3478?transport=udp", 3478, true),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn host_and_transport_are_read_from_the_url_or_the_scheme() {
+    fn host_and_transport_come_from_the_url_or_the_scheme() {
         for (text, host, transport) in [
             ("stun:stun.cloudflare.com:3478", "stun.cloudflare.com", Transport::Udp),
             ("turn:turn.cloudflare.com:3478?transport=tcp", "turn.cloudflare.com", Transport::Tcp),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn port_53_is_known_by_the_parsed_port_and_not_by_the_text() {
+    fn port_53_is_detected_by_number_and_not_by_text() {
         assert!(IceUrl::parse("turn:host:53?transport=udp").unwrap().is_blocked_by_browsers());
         assert!(IceUrl::parse("turn:host:053").unwrap().is_blocked_by_browsers());
         assert!(!IceUrl::parse("turn:host:5349").unwrap().is_blocked_by_browsers());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_says_what_was_expected() {
+    fn each_invalid_url_has_its_error() {
         for (text, error) in [
             ("https://example.com", IceUrlError::Scheme),
             ("javascript:alert(1)", IceUrlError::Scheme),
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic_and_what_passes_parses_again(text in "(stun|turn|turns|x)?:?.{0,40}") {
+        fn the_parser_never_panics_and_a_printed_url_parses_again(text in "(stun|turn|turns|x)?:?.{0,40}") {
             if let Ok(url) = IceUrl::parse(&text) {
                 let again = IceUrl::parse(url.as_str());
                 prop_assert_eq!(again, Ok(url));

@@ -1,6 +1,5 @@
-//! What reads a provider's own count of bytes, from time to time, and gives it to the account as a reading. Nothing here
-//! decides about money: a count that cannot be had leaves the ledger with its estimate, and the status says since when.
+//! The meters: they regularly read a provider's own count of bytes, and give it to the account as a reading. Without a
+//! count the ledger keeps its estimate, and the status shows the age of the last reading.
 
 pub mod cloudflare;
 pub mod coturn;
-mod pace;

@@ -1,20 +1,20 @@
-//! Who may have an allocation. A client address that has one keeps it until its grant's end is enforced; for a new one
-//! the grant has to be alive, the budget unspent, and there is a bound for each grant. Passwords are checked elsewhere:
-//! what is refused here is refused whatever the password. Pure.
+//! The rules for allocations: who may have one. Pure. A client address that has an allocation keeps it until its grant's
+//! end is enforced. A new allocation requires a live grant, an unspent budget, and room below the bound of its grant. The
+//! TURN library checks passwords; what these rules refuse, no password allows.
 
 use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// Allocations of one grant at once: a mesh of some peers, twice while it renews.
+/// Concurrent allocations of one grant: enough for a small mesh, which has two sets while it renews.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 
-/// What a user name says.
+/// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Username {
-    /// Until when it is good for new allocations.
+    /// New allocations are refused from then on.
     pub expires_at: Timestamp,
-    /// Whose it is.
+    /// The grant that the credential belongs to.
     pub grant: GrantId,
 }
 
@@ -32,21 +32,21 @@ impl Username {
     }
 }
 
-/// Why somebody gets no allocation.
+/// Why an allocation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No user name of ours.
+    /// The user name is not one of ours.
     Unknown,
-    /// Its grant has ended, or the budget is spent.
+    /// The grant has ended, or the budget is spent.
     Ended(GrantEnd),
-    /// Its grant has as many as it may.
+    /// The grant has [`ALLOCATIONS_PER_GRANT_MAX`] allocations.
     GrantFull,
-    /// There are as many as there may be.
+    /// The relay has as many allocations as it may have.
     Full,
 }
 
 impl Refused {
-    /// The name in metrics.
+    /// The label in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,8 +58,8 @@ impl Refused {
     }
 }
 
-/// Whether a client may go on, or have an allocation. `has_one`: its address has one under this user name already.
-/// `of_grant`: how many its grant has.
+/// Whether a client may use its allocation, or get a new one. `has_one`: its address has an allocation with this user
+/// name. `of_grant`: the number of allocations of its grant.
 pub fn judge(has_one: bool, end: Option<GrantEnd>, of_grant: usize) -> Result<(), Refused> {
     match end {
         _ if has_one => Ok(()),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_nobody() {
+    fn any_other_text_is_no_user_name() {
         let grant = GrantId::new([7; 16]);
         let huge = format!("99999999999999999999:{grant}");
         let signed = format!("+1:{grant}");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_is_over_gets_nothing_new_and_keeps_what_it_has() {
+    fn an_ended_grant_gets_no_new_allocation_and_keeps_its_old_ones() {
         for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
             assert_eq!(judge(false, Some(end), 0), Err(Refused::Ended(end)));
             assert_eq!(judge(true, Some(end), 1), Ok(()));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn one_grant_has_so_many_and_no_more() {
+    fn one_grant_has_a_bounded_number_of_allocations() {
         assert_eq!(judge(false, None, ALLOCATIONS_PER_GRANT_MAX - 1), Ok(()));
         assert_eq!(judge(false, None, ALLOCATIONS_PER_GRANT_MAX), Err(Refused::GrantFull));
         assert_eq!(judge(true, None, ALLOCATIONS_PER_GRANT_MAX), Ok(()));

@@ -1,6 +1,6 @@
-//! Bytes between the relay and its clients, TURN framing and STUN included: for each allocation both ways, and what is
-//! billed of all of them, held under a ceiling. A packet that meets the ceiling does not pass; the one before it may have
-//! crossed it, so that a budget which is reached is seen to be spent. Sums only rise.
+//! Byte counts between the relay and its clients, TURN framing and STUN included: both directions of each allocation, and
+//! the billed bytes of all of them, under a ceiling. A packet that finds the ceiling reached does not pass. The packet
+//! before it may cross the ceiling, so that the ledger sees a spent budget. Sums only rise.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use turn_ledger::reading::Reading;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::ByteCount;
 
-/// One allocation's bytes.
+/// The bytes of one allocation.
 #[derive(Debug, Default)]
 pub(super) struct Count {
     received: AtomicU64,
@@ -20,23 +20,23 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// So many came from its client.
+    /// Adds bytes that came from the client.
     pub(super) fn add_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many went to its client.
+    /// Adds bytes that went to the client.
     pub(super) fn add_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Both.
+    /// Both directions.
     pub(super) fn traffic(&self) -> Traffic {
         Traffic::new(self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
 }
 
-/// What is billed of all allocations since the process began, and up to where more may be.
+/// The billed bytes of all allocations since the process began, and the ceiling on them.
 #[derive(Debug)]
 pub(super) struct Ceiling {
     directions: BilledDirections,
@@ -46,12 +46,12 @@ pub(super) struct Ceiling {
 }
 
 impl Ceiling {
-    /// Nothing passes until it is lifted.
+    /// A ceiling of zero: nothing passes until [`Self::lift`].
     pub(super) fn new(directions: BilledDirections) -> Self {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
     }
 
-    /// Whether a packet may go to a client: then it is counted.
+    /// Counts a packet to a client, if it may pass.
     pub(super) fn admit_sent(&self, bytes: u64) -> bool {
         let top = self.top.load(Ordering::Acquire);
         let add = |billed: u64| (billed < top).then(|| billed.saturating_add(bytes));
@@ -62,12 +62,12 @@ impl Ceiling {
         is_open
     }
 
-    /// A packet that was admitted could not be sent.
+    /// Takes back an admitted packet that could not be sent.
     pub(super) fn take_back(&self, bytes: u64) {
         self.billed.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// A packet came from a client: it is counted where that is billed. Whether it may go on.
+    /// Counts a packet from a client where that direction is billed; whether it may be forwarded.
     pub(super) fn admit_received(&self, bytes: u64) -> bool {
         let before = match self.directions {
             BilledDirections::Egress => self.billed.load(Ordering::Acquire),
@@ -80,46 +80,45 @@ impl Ceiling {
         is_open
     }
 
-    /// Counts what passed before it was known whose it is.
+    /// Adds bytes seen before a grant was attributed.
     pub(super) fn add(&self, traffic: Traffic) {
         self.billed.fetch_add(traffic.billed(self.directions).get(), Ordering::AcqRel);
     }
 
-    /// All that was billed.
+    /// All billed bytes.
     pub(super) fn billed(&self) -> u64 {
         self.billed.load(Ordering::Acquire)
     }
 
-    /// So many bytes may be billed beyond the first `billed`.
+    /// Allows `more` bytes beyond the first `billed`.
     pub(super) fn lift(&self, billed: u64, more: ByteCount) {
         self.top.store(billed.saturating_add(more.get()), Ordering::Release);
     }
 
-    /// Waits until a packet has met the ceiling.
+    /// Waits until a packet finds the ceiling reached.
     pub(super) async fn is_reached(&self) {
         self.reached.notified().await;
     }
 }
 
-/// What of an ever rising sum belongs to the current period.
+/// The part of an ever rising sum that belongs to the current period.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeriodSum {
     period: Period,
     bytes: ByteCount,
-    /// The sum at the last look.
+    /// The sum at the last call.
     seen: u64,
 }
 
 impl PeriodSum {
-    /// Goes on from the latest count that is known of this source, in a process that has relayed nothing yet.
+    /// Continues the latest reading of this source, in a process that has relayed nothing yet.
     pub(super) fn new(latest: Option<Reading>, period: Period) -> Self {
         let bytes = latest.filter(|reading| reading.period == period).map(|reading| reading.granted);
         Self { period, bytes: bytes.unwrap_or_default(), seen: 0 }
     }
 
-    /// The bytes of `period`, when all together is `sum`. What came since the last look belongs to the period that it is
-    /// looked at in.
-    pub(super) fn look(&mut self, period: Period, sum: u64) -> ByteCount {
+    /// The bytes of `period`, given the sum of all periods. Bytes since the last call belong to `period`.
+    pub(super) fn in_period(&mut self, period: Period, sum: u64) -> ByteCount {
         if period != self.period {
             *self = Self { period, bytes: ByteCount::ZERO, seen: self.seen };
         }
@@ -140,20 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn what_crosses_the_ceiling_passes_and_what_comes_after_does_not() {
+    fn the_packet_that_crosses_the_ceiling_passes_and_the_next_does_not() {
         let ceiling = Ceiling::new(BilledDirections::Egress);
-        assert!(!ceiling.admit_sent(1), "nothing before it is lifted");
+        assert!(!ceiling.admit_sent(1), "nothing passes before lift");
         ceiling.lift(0, ByteCount::new(100));
         assert!(ceiling.admit_sent(99) && ceiling.admit_received(1_000) && ceiling.admit_sent(500));
         assert_eq!(ceiling.billed(), 599);
         assert!(!ceiling.admit_sent(1) && !ceiling.admit_received(1));
-        assert_eq!(ceiling.billed(), 599, "what did not pass is not billed");
+        assert_eq!(ceiling.billed(), 599, "a dropped packet is not billed");
         ceiling.lift(599, ByteCount::new(1));
         assert!(ceiling.admit_sent(1));
     }
 
     #[test]
-    fn where_both_directions_are_billed_both_count() {
+    fn both_directions_count_where_both_are_billed() {
         let ceiling = Ceiling::new(BilledDirections::Both);
         ceiling.lift(0, ByteCount::new(10));
         assert!(ceiling.admit_received(10));
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_sent_is_taken_back() {
+    fn a_packet_that_could_not_be_sent_is_taken_back() {
         let ceiling = Ceiling::new(BilledDirections::Egress);
         ceiling.lift(0, ByteCount::new(10));
         assert!(ceiling.admit_sent(10));
@@ -172,16 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn a_period_has_its_own_sum() {
+    fn each_period_has_its_own_sum() {
         let mut sum = PeriodSum::new(None, period(10));
-        assert_eq!(sum.look(period(10), 100), ByteCount::new(100));
-        assert_eq!(sum.look(period(10), 100), ByteCount::new(100));
-        assert_eq!(sum.look(period(40), 130), ByteCount::new(30));
-        assert_eq!(sum.look(period(40), 150), ByteCount::new(50));
+        assert_eq!(sum.in_period(period(10), 100), ByteCount::new(100));
+        assert_eq!(sum.in_period(period(10), 100), ByteCount::new(100));
+        assert_eq!(sum.in_period(period(40), 130), ByteCount::new(30));
+        assert_eq!(sum.in_period(period(40), 150), ByteCount::new(50));
     }
 
     #[test]
-    fn a_new_process_goes_on_where_the_ledger_was() {
+    fn a_new_process_continues_the_count_of_the_ledger() {
         let reading = Reading {
             period: period(10),
             as_of: period(10).start,
@@ -189,8 +188,8 @@ mod tests {
             other: ByteCount::ZERO,
         };
         let mut sum = PeriodSum::new(Some(reading), period(10));
-        assert_eq!(sum.look(period(10), 5), ByteCount::new(1_005));
+        assert_eq!(sum.in_period(period(10), 5), ByteCount::new(1_005));
         let mut sum = PeriodSum::new(Some(reading), period(40));
-        assert_eq!(sum.look(period(40), 5), ByteCount::new(5), "of another period");
+        assert_eq!(sum.in_period(period(40), 5), ByteCount::new(5), "the reading is of another period");
     }
 }

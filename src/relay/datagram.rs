@@ -1,29 +1,29 @@
-//! What a client's datagram is, as far as the relay has to know before it is handled: RFC 8489's header. Pure.
+//! The kind of a client's datagram, by its STUN header (RFC 8489). Pure.
 
 /// The fixed part of a STUN message.
 const HEADER_BYTES: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-/// Method and class of an Allocate request.
+/// The message type of an Allocate request.
 const ALLOCATE_REQUEST: u16 = 0x0003;
-/// The bits of the type that tell its class; a request has neither.
+/// The class bits of a message type. A request has neither.
 const CLASS_BITS: u16 = 0x0110;
 
-/// A kind of datagram.
+/// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Asks for an allocation.
+    /// An Allocate request.
     Allocate,
     /// Any other request.
     Request,
-    /// Data, or nothing that is known.
+    /// Channel data, an indication, or an unknown format.
     Other,
 }
 
-/// Which kind it is.
+/// The kind of a datagram.
 pub(super) fn kind(datagram: &[u8]) -> Kind {
     let Some((header, _)) = datagram.split_at_checked(HEADER_BYTES) else { return Kind::Other };
     let message_type = u16::from_be_bytes([header[0], header[1]]);
-    // The two highest bits are zero in STUN; in channel data they are not.
+    // The two highest bits are zero in STUN and not in channel data.
     if header[4..8] != MAGIC_COOKIE || message_type > 0x3fff || message_type & CLASS_BITS != 0 {
         return Kind::Other;
     }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_from_data_and_allocations_from_the_rest() {
+    fn allocate_requests_other_requests_and_data_are_distinguished() {
         for (message_type, expected) in [
             (0x0003, Kind::Allocate),
             (0x0004, Kind::Request),
@@ -58,7 +58,7 @@ mod tests {
         ] {
             assert_eq!(kind(&message(message_type)), expected, "{message_type:#06x}");
         }
-        assert_eq!(kind(&message(0x0003)[..19]), Kind::Other, "cut short");
+        assert_eq!(kind(&message(0x0003)[..19]), Kind::Other, "truncated");
         let mut old = message(0x0003);
         old[4] = 0;
         assert_eq!(kind(&old), Kind::Other, "another cookie");

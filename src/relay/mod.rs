@@ -1,10 +1,10 @@
-//! A small TURN server (RFC 8656, UDP only) inside the broker's process, for demos, development and tests; no production
-//! relay. It takes the broker's credentials and no others, counts every byte between itself and its clients, gives the
-//! sum to the account as readings, and deletes the allocations of a grant that has ended. So here the budget is hard:
-//! nothing passes once it is reached but the rest of one packet.
+//! A small TURN server (RFC 8656, UDP only) in the broker's process, for demos, development and tests. It is not a
+//! production relay. It accepts the broker's credentials only, counts every byte between itself and its clients, reports
+//! the sum to the account as readings, and deletes the allocations of a grant that has ended. The budget is therefore a
+//! hard limit here: the packet that reaches it is the last one.
 //!
-//! The TURN library filters no peers, counts one direction, knows no bounds and keeps every nonce: all of that is done
-//! here, around it. Built with the cargo feature `relay`; without it there is no [`Relay`], and the configuration says so.
+//! The TURN library filters no peers, counts one direction, has no bounds and keeps every nonce. The modules around it
+//! add what is missing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,59 +15,45 @@ use crate::random::NoRandomness;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::connection::BilledDirections;
 
-#[cfg(not(feature = "relay"))]
-mod absent;
-#[cfg(feature = "relay")]
 pub mod auth;
-#[cfg(feature = "relay")]
 mod clients;
-#[cfg(feature = "relay")]
 mod count;
-#[cfg(feature = "relay")]
 mod datagram;
-#[cfg(feature = "relay")]
-mod legs;
-#[cfg(feature = "relay")]
 pub mod peers;
-#[cfg(feature = "relay")]
+mod rate;
 mod server;
+mod sockets;
 
-#[cfg(not(feature = "relay"))]
-pub use absent::Relay;
-#[cfg(feature = "relay")]
 pub use server::Relay;
 
-/// What the relay works with.
+/// What the relay needs from the service.
 pub struct RelayParts {
-    /// Says which grants have ended, and takes the readings.
+    /// Knows which grants have ended, and takes the readings.
     pub account: Arc<Account>,
-    /// Time.
+    /// The service's clock.
     pub clock: Arc<dyn Clock>,
-    /// Counters.
+    /// The service's metrics.
     pub metrics: Arc<Metrics>,
     /// Which bytes are billed.
     pub billed: BilledDirections,
 }
 
-/// Why there is no relay.
+/// Why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// This program was built without it.
-    #[error("this program was built without a relay")]
-    NotBuiltIn,
-    /// Its address is taken, or none of this machine's.
+    /// Its address is in use, or does not belong to this machine.
     #[error("cannot listen on UDP {listen} (RELAY_LISTEN): {cause}")]
     Listen {
         /// The address.
         listen: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: std::io::Error,
     },
-    /// Its address makes no URL.
-    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP make no turn: URL")]
+    /// Its address does not form a URL.
+    #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
     Url,
-    /// No random numbers.
+    /// The system has no random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }

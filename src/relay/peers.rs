@@ -1,12 +1,12 @@
-//! Whom the relay exchanges packets with. It must not become a door into the network that it stands in: only single hosts
-//! of the public internet are peers, and of the relay's own addresses only other allocations. A relay on loopback serves
-//! loopback and nothing else. What carries an IPv4 address inside an IPv6 one is refused, whatever it carries. Pure.
+//! The peer policy: with which addresses the relay exchanges packets. Pure. It keeps the relay from opening the network
+//! around it: peers are single hosts of the public internet, and other allocations of this relay. A relay on loopback
+//! serves loopback only. An IPv6 address that embeds an IPv4 address is refused, whichever it is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Networks of IPv4 that are no single public hosts: IANA's special-purpose registry, multicast, and what is left.
+/// IPv4 networks without single public hosts: IANA's special-purpose registry, multicast and reserved addresses.
 const REFUSED_V4: [Ipv4Net; 16] = [
     v4([0, 0, 0, 0], 8),        // this network; unspecified
     v4([10, 0, 0, 0], 8),       // private
@@ -26,11 +26,11 @@ const REFUSED_V4: [Ipv4Net; 16] = [
     v4([240, 0, 0, 0], 4),      // reserved; broadcast
 ];
 
-/// Where public hosts of IPv6 are: no loopback, unspecified, link-local, site-local, unique local, multicast, IPv4-mapped,
-/// IPv4-compatible or NAT64 address lies in it.
+/// The public hosts of IPv6. It contains no loopback, unspecified, link-local, site-local, unique local, multicast,
+/// IPv4-mapped, IPv4-compatible or NAT64 address.
 const PUBLIC_V6: Ipv6Net = v6([0x2000, 0, 0, 0], 3);
 
-/// Networks in there that are no single public hosts.
+/// Networks in [`PUBLIC_V6`] without single public hosts.
 const REFUSED_V6: [Ipv6Net; 4] = [
     v6([0x2001, 0, 0, 0], 23),     // protocol assignments; Teredo, which carries IPv4
     v6([0x2001, 0xdb8, 0, 0], 32), // documentation
@@ -38,17 +38,17 @@ const REFUSED_V6: [Ipv6Net; 4] = [
     v6([0x3fff, 0, 0, 0], 20),     // documentation
 ];
 
-/// Where the relay stands.
+/// The relay's addresses, which decide what a peer may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// Where it listens.
+pub struct PeerPolicy {
+    /// The address it listens on.
     pub listen: SocketAddr,
-    /// Its address as others see it.
+    /// Its public address.
     pub public_ip: IpAddr,
 }
 
-impl Place {
-    /// Whether packets go to and come from this peer. `is_relayed` says whether a port is that of an allocation here.
+impl PeerPolicy {
+    /// Whether the relay exchanges packets with this peer. `is_relayed`: whether a port belongs to an allocation here.
     #[must_use]
     pub fn admits(&self, peer: SocketAddr, is_relayed: impl FnOnce(u16) -> bool) -> bool {
         let ip = peer.ip();
@@ -56,24 +56,24 @@ impl Place {
             return false;
         }
         if self.listen.ip().is_loopback() {
-            // The IPv4-mapped form of a loopback address is none.
+            // False for the IPv4-mapped form of a loopback address.
             return ip.is_loopback();
         }
-        // To send to the unspecified address is to send to this machine.
+        // A packet to the unspecified address goes to this machine.
         if ip == self.public_ip || (ip == self.listen.ip() && !ip.is_unspecified()) {
             return is_relayed(peer.port());
         }
         is_public_host(ip)
     }
 
-    /// Its own door: packets that it sends itself would go round and round.
+    /// Packets that the relay sends to itself would loop.
     fn is_own_listener(&self, peer: SocketAddr) -> bool {
         let is_own = peer.ip() == self.listen.ip() || peer.ip() == self.public_ip;
         is_own && peer.port() == self.listen.port()
     }
 }
 
-/// Whether it is a single host's address in the public internet.
+/// Whether this is the address of a single public host.
 fn is_public_host(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !REFUSED_V4.iter().any(|net| net.contains(&ip)),
@@ -85,7 +85,7 @@ const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
 
-/// By the first four of eight groups; the rest is zero.
+/// The first four of eight groups; the others are zero.
 const fn v6([a, b, c, d]: [u16; 4], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix)
 }
@@ -147,7 +147,7 @@ mod tests {
         "192.0.0.192",
         "168.63.129.16",
         "fd00:ec2::254",
-        // an IPv4 address in an IPv6 one: mapped, compatible, NAT64, 6to4, Teredo
+        // an IPv4 address embedded in an IPv6 address: mapped, compatible, NAT64, 6to4, Teredo
         "::ffff:8.8.8.8",
         "::ffff:127.0.0.1",
         "::8.8.8.8",
@@ -162,70 +162,70 @@ mod tests {
         "3fff::1",
     ];
 
-    fn place(listen: &str, public_ip: &str) -> Place {
-        Place { listen: listen.parse().unwrap(), public_ip: public_ip.parse().unwrap() }
+    fn policy(listen: &str, public_ip: &str) -> PeerPolicy {
+        PeerPolicy { listen: listen.parse().unwrap(), public_ip: public_ip.parse().unwrap() }
     }
 
     fn peer(ip: &str) -> SocketAddr {
         SocketAddr::new(ip.parse().unwrap(), 40_000)
     }
 
-    /// Places that are not on loopback.
-    fn elsewhere() -> [Place; 5] {
+    /// Relays that do not listen on loopback.
+    fn not_on_loopback() -> [PeerPolicy; 5] {
         [
-            place("45.0.0.7:3478", "45.0.0.7"),
-            place("0.0.0.0:3478", "45.0.0.7"),
-            place("10.0.0.7:3478", "45.0.0.7"),
-            place("[2a01::7]:3478", "2a01::7"),
-            place("[::]:3478", "2a01::7"),
+            policy("45.0.0.7:3478", "45.0.0.7"),
+            policy("0.0.0.0:3478", "45.0.0.7"),
+            policy("10.0.0.7:3478", "45.0.0.7"),
+            policy("[2a01::7]:3478", "2a01::7"),
+            policy("[::]:3478", "2a01::7"),
         ]
     }
 
     #[test]
-    fn public_hosts_are_peers_and_all_else_is_refused() {
-        for place in elsewhere() {
+    fn only_public_hosts_are_peers() {
+        for policy in not_on_loopback() {
             for ip in PUBLIC {
-                assert!(place.admits(peer(ip), |_| false), "{ip} from {place:?}");
-                assert!(!place.admits(SocketAddr::new(ip.parse().unwrap(), 0), |_| true), "no such port");
+                assert!(policy.admits(peer(ip), |_| false), "{ip} from {policy:?}");
+                assert!(!policy.admits(SocketAddr::new(ip.parse().unwrap(), 0), |_| true), "port 0");
             }
             for ip in REFUSED {
-                assert!(!place.admits(peer(ip), |_| true), "{ip} from {place:?}");
+                assert!(!policy.admits(peer(ip), |_| true), "{ip} from {policy:?}");
             }
         }
     }
 
     #[test]
     fn on_loopback_only_loopback_is_a_peer() {
-        for (place, door) in [
-            (place("127.0.0.1:3478", "127.0.0.1"), "127.0.0.1:3478"),
-            (place("[::1]:3478", "::1"), "[::1]:3478"),
+        for (policy, listener) in [
+            (policy("127.0.0.1:3478", "127.0.0.1"), "127.0.0.1:3478"),
+            (policy("[::1]:3478", "::1"), "[::1]:3478"),
         ] {
             for ip in PUBLIC.into_iter().chain(REFUSED) {
                 let is_loopback = ip.parse::<IpAddr>().unwrap().is_loopback();
-                assert_eq!(place.admits(peer(ip), |_| false), is_loopback, "{ip} from {place:?}");
+                assert_eq!(policy.admits(peer(ip), |_| false), is_loopback, "{ip} from {policy:?}");
             }
-            assert!(!place.admits(door.parse().unwrap(), |_| true), "its own door");
+            assert!(!policy.admits(listener.parse().unwrap(), |_| true), "its own listener");
         }
     }
 
     #[test]
-    fn of_its_own_addresses_only_other_allocations_are_peers() {
-        for place in elsewhere() {
-            for ip in [place.public_ip, place.listen.ip()].into_iter().filter(|ip| !ip.is_unspecified()) {
+    fn on_its_own_addresses_only_allocations_are_peers() {
+        for policy in not_on_loopback() {
+            for ip in [policy.public_ip, policy.listen.ip()].into_iter().filter(|ip| !ip.is_unspecified()) {
                 let is_relayed = |port| port == 40_000;
-                let ask = |port| place.admits(SocketAddr::new(ip, port), is_relayed);
-                assert!(ask(40_000), "{ip} of {place:?}");
-                assert!(!ask(40_001) && !ask(53) && !ask(3_478), "{ip} of {place:?}");
+                let ask = |port| policy.admits(SocketAddr::new(ip, port), is_relayed);
+                assert!(ask(40_000), "{ip} of {policy:?}");
+                assert!(!ask(40_001) && !ask(53) && !ask(3_478), "{ip} of {policy:?}");
             }
         }
     }
 
-    /// Every network's edges, and one to either side of them.
+    /// Tests the first and last address of each network, and the addresses next to them.
     #[test]
-    fn networks_end_where_they_end() {
+    fn each_network_ends_at_its_edges() {
         let is_refused = |ip: Ipv4Addr| REFUSED_V4.iter().any(|net| net.contains(&ip));
         for net in REFUSED_V4 {
-            assert_eq!(net, net.trunc(), "written by its first address");
+            assert_eq!(net, net.trunc(), "written as its first address");
             let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
             assert!(is_refused(first.into()) && is_refused(last.into()), "{net}");
             let outside = [first.checked_sub(1), last.checked_add(1)];
@@ -235,30 +235,29 @@ mod tests {
             }
         }
         for net in REFUSED_V6 {
-            assert_eq!(net, net.trunc(), "written by its first address");
-            assert!(PUBLIC_V6.contains(&net), "{net} is refused anyway");
+            assert_eq!(net, net.trunc(), "written as its first address");
+            assert!(PUBLIC_V6.contains(&net), "{net} is outside PUBLIC_V6");
         }
     }
 
     proptest! {
-        /// The standard library's own words for it, which are fewer than ours.
         #[test]
-        fn nothing_that_the_standard_library_calls_special_is_a_peer(bits: u32, wide: u128) {
-            let place = place("45.0.0.7:3478", "45.0.0.7");
+        fn no_address_that_the_standard_library_calls_special_is_a_peer(bits: u32, wide: u128) {
+            let policy = policy("45.0.0.7:3478", "45.0.0.7");
             let v4 = Ipv4Addr::from(bits);
             let is_special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast()
                 || v4.is_broadcast() || v4.is_unspecified() || v4.is_documentation();
             let v4_peer = SocketAddr::new(v4.into(), 40_000);
-            prop_assert!(!(is_special && place.admits(v4_peer, |_| false)), "{v4}");
+            prop_assert!(!(is_special && policy.admits(v4_peer, |_| false)), "{v4}");
             let v6 = Ipv6Addr::from(wide);
             let is_special = v6.is_loopback() || v6.is_multicast() || v6.is_unspecified() || v6.is_unique_local()
                 || v6.is_unicast_link_local() || v6.to_ipv4().is_some();
-            prop_assert!(!(is_special && place.admits(SocketAddr::new(v6.into(), 40_000), |_| false)), "{v6}");
+            prop_assert!(!(is_special && policy.admits(SocketAddr::new(v6.into(), 40_000), |_| false)), "{v6}");
         }
 
         #[test]
-        fn no_ipv6_address_that_carries_an_ipv4_one_is_a_peer(bits: u32) {
-            let place = place("45.0.0.7:3478", "45.0.0.7");
+        fn no_ipv6_address_that_embeds_an_ipv4_address_is_a_peer(bits: u32) {
+            let policy = policy("45.0.0.7:3478", "45.0.0.7");
             let v4 = Ipv4Addr::from(bits);
             let [a, b] = [bits >> 16, bits & 0xffff].map(|half| u16::try_from(half).unwrap());
             for v6 in [
@@ -269,7 +268,7 @@ mod tests {
                 Ipv6Addr::new(0x2002, a, b, 0, 0, 0, 0, 1),
                 Ipv6Addr::new(0x2001, 0, a, b, 0, 0, 0, 1),
             ] {
-                prop_assert!(!place.admits(SocketAddr::new(v6.into(), 40_000), |_| true), "{v6}");
+                prop_assert!(!policy.admits(SocketAddr::new(v6.into(), 40_000), |_| true), "{v6}");
             }
         }
     }

@@ -1,11 +1,11 @@
-//! The relay at work: one loop takes the clients' datagrams and hands them to the TURN library, one looks about once a
-//! second at what was relayed and who is to be cut. Requests are handled one after the other, so that a bound which was
-//! asked is still true when the allocation is made.
+//! The running relay. One loop hands the clients' datagrams to the TURN library. Another takes a reading about once a
+//! second and ends the allocations of grants that are over. Requests are handled one after the other, so that a bound
+//! still holds between its check and the allocation.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -19,11 +19,12 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
-use super::clients::{ALLOCATIONS, Client, Clients, Pace, REQUESTS, STRANGERS};
+use super::clients::{Client, Clients};
 use super::count::{Ceiling, PeriodSum};
 use super::datagram::{Kind, kind};
-use super::legs::{ClientLeg, FAILURE_PAUSE, PeerLegs, RelayedPorts, length};
-use super::peers::Place;
+use super::peers::PeerPolicy;
+use super::rate::{AllocationRate, RequestRate};
+use super::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
 use super::{RelayError, RelayParts};
 use crate::account::Account;
 use crate::clock::Clock;
@@ -36,37 +37,35 @@ use turn_ledger::reading::Reading;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::ByteCount;
 
-/// How often bytes become a reading, and somebody looks whose time is over.
+/// The interval between readings, and between checks for grants that have ended.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest datagram; the library takes as much from peers. Real ones have under 1,300 bytes.
+/// The longest datagram; the library reads as much from peers. Real ones have under 1,300 bytes.
 const DATAGRAM_MAX: usize = 1_500;
-/// Nonces remembered. When there are more, all are forgotten: a client's next request is answered with a new one (438).
+/// Nonces in memory. At the bound all are dropped, and each client's next request gets a new one (438).
 const NONCES_MAX: usize = 4_096;
-/// Also part of every password's hash; clients learn it from the first answer.
+/// Part of every password's hash. Clients learn it from the first answer.
 const REALM: &str = "turn-broker";
 
-/// See the module.
+/// A relay with a bound socket.
 pub struct Relay {
     socket: std::net::UdpSocket,
-    /// The five-tuple's other half.
+    /// The server side of every five-tuple.
     listen: SocketAddr,
     credentials: EmbeddedRelay,
     clients: Arc<Clients>,
     ceiling: Arc<Ceiling>,
     manager: Arc<Manager>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
-    door: Arc<Door>,
-    /// Of all clients together.
-    allocations: std::sync::Mutex<Pace>,
-    /// Requests of those who have no allocation.
-    strangers: std::sync::Mutex<Pace>,
+    authenticator: Arc<Authenticator>,
+    allocations: AllocationRate,
+    strangers: RequestRate,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
 impl Relay {
-    /// Takes its port. Nothing is answered before [`Self::run`].
+    /// Binds the socket. [`Self::run`] answers requests.
     pub fn open(config: &RelayConfig, parts: RelayParts) -> Result<Self, RelayError> {
         let RelayParts { account, clock, metrics, billed } = parts;
         let bind = || {
@@ -76,15 +75,16 @@ impl Relay {
             Ok((socket, listen))
         };
         let (socket, listen) = bind().map_err(|cause| RelayError::Listen { listen: config.listen, cause })?;
-        let reached_at = SocketAddr::new(config.public_ip, listen.port());
-        let credentials = EmbeddedRelay::new(reached_at, &random::bytes()?).map_err(|_| RelayError::Url)?;
+        let public_address = SocketAddr::new(config.public_ip, listen.port());
+        let credentials =
+            EmbeddedRelay::new(public_address, &random::bytes()?).map_err(|_| RelayError::Url)?;
         let clients = Arc::new(Clients::default());
-        let peers = PeerLegs {
-            place: Place { listen, public_ip: config.public_ip },
+        let peers = PeerSockets {
+            policy: PeerPolicy { listen, public_ip: config.public_ip },
             ports: Arc::new(RelayedPorts::default()),
             metrics: Arc::clone(&metrics),
         };
-        let door = Door {
+        let authenticator = Authenticator {
             secret: credentials.secret().clone(),
             clients: Arc::clone(&clients),
             account: Arc::clone(&account),
@@ -99,22 +99,22 @@ impl Relay {
             ceiling: Arc::new(Ceiling::new(billed)),
             manager: Arc::new(Manager::new(manager)),
             nonces: Arc::default(),
-            door: Arc::new(door),
-            allocations: std::sync::Mutex::new(Pace::new(ALLOCATIONS, clock.instant())),
-            strangers: std::sync::Mutex::new(Pace::new(STRANGERS, clock.instant())),
+            authenticator: Arc::new(authenticator),
+            allocations: AllocationRate::of_relay(&clock),
+            strangers: RequestRate::of_strangers(&clock),
             account,
             clock,
             metrics,
         })
     }
 
-    /// What it accepts.
+    /// The credentials that it accepts.
     #[must_use]
     pub fn credentials(&self) -> &EmbeddedRelay {
         &self.credentials
     }
 
-    /// Relays until the end.
+    /// Relays until `end`.
     pub async fn run(&self, end: &CancellationToken) {
         let socket = match self.socket.try_clone().and_then(UdpSocket::from_std) {
             Ok(socket) => Arc::new(socket),
@@ -126,7 +126,7 @@ impl Relay {
         let address = self.listen;
         tracing::warn!(
             %address,
-            "a small TURN server is in this process, on UDP {address}: for demos, development and tests, no production relay"
+            "a small TURN server runs in this process, on UDP {address}: for demos, development and tests, not for production"
         );
         let period = self.account.snapshot().figures.period;
         let mut sum = PeriodSum::new(self.account.reading(IceSource::Relay), period);
@@ -134,7 +134,7 @@ impl Relay {
         tokio::select! {
             () = end.cancelled() => {}
             never = self.receive(&socket) => match never {},
-            never = self.look_after(&mut sum) => match never {},
+            never = self.settle_regularly(&mut sum) => match never {},
         }
         for name in self.clients.users().into_keys() {
             self.cut(&name, "shutdown").await;
@@ -152,86 +152,84 @@ impl Relay {
         }
     }
 
-    /// One datagram. What the library says about it is for the client, who was answered.
+    /// Handles one datagram. The library answers the client; its result says no more than that answer.
     async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
         let kind = kind(datagram);
         let is_request = kind != Kind::Other;
         if is_request {
-            self.follow(client, None).await;
+            self.update_client(client, None).await;
         }
-        let known = self.clients.leg(client);
+        let known = self.clients.socket(client);
         if known.is_none() && !is_request {
             return;
         }
-        if !self.keeps_pace(kind, client, known.is_some()) {
+        if !self.is_within_rate(kind, client, known.is_some()) {
             self.metrics.relay_dropped("pace");
             return;
         }
-        let leg = known.unwrap_or_else(|| {
+        let own = known.unwrap_or_else(|| {
             let (ceiling, metrics) = (Arc::clone(&self.ceiling), Arc::clone(&self.metrics));
-            Arc::new(ClientLeg::new(Arc::clone(socket), ceiling, metrics))
+            Arc::new(ClientSocket::new(Arc::clone(socket), ceiling, metrics))
         });
-        if !leg.receive(length(datagram.len())) {
+        if !own.receive(length(datagram.len())) {
             return;
         }
-        self.forget_nonces().await;
+        self.drop_nonces().await;
         let mut request = Request {
-            conn: Arc::<ClientLeg>::clone(&leg),
+            conn: Arc::<ClientSocket>::clone(&own),
             src_addr: client,
             buff: datagram.to_vec(),
             allocation_manager: Arc::clone(&self.manager),
             nonces: Arc::clone(&self.nonces),
-            auth_handler: Arc::<Door>::clone(&self.door),
+            auth_handler: Arc::<Authenticator>::clone(&self.authenticator),
             realm: REALM.to_owned(),
             channel_bind_timeout: turn::proto::lifetime::DEFAULT_LIFETIME,
         };
         let _ = request.handle_request().await;
         if is_request {
-            self.follow(client, Some(leg)).await;
+            self.update_client(client, Some(own)).await;
         }
     }
 
-    /// Whether nobody asks too often. Clients send again what is not answered.
-    fn keeps_pace(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
-        let now = self.clock.instant();
+    /// Whether a datagram is within the rate limits. Clients retransmit a request that is not answered.
+    fn is_within_rate(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
         match kind {
             Kind::Other => true,
-            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client, now),
-            Kind::Allocate => lock(&self.allocations).has_one(now) && lock(&self.strangers).take(now),
-            Kind::Request => lock(&self.strangers).take(now),
+            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client),
+            Kind::Allocate => self.allocations.has_room() && self.strangers.admit(),
+            Kind::Request => self.strangers.admit(),
         }
     }
 
-    /// Brings a client's row to what the library has of it. `leg` is what an allocation that is new was made with.
-    async fn follow(&self, client: SocketAddr, leg: Option<Arc<ClientLeg>>) {
+    /// Adds or removes a client's row, so that it matches the library. `socket`: the one that a new allocation uses.
+    async fn update_client(&self, client: SocketAddr, socket: Option<Arc<ClientSocket>>) {
         let tuple = FiveTuple { protocol: PROTO_UDP, src_addr: client, dst_addr: self.listen };
         let found = self.manager.get_allocations_info(Some(vec![tuple])).await.remove(&tuple);
-        match (found, self.clients.leg(client).is_some()) {
+        match (found, self.clients.socket(client).is_some()) {
             (None, true) => {
                 if let Some(client) = self.clients.remove(client) {
                     self.report_end(&client, "closed");
                 }
             }
             (Some(found), false) => {
-                let Some((leg, user)) = leg.zip(Username::parse(&found.username)) else { return };
-                leg.adopt();
-                let now = self.clock.instant();
-                let _ = lock(&self.allocations).take(now);
-                let pace = Pace::new(REQUESTS, now);
-                self.clients.insert(client, Client { name: found.username, user, leg, pace });
+                let Some((socket, user)) = socket.zip(Username::parse(&found.username)) else { return };
+                socket.adopt();
+                self.allocations.spend();
+                let requests = RequestRate::of_client(&self.clock);
+                self.clients.insert(client, Client { name: found.username, user, socket, requests });
             }
             (None, false) | (Some(_), true) => {}
         }
     }
 
-    async fn forget_nonces(&self) {
+    async fn drop_nonces(&self) {
         let mut nonces = self.nonces.lock().await;
         if nonces.len() >= NONCES_MAX {
             nonces.clear();
         }
     }
 
-    async fn look_after(&self, sum: &mut PeriodSum) -> Infallible {
+    async fn settle_regularly(&self, sum: &mut PeriodSum) -> Infallible {
         let mut interval = tokio::time::interval(SETTLE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -243,12 +241,12 @@ impl Relay {
         }
     }
 
-    /// Gives a reading, lifts or lowers the ceiling, and cuts whose time is over.
+    /// Reports a reading, sets the ceiling, and ends the allocations of grants that are over.
     async fn settle(&self, sum: &mut PeriodSum) {
-        // The instant before the count: the count holds everything up to it.
+        // Read the clock before the count, so that the count contains everything up to that instant.
         let before = self.account.snapshot().figures;
         let billed = self.ceiling.billed();
-        let granted = sum.look(before.period, billed);
+        let granted = sum.in_period(before.period, billed);
         let reading = Reading { period: before.period, as_of: before.now, granted, other: ByteCount::ZERO };
         let taken = self.account.take_reading(IceSource::Relay, &reading);
         self.metrics.reading(IceSource::Relay.name(), taken.name());
@@ -259,9 +257,9 @@ impl Relay {
                 self.cut(&name, end.name()).await;
             }
         }
-        let there = self.manager.get_allocations_info(None).await;
-        let there: HashSet<_> = there.into_keys().map(|tuple| tuple.src_addr).collect();
-        for client in self.clients.take_without(&there) {
+        let present = self.manager.get_allocations_info(None).await;
+        let present: HashSet<_> = present.into_keys().map(|tuple| tuple.src_addr).collect();
+        for client in self.clients.take_all_but(&present) {
             self.report_end(&client, "closed");
         }
         self.metrics.set_relay_allocations(length(self.clients.len()));
@@ -271,7 +269,7 @@ impl Relay {
     async fn cut(&self, name: &str, why: &'static str) {
         let clients = self.clients.take_of(name);
         for client in &clients {
-            client.leg.end();
+            client.socket.end();
         }
         self.manager.delete_allocations_by_username(name).await;
         for client in &clients {
@@ -281,7 +279,7 @@ impl Relay {
 
     fn report_end(&self, client: &Client, why: &'static str) {
         self.metrics.relay_ended(why);
-        let traffic = client.leg.traffic();
+        let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,
             received = traffic.received.get(),
@@ -292,19 +290,15 @@ impl Relay {
     }
 }
 
-fn lock(pace: &std::sync::Mutex<Pace>) -> std::sync::MutexGuard<'_, Pace> {
-    pace.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Says which key a user name's requests are to be signed with, if it may make any.
-struct Door {
+/// Gives the library the key of a user name, if that user may have or use an allocation.
+struct Authenticator {
     secret: RestSecret,
     clients: Arc<Clients>,
     account: Arc<Account>,
     metrics: Arc<Metrics>,
 }
 
-impl Door {
+impl Authenticator {
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
         let has_one = self.clients.has(client, name);
@@ -313,7 +307,7 @@ impl Door {
     }
 }
 
-impl AuthHandler for Door {
+impl AuthHandler for Authenticator {
     fn auth_handle(&self, name: &str, realm: &str, client: SocketAddr) -> Result<Vec<u8>, turn::Error> {
         if let Err(refused) = self.admit(name, client) {
             self.metrics.relay_refused(refused.name());

@@ -21,7 +21,7 @@ async function run() {
   occupant.close();
   const address = addressIn(demo.log);
   assert.notEqual(address.port, '3001');
-  assert.match(demo.log, /port 3001 is taken/);
+  assert.match(demo.log, /port 3001 is in use/);
 
   const browser = await launchBrowser(directory);
   const page = await openPage(browser);

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, Pace};
+use turn_broker::alert::dispatcher::{AlertDispatcher, Outbox, RetryPolicy};
 use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http_client::http_client;
@@ -253,7 +253,7 @@ impl Round {
             webhook: webhook(&receiver.url(), Some(SECRET)),
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
-            pace: Pace { idle: millis(1), first: millis(1), longest: millis(4), attempts_max: 5 },
+            retry: RetryPolicy { idle: millis(1), first: millis(1), longest: millis(4), attempts_max: 5 },
         };
         let work = tokio::spawn({
             let (outbox, end) = (Arc::clone(&outbox), end.clone());

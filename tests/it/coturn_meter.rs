@@ -1,9 +1,8 @@
 //! A coturn whose command line is connected: its bytes are the ledger's, and what is over, revoked or beyond the budget
 //! is ended.
 
-use crate::durable::StateDir;
 use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
-use crate::support::{OPERATOR, REPORTER, TestBroker, eventually};
+use crate::support::{OPERATOR, REPORTER, StateDir, TestBroker, eventually};
 use serde_json::{Value, json};
 
 const GB: u64 = 1_000_000_000;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::durable::StateDir;
-use crate::support::http_client;
 use crate::support::process::Process;
+use crate::support::{StateDir, http_client};
 
 /// How often the program is killed; `CRASHES=50` for a longer run.
 fn crashes() -> u64 {

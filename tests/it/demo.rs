@@ -135,7 +135,7 @@ async fn nothing_of_the_environment_gets_in_but_what_help_names() {
 #[test]
 fn the_terminal_is_quiet_and_says_what_to_look_at() {
     let mut demo = Demo::start(&["--port", "0"], &[]);
-    demo.process.read_until("Ctrl-C ends it.");
+    demo.process.read_until("Press Ctrl-C to stop.");
     demo.process.signal("-INT");
     let (printed, code) = demo.process.finish();
     assert_eq!(code, Some(0));

@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, command};
-use crate::support::{eventually, http_client};
+use crate::support::{StateDir, eventually, http_client};
 
 const SETTINGS: [(&str, &str); 8] = [
     ("HOST", "127.0.0.1"),
@@ -173,21 +172,21 @@ async fn a_full_disk_with_fallback_answers_stun_and_says_why() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let state = StateDir::new();
     let mut settings = SETTINGS.to_vec();
     settings.push(("STATE_DIR", state.path()));
     let process = Process::start(&settings);
     let limit_files_to = |bytes| {
-        let pid = i32::try_from(process.id()).unwrap();
-        let limits = Some((bytes, rlimit::INFINITY));
-        rlimit::prlimit(pid, rlimit::Resource::FSIZE, limits, None).unwrap();
+        let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     };
     assert_eq!(mint(&process).await.0, 200);
-    limit_files_to(4_096);
+    limit_files_to(Some(4_096));
     let mut answered = 1 + mint_until_full(&process, |status, _| *status == 503).await;
     assert_eq!(get(&process, "/health").await.0, 200, "it lives");
     assert_eq!(get(&process, "/ready").await.0, 503);
-    limit_files_to(rlimit::INFINITY);
+    limit_files_to(None);
     comes_back(&process).await;
     answered += 1;
     process.signal("-KILL");

@@ -1,5 +1,5 @@
-//! `turn-broker doctor` before a real coturn: allocations by UDP, TCP and TLS, a wrong secret, dead ports, a certificate of
-//! nobody's. Run by tests/coturn/run.sh, which makes the network for it.
+//! `turn-broker doctor` with a real coturn: allocations by UDP, TCP and TLS, a wrong secret, closed ports, an untrusted
+//! certificate. tests/coturn/run.sh creates the network and runs this.
 
 #![expect(clippy::print_stdout, reason = "what doctor says is read by people")]
 
@@ -15,7 +15,7 @@ const UDP: &str = "turn:127.0.0.1:3478";
 const TCP: &str = "turn:127.0.0.1:3478?transport=tcp";
 const TLS: &str = "turns:localhost:5349";
 
-/// Runs it with coturn as the only source; what was found of each `turn:` URL, and of the network.
+/// Runs doctor with coturn as the only source; returns the findings about each `turn:` URL and the network.
 async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (Option<i32>, Vec<Value>) {
     let urls = urls.join(",");
     let mut all = vec![
@@ -43,7 +43,7 @@ fn says(found: &Value, text: &str) -> bool {
     ["seen", "remedy"].iter().any(|field| found[field].as_str().is_some_and(|value| value.contains(text)))
 }
 
-/// An authority of our own, and a certificate by it for `localhost`.
+/// Creates an authority, and a certificate of it for `localhost`.
 fn make_certificates(directory: &Path) {
     let script = "set -e
         new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
@@ -70,19 +70,19 @@ async fn real_coturn_is_examined_by_doctor() {
     let (exit, found) = examine(&trusted, &[UDP, TCP, TLS], &cli).await;
     assert_eq!((exit, states(&found)), (Some(0), vec!["ok"; 4]), "{found:?}");
     assert!(found[..3].iter().all(|one| says(one, "relays at 127.0.0.1:")), "{found:?}");
-    // Two runs of three URLs: every allocation was given back.
+    // Two runs with three URLs: every allocation was released.
     let released = coturn.log().matches("REFRESH processed, success").count();
     assert_eq!((coturn.log().matches("ALLOCATE processed, success").count(), released), (6, 6));
 
     let (exit, found) = examine(&[], &[UDP, TCP], &[("COTURN_SECRET", "another-secret")]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
     assert!(says(&found[0], "401") && says(&found[0], "COTURN_SECRET"), "{found:?}");
-    assert!(says(&found[2], "does not take the credential"), "{found:?}");
+    assert!(says(&found[2], "rejects the credential"), "{found:?}");
 
     let dead = ["turn:127.0.0.1:9", "turn:127.0.0.1:9?transport=tcp"];
     let (exit, found) = examine(&[], &dead, &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["fail"; 3]), "{found:?}");
-    assert!(says(&found[0], "nothing listens") && says(&found[0], "port 9 for UDP"), "{found:?}");
+    assert!(says(&found[0], "nothing listens") && says(&found[0], "UDP port 9"), "{found:?}");
     assert!(says(&found[2], "no relay can be reached"), "{found:?}");
 
     let (exit, found) = examine(&[], &["turn:127.0.0.1:9", TCP], &[]).await;
@@ -91,7 +91,7 @@ async fn real_coturn_is_examined_by_doctor() {
 
     let (exit, found) = examine(&[], &[UDP, TLS], &[]).await;
     assert_eq!((exit, states(&found)), (Some(1), vec!["ok", "fail", "warn"]), "{found:?}");
-    assert!(says(&found[1], "authority that is not known"), "{found:?}");
+    assert!(says(&found[1], "authority of the certificate is not known"), "{found:?}");
 
     let (_, found) = examine(&trusted, &["turns:127.0.0.1:5349"], &[]).await;
     assert!(says(&found[0], "for another name"), "{found:?}");

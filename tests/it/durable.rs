@@ -1,44 +1,15 @@
 //! A ledger that survives: what was answered is on disk, a restart loses nothing and invents nothing, and a file that
 //! cannot be read is never written over.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
-use crate::support::{REPORTER, TestBroker, with_cloudflare_and};
+use crate::support::{REPORTER, StateDir, TestBroker, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_broker::journal::Journal;
 use turn_broker::journal::Storage;
 use turn_broker::journal::inspect::LedgerCopy;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 use turn_ledger::source::IceSource;
-
-/// A directory of the test's own; it goes with the test.
-pub(crate) struct StateDir(PathBuf);
-
-impl StateDir {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("turn-broker-state-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    pub(crate) fn file(&self) -> PathBuf {
-        self.0.join(FILE_NAME)
-    }
-}
-
-impl Drop for StateDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What of a status must be the same after a restart.
 fn lasting(status: &Value) -> Vec<Value> {
@@ -169,7 +140,7 @@ fn a_file_that_is_no_ledger_is_refused_by_name_and_left_alone() {
     for content in [&b""[..], b"not a ledger at all", &[0; 8_192]] {
         let state = StateDir::new();
         std::fs::write(state.file(), content).unwrap();
-        let error = open(&state.0);
+        let error = open(state.path().as_ref());
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(FILE_NAME) && error.to_string().contains("backup"), "{error}");
         assert_eq!(std::fs::read(state.file()).unwrap(), content, "nothing is written over it");
@@ -181,12 +152,12 @@ fn a_file_that_is_no_ledger_is_refused_by_name_and_left_alone() {
 fn damage_that_the_library_panics_at_is_refused_by_name_too() {
     for at in [4_096, 4_098, 4_100] {
         let state = StateDir::new();
-        drop(Store::open(&state.0).unwrap());
+        drop(Store::open(state.path().as_ref()).unwrap());
         let mut content = std::fs::read(state.file()).unwrap();
         content[at] ^= 0xff;
         std::fs::write(state.file(), &content).unwrap();
-        let looked_at = LedgerCopy::take(&state.0).and_then(|snapshot| snapshot.stored());
-        for error in [looked_at.unwrap_err(), open(&state.0)] {
+        let looked_at = LedgerCopy::take(state.path().as_ref()).and_then(|snapshot| snapshot.stored());
+        for error in [looked_at.unwrap_err(), open(state.path().as_ref())] {
             let text = error.to_string();
             assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
         }
@@ -196,7 +167,7 @@ fn damage_that_the_library_panics_at_is_refused_by_name_too() {
 #[test]
 fn a_ledger_cut_short_is_refused() {
     let state = StateDir::new();
-    drop(Journal::open::<Store>(state.0.clone()).unwrap());
+    drop(Journal::open::<Store>(state.path().into()).unwrap());
     let file = loop {
         // The writer's thread lets go of the file in its own time.
         match std::fs::OpenOptions::new().write(true).open(state.file()) {
@@ -207,14 +178,14 @@ fn a_ledger_cut_short_is_refused() {
     let length = file.metadata().unwrap().len();
     file.set_len(length / 2).unwrap();
     drop(file);
-    let error = open(&state.0);
+    let error = open(state.path().as_ref());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
 #[test]
 fn the_ledger_is_for_its_own_user_only() {
     let state = StateDir::new();
-    drop(Journal::open::<Store>(state.0.clone()).unwrap());
+    drop(Journal::open::<Store>(state.path().into()).unwrap());
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(state.file()).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
@@ -223,15 +194,15 @@ fn the_ledger_is_for_its_own_user_only() {
 #[test]
 fn one_ledger_serves_one_process() {
     let state = StateDir::new();
-    let _first = Journal::open::<Store>(state.0.clone()).unwrap();
-    let error = open(&state.0);
+    let _first = Journal::open::<Store>(state.path().into()).unwrap();
+    let error = open(state.path().as_ref());
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
 }
 
 #[test]
 fn a_directory_that_cannot_be_used_is_named() {
     let state = StateDir::new();
-    let file = state.0.join("a-file");
+    let file = state.file().with_file_name("a-file");
     std::fs::write(&file, "").unwrap();
     let error = open(&file);
     assert!(matches!(error, OpenError::Directory { .. }), "{error}");
@@ -246,7 +217,7 @@ fn a_file_that_is_mostly_empty_after_old_rows_have_gone_is_made_smaller_at_start
     // 2025-01-15T12:00Z
     let noon = 28_949_040;
     let state = StateDir::new();
-    drop(Store::open(&state.0).unwrap());
+    drop(Store::open(state.path().as_ref()).unwrap());
     let database = redb::Database::open(state.file()).unwrap();
     let transaction = database.begin_write().unwrap();
     {
@@ -261,7 +232,7 @@ fn a_file_that_is_mostly_empty_after_old_rows_have_gone_is_made_smaller_at_start
     drop(database);
     let before = state.file().metadata().unwrap().len();
 
-    let recovered = Store::open(&state.0).unwrap().load().unwrap();
+    let recovered = Store::open(state.path().as_ref()).unwrap().load().unwrap();
     let flows = &recovered.sources[&IceSource::Cloudflare].usage;
     assert_eq!(flows.len(), 31 * 1_440 + 1);
     assert!(flows.values().all(|flows| flows.ungranted.claimed == 4));

@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 13] = [
     &["telemetry"],
     &["config"],
     &["ice"],
-    &["clock", "http_client", "json", "random", "request"],
+    &["backoff", "clock", "http_client", "json", "random", "request"],
 ];
 
 #[test]

@@ -6,9 +6,8 @@ use redb::{Database, TableDefinition};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, run};
-use crate::support::{OPERATOR, REPORTER, http_client};
+use crate::support::{OPERATOR, REPORTER, StateDir, http_client};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
@@ -83,7 +82,7 @@ async fn show_sums_up_what_the_last_write_left() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
     }
-    assert!(shown.contains(state.path()) && shown.contains("what follows is as of then"), "{shown}");
+    assert!(shown.contains(state.path()) && shown.contains("the lines below are as of then"), "{shown}");
     assert_eq!(std::fs::read(state.file()).unwrap(), before, "looking changes nothing");
 }
 

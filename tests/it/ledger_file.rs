@@ -4,8 +4,7 @@
 #[path = "../../crates/ledger/tests/simulation/walk/mod.rs"]
 mod walk;
 
-use std::path::PathBuf;
-
+use tempfile::TempDir;
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::Store;
 use turn_ledger::changes::{Batch, Stored};
@@ -14,21 +13,15 @@ use turn_ledger::verify::contradictions;
 use walk::disk::{Disk, MemoryDisk};
 use walk::{Scenario, end_of, visible};
 
-struct LedgerFile(PathBuf);
+struct LedgerFile(TempDir);
 
 impl Disk for LedgerFile {
     fn write(&mut self, batch: Batch) {
-        Store::open(&self.0).unwrap().write(&batch).unwrap();
+        Store::open(self.0.path()).unwrap().write(&batch).unwrap();
     }
 
     fn read(&self) -> Stored {
-        Store::open(&self.0).unwrap().load().unwrap()
-    }
-}
-
-impl Drop for LedgerFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        Store::open(self.0.path()).unwrap().load().unwrap()
     }
 }
 
@@ -37,10 +30,8 @@ fn a_ledger_file_holds_all_that_counts_and_no_contradiction() {
     for seed in 0..6 {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict);
-            let directory = format!("turn-broker-walk-{seed}-{strict}-{}", std::process::id());
-            let file = LedgerFile(std::env::temp_dir().join(directory));
             let mut in_memory = end_of(&scenario, MemoryDisk::new());
-            let mut on_disk = end_of(&scenario, file);
+            let mut on_disk = end_of(&scenario, LedgerFile(tempfile::tempdir().unwrap()));
             let mut again = on_disk.reopened();
             assert_eq!(contradictions(&on_disk.stored()), Vec::<String>::new(), "{scenario:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {

@@ -11,7 +11,6 @@ mod analytics;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
-#[cfg(feature = "relay")]
 mod crashes;
 mod demo;
 mod disk_full;
@@ -33,7 +32,6 @@ mod pool;
 mod process;
 mod provider_faults;
 mod real_coturn;
-#[cfg(feature = "relay")]
 mod relay;
 mod renewal;
 mod sources;

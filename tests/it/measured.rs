@@ -1,8 +1,8 @@
 //! The provider's own count in the ledger: what it replaces, what it gives back, and what happens while it cannot be had.
 
-use crate::durable::StateDir;
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, TestBroker, broker_at, eventually, with_cloudflare_and,
+    AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually,
+    with_cloudflare_and,
 };
 use serde_json::{Value, json};
 use turn_broker::meter::cloudflare::Tally;

@@ -12,8 +12,7 @@ use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage};
 use turn_ledger::source::IceSource;
 
-use crate::durable::StateDir;
-use crate::support::{REPORTER, TestBroker};
+use crate::support::{REPORTER, StateDir, TestBroker};
 
 /// Format 1, as the version that wrote it defined it.
 mod format_1 {

@@ -1,10 +1,9 @@
 //! Operator overrides while the service runs, and after a restart.
 
-use crate::durable::StateDir;
 use std::time::Duration;
 
 use crate::support::{
-    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, Fault, OPERATOR, REPORTER, StateDir, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
 use serde_json::{Value, json};
 

@@ -1,7 +1,6 @@
 //! The data of the dashboard: overview, latest alerts, the provider's count over time.
 
-use crate::durable::StateDir;
-use crate::support::{Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use crate::support::{Fault, OPERATOR, REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 use turn_ledger::period::BillingDay;
 use turn_ledger::reading::{Reading, ReadingOutcome};

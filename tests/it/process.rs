@@ -1,8 +1,7 @@
 //! The program: its lines at start, a bad configuration, exit and shutdown, and that it reveals no secret.
 
-use crate::durable::StateDir;
 use crate::support::process::{Process, run};
-use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, http_client};
+use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, StateDir, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -95,7 +94,7 @@ fn the_lines_at_start_name_meters_and_the_alert_host_and_no_secret() {
         ("RUST_LOG", "trace"),
     ];
     let mut process = Process::start(&settings);
-    for line in ["coturn's sessions are neither read nor ended", "Cloudflare's own count was not read"] {
+    for line in ["coturn's sessions are neither read nor ended", "Cloudflare's analytics were not read"] {
         if !process.seen.contains(line) {
             process.read_until(line);
         }
@@ -130,7 +129,7 @@ fn a_port_in_use_is_reported() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{text}");
-    assert!(text.contains("Set PORT to another one"), "{text}");
+    assert!(text.contains("Set PORT to another port"), "{text}");
 }
 
 #[test]

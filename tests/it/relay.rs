@@ -13,8 +13,7 @@ use turn_broker::relay::auth::ALLOCATIONS_PER_GRANT_MAX;
 use turn_ledger::token::GrantId;
 use webrtc_util::Conn;
 
-use crate::durable::StateDir;
-use crate::support::{OPERATOR, TestBroker, eventually};
+use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
 
 /// Payload of a packet. On a channel four bytes go before it.
 const PAYLOAD: usize = 1_000;

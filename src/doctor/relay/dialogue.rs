@@ -1,5 +1,5 @@
-//! What is said to a STUN or TURN server: one binding request; or an allocation asked for, shown the credential for, and
-//! given back at once.
+//! The dialogue with a STUN or TURN server: one binding request, or an allocation with the credential that is released at
+//! once.
 
 use std::net::SocketAddr;
 
@@ -12,21 +12,21 @@ use super::message::{self, Answer, Credential, Proof, Question, Unusable};
 use crate::ice::url::IceUrl;
 use crate::random;
 
-/// Challenges that are answered: the first, and one more for a nonce that went stale in between.
+/// Challenges that are answered: the first, and one more for a stale nonce.
 const CHALLENGES_MAX: usize = 2;
 
-/// What a server did for us.
+/// The result of a successful dialogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Served {
-    /// Our address as it sees it.
+    /// Our address as the server sees it.
     pub(super) mapped: Option<SocketAddr>,
-    /// Where it relays; `None` after a binding request.
+    /// The relayed address; `None` after a binding request.
     pub(super) relayed: Option<SocketAddr>,
-    /// It relays for anybody.
+    /// It relays without a credential.
     pub(super) is_open: bool,
-    /// It takes no proof but SHA-256, which browsers do not give.
+    /// It accepts SHA-256 only, which browsers do not support.
     pub(super) is_sha256_only: bool,
-    /// The allocation was not taken back, and ends by itself.
+    /// The allocation was not released; it expires by itself.
     pub(super) is_left: bool,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// For an allocation by a credential; without one, only what our address is.
+    /// Asks for an allocation with a credential, or for our address without one.
     pub(super) async fn ask(&self, credential: Option<&Credential>) -> Result<Served, ProbeError> {
         match credential {
             Some(credential) => self.allocate(credential).await,
@@ -46,7 +46,7 @@ impl Target<'_> {
         }
     }
 
-    /// Asks what our address is.
+    /// Asks for our address.
     async fn bind(&self) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         match ask(&mut link, Question::Binding, None).await? {
@@ -55,7 +55,7 @@ impl Target<'_> {
         }
     }
 
-    /// Asks for an allocation, and gives it back.
+    /// Asks for an allocation, and releases it.
     async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         let mut proof = None;
@@ -88,7 +88,7 @@ fn refused(code: u16, shown: bool) -> ProbeError {
     ProbeError::Code { code, step: Step::Allocate, shown }
 }
 
-/// An allocation that cannot be given back ends by itself; the server did its work all the same.
+/// A failed release is not a failure of the probe: the allocation expires by itself.
 async fn release(link: &mut Link, proof: Option<&Proof>, served: Served) -> Served {
     let answer = ask(link, Question::Release, proof).await;
     Served { is_left: !matches!(answer, Ok(Answer::Done { .. })), ..served }
@@ -108,7 +108,7 @@ async fn ask(link: &mut Link, question: Question, proof: Option<&Proof>) -> Resu
     })
 }
 
-/// Without randomness the ids are all the same: each is used on a socket of its own, one at a time.
+/// Zero without a random source: each id is used alone on its own socket.
 fn fresh_id() -> TransactionId {
     random::bytes().map(u128::from_be_bytes).unwrap_or_default().into()
 }

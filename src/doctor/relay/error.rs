@@ -1,5 +1,5 @@
-//! Why a STUN or TURN server could not be used, what that means, and what to do. Every text is ours: what a server says in
-//! words is not repeated.
+//! The errors of a STUN or TURN server, with their meaning and remedy. Every text is ours; the server's own words are not
+//! repeated.
 
 use std::io;
 
@@ -7,92 +7,92 @@ use super::super::finding::Remedy;
 use crate::ice::url::{IceUrl, Transport};
 use turn_ledger::source::IceSource;
 
-/// What was being done.
+/// A step of the dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Connecting.
     Connect,
     /// The TLS handshake.
     Handshake,
-    /// Asking for our own address.
+    /// A binding request.
     Binding,
-    /// Asking for an allocation, at first without a credential, which a server answers by saying what it wants to see.
+    /// An Allocate request, at first without a credential; the server answers with a challenge.
     Allocate,
-    /// Giving the allocation back.
+    /// Releasing the allocation.
     Release,
 }
 
-/// Why it could not be used.
+/// Why a server could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    /// No address under that name.
+    /// The name has no address.
     #[error("the name has no address")]
     Name,
-    /// No way from here to such an address.
+    /// No route from this machine to such an address.
     #[error("there is no route from this machine")]
     NoRoute,
-    /// A definite no: nothing listens there.
-    #[error("refused: nothing listens on that port, or a firewall says no")]
+    /// Connection refused.
+    #[error("refused: nothing listens on that port, or a firewall rejects it")]
     Refused,
-    /// Silence.
+    /// No answer.
     #[error("no answer in time: {}", noun(*.0))]
     Timeout(Step),
-    /// The connection ended.
+    /// The connection broke.
     #[error("the connection broke: {} ({})", noun(*.0), .1.kind())]
     Broken(Step, io::Error),
-    /// No TLS, or no certificate that is good.
+    /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// Something else lives there.
-    #[error("what answers is no STUN or TURN server")]
+    /// Another service listens there.
+    #[error("no STUN or TURN server answers there, but another service")]
     NotStun,
     /// The answer does not prove that the server knows the credential.
     #[error("the server's answer is not signed with the credential")]
     Unsigned,
-    /// It says no, by this code.
+    /// The server answered with an error code.
     #[error("{} was answered with {code}: {}", noun(*.step), meaning(*.code))]
     Code {
-        /// RFC 8489 and RFC 8656.
+        /// A code of RFC 8489 or RFC 8656.
         code: u16,
-        /// What was asked.
+        /// The step that failed.
         step: Step,
-        /// Whether the credential was shown.
+        /// Whether the request carried the credential.
         shown: bool,
     },
-    /// Not spoken here.
+    /// TURN over DTLS is not supported here.
     #[error("TURN over DTLS is not tried: browsers do not speak it")]
     Dtls,
-    /// A name in the credential or in the challenge that STUN does not allow.
+    /// The credential or the challenge is longer than STUN allows.
     #[error("the credential or the server's challenge is longer than STUN allows")]
     Unwritable,
 }
 
-/// What kind of trouble it is, for telling what the errors mean together.
+/// The kind of an error, for a conclusion from all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Its name has no address: the way there was not tried.
+    /// The name has no address, so no connection was tried.
     Unnamed,
-    /// Nothing came back that a server sent.
+    /// No server answered.
     Unreachable,
-    /// The server answers and does not take the credential.
+    /// The server rejects the credential.
     Credential,
-    /// The server answers and says no for another reason.
+    /// The server answers with another error.
     Server,
-    /// A certificate.
+    /// The TLS handshake failed.
     Certificate,
     /// Not tried.
     NotTried,
 }
 
 impl Trouble {
-    /// Whether no server has said anything.
+    /// Whether no server answered.
     pub(super) const fn is_unreached(self) -> bool {
         matches!(self, Self::Unnamed | Self::Unreachable)
     }
 }
 
 impl ProbeError {
-    /// What a failed call of the system means.
+    /// The error for a failed system call.
     pub(super) fn of_io(step: Step, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
@@ -117,32 +117,32 @@ impl ProbeError {
         }
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub(super) fn remedy(&self, url: &IceUrl, source: IceSource) -> Remedy {
         let (host, port) = (url.host(), url.port());
         match self {
-            Self::Name => Remedy::sure(format!("mend the name {host}, or this machine's resolver")),
+            Self::Name => Remedy::sure(format!("correct the name {host}, or fix this machine's resolver")),
             Self::NoRoute => {
-                Remedy::sure(format!("mend this machine's way to {host}, or try from another network"))
+                Remedy::sure(format!("fix this machine's route to {host}, or try from another network"))
             }
             Self::Refused => Remedy::sure(format!(
-                "see that the server listens on port {port} for {}, and that the firewall there lets it in",
-                spoken(url)
+                "check that the server listens on {} port {port}, and that its firewall allows it",
+                protocol(url)
             )),
             Self::Timeout(step) | Self::Broken(step, _) if is_open(url, *step) => Remedy::guess(format!(
-                "port {port} of {host} takes connections and then does not speak: see that it is the relay's port for \
-                 {}, and what filters on the way",
+                "check that port {port} of {host} is the relay's port for {}, and what filters on the path: it takes connections \
+                 and then does not answer",
                 if url.transport() == Transport::Tls { "TLS" } else { "TCP without TLS" },
             )),
             Self::Timeout(_) | Self::Broken(..) => Remedy::sure(format!(
-                "open {} port {port} to {host} on the way out of this network, and on the way in at the server",
-                spoken(url)
+                "allow outgoing {} port {port} to {host} in this network, and incoming at the server",
+                protocol(url)
             )),
             Self::Tls(_) => Remedy::sure(
-                "give the server a certificate for this name from a public authority, with its whole chain; for one of \
-                 your own, try --ca with its PEM file: clients have to know it too",
+                "install a certificate for this name from a public authority with its complete chain; for your own \
+                 authority, use --ca with its PEM file, and install it on clients too",
             ),
-            Self::NotStun => Remedy::sure("the port belongs to another service: check the URL"),
+            Self::NotStun => Remedy::sure("check the URL: the port belongs to another service"),
             Self::Code { code, shown, .. } => by_code(*code, *shown, source),
             Self::Unsigned => refused_credential(source),
             Self::Dtls => Remedy::sure("use ?transport=tcp in turns: URLs"),
@@ -157,16 +157,16 @@ const fn noun(step: Step) -> &'static str {
         Step::Handshake => "the TLS handshake",
         Step::Binding => "the binding request",
         Step::Allocate => "the allocation request",
-        Step::Release => "giving the allocation back",
+        Step::Release => "the release of the allocation",
     }
 }
 
-/// Whether it was a stream that was there already.
+/// Whether the step happened on an open stream.
 fn is_open(url: &IceUrl, step: Step) -> bool {
     matches!(url.transport(), Transport::Tcp | Transport::Tls) && step != Step::Connect
 }
 
-fn spoken(url: &IceUrl) -> &'static str {
+fn protocol(url: &IceUrl) -> &'static str {
     match url.transport() {
         Transport::Udp | Transport::Dtls => "UDP",
         Transport::Tcp | Transport::Tls => "TCP",
@@ -175,62 +175,62 @@ fn spoken(url: &IceUrl) -> &'static str {
 
 const fn meaning(code: u16) -> &'static str {
     match code {
-        300 => "it sends us to another server",
+        300 => "it redirects to another server",
         400 => "it does not understand the request",
         401 => "it does not accept the credential",
-        403 => "it forbids this to us",
-        420 => "it does not know something that we said",
-        437 => "it has another allocation for this address and port already",
-        438 => "it keeps on calling its own nonce stale",
+        403 => "it forbids this request",
+        420 => "it does not know an attribute of the request",
+        437 => "it already has an allocation for this address and port",
+        438 => "it rejects its own nonce as stale again and again",
         440 => "it does not relay for this address family",
         441 => "an allocation on this connection belongs to another credential",
         442 => "it does not relay UDP",
-        486 => "this user has as many allocations as it may",
+        486 => "this user has reached its quota of allocations",
         500 => "an error inside the server",
-        508 => "the server has no room for another relay port",
-        _ => "a code that TURN does not explain",
+        508 => "the server has no relay port left",
+        _ => "a code that TURN does not define",
     }
 }
 
 fn by_code(code: u16, shown: bool, source: IceSource) -> Remedy {
     match code {
-        300 => "put the URL of the server that is to be used into the list: browsers do not follow".into(),
-        401 if !shown => "the server asks for a credential without saying its realm: set up its authentication (coturn: \
-             use-auth-secret and realm)"
+        300 => "list the URL of the target server: browsers do not follow redirects".into(),
+        401 if !shown => "configure the server's authentication (coturn: use-auth-secret and realm): it asks for a credential without a \
+             realm"
             .into(),
         401 => refused_credential(source),
         403 => Remedy::guess(
-            "the server does not want this address: look at its lists of allowed and denied addresses (coturn: allowed-\
-             and denied-peer-ip, its log)",
+            "check the server's lists of allowed and denied addresses (coturn: allowed- and denied-peer-ip, its log): it \
+             refuses this address",
         ),
-        437 | 441 => Remedy::guess("run doctor again in a minute: an old allocation ends by itself"),
+        437 | 441 => Remedy::guess("run doctor again in a minute: an old allocation expires by itself"),
         438 => Remedy::guess(
-            "several servers behind one address do not share their nonces, or their clocks differ: let a client always \
-             reach the same one",
+            "make sure that a client always reaches the same server: several servers behind one address do not share their \
+             nonces, or their clocks differ",
         ),
-        440 | 442 => "let the server relay UDP over IPv4 (coturn: relay-ip, no-udp-relay)".into(),
-        486 => "raise the server's quota (coturn: user-quota, total-quota), or find out who keeps so many allocations"
+        440 | 442 => "configure the server to relay UDP over IPv4 (coturn: relay-ip, no-udp-relay)".into(),
+        486 => "raise the server's quota (coturn: user-quota, total-quota), or find out who holds so many allocations"
             .into(),
         508 => "give the server more relay ports (coturn: min-port, max-port), or more capacity".into(),
-        _ => "look into the server's log".into(),
+        _ => "read the server's log".into(),
     }
 }
 
 fn refused_credential(source: IceSource) -> Remedy {
     match source {
         IceSource::Coturn => {
-            "make COTURN_SECRET the same as coturn's static-auth-secret, set use-auth-secret there, and \
-             compare the clocks of both machines"
+            "set COTURN_SECRET to coturn's static-auth-secret, set use-auth-secret there, and compare the clocks of both \
+             machines"
                 .into()
         }
         IceSource::Manual => {
-            "put the user name and password that the server has now into MANUAL_ICE_SERVERS".into()
+            "set the server's current user name and password in MANUAL_ICE_SERVERS".into()
         }
         IceSource::Cloudflare => Remedy::guess(
-            "the credential was made a moment ago: run doctor again; if it stays so, make a new TURN key and set both \
+            "run doctor again, because the credential is only a moment old; if it stays, make a new TURN key and set both \
              CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
         ),
-        IceSource::Relay | IceSource::Stun => "look into the server's log".into(),
+        IceSource::Relay | IceSource::Stun => "read the server's log".into(),
     }
 }
 
@@ -243,18 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn every_code_that_turn_knows_is_explained_and_has_a_remedy() {
+    fn every_code_of_turn_has_a_meaning_and_a_remedy() {
         let url = IceUrl::parse("turn:relay.example").unwrap();
         for known in [300, 400, 401, 403, 420, 437, 438, 440, 441, 442, 486, 500, 508] {
             let text = code(known).to_string();
-            assert!(text.contains(&known.to_string()) && !text.contains("does not explain"), "{text}");
+            assert!(text.contains(&known.to_string()) && !text.contains("does not define"), "{text}");
             assert!(!code(known).remedy(&url, IceSource::Coturn).text.is_empty());
         }
-        assert!(code(699).to_string().contains("does not explain"));
+        assert!(code(699).to_string().contains("does not define"));
     }
 
     #[test]
-    fn a_refused_credential_is_told_by_its_source() {
+    fn the_remedy_for_a_refused_credential_depends_on_the_source() {
         let url = IceUrl::parse("turn:relay.example").unwrap();
         let remedy = |source| code(401).remedy(&url, source);
         assert!(remedy(IceSource::Coturn).text.contains("COTURN_SECRET"));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_401_to_a_credential_is_another_trouble_than_one_before_it() {
+    fn a_401_means_a_bad_credential_only_if_one_was_sent() {
         assert_eq!(code(401).trouble(), Trouble::Credential);
         let before = ProbeError::Code { code: 401, step: Step::Allocate, shown: false };
         assert_eq!(before.trouble(), Trouble::Server);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_and_the_protocol_to_open_are_named() {
+    fn the_remedy_names_port_and_protocol() {
         let url = IceUrl::parse("turns:relay.example:443").unwrap();
         let remedy = ProbeError::Timeout(Step::Connect).remedy(&url, IceSource::Coturn).text;
         assert!(remedy.contains("TCP port 443 to relay.example"), "{remedy}");

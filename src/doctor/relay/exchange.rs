@@ -1,5 +1,5 @@
-//! One question, one answer, over UDP, TCP or TLS. A step ends within [`STEP`], whatever the other side does; over UDP the
-//! question is sent again until then, as RFC 8489 has it.
+//! One request and its response, over UDP, TCP or TLS. Each step ends within [`STEP`], whatever the other side does. Over
+//! UDP the request is retransmitted until then, as in RFC 8489.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -13,25 +13,25 @@ use super::error::{ProbeError, Step};
 use super::message::{self, HEADER, Request};
 use crate::ice::url::{IceUrl, Transport};
 
-/// For connecting, for a handshake, for one question.
+/// The time limit for connecting, for a handshake, and for one request.
 pub(super) const STEP: Duration = Duration::from_secs(3);
-/// A question goes out anew after these pauses: at 0, 0.5 and 1.5 s.
+/// The waits for a response: the request is sent at 0, 0.5 and 1.5 s.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1_500)];
-/// Longest answer that is taken. Real ones have under 200 bytes.
+/// The longest response. Real ones have under 200 bytes.
 const ANSWER_MAX: usize = 2_048;
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// An open way to a server.
+/// An open connection to a server.
 pub(super) enum Link {
     Datagrams(UdpSocket),
     Stream(Box<dyn Stream>),
 }
 
 impl Link {
-    /// Opens one. `trust` says whose certificates are good.
+    /// Connects. `trust` holds the trusted authorities.
     pub(super) async fn open(url: &IceUrl, address: SocketAddr, trust: &Trust) -> Result<Self, ProbeError> {
         match url.transport() {
             Transport::Udp => datagrams(address).await,
@@ -46,10 +46,10 @@ impl Link {
         }
     }
 
-    /// Asks, and returns the bytes of the answer.
+    /// Sends a request, and returns the bytes of the response.
     pub(super) async fn ask(&mut self, request: &Request, step: Step) -> Result<Vec<u8>, ProbeError> {
         match self {
-            Self::Datagrams(socket) => ask_again_and_again(socket, request, step).await,
+            Self::Datagrams(socket) => ask_with_retransmission(socket, request, step).await,
             Self::Stream(stream) => {
                 let asked = timeout(STEP, ask_once(stream, request, step)).await;
                 asked.unwrap_or(Err(ProbeError::Timeout(step)))
@@ -65,7 +65,7 @@ async fn datagrams(address: SocketAddr) -> Result<Link, ProbeError> {
     };
     let broken = |error| ProbeError::of_io(Step::Connect, error);
     let socket = UdpSocket::bind(any).await.map_err(broken)?;
-    // Connected, so that the system tells us when the other machine says that nothing listens there.
+    // A connected socket reports ICMP errors, such as a closed port.
     socket.connect(address).await.map_err(broken)?;
     Ok(Link::Datagrams(socket))
 }
@@ -76,7 +76,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
     connected.map_err(|error| ProbeError::of_io(Step::Connect, error))
 }
 
-async fn ask_again_and_again(
+async fn ask_with_retransmission(
     socket: &UdpSocket,
     request: &Request,
     step: Step,
@@ -90,7 +90,7 @@ async fn ask_again_and_again(
     Err(ProbeError::Timeout(step))
 }
 
-/// The next datagram that answers; others may send to this port, too.
+/// The next datagram that is a response; others may send to this port too.
 async fn receive(socket: &UdpSocket, request: &Request, step: Step) -> Result<Vec<u8>, ProbeError> {
     let mut datagram = [0; ANSWER_MAX];
     loop {
@@ -113,7 +113,7 @@ async fn ask_once(
     loop {
         let mut header = [0; HEADER];
         stream.read_exact(&mut header).await.map_err(broken)?;
-        let length = message::length_behind(&header).filter(|length| length + HEADER <= ANSWER_MAX);
+        let length = message::body_length(&header).filter(|length| length + HEADER <= ANSWER_MAX);
         let mut bytes = header.to_vec();
         bytes.resize(HEADER + length.ok_or(ProbeError::NotStun)?, 0);
         let (_, body) = bytes.split_at_mut(HEADER);

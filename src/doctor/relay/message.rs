@@ -1,6 +1,6 @@
-//! STUN messages as the doctor needs them: three questions and what their answers say. Pure; the codec is `stun-types`.
-//! It asks as a browser asks: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only where a server offers nothing
-//! else. What a server says in words (reason phrase, software) is not kept.
+//! The STUN messages of the doctor: three requests and their responses. Pure; the codec is `stun-types`. Requests are
+//! signed as in browsers: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only if the server offers nothing else.
+//! A server's own words (reason phrase, software) are dropped.
 
 use std::net::SocketAddr;
 
@@ -13,85 +13,85 @@ use stun_types::message::{
     MessageType, MessageWrite, MessageWriteExt, MessageWriteVec, Method, StunWriteError, TransactionId,
 };
 
-/// RFC 8656.
+/// The methods and attributes of RFC 8656.
 const ALLOCATE: Method = Method::new(0x003);
 const REFRESH: Method = Method::new(0x004);
 const LIFETIME: AttributeType = AttributeType::new(0x000d);
 const XOR_RELAYED_ADDRESS: AttributeType = AttributeType::new(0x0016);
 const REQUESTED_TRANSPORT: AttributeType = AttributeType::new(0x0019);
-/// UDP's protocol number, and three bytes that are kept free.
+/// UDP's protocol number, and three reserved bytes.
 const RELAY_UDP: [u8; 4] = [17, 0, 0, 0];
-/// Seconds of an allocation that is given back at once: the least that is asked for if the giving back is lost.
+/// The requested lifetime in seconds. It is short, because the release may get lost.
 const SHORT: u32 = 60;
-/// Bytes of the part of every message that tells how long the rest is.
+/// The bytes of a message header, which holds the length of the rest.
 pub(super) const HEADER: usize = 20;
 const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 
-/// Somebody who is known to a TURN server.
+/// A TURN credential.
 #[derive(Clone)]
 pub(super) struct Credential {
     pub(super) username: String,
     pub(super) password: String,
 }
 
-/// What a server wants to see in the next question.
+/// What a server requires in the next request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Challenge {
     realm: String,
     nonce: String,
-    /// What it offers to make the key with, where it offers anything.
+    /// The password algorithms that it offers, if any.
     offered: Vec<PasswordAlgorithmValue>,
 }
 
-/// A credential in the form that one server wants.
+/// A credential with the challenge of one server.
 pub(super) struct Proof {
     credential: MessageIntegrityCredentials,
     username: String,
     challenge: Challenge,
 }
 
-/// A question and how its answer is known.
+/// A request, and the id of its response.
 pub(super) struct Request {
     pub(super) bytes: Vec<u8>,
     pub(super) id: TransactionId,
 }
 
-/// What an answer says.
+/// The content of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It was done.
+    /// Success.
     Done {
         /// Our address as the server sees it.
         mapped: Option<SocketAddr>,
-        /// The address that relays for us.
+        /// The relayed address.
         relayed: Option<SocketAddr>,
     },
-    /// It was not.
+    /// An error.
     Refused {
-        /// 300 to 699.
+        /// The error code, 300 to 699.
         code: u16,
-        /// What to show next time.
+        /// The requirements for the next request.
         challenge: Option<Challenge>,
     },
 }
 
-/// What came is not the answer to the question, or not by whom it should be.
+/// Why a response cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// No STUN, or of another kind.
+    /// Not STUN, or of another method.
     NotStun,
-    /// A good answer that does not prove that its sender knows the credential.
+    /// A success without a valid signature, so its sender may not know the credential.
     Unsigned,
 }
 
-/// Which of the three.
+/// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// What is my address?
+    /// Asks for our address.
     Binding,
-    /// Relay for me.
+    /// Asks for an allocation.
     Allocate,
-    /// Do not relay for me any more.
+    /// Releases the allocation.
     Release,
 }
 
@@ -112,7 +112,7 @@ impl Proof {
         Self { credential: key.into(), username, challenge }
     }
 
-    /// MD5 and SHA-1 unless the server takes SHA-256 alone.
+    /// Whether the server accepts SHA-256 only.
     pub(super) fn needs_sha256(&self) -> bool {
         let offered = &self.challenge.offered;
         !offered.is_empty() && !offered.contains(&PasswordAlgorithmValue::MD5)
@@ -131,7 +131,7 @@ impl Proof {
     }
 }
 
-/// The bytes of a question. An error: a name or a nonce is longer than STUN allows.
+/// The bytes of a request. Fails if a name or a nonce is longer than STUN allows.
 pub(super) fn request(
     question: Question,
     id: TransactionId,
@@ -155,20 +155,20 @@ pub(super) fn request(
     Ok(Request { bytes: message.finish(), id })
 }
 
-/// Whether these bytes answer that question at all; on a socket that others can send to, all else is passed over.
+/// Whether these bytes are the response with that id. Others may send to the same socket.
 pub(super) fn answers(bytes: &[u8], id: TransactionId) -> bool {
     let id = u128::from(id).to_be_bytes();
     bytes.len() >= HEADER && bytes[4..8] == COOKIE && bytes[8..HEADER] == id[4..]
 }
 
-/// Bytes behind the header of a message on a stream. `None`: it is no STUN.
-pub(super) fn length_behind(header: &[u8; HEADER]) -> Option<usize> {
+/// The bytes after the header of a message on a stream. `None` if it is not STUN.
+pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
     let is_stun = header[0] < 4 && header[4..8] == COOKIE && length.is_multiple_of(4);
     is_stun.then_some(length)
 }
 
-/// What the answer to that question says.
+/// Parses the response to a request.
 pub(super) fn read(bytes: &[u8], question: Question, proof: Option<&Proof>) -> Result<Answer, Unusable> {
     let message = Message::from_bytes(bytes).map_err(|_| Unusable::NotStun)?;
     if !message.has_method(question.method()) {

@@ -19,7 +19,7 @@ fn key(challenge: &Challenge) -> MessageIntegrityCredentials {
     LongTermKeyCredentials::new(username, password, challenge.realm.clone()).into()
 }
 
-/// An answer of a server, made by the codec's other side.
+/// A server's response, made by the codec.
 fn answer(question: Question, class: MessageClass, fill: impl FnOnce(&mut MessageWriteVec)) -> Vec<u8> {
     let kind = MessageType::from_class_method(class, question.method());
     let mut message = Message::builder(kind, id(), MessageWriteVec::new());
@@ -38,7 +38,7 @@ fn refusal(code: u16, with_challenge: bool) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_question_shows_nothing_and_asks_for_udp() {
+fn the_first_request_has_no_credential_and_asks_for_udp() {
     let request = request(Question::Allocate, id(), None).unwrap();
     let message = Message::from_bytes(&request.bytes).unwrap();
     assert!(message.has_class(MessageClass::Request) && message.has_method(ALLOCATE));
@@ -49,7 +49,7 @@ fn the_first_question_shows_nothing_and_asks_for_udp() {
 }
 
 #[test]
-fn a_challenge_is_answered_with_a_signature_that_the_server_can_check() {
+fn a_challenge_is_answered_with_a_valid_signature() {
     let asked = read(&refusal(401, true), Question::Allocate, None).unwrap();
     let challenge = challenge(&[]);
     assert_eq!(asked, Answer::Refused { code: 401, challenge: Some(challenge.clone()) });
@@ -67,7 +67,7 @@ fn a_challenge_is_answered_with_a_signature_that_the_server_can_check() {
 }
 
 #[test]
-fn it_signs_as_browsers_do_unless_the_server_takes_sha_256_alone() {
+fn requests_are_signed_as_in_browsers_unless_the_server_accepts_only_sha_256() {
     use PasswordAlgorithmValue::{MD5, SHA256};
     for (offered, algorithm) in [
         (&[][..], IntegrityAlgorithm::Sha1),
@@ -85,7 +85,7 @@ fn it_signs_as_browsers_do_unless_the_server_takes_sha_256_alone() {
 }
 
 #[test]
-fn addresses_are_read_and_a_good_answer_has_to_be_signed() {
+fn addresses_are_read_and_a_success_must_be_signed() {
     let challenge = challenge(&[]);
     let proof = Proof::new(&credential(), challenge.clone());
     let (mapped, relayed) = ("192.0.2.7:5000", "198.51.100.9:49152");
@@ -111,13 +111,13 @@ fn addresses_are_read_and_a_good_answer_has_to_be_signed() {
 }
 
 #[test]
-fn a_refusal_without_a_challenge_is_a_code_alone() {
+fn an_error_without_a_challenge_is_only_a_code() {
     let read = read(&refusal(486, false), Question::Allocate, None);
     assert_eq!(read, Ok(Answer::Refused { code: 486, challenge: None }));
 }
 
 #[test]
-fn what_is_no_answer_to_the_question_is_not_taken_for_one() {
+fn bytes_that_are_not_the_response_are_ignored() {
     let binding = answer(Question::Binding, MessageClass::Success, |_| {});
     assert_eq!(read(&binding, Question::Allocate, None), Err(Unusable::NotStun));
     let request = request(Question::Allocate, id(), None).unwrap();
@@ -129,9 +129,9 @@ fn what_is_no_answer_to_the_question_is_not_taken_for_one() {
 }
 
 #[test]
-fn a_stream_is_cut_into_messages_by_their_header() {
+fn headers_split_a_stream_into_messages() {
     let request = request(Question::Binding, id(), None).unwrap();
     let header = |bytes: &[u8]| <[u8; HEADER]>::try_from(&bytes[..HEADER]).unwrap();
-    assert_eq!(length_behind(&header(&request.bytes)), Some(request.bytes.len() - HEADER));
-    assert_eq!(length_behind(&header(b"HTTP/1.1 400 Bad Request\r\n")), None);
+    assert_eq!(body_length(&header(&request.bytes)), Some(request.bytes.len() - HEADER));
+    assert_eq!(body_length(&header(b"HTTP/1.1 400 Bad Request\r\n")), None);
 }

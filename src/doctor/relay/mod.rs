@@ -1,5 +1,5 @@
-//! The STUN and TURN servers of every source, asked as a client would ask them: at most [`URLS_MAX`] URLs, each at one
-//! address of either family, all at once. What was relayed is nothing: an allocation is given back as soon as it is there.
+//! The check of the STUN and TURN servers of every source, as a client would use them: at most [`URLS_MAX`] URLs at once,
+//! each at one IPv4 and one IPv6 address. It releases each allocation at once and relays nothing.
 
 mod dialogue;
 mod error;
@@ -29,41 +29,41 @@ use message::Credential;
 use pattern::Tried;
 use turn_ledger::source::IceSource;
 
-/// URLs that are tried. Real answers have under ten.
+/// The most URLs that are tried. Real responses have under ten.
 const URLS_MAX: usize = 16;
-/// For one URL at one address, all its steps together.
+/// The time limit for all steps of one URL at one address.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
-/// What one source hands to clients.
+/// The servers that one source gives to clients.
 pub(super) struct Offer {
     pub(super) source: IceSource,
     pub(super) servers: IceServerList,
 }
 
-/// One URL of an offer, and who we are there.
+/// One URL of an offer, with the credential for it.
 struct Entry {
     source: IceSource,
     url: IceUrl,
     credential: Option<Credential>,
 }
 
-/// What one URL did, at each address that was tried.
+/// The results of one URL, by address.
 struct Probed {
     entry: Entry,
     at: Vec<(IpAddr, Result<Served, ProbeError>, Duration)>,
 }
 
-/// What is needed to ask.
-pub(super) struct Surroundings<'a, W> {
+/// What the check needs from the doctor.
+pub(super) struct Context<'a, W> {
     pub(super) names: &'a mut Names,
     pub(super) trust: &'a Trust,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) progress: &'a mut Progress<W>,
 }
 
-/// Asks them all.
-pub(super) async fn check<W: Write>(offers: Vec<Offer>, around: Surroundings<'_, W>) {
-    let Surroundings { names, trust, clock, progress } = around;
+/// Checks all servers.
+pub(super) async fn check<W: Write>(offers: Vec<Offer>, context: Context<'_, W>) {
+    let Context { names, trust, clock, progress } = context;
     let (entries, left_out) = entries(offers);
     for entry in &entries {
         let need = if entry.source == IceSource::Stun { Need::Spare } else { Need::Vital };
@@ -84,13 +84,13 @@ pub(super) async fn check<W: Write>(offers: Vec<Offer>, around: Surroundings<'_,
         tried.extend(probed.iter().map(verdict::tried));
     }
     if left_out > 0 {
-        let why = format!("{left_out} further URLs: {URLS_MAX} are tried at most");
+        let why = format!("{left_out} more URLs were not tried: the limit is {URLS_MAX}");
         progress.found(Finding::skipped(Check::Turn, "", why));
     }
     progress.found(pattern::finding(&tried));
 }
 
-/// The first [`URLS_MAX`] URLs, and how many there are beyond.
+/// The first [`URLS_MAX`] URLs, and the number of the others.
 fn entries(offers: Vec<Offer>) -> (Vec<Entry>, usize) {
     let mut entries: Vec<Entry> = Vec::new();
     let mut left_out = 0;
@@ -119,7 +119,7 @@ fn entries(offers: Vec<Offer>) -> (Vec<Entry>, usize) {
     (entries, left_out)
 }
 
-/// All at once; in the order in which they came.
+/// Probes all at once; returns the results in the same order.
 async fn probe_all(entries: Vec<Entry>, names: &Names, trust: &Trust, clock: &Arc<dyn Clock>) -> Vec<Probed> {
     let mut tasks = JoinSet::new();
     for (index, entry) in entries.into_iter().enumerate() {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_urls_that_are_tried_has_an_end() {
+    fn the_number_of_tried_urls_is_bounded() {
         let urls = |count: usize| -> Vec<String> { (0..count).map(|n| format!("turn:host{n}")).collect() };
         let (kept, left_out) = entries(vec![offer(IceSource::Coturn, &urls(URLS_MAX))]);
         assert_eq!((kept.len(), left_out), (URLS_MAX, 0));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stun_server_is_asked_once_and_without_a_credential() {
+    fn a_stun_server_is_tried_once_and_without_a_credential() {
         let urls = ["stun:a".to_owned(), "turn:a".to_owned()];
         let (kept, _) = entries(vec![
             offer(IceSource::Cloudflare, &urls),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_of_either_family_is_tried() {
+    fn one_address_of_each_family_is_tried() {
         let all = ["2001:db8::1", "192.0.2.1", "192.0.2.2", "2001:db8::2"].map(|text| text.parse().unwrap());
         let tried: Vec<String> = one_of_each_family(&all).iter().map(ToString::to_string).collect();
         assert_eq!(tried, ["192.0.2.1", "2001:db8::1"]);

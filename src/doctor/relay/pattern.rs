@@ -1,4 +1,4 @@
-//! What the answers of all STUN and TURN servers mean together, in plain words. Pure.
+//! A conclusion about the network from the results of all STUN and TURN servers. Pure.
 
 use super::super::finding::{Check, Finding};
 use super::error::Trouble;
@@ -10,42 +10,42 @@ pub(super) struct Tried {
     pub(super) relays: bool,
     pub(super) transport: Transport,
     pub(super) port: u16,
-    /// `Err`: what kind of trouble.
+    /// Whether it worked, else the kind of error.
     pub(super) outcome: Result<(), Trouble>,
 }
 
-/// What it means.
+/// The conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pattern {
     /// No server was tried.
     Nothing,
-    /// What should relay, or answer where nothing relays, has names without an address.
+    /// The names of all relays, or without relays of all STUN servers, have no address.
     Unnamed,
-    /// Only STUN, and it answers.
+    /// There are only STUN servers, and one answers.
     StunAlone,
-    /// Only STUN, and none answers.
+    /// There are only STUN servers, and none answers.
     NoStun,
-    /// Every relay works, one of them over TLS.
+    /// Every relay works, at least one over TLS.
     AllWell,
-    /// Every relay works, none of them is over TLS.
+    /// Every relay works, none over TLS.
     NoTls,
-    /// Reachable, and the credential is not taken.
+    /// A relay is reachable and rejects the credential.
     CredentialRefused,
-    /// No relay can be reached, while STUN answers.
+    /// No relay can be reached, but STUN answers.
     RelaysBlocked,
     /// Nothing can be reached.
     EverythingBlocked,
-    /// None works, and not because of the network.
+    /// No relay works, and the network is not the reason.
     NoneServes,
-    /// No datagram gets through, not even STUN's; streams do.
+    /// No UDP passes, not even to STUN; TCP or TLS does.
     UdpBlocked,
-    /// STUN's datagrams get through, the relay's do not; streams do.
+    /// UDP passes to STUN and not to the relay; TCP or TLS does.
     RelayUdpClosed,
-    /// Nothing gets through but TLS on 443.
+    /// Only TLS on port 443 passes.
     OnlyTls443,
-    /// Datagrams get through, no stream does.
+    /// UDP passes, TCP and TLS do not.
     OnlyUdp,
-    /// All else.
+    /// Any other mix.
     SomeFail,
 }
 
@@ -98,7 +98,7 @@ impl Pattern {
     }
 }
 
-/// The finding that says it.
+/// The finding with the conclusion.
 pub(super) fn finding(tried: &[Tried]) -> Finding {
     let ok = |seen: &str| Finding::ok(Check::Network, "", seen);
     let warn = |seen: &str, remedy: &str| Finding::warn(Check::Network, "", seen, remedy);
@@ -106,54 +106,53 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
     match Pattern::of(tried) {
         Pattern::Nothing => Finding::skipped(Check::Network, "", "no server was tried"),
         Pattern::Unnamed => fail(
-            "these servers' names have no address here, so that nothing can be said of the network",
-            "see dns above: mend the names, or this machine's resolver",
+            "the names of these servers have no address here, so the network could not be tested",
+            "correct the names, or fix this machine's resolver: see dns above",
         ),
         Pattern::StunAlone => warn(
-            "STUN answers, but no relay could be tried: without one calls fail where a direct way is not found, in 15 to \
-             20 % of networks as others report",
+            "STUN answers, but no relay could be tried: without one, calls without a direct path fail, reportedly 15 to \
+             20 %",
             "configure a source that relays, or see above why it gave no credential",
         ),
         Pattern::NoStun => fail(
             "no STUN server answers, and there is no relay: UDP seems to be blocked here",
-            "let UDP out of this network, or try from the network where the clients are",
+            "allow outgoing UDP in this network, or try from the network of the clients",
         ),
-        Pattern::AllWell => ok("every relay works, by datagrams and by streams as the list has them"),
+        Pattern::AllWell => ok("every relay URL works"),
         Pattern::NoTls => warn(
-            "every relay works, but none is behind TLS: from networks that let nothing but TLS out (many offices) there \
-             is no relay",
+            "every relay URL works, but none uses TLS: networks that allow only outgoing TLS (many offices) have no relay",
             "add a turns: URL on 443 or 5349 over TCP",
         ),
         Pattern::CredentialRefused => fail(
-            "the relay can be reached and does not take the credential: calls that need it fail everywhere",
+            "the relay can be reached and rejects the credential: calls that need it fail everywhere",
             "see the remedy at the URL that says so",
         ),
         Pattern::RelaysBlocked => fail(
-            "STUN answers, but no relay can be reached: its ports are closed, on the way or at the server",
-            "see whether the relay runs, and open its ports",
+            "STUN answers, but no relay can be reached: its ports are closed, on the path or at the server",
+            "check that the relay runs, and open its ports",
         ),
         Pattern::EverythingBlocked => fail(
             "nothing can be reached from here: neither STUN nor a relay",
-            "see whether the servers run, and whether this network lets UDP and these TCP ports out",
+            "check that the servers run, and that this network allows outgoing UDP and these TCP ports",
         ),
         Pattern::NoneServes => {
             fail("the relay's servers answer, and none of them relays", "see the remedies at its URLs")
         }
         Pattern::UdpBlocked => warn(
-            "UDP is blocked from here, as in many offices: calls over the relay work by TCP or TLS, with more delay",
-            "nothing has to be done for clients elsewhere; here, let UDP out to the relay's ports",
+            "UDP is blocked here, as in many offices: calls over the relay work by TCP or TLS, with more delay",
+            "allow outgoing UDP to the relay's ports here; clients elsewhere need nothing",
         ),
         Pattern::RelayUdpClosed => warn(
-            "UDP gets out of here (STUN answers), but not to the relay: calls over it work by TCP or TLS, with more delay",
-            "see whether the relay listens for UDP, and open those ports at the server",
+            "UDP works here (STUN answers), but not to the relay: calls over it work by TCP or TLS, with more delay",
+            "check that the relay listens for UDP, and open those ports at the server",
         ),
         Pattern::OnlyTls443 => warn(
-            "only TLS on port 443 gets out of here, as in strict offices: calls over the relay work, with more delay",
-            "keep the turns: URL on 443 in the list; here, let UDP and the other ports out if that is wanted",
+            "only TLS on port 443 works here, as in strict offices: calls over the relay work, with more delay",
+            "keep the turns: URL on 443 in the list; allow outgoing UDP and the other ports here, if you want",
         ),
         Pattern::OnlyUdp => warn(
-            "UDP gets through, TCP and TLS do not: from networks that block UDP there is no relay",
-            "open the relay's TCP ports, or see whether it listens there",
+            "UDP works, TCP and TLS do not: networks that block UDP have no relay",
+            "open the relay's TCP ports, and check that it listens there",
         ),
         Pattern::SomeFail => {
             warn("some of the relay's URLs work, others do not", "see the remedies at these URLs")
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_together_tell_what_the_network_does() {
+    fn all_results_together_lead_to_one_conclusion() {
         let five = |udp, tcp, tls, tls_443| {
             vec![
                 stun(udp),
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_without_any_relay_that_works_is_a_failure_and_a_detour_is_not() {
+    fn no_working_relay_is_a_failure_and_a_slower_one_is_a_warning() {
         for (tried, state) in [
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, OK)], State::Warn),
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, LOST)], State::Fail),

@@ -1,5 +1,5 @@
-//! What became of one URL, as a finding. Pure. A URL that cannot be reached is a warning while another one of its source
-//! works, since clients find that; where none does, and where a server answers with a no, it is a failure.
+//! The finding about one URL. Pure. An unreachable URL is a warning if another URL of its source works, because clients
+//! use that one. It is a failure if none works, or if a server answers with an error.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::dialogue::Served;
 use super::error::{ProbeError, Trouble};
 use super::{Check, Finding, IceSource, IceUrl, Probed, Remedy, Tried};
 
-/// What is said where there is nothing to try.
+/// The text if there is nothing to try.
 pub(super) const fn nothing(check: Check) -> &'static str {
     match check {
         Check::Stun => "no source has a stun: URL",
@@ -23,7 +23,7 @@ pub(super) fn findings(check: Check, probed: &[Probed]) -> Vec<Finding> {
     probed.iter().map(|one| finding(check, one, works(one.entry.source))).collect()
 }
 
-/// For the pattern.
+/// The input for the conclusion about the network.
 pub(super) fn tried(probed: &Probed) -> Tried {
     let url = &probed.entry.url;
     Tried {
@@ -34,7 +34,7 @@ pub(super) fn tried(probed: &Probed) -> Tried {
     }
 }
 
-/// The first address that works, else why none does: a fault at the server tells more than a missing route here.
+/// The first address that works, else an error. A missing route here is the least informative error.
 fn outcome(probed: &Probed) -> Result<(&Served, Duration), &ProbeError> {
     let served = probed.at.iter().find_map(|(_, result, took)| Some((result.as_ref().ok()?, *took)));
     let mut errors: Vec<_> = probed.at.iter().filter_map(|(_, result, _)| result.as_ref().err()).collect();
@@ -58,28 +58,28 @@ fn worked(check: Check, url: &IceUrl, served: &Served, probed: &Probed, source: 
         (None, None) => "answers".to_owned(),
     };
     if served.is_left {
-        seen.push_str("; the allocation was not taken back, it ends by itself");
+        seen.push_str("; the allocation was not released and expires by itself");
     }
     if served.is_open {
         return Finding::warn(
             check,
             url.as_str(),
-            format!("{seen}; it wants no credential: anybody may relay there, at your cost"),
-            "set up its authentication (coturn: use-auth-secret, no no-auth)",
+            format!("{seen}; it needs no credential: anybody may relay there, at your cost"),
+            "configure its authentication (coturn: use-auth-secret, no no-auth)",
         );
     }
     if served.is_sha256_only {
         return Finding::warn(
             check,
             url.as_str(),
-            format!("{seen}; it takes SHA-256 alone"),
-            "let it take MD5 and SHA-1 too: browsers have nothing else",
+            format!("{seen}; it accepts only SHA-256"),
+            "allow MD5 and SHA-1 too: browsers support nothing else",
         );
     }
-    let lame = probed.at.iter().find_map(|(address, result, _)| Some((address, result.as_ref().err()?)));
-    match lame {
+    let failed = probed.at.iter().find_map(|(address, result, _)| Some((address, result.as_ref().err()?)));
+    match failed {
         None => Finding::ok(check, url.as_str(), seen),
-        // A machine without IPv6, or without IPv4, is no fault of the server's.
+        // A machine without IPv6, or without IPv4, is not the server's fault.
         Some((address, ProbeError::NoRoute)) => {
             let family = family(*address);
             Finding::ok(
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_url_is_a_failure_only_where_no_other_one_of_its_source_works() {
+    fn an_unreachable_url_is_a_failure_only_if_no_other_of_its_source_works() {
         let dead = || probed("turn:a", vec![(V4, Err(timeout()))]);
         let good = probed("turn:b", vec![(V4, Ok(relayed()))]);
         assert_eq!(states(&[dead(), good]), [State::Warn, State::Ok]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_no_is_a_failure_whatever_others_do() {
+    fn an_error_from_a_server_is_a_failure_whatever_others_do() {
         let good = probed("turn:b", vec![(V4, Ok(relayed()))]);
         let all = [probed("turn:a", vec![(V4, Err(refused(401)))]), good];
         assert_eq!(states(&all), [State::Fail, State::Ok]);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn one_family_is_enough_and_the_other_is_told_unless_this_machine_has_none() {
+    fn one_working_family_is_enough_and_the_other_is_a_warning_unless_this_machine_lacks_it() {
         for (v6, state, says) in [
             (Ok(relayed()), State::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
             (Err(ProbeError::NoRoute), State::Ok, "not tried by IPv6"),
@@ -193,20 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_for_everybody_is_a_warning() {
+    fn a_relay_without_authentication_is_a_warning() {
         let open = Served { is_open: true, ..relayed() };
         assert_eq!(states(&[probed("turn:a", vec![(V4, Ok(open))])]), [State::Warn]);
     }
 
     #[test]
-    fn a_name_without_an_address_is_told_and_nothing_of_the_credential() {
+    fn a_name_without_an_address_is_reported_without_the_credential() {
         let found = findings(Check::Turn, &[probed("turn:a", vec![])]).remove(0);
         assert_eq!((found.state, &*found.seen), (State::Fail, "the name has no address"));
         assert!(!format!("{found:?}").contains("hush"));
     }
 
     #[test]
-    fn stun_that_does_not_answer_is_a_warning_and_dtls_is_not_tried() {
+    fn a_silent_stun_server_is_a_warning_and_dtls_is_not_tried() {
         let stun = probed("stun:a", vec![(V4, Err(timeout()))]);
         assert_eq!(findings(Check::Stun, &[stun])[0].state, State::Warn);
         let dtls = probed("turns:a?transport=udp", vec![(V4, Err(ProbeError::Dtls))]);

@@ -1,6 +1,6 @@
-//! Cloudflare's own count of relayed bytes, by its GraphQL analytics. One question is one request, and it ends within
-//! [`DEADLINE`]: with two sums, or with an [`AnalyticsError`] that names the fault and holds nothing of the answer's body.
-//! What is doubtful is a failure, never a smaller count. The facts about the API are in docs/PROVIDER.md.
+//! The client of Cloudflare's GraphQL analytics, which count relayed bytes. One query is one request and ends within
+//! [`DEADLINE`]: with two sums, or with an [`AnalyticsError`] that contains nothing of the response body. A doubtful
+//! response is an error, never a smaller count. docs/PROVIDER.md describes the API.
 
 mod answer;
 mod error;
@@ -22,19 +22,18 @@ use turn_ledger::units::{ByteCount, Timestamp};
 
 pub use error::{AnalyticsError, BadBody};
 
-/// For one question in all: connecting, the answer, its body.
+/// The time limit of one query: connecting, response and body.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// How long Cloudflare wants to be left alone after [`AnalyticsError::RateLimited`].
+/// The pause that Cloudflare requires after [`AnalyticsError::RateLimited`].
 pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
-/// Cloudflare's clock may be so far behind ours, since it says whole seconds and takes its time.
+/// The tolerated lag of Cloudflare's clock, which is sent in whole seconds and arrives late.
 const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
-/// Longest answer that is read. One of one group for each selection has 0.3 KiB.
+/// The longest response. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
-/// The most groups that the API gives for one selection. Without dimensions it gives one; should there ever be more, all
-/// of them count.
+/// The most groups that the API returns for one selection. Without dimensions it returns one; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
 
-/// An account's analytics, and the way there.
+/// The analytics of one account.
 pub struct CloudflareAnalytics {
     client: Client,
     endpoint: Url,
@@ -44,20 +43,20 @@ pub struct CloudflareAnalytics {
     billed: BilledDirections,
 }
 
-/// What Cloudflare counted in a span of time, in the billed directions. Sampled, so two answers to the same question may
-/// differ, either way.
+/// Cloudflare's count for a span of time, in the billed directions. It is sampled, so the same query may return more or
+/// less another time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageCount {
-    /// Relayed with our TURN key; by every TURN key of the account when it is not known which one is ours.
+    /// Bytes relayed with our TURN key, or with every TURN key of the account if ours is not known.
     pub own: ByteCount,
-    /// What else counts against the account's free volume: other TURN keys, and the SFU.
+    /// Bytes of other TURN keys and of the SFU, which share the account's free volume.
     pub other: ByteCount,
 }
 
 impl CloudflareAnalytics {
-    /// `client` follows no redirects and names itself, as [`crate::http_client::http_client`] does; its own time limits
-    /// are replaced, but for the one on connecting. `key_id` is the TURN key whose bytes are ours. `None` when the
-    /// base is no base or the token no header value, which the configuration rules out.
+    /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
+    /// except for connecting. `key_id`: our TURN key. `None` if the base or the token is invalid, which the configuration
+    /// rules out.
     #[must_use]
     pub fn new(
         client: Client,
@@ -73,9 +72,8 @@ impl CloudflareAnalytics {
         Some(Self { client, endpoint, authorization, account_id, key_id, billed })
     }
 
-    /// What was relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts, and `from` is the
-    /// earlier one. The newest minutes may still be filling; minutes that have not begun by Cloudflare's clock are counted
-    /// by nobody, and asking for them is a failure.
+    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. The newest
+    /// minutes may still be filling. A span that ends in the future of Cloudflare's clock is an error.
     pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<UsageCount, AnalyticsError> {
         debug_assert!(
             from == Minute::of(from).start() && until == Minute::of(until).start(),
@@ -92,7 +90,7 @@ impl CloudflareAnalytics {
     ) -> Result<UsageCount, AnalyticsError> {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
-        let Said { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let RawResponse { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
         let counted = answer::parse(status, &body, self.billed)?;
         match at {
             Some(at) if at.plus(CLOCK_TOLERATED) < until => Err(AnalyticsError::ClockAhead),
@@ -100,8 +98,8 @@ impl CloudflareAnalytics {
         }
     }
 
-    /// The body of an error only tells one error from another: none is as good.
-    async fn ask(&self, deadline: Duration, question: &Value) -> Result<Said, AnalyticsError> {
+    /// The body of an error response only distinguishes errors, so an unreadable one counts as empty.
+    async fn ask(&self, deadline: Duration, question: &Value) -> Result<RawResponse, AnalyticsError> {
         let request = self
             .client
             .post(self.endpoint.clone())
@@ -111,16 +109,16 @@ impl CloudflareAnalytics {
         let response = request.send().await.map_err(AnalyticsError::of_exchange)?;
         let at = date(response.headers());
         match response.status() {
-            StatusCode::OK => Ok(Said { status: StatusCode::OK, at, body: read(response).await? }),
-            status => Ok(Said { status, at, body: read(response).await.unwrap_or_default() }),
+            StatusCode::OK => Ok(RawResponse { status: StatusCode::OK, at, body: read(response).await? }),
+            status => Ok(RawResponse { status, at, body: read(response).await.unwrap_or_default() }),
         }
     }
 }
 
-/// An answer as it came.
-struct Said {
+/// A raw response.
+struct RawResponse {
     status: StatusCode,
-    /// By Cloudflare's clock.
+    /// The time by Cloudflare's clock.
     at: Option<Timestamp>,
     body: Vec<u8>,
 }
@@ -144,10 +142,10 @@ async fn read(response: Response) -> Result<Vec<u8>, AnalyticsError> {
     body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
-/// The request's body: one query that selects all TURN keys, the SFU, and once more our own key where it is known.
+/// The request body: one query that selects all TURN keys, the SFU, and our own key if it is known.
 ///
-/// The time filters are the two that Cloudflare's examples show. A cell bears the begin of its minute, so "after a second
-/// before `from`" takes the cell at `from` and none before it.
+/// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
+/// before `from`" selects the cell at `from` and none before it.
 fn question(account_id: &str, key_id: Option<&str>, from: Timestamp, until: Timestamp) -> Value {
     let span = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
     let groups = |name: &str, filter: &str| {
@@ -203,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn cloudflares_clock_is_read_where_it_is_told() {
+    fn cloudflares_clock_is_read_from_the_date_header() {
         let told = |text: &'static str| date(&HeaderMap::from_iter([(DATE, HeaderValue::from_static(text))]));
         assert_eq!(told("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON));
         assert_eq!((told("yesterday"), date(&HeaderMap::new())), (None, None));
     }
 
     #[test]
-    fn the_minute_at_the_begin_is_asked_for_and_the_one_at_the_end_is_not() {
+    fn the_span_includes_its_first_minute_and_excludes_its_last() {
         let question = question("account", Some("key"), NOON, NOON.plus(Duration::from_secs(60)));
         let expected = json!({
             "accountTag": "account",
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_nothing_is_asked_about_one() {
+    fn without_a_key_the_query_has_no_key_filter() {
         let with = question("account", Some("key"), NOON, NOON);
         let without = question("account", None, NOON, NOON);
         assert!(with["query"].as_str().unwrap().contains("ownKey: callsTurnUsageAdaptiveGroups("));
@@ -238,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn a_base_with_a_path_keeps_it_and_debug_shows_no_token() {
+    fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
         let analytics = at("https://proxy.example/cf/");
         assert_eq!(analytics.endpoint.as_str(), "https://proxy.example/cf/client/v4/graphql");
         assert!(!format!("{analytics:?}").contains(TOKEN));
     }
 
     #[tokio::test]
-    async fn a_server_that_never_answers_is_given_up_at_the_deadline() {
+    async fn a_query_ends_at_the_deadline() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let analytics = at(&format!("http://{}", silent.local_addr().unwrap()));
         let short = Duration::from_millis(20);

@@ -1,6 +1,6 @@
-//! Asks Cloudflare's analytics and hands on what has settled: the count from the period's start to a whole minute that is
-//! `ANALYTICS_LAG_SECONDS` old, because the newest minutes are still filling. One question covers the whole period; where
-//! the API refuses such a span, it is asked in slices, and the sum of those that are over is kept.
+//! The meter of Cloudflare's analytics. It reads the count from the period's start to a whole minute that is
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling. One query covers the whole period. If the API
+//! refuses such a span, the meter queries slices, and keeps the sum of the finished ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
 
-use super::pace::next_pause;
 use crate::account::Account;
+use crate::backoff;
 use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
@@ -21,29 +21,31 @@ use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-/// One slice, where the API refuses the whole period. Other data sets of the API take 30 days.
+/// The longest pause after failures.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+/// The length of a slice. Other data sets of the API allow 30 days.
 const SLICE: Duration = Duration::from_secs(7 * 86_400);
 
-/// See the module.
+/// The meter.
 #[derive(Debug)]
 pub struct CloudflareMeter {
-    /// Who is asked.
+    /// The API client.
     pub api: CloudflareAnalytics,
-    /// How often.
+    /// The interval between queries.
     pub interval: Duration,
-    /// How far back the newest settled minute is.
+    /// The age of the newest settled minute.
     pub lag: Duration,
-    /// When a period begins.
+    /// The start of billing periods.
     pub billing_day: BillingDay,
-    /// Who gets the readings.
+    /// Receives the readings.
     pub account: Arc<Account>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Counters.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// What was counted in slices that are over.
+/// The sum of the finished slices.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     period: Option<Period>,
@@ -52,7 +54,7 @@ pub struct Tally {
 }
 
 impl CloudflareMeter {
-    /// Asks until the end.
+    /// Queries until `end`.
     pub async fn run(&self, end: &CancellationToken) {
         let (mut tally, mut failures) = (Tally::default(), 0);
         loop {
@@ -66,8 +68,8 @@ impl CloudflareMeter {
                 _ => Duration::ZERO,
             };
             failures = self.report(&asked, failures);
-            let dice = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let pause = next_pause(self.interval, failures, dice).max(rest);
+            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
+            let pause = next_pause(self.interval, failures, random).max(rest);
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -75,7 +77,7 @@ impl CloudflareMeter {
         }
     }
 
-    /// Asks once and hands the reading on.
+    /// Queries once, and gives the reading to the account.
     pub async fn read(&self, tally: &mut Tally) -> Result<ReadingOutcome, AnalyticsError> {
         let Some((period, as_of)) = settled(self.clock.now(), self.lag, self.billing_day) else {
             return Ok(ReadingOutcome::OtherPeriod);
@@ -85,7 +87,7 @@ impl CloudflareMeter {
         Ok(self.account.take_reading(IceSource::Cloudflare, &reading))
     }
 
-    /// From the period's start to `as_of`, in one question if the API allows it.
+    /// Counts from the period's start to `as_of`, in one query if the API allows it.
     async fn count(
         &self,
         period: Period,
@@ -107,24 +109,29 @@ impl CloudflareMeter {
         Ok(sum(tally.counted, self.api.count(tally.until, as_of).await?))
     }
 
-    /// Counts and logs; how many failures there were in a row.
+    /// Updates metrics and log; returns the number of consecutive failures.
     fn report(&self, asked: &Result<ReadingOutcome, AnalyticsError>, failures: u32) -> u32 {
         match asked {
             Ok(taken) => {
                 self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
                 if *taken == ReadingOutcome::Fell {
-                    tracing::warn!("Cloudflare's own count has fallen: it is not believed");
+                    tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
                 } else if failures > 0 {
-                    tracing::info!(failures, "Cloudflare's own count can be read again");
+                    tracing::info!(failures, "Cloudflare's analytics can be read again");
                 }
                 0
             }
             Err(error) => {
                 self.metrics.reading(IceSource::Cloudflare.name(), error.outcome());
-                // The first of a row, and every tenth: the rest would say the same.
+                // Log the first and every tenth failure in a row.
                 if failures.is_multiple_of(10) {
                     let (outcome, remedy) = (error.outcome(), error.remedy());
-                    tracing::warn!(outcome, remedy, failures, "Cloudflare's own count was not read: {error}");
+                    tracing::warn!(
+                        outcome,
+                        remedy,
+                        failures,
+                        "Cloudflare's analytics were not read: {error}"
+                    );
                 }
                 failures.saturating_add(1)
             }
@@ -132,7 +139,14 @@ impl CloudflareMeter {
     }
 }
 
-/// Up to where everything is counted by now, and the period that ends there or holds it. `None` before 1970.
+/// The pause before the next query: the interval, doubled with each failure in a row up to [`PAUSE_MAX`] but never
+/// below the interval, and up to a tenth longer.
+fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
+    let pause = backoff::step(interval, failures, PAUSE_MAX.max(interval));
+    pause.saturating_add(backoff::jitter(pause / 10, random))
+}
+
+/// The end of the settled minutes, and the period that contains or ends at it. `None` before 1970.
 fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Period, Timestamp)> {
     let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
     let as_of = Minute::of(Timestamp::from_millis(now.as_millis().checked_sub(lag)?)).start();
@@ -147,6 +161,28 @@ fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn failures_double_the_pause_up_to_ten_minutes() {
+        let pauses = [0, 1, 2, 3, 4, 40].map(|failures| next_pause(MINUTE, failures, 0).as_secs());
+        assert_eq!(pauses, [60, 120, 240, 480, 600, 600]);
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(next_pause(hour, 5, 0), hour, "but never below the interval");
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_adds_a_tenth_at_most(seconds in 1u64..3_600, failures: u32, random: u64) {
+            let interval = Duration::from_secs(seconds);
+            let pause = next_pause(interval, failures, 0);
+            let by_chance = next_pause(interval, failures, random);
+            prop_assert!(pause <= by_chance && by_chance <= pause + pause / 10);
+            prop_assert!(pause >= interval);
+        }
+    }
 
     fn at(text: &str) -> Timestamp {
         chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
@@ -159,16 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_settled_is_asked_for_in_whole_minutes() {
+    fn only_settled_whole_minutes_are_queried() {
         let january = at("2025-01-01T00:00:00Z");
         assert_eq!(asked_at("2025-01-15T12:34:56Z"), (january, at("2025-01-15T12:24:00Z")));
     }
 
     #[test]
-    fn in_the_first_minutes_of_a_period_it_is_the_one_before_to_its_end() {
+    fn in_the_first_minutes_of_a_period_the_previous_one_is_queried() {
         let (january, february) = (at("2025-01-01T00:00:00Z"), at("2025-02-01T00:00:00Z"));
         assert_eq!(asked_at("2025-02-01T00:05:00Z"), (january, at("2025-01-31T23:55:00Z")));
-        assert_eq!(asked_at("2025-02-01T00:10:59Z"), (january, february), "its last reading is all of it");
+        assert_eq!(asked_at("2025-02-01T00:10:59Z"), (january, february), "its last reading is complete");
         assert_eq!(asked_at("2025-02-01T00:11:00Z"), (february, at("2025-02-01T00:01:00Z")));
     }
 }

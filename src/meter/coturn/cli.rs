@@ -1,15 +1,15 @@
-//! coturn's command line: plain TCP, a password, one command after the other. Facts that it was built on (coturn 4.6.1):
+//! The client of coturn's CLI: plain TCP, a password, then one command at a time. It relies on these facts (coturn 4.6.1):
 //!
-//! - What one read of coturn's gets is one command, whether or not a line ends in it, so a command goes out in one piece
-//!   and the next one only when the answer to it has begun. Commands are never made of text from outside.
-//! - An answer ends with a prompt, `> `, and nothing else tells its end. A client can put a prompt into the listing
-//!   (see [`listing`](super::listing)), so behind a listing goes a command whose answer repeats a random word: where
-//!   that word comes, the listing has ended.
-//! - `ps` prints 256 sessions, or `cli-max-output-sessions`, which the command line can raise until coturn restarts.
-//! - `cs` answers with the prompt alone, whether or not there is such a session; the next listing tells.
+//! - coturn takes each read as one command, with or without a line end. So a command is one write, and the next one waits
+//!   for the response. Commands never contain text from outside.
+//! - A response ends with the prompt `> `, and nothing else marks its end. A TURN client can put a prompt into the listing
+//!   (see [`listing`](turn_ledger::coturn::listing)). So a second command follows the listing, and its response repeats a
+//!   random word. The listing ends where that word is.
+//! - `ps` prints 256 sessions, or `cli-max-output-sessions`. The CLI can raise that until coturn restarts.
+//! - `cs` responds with the prompt only, whether or not the session exists. The next listing shows the result.
 //!
-//! Each call has a connection of its own: what a call that was broken off left behind cannot be taken for an answer, a
-//! coturn that restarted in between goes unnoticed, and it costs three short round trips.
+//! Each call uses its own connection. So no call reads what a canceled one left behind, and a restart of coturn between two
+//! calls does no harm. The cost is three short round trips.
 
 use std::fmt;
 use std::io;
@@ -23,48 +23,48 @@ use crate::config::CoturnCliConfig;
 use crate::random::{self, NoRandomness};
 use turn_ledger::coturn::listing::{Listing, NotAListing, SESSIONS_MAX, SessionId};
 
-/// For one call in all.
+/// The time limit of one call.
 pub const DEADLINE: Duration = Duration::from_secs(5);
-/// Sessions that one call cuts at most, one round trip each.
+/// The most sessions that one call cuts, one round trip each.
 pub const CUTS_MAX: usize = 500;
-/// The longest listing that is read. A session takes 430 to 700 bytes.
+/// The longest listing. A session takes 430 to 700 bytes.
 const LISTING_MAX: usize = 32 * 1024 * 1024;
-/// The longest of the other answers.
+/// The longest other response.
 const ANSWER_MAX: usize = 4 * 1024;
 const GREETING: &[u8] = b"TURN Server\r\n";
 const ASKS_PASSWORD: &[u8] = b"Enter password: \r\n";
 const PROMPT: &[u8] = b"> ";
 
-/// A coturn's command line.
+/// The CLI of one coturn.
 pub struct CoturnCli {
     address: String,
     password: SecretString,
 }
 
-/// Why a call came to nothing. What coturn said is not kept.
+/// Why a call failed. The text of coturn is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// No connection: name, refused, no route.
-    #[error("no connection to coturn's command line; check COTURN_CLI and that coturn runs without no-cli")]
+    /// No connection: DNS, refused, no route.
+    #[error("no connection to coturn's CLI; check COTURN_CLI, and that coturn runs without no-cli")]
     Unreachable(#[source] io::Error),
     /// The deadline passed.
-    #[error("no answer from coturn's command line within {} s; check that COTURN_CLI is coturn's cli-port", DEADLINE.as_secs())]
+    #[error("no response from coturn's CLI within {} s; check that COTURN_CLI is coturn's cli-port", DEADLINE.as_secs())]
     Timeout,
-    /// The connection ended in mid-exchange.
-    #[error("the connection to coturn's command line broke; see coturn's log")]
+    /// The connection broke.
+    #[error("the connection to coturn's CLI broke; see coturn's log")]
     Broken(#[source] io::Error),
     /// coturn asked for the password again.
     #[error(
         "coturn refused COTURN_CLI_PASSWORD; it must be coturn's cli-password, as text and not as its hash"
     )]
     WrongPassword,
-    /// Longer than any real answer.
-    #[error("coturn's answer is longer than {0} bytes")]
+    /// Longer than any real response.
+    #[error("coturn's response is longer than {0} bytes")]
     TooLong(usize),
-    /// Some other service, or a coturn that speaks differently.
-    #[error("what answers is not the command line of a coturn that is understood; check COTURN_CLI")]
+    /// Another service, or an unknown version of coturn.
+    #[error("another service, or an unsupported version of coturn, answers there; check COTURN_CLI")]
     NotUnderstood,
-    /// No word can be made that nobody guesses.
+    /// The system has no random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }
@@ -92,23 +92,23 @@ impl From<NotAListing> for CliError {
 }
 
 impl CoturnCli {
-    /// Nothing is asked yet.
+    /// Does not connect yet.
     #[must_use]
     pub fn new(config: &CoturnCliConfig) -> Self {
         Self { address: config.address.clone(), password: config.password.clone() }
     }
 
-    /// The sessions that coturn knows now, with its figures of them, which lag by up to 2,047 packets each.
+    /// The current sessions. Their figures lag by up to 2,047 packets each.
     pub async fn sessions(&self) -> Result<Listing, CliError> {
         in_time(self.list()).await
     }
 
-    /// Ends these sessions, the first [`CUTS_MAX`] of them. Returns how many were named to coturn; one that is gone
-    /// already counts like one that is cut now.
+    /// Ends the first [`CUTS_MAX`] of these sessions. Returns the number of sent commands, including those for sessions
+    /// that had already ended.
     pub async fn cut(&self, ids: &[SessionId]) -> Result<usize, CliError> {
         let now = &ids[..ids.len().min(CUTS_MAX)];
         if !now.is_empty() {
-            in_time(self.name_to_cut(now)).await?;
+            in_time(self.send_cuts(now)).await?;
         }
         Ok(now.len())
     }
@@ -123,7 +123,7 @@ impl CoturnCli {
         Ok(Listing::parse(&dialogue.listing().await?)?)
     }
 
-    async fn name_to_cut(&self, ids: &[SessionId]) -> Result<(), CliError> {
+    async fn send_cuts(&self, ids: &[SessionId]) -> Result<(), CliError> {
         let mut dialogue = Dialogue::open(&self.address, &self.password).await?;
         for id in ids {
             dialogue.ask(&format!("cs {id}")).await?;
@@ -142,21 +142,21 @@ async fn in_time<T>(call: impl Future<Output = Result<T, CliError>>) -> Result<T
     tokio::time::timeout(DEADLINE, call).await.unwrap_or(Err(CliError::Timeout))
 }
 
-/// A connection whose password was taken. Between calls coturn waits at its prompt.
+/// A connection with an accepted password. Between commands coturn waits at its prompt.
 struct Dialogue(TcpStream);
 
 impl Dialogue {
     async fn open(address: &str, password: &SecretString) -> Result<Self, CliError> {
         let socket = TcpStream::connect(address).await.map_err(CliError::Unreachable)?;
-        // Commands are short and wait for each other: there is nothing to gather.
+        // Commands are short and sequential: delaying them to fill a packet only adds latency.
         socket.set_nodelay(true).map_err(CliError::Broken)?;
         let mut dialogue = Self(socket);
         let greeting = dialogue.greeting().await?;
-        // A coturn without a password prompts at once.
+        // Without a password coturn prompts at once.
         if greeting.ends_with(ASKS_PASSWORD) {
-            dialogue.say(password.expose_secret()).await?;
+            dialogue.send(password.expose_secret()).await?;
             let answer = dialogue
-                .hear(ANSWER_MAX, |heard| is_prompted(heard) || heard.ends_with(ASKS_PASSWORD))
+                .receive(ANSWER_MAX, |received| is_prompted(received) || received.ends_with(ASKS_PASSWORD))
                 .await?;
             if !is_prompted(&answer) {
                 return Err(CliError::WrongPassword);
@@ -166,24 +166,27 @@ impl Dialogue {
     }
 
     async fn greeting(&mut self) -> Result<Vec<u8>, CliError> {
-        let is_other = |heard: &[u8]| !GREETING.starts_with(&heard[..heard.len().min(GREETING.len())]);
-        let is_end = |heard: &[u8]| is_other(heard) || is_prompted(heard) || heard.ends_with(ASKS_PASSWORD);
-        let greeting = self.hear(ANSWER_MAX, is_end).await?;
+        let is_other =
+            |received: &[u8]| !GREETING.starts_with(&received[..received.len().min(GREETING.len())]);
+        let is_end = |received: &[u8]| {
+            is_other(received) || is_prompted(received) || received.ends_with(ASKS_PASSWORD)
+        };
+        let greeting = self.receive(ANSWER_MAX, is_end).await?;
         if is_other(&greeting) { Err(CliError::NotUnderstood) } else { Ok(greeting) }
     }
 
-    /// The answer to `ps`, without the prompt.
+    /// The response to `ps`, without the prompt.
     async fn listing(&mut self) -> Result<Vec<u8>, CliError> {
-        self.say("ps").await?;
-        let mut answer = self.hear(LISTING_MAX, is_prompted).await?;
+        self.send("ps").await?;
+        let mut answer = self.receive(LISTING_MAX, is_prompted).await?;
         let word = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
         // "Error: unknown or constant parameter: <word>."
-        self.say(&format!("cc {word}")).await?;
-        let has_word = |heard: &[u8]| {
-            is_prompted(heard)
-                && find(&heard[heard.len().saturating_sub(ANSWER_MAX)..], word.as_bytes()).is_some()
+        self.send(&format!("cc {word}")).await?;
+        let has_word = |received: &[u8]| {
+            is_prompted(received)
+                && find(&received[received.len().saturating_sub(ANSWER_MAX)..], word.as_bytes()).is_some()
         };
-        let rest = self.hear(LISTING_MAX - answer.len(), has_word).await?;
+        let rest = self.receive(LISTING_MAX - answer.len(), has_word).await?;
         answer.extend_from_slice(&rest);
         let word_at = find(&answer, word.as_bytes()).ok_or(CliError::NotUnderstood)?;
         let line_at = answer[..word_at].iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
@@ -192,35 +195,35 @@ impl Dialogue {
     }
 
     async fn ask(&mut self, command: &str) -> Result<(), CliError> {
-        self.say(command).await?;
-        self.hear(ANSWER_MAX, is_prompted).await.map(drop)
+        self.send(command).await?;
+        self.receive(ANSWER_MAX, is_prompted).await.map(drop)
     }
 
-    /// One command in one piece.
-    async fn say(&mut self, command: &str) -> Result<(), CliError> {
+    /// Sends one command in one write.
+    async fn send(&mut self, command: &str) -> Result<(), CliError> {
         self.0.write_all(format!("{command}\r\n").as_bytes()).await.map_err(CliError::Broken)
     }
 
-    /// What comes until it ends as it should.
-    async fn hear(&mut self, most: usize, is_end: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
-        let mut heard = Vec::with_capacity(ANSWER_MAX);
+    /// Reads until `is_end`.
+    async fn receive(&mut self, most: usize, is_end: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
+        let mut received = Vec::with_capacity(ANSWER_MAX);
         loop {
-            if self.0.read_buf(&mut heard).await.map_err(CliError::Broken)? == 0 {
+            if self.0.read_buf(&mut received).await.map_err(CliError::Broken)? == 0 {
                 return Err(CliError::Broken(io::ErrorKind::UnexpectedEof.into()));
             }
-            if heard.len() > most {
+            if received.len() > most {
                 return Err(CliError::TooLong(most));
             }
-            if is_end(&heard) {
-                return Ok(heard);
+            if is_end(&received) {
+                return Ok(received);
             }
         }
     }
 }
 
-/// Whether what was heard ends with a prompt, which stands at the begin of a line.
-fn is_prompted(heard: &[u8]) -> bool {
-    heard.strip_suffix(PROMPT).is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+/// Whether this ends with a prompt at the start of a line.
+fn is_prompted(received: &[u8]) -> bool {
+    received.strip_suffix(PROMPT).is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
 }
 
 fn find(text: &[u8], word: &[u8]) -> Option<usize> {

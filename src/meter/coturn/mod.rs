@@ -1,5 +1,5 @@
-//! Looks at a coturn's sessions every [`LOOK_INTERVAL`], hands what they have carried to the account, and ends those whose
-//! grant is over or revoked, or whose budget is spent. coturn itself never cuts a running allocation.
+//! The meter of coturn. Every [`LOOK_INTERVAL`] it lists the sessions, gives their bytes to the account, and ends those whose
+//! grant has expired or is revoked, and all when the budget is spent. coturn itself never ends a running allocation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use turn_ledger::source::IceSource;
 
-/// How often: what a spent budget can still cost is what flows in this time, and what coturn does not show yet.
+/// The interval between listings. It bounds what flows after the budget is spent, besides what coturn does not show yet.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long relaying may outlive a grant that we end: looks that fail or are slow for a while are allowed for.
+/// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// The meter.
 #[derive(Debug)]
 pub struct CoturnMeter {
-    /// Who is asked.
+    /// The client of the CLI.
     pub cli: CoturnCli,
-    /// Who gets what it says.
+    /// Receives the listings.
     pub account: Arc<Account>,
-    /// Counters.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
 impl CoturnMeter {
-    /// Looks until the end.
+    /// Lists sessions until `end`.
     pub async fn run(&self, end: &CancellationToken) {
         let mut failures = 0;
         loop {
@@ -47,7 +47,7 @@ impl CoturnMeter {
         }
     }
 
-    /// Looks once, and ends what is to end; how many sessions that was.
+    /// Lists sessions once, and ends those that must end; returns how many.
     pub async fn look(&self) -> Result<usize, CliError> {
         let listing = self.cli.sessions().await?;
         let dead = self.account.take_sessions(&listing);
@@ -63,20 +63,20 @@ impl CoturnMeter {
         Ok(cut)
     }
 
-    /// Counts and logs; how many failures there were in a row.
+    /// Updates metrics and log; returns the number of consecutive failures.
     fn report(&self, looked: &Result<usize, CliError>, failures: u32) -> u32 {
         match looked {
             Ok(_) => {
                 self.metrics.reading(IceSource::Coturn.name(), "taken");
                 if failures > 0 {
-                    tracing::info!(failures, "coturn's command line answers again");
+                    tracing::info!(failures, "coturn's CLI responds again");
                 }
                 0
             }
             Err(error) => {
                 self.account.miss_sessions();
                 self.metrics.reading(IceSource::Coturn.name(), error.outcome());
-                // The first of a row, and one in five minutes: the rest would say the same.
+                // Log the first failure in a row, then one in five minutes.
                 if failures.is_multiple_of(150) {
                     tracing::warn!(
                         outcome = error.outcome(),

@@ -1,20 +1,20 @@
-//! `turn-broker doctor`, the program itself: what it finds, what it says to do, its exit status, and that it never shows a
-//! secret; what it finds at the [provider] and at a [relay]. The provider, the relay and the receiver of alerts are fakes on
-//! loopback; tests/coturn has a real relay.
+//! `turn-broker doctor` as a program: its findings, remedies and exit status, and that it never shows a secret. [`provider`]
+//! and [`relay`] test the findings about those. Provider, relay and webhook are fakes on loopback; tests/coturn uses a real
+//! relay.
 
 mod provider;
 mod relay;
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 
-use crate::durable::StateDir;
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
-use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR};
+use crate::support::process::command;
+use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR, StateDir};
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 
@@ -25,12 +25,9 @@ pub(crate) struct Examined {
     pub(crate) text: String,
 }
 
-/// Runs `doctor` with these variables and no others, on another thread: the fakes live on this one.
+/// Runs `doctor` with only these variables, on another thread, because the fakes run on this one.
 pub(crate) async fn doctor(arguments: &[&str], variables: &[(&str, &str)]) -> Examined {
-    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
-    std::fs::create_dir_all(&directory).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
-    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    let mut command = command(variables);
     command.arg("doctor").args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let Output { status, stdout, stderr } = output;
@@ -47,12 +44,12 @@ impl Examined {
         let checks = document["checks"].as_array().unwrap();
         for found in checks {
             let is_bad = found["state"] == "warn" || found["state"] == "fail";
-            assert!(!is_bad || found["remedy"].is_string(), "what is not well has a remedy: {found}");
+            assert!(!is_bad || found["remedy"].is_string(), "a warning or failure has a remedy: {found}");
         }
         checks.iter().filter(|found| found["check"] == check).cloned().collect()
     }
 
-    /// The only finding of a check: its state, what was seen, what to do.
+    /// The only finding of a check: state, text and remedy.
     #[track_caller]
     fn only(&self, check: &str) -> (String, String, String) {
         let found = self.of(check);
@@ -67,7 +64,7 @@ impl Examined {
     }
 }
 
-/// A provider and a relay that takes what it mints.
+/// A provider, and a relay that accepts its credentials.
 struct World {
     cloudflare: FakeCloudflare,
     turn: FakeTurn,
@@ -106,7 +103,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_good_installation_is_found_well_and_nothing_of_the_visit_is_left() {
+async fn a_good_installation_has_no_findings_and_stays_unchanged() {
     let (world, state) = (World::new().await, StateDir::new());
     let examined = world.examine(&[("STATE_DIR", state.path())]).await;
     assert_eq!(examined.exit, Some(0), "{}", examined.text);
@@ -130,11 +127,11 @@ async fn a_good_installation_is_found_well_and_nothing_of_the_visit_is_left() {
     assert!(requests.iter().any(|request| request.path.ends_with("/revoke")));
     assert_eq!(world.turn.released(), 2, "{:?}", world.turn.history());
     assert_eq!(world.cloudflare.analytics().asked(), 1);
-    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "no ledger is made");
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "no ledger is created");
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_used_is_told_whole_with_status_78() {
+async fn an_invalid_configuration_is_reported_completely_with_status_78() {
     let bad = [("PORT", "abc"), ("BILLING_DAY", "0"), ("OPERATOR_TOKEN", "hush hush hush hush")];
     let examined = doctor(&["--json"], &bad).await;
     assert_eq!(examined.exit, Some(78));
@@ -149,7 +146,7 @@ async fn a_configuration_that_cannot_be_used_is_told_whole_with_status_78() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_a_service_holds_is_well_and_a_damaged_one_is_not() {
+async fn a_ledger_in_use_is_ok_and_a_damaged_one_is_a_failure() {
     let (world, state) = (World::new().await, StateDir::new());
     let settings = [("STATE_DIR", state.path())];
     let (journal, _) = Journal::open::<Store>(state.path().into()).unwrap();
@@ -168,7 +165,7 @@ async fn a_ledger_that_a_service_holds_is_well_and_a_damaged_one_is_not() {
 }
 
 #[tokio::test]
-async fn no_alert_is_sent_unless_it_is_asked_for() {
+async fn an_alert_is_sent_only_on_request() {
     let (world, webhook) = (World::new().await, FakeWebhook::start(&[]).await);
     let url = webhook.url();
     let settings = [("ALERT_WEBHOOK_URL", &*url), ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret")];
@@ -186,19 +183,19 @@ async fn no_alert_is_sent_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn text_is_for_people_and_holds_no_colour_where_nobody_watches() {
+async fn text_output_to_a_file_has_no_colours() {
     let world = World::new().await;
     world.cloudflare.always(Fault::NotFound404);
     let examined = world.run(&[], &[]).await;
     let text = &examined.text;
     assert!(text.contains("FAIL    provider cloudflare: the provider answered 404 Not Found"), "{text}");
-    assert!(text.contains("\n         → wrong key id"), "{text}");
-    assert!(text.contains("1 failure, 2 warnings: see the arrows."), "{text}");
+    assert!(text.contains("\n         → compare CLOUDFLARE_TURN_KEY_ID"), "{text}");
+    assert!(text.contains("1 failure, 2 warnings: see the lines with an arrow."), "{text}");
     assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
 }
 
 #[tokio::test]
-async fn no_output_ever_holds_a_secret() {
+async fn no_output_contains_a_secret() {
     let world = World::new().await;
     let webhook = FakeWebhook::start(&[]).await;
     let url = webhook.url();
@@ -238,7 +235,7 @@ async fn no_output_ever_holds_a_secret() {
 }
 
 #[tokio::test]
-async fn the_help_names_it_and_an_unknown_option_is_wrong_usage() {
+async fn help_describes_doctor_and_an_unknown_option_is_wrong_usage() {
     let help = doctor(&["--help"], &[]).await;
     assert_eq!(help.exit, Some(0));
     assert!(help.text.contains("--send-test-alert") && help.text.contains("doctor"), "{}", help.text);

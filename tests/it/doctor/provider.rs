@@ -1,10 +1,10 @@
-//! What `turn-broker doctor` says of a provider that does not mint, and of analytics that do not answer.
+//! Findings of `turn-broker doctor` about a provider that does not mint, and about analytics that fail.
 
 use super::{World, doctor};
 use crate::support::{AnalyticsFault, Fault};
 
 #[tokio::test]
-async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_go_on() {
+async fn each_refusal_of_the_provider_has_a_remedy_and_the_other_checks_run() {
     for (fault, seen_has, remedy_has, is_guess) in [
         (Fault::Unauthorized401, "401", "new TURN key", true),
         (Fault::Forbidden1010, "403", "Calls Edit", true),
@@ -32,7 +32,7 @@ async fn what_the_provider_refuses_is_told_with_its_remedy_and_the_other_checks_
 }
 
 #[tokio::test]
-async fn a_wrong_key_and_a_wrong_token_are_told_as_the_provider_tells_them() {
+async fn a_wrong_key_is_a_404_and_a_wrong_token_a_401() {
     let world = World::new().await;
     let examined = world.examine(&[("CLOUDFLARE_TURN_KEY_ID", "another")]).await;
     assert!(examined.only("provider").1.contains("404"), "{}", examined.text);
@@ -42,7 +42,7 @@ async fn a_wrong_key_and_a_wrong_token_are_told_as_the_provider_tells_them() {
 }
 
 #[tokio::test]
-async fn a_provider_that_hangs_or_is_gone_is_told_within_its_time() {
+async fn a_provider_that_hangs_or_is_down_is_reported_in_time() {
     let world = World::new().await;
     world.cloudflare.always(Fault::Hang);
     let examined = world.examine(&[]).await;
@@ -61,7 +61,7 @@ async fn a_provider_that_hangs_or_is_gone_is_told_within_its_time() {
 }
 
 #[tokio::test]
-async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
+async fn a_missing_cloudflare_key_is_a_warning_that_names_the_variables() {
     let world = World::new().await;
     let stun = world.turn.stun_url();
     let examined = doctor(&["--json"], &[("STUN_URLS", &stun)]).await;
@@ -75,7 +75,7 @@ async fn a_service_without_cloudflare_is_a_warning_that_says_what_to_set() {
 }
 
 #[tokio::test]
-async fn what_analytics_refuse_is_told_with_the_remedy_of_the_error() {
+async fn each_failure_of_analytics_has_its_remedy() {
     for (fault, remedy_has) in [
         (AnalyticsFault::Forbidden, "CLOUDFLARE_ACCOUNT_ID"),
         (AnalyticsFault::TooManyRequests, "300 queries"),

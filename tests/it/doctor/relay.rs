@@ -1,19 +1,19 @@
-//! What `turn-broker doctor` says of relays that refuse, of networks in between, and of the relay in the process.
+//! Findings of `turn-broker doctor` about relays that refuse, about the network, and about the relay in the process.
 
 use super::World;
 use crate::support::fake_turn::RELAYED;
 use crate::support::{Fault, TurnFault};
 
 #[tokio::test]
-async fn each_no_of_a_relay_is_explained() {
+async fn each_error_of_a_relay_is_explained() {
     for (fault, seen_has, state, exit) in [
         (TurnFault::Code(401), "does not accept the credential", "fail", 1),
         (TurnFault::Code(403), "forbids this", "fail", 1),
-        (TurnFault::Code(437), "another allocation", "fail", 1),
+        (TurnFault::Code(437), "already has an allocation", "fail", 1),
         (TurnFault::Code(438), "stale", "fail", 1),
         (TurnFault::Code(442), "does not relay UDP", "fail", 1),
-        (TurnFault::Code(486), "as many allocations as it may", "fail", 1),
-        (TurnFault::Code(508), "no room", "fail", 1),
+        (TurnFault::Code(486), "quota of allocations", "fail", 1),
+        (TurnFault::Code(508), "no relay port left", "fail", 1),
         (TurnFault::Unsigned, "not signed", "fail", 1),
         (TurnFault::StaleOnce, RELAYED, "ok", 0),
         (TurnFault::Open, "anybody may relay", "warn", 0),
@@ -31,11 +31,11 @@ async fn each_no_of_a_relay_is_explained() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::Code(401));
     let network = world.examine(&[]).await.only("network");
-    assert!(network.1.contains("does not take the credential"), "{network:?}");
+    assert!(network.1.contains("rejects the credential"), "{network:?}");
 }
 
 #[tokio::test]
-async fn a_network_that_blocks_udp_is_recognised() {
+async fn a_network_that_blocks_udp_is_recognized() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::NoUdp);
     let examined = world.examine(&[]).await;
@@ -49,7 +49,7 @@ async fn a_network_that_blocks_udp_is_recognised() {
 }
 
 #[tokio::test]
-async fn another_service_on_the_port_is_told_from_a_relay() {
+async fn another_service_on_the_port_is_recognized() {
     let world = World::new().await;
     world.turn.set_fault(TurnFault::NotStun);
     let examined = world.examine(&[]).await;
@@ -59,8 +59,7 @@ async fn another_service_on_the_port_is_told_from_a_relay() {
 }
 
 #[tokio::test]
-#[cfg(feature = "relay")]
-async fn the_relay_in_the_process_is_not_tried_and_that_is_said() {
+async fn the_relay_in_the_process_is_skipped_with_the_reason() {
     let world = World::new().await;
     let stun = world.turn.stun_url();
     let examined = super::doctor(&["--json"], &[("ICE_SOURCES", "relay"), ("STUN_URLS", &stun)]).await;

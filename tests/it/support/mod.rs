@@ -6,10 +6,12 @@ pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
 pub(crate) mod process;
+pub(crate) mod state_dir;
 pub(crate) mod test_broker;
 
 pub(crate) use fake_cloudflare::{AnalyticsFault, FakeCloudflare, Fault, Shape};
 pub(crate) use fake_turn::{FakeTurn, TurnFault};
+pub(crate) use state_dir::StateDir;
 pub(crate) use test_broker::{Answer, TestBroker};
 
 /// Waits for something that comes by itself, however slow the machine is.

@@ -14,10 +14,8 @@ pub(crate) struct Process {
 }
 
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
-    let directory = std::env::temp_dir().join("turn-broker-test-cwd");
-    std::fs::create_dir_all(&directory).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
-    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
+    command.env_clear().envs(variables.iter().copied()).current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

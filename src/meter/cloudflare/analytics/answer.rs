@@ -1,5 +1,5 @@
-//! From status and body to a count. Pure. GraphQL says at HTTP 200 what went wrong, so `errors` is read before `data`,
-//! and data beside errors is not taken: it may be a part of the whole.
+//! The parser of responses: from status and body to a count. Pure. GraphQL reports errors with HTTP 200, so `errors` is
+//! read before `data`. Data with errors is refused, because it may be incomplete.
 
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -9,8 +9,8 @@ use super::{AnalyticsError, BadBody, UsageCount};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::units::ByteCount;
 
-/// Words in Cloudflare's messages, in lower case, by what they mean. Looked for in this order: a depleted budget voids
-/// the whole answer, and the account's words hold the general ones.
+/// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
+/// whole response, and the phrase of the account contains a general one.
 const TOO_MANY: &[&str] = &[
     "rate limit",
     "quota exceeded",
@@ -31,7 +31,7 @@ const NO_RIGHT: &[&str] = &[
     "invalid request headers",
 ];
 
-/// What the provider counted, or why it did not.
+/// The count, or an error.
 pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
@@ -62,7 +62,7 @@ struct Errors {
     errors: Option<Value>,
 }
 
-/// The answer's errors as one text in lower case; `None` when it has none. Only compared, never kept.
+/// The errors of a response as one text in lower case; `None` without errors. It is only compared, never kept.
 fn complaint(body: &[u8]) -> Result<Option<String>, BadBody> {
     let Errors { errors } = serde_json::from_slice(body).map_err(|_| BadBody::NotJson)?;
     let errors = errors.filter(|errors| errors.as_array().is_none_or(|list| !list.is_empty()));
@@ -97,7 +97,7 @@ struct Viewer {
     accounts: Vec<Account>,
 }
 
-/// A selection that is absent or null had nothing to count.
+/// A selection that is absent or null counts nothing.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Account {
@@ -128,7 +128,7 @@ fn count(body: &[u8], billed: BilledDirections) -> Result<UsageCount, AnalyticsE
 }
 
 impl Account {
-    /// Each selection is sampled by itself, so that our key may come out above all keys: then the others have none.
+    /// Each selection is sampled separately, so our key may exceed all keys. The others are zero then.
     fn count(&self, billed: BilledDirections) -> Result<UsageCount, BadBody> {
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
@@ -150,7 +150,7 @@ fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount
     })
 }
 
-/// A whole number, perhaps in a float's clothes (`1.5e9`).
+/// A whole number, possibly written as a float (`1.5e9`).
 fn bytes(number: &Number) -> Result<ByteCount, BadBody> {
     number.as_f64().and_then(ByteCount::from_whole).ok_or(BadBody::Number)
 }

@@ -30,7 +30,7 @@ fn refused(message: &str) -> String {
 }
 
 #[test]
-fn our_key_is_ours_and_all_else_is_other() {
+fn our_key_counts_as_own_and_the_rest_as_other() {
     let body = account(&json!({
         "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
         "callsUsageAdaptiveGroups": groups(&[(20, 2)]),
@@ -41,7 +41,7 @@ fn our_key_is_ours_and_all_else_is_other() {
 }
 
 #[test]
-fn without_our_key_in_the_answer_every_turn_key_is_ours() {
+fn without_our_key_in_the_response_every_turn_key_counts_as_own() {
     for own in [json!({}), json!({ "ownKey": null })] {
         let mut selected = own;
         selected["callsTurnUsageAdaptiveGroups"] = groups(&[(1_000, 1)]);
@@ -58,7 +58,7 @@ fn every_group_counts() {
 }
 
 #[test]
-fn nothing_relayed_is_zero_however_it_is_said() {
+fn every_form_of_nothing_relayed_is_zero() {
     let nothing = [
         json!({}),
         json!({ "callsTurnUsageAdaptiveGroups": [], "callsUsageAdaptiveGroups": [], "ownKey": [] }),
@@ -71,7 +71,7 @@ fn nothing_relayed_is_zero_however_it_is_said() {
 }
 
 #[test]
-fn sampling_that_puts_our_key_above_all_keys_takes_nothing_from_the_others() {
+fn our_key_above_all_keys_leaves_the_sfu_untouched() {
     let body = account(&json!({
         "callsTurnUsageAdaptiveGroups": groups(&[(90, 0)]),
         "callsUsageAdaptiveGroups": groups(&[(5, 0)]),
@@ -81,7 +81,7 @@ fn sampling_that_puts_our_key_above_all_keys_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn a_count_is_a_whole_number_that_a_month_can_hold() {
+fn a_count_is_a_whole_number_of_plausible_size() {
     let with = |egress: &str| {
         let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
         let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
@@ -104,13 +104,13 @@ fn a_count_is_a_whole_number_that_a_month_can_hold() {
 }
 
 #[test]
-fn an_account_that_is_not_there_is_a_failure_and_no_zero() {
+fn a_missing_account_is_an_error_and_not_zero() {
     let body = json!({ "data": { "viewer": { "accounts": [] } }, "errors": null });
     assert_eq!(parsed(&body, BilledDirections::Egress).unwrap_err().outcome(), "no_account");
 }
 
 #[test]
-fn errors_at_200_are_a_failure_even_beside_good_data() {
+fn errors_at_200_are_an_error_even_with_good_data() {
     let mut body = account(&json!({ "callsTurnUsageAdaptiveGroups": groups(&[(7, 7)]) }));
     for (errors, outcome) in [
         (json!([{ "message": "Internal server error" }]), "query_refused"),
@@ -129,7 +129,7 @@ fn errors_at_200_are_a_failure_even_beside_good_data() {
 }
 
 #[test]
-fn a_message_means_the_same_at_200_as_at_its_documented_status() {
+fn a_message_means_the_same_at_200_and_at_its_documented_status() {
     for (message, status, expected) in [
         ("rate limiter budget depleted, try again after 5 minutes", 429, "rate_limited"),
         ("query consumed excessive resources, please try running smaller queries", 429, "rate_limited"),
@@ -146,15 +146,11 @@ fn a_message_means_the_same_at_200_as_at_its_documented_status() {
     }
     let rest =
         r#"{"success":false,"errors":[{"code":6003,"message":"Invalid request headers"}],"result":null}"#;
-    assert_eq!(
-        outcome(400, rest),
-        "unauthorized",
-        "what the API's gateway says to a token of the wrong form"
-    );
+    assert_eq!(outcome(400, rest), "unauthorized", "the API's response to a malformed token");
 }
 
 #[test]
-fn a_status_needs_no_body() {
+fn a_status_alone_gives_an_outcome() {
     for (status, expected) in [
         (401, "unauthorized"),
         (403, "unauthorized"),
@@ -174,7 +170,7 @@ fn a_status_needs_no_body() {
 }
 
 #[test]
-fn what_is_no_answer_is_a_bad_body() {
+fn a_body_of_another_form_is_a_bad_body() {
     for body in [
         "",
         "<html>",
@@ -194,7 +190,7 @@ fn what_is_no_answer_is_a_bad_body() {
 }
 
 #[test]
-fn no_error_repeats_what_cloudflare_wrote() {
+fn no_error_repeats_the_text_of_cloudflare() {
     for status in [200, 400, 401, 403, 429, 500] {
         let error = parse(
             StatusCode::from_u16(status).unwrap(),
@@ -212,11 +208,11 @@ proptest! {
     fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
         let parsed = parse(status, &body, BilledDirections::Both);
-        prop_assert!(parsed.is_err(), "no bytes by chance are a count");
+        prop_assert!(parsed.is_err(), "random bytes are never a count");
     }
 
     #[test]
-    fn a_good_answer_cut_or_changed_anywhere_never_panics(at in 0usize..300, byte: u8, cut: bool) {
+    fn a_truncated_or_changed_response_never_panics(at in 0usize..300, byte: u8, cut: bool) {
         let mut body = account(&json!({
             "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
             "callsUsageAdaptiveGroups": groups(&[(20, 2)]),
@@ -227,6 +223,6 @@ proptest! {
         let at = at % body.len();
         if cut { body.truncate(at) } else { body[at] = byte }
         let parsed = parse(StatusCode::OK, &body, BilledDirections::Both);
-        prop_assert!(!cut || parsed.is_err(), "half an answer is none");
+        prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }

@@ -1,56 +1,55 @@
-//! Why there is no count. Every error has a name for the metrics and says what to do; none holds a token, or a word of
-//! what Cloudflare wrote.
+//! The errors of a query. Each has a name for metrics and a remedy. None contains a token or text of a response.
 
 use reqwest::StatusCode;
 
 use super::{BODY_MAX, DEADLINE};
 
-/// Why there is no count.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyticsError {
-    /// The token is wrong or withdrawn, or may not read analytics.
+    /// The token is wrong or revoked, or may not read analytics.
     #[error("Cloudflare refuses the analytics token")]
     Unauthorized,
-    /// The token sees no account of that id.
-    #[error("Cloudflare shows this analytics token no such account")]
+    /// The token has no access to an account with that id.
+    #[error("the analytics token has no access to this Cloudflare account")]
     NoAccount,
     /// Too many queries; see [`super::RATE_LIMIT_REST`].
-    #[error("Cloudflare takes no more analytics queries for now")]
+    #[error("Cloudflare's analytics rate limit is reached")]
     RateLimited,
-    /// Cloudflare answered with errors, and none of the kinds above.
+    /// Another error in the response.
     #[error("Cloudflare did not run the analytics query")]
     QueryRefused,
-    /// Another status than 200, and none of the kinds above.
+    /// Another error status.
     #[error("Cloudflare's analytics answered {0}")]
     Status(StatusCode),
     /// The deadline passed.
-    #[error("Cloudflare's analytics gave no answer within {} s", DEADLINE.as_secs())]
+    #[error("Cloudflare's analytics did not respond within {} s", DEADLINE.as_secs())]
     Timeout,
-    /// No connection (DNS, refused, TLS), or it broke in mid-exchange.
+    /// No connection (DNS, refused, TLS), or it broke.
     #[error("no connection to Cloudflare's analytics")]
     Unreachable(#[source] reqwest::Error),
-    /// By Cloudflare's clock, what was asked for has not come yet: a count of it says nothing.
+    /// The queried span is in the future of Cloudflare's clock, so its count means nothing.
     #[error("this machine's clock is ahead of Cloudflare's")]
     ClockAhead,
-    /// 200, with a body that cannot be an answer to the query.
-    #[error("Cloudflare's analytics answer cannot be used: {0}")]
+    /// 200 with an unusable body.
+    #[error("the response of Cloudflare's analytics cannot be used: {0}")]
     BadBody(BadBody),
 }
 
-/// What is wrong with a body.
+/// Why a body is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
-    /// Longer than any real answer.
+    /// Longer than any real response.
     #[error("longer than {BODY_MAX} bytes")]
     TooLong,
-    /// No JSON object.
+    /// Not a JSON object.
     #[error("not JSON")]
     NotJson,
-    /// JSON without the counts that were asked for.
-    #[error("not the form that was asked for")]
+    /// JSON without the requested counts.
+    #[error("not the requested form")]
     Shape,
     /// A count that is negative, has a fraction, or is above 9,007,199 GB.
-    #[error("a count that is no whole number of bytes, or absurdly large")]
+    #[error("a count is not a whole number of bytes, or absurdly large")]
     Number,
 }
 
@@ -71,7 +70,7 @@ impl AnalyticsError {
         }
     }
 
-    /// What an operator can do about it.
+    /// The remedy.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -84,31 +83,30 @@ impl AnalyticsError {
                  needs Account Analytics: Read for that account"
             }
             Self::RateLimited => {
-                "Cloudflare allows a user 300 queries in 5 minutes: look at who else asks with this user's \
-                 tokens, or raise CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS"
+                "find out who else uses this user's tokens, or raise CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS: \
+                 Cloudflare allows a user 300 queries in 5 minutes"
             }
             Self::QueryRefused => {
-                "if it does not pass by itself, the account may not be allowed to ask for so long a time, or \
-                 the API has changed: docs/PROVIDER.md shows the query to try by hand"
+                "wait; if it stays, try the query of docs/PROVIDER.md by hand: the account may not query such a long \
+                 span, or the API has changed"
             }
             Self::Status(status) if status.is_server_error() => {
-                "it passes by itself; if not, see https://www.cloudflarestatus.com"
+                "wait; if it stays, see https://www.cloudflarestatus.com"
             }
             Self::Status(_) => {
-                "check CLOUDFLARE_ANALYTICS_BASE and what is on the way there; redirects are not followed"
+                "check CLOUDFLARE_ANALYTICS_BASE and proxies on the path; redirects are not followed"
             }
             Self::Timeout | Self::Unreachable(_) => {
-                "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is \
-                 not honoured"
+                "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is ignored"
             }
-            Self::ClockAhead => "mend the clock (NTP): until then no count is believed",
+            Self::ClockAhead => "set the clock by NTP: until then readings are ignored",
             Self::BadBody(_) => {
                 "check that CLOUDFLARE_ANALYTICS_BASE leads to Cloudflare's API; if it does, the API has changed"
             }
         }
     }
 
-    /// A fault of the connection, without the URL.
+    /// A connection error, without the URL.
     pub(super) fn of_exchange(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_timeout() && !error.is_connect() { Self::Timeout } else { Self::Unreachable(error) }

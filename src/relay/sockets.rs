@@ -1,6 +1,6 @@
-//! The two sockets of an allocation, as the TURN library uses them: its leg to the client, on the socket that all clients
-//! share, and its leg to the peers, on a socket of its own. Bytes are counted and held back on the first, peers are
-//! filtered on the second, and on both nothing passes once the allocation has ended.
+//! The two sockets of an allocation, as the TURN library uses them. The client socket wraps the one that all clients share:
+//! it counts bytes and enforces the ceiling. The peer socket belongs to one allocation: it filters peers. Nothing passes
+//! either once the allocation has ended.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -16,17 +16,17 @@ use webrtc_util::{Conn, Error};
 
 use super::auth::Refused;
 use super::count::{Ceiling, Count};
-use super::peers::Place;
+use super::peers::PeerPolicy;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::traffic::Traffic;
 
-/// Allocations at once.
+/// Concurrent allocations.
 pub(super) const ALLOCATIONS_MAX: usize = 256;
-/// After a socket has failed, so that the loop does not spin.
+/// The pause after a socket error, so that the loop does not spin.
 pub(super) const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
-/// An allocation's leg to its client. Until it is adopted it belongs to no grant, and costs nothing.
-pub(super) struct ClientLeg {
+/// The socket to one client. Until it is adopted it belongs to no grant, and its bytes are not billed.
+pub(super) struct ClientSocket {
     socket: Arc<UdpSocket>,
     ceiling: Arc<Ceiling>,
     metrics: Arc<Metrics>,
@@ -35,7 +35,7 @@ pub(super) struct ClientLeg {
     has_ended: AtomicBool,
 }
 
-impl ClientLeg {
+impl ClientSocket {
     pub(super) fn new(socket: Arc<UdpSocket>, ceiling: Arc<Ceiling>, metrics: Arc<Metrics>) -> Self {
         Self {
             socket,
@@ -47,24 +47,24 @@ impl ClientLeg {
         }
     }
 
-    /// A datagram of so many bytes came from the client; whether it may go on.
+    /// Counts a datagram from the client; whether it may be handled.
     pub(super) fn receive(&self, bytes: u64) -> bool {
         self.count.add_received(bytes);
-        let may_go_on = !self.is_adopted() || self.ceiling.admit_received(bytes);
-        if !may_go_on {
+        let is_admitted = !self.is_adopted() || self.ceiling.admit_received(bytes);
+        if !is_admitted {
             self.metrics.relay_dropped("spent");
         }
-        may_go_on
+        is_admitted
     }
 
-    /// It has an allocation from here on; what passed before is its too.
+    /// The client has an allocation now. Bytes seen before count for it too.
     pub(super) fn adopt(&self) {
         if !self.is_adopted.swap(true, Ordering::AcqRel) {
             self.ceiling.add(self.count.traffic());
         }
     }
 
-    /// Nothing more is sent.
+    /// Stops sending.
     pub(super) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
@@ -79,7 +79,7 @@ impl ClientLeg {
 }
 
 #[async_trait]
-impl Conn for ClientLeg {
+impl Conn for ClientSocket {
     async fn send_to(&self, datagram: &[u8], client: SocketAddr) -> Result<usize, Error> {
         if self.has_ended.load(Ordering::Acquire) {
             return Err(Error::ErrUseClosedNetworkConn);
@@ -107,7 +107,7 @@ impl Conn for ClientLeg {
         None
     }
 
-    /// The socket is everybody's, and whoever gives an allocation up is still to be told that it is gone.
+    /// Does nothing: all clients share the socket, and the answer to a Refresh with lifetime 0 still has to be sent.
     async fn close(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Conn for ClientLeg {
     }
 }
 
-/// The ports of the allocations that there are.
+/// The ports of the current allocations.
 #[derive(Debug, Default)]
 pub(super) struct RelayedPorts(Mutex<HashSet<u16>>);
 
@@ -142,12 +142,12 @@ impl RelayedPorts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an allocation has this port.
+    /// Whether a current allocation has this port.
     fn holds(&self, port: u16) -> bool {
         self.lock().contains(&port)
     }
 
-    /// A socket, with port 0 on one that the system picks; `None` when there are as many as there may be.
+    /// Binds a socket; port 0 lets the system pick one. `None` when [`ALLOCATIONS_MAX`] exist.
     fn bind(
         self: &Arc<Self>,
         ip: IpAddr,
@@ -165,27 +165,27 @@ impl RelayedPorts {
     }
 }
 
-/// Makes the sockets to the peers.
-pub(super) struct PeerLegs {
-    pub(super) place: Place,
+/// Creates the peer sockets.
+pub(super) struct PeerSockets {
+    pub(super) policy: PeerPolicy,
     pub(super) ports: Arc<RelayedPorts>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 #[async_trait]
-impl RelayAddressGenerator for PeerLegs {
+impl RelayAddressGenerator for PeerSockets {
     fn validate(&self) -> Result<(), turn::Error> {
         Ok(())
     }
 
-    /// Addresses are of the listener's family. `wants_ipv4` is also true where the client did not say; `port` is one that
-    /// was free a moment ago, for a client that asked for an even one.
+    /// Relayed addresses are of the listener's family. `wants_ipv4` is also true where the client named no family. `port`
+    /// is 0, or, for a client that asked for an even port, one that was free a moment ago.
     async fn allocate_conn(
         &self,
         wants_ipv4: bool,
         port: u16,
     ) -> Result<(Arc<dyn Conn + Send + Sync>, SocketAddr), turn::Error> {
-        let listen = self.place.listen.ip();
+        let listen = self.policy.listen.ip();
         if !wants_ipv4 && listen.is_ipv4() {
             return Err(turn::Error::ErrPeerAddressFamilyMismatch);
         }
@@ -194,18 +194,18 @@ impl RelayAddressGenerator for PeerLegs {
             return Err(turn::Error::ErrMaxRetriesExceeded);
         };
         let port = held.port;
-        let leg = PeerLeg {
+        let socket = PeerSocket {
             socket: UdpSocket::from_std(socket)?,
-            place: self.place,
+            policy: self.policy,
             held,
             metrics: Arc::clone(&self.metrics),
             has_ended: AtomicBool::new(false),
         };
-        Ok((Arc::new(leg), SocketAddr::new(self.place.public_ip, port)))
+        Ok((Arc::new(socket), SocketAddr::new(self.policy.public_ip, port)))
     }
 }
 
-/// Given back when the socket is gone.
+/// A port in use. Dropping it frees the port.
 struct HeldPort {
     ports: Arc<RelayedPorts>,
     port: u16,
@@ -217,18 +217,18 @@ impl Drop for HeldPort {
     }
 }
 
-/// An allocation's leg to its peers.
-struct PeerLeg {
+/// The socket from one allocation to its peers.
+struct PeerSocket {
     socket: UdpSocket,
-    place: Place,
+    policy: PeerPolicy,
     held: HeldPort,
     metrics: Arc<Metrics>,
     has_ended: AtomicBool,
 }
 
-impl PeerLeg {
+impl PeerSocket {
     fn admits(&self, peer: SocketAddr) -> bool {
-        let admits = self.place.admits(peer, |port| self.held.ports.holds(port));
+        let admits = self.policy.admits(peer, |port| self.held.ports.holds(port));
         if !admits {
             self.metrics.relay_dropped("peer");
         }
@@ -237,8 +237,8 @@ impl PeerLeg {
 }
 
 #[async_trait]
-impl Conn for PeerLeg {
-    /// Waits for ever once it has ended: the library takes an error here for the end of whatever allocation its client
+impl Conn for PeerSocket {
+    /// Never returns once the allocation has ended: on an error the library would delete whichever allocation the client
     /// has by then.
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         loop {
@@ -254,7 +254,7 @@ impl Conn for PeerLeg {
         }
     }
 
-    /// What a peer may not be sent is dropped in silence, as on the way.
+    /// Drops a packet to a refused peer without an error, as a network would.
     async fn send_to(&self, payload: &[u8], peer: SocketAddr) -> Result<usize, Error> {
         if self.has_ended.load(Ordering::Acquire) {
             return Err(Error::ErrUseClosedNetworkConn);
@@ -295,12 +295,12 @@ impl Conn for PeerLeg {
     }
 }
 
-/// The library has no such call for a server.
+/// The library calls these methods for clients only.
 fn unused() -> Error {
-    Error::Other("not a call of a server's".to_owned())
+    Error::Other("not used by a server".to_owned())
 }
 
-/// A datagram's length.
+/// A length as `u64`.
 pub(super) fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
@@ -311,15 +311,15 @@ mod tests {
     use std::net::Ipv4Addr;
 
     #[test]
-    fn there_are_so_many_ports_and_one_that_is_given_back_is_free() {
+    fn ports_are_bounded_and_a_dropped_one_is_free_again() {
         let ports = Arc::new(RelayedPorts::default());
         let bind = || ports.bind(Ipv4Addr::LOCALHOST.into(), 0).unwrap();
         let mut held: Vec<_> = (0..ALLOCATIONS_MAX).map(|_| bind().expect("there is room")).collect();
         assert!(bind().is_none());
-        let (_, given_back) = held.pop().unwrap();
-        let port = given_back.port;
+        let (_, returned) = held.pop().unwrap();
+        let port = returned.port;
         assert!(ports.holds(port));
-        drop(given_back);
+        drop(returned);
         assert!(!ports.holds(port));
         assert!(bind().is_some());
     }
