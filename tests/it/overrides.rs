@@ -1,9 +1,10 @@
 //! Operator overrides while the service runs, and after a restart.
 
+use crate::durable::StateDir;
 use std::time::Duration;
 
 use crate::support::{
-    Answer, Fault, OPERATOR, REPORTER, StateDir, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
+    Answer, Fault, OPERATOR, REPORTER, TestBroker, eventually, with_cloudflare, with_cloudflare_and,
 };
 use serde_json::{Value, json};
 
@@ -138,7 +139,7 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
     assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
     assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
     assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");
-    assert!(revoked["message"].as_str().unwrap().contains("may go on"));
+    assert!(revoked["message"].as_str().unwrap().contains("may continue"));
     assert_eq!(broker.status().await["reservedGB"], before["reservedGB"]);
     let (username, _) = cloudflare.history().last_credential();
     let asked =
