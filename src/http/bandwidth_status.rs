@@ -202,12 +202,12 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     hint(
         measured.is_stale(),
         "ANALYTICS_STALE",
-        "the provider's own count could not be read for more than 10 minutes: usage after asOf is estimated. See the log for the cause.",
+        "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.",
     );
     hint(
         !measured.assumption.holds,
         "ASSUMPTION_BROKEN",
-        "more bytes are relayed than the live credentials could relay at the assumed rate, or relaying lasts longer than assumed: the bound cannot be relied on. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check whether another service uses the TURN key.",
+        "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
     );
     hint(
         snapshot.frozen,
@@ -218,7 +218,7 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     hint(
         snapshot.promised_in_full,
         "PROMISED_IN_FULL",
-        "strict mode has no room for another credential of 5 minutes: the live credentials could use the rest of the limit. Room returns with the provider's next count or at the reset. For more room, raise the limit or shorten TURN_TTL_SECONDS.",
+        "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
     );
     hint(
         !app.account.is_durable(),
@@ -239,7 +239,7 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",
         &format!(
-            "credentials already issued could take usage {} GB past the limit. Shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
+            "live credentials could take usage {} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
             bound.gb_up()
         ),
     );
