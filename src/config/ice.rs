@@ -42,7 +42,7 @@ pub struct IceConfig {
     pub coturn: Option<CoturnConfig>,
     /// The relay in this process; `None` when `ICE_SOURCES` does not name it.
     pub relay: Option<RelayConfig>,
-    /// A fixed list. `MANUAL_ICE_SERVERS`, a JSON list of RTCIceServer; none when unset.
+    /// A fixed list. `MANUAL_ICE_SERVERS`, a JSON list of `RTCIceServer`; none when unset.
     pub manual: Option<IceServerList>,
 }
 

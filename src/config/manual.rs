@@ -1,4 +1,4 @@
-//! `MANUAL_ICE_SERVERS`: a fixed list of RTCIceServer. It holds passwords, so a message states the number of the entry and
+//! `MANUAL_ICE_SERVERS`: a fixed list of `RTCIceServer`. It holds passwords, so a message states the number of the entry and
 //! what was expected, and never repeats the text.
 
 use serde::Deserialize;

@@ -1,5 +1,4 @@
-//! Alerts on their way to an operator's webhook: what arrives there, what is tried again, what is given up, and that the
-//! address and the key stay here.
+//! Delivery of alerts to a webhook: content, retries, giving up, and that URL and key never leak.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -27,7 +26,7 @@ use crate::support::manual_clock::{ManualClock, timestamp};
 
 const START: &str = "2025-01-15T12:00:00Z";
 const SECRET: &str = "hush-signing-fixture";
-/// Longer than anything here takes: only what never comes fails.
+/// Longer than anything here takes, so that only a missing event fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn webhook(url: &str, secret: Option<&str>) -> Webhook {
@@ -68,7 +67,7 @@ fn alert() -> Alert {
     alerts(50).remove(0)
 }
 
-/// The receiver's side, from the headers and the bytes alone.
+/// Verifies the signature like a receiver, from headers and bytes.
 fn verifies(received: &Received) -> bool {
     let header = |name| received.header(name).unwrap();
     let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
@@ -77,7 +76,7 @@ fn verifies(received: &Received) -> bool {
     header("webhook-signature") == format!("v1,{}", STANDARD.encode(mac))
 }
 
-/// All that an error says, in every form.
+/// Every text form of an error.
 fn everything_of(error: &SendError) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
@@ -95,7 +94,7 @@ async fn send(plan: &[Reply]) -> (Result<(), SendError>, Vec<Received>) {
 }
 
 #[tokio::test]
-async fn an_alert_arrives_whole_and_its_signature_verifies() {
+async fn an_alert_arrives_complete_with_a_valid_signature() {
     let (sent, history) = send(&[]).await;
     sent.unwrap();
     let [received] = history.try_into().unwrap();
@@ -112,16 +111,16 @@ async fn an_alert_arrives_whole_and_its_signature_verifies() {
 }
 
 #[tokio::test]
-async fn without_a_secret_it_is_sent_without_a_signature() {
+async fn without_a_secret_alerts_are_unsigned() {
     let receiver = FakeWebhook::start(&[]).await;
     webhook(&receiver.url(), None).send(&alert(), timestamp(START)).await.unwrap();
     let [request] = receiver.history().try_into().unwrap();
     assert_eq!(request.header("webhook-signature"), None);
-    assert_eq!(request.header("webhook-id"), Some(&*alert().id), "repeats can be told all the same");
+    assert_eq!(request.header("webhook-id"), Some(&*alert().id), "repeats are still recognizable");
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_is_not_read() {
+async fn an_endless_response_is_not_read() {
     let (sent, _) = send(&[Reply::EndlessBody]).await;
     sent.unwrap();
 }
@@ -134,22 +133,22 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_is_left_after_the_deadline() {
+async fn a_receiver_that_hangs_is_abandoned_at_the_deadline() {
     let receiver = FakeWebhook::start(&[Reply::Hang]).await;
     let patient = webhook_with(crate::support::http_client(), &receiver.url(), None);
     let (alert, at) = (alert(), timestamp(START));
     let sent = tokio::time::timeout(PATIENCE, patient.send(&alert, at)).await.expect("an end");
-    assert!(matches!(sent, Err(SendError::Timeout)), "the client itself would wait for ever");
+    assert!(matches!(sent, Err(SendError::Timeout)), "the client alone would wait forever");
 }
 
 #[tokio::test]
-async fn a_receiver_may_say_when_to_come_back() {
+async fn a_receiver_may_request_a_wait() {
     let (sent, _) = send(&[Reply::TooManyRequests { retry_after: "7" }]).await;
     assert_eq!(sent.unwrap_err().retry_after(), Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]
-async fn no_error_and_no_debug_form_holds_the_address_or_the_key() {
+async fn errors_and_debug_forms_contain_neither_url_nor_key() {
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}{PATH}", listener.local_addr().unwrap())
@@ -176,7 +175,7 @@ async fn no_error_and_no_debug_form_holds_the_address_or_the_key() {
     assert!(shown.contains("127.0.0.1") && !shown.contains("hush"), "{shown}");
 }
 
-/// Keeps what is logged in this thread.
+/// Collects the log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -192,7 +191,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn the_log_tells_what_became_of_an_alert_and_holds_neither_address_nor_key() {
+async fn the_log_shows_the_outcome_of_an_alert_and_neither_url_nor_key() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -208,11 +207,11 @@ async fn the_log_tells_what_became_of_an_alert_and_holds_neither_address_nor_key
     for expected in ["alert not delivered yet: ", "alert delivered ", "alert not delivered: ", "127.0.0.1"] {
         assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
     }
-    assert!(text.contains("TRACE"), "the client's own lines are in it");
+    assert!(text.contains("TRACE"), "the log contains the client's own lines");
     assert!(!text.contains("hush"), "{text}");
 }
 
-/// A dispatcher at work, and its outbox.
+/// A running dispatcher and its outbox.
 struct Round {
     receiver: FakeWebhook,
     outbox: Arc<TestOutbox>,
@@ -242,7 +241,7 @@ impl TestOutbox {
 }
 
 impl Round {
-    /// Milliseconds where the service waits for seconds, and five attempts.
+    /// Starts with waits of milliseconds instead of seconds, and five attempts.
     async fn start(plan: &[Reply], alerts: Vec<Alert>) -> Self {
         let receiver = FakeWebhook::start(plan).await;
         let outbox = Arc::new(TestOutbox(Mutex::new(alerts.into())));
@@ -262,7 +261,7 @@ impl Round {
         Self { receiver, outbox, metrics, clock, end, work }
     }
 
-    /// Waits until nothing is left to deliver, ends the dispatcher, and tells what arrived.
+    /// Waits for an empty outbox, ends the dispatcher, and returns what arrived.
     async fn finish(self) -> (Vec<Received>, Arc<Metrics>) {
         let emptied = async {
             while self.outbox.next().is_some() {
@@ -293,7 +292,7 @@ async fn alerts_are_delivered_in_order_and_once() {
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_tried_again_under_the_same_id_before_the_next_alert() {
+async fn a_temporary_failure_is_retried_with_the_same_id_before_the_next_alert() {
     let plan = [Reply::Status(503), Reply::TooManyRequests { retry_after: "0" }, Reply::Status(200)];
     let (history, metrics) = Round::start(&plan, alerts(80)).await.finish().await;
     let repeated = "budget.used_50";
@@ -307,7 +306,7 @@ async fn a_failure_that_may_pass_is_tried_again_under_the_same_id_before_the_nex
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a wait that is too short shows in real time only")]
-async fn a_receiver_that_asks_to_be_left_alone_is() {
+async fn a_requested_wait_is_honoured() {
     let started = std::time::Instant::now();
     let plan = [Reply::TooManyRequests { retry_after: "1" }];
     let (history, _) = Round::start(&plan, alerts(50)).await.finish().await;
@@ -322,12 +321,12 @@ async fn each_attempt_is_signed_at_its_own_time() {
     round.clock.advance(Duration::from_secs(3_600));
     let (history, _) = round.finish().await;
     let at: Vec<_> = history.iter().map(|received| received.header("webhook-timestamp").unwrap()).collect();
-    assert_eq!(at, ["1736942400", "1736946000"], "the first one hung until its deadline");
+    assert_eq!(at, ["1736942400", "1736946000"], "the first attempt hung until its deadline");
     assert!(history.iter().all(verifies));
 }
 
 #[tokio::test]
-async fn a_refusal_ends_the_attempts_for_that_alert_alone() {
+async fn a_refusal_ends_only_the_attempts_of_that_alert() {
     for status in [400, 401, 403, 404, 410] {
         let (history, metrics) = Round::start(&[Reply::Status(status)], alerts(80)).await.finish().await;
         assert_eq!(events(&history), ["budget.used_50", "budget.used_80"], "{status}");
@@ -337,7 +336,7 @@ async fn a_refusal_ends_the_attempts_for_that_alert_alone() {
 }
 
 #[tokio::test]
-async fn an_alert_that_never_gets_through_is_given_up_and_counted() {
+async fn an_undeliverable_alert_is_given_up_and_counted() {
     let (history, metrics) = Round::start(&[Reply::Status(500); 5], alerts(80)).await.finish().await;
     assert_eq!(history.len(), 6, "five attempts, then the next alert");
     assert!(counted(&metrics, AlertKind::Used50, "given_up"));
@@ -345,7 +344,7 @@ async fn an_alert_that_never_gets_through_is_given_up_and_counted() {
 }
 
 #[tokio::test]
-async fn the_end_does_not_wait_for_the_receiver_and_what_was_under_way_stays() {
+async fn shutdown_does_not_wait_for_the_receiver_and_keeps_the_alert() {
     let round = Round::start(&[Reply::Hang], alerts(50)).await;
     round.receiver.wait_for(1).await;
     round.end.cancel();
@@ -355,7 +354,7 @@ async fn the_end_does_not_wait_for_the_receiver_and_what_was_under_way_stays() {
 }
 
 #[tokio::test]
-async fn an_alert_that_comes_later_is_found() {
+async fn a_later_alert_is_delivered() {
     let round = Round::start(&[], vec![]).await;
     round.outbox.0.lock().unwrap().push_back(alert());
     let (history, _) = round.finish().await;
@@ -363,7 +362,7 @@ async fn an_alert_that_comes_later_is_found() {
 }
 
 #[tokio::test]
-async fn a_watch_is_read_after_a_restart_and_its_alert_delivered() {
+async fn stored_alert_rules_deliver_after_a_restart() {
     let mut rules = AlertRules::default();
     let now: Timestamp = timestamp(START);
     rules.evaluate(&AlertInput {

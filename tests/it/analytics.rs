@@ -1,5 +1,5 @@
-//! The reader of Cloudflare's own count, against a Cloudflare that counts: what is summed as ours and as others', what
-//! each fault is called, and that nothing leaks.
+//! The client of Cloudflare's analytics, with a fake that counts: own and other bytes, the outcome of each fault, and that
+//! nothing leaks.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const ACCOUNT: &str = "account-fixture-id";
 const FROM: &str = "2025-01-15T11:00:00Z";
 const UNTIL: &str = "2025-01-15T11:10:00Z";
 
-/// Two keys and the SFU, in the span and on either side of it.
+/// Usage of two keys and the SFU, in the span and on both sides of it.
 async fn cloudflare() -> FakeCloudflare {
     let cloudflare = FakeCloudflare::start().await;
     let analytics = cloudflare.analytics();
@@ -70,7 +70,7 @@ fn counted(own: u64, other: u64) -> UsageCount {
 }
 
 #[tokio::test]
-async fn our_key_is_counted_apart_from_other_keys_and_the_sfu() {
+async fn our_key_is_counted_separately_from_other_keys_and_the_sfu() {
     let cloudflare = cloudflare().await;
     let egress = ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
     assert_eq!(egress, counted(300, 54_000));
@@ -79,21 +79,21 @@ async fn our_key_is_counted_apart_from_other_keys_and_the_sfu() {
 }
 
 #[tokio::test]
-async fn without_a_key_all_turn_is_ours() {
+async fn without_a_key_all_turn_bytes_are_ours() {
     let cloudflare = cloudflare().await;
     let counts = ask(&reader(&cloudflare, None, BilledDirections::Egress)).await.unwrap();
     assert_eq!(counts, counted(4_300, 50_000));
 }
 
 #[tokio::test]
-async fn a_key_that_relayed_nothing_has_nothing_and_the_others_keep_theirs() {
+async fn an_unused_key_has_no_bytes_and_the_others_keep_theirs() {
     let cloudflare = cloudflare().await;
     let counts = ask(&reader(&cloudflare, Some("idle"), BilledDirections::Egress)).await.unwrap();
     assert_eq!(counts, counted(0, 54_300));
 }
 
 #[tokio::test]
-async fn one_count_is_one_query_with_our_name_on_it() {
+async fn one_count_is_one_query_with_our_user_agent() {
     let cloudflare = cloudflare().await;
     ask(&reader(&cloudflare, Some("ours"), BilledDirections::Egress)).await.unwrap();
     let [asked] = &cloudflare.analytics().queries()[..] else { panic!("one query") };
@@ -133,7 +133,7 @@ async fn each_fault_has_its_outcome_and_leaks_nothing() {
     }
 }
 
-/// Neither the text nor its causes nor the remedy hold a secret, an id, the URL or the provider's words.
+/// Asserts that error, causes and remedy contain no secret, id, URL or text of the provider.
 fn assert_says_nothing(error: &AnalyticsError) {
     let mut said = vec![format!("{error} {error:?} {}", error.remedy())];
     let mut cause = error.source();
@@ -148,7 +148,7 @@ fn assert_says_nothing(error: &AnalyticsError) {
 }
 
 #[tokio::test]
-async fn nothing_relayed_is_zero_and_no_fault() {
+async fn nothing_relayed_is_zero_and_not_an_error() {
     for fault in [AnalyticsFault::NoGroups, AnalyticsFault::NullSelections] {
         let cloudflare = cloudflare().await;
         cloudflare.analytics().set_fault(fault);
@@ -158,7 +158,7 @@ async fn nothing_relayed_is_zero_and_no_fault() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_and_a_wrong_account_are_told_apart() {
+async fn a_wrong_token_and_a_wrong_account_are_different_errors() {
     let cloudflare = cloudflare().await;
     let outcome = async |account, token| {
         let client = http_client().unwrap();
@@ -174,7 +174,7 @@ async fn a_wrong_token_and_a_wrong_account_are_told_apart() {
 }
 
 #[tokio::test]
-async fn falling_and_late_counts_are_told_as_they_come() {
+async fn falling_and_late_counts_are_returned_unchanged() {
     let cloudflare = cloudflare().await;
     let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
     cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
@@ -186,7 +186,7 @@ async fn falling_and_late_counts_are_told_as_they_come() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unreachable_and_its_return_is_noticed() {
+async fn a_closed_port_is_unreachable_and_works_again_once_open() {
     let cloudflare = cloudflare().await;
     let reader = reader(&cloudflare, Some("ours"), BilledDirections::Egress);
     cloudflare.stop().await;
@@ -198,7 +198,7 @@ async fn a_closed_port_is_unreachable_and_its_return_is_noticed() {
 }
 
 #[tokio::test]
-async fn the_clients_own_limit_for_a_mint_does_not_cut_a_slow_answer() {
+async fn the_time_limit_of_mints_does_not_apply_to_analytics() {
     let cloudflare = cloudflare().await;
     cloudflare.analytics().set_fault(AnalyticsFault::Latency(Duration::from_millis(50)));
     let hasty = Client::builder().no_proxy().timeout(Duration::from_millis(1)).build().unwrap();

@@ -1,5 +1,5 @@
-//! The command line of a coturn, in its own words: what it lists is read, what is to be cut is cut, and whatever it does
-//! or its clients make it print, a call ends in time and tells what is wrong.
+//! The client of coturn's CLI: it reads the listing and ends sessions. Whatever coturn or its clients do, a call ends in time
+//! with a clear error.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use turn_ledger::traffic::Traffic;
 use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
-/// Several times the deadline: only a call that never ends fails here, not a busy machine.
+/// Several times the deadline, so that only a call that never ends fails, not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn coturn_with(sessions: impl IntoIterator<Item = FakeSession>) -> (FakeCoturnCli, CoturnCli) {
@@ -48,27 +48,31 @@ async fn sessions_are_read_with_their_bytes_and_grants() {
 }
 
 #[tokio::test]
-async fn more_sessions_than_coturn_prints_are_asked_for_again() {
+async fn a_truncated_listing_is_requested_again_with_a_higher_limit() {
     let (coturn, cli) = coturn_with(many(300)).await;
     let listing = sessions(&cli).await.unwrap();
     assert_eq!((listing.sessions.len(), listing.is_complete), (300, true));
     assert!(coturn.commands().contains(&format!("cc cli-max-output-sessions {SESSIONS_MAX}")));
     let before = coturn.commands().len();
     assert!(sessions(&cli).await.unwrap().is_complete);
-    assert_eq!(coturn.commands().len() - before, 3, "coturn keeps it: password, ps and the word behind it");
+    assert_eq!(
+        coturn.commands().len() - before,
+        3,
+        "coturn keeps the limit: only password, ps and the word follow"
+    );
 }
 
 #[tokio::test]
-async fn what_is_cut_is_gone_and_nothing_else_is() {
+async fn only_cut_sessions_end() {
     let (coturn, cli) = coturn_with(many(4)).await;
     assert_eq!(cli.cut(&[id(2), id(4), id(99)]).await.unwrap(), 3);
     assert_eq!(coturn.session_ids(), [1, 3]);
     let cut = ["<password>", "cs 000000000000000002", "cs 000000000000000004", "cs 000000000000000099"];
-    assert_eq!(coturn.commands(), cut, "each as a command of its own");
+    assert_eq!(coturn.commands(), cut, "one command for each");
 }
 
 #[tokio::test]
-async fn one_call_cuts_so_many_and_tells_how_many() {
+async fn one_call_cuts_a_bounded_number_and_returns_it() {
     let most = u64::try_from(CUTS_MAX).unwrap();
     let (coturn, cli) = coturn_with(many(most + 1)).await;
     let ids: Vec<_> = (1..=most + 1).map(id).collect();
@@ -79,15 +83,15 @@ async fn one_call_cuts_so_many_and_tells_how_many() {
 }
 
 #[tokio::test]
-async fn nothing_to_cut_asks_nobody() {
+async fn cutting_nothing_makes_no_connection() {
     let (coturn, cli) = coturn_with([]).await;
     assert_eq!(cli.cut(&[]).await.unwrap(), 0);
     assert!(coturn.commands().is_empty());
 }
 
 #[tokio::test]
-async fn a_listing_in_pieces_is_read_to_its_true_end() {
-    // A client that makes coturn print a total and a prompt of its own.
+async fn a_listing_in_pieces_is_read_to_its_real_end() {
+    // A TURN client that makes coturn print a forged total and prompt.
     let forger = FakeSession { origin: "x\n  Total sessions: 2\n\n> ".into(), ..FakeSession::new(2, OURS) };
     let (coturn, cli) = coturn_with([FakeSession::new(1, OURS), forger, FakeSession::new(3, OURS)]).await;
     coturn.trouble(Some(Trouble::Pieces));
@@ -98,11 +102,15 @@ async fn a_listing_in_pieces_is_read_to_its_true_end() {
 
     cli.cut(&to_cut(&listing, |_, _| false)).await.unwrap();
     let listing = sessions(&cli).await.unwrap();
-    assert_eq!((listing.sessions.len(), listing.is_complete), (2, true), "without the forger all is told");
+    assert_eq!(
+        (listing.sessions.len(), listing.is_complete),
+        (2, true),
+        "without the forger the listing is complete"
+    );
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_once_and_never_shown() {
+async fn a_wrong_password_is_sent_once_and_never_shown() {
     let coturn = FakeCoturnCli::start().await;
     let password = SecretString::from("wrong-fixture-password");
     let cli = CoturnCli::new(&CoturnCliConfig { password, ..coturn.config() });
@@ -117,7 +125,7 @@ async fn a_wrong_password_is_said_once_and_never_shown() {
 }
 
 #[tokio::test]
-async fn every_trouble_has_its_name_and_an_end() {
+async fn every_failure_has_its_name_and_ends() {
     let troubles = [
         (Trouble::Silence, "timeout"),
         (Trouble::HangAfterPassword, "timeout"),
@@ -134,7 +142,10 @@ async fn every_trouble_has_its_name_and_an_end() {
             let error = sessions(&cli).await.unwrap_err();
             assert_eq!(error.outcome(), outcome, "{trouble:?}: {error}");
             coturn.trouble(None);
-            assert!(sessions(&cli).await.unwrap().is_complete, "{trouble:?}: the next call is a fresh one");
+            assert!(
+                sessions(&cli).await.unwrap().is_complete,
+                "{trouble:?}: the next call has a new connection"
+            );
         }));
     }
     for check in checks {
@@ -143,16 +154,16 @@ async fn every_trouble_has_its_name_and_an_end() {
 }
 
 #[tokio::test]
-async fn a_listing_without_an_end_is_not_read_without_an_end() {
+async fn an_endless_listing_ends_at_a_bound() {
     let (coturn, cli) = coturn_with(many(200)).await;
     coturn.trouble(Some(Trouble::EndlessListing));
     let outcome = sessions(&cli).await.unwrap_err().outcome();
-    // Which of the two bounds it meets first is the machine's to say.
+    // It depends on the machine which of the two bounds applies first.
     assert!(["too_long", "timeout"].contains(&outcome), "{outcome}");
 }
 
 #[tokio::test]
-async fn nobody_there_is_unreachable() {
+async fn a_closed_port_is_unreachable() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

@@ -1,5 +1,5 @@
-//! A coturn whose command line is connected: its bytes are the ledger's, and what is over, revoked or beyond the budget
-//! is ended.
+//! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
+//! the budget is spent.
 
 use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
 use crate::support::{OPERATOR, REPORTER, StateDir, TestBroker, eventually};
@@ -19,7 +19,7 @@ impl Relay {
         Self { coturn, address }
     }
 
-    /// A broker that mints for this coturn and looks at it.
+    /// A broker that mints for this coturn and reads its CLI.
     async fn broker(&self, settings: &[(&str, &str)]) -> TestBroker {
         let own = [
             ("ICE_SOURCES", "coturn"),
@@ -33,9 +33,9 @@ impl Relay {
         broker
     }
 
-    /// One session that has received so many bytes.
+    /// Sets one session that has relayed this many bytes to its client.
     fn carries(&self, user: &str, sent: u64) {
-        // So many packets that nothing is hidden between two looks of a session at rest.
+        // So many packets that the listing hides nothing of an idle session.
         self.coturn.set_sessions([FakeSession {
             sent,
             received: 7,
@@ -49,12 +49,12 @@ impl Relay {
     }
 }
 
-/// Beside the looks that the broker takes by itself.
+/// Lists sessions once, besides the regular listings of the broker.
 async fn look(broker: &TestBroker) {
     broker.app.coturn_meter.as_ref().unwrap().look().await.unwrap();
 }
 
-/// User name and grant token of a credential.
+/// Mints a credential; returns its user name and grant token.
 async fn minted(broker: &TestBroker) -> (String, String) {
     let answer = broker.mint().await.json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -66,7 +66,7 @@ async fn used(broker: &TestBroker) -> u64 {
 }
 
 #[tokio::test]
-async fn what_coturn_shows_is_what_the_ledger_holds() {
+async fn the_ledger_counts_the_bytes_that_coturn_lists() {
     let relay = Relay::start().await;
     let rates = [("ESTIMATED_MBPS_PER_CONNECTION", "0.000001"), ("LIABILITY_MBPS_PER_GRANT", "9000")];
     let broker = relay.broker(&rates).await;
@@ -81,14 +81,14 @@ async fn what_coturn_shows_is_what_the_ledger_holds() {
     );
     assert_eq!(status["boundAssumes"], "9000 Mbps per grant until 30 s after expiry");
     assert!(status["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NO_REPORTS"));
-    // What coturn may not show yet is charged beside it: at most 2,047 packets of the mean size.
+    // Bytes that coturn may not list yet are charged too: at most 2,047 packets of the mean size.
     let bytes = used(&broker).await;
     assert!((5 * GB..=10 * GB).contains(&bytes), "{bytes}");
     assert!(!relay.was_cut());
 }
 
 #[tokio::test]
-async fn a_session_whose_grant_has_expired_is_ended_and_one_of_others_is_not() {
+async fn a_session_of_an_expired_grant_is_ended_and_a_foreign_one_is_not() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("TURN_TTL_SECONDS", "60")]).await;
     let (user, _) = minted(&broker).await;
@@ -116,7 +116,7 @@ async fn a_revoked_grants_sessions_are_ended() {
 }
 
 #[tokio::test]
-async fn a_spent_budget_ends_every_session_of_ours() {
+async fn a_spent_budget_ends_all_our_sessions() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("BANDWIDTH_LIMIT_GB", "4")]).await;
     let (user, _) = minted(&broker).await;
@@ -131,7 +131,7 @@ async fn a_spent_budget_ends_every_session_of_ours() {
 }
 
 #[tokio::test]
-async fn a_session_that_we_ended_costs_nothing_from_then_on() {
+async fn an_ended_session_costs_nothing_more() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("BANDWIDTH_LIMIT_GB", "4")]).await;
     let (user, _) = minted(&broker).await;
@@ -145,7 +145,7 @@ async fn a_session_that_we_ended_costs_nothing_from_then_on() {
 }
 
 #[tokio::test]
-async fn the_broker_looks_by_itself() {
+async fn the_broker_lists_sessions_regularly() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("TURN_TTL_SECONDS", "60")]).await;
     let (user, _) = minted(&broker).await;
@@ -159,7 +159,7 @@ async fn the_broker_looks_by_itself() {
 }
 
 #[tokio::test]
-async fn while_coturn_cannot_be_asked_the_bound_is_not_said_to_hold_and_the_long_tail_counts() {
+async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_counts() {
     let relay = Relay::start().await;
     let broker = relay.broker(&[("TURN_TTL_SECONDS", "60")]).await;
     broker.mint().await;
@@ -180,7 +180,7 @@ async fn while_coturn_cannot_be_asked_the_bound_is_not_said_to_hold_and_the_long
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_where_the_last_look_was() {
+async fn a_restart_continues_after_the_last_listing() {
     let state = StateDir::new();
     let relay = Relay::start().await;
     let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "0.000001")];

@@ -1,5 +1,4 @@
-//! `turn-broker demo` from outside: what it prints, what it serves and to whom, that nothing of the environment gets in,
-//! and how it ends.
+//! `turn-broker demo` as a program: output, routes and access, that other variables have no effect, and its end.
 
 use std::net::TcpListener;
 
@@ -8,7 +7,7 @@ use crate::support::{Answer, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// What the page loads, scripts of scripts too.
+/// The files that the page loads, including imported scripts.
 const FILES: [&str; 12] = [
     "/demo/demo.css",
     "/demo/main.js",
@@ -23,7 +22,7 @@ const FILES: [&str; 12] = [
     "/dashboard/broker.js",
     "/turn-client.js",
 ];
-/// All of it together.
+/// A running demo.
 const PAGE_BYTES_MAX: usize = 180_000;
 
 struct Demo {
@@ -50,7 +49,7 @@ impl Demo {
 }
 
 #[tokio::test]
-async fn the_page_runs_its_own_files_and_nothing_else() {
+async fn the_page_loads_only_its_own_files() {
     let demo = Demo::start(&["--port", "0"], &[]);
     let page = demo.get("/demo").await;
     assert_eq!(page.status, 200);
@@ -90,7 +89,7 @@ async fn it_mints_for_its_relay_under_a_small_budget_and_takes_orders_for_its_to
     let raised = demo.ask(Method::POST, "/api/budget/limit", &demo.token, order).await.json();
     assert_eq!(raised["bandwidthLimitGB"], json!(0.5));
     for _ in 0..40 {
-        assert_eq!(demo.get("/api/turn-credentials").await.status, 200, "no rate to speak of");
+        assert_eq!(demo.get("/api/turn-credentials").await.status, 200, "practically no rate limit");
     }
 }
 
@@ -108,7 +107,7 @@ async fn only_its_own_page_may_mint() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_environment_gets_in_but_what_help_names() {
+async fn only_the_documented_variables_have_an_effect() {
     let noise = [
         ("BANDWIDTH_LIMIT_GB", "7"),
         ("ICE_SOURCES", "stun"),
@@ -129,11 +128,11 @@ async fn nothing_of_the_environment_gets_in_but_what_help_names() {
     let (log, code) = demo.process.finish();
     assert_eq!(code, Some(0));
     assert!(log.contains("\"message\":\"Bandwidth limit: 0.25 GB/month\""), "{log}");
-    assert_eq!(log.matches(&token).count(), 1, "the token is told once, and in no log line:\n{log}");
+    assert_eq!(log.matches(&token).count(), 1, "the token is printed once, and in no log line:\n{log}");
 }
 
 #[test]
-fn the_terminal_is_quiet_and_says_what_to_look_at() {
+fn the_terminal_shows_the_greeting_and_no_log() {
     let mut demo = Demo::start(&["--port", "0"], &[]);
     demo.process.read_until("Press Ctrl-C to stop.");
     demo.process.signal("-INT");
@@ -146,7 +145,7 @@ fn the_terminal_is_quiet_and_says_what_to_look_at() {
 }
 
 #[test]
-fn a_port_that_was_asked_for_is_had_or_said_to_be_taken() {
+fn a_requested_port_in_use_is_an_error() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     for (arguments, variables) in
@@ -160,7 +159,7 @@ fn a_port_that_was_asked_for_is_had_or_said_to_be_taken() {
 }
 
 #[test]
-fn help_names_all_that_may_be_said_and_anything_else_is_wrong_usage() {
+fn help_lists_all_options_and_anything_else_is_wrong_usage() {
     let help = String::from_utf8(run(&["demo", "--help"], &[]).stdout).unwrap();
     for name in ["--port", "HOST", "PORT", "LOG_FORMAT", "RUST_LOG"] {
         assert!(help.contains(name), "{name} is missing in\n{help}");

@@ -1,4 +1,4 @@
-//! The provider's own count in the ledger: what it replaces, what it gives back, and what happens while it cannot be had.
+//! Readings of Cloudflare's analytics in the ledger: what they replace, what they release, and what happens without them.
 
 use crate::support::{
     AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually,
@@ -17,7 +17,7 @@ const ANALYTICS: [(&str, &str); 3] = [
     ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
 ];
 
-/// A broker that reads the fake's count when the test says so: its own first question came to nothing. Time stands at
+/// A broker that reads the fake's count only when the test says so: its own first query has failed. The time is
 /// 2025-01-15T12:00.
 async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
@@ -40,12 +40,12 @@ fn codes(status: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_reading_replaces_the_estimate_of_its_time_turn_and_sfu_together() {
+async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_its_time() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "3600")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     let before = broker.status().await;
     assert_eq!((&before["source"], &before["asOf"]), (&json!("estimate"), &Value::Null));
-    assert!(!codes(&before).contains(&"NO_ANALYTICS"), "it is going to be read");
+    assert!(!codes(&before).contains(&"NO_ANALYTICS"), "a reading is expected");
 
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(1_200);
@@ -58,16 +58,16 @@ async fn a_reading_replaces_the_estimate_of_its_time_turn_and_sfu_together() {
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(status["source"], "measured+estimate");
-    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "what has settled");
+    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "the settled minutes");
     assert_eq!(status["stale"], false);
-    // Of the estimate the last ten minutes are left.
+    // The estimate of the last ten minutes remains.
     assert_eq!(status["bandwidthUsedGB"], "75.00");
     broker.advance(60);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "81.00", "it rises between readings");
 }
 
 #[tokio::test]
-async fn the_broker_reads_by_itself_from_the_start_on() {
+async fn the_broker_reads_analytics_from_the_start() {
     let (cloudflare, broker) = with_cloudflare_and(&ANALYTICS).await;
     eventually("a reading", async || broker.status().await["asOf"] != Value::Null).await;
     let status = broker.status().await;
@@ -101,7 +101,7 @@ async fn a_count_that_fell_changes_nothing_and_goes_stale() {
 }
 
 #[tokio::test]
-async fn while_nothing_can_be_read_the_estimate_goes_on_and_the_status_says_since_when() {
+async fn without_readings_the_estimate_continues_and_the_status_is_stale() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::ErrorsAt200);
     assert!(read(&broker).await.is_err());
@@ -109,14 +109,14 @@ async fn while_nothing_can_be_read_the_estimate_goes_on_and_the_status_says_sinc
     broker.advance(601);
     let status = broker.status().await;
     assert_eq!((&status["source"], &status["stale"]), (&json!("estimate"), &json!(true)));
-    assert_eq!(broker.mint().await.status, 200, "nobody is refused for it in estimate mode");
+    assert_eq!(broker.mint().await.status, 200, "estimate mode refuses nobody for it");
 }
 
 #[tokio::test]
-async fn a_count_of_a_time_that_has_not_come_gives_nothing_back() {
+async fn a_count_of_a_future_span_releases_nothing() {
     let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
     let (_cloudflare, broker) = with_analytics(&settings).await;
-    // The fake tells the real time in its header `Date`.
+    // The fake sends the real time in its `Date` header.
     broker.set_wall("2199-01-15T12:00:00Z");
     assert_eq!(broker.mint().await.status, 200);
     broker.set_wall("2199-01-15T18:00:00Z");
@@ -134,7 +134,7 @@ async fn nothing_relayed_is_a_reading_of_zero() {
 }
 
 #[tokio::test]
-async fn a_span_that_the_api_refuses_is_asked_for_in_slices() {
+async fn a_span_that_the_api_refuses_is_queried_in_slices() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(8));
     for day in ["01T00:00", "07T23:59", "08T00:00", "14T12:00", "15T11:49"] {
@@ -147,21 +147,21 @@ async fn a_span_that_the_api_refuses_is_asked_for_in_slices() {
     let asked = cloudflare.analytics().asked();
     broker.advance(60);
     assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(cloudflare.analytics().asked(), asked + 1, "slices that are over are not asked for again");
+    assert_eq!(cloudflare.analytics().asked(), asked + 1, "finished slices are not queried again");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
 }
 
 #[tokio::test]
-async fn in_strict_mode_a_reading_gives_back_what_was_promised_and_not_relayed() {
-    // One hour and its tail at 2 Mbps are 2.7 GB and a little.
+async fn in_strict_mode_a_reading_releases_what_was_reserved_and_not_relayed() {
+    // One hour and its tail at 2 Mbps are a little over 2.7 GB.
     let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     assert_eq!(broker.mint().await.status, 200);
     let refused = broker.mint().await;
-    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first one holds the room");
-    assert_eq!(refused.header("retry-after"), Some("60"), "the next reading may give some of it back");
+    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first grant holds the room");
+    assert_eq!(refused.header("retry-after"), Some("60"), "the next reading may release some of it");
     broker.advance(3 * 3_600);
-    assert_eq!(broker.mint().await.status, 429, "nobody knows that it was not used");
+    assert_eq!(broker.mint().await.status, 429, "without a reading it may have been used");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
@@ -171,7 +171,7 @@ async fn in_strict_mode_a_reading_gives_back_what_was_promised_and_not_relayed()
 }
 
 #[tokio::test]
-async fn strict_mode_holds_back_what_sampling_may_have_missed() {
+async fn strict_mode_reserves_the_sampling_error() {
     let settings = [("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
@@ -181,7 +181,7 @@ async fn strict_mode_holds_back_what_sampling_may_have_missed() {
 }
 
 #[tokio::test]
-async fn more_than_the_live_grants_could_relay_breaks_the_assumption_for_all_to_see() {
+async fn more_bytes_than_the_assumption_allows_break_it_visibly() {
     let (cloudflare, broker) = with_analytics(&[("LIABILITY_MBPS_PER_GRANT", "2")]).await;
     broker.mint().await;
     broker.advance(600);
@@ -190,13 +190,13 @@ async fn more_than_the_live_grants_could_relay_breaks_the_assumption_for_all_to_
     assert_eq!((&status["boundHolds"], &status["observedMbpsPerGrant"]), (&json!(true), &Value::Null));
     let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
-    // What others use on the same account shows nothing about these grants.
+    // Other usage of the same account says nothing about these grants.
     cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 100 * GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
     let status = broker.status().await;
     assert_eq!(status["boundHolds"], false);
-    // 3 GB in ten minutes, and a minute to spare at either end.
+    // 3 GB in ten minutes, with a margin of one minute on both sides.
     assert_eq!(status["observedMbpsPerGrant"], 33.333);
     assert!(status["boundAssumes"].as_str().unwrap().starts_with("33.3"), "{}", status["boundAssumes"]);
     assert!(codes(&status).contains(&"ASSUMPTION_BROKEN"));
@@ -205,7 +205,7 @@ async fn more_than_the_live_grants_could_relay_breaks_the_assumption_for_all_to_
 }
 
 #[tokio::test]
-async fn readings_and_what_they_taught_survive_a_restart() {
+async fn readings_and_the_observed_rate_survive_a_restart() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path())];
     let before = {
@@ -225,11 +225,11 @@ async fn readings_and_what_they_taught_survive_a_restart() {
     for field in ["bandwidthUsedGB", "asOf", "source", "boundHolds", "reservedGB", "overshootBoundGB"] {
         assert_eq!(after[field], before[field], "{field}");
     }
-    assert_eq!(cloudflare.analytics().asked(), 0, "it is not read any more, and what was read stays");
+    assert_eq!(cloudflare.analytics().asked(), 0, "no new reading, and the old one stays");
 }
 
 #[tokio::test]
-async fn a_new_period_begins_without_a_reading_and_the_old_one_ends_with_its_last() {
+async fn a_new_period_starts_without_a_reading_and_the_old_one_gets_its_last() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
     read(&broker).await.unwrap();

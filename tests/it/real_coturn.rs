@@ -1,5 +1,5 @@
-//! A real coturn: that its command line is understood, that its bytes are those of its log, and that a cut ends the flow.
-//! Run by tests/coturn/run.sh, which makes the network for it; the calls are those of coturn's own test client.
+//! A real coturn: its CLI is understood, its bytes equal those of its log, and a cut ends the flow. tests/coturn/run.sh
+//! creates the network and runs this. The calls are those of coturn's own test client.
 
 #![expect(clippy::print_stdout, reason = "its figures are read by people")]
 
@@ -23,11 +23,11 @@ pub(crate) const SECRET: &str = "real-coturn-secret";
 pub(crate) const PASSWORD: &str = "real-coturn-password";
 const GUESS: BitRate = BitRate::new(2_000_000);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Payload of a packet, and what coturn counts of it: four bytes of channel data go before it.
+/// The payload of a packet, and the bytes that coturn counts for it: channel data adds four.
 const PAYLOAD: u64 = 1_000;
 const ON_THE_LEG: u64 = PAYLOAD + 4;
 
-/// A process that ends with the test.
+/// A process. Dropping it ends it.
 struct Running(Child);
 
 impl Drop for Running {
@@ -44,7 +44,7 @@ pub(crate) struct RealCoturn {
 }
 
 impl RealCoturn {
-    /// Starts with these settings besides, and with its files in this directory, which is made.
+    /// Starts coturn with additional settings, and with its files in this new directory.
     pub(crate) async fn start(directory: PathBuf, more: &[&str]) -> Self {
         fs::create_dir_all(&directory).unwrap();
         let path = |name: &str| directory.join(name).display().to_string();
@@ -75,7 +75,7 @@ impl RealCoturn {
         coturn
     }
 
-    /// A call of two clients over two allocations, with a credential as the broker makes it.
+    /// A call of two clients over two allocations, with a credential of the broker's form.
     fn call(&self, grant: GrantId, packets: u32) -> Running {
         let url = IceUrl::parse("turn:127.0.0.1:3478").unwrap();
         let source = Coturn::new(vec![url], SecretString::from(SECRET));
@@ -112,7 +112,7 @@ impl RealCoturn {
         fs::read_to_string(self.directory.join("coturn.log")).unwrap_or_default()
     }
 
-    /// The client legs' `usage:` lines of this grant, in the log's order: session and bytes sent since the line before.
+    /// The `usage:` lines of this grant's client sockets, in log order: session, and bytes sent since the previous line.
     fn usage(&self, grant: GrantId) -> Vec<(String, u64)> {
         let user = format!(":{grant}>, rp=");
         let log = self.log();
@@ -160,7 +160,7 @@ async fn real_coturn_is_measured_and_cut() {
     cut(&coturn, GrantId::new([2; 16])).await;
 }
 
-/// What the listing shows is what the log has told so far, and the book has all of it in the end.
+/// The listing agrees with the log so far, and the ledger counts all of it in the end.
 async fn measure(coturn: &RealCoturn, grant: GrantId) {
     let mut client = coturn.call(grant, 8_000);
     let (mut book, mut shown, mut told) = (Sessions::default(), 0, 0);
@@ -205,15 +205,15 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
             format!("{}.{:02} %", bytes * 100 / logged, bytes * 10_000 / logged % 100)
         );
     }
-    // The two are not read at the same instant, and each update is a megabyte.
+    // Listing and log are not read at the same instant, and each update is a megabyte.
     assert!(looks > 4 && looks_that_agree * 4 > looks * 3, "within 2 %: {looks_that_agree} of {looks} looks");
-    assert!(booked >= logged, "nothing is left out: {booked} of {logged}");
-    // Each session: what was hidden, and its rate up to the look that missed it, which the test made short.
+    assert!(booked >= logged, "everything is counted: {booked} of {logged}");
+    // For each session: the hidden bytes, and its rate up to the first listing without it.
     let most = logged + 4 * HIDDEN_PACKETS_MAX * ON_THE_LEG;
     assert!(booked <= most, "{booked}, and {most} at most");
 }
 
-/// A cut ends the flow at once, and only that of the grant it was meant for.
+/// A cut ends the flow of its grant at once, and no other.
 async fn cut(coturn: &RealCoturn, grant: GrantId) {
     let bystander = GrantId::new([3; 16]);
     let calls = [coturn.call(grant, 100_000), coturn.call(bystander, 100_000)];

@@ -1,5 +1,5 @@
-//! The relay in the process, by the TURN library's own client over loopback: a minted credential relays, every byte is in
-//! the status, and what is over is cut: expired, revoked, or the budget spent.
+//! The relay in the process, with the TURN library's own client over loopback: a minted credential relays, the status has
+//! every byte, and allocations end when the grant expires or is revoked, or when the budget is spent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use webrtc_util::Conn;
 
 use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
 
-/// Payload of a packet. On a channel four bytes go before it.
+/// The payload of a packet. Channel data adds four bytes.
 const PAYLOAD: usize = 1_000;
-/// How long nothing is waited for.
+/// How long a test waits to see that nothing arrives.
 const SILENCE: Duration = Duration::from_millis(300);
-/// How long something is waited for that comes by itself.
+/// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")];
@@ -50,13 +50,13 @@ impl Credential {
     }
 }
 
-/// A client that has an allocation, and the peer's way to it.
+/// A client with an allocation.
 struct Call {
     _client: Client,
     relayed: Box<dyn Conn + Send + Sync>,
 }
 
-/// An allocation for this credential, or what was said instead.
+/// Makes an allocation with this credential.
 async fn allocate(credential: &Credential) -> Result<Call, turn::Error> {
     allocate_as(credential, &credential.username, &credential.password).await
 }
@@ -91,7 +91,7 @@ impl Call {
         received.ok().map(|received| received.unwrap().0)
     }
 
-    /// Sends to the peer until it hears, which answers once: the channel is open from then on, or soon.
+    /// Sends to the peer until it receives, which opens the channel; returns the relayed address.
     async fn greet(&self, peer: &UdpSocket) -> SocketAddr {
         let mut buffer = [0; 2_000];
         for _ in 0..100 {
@@ -103,7 +103,7 @@ impl Call {
         panic!("nothing is relayed");
     }
 
-    /// `packets` to the client, one at a time, none lost.
+    /// Sends packets to the client, one at a time, and expects each.
     async fn flow(&self, peer: &UdpSocket, relayed: SocketAddr, packets: usize) {
         for _ in 0..packets {
             peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_peer() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Nothing passes any more, either way.
+/// Asserts that nothing passes in either direction.
 async fn is_cut(call: &Call, peer: &UdpSocket, relayed: SocketAddr) {
     while call.receive().await.is_some() {}
     let mut buffer = [0; 2_000];
@@ -127,8 +127,8 @@ async fn is_cut(call: &Call, peer: &UdpSocket, relayed: SocketAddr) {
         call.send(peer).await;
         peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
     }
-    assert_eq!(call.receive().await, None, "nothing comes to the client");
-    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing comes to the peer");
+    assert_eq!(call.receive().await, None, "nothing arrives at the client");
+    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing arrives at the peer");
 }
 
 async fn ended(broker: &TestBroker, why: &str) -> Option<u64> {
@@ -151,11 +151,11 @@ async fn a_minted_credential_relays_and_every_byte_is_in_the_status() {
     let used = async || broker.status().await["usedBytes"].as_u64().unwrap();
     eventually("the count", async || used().await >= payload).await;
     let counted = used().await;
-    // 36 bytes before a packet without a channel, 4 with one, and the handshake.
+    // Framing is 36 bytes per packet without a channel and 4 with one, plus the handshake.
     assert!(counted <= payload + payload * 4 / 100 + 2_000, "{counted} for {payload}");
     let status = broker.status().await;
     assert_eq!((&status["source"], &status["stale"]), (&json!("measured+estimate"), &json!(false)));
-    assert_eq!(status["asOf"], "2025-01-15T12:00:00.000Z", "the instant itself: nothing is estimated");
+    assert_eq!(status["asOf"], "2025-01-15T12:00:00.000Z", "now: nothing is estimated");
     assert_eq!(broker.metric("turn_broker_measured_bytes").await, Some(counted));
     assert_eq!(broker.metric("turn_broker_relay_allocations").await, Some(1));
 }
@@ -168,7 +168,7 @@ async fn two_allocations_reach_each_other_through_the_relay() {
     let (at_a, at_b) = (a.relayed.local_addr().unwrap(), b.relayed.local_addr().unwrap());
     let mut buffer = [0; 2_000];
     for _ in 0..100 {
-        // Each has to let the other in before it hears it.
+        // Each needs a permission for the other before it can receive.
         a.relayed.send_to(b"hello", at_b).await.unwrap();
         b.relayed.send_to(b"hello", at_a).await.unwrap();
         if let Ok(heard) = timeout(SILENCE, b.relayed.recv_from(&mut buffer)).await {
@@ -180,7 +180,7 @@ async fn two_allocations_reach_each_other_through_the_relay() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_not_good_gets_no_allocation() {
+async fn an_invalid_credential_gets_no_allocation() {
     let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
     let good = Credential::mint(&broker).await;
     assert!(allocate_as(&good, &good.username, "another").await.is_err(), "a wrong password");
@@ -195,7 +195,7 @@ async fn a_credential_that_is_not_good_gets_no_allocation() {
 }
 
 #[tokio::test]
-async fn at_its_expiry_a_running_allocation_is_cut() {
+async fn a_running_allocation_ends_at_its_expiry() {
     let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
     let credential = Credential::mint(&broker).await;
     let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
@@ -208,7 +208,7 @@ async fn at_its_expiry_a_running_allocation_is_cut() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_lengthens_no_life() {
+async fn setting_the_clock_back_extends_no_allocation() {
     let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
     let credential = Credential::mint(&broker).await;
     let _call = allocate(&credential).await.unwrap();
@@ -218,7 +218,7 @@ async fn a_clock_that_is_set_back_lengthens_no_life() {
 }
 
 #[tokio::test]
-async fn a_revoked_grant_is_cut_and_others_go_on() {
+async fn a_revoked_grant_is_cut_and_others_continue() {
     let broker = broker_with(&[]).await;
     let (revoked, other) = (Credential::mint(&broker).await, Credential::mint(&broker).await);
     let (call, bystander) = (allocate(&revoked).await.unwrap(), allocate(&other).await.unwrap());
@@ -234,7 +234,7 @@ async fn a_revoked_grant_is_cut_and_others_go_on() {
     bystander.flow(&other_peer, others, 10).await;
 }
 
-/// The peer sends until the budget is spent and the call is cut.
+/// Sends from the peer until the budget is spent and the call ends.
 async fn spend(broker: &TestBroker, peer: &UdpSocket, relayed: SocketAddr) {
     eventually("the cut", async || {
         peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
@@ -244,7 +244,7 @@ async fn spend(broker: &TestBroker, peer: &UdpSocket, relayed: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_spent_budget_cuts_everybody_within_one_packet() {
+async fn a_spent_budget_ends_all_calls_within_one_packet() {
     let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.0001")]).await;
     let credential = Credential::mint(&broker).await;
     let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
@@ -261,7 +261,7 @@ async fn a_spent_budget_cuts_everybody_within_one_packet() {
 }
 
 #[tokio::test]
-async fn a_new_period_opens_the_relay_again() {
+async fn a_new_period_allows_relaying_again() {
     let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.00001"), ("TURN_TTL_SECONDS", "60")]).await;
     broker.advance_to("2025-01-31T23:59:30Z");
     let credential = Credential::mint(&broker).await;
@@ -276,7 +276,7 @@ async fn a_new_period_opens_the_relay_again() {
 }
 
 #[tokio::test]
-async fn one_grant_has_eight_allocations_and_a_client_that_leaves_makes_room() {
+async fn one_grant_has_eight_allocations_and_a_released_one_makes_room() {
     let broker = broker_with(&[]).await;
     let credential = Credential::mint(&broker).await;
     let mut calls = Vec::new();
@@ -293,7 +293,7 @@ async fn one_grant_has_eight_allocations_and_a_client_that_leaves_makes_room() {
 }
 
 #[tokio::test]
-async fn what_a_peer_may_not_be_gets_nothing() {
+async fn refused_peers_receive_nothing() {
     let broker = broker_with(&[]).await;
     let credential = Credential::mint(&broker).await;
     let call = allocate(&credential).await.unwrap();
@@ -304,7 +304,7 @@ async fn what_a_peer_may_not_be_gets_nothing() {
 }
 
 #[tokio::test]
-async fn addresses_without_an_allocation_are_not_answered_without_end() {
+async fn requests_of_strangers_are_rate_limited() {
     let broker = broker_with(&[]).await;
     let credential = Credential::mint(&broker).await;
     let (peer, stranger) = (a_peer().await, a_peer().await);
@@ -329,9 +329,9 @@ async fn addresses_without_an_allocation_are_not_answered_without_end() {
 }
 
 #[tokio::test]
-async fn a_relay_for_others_does_not_reach_into_its_own_machine() {
-    let elsewhere = [("RELAY_LISTEN", "0.0.0.0:0"), ("RELAY_PUBLIC_IP", "45.0.0.7")];
-    let broker = TestBroker::start(&[elsewhere[0], elsewhere[1], ("ICE_SOURCES", "relay")]).await;
+async fn a_public_relay_does_not_reach_its_own_machine() {
+    let public = [("RELAY_LISTEN", "0.0.0.0:0"), ("RELAY_PUBLIC_IP", "45.0.0.7")];
+    let broker = TestBroker::start(&[public[0], public[1], ("ICE_SOURCES", "relay")]).await;
     let credential = Credential::mint(&broker).await;
     assert_eq!(credential.server.ip().to_string(), "45.0.0.7");
     let here = SocketAddr::new("127.0.0.1".parse().unwrap(), credential.server.port());
@@ -373,7 +373,7 @@ async fn bytes_survive_a_restart_and_credentials_do_not() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_refuses_the_start_and_says_which() {
+async fn a_used_port_refuses_the_start_and_is_named() {
     let taken = a_peer().await;
     let listen = taken.local_addr().unwrap().to_string();
     let settings = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", listen.as_str())];
@@ -382,7 +382,7 @@ async fn a_port_that_is_taken_refuses_the_start_and_says_which() {
 }
 
 #[tokio::test]
-async fn the_kill_switch_opens_no_relay() {
+async fn the_kill_switch_disables_the_relay() {
     let broker = broker_with(&[("TURN_ENABLED", "false")]).await;
     assert!(broker.app.relay.is_none());
     assert_eq!(broker.mint().await.json()["reason"], "DISABLED");

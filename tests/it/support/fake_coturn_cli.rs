@@ -1,6 +1,6 @@
-//! A coturn whose command line says what coturn 4.6.1 says, byte for byte, over sessions that the test sets. It shares the
-//! habit that a client has to mind most: whatever one read gets is one command. Faults break one call each or all of
-//! them; every command is recorded, the password's line as `<password>`.
+//! A fake of coturn's CLI: it responds byte for byte like coturn 4.6.1, with sessions that the test sets. Like coturn, it
+//! takes each read as one command. Faults affect one call or all calls. It records every command, and the password as
+//! `<password>`.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const COMMAND_MAX: usize = 4 * 1024;
 pub(crate) struct FakeSession {
     pub(crate) id: u64,
     pub(crate) user: String,
-    /// What the client gave as ORIGIN; no line when empty.
+    /// The ORIGIN of the client; no line if empty.
     pub(crate) origin: String,
     pub(crate) seconds: u64,
     pub(crate) packets: u64,
@@ -29,22 +29,22 @@ pub(crate) struct FakeSession {
     pub(crate) sent: u64,
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Accepts and says nothing.
+    /// Accepts the connection and sends nothing.
     Silence,
-    /// Says who it is, takes the password, and nothing more.
+    /// Greets, reads the password, and sends nothing more.
     HangAfterPassword,
     /// Another service answers.
     OtherService,
-    /// `ps` answers something else.
+    /// `ps` gives another response.
     Garbage,
     /// The connection ends within the listing.
     CutInListing,
-    /// The listing does not end.
+    /// The listing is endless.
     EndlessListing,
-    /// The listing comes in pieces, each of which ends with a prompt or within a line.
+    /// The listing comes in pieces that end with a prompt or in the middle of a line.
     Pieces,
 }
 
@@ -57,7 +57,7 @@ struct State {
     trouble: Option<Trouble>,
 }
 
-/// Stops when dropped.
+/// The fake. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct FakeCoturnCli {
     address: SocketAddr,
@@ -96,7 +96,7 @@ impl FakeCoturnCli {
         Self { address, state, task }
     }
 
-    /// What the broker needs to reach it.
+    /// The settings of a broker that uses it.
     pub(crate) fn config(&self) -> CoturnCliConfig {
         CoturnCliConfig { address: self.address.to_string(), password: PASSWORD.to_owned().into() }
     }
@@ -109,12 +109,12 @@ impl FakeCoturnCli {
         self.lock().sessions.iter().map(|session| session.id).collect()
     }
 
-    /// From now on this goes wrong, or nothing does.
+    /// Sets or clears the fault from now on.
     pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
         self.lock().trouble = trouble;
     }
 
-    /// What was said so far, on all connections.
+    /// All commands so far, of all connections.
     pub(crate) fn commands(&self) -> Vec<String> {
         self.lock().commands.clone()
     }
@@ -144,7 +144,7 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-/// One client, from the greeting until either goes away.
+/// Serves one connection until either side closes it.
 async fn dialogue(mut socket: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
     let trouble = lock(&state).trouble;
     match trouble {
@@ -206,7 +206,7 @@ async fn answer(
     say(socket, &(text + "> ")).await
 }
 
-/// The next piece goes out when the client has had time to take the one before for the whole.
+/// Sends the next piece after a pause, so that the client may take the previous one for the whole.
 async fn in_pieces(socket: &mut TcpStream, listing: &str) -> std::io::Result<()> {
     let mut rest = listing;
     while !rest.is_empty() {
@@ -240,10 +240,10 @@ impl State {
         text + "> "
     }
 
-    /// Every command but `ps`; the answer lacks the prompt.
+    /// The response to any command except `ps`, without the prompt.
     fn obey(&mut self, command: &str) -> String {
         if let Some(most) = command.strip_prefix("cc cli-max-output-sessions") {
-            // What is no number is zero to coturn.
+            // coturn reads a text that is not a number as zero.
             self.listed_max = most.trim().parse().unwrap_or(0);
             format!("  cli-max-output-sessions: {} (**)\n", self.listed_max)
         } else if let Some(name) = command.strip_prefix("cc ") {
@@ -259,7 +259,7 @@ impl State {
     }
 }
 
-/// With line ends as telnet has them.
+/// The text with CRLF line ends.
 async fn say(socket: &mut TcpStream, text: &str) -> std::io::Result<()> {
     let text = text.replace('\r', "\r\0").replace('\n', "\r\n");
     socket.write_all(text.as_bytes()).await

@@ -1,8 +1,8 @@
-//! A STUN and TURN server on loopback that relays nothing: it checks credentials, hands out an address, and misbehaves as
-//! a test wants. UDP and TCP on one port.
+//! A fake STUN and TURN server on loopback that relays nothing. It checks credentials, returns an address, and misbehaves on
+//! request. UDP and TCP share one port.
 //!
-//! Always true: what it was asked is in [`FakeTurn::history`] before the answer leaves, and an allocation is handed out
-//! only to a credential whose signature was checked, but under [`TurnFault::Open`].
+//! Invariants: a request is in [`FakeTurn::history`] before its response is sent. Except with [`TurnFault::Open`], only a
+//! credential with a valid signature gets an allocation.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -25,27 +25,27 @@ const REFRESH: Method = Method::new(0x004);
 const LIFETIME: AttributeType = AttributeType::new(0x000d);
 const XOR_RELAYED_ADDRESS: AttributeType = AttributeType::new(0x0016);
 const REALM: &str = "relay.test";
-/// Where it says that it relays.
+/// The relayed address that it returns.
 pub(crate) const RELAYED: &str = "198.51.100.9:49152";
 
-/// One way to fail.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnFault {
-    /// A good credential is answered with this code.
+    /// A valid credential is answered with this code.
     Code(u16),
-    /// Datagrams are not answered.
+    /// UDP is not answered.
     NoUdp,
-    /// The first nonce is called stale.
+    /// The first nonce is rejected as stale.
     StaleOnce,
-    /// Good answers are not signed.
+    /// Success responses are not signed.
     Unsigned,
-    /// Anybody gets an allocation.
+    /// No credential is needed.
     Open,
-    /// What comes back is of another protocol.
+    /// Another protocol answers.
     NotStun,
 }
 
-/// One question: its method's number, the user name that it showed, and an allocation's lifetime in seconds.
+/// One request: method, user name, and requested lifetime in seconds.
 pub(crate) type Asked = (u16, Option<String>, Option<u32>);
 
 /// The server. Dropping it stops it.
@@ -62,7 +62,7 @@ struct Core {
 }
 
 impl FakeTurn {
-    /// Starts on a free port of 127.0.0.1; it takes the credentials that this fake Cloudflare has minted.
+    /// Starts on a free port of 127.0.0.1. It accepts the credentials that this fake Cloudflare mints.
     pub(crate) async fn start(credentials: History) -> Self {
         let (stream, datagrams) = loop {
             let stream = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -79,27 +79,27 @@ impl FakeTurn {
         Self { address, core, tasks }
     }
 
-    /// From now on.
+    /// Sets the fault from now on.
     pub(crate) fn set_fault(&self, fault: TurnFault) {
         *self.core.fault.lock().unwrap() = Some(fault);
     }
 
-    /// `stun:` by UDP.
+    /// The `stun:` URL, by UDP.
     pub(crate) fn stun_url(&self) -> String {
         format!("stun:{}", self.address)
     }
 
-    /// `turn:` by UDP and by TCP.
+    /// The `turn:` URLs, by UDP and by TCP.
     pub(crate) fn turn_urls(&self) -> [String; 2] {
         ["udp", "tcp"].map(|transport| format!("turn:{}?transport={transport}", self.address))
     }
 
-    /// What it was asked so far, a repeated datagram once more.
+    /// All requests so far, including retransmissions.
     pub(crate) fn history(&self) -> Vec<Asked> {
         self.core.asked.lock().unwrap().clone()
     }
 
-    /// Allocations that were handed out and given back: questions for a lifetime of zero by a user.
+    /// The number of released allocations: requests with a lifetime of zero and a user name.
     pub(crate) fn released(&self) -> usize {
         let is_release = |(method, user, lifetime): &Asked| {
             *method == REFRESH.value() && user.is_some() && *lifetime == Some(0)
@@ -122,7 +122,7 @@ async fn serve_datagrams(socket: UdpSocket, core: Arc<Core>) {
             continue;
         }
         let answer = core.answer(&datagram[..length], from);
-        // A stray datagram goes first: it must not be taken for the answer.
+        // Send a stray datagram first: it must not be taken for the response.
         let _ = socket.send_to(b"stray", from).await;
         let _ = socket.send_to(&answer, from).await;
     }
@@ -142,7 +142,7 @@ async fn serve_stream(mut stream: TcpStream, from: SocketAddr, core: Arc<Core>) 
         message.resize(20 + usize::from(u16::from_be_bytes([message[2], message[3]])), 0);
         stream.read_exact(&mut message[20..]).await.ok()?;
         let answer = core.answer(&message, from);
-        // In two pieces, as streams do.
+        // Send in two pieces, as streams may.
         let (first, second) = answer.split_at(answer.len() / 2);
         stream.write_all(first).await.ok()?;
         stream.flush().await.ok()?;

@@ -1,7 +1,7 @@
-//! A receiver of alerts on loopback that answers as a test planned.
+//! A fake receiver of alerts on loopback that responds as planned by a test.
 //!
-//! Always true: a request is in [`FakeWebhook::history`] before its answer leaves, whole and as its bytes came; an
-//! answer that was not planned is 204.
+//! Invariants: a request is in [`FakeWebhook::history`] with its exact bytes before its response is sent. Without a planned
+//! response it returns 204.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,31 +21,31 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// The secret part of the address.
+/// The secret part of the URL.
 pub(crate) const PATH: &str = "/services/hush-path-fixture?thread=hush-query-fixture";
-/// Where [`Reply::Redirect`] leads to.
+/// The target of [`Reply::Redirect`].
 const REDIRECT_TARGET: &str = "/redirect-target";
 
-/// How one request is answered.
+/// The response to one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reply {
-    /// This status, and no body.
+    /// This status without a body.
     Status(u16),
-    /// 429 with this many seconds.
+    /// 429 with `Retry-After` in seconds.
     TooManyRequests { retry_after: &'static str },
-    /// 307 to a path that would take it.
+    /// 307 to a path that would accept it.
     Redirect,
-    /// No answer at all.
+    /// No response.
     Hang,
-    /// 200 with a body that does not end.
+    /// 200 with an endless body.
     EndlessBody,
 }
 
-/// One request as it came.
+/// One request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) method: Method,
-    /// With its query.
+    /// Path and query.
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -66,7 +66,7 @@ struct Core {
 }
 
 impl FakeWebhook {
-    /// Starts on a free port of 127.0.0.1; the answers are given in this order.
+    /// Starts on a free port of 127.0.0.1, with responses in this order.
     pub(crate) async fn start(plan: &[Reply]) -> Self {
         let core = Arc::new(Core { plan: Mutex::new(plan.iter().copied().collect()), ..Core::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ impl FakeWebhook {
         Self { address, core, server }
     }
 
-    /// What `ALERT_WEBHOOK_URL` must be to reach it.
+    /// The value of `ALERT_WEBHOOK_URL`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
@@ -86,7 +86,7 @@ impl FakeWebhook {
         self.core.history.lock().unwrap().clone()
     }
 
-    /// Waits until so many requests have come.
+    /// Waits for this number of requests.
     pub(crate) async fn wait_for(&self, count: usize) {
         loop {
             let arrived = self.core.arrived.notified();

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is moved.
+//! A clock that moves only when a test moves it.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use turn_broker::clock::Clock;
 use turn_ledger::units::Timestamp;
 
-/// Wall time and monotonic time, moved together or apart; full resolution.
+/// Wall time and monotonic time at full resolution. They move together or separately.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
@@ -29,24 +29,24 @@ impl ManualClock {
         }
     }
 
-    /// Both kinds of time pass.
+    /// Advances both kinds of time.
     pub(crate) fn advance(&self, span: Duration) {
         let mut state = self.state.lock().unwrap();
         state.wall = state.wall.plus(span);
         state.elapsed += span;
     }
 
-    /// Whoever asks for wall time from now on panics, or does not.
+    /// Sets whether reading wall time panics from now on.
     pub(crate) fn set_broken(&self, broken: bool) {
         self.state.lock().unwrap().broken = broken;
     }
 
-    /// Both kinds of time pass until the wall clock says so.
+    /// Advances both kinds of time to this wall time.
     pub(crate) fn advance_to(&self, wall: &str) {
         self.advance(timestamp(wall).since(self.now()));
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets only the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.state.lock().unwrap().wall = timestamp(wall);
     }
@@ -64,7 +64,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Reads RFC 3339.
+/// Parses RFC 3339.
 pub(crate) fn timestamp(text: &str) -> Timestamp {
     chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc().into()
 }

@@ -1,4 +1,4 @@
-//! What the tests stand on: a whole broker in this process, a clock that is moved by hand, a fake Cloudflare.
+//! Shared parts of the tests: a broker in this process, a manual clock, fakes of the services around it.
 
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
@@ -14,7 +14,7 @@ pub(crate) use fake_turn::{FakeTurn, TurnFault};
 pub(crate) use state_dir::StateDir;
 pub(crate) use test_broker::{Answer, TestBroker};
 
-/// Waits for something that comes by itself, however slow the machine is.
+/// Waits until `holds`, with patience for a slow machine.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..6_000 {
         if holds().await {
@@ -25,7 +25,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     panic!("not within half a minute: {what}");
 }
 
-/// A client that waits: how long a thing may take is the test's to say.
+/// A client without time limits; the test decides them.
 pub(crate) fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
@@ -43,14 +43,14 @@ pub(crate) async fn with_cloudflare() -> (FakeCloudflare, TestBroker) {
     with_cloudflare_and(&[]).await
 }
 
-/// The same with further settings.
+/// The same with more settings.
 pub(crate) async fn with_cloudflare_and(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
     let broker = broker_at(&cloudflare, settings).await;
     (cloudflare, broker)
 }
 
-/// A broker that mints, and reads if it is set so, at this fake.
+/// A broker that mints at this fake, and reads its analytics if configured.
 pub(crate) async fn broker_at(cloudflare: &FakeCloudflare, settings: &[(&str, &str)]) -> TestBroker {
     cloudflare.require_key("key-id");
     cloudflare.require_token(API_TOKEN);

@@ -1,5 +1,5 @@
-//! The program itself, started by a test: with these variables and no others, in an empty directory, on a port that the system
-//! picks. It ends with the test.
+//! The program as a child process: with only the given variables, in a directory without `.env`, on a free port. It ends with
+//! the test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub(crate) struct Process {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
-    /// What was printed and read so far.
+    /// The output that was read so far.
     pub(crate) seen: String,
     pub(crate) port: u64,
 }
@@ -30,12 +30,12 @@ impl Process {
         Self::spawn(&mut command(&all))
     }
 
-    /// Spawns what becomes the program, and waits until it listens.
+    /// Spawns the program, and waits until it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         Self::spawn_until(command, "listening on port ").0
     }
 
-    /// Spawns what becomes the program, and waits for the line with its port behind `begin`. Returns that line too.
+    /// Spawns the program, and waits for the line with `begin` and its port. Returns that line too.
     pub(crate) fn spawn_until(command: &mut Command, begin: &str) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -46,7 +46,7 @@ impl Process {
         (process, line)
     }
 
-    /// Reads log lines up to the one that holds `text`, and returns that.
+    /// Reads the output up to the line that contains `text`, and returns that line.
     pub(crate) fn read_until(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
@@ -63,13 +63,13 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        // The shell's own `kill`: a small machine may have no other.
+        // The shell's built-in `kill`: a minimal system may have no other.
         let kill = format!("kill {name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(status.success());
     }
 
-    /// Waits for the end; everything that was printed, and the exit status.
+    /// Waits for the end; returns the whole output and the exit status.
     pub(crate) fn finish(mut self) -> (String, Option<i32>) {
         self.output.read_to_string(&mut self.seen).unwrap();
         self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();

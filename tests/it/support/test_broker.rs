@@ -1,5 +1,5 @@
-//! A whole broker: real configuration, real router, real socket on a port that the system picks; only the clock is
-//! moved by hand. It ends with the test.
+//! A broker in this process: real configuration, router and socket on a free port, with a manual clock. It ends with the
+//! test.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +24,7 @@ use turn_ledger::changes::Stored;
 use super::manual_clock::ManualClock;
 use super::{OPERATOR, REPORTER};
 
-/// When tests begin: in mid-period, a whole second.
+/// The start time of tests: in the middle of a period, at a whole second.
 pub(crate) const START: &str = "2025-01-15T12:00:00Z";
 
 pub(crate) struct TestBroker {
@@ -36,7 +36,7 @@ pub(crate) struct TestBroker {
     service: JoinHandle<Ended>,
 }
 
-/// Opens the ledger; a broker that has just ended in this process may hold it for another moment.
+/// Opens the ledger. A broker that has just ended in this process may still hold it for a moment.
 async fn open_journal(directory: &Path) -> (Journal, Stored) {
     for _ in 0..1_000 {
         match Journal::open::<Store>(directory.to_owned()) {
@@ -47,7 +47,7 @@ async fn open_journal(directory: &Path) -> (Journal, Stored) {
     panic!("the ledger is still in use");
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -56,7 +56,7 @@ pub(crate) struct Answer {
 }
 
 impl TestBroker {
-    /// A broker with an operator and a reporter token, a rate limit out of the way, and these settings over it.
+    /// A broker with operator and reporter tokens, a high rate limit, and these settings, which take precedence.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         let base = [
             ("OPERATOR_TOKEN", OPERATOR),
@@ -81,7 +81,7 @@ impl TestBroker {
         Self { app, address, clock, client, shutdown, service }
     }
 
-    /// Why a broker with these settings does not start.
+    /// The error of a broker that does not start with these settings.
     pub(crate) fn build_error(settings: &[(&str, &str)]) -> String {
         let config = Config::from_env(&Environment::from_pairs(settings.iter().copied())).unwrap();
         let clock = Arc::new(ManualClock::at(START));
@@ -89,32 +89,32 @@ impl TestBroker {
         built.err().expect("it is refused").to_string()
     }
 
-    /// Time passes.
+    /// Advances the clock.
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// Time passes until then.
+    /// Advances the clock to this time.
     pub(crate) fn advance_to(&self, wall: &str) {
         self.clock.advance_to(wall);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets only the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.clock.set_wall(wall);
     }
 
-    /// A handler that asks for wall time panics from now on.
+    /// Makes handlers that read wall time panic from now on.
     pub(crate) fn break_clock(&self) {
         self.clock.set_broken(true);
     }
 
-    /// The clock works again.
+    /// Ends that.
     pub(crate) fn mend_clock(&self) {
         self.clock.set_broken(false);
     }
 
-    /// A request that is still to be shaped and sent.
+    /// A request builder.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.address))
     }
@@ -138,30 +138,30 @@ impl TestBroker {
         Answer::of(self.request(Method::GET, path).bearer_auth(OPERATOR)).await
     }
 
-    /// The value of a metric's line.
+    /// The value of a metric.
     pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
         let text = self.operator("/metrics").await.text;
         text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// A call about a connection with a token.
+    /// A connection call with a token.
     pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::POST, path).bearer_auth(token).json(&body)).await
     }
 
-    /// Ends softly, and waits until everything is done.
+    /// Shuts down softly, and waits for the end.
     pub(crate) async fn finish(mut self) {
         self.shutdown.soft.cancel();
         (&mut self.service).await.unwrap();
     }
 
-    /// Ends as a process does that is killed: nothing more is written.
+    /// Ends like a killed process: writes nothing more.
     pub(crate) async fn kill(mut self) {
         self.service.abort();
         let _ = (&mut self.service).await;
     }
 
-    /// Ends softly, and waits for nothing.
+    /// Starts a soft shutdown without waiting.
     pub(crate) fn shut_down(&self) {
         self.shutdown.soft.cancel();
     }
@@ -189,7 +189,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// Status and code of an error.
+    /// The status and code of an error response.
     pub(crate) fn error(&self) -> (u16, String) {
         (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
     }

@@ -1,9 +1,7 @@
-//! What can go wrong between a provider and its client, as a plan that a test writes and an outcome that the
-//! server carries out.
+//! The faults between a provider and its client: the plan of a test, and the outcome that the server executes.
 //!
-//! Always true: deciding is pure (no socket, no sleep), and a fault that stands in for the answer generates
-//! no credential, while one that spoils the answer on its way does. A broker that mixes the two up
-//! double-books or gives away traffic.
+//! Invariants: the decision is pure (no socket, no sleep). A fault that replaces the response generates no credential; a
+//! fault that spoils the response does. A broker that confuses the two charges twice or gives away traffic.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,10 +10,10 @@ use hyper::StatusCode;
 
 use super::provider::Answer;
 
-/// Where [`Fault::Redirect`] points to.
+/// The target of [`Fault::Redirect`].
 pub(super) const REDIRECT_TARGET: &str = "/redirect-target";
 
-/// One way to fail. "Minted" says whether a credential exists at the provider afterwards.
+/// A fault. "Minted" says whether a credential exists at the provider afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The good answer, this much later. Minted.
@@ -54,8 +52,7 @@ pub(crate) enum Fault {
     Status200,
 }
 
-/// What chance picks from: the weather. 401, 403 and 404 are not in it, since they mean a wrong configuration
-/// to the broker.
+/// The random faults. 401, 403 and 404 are not among them, because they mean a wrong configuration to the broker.
 const WEATHER: [Fault; 12] = [
     Fault::Latency(Duration::from_secs(2)),
     Fault::Hang,
@@ -71,7 +68,7 @@ const WEATHER: [Fault; 12] = [
     Fault::Status200,
 ];
 
-/// Which fault strikes next: a queued one, else the kept one, else perhaps one by chance.
+/// The next fault: a queued one, else the permanent one, else possibly a random one.
 #[derive(Default)]
 pub(super) struct FaultPlan {
     queued: VecDeque<Fault>,
@@ -80,14 +77,14 @@ pub(super) struct FaultPlan {
     percent: u8,
 }
 
-/// What the server is to do with one request.
+/// What the server does with one request.
 pub(super) enum Outcome {
     Answer { answer: Answer, delivery: Delivery },
     Silence,
     Reset,
 }
 
-/// How an answer's bytes leave.
+/// How the bytes of a response are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
@@ -132,8 +129,7 @@ impl Fault {
     /// check looks for it in the broker's answers and logs.
     pub(crate) const BODY_MARK: &str = "fake-provider-error-body";
 
-    /// Stands in for the good answer, or takes it and says what becomes of it. `good` mints: it is called
-    /// only if that happens.
+    /// Replaces the correct response, or spoils it. `good` mints, so it is called only if a credential is generated.
     pub(super) fn strike(self, good: impl FnOnce() -> Answer) -> Outcome {
         let (answer, delivery) = match self {
             Self::Hang => return Outcome::Silence,
@@ -160,7 +156,7 @@ impl Fault {
 }
 
 impl Outcome {
-    /// `None` when no answer will come.
+    /// `None` without a response.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Answer { answer, .. } => Some(answer.status.as_u16()),
@@ -186,7 +182,7 @@ pub(super) fn html_page(status: u16) -> Answer {
     Answer { content_type: "text/html; charset=UTF-8", body, ..Answer::text(status, "") }
 }
 
-/// Even enough for a fault plan: the remainder's bias is far below what anyone could count.
+/// The bias of the remainder is negligible here.
 fn random_below(end: usize) -> usize {
     let random = getrandom::u32().expect("the system gives random bytes");
     usize::try_from(random).expect("a usize holds 32 bits here") % end

@@ -1,6 +1,6 @@
-//! What the fake was asked, so that tests assert on what was sent instead of on mocks.
+//! The requests that the fake received, so that tests assert on what was sent.
 //!
-//! Always true: the counters cover everything since the start; of requests and credentials the last
+//! Invariant: the counters cover everything since the start; of requests and credentials the last
 //! [`KEPT_MAX`] are kept, so that an example binary under load for days does not grow.
 
 use std::collections::VecDeque;
@@ -54,17 +54,17 @@ pub(crate) struct Recorded {
     /// Seconds, from the body; `None` when absent or no whole number.
     pub(crate) ttl: Option<u64>,
     pub(crate) custom_identifier: Option<String>,
-    /// The fault that struck it.
+    /// The fault that was applied.
     pub(crate) fault: Option<Fault>,
 }
 
 impl History {
-    /// Mint requests received, whatever became of them.
+    /// The number of mint requests, whatever their outcome.
     pub(crate) fn mints(&self) -> usize {
         self.events().mints
     }
 
-    /// Credentials generated, those included whose answer was lost or damaged on its way.
+    /// The number of generated credentials, including those whose response was lost or damaged.
     pub(crate) fn minted(&self) -> usize {
         self.events().minted
     }
@@ -79,12 +79,12 @@ impl History {
         self.events().requests.iter().cloned().collect()
     }
 
-    /// Questions about usage received, whatever became of them.
+    /// The number of analytics queries, whatever their outcome.
     pub(super) fn asked(&self) -> usize {
         self.events().asked
     }
 
-    /// The questions about usage that were kept, oldest first; they are not among [`Self::requests`].
+    /// The kept analytics queries, oldest first. [`Self::requests`] does not contain them.
     pub(super) fn queries(&self) -> Vec<Recorded> {
         self.events().queries.iter().cloned().collect()
     }
@@ -99,7 +99,7 @@ impl History {
         (username, credential)
     }
 
-    /// Every username and every credential kept: what no log line and no error answer may hold.
+    /// Every kept username and credential. No log line or error response may contain them.
     pub(crate) fn minted_secrets(&self) -> Vec<String> {
         let events = self.events();
         let both =

@@ -1,9 +1,7 @@
-//! `cargo run --example fake-cloudflare`: the provider's side of the whole path, for people without an
-//! account.
+//! `cargo run --example fake-cloudflare`: a fake provider for people without an account.
 //!
-//! Always true: it listens on loopback only, hands out credentials that open no relay anywhere, and prints
-//! none of them. Like Let's Encrypt's pebble it misbehaves a little unless told `--perfect`, so that a client
-//! that cannot take it is noticed here.
+//! Invariants: it listens on loopback only, and its credentials work at no relay and are never printed. Like Let's
+//! Encrypt's pebble it misbehaves a little by default, so that a fragile client fails here; `--perfect` turns that off.
 
 #[cfg_attr(
     not(test),
@@ -30,7 +28,7 @@ const KEY_ID: &str = "demo";
 const TOKEN: &str = "demo-token";
 const ACCOUNT_ID: &str = "demo-account";
 const ANALYTICS_TOKEN: &str = "demo-analytics-token";
-/// How much past there is at the start, so that a broker that only believes in settled minutes sees something at once.
+/// The usage before the start, so that a broker that reads only settled minutes sees some at once.
 const PAST_MILLIS: i64 = 3_600_000;
 
 const HELP: &str = "\
@@ -106,7 +104,7 @@ async fn run(options: Options) -> io::Result<()> {
     Ok(())
 }
 
-/// Counts the same in each minute, from an hour before the start, for ever. The minute that has begun counts in full.
+/// Adds the same usage to each minute from one hour before the start. The current minute counts in full.
 async fn relay(fake: &FakeCloudflare, megabytes: u32) {
     let bytes = u64::from(megabytes) * 1_000_000;
     let mut minute = Minute::of(Timestamp::from_millis(SystemClock.now().as_millis() - PAST_MILLIS)).start();
@@ -121,7 +119,7 @@ async fn relay(fake: &FakeCloudflare, megabytes: u32) {
 }
 
 impl Options {
-    /// `None` when help was asked for.
+    /// `None` for `--help`.
     fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         use lexopt::Arg::Long;
         let mut options = Self {

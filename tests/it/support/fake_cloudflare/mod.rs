@@ -1,13 +1,13 @@
-//! A provider on loopback that speaks Cloudflare's TURN key API and its analytics over real HTTP and breaks when told to.
+//! A fake Cloudflare on loopback with the TURN key API and the analytics over real HTTP. It fails on request.
 //!
-//! Always true: a request is in [`History`] before its answer leaves, a fault strikes exactly one request (or all
-//! of them, from [`FakeCloudflare::always`] to [`FakeCloudflare::heal`]), and the port stays ours from start to
-//! drop, so that a provider that was stopped comes back where the broker looks for it.
+//! Invariants: a request is in [`History`] before its response is sent. A fault affects exactly one request, or all from
+//! [`FakeCloudflare::always`] to [`FakeCloudflare::heal`]. The port stays reserved from start to drop, so a stopped
+//! provider restarts at the same address.
 //!
-//! The tests own one each; `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people
-//! without an account. How it is cut: `analytics/` counts and tells what was relayed, `provider.rs` is the faultless provider and decides what the answer
-//! says, `faults.rs` what becomes of it, `wire.rs` how the bytes leave, `server.rs` pumps, `shapes.rs` and
-//! `history.rs` know what their names say.
+//! Each test has its own; `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people without an
+//! account. `analytics/` counts usage and responds to queries. `provider.rs` makes the correct response, `faults.rs`
+//! spoils it, `wire.rs` sends its bytes, and `server.rs` accepts connections. `shapes.rs` and `history.rs` hold the
+//! forms of responses and the recorded requests.
 
 mod analytics;
 mod faults;
@@ -45,31 +45,30 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct FakeCloudflare {
     address: SocketAddr,
     core: Arc<Core>,
-    /// Bound for as long as this lives, never listening: nobody else is given the port while the server is stopped.
+    /// Bound for as long as this lives, never listening: no other process gets the port while the server is stopped.
     _holder: TcpSocket,
     /// `None` while it is stopped.
     server: Mutex<Option<Server>>,
 }
 
-/// What the control side and the server's tasks share.
+/// The state that the control side and the server's tasks share.
 struct Core {
     settings: Mutex<Settings>,
     history: History,
 }
 
-/// What a test or a flag may change between two requests.
+/// The settings that may change between two requests.
 #[derive(Default)]
 struct Settings {
     provider: Provider,
     plan: FaultPlan,
     analytics: Analytics,
-    /// How long each good mint takes, before any fault; zero at first.
+    /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
 }
 
-/// Called once a request's fate is known, before it is carried out; the status is `None` when no answer will
-/// come.
+/// Called when the outcome of a request is decided, before it happens. The status is `None` without a response.
 type Observer = dyn Fn(&Recorded, Option<u16>) + Send + Sync;
 
 /// Dropping the guard ends the accept loop and, with it, every connection.
@@ -87,7 +86,7 @@ impl FakeCloudflare {
     /// Starts on the given address; port 0 takes a free one.
     pub(crate) async fn start_on(address: SocketAddr) -> io::Result<Self> {
         if address.port() != 0 {
-            // Sockets that share a port do not see each other: ask for it alone first.
+            // Sockets that share a port do not conflict, so bind exclusively first.
             drop(TcpListener::bind(address).await?);
         }
         let holder = bind(address)?;
@@ -97,69 +96,67 @@ impl FakeCloudflare {
         Ok(Self { address, core, _holder: holder, server })
     }
 
-    /// What `CLOUDFLARE_API_BASE` and `CLOUDFLARE_ANALYTICS_BASE` must be to reach it: `http://127.0.0.1:PORT`.
+    /// The value of `CLOUDFLARE_API_BASE` and `CLOUDFLARE_ANALYTICS_BASE`: `http://127.0.0.1:PORT`.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Queues a fault for the next request; several strike one request each, in this order, and before
-    /// [`Self::always`].
+    /// Queues a fault for the next request. Queued faults affect one request each, in order, before [`Self::always`].
     pub(crate) fn next(&self, fault: Fault) {
         self.core.settings().plan.queue(fault);
     }
 
-    /// From now on this fault strikes every request, until [`Self::heal`].
+    /// Applies this fault to every request until [`Self::heal`].
     pub(crate) fn always(&self, fault: Fault) {
         self.core.settings().plan.keep(fault);
     }
 
-    /// Ends every fault, those still queued included. Answers under way stay as broken as they are.
+    /// Ends every fault, including queued ones. Responses in progress stay broken.
     pub(crate) fn heal(&self) {
         self.core.settings().plan.clear();
     }
 
-    /// Lets chance pick a fault for this share of the requests, 0 to 100 percent, when none is queued or
-    /// kept.
+    /// Applies a random fault to this percentage of the requests, if no other fault is set.
     pub(crate) fn misbehave(&self, percent: u8) {
         self.core.settings().plan.misbehave(percent);
     }
 
-    /// The form of every good mint answer from now on.
+    /// Sets the form of correct mint responses.
     pub(crate) fn shape(&self, shape: Shape) {
         self.core.settings().provider.shape = shape;
     }
 
-    /// From now on good mint answers hold these URLs and no others.
+    /// Sets the URLs of correct mint responses.
     pub(crate) fn relays_at(&self, urls: &[String]) {
         self.core.settings().provider.relays = Some(urls.to_vec());
     }
 
-    /// How long each good mint takes from now on, as the live service takes its 120 to 450 ms.
+    /// Sets the latency of correct mints; the live service takes 120 to 450 ms.
     pub(crate) fn latency(&self, latency: Duration) {
         self.core.settings().latency = latency;
     }
 
-    /// From now on another bearer token than this one gets a 401.
+    /// Makes any other bearer token a 401.
     pub(crate) fn require_token(&self, token: &str) {
         self.core.settings().provider.token = Some(token.to_owned());
     }
 
-    /// From now on another key id than this one gets a 404.
+    /// Makes any other key id a 404.
     pub(crate) fn require_key(&self, key_id: &str) {
         self.core.settings().provider.key_id = Some(key_id.to_owned());
     }
 
-    /// What it counts of relayed bytes, and how it tells. The faults above leave that alone.
+    /// The analytics. The faults above do not affect them.
     pub(crate) fn analytics(&self) -> analytics::Control<'_> {
         analytics::Control(&self.core)
     }
 
-    /// Calls `observer` for each request, with the status it will get, or `None` if it will get no answer.
+    /// Calls `observer` for each request with its status, or `None` without a response.
     pub(crate) fn observe(&self, observer: impl Fn(&Recorded, Option<u16>) + Send + Sync + 'static) {
         self.core.settings().observer = Some(Arc::new(observer));
     }
 
-    /// What it was asked so far. A live view: it goes on counting.
+    /// A live view of the requests.
     pub(crate) fn history(&self) -> History {
         self.core.history.clone()
     }
@@ -173,8 +170,7 @@ impl FakeCloudflare {
         }
     }
 
-    /// Listens again on the same port, with history, plan and settings as they were; a running one is stopped
-    /// first.
+    /// Listens again on the same port, with the same history, plan and settings. Stops a running server first.
     pub(crate) async fn restart(&self) {
         self.stop().await;
         let server = Server::start(self.address, Arc::clone(&self.core)).expect("the port is held for us");

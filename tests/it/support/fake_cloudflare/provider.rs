@@ -1,7 +1,7 @@
-//! The provider on a good day: which path, key, token and lifetime it takes, and what it answers then.
+//! The correct provider: the paths, keys, tokens and lifetimes that it accepts, and its responses.
 //!
-//! Always true: a credential is generated only for a request that would be accepted by the live service, and
-//! no error body is JSON, since the live ones are undocumented.
+//! Invariants: a credential is generated only for a request that the live service would accept. No error body is JSON,
+//! because the live ones are undocumented.
 
 use hyper::StatusCode;
 
@@ -13,7 +13,7 @@ use super::shapes::{Credential, Shape};
 /// Seconds: 48 hours.
 const TTL_MAX: u64 = 172_800;
 
-/// What makes an answer good or not; anything goes until a key or a token is required.
+/// The checks of a request. Every key and token is accepted until one is required.
 #[derive(Clone, Default)]
 pub(super) struct Provider {
     pub(super) shape: Shape,
@@ -23,7 +23,7 @@ pub(super) struct Provider {
     pub(super) relays: Option<Vec<String>>,
 }
 
-/// An answer before it is put on the wire.
+/// A response before it is sent.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// What a request is for, by method and path alone.
+/// The target of a request, by method and path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target<'a> {
     Mint { key_id: &'a str },
@@ -65,7 +65,7 @@ impl<'a> Target<'a> {
 }
 
 impl Provider {
-    /// The answer of a day without faults. Generates the credential, when it comes to that.
+    /// The correct response. Generates the credential for a valid mint.
     pub(super) fn answer(&self, request: &Recorded, history: &History) -> Answer {
         let target = Target::of(&request.method, &request.path);
         if let Some(refusal) = self.refusal(target, request) {
@@ -110,7 +110,7 @@ impl Provider {
     }
 }
 
-/// Looks like a good answer, so that a client that follows a redirect is caught serving it.
+/// Looks like a correct response, so that a client that follows a redirect is detected.
 fn trap() -> Answer {
     let planted =
         Credential { username: "followed-a-redirect".into(), credential: "followed-a-redirect".into() };
@@ -122,7 +122,7 @@ impl Answer {
         Self { status, content_type: "text/plain; charset=utf-8", header: None, body: body.to_owned() }
     }
 
-    /// An error as the fake invents it.
+    /// An error response, invented by the fake.
     pub(super) fn error(status: StatusCode) -> Self {
         Self::text(status, &format!("{status}: {}\n", Fault::BODY_MARK))
     }

@@ -1,8 +1,7 @@
-//! The pump: accepts, reads, asks for the outcome and carries it out.
+//! The server: it accepts connections, reads requests, and executes the decided outcome.
 //!
-//! Always true: a connection that is broken on purpose ends with a reset, never with an orderly close that a
-//! client might take for the end of an answer, and when `serve` returns no task and no connection of it is
-//! left.
+//! Invariants: a deliberately broken connection ends with a reset, never with an orderly close that a client might take
+//! for the end of a response. When `serve` returns, none of its tasks and connections is left.
 
 use std::sync::Arc;
 use std::time::Duration;

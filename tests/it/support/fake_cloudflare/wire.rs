@@ -1,8 +1,7 @@
-//! How an answer's bytes leave: a response body that follows a short script.
+//! The bytes of a response: a body that follows a short script.
 //!
-//! Always true: what a script sent before a wait or a break has left for the client when that wait or break
-//! comes. The length is declared only by scripts that a client may hold to their word, or must catch breaking
-//! it.
+//! Invariants: bytes before a wait or a break are sent when it comes. The length is declared only by scripts that send
+//! exactly that many bytes, or that test its violation.
 
 use std::fmt;
 use std::pin::Pin;
@@ -38,7 +37,7 @@ enum Step {
     Break,
 }
 
-/// The connection is to be broken here: not a failure of the fake but its task.
+/// The connection breaks here on purpose.
 #[derive(Debug)]
 pub(super) struct BrokenOnPurpose;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with an answer about usage. Pure: a fault decides what becomes of the answer, the pump carries it out.
+//! The faults of analytics responses. Pure: a fault decides the outcome, and the server executes it.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use super::super::faults::{Delivery, Fault, Outcome, html_page, redirect};
 use super::super::provider::Answer;
 use super::usage::Distortion;
 
-/// One way to fail, or to be less than exact.
+/// A fault, or an inexact response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnalyticsFault {
-    /// 200 with one error, of no kind that tells what to do, and `data` null.
+    /// 200 with one unspecific error, and `data` null.
     ErrorsAt200,
     /// 200 with the good answer, and an error beside it.
     PartialWithErrors,
-    /// The spent query budget as it really came: at 200.
+    /// The rate limit as observed live: with 200.
     BudgetDepletedAt200,
-    /// The same as it is documented: at 429.
+    /// The rate limit as documented: with 429.
     TooManyRequests,
     /// 403: the token may not read this account.
     Forbidden,
-    /// 400: the query is refused, for asking for too long a time.
+    /// 400: the span of the query is too long.
     RangeTooWide,
-    /// The same, but only for a question about more than so many days.
+    /// The same, but only for a span of more than this many days.
     WiderThan(u16),
     /// This status with an HTML page.
     ServerErrorHtml(u16),
@@ -59,7 +59,7 @@ pub(crate) enum AnalyticsFault {
 }
 
 impl AnalyticsFault {
-    /// How much of the truth is told under this fault.
+    /// The share of the usage that this fault returns.
     pub(super) fn distortion(self) -> Distortion {
         match self {
             Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
@@ -69,7 +69,7 @@ impl AnalyticsFault {
         }
     }
 
-    /// What becomes of the answer.
+    /// The outcome.
     pub(super) fn strike(self, good: Answer) -> Outcome {
         let (answer, delivery) = match self {
             Self::Hang => return Outcome::Silence,

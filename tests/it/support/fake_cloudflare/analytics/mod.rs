@@ -1,9 +1,9 @@
-//! Cloudflare's analytics, as far as a question about relayed bytes needs them: `POST /client/v4/graphql`.
+//! The part of Cloudflare's analytics that queries of relayed bytes need: `POST /client/v4/graphql`.
 //!
-//! Always true: an answer is worked out from the usage that was told to us and from the query that came, never canned;
-//! what a query does not select is not in its answer. The status of each refusal is the documented one.
+//! Invariants: a response is computed from the recorded usage and the query, never canned. It contains only what the query
+//! selects. The status of each refusal is the documented one.
 //!
-//! How it is cut: `query.rs` reads the query, `usage.rs` evaluates a dataset, `fault.rs` spoils answers.
+//! `query.rs` parses the query, `usage.rs` evaluates a dataset, `fault.rs` spoils responses.
 
 mod fault;
 mod query;
@@ -22,14 +22,14 @@ use fault::refusal;
 use query::Field;
 use usage::{Dataset, Distortion, Usage};
 
-/// Where the question goes.
+/// The path of queries.
 pub(super) const PATH: &str = "/client/v4/graphql";
 
-/// What is counted, who may ask, and what goes wrong.
+/// The usage, the access checks and the fault.
 #[derive(Default)]
 pub(super) struct Analytics {
     usage: Usage,
-    /// The only account that there is; any is taken while this is `None`.
+    /// The only valid account; with `None` every account is valid.
     account: Option<String>,
     token: Option<String>,
     fault: Option<AnalyticsFault>,
@@ -39,27 +39,27 @@ pub(super) struct Analytics {
 pub(crate) struct Control<'a>(pub(super) &'a Core);
 
 impl Control<'_> {
-    /// Our TURN relayed this with that key in the minute that holds `at`, as in RFC 3339. Several add up.
+    /// Adds TURN usage of a key in the minute of `at` (RFC 3339).
     pub(crate) fn relay(&self, key_id: &str, at: &str, egress: u64, ingress: u64) {
         self.0.settings().analytics.usage.add(Dataset::Turn, key_id, at, egress, ingress);
     }
 
-    /// The SFU forwarded this in the minute that holds `at`.
+    /// Adds SFU usage in the minute of `at`.
     pub(crate) fn sfu(&self, at: &str, egress: u64, ingress: u64) {
         self.0.settings().analytics.usage.add(Dataset::Sfu, "", at, egress, ingress);
     }
 
-    /// From now on another account than this one gets a 403.
+    /// Makes any other account a 403.
     pub(crate) fn require_account(&self, account: &str) {
         self.0.settings().analytics.account = Some(account.to_owned());
     }
 
-    /// From now on another bearer token than this one gets a 401, as no token does always.
+    /// Makes any other bearer token a 401. A missing token always is.
     pub(crate) fn require_token(&self, token: &str) {
         self.0.settings().analytics.token = Some(token.to_owned());
     }
 
-    /// From now on this strikes every question, until another one does or [`Self::heal`]. Mints go on as before.
+    /// Applies a fault to every query until another one or [`Self::heal`]. Mints are not affected.
     pub(crate) fn set_fault(&self, fault: AnalyticsFault) {
         self.0.settings().analytics.fault = Some(fault);
     }
@@ -69,19 +69,19 @@ impl Control<'_> {
         self.0.settings().analytics.fault = None;
     }
 
-    /// Questions received, whatever became of them.
+    /// The number of queries, whatever their outcome.
     pub(crate) fn asked(&self) -> usize {
         self.0.history.asked()
     }
 
-    /// The questions kept, oldest first, refused ones included; `body` holds `query` and `variables`.
+    /// The kept queries, oldest first, including refused ones; `body` has `query` and `variables`.
     pub(crate) fn queries(&self) -> Vec<Recorded> {
         self.0.history.queries()
     }
 }
 
 impl Analytics {
-    /// What becomes of a question.
+    /// The outcome of a query.
     pub(super) fn outcome(&self, request: &Recorded) -> Outcome {
         let distortion = self.fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
         let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);

@@ -1,8 +1,8 @@
-//! The part of GraphQL's query language that a question about usage is written in: one query, variables, aliases,
+//! The part of GraphQL's query language that analytics queries use: one query, variables, aliases,
 //! arguments, nested selections. No fragments, directives or mutations.
 //!
-//! Always true: a parsed query holds values only, since a variable that is not declared, not of a known type or
-//! not given is an error, as on the live service.
+//! Invariant: a parsed query contains only values. A variable that is undeclared, of an unknown type or missing is an error,
+//! as on the live service.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ const SCALARS: [&str; 4] = ["string", "String", "Time", "Date"];
 /// One selected field.
 #[derive(Debug)]
 pub(super) struct Field {
-    /// The name in the answer: the field's own, unless the query gives another.
+    /// The name in the response: the alias, else the field's own.
     pub(super) alias: String,
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,

@@ -1,7 +1,6 @@
-//! What was relayed, minute by minute, and what a dataset's selection gets to see of it.
+//! The relayed bytes by minute, and the evaluation of a selection.
 //!
-//! Always true: an unknown argument, filter or field is an error and never ignored, so that a misspelt question does
-//! not look answered.
+//! Invariant: an unknown argument, filter or field is an error, so that a misspelled query fails.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,15 +21,15 @@ pub(super) enum Dataset {
     Sfu,
 }
 
-/// Everything that was relayed.
+/// The recorded usage.
 #[derive(Default)]
 pub(super) struct Usage {
     entries: VecDeque<Entry>,
 }
 
-/// What was relayed in one minute.
+/// The usage of one minute.
 struct Entry {
-    /// The minute's begin.
+    /// The start of the minute.
     minute: DateTime<Utc>,
     dataset: Dataset,
     /// Empty for the SFU.
@@ -39,14 +38,14 @@ struct Entry {
     ingress: u64,
 }
 
-/// How much of the truth is told.
+/// The share of the usage that is returned.
 #[derive(Clone, Copy)]
 pub(super) struct Distortion {
     /// 0 to 100.
     pub(super) percent: u8,
     /// How many of the newest minutes are missing, counted from the newest entry.
     pub(super) late: u16,
-    /// A question about more days than these is refused.
+    /// A longer span, in days, is refused.
     pub(super) days_max: u16,
 }
 

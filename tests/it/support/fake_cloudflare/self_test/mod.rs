@@ -1,5 +1,5 @@
-//! The fake does on the wire what its documentation promises: read with a bare socket, since an HTTP client
-//! hides half of it.
+//! Tests that the fake does on the wire what its documentation says. They read a bare socket, because an HTTP client hides
+//! half of it.
 
 mod analytics;
 mod bare_client;
