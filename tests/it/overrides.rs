@@ -1,6 +1,6 @@
 //! Operator overrides while the service runs, and after a restart.
 
-use crate::durable::StateDir;
+use crate::support::StateDir;
 use std::time::Duration;
 
 use crate::support::{
