@@ -55,3 +55,7 @@ impl Setup {
         Coverage { after_expiry: after_expiry.collect(), extends: self.terms.mode == BudgetMode::Estimate }
     }
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

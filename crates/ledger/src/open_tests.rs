@@ -1,0 +1,83 @@
+use super::*;
+use crate::connection::BilledDirections;
+use crate::ledger::PeriodCounts;
+use crate::period::BillingDay;
+use crate::reading::{Reading, ReadingOutcome};
+use crate::timeline::Rates;
+use crate::units::{BitRate, ByteCount};
+
+/// 2025-01-15T12:00Z
+const NOON: i64 = 1_736_942_400_000;
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(NOON).plus_millis(millis)
+}
+
+fn setup(sources: &[IceSource]) -> Setup {
+    let terms = |source: &IceSource| SourceTerms {
+        source: *source,
+        tail: source.expiry_tail(),
+        cut_tail: None,
+        sampling: 0,
+        is_read: true,
+    };
+    Setup {
+        terms: Terms {
+            limit: ByteCount::new(1_000_000_000),
+            billing_day: BillingDay::new(1).unwrap(),
+            mode: BudgetMode::Estimate,
+            rates: Rates {
+                estimated: BitRate::new(2_000_000),
+                liability: BitRate::new(2_000_000),
+                unreported_grant: ByteCount::ZERO,
+                promises_cap_claims: false,
+            },
+        },
+        sources: sources.iter().map(terms).collect(),
+        rules: UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: BitRate::new(2_000_000),
+        },
+        bounds: Bounds::default(),
+        default_source: IceSource::Cloudflare,
+    }
+}
+
+fn stored_by(books: &mut Books) -> Stored {
+    let mut stored = Stored::default();
+    stored.apply(books.take_batch());
+    stored
+}
+
+#[test]
+fn what_a_removed_source_used_still_counts() {
+    let both = setup(&[IceSource::Cloudflare, IceSource::Coturn]);
+    let mut books = both.open(Some(Stored::default()), at(0));
+    let (period, used) = (books.snapshot().figures.period, ByteCount::new(5_000));
+    let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
+    assert_eq!(books.take_reading(IceSource::Coturn, &reading), ReadingOutcome::Taken);
+    let stored = stored_by(&mut books);
+    let again = setup(&[IceSource::Cloudflare]).open(Some(stored), at(1_000));
+    assert_eq!(again.snapshot().figures.used, used);
+}
+
+#[test]
+fn the_counts_of_another_period_do_not_count() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let last_month = setup.terms.billing_day.period_at(Timestamp::from_millis(NOON - 31 * 86_400_000));
+    let counts = PeriodCounts { issued: 7, reported: 5, connections: 9 };
+    let stored = Stored { counts: Some((last_month, counts)), now: Some(at(0)), ..Stored::default() };
+    assert_eq!(setup.open(Some(stored.clone()), at(0)).snapshot().counts, PeriodCounts::default());
+    let this_month = setup.terms.billing_day.period_at(at(0));
+    let stored = Stored { counts: Some((this_month, counts)), ..stored };
+    assert_eq!(setup.open(Some(stored), at(0)).snapshot().counts, counts);
+}
+
+#[test]
+fn the_books_go_on_from_the_latest_stored_instant() {
+    let setup = setup(&[IceSource::Cloudflare]);
+    let stored = Stored { now: Some(at(60_000)), ..Stored::default() };
+    assert_eq!(setup.open(Some(stored.clone()), at(0)).now(), at(60_000), "the clock was set back");
+    assert_eq!(setup.open(Some(stored), at(90_000)).now(), at(90_000));
+}
