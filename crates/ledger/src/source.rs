@@ -22,7 +22,7 @@ pub enum IceSource {
 }
 
 impl IceSource {
-    /// All of them, in the order of the documentation.
+    /// All sources, in the order of the documentation.
     pub const ALL: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
 
     /// The name in settings, answers and logs.
@@ -37,7 +37,7 @@ impl IceSource {
         }
     }
 
-    /// The source of that name.
+    /// The source of that name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.name() == name)
