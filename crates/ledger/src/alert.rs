@@ -1,28 +1,28 @@
-//! Operator alerts as values. An [`Alert`] is complete when it is made. Its id is the same on every delivery attempt and
-//! after a restart, so a receiver can drop repeats. No text in it comes from an outsider.
+//! Operator alerts as values. An [`Alert`] is complete when it is made. Its id is the same on every delivery attempt
+//! and after a restart, so a receiver can drop repeats. It contains no text from clients.
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteCount, Timestamp};
 
-/// One thing to tell.
+/// One message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// `<first day of the period>/<event>/<which>`, such as `2025-01-01/budget-used-80/1000000000000`. ASCII without a
-    /// full stop, which separates what is signed.
+    /// `<first day of the period>/<event>/<which>`, for example `2025-01-01/budget-used-80/1000000000000`. ASCII
+    /// without a full stop, because full stops separate the parts of the signed text.
     pub id: String,
-    /// What kind of thing.
+    /// The kind of event.
     pub kind: AlertKind,
-    /// When it was noticed.
+    /// When the event was noticed, in the books' time.
     pub at: Timestamp,
-    /// What happened: whole sentences.
+    /// What happened, in whole sentences.
     pub what: String,
     /// The budget at that instant.
     pub budget: BudgetFigures,
 }
 
 impl Alert {
-    /// What happened and what to do, for people.
+    /// The message text: what happened, and what to do.
     #[must_use]
     pub fn text(&self) -> String {
         format!("turn-broker: {} {}", self.what, self.kind.advice())
@@ -36,20 +36,20 @@ pub struct BudgetFigures {
     pub used: ByteCount,
     /// The limit.
     pub limit: ByteCount,
-    /// How far past the limit the live credentials can take us.
+    /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
     /// When the period ends.
     pub reset: Timestamp,
 }
 
-/// How much of a hurry there is.
+/// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// Good to know.
+    /// Nothing to do.
     Info,
     /// Look at it today.
     Warning,
-    /// Somebody's calls fail, or a bill grows, until somebody acts.
+    /// Calls fail or the bill grows until the operator acts.
     Critical,
 }
 
@@ -65,46 +65,46 @@ impl Severity {
     }
 }
 
-/// Every kind of alert. The names are stored and sent: one never changes its meaning.
+/// Every kind of alert. Names are stored and sent, so the meaning of a name never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AlertKind {
     /// Half of the limit is used.
     #[serde(rename = "budget.used_50")]
     Used50,
-    /// 80 % of the limit.
+    /// 80 % of the limit is used.
     #[serde(rename = "budget.used_80")]
     Used80,
-    /// 95 % of the limit.
+    /// 95 % of the limit is used.
     #[serde(rename = "budget.used_95")]
     Used95,
-    /// The limit.
+    /// The limit is reached.
     #[serde(rename = "budget.used_100")]
     Used100,
     /// The provider does not mint.
     #[serde(rename = "provider.down")]
     ProviderDown,
-    /// It does again.
+    /// The provider mints again.
     #[serde(rename = "provider.up")]
     ProviderUp,
-    /// Grants relay more than is assumed of them: the overshoot bound is not true.
+    /// Grants relay faster than the assumed rate: the overshoot bound does not hold.
     #[serde(rename = "assumption.broken")]
     AssumptionBroken,
-    /// They do not any more.
+    /// The readings fit the assumed rate again.
     #[serde(rename = "assumption.holds")]
     AssumptionHolds,
-    /// The provider's own count is too old.
+    /// The provider's count is too old.
     #[serde(rename = "analytics.stale")]
     AnalyticsStale,
-    /// It is read again.
+    /// The provider's count is read again.
     #[serde(rename = "analytics.fresh")]
     AnalyticsFresh,
-    /// The command line of a coturn does not answer: its sessions are neither counted nor cut.
+    /// coturn's command line does not answer: its sessions are neither counted nor cut.
     #[serde(rename = "coturn.unreachable")]
     CoturnUnreachable,
-    /// It answers again.
+    /// coturn's command line answers again.
     #[serde(rename = "coturn.reachable")]
     CoturnReachable,
-    /// A test whether alerts arrive. Never stored.
+    /// A test message. Never stored.
     #[serde(rename = "test")]
     Test,
 }
@@ -147,7 +147,7 @@ impl AlertKind {
         }
     }
 
-    /// How much of a hurry there is.
+    /// How urgent this kind is.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
@@ -166,7 +166,7 @@ impl AlertKind {
         }
     }
 
-    /// What to do.
+    /// What the operator should do.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn no_advice_holds_what_a_chat_takes_for_markup_or_a_mention() {
+    fn advice_contains_no_chat_markup_and_no_mention() {
         for kind in AlertKind::ALL {
             assert!(!kind.advice().contains(['<', '>', '&', '@', '*', '`', '~', '|']), "{}", kind.name());
         }

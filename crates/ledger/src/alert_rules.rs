@@ -1,7 +1,6 @@
-//! Decides what is worth an alert. A threshold is said at most once for each period and limit, whatever the figures do in
-//! between; what is down, broken or stale is said once, and once more when it recovers, at most one such pair in
-//! [`FLAP_PAUSE`]. What was said and what was not delivered yet is part of the value: stored and read again it goes on as
-//! if nothing had happened. Pure: `now` comes in with the input.
+//! The alert rules. A threshold alert is sent at most once for each period and limit. A failure alert is sent once, and
+//! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The sent and pending alerts are part of the stored
+//! value, so a restart changes nothing. Pure: the time is part of the input.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
@@ -13,42 +12,42 @@ use crate::alert::{Alert, AlertKind, BudgetFigures};
 use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// Percent of the limit, rising.
+/// Thresholds in percent of the limit, in rising order.
 const THRESHOLDS: [(u64, AlertKind); 4] =
     [(50, AlertKind::Used50), (80, AlertKind::Used80), (95, AlertKind::Used95), (100, AlertKind::Used100)];
-/// Between two alerts that the same thing has gone bad. A recovery waits for nothing.
+/// The shortest time between two alerts of the same failure. A recovery alert is sent at once.
 pub const FLAP_PAUSE: Duration = Duration::from_secs(600);
-/// Alerts that wait to be delivered. The oldest goes first: the newest says how things are.
+/// Most alerts that wait for delivery. The oldest is dropped first, because the newest shows the current state.
 pub const PENDING_MAX: usize = 64;
-/// Alerts that are remembered for people to look at, delivered or not; the oldest goes first.
+/// Most alerts kept for display, delivered or not. The oldest is dropped first.
 pub const RECENT_MAX: usize = 50;
-/// Limits of one period whose thresholds are remembered; the oldest goes first.
+/// Most limits of one period whose sent thresholds are kept. The oldest is dropped first.
 const LIMITS_MAX: usize = 8;
 
-/// All that decides, at one instant.
+/// The input of the rules at one instant.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertInput {
     /// The books' time.
     pub now: Timestamp,
-    /// The period that holds `now`.
+    /// The period that contains `now`.
     pub period: Period,
     /// Best figure of this period.
     pub used: ByteCount,
     /// The limit. Zero counts as reached.
     pub limit: ByteCount,
-    /// How far past the limit the live credentials can take us.
+    /// The most by which the live credentials can still take usage past the limit.
     pub overshoot_bound: ByteCount,
-    /// Whether the provider mints; `None` where none is configured.
+    /// Whether the provider mints; `None` without a provider.
     pub provider: Option<bool>,
-    /// Whether the grants relay no more than `assumed_rate`, as far as readings tell.
+    /// Whether the readings fit `assumed_rate`.
     pub assumption_holds: bool,
-    /// What a grant relays, as far as readings tell.
+    /// The rate of one grant by the readings; `None` if they do not show one.
     pub observed_rate: Option<BitRate>,
-    /// The most that a grant is assumed to relay.
+    /// The highest rate that a grant is assumed to relay at.
     pub assumed_rate: BitRate,
-    /// Whether the provider's own count is older than it should be; `false` where none is read.
+    /// Whether the provider's count is stale; `false` if none is read.
     pub analytics_stale: bool,
-    /// Whether a coturn that must be asked cannot be; `false` where none is asked.
+    /// Whether coturn's command line does not answer; `false` if it is not used.
     pub coturn_unreachable: bool,
 }
 
@@ -71,14 +70,14 @@ impl AlertInput {
     }
 }
 
-/// What was said, and what is still to be delivered.
+/// The state of the rules: sent thresholds, failures, and alerts that wait for delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlertRules {
-    /// The period that `said` is about.
+    /// The period of `said`.
     period: Option<Period>,
-    /// By limit, the present one last.
-    said: VecDeque<Said>,
+    /// Sent thresholds by limit, the current limit last.
+    said: VecDeque<SentThresholds>,
     provider: Edge,
     assumption: Edge,
     analytics: Edge,
@@ -89,15 +88,15 @@ pub struct AlertRules {
     recent: VecDeque<Alert>,
 }
 
-/// Which thresholds of a limit are not to be said again.
+/// The thresholds of a limit whose alerts were sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Said {
+struct SentThresholds {
     limit: ByteCount,
     percents: Vec<u64>,
 }
 
 impl AlertRules {
-    /// What is new. The same alerts now wait in [`Self::next_pending`], too.
+    /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`].
     pub fn evaluate(&mut self, input: &AlertInput) -> Vec<Alert> {
         let mut made: Vec<_> = self.threshold(input).into_iter().collect();
         made.extend(self.provider(input));
@@ -105,40 +104,40 @@ impl AlertRules {
         made.extend(self.analytics(input));
         made.extend(self.coturn(input));
         for alert in &made {
-            self.keep(alert.clone());
+            self.queue(alert.clone());
         }
         made
     }
 
-    /// The oldest alert that is not delivered.
+    /// The oldest alert that waits for delivery.
     #[must_use]
     pub fn next_pending(&self) -> Option<&Alert> {
         self.pending.front()
     }
 
-    /// The latest alerts, the newest first, and whether each still waits to be delivered.
+    /// The latest alerts, newest first, and whether each still waits for delivery.
     pub fn recent(&self) -> impl Iterator<Item = (&Alert, bool)> {
         let waits = |alert: &Alert| self.pending.iter().any(|pending| pending.id == alert.id);
         self.recent.iter().rev().map(move |alert| (alert, waits(alert)))
     }
 
-    /// How many alerts wait, [`PENDING_MAX`] at most.
+    /// How many alerts wait for delivery, [`PENDING_MAX`] at most.
     #[must_use]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
 
-    /// The alert was delivered, or will never be: it is not to be sent again. Harmless when it is not known.
+    /// Removes an alert from the queue, because it was delivered or never will be. An unknown id changes nothing.
     pub fn delivered(&mut self, id: &str) {
         self.pending.retain(|alert| alert.id != id);
     }
 
-    /// How many alerts of each kind were dropped since this was asked last, because too many waited.
+    /// How many alerts of each kind were dropped since the last call, because too many waited.
     pub fn take_dropped(&mut self) -> BTreeMap<AlertKind, u64> {
         std::mem::take(&mut self.dropped)
     }
 
-    fn keep(&mut self, alert: Alert) {
+    fn queue(&mut self, alert: Alert) {
         if self.recent.len() >= RECENT_MAX {
             self.recent.pop_front();
         }
@@ -151,9 +150,9 @@ impl AlertRules {
         self.pending.push_back(alert);
     }
 
-    /// The highest threshold that is newly reached. Those below it count as said.
+    /// The alert for the highest newly reached threshold. Lower thresholds count as sent.
     fn threshold(&mut self, input: &AlertInput) -> Option<Alert> {
-        let percents = self.said_under(input);
+        let percents = self.sent_thresholds(input);
         let mut highest = None;
         for (percent, kind) in THRESHOLDS {
             if input.has_reached(percent) && !percents.contains(&percent) {
@@ -165,33 +164,34 @@ impl AlertRules {
         Some(input.alert(kind, input.limit.get(), usage_sentence(input, percent)))
     }
 
-    /// What was said under this period and limit. Another limit starts with what was said and is reached under it too.
-    fn said_under(&mut self, input: &AlertInput) -> &mut Vec<u64> {
+    /// The sent thresholds of this period and limit. A new limit starts with the sent thresholds that it has reached
+    /// too.
+    fn sent_thresholds(&mut self, input: &AlertInput) -> &mut Vec<u64> {
         if self.period != Some(input.period) {
             self.period = Some(input.period);
             self.said.clear();
         }
-        if self.said.back().is_none_or(|said| said.limit != input.limit) {
-            let mut percents = self.said.back().map_or_else(Vec::new, |said| said.percents.clone());
+        if self.said.back().is_none_or(|sent| sent.limit != input.limit) {
+            let mut percents = self.said.back().map_or_else(Vec::new, |sent| sent.percents.clone());
             percents.retain(|percent| input.has_reached(*percent));
-            // A limit that comes back: its alerts would have the ids that they had before.
-            if let Some(at) = self.said.iter().position(|said| said.limit == input.limit) {
-                percents.extend(self.said.remove(at).map_or_else(Vec::new, |said| said.percents));
+            // New alerts of a limit that was in force before would have the ids of its earlier alerts.
+            if let Some(at) = self.said.iter().position(|sent| sent.limit == input.limit) {
+                percents.extend(self.said.remove(at).map_or_else(Vec::new, |sent| sent.percents));
                 percents.sort_unstable();
                 percents.dedup();
             }
             if self.said.len() >= LIMITS_MAX {
                 self.said.pop_front();
             }
-            self.said.push_back(Said { limit: input.limit, percents });
+            self.said.push_back(SentThresholds { limit: input.limit, percents });
         }
-        &mut self.said.back_mut().expect("one was pushed if there was none").percents
+        &mut self.said.back_mut().expect("a missing entry was pushed above").percents
     }
 
     fn provider(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.provider.turn(!input.provider?, input.now)? {
-            Turn::Bad => (AlertKind::ProviderDown, "The TURN provider does not mint.".into()),
-            Turn::Good { since } => {
+        let (kind, what) = match self.provider.transition(!input.provider?, input.now)? {
+            Transition::Failed => (AlertKind::ProviderDown, "The TURN provider does not mint.".into()),
+            Transition::Recovered { since } => {
                 (AlertKind::ProviderUp, format!("The TURN provider mints again; it was down since {since}."))
             }
         };
@@ -199,9 +199,9 @@ impl AlertRules {
     }
 
     fn assumption(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.assumption.turn(!input.assumption_holds, input.now)? {
-            Turn::Bad => (AlertKind::AssumptionBroken, broken_sentence(input)),
-            Turn::Good { since } => (
+        let (kind, what) = match self.assumption.transition(!input.assumption_holds, input.now)? {
+            Transition::Failed => (AlertKind::AssumptionBroken, broken_sentence(input)),
+            Transition::Recovered { since } => (
                 AlertKind::AssumptionHolds,
                 format!("The overshoot bound holds again; it did not since {since}."),
             ),
@@ -210,12 +210,12 @@ impl AlertRules {
     }
 
     fn coturn(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.coturn.turn(input.coturn_unreachable, input.now)? {
-            Turn::Bad => (
+        let (kind, what) = match self.coturn.transition(input.coturn_unreachable, input.now)? {
+            Transition::Failed => (
                 AlertKind::CoturnUnreachable,
                 "coturn's command line does not answer. Its sessions are neither counted nor cut, so the overshoot bound does not hold.".into(),
             ),
-            Turn::Good { since } => (
+            Transition::Recovered { since } => (
                 AlertKind::CoturnReachable,
                 format!("coturn's command line answers again; it did not since {since}."),
             ),
@@ -224,12 +224,12 @@ impl AlertRules {
     }
 
     fn analytics(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.analytics.turn(input.analytics_stale, input.now)? {
-            Turn::Bad => (
+        let (kind, what) = match self.analytics.transition(input.analytics_stale, input.now)? {
+            Transition::Failed => (
                 AlertKind::AnalyticsStale,
                 "The provider's own count of usage could not be read for a while.".into(),
             ),
-            Turn::Good { since } => (
+            Transition::Recovered { since } => (
                 AlertKind::AnalyticsFresh,
                 format!("The provider's own count of usage is read again; it was stale since {since}."),
             ),
@@ -238,36 +238,36 @@ impl AlertRules {
     }
 }
 
-/// One thing that is good or bad, as of its last alert.
+/// One condition that can fail, as of its last alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Edge {
     is_bad: bool,
-    /// When it was last said to be bad.
+    /// When the last failure alert was made.
     since: Option<Timestamp>,
 }
 
-/// A change that is to be said.
-enum Turn {
-    Bad,
-    Good { since: Timestamp },
+/// A change that causes an alert.
+enum Transition {
+    Failed,
+    Recovered { since: Timestamp },
 }
 
 impl Edge {
-    fn turn(&mut self, is_bad: bool, now: Timestamp) -> Option<Turn> {
+    fn transition(&mut self, is_bad: bool, now: Timestamp) -> Option<Transition> {
         if is_bad == self.is_bad {
             return None;
         }
         if is_bad {
-            // An instant that lies ahead comes from a clock that was wrong, and holds nothing back.
+            // An instant in the future comes from a wrong clock. It must not delay alerts.
             if self.since.is_some_and(|since| since <= now && now.since(since) < FLAP_PAUSE) {
                 return None;
             }
             *self = Self { is_bad, since: Some(now) };
-            return Some(Turn::Bad);
+            return Some(Transition::Failed);
         }
         self.is_bad = false;
-        Some(Turn::Good { since: self.since.unwrap_or(now) })
+        Some(Transition::Recovered { since: self.since.unwrap_or(now) })
     }
 }
 

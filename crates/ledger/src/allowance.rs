@@ -1,22 +1,23 @@
-//! How many bytes a group of connections can really have received: what a relay carries at its most, for the time in
-//! which at least one of them was open. Claims beyond that are cut, so that a liar gains nothing over an abuser.
+//! A cap on the bytes that a group of connections may claim: the highest rate of a relay, for the time in which at
+//! least one of them was open. Claims beyond that are cut. So a false report costs the budget no more than real traffic
+//! could.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// The most that one allocation can relay, as Cloudflare states it (50 to 100 Mbps).
+/// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
 
-/// Claims of one grant, or of one connection that has none.
+/// The claims of one grant, or of one connection without a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Allowance {
     /// Connections open now.
     open: u32,
-    /// Since when at least one is open.
+    /// Start of the time in which at least one is open; `None` while none is.
     busy_since: Timestamp,
     /// Milliseconds with at least one open connection before that.
     busy_millis: u64,
-    /// Bytes granted so far.
+    /// Bytes of the claims that were accepted so far.
     granted: u64,
 }
 
@@ -44,7 +45,7 @@ impl Allowance {
         self.open
     }
 
-    /// Takes as much of `wanted` as can have flowed by `now`.
+    /// Accepts a claim, up to what a relay can have carried by `now`. Returns the accepted bytes.
     pub fn take(&mut self, wanted: ByteCount, now: Timestamp) -> ByteCount {
         let open_millis = if self.open > 0 { now.millis_since(self.busy_since) } else { 0 };
         let busy = u128::from(self.busy_millis.saturating_add(open_millis));
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_a_group_share_one_relay_rate() {
+    fn connections_of_a_group_share_the_rate_of_one_relay() {
         let mut group = Allowance::default();
         group.open(at(0));
         group.open(at(0));
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn time_without_an_open_connection_earns_nothing() {
+    fn time_without_an_open_connection_adds_no_allowance() {
         let mut group = Allowance::default();
         group.open(at(0));
         group.close(at(8));
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_claim_is_not_touched() {
+    fn a_plausible_claim_is_accepted_in_full() {
         let mut group = Allowance::default();
         group.open(at(0));
         assert_eq!(group.take(ByteCount::new(5_000), at(1)), ByteCount::new(5_000));

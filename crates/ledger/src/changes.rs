@@ -1,7 +1,7 @@
-//! What of the books is stored: plain values that know nothing of files. A [`Batch`] holds the changes since the last one,
-//! and [`Stored`] is what a ledger holds after all batches so far.
+//! The stored form of the books, as plain values without files. A [`Batch`] contains the changes since the last one.
+//! [`Stored`] is the sum of all batches so far.
 //!
-//! A batch is written whole or not at all. What an admission rests on is in the same batch as its grant.
+//! A batch is written whole or not at all. A grant and everything that its admission depends on are in one batch.
 
 use std::collections::BTreeMap;
 
@@ -20,51 +20,51 @@ use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::Timestamp;
 
-/// Changed rows by their key; `None` for a row that is gone.
+/// Changed rows by their key; `None` for a row that was removed.
 pub type Rows<K, V> = BTreeMap<K, Option<V>>;
 
-/// Changes that are written together. Writing a row again changes nothing, except for the differences in
-/// [`SourceRows::deltas`], which add up.
+/// Changes that are written together. A row replaces the stored one, except for the differences in
+/// [`SourceRows::deltas`], which are added.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Each source by the minute.
+    /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, GrantRow>,
     /// Open connections.
     pub connections: Rows<Name, StoredConnection>,
-    /// A coturn's sessions.
+    /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
-    /// What is stored beside a coturn's sessions, if it has changed.
+    /// The sums over coturn's sessions, if they have changed.
     pub coturn: Option<CoturnSums>,
     /// The operator's overrides, if they have changed.
     pub overrides: Option<Overrides>,
     /// The alerts, if they have changed.
     pub alerts: Option<AlertRules>,
-    /// What happened in the current period.
+    /// The current period and its counts.
     pub counts: (Period, PeriodCounts),
     /// The books' time.
     pub now: Timestamp,
 }
 
-/// What a ledger holds. The default is a new one.
+/// The rows of a ledger. The default is an empty one.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
-    /// Each source by the minute.
+    /// The rows of each source.
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, GrantRow>,
     /// Open connections.
     pub connections: BTreeMap<Name, StoredConnection>,
-    /// A coturn's sessions.
+    /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    /// What is stored beside a coturn's sessions.
+    /// The sums over coturn's sessions.
     pub coturn: CoturnSums,
     /// The operator's overrides.
     pub overrides: Overrides,
     /// The alerts.
     pub alerts: AlertRules,
-    /// What happened in the period of that name.
+    /// The period of the last write, and its counts.
     pub counts: Option<(Period, PeriodCounts)>,
     /// The latest instant that the books have seen; `None` in a new ledger.
     pub now: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub struct Stored {
 }
 
 impl Batch {
-    /// Adds the batch that follows. Writing the sum is the same as writing one after the other.
+    /// Adds the batch that follows. Writing the result has the same effect as writing both in order.
     pub fn append(&mut self, later: Self) {
         for (source, rows) in later.sources {
             self.sources.entry(source).or_default().apply(rows);
@@ -90,7 +90,7 @@ impl Batch {
 }
 
 impl Stored {
-    /// What the ledger holds after a batch.
+    /// Applies a batch.
     pub fn apply(&mut self, batch: Batch) {
         for (source, rows) in batch.sources {
             self.sources.entry(source).or_default().apply(rows);

@@ -1,7 +1,7 @@
-//! One reported connection. Each report speaks of the stretch since the last sign of life: if it holds bytes, that
-//! stretch is charged by bytes, and whatever was guessed since the last count is taken back; if it holds none, the
-//! stretch is charged by time. So a connection that keeps reporting is charged exactly its bytes, and one that falls
-//! unreported is never free. Rules only: time, settings and the group's allowance come in, changes come out.
+//! One reported connection and the rules of its charges. A report covers the time since the previous one. If it
+//! contains bytes, that time is charged by bytes, and time charges since the last count are reversed. Otherwise it is
+//! charged by time. So a connection that keeps counting is charged exactly its bytes, and one that stops reporting is
+//! never free. Pure: time, settings and the cap on claims are arguments, and changes are returned.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
 
-/// Who opened a connection, and so who may speak for it.
+/// Who opened a connection, and so who may report on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// A client, by its grant.
@@ -39,15 +39,15 @@ pub enum BilledDirections {
 /// How connections are charged; fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct UsageRules {
-    /// How often a connection is to be heard from.
+    /// The expected time between two reports of a connection.
     pub heartbeat: Duration,
-    /// What counts.
+    /// The counts that are billed.
     pub billed: BilledDirections,
-    /// What a connection that reports no bytes is taken to receive.
+    /// The rate that a connection is charged while it reports no bytes.
     pub estimated_rate: BitRate,
 }
 
-/// What a connection says about itself. Bytes are cumulative since it opened.
+/// A connection's report. Bytes are cumulative since it opened; `None` means not reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Client → relay.
@@ -65,8 +65,8 @@ struct Stretch {
     to: Timestamp,
 }
 
-/// The ledger's clock for a connection that is charged by time. It runs until one interval after the last sign of life;
-/// after that the connection is charged again only if it is heard from.
+/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. After
+/// that, the connection is charged again only if it reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Clock {
     since: Timestamp,
@@ -74,24 +74,24 @@ struct Clock {
     running: bool,
 }
 
-/// Guessed stretches that a later count can take back. More of them only come from switching to and fro between direct
-/// and relayed without a count; the oldest then stay charged.
+/// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
+/// a count has more of them. Then the oldest stay charged.
 const GUESSES_MAX: usize = 8;
 
 /// See the module's invariant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its name, unique for its owner.
+    /// Its id, unique for its owner.
     pub id: Arc<str>,
     /// Who opened it.
     pub owner: Owner,
-    /// Whose bytes it stands for.
+    /// The source that is charged for its bytes.
     pub source: IceSource,
     /// When it was opened.
     pub opened_at: Timestamp,
-    /// When it was last heard from.
+    /// When its last report came.
     pub last_seen: Timestamp,
-    /// Whether it is relayed, as far as it said.
+    /// Whether it is relayed, by its last report that says so; `None` before.
     pub relayed: Option<bool>,
     /// Highest count reported, client → relay.
     pub bytes_sent: u64,
@@ -100,33 +100,33 @@ pub struct Connection {
     clock: Option<Clock>,
     /// Stretches charged by time since the last count.
     guesses: Vec<Stretch>,
-    /// How much of the cumulative count has been dealt with, and up to when.
+    /// The part of the cumulative count that was processed, and when.
     counted: u64,
     counted_until: Timestamp,
     /// Bytes charged by counts.
     claimed: ByteCount,
-    /// Milliseconds charged by time for good.
+    /// Milliseconds of time charges that are final.
     settled_millis: u64,
 }
 
-/// Changes that one call causes; few.
+/// The changes of one call; few.
 pub type Changes = Vec<ChangeKind>;
 
-/// What a report came to.
+/// The result of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the ledger is to do.
+    /// The changes for the ledger.
     pub changes: Changes,
-    /// Whether a claim was cut to what a relay can carry.
+    /// Whether a claim was capped to what a relay can carry.
     pub clamped: bool,
 }
 
-/// What [`Connection::elapse`] found.
+/// The result of [`Connection::elapse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Elapsed {
-    /// One interval without a sign of life: nothing more is charged until there is one.
+    /// One interval without a report: nothing more is charged until the next report.
     ClockStopped(Changes),
-    /// Three intervals without a sign of life: closed as of the last one plus one interval.
+    /// Three intervals without a report: the connection is closed as of its last report plus one interval.
     GivenUp(Changes),
 }
 
@@ -176,7 +176,7 @@ impl Connection {
         self.clock.is_some_and(|clock| clock.running)
     }
 
-    /// When something happens to this connection by itself: its clock stops, or it is given up.
+    /// The next instant at which time alone changes this connection: its clock stops, or it is given up.
     #[must_use]
     pub fn due_at(&self, rules: &UsageRules) -> Timestamp {
         match self.clock {
@@ -185,7 +185,7 @@ impl Connection {
         }
     }
 
-    /// The due instant has come.
+    /// Handles the due instant.
     pub fn elapse(&mut self, rules: &UsageRules) -> Elapsed {
         match &mut self.clock {
             Some(clock) if clock.running => {
@@ -216,7 +216,8 @@ impl Connection {
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
         let before = self.relayed;
         self.relayed = report.relayed.or(before);
-        // A switch may have happened anywhere in the stretch: it is free only if nobody ever said otherwise of it.
+        // A switch may have happened at any time since the last report. That time is free only if it was not reported
+        // relayed.
         let free = self.is_direct() && before != Some(true);
         let mut outcome = Outcome::default();
         match self.claim_in(report, rules.billed) {
@@ -228,7 +229,7 @@ impl Connection {
         outcome
     }
 
-    /// Closes the connection at `now`. What it did not count is charged by time.
+    /// Closes the connection at `now`. The time since its last count is charged by time.
     pub fn close(&mut self, now: Timestamp) -> Changes {
         let mut changes = vec![];
         let charged_until = self.stop_clock(now, &mut changes);
@@ -238,7 +239,7 @@ impl Connection {
         changes
     }
 
-    /// What it has been charged so far.
+    /// Bytes that it has been charged by `now`.
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
@@ -247,7 +248,7 @@ impl Connection {
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
-    /// Whether it says that it does not go through the relay.
+    /// Whether its last report says that it does not use the relay.
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.relayed == Some(false)
@@ -262,7 +263,7 @@ impl Connection {
         }
     }
 
-    /// The billed count, if the report holds it.
+    /// The billed count, if the report contains it.
     fn claim_in(&self, report: Report, billed: BilledDirections) -> Option<u64> {
         match billed {
             BilledDirections::Egress => report.bytes_received.map(|_| self.bytes_received),
@@ -283,7 +284,7 @@ impl Connection {
     ) {
         let wanted = ByteCount::new(claim.saturating_sub(self.counted));
         let taken = if free {
-            // The count covers stretches that were relayed for all we know: they stay as they were guessed.
+            // The count also covers time that may have been relayed. Its time charges become final.
             self.forgive(now, &mut outcome.changes);
             self.settle_guesses();
             wanted
@@ -307,7 +308,7 @@ impl Connection {
         outcome.clamped = taken < wanted;
     }
 
-    /// The stretch since the last sign of life cost nothing.
+    /// Makes the time since the last report free.
     fn forgive(&mut self, now: Timestamp, changes: &mut Changes) {
         self.stop_clock(now, changes);
         let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
@@ -317,7 +318,7 @@ impl Connection {
         self.guesses.retain(|guess| guess.millis() > 0);
     }
 
-    /// The stretch since the last sign of life is charged by time, and so is the next one while it is relayed.
+    /// Charges the time since the last report, and the time from now on if the connection is relayed.
     fn charge_time(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
         if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
             && self.relayed != Some(false)
@@ -337,7 +338,8 @@ impl Connection {
         changes.push(ChangeKind::StartClock);
     }
 
-    /// What the clock has charged becomes a guess. Says up to when time is charged since the last sign of life.
+    /// Stops the clock. Its charge becomes one that a count can reverse. Returns the instant up to which time is
+    /// charged.
     fn stop_clock(&mut self, now: Timestamp, changes: &mut Changes) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
@@ -348,7 +350,7 @@ impl Connection {
         to
     }
 
-    /// Charges a past stretch by time.
+    /// Charges a past stretch by time. A later count can reverse it.
     fn guess(&mut self, stretch: Stretch, changes: &mut Changes) {
         if stretch.millis() > 0 {
             changes.push(ChangeKind::AddTime { from: stretch.from, to: stretch.to });
@@ -368,7 +370,7 @@ impl Connection {
         }
     }
 
-    /// What was guessed so far stays charged.
+    /// Makes all time charges final.
     fn settle_guesses(&mut self) {
         for guess in std::mem::take(&mut self.guesses) {
             self.settled_millis = self.settled_millis.saturating_add(guess.millis());

@@ -1,6 +1,6 @@
-//! The open connections. Every open connection has exactly one due instant in the queue, so time alone closes a connection
-//! that stops reporting, without a scan. The table and the connections of one grant are bounded. Calls return usage changes;
-//! the caller applies them to the ledger in order.
+//! The table of open connections. Every open connection has exactly one due instant in the queue, so a connection that
+//! stops reporting is closed without a scan. The size of the table and the connections of one grant are bounded. Calls
+//! return usage changes, which the caller applies to the ledger in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +23,9 @@ use crate::usage_change::{ChangeKind, UsageChange};
 /// How large the tables may grow.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Open connections. About 400 bytes each; real deployments have a few thousand.
+    /// Most open connections. About 400 bytes each; real deployments have a few thousand.
     pub connections: usize,
-    /// Grants, remembered until they expire. About 200 bytes each.
+    /// Most grants. They are kept until they expire. About 200 bytes each.
     pub grants: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for Bounds {
     }
 }
 
-/// A connection, with its own allowance if it has no grant.
+/// A connection, with its own cap on claims, which is used if it has no grant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredConnection {
     connection: Connection,
@@ -103,8 +103,8 @@ impl Connections {
         }
     }
 
-    /// As stored. From here on, changes are recorded. The returned changes start the ledger's clock for those connections
-    /// for which it ran.
+    /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
+    /// clock for the connections that were charged by time.
     pub fn restore(&mut self, connections: impl IntoIterator<Item = StoredConnection>) -> Vec<UsageChange> {
         let mut changes = vec![];
         for stored in connections {
@@ -125,7 +125,7 @@ impl Connections {
         changed.map(|name| (name.clone(), row(&name).map(|row| row.stored.clone()))).collect()
     }
 
-    /// The rules in force.
+    /// How connections are charged.
     #[must_use]
     pub fn rules(&self) -> &UsageRules {
         &self.rules
@@ -137,7 +137,7 @@ impl Connections {
         self.queue.first().map(|(due, _)| *due).filter(|due| *due <= until)
     }
 
-    /// Handles the first connection that is due; `value` is set if it was given up.
+    /// Handles the first connection in the queue. `value` is set if the connection was given up.
     pub fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
@@ -232,8 +232,8 @@ impl Connections {
         self.rows.len()
     }
 
-    /// The row that the caller may speak for: a client for its own, the reporter for its own or, if only one grant
-    /// uses the name, for that grant's.
+    /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses
+    /// the name, on that grant's.
     fn find(&self, caller: Caller, id: &str) -> Option<usize> {
         let own = self.by_name.get(&(Arc::<str>::from(id), caller.owner())).copied();
         own.or_else(|| {

@@ -1,6 +1,6 @@
-//! The grants: one row for each credential that was issued, until it expires. A row says until when the ledger counts the
-//! grant as alive, whether it was renewed or revoked, and what its client reported. Every method that changes a row records
-//! the change.
+//! The table of grants: one row for each issued credential, until it expires. A row states until when the ledger counts
+//! the grant as alive, whether it was renewed or revoked, and what its client reported. Every method that changes a row
+//! records the change.
 //!
 //! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -22,11 +22,11 @@ use crate::usage_change::ChangeKind;
 /// How long grants count as alive.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    /// For each source, how long a grant of which no row is kept counts as alive after its expiry. Grants of a source that
-    /// is missing here cost nothing.
+    /// For each source, how long a grant without a row counts as alive after its expiry. Grants of a source that is
+    /// missing here cost nothing.
     pub after_expiry: Vec<(IceSource, Duration)>,
-    /// Whether a grant whose client reports later counts as alive for longer. If not, a late report only shows that what
-    /// the bound assumes is wrong.
+    /// Whether a later report extends the time in which a grant counts as alive. If not, a late report only shows that
+    /// the bound's assumption is wrong.
     pub extends: bool,
 }
 
@@ -40,7 +40,7 @@ impl Coverage {
 /// One grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
-    /// Which source made its credential.
+    /// The source that made its credential.
     pub source: IceSource,
     /// When the credential was requested, in the books' time. 1970 in a row of an older version.
     #[serde(default)]
@@ -49,14 +49,14 @@ pub struct GrantRow {
     pub expires_at: Timestamp,
     /// The TURN user name; `None` if it is not known.
     pub username: Option<Box<str>>,
-    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing. The hold,
-    /// the usage and the cut all use this value.
+    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
+    /// Admission, charging and cutting all use this value.
     pub alive_until: Option<Minute>,
     /// Whether its one renewal was used.
     pub renewed: bool,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// What its client may claim; `None` until it has reported a connection.
+    /// The cap on its client's claims; `None` until the client reports a connection.
     claims: Option<Allowance>,
 }
 
@@ -89,7 +89,7 @@ impl GrantRow {
     }
 }
 
-/// Why nothing more is relayed for a grant.
+/// The reason why the relay stops serving a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantEnd {
     /// Its credential has expired.
@@ -128,17 +128,17 @@ impl Grants {
         Self { rows: HashMap::new(), rows_max, coverage, dirty: Dirty::default() }
     }
 
-    /// As stored. From here on, changes are recorded.
+    /// Restores the stored rows. From here on, changes are recorded.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = (GrantId, GrantRow)>) {
         self.rows = rows.into_iter().collect();
         for row in self.rows.values_mut().filter(|row| row.alive_until.is_none()) {
-            // A row of an older version does not say.
+            // A row of an older version has no value here.
             row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
         }
         self.dirty = Dirty::tracking();
     }
 
-    /// Rows that have changed since the last call; `None` for one that is gone.
+    /// Rows that have changed since the last call; `None` for a removed one.
     pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
@@ -156,7 +156,7 @@ impl Grants {
         self.rows.len()
     }
 
-    /// Adds a grant, if the table has room.
+    /// Adds a grant. Does nothing if the table is full.
     pub fn issue(&mut self, id: GrantId, row: GrantRow) {
         if self.rows.len() < self.rows_max {
             self.rows.insert(id, row);
@@ -164,13 +164,14 @@ impl Grants {
         }
     }
 
-    /// Removes a grant: its credential was not handed out after all.
+    /// Removes a grant whose credential was not handed out.
     pub fn remove(&mut self, id: GrantId) {
         self.rows.remove(&id);
         self.dirty.note_removed(id);
     }
 
-    /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet due.
+    /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet
+    /// due.
     pub fn take_renewal(&mut self, grant: &Grant, now: Timestamp) -> bool {
         if now < grant.refresh_after() || grant.is_expired(now) {
             return false;
@@ -182,7 +183,7 @@ impl Grants {
         true
     }
 
-    /// Gives a renewal back: nothing was issued on it.
+    /// Returns a renewal that was not used.
     pub fn give_renewal_back(&mut self, id: GrantId) {
         self.change(id, |row| row.renewed = false);
     }
@@ -193,18 +194,19 @@ impl Grants {
         self.rows.get(&id).is_some_and(|row| row.revoked_at.is_some())
     }
 
-    /// Revokes a grant. The first time counts. `None` for a grant that is not known or costs nothing.
+    /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, and for one that costs
+    /// nothing.
     ///
-    /// Nothing that was promised is given back: a running allocation may go on.
+    /// The grant stays committed, because a running allocation may continue.
     pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
         self.rows.get(&id).filter(|row| row.source.is_metered())?;
         self.change(id, |row| _ = row.revoked_at.get_or_insert(now));
         self.rows.get(&id)
     }
 
-    /// Whether and why nothing more is relayed for a grant. `said`: the expiry in the credential itself, for a grant without
-    /// a row; without either it is expired. The row has the expiry in the books' time, which a clock that is set back does
-    /// not move.
+    /// The reason why the relay must stop serving a grant, if there is one. `said` is the expiry in the credential, for
+    /// a grant without a row. A grant with neither counts as expired. The row's expiry is in the books' time, which
+    /// does not move when a clock is set back.
     #[must_use]
     pub fn end_of(
         &self,
@@ -221,13 +223,13 @@ impl Grants {
         }
     }
 
-    /// A connection opens on a grant. The change says that it is the first one.
+    /// Opens a connection on a grant. Returns a change if it is the first one.
     pub fn open_connection(
         &mut self,
         grant: &Grant,
         now: Timestamp,
     ) -> Result<Option<ChangeKind>, OpenError> {
-        // Expired rows are removed from time to time. Searching for them here would cost a walk for each refusal.
+        // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
         let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
         let is_first = row.claims.is_none();
         let claims = row.claims.get_or_insert_default();
@@ -239,14 +241,14 @@ impl Grants {
         Ok(is_first.then_some(ChangeKind::GrantReported { expires_at: grant.expires_at }))
     }
 
-    /// What a grant's client may claim, to be taken from.
+    /// The cap on the claims of a grant's client.
     pub fn claims(&mut self, id: GrantId) -> Option<&mut Allowance> {
         self.dirty.note(id);
         self.rows.get_mut(&id)?.claims.as_mut()
     }
 
-    /// A connection of a grant relays until `until`, by its client's report. Returns what follows if the grant does not
-    /// count as alive for so long.
+    /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
+    /// does not count as alive until then.
     pub fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<ChangeKind> {
         let until = Minute::from_end(until);
         let from = self.rows.get(&id)?.alive_until.filter(|alive_until| *alive_until < until)?;
@@ -257,7 +259,7 @@ impl Grants {
         Some(ChangeKind::ExtendGrant { from, until })
     }
 
-    /// A connection of a grant was open until `at`.
+    /// Closes a connection of a grant that was open until `at`.
     pub fn close_connection(&mut self, id: GrantId, at: Timestamp) {
         self.change(id, |row| {
             if let Some(claims) = &mut row.claims {
@@ -266,7 +268,7 @@ impl Grants {
         });
     }
 
-    /// Whether a grant's client has reported a connection, as far as it is known.
+    /// Whether a grant's client has reported a connection. `false` for an unknown grant.
     #[must_use]
     pub fn is_reported(&self, id: GrantId) -> bool {
         self.rows.get(&id).is_some_and(GrantRow::is_reported)
@@ -285,8 +287,8 @@ impl Grants {
         });
     }
 
-    /// The row of a grant, added if the table has room: for a grant that was issued when the table was full, or that costs
-    /// nothing.
+    /// The row of a grant, added if the table has room: for a grant that was issued when the table was full, or that
+    /// costs nothing.
     fn find_or_insert(&mut self, grant: &Grant) -> Option<&mut GrantRow> {
         if !self.rows.contains_key(&grant.id) {
             let alive_until = self.coverage.alive_until(grant.source, grant.expires_at);

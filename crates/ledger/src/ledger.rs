@@ -1,5 +1,5 @@
-//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Time never runs back here,
-//! so no figure falls because a clock does.
+//! The ledger: one [`Timeline`] for each source, and one limit over the metered sources together. Its time never
+//! decreases, so a clock that steps back lowers no figure.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
@@ -22,17 +22,17 @@ use crate::verdict::{BudgetMode, Figures, Refusal, STRICT_LIFE_MIN, Wish, decide
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// What may be used in a period.
+    /// Bytes that may be used in a period.
     pub limit: ByteCount,
     /// When a period begins.
     pub billing_day: BillingDay,
     /// How time becomes bytes.
     pub rates: Rates,
-    /// How the limit is held.
+    /// How the limit is enforced.
     pub mode: BudgetMode,
 }
 
-/// Room that is held for one credential, from before the provider is asked. [`Ledger::release`] gives it back,
+/// Room that is reserved for one credential before the provider is asked. [`Ledger::release`] returns it,
 /// [`Ledger::commit`] makes it final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -42,7 +42,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// The life that the credential may have: as requested, or shorter if there is no more room.
+    /// The lifetime that the credential gets: as requested, or shorter if strict mode has less room.
     #[must_use]
     pub fn life(&self) -> Duration {
         self.life
@@ -55,7 +55,7 @@ impl Hold {
     }
 }
 
-/// What happened in the current period.
+/// Event counts of the current period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PeriodCounts {
     /// Credentials issued.
@@ -92,8 +92,8 @@ impl Ledger {
         }
     }
 
-    /// As stored at `now`. A source that is stored but no longer configured is kept: what it used counts. From here on,
-    /// changes are recorded.
+    /// The ledger as stored, at `now`. A source that is stored but no longer configured is kept, because its usage
+    /// counts. From here on, changes are recorded.
     #[must_use]
     pub fn restore(
         terms: Terms,
@@ -115,7 +115,7 @@ impl Ledger {
         ledger
     }
 
-    /// What must be stored of each source.
+    /// Takes the changes of each source that must be stored.
     pub fn take_changes(&mut self) -> BTreeMap<IceSource, SourceRows> {
         let changes = self.sources.iter_mut().map(|source| (source.terms.source, source.take_changes()));
         changes.filter(|(_, rows)| !rows.is_empty()).collect()
@@ -140,8 +140,8 @@ impl Ledger {
         }
     }
 
-    /// Checks and takes in one step: room for a credential of that life, which may be made up to `slack` from now, and
-    /// for its tail. Unmetered sources are always admitted.
+    /// Reserves room for a credential with the lifetime `asked` and for its tail, or refuses. The provider may make it
+    /// up to `slack` from now. The check and the reservation are one step. Unmetered sources are always admitted.
     pub fn try_admit(
         &mut self,
         source: IceSource,
@@ -181,8 +181,8 @@ impl Ledger {
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 
-    /// The credential exists: from here on only time ends the hold. The grant is charged at `unreported_at`, unless its
-    /// client reports a connection before.
+    /// Makes a hold final, because the credential exists. From here on only time ends it. The grant is charged at
+    /// `unreported_at`, unless its client reports a connection before.
     pub fn commit(&mut self, hold: &Hold, unreported_at: Option<Timestamp>) {
         self.counts.issued = self.counts.issued.saturating_add(1);
         if let Some(ledger) = self.source_ledger(hold.source) {
@@ -190,7 +190,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a commit back: the credential was not handed out.
+    /// Undoes a commit whose credential was not handed out.
     pub fn undo(&mut self, hold: &Hold, unreported_at: Option<Timestamp>) {
         self.counts.issued = self.counts.issued.saturating_sub(1);
         if let Some(ledger) = self.source_ledger(hold.source) {
@@ -198,14 +198,14 @@ impl Ledger {
         }
     }
 
-    /// Gives a hold back: nobody has the credential.
+    /// Returns a hold, because nobody has the credential.
     pub fn release(&mut self, hold: &Hold) {
         if let Some(ledger) = self.source_ledger(hold.source) {
             ledger.timeline.remove_grant(hold.alive.clone());
         }
     }
 
-    /// A connection was opened.
+    /// Counts an opened connection.
     pub fn count_connection(&mut self) {
         self.counts.connections = self.counts.connections.saturating_add(1);
     }
@@ -220,7 +220,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a source's own count.
+    /// Takes a reading of a source.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         let now = self.now;
         let taken = self
@@ -232,7 +232,7 @@ impl Ledger {
         taken
     }
 
-    /// The best figure of one source.
+    /// The best figure of one source in this period; zero for an unknown source.
     #[must_use]
     pub fn used_of(&self, source: IceSource) -> ByteCount {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
@@ -247,14 +247,14 @@ impl Ledger {
         }
     }
 
-    /// Reading begins. Time without a running process does not make a count stale.
+    /// Marks the start of reading. The time in which no process ran does not make a count stale.
     pub fn begin_readings(&mut self) {
         for source in &mut self.sources {
             source.begin_readings(self.now);
         }
     }
 
-    /// A source's latest count of this period.
+    /// A source's latest reading of this period.
     #[must_use]
     pub fn reading(&self, source: IceSource) -> Option<Reading> {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
@@ -268,13 +268,13 @@ impl Ledger {
         }
     }
 
-    /// What the providers' own counts said in the course of this period, since the process began.
+    /// The readings of this period that this process has seen.
     #[must_use]
     pub fn history(&self) -> &ReadingHistory {
         &self.history
     }
 
-    /// What the providers' own counts say.
+    /// The readings of all metered sources, combined.
     #[must_use]
     pub fn measured(&self) -> MeasuredUsage {
         let mut measured = MeasuredUsage::default();
@@ -284,19 +284,19 @@ impl Ledger {
         measured
     }
 
-    /// Whether the limit is held in the worst case.
+    /// Whether strict mode is on.
     #[must_use]
     pub fn is_strict(&self) -> bool {
         self.terms.mode == BudgetMode::Strict
     }
 
-    /// The most that a grant is assumed to relay.
+    /// The highest rate that a grant is assumed to relay at.
     #[must_use]
     pub fn assumed_rate(&self) -> BitRate {
         self.terms.rates.liability
     }
 
-    /// Another limit counts from now on.
+    /// Sets the limit. It counts from now on.
     pub fn set_limit(&mut self, limit: ByteCount) {
         self.terms.limit = limit;
     }
@@ -320,20 +320,20 @@ impl Ledger {
         self.sources.iter().map(|source| u64::from(source.timeline.live())).fold(0, u64::saturating_add)
     }
 
-    /// What happened in this period.
+    /// The event counts of this period.
     #[must_use]
     pub fn counts(&self) -> PeriodCounts {
         self.counts
     }
 
-    /// What the period before this one came to; `None` when this process did not see it.
+    /// The previous period and its bytes; `None` if they are not known.
     #[must_use]
     pub fn previous(&self) -> Option<(Period, ByteCount)> {
         let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
         metered.filter_map(|source| source.timeline.previous()).reduce(|a, b| (a.0, a.1.plus(b.1)))
     }
 
-    /// Bytes of the metered sources and most live grants in `[from, to)`, outward to whole minutes.
+    /// Bytes of the metered sources and the most live grants in `[from, to)`, extended to whole minutes.
     #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut total = Slice { used: ByteCount::ZERO, live: 0 };

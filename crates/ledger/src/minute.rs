@@ -1,4 +1,4 @@
-//! UTC minutes. The ledger counts bytes and promises by the minute: every instant lies in exactly one.
+//! UTC minutes. The ledger counts bytes and grants by the minute. Every instant lies in exactly one minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ impl Minute {
         Self(number)
     }
 
-    /// The minute that holds `at`.
+    /// The minute that contains `at`.
     #[must_use]
     pub const fn of(at: Timestamp) -> Self {
         Self(at.as_millis().div_euclid(60_000))
@@ -56,7 +56,7 @@ impl Minute {
         Self(self.0.saturating_add(1))
     }
 
-    /// Minutes from `earlier` to here; zero when `earlier` is later.
+    /// Minutes from `earlier` to here; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_overlaps_a_minute_by_what_lies_in_both() {
+    fn the_overlap_is_the_time_that_lies_in_both() {
         let at = Timestamp::from_millis;
         assert_eq!(Minute::new(1).overlap_millis(at(30_000), at(90_000)), 30_000);
         assert_eq!(Minute::new(1).overlap_millis(at(130_000), at(190_000)), 0);

@@ -1,4 +1,4 @@
-//! What is known of one source by the minute, and how it is stored: plain values between the timeline and the disk.
+//! The stored form of one source, minute by minute: plain values between the timeline and the disk.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::period::Period;
 use crate::reading::StoredReading;
 use crate::units::Timestamp;
 
-/// Under what a connection was reported.
+/// The basis on which a connection was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// A grant: its bytes were promised.
@@ -21,7 +21,7 @@ pub enum Basis {
 pub struct ClaimedUsage {
     /// Milliseconds of connections that are charged by time.
     pub connection_millis: u64,
-    /// Bytes.
+    /// Bytes that connections claimed.
     pub claimed: u64,
 }
 
@@ -34,12 +34,12 @@ pub struct MinuteUsage {
     pub ungranted: ClaimedUsage,
 }
 
-/// How the number of grants changes in one minute.
+/// The change of the number of grants at one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiveDelta {
-    /// Grants alive from this minute on, more or fewer.
+    /// Change of the number of grants that are alive from this minute on.
     pub live: i64,
-    /// Unreported grants that end in this minute, more or fewer.
+    /// Change of the number of unreported grants that end in this minute.
     pub unreported: i64,
 }
 
@@ -63,13 +63,13 @@ impl LiveDelta {
 /// The stored rows of one source, or changes of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceRows {
-    /// How the number of grants changes. A change is added to what is stored.
+    /// Changes of the number of grants. They are added to the stored rows.
     pub deltas: BTreeMap<Minute, LiveDelta>,
-    /// Usage by the minute. A change replaces what is stored.
+    /// Usage by the minute. It replaces the stored row.
     pub usage: BTreeMap<Minute, MinuteUsage>,
-    /// What the period before came to. A change replaces what is stored.
+    /// The total of the previous period. It replaces the stored row.
     pub previous: Option<PeriodTotal>,
-    /// The provider's own count. A change replaces what is stored.
+    /// The latest reading. It replaces the stored row.
     pub reading: Option<StoredReading>,
 }
 
@@ -92,20 +92,20 @@ impl SourceRows {
     }
 }
 
-/// What a period came to. Late claims for its last minutes are still added here.
+/// The total of a period. Late claims for its last minutes are still added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PeriodTotal {
-    /// Which period.
+    /// The period.
     pub period: Period,
     /// Its bytes.
     pub used: u128,
-    /// Up to where the provider itself counted them. Claims for that time change nothing.
+    /// The instant up to which a reading counts them. Claims for the time before it change nothing.
     #[serde(default)]
     pub as_of: Timestamp,
 }
 
 impl PeriodTotal {
-    /// From where on claims still count.
+    /// The instant from which claims still count.
     pub(crate) fn uncounted_from(&self) -> Timestamp {
         self.period.start.max(self.as_of)
     }

@@ -1,4 +1,4 @@
-//! Opening the books: from the settings, and from what was stored. The service and the simulation's restarts call the same
+//! The construction of the books from the settings and the stored rows. The service and the simulation use the same
 //! function.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::source::{IceSource, MINT_SLACK};
 use crate::units::Timestamp;
 use crate::verdict::BudgetMode;
 
-/// What the configuration decides about the books. Fixed for the life of the process.
+/// The configuration of the books. Fixed for the life of the process.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The budget.
@@ -29,8 +29,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens the books at `now`, over what was `stored`. `None`: nothing is stored now or later, so changes are not
-    /// recorded.
+    /// Opens the books at `now` with the `stored` rows. `None`: the books are not stored, so changes are not recorded.
     #[must_use]
     pub fn open(&self, stored: Option<Stored>, now: Timestamp) -> Books {
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
@@ -38,7 +37,7 @@ impl Setup {
         let Some(stored) = stored else {
             return Books::new(Ledger::new(self.terms, &self.sources, now), connections, grants);
         };
-        // A clock that is behind what was stored is not believed: time goes on from there.
+        // If the clock is behind the stored time, the books continue from the stored time.
         let then = stored.now.unwrap_or(now);
         let period = self.terms.billing_day.period_at(then);
         let counts = stored.counts.filter(|(of, _)| *of == period).map(|(_, counts)| counts);
@@ -47,8 +46,8 @@ impl Setup {
         Books::restore(ledger, connections, grants, stored, now)
     }
 
-    /// How long a grant is covered after its expiry. In estimate mode a connection heard from after that keeps it alive;
-    /// strict mode promises nothing that was not admitted.
+    /// How long a grant counts as alive after its expiry. In estimate mode, a later report extends that. Strict mode
+    /// promises nothing that was not admitted.
     fn coverage(&self) -> Coverage {
         let tail = |source: &SourceTerms| -> Duration { source.cut_tail.unwrap_or(source.tail) + MINT_SLACK };
         let after_expiry = self.sources.iter().map(|source| (source.source, tail(source)));

@@ -1,5 +1,5 @@
-//! What an operator has ordered while the service ran. Overrides outlive a restart; an order about the limit holds until the
-//! configuration names another limit, so that whoever spoke last is heard.
+//! The operator's overrides. They survive a restart. An override of the limit holds until the configured limit changes:
+//! the latest instruction wins.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,21 +8,21 @@ use crate::units::ByteCount;
 /// The overrides in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overrides {
-    /// Another limit than the configured one.
+    /// The override of the limit.
     limit: Option<LimitOverride>,
-    /// Nothing is minted.
+    /// Whether minting is stopped.
     pub frozen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LimitOverride {
     limit: ByteCount,
-    /// What the configuration said then.
+    /// The configured limit at the time of the override.
     configured: ByteCount,
 }
 
 impl Overrides {
-    /// Overrides another limit; `None` goes back to the configured one.
+    /// Sets another limit. `None` restores the configured one.
     pub fn override_limit(&mut self, limit: Option<ByteCount>, configured: ByteCount) {
         self.limit = limit.map(|limit| LimitOverride { limit, configured });
     }
@@ -31,13 +31,13 @@ impl Overrides {
     #[must_use]
     pub fn limit(&self, configured: ByteCount) -> ByteCount {
         match self.limit {
-            Some(order) if order.configured == configured => order.limit,
+            Some(set) if set.configured == configured => set.limit,
             _ => configured,
         }
     }
 }
 
-/// What the operator's overrides change, in words; `None` where nothing is ordered.
+/// The overrides as text for operators; `None` without overrides.
 #[must_use]
 pub fn in_words(limit: ByteCount, configured: ByteCount, frozen: bool) -> Option<String> {
     let frozen = frozen.then(|| "nothing is minted".to_owned());
@@ -56,7 +56,7 @@ mod tests {
     const CONFIGURED: ByteCount = ByteCount::new(1_000);
 
     #[test]
-    fn an_ordered_limit_holds_until_it_is_taken_back() {
+    fn an_override_of_the_limit_holds_until_it_is_removed() {
         let mut overrides = Overrides::default();
         assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
         overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ordered_is_said_and_what_is_configured_is_not() {
+    fn the_text_names_overrides_and_not_configured_values() {
         let [five, ten] = [5, 10].map(|gb| ByteCount::new(gb * 1_000_000_000));
         assert_eq!(in_words(ten, ten, false), None);
         assert_eq!(in_words(five, ten, false).as_deref(), Some("a limit of 5 GB instead of 10"));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_configured_later_is_the_last_word() {
+    fn a_limit_that_is_configured_later_wins() {
         let mut overrides = Overrides::default();
         overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
         assert_eq!(overrides.limit(ByteCount::new(2_000)), ByteCount::new(2_000));

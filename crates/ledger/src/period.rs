@@ -1,13 +1,13 @@
-//! Billing periods: `[start, end)` in UTC, cut at 00:00 of the billing day. They tile all time: every instant lies in
-//! exactly one period, and a period's end is the next one's start. No timer resets anything: the period is computed
-//! from the instant that is asked about.
+//! Billing periods: `[start, end)` in UTC, from 00:00 of a billing day to the next. Every instant lies in exactly one
+//! period, and a period's end is the next one's start. There is no reset timer: the period is computed from the
+//! instant.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveTime};
 
 use crate::units::Timestamp;
 
-/// The day of the month on which the provider's bill begins, 1 to 31. A month that is shorter resets on its last day.
+/// The day of the month on which a billing period begins, 1 to 31. In a shorter month it begins on the last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BillingDay(u32);
 
@@ -21,7 +21,7 @@ pub struct Period {
 }
 
 impl BillingDay {
-    /// `None` outside 1 to 31.
+    /// A billing day; `None` outside 1 to 31.
     #[must_use]
     pub fn new(day: u32) -> Option<Self> {
         (1..=31).contains(&day).then_some(Self(day))
@@ -33,7 +33,7 @@ impl BillingDay {
         self.0
     }
 
-    /// The period that holds `at`.
+    /// The period that contains `at`.
     #[must_use]
     pub fn period_at(self, at: Timestamp) -> Period {
         let date = at.to_utc().date_naive();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_the_month_is_the_default_habit() {
+    fn billing_day_one_makes_calendar_months() {
         assert_eq!(period(1, "2025-01-31T23:59:59.999Z"), ("2025-01-01".into(), "2025-02-01".into()));
         assert_eq!(period(1, "2025-02-01T00:00:00Z"), ("2025-02-01".into(), "2025-03-01".into()));
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn days_outside_the_calendar_are_refused() {
+    fn days_outside_1_to_31_are_refused() {
         assert_eq!(BillingDay::new(0), None);
         assert_eq!(BillingDay::new(32), None);
     }
@@ -128,7 +128,7 @@ mod tests {
         }
 
         #[test]
-        fn every_instant_of_a_period_names_the_same_period(day in 1u32..=31, millis in 0i64..8_000_000_000_000, part in 0.0f64..1.0) {
+        fn every_instant_of_a_period_gives_the_same_period(day in 1u32..=31, millis in 0i64..8_000_000_000_000, part in 0.0f64..1.0) {
             let day = BillingDay::new(day).unwrap();
             let period = day.period_at(Timestamp::from_millis(millis));
             let span = period.end.as_millis() - period.start.as_millis();

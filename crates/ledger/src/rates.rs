@@ -5,22 +5,22 @@ use crate::minute::Minute;
 use crate::minute_usage::{ClaimedUsage, MinuteUsage};
 use crate::units::{BitRate, ByteCount};
 
-/// How time becomes bytes.
+/// The rates in force.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// The rate that a connection which reports no bytes is charged.
     pub estimated: BitRate,
-    /// The most that one live grant is assumed to relay.
+    /// The highest rate that one live grant is assumed to relay at.
     pub liability: BitRate,
     /// Charged once for a grant that expires without having reported a connection.
     pub unreported_grant: ByteCount,
-    /// Whether claims of a minute count only up to what its grants were promised. This is strict mode's rule: no claim
-    /// can push the worst case past the limit.
+    /// Whether the claims of a minute are capped to what its grants can relay at the assumed rate. Strict mode needs
+    /// this, so no claim can push the worst case past the limit.
     pub promises_cap_claims: bool,
 }
 
 impl Rates {
-    /// What so many grant-minutes may relay at most.
+    /// The most bytes that `grant_minutes` may relay.
     pub(crate) fn promised(&self, grant_minutes: u128) -> u128 {
         self.liability.over_millis(Minute::MILLIS.into()).saturating_mul(grant_minutes)
     }
@@ -30,14 +30,14 @@ impl Rates {
         self.estimated.over_millis(connection_millis.into())
     }
 
-    /// Bytes of one minute by its reported usage, with so many grants alive.
+    /// Bytes of one minute by its reported usage, with `live` grants alive.
     pub(crate) fn estimate(&self, usage: &MinuteUsage, live: u32) -> u128 {
         let granted = self.bytes_of(usage.granted);
         let cap = if self.promises_cap_claims { self.promised(live.into()) } else { u128::MAX };
         granted.min(cap).saturating_add(self.bytes_of(usage.ungranted))
     }
 
-    /// What so many unreported grants will be charged. In strict mode their promises cover it.
+    /// The charge for `unreported` grants. Zero in strict mode, where the commitment for their minutes covers it.
     pub(crate) fn unreported_charges(&self, unreported: u128) -> u128 {
         let charge = if self.promises_cap_claims { 0 } else { self.unreported_grant.get() };
         unreported.saturating_mul(charge.into())

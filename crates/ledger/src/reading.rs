@@ -1,5 +1,5 @@
-//! A provider's own count of bytes. A reading replaces the estimate of the minutes that it covers. Readings never go down
-//! and never reach into the future.
+//! A provider's own count of bytes. A reading replaces the estimate of the minutes that it covers. Readings never go
+//! down and never reach into the future.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};
@@ -11,26 +11,26 @@ use crate::units::{ByteCount, Timestamp};
 /// A provider's count of one period's billed bytes, from its start to `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Which period.
+    /// The period that is counted.
     pub period: Period,
-    /// Up to when everything is counted.
+    /// The instant up to which all bytes are counted.
     pub as_of: Timestamp,
     /// Bytes under credentials that were issued here.
     pub granted: ByteCount,
-    /// Bytes that count against the same limit, and that nobody promised here: other keys, the SFU.
+    /// Other bytes that count against the same limit: those of other TURN keys and of the SFU.
     pub other: ByteCount,
 }
 
 /// What happened to a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadingOutcome {
-    /// It counts from now on.
+    /// It was accepted.
     Taken,
-    /// It belongs to another period than the ledger's.
+    /// It belongs to another period than the current one.
     OtherPeriod,
-    /// A later one is known.
+    /// The ledger has a later one.
     Older,
-    /// It is lower than an earlier one by more than sampling explains. It is ignored.
+    /// It is lower than an earlier one by more than the sampling margin. It is ignored.
     Fell,
 }
 
@@ -52,7 +52,8 @@ impl ReadingOutcome {
 pub struct StoredReading {
     /// The latest one.
     pub reading: Reading,
-    /// The most that its bytes under our credentials can be. Zero in a ledger of an older version: then the count itself.
+    /// The most that `granted` can really be, given the sampling margin. Zero in a ledger of an older version; then the
+    /// count itself is used.
     #[serde(default)]
     pub at_most: ByteCount,
     /// How the assumed rate compares with the readings so far.
@@ -60,9 +61,9 @@ pub struct StoredReading {
 }
 
 impl Reading {
-    /// This reading after `before`: cut to the past, and in total no lower than `before`. `sampling`: how far a count may
-    /// be from the truth, in percent; a fall within it is noise. When the operator replaces the key, bytes move from
-    /// `granted` to `other`. That is no fall, and they count once.
+    /// Checks a reading against the one before it. The result ends at `now` or earlier, and its total is at least that
+    /// of `before`. `sampling` is the margin of error in percent; a smaller decrease is noise. When the operator
+    /// replaces the key, bytes move from `granted` to `other`. They count once.
     pub(crate) fn after(
         mut self,
         before: Option<&Self>,
@@ -91,7 +92,7 @@ impl Reading {
     }
 }
 
-/// The most that can have been there if a count is too low by so many percent of the truth, rounded up.
+/// The most that the true count can be if `counted` is too low by up to `percent` of it. Rounded up.
 pub(crate) fn at_most(counted: u128, percent: u32) -> u128 {
     let rest = u128::from(100_u32.saturating_sub(percent).max(1));
     counted.saturating_mul(100).div_ceil(rest)
@@ -115,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn no_reading_reaches_into_the_future() {
+    fn a_reading_never_ends_in_the_future() {
         let taken = reading(10, 5, 0).after(None, minute(3), 0).unwrap();
         assert_eq!(taken.as_of, minute(3));
     }
 
     #[test]
-    fn an_older_reading_and_one_that_fell_are_ignored() {
+    fn an_older_or_much_lower_reading_is_ignored() {
         let before = reading(5, 1_000, 1_000);
         let after = |n, granted, other| reading(n, granted, other).after(Some(&before), minute(60), 5);
         assert_eq!(after(4, 3_000, 3_000), Err(ReadingOutcome::Older));
@@ -131,18 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fall_within_the_sampling_is_noise_and_lowers_nothing() {
+    fn a_decrease_within_the_sampling_margin_lowers_nothing() {
         let before = reading(5, 1_000, 1_000);
         let taken = reading(6, 950, 960).after(Some(&before), minute(60), 5);
         assert_eq!(taken, Ok(reading(6, 1_000, 1_000)));
     }
 
     #[test]
-    fn a_sampled_count_stands_for_more_than_it_says() {
+    fn a_sampled_count_may_be_too_low() {
         assert_eq!(at_most(950, 5), 1_000);
-        assert_eq!(at_most(951, 5), 1_002, "outward");
+        assert_eq!(at_most(951, 5), 1_002, "rounded up");
         assert_eq!(at_most(7, 0), 7);
-        assert_eq!(at_most(7, 100), 700, "and never for without end");
+        assert_eq!(at_most(7, 100), 700, "the result is finite even at 100 %");
     }
 
     proptest! {
@@ -155,8 +156,8 @@ mod tests {
                     if let Some(before) = held {
                         prop_assert!(taken.as_of >= before.as_of);
                         prop_assert!(taken.total() >= before.total());
-                        let said = ByteCount::new(granted).plus(ByteCount::new(other)).get();
-                        prop_assert_eq!(taken.total(), said.max(before.total()), "and nothing counts twice");
+                        let read = ByteCount::new(granted).plus(ByteCount::new(other)).get();
+                        prop_assert_eq!(taken.total(), read.max(before.total()), "no byte counts twice");
                     }
                     held = Some(taken);
                 }

@@ -1,5 +1,5 @@
-//! What the providers' own counts said in the course of this period, for plots: instants rise, counts are as they were
-//! taken, one for each ten minutes at most. No figure and no decision rests on it. It lives in memory only.
+//! The readings of this period, for plots: at most one for each ten minutes, in the order of their instants. No figure
+//! and no decision uses them. They are kept in memory only.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use crate::units::{ByteCount, Timestamp};
 
-/// Points lie in different stretches of this length; of each the last one stays.
+/// Of each stretch of this length, only the last point is kept.
 const STRETCH: Duration = Duration::from_secs(600);
-/// Points that are kept: more than a month of them. The oldest goes first.
+/// Most points kept: more than a month of them. The oldest is dropped first.
 const POINTS_MAX: usize = 5_000;
 
-/// A count of this period's bytes, over all sources that are counted.
+/// The sum of the sources' readings in this period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadingPoint {
-    /// Up to when.
+    /// The instant up to which all bytes are counted.
     pub as_of: Timestamp,
-    /// Since the period's start.
+    /// Bytes since the period's start.
     pub bytes: ByteCount,
 }
 
@@ -28,7 +28,7 @@ pub struct ReadingHistory {
 }
 
 impl ReadingHistory {
-    /// One more count. One that reaches less far than what is known already changes nothing.
+    /// Adds a point. One that is older than the last point changes nothing.
     pub fn add(&mut self, counted: ReadingPoint) {
         if let Some(last) = self.points.back() {
             if counted.as_of < last.as_of {
@@ -44,12 +44,12 @@ impl ReadingHistory {
         self.points.push_back(counted);
     }
 
-    /// Another period begins.
+    /// Removes all points, because another period begins.
     pub fn clear(&mut self) {
         self.points.clear();
     }
 
-    /// The counts up to instants of `[from, to]`, the last one for each `step`.
+    /// The points in `[from, to]`: the last one in each `step`.
     #[must_use]
     pub fn between(&self, from: Timestamp, to: Timestamp, step: Duration) -> Vec<ReadingPoint> {
         let mut thinned: Vec<ReadingPoint> = Vec::new();
@@ -63,7 +63,7 @@ impl ReadingHistory {
     }
 }
 
-/// The number of the stretch that holds an instant.
+/// The number of the stretch that contains an instant.
 fn stretch(at: Timestamp, length: Duration) -> i64 {
     at.as_secs().div_euclid(i64::try_from(length.as_secs()).unwrap_or(i64::MAX).max(1))
 }
@@ -89,19 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn of_ten_minutes_the_last_count_stays() {
+    fn the_last_point_of_ten_minutes_is_kept() {
         let history = history([counted(0, 1), counted(9, 2), counted(10, 3), counted(25, 4)]);
         assert_eq!(all(&history, 60), [counted(9, 2), counted(10, 3), counted(25, 4)]);
     }
 
     #[test]
-    fn a_count_that_reaches_less_far_changes_nothing() {
+    fn an_older_point_changes_nothing() {
         let history = history([counted(20, 2), counted(5, 9)]);
         assert_eq!(all(&history, 60), [counted(20, 2)]);
     }
 
     #[test]
-    fn the_oldest_of_too_many_goes_first() {
+    fn a_full_history_drops_its_oldest_point() {
         let most = u64::try_from(POINTS_MAX).unwrap();
         let history = history((0..=most).map(|n| counted(10 * n, n)));
         let kept = all(&history, 60);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plot_gets_the_stretch_and_the_steps_that_it_asks_for() {
+    fn a_plot_gets_one_point_for_each_step_of_its_range() {
         let history = history((0..18).map(|n| counted(10 * n, n)));
         assert_eq!(all(&history, 3_600), [counted(50, 5), counted(110, 11), counted(170, 17)]);
         let some = history.between(counted(20, 0).as_of, counted(40, 0).as_of, Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! What is said to the table of connections and what it answers: the words between it and its callers.
+//! The requests and results of the table of connections.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::token::Grant;
 use crate::units::ByteCount;
 use crate::usage_change::UsageChange;
 
-/// Open connections of one grant: a mesh of that many peers.
+/// Most open connections of one grant. A mesh call has one connection for each peer.
 pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 
-/// Who is speaking.
+/// Who makes the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A client with this grant.
@@ -20,7 +20,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// As whose owner it speaks.
+    /// The owner of the connections that this caller opens.
     #[must_use]
     pub fn owner(self) -> Owner {
         match self {
@@ -30,22 +30,22 @@ impl Caller {
     }
 }
 
-/// What `open` found.
+/// The result of `open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// A new connection.
     New,
-    /// It was open already; this was a sign of life.
+    /// The connection was open already. The request counts as a heartbeat.
     Already,
 }
 
 /// Why a connection cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The grant's life is over.
+    /// The grant has expired.
     #[error("the grant has expired")]
     GrantExpired,
-    /// Too many for one grant.
+    /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,
     /// The table is full.
@@ -53,7 +53,7 @@ pub enum OpenError {
     TableFull,
 }
 
-/// No connection of that name that the caller may speak for.
+/// The caller has no open connection of that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such connection")]
 pub struct UnknownConnection;
@@ -63,20 +63,20 @@ pub struct UnknownConnection;
 pub struct Closed {
     /// Its name.
     pub id: Arc<str>,
-    /// What it was charged in all.
+    /// Bytes that it was charged in total.
     pub charged: ByteCount,
-    /// Whether it was given up because nobody spoke for it.
+    /// Whether it was closed because it stopped reporting.
     pub given_up: bool,
 }
 
-/// What a call came to: a value for the caller, and changes for the ledger.
+/// The result of a call: a value for the caller, and changes for the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<T> {
-    /// The answer.
+    /// The value for the caller.
     pub value: T,
-    /// To be applied in order, at the time of the call.
+    /// Changes to apply in this order, at the time of the call.
     pub changes: Vec<UsageChange>,
-    /// Whether a claim was cut.
+    /// Whether a claim was capped to what a relay can carry.
     pub clamped: bool,
 }
 

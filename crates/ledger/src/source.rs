@@ -1,17 +1,17 @@
-//! The ICE sources: who can hand out ICE servers. Names are part of settings, answers and stored rows.
+//! The ICE sources that can be configured. Their names appear in settings, responses and stored rows.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The latest that a credential can be made after it was requested: the provider's deadline, rounded up to a whole second.
+/// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);
 
-/// One entry of `ICE_SOURCES`. On the wire and in the log it is written as in the setting.
+/// One entry of `ICE_SOURCES`. The wire and the log use the name of the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IceSource {
     /// Cloudflare Realtime TURN, minted over its API.
     Cloudflare,
-    /// An own coturn with a shared secret: credentials are computed here.
+    /// The operator's coturn with a shared secret: credentials are computed here.
     Coturn,
     /// The small relay inside this process.
     Relay,
@@ -22,7 +22,7 @@ pub enum IceSource {
 }
 
 impl IceSource {
-    /// All of them, in the order of the documentation.
+    /// All sources, in the order of the documentation.
     pub const ALL: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
 
     /// The name in settings, answers and logs.
@@ -37,15 +37,15 @@ impl IceSource {
         }
     }
 
-    /// The source of that name.
+    /// The source of that name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.name() == name)
     }
 
-    /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and a
-    /// running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two hours
-    /// (reported by others). Our own relay cuts at expiry.
+    /// How long relaying may outlive a credential: a TURN server checks the credential when an allocation is made, and
+    /// a running allocation may be refreshed. coturn 4.6 never cuts one (measured); Cloudflare does after about two
+    /// hours (reported by others). Our own relay cuts at expiry.
     #[must_use]
     pub const fn expiry_tail(self) -> Duration {
         match self {

@@ -1,5 +1,5 @@
-//! One metered source: its timeline, its terms, and what of it must be stored. The number of live grants is stored as
-//! differences, which add up: a thousand grants that begin in one minute cost one row.
+//! The ledger of one metered source: its timeline, its terms and its unsaved changes. The number of live grants is
+//! stored as differences per minute, which are added up. A thousand grants that begin in one minute need one row.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;
@@ -16,75 +16,75 @@ use crate::trial::Assumption;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
-/// Without a good reading for so long, a provider's own count is stale.
+/// After this time without a good reading, the provider's count is stale.
 const STALE_AFTER: Duration = Duration::from_secs(600);
-/// A count that ends longer ago is no good reading: the clock of this machine is behind. No less than the longest
-/// `ANALYTICS_LAG_SECONDS`.
+/// A reading is good if its `as_of` is at most this long ago. An older one shows that the wall clock is behind the
+/// books. At least the longest `ANALYTICS_LAG_SECONDS`.
 const GOOD_FOR: Duration = Duration::from_secs(3_600 + STALE_AFTER.as_secs());
-/// How long the bound is in doubt after sessions could not be cut.
+/// How long the bound does not hold after sessions could not be cut.
 const UNCUT_DOUBT: Duration = Duration::from_secs(30);
 
-/// A source that issues credentials, and how long relaying may outlive one of them.
+/// The terms of one source that issues credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceTerms {
     /// The source.
     pub source: IceSource,
-    /// How long a running allocation may go on after its credential's expiry.
+    /// How long an allocation may continue after its credential's expiry.
     pub tail: Duration,
-    /// The same while we cut sessions whose grant is over; `None` where we cannot.
+    /// The tail while we cut sessions whose grant is over; `None` if we cannot cut this source's sessions.
     pub cut_tail: Option<Duration>,
-    /// How far the provider's own count may be from the truth, in percent.
+    /// The margin of error of the provider's count, in percent.
     pub sampling: u32,
-    /// Whether that count is read from time to time.
+    /// Whether readings of this source are taken.
     pub is_read: bool,
 }
 
 impl SourceTerms {
-    /// A source that is stored and no longer configured.
+    /// The terms of a source that is stored but no longer configured.
     pub(crate) fn of_a_removed(source: IceSource) -> Self {
         Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
     }
 }
 
-/// What the providers' own counts say, over all metered sources.
+/// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredUsage {
-    /// Up to when every source that is read has been counted; `None` without a reading in this period.
+    /// The instant up to which every source with readings is counted; `None` without a reading in this period.
     pub as_of: Option<Timestamp>,
-    /// Their counts together.
+    /// The sum of the readings.
     pub bytes: ByteCount,
-    /// How the assumed rate compares with them, at worst.
+    /// The worst of the sources' comparisons with the assumed rate.
     pub assumption: Assumption,
-    /// Whether sessions whose grant is over are not cut although they should be. The assumption does not hold then.
+    /// Whether sessions continue that should have been cut. Then the assumption does not hold.
     pub uncut: bool,
-    /// How long the last good reading is ago, at worst; zero where no source is read.
+    /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
 
 impl MeasuredUsage {
-    /// Whether a count that is read is older than it should be.
+    /// Whether some source has had no good reading for more than 600 s.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.unread_for > STALE_AFTER
     }
 }
 
-/// See the module.
+/// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceLedger {
     pub(crate) terms: SourceTerms,
     pub(crate) timeline: Timeline,
     /// Differences that must be stored.
     deltas: Dirty<Minute, LiveDelta>,
-    /// What was last stored as a whole.
+    /// The values that were last stored whole.
     stored: (Option<PeriodTotal>, Option<StoredReading>),
     /// Whether we cut sessions whose grant is over.
     is_cutting: bool,
-    /// Until then the bound is in doubt: a connection relays although its grant and its tail are over.
+    /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.
     outlived_until: Timestamp,
-    /// Until then the bound is in doubt: sessions whose grant is over are not cut.
+    /// The bound does not hold before this instant: sessions whose grant is over were not cut.
     uncut_until: Timestamp,
-    /// When the provider's own count was last read, or reading began.
+    /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
 }
 
@@ -102,7 +102,7 @@ impl SourceLedger {
         }
     }
 
-    /// As stored. From here on, changes are recorded.
+    /// The ledger of a source as stored. From here on, changes are recorded.
     pub(crate) fn restore(
         terms: SourceTerms,
         billing_day: BillingDay,
@@ -118,7 +118,7 @@ impl SourceLedger {
         }
     }
 
-    /// What must be stored.
+    /// Takes the changes that must be stored.
     pub(crate) fn take_changes(&mut self) -> SourceRows {
         let totals = (self.timeline.stored_previous(), self.timeline.stored_reading());
         let (previous, reading) = if totals == self.stored { (None, None) } else { totals };
@@ -131,8 +131,8 @@ impl SourceLedger {
         self.terms.cut_tail.filter(|_| self.is_cutting).unwrap_or(self.terms.tail)
     }
 
-    /// A grant is alive over these minutes, and is charged at `unreported_at` unless its client reports a connection.
-    /// Its minutes count already, since they were held for it.
+    /// Commits a grant that is alive over these minutes. It is charged at `unreported_at` unless its client reports a
+    /// connection. The hold counts its minutes already.
     pub(crate) fn commit(&mut self, alive: &Range<Minute>, unreported_at: Option<Timestamp>) {
         if let Some(at) = unreported_at {
             self.timeline.expect_report(at);
@@ -140,7 +140,7 @@ impl SourceLedger {
         self.record(alive, unreported_at, LiveDelta::plus);
     }
 
-    /// Takes a commit back, and the minutes with it.
+    /// Undoes a commit and releases its minutes.
     pub(crate) fn undo(&mut self, alive: &Range<Minute>, unreported_at: Option<Timestamp>) {
         if let Some(at) = unreported_at {
             self.timeline.mark_reported(at);
@@ -172,7 +172,7 @@ impl SourceLedger {
         }
     }
 
-    /// Takes the source's own count.
+    /// Takes a reading of this source.
     pub(crate) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> ReadingOutcome {
         let outcome = self.timeline.take_reading(reading);
         if outcome != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
@@ -181,13 +181,13 @@ impl SourceLedger {
         outcome
     }
 
-    /// Reading begins. Time without a running process does not make a count stale.
+    /// Marks the start of reading. The time in which no process ran does not make the count stale.
     pub(crate) fn begin_readings(&mut self, now: Timestamp) {
         self.read_at = now;
     }
 
-    /// Sets whether we cut sessions whose grant is over. When that stops, grants that were admitted with a short tail may
-    /// outlive it.
+    /// Sets whether we cut sessions whose grant is over. When cutting stops, grants that were admitted with the short
+    /// tail may relay for longer.
     pub(crate) fn set_cutting(&mut self, is_cutting: bool, now: Timestamp) {
         self.is_cutting = is_cutting;
         if !is_cutting && self.terms.cut_tail.is_some() {
@@ -195,7 +195,7 @@ impl SourceLedger {
         }
     }
 
-    /// Adds what this source's own count says.
+    /// Adds this source's reading to `measured`.
     pub(crate) fn add_to(&self, measured: &mut MeasuredUsage, now: Timestamp) {
         let Assumption { holds, observed } = self.timeline.assumption();
         let uncut = self.uncut_until > now;

@@ -1,4 +1,4 @@
-//! The time of the books. It never runs back, and never jumps on the word of one clock reading.
+//! The time of the books. It never decreases, and one reading of a clock never makes it jump.
 
 use std::time::{Duration, Instant};
 
@@ -20,27 +20,28 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// A wall clock that is further ahead than this has jumped: no clock drifts so fast.
+/// A wall clock that is further ahead than this has jumped. Drift is slower.
 const JUMP: Duration = Duration::from_secs(60);
-/// A jump ahead is believed after so long: a clock that was set wrong for a moment is most likely set right again, and a
-/// machine that slept has time.
+/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before, and
+/// after a sleep of the machine a short delay does no harm.
 const DOUBT: Duration = Duration::from_secs(300);
 
-/// Wall time that neither runs back, nor stands still, nor follows a clock that was ahead for a moment. When the wall
-/// clock steps back, time goes on from the latest instant seen at the pace of the monotonic clock, until the wall clock
-/// has caught up; when it jumps ahead, likewise, until it has been ahead for [`DOUBT`]. Pure.
+/// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
+/// wall clock steps back, time continues from the latest instant at the pace of the monotonic clock, until the wall
+/// clock has caught up. When the wall clock jumps ahead, time continues in the same way until the jump has lasted 300
+/// s. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
-    /// The last instant at which wall time was believed, and when that was.
+    /// The last accepted wall time, and the monotonic instant of its reading.
     anchor: (Timestamp, Instant),
-    /// Since when the wall clock is ahead by a jump.
+    /// When the wall clock was first seen ahead by a jump.
     ahead_since: Option<Instant>,
-    /// No wall clock was read yet: whatever it says is believed if it is later.
+    /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
     is_new: bool,
 }
 
 impl SteadyTime {
-    /// Time that goes on from `then`, which was at `instant`: the latest that is known from before, as from disk.
+    /// Time that continues from `then`, the latest stored instant, which corresponds to `instant`.
     #[must_use]
     pub fn from(then: Timestamp, instant: Instant) -> Self {
         Self { anchor: (then, instant), ahead_since: None, is_new: true }
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-    fn time_goes_on_at_its_pace_while_the_wall_clock_is_behind() {
+    fn time_continues_at_its_pace_while_the_wall_clock_is_behind() {
         let start = Instant::now();
         let wall = Timestamp::from_millis;
         let mut steady = SteadyTime::from(wall(9_000), start);
@@ -84,27 +85,27 @@ mod tests {
         for micros in 500_000..502_500 {
             let _ = read(4_000, micros);
         }
-        assert_eq!(read(4_000, 2_000_000), 12_000, "many readings within a millisecond lose nothing");
+        assert_eq!(read(4_000, 2_000_000), 12_000, "many readings within a millisecond lose no time");
         assert_eq!(read(12_500, 2_400_000), 12_500, "caught up");
-        assert_eq!(read(72_000, 2_500_000), 72_000, "a step ahead is believed");
+        assert_eq!(read(72_000, 2_500_000), 72_000, "a step ahead of a minute is accepted");
     }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-    fn a_jump_ahead_is_believed_when_it_lasts() {
+    fn a_jump_ahead_is_accepted_once_it_has_lasted() {
         const MONTH: i64 = 2_678_400;
         let start = Instant::now();
         let wall = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
         let mut steady = SteadyTime::from(wall(0), start);
         let mut read =
             |at: i64, seconds| steady.read(wall(at), start + Duration::from_secs(seconds)).now.as_secs();
-        assert_eq!(read(1_000, 0), 1_000, "what the clock says at start is believed");
+        assert_eq!(read(1_000, 0), 1_000, "the first reading is accepted");
         assert_eq!(read(1_000 + MONTH, 10), 1_010);
         assert_eq!(read(1_200 + MONTH, 200), 1_200, "not yet");
-        assert_eq!(read(1_250, 250), 1_250, "it was set right again");
+        assert_eq!(read(1_250, 250), 1_250, "the clock was corrected");
         assert_eq!(read(1_260 + MONTH, 260), 1_260);
-        assert_eq!(read(1_559 + MONTH, 559), 1_559, "the doubt began anew");
-        assert_eq!(read(1_560 + MONTH, 560), 1_560 + MONTH, "it has lasted");
-        assert_eq!(read(1_561, 561), 1_561 + MONTH, "and is never taken back");
+        assert_eq!(read(1_559 + MONTH, 559), 1_559, "the delay starts again");
+        assert_eq!(read(1_560 + MONTH, 560), 1_560 + MONTH, "the jump has lasted");
+        assert_eq!(read(1_561, 561), 1_561 + MONTH, "time never decreases");
     }
 }

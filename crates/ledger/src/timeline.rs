@@ -1,8 +1,8 @@
-//! One source's bytes and promises, minute by minute, over this period and as far beyond it as a credential can live.
+//! The bytes and live grants of one source, minute by minute, over this period and as far beyond it as a credential can
+//! live.
 //!
-//! Every figure is a sum over minutes. `used` never exceeds `committed`, a byte lies in exactly one minute and so in
-//! exactly one period, and what was added can be taken back exactly. A test compares it with a model that adds everything
-//! up from scratch.
+//! Every figure is a sum over minutes. `used` never exceeds `committed`. A byte lies in exactly one minute and so in
+//! exactly one period. Every addition can be reversed exactly. A test compares the timeline with a naive model.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Timeline {
     billing_day: BillingDay,
     minutes: Minutes,
     previous: Option<PeriodTotal>,
-    /// The provider's latest own count, and what it showed. It may belong to a period that is over.
+    /// The latest reading and its result. It may belong to an earlier period.
     last: Option<StoredReading>,
     trial: Trial,
     sampling: u32,
@@ -42,14 +42,14 @@ struct Running {
 /// A point of the usage series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Bytes in this stretch, by the estimate.
+    /// Bytes in this stretch, estimated.
     pub used: ByteCount,
     /// Most grants alive in any of its minutes.
     pub live: u32,
 }
 
 impl Timeline {
-    /// An empty timeline that begins at `now`. `sampling`: how far the provider's count may be from the truth, in percent.
+    /// An empty timeline that begins at `now`. `sampling` is the margin of error of the provider's count in percent.
     #[must_use]
     pub fn new(billing_day: BillingDay, rates: Rates, sampling: u32, now: Timestamp) -> Self {
         let minutes = Minutes::new(billing_day.period_at(now), rates, sampling, now);
@@ -66,7 +66,7 @@ impl Timeline {
         }
     }
 
-    /// As stored, at `now`. No connection runs yet. From here on, changes are recorded.
+    /// The timeline as stored, at `now`. No connection runs yet. From here on, changes are recorded.
     #[must_use]
     pub fn restore(
         billing_day: BillingDay,
@@ -77,7 +77,7 @@ impl Timeline {
     ) -> Self {
         let mut timeline = Self::new(billing_day, rates, sampling, now);
         timeline.minutes = Minutes::restore(billing_day.period_at(now), rates, sampling, now, stored);
-        // After a period without a running process, an older total is still stored.
+        // If no process ran for a whole period, the stored total is older.
         timeline.previous = stored.previous.filter(|ended| ended.period.end == timeline.period().start);
         if let Some(last) = stored.reading {
             timeline.last = Some(last);
@@ -92,7 +92,7 @@ impl Timeline {
         timeline
     }
 
-    /// Takes the provider's own count. It replaces the estimate of the time that it covers.
+    /// Takes a reading. It replaces the estimate of the time that it covers.
     pub fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
@@ -109,13 +109,13 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// A reading that the minutes have taken, beside what they promised.
+    /// A reading that the minutes have taken, with the grant-minutes up to it.
     fn point_of(&self, reading: &Reading) -> Point {
         let (grant_minutes, live) = self.minutes.live_measured();
         Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live }
     }
 
-    /// The provider's count of all of the period before this one is what that period came to.
+    /// Takes a reading that covers the whole previous period. It becomes that period's total.
     fn take_last_reading(&mut self, reading: &Reading) -> ReadingOutcome {
         let is_whole =
             |ended: &&mut PeriodTotal| ended.period == reading.period && reading.as_of >= ended.period.end;
@@ -128,7 +128,7 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// The provider's own count for this period.
+    /// The latest reading of this period.
     #[must_use]
     pub fn reading(&self) -> Option<&Reading> {
         self.last.as_ref().map(|last| &last.reading).filter(|reading| reading.period == self.period())
@@ -140,19 +140,20 @@ impl Timeline {
         self.trial.verdict()
     }
 
-    /// The most that a grant is taken to relay: the assumed rate, or the observed one if that is higher.
+    /// The highest rate that a grant is charged for: the assumed rate, or the observed one if the readings contradict
+    /// it.
     #[must_use]
     pub fn liability(&self) -> BitRate {
         self.minutes.rates().liability
     }
 
-    /// The latest reading and what it showed, to be stored.
+    /// The latest reading and its result, for storing.
     #[must_use]
     pub fn stored_reading(&self) -> Option<StoredReading> {
         self.last
     }
 
-    /// What the period before came to, to be stored.
+    /// The total of the previous period, for storing.
     #[must_use]
     pub fn stored_previous(&self) -> Option<PeriodTotal> {
         self.previous
@@ -189,7 +190,7 @@ impl Timeline {
         *running = running.saturating_add(1);
     }
 
-    /// Charges one connection less by time from `now` on.
+    /// Charges one connection fewer by time from `now` on.
     pub fn stop_clock(&mut self, basis: Basis) {
         let running = self.running.of(basis);
         debug_assert!(*running > 0, "every stop belongs to a start");
@@ -207,20 +208,20 @@ impl Timeline {
         });
     }
 
-    /// Takes back a stretch of one connection that was charged by time.
+    /// Reverses the charge for a stretch of one connection that was charged by time.
     pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
             previous.used = previous.used.saturating_sub(self.minutes.rates().bytes_of_time(before));
         }
         self.for_each_minute(basis, from, to, |usage, millis| {
-            debug_assert!(usage.connection_millis >= millis, "only what was added is taken back");
+            debug_assert!(usage.connection_millis >= millis, "only an added charge is reversed");
             usage.connection_millis = usage.connection_millis.saturating_sub(millis);
         });
     }
 
-    /// Charges bytes evenly over a past stretch. The parts sum to the whole, to the byte. A stretch without length falls
-    /// into the current minute.
+    /// Charges bytes evenly over a past stretch. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
+    /// bytes count in the current minute.
     pub fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
         let share_until = |at: Timestamp| {
@@ -248,18 +249,18 @@ impl Timeline {
         self.minutes.add_live(minutes);
     }
 
-    /// Takes back what [`Self::add_grant`] counted: nothing was or will be relayed on it.
+    /// Reverses [`Self::add_grant`], because nothing was or will be relayed on the grant.
     pub fn remove_grant(&mut self, minutes: Range<Minute>) {
         self.minutes.remove_live(minutes);
     }
 
-    /// Charges a grant as unreported when it ends at `expiry`, unless [`Self::mark_reported`] comes first.
+    /// Charges a grant as unreported at its `expiry`, unless [`Self::mark_reported`] comes first.
     pub fn expect_report(&mut self, expiry: Timestamp) {
         self.minutes.change_unreported(Minute::of(expiry), 1);
     }
 
-    /// The client of a grant that ends at `expiry` has reported a connection. `false` when the grant has already been
-    /// charged.
+    /// Notes that the client of a grant that expires at `expiry` has reported a connection. `false` if the grant has
+    /// already been charged.
     pub fn mark_reported(&mut self, expiry: Timestamp) -> bool {
         let minute = Minute::of(expiry);
         let in_time = minute >= self.minutes.current();
@@ -269,7 +270,7 @@ impl Timeline {
         in_time
     }
 
-    /// The period that holds the timeline's time.
+    /// The current period.
     #[must_use]
     pub fn period(&self) -> Period {
         self.minutes.period()
@@ -281,13 +282,13 @@ impl Timeline {
         self.minutes.used()
     }
 
-    /// The worst case for this whole period, given the liability rate.
+    /// The worst case for this whole period at the rate of [`Self::liability`].
     #[must_use]
     pub fn committed(&self) -> ByteCount {
         self.minutes.committed()
     }
 
-    /// What is already promised in the next period.
+    /// The worst case in the next period, from the grants that are alive in it.
     #[must_use]
     pub fn committed_next(&self) -> ByteCount {
         ByteCount::saturating(self.minutes.committed_next())
@@ -299,7 +300,7 @@ impl Timeline {
         self.minutes.current_cell().live
     }
 
-    /// What the period before this one came to, as far as it is known.
+    /// The previous period and its bytes; `None` if they are not known.
     #[must_use]
     pub fn previous(&self) -> Option<(Period, ByteCount)> {
         self.previous.map(|previous| (previous.period, ByteCount::saturating(previous.used)))
@@ -321,7 +322,7 @@ impl Timeline {
         self.running.is_none() && self.minutes.is_at_the_end() && to >= self.period().end
     }
 
-    /// Jumps over a stretch in which nothing happens: the machine slept for months, or its clock was set.
+    /// Skips a stretch in which nothing happens, for example after a sleep of months or when the clock was set.
     fn leap(&mut self, to: Timestamp) {
         // The current minute may hold unreported grants.
         self.minutes.step();

@@ -1,6 +1,6 @@
-//! A grant is our record of one issued credential; its token is that record, signed. Whoever shows a token was issued
-//! credentials here: nobody can make one, alter one, or learn a TURN secret from one. No table of grants is needed to
-//! check it. Form: base64url of `version | id | source | issued | expires | HMAC-SHA-256`.
+//! Grant tokens: the signed record of one issued credential. Only the holder of the key can make or alter a token, and
+//! a token contains no TURN secret. Verifying one needs no table of grants. Format: base64url of `version | id | source
+//! | issued | expires | HMAC-SHA-256`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -52,7 +52,7 @@ impl FromStr for GrantId {
     }
 }
 
-/// A text that is no grant's id.
+/// The text is not a grant id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 22 characters of base64url")]
 pub struct NotAGrantId;
@@ -69,40 +69,40 @@ impl<'de> serde::Deserialize<'de> for GrantId {
     }
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Which grant.
+    /// The grant's id.
     pub id: GrantId,
-    /// Who made the credential.
+    /// The source that made the credential.
     pub source: IceSource,
-    /// When the credential was asked for.
+    /// When the credential was requested.
     pub issued_at: Timestamp,
-    /// When the credential ends, as the client was told.
+    /// When the credential expires, as in the response to the client.
     pub expires_at: Timestamp,
 }
 
 impl Grant {
-    /// From when on it may renew, and a client should: three quarters of its life.
+    /// The instant from which the client may renew, and should: after three quarters of the lifetime.
     #[must_use]
     pub fn refresh_after(&self) -> Timestamp {
         self.issued_at.plus(self.expires_at.since(self.issued_at) * 3 / 4)
     }
 
-    /// Whether the credential's life is over. Its connections may still be kept alive and closed.
+    /// Whether the credential has expired. Open connections may still report and close.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
     }
 }
 
-/// A signed grant, for the client whose it is. A secret of the client's: its `Debug` form shows nothing.
+/// A signed bearer token of one grant. A secret: `Debug` prints nothing of it.
 #[derive(Clone, serde::Serialize)]
 #[serde(transparent)]
 pub struct GrantToken(String);
 
 impl GrantToken {
-    /// As it is sent.
+    /// The text that the client gets.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -125,7 +125,7 @@ impl GrantKey {
         Self(Hmac::new(random.into()))
     }
 
-    /// The token that stands for `grant`.
+    /// Signs a grant.
     #[must_use]
     pub fn sign(&self, grant: &Grant) -> GrantToken {
         let mut bytes = encode(grant).to_vec();
@@ -134,7 +134,8 @@ impl GrantKey {
         GrantToken(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The grant behind a token; `None` for whatever was not signed with this key. Constant time over the signature.
+    /// The grant in a token; `None` for a text that was not signed with this key. The signature is compared in constant
+    /// time.
     #[must_use]
     pub fn verify(&self, token: &str) -> Option<Grant> {
         if token.len() > TOKEN_CHARS {
@@ -178,7 +179,7 @@ fn decode(payload: &[u8]) -> Option<Grant> {
     })
 }
 
-/// Part of the token's form: a code never changes its meaning.
+/// The code of a source in a token. The meaning of a code never changes.
 const fn source_code(source: IceSource) -> u8 {
     match source {
         IceSource::Cloudflare => 1,
@@ -208,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_what_was_signed() {
+    fn a_token_contains_the_signed_grant() {
         let token = key(1).sign(&grant()).expose().to_owned();
         assert_eq!(token.len(), TOKEN_CHARS);
         assert_eq!(key(1).verify(&token), Some(grant()));
     }
 
     #[test]
-    fn a_token_of_another_key_is_none() {
+    fn a_token_of_another_key_is_refused() {
         assert_eq!(key(2).verify(key(1).sign(&grant()).expose()), None);
     }
 
@@ -227,7 +228,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_change_of_one_character_passes(position in 0usize..88, other in "[A-Za-z0-9_-]") {
+        fn a_token_with_one_changed_character_is_refused(position in 0usize..88, other in "[A-Za-z0-9_-]") {
             let token = key(1).sign(&grant()).expose().to_owned();
             let mut forged = token.clone();
             forged.replace_range(position..=position, &other);
@@ -236,7 +237,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,120}") {
+        fn the_parser_does_not_panic(text in ".{0,120}") {
             prop_assert_eq!(key(1).verify(&text), None);
         }
     }

@@ -1,5 +1,5 @@
-//! Bytes of a relay's client leg in both directions, as a pair, so that no sum mixes the two up. TURN framing and STUN
-//! are included, the peer leg is not. Arithmetic saturates, as that of [`ByteCount`] does.
+//! Bytes between a relay and its clients in both directions, as a pair, so no sum mixes the two. TURN framing and STUN
+//! messages are included. Bytes between the relay and peers are not. Arithmetic saturates, as in [`ByteCount`].
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::connection::BilledDirections;
@@ -18,13 +18,13 @@ impl Traffic {
     /// Nothing.
     pub const ZERO: Self = Self { received: ByteCount::ZERO, sent: ByteCount::ZERO };
 
-    /// So many bytes each way.
+    /// `received` and `sent` bytes, from the relay's point of view.
     #[must_use]
     pub const fn new(received: u64, sent: u64) -> Self {
         Self { received: ByteCount::new(received), sent: ByteCount::new(sent) }
     }
 
-    /// What of it costs.
+    /// The bytes of the billed directions.
     #[must_use]
     pub fn billed(self, directions: BilledDirections) -> ByteCount {
         match directions {
@@ -45,19 +45,19 @@ impl Traffic {
         self.zip(other, ByteCount::minus)
     }
 
-    /// In each direction the larger.
+    /// The larger count in each direction.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         self.zip(other, Ord::max)
     }
 
-    /// In each direction the smaller.
+    /// The smaller count in each direction.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         self.zip(other, Ord::min)
     }
 
-    /// `part` of `whole` of it, each direction rounded up; all of it when `whole` is zero.
+    /// This times `part / whole`, each direction rounded up; unchanged if `whole` is zero.
     #[must_use]
     pub fn scaled(self, part: u64, whole: u64) -> Self {
         let scale = |bytes: ByteCount| {
@@ -67,7 +67,7 @@ impl Traffic {
         Self { received: scale(self.received), sent: scale(self.sent) }
     }
 
-    /// What flows at `rate` in each direction for so long.
+    /// Bytes of `rate` in each direction over `millis`.
     #[must_use]
     pub fn of_rate(rate: BitRate, millis: u64) -> Self {
         let bytes = ByteCount::saturating(rate.over_millis(millis.into()));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_rounded_up_and_of_nothing_it_is_the_whole() {
+    fn a_share_is_rounded_up_and_a_share_of_zero_parts_is_the_whole() {
         assert_eq!(Traffic::new(10, 9).scaled(1, 3), Traffic::new(4, 3));
         assert_eq!(Traffic::new(10, 9).scaled(7, 0), Traffic::new(10, 9));
         let huge = Traffic::new(u64::MAX, u64::MAX);

@@ -1,6 +1,6 @@
-//! Bytes, bit rates and instants of wall time. Everything is a whole number of a decimal unit: a GB is 10^9 bytes,
-//! a Mbps 10^6 bit/s, and binary multiples do not exist here. Arithmetic saturates instead of wrapping, so that no
-//! input can turn a large bill into a small one. The ledger and every answer rely on it.
+//! Bytes, bit rates and instants of wall time. All units are decimal: a GB is 10^9 bytes, a Mbps is 10^6 bit/s, and
+//! there are no binary multiples. Arithmetic saturates and never wraps, so no input can turn a large bill into a small
+//! one.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::fmt;
@@ -28,7 +28,7 @@ impl ByteCount {
     /// No bytes.
     pub const ZERO: Self = Self(0);
 
-    /// So many bytes.
+    /// A count of `bytes`.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
@@ -40,19 +40,19 @@ impl ByteCount {
         whole(gb * BYTES_PER_GB).map(Self)
     }
 
-    /// From decimal MB, as [`Self::from_gb`].
+    /// From decimal MB, with the rounding and the range of [`Self::from_gb`].
     #[must_use]
     pub fn from_mb(mb: f64) -> Option<Self> {
         whole(mb * 1e6).map(Self)
     }
 
-    /// From a whole number in floating point; `None` when negative, with a fraction, or above 9,007,199 GB.
+    /// From a whole number in floating point; `None` if it is negative, has a fraction, or is above 9,007,199 GB.
     #[must_use]
     pub fn from_whole(bytes: f64) -> Option<Self> {
         whole(bytes).filter(|_| bytes.fract() == 0.0).map(Self)
     }
 
-    /// From a sum that may be larger than the type: the excess is cut off at `u64::MAX`.
+    /// From a sum that may exceed `u64`; capped at `u64::MAX`.
     #[must_use]
     pub fn saturating(bytes: u128) -> Self {
         Self(u64::try_from(bytes).unwrap_or(u64::MAX))
@@ -64,19 +64,19 @@ impl ByteCount {
         self.0
     }
 
-    /// Sum, cut off at `u64::MAX`.
+    /// Sum, capped at `u64::MAX`.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Difference, never below zero.
+    /// Difference, at least zero.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// So many percent of it, rounded up.
+    /// `percent` of it, in bytes, rounded up.
     #[must_use]
     pub fn share_up(self, percent: u32) -> u128 {
         u128::from(self.0).saturating_mul(percent.into()).div_ceil(100)
@@ -88,7 +88,7 @@ impl ByteCount {
         lossy(self.0) / BYTES_PER_GB
     }
 
-    /// In percent of `whole`, two decimals, halves up, for display only. All of nothing is 100.
+    /// In percent of `whole`, two decimals, halves up, for display only. 100 if `whole` is zero.
     #[must_use]
     pub fn percent_of(self, whole: Self) -> f64 {
         if whole == Self::ZERO {
@@ -97,19 +97,19 @@ impl ByteCount {
         (lossy(self.0) / lossy(whole.0) * 10_000.0).round() / 100.0
     }
 
-    /// GB with two decimals, to the nearest 10 MB, halves up: the form of the status.
+    /// GB with two decimals, to the nearest 10 MB, halves up: the format of the status.
     #[must_use]
     pub fn gb_nearest(self) -> String {
         centi_gb(self.0.saturating_add(5_000_000) / 10_000_000)
     }
 
-    /// GB with two decimals, rounded up: for what may still be owed.
+    /// GB with two decimals, rounded up: for amounts that may still be billed.
     #[must_use]
     pub fn gb_up(self) -> String {
         centi_gb(self.0.div_ceil(10_000_000))
     }
 
-    /// GB with four decimals, to the nearest 100 kB, halves up: the form of the log.
+    /// GB with four decimals, to the nearest 100 kB, halves up: the format of the log.
     #[must_use]
     pub fn gb_four_decimals(self) -> String {
         let units = self.0.saturating_add(50_000) / 100_000;
@@ -125,7 +125,7 @@ impl ByteCount {
 pub struct BitRate(u64);
 
 impl BitRate {
-    /// So many bits per second.
+    /// A rate of `bits_per_second`.
     #[must_use]
     pub const fn new(bits_per_second: u64) -> Self {
         Self(bits_per_second)
@@ -149,8 +149,7 @@ impl BitRate {
         self.0
     }
 
-    /// What flows at this rate in `millis`, rounded up to a whole byte. 128 bits wide, so that months of many
-    /// connections fit.
+    /// Bytes at this rate in `millis`, rounded up. 128 bits wide, so months of many connections fit.
     #[must_use]
     pub fn over_millis(self, millis: u128) -> u128 {
         u128::from(self.0).saturating_mul(millis).div_ceil(BIT_MILLIS_PER_BYTE)
@@ -158,7 +157,7 @@ impl BitRate {
 }
 
 impl fmt::Display for BitRate {
-    /// `2 Mbps`, with as many decimals as it takes.
+    /// `2 Mbps`, with as many decimals as needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} Mbps", self.as_mbps())
     }
@@ -211,7 +210,7 @@ impl Timestamp {
         Self(self.0.saturating_add_unsigned(millis))
     }
 
-    /// The calendar's view of this instant; instants beyond the calendar are its last.
+    /// As a calendar date and time. Instants beyond the calendar give its last one.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -244,7 +243,7 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
     }
 }
 
-/// A wait as whole seconds, rounded up, at least one: a client that waits exactly so long is let in.
+/// A wait in whole seconds, rounded up, at least 1. A client that waits exactly this long is admitted.
 #[must_use]
 pub fn wait_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
@@ -254,7 +253,7 @@ fn centi_gb(units: u64) -> String {
     format!("{}.{:02}", units / 100, units % 100)
 }
 
-/// The nearest whole number, when it is one that `f64` holds exactly.
+/// The nearest whole number; `None` if it is negative or `f64` cannot represent it exactly.
 #[expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
@@ -266,7 +265,7 @@ fn whole(value: f64) -> Option<u64> {
     (0.0..=EXACT_F64_MAX).contains(&rounded).then_some(rounded as u64)
 }
 
-/// For display: exact up to 9,007,199 GB, to 16 digits beyond.
+/// For display only. Exact up to 9,007,199 GB; beyond that, to about 16 digits.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "display only, as the name says")]
 fn lossy(value: u64) -> f64 {
     value as f64
@@ -278,13 +277,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_gb_is_ten_to_the_nine_bytes_and_not_a_gib() {
+    fn a_gb_is_1_000_000_000_bytes() {
         assert_eq!(ByteCount::from_gb(1.0), Some(ByteCount::new(1_000_000_000)));
         assert_eq!(ByteCount::new(1_073_741_824).gb_nearest(), "1.07");
     }
 
     #[test]
-    fn a_float_is_taken_exactly_or_not_at_all() {
+    fn a_float_without_an_exact_byte_count_is_refused() {
         for (bytes, taken) in [(0.0, Some(0)), (-0.0, Some(0)), (1.5e9, Some(1_500_000_000))] {
             assert_eq!(ByteCount::from_whole(bytes), taken.map(ByteCount::new), "{bytes}");
         }
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn display_rounds_usage_to_the_nearest_and_debts_up() {
+    fn usage_is_shown_rounded_to_the_nearest_and_bounds_rounded_up() {
         assert_eq!(ByteCount::new(45_234_999_999).gb_nearest(), "45.23");
         assert_eq!(ByteCount::new(45_235_000_000).gb_nearest(), "45.24");
         assert_eq!(ByteCount::new(1).gb_nearest(), "0.00");
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_shown_with_two_decimals_and_all_of_nothing_is_spent() {
+    fn a_percentage_has_two_decimals_and_a_limit_of_zero_is_fully_used() {
         let limit = ByteCount::new(1_000_000_000_000);
         assert_eq!(ByteCount::new(45_230_000_000).percent_of(limit).to_string(), "4.52");
         assert_eq!(limit.percent_of(limit).to_string(), "100");
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_that_are_no_amounts_are_refused() {
+    fn negative_infinite_and_huge_amounts_are_refused() {
         for bad in [-0.1, f64::NAN, f64::INFINITY, 1e10] {
             assert_eq!(ByteCount::from_gb(bad), None, "{bad}");
         }
@@ -339,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_split_stretch_never_costs_less_than_the_whole(rate in 0u64..1 << 40, a in 0u64..1 << 40, b in 0u64..1 << 40) {
+        fn two_parts_of_a_time_span_never_cost_less_than_the_whole(rate in 0u64..1 << 40, a in 0u64..1 << 40, b in 0u64..1 << 40) {
             let rate = BitRate::new(rate);
             let parts = rate.over_millis(a.into()) + rate.over_millis(b.into());
             prop_assert!(parts >= rate.over_millis(u128::from(a) + u128::from(b)));

@@ -1,5 +1,5 @@
-//! How reported connections change the ledger. Each change names the source that is charged. Applying one needs nothing
-//! else but the time.
+//! The changes that reported connections make to the ledger. A change names the source that is charged. To apply one,
+//! the ledger needs only the time.
 
 use crate::minute::Minute;
 use crate::minute_usage::Basis;
@@ -11,18 +11,18 @@ use crate::units::{ByteCount, Timestamp};
 pub struct UsageChange {
     /// The source that is charged.
     pub source: IceSource,
-    /// Whether the bytes were promised.
+    /// Whether the connection has a grant, and so its bytes were promised.
     pub basis: Basis,
     /// What changes.
     pub kind: ChangeKind,
 }
 
-/// See [`UsageChange`].
+/// What a [`UsageChange`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// One more connection is charged by time from now on.
     StartClock,
-    /// One connection less is charged by time from now on.
+    /// One connection fewer is charged by time from now on.
     StopClock,
     /// A past stretch of a connection is charged by time.
     AddTime {
@@ -31,7 +31,7 @@ pub enum ChangeKind {
         /// Its end.
         to: Timestamp,
     },
-    /// A past stretch that was charged by time is taken back: its bytes are known now.
+    /// The charge for a past stretch is reversed, because its bytes are known now.
     RemoveTime {
         /// Its start.
         from: Timestamp,
@@ -40,7 +40,7 @@ pub enum ChangeKind {
     },
     /// A connection reported that it received bytes over a past stretch.
     AddBytes {
-        /// How many.
+        /// Received bytes, at least one.
         bytes: ByteCount,
         /// Start of the stretch.
         from: Timestamp,
@@ -49,15 +49,15 @@ pub enum ChangeKind {
     },
     /// A connection reports although its grant and the tail are over. The grant counts as alive for longer.
     ExtendGrant {
-        /// The first minute in which it did not count as alive.
+        /// The first minute in which it was not counted as alive so far.
         from: Minute,
-        /// The first minute in which it does not count as alive now.
+        /// The first minute in which it is not counted as alive now.
         until: Minute,
     },
-    /// A connection reports although its grant and the tail are over, and nothing more is promised for it: the bound is in
-    /// doubt.
+    /// A connection reports although its grant and the tail are over, and the ledger promises nothing more for it. The
+    /// bound may be wrong.
     Outlived {
-        /// Until when the connection counts as relaying.
+        /// The instant until which the connection counts as relaying.
         until: Timestamp,
     },
     /// The client of a grant with this expiry has reported its first connection.

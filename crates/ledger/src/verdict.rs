@@ -1,7 +1,7 @@
-//! May one more credential be minted, and for how long? Pure decisions over the ledger's figures, and the figures
-//! themselves. Estimate mode admits while `used < limit` and publishes the bound that comes with it. Strict mode admits
-//! only what fits into every period that it touches even if everything out there relays at its most: then the bound is
-//! zero, whatever happens next.
+//! The budget's decision: may one more credential be minted, and with which lifetime? Pure functions over the ledger's
+//! figures. Estimate mode admits while `used < limit` and publishes the overshoot bound. Strict mode admits a grant
+//! only if it fits into every period that it touches, even if all live grants relay at the assumed rate. Its bound
+//! stays zero.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::time::Duration;
@@ -10,77 +10,79 @@ use crate::minute::Minute;
 use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
-/// How the limit is held.
+/// How the limit is enforced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetMode {
-    /// Until the best figure reaches it.
+    /// Minting stops when `used` reaches the limit.
     Estimate,
-    /// In the worst case.
+    /// Minting stops before `committed` would exceed the limit.
     Strict,
 }
 
-/// Strict mode gives no life shorter than this, unless it was asked for: a call that must renew every minute is none.
+/// The shortest lifetime that strict mode gives, unless the caller asks for a shorter one. With less, a call would
+/// renew all the time.
 pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
-/// One strict grant takes at most this part of the room that is left, so that the first caller does not take it all.
+/// A strict grant takes at most one part in this many of the room that is left, so the first caller does not take it
+/// all.
 const STRICT_SHARE: u128 = 100;
 
-/// What the ledger knows at one instant. `used <= committed` always.
+/// The ledger's sums over the metered sources at one instant. `used <= committed` always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
-    /// The instant, never earlier than any before.
+    /// The instant, in the books' time. It never decreases.
     pub now: Timestamp,
-    /// The period that holds it.
+    /// The period that contains `now`.
     pub period: Period,
-    /// The best figure of the bytes billed in this period.
+    /// Best figure of the bytes billed in this period: readings, then estimates.
     pub used: ByteCount,
-    /// The worst case for the whole period, given the liability rate.
+    /// Worst case for this whole period at the assumed rate.
     pub committed: ByteCount,
-    /// What is promised already in the next period.
+    /// Worst case for the next period, from the grants that are alive in it.
     pub committed_next: ByteCount,
-    /// What may be used in a period.
+    /// Bytes that may be used in a period.
     pub limit: ByteCount,
 }
 
 impl Figures {
-    /// How far past the limit the live credentials can still take us, at worst.
+    /// The most by which the live credentials can still take usage past the limit.
     #[must_use]
     pub fn overshoot_bound(&self) -> ByteCount {
         self.committed.minus(self.limit)
     }
 
-    /// Promised beyond what is used.
+    /// `committed` minus `used`.
     #[must_use]
     pub fn reserved(&self) -> ByteCount {
         self.committed.minus(self.used)
     }
 
-    /// Left of the limit, never below zero.
+    /// `limit` minus `used`, at least zero.
     #[must_use]
     pub fn remaining(&self) -> ByteCount {
         self.limit.minus(self.used)
     }
 
-    /// Whether the limit is reached. A limit of zero is reached from the start.
+    /// Whether `used` has reached the limit. A limit of zero is always reached.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.used >= self.limit
     }
 }
 
-/// Nothing metered is minted now.
+/// The reason why no metered credential is minted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The figures that it rests on. The budget is spent if they say so; otherwise it is promised in full.
+    /// The figures that the decision used. Either the budget is spent, or it is fully committed.
     pub figures: Figures,
-    /// Whether a provider's own count is going to be read: what was promised and not relayed then comes back.
+    /// Whether some source has readings. A reading returns what was promised and not relayed.
     pub awaits_reading: bool,
 }
 
-/// A reading is due in about so long.
+/// The time after which a new reading is expected.
 const NEXT_READING: Duration = Duration::from_secs(60);
 
 impl Refusal {
-    /// When the next credential could fit, as far as that is known: after the next reading, or after the reset.
+    /// The time until a credential may fit again: until the next reading if that can help, otherwise until the reset.
     #[must_use]
     pub fn retry_in(&self) -> Duration {
         let reset = self.figures.period.end.since(self.figures.now);
@@ -89,18 +91,18 @@ impl Refusal {
     }
 }
 
-/// What a credential is wanted for.
+/// A requested credential, as far as the budget needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Life.
+    /// The requested lifetime.
     pub life: Duration,
-    /// What comes on top of it: the time in which it is made, and the tail.
+    /// Time that the grant counts as alive beyond its lifetime: the slack for minting and the tail.
     pub overhead: Duration,
-    /// What one live grant is promised in a minute.
+    /// Bytes that one live grant may relay in a minute.
     pub per_minute: u128,
 }
 
-/// The life that a credential may have, or why it may have none.
+/// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
 pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
     let refused = Err(Refusal { figures, awaits_reading: false });
     if figures.is_spent() {
@@ -118,14 +120,14 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
     }
 }
 
-/// What is left in the two periods that one credential can touch, in the worst case.
+/// The worst-case room in the two periods that one credential can touch.
 #[derive(Clone, Copy, Debug)]
 struct Room {
-    /// Minutes of this period, the current one included.
+    /// Minutes left in this period, the current one included.
     minutes_left: u128,
-    /// Bytes of this period.
+    /// Bytes left in this period.
     this: u128,
-    /// Bytes of the next one.
+    /// Bytes left in the next period.
     next: u128,
 }
 
@@ -138,7 +140,7 @@ impl Room {
         }
     }
 
-    /// Grant-minutes from now on that one `share`-th of the room pays for.
+    /// Grant-minutes from now on that fit into one part in `share` of the room. Rounded down.
     fn minutes(self, per_minute: u128, share: u128) -> u128 {
         let minute = per_minute.saturating_mul(share);
         let affordable = |bytes: u128| bytes.checked_div(minute).unwrap_or(u128::MAX);
@@ -148,7 +150,7 @@ impl Room {
         }
     }
 
-    /// Whether a grant that covers so many minutes from the current one on fits in full.
+    /// Whether a grant that covers `minutes`, the current one first, fits into both periods.
     fn fits(self, minutes: u128, per_minute: u128) -> bool {
         let here = minutes.min(self.minutes_left);
         let there = minutes.saturating_sub(here);
@@ -157,20 +159,21 @@ impl Room {
 }
 
 impl Wish {
-    /// A credential of that life, which may be made up to `slack` from now, on which somebody may relay for `tail` after its
-    /// end, at `rate`.
+    /// A credential with lifetime `life` that the provider makes within `slack` from now. Its holder may relay at
+    /// `rate`, until `tail` after its expiry.
     #[must_use]
     pub fn new(life: Duration, slack: Duration, tail: Duration, rate: BitRate) -> Self {
         let overhead = slack.saturating_add(tail);
         Self { life, overhead, per_minute: rate.over_millis(60_000) }
     }
 
-    /// Minutes that a grant of this life covers, outward at both ends, when it begins so far into one.
+    /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded
+    /// up at both ends.
     fn minutes(&self, life: Duration, into_minute: Duration) -> u128 {
         into_minute.saturating_add(life).saturating_add(self.overhead).as_millis().div_ceil(60_000)
     }
 
-    /// The longest life that covers no more minutes than these, in whole seconds.
+    /// The longest lifetime that covers at most `minutes`, in whole seconds.
     fn longest_life(&self, minutes: u128, into_minute: Duration) -> Duration {
         let seconds = u64::try_from(minutes.saturating_mul(60)).unwrap_or(u64::MAX);
         let life = Duration::from_secs(seconds).saturating_sub(self.overhead).saturating_sub(into_minute);
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn in_estimate_mode_the_last_byte_below_the_limit_admits_and_the_limit_itself_refuses() {
+    fn estimate_mode_admits_one_byte_below_the_limit_and_refuses_at_the_limit() {
         let estimate = |figures| decide(BudgetMode::Estimate, figures, wish(86_400));
         assert_eq!(estimate(figures(99, 99, 100)), Ok(Duration::from_secs(86_400)));
         assert!(estimate(figures(100, 100, 100)).is_err());
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn promises_alone_do_not_refuse_in_estimate_mode_but_are_published() {
+    fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
         let promised = figures(10, 250, 100);
         assert!(decide(BudgetMode::Estimate, promised, wish(60)).is_ok());
         assert_eq!(promised.overshoot_bound(), ByteCount::new(150));
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_lasts_to_the_reset_unless_a_reading_may_give_promises_back() {
+    fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
         let refusal = |used, awaits_reading| {
             Refusal { figures: figures(used, 100, 100), awaits_reading }.retry_in().as_secs()
         };
@@ -234,27 +237,23 @@ mod tests {
         let reset = 16 * 86_400 + 43_200;
         assert_eq!(refusal(50, false), reset);
         assert_eq!(refusal(50, true), 60);
-        assert_eq!(refusal(100, true), reset, "what is used does not come back");
+        assert_eq!(refusal(100, true), reset, "used bytes are not freed");
     }
 
     #[test]
-    fn what_remains_never_goes_below_zero() {
+    fn the_remaining_bytes_are_never_negative() {
         assert_eq!(figures(150, 150, 100).remaining(), ByteCount::ZERO);
     }
 
     #[test]
-    fn a_strict_life_shrinks_with_the_room_and_ends_at_five_minutes() {
+    fn a_strict_lifetime_shrinks_with_the_room_down_to_five_minutes() {
         // A day and its tail are 1561 minutes, 23.4 GB: less than a hundredth of 10 TB.
         assert_eq!(strict(figures(0, 0, 10_000_000_000_000), 86_400), Some(86_400));
         // A hundredth of 1000 GB is 666 minutes, less 2 h and 4 s.
         assert_eq!(strict(figures(0, 0, 1_000_000_000_000), 86_400), Some(666 * 60 - 7_204));
-        // A hundredth of 100 GB does not pay for the tail alone, but five minutes fit.
+        // A hundredth of 100 GB is less than the tail needs, but five minutes fit into the whole.
         assert_eq!(strict(figures(0, 0, 100_000_000_000), 86_400), Some(300));
-        assert_eq!(
-            strict(figures(0, 0, 100_000_000_000), 120),
-            Some(120),
-            "shorter only where it was asked for"
-        );
+        assert_eq!(strict(figures(0, 0, 100_000_000_000), 120), Some(120), "shorter only on request");
     }
 
     #[test]
@@ -279,20 +278,20 @@ mod tests {
         assert_eq!(
             strict(near_the_end(full - 10 * 15_000_000, 0), 86_400),
             Some(300),
-            "ten minutes are left of this one"
+            "ten minutes are left in this period"
         );
         assert_eq!(strict(near_the_end(full - 10 * 15_000_000 + 1, 0), 86_400), None);
         assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000), 86_400), Some(300));
         assert_eq!(
             strict(near_the_end(0, full - 116 * 15_000_000 + 1), 86_400),
             None,
-            "the next one is full"
+            "the next period is full"
         );
     }
 
     proptest! {
         #[test]
-        fn whatever_strict_mode_admits_fits_and_is_no_longer_than_asked(
+        fn a_strict_grant_fits_and_lives_no_longer_than_requested(
             used in 0u64..1 << 42, promised in 0u64..1 << 42, next in 0u64..1 << 42, limit in 0u64..1 << 42,
             life in 60u64..200_000, before_end in 0u64..3_000_000_000,
         ) {

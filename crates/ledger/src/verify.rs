@@ -1,12 +1,12 @@
-//! What can be read of a ledger and yet cannot be true. A ledger that the books wrote, however they were interrupted, has
-//! none of it; the simulation holds every walk against that. Pure.
+//! Contradictions in a stored ledger. The books never write one, even if they are interrupted; the simulation checks
+//! that. Pure.
 
 use crate::changes::Stored;
 use crate::minute_usage::SourceRows;
 use crate::source::IceSource;
 use crate::units::Timestamp;
 
-/// What contradicts itself, as sentences.
+/// The contradictions as sentences; empty for a consistent ledger.
 #[must_use]
 pub fn contradictions(stored: &Stored) -> Vec<String> {
     let mut found = vec![];
@@ -34,7 +34,7 @@ pub fn contradictions(stored: &Stored) -> Vec<String> {
     found
 }
 
-/// As many grants end as begin, and none ends before it began.
+/// Checks that as many grants end as begin, and that none ends before it begins.
 fn deltas(source: IceSource, rows: &SourceRows) -> Option<String> {
     let mut live: i64 = 0;
     for (minute, delta) in &rows.deltas {
@@ -58,14 +58,14 @@ fn reading(source: IceSource, rows: &SourceRows) -> Option<String> {
     })
 }
 
-/// Nobody can have said anything of a minute that had not begun.
+/// Checks that no usage lies in a minute that had not begun at the last write.
 fn future(source: IceSource, rows: &SourceRows, now: Timestamp) -> Option<String> {
     let (last, _) = rows.usage.last_key_value()?;
     let at = last.start();
     (at > now).then(|| format!("{source}: bytes at {at}, after the last write, {now}"))
 }
 
-/// A connection under a grant has that grant's row.
+/// Checks that the grant of each connection has a row.
 fn orphans(stored: &Stored) -> impl Iterator<Item = String> {
     stored.connections.iter().filter_map(|((id, _), connection)| {
         let grant = connection.grant().filter(|grant| !stored.grants.contains_key(grant))?;
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_ledger_has_none() {
+    fn a_sound_ledger_has_no_contradiction() {
         assert_eq!(contradictions(&sound()), Vec::<String>::new());
         assert_eq!(broken(|_, _| {}), Vec::<String>::new());
     }
 
     #[test]
-    fn each_contradiction_is_told_once() {
+    fn each_contradiction_is_reported_once() {
         let outside = |rows: &mut SourceRows| {
             let as_of = minute_at(NOON + 60 * 24 * 40);
             let reading =

@@ -1,4 +1,4 @@
-//! What a reading does to the minutes: those that it covers no longer count, and its bytes take their place.
+//! The effect of a reading on the minutes: its bytes replace the estimates of the minutes that it covers.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use super::{Cell, Minutes, replace};
@@ -7,18 +7,19 @@ use crate::period::Period;
 use crate::reading::{Reading, at_most};
 use crate::units::Timestamp;
 
-/// What the provider counted, and which minutes it covers.
+/// The latest reading, and the minutes that it covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CountedPart {
     pub(crate) granted: u128,
-    /// The most that `granted` can really be. Sampling may have missed some, but no more than was promised since the
-    /// reading before, as long as the data fit the promises.
+    /// The most that `granted` can really be. Sampling may have missed some bytes, but no more than the live grants
+    /// could relay since the previous reading, as long as the readings fit the assumed rate.
     at_most: u128,
     pub(crate) other: u128,
     as_of: Timestamp,
     /// Minutes before this one are covered in full.
     pub(crate) whole: Minute,
-    /// Minutes before this one had begun: usage reported of them does not count. At most one more than `whole`.
+    /// Minutes before this one had begun at `as_of`: usage reported in them does not count. At most one more than
+    /// `whole`.
     pub(crate) begun: Minute,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct MinuteFigures {
 }
 
 impl Minutes {
-    /// The worst case of what the reading covers.
+    /// The worst case of the time that the reading covers.
     pub(crate) fn settled(&self) -> u128 {
         let CountedPart { granted, at_most: granted_at_most, other, .. } = self.counted;
         if self.rates.promises_cap_claims {
@@ -48,7 +49,7 @@ impl Minutes {
         }
     }
 
-    /// Takes a reading of this period that is later than the one before it.
+    /// Takes a reading of this period that is later than the previous one.
     pub(crate) fn measure(&mut self, reading: &Reading) {
         let granted = reading.granted.get().into();
         let before = self.counted;
@@ -82,7 +83,7 @@ impl Minutes {
         self.counted.at_most
     }
 
-    /// What the grants alive in `[from, to)` may have relayed in it at most.
+    /// The most that the grants alive in `[from, to)` may have relayed in that time.
     fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
         let parts = self.touched(from, to).map(|minute| {
             let cell = self.get(minute).unwrap_or_default();
@@ -91,19 +92,19 @@ impl Minutes {
         parts.fold(0, u128::saturating_add)
     }
 
-    /// What the grants alive in a minute may relay in so much of it. Rounded down, so that the parts of a minute add up to
-    /// no more than the minute.
+    /// The most that the grants alive in a minute may relay in `millis` of it. Rounded down, so the parts of a minute
+    /// add up to no more than the minute.
     fn promised_in(&self, cell: Cell, millis: u64) -> u128 {
         let minute = self.rates.promised(cell.live.into());
         minute.saturating_mul(millis.into()).checked_div(Minute::MILLIS.into()).unwrap_or(minute)
     }
 
-    /// Grant-minutes that the reading covers, and grants alive in its minute.
+    /// Grant-minutes that the reading covers, and grants alive in the minute of its end.
     pub(crate) fn live_measured(&self) -> (u128, u32) {
         (self.sums.live_measured, self.get(self.counted.whole).unwrap_or_default().live)
     }
 
-    /// What a minute adds to the figures: nothing where the provider has counted.
+    /// What a minute adds to the figures; nothing for the time that the reading covers.
     pub(crate) fn figures_of(&self, counted: &CountedPart, minute: Minute, cell: Cell) -> MinuteFigures {
         if minute < counted.whole {
             return MinuteFigures { used: 0, worst: 0 };

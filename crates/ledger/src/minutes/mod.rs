@@ -1,6 +1,6 @@
-//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its count of live grants.
-//! The minutes ahead are differences: how many more or fewer grants are alive from a minute on. So a grant changes a few
-//! rows however long it lives, and every figure takes constant time.
+//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its count of live
+//! grants. Later minutes are stored as differences of that count. So a grant changes few rows however long it lives,
+//! and every figure takes constant time.
 //!
 //! A cell changes in one place only, [`Minutes::amend`], which keeps the sums equal to what adding up all minutes would
 //! give. `used <= committed` holds because it holds in each minute.
@@ -24,7 +24,7 @@ use counted::CountedPart;
 pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
     pub(crate) live: u32,
-    /// Grants whose credential ends in this minute and whose client has not reported a connection.
+    /// Grants whose credential expires in this minute and whose client has not reported a connection.
     pub(crate) unreported: u32,
     usage: MinuteUsage,
 }
@@ -51,7 +51,7 @@ struct Sums {
     live_ahead: u128,
     /// Grant-minutes after the period's end.
     live_beyond: u128,
-    /// Unreported grants whose credential ends from the current minute to the period's end.
+    /// Unreported grants whose credential expires from the current minute to the period's end.
     unreported_ahead: u128,
 }
 
@@ -59,13 +59,13 @@ struct Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct Minutes {
     rates: Rates,
-    /// How far the provider's count may lie off the truth, in percent.
+    /// The margin of error of the provider's count, in percent.
     sampling: u32,
     period: Period,
     counted: CountedPart,
     /// From the period's first minute to the current one. Never empty.
     begun: Vec<Cell>,
-    /// After the current minute. No row is zero.
+    /// Differences after the current minute. No row is zero.
     ahead: BTreeMap<Minute, LiveDelta>,
     sums: Sums,
     /// Minutes whose usage must be stored.
@@ -111,12 +111,12 @@ impl Minutes {
         ByteCount::saturating(self.settled().saturating_add(uncounted))
     }
 
-    /// What is already promised in the next period.
+    /// The worst case in the next period, from the grants that are alive in it.
     pub(crate) fn committed_next(&self) -> u128 {
         self.rates.promised(self.sums.live_beyond)
     }
 
-    /// Sets the most that a grant is assumed to relay.
+    /// Sets the highest rate that a grant is assumed to relay at.
     pub(crate) fn set_liability(&mut self, liability: BitRate) {
         if self.rates.liability != liability {
             self.rates.liability = liability;
@@ -133,7 +133,7 @@ impl Minutes {
         &self.rates
     }
 
-    /// The minute that holds the present.
+    /// The current minute.
     pub(crate) fn current(&self) -> Minute {
         self.minute(self.begun.len().saturating_sub(1))
     }
@@ -142,7 +142,7 @@ impl Minutes {
         self.begun.last().copied().unwrap_or_default()
     }
 
-    /// A minute that has begun.
+    /// The cell of a minute that has begun.
     pub(crate) fn get(&self, minute: Minute) -> Option<Cell> {
         self.begun.get(self.index(minute)?).copied()
     }
@@ -192,12 +192,12 @@ impl Minutes {
         }
     }
 
-    /// Counts one grant more as alive over these minutes.
+    /// Counts one more grant as alive over these minutes.
     pub(crate) fn add_live(&mut self, minutes: Range<Minute>) {
         self.change_live(minutes, 1);
     }
 
-    /// Takes back what [`Self::add_live`] counted.
+    /// Reverses [`Self::add_live`].
     pub(crate) fn remove_live(&mut self, minutes: Range<Minute>) {
         self.change_live(minutes, -1);
     }
@@ -225,7 +225,7 @@ impl Minutes {
         *live_beyond = shifted(*live_beyond, end.since(from.max(reset)), by);
     }
 
-    /// Expects that many grants more, or fewer, to end unreported in a minute that is not over.
+    /// Changes by `by` the number of grants that are expected to expire unreported in a minute that is not over.
     pub(crate) fn change_unreported(&mut self, minute: Minute, by: i64) {
         if minute <= self.current() {
             self.amend(self.current(), |cell| cell.unreported = moved(cell.unreported, by));
@@ -261,17 +261,18 @@ impl Minutes {
         self.begun.push(Cell { live, unreported: moved(0, delta.unreported), usage: MinuteUsage::default() });
     }
 
-    /// Whether no grant begins or ends after the current minute.
+    /// Whether no grant begins, ends or expires after the current minute.
     pub(crate) fn is_at_the_end(&self) -> bool {
         self.ahead.is_empty()
     }
 
-    /// What this period came to.
+    /// The total of this period.
     pub(crate) fn total(&self) -> PeriodTotal {
         PeriodTotal { period: self.period, used: self.used().get().into(), as_of: self.counted.begun.start() }
     }
 
-    /// Begins another period at `now`. The current minute and those ahead stay: grants cross the reset.
+    /// Begins another period at `now`. The current minute and later ones stay, because grants continue across the
+    /// reset.
     pub(crate) fn begin(&mut self, period: Period, now: Timestamp) {
         let current = self.current_cell();
         self.period = period;
@@ -283,7 +284,7 @@ impl Minutes {
         self.recount();
     }
 
-    /// As stored, at `now`.
+    /// The minutes as stored, at `now`.
     pub(crate) fn restore(
         period: Period,
         rates: Rates,
@@ -314,7 +315,7 @@ impl Minutes {
         changed.filter_map(|minute| Some((minute, self.get(minute)?.usage))).collect()
     }
 
-    /// Adds everything up from scratch.
+    /// Computes the sums from all minutes.
     fn recount(&mut self) {
         let mut sums = Sums::default();
         let (current, reset) = (self.current(), Minute::of(self.period.end));
@@ -352,7 +353,7 @@ impl Minutes {
         Minute::of(self.period.start)
     }
 
-    /// Where a minute stands in `begun`; `None` for one before the period.
+    /// The index of a minute in `begun`; `None` before the period.
     fn index(&self, minute: Minute) -> Option<usize> {
         usize::try_from(minute.number().checked_sub(self.first().number())?).ok()
     }
@@ -367,13 +368,13 @@ fn replace(sum: u128, before: u128, after: u128) -> u128 {
     sum.saturating_add(after).saturating_sub(before)
 }
 
-/// A count moved by so many, never below zero.
+/// `count` plus `by`, at least zero.
 fn moved(count: u32, by: i64) -> u32 {
     let moved = i64::from(count).saturating_add(by).max(0);
     u32::try_from(moved).unwrap_or(u32::MAX)
 }
 
-/// A sum with `minutes` added `by` times; `by` may be negative.
+/// `sum` plus `minutes` times `by`, at least zero.
 fn shifted(sum: u128, minutes: u64, by: i64) -> u128 {
     let change = u128::from(minutes).saturating_mul(by.unsigned_abs().into());
     if by < 0 { sum.saturating_sub(change) } else { sum.saturating_add(change) }
