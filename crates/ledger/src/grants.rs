@@ -259,6 +259,25 @@ impl Grants {
         Some(ChangeKind::ExtendGrant { from, until })
     }
 
+    /// Extends every grant of a source that counts as alive for less than `after_expiry`, if it can still relay at `now`.
+    pub fn extend_tails(
+        &mut self,
+        source: IceSource,
+        after_expiry: Duration,
+        now: Timestamp,
+    ) -> Vec<ChangeKind> {
+        let mut changes = vec![];
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source) {
+            let until = Minute::from_end(row.expires_at.plus(after_expiry));
+            if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
+                row.alive_until = Some(until);
+                self.dirty.note(*id);
+                changes.push(ChangeKind::ExtendGrant { from, until });
+            }
+        }
+        changes
+    }
+
     /// Closes a connection of a grant that was open until `at`.
     pub fn close_connection(&mut self, id: GrantId, at: Timestamp) {
         self.change(id, |row| {
@@ -279,7 +298,8 @@ impl Grants {
         let dirty = &mut self.dirty;
         self.rows.retain(|id, row| {
             let has_open = row.claims.as_ref().is_some_and(|claims| claims.open_count() > 0);
-            let stays = row.expires_at > now || has_open;
+            let is_alive = row.alive_until.is_some_and(|until| until.start() > now);
+            let stays = row.expires_at > now || is_alive || has_open;
             if !stays {
                 dirty.note_removed(*id);
             }

@@ -57,7 +57,7 @@ fn every_change_of_a_row_is_recorded() {
     assert!(changed(&mut grants).is_some());
     grants.revoke(grant.id, at(30)).unwrap();
     assert_eq!(changed(&mut grants).unwrap().revoked_at, Some(at(30)));
-    grants.forget_expired(at(1_000));
+    grants.forget_expired(at(3_600));
     assert_eq!(changed(&mut grants), None);
 }
 
@@ -117,7 +117,9 @@ fn a_full_table_takes_no_further_grant() {
     assert_eq!((grants.count(), grants.get(late.id)), (3, None));
     assert!(!grants.take_renewal(&late, at(800)));
     assert_eq!(grants.open_connection(&late, at(1)), Err(OpenError::TableFull));
-    grants.forget_expired(at(1_000));
+    grants.forget_expired(at(1_199));
+    assert_eq!(grants.count(), 3, "they count as alive for their tail");
+    grants.forget_expired(at(1_200));
     assert_eq!(grants.count(), 0);
 }
 
@@ -172,4 +174,22 @@ fn a_revoked_grant_is_over_at_once_and_a_spent_budget_ends_all() {
     grants.revoke(first.id, at(1)).unwrap();
     assert_eq!(grants.end_of(first.id, None, false, at(2)), Some(GrantEnd::Revoked));
     assert_eq!(grants.end_of(second.id, None, true, at(2)), Some(GrantEnd::Spent));
+}
+
+#[test]
+fn a_longer_tail_extends_the_grants_that_can_still_relay() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    let long = Duration::from_secs(7_200);
+    assert_eq!(grants.extend_tails(IceSource::Coturn, long, at(0)), [], "another source");
+    assert_eq!(
+        grants.extend_tails(IceSource::Cloudflare, Duration::from_secs(30), at(0)),
+        [],
+        "a shorter tail"
+    );
+    let until = Minute::from_end(at(8_200));
+    let extended = ChangeKind::ExtendGrant { from: Minute::new(20), until };
+    assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [extended]);
+    assert_eq!(grants.get(grant.id).unwrap().alive_until, Some(until));
+    assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [], "once");
 }

@@ -254,6 +254,39 @@ impl Ledger {
         }
     }
 
+    /// Keeps what is promised from a source's latest reading up to now: nobody watched that stretch.
+    pub fn keep_unseen(&mut self, source: IceSource) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.timeline.keep_unseen();
+        }
+    }
+
+    /// How long a grant of each metered source counts as alive after its expiry, as of now.
+    #[must_use]
+    pub fn tails(&self) -> Vec<(IceSource, Duration)> {
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        metered.map(|source| (source.terms.source, source.tail())).collect()
+    }
+
+    /// The tail of a source while we cut its sessions; `None` if we cannot.
+    #[must_use]
+    pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {
+        self.sources.iter().find(|ledger| ledger.terms.source == source)?.terms.cut_tail
+    }
+
+    /// Whether we cut sessions of this source whose grant is over.
+    #[must_use]
+    pub fn is_cutting(&self, source: IceSource) -> bool {
+        self.sources.iter().any(|ledger| ledger.terms.source == source && ledger.is_cutting())
+    }
+
+    /// A source's latest reading of this period, or of one that overlaps it.
+    #[must_use]
+    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
+        ledger.timeline.overlapping_reading().copied()
+    }
+
     /// A source's latest reading of this period.
     #[must_use]
     pub fn reading(&self, source: IceSource) -> Option<Reading> {
@@ -309,6 +342,7 @@ impl Ledger {
             period: self.period,
             used: self.sum(Timeline::used),
             committed: self.sum(Timeline::committed),
+            margin: self.sum(Timeline::margin),
             committed_next: self.sum(Timeline::committed_next),
             limit: self.terms.limit,
         }

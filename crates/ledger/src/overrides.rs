@@ -27,6 +27,11 @@ impl Overrides {
         self.limit = limit.map(|limit| LimitOverride { limit, configured });
     }
 
+    /// Drops an override of the limit that was set under another configuration.
+    pub fn settle(&mut self, configured: ByteCount) {
+        self.limit = self.limit.filter(|set| set.configured == configured);
+    }
+
     /// The limit in force.
     #[must_use]
     pub fn limit(&self, configured: ByteCount) -> ByteCount {
@@ -82,5 +87,16 @@ mod tests {
         let mut overrides = Overrides::default();
         overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
         assert_eq!(overrides.limit(ByteCount::new(2_000)), ByteCount::new(2_000));
+    }
+
+    #[test]
+    fn an_overruled_override_does_not_return_with_the_old_configuration() {
+        let mut overrides = Overrides::default();
+        overrides.override_limit(Some(ByteCount::new(5)), CONFIGURED);
+        overrides.settle(CONFIGURED);
+        assert_eq!(overrides.limit(CONFIGURED), ByteCount::new(5));
+        overrides.settle(ByteCount::new(2_000));
+        overrides.settle(CONFIGURED);
+        assert_eq!(overrides.limit(CONFIGURED), CONFIGURED);
     }
 }

@@ -56,8 +56,28 @@ pub struct StoredReading {
     /// count itself is used.
     #[serde(default)]
     pub at_most: ByteCount,
+    /// What was promised in stretches of the period that nobody watched.
+    #[serde(default)]
+    pub unseen: ByteCount,
+    /// How far the count could be from the truth when it was taken, in percent; `None` in a ledger of an older version.
+    #[serde(default)]
+    pub sampling: Option<u32>,
     /// How the assumed rate compares with the readings so far.
     pub assumption: Assumption,
+}
+
+impl StoredReading {
+    /// The most that `granted` can really be if a count may be so many percent from the truth.
+    pub(crate) fn at_most(&self, sampling: u32) -> u128 {
+        let granted = self.reading.granted.get().into();
+        let stored = self.at_most.max(self.reading.granted).get().into();
+        // The margin was raised since: what it adds is not limited by what was promised, which is not known any more.
+        if self.sampling.is_some_and(|stored| stored < sampling) {
+            at_most(granted, sampling).max(stored)
+        } else {
+            stored
+        }
+    }
 }
 
 impl Reading {
@@ -85,6 +105,12 @@ impl Reading {
             self.other = total.minus(self.granted);
         }
         Ok(self)
+    }
+
+    /// Bytes under our credentials that flowed since `before`. Bytes that moved here from another key did not.
+    pub(crate) fn growth_since(&self, before: Option<&Self>) -> ByteCount {
+        let Some(before) = before else { return self.granted };
+        self.granted.minus(before.granted).min(ByteCount::new(self.total().saturating_sub(before.total())))
     }
 
     fn total(&self) -> u64 {

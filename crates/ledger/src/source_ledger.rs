@@ -186,6 +186,11 @@ impl SourceLedger {
         self.read_at = now;
     }
 
+    /// Whether we cut sessions whose grant is over.
+    pub(crate) fn is_cutting(&self) -> bool {
+        self.is_cutting
+    }
+
     /// Sets whether we cut sessions whose grant is over. When cutting stops, grants that were admitted with the short
     /// tail may relay for longer.
     pub(crate) fn set_cutting(&mut self, is_cutting: bool, now: Timestamp) {

@@ -26,6 +26,8 @@ pub struct Timeline {
     /// The latest reading and its result. It may belong to an earlier period.
     last: Option<StoredReading>,
     trial: Trial,
+    /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
+    flowed: ByteCount,
     sampling: u32,
     /// Usage is charged up to here.
     now: Timestamp,
@@ -60,6 +62,7 @@ impl Timeline {
             previous: None,
             last: None,
             trial,
+            flowed: ByteCount::ZERO,
             sampling,
             now,
             running: Running::default(),
@@ -84,8 +87,9 @@ impl Timeline {
             timeline.trial = Trial::new(rates.liability, sampling, last.assumption);
             timeline.minutes.set_liability(timeline.trial.liability());
             if last.reading.period == timeline.period() {
-                let at_most = last.at_most.max(last.reading.granted);
-                timeline.minutes.measure_as(&last.reading, at_most.get().into());
+                timeline.minutes.measure_as(&last.reading, last.at_most(sampling));
+                timeline.minutes.set_unseen(last.unseen.get().into());
+                timeline.flowed = last.reading.granted;
                 timeline.trial.add(timeline.point_of(&last.reading));
             }
         }
@@ -101,18 +105,21 @@ impl Timeline {
             Ok(reading) => reading,
             Err(why) => return why,
         };
+        self.flowed = self.flowed.plus(reading.growth_since(self.reading()));
         self.minutes.measure(&reading);
         self.trial.add(self.point_of(&reading));
         self.minutes.set_liability(self.trial.liability());
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
-        self.last = Some(StoredReading { reading, at_most, assumption: self.assumption() });
+        let unseen = ByteCount::saturating(self.minutes.unseen());
+        let (sampling, assumption) = (Some(self.sampling), self.assumption());
+        self.last = Some(StoredReading { reading, at_most, unseen, sampling, assumption });
         ReadingOutcome::Taken
     }
 
     /// A reading that the minutes have taken, with the grant-minutes up to it.
     fn point_of(&self, reading: &Reading) -> Point {
         let (grant_minutes, live) = self.minutes.live_measured();
-        Point { as_of: reading.as_of, granted: reading.granted, grant_minutes, live }
+        Point { as_of: reading.as_of, granted: self.flowed, grant_minutes, live }
     }
 
     /// Takes a reading that covers the whole previous period. It becomes that period's total.
@@ -126,6 +133,17 @@ impl Timeline {
             as_of: ended.period.end,
         };
         ReadingOutcome::Taken
+    }
+
+    /// Keeps what is promised from the latest reading up to now: nobody watched that stretch.
+    pub fn keep_unseen(&mut self) {
+        self.minutes.keep_unseen(self.now);
+    }
+
+    /// The latest reading of this period, or of one that overlaps it because the billing day has changed.
+    #[must_use]
+    pub fn overlapping_reading(&self) -> Option<&Reading> {
+        self.last.as_ref().map(|last| &last.reading).filter(|reading| reading.period.overlaps(&self.period()))
     }
 
     /// The latest reading of this period.
@@ -282,6 +300,12 @@ impl Timeline {
         self.minutes.used()
     }
 
+    /// How much sampling may have missed beyond the worst case. Zero in strict mode, whose worst case includes it.
+    #[must_use]
+    pub fn margin(&self) -> ByteCount {
+        ByteCount::saturating(self.minutes.margin())
+    }
+
     /// The worst case for this whole period at the rate of [`Self::liability`].
     #[must_use]
     pub fn committed(&self) -> ByteCount {
@@ -335,6 +359,7 @@ impl Timeline {
     fn begin(&mut self, ended: Option<PeriodTotal>, period: Period, now: Timestamp) {
         self.previous = ended;
         self.trial.begin_period();
+        self.flowed = ByteCount::ZERO;
         self.minutes.begin(period, now);
     }
 

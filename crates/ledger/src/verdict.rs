@@ -37,6 +37,8 @@ pub struct Figures {
     pub used: ByteCount,
     /// Worst case for this whole period at the assumed rate.
     pub committed: ByteCount,
+    /// What sampling may have missed beyond `committed`. Zero in strict mode, whose worst case includes it.
+    pub margin: ByteCount,
     /// Worst case for the next period, from the grants that are alive in it.
     pub committed_next: ByteCount,
     /// Bytes that may be used in a period.
@@ -47,7 +49,7 @@ impl Figures {
     /// The most by which the live credentials can still take usage past the limit.
     #[must_use]
     pub fn overshoot_bound(&self) -> ByteCount {
-        self.committed.minus(self.limit)
+        self.committed.plus(self.margin).minus(self.limit)
     }
 
     /// `committed` minus `used`.
@@ -198,6 +200,7 @@ mod tests {
             period: BillingDay::new(1).unwrap().period_at(now),
             used: ByteCount::new(used),
             committed: ByteCount::new(committed),
+            margin: ByteCount::ZERO,
             committed_next: ByteCount::ZERO,
             limit: ByteCount::new(limit),
         }

@@ -127,8 +127,13 @@ mod tests {
             let as_of = minute_at(NOON + 60 * 24 * 40);
             let reading =
                 Reading { period: period(), as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
-            rows.reading =
-                Some(StoredReading { reading, at_most: ByteCount::ZERO, assumption: Assumption::default() });
+            rows.reading = Some(StoredReading {
+                reading,
+                at_most: ByteCount::ZERO,
+                unseen: ByteCount::ZERO,
+                sampling: None,
+                assumption: Assumption::default(),
+            });
         };
         let early_end = LiveDelta { live: -1, unreported: 0 };
         let ended = BillingDay::new(1).unwrap().period_at(minute_at(NOON - 60 * 24 * 40));

@@ -107,6 +107,8 @@ impl Books {
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.opened_at = books.advance(now);
         books.ledger.begin_readings();
+        books.settle_overrides();
+        books.settle_tails();
         books
     }
 

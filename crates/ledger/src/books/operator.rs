@@ -15,6 +15,15 @@ impl Books {
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
+    /// Drops an override that the configuration has overruled, so that it does not return with the old configuration.
+    pub(super) fn settle_overrides(&mut self) {
+        let before = self.overrides;
+        self.overrides.settle(self.configured_limit);
+        if self.overrides != before {
+            self.dirty.note(Whole::Overrides);
+        }
+    }
+
     /// Stops all minting, or allows it again.
     pub fn override_freeze(&mut self, frozen: bool) {
         self.overrides.frozen = frozen;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
+use crate::coturn::usage::Look;
 use crate::grants::GrantEnd;
-use crate::source::IceSource;
+use crate::minute_usage::Basis;
+use crate::source::{IceSource, MINT_SLACK};
 use crate::token::GrantId;
 use crate::units::Timestamp;
+use crate::usage_change::UsageChange;
 
 /// A coturn that could not be asked for so long does not cut sessions. The same grace holds after the start of the process:
 /// a compose file starts both at once.
@@ -20,12 +23,15 @@ impl Books {
     pub fn take_sessions(&mut self, listing: &Listing) -> Vec<SessionId> {
         let (now, period) = (self.now(), self.ledger.figures().period);
         let used = self.ledger.used_of(IceSource::Coturn);
-        let reading = self.coturn.take(listing, now, period, used, self.connections.rules());
+        let look = self.coturn.take(listing, now, period, used, self.connections.rules());
         self.dirty.note(Whole::Coturn);
-        if let Some(reading) = reading {
+        if let Some(Look { reading, is_after_gap }) = look {
+            if is_after_gap {
+                self.ledger.keep_unseen(IceSource::Coturn);
+            }
             let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
         }
-        self.ledger.set_cutting(IceSource::Coturn, true);
+        self.set_cutting(self.coturn.cuts_work());
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
 
@@ -39,7 +45,36 @@ impl Books {
     pub fn miss_sessions(&mut self) {
         let seen_at = self.coturn.complete_at().max(self.opened_at);
         if self.now().since(seen_at) > UNSEEN_TOLERATED {
-            self.ledger.set_cutting(IceSource::Coturn, false);
+            self.set_cutting(false);
+        }
+    }
+
+    /// Whether coturn's sessions are cut from now on. When that stops, no grant has the short tail any more.
+    fn set_cutting(&mut self, is_cutting: bool) {
+        let stops = self.ledger.is_cutting(IceSource::Coturn) && !is_cutting;
+        self.ledger.set_cutting(IceSource::Coturn, is_cutting);
+        if stops {
+            self.extend_tails();
+        }
+    }
+
+    /// The tails of the grants after a start, perhaps with other settings. Sessions of a coturn were cut until now only if
+    /// the last look is no older than the short tail: that tail needs a running broker.
+    pub(super) fn settle_tails(&mut self) {
+        let looked_ago = self.now().since(self.coturn.complete_at());
+        if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| looked_ago <= tail) {
+            self.ledger.set_cutting(IceSource::Coturn, true);
+        }
+        self.extend_tails();
+    }
+
+    /// Extends every grant that was promised a shorter tail than its source has now.
+    fn extend_tails(&mut self) {
+        let now = self.now();
+        for (source, tail) in self.ledger.tails() {
+            for kind in self.grants.extend_tails(source, tail + MINT_SLACK, now) {
+                self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
+            }
         }
     }
 
@@ -50,3 +85,7 @@ impl Books {
         self.grants.end_of(grant, said, figures.is_spent(), figures.now)
     }
 }
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

@@ -346,21 +346,46 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
 }
 
 #[test]
-fn a_coturn_that_does_not_answer_has_a_grace_at_start_and_its_own_alert_after_it() {
+fn a_credential_that_the_operator_has_stopped_is_not_committed() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    books.override_freeze(true);
+    let stopped = books.commit(hold, &minted(at(0), 300), None, None).unwrap_err();
+    assert_eq!(stopped, NotCommitted::Stopped);
+    assert_eq!(books.snapshot().figures, before.figures, "the hold is given back");
+}
+
+#[test]
+fn an_undone_grant_is_not_charged_as_unreported() {
     let mut setup = setup(BudgetMode::Estimate);
-    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
-    setup.sources =
-        vec![SourceTerms { source: IceSource::Coturn, tail, cut_tail, sampling: 0, is_read: true }];
-    let mut books = setup.open(None, at(0));
-    for seconds in 0..=15 {
-        books.advance(at(seconds * 1_000));
-        books.miss_sessions();
-        assert_eq!(books.evaluate_alerts(None), [], "{seconds} s after the start");
-        assert!(books.snapshot().bound_holds());
+    setup.terms.rates.unreported_grant = ByteCount::new(5_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let (commit, _) = books.commit(hold, &minted(at(0), 300), None, None).unwrap();
+    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(books.snapshot(), before);
+    books.advance(at(600_000));
+    assert_eq!(used(&books), 0);
+}
+
+#[test]
+fn a_grant_that_a_report_has_extended_is_promised_after_a_restart() {
+    let setup = setup(BudgetMode::Estimate);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO).unwrap();
+    let grant = minted(at(0), 60);
+    let (_, batch) = books.commit(hold, &grant, None, None).unwrap();
+    let mut stored = Stored::default();
+    stored.apply(batch.unwrap());
+    let caller = Caller::Grant(grant);
+    books.open(caller, "c", Some(true)).unwrap();
+    for seconds in (0..7_400).step_by(20) {
+        let _ = advanced(&mut books, at(seconds * 1_000)).heartbeat(caller, "c", received(seconds)).unwrap();
     }
-    books.advance(at(16_000));
-    books.miss_sessions();
-    assert!(!books.snapshot().bound_holds());
-    let alerts = books.evaluate_alerts(None);
-    assert_eq!(alerts.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
+    stored.apply(books.take_batch());
+    let again = setup.open(Some(stored), books.now());
+    assert_eq!(again.snapshot().live_grants, 1);
+    assert_eq!(again.snapshot().figures, books.snapshot().figures);
 }

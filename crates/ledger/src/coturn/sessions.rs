@@ -39,6 +39,8 @@ const AGE_UNIT: Duration = Duration::from_secs(1);
 /// What a session can have carried unwatched before it ended is charged for so long at most; coturn ends an allocation
 /// that nobody refreshes after 10 minutes.
 pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
+/// A session that is still listed so long after its cut was not cut.
+pub const CUT_TIME: Duration = Duration::from_secs(10);
 /// A session's age only grows; this much less is still the same session, since coturn's clock may be set.
 const AGE_SLACK: Duration = Duration::from_secs(5);
 
@@ -82,6 +84,8 @@ pub struct SessionDelta {
     /// was away or coturn could not be asked: what they carried in the end is not known and may be more than was
     /// charged.
     pub ended_unwatched: usize,
+    /// Whether a session is listed although coturn accepted the command to end it longer than [`CUT_TIME`] ago.
+    pub is_uncut: bool,
 }
 
 /// One session.
@@ -104,6 +108,9 @@ pub struct SessionRow {
     /// When coturn was told to end it, and has not shown it since.
     #[serde(default)]
     cut_at: Option<Timestamp>,
+    /// When coturn first accepted the command to end it.
+    #[serde(default)]
+    first_cut_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +170,7 @@ impl Sessions {
                 self.end(session.id, at, guess, &mut delta);
             }
             let added = self.look(session, at, guess);
+            delta.is_uncut |= self.rows.get(&session.id).is_some_and(|row| row.is_uncut(at));
             self.add(session.grant, added, &mut delta);
         }
         // Rows that nobody lists and nobody is known to have ended must not gather for ever.
@@ -186,6 +194,7 @@ impl Sessions {
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
                 row.cut_at = Some(at);
+                row.first_cut_at.get_or_insert(at);
                 self.dirty.note(*id);
             }
         }
@@ -242,7 +251,13 @@ impl SessionRow {
             measured: None,
             charged: Traffic::ZERO,
             cut_at: None,
+            first_cut_at: None,
         }
+    }
+
+    /// Whether it should have ended by `at`.
+    fn is_uncut(&self, at: Timestamp) -> bool {
+        self.first_cut_at.is_some_and(|cut| at.since(cut) > CUT_TIME)
     }
 
     /// Whether it is this row's session, and not one that got its id after coturn began again.

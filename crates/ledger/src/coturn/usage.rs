@@ -22,6 +22,17 @@ const GAP: Duration = Duration::from_secs(60);
 pub struct CoturnUsage {
     sessions: Sessions,
     counts: PeriodSums,
+    /// Whether the last look listed a session that should have ended.
+    is_uncut: bool,
+}
+
+/// A look that showed all sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What they have carried in the period.
+    pub reading: Reading,
+    /// Whether sessions may have come and gone since the last look.
+    pub is_after_gap: bool,
 }
 
 /// What the sessions of one period carried.
@@ -41,11 +52,22 @@ pub struct CoturnSums {
     counts: PeriodSums,
 }
 
+impl PeriodSums {
+    /// Begins another period. A period that overlaps the last one, because the billing day has changed, takes its sums over:
+    /// they may contain too much and never too little.
+    fn begin(&mut self, period: Period) {
+        if self.period.is_none_or(|last| !last.overlaps(&period)) {
+            *self = Self::default();
+        }
+        self.period = Some(period);
+    }
+}
+
 impl CoturnUsage {
     /// As stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts }
+        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts, is_uncut: false }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.
@@ -68,11 +90,12 @@ impl CoturnUsage {
         period: Period,
         used: ByteCount,
         rules: &UsageRules,
-    ) -> Option<Reading> {
+    ) -> Option<Look> {
         let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
+        self.is_uncut = delta.is_uncut;
         if self.counts.period != Some(period) {
-            self.counts = PeriodSums { period: Some(period), ..PeriodSums::default() };
+            self.counts.begin(period);
         }
         let PeriodSums { granted, other, .. } = &mut self.counts;
         for (grant, traffic) in delta.added {
@@ -82,10 +105,18 @@ impl CoturnUsage {
         if !listing.is_complete {
             return None;
         }
-        if now.since(complete_at) > GAP {
+        let is_after_gap = now.since(complete_at) > GAP;
+        if is_after_gap {
             *granted = (*granted).max(used.minus(*other));
         }
-        Some(Reading { period, as_of: now, granted: *granted, other: *other })
+        let reading = Reading { period, as_of: now, granted: *granted, other: *other };
+        Some(Look { reading, is_after_gap })
+    }
+
+    /// Whether coturn ends the sessions that it is commanded to end.
+    #[must_use]
+    pub fn cuts_work(&self) -> bool {
+        !self.is_uncut
     }
 
     /// coturn has accepted the command to end these sessions.
@@ -142,7 +173,7 @@ mod tests {
             estimated_rate: BitRate::new(2_000_000),
         };
         let period = BillingDay::new(1).unwrap().period_at(at(seconds));
-        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules)
+        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules).map(|look| look.reading)
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct CountedPart {
     /// could relay since the previous reading, as long as the readings fit the assumed rate.
     at_most: u128,
     pub(crate) other: u128,
+    /// What was promised in stretches that nobody watched. Bytes that flowed there may be missing in `granted`.
+    pub(crate) unseen: u128,
     as_of: Timestamp,
     /// Minutes before this one are covered in full.
     pub(crate) whole: Minute,
@@ -27,7 +29,7 @@ impl CountedPart {
     /// Nothing is counted yet.
     pub(crate) fn at_start_of(period: Period) -> Self {
         let first = Minute::of(period.start);
-        Self { granted: 0, at_most: 0, other: 0, as_of: period.start, whole: first, begun: first }
+        Self { granted: 0, at_most: 0, other: 0, unseen: 0, as_of: period.start, whole: first, begun: first }
     }
 }
 
@@ -41,12 +43,41 @@ pub(crate) struct MinuteFigures {
 impl Minutes {
     /// The worst case of the time that the reading covers.
     pub(crate) fn settled(&self) -> u128 {
-        let CountedPart { granted, at_most: granted_at_most, other, .. } = self.counted;
-        if self.rates.promises_cap_claims {
-            granted_at_most.saturating_add(at_most(other, self.sampling))
+        let CountedPart { granted, other, unseen, .. } = self.counted;
+        let counted = if self.rates.promises_cap_claims {
+            self.sampled_at_most()
         } else {
             granted.saturating_add(other)
-        }
+        };
+        counted.saturating_add(unseen)
+    }
+
+    /// How much more than [`Self::settled`] says sampling may have missed. Zero in strict mode, which includes it.
+    pub(crate) fn margin(&self) -> u128 {
+        let CountedPart { granted, other, .. } = self.counted;
+        let counted = granted.saturating_add(other);
+        if self.rates.promises_cap_claims { 0 } else { self.sampled_at_most().saturating_sub(counted) }
+    }
+
+    fn sampled_at_most(&self) -> u128 {
+        self.counted.at_most.saturating_add(at_most(self.counted.other, self.sampling))
+    }
+
+    /// Keeps what is promised from the latest reading up to now: nobody watched that stretch, so its bytes may be missing
+    /// in the next reading.
+    pub(crate) fn keep_unseen(&mut self, now: Timestamp) {
+        let unseen = self.promised_between(self.counted.as_of, now);
+        self.counted.unseen = self.counted.unseen.saturating_add(unseen);
+    }
+
+    /// As stored.
+    pub(crate) fn set_unseen(&mut self, unseen: u128) {
+        self.counted.unseen = unseen;
+    }
+
+    /// What was promised in stretches that nobody watched.
+    pub(crate) fn unseen(&self) -> u128 {
+        self.counted.unseen
     }
 
     /// Takes a reading of this period that is later than the previous one.
@@ -63,7 +94,7 @@ impl Minutes {
         let (before, current) = (self.counted, self.current());
         let (granted, other) = (reading.granted.get().into(), reading.other.get().into());
         let (whole, begun) = (Minute::of(reading.as_of), Minute::from_end(reading.as_of));
-        let after = CountedPart { granted, at_most, other, as_of: reading.as_of, whole, begun };
+        let after = CountedPart { granted, at_most, other, as_of: reading.as_of, whole, begun, ..before };
         for minute in self.touched(before.whole.start(), begun.start()) {
             let cell = self.get(minute).unwrap_or_default();
             let (was, is) = (self.figures_of(&before, minute, cell), self.figures_of(&after, minute, cell));

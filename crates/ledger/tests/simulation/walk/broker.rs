@@ -179,8 +179,7 @@ impl<D: Disk> Broker<D> {
     /// What the provider says, having missed so many thousandths.
     fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
-        // Strict mode makes up for what sampling misses; the figures of estimate mode take a count as it is.
-        let told = if self.strict { 1_000 - missed } else { 1_000 };
+        let told = 1_000 - missed;
         let seen = |from, to| ByteCount::new((world.bytes_between(from, to) * told).div_ceil(1_000));
         let other = seen(begin, end.min(self.key_since));
         Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }

@@ -1,0 +1,249 @@
+use super::*;
+use crate::changes::Stored;
+use crate::connection::{BilledDirections, UsageRules};
+use crate::connections::Bounds;
+use crate::coturn::listing::{Reach, Session};
+use crate::ledger::{SourceTerms, Terms};
+use crate::open::Setup;
+use crate::period::BillingDay;
+use crate::timeline::Rates;
+use crate::token::Grant;
+use crate::traffic::Traffic;
+use crate::units::{BitRate, ByteCount};
+use crate::verdict::BudgetMode;
+
+const COTURN: IceSource = IceSource::Coturn;
+const HOUR: u64 = 3_600;
+/// 2 Mbps for a minute.
+const MINUTE_BYTES: u64 = 15_000_000;
+
+/// 2025-01-20T12:00Z plus so many seconds.
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_737_374_400_000).plus_millis(seconds * 1_000)
+}
+
+fn setup(mode: BudgetMode) -> Setup {
+    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
+    Setup {
+        terms: Terms {
+            limit: ByteCount::new(100_000_000_000),
+            billing_day: BillingDay::new(1).unwrap(),
+            mode,
+            rates: Rates {
+                estimated: BitRate::new(2_000_000),
+                liability: BitRate::new(2_000_000),
+                unreported_grant: ByteCount::ZERO,
+                promises_cap_claims: mode == BudgetMode::Strict,
+            },
+        },
+        sources: vec![SourceTerms { source: COTURN, tail, cut_tail, sampling: 0, is_read: true }],
+        rules: UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: BitRate::new(2_000_000),
+        },
+        bounds: Bounds::default(),
+        default_source: COTURN,
+    }
+}
+
+/// Books, and what is stored of them.
+struct Broker {
+    books: Books,
+    stored: Stored,
+}
+
+impl Broker {
+    fn open(setup: &Setup) -> Self {
+        Self { books: setup.open(Some(Stored::default()), at(0)), stored: Stored::default() }
+    }
+
+    fn mint(&mut self, number: u8, life: u64) {
+        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK).unwrap();
+        let issued_at = self.books.now();
+        let expires_at = issued_at.plus(hold.life());
+        let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };
+        let (_, batch) = self.books.commit(hold, &grant, Some("user"), None).unwrap();
+        self.stored.apply(batch.unwrap());
+    }
+
+    /// A look at that time. Returns the sessions that must end.
+    fn look(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
+        self.books.advance(at(seconds));
+        self.books.take_sessions(&listing(sessions))
+    }
+
+    fn committed(&self) -> u64 {
+        self.books.snapshot().figures.committed.get()
+    }
+
+    /// What the next process opens at that time, perhaps with other settings.
+    fn reopened(&mut self, setup: &Setup, seconds: u64) -> Self {
+        self.stored.apply(self.books.take_batch());
+        Self { books: setup.open(Some(self.stored.clone()), at(seconds)), stored: self.stored.clone() }
+    }
+}
+
+/// A strict broker whose coturn was just asked.
+fn strict() -> Broker {
+    let mut broker = Broker::open(&setup(BudgetMode::Strict));
+    assert_eq!(broker.look(0, &[]), []);
+    broker
+}
+
+/// A listing of sessions by number, with their bytes, all of grant 1.
+fn listing(sessions: &[(u64, u64)]) -> Listing {
+    let session = |&(number, sent): &(u64, u64)| Session {
+        id: SessionId::new(number).unwrap(),
+        user: format!("{}:{}", at(HOUR).as_secs(), id(1)),
+        expires_at: Some(at(HOUR)),
+        grant: Some(id(1)),
+        age: Some(Duration::from_secs(1)),
+        packets: 1,
+        traffic: Traffic::new(0, sent),
+        reach: Reach::Permitted,
+    };
+    Listing { sessions: sessions.iter().map(session).collect(), is_complete: true, forger: None }
+}
+
+fn id(number: u8) -> GrantId {
+    GrantId::new([number; 16])
+}
+
+#[test]
+fn a_coturn_that_does_not_answer_has_a_grace_at_start_and_its_own_alert_after_it() {
+    let mut books = setup(BudgetMode::Estimate).open(None, at(0));
+    for seconds in 0..=15 {
+        books.advance(at(seconds));
+        books.miss_sessions();
+        assert_eq!(books.evaluate_alerts(None), [], "{seconds} s after the start");
+        assert!(books.snapshot().bound_holds());
+    }
+    books.advance(at(16));
+    books.miss_sessions();
+    assert!(!books.snapshot().bound_holds());
+    let alerts = books.evaluate_alerts(None);
+    assert_eq!(alerts.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
+}
+
+#[test]
+fn what_a_look_has_counted_is_stored() {
+    let mut broker = strict();
+    broker.look(2, &[(1, 5_000)]);
+    let batch = broker.books.take_batch();
+    assert!(batch.coturn.is_some());
+    assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
+    broker.look(4, &[(1, 5_000)]);
+    assert!(broker.books.take_batch().sessions.is_empty(), "only what has changed is stored again");
+}
+
+#[test]
+fn a_spent_budget_ends_every_session_of_ours() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    assert_eq!(broker.look(2, &[(1, 5_000)]), []);
+    broker.books.override_limit(Some(ByteCount::new(5_000)));
+    assert_eq!(broker.look(4, &[(1, 5_000)]), [SessionId::new(1).unwrap()]);
+}
+
+/// Sessions can come and go while coturn cannot be asked. Nobody counts them.
+#[test]
+fn a_gap_keeps_what_was_promised_in_it() {
+    let mut broker = strict();
+    for number in 1..=10 {
+        broker.mint(number, HOUR);
+    }
+    let promised = broker.committed();
+    broker.look(2, &[]);
+    // Two hours later all of them are over, and none has a session.
+    broker.look(2 * HOUR, &[]);
+    let kept = broker.committed();
+    assert!(kept + 10 * 3 * MINUTE_BYTES >= promised, "{kept} of {promised}");
+    assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
+    broker.look(2 * HOUR + 2, &[]);
+    assert_eq!(broker.committed(), kept, "looks without a gap give back what was promised between them");
+    let again = broker.reopened(&setup(BudgetMode::Strict), 2 * HOUR + 4);
+    assert_eq!(again.committed(), kept);
+}
+
+#[test]
+fn looks_that_follow_each_other_give_promises_back() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    for seconds in (2..700).step_by(2) {
+        broker.look(seconds, &[]);
+    }
+    assert_eq!(broker.committed(), 0);
+}
+
+/// The billing day is changed from the first to the fifteenth: what was counted since the first stays.
+#[test]
+fn another_billing_day_keeps_what_was_counted() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    broker.look(2, &[(1, 920_000_000)]);
+    let mut other = setup(BudgetMode::Strict);
+    other.terms.billing_day = BillingDay::new(15).unwrap();
+    let mut again = broker.reopened(&other, 4);
+    again.look(4, &[(1, 921_000_000)]);
+    assert!(again.books.snapshot().figures.used.get() >= 921_000_000);
+}
+
+/// Without its command line nobody cuts coturn's sessions: the short tails that were promised do not hold.
+#[test]
+fn a_removed_command_line_extends_the_tail_of_every_grant() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let short = broker.committed();
+    let mut without = setup(BudgetMode::Strict);
+    without.sources[0].cut_tail = None;
+    without.sources[0].is_read = false;
+    let difference = broker.reopened(&without, 4).committed() - short;
+    let minutes = (7_200 - 30) / 60;
+    assert!((minutes - 1..=minutes + 1).contains(&(difference / MINUTE_BYTES)), "{difference}");
+}
+
+#[test]
+fn a_longer_tail_in_the_settings_extends_every_grant_once() {
+    let with_tail = |seconds| {
+        let mut setup = setup(BudgetMode::Strict);
+        setup.sources[0].cut_tail = None;
+        setup.sources[0].tail = Duration::from_secs(seconds);
+        setup
+    };
+    let mut broker = Broker::open(&with_tail(0));
+    broker.mint(1, 600);
+    let short = broker.committed();
+    let mut longer = broker.reopened(&with_tail(7_200), 4);
+    let long = longer.committed();
+    assert_eq!((long - short) / MINUTE_BYTES, 120);
+    assert_eq!(longer.reopened(&with_tail(7_200), 8).committed(), long);
+    assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter one gives nothing back");
+}
+
+/// An hour without a broker: nobody cut what expired meanwhile.
+#[test]
+fn a_crash_with_short_tails_extends_them_unless_the_last_look_was_just_now() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let short = broker.committed();
+    assert_eq!(broker.reopened(&setup(BudgetMode::Strict), 30).committed(), short);
+    let late = broker.reopened(&setup(BudgetMode::Strict), HOUR).committed();
+    assert!(late >= short + 100 * MINUTE_BYTES, "{late} after {short}");
+}
+
+/// coturn accepts the command to end a session, and lists the session for ever.
+#[test]
+fn a_session_that_its_cut_does_not_end_ends_the_short_tail() {
+    let mut broker = strict();
+    broker.mint(1, 600);
+    let dead = broker.look(640, &[(1, 5_000)]);
+    assert_eq!(dead.len(), 1);
+    broker.books.cut_sessions(&dead);
+    broker.look(650, &[(1, 5_000)]);
+    assert!(broker.books.snapshot().bound_holds(), "10 s are allowed");
+    let before = broker.committed();
+    broker.look(652, &[(1, 5_000)]);
+    assert!(!broker.books.snapshot().bound_holds());
+    assert!(broker.committed() >= before + 100 * MINUTE_BYTES, "the long tail counts");
+}
