@@ -94,8 +94,8 @@ wrk_status() { wrk -t1 -c$CALLERS -d"$2s" -s "$root/benches/report.lua" "http://
 metric_of() {
   curl -sf -H "authorization: Bearer $operator_token" "http://127.0.0.1:$1/metrics" | sed -n "s/^turn_broker_$2 //p"
 }
-# load PORT COUNT METHOD PATH BODY [HEADER]...
-load() { local at=$1; shift; "$bin/load" "127.0.0.1:$at" "${callers:-$CALLERS}" "$@"; }
+# load PORT COUNT METHOD PATH BODY [HEADER]...: $callers callers, in a closed loop unless $rate is set.
+load() { local at=$1 count=$2; shift 2; "$bin/load" "127.0.0.1:$at" "${callers:-$CALLERS}" "$count" "${rate:-0}" "$@"; }
 
 first_answer() {
   printf 'GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n' $status_path >&3

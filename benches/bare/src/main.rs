@@ -10,7 +10,8 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<usize> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let arguments: Vec<usize> =
+        std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let [port, bytes] = arguments[..] else { return Err("bare PORT BYTES".into()) };
     let body: &'static str = format!("\"{}\"", "x".repeat(bytes.saturating_sub(2))).leak();
     let route = get(async move || ([(CONTENT_TYPE, "application/json")], body));
