@@ -2,7 +2,8 @@
 # Measures the performance targets and writes the table into docs/PERFORMANCE.md.
 #   benches/run.sh                     measures everything and writes the document
 #   benches/run.sh TOPIC...            measures only these topics and prints their rows
-# Topics: status credentials memory start binary.
+#   BASE_BIN=/path/to/turn-broker ...  also measures the topics local and ttl with that build, and prints the ratios
+# Topics: status credentials local open ttl live memory start binary.
 #
 # Builds the programs, starts them on free loopback ports and stops them by pid. Programs that are compared are measured in
 # turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints. The load of a busy machine changes more slowly than
@@ -12,6 +13,7 @@ set -euo pipefail
 ROUNDS=${ROUNDS:-21}
 DURATION=${DURATION:-1}
 MINTS=${MINTS:-1500}
+BASE_BIN=${BASE_BIN:-}
 CALLERS=64
 PROVIDER_MS=80
 # Size of the pool. In the three minutes before the rounds, POOL_CALLERS callers create the demand that fills it.
@@ -341,14 +343,17 @@ publish() {
   cat "$work/document" >"$document"
 }
 
+source "$root/benches/local_mints.sh"
+
 topics=("$@")
-(($#)) || topics=(status credentials memory start binary)
+(($#)) || topics=(status credentials local open ttl live memory start binary)
 for topic in "${topics[@]}"; do declare -F "rows_$topic" >/dev/null || die "$topic is not a topic"; done
 for tool in cargo curl wrk; do command -v $tool >/dev/null || die "$tool is missing (Debian: apt-get install wrk curl)"; done
+[[ -z $BASE_BIN ]] || BASE_BIN=$(realpath -e "$BASE_BIN")
 load_before=$(cut -d' ' -f1 /proc/loadavg)
 say 'building'; build
 broker; body_bytes=$(curl -sf "http://127.0.0.1:$port$status_path" | wc -c); stop "$pid"
 for topic in "${topics[@]}"; do say "$topic: requests/s, p50 ms, p99 ms, CPU µs, p99.9 ms, delay ms"; "measure_$topic"; done
-table "${topics[@]}" >"$work/table"
+{ table "${topics[@]}"; base_table "${topics[@]}"; } >"$work/table"
 { machine; echo; cat "$work/table"; echo; missed <"$work/table"; } | tee "$work/result"
 (($#)) || publish
