@@ -1,5 +1,5 @@
-//! `bare PORT BYTES`: one axum route without layers, state or log, that answers so many bytes of JSON. Runtime and
-//! socket are set as the broker sets them.
+//! A server to compare with: `bare PORT BYTES` is one axum route without layers, state or log. It responds with BYTES of JSON.
+//! Its runtime and its sockets have the same settings as the broker's.
 
 use std::net::Ipv4Addr;
 
