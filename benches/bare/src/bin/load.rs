@@ -5,8 +5,8 @@
 //!
 //! `{n}` stands for the request's number (12 digits), `{ip}` for an address of its own. Each caller connects from its own
 //! loopback address, because the broker limits the requests of one address. Prints `result REQUESTS ERRORS WHOLE P50 P99 P99.9
-//! DELAY` in microseconds. An error is a status other than 2xx; any other failure ends the program. DELAY is the 99th percentile
-//! of what an idle caller of the open loop woke too late.
+//! DELAY` in microseconds. An error is a status other than 2xx; any other failure ends the program. DELAY is how late the timer
+//! of the open loop wakes an idle caller (99th percentile).
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
