@@ -1,8 +1,8 @@
-//! Makes a ledger as so many days of use leave it, through the books and the store as the service has them, with time
-//! that flies: `old-ledger DIRECTORY DAYS MINTS_A_DAY`. Prints what the file holds as `name value` lines. The last day ends
-//! now, so that the service goes on with it.
+//! A generator of old ledgers: `old-ledger DIRECTORY DAYS MINTS_A_DAY` writes the ledger that DAYS of use leave behind.
+//! It runs the books and the store of the service in simulated time. The last day ends now, so the service can continue with
+//! the ledger. Prints the sizes of the file and its numbers of rows as `name value` lines.
 
-#![expect(clippy::print_stdout, reason = "this is what it is for")]
+#![expect(clippy::print_stdout, reason = "a command line program")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
 
 const MINUTES_A_DAY: u64 = 1_440;
-/// Simulated minutes whose writes share a sync: the service has more of them, a disk has not.
+/// Simulated minutes that share one write. The service writes more often, but a sync for each write takes too long here.
 const FLUSH_MINUTES: u64 = 30;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -47,15 +47,15 @@ fn main() -> Result<(), AnyError> {
     let directory = Path::new(directory);
     let mut store = Store::open(directory)?;
     let mut books = setup(&config).open(Some(store.load()?), begin);
-    let mut use_of = Use { unwritten: None, minted: 0, open: vec![] };
+    let mut callers = Callers { unwritten: None, minted: 0, open: vec![] };
     for minute in 0..minutes {
         books.advance(begin.plus_millis(minute * 60_000));
         let due = (minute + 1) * mints_a_day / MINUTES_A_DAY;
-        use_of.minute(&mut books, due)?;
+        callers.minute(&mut books, due)?;
         if minute % FLUSH_MINUTES == FLUSH_MINUTES - 1 || minute + 1 == minutes {
             books.forget_expired();
-            use_of.append(Some(books.take_batch()));
-            if let Some(batch) = use_of.unwritten.take() {
+            callers.append(Some(books.take_batch()));
+            if let Some(batch) = callers.unwritten.take() {
                 store.write(&batch)?;
             }
         }
@@ -70,8 +70,8 @@ fn main() -> Result<(), AnyError> {
     let found = store.load()?;
     let rows = |count: fn(&SourceRows) -> usize| found.sources.values().map(count).sum::<usize>();
     println!("bytes_opened_again {}", size(directory)?);
-    println!("marks {}", rows(|source| source.deltas.len()));
-    println!("flows {}", rows(|source| source.usage.len()));
+    println!("deltas {}", rows(|source| source.deltas.len()));
+    println!("usage {}", rows(|source| source.usage.len()));
     println!("grants {}", found.grants.len());
     println!("connections {}", found.connections.len());
     Ok(())
@@ -81,15 +81,15 @@ fn size(directory: &Path) -> std::io::Result<u64> {
     Ok(std::fs::metadata(directory.join(FILE_NAME))?.len())
 }
 
-/// Everybody mints, opens a connection, is heard from each minute with 2 Mbps, and is gone after half an hour.
-struct Use {
-    /// Batches that are written with the next flush.
+/// Simulated callers. Each one mints, opens a connection, reports 2 Mbps every minute and closes it after half an hour.
+struct Callers {
+    /// Batches that the next flush writes.
     unwritten: Option<Batch>,
     minted: u64,
     open: Vec<(Grant, u64)>,
 }
 
-impl Use {
+impl Callers {
     fn append(&mut self, batch: Option<Batch>) {
         match (&mut self.unwritten, batch) {
             (Some(unwritten), Some(batch)) => unwritten.append(batch),

@@ -1,5 +1,5 @@
-//! `bare PORT BYTES`: one axum route without layers, state or log, that answers so many bytes of JSON. Runtime and
-//! socket are set as the broker sets them.
+//! A server to compare with: `bare PORT BYTES` is one axum route without layers, state or log. It responds with BYTES of JSON.
+//! Its runtime and its sockets have the same settings as the broker's.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,8 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<usize> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let arguments: Vec<usize> =
+        std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let [port, bytes] = arguments[..] else { return Err("bare PORT BYTES".into()) };
     let body: &'static str = format!("\"{}\"", "x".repeat(bytes.saturating_sub(2))).leak();
     let route = get(async move || ([(CONTENT_TYPE, "application/json")], body));

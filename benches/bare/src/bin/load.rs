@@ -1,108 +1,154 @@
-//! `load ADDRESS CALLERS COUNT METHOD PATH BODY [HEADER]...`: so many callers, each of which waits for its answer
-//! before it asks again, until COUNT requests are answered. `{n}` stands for the request's number (12 digits), `{ip}`
-//! for an address of its own. Prints what report.lua prints for wrk. Any failure but a status ends it.
+//! `load ADDRESS CALLERS COUNT RATE METHOD PATH BODY [HEADER]...` sends COUNT requests over CALLERS connections.
+//! RATE 0 is a closed loop: a caller sends its next request when it has its response.
+//! Any other RATE is an open loop: request n is due n / RATE seconds after the start, and its latency counts from then.
+//! So a stall of the server counts against every request that became due meanwhile.
+//!
+//! `{n}` stands for the request's number (12 digits), `{ip}` for an address of its own. Each caller connects from its own
+//! loopback address, because the broker limits the requests of one address. Prints `result REQUESTS ERRORS WHOLE P50 P99 P99.9
+//! DELAY` in microseconds. An error is a status other than 2xx; any other failure ends the program. DELAY is how late the timer
+//! of the open loop wakes an idle caller (99th percentile).
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use socket2::{Domain, Socket, Type};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 struct Plan {
-    address: String,
-    callers: usize,
+    address: SocketAddr,
+    callers: u32,
     count: u32,
+    /// Requests a second; 0: closed loop.
+    rate: u32,
     method: String,
     path: String,
     body: String,
-    /// Name and value.
-    headers: Vec<(String, String)>,
+    /// Each ends with CR LF.
+    headers: String,
     next: AtomicU32,
 }
 
-/// How long each answer took, and how many had another status than 2xx.
 #[derive(Default)]
-struct Answers {
-    took: Vec<Duration>,
+struct Times {
+    latencies: Vec<Duration>,
+    delays: Vec<Duration>,
     errors: usize,
 }
 
 fn main() -> Result<(), Error> {
-    let plan = Arc::new(Plan::parse(std::env::args().skip(1)).ok_or("see the first lines of load.rs")?);
-    // One thread, as wrk -t1.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut all = Answers::default();
+    let plan = Plan::parse(std::env::args().skip(1)).ok_or("see the first lines of load.rs")?;
+    let sockets = (0..plan.callers).map(|caller| plan.connect(caller)).collect::<Result<Vec<_>, _>>()?;
+    let mut all = Times::default();
     let started = Instant::now();
-    runtime.block_on(async {
-        let callers: Vec<_> = (0..plan.callers).map(|_| tokio::spawn(call(Arc::clone(&plan)))).collect();
+    thread::scope(|scope| {
+        let start = |socket| {
+            let plan = &plan;
+            scope.spawn(move || plan.call(socket, started))
+        };
+        let callers: Vec<_> = sockets.into_iter().map(start).collect();
         for caller in callers {
-            let answers = caller.await??;
-            all.took.extend(answers.took);
-            all.errors += answers.errors;
+            let times = caller.join().map_err(|_| "a caller panicked")??;
+            all.latencies.extend(times.latencies);
+            all.delays.extend(times.delays);
+            all.errors += times.errors;
         }
         Ok::<_, Error>(())
     })?;
     let whole = started.elapsed().as_micros();
-    all.took.sort_unstable();
-    let percentile = |percent| all.took.get(all.took.len() * percent / 100).map_or(0, Duration::as_micros);
-    println!("result {} {} {whole} {} {}", all.took.len(), all.errors, percentile(50), percentile(99));
+    let [p50, p99, p999] = [500, 990, 999].map(|permille| quantile(&mut all.latencies, permille));
+    let delay = quantile(&mut all.delays, 990);
+    println!("result {} {} {whole} {p50} {p99} {p999} {delay}", all.latencies.len(), all.errors);
     Ok(())
 }
 
-async fn call(plan: Arc<Plan>) -> Result<Answers, Error> {
-    let socket = TcpStream::connect(&plan.address).await?;
-    socket.set_nodelay(true)?;
-    let (mut sender, connection) = handshake(TokioIo::new(socket)).await?;
-    let connection = tokio::spawn(connection);
-    let mut answers = Answers::default();
-    loop {
-        let number = plan.next.fetch_add(1, Ordering::Relaxed);
-        if number >= plan.count {
-            break;
-        }
-        let request = plan.request(number)?;
-        let asked = Instant::now();
-        let response = sender.send_request(request).await?;
-        let is_good = response.status().is_success();
-        response.into_body().collect().await?;
-        answers.took.push(asked.elapsed());
-        answers.errors += usize::from(!is_good);
-    }
-    drop(sender);
-    Ok(connection.await?.map(|()| answers)?)
+fn quantile(times: &mut [Duration], permille: usize) -> u128 {
+    times.sort_unstable();
+    times.get(times.len() * permille / 1_000).map_or(0, Duration::as_micros)
 }
 
 impl Plan {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         Some(Self {
-            address: arguments.next()?,
+            address: arguments.next()?.parse().ok()?,
             callers: arguments.next()?.parse().ok()?,
             count: arguments.next()?.parse().ok()?,
+            rate: arguments.next()?.parse().ok()?,
             method: arguments.next()?,
             path: arguments.next()?,
             body: arguments.next()?,
-            headers: arguments
-                .map(|line| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())))
-                .collect::<Option<_>>()?,
+            headers: arguments.map(|line| line + "\r\n").collect(),
             next: AtomicU32::new(0),
         })
     }
 
-    fn request(&self, number: u32) -> Result<Request<Full<Bytes>>, Error> {
+    fn connect(&self, caller: u32) -> std::io::Result<TcpStream> {
+        let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + caller);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&self.address.into())?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket.into())
+    }
+
+    fn call(&self, mut socket: TcpStream, started: Instant) -> Result<Times, Error> {
+        let mut times = Times::default();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.count {
+                return Ok(times);
+            }
+            let request = self.request(number);
+            let mut asked = Instant::now();
+            if self.rate > 0 {
+                let due = started + Duration::from_secs(1) * number / self.rate;
+                if due > asked {
+                    thread::sleep(due - asked);
+                    times.delays.push(due.elapsed());
+                }
+                asked = due;
+            }
+            socket.write_all(request.as_bytes())?;
+            let is_good = response(&mut socket, &mut buffer)?;
+            times.latencies.push(asked.elapsed());
+            times.errors += usize::from(!is_good);
+        }
+    }
+
+    fn request(&self, number: u32) -> String {
+        let Self { method, path, body, headers, .. } = self;
         let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number).to_string();
         let fill = |text: &str| text.replace("{n}", &format!("{number:012}")).replace("{ip}", &address);
-        let mut request = Request::builder().method(&*self.method).uri(&*self.path).header("host", "bench");
-        for (name, value) in &self.headers {
-            request = request.header(name, fill(value));
+        let (head, body) =
+            (fill(&format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}")), fill(body));
+        let length =
+            if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        format!("{head}{length}\r\n{body}")
+    }
+}
+
+/// Reads one response and says whether its status is 2xx. A body needs a `content-length`, which the servers here send.
+fn response(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<bool, Error> {
+    let mut length = 0;
+    loop {
+        let read = socket.read(&mut buffer[length..])?;
+        if read == 0 {
+            return Err("the connection ended, or the response is too long".into());
         }
-        Ok(request.body(Full::from(fill(&self.body)))?)
+        length += read;
+        let Some(head) = buffer[..length].windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let text = std::str::from_utf8(&buffer[..head])?.to_ascii_lowercase();
+        let body = match text.split("\r\ncontent-length: ").nth(1) {
+            Some(rest) => rest.lines().next().unwrap_or_default().parse()?,
+            None if text.contains("\r\ntransfer-encoding: ") => return Err("the response is chunked".into()),
+            None => 0,
+        };
+        if length == head + 4 + body {
+            return Ok(text.starts_with("http/1.1 2"));
+        }
     }
 }

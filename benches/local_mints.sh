@@ -1,0 +1,168 @@
+# Topics of run.sh: durable mints from a source that needs no network. The source is coturn: the broker signs its credentials
+# itself. So only the broker, its ledger and the disk take time.
+#   local  closed loop with 1, 4, 16 and 64 callers
+#   open   open loop, with heartbeats beside the mints
+#   ttl    CPU time of a mint by the life of its credential
+#   live   CPU time of a mint beside many live grants, and their memory
+
+# Mints of a round with 64 callers: about a second.
+LOCAL_MINTS=${LOCAL_MINTS:-24000}
+# Fewer callers mint less in that time: this share of the mints.
+declare -A SHARE=([1]=12 [4]=4 [16]=2 [64]=1)
+WARM_UP=500
+OPEN_SECONDS=${OPEN_SECONDS:-60}
+OPEN_ROUNDS=${OPEN_ROUNDS:-3}
+OPEN_MINTS=2000
+OPEN_HEARTBEATS=1000
+LIVE_GRANTS=${LIVE_GRANTS:-400000}
+LIVE_ROUNDS=$(((ROUNDS + 2) / 3))
+mint_path=/api/turn-credentials
+
+# local_broker [NAME=VALUE]...: starts $program with an empty ledger in $ledger.
+local_broker() {
+  ledger=$(mktemp -d "$work/ledger.XXXXXX")
+  broker ICE_SOURCES=coturn,stun COTURN_URLS=turn:relay.example COTURN_SECRET=bench-fixture-secret BANDWIDTH_LIMIT_GB=1000000 \
+    RATE_LIMIT_REQUESTS=10000 RATE_LIMIT_WINDOW_SECONDS=1 "STATE_DIR=$ledger" "$@"
+  load "$port" $WARM_UP GET $mint_path '' >/dev/null
+}
+stop_local() { stop "$1"; rm -rf "$2"; }
+
+# mint_round NAME COUNT [NAME=VALUE]...: one round with a new broker.
+mint_round() {
+  local name=$1 count=$2
+  shift 2
+  local_broker "$@"
+  measured "$name" "$pid" load "$port" "$count" GET $mint_path ''
+  all_minted "$port" $((WARM_UP + count))
+  stop_local "$pid" "$ledger"
+}
+
+# mint_rounds NAME COUNT [NAME=VALUE]...: one round with each build.
+mint_rounds() {
+  mint_round "$@"
+  [[ -z $BASE_BIN ]] || program=$BASE_BIN mint_round "base_$@"
+}
+
+measure_local() {
+  local i callers
+  for ((i = 0; i < ROUNDS; i++)); do
+    for callers in 1 4 16 64; do mint_rounds "local_$callers" $((LOCAL_MINTS / SHARE[$callers])); done
+  done
+}
+
+measure_ttl() {
+  local i ttl
+  for ((i = 0; i < ROUNDS; i++)); do
+    for ttl in 300 86400 172800; do mint_rounds "ttl_$ttl" "$LOCAL_MINTS" "TURN_TTL_SECONDS=$ttl"; done
+  done
+  rounds ttl_86400 / ttl_300 4
+  rounds ttl_172800 / ttl_300 4
+}
+
+# Each heartbeat goes to a connection of its own, which the reporter has opened before.
+measure_open() {
+  local i token=bench-reporter-token id='00000000-0000-4000-8000-{n}' heartbeats=$((OPEN_SECONDS * OPEN_HEARTBEATS))
+  local mints=$((OPEN_SECONDS * OPEN_MINTS)) beside
+  for ((i = 0; i < OPEN_ROUNDS; i++)); do
+    local_broker REPORTER_TOKEN=$token "HEARTBEAT_SECONDS=$OPEN_SECONDS"
+    measured opened "$pid" load "$port" $heartbeats POST /api/connections "{\"connectionId\":\"$id\"}" \
+      "authorization: Bearer $token"
+    rate=$OPEN_HEARTBEATS measured heartbeats "$pid" load "$port" $heartbeats POST "/api/connections/$id/heartbeat" \
+      '{"bytesReceived":15000000,"relayed":true}' "authorization: Bearer $token" &
+    beside=$!
+    rate=$OPEN_MINTS measured open "$pid" load "$port" $mints GET $mint_path ''
+    wait "$beside" || die "the heartbeats failed"
+    all_minted "$port" $((WARM_UP + mints))
+    stop_local "$pid" "$ledger"
+  done
+}
+
+measure_live() {
+  local i live_pid live_port live_ledger minted=$((WARM_UP + LIVE_GRANTS)) mints=$((LOCAL_MINTS / 2)) more
+  local_broker; live_pid=$pid live_port=$port live_ledger=$ledger
+  load "$port" "$LIVE_GRANTS" GET $mint_path '' >&2
+  live_mb=$(resident_mb "$pid")
+  for ((i = 0; i < LIVE_ROUNDS; i++)); do
+    measured live "$live_pid" load "$live_port" $mints GET $mint_path ''
+    mint_round fresh $mints
+    minted=$((minted + mints))
+  done
+  more=$((LIVE_GRANTS * 5 / 4 - minted))
+  ((more < 0)) || { load "$live_port" $more GET $mint_path '' >&2; minted=$((minted + more)); }
+  more_live_mb=$(resident_mb "$live_pid")
+  all_minted "$live_port" $minted
+  stop_local "$live_pid" "$live_ledger"
+  rounds live / fresh 4
+}
+
+# --- The rows of the table ------------------------------------------------------------------------------------------------
+
+rows_local() {
+  local callers
+  local -A target=([1]=0.4 [4]=0.5 [16]=0.9)
+  row "durable mints, source without network, \`STATE_DIR\` on $(disk), 64 callers" '≥ 25,000/s' \
+    "$(spread local_64 1 %.0f) mints/s, $(median local_64 4 %.1f) µs CPU each" '' "$(verdict least 25000 "$(median local_64 1 %.0f)" %.0f/s)"
+  row 'durable mints, 64 callers, p99' '≤ 6 ms' "$(spread local_64 3 %.2f) ms, p50 $(spread local_64 2 %.2f) ms" '' \
+    "$(verdict most 6 "$(median local_64 3 %.2f)" '%.2f ms')"
+  for callers in 1 4 16; do
+    row "durable mints, callers: $callers" "p50 ≤ ${target[$callers]} ms" \
+      "$(spread "local_$callers" 2 %.2f) ms, p99 $(spread "local_$callers" 3 %.2f) ms, $(median "local_$callers" 1 %.0f) mints/s" '' \
+      "$(verdict most "${target[$callers]}" "$(median "local_$callers" 2 %.2f)" '%.2f ms')"
+  done
+}
+
+rows_open() {
+  # open_row NAME TARGET COLUMN [NOTE]
+  open_row() {
+    row "open loop, $(thousands $OPEN_MINTS) mints/s and $(thousands $OPEN_HEARTBEATS) heartbeats/s for $OPEN_SECONDS s, $1 of the mints" \
+      "≤ $2 ms" "$(spread open "$3" %.2f) ms${4:-}" '' "$(verdict most "$2" "$(median open "$3" %.2f)" '%.2f ms')"
+  }
+  open_row p50 0.7 2 ", heartbeats $(spread heartbeats 2 %.2f) ms"
+  open_row p99 5 3 ", heartbeats $(spread heartbeats 3 %.2f) ms, the loader's own delay $(median open 6 %.2f) ms"
+  open_row p99.9 20 5 ", heartbeats $(spread heartbeats 5 %.2f) ms"
+}
+
+rows_ttl() {
+  local ttl ratio
+  for ttl in 86400 172800; do
+    ratio=$(median ttl_${ttl}_to_ttl_300 1 %.3f)
+    row "CPU time of a mint at ttl $(thousands $ttl) s" 'that at ttl 300 s ± 10 %' \
+      "$ratio × ($(range ttl_${ttl}_to_ttl_300 %.2f)): $(median ttl_$ttl 4 %.1f) µs, at ttl 300 s $(median ttl_300 4 %.1f) µs" '' \
+      "$(verdict most 0.1 "$(awk -v r="$ratio" 'BEGIN { print r < 1 ? 1 - r : r - 1 }')" %.3f)"
+  done
+}
+
+rows_live() {
+  figures() { echo "$(median "$1" 4 %.1f) µs CPU each, p50 $(spread "$1" 2 %.2f) ms, $(median "$1" 1 %.0f) mints/s"; }
+  row "a mint beside $(thousands "$LIVE_GRANTS") live grants" 'no target' \
+    "CPU $(spread live_to_fresh 1 %.2f) × that of a new broker: $(figures live)" "a new broker: $(figures fresh)" ''
+  row "resident memory: $(thousands "$LIVE_GRANTS") live grants" 'no target' "$live_mb MB" '' ''
+  memory_row "$(thousands $((LIVE_GRANTS * 5 / 4))) live grants" 200 "$more_live_mb" ''
+}
+
+# --- The comparison with another build ------------------------------------------------------------------------------------
+
+# base_row TEXT NAME: misses when this build is worse in every round.
+base_row() {
+  local ratio=$2_to_base_$2 mints cpu verdict=met
+  rounds "$2" / "base_$2" 1; mints=$(spread "$ratio" 1 %.2f)
+  awk '$1 >= 1 { no_worse = 1 } END { exit !no_worse }' "$work/$ratio" || verdict='**missed in every round**'
+  rounds "$2" / "base_$2" 4; cpu=$(spread "$ratio" 1 %.2f)
+  awk '$1 <= 1 { no_worse = 1 } END { exit !no_worse }' "$work/$ratio" || verdict='**missed in every round**'
+  row "$1, against the base" "$mints ×" "$cpu ×" "$verdict"
+}
+
+# base_table TOPIC...
+base_table() {
+  local topic each
+  [[ -n $BASE_BIN && " $* " =~ ' '(local|ttl)' ' ]] || return 0
+  echo
+  row "this build against the base, $("$BASE_BIN" --version)" mints/s 'CPU time of a mint' verdict
+  row --- --- --- ---
+  for topic in "$@"; do
+    case $topic in
+      local) for each in 1 4 16 64; do base_row "durable mints, callers: $each" "local_$each"; done ;;
+      ttl) for each in 300 86400 172800; do base_row "mint at ttl $each s" "ttl_$each"; done ;;
+    esac
+  done
+}
