@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top. Modules of one layer do not import each other.
-const LAYERS: [&[&str]; 13] = [
+pub(crate) const LAYERS: [&[&str]; 13] = [
     &["main", "lib"],
     &["demo", "doctor", "healthcheck", "ledger_command", "serve"],
     &["router"],
@@ -40,7 +40,7 @@ fn no_import_runs_back_up() {
     assert_eq!(modules, listed, "LAYERS lists the modules of src/");
 }
 
-fn layer_of(module: &str) -> Option<usize> {
+pub(crate) fn layer_of(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 

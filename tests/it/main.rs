@@ -8,6 +8,7 @@ mod support;
 mod access;
 mod alerts;
 mod analytics;
+mod architecture;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
