@@ -3,14 +3,15 @@
 //! ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before
 //! the first 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:
 //!
-//! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of 1,200.
-//!   They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.
-//! - A session that has ended is charged in the same way, and at its last rate until the look that misses it or until our
-//!   cut, for 10 minutes at most. If its counts had not changed for a while, it counts as idle.
-//! - A session without a measured rate is charged `guess` from the time that it has a channel to a peer, up to 2,047 packets
-//!   of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never use them.
-//! - An estimate is charged once: nothing is added until the counts exceed it. So a session is overcharged by at most one
-//!   estimate, however long it lives.
+//! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of
+//!   1,200. They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.
+//! - A session that has ended is charged in the same way, and at its last rate until the look that misses it or until
+//!   our cut, for 10 minutes at most. If its counts had not changed for a while, it counts as idle.
+//! - A session without a measured rate is charged `guess` from the time that it has a channel to a peer, up to 2,047
+//!   packets of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never
+//!   use them.
+//! - An estimate is charged once: nothing is added until the counts exceed it. So a session is overcharged by at most
+//!   one estimate, however long it lives.
 //!
 //! At worst, these bytes are not charged: sessions that began and ended between two looks, a session with permissions
 //! only (2,047 packets), and traffic above the last rate just before a session ends.
