@@ -1,6 +1,6 @@
-//! The keys of rows that must be stored because they have changed since the last take, each with a value where the change
-//! itself is what is stored. Nothing is recorded where nothing is stored. A row that was added and removed between two takes
-//! leaves nothing behind, so rows that come and go while the disk fails do not pile up.
+//! The keys of rows that have changed since the last take and must be stored. A key has a value if the change itself is
+//! stored. Books that are not stored record nothing. A row that was added and removed between two takes leaves no
+//! entry, so short-lived rows do not accumulate while the disk fails.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ pub struct Dirty<K, V = RowChange> {
 /// How a row has changed since the last take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RowChange {
-    /// It may be stored already.
+    /// The row may be stored already.
     #[default]
     Changed,
-    /// It is certainly not stored.
+    /// The row is certainly not stored.
     Added,
 }
 
@@ -27,20 +27,20 @@ impl<K, V> Default for Dirty<K, V> {
 }
 
 impl<K: Ord, V: Default> Dirty<K, V> {
-    /// Everything is stored as it is. From here on, changes are recorded.
+    /// No changes yet. From here on, changes are recorded.
     #[must_use]
     pub fn tracking() -> Self {
         Self { rows: Some(BTreeMap::new()) }
     }
 
-    /// Changes what is recorded of a key.
+    /// Changes the value of a key.
     pub fn change(&mut self, key: K, change: impl FnOnce(&mut V)) {
         if let Some(rows) = &mut self.rows {
             change(rows.entry(key).or_default());
         }
     }
 
-    /// Everything that was recorded since the last call.
+    /// Takes everything that was recorded since the last call.
     pub fn take(&mut self) -> BTreeMap<K, V> {
         self.rows.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_reported_once() {
+    fn a_change_is_taken_once() {
         let mut dirty = Dirty::tracking();
         dirty.note(2);
         dirty.note(2);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_never_stored_leaves_nothing_behind() {
+    fn a_row_that_was_never_stored_leaves_no_entry() {
         let mut dirty = Dirty::tracking();
         dirty.note_added(1);
         dirty.note(1);
@@ -95,7 +95,7 @@ mod tests {
         dirty.note_removed(2);
         dirty.note_added(2);
         dirty.note_removed(2);
-        assert_eq!(dirty.take().into_keys().collect::<Vec<_>>(), [2], "a stored row is removed in the end");
+        assert_eq!(dirty.take().into_keys().collect::<Vec<_>>(), [2], "a stored row must be removed");
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_where_nothing_is_stored() {
+    fn the_default_records_nothing() {
         let mut dirty = Dirty::default();
         dirty.note(1);
         dirty.note_added(2);

@@ -1,6 +1,6 @@
-//! The assumed rate on trial: the bound assumes the most that one grant relays, and each reading tests it. Bytes that come
-//! in faster than every live grant at the assumed rate could relay them contradict the assumption. The observed rate then
-//! takes its place until the readings fit again.
+//! The test of the assumed rate. The overshoot bound assumes that no grant relays faster. Each reading tests this: more
+//! bytes than all live grants at that rate could relay contradict it. Then the observed rate replaces the assumed one
+//! until the readings fit again.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::VecDeque;
@@ -15,8 +15,8 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 pub struct Assumption {
     /// Whether the readings fit the assumption.
     pub holds: bool,
-    /// What one live grant relayed on average. While the assumption does not hold, over the stretch that contradicts it
-    /// most. `None` without two readings, or without a grant alive between them.
+    /// The average rate of one live grant. While the assumption does not hold, the rate in the stretch that contradicts
+    /// it most. `None` without two readings, or without a live grant between them.
     pub observed: Option<BitRate>,
 }
 
@@ -26,31 +26,32 @@ impl Default for Assumption {
     }
 }
 
-/// Points of the last hour, at least a minute apart.
+/// Most points of the last hour, at least a minute apart.
 const MINUTES_MAX: usize = 60;
-/// Points of the period before that, at least an hour apart. Sampling may hide a share of everything that was counted, so
-/// only a long stretch shows an excess that is small in each hour.
+/// Most older points of the period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
+/// stretch shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
-/// Distance of these points.
+/// The distance of these points.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
 
-/// A reading and what was promised up to it.
+/// A reading with the grant-minutes up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
-    /// Grants alive, added up over the minutes since the period's start.
+    /// Grant-minutes since the period's start.
     pub(crate) grant_minutes: u128,
-    /// Grants alive in its minute.
+    /// Grants alive in the minute of `as_of`.
     pub(crate) live: u32,
 }
 
-/// See the module. A trial starts anew with each period, and with the last reading after a restart. Its verdict stays.
+/// See the module's description. A new period removes all points. After a restart only the last point is known. The
+/// verdict stays in both cases.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
     assumed: BitRate,
-    /// How far a count may be from the truth, in percent.
+    /// The margin of error of a reading, in percent.
     sampling: u32,
     minutes: VecDeque<Point>,
     hours: Vec<Point>,
@@ -66,22 +67,22 @@ impl Trial {
         self.verdict
     }
 
-    /// The rate that the bound rests on.
+    /// The rate for the overshoot bound.
     pub(crate) fn liability(&self) -> BitRate {
         let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
         observed.map_or(self.assumed, |observed| observed.max(self.assumed))
     }
 
-    /// Another period begins: its counts start at zero.
+    /// Removes all points, because the counts of a new period start at zero.
     pub(crate) fn begin_period(&mut self) {
         self.minutes.clear();
         self.hours.clear();
     }
 
-    /// Takes one more point.
+    /// Tests the assumption against one more point.
     pub(crate) fn add(&mut self, point: Point) {
         if let Some(first) = self.minutes.front() {
-            // An excess of long ago that the hour no longer shows is over.
+            // An old excess that the last hour no longer shows is over.
             let goes_on = self.is_exceeded(first, &point, 0);
             let hours = self.hours.iter().filter(|_| goes_on);
             let points = hours.chain(&self.minutes);
@@ -107,7 +108,7 @@ impl Trial {
         }
     }
 
-    /// Whether more flowed than was promised and sampling explains.
+    /// Whether more bytes flowed than the live grants and the sampling margin explain.
     fn is_exceeded(&self, from: &Point, to: &Point, sampling: u32) -> bool {
         let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
         let promised = self.assumed.over_millis(minutes.saturating_mul(Minute::MILLIS.into()));
@@ -116,17 +117,17 @@ impl Trial {
     }
 }
 
-/// Whether a point is that much later than the last one, if there is one.
+/// Whether a point is at least `millis` later than the last one; true without a last one.
 fn is_later_by(last: Option<&Point>, point: &Point, millis: u64) -> bool {
     last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= millis)
 }
 
-/// The provider's minutes need not be ours: allow for a minute of every live grant at either end of a stretch.
+/// The tolerance at both ends of a stretch, in grant-minutes: the provider's minutes may differ from ours by one.
 fn edges(to: &Point) -> u128 {
     u128::from(to.live).saturating_mul(2)
 }
 
-/// What one grant relayed on average, rounded up to a whole bit a second; `None` where none was alive.
+/// The average rate of one grant, rounded up to a whole bit per second; `None` if no grant was alive.
 fn rate(from: &Point, to: &Point, more_minutes: u128) -> Option<BitRate> {
     let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(more_minutes);
     let seconds = minutes.saturating_mul(60);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grants_could_relay_fits_and_shows_the_rate() {
+    fn bytes_that_the_grants_could_relay_fit_and_show_the_rate() {
         let mut trial = trial();
         trial.add(point(0, 0, 0, 1));
         assert_eq!(trial.verdict(), Assumption::default(), "one reading shows no rate");
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_the_promise_break_the_assumption_until_the_data_fit_again() {
+    fn too_many_bytes_break_the_assumption_until_the_readings_fit_again() {
         let mut trial = trial();
         trial.add(point(0, 0, 0, 1));
         // Ten minutes at 8 Mbps, tested with a minute to spare at either end.
@@ -183,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_seen_however_quiet_it_was_before() {
+    fn a_burst_is_seen_after_a_quiet_hour() {
         let mut trial = trial();
         for n in 0..50 {
             trial.add(point(n, 0, 10 * u128::from(n), 10));
         }
-        // Five minutes of ten grants at 4 Mbps: far less than an hour's promise.
+        // Five minutes of ten grants at 4 Mbps: far less than they may relay in an hour.
         trial.add(point(54, 1_500_000_000, 540, 10));
         assert!(!trial.verdict().holds);
     }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sampling_explains_breaks_nothing() {
+    fn an_excess_within_the_sampling_margin_is_accepted() {
         let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default());
         trial.add(point(0, 1_000_000_000_000, 0, 0));
         trial.add(point(1, 1_050_000_000_000, 0, 0));
@@ -222,7 +223,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn grants_that_keep_to_the_rate_never_break_it(steps in prop::collection::vec((0u32..50, 0u64..=60), 1..200)) {
+        fn grants_within_the_assumed_rate_never_break_the_assumption(steps in prop::collection::vec((0u32..50, 0u64..=60), 1..200)) {
             let mut trial = trial();
             let (mut bytes, mut minutes) = (0, 0);
             for (n, (live, share)) in (0..).zip(steps) {

@@ -1,10 +1,9 @@
-//! What coturn's `ps` prints, read. The text is not to be trusted: the ORIGIN attribute of an allocation is printed as it
-//! came, 127 bytes of any kind, line ends among them, and whoever holds a credential chooses it. What cannot be chosen is
-//! how coturn counts: it numbers the sessions 1, 2, 3 and closes with their total. So a listing is believed when its
-//! numbers and its total agree, which no added line can bring about, since the true ones are all still there; of one that
-//! disagrees, only what stands before the first origin is believed. Within a session the last line of a kind counts,
-//! and coturn prints its own after the origin. User names come from outside too, but those of listed sessions were
-//! signed by us or by whoever shares the secret.
+//! The parser of coturn's `ps` output. The text is not trusted: coturn prints the ORIGIN attribute of an allocation
+//! unchanged, up to 127 bytes of any kind with line breaks, and any holder of a credential can set it. A client cannot
+//! change how coturn counts: it numbers the sessions 1, 2, 3 and ends with their total. So a listing is accepted in
+//! full only if its numbers and its total agree. Added lines cannot achieve that, because all true lines are still
+//! there. Otherwise only the part before the first origin is accepted. Within a session the last line of a kind counts,
+//! and coturn prints its own lines after the origin. User names of listed sessions were signed with the shared secret.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,18 +13,18 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::Timestamp;
 
-/// Sessions that are read at most. With more, the listing is not complete.
+/// Most sessions that are read. With more, the listing is not complete.
 pub const SESSIONS_MAX: usize = 65_536;
-/// Characters of a user name that are kept; coturn takes 512 bytes, ours have 33.
+/// Most characters of a user name that are kept. coturn accepts 512 bytes; our names have 33.
 const USER_MAX: usize = 64;
 
-/// A session's number in coturn. They begin again when coturn does.
+/// A session's number in coturn. Numbers start again when coturn restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(u64);
 
 impl SessionId {
-    /// From its number, which is above zero.
+    /// From its number; `None` for zero.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         (number > 0).then_some(Self(number))
@@ -37,7 +36,7 @@ impl SessionId {
         self.0
     }
 
-    /// From the digits that coturn prints: a number above zero, by which alone a session is named to coturn.
+    /// From the digits that coturn prints; `None` unless they are a number above zero.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         number(text).and_then(Self::new)
@@ -51,7 +50,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Whom a session can exchange packets with, as far as the client has asked for it.
+/// The peers that a session can exchange packets with, by the client's requests.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -59,61 +58,61 @@ pub enum Reach {
     /// No peer: nothing is relayed.
     #[default]
     Nobody,
-    /// A permission for an address. Browsers ask for one for each candidate, and for most nothing follows.
+    /// A permission for an address. Browsers request one for each candidate and never use most of them.
     Permitted,
-    /// A channel to an address and port. Browsers ask for it when they have something to send.
+    /// A channel to an address and port. Browsers request it before they send data.
     Bound,
 }
 
 /// One authenticated session, which is one allocation. Those without a valid credential are not listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Which session.
+    /// The session's number.
     pub id: SessionId,
     /// Its user name, cut to 64 characters.
     pub user: String,
-    /// The grant in the user name; `None` for names that we did not give.
+    /// The grant in the user name; `None` for names that are not ours.
     pub grant: Option<GrantId>,
-    /// When the credential expires, by the user name, where it is one of ours.
+    /// When the credential expires, by the user name; `None` for names that are not ours.
     pub expires_at: Option<Timestamp>,
-    /// How long it has been there, in whole seconds; `None` when coturn does not know.
+    /// Its age in whole seconds; `None` if coturn does not know it.
     pub age: Option<Duration>,
-    /// Packets of the client leg in both directions, as of the last time that coturn updated its figures.
+    /// Packets between the relay and the client in both directions, as of coturn's last update of its figures.
     pub packets: u64,
-    /// Bytes of the client leg, as of the same time.
+    /// Bytes between the relay and the client, as of the same update.
     pub traffic: Traffic,
-    /// Whom it can reach.
+    /// The peers that it can exchange packets with.
     pub reach: Reach,
 }
 
 /// The sessions at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Those that can be believed, in coturn's order, which is none.
+    /// The accepted sessions, in no particular order.
     pub sessions: Vec<Session>,
-    /// Whether these are all. When not, a session that is missing may well be alive.
+    /// Whether these are all sessions. If not, a missing session may still be alive.
     pub is_complete: bool,
-    /// Who made the listing unbelievable from itself on, most likely: the first session that has an origin. Without a
-    /// figure, since none can be trusted. Once it is cut, the next listing tells more.
+    /// The session that probably forged the listing: the first one with an origin in a listing that does not add up.
+    /// Once it is cut, the next listing contains more.
     pub forger: Option<Forger>,
 }
 
-/// A session whose origin is not believed.
+/// A session whose origin made a listing unreliable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forger {
-    /// Which session.
+    /// The session's number.
     pub id: SessionId,
-    /// Its grant.
+    /// Its grant; `None` for names that are not ours.
     pub grant: Option<GrantId>,
 }
 
-/// A text that is no listing.
+/// The text is not a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected the answer of coturn's `ps`")]
 pub struct NotAListing;
 
 impl Listing {
-    /// Reads the answer to `ps`, from behind the command to before the next prompt, as it came over the wire.
+    /// Parses the output of `ps`: the raw bytes between the command and the next prompt.
     pub fn parse(answer: &[u8]) -> Result<Self, NotAListing> {
         let mut reader = Reader::default();
         for line in answer.split(|byte| *byte == b'\n') {
@@ -123,7 +122,7 @@ impl Listing {
     }
 }
 
-/// A session of which not all lines were read yet.
+/// A session whose lines are still being read.
 struct Draft {
     id: SessionId,
     user: String,
@@ -137,10 +136,10 @@ struct Draft {
 #[derive(Default)]
 struct Reader {
     drafts: Vec<Draft>,
-    /// Sessions beyond the bound, which were counted only.
+    /// Sessions beyond [`SESSIONS_MAX`]. They are only counted.
     skipped: u64,
     total: Option<u64>,
-    /// A number, a total or a place that cannot be.
+    /// Whether a number or a total was not the expected one.
     is_out_of_order: bool,
 }
 
@@ -182,11 +181,11 @@ impl Reader {
     fn close(mut self) -> Result<Listing, NotAListing> {
         let total = self.total.ok_or(NotAListing)?;
         let is_whole = total == self.count() && self.skipped == 0;
-        // What is cut short has no total to be held against, so origins are not believed there either.
-        let is_believed = is_whole && !self.is_out_of_order;
+        // The numbers of a shortened listing cannot be compared with its total, so its origins are not trusted either.
+        let is_consistent = is_whole && !self.is_out_of_order;
         let first_origin = self.drafts.iter().position(|draft| draft.has_origin);
         let forger = match first_origin {
-            Some(place) if !is_believed => {
+            Some(place) if !is_consistent => {
                 let forger = &self.drafts[place];
                 let forger = Forger { id: forger.id, grant: ours(&forger.user).map(|(_, grant)| grant) };
                 self.drafts.truncate(place);
@@ -196,7 +195,7 @@ impl Reader {
             _ => None,
         };
         let sessions: Option<_> = self.drafts.into_iter().map(Draft::finish).collect();
-        Ok(Listing { sessions: sessions.ok_or(NotAListing)?, is_complete: is_believed, forger })
+        Ok(Listing { sessions: sessions.ok_or(NotAListing)?, is_complete: is_consistent, forger })
     }
 }
 
@@ -249,13 +248,13 @@ fn usage(counts: &str) -> Option<(u64, Traffic)> {
     Some((packets_in.saturating_add(packets_out), Traffic::new(bytes_in, bytes_out)))
 }
 
-/// `192.0.2.1` and `2001:db8::1` are permissions, `192.0.2.1:5000` and `[2001:db8::1]:5000` channels.
+/// `192.0.2.1` and `2001:db8::1` are permissions; `192.0.2.1:5000` and `[2001:db8::1]:5000` are channels.
 fn peer(line: &str) -> Option<Reach> {
     let permitted = line.parse::<IpAddr>().ok().map(|_| Reach::Permitted);
     permitted.or_else(|| line.parse::<SocketAddr>().ok().map(|_| Reach::Bound))
 }
 
-/// Our user names are `<expiry>:<grant id>`.
+/// Parses our user names: `<expiry>:<grant id>`.
 fn ours(user: &str) -> Option<(Timestamp, GrantId)> {
     let (expiry, id) = user.split_once(':')?;
     let expires_at = Timestamp::from_millis(0).plus_millis(number(expiry)?.saturating_mul(1_000));
@@ -266,7 +265,7 @@ fn between<'a>(line: &'a str, start: &str, end: &str) -> Option<&'a str> {
     line.strip_prefix(start)?.strip_suffix(end)
 }
 
-/// Decimal digits and nothing else.
+/// Parses a text of decimal digits only.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

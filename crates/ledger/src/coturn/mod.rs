@@ -1,4 +1,4 @@
-//! The pure part of the coturn reader: a listing becomes session usage, and that becomes readings.
+//! The pure part of the coturn reader: from listings to the usage of sessions, and from that to readings.
 
 pub mod listing;
 pub mod sessions;

@@ -1,19 +1,20 @@
-//! From successive listings to bytes, per grant and in all. The sums never fall, are never less than what coturn has
-//! shown, and count what it has not shown yet by what it showed before. coturn (4.6.1, measured) updates a session's
-//! figures with each 2,048 packets of its client leg (and, until the first of these, when the client asks for
-//! something else than to send); a session that ends takes what was not shown with it. So:
+//! The bytes of coturn's sessions, per grant and in total, from successive listings. The sums never decrease and are
+//! never less than the counts that coturn has shown. Bytes that coturn does not show yet are estimated from earlier
+//! ones. coturn (4.6.1, measured) updates a session's counts after each 2,048 packets between relay and client; before
+//! the first 2,048, also on each request other than a send. When a session ends, its unshown packets are lost. So:
 //!
-//! - While a session lives, up to 2,047 packets are hidden: 0.2 MB in packets of 100 bytes, 2.5 MB in such of 1,200.
-//!   They are charged at the session's last rate, and never more than 2,047 packets of its last mean size.
-//! - For one that has ended, that and its last rate up to the look that misses it, or to our own cut, for 10 minutes at
-//!   most. Where its figures had not moved for a while, it is taken to have been at rest.
-//! - A session that was not measured yet is taken to carry `guess`, up to 2,047 packets of 1,200 bytes, from when it
-//!   has a channel to a peer; with permissions only, the many that a browser opens and never uses, it carries nothing.
-//! - An estimate is charged once: as the figures come to it, nothing is added until they are past it. So a session is
-//!   over-charged by one estimate at most, however long it lives.
+//! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of
+//!   1,200. They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.
+//! - A session that has ended is charged in the same way, and at its last rate until the look that misses it or until
+//!   our cut, for 10 minutes at most. If its counts had not changed for a while, it counts as idle.
+//! - A session without a measured rate is charged `guess` from the time that it has a channel to a peer, up to 2,047
+//!   packets of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never
+//!   use them.
+//! - An estimate is charged once: nothing is added until the counts exceed it. So a session is overcharged by at most
+//!   one estimate, however long it lives.
 //!
-//! What remains uncharged at worst: sessions that began and ended between two looks, a session with permissions only
-//! (2,047 packets), and what flowed faster than the last rate before an end.
+//! At worst, these bytes are not charged: sessions that began and ended between two looks, a session with permissions
+//! only (2,047 packets), and traffic above the last rate just before a session ends.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,23 +29,23 @@ use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, Timestamp};
 
-/// Packets of a session that coturn does not show, at most.
+/// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
-/// Bytes of a packet, where none was measured: a full one of video or of a data channel.
+/// Bytes of a packet if none was measured: a full packet of video or of a data channel.
 const PACKET_BYTES: u64 = 1_200;
-/// Packets from which on a stretch is a measure: fewer are the handshake, which is shown by itself.
+/// Fewest packets that give a rate. Fewer are the handshake, which coturn shows separately.
 const MEASURE_PACKETS: u64 = 1_024;
-/// coturn tells ages in whole seconds, rounded down. No stretch is taken to be shorter than that.
+/// coturn shows ages in whole seconds, rounded down. No measured stretch counts as shorter than this.
 const AGE_UNIT: Duration = Duration::from_secs(1);
-/// What a session can have carried unwatched before it ended is charged for so long at most; coturn ends an allocation
-/// that nobody refreshes after 10 minutes.
+/// The longest time for which a session that ended between two looks is charged at its last rate. coturn ends an
+/// allocation that is not refreshed after 10 minutes.
 pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 /// A session that is still listed so long after its cut was not cut.
 pub const CUT_TIME: Duration = Duration::from_secs(10);
-/// A session's age only grows; this much less is still the same session, since coturn's clock may be set.
+/// A session whose age decreased by at most this is still the same one, because coturn's clock may have been set.
 const AGE_SLACK: Duration = Duration::from_secs(5);
 
-/// The sessions of a coturn that are not known to have ended, and the sums of what all sessions have carried.
+/// coturn's sessions that are not known to have ended, and the sums over all sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     sums: SessionSums,
@@ -53,36 +54,35 @@ pub struct Sessions {
     dirty: Dirty<SessionId>,
 }
 
-/// What is stored beside the sessions themselves.
+/// The stored sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionSums {
     total: Traffic,
     looked_at: Option<Timestamp>,
-    /// The last look that showed all sessions.
+    /// The time of the last look that showed all sessions.
     complete_at: Timestamp,
 }
 
 impl SessionSums {
-    /// The last look that showed all sessions; 1970 before the first.
+    /// The time of the last look that showed all sessions; 1970 before the first.
     #[must_use]
     pub fn complete_at(&self) -> Timestamp {
         self.complete_at
     }
 }
 
-/// What one look has added.
+/// The charges of one look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
-    /// All that was charged since the book began, sessions of others on the same relay included. Never falls.
+    /// All charges since the ledger was created, including other users' sessions on the same coturn. Never decreases.
     pub total: Traffic,
-    /// What this look has added to `total`, by grant; under `None` the sessions of others. No row is zero.
+    /// The charges of this look by grant; `None` holds other users' sessions. No row is zero.
     pub added: BTreeMap<Option<GrantId>, Traffic>,
     /// Sessions that are not known to have ended.
     pub live: usize,
-    /// Sessions that ended in this look and had not been seen for longer than [`UNWATCHED_MAX`], because the broker
-    /// was away or coturn could not be asked: what they carried in the end is not known and may be more than was
-    /// charged.
+    /// Sessions that had ended by this look and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
+    /// was not running or coturn did not answer. They may have carried more than was charged.
     pub ended_unwatched: usize,
     /// Whether a session is listed although coturn accepted the command to end it longer than [`CUT_TIME`] ago.
     pub is_uncut: bool,
@@ -96,16 +96,16 @@ pub struct SessionRow {
     age: Option<Duration>,
     reach: Reach,
     seen_at: Timestamp,
-    /// As coturn shows it.
+    /// Packets as coturn shows them.
     packets: u64,
     traffic: Traffic,
-    /// The figures where the stretch that is being measured began, and when.
+    /// The counts at the start of the stretch that is being measured.
     mark: Baseline,
     /// The last stretch that was measured.
     measured: Option<Stretch>,
-    /// What was charged, at least `traffic`.
+    /// The charges so far, at least `traffic`.
     charged: Traffic,
-    /// When coturn was told to end it, and has not shown it since.
+    /// When coturn accepted the command to end it; `None` if a later listing shows it.
     #[serde(default)]
     cut_at: Option<Timestamp>,
     /// When coturn first accepted the command to end it.
@@ -117,9 +117,9 @@ pub struct SessionRow {
 struct Baseline {
     packets: u64,
     traffic: Traffic,
-    /// The look that showed these figures.
+    /// The time of the look that showed these counts.
     at: Timestamp,
-    /// The look before it: what is hidden may have begun to flow then.
+    /// The time of the look before it. Hidden packets may have begun to flow then.
     hidden_since: Timestamp,
 }
 
@@ -132,12 +132,12 @@ struct Stretch {
 }
 
 impl Sessions {
-    /// As stored. From here on, changes are recorded.
+    /// The sessions as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: SessionSums, stored: BTreeMap<SessionId, SessionRow>) -> Self {
         let mut rows = stored;
         for row in rows.values_mut() {
-            // A look that changes nothing else of a session is not stored with it. A complete one showed all of them.
+            // The row of an unchanged session is not stored again. The last complete look showed it too.
             row.seen_at = row.seen_at.max(sums.complete_at);
         }
         Self { sums, rows, dirty: Dirty::tracking() }
@@ -149,15 +149,14 @@ impl Sessions {
         changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
     }
 
-    /// What is stored beside the sessions.
+    /// The sums over all sessions, for storing.
     #[must_use]
     pub fn sums(&self) -> SessionSums {
         self.sums
     }
 
-    /// Takes what coturn lists at `at`. Looks are taken in their order; an earlier `at` counts as the last one. A session
-    /// that is there at the first look is charged from its own beginning. `guess` is what a session carries in each
-    /// direction as long as nothing was measured of it.
+    /// Takes the listing at `at`. An `at` before the last look counts as the last look's time. A session in the first
+    /// look is charged from its own start. `guess` is the rate in each direction of a session without a measured rate.
     pub fn take(&mut self, listing: &Listing, at: Timestamp, guess: BitRate) -> SessionDelta {
         let at = self.sums.looked_at.map_or(at, |last| last.max(at));
         self.sums.looked_at = Some(at);
@@ -173,7 +172,7 @@ impl Sessions {
             delta.is_uncut |= self.rows.get(&session.id).is_some_and(|row| row.is_uncut(at));
             self.add(session.grant, added, &mut delta);
         }
-        // Rows that nobody lists and nobody is known to have ended must not gather for ever.
+        // Rows of sessions that are neither listed nor known to have ended must not accumulate.
         if listing.is_complete || self.rows.len() > SESSIONS_MAX {
             let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
             for id in missing {
@@ -188,8 +187,8 @@ impl Sessions {
         delta
     }
 
-    /// coturn has accepted the command to end these sessions at `at`. If the next listing misses them, they carried
-    /// nothing after that.
+    /// Notes that coturn accepted the command to end these sessions at `at`. If the next listing misses them, they are
+    /// charged nothing after that.
     pub fn cut(&mut self, ids: &[SessionId], at: Timestamp) {
         for id in ids {
             if let Some(row) = self.rows.get_mut(id) {
@@ -200,7 +199,7 @@ impl Sessions {
         }
     }
 
-    /// One session is listed. Returns what is charged for it now.
+    /// Takes one listed session. Returns its new charges.
     fn look(&mut self, session: &Session, at: Timestamp, guess: BitRate) -> Traffic {
         let stored = self.rows.get(&session.id).cloned();
         let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
@@ -243,7 +242,7 @@ impl SessionRow {
             grant: session.grant,
             age: session.age,
             reach: session.reach,
-            // No look has seen it before the one that follows.
+            // No earlier look showed this session.
             seen_at: earliest,
             packets: 0,
             traffic: Traffic::ZERO,
@@ -260,7 +259,7 @@ impl SessionRow {
         self.first_cut_at.is_some_and(|cut| at.since(cut) > CUT_TIME)
     }
 
-    /// Whether it is this row's session, and not one that got its id after coturn began again.
+    /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
     fn is_of(&self, session: &Session) -> bool {
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
@@ -285,7 +284,7 @@ impl SessionRow {
         }
     }
 
-    /// What has likely flowed by `at`, with the session alive, beyond what is shown.
+    /// The estimated traffic by `at` of a live session, beyond the shown counts.
     fn hidden(&self, at: Timestamp, guess: BitRate) -> Traffic {
         let millis = at.millis_since(self.mark.hidden_since);
         let Some(measured) = self.measured else {
@@ -302,7 +301,7 @@ impl SessionRow {
         Traffic::of_rate(guess, millis).min(Traffic::new(hidden, hidden))
     }
 
-    /// What it has likely carried in all, given that it was gone at `at`.
+    /// The estimated total of a session that had ended by `at`.
     fn at_its_end(&self, at: Timestamp, guess: BitRate) -> Traffic {
         let unwatched = at.since(self.seen_at).min(UNWATCHED_MAX);
         let Some(measured) = self.measured else {
@@ -311,18 +310,18 @@ impl SessionRow {
         self.traffic.plus(self.hidden(self.seen_at, guess)).plus(self.since_seen(measured, unwatched))
     }
 
-    /// What has likely flowed from the last look on. A session that was at rest then is taken to have stayed so.
+    /// The estimated traffic since the last look. A session that was idle then is assumed to have stayed idle.
     fn since_seen(&self, measured: Stretch, unwatched: Duration) -> Traffic {
         let at_last_rate = measured.over(millis(unwatched));
-        let rested = self.seen_at.millis_since(self.mark.at);
-        if rested == 0 {
+        let idle = self.seen_at.millis_since(self.mark.at);
+        if idle == 0 {
             return at_last_rate;
         }
         let carried = self.traffic.minus(self.mark.traffic).plus(measured.hidden_max());
-        at_last_rate.min(carried.scaled(millis(unwatched), rested))
+        at_last_rate.min(carried.scaled(millis(unwatched), idle))
     }
 
-    /// Raises what was charged to `sum`, if that is more, and returns the difference.
+    /// Raises the charges to `sum` if that is more. Returns the difference.
     fn charge(&mut self, sum: Traffic) -> Traffic {
         let added = sum.minus(self.charged);
         self.charged = self.charged.plus(added);
@@ -331,21 +330,21 @@ impl SessionRow {
 }
 
 impl Stretch {
-    /// What flows at its rate in so long; no faster than any relay is taken to carry. The stretch was seen to end up to
-    /// 2,047 packets after it did, and these are counted in: the rate is too high by that much at most, and by what a young
-    /// session's age was rounded down, and never too low.
+    /// Traffic at this stretch's rate over `millis`, at most at [`RELAY_RATE_MAX`]. The rate includes up to 2,047
+    /// hidden packets, so it is never too low. It is too high by at most these packets and the rounding of a young
+    /// session's age.
     fn over(&self, millis: u64) -> Traffic {
         let with_hidden = self.traffic.plus(self.hidden_max());
         with_hidden.scaled(millis, self.millis).min(Traffic::of_rate(RELAY_RATE_MAX, millis))
     }
 
-    /// As many packets as coturn hides, of the mean size of these.
+    /// [`HIDDEN_PACKETS_MAX`] packets of this stretch's mean size.
     fn hidden_max(&self) -> Traffic {
         self.traffic.scaled(HIDDEN_PACKETS_MAX, self.packets)
     }
 }
 
-/// So long before `at`; not before 1970.
+/// `at` minus `span`, not before 1970.
 fn before(at: Timestamp, span: Duration) -> Timestamp {
     let epoch = Timestamp::from_millis(0);
     epoch.plus_millis(at.millis_since(epoch.plus(span)))
@@ -355,8 +354,8 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The sessions to end: those of ours that are dead, and whoever makes the listing unreadable with a grant of ours.
-/// Sessions whose name is not ours are never among them.
+/// The sessions to end: ours for which `is_dead` holds, and a forger with a grant of ours. Other users' sessions are
+/// never included.
 #[must_use]
 pub fn to_cut(listing: &Listing, is_dead: impl Fn(GrantId, &Session) -> bool) -> Vec<SessionId> {
     let dead = |session: &&Session| session.grant.is_some_and(|grant| is_dead(grant, session));

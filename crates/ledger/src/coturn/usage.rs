@@ -1,6 +1,6 @@
-//! What coturn's sessions carried, as readings of the billing periods. Looks that follow each other closely see everything
-//! that was relayed. After a gap the estimate of that time counts if it is higher, since sessions may have come and gone
-//! between the looks.
+//! The readings of coturn's sessions in billing periods. Looks in close succession see all relayed bytes. After a gap,
+//! the ledger's estimate of that time counts if it is higher, because sessions may have begun and ended between the
+//! looks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::period::Period;
 use crate::reading::Reading;
 use crate::units::{ByteCount, Timestamp};
 
-/// Looks further apart than this have a gap between them.
+/// Two looks that are further apart than this have a gap between them.
 const GAP: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct CoturnUsage {
     sessions: Sessions,
@@ -35,7 +35,7 @@ pub struct Look {
     pub is_after_gap: bool,
 }
 
-/// What the sessions of one period carried.
+/// The bytes of the sessions in one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct PeriodSums {
@@ -44,7 +44,7 @@ struct PeriodSums {
     other: ByteCount,
 }
 
-/// What is stored beside the sessions themselves.
+/// The stored sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CoturnSums {
@@ -64,7 +64,7 @@ impl PeriodSums {
 }
 
 impl CoturnUsage {
-    /// As stored. From here on, changes are recorded.
+    /// The usage as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
         Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts, is_uncut: false }
@@ -75,14 +75,14 @@ impl CoturnUsage {
         self.sessions.take_changes()
     }
 
-    /// What is stored beside the sessions.
+    /// The sums over all sessions, for storing.
     #[must_use]
     pub fn sums(&self) -> CoturnSums {
         CoturnSums { sessions: self.sessions.sums(), counts: self.counts }
     }
 
-    /// Takes a look at `now`, which lies in `period`. `used`: the books' figure for this source so far. `None`: the look did
-    /// not show all sessions and is no reading.
+    /// Takes a look at `now`, which lies in `period`. `used` is the books' figure for this source so far. Returns
+    /// `None` if the look did not show all sessions and so is not a reading.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -119,12 +119,12 @@ impl CoturnUsage {
         !self.is_uncut
     }
 
-    /// coturn has accepted the command to end these sessions.
+    /// Notes that coturn accepted the command to end these sessions at `now`.
     pub fn cut(&mut self, ids: &[SessionId], now: Timestamp) {
         self.sessions.cut(ids, now);
     }
 
-    /// The last look that showed all sessions; 1970 before the first.
+    /// The time of the last look that showed all sessions; 1970 before the first.
     #[must_use]
     pub fn complete_at(&self) -> Timestamp {
         self.sessions.sums().complete_at()
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_add_up_ours_and_others_apart() {
+    fn looks_add_up_separately_for_our_sessions_and_others() {
         let mut book = CoturnUsage::default();
         let first = look(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
         assert_eq!(
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn after_a_gap_the_estimate_counts_where_it_is_more() {
+    fn after_a_gap_the_estimate_counts_if_it_is_higher() {
         let mut book = CoturnUsage::default();
         let first = look(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
-        assert_eq!(first.granted, ByteCount::new(4_000), "what was estimated before the first look");
+        assert_eq!(first.granted, ByteCount::new(4_000), "the estimate before the first look");
         let near = look(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
         assert_eq!(near.granted, ByteCount::new(4_100));
         let far = look(&mut book, 600, 9_000, &[(1, true, 700)]).unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_period_begins_at_zero_with_what_has_flowed_since_the_last_look() {
+    fn a_new_period_begins_with_the_bytes_since_the_last_look() {
         let mut book = CoturnUsage::default();
         look(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
         let next = look(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_does_not_show_all_is_no_reading_but_is_not_forgotten() {
+    fn an_incomplete_look_is_no_reading_but_its_bytes_count_later() {
         let mut book = CoturnUsage::default();
         look(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
         let rules = UsageRules {
