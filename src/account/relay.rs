@@ -16,7 +16,7 @@ impl Account {
 
     /// The latest count of a source in this period, if it has one.
     #[must_use]
-    pub fn reading(&self, source: IceSource) -> Option<Reading> {
-        self.with(|books| books.reading(source))
+    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
+        self.with(|books| books.overlapping_reading(source))
     }
 }

@@ -205,9 +205,10 @@ fn read_sources(
     for source in IceSource::ALL {
         let previous = json_of(transaction, &previous_key(source), bad)?;
         let reading = json_of(transaction, &reading_key(source), bad)?;
-        if previous.is_some() || reading.is_some() {
+        let trial = json_of(transaction, &trial_key(source), bad)?;
+        if previous.is_some() || reading.is_some() || trial.is_some() {
             let rows = stored.sources.entry(source).or_default();
-            (rows.previous, rows.reading) = (previous, reading);
+            (rows.previous, rows.reading, rows.trial) = (previous, reading, trial);
         }
     }
     Ok(())
@@ -236,7 +237,8 @@ fn write_source(
         flows.insert((source.name(), minute.number()), row)?;
     }
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
-    put(transaction, &reading_key(source), rows.reading.as_ref())
+    put(transaction, &reading_key(source), rows.reading.as_ref())?;
+    put(transaction, &trial_key(source), rows.trial.as_ref())
 }
 
 /// Reads a whole table; `take` says what is wrong with a row.
@@ -297,6 +299,10 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
 
 fn previous_key(source: IceSource) -> String {
     format!("previous/{source}")
+}
+
+fn trial_key(source: IceSource) -> String {
+    format!("trial/{source}")
 }
 
 fn reading_key(source: IceSource) -> String {

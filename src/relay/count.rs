@@ -113,7 +113,8 @@ pub(super) struct PeriodSum {
 impl PeriodSum {
     /// Continues the latest reading of this source, in a process that has relayed nothing yet.
     pub(super) fn new(latest: Option<Reading>, period: Period) -> Self {
-        let bytes = latest.filter(|reading| reading.period == period).map(|reading| reading.granted);
+        // A period that overlaps, because the billing day has changed, keeps its bytes: too many, and never too few.
+        let bytes = latest.filter(|reading| reading.period.overlaps(&period)).map(|reading| reading.granted);
         Self { period, bytes: bytes.unwrap_or_default(), seen: 0 }
     }
 
@@ -191,5 +192,15 @@ mod tests {
         assert_eq!(sum.in_period(period(10), 5), ByteCount::new(1_005));
         let mut sum = PeriodSum::new(Some(reading), period(40));
         assert_eq!(sum.in_period(period(40), 5), ByteCount::new(5), "the reading is of another period");
+    }
+
+    #[test]
+    fn another_billing_day_keeps_the_count() {
+        let now = Timestamp::from_millis(20 * 86_400_000);
+        let [first, fifteenth] = [1, 15].map(|day| BillingDay::new(day).unwrap().period_at(now));
+        let (granted, other) = (ByteCount::new(1_000), ByteCount::ZERO);
+        let reading = Reading { period: first, as_of: now, granted, other };
+        let mut sum = PeriodSum::new(Some(reading), fifteenth);
+        assert_eq!(sum.in_period(fifteenth, 5), ByteCount::new(1_005));
     }
 }

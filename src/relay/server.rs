@@ -129,7 +129,7 @@ impl Relay {
             "a small TURN server runs in this process, on UDP {address}: for demos, development and tests, not for production"
         );
         let period = self.account.snapshot().figures.period;
-        let mut sum = PeriodSum::new(self.account.reading(IceSource::Relay), period);
+        let mut sum = PeriodSum::new(self.account.overlapping_reading(IceSource::Relay), period);
         self.settle(&mut sum).await;
         tokio::select! {
             () = end.cancelled() => {}

@@ -287,13 +287,6 @@ impl Ledger {
         ledger.timeline.overlapping_reading().copied()
     }
 
-    /// A source's latest reading of this period.
-    #[must_use]
-    pub fn reading(&self, source: IceSource) -> Option<Reading> {
-        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
-        ledger.timeline.reading().copied()
-    }
-
     fn remember_reading(&mut self) {
         let MeasuredUsage { as_of, bytes, .. } = self.measured();
         if let Some(as_of) = as_of {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::reading::StoredReading;
+use crate::trial::TrialHours;
 use crate::units::Timestamp;
 
 /// The basis on which a connection was reported.
@@ -71,6 +72,8 @@ pub struct SourceRows {
     pub previous: Option<PeriodTotal>,
     /// The latest reading. It replaces the stored row.
     pub reading: Option<StoredReading>,
+    /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
+    pub trial: Option<TrialHours>,
 }
 
 impl SourceRows {
@@ -89,6 +92,7 @@ impl SourceRows {
         self.usage.extend(later.usage);
         self.previous = later.previous.or(self.previous);
         self.reading = later.reading.or(self.reading);
+        self.trial = later.trial.or(self.trial.take());
     }
 }
 

@@ -62,6 +62,9 @@ pub struct StoredReading {
     /// How far the count could be from the truth when it was taken, in percent; `None` in a ledger of an older version.
     #[serde(default)]
     pub sampling: Option<u32>,
+    /// Bytes under our credentials as the trial of the assumed rate sees them; `None` in a ledger of an older version.
+    #[serde(default)]
+    pub flowed: Option<ByteCount>,
     /// How the assumed rate compares with the readings so far.
     pub assumption: Assumption,
 }

@@ -78,6 +78,8 @@ pub(crate) struct SourceLedger {
     deltas: Dirty<Minute, LiveDelta>,
     /// The values that were last stored whole.
     stored: (Option<PeriodTotal>, Option<StoredReading>),
+    /// How many hourly points of the trial are stored.
+    stored_hours: usize,
     /// Whether we cut sessions whose grant is over.
     is_cutting: bool,
     /// The bound does not hold before this instant: a connection relayed although its grant and its tail were over.
@@ -95,6 +97,7 @@ impl SourceLedger {
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
             deltas: Dirty::default(),
             stored: (None, None),
+            stored_hours: 0,
             is_cutting: false,
             outlived_until: Timestamp::default(),
             uncut_until: Timestamp::default(),
@@ -110,8 +113,10 @@ impl SourceLedger {
         now: Timestamp,
         rows: &SourceRows,
     ) -> Self {
+        let timeline = Timeline::restore(billing_day, rates, terms.sampling, now, rows);
         Self {
-            timeline: Timeline::restore(billing_day, rates, terms.sampling, now, rows),
+            stored_hours: timeline.trial_hours(),
+            timeline,
             deltas: Dirty::tracking(),
             stored: (rows.previous, rows.reading),
             ..Self::new(terms, billing_day, rates, now)
@@ -123,7 +128,16 @@ impl SourceLedger {
         let totals = (self.timeline.stored_previous(), self.timeline.stored_reading());
         let (previous, reading) = if totals == self.stored { (None, None) } else { totals };
         self.stored = totals;
-        SourceRows { deltas: self.deltas.take(), usage: self.timeline.take_changes(), previous, reading }
+        let hours = self.timeline.trial_hours();
+        let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
+        self.stored_hours = hours;
+        SourceRows {
+            deltas: self.deltas.take(),
+            usage: self.timeline.take_changes(),
+            previous,
+            reading,
+            trial,
+        }
     }
 
     /// How long a grant that is issued now counts as alive after its expiry.

@@ -14,7 +14,7 @@ use crate::minutes::Minutes;
 use crate::period::{BillingDay, Period};
 pub use crate::rates::Rates;
 use crate::reading::{Reading, ReadingOutcome, StoredReading};
-use crate::trial::{Assumption, Point, Trial};
+use crate::trial::{Assumption, Point, Trial, TrialHours};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// See the module's invariant.
@@ -89,7 +89,10 @@ impl Timeline {
             if last.reading.period == timeline.period() {
                 timeline.minutes.measure_as(&last.reading, last.at_most(sampling));
                 timeline.minutes.set_unseen(last.unseen.get().into());
-                timeline.flowed = last.reading.granted;
+                timeline.flowed = last.flowed.unwrap_or(last.reading.granted);
+                if let Some(hours) = &stored.trial {
+                    timeline.trial.restore_hours(hours, last.reading.period);
+                }
                 timeline.trial.add(timeline.point_of(&last.reading));
             }
         }
@@ -112,7 +115,8 @@ impl Timeline {
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
         let (sampling, assumption) = (Some(self.sampling), self.assumption());
-        self.last = Some(StoredReading { reading, at_most, unseen, sampling, assumption });
+        let flowed = Some(self.flowed);
+        self.last = Some(StoredReading { reading, at_most, unseen, sampling, flowed, assumption });
         ReadingOutcome::Taken
     }
 
@@ -169,6 +173,18 @@ impl Timeline {
     #[must_use]
     pub fn stored_reading(&self) -> Option<StoredReading> {
         self.last
+    }
+
+    /// The hourly points of the trial, to be stored.
+    #[must_use]
+    pub fn stored_trial(&self) -> TrialHours {
+        self.trial.hours(self.period())
+    }
+
+    /// How many hourly points the trial has.
+    #[must_use]
+    pub fn trial_hours(&self) -> usize {
+        self.trial.hour_count()
     }
 
     /// The total of the previous period, for storing.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::minute::Minute;
+use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// How the assumed rate compares with the readings.
@@ -28,14 +29,14 @@ impl Default for Assumption {
 
 /// Most points of the last hour, at least a minute apart.
 const MINUTES_MAX: usize = 60;
-/// Most older points of the period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
+/// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
 /// stretch shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
 /// The distance of these points.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
 
 /// A reading with the grant-minutes up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
@@ -46,8 +47,15 @@ pub(crate) struct Point {
     pub(crate) live: u32,
 }
 
-/// See the module's description. A new period removes all points. After a restart only the last point is known. The
-/// verdict stays in both cases.
+/// The hourly points of a period, as stored. A small excess that lasts shows over days only, so a restart keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialHours {
+    period: Period,
+    hours: Vec<Point>,
+}
+
+/// See the module's description. A new period removes all points. After a restart the last point and those of the hours are
+/// known. The verdict stays in both cases.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
     assumed: BitRate,
@@ -71,6 +79,23 @@ impl Trial {
     pub(crate) fn liability(&self) -> BitRate {
         let observed = self.verdict.observed.filter(|_| !self.verdict.holds);
         observed.map_or(self.assumed, |observed| observed.max(self.assumed))
+    }
+
+    /// The hourly points of the period, to be stored. They change once an hour.
+    pub(crate) fn hours(&self, period: Period) -> TrialHours {
+        TrialHours { period, hours: self.hours.clone() }
+    }
+
+    /// How many hourly points there are.
+    pub(crate) fn hour_count(&self) -> usize {
+        self.hours.len()
+    }
+
+    /// The hourly points as stored, if they are of this period.
+    pub(crate) fn restore_hours(&mut self, stored: &TrialHours, period: Period) {
+        if stored.period == period {
+            self.hours.clone_from(&stored.hours);
+        }
     }
 
     /// Removes all points, because the counts of a new period start at zero.
@@ -99,12 +124,11 @@ impl Trial {
         if is_later_by(self.minutes.back(), &point, Minute::MILLIS) {
             self.minutes.push_back(point);
         }
-        if self.minutes.len() > MINUTES_MAX
-            && let Some(oldest) = self.minutes.pop_front()
-            && self.hours.len() < HOURS_MAX
-            && is_later_by(self.hours.last(), &oldest, HOUR_MILLIS)
-        {
-            self.hours.push(oldest);
+        if self.minutes.len() > MINUTES_MAX {
+            self.minutes.pop_front();
+        }
+        if self.hours.len() < HOURS_MAX && is_later_by(self.hours.last(), &point, HOUR_MILLIS) {
+            self.hours.push(point);
         }
     }
 

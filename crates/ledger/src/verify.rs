@@ -132,6 +132,7 @@ mod tests {
                 at_most: ByteCount::ZERO,
                 unseen: ByteCount::ZERO,
                 sampling: None,
+                flowed: None,
                 assumption: Assumption::default(),
             });
         };

@@ -189,10 +189,10 @@ impl Books {
         Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
     }
 
-    /// A source's latest count of this period.
+    /// A source's latest count of this period, or of one that overlaps it because the billing day has changed.
     #[must_use]
-    pub fn reading(&self, source: IceSource) -> Option<Reading> {
-        self.ledger.reading(source)
+    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
+        self.ledger.overlapping_reading(source)
     }
 
     /// Takes a source's own count.

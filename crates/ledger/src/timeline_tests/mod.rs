@@ -1,6 +1,7 @@
 //! What is used and what is promised, minute by minute, without a count of the provider's; with one: [readings]; against
 //! a [model] that adds everything up from scratch.
 
+mod edges;
 mod model;
 mod readings;
 

@@ -1,0 +1,103 @@
+//! Readings at the edges: a margin that is raised, a key that is replaced and put back, a stretch that nobody watched.
+
+use super::*;
+use crate::minute_usage::LiveDelta;
+
+fn day() -> BillingDay {
+    BillingDay::new(1).unwrap()
+}
+
+/// The timeline that the next process opens, with this margin.
+fn reopened(timeline: &Timeline, rates: Rates, sampling: u32) -> Timeline {
+    let stored = SourceRows { reading: timeline.stored_reading(), ..SourceRows::default() };
+    Timeline::restore(day(), rates, sampling, timeline.now, &stored)
+}
+
+#[test]
+fn a_raised_margin_counts_for_the_stored_reading() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.advance(at(START + 10 * MINUTE));
+    assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 950_000, 0)), ReadingOutcome::Taken);
+    assert_eq!(timeline.committed(), ByteCount::new(1_000_000), "5 % may be missing");
+    assert_eq!(reopened(&timeline, rates(true), 5).committed(), ByteCount::new(1_000_000));
+    assert_eq!(reopened(&timeline, rates(true), 20).committed(), ByteCount::new(1_187_500));
+    assert_eq!(reopened(&timeline, rates(true), 0).committed(), ByteCount::new(1_000_000), "never less");
+}
+
+#[test]
+fn the_margin_is_part_of_the_bound_in_either_mode() {
+    for strict in [false, true] {
+        let mut timeline = timeline_of(rates(strict), START);
+        timeline.advance(at(START + 10 * MINUTE));
+        assert_eq!(
+            timeline.take_reading(&reading(START + 10 * MINUTE, 950_000, 95_000)),
+            ReadingOutcome::Taken
+        );
+        assert_eq!(timeline.used(), ByteCount::new(1_045_000));
+        assert_eq!(
+            timeline.committed().plus(timeline.margin()),
+            ByteCount::new(1_100_000),
+            "strict: {strict}"
+        );
+        assert_eq!(timeline.margin() == ByteCount::ZERO, strict);
+    }
+}
+
+/// The operator replaces the TURN key and puts the old one back an hour later. Its bytes change their side twice.
+#[test]
+fn bytes_that_come_back_with_their_key_did_not_flow_now() {
+    let mut timeline = timeline(START);
+    timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
+    let gb = 1_000_000_000;
+    for (minute, granted, other) in
+        [(1, 100_000, 0), (2, 200_000, 0), (3, 0, 100 * gb), (4, 50_000, 100 * gb), (5, 100 * gb, 300_000)]
+    {
+        timeline.advance(at(START + minute * MINUTE));
+        let taken = timeline.take_reading(&reading(START + minute * MINUTE, granted, other));
+        assert_eq!(taken, ReadingOutcome::Taken);
+        assert!(timeline.assumption().holds, "minute {minute}: {:?}", timeline.assumption());
+    }
+    assert_eq!(timeline.liability(), rates(false).liability);
+}
+
+#[test]
+fn a_stretch_that_nobody_watched_stays_promised_until_the_reset() {
+    let mut timeline = timeline_of(rates(true), START);
+    timeline.add_grant(minutes(at(START), at(START + 10 * MINUTE)));
+    timeline.advance(at(START + 20 * MINUTE));
+    timeline.keep_unseen();
+    assert_eq!(timeline.take_reading(&reading(START + 20 * MINUTE, 0, 0)), ReadingOutcome::Taken);
+    let promised = ByteCount::new(10 * 3_000_000 / 8 * 60);
+    assert_eq!((timeline.used(), timeline.committed()), (ByteCount::ZERO, promised));
+    assert_eq!(reopened(&timeline, rates(true), 5).committed(), promised);
+    timeline.advance(at(1_738_368_000_000));
+    assert_eq!(timeline.committed(), ByteCount::ZERO);
+}
+
+/// An excess of a tenth shows only over days. A broker that restarts each hour sees it too.
+#[test]
+fn restarts_do_not_hide_an_excess_that_is_small_in_each_hour() {
+    const HOUR: i64 = 60 * MINUTE;
+    let begin = START - 10 * 24 * HOUR;
+    let mut timeline = timeline(begin);
+    let alive = minutes(at(begin), at(begin + 10 * 24 * HOUR));
+    timeline.add_grant(alive.clone());
+    let deltas = BTreeMap::from([
+        (alive.start, LiveDelta { live: 1, unreported: 0 }),
+        (alive.end, LiveDelta { live: -1, unreported: 0 }),
+    ]);
+    // 3 Mbps are promised, 22.5 MB a minute. A fifth more flows.
+    for minute in (1..9 * 24 * 60).step_by(10) {
+        let now = begin + minute * MINUTE;
+        timeline.advance(at(now));
+        let bytes = u64::try_from(minute).unwrap() * 27_000_000;
+        let _ = timeline.take_reading(&reading(now, bytes, 0));
+        if minute % 120 == 1 {
+            let (reading, trial) = (timeline.stored_reading(), Some(timeline.stored_trial()));
+            let stored = SourceRows { deltas: deltas.clone(), reading, trial, ..SourceRows::default() };
+            timeline = Timeline::restore(day(), rates(false), SAMPLING, timeline.now, &stored);
+        }
+    }
+    assert!(timeline.trial_hours() > 24, "{}", timeline.trial_hours());
+    assert!(!timeline.assumption().holds);
+}
