@@ -91,7 +91,7 @@ impl CloudflareAnalytics {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
         let RawResponse { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        let counted = answer::parse(status, &body, self.billed)?;
+        let counted = answer::parse(status, &body, self.key_id.is_some(), self.billed)?;
         match at {
             Some(at) if at.plus(CLOCK_TOLERATED) < until => Err(AnalyticsError::ClockAhead),
             _ => Ok(counted),

@@ -51,6 +51,9 @@ pub enum BadBody {
     /// A count that is negative, has a fraction, or is above 9,007,199 GB.
     #[error("a count is not a whole number of bytes, or absurdly large")]
     Number,
+    /// All keys have bytes, and the count of our own key is missing.
+    #[error("the count of our TURN key is missing")]
+    OwnKey,
 }
 
 impl AnalyticsError {
