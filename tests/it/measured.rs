@@ -181,6 +181,25 @@ async fn strict_mode_reserves_the_sampling_error() {
 }
 
 #[tokio::test]
+async fn a_count_keeps_its_margin_when_cloudflare_is_no_longer_a_source() {
+    let state = StateDir::new();
+    let settings =
+        [("STATE_DIR", state.path()), ("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
+    for sources in ["cloudflare,stun", "stun"] {
+        let settings = [&settings[..], &[("ICE_SOURCES", sources)]].concat();
+        let (cloudflare, broker) = with_analytics(&settings).await;
+        cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
+        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken, "{sources}");
+        let status = broker.status().await;
+        let figures = (&status["bandwidthUsedGB"], &status["reservedGB"]);
+        assert_eq!(figures, (&json!("8.00"), &json!("2.00")), "{sources}");
+        let is_assumed = status["boundAssumes"] != "no metered source is configured";
+        assert_eq!(is_assumed, sources != "stun", "only a source that mints has an assumption");
+        broker.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn more_bytes_than_the_assumption_allows_break_it_visibly() {
     let (cloudflare, broker) = with_analytics(&[("LIABILITY_MBPS_PER_GRANT", "2")]).await;
     broker.mint().await;
