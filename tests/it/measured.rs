@@ -126,6 +126,20 @@ async fn a_count_of_a_future_span_releases_nothing() {
 }
 
 #[tokio::test]
+async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    // The newest minute that is asked for ends at 11:50. A lag of 600 s and a tolerance of 5 s apply.
+    for young in ["Wed, 15 Jan 2025 11:51:00 GMT", "Wed, 15 Jan 2025 11:59:54 GMT", "today"] {
+        cloudflare.analytics().set_fault(AnalyticsFault::Dated(young));
+        assert_eq!(read(&broker).await.unwrap_err().outcome(), "unsettled", "{young}");
+    }
+    assert_eq!(broker.status().await["asOf"], Value::Null);
+    cloudflare.analytics().set_fault(AnalyticsFault::Dated("Wed, 15 Jan 2025 11:59:55 GMT"));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.status().await["asOf"], "2025-01-15T11:50:00.000Z");
+}
+
+#[tokio::test]
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);

@@ -95,7 +95,7 @@ impl CloudflareMeter {
         tally: &mut Tally,
     ) -> Result<UsageCount, AnalyticsError> {
         if tally.period != Some(period) {
-            match self.api.count(period.start, as_of).await {
+            match self.api.count(period.start, as_of, self.lag).await {
                 Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
                 counted => return counted,
             }
@@ -103,10 +103,10 @@ impl CloudflareMeter {
         }
         while as_of.since(tally.until) > SLICE {
             let end = tally.until.plus(SLICE);
-            tally.counted = sum(tally.counted, self.api.count(tally.until, end).await?);
+            tally.counted = sum(tally.counted, self.api.count(tally.until, end, self.lag).await?);
             tally.until = end;
         }
-        Ok(sum(tally.counted, self.api.count(tally.until, as_of).await?))
+        Ok(sum(tally.counted, self.api.count(tally.until, as_of, self.lag).await?))
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.
