@@ -53,6 +53,14 @@ pub struct UsageCount {
     pub other: ByteCount,
 }
 
+impl UsageCount {
+    /// All billed bytes.
+    #[must_use]
+    pub fn total(&self) -> ByteCount {
+        self.own.plus(self.other)
+    }
+}
+
 impl CloudflareAnalytics {
     /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `key_id`: our TURN key. `None` if the base or the token is invalid, which the configuration
