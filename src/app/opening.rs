@@ -38,10 +38,17 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// The terms of every source that issues grants.
+/// The terms of every source that issues grants, and of Cloudflare while its analytics are read: its margin applies also
+/// when it no longer mints.
 fn source_terms(config: &Config) -> Vec<SourceTerms> {
-    let sources = config.ice.sources.iter().filter(|source| **source != IceSource::Stun);
-    sources.map(|source| terms_of(*source, config)).collect()
+    let cloudflare = config.meter.analytics.as_ref().map(|_| IceSource::Cloudflare);
+    let is_only_read = |source: &IceSource| !config.ice.sources.contains(source);
+    let sources = minting_sources(config).chain(cloudflare.filter(is_only_read));
+    sources.map(|source| terms_of(source, config)).collect()
+}
+
+fn minting_sources(config: &Config) -> impl Iterator<Item = IceSource> {
+    config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun)
 }
 
 fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
@@ -71,9 +78,9 @@ pub struct BoundTerms {
 
 impl BoundTerms {
     pub(super) fn of(config: &Config) -> Self {
-        let metered = source_terms(config).into_iter().filter(|terms| terms.source.is_metered());
-        let tails: Vec<_> =
-            metered.map(|terms| (terms.cut_tail.unwrap_or(terms.tail), terms.source)).collect();
+        let metered = minting_sources(config).filter(|source| source.is_metered());
+        let terms = metered.map(|source| terms_of(source, config));
+        let tails: Vec<_> = terms.map(|terms| (terms.cut_tail.unwrap_or(terms.tail), terms.source)).collect();
         let until = tails.first().map(|(first, _)| {
             if tails.iter().all(|(tail, _)| tail == first) {
                 return format!("{} s", first.as_secs());

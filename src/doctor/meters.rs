@@ -32,7 +32,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     };
     let (from, until) = last_hour(clock.now());
     let began = clock.instant();
-    let counted = api.count(from, until).await;
+    let counted = api.count(from, until, Duration::ZERO).await;
     let took = clock.instant().saturating_duration_since(began);
     let finding = match counted {
         Ok(counted) => {

@@ -62,7 +62,7 @@ fn with(
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {
-    reader.count(timestamp(FROM), timestamp(UNTIL)).await
+    reader.count(timestamp(FROM), timestamp(UNTIL), Duration::ZERO).await
 }
 
 fn counted(own: u64, other: u64) -> UsageCount {

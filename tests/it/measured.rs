@@ -126,6 +126,20 @@ async fn a_count_of_a_future_span_releases_nothing() {
 }
 
 #[tokio::test]
+async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    // The newest minute that is asked for ends at 11:50. A lag of 600 s and a tolerance of 5 s apply.
+    for young in ["Wed, 15 Jan 2025 11:51:00 GMT", "Wed, 15 Jan 2025 11:59:54 GMT", "today"] {
+        cloudflare.analytics().set_fault(AnalyticsFault::Dated(young));
+        assert_eq!(read(&broker).await.unwrap_err().outcome(), "unsettled", "{young}");
+    }
+    assert_eq!(broker.status().await["asOf"], Value::Null);
+    cloudflare.analytics().set_fault(AnalyticsFault::Dated("Wed, 15 Jan 2025 11:59:55 GMT"));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.status().await["asOf"], "2025-01-15T11:50:00.000Z");
+}
+
+#[tokio::test]
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
@@ -147,8 +161,33 @@ async fn a_span_that_the_api_refuses_is_queried_in_slices() {
     let asked = cloudflare.analytics().asked();
     broker.advance(60);
     assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(cloudflare.analytics().asked(), asked + 1, "finished slices are not queried again");
+    assert_eq!(
+        cloudflare.analytics().asked(),
+        asked + 1,
+        "finished slices are not queried with each reading"
+    );
     assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
+}
+
+#[tokio::test]
+async fn finished_slices_are_queried_again_each_hour_and_keep_their_higher_count() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(7));
+    cloudflare.analytics().relay("key-id", "2025-01-15T11:49:00Z", GB, 0);
+    let mut tally = Tally::default();
+    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
+    meter.read(&mut tally).await.unwrap();
+    cloudflare.analytics().relay("key-id", "2025-01-07T12:00:00Z", 40 * GB, 0);
+    broker.advance(3_599);
+    meter.read(&mut tally).await.unwrap();
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
+    broker.advance(1);
+    meter.read(&mut tally).await.unwrap();
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00", "bytes that were counted late");
+    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
+    broker.advance(3_600);
+    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken, "only the open slice fell");
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00");
 }
 
 #[tokio::test]
@@ -178,6 +217,25 @@ async fn strict_mode_reserves_the_sampling_error() {
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!((&status["bandwidthUsedGB"], &status["reservedGB"]), (&json!("8.00"), &json!("2.00")));
+}
+
+#[tokio::test]
+async fn a_count_keeps_its_margin_when_cloudflare_is_no_longer_a_source() {
+    let state = StateDir::new();
+    let settings =
+        [("STATE_DIR", state.path()), ("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
+    for sources in ["cloudflare,stun", "stun"] {
+        let settings = [&settings[..], &[("ICE_SOURCES", sources)]].concat();
+        let (cloudflare, broker) = with_analytics(&settings).await;
+        cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
+        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken, "{sources}");
+        let status = broker.status().await;
+        let figures = (&status["bandwidthUsedGB"], &status["reservedGB"]);
+        assert_eq!(figures, (&json!("8.00"), &json!("2.00")), "{sources}");
+        let is_assumed = status["boundAssumes"] != "no metered source is configured";
+        assert_eq!(is_assumed, sources != "stun", "only a source that mints has an assumption");
+        broker.finish().await;
+    }
 }
 
 #[tokio::test]

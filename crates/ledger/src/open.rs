@@ -18,7 +18,7 @@ use crate::verdict::BudgetMode;
 pub struct Setup {
     /// The budget.
     pub terms: Terms,
-    /// Every source that issues grants.
+    /// Every source that issues grants or whose own count is read.
     pub sources: Vec<SourceTerms>,
     /// How connections are charged.
     pub rules: UsageRules,

@@ -53,6 +53,14 @@ pub struct UsageCount {
     pub other: ByteCount,
 }
 
+impl UsageCount {
+    /// All billed bytes.
+    #[must_use]
+    pub fn total(&self) -> ByteCount {
+        self.own.plus(self.other)
+    }
+}
+
 impl CloudflareAnalytics {
     /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
     /// except for connecting. `key_id`: our TURN key. `None` if the base or the token is invalid, which the configuration
@@ -72,14 +80,19 @@ impl CloudflareAnalytics {
         Some(Self { client, endpoint, authorization, account_id, key_id, billed })
     }
 
-    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. The newest
-    /// minutes may still be filling. A span that ends in the future of Cloudflare's clock is an error.
-    pub async fn count(&self, from: Timestamp, until: Timestamp) -> Result<UsageCount, AnalyticsError> {
+    /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
+    /// less than `age` ago by Cloudflare's clock is an error, because its newest minutes may still be filling.
+    pub async fn count(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        age: Duration,
+    ) -> Result<UsageCount, AnalyticsError> {
         debug_assert!(
             from == Minute::of(from).start() && until == Minute::of(until).start(),
             "whole minutes"
         );
-        self.count_by(DEADLINE, from, until).await
+        self.count_by(DEADLINE, from, until, age).await
     }
 
     async fn count_by(
@@ -87,13 +100,16 @@ impl CloudflareAnalytics {
         deadline: Duration,
         from: Timestamp,
         until: Timestamp,
+        age: Duration,
     ) -> Result<UsageCount, AnalyticsError> {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
         let RawResponse { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        let counted = answer::parse(status, &body, self.billed)?;
+        let counted = answer::parse(status, &body, self.key_id.is_some(), self.billed)?;
+        let is_over = |end: Timestamp| at.is_some_and(|at| end <= at.plus(CLOCK_TOLERATED));
         match at {
-            Some(at) if at.plus(CLOCK_TOLERATED) < until => Err(AnalyticsError::ClockAhead),
+            Some(_) if !is_over(until) => Err(AnalyticsError::ClockAhead),
+            _ if !is_over(until.plus(age)) => Err(AnalyticsError::Unsettled),
             _ => Ok(counted),
         }
     }
@@ -247,7 +263,10 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let analytics = at(&format!("http://{}", silent.local_addr().unwrap()));
         let short = Duration::from_millis(20);
-        let error = analytics.count_by(short, NOON, NOON.plus(Duration::from_secs(60))).await.unwrap_err();
+        let error = analytics
+            .count_by(short, NOON, NOON.plus(Duration::from_secs(60)), Duration::ZERO)
+            .await
+            .unwrap_err();
         assert_eq!(error.outcome(), "timeout");
         assert_eq!(DEADLINE, Duration::from_secs(10));
     }

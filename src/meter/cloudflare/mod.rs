@@ -3,7 +3,7 @@
 //! refuses such a span, the meter queries slices, and keeps the sum of the finished ones.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,8 @@ use turn_ledger::units::Timestamp;
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// The length of a slice. Other data sets of the API allow 30 days.
 const SLICE: Duration = Duration::from_secs(7 * 86_400);
+/// Counts that have settled are asked for again at this interval, because some bytes are counted later.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The meter.
 #[derive(Debug)]
@@ -45,12 +47,20 @@ pub struct CloudflareMeter {
     pub metrics: Arc<Metrics>,
 }
 
-/// The sum of the finished slices.
-#[derive(Clone, Copy, Debug, Default)]
+/// The finished slices of a period whose whole span the API refuses.
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     period: Option<Period>,
-    counted: UsageCount,
+    finished: Vec<FinishedSlice>,
+}
+
+/// A slice that ended before the settled minutes do.
+#[derive(Clone, Copy, Debug)]
+struct FinishedSlice {
+    from: Timestamp,
     until: Timestamp,
+    counted: UsageCount,
+    asked_at: Instant,
 }
 
 impl CloudflareMeter {
@@ -95,18 +105,29 @@ impl CloudflareMeter {
         tally: &mut Tally,
     ) -> Result<UsageCount, AnalyticsError> {
         if tally.period != Some(period) {
-            match self.api.count(period.start, as_of).await {
+            match self.api.count(period.start, as_of, self.lag).await {
                 Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
                 counted => return counted,
             }
-            *tally = Tally { period: Some(period), counted: UsageCount::default(), until: period.start };
+            *tally = Tally { period: Some(period), finished: Vec::new() };
         }
-        while as_of.since(tally.until) > SLICE {
-            let end = tally.until.plus(SLICE);
-            tally.counted = sum(tally.counted, self.api.count(tally.until, end).await?);
-            tally.until = end;
+        let asked_at = self.clock.instant();
+        for slice in &mut tally.finished {
+            if asked_at.saturating_duration_since(slice.asked_at) >= RECOUNT_INTERVAL {
+                let counted = self.api.count(slice.from, slice.until, self.lag).await?;
+                slice.counted = higher(slice.counted, counted);
+                slice.asked_at = asked_at;
+            }
         }
-        Ok(sum(tally.counted, self.api.count(tally.until, as_of).await?))
+        let mut from = tally.finished.last().map_or(period.start, |slice| slice.until);
+        while as_of.since(from) > SLICE {
+            let until = from.plus(SLICE);
+            let counted = self.api.count(from, until, self.lag).await?;
+            tally.finished.push(FinishedSlice { from, until, counted, asked_at });
+            from = until;
+        }
+        let open = self.api.count(from, as_of, self.lag).await?;
+        Ok(tally.finished.iter().map(|slice| slice.counted).fold(open, sum))
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.
@@ -156,6 +177,11 @@ fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Pe
 
 fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
     UsageCount { own: a.own.plus(b.own), other: a.other.plus(b.other) }
+}
+
+/// The count with more bytes in total.
+fn higher(a: UsageCount, b: UsageCount) -> UsageCount {
+    if b.total() > a.total() { b } else { a }
 }
 
 #[cfg(test)]

@@ -31,16 +31,17 @@ const NO_RIGHT: &[&str] = &[
     "invalid request headers",
 ];
 
-/// The count, or an error.
+/// The count, or an error. `has_key`: whether the query asked for the count of our own key.
 pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
+    has_key: bool,
     billed: BilledDirections,
 ) -> Result<UsageCount, AnalyticsError> {
     let errors = complaint(body);
     match status {
         StatusCode::OK => match errors.map_err(AnalyticsError::BadBody)? {
-            None => count(body, billed),
+            None => count(body, has_key, billed),
             Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
         },
         StatusCode::UNAUTHORIZED => Err(AnalyticsError::Unauthorized),
@@ -118,22 +119,25 @@ struct Sum {
     ingress_bytes: Number,
 }
 
-fn count(body: &[u8], billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
+fn count(body: &[u8], has_key: bool, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
     let answer: Answer = serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
     match &answer.data.viewer.accounts[..] {
         [] => Err(AnalyticsError::NoAccount),
-        [account] => account.count(billed).map_err(AnalyticsError::BadBody),
+        [account] => account.count(has_key, billed).map_err(AnalyticsError::BadBody),
         [_, _, ..] => Err(AnalyticsError::BadBody(BadBody::Shape)),
     }
 }
 
 impl Account {
     /// Each selection is sampled separately, so our key may exceed all keys. The others are zero then.
-    fn count(&self, billed: BilledDirections) -> Result<UsageCount, BadBody> {
+    ///
+    /// A missing count of our key is zero only if no key was used: as zero it would release what our grants reserved.
+    fn count(&self, has_key: bool, billed: BilledDirections) -> Result<UsageCount, BadBody> {
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
         let own = match &self.own_key {
             Some(groups) => total(Some(groups), billed)?,
+            None if has_key && all > ByteCount::ZERO => return Err(BadBody::OwnKey),
             None => all,
         };
         Ok(UsageCount { own, other: all.minus(own).plus(sfu) })

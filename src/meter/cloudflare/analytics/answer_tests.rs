@@ -4,12 +4,16 @@ use serde_json::json;
 use super::*;
 
 fn parsed(body: &Value, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
-    parse(StatusCode::OK, body.to_string().as_bytes(), billed)
+    parse(StatusCode::OK, body.to_string().as_bytes(), false, billed)
+}
+
+fn parsed_with_key(body: &Value) -> Result<UsageCount, AnalyticsError> {
+    parse(StatusCode::OK, body.to_string().as_bytes(), true, BilledDirections::Egress)
 }
 
 fn outcome(status: u16, body: &str) -> &'static str {
     let status = StatusCode::from_u16(status).unwrap();
-    parse(status, body.as_bytes(), BilledDirections::Egress).unwrap_err().outcome()
+    parse(status, body.as_bytes(), false, BilledDirections::Egress).unwrap_err().outcome()
 }
 
 fn account(account: &Value) -> Value {
@@ -41,13 +45,26 @@ fn our_key_counts_as_own_and_the_rest_as_other() {
 }
 
 #[test]
-fn without_our_key_in_the_response_every_turn_key_counts_as_own() {
+fn without_a_configured_key_every_turn_key_counts_as_own() {
+    let body = account(&json!({
+        "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
+        "callsUsageAdaptiveGroups": groups(&[(20, 2)]),
+    }));
+    assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(1_000, 20));
+}
+
+#[test]
+fn a_response_without_the_count_of_our_key_counts_only_if_no_key_was_used() {
     for own in [json!({}), json!({ "ownKey": null })] {
         let mut selected = own;
-        selected["callsTurnUsageAdaptiveGroups"] = groups(&[(1_000, 1)]);
         selected["callsUsageAdaptiveGroups"] = groups(&[(20, 2)]);
-        let body = account(&selected);
-        assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(1_000, 20));
+        for unused in [json!(null), json!([]), groups(&[(0, 0)])] {
+            selected["callsTurnUsageAdaptiveGroups"] = unused;
+            assert_eq!(parsed_with_key(&account(&selected)).unwrap(), counted(0, 20), "{selected}");
+        }
+        selected["callsTurnUsageAdaptiveGroups"] = groups(&[(1_000, 1)]);
+        let error = parsed_with_key(&account(&selected)).unwrap_err();
+        assert!(matches!(error, AnalyticsError::BadBody(BadBody::OwnKey)), "{selected}: {error}");
     }
 }
 
@@ -85,7 +102,7 @@ fn a_count_is_a_whole_number_of_plausible_size() {
     let with = |egress: &str| {
         let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
         let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
-        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), BilledDirections::Egress)
+        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), false, BilledDirections::Egress)
     };
     for (egress, bytes) in [("0", 0), ("1.5e9", 1_500_000_000), ("160040068147.0", 160_040_068_147)] {
         assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
@@ -195,6 +212,7 @@ fn no_error_repeats_the_text_of_cloudflare() {
         let error = parse(
             StatusCode::from_u16(status).unwrap(),
             refused("their words").as_bytes(),
+            true,
             BilledDirections::Egress,
         )
         .unwrap_err();
@@ -207,7 +225,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
-        let parsed = parse(status, &body, BilledDirections::Both);
+        let parsed = parse(status, &body, true, BilledDirections::Both);
         prop_assert!(parsed.is_err(), "random bytes are never a count");
     }
 
@@ -222,7 +240,7 @@ proptest! {
         .into_bytes();
         let at = at % body.len();
         if cut { body.truncate(at) } else { body[at] = byte }
-        let parsed = parse(StatusCode::OK, &body, BilledDirections::Both);
+        let parsed = parse(StatusCode::OK, &body, true, BilledDirections::Both);
         prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }

@@ -31,6 +31,10 @@ pub enum AnalyticsError {
     /// The queried span is in the future of Cloudflare's clock, so its count means nothing.
     #[error("this machine's clock is ahead of Cloudflare's")]
     ClockAhead,
+    /// The newest queried minutes are younger by Cloudflare's clock than by ours, so they may still be filling. Also without
+    /// a readable `Date`.
+    #[error("by Cloudflare's clock the queried minutes may not have settled")]
+    Unsettled,
     /// 200 with an unusable body.
     #[error("the response of Cloudflare's analytics cannot be used: {0}")]
     BadBody(BadBody),
@@ -51,6 +55,9 @@ pub enum BadBody {
     /// A count that is negative, has a fraction, or is above 9,007,199 GB.
     #[error("a count is not a whole number of bytes, or absurdly large")]
     Number,
+    /// All keys have bytes, and the count of our own key is missing.
+    #[error("the count of our TURN key is missing")]
+    OwnKey,
 }
 
 impl AnalyticsError {
@@ -66,6 +73,7 @@ impl AnalyticsError {
             Self::Timeout => "timeout",
             Self::Unreachable(_) => "unreachable",
             Self::ClockAhead => "clock_ahead",
+            Self::Unsettled => "unsettled",
             Self::BadBody(_) => "bad_body",
         }
     }
@@ -100,6 +108,10 @@ impl AnalyticsError {
                 "try curl to CLOUDFLARE_ANALYTICS_BASE from this machine: DNS, firewall, TLS; HTTPS_PROXY is ignored"
             }
             Self::ClockAhead => "set the clock by NTP: until then readings are ignored",
+            Self::Unsettled => {
+                "set this machine's clock by NTP: it is ahead of Cloudflare's, and until then readings are ignored; if it \
+                 is right, check that a proxy on the path keeps the Date header"
+            }
             Self::BadBody(_) => {
                 "check that CLOUDFLARE_ANALYTICS_BASE leads to Cloudflare's API; if it does, the API has changed"
             }

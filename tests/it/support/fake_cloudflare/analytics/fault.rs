@@ -56,6 +56,8 @@ pub(crate) enum AnalyticsFault {
     Falling(u8),
     /// The newest minutes are missing: this many, counted from the newest entry.
     Late(u16),
+    /// The good answer with this `Date` header.
+    Dated(&'static str),
 }
 
 impl AnalyticsFault {
@@ -102,6 +104,7 @@ impl AnalyticsFault {
             Self::NoAccounts => edited(good, |body| each_account_list(body, |_| json!([]))),
             Self::NoGroups => edited(good, |body| each_dataset(body, &json!([]))),
             Self::NullSelections => edited(good, |body| each_dataset(body, &Value::Null)),
+            Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Falling(_)
             | Self::Late(_)
             | Self::WiderThan(_)
