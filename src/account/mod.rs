@@ -75,7 +75,7 @@ impl Account {
     /// Wraps the books.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.instant()), books };
+        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.since_boot()), books };
         Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 
@@ -306,10 +306,10 @@ impl Account {
 
     /// Runs `call` under the lock, with the books at the present.
     fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
-        let (wall, instant) = (self.clock.now(), self.clock.instant());
+        let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.lock();
         let Guarded { books, time } = &mut *guarded;
-        books.advance(time.read(wall, instant));
+        books.advance(time.read(wall, since_boot));
         call(books)
     }
 

@@ -226,7 +226,20 @@ async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never_taken_back() {
+async fn after_a_suspend_the_books_are_at_the_present_without_doubt() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
+    broker.mint().await;
+    broker.suspend(2 * 3_600);
+    broker.mint().await;
+    let status = broker.status().await;
+    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
+    assert_eq!(status["grants"]["live"], 2, "the first one is in its tail");
+    broker.suspend(2 * 3_600);
+    assert_eq!(broker.status().await["grants"]["live"], 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_past_the_reset_is_believed_after_a_while_and_never_taken_back() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;

@@ -1,6 +1,6 @@
 //! The time of the books. It never decreases, and one reading of a clock never makes it jump.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::units::Timestamp;
 
@@ -22,48 +22,47 @@ impl From<Timestamp> for Moment {
 
 /// A wall clock that is further ahead than this has jumped. Drift is slower.
 const JUMP: Duration = Duration::from_secs(60);
-/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before, and
-/// after a sleep of the machine a short delay does no harm.
+/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before.
 const DOUBT: Duration = Duration::from_secs(300);
 
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
-/// wall clock steps back, time continues from the latest instant at the pace of the monotonic clock, until the wall
-/// clock has caught up. When the wall clock jumps ahead, time continues in the same way until the jump has lasted 300
-/// s. Pure.
+/// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
+/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until the jump
+/// has lasted 300 s. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
-    /// The last accepted wall time, and the monotonic instant of its reading.
-    anchor: (Timestamp, Instant),
-    /// When the wall clock was first seen ahead by a jump.
-    ahead_since: Option<Instant>,
+    /// The last accepted wall time, and the time since boot at its reading.
+    anchor: (Timestamp, Duration),
+    /// The time since boot when the wall clock was first seen ahead by a jump.
+    ahead_since: Option<Duration>,
     /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
     is_new: bool,
 }
 
 impl SteadyTime {
-    /// Time that continues from `then`, the latest stored instant, which corresponds to `instant`.
+    /// Time that continues from `then`, the latest stored instant, at this time since boot.
     #[must_use]
-    pub fn from(then: Timestamp, instant: Instant) -> Self {
-        Self { anchor: (then, instant), ahead_since: None, is_new: true }
+    pub fn from(then: Timestamp, since_boot: Duration) -> Self {
+        Self { anchor: (then, since_boot), ahead_since: None, is_new: true }
     }
 
     /// The moment at a reading of both clocks.
-    pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Moment {
-        Moment { now: self.steady(wall, instant), wall }
+    pub fn read(&mut self, wall: Timestamp, since_boot: Duration) -> Moment {
+        Moment { now: self.steady(wall, since_boot), wall }
     }
 
-    fn steady(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+    fn steady(&mut self, wall: Timestamp, since_boot: Duration) -> Timestamp {
         let (then, at) = self.anchor;
-        let steady = then.plus(instant.saturating_duration_since(at));
+        let steady = then.plus(since_boot.saturating_sub(at));
         let has_jumped = !std::mem::take(&mut self.is_new) && wall > steady.plus(JUMP);
-        let ahead_since = *self.ahead_since.get_or_insert(instant);
-        let in_doubt = has_jumped && instant.saturating_duration_since(ahead_since) < DOUBT;
+        let ahead_since = *self.ahead_since.get_or_insert(since_boot);
+        let in_doubt = has_jumped && since_boot.saturating_sub(ahead_since) < DOUBT;
         if steady > wall || in_doubt {
             self.ahead_since = self.ahead_since.filter(|_| has_jumped);
             return steady;
         }
         self.ahead_since = None;
-        self.anchor = (wall, instant);
+        self.anchor = (wall, since_boot);
         wall
     }
 }
@@ -72,14 +71,16 @@ impl SteadyTime {
 mod tests {
     use super::*;
 
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn time_continues_at_its_pace_while_the_wall_clock_is_behind() {
-        let start = Instant::now();
         let wall = Timestamp::from_millis;
-        let mut steady = SteadyTime::from(wall(9_000), start);
+        let mut steady = SteadyTime::from(wall(9_000), secs(70));
         let mut read =
-            |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).now.as_millis();
+            |at, micros| steady.read(wall(at), secs(70) + Duration::from_micros(micros)).now.as_millis();
         assert_eq!(read(10_000, 0), 10_000);
         assert_eq!(read(4_000, 500_000), 10_500, "set back by six seconds and a half");
         for micros in 500_000..502_500 {
@@ -90,15 +91,17 @@ mod tests {
         assert_eq!(read(72_000, 2_500_000), 72_000, "a step ahead of a minute is accepted");
     }
 
+    const MONTH: i64 = 2_678_400;
+
+    /// The books' time in seconds, read at these seconds of the wall clock and since boot.
+    fn read(steady: &mut SteadyTime, wall: i64, since_boot: u64) -> i64 {
+        steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot)).now.as_secs()
+    }
+
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn a_jump_ahead_is_accepted_once_it_has_lasted() {
-        const MONTH: i64 = 2_678_400;
-        let start = Instant::now();
-        let wall = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
-        let mut steady = SteadyTime::from(wall(0), start);
-        let mut read =
-            |at: i64, seconds| steady.read(wall(at), start + Duration::from_secs(seconds)).now.as_secs();
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        let mut read = |wall, since_boot| read(&mut steady, wall, since_boot);
         assert_eq!(read(1_000, 0), 1_000, "the first reading is accepted");
         assert_eq!(read(1_000 + MONTH, 10), 1_010);
         assert_eq!(read(1_200 + MONTH, 200), 1_200, "not yet");
