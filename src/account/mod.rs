@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
-use turn_ledger::books::{Books, NotRecorded, Snapshot, Written};
+use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Snapshot, Written};
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::grants::GrantRow;
@@ -25,7 +25,6 @@ use turn_ledger::time::SteadyTime;
 use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::Refusal;
 
 pub mod relay;
 mod reservation;
@@ -85,10 +84,12 @@ impl Account {
         source: IceSource,
         life: Duration,
         slack: Duration,
-    ) -> Result<Reservation, Refusal> {
+    ) -> Result<Reservation, NotAdmitted> {
         let (hold, at) = self.with(|books| (books.reserve(source, life, slack), books.now()));
-        let hold = hold.inspect_err(|_| {
-            self.metrics.budget_refusals.inc();
+        let hold = hold.inspect_err(|why| {
+            if let NotAdmitted::Refused(_) = why {
+                self.metrics.budget_refusals.inc();
+            }
         })?;
         Ok(Reservation::new(self, hold, at))
     }

@@ -19,7 +19,7 @@ pub enum DegradedReason {
     ProviderUnavailable,
     /// The budget is spent.
     BudgetExhausted,
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or its time is in doubt.
     LedgerUnavailable,
 }
 
@@ -51,7 +51,7 @@ impl DegradedReason {
 pub enum NoAnswer {
     /// The budget has no room.
     Refused(Refusal),
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or its time is in doubt.
     NotRecorded,
 }
 

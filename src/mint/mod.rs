@@ -11,7 +11,7 @@ use crate::account::{Account, RenewalRight};
 use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use turn_ledger::books::NotCommitted;
+use turn_ledger::books::{NotAdmitted, NotCommitted};
 use turn_ledger::grants::GrantRow;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId, GrantKey};
@@ -221,7 +221,7 @@ impl Mint {
             // The credential could not be recorded, so it could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
+        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK)?;
         let issued_at = self.clock.now();
         let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
@@ -276,6 +276,15 @@ enum Skipped {
     Refused(Refusal),
     NotRecorded,
     Stopped,
+}
+
+impl From<NotAdmitted> for Skipped {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::Refused(refusal) => Self::Refused(refusal),
+            NotAdmitted::ClockInDoubt => Self::NotRecorded,
+        }
+    }
 }
 
 #[cfg(test)]

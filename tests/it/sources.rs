@@ -174,3 +174,23 @@ async fn a_spent_budget_is_the_reason_even_when_the_first_source_is_not_configur
     let broker = TestBroker::start(&settings(&[&COTURN, &spent])).await;
     assert_eq!(broker.mint().await.json()["reason"], "BUDGET_EXHAUSTED");
 }
+
+#[tokio::test]
+async fn a_clock_more_than_two_days_ahead_and_not_believed_refuses_or_falls_back() {
+    for (action, status, code) in
+        [("refuse", 503, json!("LEDGER_UNAVAILABLE")), ("fallback", 200, json!(null))]
+    {
+        let extra = [MANUAL, ("ICE_SOURCES", "coturn,manual"), ("LIMIT_ACTION", action)];
+        let broker = TestBroker::start(&settings(&[&COTURN, &extra])).await;
+        broker.mint().await;
+        broker.set_wall("2025-01-17T12:00:01Z");
+        let answer = broker.mint().await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (status, &code), "{action}");
+        if action == "fallback" {
+            assert_eq!(answer.json()["source"], "manual");
+            assert_eq!(answer.json()["reason"], "LEDGER_UNAVAILABLE");
+        }
+        broker.advance(300);
+        assert_eq!(broker.mint().await.json()["source"], "coturn", "it is believed");
+    }
+}

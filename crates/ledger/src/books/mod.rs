@@ -25,7 +25,7 @@ use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::units::{ByteCount, Timestamp};
 
-pub use commit::{Commit, NotCommitted, NotRecorded, Written};
+pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Written};
 pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 
