@@ -85,13 +85,13 @@ impl Account {
         life: Duration,
         slack: Duration,
     ) -> Result<Reservation, NotAdmitted> {
-        let (hold, at) = self.with(|books| (books.reserve(source, life, slack), books.now()));
+        let (hold, moment) = self.with(|books| (books.reserve(source, life, slack), books.moment()));
         let hold = hold.inspect_err(|why| {
             if let NotAdmitted::Refused(_) = why {
                 self.metrics.budget_refusals.inc();
             }
         })?;
-        Ok(Reservation::new(self, hold, at))
+        Ok(Reservation::new(self, hold, moment))
     }
 
     /// Whether the books survive a restart.

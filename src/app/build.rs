@@ -190,7 +190,6 @@ impl Parts<'_> {
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: Arc::clone(grant_key),
-            clock: Arc::clone(&self.clock),
         })
     }
 

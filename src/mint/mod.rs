@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, RenewalRight};
-use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
 use turn_ledger::books::{NotAdmitted, NotCommitted};
@@ -101,8 +100,6 @@ pub struct Mint {
     pub account: Arc<Account>,
     /// Signs grant tokens.
     pub grant_key: Arc<GrantKey>,
-    /// Wall time and monotonic time.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl Mint {
@@ -222,7 +219,7 @@ impl Mint {
             return Err(Skipped::NotRecorded);
         }
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK)?;
-        let issued_at = self.clock.now();
+        let issued_at = reservation.earliest();
         let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();

@@ -194,3 +194,16 @@ async fn a_clock_more_than_two_days_ahead_and_not_believed_refuses_or_falls_back
         assert_eq!(broker.mint().await.json()["source"], "coturn", "it is believed");
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_moment_does_not_lengthen_a_coturn_credential() {
+    let extra = [("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")];
+    let broker = TestBroker::start(&settings(&[&COTURN, &extra])).await;
+    broker.status().await;
+    broker.set_wall("2025-01-16T12:00:00Z");
+    let body = broker.mint().await.json();
+    let username = body["iceServers"][0]["username"].as_str().unwrap();
+    // 2025-01-15T13:00:00Z
+    assert!(username.starts_with("1736946000:"), "{username}");
+    assert_eq!(body["expiresAt"], "2025-01-15T13:00:00.000Z");
+}

@@ -151,6 +151,12 @@ impl Books {
         self.ledger.now()
     }
 
+    /// The books' time and the wall clock.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), ..self.moment }
+    }
+
     /// Opens a connection.
     pub fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
         let now = self.now();
