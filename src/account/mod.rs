@@ -94,6 +94,12 @@ impl Account {
         Ok(Reservation::new(self, hold, moment))
     }
 
+    /// Takes the time of a provider's clock, from a response that has just arrived.
+    pub fn hear_date(&self, date: Timestamp) {
+        let since_boot = self.clock.since_boot();
+        self.lock().time.hear(date, since_boot);
+    }
+
     /// Whether the books survive a restart.
     #[must_use]
     pub fn is_durable(&self) -> bool {

@@ -24,17 +24,21 @@ impl From<Timestamp> for Moment {
 const JUMP: Duration = Duration::from_secs(60);
 /// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before.
 const DOUBT: Duration = Duration::from_secs(300);
+/// A witness counts for this time. The time since boot drifts by less than a second meanwhile.
+const WITNESS_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
 /// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
-/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until the jump
-/// has lasted 300 s. Pure.
+/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a witness confirms the
+/// jump, or until the jump has lasted 300 s and no witness contradicts it. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
     /// The last accepted wall time, and the time since boot at its reading.
     anchor: (Timestamp, Duration),
     /// The time since boot when the wall clock was first seen ahead by a jump.
     ahead_since: Option<Duration>,
+    /// The latest time of another machine's clock, and the time since boot when it arrived.
+    witness: Option<(Timestamp, Duration)>,
     /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
     is_new: bool,
 }
@@ -43,7 +47,7 @@ impl SteadyTime {
     /// Time that continues from `then`, the latest stored instant, at this time since boot.
     #[must_use]
     pub fn from(then: Timestamp, since_boot: Duration) -> Self {
-        Self { anchor: (then, since_boot), ahead_since: None, is_new: true }
+        Self { anchor: (then, since_boot), ahead_since: None, witness: None, is_new: true }
     }
 
     /// The moment at a reading of both clocks.
@@ -51,12 +55,19 @@ impl SteadyTime {
         Moment { now: self.steady(wall, since_boot), wall }
     }
 
+    /// Takes the time of another machine's clock, which has just arrived. It decides only whether a jump of the wall clock
+    /// is accepted.
+    pub fn hear(&mut self, date: Timestamp, since_boot: Duration) {
+        self.witness = Some((date, since_boot));
+    }
+
     fn steady(&mut self, wall: Timestamp, since_boot: Duration) -> Timestamp {
         let (then, at) = self.anchor;
         let steady = then.plus(since_boot.saturating_sub(at));
         let has_jumped = !std::mem::take(&mut self.is_new) && wall > steady.plus(JUMP);
         let ahead_since = *self.ahead_since.get_or_insert(since_boot);
-        let in_doubt = has_jumped && since_boot.saturating_sub(ahead_since) < DOUBT;
+        let has_lasted = since_boot.saturating_sub(ahead_since) >= DOUBT;
+        let in_doubt = has_jumped && !self.confirms(wall, since_boot).unwrap_or(has_lasted);
         if steady > wall || in_doubt {
             self.ahead_since = self.ahead_since.filter(|_| has_jumped);
             return steady;
@@ -64,6 +75,18 @@ impl SteadyTime {
         self.ahead_since = None;
         self.anchor = (wall, since_boot);
         wall
+    }
+
+    /// Whether the witness agrees with the wall clock to within [`JUMP`]. `None` without a witness, and if its clock is later.
+    fn confirms(&self, wall: Timestamp, since_boot: Duration) -> Option<bool> {
+        let (date, at) = self.witness?;
+        let age = since_boot.saturating_sub(at);
+        let date = date.plus(age);
+        match () {
+            () if age > WITNESS_AGE_MAX => None,
+            () if wall > date.plus(JUMP) => Some(false),
+            () => (wall.plus(JUMP) >= date).then_some(true),
+        }
     }
 }
 
@@ -110,5 +133,32 @@ mod tests {
         assert_eq!(read(1_559 + MONTH, 559), 1_559, "the delay starts again");
         assert_eq!(read(1_560 + MONTH, 560), 1_560 + MONTH, "the jump has lasted");
         assert_eq!(read(1_561, 561), 1_561 + MONTH, "time never decreases");
+    }
+
+    #[test]
+    fn a_jump_that_a_witness_contradicts_is_not_accepted_however_long_it_lasts() {
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        let hear = |steady: &mut SteadyTime, date: i64, since_boot| {
+            steady.hear(Timestamp::from_millis(date * 1_000), secs(since_boot));
+        };
+        assert_eq!(read(&mut steady, 1_000, 0), 1_000);
+        hear(&mut steady, 1_000, 0);
+        assert_eq!(read(&mut steady, 1_010 + MONTH, 10), 1_010);
+        assert_eq!(read(&mut steady, 4_000 + MONTH, 3_000), 4_000);
+        hear(&mut steady, 4_000, 3_000);
+        assert_eq!(read(&mut steady, 7_600 + MONTH, 6_600), 7_600, "the witness is an hour old");
+        assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "the witness is too old");
+    }
+
+    #[test]
+    fn a_jump_that_a_witness_confirms_is_accepted_at_once() {
+        for (date, now) in
+            [(0, 1_010 + MONTH), (60, 1_010 + MONTH), (61, 1_010), (-60, 1_010 + MONTH), (-61, 1_010)]
+        {
+            let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+            assert_eq!(read(&mut steady, 1_000, 0), 1_000);
+            steady.hear(Timestamp::from_millis((1_010 + MONTH + date) * 1_000), secs(10));
+            assert_eq!(read(&mut steady, 1_010 + MONTH, 10), now, "{date}");
+        }
     }
 }
