@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
+use turn_ledger::units::Timestamp;
 
 /// Limit on connecting, and on a whole request that sets no limit of its own.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,6 +43,12 @@ pub(crate) fn bearer(token: &SecretString) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The server's clock, from the header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
+pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
+}
+
 /// The response's body. `None` when it is longer than `max` bytes.
 pub(crate) async fn body_up_to(
     max: usize,
@@ -55,4 +62,17 @@ pub(crate) async fn body_up_to(
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_clock_is_read_from_the_date_header() {
+        let read = |text: &'static str| date(&HeaderMap::from_iter([(DATE, HeaderValue::from_static(text))]));
+        let noon = Timestamp::from_millis(1_736_942_400_000);
+        assert_eq!(read("Wed, 15 Jan 2025 12:00:00 GMT"), Some(noon));
+        assert_eq!((read("yesterday"), date(&HeaderMap::new())), (None, None));
+    }
 }

@@ -11,7 +11,7 @@ use crate::journal::Journal;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
-use turn_ledger::books::{Books, NotRecorded, Snapshot, Written};
+use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Snapshot, Written};
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::grants::GrantRow;
@@ -25,7 +25,6 @@ use turn_ledger::time::SteadyTime;
 use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::Refusal;
 
 pub mod relay;
 mod reservation;
@@ -75,7 +74,7 @@ impl Account {
     /// Wraps the books.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.instant()), books };
+        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.since_boot()), books };
         Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 
@@ -85,12 +84,20 @@ impl Account {
         source: IceSource,
         life: Duration,
         slack: Duration,
-    ) -> Result<Reservation, Refusal> {
-        let (hold, at) = self.with(|books| (books.reserve(source, life, slack), books.now()));
-        let hold = hold.inspect_err(|_| {
-            self.metrics.budget_refusals.inc();
+    ) -> Result<Reservation, NotAdmitted> {
+        let (hold, moment) = self.with(|books| (books.reserve(source, life, slack), books.moment()));
+        let hold = hold.inspect_err(|why| {
+            if let NotAdmitted::Refused(_) = why {
+                self.metrics.budget_refusals.inc();
+            }
         })?;
-        Ok(Reservation::new(self, hold, at))
+        Ok(Reservation::new(self, hold, moment))
+    }
+
+    /// Takes the time of a provider's clock, from a response that has just arrived.
+    pub fn hear_date(&self, date: Timestamp) {
+        let since_boot = self.clock.since_boot();
+        self.lock().time.hear(date, since_boot);
     }
 
     /// Whether the books survive a restart.
@@ -306,10 +313,10 @@ impl Account {
 
     /// Runs `call` under the lock, with the books at the present.
     fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
-        let (wall, instant) = (self.clock.now(), self.clock.instant());
+        let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.lock();
         let Guarded { books, time } = &mut *guarded;
-        books.advance(time.read(wall, instant));
+        books.advance(time.read(wall, since_boot));
         call(books)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Account;
 use turn_ledger::books::{NotCommitted, NotRecorded, Written};
 use turn_ledger::ledger::Hold;
+use turn_ledger::time::Moment;
 use turn_ledger::token::Grant;
 use turn_ledger::units::Timestamp;
 
@@ -15,7 +16,7 @@ use turn_ledger::units::Timestamp;
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<Account>,
-    at: Timestamp,
+    moment: Moment,
     life: Duration,
     hold: Option<Hold>,
 }
@@ -54,15 +55,22 @@ impl Drop for RenewalRight {
 }
 
 impl Reservation {
-    pub(super) fn new(account: &Arc<Account>, hold: Hold, at: Timestamp) -> Self {
-        Self { account: Arc::clone(account), at, life: hold.life(), hold: Some(hold) }
+    pub(super) fn new(account: &Arc<Account>, hold: Hold, moment: Moment) -> Self {
+        Self { account: Arc::clone(account), moment, life: hold.life(), hold: Some(hold) }
     }
 
-    /// When it was made, in the books' time, which can be ahead of the wall clock. The grant's times count from here, so
-    /// that books and grants agree on when it ends.
+    /// When it was made, in the books' time. The grant's times count from here, so that books and grants agree on when it
+    /// ends.
     #[must_use]
     pub fn at(&self) -> Timestamp {
-        self.at
+        self.moment.now
+    }
+
+    /// When it was made, by the earlier of the wall clock and the books' time. The credential's times count from here, so that
+    /// a wrong clock cannot lengthen its life.
+    #[must_use]
+    pub fn earliest(&self) -> Timestamp {
+        self.moment.wall.min(self.moment.now)
     }
 
     /// The life that the credential may have.

@@ -190,7 +190,6 @@ impl Parts<'_> {
             limit_action: self.config.budget.limit_action,
             account: Arc::clone(&self.account),
             grant_key: Arc::clone(grant_key),
-            clock: Arc::clone(&self.clock),
         })
     }
 
@@ -218,7 +217,7 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
         let api = api.ok_or(BuildError::Endpoint)?;
-        let (clock, metrics) = (Arc::clone(&self.clock), Arc::clone(&self.metrics));
-        Ok(Provider::new(api, ice.ttl_max, ice.pool_max, clock, metrics))
+        let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
+        Ok(Provider::new(api, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
     }
 }

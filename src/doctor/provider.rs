@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode};
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ice::cloudflare::{Cloudflare, ProviderError};
+use crate::ice::cloudflare::{Cloudflare, MintResponse, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::telemetry::cause::innermost;
@@ -77,7 +77,7 @@ async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Outcome {
     let took = clock.instant().saturating_duration_since(began);
     let source = IceSource::Cloudflare;
     match minted {
-        Ok(servers) => {
+        Ok(MintResponse { servers, .. }) => {
             let seen = format!("minted a credential of {} s; {}", TTL.as_secs(), cost(source, config));
             given(Finding::ok(Check::Provider, source.name(), seen).after(took), servers)
         }

@@ -63,7 +63,7 @@ pub enum ApiError {
     },
     /// The budget has no room.
     BudgetExhausted(Refusal),
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or its time is in doubt.
     LedgerUnavailable,
     /// An override is in effect, but the ledger could not be written.
     OverrideNotRecorded,
@@ -233,7 +233,7 @@ impl ApiError {
             }
             Self::BudgetExhausted(refusal) => budget_exhausted(&refusal),
             Self::LedgerUnavailable => ledger_unavailable(
-                "The ledger cannot be written. Check the log and the disk that holds STATE_DIR.",
+                "The ledger cannot be written, or the clock is in doubt. Check the log, the disk that holds STATE_DIR, and the hints of the status.",
             )
             .retry_in(Duration::from_secs(1)),
             Self::OverrideNotRecorded => ledger_unavailable(

@@ -130,8 +130,7 @@ pub fn describe_mint(document: &mut OpenApi) {
         );
         let spent = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.";
         fails(operation, "429", spent);
-        let unwritten =
-            "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk. Only with `LIMIT_ACTION=refuse`.";
+        let unwritten = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.";
         fails(operation, "503", unwritten);
         let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads this URL. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);

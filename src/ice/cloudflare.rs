@@ -12,7 +12,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
-use crate::http_client::{bearer, body_up_to};
+use crate::http_client::{bearer, body_up_to, date};
+use turn_ledger::units::Timestamp;
 
 /// For one mint in all: connecting, a retry, the body.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -30,6 +31,15 @@ pub struct Cloudflare {
     client: Client,
     endpoint: Url,
     authorization: HeaderValue,
+}
+
+/// The response to a mint.
+#[derive(Debug)]
+pub struct MintResponse {
+    /// The servers, with the credential.
+    pub servers: IceServerList,
+    /// Cloudflare's clock.
+    pub date: Option<Timestamp>,
 }
 
 /// Why nothing was minted.
@@ -106,7 +116,7 @@ impl Cloudflare {
     }
 
     /// Mints one credential of that life; `identifier` is kept by the provider beside it.
-    pub async fn mint(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
+    pub async fn mint(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
         tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier))
             .await
             .unwrap_or(Err(ProviderError::Timeout))
@@ -126,7 +136,7 @@ impl Cloudflare {
         }
     }
 
-    async fn attempts(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
+    async fn attempts(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
         let mut attempt = 1;
         loop {
             match self.attempt(ttl, identifier).await {
@@ -137,7 +147,7 @@ impl Cloudflare {
         }
     }
 
-    async fn attempt(&self, ttl: Duration, identifier: &str) -> Result<IceServerList, ProviderError> {
+    async fn attempt(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
         let body = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
         let request = self
             .client
@@ -145,10 +155,12 @@ impl Cloudflare {
             .header(AUTHORIZATION, self.authorization.clone())
             .json(&body);
         let response = request.send().await.map_err(broken)?;
+        let date = date(response.headers());
         match response.status() {
             StatusCode::OK | StatusCode::CREATED => {
                 let body = body_up_to(BODY_MAX, response).await.map_err(broken)?;
-                parse(&body.ok_or(ProviderError::TooLong)?)
+                let servers = parse(&body.ok_or(ProviderError::TooLong)?)?;
+                Ok(MintResponse { servers, date })
             }
             status => Err(ProviderError::Status(status)),
         }

@@ -19,7 +19,7 @@ pub enum DegradedReason {
     ProviderUnavailable,
     /// The budget is spent.
     BudgetExhausted,
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or its time is in doubt.
     LedgerUnavailable,
 }
 
@@ -51,7 +51,7 @@ impl DegradedReason {
 pub enum NoAnswer {
     /// The budget has no room.
     Refused(Refusal),
-    /// The ledger cannot be written.
+    /// The ledger cannot be written, or its time is in doubt.
     NotRecorded,
 }
 
@@ -65,7 +65,7 @@ pub struct IssuedCredential {
     /// Life in whole seconds.
     pub ttl: Duration,
     /// When the request to the source began, which is the earliest start of its life. For a credential minted ahead: when it
-    /// was handed out.
+    /// was handed out. By the earlier of the wall clock and the books' time.
     pub issued_at: Timestamp,
     /// `issued_at + ttl`.
     pub expires_at: Timestamp,

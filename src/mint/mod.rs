@@ -8,10 +8,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, RenewalRight};
-use crate::clock::Clock;
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use turn_ledger::books::NotCommitted;
+use turn_ledger::books::{NotAdmitted, NotCommitted};
 use turn_ledger::grants::GrantRow;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId, GrantKey};
@@ -101,8 +100,6 @@ pub struct Mint {
     pub account: Arc<Account>,
     /// Signs grant tokens.
     pub grant_key: Arc<GrantKey>,
-    /// Wall time and monotonic time.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl Mint {
@@ -221,8 +218,8 @@ impl Mint {
             // The credential could not be recorded, so it could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK).map_err(Skipped::Refused)?;
-        let issued_at = self.clock.now();
+        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK)?;
+        let issued_at = reservation.earliest();
         let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
@@ -276,6 +273,15 @@ enum Skipped {
     Refused(Refusal),
     NotRecorded,
     Stopped,
+}
+
+impl From<NotAdmitted> for Skipped {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::Refused(refusal) => Self::Refused(refusal),
+            NotAdmitted::ClockInDoubt => Self::NotRecorded,
+        }
+    }
 }
 
 #[cfg(test)]

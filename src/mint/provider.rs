@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::pool::{Moment, Pool, PoolCounts, Spare};
+use crate::account::Account;
 use crate::clock::Clock;
 use crate::ice::breaker::{BreakerState, SharedBreaker};
-use crate::ice::cloudflare::{Cloudflare, ProviderError};
+use crate::ice::cloudflare::{Cloudflare, MintResponse, ProviderError};
 use crate::ice::server::IceServerList;
 use crate::random;
 use crate::telemetry::cause::innermost;
@@ -32,6 +33,8 @@ pub struct Provider {
     life: Duration,
     // A std mutex: it guards arithmetic, not waiting.
     pool: Mutex<Pool>,
+    /// Hears Cloudflare's clock.
+    account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     failure_log: Throttle,
@@ -57,6 +60,7 @@ impl Provider {
         api: Cloudflare,
         life: Duration,
         pool_max: u64,
+        account: Arc<Account>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -65,6 +69,7 @@ impl Provider {
             breaker: SharedBreaker::new(Arc::clone(&clock)),
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
+            account,
             clock,
             metrics,
             failure_log: Throttle::new(FAILURE_LOG_WINDOW),
@@ -141,10 +146,13 @@ impl Provider {
     async fn ask(&self, life: Duration, identifier: &impl Display) -> Result<IceServerList, Unavailable> {
         let started = self.clock.instant();
         let result = self.api.mint(life, &identifier.to_string()).await;
+        if let Ok(MintResponse { date: Some(date), .. }) = result {
+            self.account.hear_date(date);
+        }
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
-        result.map_err(|error| {
+        result.map(|response| response.servers).map_err(|error| {
             if error.says_unknown_key() {
                 self.pool().discard_all();
             }

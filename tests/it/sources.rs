@@ -174,3 +174,36 @@ async fn a_spent_budget_is_the_reason_even_when_the_first_source_is_not_configur
     let broker = TestBroker::start(&settings(&[&COTURN, &spent])).await;
     assert_eq!(broker.mint().await.json()["reason"], "BUDGET_EXHAUSTED");
 }
+
+#[tokio::test]
+async fn a_clock_more_than_two_days_ahead_and_not_believed_refuses_or_falls_back() {
+    for (action, status, code) in
+        [("refuse", 503, json!("LEDGER_UNAVAILABLE")), ("fallback", 200, json!(null))]
+    {
+        let extra = [MANUAL, ("ICE_SOURCES", "coturn,manual"), ("LIMIT_ACTION", action)];
+        let broker = TestBroker::start(&settings(&[&COTURN, &extra])).await;
+        broker.mint().await;
+        broker.set_wall("2025-01-17T12:00:01Z");
+        let answer = broker.mint().await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (status, &code), "{action}");
+        if action == "fallback" {
+            assert_eq!(answer.json()["source"], "manual");
+            assert_eq!(answer.json()["reason"], "LEDGER_UNAVAILABLE");
+        }
+        broker.advance(300);
+        assert_eq!(broker.mint().await.json()["source"], "coturn", "it is believed");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_moment_does_not_lengthen_a_coturn_credential() {
+    let extra = [("ICE_SOURCES", "coturn"), ("TURN_TTL_SECONDS", "3600")];
+    let broker = TestBroker::start(&settings(&[&COTURN, &extra])).await;
+    broker.status().await;
+    broker.set_wall("2025-01-16T12:00:00Z");
+    let body = broker.mint().await.json();
+    let username = body["iceServers"][0]["username"].as_str().unwrap();
+    // 2025-01-15T13:00:00Z
+    assert!(username.starts_with("1736946000:"), "{username}");
+    assert_eq!(body["expiresAt"], "2025-01-15T13:00:00.000Z");
+}

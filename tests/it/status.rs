@@ -1,5 +1,6 @@
 //! What the status says.
 
+use crate::support::manual_clock::timestamp;
 use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 
@@ -226,7 +227,20 @@ async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never_taken_back() {
+async fn after_a_suspend_the_books_are_at_the_present_without_doubt() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
+    broker.mint().await;
+    broker.suspend(2 * 3_600);
+    broker.mint().await;
+    let status = broker.status().await;
+    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
+    assert_eq!(status["grants"]["live"], 2, "the first one is in its tail");
+    broker.suspend(2 * 3_600);
+    assert_eq!(broker.status().await["grants"]["live"], 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_past_the_reset_is_believed_after_a_while_and_never_taken_back() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;
@@ -243,6 +257,31 @@ async fn a_machine_that_slept_over_the_reset_is_believed_after_a_while_and_never
     let status = broker.status().await;
     assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z", "the later period is kept");
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+}
+
+#[tokio::test]
+async fn a_jump_that_cloudflares_date_contradicts_is_not_accepted_however_long_it_lasts() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    // The fake sends the real time.
+    broker.mint().await;
+    broker.set_wall("2199-02-15T12:00:00Z");
+    broker.status().await;
+    broker.advance(3_600);
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-01-01T00:00:00.000Z");
+    assert!(hint_codes(&status).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn a_jump_that_cloudflares_date_confirms_is_accepted_at_once() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    broker.status().await;
+    broker.set_wall("2025-02-15T12:00:00Z");
+    assert!(hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"));
+    broker.app.account.hear_date(timestamp("2025-02-15T12:00:01Z"));
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z");
+    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The time of the books. It never decreases, and one reading of a clock never makes it jump.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::units::Timestamp;
 
@@ -22,49 +22,71 @@ impl From<Timestamp> for Moment {
 
 /// A wall clock that is further ahead than this has jumped. Drift is slower.
 const JUMP: Duration = Duration::from_secs(60);
-/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before, and
-/// after a sleep of the machine a short delay does no harm.
+/// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before.
 const DOUBT: Duration = Duration::from_secs(300);
+/// A witness counts for this time. The time since boot drifts by less than a second meanwhile.
+const WITNESS_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
-/// wall clock steps back, time continues from the latest instant at the pace of the monotonic clock, until the wall
-/// clock has caught up. When the wall clock jumps ahead, time continues in the same way until the jump has lasted 300
-/// s. Pure.
+/// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
+/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a witness confirms the
+/// jump, or until the jump has lasted 300 s and no witness contradicts it. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
-    /// The last accepted wall time, and the monotonic instant of its reading.
-    anchor: (Timestamp, Instant),
-    /// When the wall clock was first seen ahead by a jump.
-    ahead_since: Option<Instant>,
+    /// The last accepted wall time, and the time since boot at its reading.
+    anchor: (Timestamp, Duration),
+    /// The time since boot when the wall clock was first seen ahead by a jump.
+    ahead_since: Option<Duration>,
+    /// The latest time of another machine's clock, and the time since boot when it arrived.
+    witness: Option<(Timestamp, Duration)>,
     /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
     is_new: bool,
 }
 
 impl SteadyTime {
-    /// Time that continues from `then`, the latest stored instant, which corresponds to `instant`.
+    /// Time that continues from `then`, the latest stored instant, at this time since boot.
     #[must_use]
-    pub fn from(then: Timestamp, instant: Instant) -> Self {
-        Self { anchor: (then, instant), ahead_since: None, is_new: true }
+    pub fn from(then: Timestamp, since_boot: Duration) -> Self {
+        Self { anchor: (then, since_boot), ahead_since: None, witness: None, is_new: true }
     }
 
     /// The moment at a reading of both clocks.
-    pub fn read(&mut self, wall: Timestamp, instant: Instant) -> Moment {
-        Moment { now: self.steady(wall, instant), wall }
+    pub fn read(&mut self, wall: Timestamp, since_boot: Duration) -> Moment {
+        Moment { now: self.steady(wall, since_boot), wall }
     }
 
-    fn steady(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+    /// Takes the time of another machine's clock, which has just arrived. It decides only whether a jump of the wall clock
+    /// is accepted.
+    pub fn hear(&mut self, date: Timestamp, since_boot: Duration) {
+        self.witness = Some((date, since_boot));
+    }
+
+    fn steady(&mut self, wall: Timestamp, since_boot: Duration) -> Timestamp {
         let (then, at) = self.anchor;
-        let steady = then.plus(instant.saturating_duration_since(at));
+        let steady = then.plus(since_boot.saturating_sub(at));
         let has_jumped = !std::mem::take(&mut self.is_new) && wall > steady.plus(JUMP);
-        let ahead_since = *self.ahead_since.get_or_insert(instant);
-        let in_doubt = has_jumped && instant.saturating_duration_since(ahead_since) < DOUBT;
+        let ahead_since = *self.ahead_since.get_or_insert(since_boot);
+        let has_lasted = since_boot.saturating_sub(ahead_since) >= DOUBT;
+        let in_doubt = has_jumped && !self.confirms(wall, since_boot).unwrap_or(has_lasted);
         if steady > wall || in_doubt {
             self.ahead_since = self.ahead_since.filter(|_| has_jumped);
             return steady;
         }
         self.ahead_since = None;
-        self.anchor = (wall, instant);
+        self.anchor = (wall, since_boot);
         wall
+    }
+
+    /// Whether the witness agrees with the wall clock to within [`JUMP`]. `None` without a witness, and if its clock is later.
+    fn confirms(&self, wall: Timestamp, since_boot: Duration) -> Option<bool> {
+        let (date, at) = self.witness?;
+        let age = since_boot.saturating_sub(at);
+        let date = date.plus(age);
+        match () {
+            () if age > WITNESS_AGE_MAX => None,
+            () if wall > date.plus(JUMP) => Some(false),
+            () => (wall.plus(JUMP) >= date).then_some(true),
+        }
     }
 }
 
@@ -72,14 +94,16 @@ impl SteadyTime {
 mod tests {
     use super::*;
 
+    const fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn time_continues_at_its_pace_while_the_wall_clock_is_behind() {
-        let start = Instant::now();
         let wall = Timestamp::from_millis;
-        let mut steady = SteadyTime::from(wall(9_000), start);
+        let mut steady = SteadyTime::from(wall(9_000), secs(70));
         let mut read =
-            |at, micros| steady.read(wall(at), start + Duration::from_micros(micros)).now.as_millis();
+            |at, micros| steady.read(wall(at), secs(70) + Duration::from_micros(micros)).now.as_millis();
         assert_eq!(read(10_000, 0), 10_000);
         assert_eq!(read(4_000, 500_000), 10_500, "set back by six seconds and a half");
         for micros in 500_000..502_500 {
@@ -90,15 +114,17 @@ mod tests {
         assert_eq!(read(72_000, 2_500_000), 72_000, "a step ahead of a minute is accepted");
     }
 
+    const MONTH: i64 = 2_678_400;
+
+    /// The books' time in seconds, read at these seconds of the wall clock and since boot.
+    fn read(steady: &mut SteadyTime, wall: i64, since_boot: u64) -> i64 {
+        steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot)).now.as_secs()
+    }
+
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
     fn a_jump_ahead_is_accepted_once_it_has_lasted() {
-        const MONTH: i64 = 2_678_400;
-        let start = Instant::now();
-        let wall = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
-        let mut steady = SteadyTime::from(wall(0), start);
-        let mut read =
-            |at: i64, seconds| steady.read(wall(at), start + Duration::from_secs(seconds)).now.as_secs();
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        let mut read = |wall, since_boot| read(&mut steady, wall, since_boot);
         assert_eq!(read(1_000, 0), 1_000, "the first reading is accepted");
         assert_eq!(read(1_000 + MONTH, 10), 1_010);
         assert_eq!(read(1_200 + MONTH, 200), 1_200, "not yet");
@@ -107,5 +133,32 @@ mod tests {
         assert_eq!(read(1_559 + MONTH, 559), 1_559, "the delay starts again");
         assert_eq!(read(1_560 + MONTH, 560), 1_560 + MONTH, "the jump has lasted");
         assert_eq!(read(1_561, 561), 1_561 + MONTH, "time never decreases");
+    }
+
+    #[test]
+    fn a_jump_that_a_witness_contradicts_is_not_accepted_however_long_it_lasts() {
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        let hear = |steady: &mut SteadyTime, date: i64, since_boot| {
+            steady.hear(Timestamp::from_millis(date * 1_000), secs(since_boot));
+        };
+        assert_eq!(read(&mut steady, 1_000, 0), 1_000);
+        hear(&mut steady, 1_000, 0);
+        assert_eq!(read(&mut steady, 1_010 + MONTH, 10), 1_010);
+        assert_eq!(read(&mut steady, 4_000 + MONTH, 3_000), 4_000);
+        hear(&mut steady, 4_000, 3_000);
+        assert_eq!(read(&mut steady, 7_600 + MONTH, 6_600), 7_600, "the witness is an hour old");
+        assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "the witness is too old");
+    }
+
+    #[test]
+    fn a_jump_that_a_witness_confirms_is_accepted_at_once() {
+        for (date, now) in
+            [(0, 1_010 + MONTH), (60, 1_010 + MONTH), (61, 1_010), (-60, 1_010 + MONTH), (-61, 1_010)]
+        {
+            let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+            assert_eq!(read(&mut steady, 1_000, 0), 1_000);
+            steady.hear(Timestamp::from_millis((1_010 + MONTH + date) * 1_000), secs(10));
+            assert_eq!(read(&mut steady, 1_010 + MONTH, 10), now, "{date}");
+        }
     }
 }

@@ -9,13 +9,13 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::AnalyticsConfig;
-use crate::http_client::{bearer, body_up_to};
+use crate::http_client::{bearer, body_up_to, date};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::minute::Minute;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -139,12 +139,6 @@ struct RawResponse {
     body: Vec<u8>,
 }
 
-/// The header `Date`: `Wed, 15 Jan 2025 12:00:00 GMT`.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    chrono::DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc().into())
-}
-
 impl fmt::Debug for CloudflareAnalytics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloudflareAnalytics")
@@ -214,13 +208,6 @@ mod tests {
         };
         let client = http_client().unwrap();
         CloudflareAnalytics::new(client, &config, Some("key"), BilledDirections::Egress).unwrap()
-    }
-
-    #[test]
-    fn cloudflares_clock_is_read_from_the_date_header() {
-        let told = |text: &'static str| date(&HeaderMap::from_iter([(DATE, HeaderValue::from_static(text))]));
-        assert_eq!(told("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON));
-        assert_eq!((told("yesterday"), date(&HeaderMap::new())), (None, None));
     }
 
     #[test]

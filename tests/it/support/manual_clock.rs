@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use turn_broker::clock::Clock;
 use turn_ledger::units::Timestamp;
 
-/// Wall time and monotonic time at full resolution. They move together or separately.
+/// All kinds of time at full resolution. They move together or separately.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     start: Instant,
@@ -17,6 +17,7 @@ pub(crate) struct ManualClock {
 struct State {
     wall: Timestamp,
     elapsed: Duration,
+    slept: Duration,
     broken: bool,
 }
 
@@ -25,11 +26,16 @@ impl ManualClock {
     pub(crate) fn at(wall: &str) -> Self {
         Self {
             start: Instant::now(),
-            state: Mutex::new(State { wall: timestamp(wall), elapsed: Duration::ZERO, broken: false }),
+            state: Mutex::new(State {
+                wall: timestamp(wall),
+                elapsed: Duration::ZERO,
+                slept: Duration::ZERO,
+                broken: false,
+            }),
         }
     }
 
-    /// Advances both kinds of time.
+    /// Advances all kinds of time.
     pub(crate) fn advance(&self, span: Duration) {
         let mut state = self.state.lock().unwrap();
         state.wall = state.wall.plus(span);
@@ -41,7 +47,14 @@ impl ManualClock {
         self.state.lock().unwrap().broken = broken;
     }
 
-    /// Advances both kinds of time to this wall time.
+    /// Suspends the machine: the wall clock and the time since boot advance, the monotonic clock does not.
+    pub(crate) fn suspend(&self, span: Duration) {
+        let mut state = self.state.lock().unwrap();
+        state.wall = state.wall.plus(span);
+        state.slept += span;
+    }
+
+    /// Advances all kinds of time to this wall time.
     pub(crate) fn advance_to(&self, wall: &str) {
         self.advance(timestamp(wall).since(self.now()));
     }
@@ -61,6 +74,11 @@ impl Clock for ManualClock {
 
     fn instant(&self) -> Instant {
         self.start + self.state.lock().unwrap().elapsed
+    }
+
+    fn since_boot(&self) -> Duration {
+        let state = *self.state.lock().unwrap();
+        state.elapsed + state.slept
     }
 }
 

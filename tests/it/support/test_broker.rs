@@ -99,6 +99,11 @@ impl TestBroker {
         self.clock.advance_to(wall);
     }
 
+    /// Suspends the machine for so long.
+    pub(crate) fn suspend(&self, seconds: u64) {
+        self.clock.suspend(Duration::from_secs(seconds));
+    }
+
     /// Sets only the wall clock.
     pub(crate) fn set_wall(&self, wall: &str) {
         self.clock.set_wall(wall);

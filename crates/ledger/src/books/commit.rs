@@ -15,6 +15,24 @@ use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::verdict::Refusal;
 
+/// Nothing metered is minted while the wall clock is further ahead of the books than this and not believed.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
+
+/// Why no room is held for a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// The budget has no room.
+    Refused(Refusal),
+    /// The wall clock is more than two days ahead of the books.
+    ClockInDoubt,
+}
+
+impl From<Refusal> for NotAdmitted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// A grant that is in the books. [`Books::settle`] ends it.
 #[derive(Debug)]
 #[must_use]
@@ -53,8 +71,20 @@ pub enum NotCommitted {
 
 impl Books {
     /// Holds room for a credential of that life, or of a shorter one, that may be made up to `slack` from now.
-    pub fn reserve(&mut self, source: IceSource, life: Duration, slack: Duration) -> Result<Hold, Refusal> {
-        self.ledger.try_admit(source, life, slack)
+    ///
+    /// While the wall clock is ahead and not believed, either may be right. The hold begins at the books' time and ends when
+    /// a credential made at the wall clock's time ends, so it covers the credential in both cases.
+    pub fn reserve(
+        &mut self,
+        source: IceSource,
+        life: Duration,
+        slack: Duration,
+    ) -> Result<Hold, NotAdmitted> {
+        let ahead = self.clock_ahead();
+        if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
+            return Err(NotAdmitted::ClockInDoubt);
+        }
+        Ok(self.ledger.try_admit(source, life, slack.saturating_add(ahead))?)
     }
 
     /// Gives a hold back: nobody has the credential.

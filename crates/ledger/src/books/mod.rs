@@ -25,7 +25,7 @@ use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::units::{ByteCount, Timestamp};
 
-pub use commit::{Commit, NotCommitted, NotRecorded, Written};
+pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Written};
 pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 
@@ -149,6 +149,12 @@ impl Books {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.ledger.now()
+    }
+
+    /// The books' time and the wall clock.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), ..self.moment }
     }
 
     /// Opens a connection.

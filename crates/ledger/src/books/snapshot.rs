@@ -65,11 +65,15 @@ impl Books {
             counts: self.ledger.counts(),
             configured_limit: self.configured_limit,
             frozen: self.overrides.frozen,
-            promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK),
+            promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK.saturating_add(self.clock_ahead())),
             live_grants: self.ledger.live_grants(),
             open_connections: self.connections.open_count(),
             clock_behind: figures.now.since(self.moment.wall),
-            clock_ahead: self.moment.wall.since(figures.now),
+            clock_ahead: self.clock_ahead(),
         }
+    }
+
+    pub(super) fn clock_ahead(&self) -> Duration {
+        self.moment.wall.since(self.now())
     }
 }

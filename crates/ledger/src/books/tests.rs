@@ -15,6 +15,8 @@ use crate::verdict::BudgetMode;
 use proptest::prelude::*;
 use std::time::Duration;
 
+mod clock;
+
 /// 2025-01-31T22:00Z: two hours before a reset.
 const START: i64 = 1_738_360_800_000;
 

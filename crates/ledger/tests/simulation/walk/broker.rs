@@ -1,6 +1,6 @@
 //! The broker without sockets: books, disk and clocks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::{Batch, Stored};
@@ -40,7 +40,6 @@ pub(crate) struct Broker<D> {
     time: SteadyTime,
     /// By how much the wall clock was set back, in milliseconds.
     offset: i64,
-    start: Instant,
     grants: Vec<Grant>,
     minted: u64,
     /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
@@ -51,10 +50,8 @@ pub(crate) struct Broker<D> {
 
 impl<D: Disk> Broker<D> {
     pub(crate) fn new(strict: bool, begin: Timestamp, disk: D) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-        let start = Instant::now();
         let books = open(strict, disk.read(), begin);
-        let time = SteadyTime::from(begin, start);
+        let time = SteadyTime::from(begin, Duration::ZERO);
         let (offset, key_since, minted, limit) = (0, 0, 0, LIMIT);
         Self {
             strict,
@@ -64,7 +61,6 @@ impl<D: Disk> Broker<D> {
             unwritten: None,
             time,
             offset,
-            start,
             grants: vec![],
             minted,
             key_since,
@@ -89,7 +85,7 @@ impl<D: Disk> Broker<D> {
 
     /// Brings the books to the present.
     pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
-        let moment = self.time.read(self.wall(world), self.start + Duration::from_millis(world.now));
+        let moment = self.time.read(self.wall(world), Duration::from_millis(world.now));
         self.books.advance(moment)
     }
 
@@ -247,8 +243,7 @@ impl<D: Disk> Broker<D> {
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
         self.books = open(self.strict, self.disk.read(), self.begin);
-        let instant = self.start + Duration::from_millis(world.now);
-        self.time = SteadyTime::from(self.books.snapshot().figures.now, instant);
+        self.time = SteadyTime::from(self.books.now(), Duration::from_millis(world.now));
     }
 
     /// Everything that is stored.

@@ -1,0 +1,119 @@
+//! Promises under a wall clock that is ahead and not believed yet.
+
+use super::*;
+use crate::source::MINT_SLACK;
+use crate::time::SteadyTime;
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+const TAIL: Duration = Duration::from_secs(7_200);
+/// In the middle of a period.
+const NOON: u64 = 10 * DAY;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn after_start(seconds: u64) -> Timestamp {
+    at(seconds * 1_000)
+}
+
+/// Books and clocks. The wall clock is right. The time since boot lacks the time for which the machine was paused.
+struct Machine {
+    books: Books,
+    time: SteadyTime,
+    since_boot: u64,
+    wall: u64,
+    minted: u8,
+    /// From when to when the holders of credentials can relay, by the right clock.
+    spans: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Machine {
+    fn new(mode: BudgetMode) -> Self {
+        let mut books = books_in(mode);
+        books.override_limit(Some(ByteCount::new(100_000_000_000)));
+        let time = SteadyTime::from(after_start(NOON), secs(0));
+        let mut machine = Self { books, time, since_boot: 0, wall: NOON, minted: 0, spans: vec![] };
+        machine.pass(0);
+        machine
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.since_boot += seconds;
+        self.wall += seconds;
+        let moment = self.time.read(after_start(self.wall), secs(self.since_boot));
+        self.books.advance(moment);
+    }
+
+    fn pause(&mut self, seconds: u64) {
+        self.wall += seconds;
+        self.pass(0);
+    }
+
+    fn mint(&mut self) -> Result<(), NotAdmitted> {
+        let hold = self.books.reserve(IceSource::Cloudflare, secs(DAY), MINT_SLACK)?;
+        let wall = after_start(self.wall);
+        self.spans.push((wall, wall.plus(hold.life()).plus(TAIL)));
+        self.minted += 1;
+        let id = GrantId::new([self.minted; 16]);
+        let grant = Grant { id, ..minted(self.books.now(), hold.life().as_secs()) };
+        let (commit, _) = self.books.commit(hold, &grant, None, None).unwrap();
+        self.books.settle(&commit, Written::Yes).unwrap();
+        Ok(())
+    }
+
+    fn mint_all(&mut self, most: u64) -> u64 {
+        (0..most).take_while(|_| self.mint().is_ok()).map(|_| 1).sum()
+    }
+
+    /// The provider has counted nothing up to now.
+    fn read_nothing(&mut self) {
+        let figures = self.books.snapshot().figures;
+        let as_of = Minute::of(figures.now).start();
+        let reading =
+            Reading { period: figures.period, as_of, granted: ByteCount::ZERO, other: ByteCount::ZERO };
+        assert_eq!(self.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    }
+
+    /// What the credentials can still relay from now on, at 2 Mbps.
+    fn worst_case(&self) -> u64 {
+        let now = after_start(self.wall);
+        self.spans.iter().map(|(from, end)| end.millis_since(now.max(*from)) * 250).sum()
+    }
+
+    fn committed(&self) -> u64 {
+        self.books.snapshot().figures.committed.get()
+    }
+}
+
+#[test]
+fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_believed() {
+    for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
+        let mut machine = Machine::new(mode);
+        machine.pause(8 * HOUR);
+        machine.mint_all(52);
+        assert!(machine.committed() >= machine.worst_case(), "{mode:?}: in doubt");
+        machine.pass(301);
+        assert_eq!(machine.books.snapshot().clock_ahead, Duration::ZERO);
+        machine.read_nothing();
+        assert!(machine.committed() >= machine.worst_case(), "{mode:?}: {} committed", machine.committed());
+        machine.mint_all(52);
+        assert!(machine.committed() >= machine.worst_case(), "{mode:?}");
+        if mode == BudgetMode::Strict {
+            assert!(machine.worst_case() <= 100_000_000_000);
+        }
+    }
+}
+
+#[test]
+fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    machine.pause(2 * DAY);
+    assert_eq!(machine.mint(), Ok(()));
+    machine.pause(1);
+    assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
+    assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK).is_ok());
+    machine.pass(300);
+    assert_eq!(machine.mint(), Ok(()), "it is believed");
+}
