@@ -116,9 +116,8 @@ async fn without_readings_the_estimate_continues_and_the_status_is_stale() {
 async fn a_count_of_a_future_span_releases_nothing() {
     let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
     let (_cloudflare, broker) = with_analytics(&settings).await;
-    // The fake sends the real time in its `Date` header.
-    broker.set_wall("2199-01-15T12:00:00Z");
     assert_eq!(broker.mint().await.status, 200);
+    // The fake sends the real time in its `Date` header.
     broker.set_wall("2199-01-15T18:00:00Z");
     assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
     let status = broker.status().await;
@@ -137,6 +136,17 @@ async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
     cloudflare.analytics().set_fault(AnalyticsFault::Dated("Wed, 15 Jan 2025 11:59:55 GMT"));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["asOf"], "2025-01-15T11:50:00.000Z");
+}
+
+#[tokio::test]
+async fn a_failed_reading_still_says_that_the_clock_is_ahead() {
+    let (_cloudflare, broker) = with_analytics(&[]).await;
+    broker.status().await;
+    broker.set_wall("2199-01-15T12:00:00Z");
+    // The fake sends the real time in its `Date` header.
+    assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
+    broker.advance(301);
+    assert_eq!(broker.status().await["periodStart"], "2025-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]

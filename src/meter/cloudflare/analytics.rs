@@ -6,6 +6,7 @@ mod answer;
 mod error;
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -41,6 +42,8 @@ pub struct CloudflareAnalytics {
     account_id: String,
     key_id: Option<String>,
     billed: BilledDirections,
+    /// Cloudflare's clock in the latest response.
+    date: Mutex<Option<Timestamp>>,
 }
 
 /// Cloudflare's count for a span of time, in the billed directions. It is sampled, so the same query may return more or
@@ -77,7 +80,7 @@ impl CloudflareAnalytics {
         let authorization = bearer(&config.token)?;
         let account_id = config.account_id.clone();
         let key_id = key_id.map(str::to_owned);
-        Some(Self { client, endpoint, authorization, account_id, key_id, billed })
+        Some(Self { client, endpoint, authorization, account_id, key_id, billed, date: Mutex::default() })
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -93,6 +96,15 @@ impl CloudflareAnalytics {
             "whole minutes"
         );
         self.count_by(DEADLINE, from, until, age).await
+    }
+
+    /// Cloudflare's clock in the latest response since the last call, also if that response was an error.
+    pub fn take_date(&self) -> Option<Timestamp> {
+        self.date().take()
+    }
+
+    fn date(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.date.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn count_by(
@@ -124,6 +136,9 @@ impl CloudflareAnalytics {
             .json(question);
         let response = request.send().await.map_err(AnalyticsError::of_exchange)?;
         let at = date(response.headers());
+        if at.is_some() {
+            *self.date() = at;
+        }
         match response.status() {
             StatusCode::OK => Ok(RawResponse { status: StatusCode::OK, at, body: read(response).await? }),
             status => Ok(RawResponse { status, at, body: read(response).await.unwrap_or_default() }),

@@ -92,7 +92,11 @@ impl CloudflareMeter {
         let Some((period, as_of)) = settled(self.clock.now(), self.lag, self.billing_day) else {
             return Ok(ReadingOutcome::OtherPeriod);
         };
-        let UsageCount { own, other } = self.count(period, as_of, tally).await?;
+        let counted = self.count(period, as_of, tally).await;
+        if let Some(date) = self.api.take_date() {
+            self.account.hear_date(date);
+        }
+        let UsageCount { own, other } = counted?;
         let reading = Reading { period, as_of, granted: own, other };
         Ok(self.account.take_reading(IceSource::Cloudflare, &reading))
     }
