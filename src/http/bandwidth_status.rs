@@ -233,7 +233,7 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
     hint(
         snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_AHEAD",
-        "the machine's clock has jumped ahead: the ledger keeps its own time and follows the clock once it has been ahead for 5 minutes. Check the clock.",
+        "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
     );
     hint(
         bound.get() > 0,
