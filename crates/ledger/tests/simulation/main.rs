@@ -1,5 +1,5 @@
 //! The shipped books in a simulated world. A seeded scenario mints, fails, reports, lies, revokes, overrides, reads counts
-//! that lag, miss or fall, crashes, restarts, and steps clocks. Beside it a model relays true bytes: every credential that
+//! that lag, miss or fall, crashes, restarts, steps clocks, and pauses the machine. Beside it a model relays true bytes: every credential that
 //! somebody may hold relays at up to the assumed rate, for its life and its tail. After every step:
 //!
 //! - the true bytes of the period do not exceed the limit plus the overshoot bound that was published before;
@@ -7,11 +7,11 @@
 //! - `used <= committed`;
 //! - what counts as measured was relayed;
 //! - the limit is the one that was set last;
-//! - the books' time is the world's;
+//! - the books' time is the world's, or the wall clock is in doubt and the status says by how much;
 //! - nothing contradicts the assumed rate.
 //!
 //! Not simulated, because the bound does not cover it: a relay that exceeds the assumed rate or tail, bytes of others on the
-//! same bill, and a count that misses more than the sampling margin (in estimate mode: anything).
+//! same bill, a wall clock that is wrong and accepted, and a count that misses more than the sampling margin (in estimate mode: anything).
 //!
 //! `SEEDS=10000 cargo test --release -p turn-ledger --test simulation` is the long run. `SEED=7` runs one seed. A failure
 //! prints the shortest scenario that still fails, in the form in which `reproductions.rs` keeps it.

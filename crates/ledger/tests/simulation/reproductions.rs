@@ -5,7 +5,7 @@ use turn_ledger::books::Written;
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{CrashAfterCommit, Flush, Mint, MintUnwritten, Read, Wait};
+use crate::walk::ops::Op::{CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, Wait};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -46,5 +46,19 @@ fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
             Flush,
         ];
         check_restart(&Scenario { strict: true, before_reset: 20 * DAY, ops });
+    }
+}
+
+/// Grants minted while the wall clock was ahead and not accepted lost the whole jump once it was accepted.
+#[test]
+fn grants_minted_while_the_clock_is_in_doubt_are_promised_until_they_end() {
+    for strict in [false, true] {
+        let mut ops = vec![Pause { millis: 8 * HOUR, share: 0 }];
+        for _ in 0..2 {
+            ops.extend(vec![Mint { life: 300, delay: 0 }; 5]);
+            ops.extend([Wait { millis: 6 * MINUTE, share: 0 }, Read { back: 0, missed: 0 }]);
+        }
+        ops.push(Wait { millis: 3 * HOUR, share: 256 });
+        check(&Scenario { strict, before_reset: 20 * DAY, ops });
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Broker<D> {
     time: SteadyTime,
     /// By how much the wall clock was set back, in milliseconds.
     offset: i64,
+    /// For how long the machine was paused, in milliseconds.
+    paused: u64,
     grants: Vec<Grant>,
     minted: u64,
     /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
@@ -52,7 +54,7 @@ impl<D: Disk> Broker<D> {
     pub(crate) fn new(strict: bool, begin: Timestamp, disk: D) -> Self {
         let books = open(strict, disk.read(), begin);
         let time = SteadyTime::from(begin, Duration::ZERO);
-        let (offset, key_since, minted, limit) = (0, 0, 0, LIMIT);
+        let (offset, paused, key_since, minted, limit) = (0, 0, 0, 0, LIMIT);
         Self {
             strict,
             begin,
@@ -61,6 +63,7 @@ impl<D: Disk> Broker<D> {
             unwritten: None,
             time,
             offset,
+            paused,
             grants: vec![],
             minted,
             key_since,
@@ -71,7 +74,8 @@ impl<D: Disk> Broker<D> {
     /// True bytes of the period that the books are in.
     pub(crate) fn truth(&self, world: &World) -> u64 {
         let period = self.books.snapshot().figures.period;
-        world.bytes_between(period.start.millis_since(self.begin), world.now)
+        let end = period.end.millis_since(self.begin);
+        world.bytes_between(period.start.millis_since(self.begin), world.now.min(end))
     }
 
     /// The world's present, as the books should know it.
@@ -83,9 +87,23 @@ impl<D: Disk> Broker<D> {
         Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now)
     }
 
+    fn since_boot(&self, world: &World) -> Duration {
+        Duration::from_millis(world.now - self.paused)
+    }
+
+    /// The provider's clock is right. The broker hears it with each count.
+    fn hear(&mut self, world: &World) {
+        self.time.hear(self.present(world), self.since_boot(world));
+        self.advance(world);
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.books.snapshot().clock_ahead > Duration::ZERO
+    }
+
     /// Brings the books to the present.
     pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
-        let moment = self.time.read(self.wall(world), Duration::from_millis(world.now));
+        let moment = self.time.read(self.wall(world), self.since_boot(world));
         self.books.advance(moment)
     }
 
@@ -98,7 +116,19 @@ impl<D: Disk> Broker<D> {
                 // The flush of every second.
                 self.flush();
             }
-            Op::ClockBack { millis } => self.offset += millis,
+            // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
+            Op::ClockBack { .. } | Op::ClockGlitch { .. } if self.is_in_doubt() => {}
+            Op::Pause { millis, share } => {
+                self.offset = 0;
+                self.advance(world);
+                self.paused += millis;
+                world.pass(millis, share);
+            }
+            Op::ClockBack { millis } => {
+                // The flush of every second: a crash on a clock that is behind loses what came after it.
+                self.flush();
+                self.offset += millis;
+            }
             Op::ClockGlitch { millis } => {
                 self.offset -= millis;
                 self.advance(world);
@@ -157,7 +187,7 @@ impl<D: Disk> Broker<D> {
             Op::ReplaceKey => self.key_since = if self.strict { 0 } else { world.now },
             Op::Read { back, missed } => self.read(world, back, missed),
             Op::ReadFallen => self.read_fallen(now),
-            Op::ReadAhead { millis } => self.read_ahead(world, millis, now),
+            Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Flush => self.flush(),
             Op::Crash => self.restart(world),
         }
@@ -165,6 +195,7 @@ impl<D: Disk> Broker<D> {
 
     /// The provider is asked for what it saw up to `back` ago by the wall clock. It missed so many thousandths.
     fn read(&mut self, world: &World, back: u64, missed: u64) {
+        self.hear(world);
         let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
         let as_of = Timestamp::from_millis(as_of - i64::try_from(back).unwrap_or(0));
         let period = billing_day().period_at(Timestamp::from_millis(as_of.as_millis() - 1));
@@ -193,7 +224,9 @@ impl<D: Disk> Broker<D> {
     }
 
     /// The provider is asked for a time that has not come yet. What it says then reaches up to the present.
-    fn read_ahead(&mut self, world: &World, ahead: u64, now: Timestamp) {
+    fn read_ahead(&mut self, world: &World, ahead: u64) {
+        self.hear(world);
+        let now = self.books.now();
         let period = self.books.snapshot().figures.period;
         let reading = self.reading(world, period, now.plus_millis(ahead), 0);
         let _ = self.books.take_reading(SOURCE, &reading);
@@ -243,7 +276,7 @@ impl<D: Disk> Broker<D> {
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
         self.books = open(self.strict, self.disk.read(), self.begin);
-        self.time = SteadyTime::from(self.books.now(), Duration::from_millis(world.now));
+        self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
     }
 
     /// Everything that is stored.

@@ -11,6 +11,9 @@ pub(crate) enum Op {
     ClockBack { millis: i64 },
     /// Somebody sets the wall clock ahead, and back at once.
     ClockGlitch { millis: i64 },
+    /// The virtual machine is paused while its clients relay: the wall clock goes on, the time since boot does not. The wall
+    /// clock is right, corrected if need be.
+    Pause { millis: u64, share: u64 },
     /// A client asks; the provider makes the credential so long after it was asked, and the answer arrives.
     Mint { life: u64, delay: u64 },
     /// The provider fails, or answers after our time-out: nobody holds that credential.
@@ -79,7 +82,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(34) {
+        match self.below(35) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -101,6 +104,10 @@ impl Dice {
             27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
             28 => Op::ReplaceKey,
             29 => Op::ReadAhead { millis: self.below(7_200_000) },
+            34 => {
+                let millis = self.one_of(&[60_000, 28_800_000, 3 * 86_400_000]);
+                Op::Pause { millis: self.below(millis), share: self.below(257) }
+            }
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
