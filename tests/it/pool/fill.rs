@@ -9,7 +9,7 @@ use turn_broker::mint::Source;
 use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
-use super::{AHEAD, CALLERS, LIFE, steady_callers, steady_callers_of};
+use super::{AHEAD, CALLERS, TTL, steady_callers, steady_callers_of};
 use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
 
 /// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
@@ -84,7 +84,7 @@ async fn the_life_begins_with_the_call_however_long_it_takes() {
     assert_eq!(provider.fill().await, minted(1));
     cloudflare.observe(|_, _| {});
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
-    assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
+    assert_eq!(broker.mint().await.json()["ttl"], TTL - 100);
 }
 
 #[tokio::test]
