@@ -1,8 +1,8 @@
-//! The only source of randomness, the operating system's generator. Keys and ids come from here.
+//! Random bytes for keys and ids. The operating system's generator is their only source.
 
-/// The operating system returns no random bytes, so no key and no id can be made.
+/// The operating system returned no random bytes, so no key or id can be created.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the system gives no random numbers")]
+#[error("the operating system returned no random bytes")]
 pub struct NoRandomness(#[source] getrandom::Error);
 
 /// `N` random bytes.

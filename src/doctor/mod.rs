@@ -1,6 +1,6 @@
-//! `turn-broker doctor`: finds what is wrong and says what to do. The checks run in the order of [`Check`]. Each has a
-//! deadline and runs as far as it can, whatever the others found. Pure functions judge what the calls return, and the
-//! result is a [`Report`]. The output never contains a secret or the text of a response.
+//! `turn-broker doctor`: finds problems and states remedies. The checks run in the order of [`Check`]. Each has a deadline and
+//! runs as far as it can, whatever the others found. Pure functions judge what the calls return, and the result is a
+//! [`Report`]. The output never contains a secret or the text of a response.
 
 mod alerts;
 mod certificate;
@@ -43,7 +43,7 @@ use turn_ledger::source::IceSource;
 pub struct Options {
     /// Print one JSON document instead of text.
     pub json: bool,
-    /// Post an alert, instead of only connecting to the receiver.
+    /// Post a test alert. Otherwise the check only connects to the receiver.
     pub send_test_alert: bool,
     /// A PEM file with further authorities to trust for `turns:` and `stuns:`.
     pub ca: Option<PathBuf>,
@@ -216,7 +216,7 @@ impl<W: Write> Examination<'_, W> {
     }
 }
 
-/// The APIs that the configuration uses, and the variables that name them.
+/// The APIs that the configuration uses, each with the variable that sets its URL.
 fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let key = config.ice.cloudflare.as_ref().filter(|_| configuration::is_on(config, IceSource::Cloudflare));
     let mint = key.map(|key| (&key.api_base, "CLOUDFLARE_API_BASE"));

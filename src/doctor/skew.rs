@@ -1,5 +1,5 @@
-//! The check of this machine's clock: the `Date` of an HTTP response against the middle of the exchange. The date is
-//! truncated to the second, so half a second is added to it.
+//! The check of this machine's clock. It compares the `Date` of an HTTP response with the local time halfway between request
+//! and response. The date is truncated to the second, so half a second is added to it.
 
 use std::time::Duration;
 
@@ -32,12 +32,15 @@ pub(super) async fn check(client: &Client, urls: &[&Url], clock: &dyn Clock) -> 
             return judge(host_of(url), date, middle(before, after));
         }
     }
-    let why =
-        if urls.is_empty() { "no API is configured to compare with" } else { "no API response has a date" };
+    let why = if urls.is_empty() {
+        "no API is configured, so there is no clock to compare with"
+    } else {
+        "no API response has a date"
+    };
     Finding::skipped(Check::Clock, "", why)
 }
 
-/// Parses the current HTTP format; nobody sends the two obsolete ones.
+/// Parses the current HTTP date format. Servers no longer send the two obsolete ones.
 fn parse(date: &str) -> Option<Timestamp> {
     let at: Timestamp = DateTime::parse_from_rfc2822(date).ok()?.to_utc().into();
     Some(at.plus_millis(HALF_SECOND))
@@ -54,8 +57,8 @@ fn judge(host: &str, theirs: Timestamp, ours: Timestamp) -> Finding {
         return Finding::ok(Check::Clock, "", format!("within {} s of {host}", WARN_ABOVE.as_secs()));
     }
     let seen = format!("this machine's clock is {} s {word} {host}", off.as_secs());
-    let remedy = "set the clock by NTP (systemd-timesyncd, chrony), then restart the service: it follows a clock that jumps \
-                  ahead, and keeps the later time when the clock is set back";
+    let remedy = "set the clock by NTP (systemd-timesyncd, chrony), then restart the service: it accepts a clock that \
+                  jumps ahead, and keeps the later time when the clock is set back";
     if off <= FAIL_ABOVE {
         return Finding::warn(Check::Clock, "", seen, remedy);
     }

@@ -1,5 +1,5 @@
-//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]; the
-//! envelope, which knows the request's id, completes the body. No error contains a secret or text from a provider.
+//! Error responses. All have one form: `{"error", "message"?, "code", "requestId"}`. A handler returns an [`ApiError`]. The
+//! envelope adds the request's id to the body. No error contains a secret or text from a provider.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -53,12 +53,12 @@ pub enum ApiError {
     },
     /// The client is over its rate limit.
     RateLimited {
-        /// When its next request passes.
+        /// Time until the next request is accepted.
         retry_in: Duration,
     },
     /// The grant has too many open connections.
     TooManyConnections {
-        /// By then a lost connection has been closed.
+        /// After this time the broker has closed lost connections.
         retry_in: Duration,
     },
     /// The budget has no room.
@@ -163,7 +163,7 @@ impl ApiError {
         Self::InvalidRequest(message.into())
     }
 
-    /// The error for a status that a layer returned without a body of ours.
+    /// The error for a status that a layer returned without an [`ErrorBody`].
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
         match status {
@@ -198,12 +198,12 @@ impl ApiError {
             Self::OriginNotAllowed { origin } => {
                 let mut described =
                     Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed")
-                        .message(format!("Add {origin} to CLIENT_URL if it is a page of yours."));
+                        .message(format!("Add {origin} to CLIENT_URL if the page is yours."));
                 described.body.refused_origin = Some(origin);
                 described
             }
             Self::NotFound => not_found(
-                "GET /docs shows what there is. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
+                "See /docs for all routes. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
             ),
             Self::UnknownConnection => not_found(
                 "This connection is not open, or another grant opened it. Open it again with POST /api/connections.",

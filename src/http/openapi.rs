@@ -1,5 +1,6 @@
-//! The `OpenAPI` document. Its operations come from the table of routes. What a group of routes shares, and what the layers
-//! around it return, is added here for the whole group, so an operation lists every response that it can have.
+//! The `OpenAPI` document. Its operations come from the table of routes. This module adds what all operations of a group
+//! share: the token, and the responses of the layers around the handlers. So each operation lists every response that it can
+//! have.
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
@@ -17,7 +18,7 @@ use utoipa::openapi::{
 
 const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budget.
 
-Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that no digit is lost. Unknown fields in a request are ignored. New fields may be added to responses.
+Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that both decimals are kept. Unknown fields in a request are ignored. New fields may be added to responses.
 
 Every response has the header `x-request-id`; the log contains the same id. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
 
@@ -31,9 +32,9 @@ const TAGS: [(&str, &str); 6] = [
     ),
     (
         "connections",
-        "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant, an app server reports any with the reporter token. Every call is idempotent.",
+        "Reports of connections, the input of the usage estimate. A client reports its own connections with its grant. An app server reports any connection with the reporter token. Every call is idempotent.",
     ),
-    ("budget", "What was used and what is left. Public; it names no user."),
+    ("budget", "Used and remaining bandwidth. Public; it contains no data about users."),
     (
         "operator",
         "Figures and overrides for the operator of the service. Without an `OPERATOR_TOKEN` these routes do not exist.",
@@ -58,7 +59,7 @@ pub fn head() -> OpenApi {
         .servers(Some([Server::new("/")]))
         .security(Some([SecurityRequirement::default()])) // the default: no token
         .build();
-    document.merge(<Itself as utoipa::OpenApi>::openapi());
+    document.merge(<SelfDescription as utoipa::OpenApi>::openapi());
     document
 }
 
@@ -85,7 +86,7 @@ impl From<&OpenApi> for Document {
 /// The route of the document itself. It serves the finished document, so it cannot be in the table of routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(get_document))]
-struct Itself;
+struct SelfDescription;
 
 /// Returns this document.
 ///
@@ -101,13 +102,13 @@ pub fn get_document(Document(json): Document) -> Response {
     ([(CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// Adds what the layers around every API route return before the handler runs.
+/// Adds the responses of the layers around every API route.
 pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             may_be_empty(body);
-            let unread = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, or did not arrive within 10 s.";
-            fails(operation, "400", unread);
+            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, or did not arrive within 10 s.";
+            fails(operation, "400", invalid);
             fails(operation, "413", "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.");
         }
         fails(
@@ -119,7 +120,7 @@ pub fn describe_guard(document: &mut OpenApi) {
     }
 }
 
-/// Adds what all routes that mint share: token, errors, and the rate limit headers.
+/// Adds the parts that all routes that mint share: token, errors, and the rate limit headers.
 pub fn describe_mint(document: &mut OpenApi) {
     for operation in operations(document) {
         operation.security = Some(vec![SecurityRequirement::default(), token("grant")]);
@@ -143,16 +144,16 @@ pub fn describe_mint(document: &mut OpenApi) {
     }
 }
 
-/// Adds who may report connections.
+/// Adds the tokens of the routes that report connections.
 pub fn describe_reports(document: &mut OpenApi) {
     for operation in operations(document) {
         operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
-        let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When opening: the grant has expired.";
+        let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.";
         fails(operation, "401", refused);
     }
 }
 
-/// Adds what all overrides share.
+/// Adds the error that all overrides share.
 pub fn describe_overrides(document: &mut OpenApi) {
     for operation in operations(document) {
         let unwritten = "`LEDGER_UNAVAILABLE`: the change is in effect, but could not be written, so a restart undoes it.";
@@ -160,7 +161,7 @@ pub fn describe_overrides(document: &mut OpenApi) {
     }
 }
 
-/// Adds what all routes of the operator share: the token.
+/// Adds the token that all routes of the operator require.
 pub fn describe_operator(document: &mut OpenApi) {
     for operation in operations(document) {
         operation.security = Some(vec![token("operator")]);
@@ -189,7 +190,7 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     items.flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete]).flatten()
 }
 
-/// A body without a description of its own has optional fields only, so it may be empty.
+/// Marks a body without its own description as optional: all its fields are optional.
 fn may_be_empty(body: &mut RequestBody) {
     if body.description.is_none() {
         body.required = Some(Required::False);
@@ -223,10 +224,13 @@ fn rate_headers() -> [(String, RefOr<Header>); 3] {
     let count = |description: &str| header(description, Type::Integer, 0);
     [
         ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`.")),
-        ("RateLimit-Remaining", count("Requests that would still pass now.")),
+        ("RateLimit-Remaining", count("Requests that would be accepted now.")),
         (
             "RateLimit-Reset",
-            seconds("Time until a full burst passes again; on a 429, until the next request passes.", 0),
+            seconds(
+                "Time until a full burst is accepted again; on a 429, until the next request is accepted.",
+                0,
+            ),
         ),
     ]
     .map(|(name, header)| (name.to_owned(), header.into()))

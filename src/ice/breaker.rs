@@ -55,7 +55,7 @@ enum Inner {
     HalfOpen { lasted: Duration },
 }
 
-/// A circuit breaker; see the module.
+/// A circuit breaker without a clock or lock.
 #[derive(Debug)]
 pub struct Breaker {
     inner: Inner,
@@ -117,7 +117,7 @@ impl Breaker {
         }
     }
 
-    /// The caller went away without a result: the next one may try at once.
+    /// The caller was cancelled without a result. The next one may try at once.
     pub fn abandoned(&mut self, ticket: Ticket, now: Instant) {
         if let (true, Inner::HalfOpen { lasted }) = (ticket.epoch == self.epoch, self.inner) {
             self.change(Inner::Open { until: now, lasted });

@@ -1,4 +1,4 @@
-//! Credentials for the operator's coturn. They are computed here, and coturn checks them with the same secret.
+//! Credentials for the operator's coturn. The broker computes them without a call, and coturn checks them with the same secret.
 
 use secrecy::SecretString;
 

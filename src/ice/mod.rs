@@ -10,5 +10,7 @@ pub mod rest;
 pub mod server;
 pub mod url;
 
-const _: () =
-    assert!(cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(), "the hold of a mint covers its deadline");
+const _: () = assert!(
+    cloudflare::DEADLINE.as_secs() < MINT_SLACK.as_secs(),
+    "a reservation covers the deadline of a mint"
+);

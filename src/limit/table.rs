@@ -1,6 +1,6 @@
-//! The row of the rate limiter that a client uses. The table has a fixed size. A client keeps its own row until its bucket
-//! has refilled, so removing the row changes no decision. When all rows are in use, further clients share a few rows, so a
-//! flood of addresses costs no memory and does not affect the clients that were there before.
+//! The rate limiter's table of clients, with a fixed number of rows. A client keeps its own row until its bucket has refilled,
+//! so removing the row changes no decision. When all rows are in use, further clients share a few rows. So a flood of
+//! addresses costs no memory and does not affect earlier clients.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Rows that clients share when the table is full.
 pub const SHARED_ROWS: u64 = 1_024;
-/// Pause between two searches of a full table for idle rows: a search walks the whole table.
+/// Minimum time between two searches of a full table for idle rows. A search visits every row.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// The limiter's row for one client.
@@ -32,7 +32,7 @@ pub struct ClientTable {
     rows_max: usize,
     /// How long a bucket takes to refill from empty.
     refill: Duration,
-    /// Randomly keyed, so that a client cannot choose with whom it shares a row.
+    /// A hash with a random key, so that a client cannot choose the clients with which it shares a row.
     hasher: RandomState,
     last_sweep: Option<Instant>,
 }

@@ -1,6 +1,7 @@
-//! The mint: calls the sources in the order of `ICE_SOURCES` until one issues a credential; the last resort are public STUN
-//! servers. A metered source is called only under a reservation. The reservation is committed before the response is sent, and
-//! released when the source fails. Once the budget has refused, no metered source is called for this request.
+//! The mint: calls the sources in the order of `ICE_SOURCES` until one issues a credential. If none does, the response has
+//! public STUN servers only. A metered source is called only under a reservation. The reservation is committed before the
+//! response is sent, and released when the source fails. Once the budget has refused, no metered source is called for this
+//! request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +29,17 @@ use provider::{Filled, Provider, Unavailable};
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
-/// The same after all calls for the pool have failed.
+/// The interval after all calls for the pool have failed.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
 
 /// A client's request for a credential.
 #[derive(Clone, Copy, Debug)]
 pub struct MintRequest<'a> {
-    /// Requested life. The budget may shorten it.
+    /// Requested lifetime. The budget may shorten it.
     pub ttl: Duration,
     /// The id of the new grant. A credential that was minted ahead has its own.
     pub grant: GrantId,
-    /// The right to renew, if this is a renewal. A commit uses it up.
+    /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<&'a RenewalRight>,
 }
 
@@ -51,7 +52,7 @@ pub enum Revocation {
     Unknown,
     /// The provider could not be reached, or refused.
     Failed,
-    /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
+    /// The source cannot revoke, but this process ends the credential's sessions within seconds, new ones included.
     Cut,
     /// The source cannot revoke.
     Unsupported,
@@ -79,9 +80,9 @@ impl Revocation {
 pub enum Source {
     /// Configured.
     Ready(CredentialSource),
-    /// Without settings.
+    /// Listed, but not configured.
     Absent,
-    /// Public STUN servers. They need no call and end the list.
+    /// Public STUN servers. They need no call. Entries after this one are not used.
     Stun,
 }
 
@@ -266,7 +267,7 @@ async fn revoke_at(provider: &Provider, username: &str) -> Revocation {
     }
 }
 
-/// Why a source issued nothing.
+/// Why a source issued no credential.
 enum Skipped {
     /// The source failed, or its breaker is open.
     Unavailable,

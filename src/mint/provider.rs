@@ -19,7 +19,7 @@ use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::token::GrantId;
 
-/// Failures of the provider are logged once in this time.
+/// Failures of the provider log at most one line in this time.
 const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
@@ -29,9 +29,9 @@ const FILL_AT_ONCE: u64 = 16;
 pub struct Provider {
     api: Cloudflare,
     breaker: SharedBreaker,
-    /// The life of all credentials in the pool.
+    /// The lifetime of all credentials in the pool.
     life: Duration,
-    // A std mutex: it guards arithmetic, not waiting.
+    // A std mutex: it is never held across an await.
     pool: Mutex<Pool>,
     /// Hears Cloudflare's clock.
     account: Arc<Account>,
@@ -54,7 +54,7 @@ pub struct Filled {
 }
 
 impl Provider {
-    /// A provider with an empty pool of at most `pool_max` credentials, all of the same life.
+    /// A provider with an empty pool of at most `pool_max` credentials, all of the same lifetime.
     #[must_use]
     pub fn new(
         api: Cloudflare,
@@ -76,12 +76,12 @@ impl Provider {
         }
     }
 
-    /// A credential from the pool and the rest of its life. `None` if `life` is not the pool's.
+    /// A credential from the pool and the rest of its lifetime. `None` if `life` is not the pool's.
     pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
 
-    /// Mints a credential of that life. The provider stores `identifier` with it.
+    /// Mints a credential of that lifetime. The provider stores `identifier` with it.
     pub async fn mint(
         &self,
         life: Duration,
@@ -107,7 +107,7 @@ impl Provider {
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
     pub async fn fill(self: &Arc<Self>) -> Filled {
         let mut filled = Filled::default();
-        // Only a caller's request tests whether a failed provider is back, because a caller has other sources.
+        // Only a caller's request tests whether a failed provider works again.
         if self.breaker.state() != BreakerState::Closed {
             return filled;
         }

@@ -1,6 +1,6 @@
-//! The rules for allocations: who may have one. Pure. A client address that has an allocation keeps it until its grant's
-//! end is enforced. A new allocation requires a live grant, an unspent budget, and room below the bound of its grant. The
-//! TURN library checks passwords; what these rules refuse, no password allows.
+//! The rules for allocations. Pure. A client address that has an allocation keeps it until the relay ends it. A new allocation
+//! requires a live grant, an unspent budget, and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN
+//! library checks passwords in addition to these rules.
 
 use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
@@ -12,7 +12,7 @@ pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 /// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Username {
-    /// New allocations are refused from then on.
+    /// From this time on, new allocations are refused.
     pub expires_at: Timestamp,
     /// The grant that the credential belongs to.
     pub grant: GrantId,
@@ -41,7 +41,7 @@ pub enum Refused {
     Ended(GrantEnd),
     /// The grant has [`ALLOCATIONS_PER_GRANT_MAX`] allocations.
     GrantFull,
-    /// The relay has as many allocations as it may have.
+    /// The relay has its maximum number of allocations.
     Full,
 }
 

@@ -1,6 +1,6 @@
 //! Byte counts between the relay and its clients, TURN framing and STUN included: both directions of each allocation, and
-//! the billed bytes of all of them, under a ceiling. A packet that finds the ceiling reached does not pass. The packet
-//! before it may cross the ceiling, so that the ledger sees a spent budget. Sums only rise.
+//! the billed bytes of all allocations, under a ceiling. Once the ceiling is reached, packets are dropped. The packet that
+//! reaches it still passes and may cross it, so that the ledger sees a spent budget. Sums only rise.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,7 +51,7 @@ impl Ceiling {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
     }
 
-    /// Counts a packet to a client, if it may pass.
+    /// Counts a packet to a client. Returns whether it may be sent.
     pub(super) fn admit_sent(&self, bytes: u64) -> bool {
         let top = self.top.load(Ordering::Acquire);
         let add = |billed: u64| (billed < top).then(|| billed.saturating_add(bytes));
@@ -62,12 +62,12 @@ impl Ceiling {
         is_open
     }
 
-    /// Takes back an admitted packet that could not be sent.
+    /// Subtracts an admitted packet that could not be sent.
     pub(super) fn take_back(&self, bytes: u64) {
         self.billed.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Counts a packet from a client where that direction is billed; whether it may be forwarded.
+    /// Counts a packet from a client, if that direction is billed. Returns whether it may be forwarded.
     pub(super) fn admit_received(&self, bytes: u64) -> bool {
         let before = match self.directions {
             BilledDirections::Egress => self.billed.load(Ordering::Acquire),
@@ -95,7 +95,7 @@ impl Ceiling {
         self.top.store(billed.saturating_add(more.get()), Ordering::Release);
     }
 
-    /// Waits until a packet finds the ceiling reached.
+    /// Waits until a packet is dropped because of the ceiling.
     pub(super) async fn is_reached(&self) {
         self.reached.notified().await;
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_count_where_both_are_billed() {
+    fn both_directions_count_if_both_are_billed() {
         let ceiling = Ceiling::new(BilledDirections::Both);
         ceiling.lift(0, ByteCount::new(10));
         assert!(ceiling.admit_received(10));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_could_not_be_sent_is_taken_back() {
+    fn a_packet_that_could_not_be_sent_is_subtracted() {
         let ceiling = Ceiling::new(BilledDirections::Egress);
         ceiling.lift(0, ByteCount::new(10));
         assert!(ceiling.admit_sent(10));

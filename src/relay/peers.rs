@@ -1,6 +1,6 @@
-//! The peer policy: with which addresses the relay exchanges packets. Pure. It keeps the relay from opening the network
-//! around it: peers are single hosts of the public internet, and other allocations of this relay. A relay on loopback
-//! serves loopback only. An IPv6 address that embeds an IPv4 address is refused, whichever it is.
+//! The peer policy: the addresses with which the relay exchanges packets. Pure. It protects the network around the relay:
+//! peers are single hosts of the public internet, and other allocations of this relay. A relay on loopback serves loopback
+//! only. Every IPv6 address that embeds an IPv4 address is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -38,7 +38,7 @@ const REFUSED_V6: [Ipv6Net; 4] = [
     v6([0x3fff, 0, 0, 0], 20),     // documentation
 ];
 
-/// The relay's addresses, which decide what a peer may be.
+/// The relay's addresses. They decide which peers are allowed.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerPolicy {
     /// The address it listens on.
@@ -222,7 +222,7 @@ mod tests {
 
     /// Tests the first and last address of each network, and the addresses next to them.
     #[test]
-    fn each_network_ends_at_its_edges() {
+    fn each_network_contains_its_edges_and_not_their_neighbors() {
         let is_refused = |ip: Ipv4Addr| REFUSED_V4.iter().any(|net| net.contains(&ip));
         for net in REFUSED_V4 {
             assert_eq!(net, net.trunc(), "written as its first address");

@@ -1,5 +1,5 @@
-//! The relay's rate limits, as GCRA on the service's clock. They bound the timers that the TURN library keeps, and what a
-//! forged sender's address can make the relay send to somebody else.
+//! The relay's rate limits (GCRA, on the service's clock). They bound the timers in the TURN library, and the traffic that a
+//! forged source address can direct at a third party.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,23 +13,24 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 
-/// Requests of one client; data is not limited. Each permission and channel is a timer for minutes.
+/// Requests of one client; data is not limited. Each permission and each channel keeps a timer for minutes.
 const REQUESTS: Quota = quota(64, 1);
 /// New allocations of all clients. Each can leave a timer behind for half a minute.
 const ALLOCATIONS: Quota = quota(256, 10);
-/// Requests of all addresses without an allocation. Their sender's address may be forged, and an answer has four times
-/// the bytes of a bare request.
-const STRANGERS: Quota = quota(512, 100);
+/// Requests of all addresses without an allocation. Their source address may be forged, and a response can be four times as
+/// long as a request.
+const UNKNOWN_SENDERS: Quota = quota(512, 100);
 
-/// A limit on the requests of one client, or of all strangers together.
+/// A limit on the requests of one client, or of all unknown senders together.
 pub(super) struct RequestRate<C: GovernorClock = ServiceClock>(
     RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
 );
 
-/// The limit on new allocations. It is asked before the TURN library may make one, and spent when the library has made it.
+/// The limit on new allocations. It is checked before the TURN library may create one, and charged when the library has
+/// created it.
 pub(super) struct AllocationRate<C: GovernorClock = ServiceClock> {
     rate: RequestRate<C>,
-    /// One allocation that was asked for and not made. It keeps its place for the next one.
+    /// One allocation was admitted but not created. The next one uses its place.
     is_held: AtomicBool,
 }
 
@@ -51,9 +52,9 @@ impl RequestRate {
         Self::new(REQUESTS, ServiceClock(Arc::clone(clock)))
     }
 
-    /// The limit of all strangers.
-    pub(super) fn of_strangers(clock: &Arc<dyn Clock>) -> Self {
-        Self::new(STRANGERS, ServiceClock(Arc::clone(clock)))
+    /// The limit of all unknown senders together.
+    pub(super) fn of_unknown_senders(clock: &Arc<dyn Clock>) -> Self {
+        Self::new(UNKNOWN_SENDERS, ServiceClock(Arc::clone(clock)))
     }
 }
 
@@ -62,7 +63,7 @@ impl<C: GovernorClock> RequestRate<C> {
         Self(RateLimiter::direct_with_clock(quota, clock))
     }
 
-    /// Spends one request; whether it may be handled.
+    /// Charges one request. Returns whether it may be handled.
     pub(super) fn admit(&self) -> bool {
         self.0.check().is_ok()
     }
@@ -79,7 +80,7 @@ impl<C: GovernorClock> AllocationRate<C> {
         Self { rate: RequestRate::new(ALLOCATIONS, clock), is_held: AtomicBool::new(false) }
     }
 
-    /// Whether an allocation may be made.
+    /// Whether an allocation may be created.
     pub(super) fn has_room(&self) -> bool {
         if !self.is_held.load(Ordering::Acquire) {
             self.is_held.store(self.rate.admit(), Ordering::Release);
@@ -87,7 +88,7 @@ impl<C: GovernorClock> AllocationRate<C> {
         self.is_held.load(Ordering::Acquire)
     }
 
-    /// An allocation was made.
+    /// Charges the allocation that was created.
     pub(super) fn spend(&self) {
         if !self.is_held.swap(false, Ordering::AcqRel) {
             let _ = self.rate.admit();
@@ -119,11 +120,11 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert!(rate.admit() && !rate.admit());
         clock.advance(Duration::from_secs(3_600));
-        assert_eq!((0..200).filter(|_| rate.admit()).count(), 64, "a burst stays a burst");
+        assert_eq!((0..200).filter(|_| rate.admit()).count(), 64, "a pause does not enlarge the burst");
     }
 
     #[test]
-    fn asking_for_room_spends_no_allocation() {
+    fn checking_for_room_charges_no_allocation() {
         let clock = FakeRelativeClock::default();
         let rate = AllocationRate::new(clock.clone());
         let make = || {

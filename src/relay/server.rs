@@ -58,7 +58,7 @@ pub struct Relay {
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     authenticator: Arc<Authenticator>,
     allocations: AllocationRate,
-    strangers: RequestRate,
+    unknown_senders: RequestRate,
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -101,7 +101,7 @@ impl Relay {
             nonces: Arc::default(),
             authenticator: Arc::new(authenticator),
             allocations: AllocationRate::of_relay(&clock),
-            strangers: RequestRate::of_strangers(&clock),
+            unknown_senders: RequestRate::of_unknown_senders(&clock),
             account,
             clock,
             metrics,
@@ -196,8 +196,8 @@ impl Relay {
         match kind {
             Kind::Other => true,
             Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client),
-            Kind::Allocate => self.allocations.has_room() && self.strangers.admit(),
-            Kind::Request => self.strangers.admit(),
+            Kind::Allocate => self.allocations.has_room() && self.unknown_senders.admit(),
+            Kind::Request => self.unknown_senders.admit(),
         }
     }
 

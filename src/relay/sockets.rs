@@ -1,6 +1,6 @@
-//! The two sockets of an allocation, as the TURN library uses them. The client socket wraps the one that all clients share:
-//! it counts bytes and enforces the ceiling. The peer socket belongs to one allocation: it filters peers. Nothing passes
-//! either once the allocation has ended.
+//! The two sockets of an allocation, as the TURN library uses them. The client socket wraps the socket that all clients share:
+//! it counts bytes and enforces the ceiling. The peer socket belongs to one allocation: it filters peers. Neither socket passes
+//! packets once the allocation has ended.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -47,7 +47,7 @@ impl ClientSocket {
         }
     }
 
-    /// Counts a datagram from the client; whether it may be handled.
+    /// Counts a datagram from the client. Returns whether it may be handled.
     pub(super) fn receive(&self, bytes: u64) -> bool {
         self.count.add_received(bytes);
         let is_admitted = !self.is_adopted() || self.ceiling.admit_received(bytes);
@@ -57,7 +57,7 @@ impl ClientSocket {
         is_admitted
     }
 
-    /// The client has an allocation now. Bytes seen before count for it too.
+    /// Assigns the socket to the client's new allocation. Bytes seen before count for it too.
     pub(super) fn adopt(&self) {
         if !self.is_adopted.swap(true, Ordering::AcqRel) {
             self.ceiling.add(self.count.traffic());
@@ -107,7 +107,7 @@ impl Conn for ClientSocket {
         None
     }
 
-    /// Does nothing: all clients share the socket, and the answer to a Refresh with lifetime 0 still has to be sent.
+    /// Does nothing: all clients share the socket, and it must still send the response to a Refresh with lifetime 0.
     async fn close(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -178,8 +178,8 @@ impl RelayAddressGenerator for PeerSockets {
         Ok(())
     }
 
-    /// Relayed addresses are of the listener's family. `wants_ipv4` is also true where the client named no family. `port`
-    /// is 0, or, for a client that asked for an even port, one that was free a moment ago.
+    /// Relayed addresses have the listener's family. `wants_ipv4` is also true if the client named no family. `port` is 0,
+    /// or a port that was free a moment ago if the client asked for an even port.
     async fn allocate_conn(
         &self,
         wants_ipv4: bool,
@@ -238,8 +238,8 @@ impl PeerSocket {
 
 #[async_trait]
 impl Conn for PeerSocket {
-    /// Never returns once the allocation has ended: on an error the library would delete whichever allocation the client
-    /// has by then.
+    /// Never returns once the allocation has ended. On an error the library would delete the client's current allocation,
+    /// which can be a newer one.
     async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
         loop {
             let received = self.socket.recv_from(buffer).await;

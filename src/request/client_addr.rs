@@ -1,6 +1,6 @@
-//! The client's address: the socket's peer, unless that is a trusted proxy. Then `X-Forwarded-For` is read from its right
-//! end, where trusted proxies append, and the first address that is not a trusted proxy is the client's. Entries further left
-//! can be forged and are never used.
+//! The client's address: the peer of the socket, or if that is a trusted proxy, an entry of `X-Forwarded-For`. Proxies append
+//! to the header, so it is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
+//! left of it can be forged and are never used.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

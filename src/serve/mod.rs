@@ -1,5 +1,6 @@
-//! The listener, the background tasks and the shutdown. The number of open sockets is bounded. Shutdown has two stages: after
-//! the first signal no connection is accepted and requests in progress have 10 s to finish; a second signal stops at once.
+//! The listener, the background tasks and the shutdown. The number of open sockets is bounded. Shutdown has two stages. After
+//! the first signal no connection is accepted, and requests in progress have 10 s to finish. A second signal stops the process
+//! at once.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use socket::{Progress, TimedSocket};
 const HEADERS_MAX: usize = 32 * 1024;
 /// Read buffer of one connection. Bytes.
 const BUFFER_MAX: usize = 64 * 1024;
-/// Open sockets at most. Further connections wait in the system's queue.
+/// Maximum number of open sockets. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
 /// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.
 pub const FILES_WANTED: u64 = 16_384;
@@ -44,11 +45,11 @@ const KEEP_ALIVE_CROWDED: Duration = Duration::from_secs(2);
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (for example, out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Failed accepts are logged once in this time.
+/// Failed accepts log at most one line in this time.
 const ACCEPT_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// How often closed connections are logged and alerts are evaluated.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often memory of expired entries is freed.
+/// How often expired entries are removed from memory.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The two stages of shutdown, triggered from outside.
@@ -153,7 +154,7 @@ fn spawn_connection(
     sockets: &Arc<Semaphore>,
     graceful: &GracefulShutdown,
 ) {
-    // Responses are small: waiting to fill a packet only delays them. A closed socket fails on its first use.
+    // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its first use.
     let _ = socket.set_nodelay(true);
     let router = router.clone();
     let progress = Progress::new();
@@ -235,7 +236,8 @@ async fn alerts(app: Arc<App>, end: CancellationToken) {
     }
 }
 
-/// Logs, writes and frees at intervals. No figure depends on when this runs.
+/// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on
+/// when it runs.
 async fn chores(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);

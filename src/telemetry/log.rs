@@ -1,5 +1,5 @@
-//! Log output: text on a terminal, otherwise one JSON object a line, written by its own thread. A request is one line. Any
-//! other line that a client can trigger at will goes through a [`Throttle`].
+//! Log output: text on a terminal, otherwise one JSON object a line. A separate thread writes it. Each request logs one line.
+//! Every other line that a client can trigger goes through a [`Throttle`].
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::config::{LogConfig, LogFormat};
 /// the service.
 const WAITING_MAX: usize = 16_384;
 
-/// Keeps the log's writer alive. Dropping it, at the end of the process, writes the lines that still wait.
+/// Keeps the log's writer thread running. Dropping it at the end of the process writes the lines that still wait.
 #[derive(Debug)]
 pub struct LogWriter {
     _flushes_on_drop: WorkerGuard,
@@ -69,7 +69,7 @@ impl Throttle {
         Self { window, state: Mutex::new(None) }
     }
 
-    /// `Some(n)` if a line may be written now; `n` lines were held back since the last one.
+    /// `Some(n)` if a line may be written now, where `n` lines were suppressed since the last one.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {

@@ -30,8 +30,8 @@ async fn examine(arguments: &[&str], urls: &[&str], more: &[(&str, &str)]) -> (O
     println!("{text}");
     let json = doctor(&[arguments, &["--json"]].concat(), &all).await;
     let document: Value = serde_json::from_str(&json.text).unwrap();
-    let is_told = |found: &&Value| ["turn", "network"].contains(&found["check"].as_str().unwrap());
-    let found = document["checks"].as_array().unwrap().iter().filter(is_told).cloned().collect();
+    let is_about_relays = |found: &&Value| ["turn", "network"].contains(&found["check"].as_str().unwrap());
+    let found = document["checks"].as_array().unwrap().iter().filter(is_about_relays).cloned().collect();
     (json.exit, found)
 }
 

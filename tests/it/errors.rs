@@ -19,7 +19,7 @@ async fn an_unknown_path_is_not_found() {
     {
         let answer = broker.get(path).await;
         assert_form(&answer, 404, "NOT_FOUND");
-        assert!(answer.json()["message"].as_str().unwrap().starts_with("GET /docs shows what there is."));
+        assert!(answer.json()["message"].as_str().unwrap().starts_with("See /docs for all routes."));
     }
 }
 

@@ -304,7 +304,7 @@ async fn refused_peers_receive_nothing() {
 }
 
 #[tokio::test]
-async fn requests_of_strangers_are_rate_limited() {
+async fn requests_of_unknown_senders_are_rate_limited() {
     let broker = broker_with(&[]).await;
     let credential = Credential::mint(&broker).await;
     let (peer, stranger) = (a_peer().await, a_peer().await);

@@ -1,6 +1,6 @@
-//! A cap on the bytes that a group of connections may claim: the highest rate of a relay, for the time in which at
-//! least one of them was open. Claims beyond that are cut. So a false report costs the budget no more than real traffic
-//! could.
+//! A cap on the bytes that a group of connections can claim: the highest rate of a relay, multiplied by the time in
+//! which at least one of them was open. Claims above the cap are clamped. So a false report costs the budget no more
+//! than real traffic could.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -13,11 +13,11 @@ pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
 pub struct Allowance {
     /// Connections open now.
     open: u32,
-    /// Start of the time in which at least one is open; `None` while none is.
+    /// When the first of the open connections was opened. Not used while none is open.
     busy_since: Timestamp,
-    /// Milliseconds with at least one open connection before that.
+    /// Milliseconds with at least one open connection before `busy_since`.
     busy_millis: u64,
-    /// Bytes of the claims that were accepted so far.
+    /// Bytes accepted so far.
     granted: u64,
 }
 
@@ -32,7 +32,7 @@ impl Allowance {
 
     /// A connection of the group closes.
     pub fn close(&mut self, now: Timestamp) {
-        debug_assert!(self.open > 0, "every close belongs to an open");
+        debug_assert!(self.open > 0, "a connection closes once, after it was opened");
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
             self.busy_millis = self.busy_millis.saturating_add(now.millis_since(self.busy_since));

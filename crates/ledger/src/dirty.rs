@@ -1,6 +1,7 @@
-//! The keys of rows that have changed since the last take and must be stored. A key has a value if the change itself is
-//! stored. Books that are not stored record nothing. A row that was added and removed between two takes leaves no
-//! entry, so short-lived rows do not accumulate while the disk fails.
+//! The keys of rows that have changed since the last [`Dirty::take`] and must be stored. The value of a key is the
+//! change, for tables that store changes. The default records nothing, for a ledger that is not stored. A row that is
+//! added and removed between two calls of `take` leaves no entry, so short-lived rows do not accumulate while the disk
+//! fails.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ pub struct Dirty<K, V = RowChange> {
     rows: Option<BTreeMap<K, V>>,
 }
 
-/// How a row has changed since the last take.
+/// How a row has changed since the last [`Dirty::take`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RowChange {
     /// The row may be stored already.
@@ -27,7 +28,7 @@ impl<K, V> Default for Dirty<K, V> {
 }
 
 impl<K: Ord, V: Default> Dirty<K, V> {
-    /// No changes yet. From here on, changes are recorded.
+    /// An empty set that records changes.
     #[must_use]
     pub fn tracking() -> Self {
         Self { rows: Some(BTreeMap::new()) }

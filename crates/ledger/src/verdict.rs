@@ -37,7 +37,7 @@ pub struct Figures {
     pub used: ByteCount,
     /// Worst case for this whole period at the assumed rate.
     pub committed: ByteCount,
-    /// What sampling may have missed beyond `committed`. Zero in strict mode, whose worst case includes it.
+    /// Bytes that sampling may have missed and that `committed` does not include. Zero in strict mode, where it does.
     pub margin: ByteCount,
     /// Worst case for the next period, from the grants that are alive in it.
     pub committed_next: ByteCount,
@@ -76,7 +76,7 @@ impl Figures {
 pub struct Refusal {
     /// The figures that the decision used. Either the budget is spent, or it is fully committed.
     pub figures: Figures,
-    /// Whether some source has readings. A reading returns what was promised and not relayed.
+    /// Whether some source has readings. A reading releases what was reserved and not relayed.
     pub awaits_reading: bool,
 }
 
@@ -93,7 +93,7 @@ impl Refusal {
     }
 }
 
-/// A requested credential, as far as the budget needs to know it.
+/// The figures of a requested credential that the budget needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// The requested lifetime.

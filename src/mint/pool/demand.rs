@@ -32,7 +32,7 @@ impl Demand {
         self.current = self.current.saturating_add(1);
     }
 
-    /// The smallest number of callers in the last [`WINDOWS`] whole windows; 0 before there are as many.
+    /// The smallest number of callers in the last [`WINDOWS`] whole windows. 0 until that many windows have passed.
     pub(super) fn steady(&mut self, now: Instant) -> u64 {
         self.advance(now);
         self.past.into_iter().min().unwrap_or(0)
@@ -67,7 +67,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut demand = Demand::new(start);
         for second in 0..180 {
-            assert_eq!(demand.steady(at(second)), 0, "no three whole minutes at {second} s");
+            assert_eq!(
+                demand.steady(at(second)),
+                0,
+                "fewer than three whole minutes have passed at {second} s"
+            );
             // 60, 30 and 60 in a minute.
             if !(60..120).contains(&second) || second % 2 == 0 {
                 demand.count(at(second));
@@ -75,7 +79,7 @@ mod tests {
         }
         assert_eq!(demand.steady(at(180)), 30);
         assert_eq!(demand.steady(at(239)), 30, "the current minute does not count");
-        assert_eq!(demand.steady(at(240)), 0, "no caller came in the last one");
+        assert_eq!(demand.steady(at(240)), 0, "the last whole minute had no caller");
     }
 
     #[test]

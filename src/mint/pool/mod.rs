@@ -1,6 +1,6 @@
-//! A pool of credentials minted ahead of their callers. Each is handed out at most once, and none after a tenth of its life.
-//! Less than half of all credentials that the provider mints are wasted, whatever happens. A credential in the pool is not a
-//! grant and reserves nothing. Pure: `now` is an argument, and the result is how many to mint.
+//! A pool of credentials minted ahead of their callers. Each is handed out at most once, and none after a tenth of its
+//! lifetime. In every case, less than half of all credentials that the provider mints are wasted. A credential in the pool is
+//! not a grant and reserves nothing. Pure: `now` is an argument, and the result is the number of credentials to mint.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use demand::{Demand, WINDOW};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// A credential may be handed out until a tenth of its life has passed.
+/// A credential may be handed out until a tenth of its lifetime has passed.
 const AGE_SHARE: u32 = 10;
 
 /// One instant on both clocks. Either can be wrong, so the larger difference counts.
@@ -39,7 +39,7 @@ pub struct Spare {
     pub servers: IceServerList,
     /// The identifier at the provider: the id of the future grant.
     pub grant: GrantId,
-    /// When the request to the provider began: the earliest start of its life.
+    /// When the request to the provider began: the earliest start of its lifetime.
     pub asked: Moment,
 }
 
@@ -57,16 +57,16 @@ pub struct PoolCounts {
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
-    /// The life of every credential.
+    /// The lifetime of every credential.
     life: Duration,
     /// Most credentials in the pool.
     max: u64,
     demand: Demand,
     /// The oldest first, except for the order of calls that were made at the same time.
     spares: VecDeque<Spare>,
-    /// Started and not finished.
+    /// Mints that were started and have not finished.
     pending: u64,
-    /// Finished without a credential. The provider may have minted one whose response was lost.
+    /// Mints that finished without a credential. The provider may have minted one whose response was lost.
     lost: u64,
     /// All credentials that the provider has minted, for callers and for the pool.
     minted: u64,
@@ -75,7 +75,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// An empty pool for credentials of one life.
+    /// An empty pool for credentials of one lifetime.
     #[must_use]
     pub fn new(life: Duration, max: u64, now: Instant) -> Self {
         Self {
@@ -91,7 +91,8 @@ impl Pool {
         }
     }
 
-    /// Takes a credential for a caller who wants the pool's life, with the rest of that life. `None` if the pool is empty.
+    /// Takes a credential, with the rest of its lifetime, for a caller who wants the pool's lifetime. `None` if the pool is
+    /// empty.
     pub fn take(&mut self, now: Moment) -> Option<(Spare, Duration)> {
         self.demand.count(now.instant);
         self.discard_old(now);
@@ -155,8 +156,8 @@ impl Pool {
         (expected / 2).min(self.max)
     }
 
-    /// How many more may be minted so that less than half of all are wasted, even if no credential in the pool, pending or among
-    /// these is ever handed out, and every lost response stands for a minted credential.
+    /// How many more may be minted. Afterwards less than half of all must be wasted in the worst case: every lost response
+    /// stands for a minted credential, and neither the pooled and pending credentials nor these are ever handed out.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
         let doubtful = self.wasted + self.lost + self.ready() + self.pending;

@@ -31,7 +31,8 @@ export function period(usage, overview) {
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
- * Extends the average rate of the latest days: that of the readings if they span enough time, else that of the estimate.
+ * Extends the average rate of the latest days. The rate is that of the readings if they span enough time, otherwise that of the
+ * estimate.
  * @param {Period} period
  * @returns {Forecast | null} Null without enough data.
  */
@@ -97,7 +98,7 @@ export function curves(period, ahead) {
   };
 }
 
-/** A function that gives the estimate's sum up to a time. */
+/** Returns a function of time: the estimated bytes from the start of the period to that time. */
 function estimated({ start, step, points, now }) {
   const sums = [0];
   for (const { usedBytes } of points) sums.push(sums.at(-1) + usedBytes);
@@ -121,7 +122,7 @@ function between(readings, at) {
 
 /**
  * The average rate and the number of live credentials in each step.
- * @param {Pick<Period, 'points' | 'step' | 'now'>} stretch
+ * @param {Pick<Period, 'points' | 'step' | 'now'>} period
  * @returns {{x: number[], mbps: number[], live: number[]}}
  */
 export function rates({ points, step, now }) {

@@ -1,4 +1,4 @@
-// Writes words and figures into the page.
+// The view: writes texts and figures into the page.
 import { Fault } from './broker.js';
 import { amounts, size, span, time, withTimes } from './format.js';
 import { $, element, mark, put } from './page.js';
@@ -33,7 +33,7 @@ export function showOverview(overview) {
   put('grants-note', grants.note);
   mark('breaker', verdicts.breaker(overview.provider));
   rows('provider', verdicts.providerRows(overview.provider));
-  for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the start, ${span(overview.uptimeSeconds)} ago`;
+  for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the broker started ${span(overview.uptimeSeconds)} ago`;
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
   $('freeze').classList.toggle('grave', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));

@@ -1,7 +1,7 @@
-// A call between two ends on this page, as two frontends would make it. Each end has its own client and credentials and uses
-// "perfect negotiation". The transport policy is `relay`, so all media goes through the relay.
+// A call between two peers on this page. They connect as two separate pages would: each has its own client and credentials, and
+// uses "perfect negotiation". The transport policy is `relay`, so all media goes through the relay.
 
-/** The broker gave no relay credentials; `code` is the broker's. */
+/** The broker gave no relay credentials. `code` is the code of its error, or the reason in its response. */
 export class Refused extends Error {
   constructor(code, message) {
     super(message);
@@ -37,7 +37,7 @@ class End {
   signalTo(other) {
     this.pc.onicecandidate = ({ candidate }) => candidate && other.take({ candidate });
     this.pc.onnegotiationneeded = async () => {
-      // The called end waits for the first offer.
+      // The callee waits for the first offer.
       if (this.#isPolite && !this.pc.remoteDescription) return;
       this.#isMakingOffer = true;
       await this.pc.setLocalDescription();

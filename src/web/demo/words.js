@@ -1,4 +1,4 @@
-// The demo's texts, and the places of words on its chart. Pure.
+// The demo's texts, and the positions of the labels on its chart. Pure.
 import { assumed } from '../dashboard/format.js';
 
 const MB = 1e6;
@@ -71,7 +71,7 @@ export function story(now) {
     case 'cut': return cut(now);
     case 'starting': return { mark: '', text: 'Each end fetches credentials from the broker and makes an allocation at the relay.' };
     case 'running': return running(now);
-    case 'over': return { mark: '', text: 'Hung up. The reservation of its credentials stays until they expire. Then the worst case falls by itself.' };
+    case 'over': return { mark: '', text: 'Hung up. The credentials of the call stay reserved until they expire. Then the worst case falls.' };
     default: return { mark: '', text: 'Start the call. Two ends on this page get credentials from the broker and send each other video. All of it goes through the relay in the broker’s process.' };
   }
 }
@@ -92,7 +92,7 @@ function cut({ why, rejection, overview }) {
   if (why === 'spent') {
     if (obstacle(overview) === null) return { mark: 'good', text: 'The budget was spent, so the relay cut the call. Minting works again. Start the call.' };
     const quote = rejection ? ` The broker gives no new credentials (${rejection.code}): “${rejection.message}”` : '';
-    return { mark: 'bad', text: `The budget is spent. The relay cut the call after the packet that reached the limit.${quote} The worst case ignores the cut and shrinks as credentials expire. ${next(overview)}` };
+    return { mark: 'bad', text: `The budget is spent. The relay cut the call after the packet that reached the limit.${quote} The worst case stays until the credentials expire. ${next(overview)}` };
   }
   const todo = next(overview);
   if (why === 'revoked') return { mark: 'warn', text: `Ann’s credential was revoked. The relay deleted her allocation, so Ben receives nothing. ${todo}` };

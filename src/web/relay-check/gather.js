@@ -1,5 +1,6 @@
-// Tests one ICE server at a time, each with its own peer connection. With a TURN server, only relayed candidates are allowed,
-// so a candidate is a proof. An attempt ends with the gathering, soon after the proof or an error of the server, or at a deadline.
+// Tests of single ICE servers, each with its own peer connection. With a TURN server, only relayed candidates are allowed, so any
+// candidate proves that the server works. An attempt ends when gathering ends, soon after the proof or an error from the server,
+// or at a deadline.
 
 /**
  * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
@@ -8,9 +9,9 @@
  *     state: 'running' | 'done' | 'timeout' | 'unusable'}} Attempt
  */
 
-/** Chromium alone would wait 40 s for an answer over UDP. */
+/** Without it, Chromium waits 40 s for a response over UDP. */
 export const ATTEMPT_SECONDS_MAX = 15;
-/** How long an attempt goes on after the proof or the error, to collect what follows. */
+/** How long an attempt continues after the proof or the error, to collect further candidates and errors. */
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
@@ -76,7 +77,7 @@ export async function gather({ attempt, server }, changed) {
   changed();
 }
 
-/** An error of the server. Codes from 701 on come from the browser, for one address of the device. */
+/** Whether the server sent the error. Codes from 701 on come from the browser, for one address of the device. */
 const isFinal = ({ errorCode }) => errorCode >= 400 && errorCode < 700;
 
 function addCandidate(attempt, { type, protocol, candidate }, ms) {

@@ -9,10 +9,10 @@ use turn_broker::mint::Source;
 use turn_broker::mint::credential_source::CredentialSource;
 use turn_broker::mint::provider::{Filled, Provider};
 
-use super::{AHEAD, CALLERS, LIFE, steady_callers, steady_callers_of};
+use super::{AHEAD, CALLERS, TTL, steady_callers, steady_callers_of};
 use crate::support::{FakeCloudflare, Fault, OPERATOR, TestBroker, eventually, with_cloudflare};
 
-/// A provider and a broker that mints nothing ahead by itself, though so many come in a minute.
+/// A provider, and a frozen broker with this demand. The freeze stops the periodic refill, so a test calls `fill` itself.
 async fn frozen_with(callers: usize) -> (FakeCloudflare, TestBroker, Arc<Provider>) {
     let (cloudflare, broker) = with_cloudflare().await;
     steady_callers_of(&broker, callers).await;
@@ -76,7 +76,7 @@ async fn while_the_breaker_is_open_only_a_caller_tries_the_provider() {
 }
 
 #[tokio::test]
-async fn the_life_begins_with_the_call_however_long_it_takes() {
+async fn the_ttl_counts_from_the_start_of_the_call_however_long_it_takes() {
     let (cloudflare, broker, provider) = frozen_with(2).await;
     let broker = Arc::new(broker);
     let waits = Arc::clone(&broker);
@@ -84,7 +84,7 @@ async fn the_life_begins_with_the_call_however_long_it_takes() {
     assert_eq!(provider.fill().await, minted(1));
     cloudflare.observe(|_, _| {});
     broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
-    assert_eq!(broker.mint().await.json()["ttl"], LIFE - 100);
+    assert_eq!(broker.mint().await.json()["ttl"], TTL - 100);
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn failed_mints_do_not_fill_the_pool() {
     }
     cloudflare.heal();
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-    assert_eq!(provider_of(&broker).fill().await, minted(0), "one of two would be half");
+    assert_eq!(provider_of(&broker).fill().await, minted(0), "one wasted of two minted would be half");
     assert_eq!(cloudflare.history().minted(), 1);
 }
 
@@ -119,6 +119,6 @@ async fn shutdown_does_not_wait_for_a_refill() {
     cloudflare.always(Fault::Hang);
     broker.advance(60);
     let asked = async || cloudflare.history().mints() > 3 * CALLERS;
-    eventually("credentials are to be minted ahead", asked).await;
+    eventually("the refill calls the provider", asked).await;
     tokio::time::timeout(Duration::from_secs(30), broker.finish()).await.expect("it ends");
 }

@@ -15,12 +15,13 @@ use crate::support::{
 const READY: &str = "turn_broker_pool_ready";
 const HANDED_OUT: &str = "turn_broker_pool_handed_out_total";
 const WASTED: &str = "turn_broker_pool_wasted_total";
-/// Callers in each of three minutes before a test looks, and the half of them for whom credentials are then minted ahead.
+/// Callers per minute.
 const CALLERS: usize = 20;
+/// Credentials that the broker mints ahead for them: half of the callers of a minute.
 const AHEAD: u64 = 10;
-const LIFE: i64 = 86_400;
+const TTL: i64 = 86_400;
 
-/// In each of three minutes; the third is not over yet.
+/// [`CALLERS`] mints in each of three minutes. The third minute is the current one.
 async fn steady_callers(broker: &TestBroker) {
     steady_callers_of(broker, CALLERS).await;
 }
@@ -34,12 +35,12 @@ async fn steady_callers_of(broker: &TestBroker, callers: usize) {
     }
 }
 
-/// A provider and a broker with [`AHEAD`] credentials that lie ready.
+/// A provider, and a broker whose pool holds [`AHEAD`] credentials.
 async fn with_pool(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let (cloudflare, broker) = with_cloudflare_and(settings).await;
     steady_callers(&broker).await;
     broker.advance(60);
-    eventually("credentials lie ready", async || broker.metric(READY).await == Some(AHEAD)).await;
+    eventually("the pool is full", async || broker.metric(READY).await == Some(AHEAD)).await;
     (cloudflare, broker)
 }
 
@@ -57,13 +58,13 @@ fn username(body: &Value) -> String {
 async fn pooled_credentials_are_issued_once_each_even_while_the_provider_is_down() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let issued = broker.status().await["grants"]["issued"].as_u64().unwrap();
-    assert_eq!(issued, 3 * 20, "what nobody has is no grant");
+    assert_eq!(issued, 3 * 20, "a pooled credential is not a grant");
     cloudflare.always(Fault::ServerErrorHtml(503));
     let mut names = BTreeSet::new();
     for _ in 0..AHEAD {
         let body = broker.mint().await.json();
         assert_eq!((&body["source"], &body["degraded"]), (&json!("cloudflare"), &json!(false)));
-        assert!(names.insert(username(&body)), "somebody else has it");
+        assert!(names.insert(username(&body)), "two callers got the same credential");
     }
     assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
     assert_eq!(broker.metric(HANDED_OUT).await, Some(AHEAD));
@@ -73,13 +74,13 @@ async fn pooled_credentials_are_issued_once_each_even_while_the_provider_is_down
 }
 
 #[tokio::test]
-async fn the_life_of_a_pooled_credential_counts_from_the_request_to_the_provider() {
+async fn the_ttl_of_a_pooled_credential_counts_from_the_request_to_the_provider() {
     let (_cloudflare, broker) = with_pool(&[]).await;
     let fresh = broker.mint().await.json();
     broker.advance(600);
     let later = broker.mint().await.json();
     assert_eq!(broker.metric(HANDED_OUT).await, Some(2));
-    assert_eq!((&fresh["ttl"], &later["ttl"]), (&json!(LIFE), &json!(LIFE - 600)));
+    assert_eq!((&fresh["ttl"], &later["ttl"]), (&json!(TTL), &json!(TTL - 600)));
     assert_eq!(seconds(&later, "expiresAt"), seconds(&fresh, "expiresAt"));
     for body in [fresh, later] {
         let (issued, expires) = (seconds(&body, "issuedAt"), seconds(&body, "expiresAt"));
@@ -94,13 +95,13 @@ async fn an_old_credential_is_discarded_and_the_provider_is_called() {
     let minted = cloudflare.history().minted();
     broker.advance(8_641);
     let body = broker.mint().await.json();
-    assert_eq!(body["ttl"], LIFE);
+    assert_eq!(body["ttl"], TTL);
     assert_eq!(cloudflare.history().minted(), minted + 1);
     assert_eq!((broker.metric(READY).await, broker.metric(WASTED).await), (Some(0), Some(AHEAD)));
 }
 
 #[tokio::test]
-async fn a_request_for_another_life_is_minted_at_the_provider() {
+async fn a_request_for_another_ttl_is_minted_at_the_provider() {
     let (cloudflare, broker) = with_pool(&[]).await;
     let body = broker.get("/api/turn-credentials?ttl=600").await.json();
     assert_eq!(body["ttl"], 600);
@@ -144,7 +145,7 @@ async fn a_refill_failure_does_not_count_against_the_breaker() {
     cloudflare.always(Fault::TooManyRequests);
     broker.advance(60);
     let failed = "turn_broker_provider_requests_total{outcome=\"status_4xx\"}";
-    eventually("the pool is filled in vain", async || broker.metric(failed).await >= Some(AHEAD)).await;
+    eventually("every mint for the pool failed", async || broker.metric(failed).await >= Some(AHEAD)).await;
     cloudflare.heal();
     assert_eq!(broker.metric("turn_broker_breaker_state").await, Some(0));
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
@@ -159,12 +160,12 @@ async fn nothing_is_minted_ahead_while_disabled_frozen_or_without_demand() {
     steady_callers(&frozen).await;
     frozen.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
     frozen.advance(60);
-    let (over_cloudflare, over) = with_cloudflare().await;
-    steady_callers(&over).await;
-    over.advance(120);
-    // One that began later is filled by now, so all have had their turn.
+    let (idle_cloudflare, idle) = with_cloudflare().await;
+    steady_callers(&idle).await;
+    idle.advance(120);
+    // A pool that starts later is full now, so the others had enough time.
     let _ = with_pool(&[]).await;
-    for (cloudflare, broker) in [(off_cloudflare, off), (frozen_cloudflare, frozen), (over_cloudflare, over)]
+    for (cloudflare, broker) in [(off_cloudflare, off), (frozen_cloudflare, frozen), (idle_cloudflare, idle)]
     {
         assert_eq!(cloudflare.history().minted(), 3 * CALLERS);
         assert_eq!(broker.metric(READY).await, Some(0));
@@ -193,11 +194,11 @@ async fn a_refused_caller_takes_no_credential_from_the_pool() {
 #[tokio::test]
 async fn expires_at_is_never_too_late_even_if_the_clock_is_set() {
     let (_cloudflare, broker) = with_pool(&[]).await;
-    // 12:03:00 by now. What was asked for then ends at 12:03:00 tomorrow, and only whole seconds are told of its life.
+    // It is 12:03:00 now. The pooled credentials expire at 12:03:00 tomorrow. `ttl` has whole seconds only.
     broker.set_wall("2025-01-15T13:03:00.250Z");
     let ahead = broker.mint().await.json();
-    let told = (&ahead["ttl"], &ahead["expiresAt"]);
-    assert_eq!(told, (&json!(LIFE - 3_601), &json!("2025-01-16T12:02:59.250Z")));
+    let times = (&ahead["ttl"], &ahead["expiresAt"]);
+    assert_eq!(times, (&json!(TTL - 3_601), &json!("2025-01-16T12:02:59.250Z")));
     broker.set_wall("2025-01-15T12:03:00Z");
     broker.advance(60);
     broker.set_wall("2025-01-15T11:00:00Z");
@@ -205,7 +206,7 @@ async fn expires_at_is_never_too_late_even_if_the_clock_is_set() {
     assert_eq!(broker.metric(HANDED_OUT).await, Some(2));
     assert_eq!(
         (&behind["ttl"], &behind["expiresAt"]),
-        (&json!(LIFE - 60), &json!("2025-01-16T10:59:00.000Z"))
+        (&json!(TTL - 60), &json!("2025-01-16T10:59:00.000Z"))
     );
 }
 
@@ -217,14 +218,14 @@ async fn a_pooled_credential_reserves_no_less_than_one_minted_now() {
     let before = committed().await;
     broker.mint().await;
     assert_eq!(broker.metric(HANDED_OUT).await, Some(1));
-    let promised = committed().await - before;
+    let pooled = committed().await - before;
     for _ in 1..AHEAD {
         broker.mint().await;
     }
-    let emptied = committed().await;
+    let before = committed().await;
     broker.mint().await;
     assert_eq!(broker.metric(HANDED_OUT).await, Some(AHEAD));
-    assert_eq!(promised, committed().await - emptied);
+    assert_eq!(pooled, committed().await - before);
 }
 
 #[tokio::test]

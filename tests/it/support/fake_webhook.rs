@@ -1,4 +1,4 @@
-//! A fake receiver of alerts on loopback that responds as planned by a test.
+//! A fake alert receiver on loopback. A test plans its responses.
 //!
 //! Invariants: a request is in [`FakeWebhook::history`] with its exact bytes before its response is sent. Without a planned
 //! response it returns 204.
@@ -33,7 +33,7 @@ pub(crate) enum Reply {
     Status(u16),
     /// 429 with `Retry-After` in seconds.
     TooManyRequests { retry_after: &'static str },
-    /// 307 to a path that would accept it.
+    /// 307 to a path that accepts every request.
     Redirect,
     /// No response.
     Hang,

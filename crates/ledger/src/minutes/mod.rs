@@ -1,9 +1,9 @@
-//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its count of live
-//! grants. Later minutes are stored as differences of that count. So a grant changes few rows however long it lives,
-//! and every figure takes constant time.
+//! The minutes of one period, with running sums over them. A minute that has begun is a cell with its number of live
+//! grants. Later minutes are stored as differences of that number. So a grant changes few rows however long it lives,
+//! and reading a figure takes constant time.
 //!
-//! A cell changes in one place only, [`Minutes::amend`], which keeps the sums equal to what adding up all minutes would
-//! give. `used <= committed` holds because it holds in each minute.
+//! Cells change only in [`Minutes::amend`], which keeps each sum equal to the sum over all minutes.
+//! `used <= committed` holds because it holds in each minute.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use counted::CountedPart;
 pub(crate) struct Cell {
     /// Grants whose credential or its tail covers some part of this minute.
     pub(crate) live: u32,
-    /// Grants whose credential expires in this minute and whose client has not reported a connection.
+    /// Grants that expire in this minute and whose client has not reported a connection.
     pub(crate) unreported: u32,
     usage: MinuteUsage,
 }
@@ -55,7 +55,7 @@ struct Sums {
     unreported_ahead: u128,
 }
 
-/// See the module's invariant.
+/// The minutes of one period.
 #[derive(Clone, Debug)]
 pub(crate) struct Minutes {
     rates: Rates,
@@ -147,7 +147,7 @@ impl Minutes {
         self.begun.get(self.index(minute)?).copied()
     }
 
-    /// Minutes of this period that have begun and that `[from, to)` touches.
+    /// Minutes of this period that have begun and overlap `[from, to)`.
     pub(crate) fn touched(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Minute> + use<> {
         let end = if from < to { Minute::from_end(to) } else { Minute::of(from) };
         let (first, after) = (Minute::of(from).max(self.first()), end.min(self.current().next()));
@@ -225,7 +225,7 @@ impl Minutes {
         *live_beyond = shifted(*live_beyond, end.since(from.max(reset)), by);
     }
 
-    /// Changes by `by` the number of grants that are expected to expire unreported in a minute that is not over.
+    /// Adds `by` to the number of grants that expire unreported in this minute, which has not ended.
     pub(crate) fn change_unreported(&mut self, minute: Minute, by: i64) {
         if minute <= self.current() {
             self.amend(self.current(), |cell| cell.unreported = moved(cell.unreported, by));
@@ -245,7 +245,7 @@ impl Minutes {
         }
     }
 
-    /// Ends the current minute: charges its unreported grants, and settles its worst case.
+    /// Ends the current minute: charges its unreported grants, and adds its worst case to the sum of past minutes.
     pub(crate) fn step(&mut self) {
         let current = self.current();
         let unreported = u128::from(self.current_cell().unreported);

@@ -1,7 +1,7 @@
-//! The faults between a provider and its client: the plan of a test, and the outcome that the server executes.
+//! Faults: the plan of a test, and the outcome that the server executes.
 //!
-//! Invariants: the decision is pure (no socket, no sleep). A fault that replaces the response generates no credential; a
-//! fault that spoils the response does. A broker that confuses the two charges twice or gives away traffic.
+//! Invariants: the decision is pure (no socket, no sleep). A fault that replaces the response generates no credential. A
+//! fault that corrupts the response does. A broker that confuses the two charges a credential twice, or not at all.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,39 +16,39 @@ pub(super) const REDIRECT_TARGET: &str = "/redirect-target";
 /// A fault. "Minted" says whether a credential exists at the provider afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The good answer, this much later. Minted.
+    /// The correct response after this delay. Minted.
     Latency(Duration),
-    /// Takes the request and never answers. Not minted.
+    /// Reads the request and never responds. Not minted.
     Hang,
-    /// Head at once, then a byte every 100 ms without an end: only a limit on the whole exchange ends it.
+    /// The headers at once, then a byte every 100 ms without end. Only a deadline for the whole exchange ends it.
     /// Minted.
     SlowDrip,
-    /// Half of the body, then the connection is reset. Minted, and nobody knows.
+    /// Half of the body, then a connection reset. Minted, but the client cannot know it.
     ResetMidBody,
-    /// The connection is reset instead of an answer. Not minted.
+    /// A connection reset instead of a response. Not minted.
     ResetBeforeAnswer,
     /// 429 with `Retry-After: 5` and a text. Not minted.
     TooManyRequests,
     /// This status with an HTML page. Not minted.
     ServerErrorHtml(u16),
-    /// 403 `error code: 1010`: the edge dislikes the user agent. Not minted.
+    /// 403 `error code: 1010`: Cloudflare's edge rejects the user agent. Not minted.
     Forbidden1010,
     /// 401 with a text, whatever token was sent. Not minted.
     Unauthorized401,
     /// 404 with a text, whatever key was named. Not minted.
     NotFound404,
-    /// The good answer, whole as HTTP, but its JSON ends in the middle. Minted.
+    /// The correct response with truncated JSON. The HTTP message is complete. Minted.
     MalformedJson,
-    /// The good answer behind 8 MiB of padding, streamed; valid JSON, so only a size limit refuses it.
+    /// The correct response with 8 MiB of padding, streamed. It is valid JSON, so only a size limit rejects it.
     /// Minted.
     HugeJson,
-    /// 302 to a path of ours that would answer well; see `History::redirect_hits`. Not minted.
+    /// 302 to a path of this fake that returns a valid response; see `History::redirect_hits`. Not minted.
     Redirect,
-    /// The good answer as `text/html`, which a client must accept. Minted.
+    /// The correct response as `text/html`, which a client must accept. Minted.
     WrongContentType,
     /// 201 without a body. Minted.
     EmptyBody201,
-    /// The good answer with 200 in place of 201, which a client must accept. Minted.
+    /// The correct response with 200 instead of 201, which a client must accept. Minted.
     Status200,
 }
 
@@ -68,7 +68,7 @@ const WEATHER: [Fault; 12] = [
     Fault::Status200,
 ];
 
-/// The next fault: a queued one, else the permanent one, else possibly a random one.
+/// The source of the next fault: the queue, otherwise the permanent fault, otherwise chance.
 #[derive(Default)]
 pub(super) struct FaultPlan {
     queued: VecDeque<Fault>,
@@ -125,11 +125,11 @@ impl FaultPlan {
 }
 
 impl Fault {
-    /// In every error body but that of `Forbidden1010`, whose text is the live one to the letter: a leak
-    /// check looks for it in the broker's answers and logs.
+    /// A mark in every error body. A leak check looks for it in the broker's responses and logs. `Forbidden1010` has the
+    /// exact text of the live service instead.
     pub(crate) const BODY_MARK: &str = "fake-provider-error-body";
 
-    /// Replaces the correct response, or spoils it. `good` mints, so it is called only if a credential is generated.
+    /// Replaces the correct response, or corrupts it. `good` mints, so it is called only if a credential is generated.
     pub(super) fn strike(self, good: impl FnOnce() -> Answer) -> Outcome {
         let (answer, delivery) = match self {
             Self::Hang => return Outcome::Silence,
@@ -184,6 +184,6 @@ pub(super) fn html_page(status: u16) -> Answer {
 
 /// The bias of the remainder is negligible here.
 fn random_below(end: usize) -> usize {
-    let random = getrandom::u32().expect("the system gives random bytes");
+    let random = getrandom::u32().expect("the operating system returns random bytes");
     usize::try_from(random).expect("a usize holds 32 bits here") % end
 }

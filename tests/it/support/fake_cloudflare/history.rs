@@ -1,7 +1,7 @@
 //! The requests that the fake received, so that tests assert on what was sent.
 //!
-//! Invariant: the counters cover everything since the start; of requests and credentials the last
-//! [`KEPT_MAX`] are kept, so that an example binary under load for days does not grow.
+//! Invariant: the counters cover everything since the start. Only the last [`KEPT_MAX`] requests and credentials are kept,
+//! so that memory stays bounded when the example binary runs under load for days.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::faults::Fault;
 use super::shapes::Credential;
 
-/// Requests kept, and credentials kept. The oldest goes first; a credential forgotten this way can no longer
+/// Maximum number of requests, and of credentials. The oldest are removed first. A removed credential can no longer
 /// be revoked.
 const KEPT_MAX: usize = 10_000;
 
-/// A live view of the history: clones see the same requests, later ones included.
+/// The history. Clones share it, so they also show later requests.
 #[derive(Clone, Default)]
 pub(crate) struct History {
     events: Arc<Mutex<Events>>,
@@ -47,11 +47,11 @@ pub(crate) struct Recorded {
     pub(crate) authorization: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) content_type: Option<String>,
-    /// `Null` when the body was empty or no JSON.
+    /// `Null` if the body is empty or not JSON.
     pub(crate) body: Value,
-    /// From the path, right or wrong; `None` when the path names none.
+    /// The key id in the path, whether it is correct or not. `None` if the path has none.
     pub(crate) key_id: Option<String>,
-    /// Seconds, from the body; `None` when absent or no whole number.
+    /// Seconds, from the body. `None` if it is absent or not a whole number.
     pub(crate) ttl: Option<u64>,
     pub(crate) custom_identifier: Option<String>,
     /// The fault that was applied.
@@ -74,7 +74,7 @@ impl History {
         self.events().redirect_hits
     }
 
-    /// The requests kept, oldest first, revocations and stray paths included.
+    /// The latest requests, oldest first, revocations and unknown paths included.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.events().requests.iter().cloned().collect()
     }
@@ -84,7 +84,7 @@ impl History {
         self.events().asked
     }
 
-    /// The kept analytics queries, oldest first. [`Self::requests`] does not contain them.
+    /// The latest analytics queries, oldest first. [`Self::requests`] does not contain them.
     pub(super) fn queries(&self) -> Vec<Recorded> {
         self.events().queries.iter().cloned().collect()
     }
@@ -160,7 +160,7 @@ mod tests {
     use super::{KEPT_MAX, VecDeque, push_bounded};
 
     #[test]
-    fn one_past_the_bound_pushes_the_oldest_out() {
+    fn a_request_beyond_the_maximum_removes_the_oldest() {
         let mut kept: VecDeque<usize> = (0..KEPT_MAX).collect();
         push_bounded(&mut kept, KEPT_MAX);
         assert_eq!((kept.len(), kept.front(), kept.back()), (KEPT_MAX, Some(&1), Some(&KEPT_MAX)));

@@ -1,14 +1,11 @@
 //! `cargo run --example fake-cloudflare`: a fake provider for people without an account.
 //!
-//! Invariants: it listens on loopback only, and its credentials work at no relay and are never printed. Like Let's
-//! Encrypt's pebble it misbehaves a little by default, so that a fragile client fails here; `--perfect` turns that off.
+//! Invariants: it listens on loopback only. Its credentials work at no relay, and it never prints them. By default it
+//! injects some faults, as Let's Encrypt's pebble does, so that a fragile client fails here. `--perfect` turns that off.
 
 #[cfg_attr(
     not(test),
-    expect(
-        dead_code,
-        reason = "the integration tests use the same code and more of it than this binary does"
-    )
+    expect(dead_code, reason = "the integration tests use parts of this code that the binary does not")
 )]
 #[path = "mod.rs"]
 mod fake_cloudflare;
@@ -28,7 +25,7 @@ const KEY_ID: &str = "demo";
 const TOKEN: &str = "demo-token";
 const ACCOUNT_ID: &str = "demo-account";
 const ANALYTICS_TOKEN: &str = "demo-analytics-token";
-/// The usage before the start, so that a broker that reads only settled minutes sees some at once.
+/// How far back usage begins, so that a broker that reads only settled minutes sees some at once.
 const PAST_MILLIS: i64 = 3_600_000;
 
 const HELP: &str = "\
@@ -37,11 +34,11 @@ A stand-in for Cloudflare's TURN key API and analytics on 127.0.0.1, for trying 
 Usage: fake-cloudflare [options]
   --port N          listen on this port; 8787 by default, 0 takes a free one
   --latency-ms N    take this long for each mint; 80 by default
-  --fail-percent N  let this share of the requests meet a random fault; 5 by default
+  --fail-percent N  apply a random fault to this share of the requests; 5 by default
   --perfect         no faults: the same as --fail-percent 0
   --relay-mb N      megabytes that the analytics count each minute, since an hour before
                     the start; 15 by default, which is one call of 2 Mbps
-  --late-minutes N  so many of the newest minutes are still missing in the analytics; 1 by
+  --late-minutes N  number of newest minutes that the analytics do not show yet; 1 by
                     default
   --shape NAME      form of the answer: current (default), legacy53, single, object,
                     string-urls, stun-only, no-credential, empty
@@ -92,7 +89,7 @@ async fn run(options: Options) -> io::Result<()> {
     }
     say(&greeting(&fake.base_url(), options.fail_percent));
     tokio::select! {
-        stopped = asked_to_stop() => stopped?,
+        stopped = stop_signal() => stopped?,
         () = relay(&fake, options.relay_mb) => {}
     }
     fake.stop().await;
@@ -161,32 +158,32 @@ fn shape(text: &str) -> Result<Shape, &'static str> {
 fn greeting(base_url: &str, fail_percent: u8) -> String {
     let faults = match fail_percent {
         0 => "no faults".to_owned(),
-        percent => format!("{percent} % of requests meet a fault; --perfect switches that off"),
+        percent => format!("{percent} % of requests get a random fault; --perfect turns that off"),
     };
     format!(
         "fake Cloudflare on {base_url} ({faults})\nin another terminal:\n  \
          CLOUDFLARE_API_BASE={base_url} CLOUDFLARE_TURN_KEY_ID={KEY_ID} CLOUDFLARE_TURN_API_TOKEN={TOKEN} cargo run\n\
-         its analytics, in front of that:\n  \
+         to read its analytics too, add before that command:\n  \
          CLOUDFLARE_ANALYTICS_BASE={base_url} CLOUDFLARE_ACCOUNT_ID={ACCOUNT_ID} \
          CLOUDFLARE_ANALYTICS_TOKEN={ANALYTICS_TOKEN}\n"
     )
 }
 
-/// Holds no token and no credential: of a path that names a key only the last word is shown, since a username
-/// may precede it.
+/// The log line of a request, without tokens and credentials. Of a path with a key id it shows only the last
+/// segment, because an earlier one can be a username.
 fn line(request: &Recorded, status: Option<u16>) -> String {
     let what = match (&request.key_id, request.path.rsplit('/').next()) {
         (Some(key_id), Some(verb)) => format!("{verb} key={key_id:?}"),
         _ => format!("{:?}", request.path),
     };
     let ttl = request.ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
-    let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let status = status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
     let fault = request.fault.map(|fault| format!(" (fault: {fault:?})")).unwrap_or_default();
     format!("{} {what}{ttl} -> {status}{fault}\n", request.method)
 }
 
 #[cfg(unix)]
-async fn asked_to_stop() -> io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -196,11 +193,11 @@ async fn asked_to_stop() -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn asked_to_stop() -> io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-/// A reader who closed the pipe is no reason to stop serving.
+/// Ignores errors: the server continues when the reader has closed the pipe.
 fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -1,13 +1,13 @@
-//! A fake Cloudflare on loopback with the TURN key API and the analytics over real HTTP. It fails on request.
+//! A fake Cloudflare on loopback: the TURN key API and the analytics, over real HTTP, with faults that a test chooses.
 //!
 //! Invariants: a request is in [`History`] before its response is sent. A fault affects exactly one request, or all from
 //! [`FakeCloudflare::always`] to [`FakeCloudflare::heal`]. The port stays reserved from start to drop, so a stopped
 //! provider restarts at the same address.
 //!
-//! Each test has its own; `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people without an
-//! account. `analytics/` counts usage and responds to queries. `provider.rs` makes the correct response, `faults.rs`
-//! spoils it, `wire.rs` sends its bytes, and `server.rs` accepts connections. `shapes.rs` and `history.rs` hold the
-//! forms of responses and the recorded requests.
+//! Each test starts its own fake. `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people without
+//! an account. `server.rs` accepts connections. `provider.rs` builds the correct response, `faults.rs` corrupts it, and
+//! `wire.rs` sends the bytes. `analytics/` counts usage and responds to queries. `shapes.rs` has the forms of responses,
+//! `history.rs` the recorded requests.
 
 mod analytics;
 mod faults;
@@ -37,15 +37,14 @@ use analytics::Analytics;
 use faults::FaultPlan;
 use provider::Provider;
 
-/// Connections that may wait to be accepted after [`FakeCloudflare::restart`]; as many as tokio asks for at
-/// first.
+/// Connections that may wait to be accepted. The same as the default of [`TcpListener::bind`].
 const BACKLOG: u32 = 1024;
 
 /// The fake provider. Dropping it stops it.
 pub(crate) struct FakeCloudflare {
     address: SocketAddr,
     core: Arc<Core>,
-    /// Bound for as long as this lives, never listening: no other process gets the port while the server is stopped.
+    /// Bound but never listening: it reserves the port while the server is stopped.
     _holder: TcpSocket,
     /// `None` while it is stopped.
     server: Mutex<Option<Server>>,
@@ -68,7 +67,7 @@ struct Settings {
     observer: Option<Arc<Observer>>,
 }
 
-/// Called when the outcome of a request is decided, before it happens. The status is `None` without a response.
+/// Called when the response of a request is known, before it is sent. The status is `None` if there is no response.
 type Observer = dyn Fn(&Recorded, Option<u16>) + Send + Sync;
 
 /// Dropping the guard ends the accept loop and, with it, every connection.
@@ -136,12 +135,12 @@ impl FakeCloudflare {
         self.core.settings().latency = latency;
     }
 
-    /// Makes any other bearer token a 401.
+    /// Accepts only this bearer token. Any other gets 401.
     pub(crate) fn require_token(&self, token: &str) {
         self.core.settings().provider.token = Some(token.to_owned());
     }
 
-    /// Makes any other key id a 404.
+    /// Accepts only this key id. Any other gets 404.
     pub(crate) fn require_key(&self, key_id: &str) {
         self.core.settings().provider.key_id = Some(key_id.to_owned());
     }
@@ -156,7 +155,7 @@ impl FakeCloudflare {
         self.core.settings().observer = Some(Arc::new(observer));
     }
 
-    /// A live view of the requests.
+    /// The recorded requests. Later requests appear in the same history.
     pub(crate) fn history(&self) -> History {
         self.core.history.clone()
     }
@@ -197,7 +196,7 @@ impl Core {
     }
 }
 
-/// A socket that shares its port with the holder.
+/// A socket on a port that other sockets of this process can also use.
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;

@@ -1,7 +1,7 @@
-//! The correct provider: the paths, keys, tokens and lifetimes that it accepts, and its responses.
+//! The fake provider without faults: the paths, keys, tokens and lifetimes that it accepts, and its responses.
 //!
-//! Invariants: a credential is generated only for a request that the live service would accept. No error body is JSON,
-//! because the live ones are undocumented.
+//! Invariants: a credential is generated only for a request that the live service would accept. Error bodies are plain text,
+//! because those of the live service are undocumented.
 
 use hyper::StatusCode;
 
@@ -13,13 +13,13 @@ use super::shapes::{Credential, Shape};
 /// Seconds: 48 hours.
 const TTL_MAX: u64 = 172_800;
 
-/// The checks of a request. Every key and token is accepted until one is required.
+/// The settings of correct responses. Every key and token is accepted until one is required.
 #[derive(Clone, Default)]
 pub(super) struct Provider {
     pub(super) shape: Shape,
     pub(super) key_id: Option<String>,
     pub(super) token: Option<String>,
-    /// URLs of the TURN entry instead of the provider's own, in the current shape and without a STUN entry.
+    /// URLs that replace the provider's own. The response then has one entry, without STUN.
     pub(super) relays: Option<Vec<String>>,
 }
 
@@ -83,8 +83,8 @@ impl Provider {
         }
     }
 
-    /// 404 for a wrong key before 401 for a wrong token: a live service cannot look a token up without its
-    /// key.
+    /// A wrong key gives 404 whatever the token is, because the live service looks up the token by its key.
+    /// A wrong token gives 401.
     fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {
         let key_id = target.key_id()?;
         if self.key_id.as_deref().is_some_and(|right| right != key_id) {
@@ -127,13 +127,13 @@ impl Answer {
         Self::text(status, &format!("{status}: {}\n", Fault::BODY_MARK))
     }
 
-    /// As a half-written JSON text: whole for HTTP, broken for a parser.
+    /// Truncates the body to half. The response is valid HTTP but invalid JSON.
     pub(super) fn with_half_a_body(mut self) -> Self {
         self.body.truncate(self.body.len() / 2);
         self
     }
 
-    /// Leaves a refusal as it is.
+    /// Replaces status 201 by 200. An error stays as it is.
     pub(super) fn with_200_for_201(mut self) -> Self {
         if self.status == StatusCode::CREATED {
             self.status = StatusCode::OK;

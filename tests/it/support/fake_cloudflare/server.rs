@@ -1,7 +1,7 @@
 //! The server: it accepts connections, reads requests, and executes the decided outcome.
 //!
-//! Invariants: a deliberately broken connection ends with a reset, never with an orderly close that a client might take
-//! for the end of a response. When `serve` returns, none of its tasks and connections is left.
+//! Invariants: a deliberately broken connection ends with a reset. A client could take an orderly close for the end of a
+//! response. When `serve` returns, all its tasks and connections have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use super::history::Recorded;
 use super::provider::{Answer, Target};
 use super::wire::{BrokenOnPurpose, WireBody};
 
-/// Bytes of a request's body: a mint needs about a hundred.
+/// Maximum length of a request body in bytes. A mint needs about a hundred.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
-/// After an accept that failed, most likely for want of file descriptors.
+/// Pause after a failed accept, which most likely means that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves until `stop`, then ends every connection.
@@ -51,7 +51,7 @@ async fn converse(socket: TcpStream, core: Arc<Core>) {
     let service = service_fn(|request| exchange(request, &core));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
     if (&mut connection).await.is_err() {
-        // A client that went away first loses nothing by it.
+        // The drop then resets the connection. It was broken on purpose, or the client has closed it already.
         let _ = connection.into_parts().io.into_inner().set_zero_linger();
     }
 }
@@ -78,8 +78,8 @@ async fn pause(time: Duration) {
     }
 }
 
-/// The request's fate, and how long a good provider would have taken for it. It is in the history when this
-/// returns.
+/// The outcome of a request, and the latency of a correct response. When this returns, the request is in the
+/// history.
 fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
     let target = Target::of(&request.method, &request.path);
     if target == Target::Analytics {

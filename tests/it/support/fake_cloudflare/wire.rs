@@ -1,7 +1,7 @@
 //! The bytes of a response: a body that follows a short script.
 //!
-//! Invariants: bytes before a wait or a break are sent when it comes. The length is declared only by scripts that send
-//! exactly that many bytes, or that test its violation.
+//! Invariants: the bytes before a wait or a break are sent before it happens. A script declares a length only if it sends
+//! exactly that many bytes, or deliberately fewer.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,17 +13,17 @@ use tokio::time::Sleep;
 
 use super::faults::Delivery;
 
-/// Between two bytes of a drip: short enough that no per-read time limit bites.
+/// Pause between two bytes of a drip. It is shorter than any timeout for a single read.
 const DRIP: Duration = Duration::from_millis(100);
-/// Lets the first half leave before the connection breaks.
-const BEFORE_THE_CUT: Duration = Duration::from_millis(10);
+/// Pause before the connection breaks, so that the first half is sent.
+const BEFORE_BREAK: Duration = Duration::from_millis(10);
 const PADDING_CHUNK: &[u8] = &[b'x'; 64 * 1024];
 /// 8 MiB in all.
 const PADDING_CHUNKS: usize = 128;
 
 /// A response body that follows a script.
 pub(super) struct WireBody {
-    /// Bytes, when they are declared.
+    /// The declared length in bytes, if any.
     length: Option<u64>,
     script: Script,
     waiting: Option<Pin<Box<Sleep>>>,
@@ -59,10 +59,10 @@ impl WireBody {
 
 fn cut_in_half(body: &Bytes) -> impl Iterator<Item = Step> + use<> {
     let half = body.slice(..body.len() / 2);
-    [Step::Send(half), Step::Wait(BEFORE_THE_CUT), Step::Break].into_iter()
+    [Step::Send(half), Step::Wait(BEFORE_BREAK), Step::Break].into_iter()
 }
 
-/// The body, then blanks for ever: the JSON is complete one day, the answer never is.
+/// The body byte by byte, then spaces without end. The JSON becomes complete, the response never does.
 fn dripped(body: Bytes) -> impl Iterator<Item = Step> {
     let bytes = body.into_iter().chain(std::iter::repeat(b' '));
     bytes.flat_map(|byte| [Step::Send(Bytes::copy_from_slice(&[byte])), Step::Wait(DRIP)])

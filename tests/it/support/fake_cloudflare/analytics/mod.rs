@@ -1,9 +1,9 @@
 //! The part of Cloudflare's analytics that queries of relayed bytes need: `POST /client/v4/graphql`.
 //!
-//! Invariants: a response is computed from the recorded usage and the query, never canned. It contains only what the query
-//! selects. The status of each refusal is the documented one.
+//! Invariants: a response is computed from the recorded usage and the query. It contains only what the query selects. The
+//! status of each refusal is the documented one.
 //!
-//! `query.rs` parses the query, `usage.rs` evaluates a dataset, `fault.rs` spoils responses.
+//! `query.rs` parses the query, `usage.rs` evaluates a dataset, `fault.rs` corrupts responses.
 
 mod fault;
 mod query;
@@ -49,12 +49,12 @@ impl Control<'_> {
         self.0.settings().analytics.usage.add(Dataset::Sfu, "", at, egress, ingress);
     }
 
-    /// Makes any other account a 403.
+    /// Accepts only this account. Any other gets 403.
     pub(crate) fn require_account(&self, account: &str) {
         self.0.settings().analytics.account = Some(account.to_owned());
     }
 
-    /// Makes any other bearer token a 401. A missing token always is.
+    /// Accepts only this bearer token. Any other gets 401. A missing token always gets 401.
     pub(crate) fn require_token(&self, token: &str) {
         self.0.settings().analytics.token = Some(token.to_owned());
     }
@@ -74,7 +74,7 @@ impl Control<'_> {
         self.0.history.asked()
     }
 
-    /// The kept queries, oldest first, including refused ones; `body` has `query` and `variables`.
+    /// The latest queries, oldest first, including refused ones. `body` has `query` and `variables`.
     pub(crate) fn queries(&self) -> Vec<Recorded> {
         self.0.history.queries()
     }

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::query::Field;
 
-/// Entries kept; the oldest goes first. Two months of minutes.
+/// Maximum number of entries: two months of minutes. The oldest are removed first.
 const ENTRIES_MAX: usize = 100_000;
-/// The most groups that may be asked for.
+/// The highest `limit` of a query: the number of groups.
 const LIMIT_MAX: u64 = 10_000;
 
 /// Which of the two datasets.
@@ -45,7 +45,7 @@ pub(super) struct Distortion {
     pub(super) percent: u8,
     /// How many of the newest minutes are missing, counted from the newest entry.
     pub(super) late: u16,
-    /// A longer span, in days, is refused.
+    /// The longest span of a query, in days.
     pub(super) days_max: u16,
 }
 
@@ -65,16 +65,16 @@ impl Distortion {
 
 impl Usage {
     pub(super) fn add(&mut self, dataset: Dataset, key_id: &str, at: &str, egress: u64, ingress: u64) {
-        let at = instant(at).expect("usage is at an instant as in RFC 3339");
-        let minute = at.duration_trunc(Duration::minutes(1)).expect("a minute is a good unit");
+        let at = instant(at).expect("the time of usage is RFC 3339");
+        let minute = at.duration_trunc(Duration::minutes(1)).expect("a time can be truncated to the minute");
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
         self.entries.push_back(Entry { minute, dataset, key_id: key_id.to_owned(), egress, ingress });
     }
 
-    /// The groups that a selection of this dataset gets, one for each combination of the dimensions asked for; none
-    /// when nothing matches. The message is for the client.
+    /// The groups of a selection of this dataset: one for each combination of the selected dimensions. Empty if nothing
+    /// matches. The error message is for the client.
     pub(super) fn groups(
         &self,
         dataset: Dataset,
@@ -116,7 +116,7 @@ impl Entry {
     }
 }
 
-/// Days between the instants that a selection names, where it names two.
+/// Days between the two instants of a selection's filter, if it has two.
 fn days(field: &Field) -> Option<i64> {
     let filter = field.arguments.get("filter")?.as_object()?;
     let mut instants = filter.values().filter_map(Value::as_str).filter_map(instant);
@@ -124,7 +124,7 @@ fn days(field: &Field) -> Option<i64> {
     Some((one - other).abs().num_days())
 }
 
-/// Whether the selection names only what the dataset has, and something of it.
+/// Checks that the selection has at least one field, and only fields of the dataset.
 fn check(dataset: Dataset, field: &Field) -> Result<(), String> {
     let without_selections = || "object field must have selections".to_owned();
     if field.selections.is_empty() {
