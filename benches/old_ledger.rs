@@ -101,7 +101,7 @@ impl Callers {
         while self.minted < due {
             self.minted += 1;
             let (source, life) = (IceSource::Coturn, Duration::from_secs(86_400));
-            let Ok(hold) = books.reserve(source, life, Duration::from_secs(4)) else { return Ok(()) };
+            let Ok(hold) = books.reserve(source, life, Duration::from_secs(4), None) else { return Ok(()) };
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.minted.to_be_bytes());
             let issued_at = books.now();

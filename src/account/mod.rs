@@ -84,8 +84,9 @@ impl Account {
         source: IceSource,
         life: Duration,
         slack: Duration,
+        renews: Option<GrantId>,
     ) -> Result<Reservation, NotAdmitted> {
-        let (hold, moment) = self.with(|books| (books.reserve(source, life, slack), books.moment()));
+        let (hold, moment) = self.with(|books| (books.reserve(source, life, slack, renews), books.moment()));
         let hold = hold.inspect_err(|why| {
             if let NotAdmitted::Refused(_) = why {
                 self.metrics.budget_refusals.inc();

@@ -9,7 +9,7 @@ use super::Account;
 use turn_ledger::books::{NotCommitted, NotRecorded, Written};
 use turn_ledger::ledger::Hold;
 use turn_ledger::time::Moment;
-use turn_ledger::token::Grant;
+use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
 
 /// Room held for one credential while the provider is asked. Dropped: given back.
@@ -39,6 +39,12 @@ impl RenewalRight {
     #[must_use]
     pub fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// The grant that is renewed.
+    #[must_use]
+    pub fn grant(&self) -> GrantId {
+        self.grant.id
     }
 
     fn use_up(&self) {

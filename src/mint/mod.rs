@@ -219,7 +219,12 @@ impl Mint {
             // The credential could not be recorded, so it could not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK)?;
+        let reservation = self.account.reserve(
+            source,
+            request.ttl,
+            MINT_SLACK,
+            request.renewal.map(RenewalRight::grant),
+        )?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;

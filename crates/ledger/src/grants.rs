@@ -82,6 +82,11 @@ impl GrantRow {
         self.claims.is_some()
     }
 
+    /// Whether its credential still works or a connection is open on it.
+    fn is_in_use(&self, now: Timestamp) -> bool {
+        self.expires_at > now || self.claims.as_ref().is_some_and(|claims| claims.open_count() > 0)
+    }
+
     /// The same grant after its client has reported a connection.
     #[must_use]
     pub fn reported(self) -> Self {
@@ -194,12 +199,12 @@ impl Grants {
         self.rows.get(&id).is_some_and(|row| row.revoked_at.is_some())
     }
 
-    /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, and for one that costs
-    /// nothing.
+    /// Revokes a grant. A second call does not change the time. `None` for an unknown grant, for one that costs nothing
+    /// and for one that has expired and has no open connection.
     ///
     /// The grant stays committed, because a running allocation may continue.
     pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
-        self.rows.get(&id).filter(|row| row.source.is_metered())?;
+        self.rows.get(&id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
         self.change(id, |row| _ = row.revoked_at.get_or_insert(now));
         self.rows.get(&id)
     }
@@ -293,13 +298,12 @@ impl Grants {
         self.rows.get(&id).is_some_and(GrantRow::is_reported)
     }
 
-    /// Removes grants that have expired and have no open connection. They can have no further effect.
+    /// Removes grants whose promise is over and that are not in use. They can have no further effect.
     pub fn forget_expired(&mut self, now: Timestamp) {
         let dirty = &mut self.dirty;
         self.rows.retain(|id, row| {
-            let has_open = row.claims.as_ref().is_some_and(|claims| claims.open_count() > 0);
             let is_alive = row.alive_until.is_some_and(|until| until.start() > now);
-            let stays = row.expires_at > now || is_alive || has_open;
+            let stays = is_alive || row.is_in_use(now);
             if !stays {
                 dirty.note_removed(*id);
             }

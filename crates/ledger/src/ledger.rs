@@ -142,18 +142,22 @@ impl Ledger {
 
     /// Reserves room for a credential with the lifetime `asked` and for its tail, or refuses. The provider may make it
     /// up to `slack` from now. The check and the reservation are one step. Unmetered sources are always admitted.
+    /// The minutes before `promised_until` are promised already, to the grant that this one renews.
     pub fn try_admit(
         &mut self,
         source: IceSource,
         asked: Duration,
         slack: Duration,
+        promised_until: Option<Minute>,
     ) -> Result<Hold, Refusal> {
         let now = self.now;
+        let promised_until = promised_until.unwrap_or_default().max(Minute::of(now));
         let (tail, liability) = match self.source_ledger(source) {
             Some(ledger) => (ledger.tail(), ledger.timeline.liability()),
             None => (Duration::ZERO, self.terms.rates.liability),
         };
-        let wish = Wish::new(asked, slack, tail, liability);
+        let covered = promised_until.since(Minute::of(now));
+        let wish = Wish::new(asked, slack, tail, liability).renewing(covered.into());
         let life = if source.is_metered() {
             let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)
@@ -161,8 +165,8 @@ impl Ledger {
         } else {
             asked
         };
-        let until = now.plus(life).plus(wish.overhead);
-        let hold = Hold { source, alive: Minute::of(now)..Minute::from_end(until), life };
+        let until = Minute::from_end(now.plus(life).plus(wish.overhead));
+        let hold = Hold { source, alive: promised_until.min(until)..until, life };
         if let Some(ledger) = self.source_ledger(source) {
             ledger.timeline.add_grant(hold.alive.clone());
         }

@@ -43,13 +43,13 @@ fn bytes(source: IceSource, bytes: u64) -> UsageChange {
 fn a_release_restores_the_figures_and_a_commit_keeps_them() {
     let mut ledger = ledger(1_000_000_000);
     let before = ledger.figures();
-    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
     let with_hold = ledger.figures();
     assert!(with_hold.committed > before.committed);
     ledger.release(&hold);
     assert_eq!(ledger.figures(), before);
 
-    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
+    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
     ledger.commit(&hold, Some(at(60 * MINUTE)));
     assert_eq!(ledger.figures(), with_hold);
     assert_eq!(ledger.counts().issued, 1);
@@ -60,8 +60,8 @@ fn the_tail_of_the_source_is_in_the_liability() {
     let mut cloudflare = ledger(0);
     let mut coturn = ledger(1);
     cloudflare.terms.limit = ByteCount::new(1);
-    let _ = cloudflare.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO).unwrap();
-    let _ = coturn.try_admit(IceSource::Coturn, HOUR, Duration::ZERO).unwrap();
+    let _ = cloudflare.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
+    let _ = coturn.try_admit(IceSource::Coturn, HOUR, Duration::ZERO, None).unwrap();
     let two_hours = ByteCount::new(2_000_000 / 8 * 7_200);
     assert_eq!(cloudflare.figures().committed.minus(coturn.figures().committed), two_hours);
 }
@@ -70,9 +70,9 @@ fn the_tail_of_the_source_is_in_the_liability() {
 fn the_limit_is_one_for_all_metered_sources_together() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 60));
-    assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO).is_ok());
+    assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO, None).is_ok());
     ledger.apply(bytes(IceSource::Coturn, 40));
-    let refusal = ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).unwrap_err();
+    let refusal = ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).unwrap_err();
     assert_eq!(refusal.figures.used, ByteCount::new(100));
 }
 
@@ -80,7 +80,7 @@ fn the_limit_is_one_for_all_metered_sources_together() {
 fn an_unmetered_source_is_neither_charged_nor_refused() {
     let mut ledger = ledger(0);
     ledger.apply(bytes(IceSource::Manual, 500));
-    assert!(ledger.try_admit(IceSource::Manual, A_MINUTE, Duration::ZERO).is_ok());
+    assert!(ledger.try_admit(IceSource::Manual, A_MINUTE, Duration::ZERO, None).is_ok());
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.figures().committed, ByteCount::ZERO);
     assert_eq!(ledger.live_grants(), 1);
@@ -90,12 +90,12 @@ fn an_unmetered_source_is_neither_charged_nor_refused() {
 fn the_reset_needs_no_timer() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());
     let reset = ledger.figures().period.end;
     ledger.advance(reset);
     assert_eq!(ledger.figures().used, ByteCount::ZERO);
     assert_eq!(ledger.counts(), PeriodCounts::default());
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_ok());
     assert_eq!(ledger.previous().map(|(_, used)| used), Some(ByteCount::new(100)));
 }
 
@@ -172,7 +172,7 @@ fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_f
 fn another_limit_counts_at_once() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_err());
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());
     ledger.set_limit(ByteCount::new(101));
-    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO).is_ok());
+    assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_ok());
 }

@@ -123,7 +123,8 @@ impl Timeline {
     /// A reading that the minutes have taken, with the grant-minutes up to it.
     fn point_of(&self, reading: &Reading) -> Point {
         let (grant_minutes, live) = self.minutes.live_measured();
-        Point { as_of: reading.as_of, granted: self.flowed, grant_minutes, live }
+        let (as_of, granted, counted) = (reading.as_of, self.flowed, reading.granted.plus(reading.other));
+        Point { as_of, granted, counted, grant_minutes, live }
     }
 
     /// Takes a reading that covers the whole previous period. It becomes that period's total.

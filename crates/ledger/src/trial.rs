@@ -41,6 +41,8 @@ pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
+    /// All bytes of the reading, under other keys too. Sampling may have missed a share of them.
+    pub(crate) counted: ByteCount,
     /// Grant-minutes since the period's start.
     pub(crate) grant_minutes: u128,
     /// Grants alive in the minute of `as_of`.
@@ -137,7 +139,7 @@ impl Trial {
         let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
         let promised = self.assumed.over_millis(minutes.saturating_mul(Minute::MILLIS.into()));
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        flowed > promised.saturating_add(to.granted.share_up(sampling))
+        flowed > promised.saturating_add(to.counted.share_up(sampling))
     }
 }
 
@@ -171,7 +173,8 @@ mod tests {
     }
 
     fn point(n: u64, granted: u64, grant_minutes: u128, live: u32) -> Point {
-        Point { as_of: minute(n), granted: ByteCount::new(granted), grant_minutes, live }
+        let granted = ByteCount::new(granted);
+        Point { as_of: minute(n), granted, counted: granted, grant_minutes, live }
     }
 
     fn trial() -> Trial {

@@ -102,6 +102,8 @@ pub struct Wish {
     pub overhead: Duration,
     /// Bytes that one live grant may relay in a minute.
     pub per_minute: u128,
+    /// Minutes from the current one on that are promised already, for the grant that this one renews.
+    pub covered: u128,
 }
 
 /// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
@@ -115,9 +117,10 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
         BudgetMode::Strict => {
             let room = Room::of(&figures);
             let into_minute = figures.now.since(Minute::of(figures.now).start());
-            let fair = wish.longest_life(room.minutes(wish.per_minute, STRICT_SHARE), into_minute);
-            let life = wish.life.min(fair.max(STRICT_LIFE_MIN));
-            if room.fits(wish.minutes(life, into_minute), wish.per_minute) { Ok(life) } else { refused }
+            let share = room.minutes(wish.per_minute, STRICT_SHARE).saturating_add(wish.covered);
+            let life = wish.life.min(wish.longest_life(share, into_minute).max(STRICT_LIFE_MIN));
+            let fits = room.fits(wish.covered, wish.minutes(life, into_minute), wish.per_minute);
+            if fits { Ok(life) } else { refused }
         }
     }
 }
@@ -152,10 +155,11 @@ impl Room {
         }
     }
 
-    /// Whether a grant that covers `minutes`, the current one first, fits into both periods.
-    fn fits(self, minutes: u128, per_minute: u128) -> bool {
-        let here = minutes.min(self.minutes_left);
-        let there = minutes.saturating_sub(here);
+    /// Whether a grant that covers `minutes`, the current one first, fits into both periods. The first `covered` of them are
+    /// promised already.
+    fn fits(self, covered: u128, minutes: u128, per_minute: u128) -> bool {
+        let here = minutes.min(self.minutes_left).saturating_sub(covered);
+        let there = minutes.saturating_sub(self.minutes_left.max(covered));
         here.saturating_mul(per_minute) <= self.this && there.saturating_mul(per_minute) <= self.next
     }
 }
@@ -166,7 +170,13 @@ impl Wish {
     #[must_use]
     pub fn new(life: Duration, slack: Duration, tail: Duration, rate: BitRate) -> Self {
         let overhead = slack.saturating_add(tail);
-        Self { life, overhead, per_minute: rate.over_millis(60_000) }
+        Self { life, overhead, per_minute: rate.over_millis(Minute::MILLIS.into()), covered: 0 }
+    }
+
+    /// The same for a renewal: so many minutes from the current one on are promised already.
+    #[must_use]
+    pub fn renewing(self, covered: u128) -> Self {
+        Self { covered, ..self }
     }
 
     /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded
@@ -208,7 +218,22 @@ mod tests {
 
     fn wish(life: u64) -> Wish {
         let overhead = Duration::from_secs(7_204);
-        Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE }
+        Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE, covered: 0 }
+    }
+
+    #[test]
+    fn a_renewal_needs_room_only_for_the_minutes_after_the_renewed_promise() {
+        let fits = |covered, this, next| {
+            let room = Room { this: this * PER_MINUTE, next: next * PER_MINUTE, minutes_left: 10 };
+            room.fits(covered, 30, PER_MINUTE)
+        };
+        for (covered, this, next) in
+            [(0, 10, 20), (4, 6, 20), (10, 0, 20), (13, 0, 17), (30, 0, 0), (31, 0, 0)]
+        {
+            assert!(fits(covered, this, next), "{covered}");
+            assert!(this == 0 || !fits(covered, this - 1, next), "{covered}");
+            assert!(next == 0 || !fits(covered, this, next - 1), "{covered}");
+        }
     }
 
     fn strict(figures: Figures, life: u64) -> Option<u64> {
@@ -306,7 +331,7 @@ mod tests {
                 prop_assert!(admitted <= Duration::from_secs(life));
                 prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
                 let into_minute = now.since(Minute::of(now).start());
-                prop_assert!(Room::of(&figures).fits(wish(life).minutes(admitted, into_minute), PER_MINUTE));
+                prop_assert!(Room::of(&figures).fits(0, wish(life).minutes(admitted, into_minute), PER_MINUTE));
             }
         }
     }

@@ -74,17 +74,23 @@ impl Books {
     ///
     /// While the wall clock is ahead and not believed, either may be right. The hold begins at the books' time and ends when
     /// a credential made at the wall clock's time ends, so it covers the credential in both cases.
+    ///
+    /// `renews`: the grant that the credential renews. Of the two, only one relays at a time, so a renewal only needs room
+    /// for the time after the promise for that grant ends.
     pub fn reserve(
         &mut self,
         source: IceSource,
         life: Duration,
         slack: Duration,
+        renews: Option<GrantId>,
     ) -> Result<Hold, NotAdmitted> {
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
-        Ok(self.ledger.try_admit(source, life, slack.saturating_add(ahead))?)
+        let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
+        let promised_until = renewed.and_then(|row| row.alive_until);
+        Ok(self.ledger.try_admit(source, life, slack.saturating_add(ahead), promised_until)?)
     }
 
     /// Gives a hold back: nobody has the credential.

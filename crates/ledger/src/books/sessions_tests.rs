@@ -59,7 +59,7 @@ impl Broker {
     }
 
     fn mint(&mut self, number: u8, life: u64) {
-        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK).unwrap();
+        let hold = self.books.reserve(COTURN, Duration::from_secs(life), MINT_SLACK, None).unwrap();
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: id(number), source: COTURN, issued_at, expires_at };

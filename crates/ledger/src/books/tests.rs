@@ -173,7 +173,7 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
         Op::Mint { life, fails } => {
             let slack = Duration::from_secs(4);
             books.advance(at(*clock));
-            if let Ok(hold) = books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack) {
+            if let Ok(hold) = books.reserve(IceSource::Cloudflare, Duration::from_secs(life), slack, None) {
                 if fails {
                     books.release(&hold);
                 } else {
@@ -284,7 +284,7 @@ fn a_commit_and_what_it_rests_on_are_one_batch() {
     let period = books.snapshot().figures.period;
     let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
     assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
     let (_, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
     let mut stored = Stored::default();
@@ -295,10 +295,39 @@ fn a_commit_and_what_it_rests_on_are_one_batch() {
 }
 
 #[test]
+fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(100_000_000_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let life = Duration::from_secs(600);
+    let minted_at = |books: &mut Books, millis, id: u8, renews| {
+        let books = advanced(books, at(millis));
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, renews).unwrap();
+        let grant = Grant { id: GrantId::new([id; 16]), ..minted(at(millis), 600) };
+        books.commit(hold, &grant, Some("user"), renews).unwrap().0
+    };
+    let _ = minted_at(&mut books, 0, 1, None);
+    let promised = |books: &Books| {
+        let figures = books.snapshot().figures;
+        figures.committed.plus(figures.committed_next)
+    };
+    let one_grant = promised(&books);
+    let renewal = minted_at(&mut books, 540_000, 2, Some(GrantId::new([1; 16])));
+    let nine_minutes = ByteCount::new(9 * 60 * 2_000_000 / 8);
+    assert_eq!(promised(&books).minus(one_grant), nine_minutes);
+    assert_eq!(books.snapshot().live_grants, 1, "one of the two relays");
+
+    assert_eq!(books.settle(&renewal, Written::No), Err(NotRecorded));
+    assert_eq!(promised(&books), one_grant);
+    let _ = minted_at(&mut books, 540_000, 3, Some(GrantId::new([9; 16])));
+    assert!(promised(&books).minus(one_grant) > nine_minutes, "no grant is renewed");
+}
+
+#[test]
 fn a_batch_that_was_not_written_is_undone_by_what_follows_it() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
     let (commit, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
     assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
@@ -316,7 +345,7 @@ fn a_batch_that_was_not_written_is_undone_by_what_follows_it() {
 #[test]
 fn a_batch_that_may_still_be_written_keeps_its_grant() {
     let mut books = stored_books(BudgetMode::Estimate);
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 300);
     let (commit, _) = books.commit(hold, &grant, Some("user"), None).unwrap();
     let with_grant = books.snapshot();
@@ -332,7 +361,7 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     let source = IceSource::Coturn;
     setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
     let mut books = setup.open(None, at(0));
-    let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let alive_until = hold.alive_until();
     let grant = Grant { source, ..minted(at(0), 300) };
     let _ = books.commit(hold, &grant, None, None).unwrap();
@@ -351,7 +380,7 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
 fn a_credential_that_the_operator_has_stopped_is_not_committed() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     books.override_freeze(true);
     let stopped = books.commit(hold, &minted(at(0), 300), None, None).unwrap_err();
     assert_eq!(stopped, NotCommitted::Stopped);
@@ -364,7 +393,7 @@ fn an_undone_grant_is_not_charged_as_unreported() {
     setup.terms.rates.unreported_grant = ByteCount::new(5_000_000);
     let mut books = setup.open(Some(Stored::default()), at(0));
     let before = books.snapshot();
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     let (commit, _) = books.commit(hold, &minted(at(0), 300), None, None).unwrap();
     assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
     assert_eq!(books.snapshot(), before);
@@ -376,7 +405,7 @@ fn an_undone_grant_is_not_charged_as_unreported() {
 fn a_grant_that_a_report_has_extended_is_promised_after_a_restart() {
     let setup = setup(BudgetMode::Estimate);
     let mut books = setup.open(Some(Stored::default()), at(0));
-    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO).unwrap();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, None).unwrap();
     let grant = minted(at(0), 60);
     let (_, batch) = books.commit(hold, &grant, None, None).unwrap();
     let mut stored = Stored::default();

@@ -5,7 +5,9 @@ use turn_ledger::books::Written;
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
-use crate::walk::ops::Op::{CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, Wait};
+use crate::walk::ops::Op::{
+    CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
+};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -61,4 +63,22 @@ fn grants_minted_while_the_clock_is_in_doubt_are_promised_until_they_end() {
         ops.push(Wait { millis: 3 * HOUR, share: 256 });
         check(&Scenario { strict, before_reset: 20 * DAY, ops });
     }
+}
+
+/// The margin of sampling was a share of the bytes that flowed, and these were counted lower than what sampling may miss.
+#[test]
+fn what_sampling_missed_of_another_key_is_no_excess() {
+    let ops = vec![
+        Wait { millis: 3_119_586_436, share: 256 },
+        Mint { life: 300, delay: 2_012 },
+        Wait { millis: 8_125, share: 182 },
+        ReplaceKey,
+        Mint { life: 86_400, delay: 1_190 },
+        Wait { millis: 11_014_988, share: 256 },
+        Read { back: 252_219, missed: 24 },
+        Wait { millis: 1_314_033_676, share: 256 },
+        Read { back: 1_034_571, missed: 50 },
+        ReadAhead { millis: 1_559_318 },
+    ];
+    check(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
 }

@@ -52,7 +52,7 @@ impl Machine {
     }
 
     fn mint(&mut self) -> Result<(), NotAdmitted> {
-        let hold = self.books.reserve(IceSource::Cloudflare, secs(DAY), MINT_SLACK)?;
+        let hold = self.books.reserve(IceSource::Cloudflare, secs(DAY), MINT_SLACK, None)?;
         let wall = after_start(self.wall);
         self.spans.push((wall, wall.plus(hold.life()).plus(TAIL)));
         self.minted += 1;
@@ -113,7 +113,7 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     assert_eq!(machine.mint(), Ok(()));
     machine.pause(1);
     assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
-    assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK).is_ok());
+    assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, None).is_ok());
     machine.pass(300);
     assert_eq!(machine.mint(), Ok(()), "it is believed");
 }

@@ -30,6 +30,14 @@ const SLACK: Duration = Duration::from_secs(4);
 const SAMPLING: u32 = 5;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
+/// A credential that a client has.
+#[derive(Clone, Copy)]
+struct Held {
+    grant: Grant,
+    /// When it stops relaying, in the world's milliseconds: its own end or that of the one it renews, if later.
+    end: u64,
+}
+
 pub(crate) struct Broker<D> {
     strict: bool,
     begin: Timestamp,
@@ -42,7 +50,7 @@ pub(crate) struct Broker<D> {
     offset: i64,
     /// For how long the machine was paused, in milliseconds.
     paused: u64,
-    grants: Vec<Grant>,
+    grants: Vec<Held>,
     minted: u64,
     /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
     key_since: u64,
@@ -135,24 +143,24 @@ impl<D: Disk> Broker<D> {
                 self.offset += millis;
             }
             Op::Mint { life, delay } => {
-                if let Some(grant) = self.mint(life, Written::Yes) {
-                    let life = grant.expires_at.since(grant.issued_at);
-                    world.hand_out(Duration::from_millis(delay), life, TAIL);
-                    self.grants.push(grant);
+                if let Some(grant) = self.mint(life, Written::Yes, None) {
+                    let end = hand_out(world, delay, &grant);
+                    self.grants.push(Held { grant, end });
                 }
             }
+            Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
             Op::MintFails { life } => {
-                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK);
+                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, None);
                 if let Ok(hold) = held {
                     self.books.release(&hold);
                 }
             }
             Op::MintUnwritten { life, written } => {
-                let handed_out = self.mint(life, written);
+                let handed_out = self.mint(life, written, None);
                 debug_assert!(handed_out.is_none(), "what is not recorded is not handed out");
             }
             Op::CrashAfterCommit { life } => {
-                if let Some(grant) = self.mint(life, Written::Yes) {
+                if let Some(grant) = self.mint(life, Written::Yes, None) {
                     world.hand_out(SLACK, grant.expires_at.since(grant.issued_at), TAIL);
                 }
                 self.restart(world);
@@ -233,8 +241,8 @@ impl<D: Disk> Broker<D> {
     }
 
     /// What the service does for one credential: reserve, ask the provider, commit, write, settle.
-    fn mint(&mut self, life: u64, written: Written) -> Option<Grant> {
-        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK).ok()?;
+    fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
+        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, renews).ok()?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
@@ -245,7 +253,7 @@ impl<D: Disk> Broker<D> {
             issued_at,
             expires_at: issued_at.plus(hold.life()),
         };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), None).ok()?;
+        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),
             None => self.unwritten = batch,
@@ -254,6 +262,19 @@ impl<D: Disk> Broker<D> {
             self.write();
         }
         self.books.settle(&commit, written).ok().map(|()| grant)
+    }
+
+    /// A client renews one of its grants. Of the two it relays with one.
+    fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
+        let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
+            return;
+        };
+        if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
+            let end = hand_out(world, delay, &grant);
+            self.grants.push(Held { grant, end: world.join(renewed.end, end) });
+        } else {
+            self.books.give_renewal_back(renewed.grant.id);
+        }
     }
 
     /// Everything that has changed goes to disk.
@@ -290,10 +311,19 @@ impl<D: Disk> Broker<D> {
         open(self.strict, self.disk.read(), self.begin)
     }
 
-    fn caller(&self, nth: u64) -> Option<Caller> {
+    /// One of the two newest credentials.
+    fn held(&self, nth: u64) -> Option<Held> {
         let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
-        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied().map(Caller::Grant)
+        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied()
     }
+
+    fn caller(&self, nth: u64) -> Option<Caller> {
+        self.held(nth).map(|held| Caller::Grant(held.grant))
+    }
+}
+
+fn hand_out(world: &mut World, delay: u64, grant: &Grant) -> u64 {
+    world.hand_out(Duration::from_millis(delay), grant.expires_at.since(grant.issued_at), TAIL)
 }
 
 fn billing_day() -> BillingDay {

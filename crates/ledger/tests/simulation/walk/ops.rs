@@ -16,6 +16,8 @@ pub(crate) enum Op {
     Pause { millis: u64, share: u64 },
     /// A client asks; the provider makes the credential so long after it was asked, and the answer arrives.
     Mint { life: u64, delay: u64 },
+    /// A client renews one of its grants.
+    Renew { nth: u64, life: u64, delay: u64 },
     /// The provider fails, or answers after our time-out: nobody holds that credential.
     MintFails { life: u64 },
     /// The grant cannot be written, or nobody knows whether it is: the credential is not handed out.
@@ -82,7 +84,7 @@ impl Dice {
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
         }
-        match self.below(35) {
+        match self.below(38) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
@@ -108,6 +110,7 @@ impl Dice {
                 let millis = self.one_of(&[60_000, 28_800_000, 3 * 86_400_000]);
                 Op::Pause { millis: self.below(millis), share: self.below(257) }
             }
+            35..=37 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }

@@ -27,10 +27,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The provider made a credential `delay` after it was asked; its holder relays until life and tail are over.
-    pub(crate) fn hand_out(&mut self, delay: Duration, life: Duration, tail: Duration) {
+    /// The provider made a credential `delay` after it was asked; its holder relays until life and tail are over. Returns
+    /// that instant.
+    pub(crate) fn hand_out(&mut self, delay: Duration, life: Duration, tail: Duration) -> u64 {
         let millis = u64::try_from((delay + life + tail).as_millis()).unwrap_or(u64::MAX);
-        self.ends.push(self.now.saturating_add(millis));
+        let end = self.now.saturating_add(millis);
+        self.ends.push(end);
+        end
+    }
+
+    /// The holder of the credential that ends at `end` also holds the one that ends at `renewed`, and relays with one of them.
+    pub(crate) fn join(&mut self, end: u64, renewed: u64) -> u64 {
+        if let Some(nth) = self.ends.iter().position(|other| *other == end.min(renewed)) {
+            self.ends.swap_remove(nth);
+        }
+        end.max(renewed)
     }
 
     /// Time passes, and those who hold credentials relay: `share` of the most, in 256ths.
