@@ -15,6 +15,7 @@ use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Snapshot, Written};
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::grants::GrantRow;
+use turn_ledger::ledger::LateCounts;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading::{Reading, ReadingOutcome};
@@ -210,6 +211,11 @@ impl Account {
     /// Takes a source's own count.
     pub fn take_reading(&self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.with(|books| books.take_reading(source, reading))
+    }
+
+    /// Sets how late this source's counts settle.
+    pub fn set_late_counts(&self, source: IceSource, late: LateCounts) {
+        self.with(|books| books.set_late_counts(source, late));
     }
 
     /// Takes what a coturn lists, and says which of its sessions are to end.

@@ -141,6 +141,7 @@ impl Parts<'_> {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
             lag: analytics.lag,
+            sampling: self.config.meter.sampling_percent,
             billing_day: self.config.budget.billing_day,
             account: Arc::clone(&self.account),
             clock: Arc::clone(&self.clock),

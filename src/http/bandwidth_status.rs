@@ -14,6 +14,7 @@ use super::openapi::one_of;
 use crate::app::App;
 use crate::json::plain_number;
 use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
+use turn_ledger::ledger::LateCounts;
 use turn_ledger::units::{BitRate, Timestamp};
 
 /// With a count that is no older than this, the estimate hardly matters.
@@ -71,7 +72,7 @@ pub struct StatusBody {
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
     /// Whether the bound can be relied on: the provider's count does not contradict its assumption, nor the wall clock the
-    /// period.
+    /// period, and settles within the lag.
     bound_holds: bool,
     /// Observed average rate of one live grant, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
@@ -209,6 +210,17 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         "ASSUMPTION_BROKEN",
         "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
     );
+    if let Some(LateCounts { lag, grows }) = measured.late_counts {
+        let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
+        let lag = lag.as_secs();
+        hint(
+            true,
+            "COUNTS_LATE",
+            &format!(
+                "Cloudflare's counts grew after ANALYTICS_LAG_SECONDS{doubt}. The broker now waits {lag} s. Set ANALYTICS_LAG_SECONDS to {lag}."
+            ),
+        );
+    }
     hint(
         snapshot.frozen,
         "FROZEN",

@@ -46,6 +46,13 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("measured_as_of_timestamp_seconds", "Instant up to which they counted; 0 without a count", as_of);
     gauge("measured_stale", "1 while the providers' count is too old", u64::from(measured.is_stale()));
     gauge("bound_holds", "0 while data contradict the bound's assumption", u64::from(snapshot.bound_holds()));
+    let lag =
+        app.cloudflare_meter.as_ref().map(|meter| measured.late_counts.map_or(meter.lag, |late| late.lag));
+    gauge(
+        "analytics_lag_seconds",
+        "Age of the newest minute that Cloudflare is asked for; 0 without its analytics",
+        lag.unwrap_or_default().as_secs(),
+    );
     gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
     gauge("grants_live", "Live grants, including the tail after their expiry", snapshot.live_grants);
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));

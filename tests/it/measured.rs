@@ -5,7 +5,7 @@ use crate::support::{
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
-use turn_broker::meter::cloudflare::Tally;
+use turn_broker::meter::cloudflare::CloudflareMeter;
 use turn_broker::meter::cloudflare::analytics::AnalyticsError;
 use turn_ledger::reading::ReadingOutcome;
 
@@ -32,7 +32,12 @@ async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroke
 }
 
 async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {
-    broker.app.cloudflare_meter.as_ref().unwrap().read(&mut Tally::default()).await
+    let meter = meter(broker);
+    meter.read(&mut meter.initial_state()).await
+}
+
+fn meter(broker: &TestBroker) -> &CloudflareMeter {
+    broker.app.cloudflare_meter.as_ref().unwrap()
 }
 
 fn codes(status: &Value) -> Vec<&str> {
@@ -72,7 +77,8 @@ async fn the_broker_reads_analytics_from_the_start() {
     eventually("a reading", async || broker.status().await["asOf"] != Value::Null).await;
     let status = broker.status().await;
     let taken = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"taken\"}";
-    assert_eq!((cloudflare.analytics().asked(), broker.metric(taken).await), (1, Some(1)));
+    eventually("the metric", async || broker.metric(taken).await == Some(1)).await;
+    assert_eq!(cloudflare.analytics().asked(), 2, "the reading, and the first count of the lag's test");
     assert_eq!(
         (&status["asOf"], &status["bandwidthUsedGB"]),
         (&json!("2025-01-15T11:50:00.000Z"), &json!("0.00"))
@@ -150,6 +156,41 @@ async fn a_failed_reading_still_says_that_the_clock_is_ahead() {
 }
 
 #[tokio::test]
+async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_an_hour() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let lag = "turn_broker_analytics_lag_seconds";
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    let mut read = async || {
+        assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
+        broker.status().await
+    };
+    cloudflare.analytics().relay("another-key", "2025-01-15T11:05:00Z", 10 * GB, 0);
+    assert_eq!(read().await["boundHolds"], true);
+    assert_eq!(broker.metric(lag).await, Some(600));
+    cloudflare.analytics().relay("another-key", "2025-01-15T11:48:00Z", GB, 0);
+    broker.advance(3_600);
+    let status = read().await;
+    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:50:00.000Z")));
+    assert!(codes(&status).contains(&"COUNTS_LATE") && !codes(&status).contains(&"ASSUMPTION_BROKEN"));
+    assert_eq!(broker.metric(lag).await, Some(1_200));
+    assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
+
+    // Until later minutes have settled, the same ones are counted again.
+    cloudflare.analytics().relay("another-key", "2025-01-15T12:49:00Z", GB, 0);
+    cloudflare.analytics().relay("another-key", "2025-01-15T12:50:00Z", 100 * GB, 0);
+    broker.advance(300);
+    let status = read().await;
+    assert_eq!(status["bandwidthUsedGB"], "12.00");
+    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:50:00.000Z")));
+    broker.advance(3_300);
+    let status = read().await;
+    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(true), &json!("2025-01-15T13:40:00.000Z")));
+    assert!(codes(&status).contains(&"COUNTS_LATE"), "the setting is still too low");
+    assert_eq!(broker.metric(lag).await, Some(1_200));
+}
+
+#[tokio::test]
 async fn nothing_relayed_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
@@ -164,13 +205,13 @@ async fn a_span_that_the_api_refuses_is_queried_in_slices() {
     for day in ["01T00:00", "07T23:59", "08T00:00", "14T12:00", "15T11:49"] {
         cloudflare.analytics().relay("key-id", &format!("2025-01-{day}:00Z"), GB, 0);
     }
-    let mut tally = Tally::default();
-    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
-    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
     let asked = cloudflare.analytics().asked();
     broker.advance(60);
-    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(
         cloudflare.analytics().asked(),
         asked + 1,
@@ -184,19 +225,19 @@ async fn finished_slices_are_queried_again_each_hour_and_keep_their_higher_count
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(7));
     cloudflare.analytics().relay("key-id", "2025-01-15T11:49:00Z", GB, 0);
-    let mut tally = Tally::default();
-    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
-    meter.read(&mut tally).await.unwrap();
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    meter.read(&mut state).await.unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-07T12:00:00Z", 40 * GB, 0);
     broker.advance(3_599);
-    meter.read(&mut tally).await.unwrap();
+    meter.read(&mut state).await.unwrap();
     assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
     broker.advance(1);
-    meter.read(&mut tally).await.unwrap();
+    meter.read(&mut state).await.unwrap();
     assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00", "bytes that were counted late");
     cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
     broker.advance(3_600);
-    assert_eq!(meter.read(&mut tally).await.unwrap(), ReadingOutcome::Taken, "only the open slice fell");
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "only the open slice fell");
     assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00");
 }
 

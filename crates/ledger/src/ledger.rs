@@ -13,7 +13,7 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::SourceLedger;
-pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
+pub use crate::source_ledger::{LateCounts, MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -248,6 +248,13 @@ impl Ledger {
         let now = self.now;
         if let Some(ledger) = self.source_ledger(source) {
             ledger.set_cutting(is_cutting, now);
+        }
+    }
+
+    /// Sets how late this source's counts settle.
+    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.late_counts = Some(late);
         }
     }
 

@@ -46,6 +46,15 @@ impl SourceTerms {
     }
 }
 
+/// The provider counts bytes later than the lag, so a reading can release room that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateCounts {
+    /// The lag in use instead of the configured one.
+    pub lag: Duration,
+    /// Whether counts grew with the lag before it. Then the bound does not hold.
+    pub grows: bool,
+}
+
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredUsage {
@@ -57,6 +66,8 @@ pub struct MeasuredUsage {
     pub assumption: Assumption,
     /// Whether sessions continue that should have been cut. Then the assumption does not hold.
     pub uncut: bool,
+    /// How late counts settle; `None` while they settle within the configured lag.
+    pub late_counts: Option<LateCounts>,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
@@ -88,6 +99,8 @@ pub(crate) struct SourceLedger {
     uncut_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
+    /// How late counts settle; `None` while they settle within the configured lag.
+    pub(crate) late_counts: Option<LateCounts>,
 }
 
 impl SourceLedger {
@@ -102,6 +115,7 @@ impl SourceLedger {
             outlived_until: Timestamp::default(),
             uncut_until: Timestamp::default(),
             read_at: now,
+            late_counts: None,
         }
     }
 
@@ -219,6 +233,7 @@ impl SourceLedger {
         let Assumption { holds, observed } = self.timeline.assumption();
         let uncut = self.uncut_until > now;
         measured.uncut |= uncut;
+        measured.late_counts = measured.late_counts.or(self.late_counts);
         measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;
         measured.assumption.observed = measured.assumption.observed.max(observed);
         if self.terms.is_read {

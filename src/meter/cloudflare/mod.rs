@@ -1,6 +1,7 @@
 //! The meter of Cloudflare's analytics. It reads the count from the period's start to a whole minute that is
-//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling. One query covers the whole period. If the API
-//! refuses such a span, the meter queries slices, and keeps the sum of the finished ones.
+//! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. One query
+//! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
+//! each hour, and keeps their higher counts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
+pub mod lateness;
 
 use crate::account::Account;
 use crate::backoff;
@@ -15,7 +17,7 @@ use crate::clock::Clock;
 use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
-use turn_ledger::minute::Minute;
+use lateness::{Lateness, settled_minute};
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
@@ -35,8 +37,10 @@ pub struct CloudflareMeter {
     pub api: CloudflareAnalytics,
     /// The interval between queries.
     pub interval: Duration,
-    /// The age of the newest settled minute.
+    /// The configured age of the newest settled minute.
     pub lag: Duration,
+    /// The largest sampling error, in percent.
+    pub sampling: u32,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// Receives the readings.
@@ -47,9 +51,18 @@ pub struct CloudflareMeter {
     pub metrics: Arc<Metrics>,
 }
 
+/// What the meter remembers from query to query.
+#[derive(Clone, Debug)]
+pub struct MeterState {
+    tally: Tally,
+    lateness: Lateness,
+    /// The end of the latest count.
+    as_of: Timestamp,
+}
+
 /// The finished slices of a period whose whole span the API refuses.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+struct Tally {
     period: Option<Period>,
     finished: Vec<FinishedSlice>,
 }
@@ -66,12 +79,12 @@ struct FinishedSlice {
 impl CloudflareMeter {
     /// Queries until `end`.
     pub async fn run(&self, end: &CancellationToken) {
-        let (mut tally, mut failures) = (Tally::default(), 0);
+        let (mut state, mut failures) = (self.initial_state(), 0);
         loop {
             let asked = tokio::select! {
                 biased;
                 () = end.cancelled() => return,
-                asked = self.read(&mut tally) => asked,
+                asked = self.read(&mut state) => asked,
             };
             let rest = match &asked {
                 Err(AnalyticsError::RateLimited) => RATE_LIMIT_REST,
@@ -87,18 +100,60 @@ impl CloudflareMeter {
         }
     }
 
-    /// Queries once, and gives the reading to the account.
-    pub async fn read(&self, tally: &mut Tally) -> Result<ReadingOutcome, AnalyticsError> {
-        let Some((period, as_of)) = settled(self.clock.now(), self.lag, self.billing_day) else {
-            return Ok(ReadingOutcome::OtherPeriod);
-        };
-        let counted = self.count(period, as_of, tally).await;
+    /// The state before the first query.
+    #[must_use]
+    pub fn initial_state(&self) -> MeterState {
+        let lateness = Lateness::new(self.lag, self.sampling);
+        MeterState { tally: Tally::default(), lateness, as_of: Timestamp::default() }
+    }
+
+    /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
+    pub async fn read(&self, state: &mut MeterState) -> Result<ReadingOutcome, AnalyticsError> {
+        let (now, lag) = (self.clock.now(), state.lateness.lag());
+        let Some(settled) = settled_minute(now, lag) else { return Ok(ReadingOutcome::OtherPeriod) };
+        // After the lag has grown, the same minutes are counted again until later ones have settled.
+        let as_of = settled.max(state.as_of);
+        let age = lag.min(now.since(as_of));
+        let period = period_until(as_of, self.billing_day);
+        let UsageCount { own, other } = self.count(period, as_of, age, &mut state.tally).await?;
+        state.as_of = as_of;
+        let reading = Reading { period, as_of, granted: own, other };
+        let taken = self.account.take_reading(IceSource::Cloudflare, &reading);
+        self.test_lag(now, &mut state.lateness).await?;
+        Ok(taken)
+    }
+
+    /// Sends one query. The account hears Cloudflare's clock from its response, also from a failed one.
+    async fn ask(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        age: Duration,
+    ) -> Result<UsageCount, AnalyticsError> {
+        let counted = self.api.count(from, until, age).await;
         if let Some(date) = self.api.take_date() {
             self.account.hear_date(date);
         }
-        let UsageCount { own, other } = counted?;
-        let reading = Reading { period, as_of, granted: own, other };
-        Ok(self.account.take_reading(IceSource::Cloudflare, &reading))
+        counted
+    }
+
+    /// Makes the due counts of the test, and publishes a new result.
+    async fn test_lag(&self, now: Timestamp, lateness: &mut Lateness) -> Result<(), AnalyticsError> {
+        while let Some(window) = lateness.due(now) {
+            let counted = self.ask(window.from, window.until, window.age).await?;
+            let before = lateness.late();
+            lateness.take(window, counted.total());
+            let Some(late) = lateness.late().filter(|late| before != Some(*late)) else { continue };
+            self.account.set_late_counts(IceSource::Cloudflare, late);
+            let lag_seconds = late.lag.as_secs();
+            if late.grows {
+                let remedy = "set ANALYTICS_LAG_SECONDS to lag_seconds";
+                tracing::warn!(lag_seconds, remedy, "Cloudflare's counts settle later than the lag");
+            } else {
+                tracing::info!(lag_seconds, "Cloudflare's counts have settled within the lag for an hour");
+            }
+        }
+        Ok(())
     }
 
     /// Counts from the period's start to `as_of`, in one query if the API allows it.
@@ -106,10 +161,11 @@ impl CloudflareMeter {
         &self,
         period: Period,
         as_of: Timestamp,
+        age: Duration,
         tally: &mut Tally,
     ) -> Result<UsageCount, AnalyticsError> {
         if tally.period != Some(period) {
-            match self.api.count(period.start, as_of, self.lag).await {
+            match self.ask(period.start, as_of, age).await {
                 Err(AnalyticsError::QueryRefused) if as_of.since(period.start) > SLICE => {}
                 counted => return counted,
             }
@@ -118,7 +174,7 @@ impl CloudflareMeter {
         let asked_at = self.clock.instant();
         for slice in &mut tally.finished {
             if asked_at.saturating_duration_since(slice.asked_at) >= RECOUNT_INTERVAL {
-                let counted = self.api.count(slice.from, slice.until, self.lag).await?;
+                let counted = self.ask(slice.from, slice.until, age).await?;
                 slice.counted = higher(slice.counted, counted);
                 slice.asked_at = asked_at;
             }
@@ -126,11 +182,11 @@ impl CloudflareMeter {
         let mut from = tally.finished.last().map_or(period.start, |slice| slice.until);
         while as_of.since(from) > SLICE {
             let until = from.plus(SLICE);
-            let counted = self.api.count(from, until, self.lag).await?;
+            let counted = self.ask(from, until, age).await?;
             tally.finished.push(FinishedSlice { from, until, counted, asked_at });
             from = until;
         }
-        let open = self.api.count(from, as_of, self.lag).await?;
+        let open = self.ask(from, as_of, age).await?;
         Ok(tally.finished.iter().map(|slice| slice.counted).fold(open, sum))
     }
 
@@ -171,12 +227,9 @@ fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
     pause.saturating_add(backoff::jitter(pause / 10, random))
 }
 
-/// The end of the settled minutes, and the period that contains or ends at it. `None` before 1970.
-fn settled(now: Timestamp, lag: Duration, billing_day: BillingDay) -> Option<(Period, Timestamp)> {
-    let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
-    let as_of = Minute::of(Timestamp::from_millis(now.as_millis().checked_sub(lag)?)).start();
-    let before = Timestamp::from_millis(as_of.as_millis().checked_sub(1)?);
-    Some((billing_day.period_at(before), as_of))
+/// The period that contains or ends at `as_of`.
+fn period_until(as_of: Timestamp, billing_day: BillingDay) -> Period {
+    billing_day.period_at(Timestamp::from_millis(as_of.as_millis().saturating_sub(1)))
 }
 
 fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
@@ -220,8 +273,8 @@ mod tests {
 
     fn asked_at(now: &str) -> (Timestamp, Timestamp) {
         let first = BillingDay::new(1).unwrap();
-        let (period, as_of) = settled(at(now), Duration::from_secs(600), first).unwrap();
-        (period.start, as_of)
+        let as_of = settled_minute(at(now), Duration::from_secs(600)).unwrap();
+        (period_until(as_of, first).start, as_of)
     }
 
     #[test]

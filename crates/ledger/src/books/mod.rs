@@ -14,7 +14,7 @@ use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::Grants;
-use crate::ledger::Ledger;
+use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
 use crate::period::Period;
 use crate::reading::{Reading, ReadingOutcome};
@@ -204,6 +204,11 @@ impl Books {
     /// Takes a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.ledger.take_reading(source, reading)
+    }
+
+    /// Sets how late this source's counts settle.
+    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
+        self.ledger.set_late_counts(source, late);
     }
 
     /// Connections that stopped reporting since the last call.

@@ -44,13 +44,14 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether nothing is known to contradict what the published bound assumes: the rate, the tail, and the period. A clock
+    /// Whether nothing is known to contradict what the published bound assumes: the rate, the tail, the lag, and the period. A clock
     /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
     #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
-        self.measured.assumption.holds && is_in_period
+        let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
+        self.measured.assumption.holds && has_settled && is_in_period
     }
 }
 
