@@ -1,4 +1,4 @@
-//! A disk that becomes full while the service runs: no unrecorded grant is issued, and minting resumes when there is space.
+//! A disk that is full while the service runs: no grant leaves unrecorded, and minting comes back with the space.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` if this user may not mount anything.
+    /// `None` where this user may not mount anything.
     fn mount() -> Option<Self> {
         let mounted_at = StateDir::new();
         let script = r#"mount -t tmpfs -o size=2m,mode=700 tmpfs "$0" && echo mounted && exec cat"#;
@@ -90,18 +90,18 @@ async fn mint(process: &Process) -> (StatusCode, Value) {
     get(process, "/api/turn-credentials").await
 }
 
-/// Mints until the disk is full. Returns the number of grants. The first response without a grant must be a `refusal`.
+/// Mints until the disk is full; how many grants were answered. Every other answer has to be `refusal`.
 async fn mint_until_full(process: &Process, refusal: impl Fn(&StatusCode, &Value) -> bool) -> u64 {
-    let mut grants = 0;
+    let mut answered = 0;
     loop {
         let (status, body) = mint(process).await;
         if !body["grant"].is_string() {
             assert!(refusal(&status, &body), "{status}: {body}");
-            return grants;
+            return answered;
         }
         assert_eq!(status, 200);
-        grants += 1;
-        assert!(grants < 100_000, "the disk never fills");
+        answered += 1;
+        assert!(answered < 100_000, "the disk never fills");
     }
 }
 
@@ -109,69 +109,69 @@ async fn issued(process: &Process) -> u64 {
     get(process, "/api/bandwidth-status").await.1["grants"]["issued"].as_u64().unwrap()
 }
 
-async fn resumes(process: &Process) {
-    eventually("minting resumes", async || mint(process).await.1["grant"].is_string()).await;
+async fn comes_back(process: &Process) {
+    eventually("minting comes back", async || mint(process).await.1["grant"].is_string()).await;
     eventually("it is ready", async || get(process, "/ready").await.0 == 200).await;
 }
 
 #[tokio::test]
-async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_space() {
+async fn on_a_full_disk_no_grant_is_handed_out_and_minting_comes_back_with_the_space() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: mounting a tmpfs requires root (unshare, mount)");
+        println!("not run: a tmpfs of its own takes root (unshare, mount)");
         return;
     };
     let process = disk.start("refuse");
-    let mut grants = 0;
+    let mut answered = 0;
     for _ in 0..3 {
-        grants += u64::from(mint(&process).await.0 == 200);
+        answered += u64::from(mint(&process).await.0 == 200);
     }
-    assert_eq!(grants, 3);
+    assert_eq!(answered, 3);
     disk.fill();
     let is_refusal =
         |status: &StatusCode, body: &Value| *status == 503 && body["code"] == "LEDGER_UNAVAILABLE";
-    grants += mint_until_full(&process, is_refusal).await;
-    eventually("/ready returns LEDGER_UNAVAILABLE", async || {
+    answered += mint_until_full(&process, is_refusal).await;
+    eventually("/ready says so", async || {
         let (status, body) = get(&process, "/ready").await;
         status == 503 && body["code"] == "LEDGER_UNAVAILABLE"
     })
     .await;
     assert_eq!(get(&process, "/health").await.0, 200);
-    assert_eq!(issued(&process).await, grants, "refused mints are not in the ledger");
+    assert_eq!(issued(&process).await, answered, "what was refused is not in the books");
 
     disk.free();
-    resumes(&process).await;
-    grants += 1;
+    comes_back(&process).await;
+    answered += 1;
     process.signal("-KILL");
     process.finish();
     let process = disk.start("refuse");
-    assert_eq!(issued(&process).await, grants, "the ledger has exactly the issued grants");
-    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], grants);
+    assert_eq!(issued(&process).await, answered, "every grant that was answered, and no other");
+    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], answered);
 }
 
 #[tokio::test]
-async fn on_a_full_disk_with_fallback_the_response_is_stun_with_the_reason() {
+async fn a_full_disk_with_fallback_answers_stun_and_says_why() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: mounting a tmpfs requires root (unshare, mount)");
+        println!("not run: a tmpfs of its own takes root (unshare, mount)");
         return;
     };
     let process = disk.start("fallback");
     disk.fill();
-    let grants = mint_until_full(&process, |status, body| {
+    let answered = mint_until_full(&process, |status, body| {
         *status == 200 && body["source"] == "stun" && body["reason"] == "LEDGER_UNAVAILABLE"
     })
     .await;
-    // Kills the process while the disk is full. It can start again when there is space.
+    // Killed while the disk is full: it starts again as soon as there is space.
     process.signal("-KILL");
     process.finish();
     disk.free();
     let process = disk.start("fallback");
-    assert_eq!(issued(&process).await, grants);
-    resumes(&process).await;
+    assert_eq!(issued(&process).await, answered);
+    comes_back(&process).await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_file_size_limit_counts_as_a_full_disk_and_does_not_end_the_process() {
+async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let state = StateDir::new();
     let mut settings = SETTINGS.to_vec();
@@ -183,13 +183,13 @@ async fn a_file_size_limit_counts_as_a_full_disk_and_does_not_end_the_process() 
     };
     assert_eq!(mint(&process).await.0, 200);
     limit_files_to(Some(4_096));
-    let mut grants = 1 + mint_until_full(&process, |status, _| *status == 503).await;
-    assert_eq!(get(&process, "/health").await.0, 200, "the process still runs");
+    let mut answered = 1 + mint_until_full(&process, |status, _| *status == 503).await;
+    assert_eq!(get(&process, "/health").await.0, 200, "it lives");
     assert_eq!(get(&process, "/ready").await.0, 503);
     limit_files_to(None);
-    resumes(&process).await;
-    grants += 1;
+    comes_back(&process).await;
+    answered += 1;
     process.signal("-KILL");
     process.finish();
-    assert_eq!(issued(&Process::start(&settings)).await, grants);
+    assert_eq!(issued(&Process::start(&settings)).await, answered);
 }
