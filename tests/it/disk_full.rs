@@ -1,4 +1,4 @@
-//! A disk that is full while the service runs: no grant leaves unrecorded, and minting comes back with the space.
+//! A disk that becomes full while the service runs: no unrecorded grant is issued, and minting resumes when there is space.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where this user may not mount anything.
+    /// `None` if this user may not mount anything.
     fn mount() -> Option<Self> {
         let mounted_at = StateDir::new();
         let script = r#"mount -t tmpfs -o size=2m,mode=700 tmpfs "$0" && echo mounted && exec cat"#;
@@ -90,18 +90,18 @@ async fn mint(process: &Process) -> (StatusCode, Value) {
     get(process, "/api/turn-credentials").await
 }
 
-/// Mints until the disk is full; how many grants were answered. Every other answer has to be `refusal`.
+/// Mints until the disk is full. Returns the number of grants. The first response without a grant must be a `refusal`.
 async fn mint_until_full(process: &Process, refusal: impl Fn(&StatusCode, &Value) -> bool) -> u64 {
-    let mut answered = 0;
+    let mut grants = 0;
     loop {
         let (status, body) = mint(process).await;
         if !body["grant"].is_string() {
             assert!(refusal(&status, &body), "{status}: {body}");
-            return answered;
+            return grants;
         }
         assert_eq!(status, 200);
-        answered += 1;
-        assert!(answered < 100_000, "the disk never fills");
+        grants += 1;
+        assert!(grants < 100_000, "the disk never fills");
     }
 }
 
@@ -109,69 +109,69 @@ async fn issued(process: &Process) -> u64 {
     get(process, "/api/bandwidth-status").await.1["grants"]["issued"].as_u64().unwrap()
 }
 
-async fn comes_back(process: &Process) {
-    eventually("minting comes back", async || mint(process).await.1["grant"].is_string()).await;
+async fn resumes(process: &Process) {
+    eventually("minting resumes", async || mint(process).await.1["grant"].is_string()).await;
     eventually("it is ready", async || get(process, "/ready").await.0 == 200).await;
 }
 
 #[tokio::test]
-async fn on_a_full_disk_no_grant_is_handed_out_and_minting_comes_back_with_the_space() {
+async fn on_a_full_disk_no_grant_is_issued_and_minting_resumes_when_there_is_space() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("not run: a tmpfs of its own takes root (unshare, mount)");
+        println!("skipped: mounting a tmpfs requires root (unshare, mount)");
         return;
     };
     let process = disk.start("refuse");
-    let mut answered = 0;
+    let mut grants = 0;
     for _ in 0..3 {
-        answered += u64::from(mint(&process).await.0 == 200);
+        grants += u64::from(mint(&process).await.0 == 200);
     }
-    assert_eq!(answered, 3);
+    assert_eq!(grants, 3);
     disk.fill();
     let is_refusal =
         |status: &StatusCode, body: &Value| *status == 503 && body["code"] == "LEDGER_UNAVAILABLE";
-    answered += mint_until_full(&process, is_refusal).await;
-    eventually("/ready says so", async || {
+    grants += mint_until_full(&process, is_refusal).await;
+    eventually("/ready returns LEDGER_UNAVAILABLE", async || {
         let (status, body) = get(&process, "/ready").await;
         status == 503 && body["code"] == "LEDGER_UNAVAILABLE"
     })
     .await;
     assert_eq!(get(&process, "/health").await.0, 200);
-    assert_eq!(issued(&process).await, answered, "what was refused is not in the books");
+    assert_eq!(issued(&process).await, grants, "refused mints are not in the ledger");
 
     disk.free();
-    comes_back(&process).await;
-    answered += 1;
+    resumes(&process).await;
+    grants += 1;
     process.signal("-KILL");
     process.finish();
     let process = disk.start("refuse");
-    assert_eq!(issued(&process).await, answered, "every grant that was answered, and no other");
-    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], answered);
+    assert_eq!(issued(&process).await, grants, "the ledger has exactly the issued grants");
+    assert_eq!(get(&process, "/api/bandwidth-status").await.1["grants"]["live"], grants);
 }
 
 #[tokio::test]
-async fn a_full_disk_with_fallback_answers_stun_and_says_why() {
+async fn on_a_full_disk_with_fallback_the_response_is_stun_with_the_reason() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("not run: a tmpfs of its own takes root (unshare, mount)");
+        println!("skipped: mounting a tmpfs requires root (unshare, mount)");
         return;
     };
     let process = disk.start("fallback");
     disk.fill();
-    let answered = mint_until_full(&process, |status, body| {
+    let grants = mint_until_full(&process, |status, body| {
         *status == 200 && body["source"] == "stun" && body["reason"] == "LEDGER_UNAVAILABLE"
     })
     .await;
-    // Killed while the disk is full: it starts again as soon as there is space.
+    // Kills the process while the disk is full. It can start again when there is space.
     process.signal("-KILL");
     process.finish();
     disk.free();
     let process = disk.start("fallback");
-    assert_eq!(issued(&process).await, answered);
-    comes_back(&process).await;
+    assert_eq!(issued(&process).await, grants);
+    resumes(&process).await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
+async fn a_file_size_limit_counts_as_a_full_disk_and_does_not_end_the_process() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let state = StateDir::new();
     let mut settings = SETTINGS.to_vec();
@@ -183,13 +183,13 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
     };
     assert_eq!(mint(&process).await.0, 200);
     limit_files_to(Some(4_096));
-    let mut answered = 1 + mint_until_full(&process, |status, _| *status == 503).await;
-    assert_eq!(get(&process, "/health").await.0, 200, "it lives");
+    let mut grants = 1 + mint_until_full(&process, |status, _| *status == 503).await;
+    assert_eq!(get(&process, "/health").await.0, 200, "the process still runs");
     assert_eq!(get(&process, "/ready").await.0, 503);
     limit_files_to(None);
-    comes_back(&process).await;
-    answered += 1;
+    resumes(&process).await;
+    grants += 1;
     process.signal("-KILL");
     process.finish();
-    assert_eq!(issued(&Process::start(&settings)).await, answered);
+    assert_eq!(issued(&Process::start(&settings)).await, grants);
 }
