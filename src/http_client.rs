@@ -1,5 +1,5 @@
-//! The HTTP client that every outgoing request of this process uses. It follows no redirect, reads no proxy setting and
-//! has a time limit, so a request goes where the configuration says and ends.
+//! The HTTP client that every outgoing request of this process uses. It follows no redirect and reads no proxy setting, so
+//! requests go only to the configured addresses. Every request has a time limit.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client, Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use turn_ledger::units::Timestamp;
 
-/// Limit on connecting, and on a whole request that sets no limit of its own.
+/// Time limit for connecting, and for a whole request unless the request sets another.
 const TIMEOUT: Duration = Duration::from_secs(3);
 const USER_AGENT: &str = concat!("turn-broker/", env!("CARGO_PKG_VERSION"));
 
@@ -19,7 +19,7 @@ pub struct ClientError(#[source] reqwest::Error);
 
 /// A new client. The root certificates are part of the binary, so that an image without CA files works.
 pub fn http_client() -> Result<Client, ClientError> {
-    // An error means that a provider is installed already: a test process builds many brokers.
+    // An error means that a provider is already installed. A test process builds many brokers.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let roots =
         webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());

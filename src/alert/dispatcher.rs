@@ -1,6 +1,6 @@
-//! Delivery of alerts, one at a time and in order, so that no recovery overtakes its failure. An alert leaves the outbox
-//! only when it was delivered, refused for good, or tried too often. A dispatcher that is stopped before that leaves it
-//! there, and the next one sends it again with the same id.
+//! Delivery of alerts, one at a time and in order, so that no recovery arrives before its failure. An alert leaves the outbox
+//! only when it is delivered, refused for good, or out of attempts. If the dispatcher stops before that, the next one sends
+//! the alert again with the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub trait Outbox: Send + Sync {
 /// When to retry, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// The pause before the next look into an empty outbox.
+    /// The pause before an empty outbox is checked again.
     pub idle: Duration,
     /// The longest wait after the first failure. It doubles with each further one.
     pub first: Duration,
@@ -147,7 +147,7 @@ impl Outcome {
     }
 }
 
-/// Zero without a random source: the wait is the whole step then.
+/// Zero if no random bytes are available. The wait then has no jitter.
 fn random_number() -> u64 {
     random::bytes().map(u64::from_le_bytes).unwrap_or_default()
 }
@@ -168,13 +168,13 @@ mod tests {
         let all: Duration = waits.iter().flatten().sum();
         assert!(
             all <= Duration::from_secs(15 * 60),
-            "the receiver may be away for a quarter of an hour: {all:?}"
+            "the receiver may be unreachable for a quarter of an hour: {all:?}"
         );
     }
 
     proptest! {
         #[test]
-        fn jitter_takes_away_half_of_a_step_at_most(attempt in 1_u32..20, random: u64) {
+        fn jitter_shortens_a_wait_by_at_most_half(attempt in 1_u32..20, random: u64) {
             let policy = RetryPolicy::default();
             let step = policy.next_delay(attempt, 0).unwrap();
             let wait = policy.next_delay(attempt, random).unwrap();

@@ -15,7 +15,7 @@ use super::origin::{self, AllowedOrigins};
 use super::settings::{Read, Refused, Settings};
 use super::value::is_visible_ascii;
 
-/// The shortest bearer token: nobody guesses 16 random characters over a network.
+/// The shortest bearer token. 16 random characters cannot be guessed over a network.
 const TOKEN_CHARS_MIN: usize = 16;
 /// The longest bearer token: it must fit in a header line.
 const TOKEN_CHARS_MAX: usize = 1_024;
@@ -114,7 +114,7 @@ fn read_trusted_proxies(settings: &mut Settings<'_>) -> Read<Arc<[IpNet]>> {
     networks.dedup();
     if networks.iter().any(|network| network.prefix_len() == 0) {
         settings.warn(
-            "TRUSTED_PROXIES trusts every address: any client can choose the address it is counted under",
+            "TRUSTED_PROXIES trusts every address: any client can choose the address that its rate limit uses",
         );
     }
     Ok(networks.into())

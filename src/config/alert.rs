@@ -11,7 +11,7 @@ use super::names::{ALERT_WEBHOOK_SECRET, ALERT_WEBHOOK_URL};
 use super::settings::{Read, Refused, Settings};
 use super::value::{is_cleartext, is_visible_ascii, parse_web_url};
 
-/// The shortest signing key: nobody guesses 16 random bytes.
+/// The shortest signing key. 16 random bytes cannot be guessed.
 const KEY_BYTES_MIN: usize = 16;
 /// The longest secret, as for bearer tokens.
 const SECRET_CHARS_MAX: usize = 1_024;
@@ -98,7 +98,7 @@ fn read_signing_key(settings: &mut Settings<'_>) -> Read<Option<SecretSlice<u8>>
     signing_key(text.expose_secret()).map(Some).ok_or(Refused)
 }
 
-/// `None` for a text with the base64 prefix that is not base64: it is a typing error, not a key.
+/// `None` for a text with the base64 prefix that is not base64. It is a typing error, not a key.
 fn signing_key(text: &str) -> Option<SecretSlice<u8>> {
     if text.len() > SECRET_CHARS_MAX || !is_visible_ascii(text) {
         return None;

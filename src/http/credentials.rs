@@ -23,7 +23,7 @@ use turn_ledger::source::IceSource;
 use turn_ledger::token::{GrantId, GrantToken};
 use turn_ledger::units::Timestamp;
 
-/// Shortest life that a client may request.
+/// Shortest lifetime that a client may request.
 pub const TTL_MIN: Duration = Duration::from_secs(60);
 
 /// An entry of `iceServers`, as `RTCPeerConnection` takes it.
@@ -42,14 +42,14 @@ pub struct IceServerSchema {
     credential: Option<String>,
 }
 
-/// ICE servers with their life and origin.
+/// ICE servers with their lifetime and source.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsBody {
     /// For `new RTCPeerConnection({iceServers})`.
     #[schema(value_type = Vec<IceServerSchema>)]
     ice_servers: IceServerList,
-    /// Life in seconds. Absent with STUN servers only, which do not expire.
+    /// Lifetime in seconds. Absent with STUN servers only, which do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false, example = 86_400)]
     ttl: Option<u64>,
@@ -62,16 +62,16 @@ pub struct CredentialsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     expires_at: Option<Timestamp>,
-    /// When to fetch the next credential: after three quarters of the life. Absent with STUN servers only.
+    /// When to fetch the next credential: after three quarters of the lifetime. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     refresh_after: Option<Timestamp>,
     /// The source of the ICE servers.
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// Whether the first of `ICE_SOURCES` was passed over.
+    /// Whether the first of `ICE_SOURCES` was skipped.
     degraded: bool,
-    /// Why it was passed over.
+    /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = reason_schema, required = false)]
     reason: Option<&'static str>,
@@ -87,7 +87,7 @@ pub struct CredentialsBody {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
 pub struct MintQuery {
-    /// Requested life in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
+    /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
     #[param(minimum = 60, maximum = 172_800, example = 3600)]
     ttl: Option<u64>,
 }
@@ -135,7 +135,7 @@ pub(super) fn source_schema() -> RefOr<Schema> {
 fn reason_schema() -> RefOr<Schema> {
     one_of(
         DegradedReason::ALL.map(DegradedReason::code),
-        "Why the first source was passed over. Only with `degraded: true`.",
+        "Why the first source was skipped. Only with `degraded: true`.",
     )
 }
 
@@ -223,7 +223,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn a_client_may_request_a_shorter_life() {
+    fn a_client_may_request_a_shorter_lifetime() {
         assert_eq!(requested_ttl(None, MAX), Ok(MAX));
         assert_eq!(requested_ttl(Some("other=1"), MAX), Ok(MAX));
         assert_eq!(requested_ttl(Some("ttl=60"), MAX), Ok(TTL_MIN));

@@ -87,7 +87,7 @@ pub struct CallersBody {
 pub struct AnswersBody {
     #[schema(schema_with = source_schema)]
     source: IceSource,
-    /// Why the first source was passed over; null if it was not.
+    /// Why the first source was skipped; null if it was not.
     #[schema(required = true)]
     reason: Option<&'static str>,
     /// Number of responses.

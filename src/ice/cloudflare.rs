@@ -1,6 +1,6 @@
-//! Minting at Cloudflare Realtime TURN. Whatever the other side does, a call ends within [`DEADLINE`]: with a cleaned
-//! list of servers, or with a [`ProviderError`] that names the fault and holds nothing of the answer's body. The facts
-//! about the API (shapes, statuses, the 201) are in docs/PROVIDER.md.
+//! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every call ends within [`DEADLINE`], with a cleaned
+//! list of servers, or with a [`ProviderError`] that contains nothing of the response's body. docs/PROVIDER.md describes the
+//! API (shapes, statuses, the 201).
 
 use std::fmt;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 use crate::http_client::{bearer, body_up_to, date};
 use turn_ledger::units::Timestamp;
 
-/// For one mint in all: connecting, a retry, the body.
+/// The time limit of one mint: connecting, a retry and the body together.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Attempts at most: a retry only follows a failed connect or a 5xx. A gateway's 5xx may hide a credential that was made;
-/// nobody holds it, and it is not charged.
+/// Maximum number of attempts. A retry follows only a failed connect or a 5xx. A gateway can return 5xx although a credential
+/// was minted. Nobody has received that credential, so it is not charged.
 const ATTEMPTS_MAX: u32 = 2;
 /// Pause before the retry, so that a restarting edge is not hit twice in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// Longest answer that is read. Real ones have 0.7 KiB.
+/// Longest response that is read. Real ones have 0.7 KiB.
 const BODY_MAX: usize = 64 * 1024;
 
-/// A TURN key at Cloudflare, and the way there.
+/// A TURN key at Cloudflare, and the client that uses it.
 pub struct Cloudflare {
     client: Client,
     endpoint: Url,
@@ -51,17 +51,17 @@ pub enum ProviderError {
     /// The deadline passed.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Timeout,
-    /// The connection broke in mid-exchange.
+    /// The connection broke during the exchange.
     #[error("the connection to the provider broke")]
     Broken(#[source] reqwest::Error),
     /// A status other than 200 and 201. The body is not kept.
     #[error("the provider answered {0}; {hint}", hint = hint(*.0))]
     Status(StatusCode),
-    /// Longer than any real answer.
+    /// Longer than any real response.
     #[error("the provider's answer is longer than {BODY_MAX} bytes")]
     TooLong,
-    /// Not the JSON that is expected, in any of its known shapes.
-    #[error("the provider's answer is no list of ICE servers")]
+    /// Not JSON in one of the known shapes.
+    #[error("the provider's answer is not a list of ICE servers")]
     Shape,
     /// JSON of the right shape with no usable content.
     #[error("the provider's ICE servers are not usable")]
@@ -83,7 +83,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether the TURN key or its token is unknown there: then so is, most likely, what was minted with them.
+    /// Whether Cloudflare does not know the TURN key or its token. Then credentials minted with them most likely do not work.
     #[must_use]
     pub fn says_unknown_key(&self) -> bool {
         matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))
@@ -100,7 +100,7 @@ impl ProviderError {
 }
 
 impl Cloudflare {
-    /// `base` is the API's origin, perhaps with a path before `/v1`.
+    /// `base` is the API's origin. It can have a path, which then precedes `/v1`.
     #[must_use]
     pub fn new(client: Client, base: &Url, key_id: &str, api_token: &SecretString) -> Option<Self> {
         let mut endpoint = base.clone();
@@ -115,14 +115,14 @@ impl Cloudflare {
         Some(Self { client, endpoint, authorization: bearer(api_token)? })
     }
 
-    /// Mints one credential of that life; `identifier` is kept by the provider beside it.
+    /// Mints one credential with this lifetime. The provider stores `identifier` with it.
     pub async fn mint(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
         tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier))
             .await
             .unwrap_or(Err(ProviderError::Timeout))
     }
 
-    /// Revokes the credential of that user name. `false`: the provider does not know it.
+    /// Revokes the credential with this user name. `false` if the provider does not know it.
     pub async fn revoke(&self, username: &str) -> Result<bool, ProviderError> {
         let mut endpoint = self.endpoint.clone();
         if let Ok(mut path) = endpoint.path_segments_mut() {
@@ -174,7 +174,7 @@ impl fmt::Debug for Cloudflare {
 }
 
 fn broken(error: reqwest::Error) -> ProviderError {
-    // The URL names the key id; no log line needs it.
+    // The URL contains the key id, which must not be logged.
     let error = error.without_url();
     if error.is_timeout() {
         ProviderError::Timeout
@@ -198,7 +198,8 @@ enum OneOrMany {
     One(RawIceServer),
 }
 
-/// Every shape that was seen over time. An answer without a relay is none: STUN we have ourselves.
+/// Parses every shape that Cloudflare has used. A response without a relay is an error, because the broker has its own STUN
+/// servers.
 fn parse(body: &[u8]) -> Result<IceServerList, ProviderError> {
     let answer: Answer = serde_json::from_slice(body).map_err(|_| ProviderError::Shape)?;
     let raw = match answer.ice_servers {
@@ -209,13 +210,13 @@ fn parse(body: &[u8]) -> Result<IceServerList, ProviderError> {
     if servers.relays() { Ok(servers) } else { Err(ProviderError::Servers(IceServersError::NoRelay)) }
 }
 
-/// What to do about a status, as far as users of the API found out. Errors have no documented body.
+/// The remedy for a status, from reports by users of the API. Cloudflare does not document its error bodies.
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => "the token is mistyped or withdrawn: compare it, or create a new TURN key and set both values",
-        403 => "the token lacks the right, or the client is blocked: recreate the token with Calls Edit",
+        403 => "the token lacks a permission, or the client is blocked: recreate the token with Calls Edit",
         404 => "wrong key id (or token): compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID",
-        429 => "minting too fast",
+        429 => "too many mints: find the callers that mint most",
         300..=399 => "redirects are not followed: check CLOUDFLARE_API_BASE",
         _ => "see docs/PROVIDER.md",
     }
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_an_array_and_a_text_mean_the_same() {
+    fn an_object_an_array_and_a_single_url_are_accepted() {
         for body in [
             r#"{"iceServers":{"urls":"turn:a:3478","username":"u","credential":"c"}}"#,
             r#"{"iceServers":[{"urls":"turn:a:3478","username":"u","credential":"c"}]}"#,
@@ -248,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_schemes_are_left_out_and_not_fatal() {
+    fn urls_with_unknown_schemes_are_dropped() {
         let body = r#"{"iceServers":{"urls":["quic:a","turn:a:3478"],"username":"u","credential":"c"}}"#;
         assert_eq!(urls(body), ["turn:a:3478"]);
     }
 
     #[test]
-    fn an_answer_without_a_usable_relay_is_a_failure() {
+    fn a_response_without_a_usable_relay_is_an_error() {
         for body in [
             "",
             "[]",
@@ -272,16 +273,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_gone_where_the_provider_does_not_know_it() {
-        for (status, is_gone) in [(401, true), (404, true), (403, false), (429, false), (500, false)] {
+    fn a_401_or_404_says_that_the_key_is_unknown() {
+        for (status, is_unknown) in [(401, true), (404, true), (403, false), (429, false), (500, false)] {
             let error = ProviderError::Status(StatusCode::from_u16(status).unwrap());
-            assert_eq!(error.says_unknown_key(), is_gone, "{status}");
+            assert_eq!(error.says_unknown_key(), is_unknown, "{status}");
         }
         assert!(!ProviderError::Timeout.says_unknown_key());
     }
 
     #[test]
-    fn a_base_with_a_path_keeps_it() {
+    fn the_path_of_the_base_url_precedes_the_path_of_the_api() {
         let base = Url::parse("https://proxy.example/cf/").unwrap();
         let client = http_client().unwrap();
         let cloudflare = Cloudflare::new(client, &base, "key", &SecretString::from("token")).unwrap();

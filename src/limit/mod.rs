@@ -61,12 +61,12 @@ pub struct RowExtractor {
     metrics: Arc<Metrics>,
 }
 
-/// Why a request does not pass.
+/// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// The client is over its rate.
     OverRate {
-        /// When its next request passes.
+        /// Time until the next request is accepted.
         retry_in: Duration,
     },
     /// The request has no [`ClientAddr`]: a layer outside this one is missing.
@@ -102,7 +102,7 @@ impl RateLimit {
         Ok(Self { governor: Arc::new(governor), extractor, quota, metrics })
     }
 
-    /// The layer. All layers of one limiter share its table. `respond` makes the response to a request that does not pass.
+    /// The layer. All layers of one limiter share its table. `respond` makes the response to a rejected request.
     #[must_use]
     pub fn layer(&self, respond: fn(Rejected) -> Response<Body>) -> RateLimitLayer {
         let quota = self.quota;

@@ -8,7 +8,7 @@ use turn_ledger::token::{GrantId, GrantToken};
 use turn_ledger::units::Timestamp;
 use turn_ledger::verdict::Refusal;
 
-/// Why the first source was passed over.
+/// Why the first source was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DegradedReason {
     /// The first source has no settings.
@@ -75,7 +75,7 @@ pub struct IssuedCredential {
     pub grant: GrantId,
     /// The signed grant token.
     pub token: GrantToken,
-    /// Why the first source was passed over, if it was.
+    /// Why the first source was skipped, if it was.
     pub degraded: Option<DegradedReason>,
 }
 

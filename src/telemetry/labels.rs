@@ -18,7 +18,7 @@ pub struct RequestLabels {
 pub struct CredentialLabels {
     /// The source of the ICE servers.
     pub source: &'static str,
-    /// Why the first source was passed over; `none` if it was not.
+    /// Why the first source was skipped; `none` if it was not.
     pub reason: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! Who may mint: rate limit, origins and proxies. The limiter's clock is the library's own, so these tests shrink the window
-//! instead of moving time, and none of them asserts how long anything took.
+//! Access to the mint: rate limit, origins and proxies. The limiter uses the library's own clock, so these tests set a short
+//! window instead of moving the clock, and none of them asserts a duration.
 
 use crate::support::{Answer, TestBroker, with_cloudflare_and};
 use reqwest::Method;
@@ -70,10 +70,11 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_rate_and_cannot_forge_an
     }
 }
 
-/// What Cloudflare sends: its own headers, and the visitor's address behind whatever the visitor wrote, without a space.
+/// Cloudflare sends its own headers. It appends the visitor's address, without a space, to the `X-Forwarded-For` that the
+/// visitor sent.
 #[tokio::test]
 async fn behind_cloudflare_or_its_tunnel_the_last_entry_is_the_visitor() {
-    // The broker's peer is the tunnel's end on this machine, or a proxy that adds Cloudflare's own address.
+    // The peer of the broker is the tunnel's process on this machine, or a proxy that appends Cloudflare's address.
     let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TRUSTED_PROXIES", "127.0.0.1,173.245.48.0/20")];
     let broker = TestBroker::start(&settings).await;
     let visit = async |forwarded: &str, connecting: &str| {
@@ -86,7 +87,11 @@ async fn behind_cloudflare_or_its_tunnel_the_last_entry_is_the_visitor() {
             .status
     };
     assert_eq!(visit("203.0.113.1", "203.0.113.1").await, 200);
-    assert_eq!(visit("203.0.113.2,173.245.48.7", "203.0.113.2").await, 200, "through a proxy of one's own");
+    assert_eq!(
+        visit("203.0.113.2,173.245.48.7", "203.0.113.2").await,
+        200,
+        "through the operator's own proxy"
+    );
     assert_eq!(visit("2001:db8:1:2::3", "2001:db8:1:2::3").await, 200);
     for (forwarded, connecting) in [
         ("6.6.6.6,203.0.113.1", "203.0.113.1"),
@@ -129,7 +134,7 @@ async fn a_flood_of_addresses_fills_a_bounded_table_and_does_not_affect_earlier_
     assert_eq!(
         mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"),
         Some("0"),
-        "its own row still"
+        "an earlier client keeps its own row"
     );
 }
 
@@ -206,7 +211,7 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
     }
 }
 
-/// A page cannot read an image that is none, but its visitor would have minted.
+/// A page could not read the response, but the request would have minted a credential.
 #[tokio::test]
 async fn a_foreign_page_cannot_mint_by_loading_the_url_as_an_image_or_frame() {
     let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;

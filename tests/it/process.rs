@@ -74,7 +74,7 @@ fn a_misspelt_name_is_reported_with_the_problem_that_it_causes() {
 }
 
 #[test]
-fn a_misspelt_name_gets_the_nearest_one_as_a_hint() {
+fn a_misspelt_name_gets_the_nearest_name_as_a_hint() {
     let mut process = Process::start(&[("TURN_TTL_SECOND", "600")]);
     process.read_until("TURN_TTL_SECONDS");
 }

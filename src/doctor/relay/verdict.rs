@@ -34,7 +34,8 @@ pub(super) fn tried(probed: &Probed) -> Tried {
     }
 }
 
-/// The first address that works, else an error. A missing route here is the least informative error.
+/// The result of the first address that works, otherwise an error. A missing route is the least informative error, so any
+/// other is preferred.
 fn outcome(probed: &Probed) -> Result<(&Served, Duration), &ProbeError> {
     let served = probed.at.iter().find_map(|(_, result, took)| Some((result.as_ref().ok()?, *took)));
     let mut errors: Vec<_> = probed.at.iter().filter_map(|(_, result, _)| result.as_ref().err()).collect();
@@ -64,7 +65,7 @@ fn worked(check: Check, url: &IceUrl, served: &Served, probed: &Probed, source: 
         return Finding::warn(
             check,
             url.as_str(),
-            format!("{seen}; it needs no credential: anybody may relay there, at your cost"),
+            format!("{seen}; it needs no credential: anyone can relay through it, at your cost"),
             "configure its authentication (coturn: use-auth-secret, no no-auth)",
         );
     }

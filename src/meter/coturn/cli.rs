@@ -64,7 +64,7 @@ pub enum CliError {
     /// Another service, or an unknown version of coturn.
     #[error("another service, or an unsupported version of coturn, answers there; check COTURN_CLI")]
     NotUnderstood,
-    /// The system has no random numbers.
+    /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }

@@ -16,7 +16,7 @@ async fn each_error_of_a_relay_is_explained() {
         (TurnFault::Code(508), "no relay port left", "fail", 1),
         (TurnFault::Unsigned, "not signed", "fail", 1),
         (TurnFault::StaleOnce, RELAYED, "ok", 0),
-        (TurnFault::Open, "anybody may relay", "warn", 0),
+        (TurnFault::Open, "anyone can relay", "warn", 0),
     ] {
         let world = World::new().await;
         world.turn.set_fault(fault);

@@ -44,7 +44,7 @@ pub(crate) enum Trouble {
     CutInListing,
     /// The listing is endless.
     EndlessListing,
-    /// The listing comes in pieces that end with a prompt or in the middle of a line.
+    /// The listing arrives in pieces. Each ends with a prompt or in the middle of a line.
     Pieces,
 }
 
@@ -206,7 +206,7 @@ async fn answer(
     say(socket, &(text + "> ")).await
 }
 
-/// Sends the next piece after a pause, so that the client may take the previous one for the whole.
+/// Sends the next piece after a pause, so that the client could take the previous one for the complete listing.
 async fn in_pieces(socket: &mut TcpStream, listing: &str) -> std::io::Result<()> {
     let mut rest = listing;
     while !rest.is_empty() {

@@ -1,5 +1,5 @@
-//! A fake STUN and TURN server on loopback that relays nothing. It checks credentials, returns an address, and misbehaves on
-//! request. UDP and TCP share one port.
+//! A fake STUN and TURN server on loopback that relays nothing. It checks credentials, returns an address, and has a fault if
+//! a test sets one. UDP and TCP share one port.
 //!
 //! Invariants: a request is in [`FakeTurn::history`] before its response is sent. Except with [`TurnFault::Open`], only a
 //! credential with a valid signature gets an allocation.
