@@ -199,7 +199,7 @@ mod tests {
         assert!(!broken.holds);
         assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
         assert_eq!(trial.liability(), BitRate::new(6_666_667));
-        // An hour in which nothing flows.
+        // Nothing is relayed for an hour.
         for n in 11..80 {
             trial.add(point(n, 600_000_000, u128::from(n), 1));
         }

@@ -1,4 +1,4 @@
-//! Scenarios that failed once, as literal operations: they stay what they are when the random choice of operations changes.
+//! Scenarios that failed once. They are literal operations, so a change of the random choice does not change them.
 
 use turn_ledger::books::Written;
 
@@ -11,9 +11,9 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A reading gave room, a grant was admitted on it, and the process died before the reading was on disk.
+/// A grant was admitted because a reading had released budget, and the process died before the reading was on disk.
 #[test]
-fn what_a_strict_grant_was_admitted_on_is_on_disk_with_it() {
+fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
     let mut ops = vec![Mint { life: 300, delay: 0 }; 20];
     ops.extend([Wait { millis: 3 * HOUR, share: 0 }, Read { back: 0, missed: 0 }]);
     ops.extend(vec![CrashAfterCommit { life: 300 }; 12]);
@@ -21,7 +21,7 @@ fn what_a_strict_grant_was_admitted_on_is_on_disk_with_it() {
     check(&Scenario { strict: true, before_reset: 20 * DAY, ops });
 }
 
-/// A process that saw no instant of a whole period showed an older period's sum as the previous one after a restart.
+/// No process ran during a whole period. After a restart, the sum of an older period was shown as the previous one.
 #[test]
 fn a_period_that_no_process_saw_has_no_sum() {
     let ops = vec![
@@ -35,7 +35,7 @@ fn a_period_that_no_process_saw_has_no_sum() {
     check_restart(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
 }
 
-/// A grant that could not be written is taken back. It was in a batch with other changes, which stay.
+/// A grant that could not be written is undone. The other changes of its batch stay.
 #[test]
 fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
     for written in [Written::No, Written::Unknown] {
