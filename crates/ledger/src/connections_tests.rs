@@ -224,7 +224,7 @@ fn a_full_table_refuses_new_connections() {
 fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let mut hear = |seconds| {
+    let mut report = |seconds| {
         let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
         heard
             .changes
@@ -233,24 +233,24 @@ fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
             .find(|c| matches!(c, ChangeKind::ExtendGrant { .. }))
     };
     // The credential expires at 600 s and the tail ends at 720 s.
-    assert_eq!(hear(690), None);
-    assert_eq!(hear(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
-    assert_eq!(hear(730), None, "that minute is already counted");
-    assert_eq!(hear(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
+    assert_eq!(report(690), None);
+    assert_eq!(report(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
+    assert_eq!(report(730), None, "that minute is already counted");
+    assert_eq!(report(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
 }
 
 #[test]
 fn without_extensions_a_relayed_connection_after_the_tail_breaks_the_assumption() {
     let mut table = table(Bounds::default(), false);
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let mut hear = |relayed, seconds| {
+    let mut report = |relayed, seconds| {
         let report = Report { relayed, ..Report::default() };
         let changes = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().changes;
         changes.into_iter().map(|change| change.kind).find(|c| matches!(c, ChangeKind::Outlived { .. }))
     };
-    assert_eq!(hear(None, 690), None);
-    assert_eq!(hear(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
-    assert_eq!(hear(Some(false), 730), None, "a direct connection does not use the relay");
+    assert_eq!(report(None, 690), None);
+    assert_eq!(report(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
+    assert_eq!(report(Some(false), 730), None, "a direct connection does not use the relay");
 }
 
 #[test]
