@@ -1,5 +1,5 @@
 //! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
-//! across an await; whatever is read under it is one instant's truth.
+//! across an await. All values that one call reads under it belong to the same instant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,11 +35,11 @@ pub use reservation::{RenewalRight, Reservation};
 /// The books, their lock and their clock.
 #[derive(Debug)]
 pub struct Account {
-    // A std mutex: it guards arithmetic, not waiting.
+    // A std mutex, because nothing awaits while it is held.
     guarded: Mutex<Guarded>,
-    /// Rights to renew that were taken so far.
+    /// How many renewal rights were taken so far.
     rights: AtomicU64,
-    /// `None`: the books live in memory only.
+    /// `None`: the books are in memory only.
     journal: Option<Journal>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -54,32 +54,32 @@ struct Guarded {
 /// One open connection, as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct OpenConnection {
-    /// Its state.
+    /// The connection's state.
     pub connection: Connection,
-    /// What it was charged so far.
+    /// Bytes charged so far.
     pub charged: ByteCount,
 }
 
 /// The usage of this period in steps.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// Begin of each step and what lies in it.
+    /// The start of each step and its usage.
     pub points: Vec<(Timestamp, Slice)>,
-    /// What the providers' own counts said, one for each step at most.
+    /// Readings of the providers' counts, at most one for each step.
     pub readings: Vec<ReadingPoint>,
-    /// What the period before this one came to.
+    /// The previous period and its usage.
     pub previous: Option<(Period, ByteCount)>,
 }
 
 impl Account {
-    /// Wraps the books.
+    /// Puts the books behind the lock.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let guarded = Guarded { time: SteadyTime::from(books.now(), clock.since_boot()), books };
         Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
     }
 
-    /// Holds room for a credential that lives `life` and may be made up to `slack` from now.
+    /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`.
     pub fn reserve(
         self: &Arc<Self>,
         source: IceSource,
@@ -102,7 +102,7 @@ impl Account {
         self.lock().time.hear(date, since_boot);
     }
 
-    /// Whether the books survive a restart.
+    /// Whether the books are stored on disk.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.journal.is_some()
@@ -114,8 +114,7 @@ impl Account {
         self.journal.as_ref().is_none_or(|journal| !journal.is_failing())
     }
 
-    /// Queues everything that has changed to be written. What is taken under the lock is queued under it too, so batches
-    /// are written in their order.
+    /// Queues all changes to be written. A batch is taken and queued under the same lock, so batches are written in order.
     pub fn flush(&self) {
         let Some(journal) = &self.journal else { return };
         self.with(|books| match journal.room() {
@@ -124,21 +123,21 @@ impl Account {
         });
     }
 
-    /// The last write: waits until it is on disk and the file is closed.
+    /// Writes the last batch. Waits until it is on disk and the file is closed.
     pub async fn finish(&self) {
         if self.record(true).await.is_err() {
             tracing::error!("the last changes of the ledger could not be written");
         }
     }
 
-    /// Takes a grant's right to renew, if it has it now.
+    /// Takes a grant's right to renew. `None` if it may not renew now.
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
         let taken = self.with(|books| books.take_renewal(grant));
         taken.then(|| RenewalRight::new(self, grant, self.rights.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Opens a connection, or hears from one that is open.
+    /// Opens a connection. For one that is already open, this counts as a report.
     pub fn open(&self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
         let opened = self.with(|books| books.open(caller, id, relayed))?;
         if opened == Opened::New {
@@ -147,7 +146,7 @@ impl Account {
         Ok(opened)
     }
 
-    /// Takes a connection's report.
+    /// Applies a connection's report.
     pub fn heartbeat(&self, caller: Caller, id: &str, report: Report) -> Result<(), UnknownConnection> {
         let heard = self.with(|books| books.heartbeat(caller, id, report))?;
         if heard.clamped {
@@ -156,7 +155,7 @@ impl Account {
         Ok(())
     }
 
-    /// Closes a connection with its last report; one that is not open is no fault.
+    /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), UnknownConnection> {
         let (heard, snapshot) = self.with(|books| {
             let heard = books.close(caller, id, last);
@@ -172,25 +171,25 @@ impl Account {
         Ok(())
     }
 
-    /// Overrides another limit; `None` goes back to the configured one. It counts at once.
+    /// Overrides the limit; `None` removes the override. Takes effect at once.
     pub async fn override_limit(&self, limit: Option<ByteCount>) -> Result<(), NotRecorded> {
         self.with(|books| books.override_limit(limit));
         self.record(false).await
     }
 
-    /// Overrides that nothing is minted, or that it is again. It counts at once.
+    /// Stops all minting, or allows it again. Takes effect at once.
     pub async fn override_freeze(&self, frozen: bool) -> Result<(), NotRecorded> {
         self.with(|books| books.override_freeze(frozen));
         self.record(false).await
     }
 
-    /// Revokes a credential. It counts at once; `None` when none of that name is out.
+    /// Revokes a credential. Takes effect at once. `None` if no metered grant of this id is known.
     pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
         let grant = self.with(|books| books.revoke(id))?;
         Some((grant, self.record(false).await))
     }
 
-    /// Waits until everything that has changed is on disk, and the file closed if this `is_last`.
+    /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
     async fn record(&self, is_last: bool) -> Result<(), NotRecorded> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let queue = |books: &mut Books| {
@@ -202,13 +201,13 @@ impl Account {
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
-    /// Whether nothing is to be minted.
+    /// Whether an override stops all minting.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.with(|books| books.is_frozen())
     }
 
-    /// Takes a source's own count.
+    /// Applies a reading of a source's own count.
     pub fn take_reading(&self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.with(|books| books.take_reading(source, reading))
     }
@@ -218,29 +217,29 @@ impl Account {
         self.with(|books| books.set_late_counts(source, late));
     }
 
-    /// Takes what a coturn lists, and says which of its sessions are to end.
+    /// Applies a coturn's session list. Returns the sessions that must end.
     #[must_use]
     pub fn take_sessions(&self, listing: &Listing) -> Vec<SessionId> {
         self.with(|books| books.take_sessions(listing))
     }
 
-    /// A coturn has taken the order to end these sessions.
+    /// Notes that a coturn accepted the command to end these sessions.
     pub fn cut_sessions(&self, ids: &[SessionId]) {
         self.with(|books| books.cut_sessions(ids));
     }
 
-    /// A coturn could not be asked.
+    /// Notes that a coturn did not answer.
     pub fn miss_sessions(&self) {
         self.with(Books::miss_sessions);
     }
 
-    /// Everything that is known now.
+    /// All figures at this instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.with(|books| books.snapshot())
     }
 
-    /// The first `limit` open connections, and how many there are.
+    /// The first `limit` open connections, and the number of all.
     #[must_use]
     pub fn connections(&self, limit: usize) -> (Vec<OpenConnection>, usize) {
         self.with(|books| {
@@ -252,7 +251,7 @@ impl Account {
         })
     }
 
-    /// Usage in steps from `from`, up to now or `to`, whichever is earlier.
+    /// Usage in steps from `from` until now or `to`, whichever is earlier.
     #[must_use]
     pub fn series(&self, from: Timestamp, to: Timestamp, step: Duration) -> Series {
         let from = Minute::of(from).start();
@@ -266,7 +265,7 @@ impl Account {
         })
     }
 
-    /// Writes the log lines of connections that nobody speaks for. Figures do not wait for it.
+    /// Logs the connections that were closed because they stopped reporting. The figures already include them.
     pub fn report_given_up(&self) {
         let (given_up, snapshot) = self.with(|books| (books.take_given_up(), books.snapshot()));
         for closed in given_up {
@@ -274,14 +273,14 @@ impl Account {
         }
     }
 
-    /// Looks whether there is something to tell the operator, and writes it to the log. `provider`: whether it mints,
-    /// where there is one. Without anybody who delivers it, the log is where it is told.
+    /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
+    /// `None` without a provider.
     pub fn evaluate_alerts(&self, provider: Option<bool>, is_delivered: bool) {
         let (alerts, dropped) = self.with(|books| {
             let alerts = books.evaluate_alerts(provider);
             if !is_delivered {
                 for alert in &alerts {
-                    books.change_alerts(|watch| watch.delivered(&alert.id));
+                    books.change_alerts(|rules| rules.delivered(&alert.id));
                 }
             }
             (alerts, books.change_alerts(AlertRules::take_dropped))
@@ -294,13 +293,13 @@ impl Account {
         }
     }
 
-    /// The latest alerts, the newest first, and whether each still waits to be delivered.
+    /// The latest alerts, newest first, and whether each one still waits for delivery.
     #[must_use]
     pub fn recent_alerts(&self) -> Vec<(Alert, bool)> {
         self.with(|books| books.alerts().recent().map(|(alert, waits)| (alert.clone(), waits)).collect())
     }
 
-    /// Frees the memory of grants that can have no further effect.
+    /// Forgets grants that can have no further effect.
     pub fn tidy(&self) {
         self.with(Books::forget_expired);
     }
@@ -318,7 +317,7 @@ impl Account {
         );
     }
 
-    /// Runs `call` under the lock, with the books at the present.
+    /// Advances the books to now and runs `call` under the lock.
     fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.lock();
@@ -327,7 +326,7 @@ impl Account {
         call(books)
     }
 
-    /// A panic under the lock leaves whole books behind: each call changes a cell or a row at a time, and sums with it.
+    /// Ignores poisoning. A panic leaves the books consistent: each step changes one cell or row together with its sums.
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -339,6 +338,6 @@ impl Outbox for Account {
     }
 
     fn settled(&self, id: &str) {
-        self.with(|books| books.change_alerts(|watch| watch.delivered(id)));
+        self.with(|books| books.change_alerts(|rules| rules.delivered(id)));
     }
 }

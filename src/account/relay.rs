@@ -1,4 +1,4 @@
-//! What the relay in this process asks the account: where its count begins, and whose time is over.
+//! The account's interface for the built-in relay: the count to start from, and the end of a grant.
 
 use super::Account;
 use turn_ledger::grants::GrantEnd;
@@ -8,13 +8,13 @@ use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
 impl Account {
-    /// Whether nothing more is to be relayed for a grant whose credential says that it is good until `expires_at`.
+    /// Whether and why nothing more is relayed for a grant. `expires_at`: the expiry in its credential.
     #[must_use]
     pub fn grant_end(&self, grant: GrantId, expires_at: Timestamp) -> Option<GrantEnd> {
         self.with(|books| books.grant_end(grant, Some(expires_at)))
     }
 
-    /// The latest count of a source in this period, if it has one.
+    /// The latest reading of a source in this period.
     #[must_use]
     pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
         self.with(|books| books.overlapping_reading(source))

@@ -1,5 +1,5 @@
-//! What is held of the account while a request is under way: room for one credential, and the right to renew. Dropped on any
-//! path, each gives itself back; after the commit nothing gives it back but time.
+//! Guards that a request holds: reserved budget for one credential, and the right to renew. Each one is released when it
+//! is dropped on any path. After the commit, only time releases the budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use turn_ledger::time::Moment;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
 
-/// Room held for one credential while the provider is asked. Dropped: given back.
+/// Budget reserved for one credential while the provider creates it. Released when dropped.
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<Account>,
@@ -21,7 +21,7 @@ pub struct Reservation {
     hold: Option<Hold>,
 }
 
-/// A grant's right to renew, taken for one mint. Dropped unused: given back.
+/// A grant's right to renew, taken for one mint. Given back when dropped unused.
 #[derive(Debug)]
 pub struct RenewalRight {
     account: Arc<Account>,
@@ -35,7 +35,7 @@ impl RenewalRight {
         Self { account: Arc::clone(account), grant: *grant, serial, is_used: AtomicBool::new(false) }
     }
 
-    /// Which taking of a right this is; no two are the same.
+    /// A number that no other taken right has.
     #[must_use]
     pub fn serial(&self) -> u64 {
         self.serial
@@ -65,28 +65,28 @@ impl Reservation {
         Self { account: Arc::clone(account), moment, life: hold.life(), hold: Some(hold) }
     }
 
-    /// When it was made, in the books' time. The grant's times count from here, so that books and grants agree on when it
-    /// ends.
+    /// When the reservation was made, in the books' time. The grant's times count from here, so that the books and the grant
+    /// agree on its end.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.moment.now
     }
 
-    /// When it was made, by the earlier of the wall clock and the books' time. The credential's times count from here, so that
+    /// When the reservation was made, by the earlier of the wall clock and the books' time. The credential's times count from here, so that
     /// a wrong clock cannot lengthen its life.
     #[must_use]
     pub fn earliest(&self) -> Timestamp {
         self.moment.wall.min(self.moment.now)
     }
 
-    /// The life that the credential may have.
+    /// The lifetime that the credential may have.
     #[must_use]
     pub fn life(&self) -> Duration {
         self.life
     }
 
-    /// The credential exists. Once this returns `Ok`, its grant is recorded and the credential may be handed out: the point
-    /// of no return. If this is dropped half-way, the record stays, and shrinks as time passes.
+    /// Records the grant of a new credential. This is the point of no return: after `Ok`, the credential may be handed out.
+    /// If the future is dropped half-way, the record stays, and its liability shrinks as time passes.
     pub async fn commit(
         mut self,
         grant: &Grant,

@@ -1,5 +1,5 @@
-//! Format 2, as the version that wrote it defined it, and its way to format 3: what was known of a grant stood in three
-//! tables, and a coturn's sessions stood in one value.
+//! Format 2 and its migration to format 3. Format 2 kept a grant in three tables and all sessions of a coturn in one value.
+//! The types here are those of the version that wrote it.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ pub(super) fn merge_grants(transaction: &WriteTransaction) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Makes a row of each session that stood in the value of the coturn.
+/// Makes one row for each session in the coturn's value.
 pub(super) fn split_sessions(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let mut sessions = transaction.open_table(SESSIONS)?;
     let mut meta = transaction.open_table(META)?;
@@ -113,7 +113,7 @@ fn sources_of_connections(transaction: &WriteTransaction) -> Result<BTreeMap<Str
     Ok(sources)
 }
 
-/// The source of most grants: the first that has any. Format 1 does not say which source a grant has.
+/// The first source that has any grants. Format 1 does not store the source of a grant.
 fn usual_source(transaction: &WriteTransaction) -> Result<IceSource, StoreError> {
     let marks = transaction.open_table(MARKS)?;
     for source in IceSource::ALL {
@@ -125,7 +125,7 @@ fn usual_source(transaction: &WriteTransaction) -> Result<IceSource, StoreError>
     Ok(IceSource::Cloudflare)
 }
 
-/// All rows of a table, which is empty afterwards.
+/// Takes all rows out of a table.
 fn take_rows<T: DeserializeOwned>(
     transaction: &WriteTransaction,
     table: JsonTable,

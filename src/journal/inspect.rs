@@ -1,5 +1,5 @@
-//! A ledger's file, looked at and left as it is. It is read into memory under a shared lock, and everything else happens
-//! to the copy: a file that was not closed in order is put in order there, and one of an older format is brought up there.
+//! A copy of a ledger's file in memory, for reading. The file itself is never changed: it is read under a shared lock, and
+//! repair and migration happen in the copy.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,23 +13,23 @@ use super::{migration, tables};
 use turn_ledger::changes::Stored;
 use turn_ledger::verify::contradictions;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const CHUNK: usize = 1 << 20;
 
-/// A ledger as its file has it.
+/// A copy of a ledger's file.
 #[derive(Debug)]
 pub struct LedgerCopy {
     /// The file.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// The file's length in bytes.
     pub bytes: u64,
-    /// The format that it says it has.
+    /// The file's format.
     pub format: u32,
     copy: Database,
 }
 
 impl LedgerCopy {
-    /// Takes one of the ledger in this directory, which nobody may have open.
+    /// Copies the ledger in this directory. No other process may have it open.
     pub fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE_NAME);
         let (memory, bytes) = read_locked(directory, &path)?;
@@ -38,7 +38,7 @@ impl LedgerCopy {
         Ok(Self { path, bytes, format, copy })
     }
 
-    /// What the books would start from.
+    /// What the books would start with.
     pub fn stored(&self) -> Result<Stored, OpenError> {
         let damaged = |what: &dyn std::fmt::Display| OpenError::damaged(&self.path, what);
         let read = || tables::read(&self.copy.begin_read()?, &mut Err);
@@ -46,16 +46,16 @@ impl LedgerCopy {
         catch_panic(read).unwrap_or_else(|broken| Err(damaged(&broken)))
     }
 
-    /// Everything that is wrong with it, as sentences; empty for a sound ledger.
+    /// Everything that is wrong with the ledger, one sentence each. Empty if nothing is.
     pub fn findings(&mut self) -> Vec<String> {
-        catch_panic(|| self.look()).unwrap_or_else(|broken| vec![broken.to_string()])
+        catch_panic(|| self.check()).unwrap_or_else(|broken| vec![broken.to_string()])
     }
 
-    fn look(&mut self) -> Vec<String> {
+    fn check(&mut self) -> Vec<String> {
         match self.copy.check_integrity() {
             Ok(true) => {}
-            Ok(false) => return vec!["pages of the file do not fit together".into()],
-            Err(error) => return vec![format!("pages of the file cannot be read: {error}")],
+            Ok(false) => return vec!["the file's pages are inconsistent".into()],
+            Err(error) => return vec![format!("the file's pages cannot be read: {error}")],
         }
         let mut findings = vec![];
         let mut bad = |row: tables::BadRow| {
@@ -71,7 +71,7 @@ impl LedgerCopy {
     }
 }
 
-/// The copy, of this version's format, and the format of the file.
+/// Opens the copy and migrates it to this version's format. Returns it with the format of the file.
 fn open(memory: InMemoryBackend, path: &Path) -> Result<(Database, u32), OpenError> {
     let database = Database::builder().create_with_backend(memory);
     let copy = database.map_err(|error| OpenError::damaged(path, &error))?;
@@ -79,7 +79,7 @@ fn open(memory: InMemoryBackend, path: &Path) -> Result<(Database, u32), OpenErr
     let transaction = copy.begin_read().map_err(|error| damaged(error.into()))?;
     let format = tables::format(&transaction).map_err(damaged)?;
     drop(transaction);
-    let Some(format) = format else { return Err(OpenError::damaged(path, &"it says no format")) };
+    let Some(format) = format else { return Err(OpenError::damaged(path, &"it has no format number")) };
     if format > FORMAT {
         return Err(OpenError::Newer { path: path.to_owned(), found: format });
     }
@@ -89,7 +89,7 @@ fn open(memory: InMemoryBackend, path: &Path) -> Result<(Database, u32), OpenErr
     Ok((copy, format))
 }
 
-/// The whole file, as it is while nobody writes.
+/// Reads the whole file under a shared lock, so that no process writes to it meanwhile.
 fn read_locked(directory: &Path, path: &Path) -> Result<(InMemoryBackend, u64), OpenError> {
     let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
     let mut file = match File::open(path) {

@@ -4,7 +4,7 @@ use turn_ledger::ledger::PeriodCounts;
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::Timestamp;
 
-/// What a disk in memory holds, and whether it fails.
+/// A disk in memory that can fail.
 #[derive(Default)]
 struct MemoryDisk {
     written: Vec<Timestamp>,
@@ -13,7 +13,7 @@ struct MemoryDisk {
 
 static DISKS: Mutex<Vec<(PathBuf, MemoryDisk)>> = Mutex::new(vec![]);
 
-/// A storage that fails on request, one for each directory.
+/// A storage on the memory disk of its directory.
 struct MemoryStorage(PathBuf);
 
 fn with_disk<T>(directory: &Path, change: impl FnOnce(&mut MemoryDisk) -> T) -> T {
@@ -63,13 +63,13 @@ fn batch(seconds: i64) -> Batch {
     }
 }
 
-/// A journal whose writer runs when the test says so.
-fn journal(directory: &str) -> (Journal, Receiver<Order>, Writer<MemoryStorage>) {
-    let (queue, orders) = channel(QUEUE_MAX);
+/// A journal whose writer runs only when the test calls it.
+fn journal(directory: &str) -> (Journal, Receiver<WriteRequest>, Writer<MemoryStorage>) {
+    let (queue, requests) = channel(QUEUE_MAX);
     let journal = Journal { queue, disk: Arc::default() };
     let store = MemoryStorage(directory.into());
     let disk = Arc::clone(&journal.disk);
-    (journal, orders, Writer { store: Some(store), directory: directory.into(), unwritten: None, disk })
+    (journal, requests, Writer { store: Some(store), directory: directory.into(), unwritten: None, disk })
 }
 
 fn written(directory: &str) -> Vec<i64> {
@@ -77,22 +77,22 @@ fn written(directory: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_has_ended() {
-    let (journal, mut orders, mut writer) = journal("stall");
+async fn a_write_that_takes_too_long_counts_as_a_failing_disk_until_it_ends() {
+    let (journal, mut requests, mut writer) = journal("stall");
     let pending = journal.room().unwrap().commit(batch(1));
     assert!(!journal.is_failing());
     assert_eq!(pending.wait_for(Duration::from_millis(1)).await, Written::Unknown);
     assert!(journal.is_failing());
-    assert!(journal.room().is_none(), "nothing is queued behind it");
-    writer.write(vec![orders.recv().await.unwrap()]);
+    assert!(journal.room().is_none(), "no batch is queued after it");
+    writer.write(vec![requests.recv().await.unwrap()]);
     assert!(!journal.is_failing() && journal.room().is_some());
-    drop(orders);
-    assert!(journal.is_failing(), "a writer that is gone writes nothing");
+    drop(requests);
+    assert!(journal.is_failing(), "without a writer the disk counts as failing");
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_nothing_out_of_the_books() {
-    let (journal, _orders, _writer) = journal("full");
+async fn with_a_full_queue_all_changes_stay_in_the_books() {
+    let (journal, _requests, _writer) = journal("full");
     for second in 0..QUEUE_MAX {
         journal.room().unwrap().send(batch(i64::try_from(second).unwrap()));
     }
@@ -101,38 +101,38 @@ async fn a_full_queue_takes_nothing_out_of_the_books() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_written_is_written_first_when_the_disk_is_back() {
-    let (journal, mut orders, mut writer) = journal("fails");
+async fn unwritten_batches_are_written_first_once_the_disk_works_again() {
+    let (journal, mut requests, mut writer) = journal("fails");
     with_disk(Path::new("fails"), |disk| disk.fails = true);
     let pending = journal.room().unwrap().commit(batch(1));
-    writer.write(vec![orders.recv().await.unwrap()]);
+    writer.write(vec![requests.recv().await.unwrap()]);
     assert_eq!(pending.wait().await, Written::No);
     assert!(journal.is_failing() && journal.room().is_none());
     with_disk(Path::new("fails"), |disk| disk.fails = false);
     journal.try_again();
-    writer.write(vec![orders.recv().await.unwrap()]);
+    writer.write(vec![requests.recv().await.unwrap()]);
     assert!(!journal.is_failing());
     assert_eq!(written("fails"), [1]);
 }
 
 #[tokio::test]
 async fn batches_that_wait_together_are_written_as_one() {
-    let (journal, mut orders, mut writer) = journal("group");
+    let (journal, mut requests, mut writer) = journal("group");
     let pending: Vec<_> = (1..=3).map(|second| journal.room().unwrap().commit(batch(second))).collect();
     let mut group = vec![];
-    orders.recv_many(&mut group, GROUP_MAX).await;
+    requests.recv_many(&mut group, GROUP_MAX).await;
     writer.write(group);
     for pending in pending {
         assert_eq!(pending.wait().await, Written::Yes);
     }
-    assert_eq!(written("group"), [3], "the last instant of the three");
+    assert_eq!(written("group"), [3], "one batch with the time of the last one");
 }
 
 #[tokio::test]
 async fn the_file_is_closed_after_the_last_batch() {
-    let (journal, mut orders, mut writer) = journal("last");
+    let (journal, mut requests, mut writer) = journal("last");
     let pending = journal.room().unwrap().close(batch(1));
-    assert!(writer.write(vec![orders.recv().await.unwrap()]), "the writer ends");
+    assert!(writer.write(vec![requests.recv().await.unwrap()]), "the writer ends");
     assert_eq!(pending.wait().await, Written::Yes);
     assert!(writer.store.is_none());
 }

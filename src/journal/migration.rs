@@ -1,5 +1,5 @@
-//! Migration from an older format: steps in their order, all in one transaction, after the file was copied beside itself. A
-//! crash in the middle leaves the older format, and the copy is the way back.
+//! Migration from an older format. All steps run in one transaction, so a crash in the middle leaves the older format. The
+//! file is copied beside itself first, so that the operator can return to the older version.
 
 use std::fs::File;
 use std::io;
@@ -11,30 +11,30 @@ use super::file::{FILE_NAME, FORMAT, make_file};
 use super::format_2::{self, ISSUED};
 use super::tables::{StoreError, put_format};
 
-/// What brings a ledger from one format to the next.
+/// Migrates a ledger from one format to the next.
 type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
-/// In their order; each says from which format it starts.
+/// All steps in order, each with the format from which it starts.
 const STEPS: [(u32, Step); 2] = [(1, table_of_credentials), (2, one_row_per_grant)];
 
-/// Format 2 has a table of the issued credentials. An older ledger does not know them: they cannot be revoked.
+/// Adds the table of issued credentials. Credentials that were issued under format 1 are not in it and cannot be revoked.
 fn table_of_credentials(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ISSUED)?;
     Ok(())
 }
 
-/// Format 3 has one row for each grant, and one for each session of a coturn.
+/// Makes one row for each grant and one for each session of a coturn.
 fn one_row_per_grant(transaction: &WriteTransaction) -> Result<(), StoreError> {
     format_2::merge_grants(transaction)?;
     format_2::split_sessions(transaction)
 }
 
-/// Whether there is a way from that format to the present one.
+/// Whether this version can migrate that format, or uses it.
 pub(super) fn is_known(format: u32) -> bool {
     format == FORMAT || STEPS.iter().any(|(from, _)| *from == format)
 }
 
-/// Brings an open ledger to the present format, all or nothing.
+/// Migrates an open ledger to the current format: completely or not at all.
 pub(super) fn migrate(database: &Database, from: u32) -> Result<(), StoreError> {
     migrate_by(database, from, &STEPS)
 }
@@ -49,8 +49,8 @@ fn migrate_by(database: &Database, from: u32, steps: &[(u32, Step)]) -> Result<(
     Ok(())
 }
 
-/// Copies the ledger beside itself, for its user only, and says where. A copy from an earlier attempt is replaced: what it
-/// holds is in this one too.
+/// Copies the ledger beside itself, readable by its owner only, and returns the copy's path. Replaces a copy from an earlier
+/// attempt: this one contains everything that it holds.
 pub(super) fn keep_copy(path: &Path, format: u32) -> io::Result<PathBuf> {
     let copy = path.with_file_name(format!("{FILE_NAME}.format-{format}"));
     let unfinished = path.with_file_name(format!("{FILE_NAME}.format-{format}.part"));
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use redb::{ReadableDatabase, ReadableTableMetadata, TableHandle};
 
-    /// A directory of the test's own.
+    /// A temporary directory for one test.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    /// What a version that knows format 1 finds there.
+    /// Checks that the ledger is unchanged in format 1.
     fn assert_is_format_1(database: &Database) {
         let transaction = database.begin_read().unwrap();
         assert_eq!(super::super::tables::format(&transaction).unwrap(), Some(1));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_lead_to_the_present_format_without_a_gap() {
+    fn the_steps_lead_to_the_current_format_without_a_gap() {
         let starts: Vec<_> = STEPS.iter().map(|(from, _)| *from).collect();
         assert_eq!(starts, (1..FORMAT).collect::<Vec<_>>());
         assert!(!is_known(0) && !is_known(FORMAT + 1));
@@ -139,7 +139,7 @@ mod tests {
     fn a_crash_between_the_steps_leaves_the_older_format() {
         let scratch = Scratch::new("crash-between-steps");
         let (path, database) = scratch.format_1();
-        // What is on disk in the middle of it is what a crash leaves there.
+        // A copy of the file in the middle of the transaction is what a crash leaves.
         let transaction = database.begin_write().unwrap();
         table_of_credentials(&transaction).unwrap();
         transaction.open_table(MARKS).unwrap().insert(("cloudflare", 5), (9, 9)).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_is_the_ledger_as_it_was_and_for_its_user_only() {
+    fn the_copy_is_unchanged_and_only_its_owner_can_read_it() {
         let scratch = Scratch::new("kept-copy");
         let (path, database) = scratch.format_1();
         std::fs::write(scratch.0.join("ledger.redb.format-1"), "an earlier attempt").unwrap();

@@ -1,6 +1,7 @@
-//! The journal: the books on disk. A grant is on disk before its response leaves, with one sync for all that wait together.
-//! Everything else follows within [`FLUSH_INTERVAL`]. One thread writes, fed by a bounded queue. While the disk fails, no
-//! grant is given out, and what could not be written is kept and written first when the disk is back.
+//! The journal: the books on disk. A grant is on disk before its response is sent. Everything else follows within
+//! [`FLUSH_INTERVAL`]. One thread writes; it reads from a bounded queue and syncs once for all batches that wait together.
+//! While the disk fails, no grant is issued. Batches that could not be written are kept and written first once the disk
+//! works again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,58 +25,58 @@ use turn_ledger::changes::{Batch, Stored};
 
 /// Where a ledger is stored.
 pub trait Storage: Sized + Send + 'static {
-    /// Opens the ledger of a directory, or makes one.
+    /// Opens the ledger of a directory, or creates one.
     fn open(directory: &Path) -> Result<Self, OpenError>;
-    /// Everything that is stored, with the key that signs grant tokens.
+    /// Reads everything that is stored, and the key that signs grant tokens.
     fn load(&self) -> Result<Stored, OpenError>;
-    /// Writes a batch, all of it synced to the disk or nothing.
+    /// Writes a batch and syncs it: all of it or nothing.
     fn write(&self, batch: &Batch) -> Result<(), StoreError>;
     /// Opens the ledger again after a failed write.
     fn reopen(directory: &Path) -> Result<Self, StoreError>;
 }
 
-/// How far what is not a grant may be behind on disk.
+/// How old unwritten changes other than grants may get.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Batches that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
 /// Batches that are written with one sync.
 const GROUP_MAX: usize = 512;
-/// For one commit in all. A disk that takes longer is down.
+/// How long one commit may wait in total. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sending side. Cheap to share.
 #[derive(Debug)]
 pub struct Journal {
-    queue: Sender<Order>,
+    queue: Sender<WriteRequest>,
     disk: Arc<Disk>,
 }
 
-/// What is known of the disk.
+/// The disk's state.
 #[derive(Debug, Default)]
 struct Disk {
     /// The last write failed.
     is_failing: AtomicBool,
-    /// A write took too long for a commit, and none has ended since.
+    /// A commit timed out, and no write has ended since.
     is_stalled: AtomicBool,
 }
 
-/// A batch to write, and who waits for it. Without a batch it tries whether the disk is back.
+/// A batch to write and the caller that waits for it. Without a batch, the writer only retries what it has kept.
 #[derive(Debug)]
-struct Order {
+struct WriteRequest {
     batch: Option<Batch>,
     done: Option<oneshot::Sender<bool>>,
-    /// Whether the file is closed after it. A file that is not closed is repaired at the next start.
+    /// Whether to close the file after this batch. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
 
-/// Room in the queue for one batch. Changes that are taken out of the books after this cannot be lost on their way.
+/// Reserved room in the queue for one batch. Changes that are taken out of the books after this always reach the queue.
 #[derive(Debug)]
 pub struct Room<'a> {
-    permit: Permit<'a, Order>,
+    permit: Permit<'a, WriteRequest>,
     disk: &'a Arc<Disk>,
 }
 
-/// Resolves when it is known what happened to a batch.
+/// Resolves to the outcome of a write.
 #[derive(Debug)]
 #[must_use]
 pub struct Pending {
@@ -84,7 +85,7 @@ pub struct Pending {
 }
 
 impl Journal {
-    /// Opens the ledger in this directory, or makes one, and starts the writer.
+    /// Opens the ledger in this directory, or creates one, and starts the writer.
     pub fn open<S: Storage>(directory: PathBuf) -> Result<(Self, Stored), OpenError> {
         let read = || {
             let store = S::open(&directory)?;
@@ -93,27 +94,27 @@ impl Journal {
         };
         let broken = |broken| Err(OpenError::damaged(&directory.join(FILE_NAME), &broken));
         let (store, stored) = catch_panic(read).unwrap_or_else(broken)?;
-        let (queue, mut orders) = channel(QUEUE_MAX);
+        let (queue, mut requests) = channel(QUEUE_MAX);
         let disk = Arc::new(Disk::default());
         let writer = Writer { store: Some(store), directory, unwritten: None, disk: Arc::clone(&disk) };
         std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.run(&mut orders))
+            .spawn(move || writer.run(&mut requests))
             .map_err(OpenError::Thread)?;
         Ok((Self { queue, disk }, stored))
     }
 
-    /// Room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
+    /// Reserves room for a batch. `None`: the queue is full or the disk fails, so changes must stay in the books.
     #[must_use]
     pub fn room(&self) -> Option<Room<'_>> {
         let permit = self.queue.try_reserve().ok().filter(|_| !self.is_failing())?;
         Some(Room { permit, disk: &self.disk })
     }
 
-    /// Tries whether a failing disk is back, unless the queue is full.
+    /// Retries a failing disk, unless the queue is full.
     pub fn try_again(&self) {
         if let Ok(permit) = self.queue.try_reserve() {
-            permit.send(Order { batch: None, done: None, is_last: false });
+            permit.send(WriteRequest { batch: None, done: None, is_last: false });
         }
     }
 
@@ -126,42 +127,44 @@ impl Journal {
 }
 
 impl Room<'_> {
-    /// Queues a batch that nobody waits for.
+    /// Queues a batch without waiting for it.
     pub fn send(self, batch: Batch) {
-        self.permit.send(Order { batch: Some(batch), done: None, is_last: false });
+        self.permit.send(WriteRequest { batch: Some(batch), done: None, is_last: false });
     }
 
-    /// Queues a batch that a caller waits for.
+    /// Queues a batch; the caller waits for the result.
     pub fn commit(self, batch: Batch) -> Pending {
-        self.send_and_tell(batch, false)
+        self.send_and_notify(batch, false)
     }
 
-    /// Queues the last batch. The file is closed after it, and nothing is written any more.
+    /// Queues the last batch. The writer closes the file after it and ends.
     pub fn close(self, batch: Batch) -> Pending {
-        self.send_and_tell(batch, true)
+        self.send_and_notify(batch, true)
     }
 
-    fn send_and_tell(self, batch: Batch, is_last: bool) -> Pending {
-        let (tell, done) = oneshot::channel();
-        self.permit.send(Order { batch: Some(batch), done: Some(tell), is_last });
+    fn send_and_notify(self, batch: Batch, is_last: bool) -> Pending {
+        let (notify, done) = oneshot::channel();
+        self.permit.send(WriteRequest { batch: Some(batch), done: Some(notify), is_last });
         Pending { done, disk: Arc::clone(self.disk) }
     }
 }
 
 impl Pending {
-    /// Waits for the disk, at most for [`COMMIT_TIMEOUT`].
+    /// Waits for the disk, at most [`COMMIT_TIMEOUT`].
     pub async fn wait(self) -> Written {
         self.wait_for(COMMIT_TIMEOUT).await
     }
 
-    async fn wait_for(self, patience: Duration) -> Written {
-        match tokio::time::timeout(patience, self.done).await {
+    async fn wait_for(self, timeout: Duration) -> Written {
+        match tokio::time::timeout(timeout, self.done).await {
             Ok(Ok(true)) => Written::Yes,
             Ok(Ok(false)) => Written::No,
             Ok(Err(_)) => Written::Unknown,
             Err(_) => {
                 if !self.disk.is_stalled.swap(true, Ordering::Relaxed) {
-                    tracing::error!("the ledger is written too slowly: no grant is given out until it is");
+                    tracing::error!(
+                        "writing the ledger takes too long: no grants are issued until a write ends"
+                    );
                 }
                 Written::Unknown
             }
@@ -171,30 +174,30 @@ impl Pending {
 
 /// The writing side: one thread.
 struct Writer<S> {
-    /// `None` after a failure, until it can be opened again.
+    /// `None` after a failure, until the next attempt opens it again.
     store: Option<S>,
     directory: PathBuf,
-    /// What could not be written yet. One batch, so it is bounded as the books are.
+    /// Changes that could not be written yet. They are one batch, so their size is bounded like that of the books.
     unwritten: Option<Batch>,
     disk: Arc<Disk>,
 }
 
 impl<S: Storage> Writer<S> {
-    fn run(mut self, orders: &mut Receiver<Order>) {
+    fn run(mut self, requests: &mut Receiver<WriteRequest>) {
         let mut group = Vec::new();
-        while orders.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        while requests.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
             if self.write(std::mem::take(&mut group)) {
                 return;
             }
         }
     }
 
-    /// Writes a group as one batch. If that fails, the callers learn it, and the batch is kept for the next attempt.
-    /// Returns whether that was the last write.
-    fn write(&mut self, group: Vec<Order>) -> bool {
-        let is_last = group.iter().any(|order| order.is_last);
+    /// Writes a group as one batch. If that fails, the callers get the failure and the batch is kept for the next attempt.
+    /// Returns whether this was the last write.
+    fn write(&mut self, group: Vec<WriteRequest>) -> bool {
+        let is_last = group.iter().any(|request| request.is_last);
         let (batches, waiting): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|order| (order.batch, order.done)).unzip();
+            group.into_iter().map(|request| (request.batch, request.done)).unzip();
         for batch in batches.into_iter().flatten() {
             match &mut self.unwritten {
                 Some(unwritten) => unwritten.append(batch),
@@ -208,14 +211,14 @@ impl<S: Storage> Writer<S> {
         let was_failing = self.disk.is_failing.swap(written.is_err(), Ordering::Relaxed);
         let was_stalled = self.disk.is_stalled.swap(false, Ordering::Relaxed);
         match &written {
-            Ok(()) if was_failing || was_stalled => tracing::info!("the ledger is written again"),
+            Ok(()) if was_failing || was_stalled => tracing::info!("the ledger can be written again"),
             Err(error) if !was_failing => {
-                tracing::error!(%error, "the ledger cannot be written: no grant is given out until it can");
+                tracing::error!(%error, "the ledger cannot be written: no grants are issued until a write succeeds");
             }
             _ => {}
         }
         for done in waiting.into_iter().flatten() {
-            // A caller that has gone away has not handed its credential out. Its grant shrinks as time passes.
+            // A caller that is gone has not handed out its credential. Its liability shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
         is_last
@@ -230,7 +233,7 @@ impl<S: Storage> Writer<S> {
             store.write(batch)?;
             self.unwritten = None;
         }
-        // After a failed write the store is not trusted: it was dropped above, and is opened again for the next one.
+        // A failed write drops the store: its state is unknown, so the next attempt opens it again.
         self.store = Some(store);
         Ok(())
     }

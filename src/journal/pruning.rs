@@ -1,7 +1,7 @@
-//! Old rows leave the file. No billing period is longer than 31 days, so whichever `BILLING_DAY` the next start has, the
-//! period that holds the books' present or any later instant begins within [`MINUTES_KEPT`] of the present. Rows of
-//! minutes before that count in no figure; of the marks among them only the sum does, and it stays, as one row. So a
-//! restart finds the same figures with and without this, now and later.
+//! Removal of old rows. It never changes the figures that a restart finds. No billing period is longer than 31 days, so
+//! with any `BILLING_DAY` the current period begins at most [`MINUTES_KEPT`] minutes ago. Rows of earlier minutes count in
+//! no figure. The sum of the earlier marks does, because it is the number of grants that are still alive: it stays as one
+//! row.
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -10,10 +10,10 @@ use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-/// The longest period.
+/// The longest period, in minutes.
 pub(super) const MINUTES_KEPT: i64 = 31 * 1_440;
 
-/// Removes the rows that the books at `now` and later do not need; whether there were any.
+/// Removes the rows that the books do not need at `now` and later. Returns whether there were any.
 pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Result<bool, StoreError> {
     let kept_from = Minute::of(now).number().saturating_sub(MINUTES_KEPT);
     let mut marks = transaction.open_table(MARKS)?;
@@ -21,7 +21,7 @@ pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Resu
     let mut has_changed = false;
     for source in IceSource::ALL {
         let old = (source.name(), i64::MIN)..(source.name(), kept_from);
-        // Most of the time there are none: no page is to be written for that.
+        // Usually there are none, and then no page should be written.
         if flows.range(old.clone())?.next().is_some() {
             flows.retain_in(old, |_, _| false)?;
             has_changed = true;
@@ -31,7 +31,7 @@ pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Resu
     Ok(has_changed)
 }
 
-/// Puts the sum of the marks before a minute into the last one of them; whether it was not there already.
+/// Replaces the marks before a minute with one row that holds their sum. Returns whether that changed anything.
 fn fold_marks(
     marks: &mut Table<'_, (&'static str, i64), (i64, i64)>,
     source: IceSource,

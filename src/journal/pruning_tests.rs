@@ -1,4 +1,4 @@
-//! A ledger that forgets, beside one that does not.
+//! Tests that a ledger whose old rows were removed has the same figures as one that kept them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,35 +24,35 @@ fn at(minute: i64) -> Timestamp {
     Timestamp::from_millis(minute * 60_000)
 }
 
-/// A lane with these grants (begin and length in minutes), and bytes in these minutes.
-fn lane(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
-    let mut lane = SourceRows::default();
+/// Rows of grants (begin and length in minutes) and of bytes (minute and count).
+fn source_rows(grants: &[(i64, i64)], flows: &[(i64, u64)]) -> SourceRows {
+    let mut rows = SourceRows::default();
     for (begin, length) in grants {
         for (minute, live) in [(*begin, 1), (begin + length, -1)] {
-            let mark = lane.deltas.entry(Minute::new(minute)).or_default();
+            let mark = rows.deltas.entry(Minute::new(minute)).or_default();
             mark.live += live;
             mark.unreported += i64::from(live < 0);
         }
     }
     for (minute, claimed) in flows {
         let granted = ClaimedUsage { connection_millis: 0, claimed: *claimed };
-        lane.usage.insert(Minute::new(*minute), MinuteUsage { granted, ungranted: ClaimedUsage::default() });
+        rows.usage.insert(Minute::new(*minute), MinuteUsage { granted, ungranted: ClaimedUsage::default() });
     }
-    lane
+    rows
 }
 
 struct File(Database);
 
 impl File {
-    fn of(lane: &SourceRows) -> Self {
+    fn of(source: &SourceRows) -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         let transaction = database.begin_write().unwrap();
         tables::make_all(&transaction, 3).unwrap();
-        for (minute, mark) in &lane.deltas {
+        for (minute, mark) in &source.deltas {
             let mut marks = transaction.open_table(MARKS).unwrap();
             marks.insert((SOURCE.name(), minute.number()), (mark.live, mark.unreported)).unwrap();
         }
-        for (minute, flows) in &lane.usage {
+        for (minute, flows) in &source.usage {
             let mut rows = transaction.open_table(FLOWS).unwrap();
             rows.insert((SOURCE.name(), minute.number()), (0, flows.granted.claimed, 0, 0)).unwrap();
         }
@@ -66,14 +66,14 @@ impl File {
         transaction.commit().unwrap();
     }
 
-    fn lane(&self) -> SourceRows {
+    fn rows(&self) -> SourceRows {
         let read = tables::read(&self.0.begin_read().unwrap(), &mut Err).unwrap();
         read.sources.get(&SOURCE).cloned().unwrap_or_default()
     }
 }
 
-/// Everything that a ledger over this lane says, at `now` and so many minutes later.
-fn says(lane: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
+/// The figures of a ledger with these rows, at `now` and `later` minutes later.
+fn figures_of(rows: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -> Vec<(Figures, u64, Slice)> {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000),
@@ -86,36 +86,40 @@ fn says(lane: &SourceRows, billing_day: u32, now: Timestamp, later: u64) -> Vec<
         },
         mode: BudgetMode::Estimate,
     };
-    let lanes = [SourceTerms {
+    let sources = [SourceTerms {
         source: SOURCE,
         tail: Duration::from_secs(7_200),
         cut_tail: None,
         sampling: 0,
         is_read: false,
     }];
-    let stored = BTreeMap::from([(SOURCE, lane.clone())]);
-    let mut ledger = Ledger::restore(terms, &lanes, now, PeriodCounts::default(), &stored);
-    let mut said = vec![];
+    let stored = BTreeMap::from([(SOURCE, rows.clone())]);
+    let mut ledger = Ledger::restore(terms, &sources, now, PeriodCounts::default(), &stored);
+    let mut figures_then = vec![];
     for instant in [now, now.plus_millis(later * 60_000)] {
         ledger.advance(instant);
         let figures = ledger.figures();
-        said.push((figures, ledger.live_grants(), ledger.slice(figures.period.start, figures.period.end)));
+        figures_then.push((
+            figures,
+            ledger.live_grants(),
+            ledger.slice(figures.period.start, figures.period.end),
+        ));
     }
-    said
+    figures_then
 }
 
-fn rows_before(lane: &SourceRows, minute: i64) -> (usize, usize) {
-    (lane.deltas.range(..Minute::new(minute)).count(), lane.usage.range(..Minute::new(minute)).count())
+fn rows_before(rows: &SourceRows, minute: i64) -> (usize, usize) {
+    (rows.deltas.range(..Minute::new(minute)).count(), rows.usage.range(..Minute::new(minute)).count())
 }
 
 #[test]
-fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_alive() {
+fn old_rows_are_replaced_by_one_mark_if_a_grant_is_still_alive() {
     let (old, kept_from) = (MARCH - 90 * 1_440, MARCH - MINUTES_KEPT);
-    // One that is over, one that is alive, one that begins where rows are kept.
+    // One grant has ended, one is alive, and one begins in the first minute that is kept.
     let grants = [(old, 100), (old + 10, MINUTES_KEPT * 4), (kept_from, 10)];
-    let file = File::of(&lane(&grants, &[(old, 7), (kept_from - 1, 7), (kept_from, 7)]));
+    let file = File::of(&source_rows(&grants, &[(old, 7), (kept_from - 1, 7), (kept_from, 7)]));
     file.forget(at(MARCH));
-    let after = file.lane();
+    let after = file.rows();
     assert_eq!(rows_before(&after, kept_from), (1, 0));
     assert_eq!(
         after.deltas.first_key_value(),
@@ -126,31 +130,31 @@ fn of_the_rows_before_the_longest_period_one_mark_stays_if_a_grant_is_still_aliv
             && after.deltas.contains_key(&Minute::new(kept_from))
     );
     file.forget(at(MARCH));
-    assert_eq!(file.lane().deltas, after.deltas, "and once more changes nothing");
+    assert_eq!(file.rows().deltas, after.deltas, "a second run changes nothing");
 }
 
 #[test]
-fn a_grant_that_is_over_leaves_no_row() {
-    let file = File::of(&lane(&[(MARCH - 90 * 1_440, 100)], &[]));
+fn no_row_of_an_ended_grant_stays() {
+    let file = File::of(&source_rows(&[(MARCH - 90 * 1_440, 100)], &[]));
     file.forget(at(MARCH));
-    assert!(file.lane().deltas.is_empty());
+    assert!(file.rows().deltas.is_empty());
 }
 
 #[test]
-fn the_first_minute_of_the_longest_period_counts_up_to_its_last() {
-    let whole = lane(&[(MARCH, 2)], &[(MARCH, 1_000_000_000)]);
+fn the_first_minute_of_a_31_day_period_counts_until_its_last_minute() {
+    let whole = source_rows(&[(MARCH, 2)], &[(MARCH, 1_000_000_000)]);
     let file = File::of(&whole);
     let last_minute = at(MARCH + 31 * 1_440 - 1);
     file.forget(last_minute);
-    assert_eq!(says(&file.lane(), 1, last_minute, 1), says(&whole, 1, last_minute, 1));
-    assert_eq!(says(&whole, 1, last_minute, 0)[0].0.used.get(), 1_000_000_000);
+    assert_eq!(figures_of(&file.rows(), 1, last_minute, 1), figures_of(&whole, 1, last_minute, 1));
+    assert_eq!(figures_of(&whole, 1, last_minute, 0)[0].0.used.get(), 1_000_000_000);
 }
 
 proptest! {
     // Each case goes through several months minute by minute.
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn a_restart_finds_the_same_figures_whatever_was_forgotten_and_whatever_the_billing_day(
+    fn removing_old_rows_changes_no_figure_after_a_restart(
         grants in prop::collection::vec((-120i64 * 1_440..1_440, 1i64..100_000), 0..20),
         flows in prop::collection::vec((-120i64 * 1_440..=0, 1u64..1 << 40), 0..20),
         forgets in prop::collection::vec(-100i64 * 1_440..=0, 1..4),
@@ -161,18 +165,18 @@ proptest! {
         let now = MARCH + days * 1_440 + 17;
         let grants: Vec<_> = grants.into_iter().map(|(begin, length)| (now + begin, length)).collect();
         let flows: Vec<_> = flows.into_iter().map(|(minute, bytes)| (now + minute, bytes)).collect();
-        let whole = lane(&grants, &flows);
+        let whole = source_rows(&grants, &flows);
         let file = File::of(&whole);
         let mut forgets = forgets;
         forgets.sort_unstable();
         for minute in forgets {
             file.forget(at(now + minute));
         }
-        let pruned = file.lane();
-        prop_assert_eq!(says(&pruned, billing_day, at(now), later), says(&whole, billing_day, at(now), later));
+        let pruned = file.rows();
+        prop_assert_eq!(figures_of(&pruned, billing_day, at(now), later), figures_of(&whole, billing_day, at(now), later));
         file.forget(at(now));
-        let pruned = file.lane();
-        prop_assert_eq!(says(&pruned, billing_day, at(now), later), says(&whole, billing_day, at(now), later));
+        let pruned = file.rows();
+        prop_assert_eq!(figures_of(&pruned, billing_day, at(now), later), figures_of(&whole, billing_day, at(now), later));
         let (marks, flows) = rows_before(&pruned, now - MINUTES_KEPT);
         prop_assert!(marks <= 1 && flows == 0, "{marks} marks and {flows} flows are left");
     }

@@ -1,5 +1,5 @@
-//! The ledger's file (redb). A file is either a ledger of a format that this version knows, or it is refused by name:
-//! nothing is ever started from zero over a file that is there. What is written is written in whole transactions.
+//! The ledger's file (redb). An existing file is never overwritten with an empty ledger: a file that this version cannot
+//! read is refused with an error that names it. Every write is one transaction.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,71 +15,73 @@ use super::{migration, pruning, tables};
 use crate::random::{self, NoRandomness};
 use turn_ledger::changes::{Batch, Stored};
 
-/// A smaller file is not worth the time that compacting takes.
+/// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
 
-/// Why a ledger cannot be used. Every text names the file and the way out.
+/// Why a ledger cannot be used. Every text names the file and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory is not there and cannot be made, or not writable.
+    /// The directory does not exist and cannot be created, or is not writable.
     #[error(
-        "STATE_DIR: {path} cannot be used: {error}. Make it a directory that this user may write to, with room on its disk."
+        "STATE_DIR: {path} cannot be used: {error}. Set it to a directory that this user may write to, on a disk with free space."
     )]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// There is none, and none is to be made.
-    #[error("{path} is not there: no ledger was ever written under this STATE_DIR.")]
-    Absent {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Another process has it open.
+    /// The file does not exist, and the caller does not create one.
     #[error(
-        "{path} is in use by another process: one ledger, one process. Stop the other one, or use another STATE_DIR."
+        "{path} is not there: no ledger was ever written to this STATE_DIR. Check STATE_DIR, or start the service once."
     )]
-    InUse {
-        /// Which.
+    Absent {
+        /// The file.
         path: PathBuf,
     },
-    /// Not a ledger, or one that is broken.
+    /// Another process has the file open.
+    #[error("{path} is in use by another process. Stop that process, or use another STATE_DIR.")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a ledger, or a damaged one.
     #[error(
-        "{path} is no ledger that can be read ({what}). Restore it from a backup, or move it away to start with an empty ledger."
+        "{path} cannot be read as a ledger ({what}). Restore it from a backup, or move it away to start with an empty ledger."
     )]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,
     },
-    /// Written by a later version.
-    #[error("{path} has format {found}; this version reads up to {FORMAT}. Run the version that wrote it.")]
+    /// A later version wrote the file.
+    #[error(
+        "{path} has format {found}, but this version reads formats up to {FORMAT}. Run the version that wrote it."
+    )]
     Newer {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
     },
-    /// Of an older format, and no copy of it can be kept.
+    /// The file has an older format and could not be copied before its migration.
     #[error(
-        "{path} has format {found}, and no copy of it can be kept before it is brought to {FORMAT}: {error}. Make room for one beside it."
+        "{path} has format {found} and cannot be copied before its migration to format {FORMAT}: {error}. Make room for a copy beside it."
     )]
     NotCopied {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// No key for tokens.
+    /// The key for tokens cannot be generated.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// No thread for the writer.
-    #[error("no thread for the ledger")]
+    /// The writer's thread cannot start.
+    #[error("the ledger's thread cannot be started")]
     Thread(#[source] io::Error),
 }
 
@@ -97,21 +99,21 @@ pub struct Store {
 }
 
 impl Storage for Store {
-    /// Opens the ledger of a directory, or makes one. An older format is brought to the present one. What is too old to
-    /// count is removed.
+    /// Opens the ledger of a directory, or creates one. Migrates an older format and removes rows that are too old to
+    /// matter.
     fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
-            return Self::make(directory, &path);
+            return Self::create(directory, &path);
         }
         if std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
         let database = Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         let store = Self { database, path };
-        store.bring_up()?;
+        store.upgrade()?;
         store.tidy(directory)
     }
 
@@ -140,8 +142,8 @@ impl Storage for Store {
 }
 
 impl Store {
-    /// A new ledger. What cannot be made whole is not left behind: nobody else can have used it.
-    fn make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
+    /// Creates a ledger. If that fails half-way, the file is removed: no other process can have used it.
+    fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
         let made = Database::builder()
@@ -157,8 +159,8 @@ impl Store {
         })
     }
 
-    /// Checks the format, and brings an older one to the present one.
-    fn bring_up(&self) -> Result<(), OpenError> {
+    /// Checks the format and migrates an older one.
+    fn upgrade(&self) -> Result<(), OpenError> {
         let unusable = |error| self.unusable(error);
         let path = || self.path.clone();
         match self.format().map_err(unusable)? {
@@ -172,19 +174,19 @@ impl Store {
                 })?;
                 migration::migrate(&self.database, found).map_err(unusable)?;
                 let copy = copy.display();
-                tracing::info!(%copy, "the ledger was brought from format {found} to {FORMAT}");
+                tracing::info!(%copy, "the ledger was migrated from format {found} to {FORMAT}");
                 Ok(())
             }
-            _ => Err(OpenError::damaged(&self.path, &"it says no format")),
+            _ => Err(OpenError::damaged(&self.path, &"it has no format number")),
         }
     }
 
-    /// Removes what counts no more, and gives the room back where that pays. A failure is no reason not to serve.
+    /// Removes old rows, and compacts the file if that frees much of it. The service also starts if this fails.
     fn tidy(mut self, directory: &Path) -> Result<Self, OpenError> {
         let Err(error) = self.try_tidy() else { return Ok(self) };
-        tracing::warn!(%error, "old rows stay in the ledger for now");
+        tracing::warn!(%error, "old rows could not be removed from the ledger");
         let Self { database, path } = self;
-        // After a failed write the store is not trusted.
+        // After a failed write the database's state is unknown, so it is opened again.
         drop(database);
         let database = Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         Ok(Self { database, path })
@@ -194,7 +196,7 @@ impl Store {
         let now = tables::stored_now(&self.database.begin_read()?)?;
         if let Some(now) = now {
             let transaction = self.database.begin_write()?;
-            // A sync for nothing would be most of the time that a start takes.
+            // A commit without changes would still sync, and the sync is the slowest part of a start.
             if pruning::forget_old(&transaction, now)? {
                 transaction.commit()?;
             } else {
@@ -204,12 +206,12 @@ impl Store {
         let before = self.size()?;
         if before > COMPACT_MIN && self.free()? > before / 2 {
             self.database.compact()?;
-            tracing::info!(before, after = self.size()?, "the ledger was made smaller");
+            tracing::info!(before, after = self.size()?, "the ledger file was compacted");
         }
         Ok(())
     }
 
-    /// Bytes of the file that hold nothing.
+    /// Unused bytes of the file.
     fn free(&self) -> Result<u64, StoreError> {
         let transaction = self.database.begin_write()?;
         let stats = transaction.stats()?;
@@ -231,7 +233,7 @@ impl Store {
         tables::read(&self.database.begin_read()?, &mut Err)
     }
 
-    /// One transaction: all of it, synced, or nothing.
+    /// Applies a change in one synced transaction: all of it or nothing.
     fn change(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
@@ -242,7 +244,7 @@ impl Store {
         Ok(())
     }
 
-    /// A disk that fails is not a damaged ledger.
+    /// An I/O error is a problem of the directory, not a damaged ledger.
     fn unusable(&self, error: StoreError) -> OpenError {
         match error {
             StoreError::File(redb::Error::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {

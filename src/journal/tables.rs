@@ -1,6 +1,6 @@
-//! The tables of a ledger file, and what their rows mean: values in, rows out, and back. Rows with structure are JSON, so
-//! that a later version can read what it knows of them. No row that cannot be read is passed over unless whoever reads
-//! says so, and what is said of such a row never repeats its content.
+//! The tables of a ledger file, and the conversion between rows and values. Structured rows are JSON, so that a later
+//! version can ignore fields that it does not know. A row that cannot be read is an error unless the reader asks to
+//! continue. The error never contains the row's content, which may be secret.
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use serde::Serialize;
@@ -15,18 +15,18 @@ use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-/// A name → JSON, or bytes.
+/// Name → JSON or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// (source, minute since 1970) → (more or fewer grants alive from there on, more or fewer unreported ones ending there).
+/// (source, minute since 1970) → (change of the number of live grants, change of the number of unreported grants that end).
 pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
-/// (source, minute) → (milliseconds by time, bytes) under grants, and without.
+/// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
 /// (id, owner) → JSON.
 pub(super) const CONNECTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("connections");
-/// Grant → JSON. Since format 3 there is one row for each grant.
+/// Grant → JSON. One row for each grant since format 3.
 pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
-/// Session of a coturn → JSON. Since format 3.
+/// Session of a coturn → JSON. New in format 3.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 
 const KEY_FORMAT: &str = "format";
@@ -34,27 +34,27 @@ const KEY_NOW: &str = "now";
 const KEY_COUNTS: &str = "counts";
 pub(super) const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
-const KEY_ORDERS: &str = "orders";
+const KEY_OVERRIDES: &str = "orders";
 const KEY_TOKEN_KEY: &str = "token-key";
 
-/// The store did not do as it was told. Of a write that failed nothing is on disk.
+/// A read or a write that failed. Nothing of a failed write is on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file.
+    /// The file could not be read or written.
     #[error("{0}")]
     File(redb::Error),
-    /// A row that was read.
+    /// A row cannot be read.
     #[error(transparent)]
     Row(#[from] BadRow),
-    /// A row of an older format.
+    /// A row of an older format cannot be migrated.
     #[error("a row of the older format {0}")]
     Migration(String),
-    /// A row that was to be written.
-    #[error("a row has no form on disk")]
+    /// A row cannot be written as JSON.
+    #[error("a row cannot be written as JSON")]
     Form(#[from] serde_json::Error),
 }
 
-/// redb has an error type for each kind of call; here they are one.
+/// redb has an error type for each kind of call. This module needs only one.
 macro_rules! file_errors {
     ($($error:ident),*) => {$(
         impl From<redb::$error> for StoreError {
@@ -66,7 +66,7 @@ macro_rules! file_errors {
 }
 file_errors!(CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError);
 
-/// A row that is there and cannot be understood.
+/// A row whose content cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("row {key} of {table:?} {what}")]
 pub struct BadRow {
@@ -75,10 +75,10 @@ pub struct BadRow {
     what: String,
 }
 
-/// Hears of rows that cannot be understood; an error ends the reading.
+/// Called with each row that cannot be read. An error ends the reading.
 pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
 
-/// Makes every table and marks the file, so that a ledger without one of them is a damaged one.
+/// Creates every table and writes the format, so that a missing table means a damaged ledger.
 pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<(), StoreError> {
     put_format(transaction, format)?;
     transaction.open_table(MARKS)?;
@@ -89,7 +89,7 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     Ok(())
 }
 
-/// The format that the file says it has; `None` where it says none.
+/// The format number in the file, if there is one.
 pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, StoreError> {
     let bytes = bytes_of(transaction, KEY_FORMAT)?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes))
@@ -105,12 +105,12 @@ pub(super) fn put_token_key(transaction: &WriteTransaction, key: &[u8; 64]) -> R
     Ok(())
 }
 
-/// The latest instant that the books had seen, as it is stored.
+/// The stored time of the books.
 pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timestamp>, StoreError> {
     json_of(transaction, KEY_NOW, &mut Err)
 }
 
-/// Everything that is stored.
+/// Reads everything that is stored.
 pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Stored, StoreError> {
     let mut stored = Stored::default();
     read_sources(transaction, &mut stored, bad)?;
@@ -135,14 +135,14 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
     })?;
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     stored.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
-    stored.overrides = json_of(transaction, KEY_ORDERS, bad)?.unwrap_or_default();
+    stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
     stored.now = json_of(transaction, KEY_NOW, bad)?;
     stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
     stored.key = bytes_of(transaction, KEY_TOKEN_KEY)?.and_then(|bytes| bytes.try_into().ok());
     Ok(stored)
 }
 
-/// Writes a batch. Differences are added to what is stored, everything else replaces it.
+/// Writes a batch. Mark rows are differences and are added to the stored ones. All other rows replace the stored ones.
 pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
     for (source, rows) in &batch.sources {
         write_source(transaction, *source, rows)?;
@@ -166,7 +166,7 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
     }
     write_sessions(transaction, &batch.sessions)?;
     put(transaction, KEY_COUNTS, Some(&batch.counts))?;
-    put(transaction, KEY_ORDERS, batch.overrides.as_ref())?;
+    put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
     put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
     put(transaction, KEY_ALERTS, batch.alerts.as_ref())?;
     put(transaction, KEY_NOW, Some(&batch.now))
@@ -241,7 +241,7 @@ fn write_source(
     put(transaction, &trial_key(source), rows.trial.as_ref())
 }
 
-/// Reads a whole table; `take` says what is wrong with a row.
+/// Passes each row of a table to `take`, which returns what is wrong with it.
 fn rows<K: Key + 'static, V: Value + 'static>(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, K, V>,
@@ -258,7 +258,7 @@ fn rows<K: Key + 'static, V: Value + 'static>(
     Ok(())
 }
 
-/// Writes a value of the ledger as a whole, where there is one to write.
+/// Writes a value under this name. `None` leaves the stored value.
 fn put(transaction: &WriteTransaction, key: &str, value: Option<&impl Serialize>) -> Result<(), StoreError> {
     if let Some(value) = value {
         transaction.open_table(META)?.insert(key, to_json(value)?.as_slice())?;
@@ -289,10 +289,10 @@ pub(super) fn to_json(row: &impl Serialize) -> Result<Vec<u8>, serde_json::Error
     serde_json::to_vec(row)
 }
 
-/// What serde says of JSON that does not fit can hold a part of it: not said.
+/// serde's own message is left out of the error: it can contain a part of the row.
 pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
     serde_json::from_slice(row).map_err(|error| {
-        let what = if error.is_data() { "is not of the form that it should have" } else { "is not JSON" };
+        let what = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
         format!("{what} (column {})", error.column())
     })
 }
@@ -316,7 +316,7 @@ fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u
     }
 }
 
-/// The rows of the source of that name. One that this version does not know must not lose what it used.
+/// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.
 fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
     let source =
         IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;

@@ -1,4 +1,4 @@
-//! The program is killed again and again: what was answered is found at the next start.
+//! Tests that every issued grant is on disk: the program is killed under load, again and again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::support::process::Process;
 use crate::support::{StateDir, http_client};
 
-/// How often the program is killed; `CRASHES=50` for a longer run.
+/// How often the program is killed. Set `CRASHES=50` for a longer run.
 fn crashes() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a test's own knob")]
+    #[expect(clippy::disallowed_methods, reason = "a setting of this test")]
     std::env::var("CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 
 #[tokio::test]
-async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered() {
+async fn every_issued_grant_survives_a_kill_under_load() {
     const CALLERS: u64 = 8;
     let state = StateDir::new();
     let settings = [
@@ -38,7 +38,10 @@ async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered(
         .unwrap();
         let issued = status["grants"]["issued"].as_u64().unwrap();
         assert!(issued >= answered, "answered {answered}, found {issued} after {crash} crashes");
-        assert!(issued <= answered + CALLERS, "answered {answered}, found {issued}: invented");
+        assert!(
+            issued <= answered + CALLERS,
+            "answered {answered}, found {issued}: more than {CALLERS} were in progress"
+        );
         assert_eq!(status["grants"]["live"], issued);
         answered = issued;
 
@@ -59,7 +62,7 @@ async fn killed_under_load_at_any_moment_it_finds_every_grant_that_was_answered(
         while minted.load(Ordering::Relaxed) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Another moment each time.
+        // Each run is killed at a different moment.
         tokio::time::sleep(Duration::from_millis(crash * 37 % 150)).await;
         process.signal("-KILL");
         for caller in callers {

@@ -1,5 +1,5 @@
-//! A ledger that survives: what was answered is on disk, a restart loses nothing and invents nothing, and a file that
-//! cannot be read is never written over.
+//! Tests of the ledger on disk. Every issued grant is on disk, a restart changes no figure, and a file that cannot be read
+//! is never overwritten.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use turn_broker::journal::inspect::LedgerCopy;
 use turn_broker::journal::store::{FILE_NAME, OpenError, Store};
 use turn_ledger::source::IceSource;
 
-/// What of a status must be the same after a restart.
+/// The status fields that a restart must not change.
 fn lasting(status: &Value) -> Vec<Value> {
     ["bandwidthUsedGB", "reservedGB", "overshootBoundGB", "grants", "activeConnections", "durable"]
         .iter()
@@ -20,7 +20,7 @@ fn lasting(status: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_restart_finds_grants_usage_and_connections_as_they_were() {
+async fn a_restart_keeps_grants_usage_and_connections() {
     let state = StateDir::new();
     let settings =
         [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "600")];
@@ -38,25 +38,25 @@ async fn a_restart_finds_grants_usage_and_connections_as_they_were() {
         (status, grant)
     };
     assert_eq!(before["bandwidthUsedGB"], "1.07");
-    // Its clock is ten seconds behind what is on disk: time goes on from there.
+    // The clock of the new process is ten seconds behind the stored time, and time continues from the stored one.
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     let after = broker.status().await;
     assert_eq!(lasting(&after), lasting(&before));
     assert!(after["hints"].as_array().unwrap().iter().all(|hint| hint["code"] != "NOT_DURABLE"));
 
     let beat = broker.post(&grant, "/api/connections/c/heartbeat", json!({"bytesReceived": 5_000_000})).await;
-    assert_eq!(beat.status, 200, "the grant's token is still good");
+    assert_eq!(beat.status, 200, "the grant's token is still valid");
     let again = json!({"bytesReceived": 80_000_000, "relayed": true});
     broker.post(REPORTER, "/api/connections/counted/heartbeat", again).await;
     assert_eq!(
         broker.metric("turn_broker_used_bytes").await,
         Some(85_000_000),
-        "counts go on where they were"
+        "counts continue from the stored values"
     );
 }
 
 #[tokio::test]
-async fn a_grant_that_was_answered_is_found_even_if_nothing_else_was_written() {
+async fn an_issued_grant_is_on_disk_even_if_the_process_is_killed() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600")];
     let before = {
@@ -73,7 +73,7 @@ async fn a_grant_that_was_answered_is_found_even_if_nothing_else_was_written() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_was_used_stays_used() {
+async fn a_used_renewal_stays_used_after_a_restart() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "3600"), ("RATE_LIMIT_REQUESTS", "1")];
     let renew = async |broker: &TestBroker, grant: &str| {
@@ -90,12 +90,12 @@ async fn a_renewal_that_was_used_stays_used() {
     };
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.advance(3_001);
-    assert_eq!(broker.mint().await.status, 200, "the address's own allowance");
+    assert_eq!(broker.mint().await.status, 200, "the address may still make its own request");
     assert_eq!(renew(&broker, &grant).await, 429);
 }
 
 #[tokio::test]
-async fn a_restart_after_the_reset_starts_at_zero_and_remembers_the_sum() {
+async fn a_restart_after_the_reset_starts_at_zero_and_keeps_the_previous_sum() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8")];
     {
@@ -113,7 +113,7 @@ async fn a_restart_after_the_reset_starts_at_zero_and_remembers_the_sum() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_over_a_restart_lowers_nothing() {
+async fn a_clock_that_is_set_back_before_a_restart_lowers_no_figure() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path()), ("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
     {
@@ -124,7 +124,7 @@ async fn a_clock_that_was_set_back_over_a_restart_lowers_nothing() {
         broker.post(REPORTER, "/api/connections/c/close", json!({})).await;
         broker.finish().await;
     }
-    // The next one begins in January.
+    // The clock of the next process starts in January.
     let broker = TestBroker::start(&settings).await;
     let status = broker.status().await;
     assert_eq!(status["bandwidthUsedGB"], "10.00");
@@ -136,28 +136,28 @@ fn open(directory: &Path) -> OpenError {
 }
 
 #[test]
-fn a_file_that_is_no_ledger_is_refused_by_name_and_left_alone() {
+fn a_file_that_is_no_ledger_is_named_in_the_error_and_not_changed() {
     for content in [&b""[..], b"not a ledger at all", &[0; 8_192]] {
         let state = StateDir::new();
         std::fs::write(state.file(), content).unwrap();
         let error = open(state.path().as_ref());
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(FILE_NAME) && error.to_string().contains("backup"), "{error}");
-        assert_eq!(std::fs::read(state.file()).unwrap(), content, "nothing is written over it");
+        assert_eq!(std::fs::read(state.file()).unwrap(), content, "the file is not overwritten");
     }
 }
 
-/// A file that was closed in order is taken as it is, and what reads it panics at pages of no known kind.
+/// redb does not check a file that was closed properly, and panics at a page of an unknown type.
 #[test]
-fn damage_that_the_library_panics_at_is_refused_by_name_too() {
+fn damage_that_makes_redb_panic_is_an_error_that_names_the_file() {
     for at in [4_096, 4_098, 4_100] {
         let state = StateDir::new();
         drop(Store::open(state.path().as_ref()).unwrap());
         let mut content = std::fs::read(state.file()).unwrap();
         content[at] ^= 0xff;
         std::fs::write(state.file(), &content).unwrap();
-        let looked_at = LedgerCopy::take(state.path().as_ref()).and_then(|snapshot| snapshot.stored());
-        for error in [looked_at.unwrap_err(), open(state.path().as_ref())] {
+        let inspected = LedgerCopy::take(state.path().as_ref()).and_then(|snapshot| snapshot.stored());
+        for error in [inspected.unwrap_err(), open(state.path().as_ref())] {
             let text = error.to_string();
             assert!(text.contains(FILE_NAME) && text.contains("its pages are broken"), "{at}: {text}");
         }
@@ -165,11 +165,11 @@ fn damage_that_the_library_panics_at_is_refused_by_name_too() {
 }
 
 #[test]
-fn a_ledger_cut_short_is_refused() {
+fn a_truncated_ledger_is_refused() {
     let state = StateDir::new();
     drop(Journal::open::<Store>(state.path().into()).unwrap());
     let file = loop {
-        // The writer's thread lets go of the file in its own time.
+        // The writer's thread closes the file some time after the journal is dropped.
         match std::fs::OpenOptions::new().write(true).open(state.file()) {
             Ok(file) if file.try_lock().is_ok() => break file,
             _ => std::thread::yield_now(),
@@ -183,7 +183,7 @@ fn a_ledger_cut_short_is_refused() {
 }
 
 #[test]
-fn the_ledger_is_for_its_own_user_only() {
+fn only_its_owner_can_read_the_ledger() {
     let state = StateDir::new();
     drop(Journal::open::<Store>(state.path().into()).unwrap());
     let mode =
@@ -192,7 +192,7 @@ fn the_ledger_is_for_its_own_user_only() {
 }
 
 #[test]
-fn one_ledger_serves_one_process() {
+fn a_second_process_cannot_open_the_ledger() {
     let state = StateDir::new();
     let _first = Journal::open::<Store>(state.path().into()).unwrap();
     let error = open(state.path().as_ref());
@@ -200,7 +200,7 @@ fn one_ledger_serves_one_process() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_named() {
+fn a_directory_that_cannot_be_used_is_named_in_the_error() {
     let state = StateDir::new();
     let file = state.file().with_file_name("a-file");
     std::fs::write(&file, "").unwrap();
@@ -210,7 +210,7 @@ fn a_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_file_that_is_mostly_empty_after_old_rows_have_gone_is_made_smaller_at_start() {
+fn a_file_that_is_mostly_empty_without_its_old_rows_is_compacted_at_start() {
     const FLOWS: redb::TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
         redb::TableDefinition::new("flows");
     const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");

@@ -1,4 +1,4 @@
-//! `turn-broker ledger`: what an operator can ask of a ledger whose service is stopped.
+//! Tests of `turn-broker ledger`, which reads the ledger of a stopped service.
 
 use std::process::Output;
 
@@ -13,7 +13,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefinition::new("marks");
 const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 
-/// Mints by itself.
+/// Settings of a broker that needs no provider.
 fn settings(state: &StateDir) -> Vec<(&'static str, String)> {
     vec![
         ("STATE_DIR", state.path().to_owned()),
@@ -49,8 +49,8 @@ async fn ask(process: &Process, method: Method, path: &str, token: &str, body: V
     serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
 }
 
-/// A ledger that a real process wrote: two grants, one of them with a connection, an ordered limit. Gives the grants'
-/// answers.
+/// Lets a real process write a ledger: two grants, one of them with a connection, and an override of the limit. Returns the
+/// responses with the grants.
 async fn written(state: &StateDir) -> [Value; 2] {
     let process = start(state);
     let mint = async || ask(&process, Method::GET, "/api/turn-credentials", "", json!({})).await;
@@ -64,7 +64,7 @@ async fn written(state: &StateDir) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn show_sums_up_what_the_last_write_left() {
+async fn show_summarizes_the_ledger_as_of_the_last_write() {
     let state = StateDir::new();
     written(&state).await;
     let before = std::fs::read(state.file()).unwrap();
@@ -83,11 +83,11 @@ async fn show_sums_up_what_the_last_write_left() {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
     }
     assert!(shown.contains(state.path()) && shown.contains("the lines below are as of then"), "{shown}");
-    assert_eq!(std::fs::read(state.file()).unwrap(), before, "looking changes nothing");
+    assert_eq!(std::fs::read(state.file()).unwrap(), before, "the command does not change the file");
 }
 
 #[tokio::test]
-async fn export_holds_everything_but_secrets() {
+async fn export_contains_everything_except_secrets() {
     let state = StateDir::new();
     let minted = written(&state).await;
     let output = ledger(&state, "export");
@@ -115,7 +115,7 @@ async fn export_holds_everything_but_secrets() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_a_process_wrote_is_sound_however_it_ended() {
+async fn a_ledger_is_sound_after_a_shutdown_and_after_a_kill() {
     let state = StateDir::new();
     for signal in ["-KILL", "-TERM"] {
         let process = start(&state);
@@ -128,7 +128,7 @@ async fn a_ledger_that_a_process_wrote_is_sound_however_it_ended() {
     }
 }
 
-/// Changes the file behind the books' back.
+/// Changes the rows of the file directly.
 fn damage(state: &StateDir, how: impl FnOnce(&redb::WriteTransaction)) {
     let database = Database::open(state.file()).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -137,7 +137,7 @@ fn damage(state: &StateDir, how: impl FnOnce(&redb::WriteTransaction)) {
 }
 
 #[tokio::test]
-async fn verify_names_every_row_that_is_wrong_and_shows_no_content() {
+async fn verify_names_every_wrong_row_without_its_content() {
     let state = StateDir::new();
     written(&state).await;
     damage(&state, |transaction| {
@@ -158,11 +158,11 @@ async fn verify_names_every_row_that_is_wrong_and_shows_no_content() {
     }
     assert!(!found.contains("hush"), "{found}");
     let shown = ledger(&state, "show");
-    assert_eq!(shown.status.code(), Some(1), "what cannot be read cannot be summed up");
+    assert_eq!(shown.status.code(), Some(1), "a ledger with unreadable rows has no summary");
 }
 
 #[tokio::test]
-async fn verify_sees_a_byte_that_has_changed_or_it_did_not_count() {
+async fn verify_finds_every_changed_byte_that_matters() {
     let state = StateDir::new();
     written(&state).await;
     let sound = ledger(&state, "export").stdout;
@@ -180,24 +180,24 @@ async fn verify_sees_a_byte_that_has_changed_or_it_did_not_count() {
             code => panic!("byte {at}: {code:?} {}", text(&output.stderr)),
         }
     }
-    assert!(seen > 0, "none of them was noticed");
+    assert!(seen > 0, "verify found no changed byte");
 }
 
 #[tokio::test]
-async fn while_the_service_runs_it_is_to_be_asked_instead() {
+async fn while_the_service_runs_the_error_points_to_its_status() {
     let state = StateDir::new();
     let _process = start(&state);
     for what in ["show", "export", "verify"] {
         let output = ledger(&state, what);
         assert_eq!(output.status.code(), Some(1));
-        let said = text(&output.stderr);
-        assert!(said.contains("in use") && said.contains("/api/bandwidth-status"), "{said}");
+        let error = text(&output.stderr);
+        assert!(error.contains("in use") && error.contains("/api/bandwidth-status"), "{error}");
         assert!(output.stdout.is_empty());
     }
 }
 
 #[test]
-fn without_a_ledger_it_says_so_and_makes_none() {
+fn a_missing_ledger_is_an_error_and_is_not_created() {
     let state = StateDir::new();
     let output = ledger(&state, "show");
     assert_eq!(output.status.code(), Some(1));
@@ -209,7 +209,7 @@ fn without_a_ledger_it_says_so_and_makes_none() {
 }
 
 #[test]
-fn it_has_to_be_said_what_is_wanted_of_the_ledger() {
+fn the_command_requires_exactly_one_known_action() {
     for wrong in [&["ledger"][..], &["ledger", "burn"], &["ledger", "show", "more"], &["show"]] {
         assert_eq!(run(wrong, &[]).status.code(), Some(64), "{wrong:?}");
     }

@@ -1,5 +1,5 @@
-//! The ledger file holds what the books have written. The scenarios are those of the simulation, on a real file. The
-//! same scenario with its disk in memory is the reference.
+//! Tests that the ledger file contains everything that the books write. They run scenarios of the simulation on a real
+//! file, and compare the result with the same scenario on a disk in memory.
 
 #[path = "../../crates/ledger/tests/simulation/walk/mod.rs"]
 mod walk;
@@ -26,7 +26,7 @@ impl Disk for LedgerFile {
 }
 
 #[test]
-fn a_ledger_file_holds_all_that_counts_and_no_contradiction() {
+fn a_ledger_file_restores_the_books_without_contradictions() {
     for seed in 0..6 {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict);

@@ -1,4 +1,5 @@
-//! Readings of Cloudflare's analytics in the ledger: what they replace, what they release, and what happens without them.
+//! Tests of readings from Cloudflare's analytics: the estimates that they replace, the reservations that they release, and
+//! operation without them.
 
 use crate::support::{
     AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually,
@@ -17,8 +18,7 @@ const ANALYTICS: [(&str, &str); 3] = [
     ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
 ];
 
-/// A broker that reads the fake's count only when the test says so: its own first query has failed. The time is
-/// 2025-01-15T12:00.
+/// A broker at 2025-01-15T12:00 that reads analytics only when the test asks for it, because its own first query failed.
 async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
     cloudflare.analytics().require_account("account");
@@ -26,7 +26,7 @@ async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroke
     cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
     let broker = broker_at(&cloudflare, &[&ANALYTICS, settings].concat()).await;
     let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
-    eventually("the first question", async || broker.metric(failed).await == Some(1)).await;
+    eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
     cloudflare.analytics().heal();
     (cloudflare, broker)
 }
@@ -45,7 +45,7 @@ fn codes(status: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_its_time() {
+async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_the_time_it_covers() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "800"), ("HEARTBEAT_SECONDS", "3600")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     let before = broker.status().await;
@@ -63,7 +63,7 @@ async fn a_reading_of_turn_and_sfu_replaces_the_estimate_of_its_time() {
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
     assert_eq!(status["source"], "measured+estimate");
-    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "the settled minutes");
+    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z", "up to the last settled minute");
     assert_eq!(status["stale"], false);
     // The estimate of the last ten minutes remains.
     assert_eq!(status["bandwidthUsedGB"], "75.00");
@@ -86,7 +86,7 @@ async fn the_broker_reads_analytics_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_count_that_fell_changes_nothing_and_goes_stale() {
+async fn a_lower_count_is_ignored_and_the_status_becomes_stale() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
@@ -115,7 +115,7 @@ async fn without_readings_the_estimate_continues_and_the_status_is_stale() {
     broker.advance(601);
     let status = broker.status().await;
     assert_eq!((&status["source"], &status["stale"]), (&json!("estimate"), &json!(true)));
-    assert_eq!(broker.mint().await.status, 200, "estimate mode refuses nobody for it");
+    assert_eq!(broker.mint().await.status, 200, "estimate mode mints without readings");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
 }
 
 #[tokio::test]
-async fn a_failed_reading_still_says_that_the_clock_is_ahead() {
+async fn a_failed_reading_still_shows_that_the_clock_is_ahead() {
     let (_cloudflare, broker) = with_analytics(&[]).await;
     broker.status().await;
     broker.set_wall("2199-01-15T12:00:00Z");
@@ -191,7 +191,7 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
 }
 
 #[tokio::test]
-async fn nothing_relayed_is_a_reading_of_zero() {
+async fn an_empty_count_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
@@ -242,16 +242,16 @@ async fn finished_slices_are_queried_again_each_hour_and_keep_their_higher_count
 }
 
 #[tokio::test]
-async fn in_strict_mode_a_reading_releases_what_was_reserved_and_not_relayed() {
+async fn in_strict_mode_a_reading_releases_reserved_bytes_that_were_not_relayed() {
     // One hour and its tail at 2 Mbps are a little over 2.7 GB.
     let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
     let (cloudflare, broker) = with_analytics(&settings).await;
     assert_eq!(broker.mint().await.status, 200);
     let refused = broker.mint().await;
-    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first grant holds the room");
+    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first grant reserves the budget");
     assert_eq!(refused.header("retry-after"), Some("60"), "the next reading may release some of it");
     broker.advance(3 * 3_600);
-    assert_eq!(broker.mint().await.status, 429, "without a reading it may have been used");
+    assert_eq!(broker.mint().await.status, 429, "without a reading the reservation may have been used");
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     let status = broker.status().await;
@@ -290,7 +290,7 @@ async fn a_count_keeps_its_margin_when_cloudflare_is_no_longer_a_source() {
 }
 
 #[tokio::test]
-async fn more_bytes_than_the_assumption_allows_break_it_visibly() {
+async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     let (cloudflare, broker) = with_analytics(&[("LIABILITY_MBPS_PER_GRANT", "2")]).await;
     broker.mint().await;
     broker.advance(600);
@@ -299,7 +299,7 @@ async fn more_bytes_than_the_assumption_allows_break_it_visibly() {
     assert_eq!((&status["boundHolds"], &status["observedMbpsPerGrant"]), (&json!(true), &Value::Null));
     let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
-    // Other usage of the same account says nothing about these grants.
+    // Other usage of the same account does not affect the assumption about these grants.
     cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 100 * GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
@@ -334,11 +334,11 @@ async fn readings_and_the_observed_rate_survive_a_restart() {
     for field in ["bandwidthUsedGB", "asOf", "source", "boundHolds", "reservedGB", "overshootBoundGB"] {
         assert_eq!(after[field], before[field], "{field}");
     }
-    assert_eq!(cloudflare.analytics().asked(), 0, "no new reading, and the old one stays");
+    assert_eq!(cloudflare.analytics().asked(), 0, "the old reading is kept without a new query");
 }
 
 #[tokio::test]
-async fn a_new_period_starts_without_a_reading_and_the_old_one_gets_its_last() {
+async fn a_new_period_starts_without_a_reading_and_the_old_one_gets_a_last_one() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40 * GB, 0);
     read(&broker).await.unwrap();

@@ -1,4 +1,5 @@
-//! A ledger of an older format: it is brought to the present one once, with nothing lost, and a copy stays.
+//! Tests of the migration from older formats. A ledger is migrated once, without losing anything, and a copy of the old
+//! file is kept.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,7 +35,7 @@ const KEY: [u8; 64] = [7; 64];
 const GRANT: &str = "AQIDBAUGBwgJCgsMDQ4PEA";
 const OTHER_GRANT: &str = "EQIDBAUGBwgJCgsMDQ4PEA";
 
-/// A ledger as format 1 had it: a month's usage, one live grant that reported, one open connection.
+/// Writes a ledger of format 1: a month's usage, one live grant that has reported, and one open connection.
 fn write_format_1(directory: &Path) {
     let database = Database::create(directory.join(FILE_NAME)).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -88,7 +89,7 @@ fn format_of(path: &Path) -> u32 {
 }
 
 #[test]
-fn every_row_of_an_older_ledger_arrives() {
+fn every_row_of_an_older_ledger_is_kept() {
     let state = StateDir::new();
     write_format_1(Path::new(state.path()));
     let stored = open(&state);
@@ -109,7 +110,7 @@ fn every_row_of_an_older_ledger_arrives() {
     assert_eq!(stored.grants.len(), 1);
     let grant = &stored.grants[&GRANT.parse().unwrap()];
     assert!(grant.is_reported() && grant.renewed && grant.revoked_at.is_none());
-    assert_eq!(grant.source, IceSource::Cloudflare, "the only one that has grants");
+    assert_eq!(grant.source, IceSource::Cloudflare, "the only source that has grants");
     assert_eq!(grant.expires_at.to_string(), "2025-01-15T12:30:00.000Z");
     assert_eq!(grant.alive_until.unwrap().start().to_string(), "2025-01-15T14:00:00.000Z");
     assert_eq!(stored.now.unwrap().to_string(), "2025-01-15T12:00:00.000Z");
@@ -117,7 +118,7 @@ fn every_row_of_an_older_ledger_arrives() {
     assert_eq!(stored.key, Some(KEY));
 }
 
-/// What format 2 added: issued credentials, and a coturn's sessions in one value.
+/// Adds the rows that format 2 introduced: issued credentials, and a coturn's sessions in one value.
 fn write_format_2(directory: &Path) {
     write_format_1(directory);
     let database = Database::open(directory.join(FILE_NAME)).unwrap();
@@ -187,12 +188,12 @@ fn the_sessions_of_format_2_become_rows() {
 }
 
 #[tokio::test]
-async fn the_figures_of_an_older_ledger_are_those_that_it_had() {
+async fn the_figures_of_an_older_ledger_do_not_change() {
     let state = StateDir::new();
     write_format_1(Path::new(state.path()));
     let broker = TestBroker::start(&[("STATE_DIR", state.path())]).await;
     let status = broker.status().await;
-    // 5 GB under grants, 1 MB without; 8 s by time at 2 Mbps.
+    // 5 GB with a grant, 1 MB without one, and 8 s charged by time at 2 Mbps.
     assert_eq!(status["usedBytes"], 5_003_000_000_u64);
     assert_eq!(status["grants"], json!({"issued": 4, "live": 1, "reported": 3}));
     assert_eq!(status["activeConnections"], 1);
@@ -204,7 +205,7 @@ async fn the_figures_of_an_older_ledger_are_those_that_it_had() {
 }
 
 #[test]
-fn it_is_brought_up_once_and_the_copy_of_before_stays() {
+fn a_ledger_is_migrated_once_and_a_copy_is_kept() {
     let state = StateDir::new();
     let file = Path::new(state.path()).join(FILE_NAME);
     let copy = Path::new(state.path()).join("ledger.redb.format-1");
@@ -216,11 +217,11 @@ fn it_is_brought_up_once_and_the_copy_of_before_stays() {
 
     std::fs::remove_file(&copy).unwrap();
     open(&state);
-    assert!(!copy.exists(), "there is nothing to bring up any more");
+    assert!(!copy.exists(), "a ledger of the current format is not copied");
 }
 
 #[test]
-fn the_copy_put_back_is_brought_up_again() {
+fn a_restored_copy_is_migrated_again() {
     let state = StateDir::new();
     let file = Path::new(state.path()).join(FILE_NAME);
     write_format_1(Path::new(state.path()));
@@ -231,11 +232,11 @@ fn the_copy_put_back_is_brought_up_again() {
 }
 
 #[test]
-fn without_a_copy_nothing_is_changed() {
+fn without_a_copy_the_ledger_is_not_migrated() {
     let state = StateDir::new();
     let file = Path::new(state.path()).join(FILE_NAME);
     write_format_1(Path::new(state.path()));
-    // A directory in the way is what no user, not even root, can write over.
+    // Not even root can replace a directory with a file.
     std::fs::create_dir(Path::new(state.path()).join("ledger.redb.format-1")).unwrap();
     let error = Store::open(Path::new(state.path())).unwrap_err();
     assert!(matches!(error, OpenError::NotCopied { found: 1, .. }), "{error}");
@@ -243,7 +244,7 @@ fn without_a_copy_nothing_is_changed() {
 }
 
 #[test]
-fn a_format_that_no_version_wrote_or_a_later_one_does_is_refused() {
+fn an_unknown_or_later_format_is_refused() {
     for (format, is_later) in [(0_u32, false), (4, true)] {
         let state = StateDir::new();
         write_format_1(Path::new(state.path()));
@@ -259,6 +260,6 @@ fn a_format_that_no_version_wrote_or_a_later_one_does_is_refused() {
         let error = Store::open(Path::new(state.path())).unwrap_err();
         assert_eq!(matches!(error, OpenError::Newer { .. }), is_later, "{error}");
         assert_eq!(matches!(error, OpenError::Damaged { .. }), !is_later, "{error}");
-        assert_eq!(format_of(&Path::new(state.path()).join(FILE_NAME)), format, "it is left alone");
+        assert_eq!(format_of(&Path::new(state.path()).join(FILE_NAME)), format, "the file is not changed");
     }
 }

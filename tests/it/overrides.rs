@@ -1,4 +1,4 @@
-//! Operator overrides while the service runs, and after a restart.
+//! Tests of operator overrides while the service runs and after a restart.
 
 use crate::support::StateDir;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::support::{
 };
 use serde_json::{Value, json};
 
-async fn order(broker: &TestBroker, path: &str, body: Value) -> Answer {
+async fn override_with(broker: &TestBroker, path: &str, body: Value) -> Answer {
     broker.post(OPERATOR, path, body).await
 }
 
@@ -28,14 +28,14 @@ async fn a_lowered_or_raised_limit_takes_effect_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("ESTIMATED_MBPS_PER_CONNECTION", "800")]).await;
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
     broker.advance(10);
-    let lowered = order(&broker, "/api/budget/limit", json!({"limitGB": 0.5})).await;
+    let lowered = override_with(&broker, "/api/budget/limit", json!({"limitGB": 0.5})).await;
     assert_eq!(lowered.status, 200);
     let status = lowered.json();
     assert_eq!((&status["bandwidthLimitGB"], &status["status"]), (&json!(0.5), &json!("LIMIT_EXCEEDED")));
     assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
-    order(&broker, "/api/budget/limit", json!({"limitGB": 2})).await;
+    override_with(&broker, "/api/budget/limit", json!({"limitGB": 2})).await;
     assert_eq!(broker.mint().await.status, 200);
-    let back = order(&broker, "/api/budget/limit", json!({"limitGB": null})).await;
+    let back = override_with(&broker, "/api/budget/limit", json!({"limitGB": null})).await;
     assert_eq!(back.json()["bandwidthLimitGB"], 1000);
 }
 
@@ -44,7 +44,7 @@ async fn an_invalid_limit_changes_nothing() {
     let broker = TestBroker::start(&[]).await;
     for body in [json!({}), json!({"limitGB": -1}), json!({"limitGB": 1_000_001}), json!({"limitGB": "5"})] {
         assert_eq!(
-            order(&broker, "/api/budget/limit", body.clone()).await.error(),
+            override_with(&broker, "/api/budget/limit", body.clone()).await.error(),
             (400, "INVALID_REQUEST".into()),
             "{body}"
         );
@@ -55,13 +55,13 @@ async fn an_invalid_limit_changes_nothing() {
 #[tokio::test]
 async fn the_kill_switch_stops_minting_until_it_is_switched_back() {
     let (cloudflare, broker) = with_cloudflare().await;
-    let frozen = order(&broker, "/api/budget/freeze", json!({})).await.json();
+    let frozen = override_with(&broker, "/api/budget/freeze", json!({})).await.json();
     assert_eq!(frozen["frozen"], true);
     assert!(frozen["hints"].as_array().unwrap().iter().any(|hint| hint["code"] == "FROZEN"));
     let answer = broker.mint().await.json();
     assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
     assert_eq!(cloudflare.history().mints(), 0);
-    let thawed = order(&broker, "/api/budget/freeze", json!({"frozen": false})).await.json();
+    let thawed = override_with(&broker, "/api/budget/freeze", json!({"frozen": false})).await.json();
     assert_eq!(thawed["frozen"], false);
     assert_eq!(broker.mint().await.json()["source"], "cloudflare");
 }
@@ -74,7 +74,7 @@ async fn no_credential_is_issued_after_the_response_of_the_kill_switch() {
     let mint = tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials")));
     let is_asked = async || broker.status().await["reservedGB"] != before;
     eventually("the provider is being asked", is_asked).await;
-    assert_eq!(order(&broker, "/api/budget/freeze", json!({})).await.status, 200);
+    assert_eq!(override_with(&broker, "/api/budget/freeze", json!({})).await.status, 200);
     let answer = mint.await.unwrap().json();
     assert_eq!((&answer["source"], &answer["reason"]), (&json!("stun"), &json!("DISABLED")));
     let status = broker.status().await;
@@ -93,7 +93,7 @@ async fn a_grant_that_is_revoked_during_its_renewal_is_not_renewed() {
     let renewal = tokio::spawn(Answer::of(renewal));
     let is_asked = async || broker.status().await["reservedGB"] != before;
     eventually("the provider is being asked", is_asked).await;
-    let revoked = order(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
+    let revoked = override_with(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
     assert_eq!(revoked["revoked"], true);
     let answer = renewal.await.unwrap().json();
     assert_eq!(answer["source"], "stun", "{answer}");
@@ -106,9 +106,9 @@ async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_win
     let grant = {
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         let grant = grant_of(&broker.mint().await);
-        order(&broker, "/api/budget/limit", json!({"limitGB": 250})).await;
-        order(&broker, "/api/budget/freeze", json!({"frozen": true})).await;
-        let revoked = order(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await;
+        override_with(&broker, "/api/budget/limit", json!({"limitGB": 250})).await;
+        override_with(&broker, "/api/budget/freeze", json!({"frozen": true})).await;
+        let revoked = override_with(&broker, &format!("/api/credentials/{grant}/revoke"), json!({})).await;
         assert_eq!(revoked.status, 200);
         broker.kill().await;
         grant
@@ -117,11 +117,11 @@ async fn overrides_and_revocations_survive_a_restart_and_a_new_configuration_win
         let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
         let status = broker.status().await;
         assert_eq!((&status["bandwidthLimitGB"], &status["frozen"]), (&json!(250), &json!(true)));
-        order(&broker, "/api/budget/freeze", json!({"frozen": false})).await;
+        override_with(&broker, "/api/budget/freeze", json!({"frozen": false})).await;
         broker.advance(3_000);
         broker.mint().await;
         let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&grant);
-        assert_eq!(Answer::of(renewal).await.status, 429, "a revoked grant renews no more");
+        assert_eq!(Answer::of(renewal).await.status, 429, "a revoked grant cannot be renewed");
         broker.finish().await;
     }
     let (_cloudflare, broker) =
@@ -135,7 +135,7 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
     let token = grant_of(&broker.mint().await);
     let id = id_of(&broker, &token).await;
     let before = broker.status().await;
-    let revoked = order(&broker, &format!("/api/credentials/{id}/revoke"), json!({})).await.json();
+    let revoked = override_with(&broker, &format!("/api/credentials/{id}/revoke"), json!({})).await.json();
     assert_eq!((&revoked["grant"], &revoked["provider"]), (&json!(id), &json!("revoked")));
     assert_eq!((&revoked["revoked"], &revoked["reservationReleased"]), (&json!(true), &json!(false)));
     assert_eq!(revoked["expiresAt"], "2025-01-16T12:00:00.000Z");
@@ -149,8 +149,8 @@ async fn a_revocation_calls_the_provider_reports_the_result_and_releases_nothing
         [format!("/v1/turn/keys/key-id/credentials/{username}/revoke")]
     );
 
-    // The token works as well as the id, and the provider does not know it any more.
-    let again = order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    // A token is accepted like an id. The provider does not know the credential any more.
+    let again = override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
     assert_eq!(again["provider"], "unknown");
 }
 
@@ -159,7 +159,7 @@ async fn a_revocation_is_recorded_even_if_the_provider_cannot_be_reached() {
     let (cloudflare, broker) = with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "1")]).await;
     let token = grant_of(&broker.mint().await);
     cloudflare.next(Fault::ResetBeforeAnswer);
-    let revoked = order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
+    let revoked = override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.json();
     assert_eq!((&revoked["provider"], &revoked["revoked"]), (&json!("failed"), &json!(true)));
     broker.advance(80_000);
     let renewal = broker.request(reqwest::Method::GET, "/api/turn-credentials").bearer_auth(&token);
@@ -173,13 +173,16 @@ async fn an_unknown_or_expired_credential_cannot_be_revoked() {
     let token = grant_of(&broker.mint().await);
     for name in ["AAAAAAAAAAAAAAAAAAAAAA", "nonsense"] {
         assert_eq!(
-            order(&broker, &format!("/api/credentials/{name}/revoke"), json!({})).await.error(),
+            override_with(&broker, &format!("/api/credentials/{name}/revoke"), json!({})).await.error(),
             (404, "NOT_FOUND".into())
         );
     }
     broker.advance(86_401);
     broker.app.account.tidy();
-    assert_eq!(order(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.status, 404);
+    assert_eq!(
+        override_with(&broker, &format!("/api/credentials/{token}/revoke"), json!({})).await.status,
+        404
+    );
 }
 
 #[tokio::test]

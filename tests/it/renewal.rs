@@ -1,11 +1,11 @@
-//! A grant allows one renewal, which does not count against the client's rate limit.
+//! Tests of renewals. A grant allows one renewal, which does not count against the client's rate limit.
 
 use std::time::Duration;
 
 use crate::support::{Answer, FakeCloudflare, Fault, REPORTER, TestBroker, with_cloudflare_and};
 use reqwest::Method;
 
-/// A broker whose clients may ask once, and the grant that one of them got for it.
+/// A broker that allows one request per client, and the grant of a client that has made it.
 async fn spent() -> (FakeCloudflare, TestBroker, String) {
     let settings = [("RATE_LIMIT_REQUESTS", "1"), ("TURN_TTL_SECONDS", "3600")];
     let (cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -19,14 +19,14 @@ async fn renew(broker: &TestBroker, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_grant_renews_once_from_refresh_after_on_and_so_does_its_successor() {
+async fn a_grant_can_be_renewed_once_after_refresh_after_and_so_can_its_successor() {
     let (cloudflare, broker, grant) = spent().await;
     broker.advance(2_699);
-    assert_eq!(renew(&broker, &grant).await.status, 429, "too early: treated as absent");
+    assert_eq!(renew(&broker, &grant).await.status, 429, "too early, so the token is ignored");
     broker.advance(1);
     let renewed = renew(&broker, &grant).await.json();
     assert_eq!(renewed["source"], "cloudflare");
-    assert_eq!(renew(&broker, &grant).await.status, 429, "a replay buys nothing");
+    assert_eq!(renew(&broker, &grant).await.status, 429, "a token renews only once");
     broker.advance(2_700);
     let next = renewed["grant"].as_str().unwrap();
     assert_ne!(next, grant);
@@ -35,7 +35,7 @@ async fn a_grant_renews_once_from_refresh_after_on_and_so_does_its_successor() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_renew_is_treated_as_absent() {
+async fn a_token_that_may_not_renew_is_ignored() {
     let (_cloudflare, broker, grant) = spent().await;
     broker.advance(2_700);
     let other = if grant.ends_with('A') { 'B' } else { 'A' };
@@ -48,7 +48,7 @@ async fn a_token_that_may_not_renew_is_treated_as_absent() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_minted_nothing_may_be_tried_again() {
+async fn a_failed_renewal_can_be_retried() {
     let (cloudflare, broker, grant) = spent().await;
     broker.advance(2_700);
     cloudflare.next(Fault::NotFound404);

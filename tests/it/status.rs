@@ -1,4 +1,4 @@
-//! What the status says.
+//! Tests of `/api/bandwidth-status`.
 
 use crate::support::manual_clock::timestamp;
 use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
@@ -83,7 +83,7 @@ async fn usage_rises_while_a_connection_is_open_and_not_only_when_it_closes() {
 }
 
 #[tokio::test]
-async fn at_the_limit_the_status_changes_and_what_remains_stays_at_zero() {
+async fn at_the_limit_the_status_changes_and_the_remainder_stays_at_zero() {
     let broker =
         TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("BANDWIDTH_LIMIT_GB", "2.5")]).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;
@@ -97,12 +97,12 @@ async fn at_the_limit_the_status_changes_and_what_remains_stays_at_zero() {
 }
 
 #[tokio::test]
-async fn a_credential_is_promised_bytes_until_its_tail_ends() {
+async fn bytes_are_reserved_for_a_credential_until_its_tail_ends() {
     let (_cloudflare, broker) =
         with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8")]).await;
     broker.mint().await;
     let status = broker.status().await;
-    // 1 h of life, 2 h of tail, 4 s in which the provider may have made it, outward to whole minutes; 60 MB a minute.
+    // A lifetime of 1 h, a tail of 2 h and 4 s for the provider's response, rounded up to whole minutes of 60 MB.
     assert_eq!(status["reservedGB"], "10.86");
     assert_eq!(status["grants"], json!({"issued": 1, "live": 1, "reported": 0}));
     assert_eq!(status["boundAssumes"], "8 Mbps per grant until 7200 s after expiry");
@@ -112,7 +112,7 @@ async fn a_credential_is_promised_bytes_until_its_tail_ends() {
 }
 
 #[tokio::test]
-async fn the_bound_says_how_far_live_credentials_can_pass_the_limit() {
+async fn the_overshoot_bound_is_what_live_credentials_can_use_past_the_limit() {
     let settings =
         [("TURN_TTL_SECONDS", "3600"), ("LIABILITY_MBPS_PER_GRANT", "8"), ("BANDWIDTH_LIMIT_GB", "10")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -125,13 +125,13 @@ async fn the_bound_says_how_far_live_credentials_can_pass_the_limit() {
 }
 
 #[tokio::test]
-async fn the_operator_may_set_the_tail() {
+async fn the_operator_can_configure_the_tail() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_EXPIRY_TAIL_SECONDS", "0")]).await;
     assert_eq!(broker.status().await["boundAssumes"], "2 Mbps per grant until 0 s after expiry");
 }
 
 #[tokio::test]
-async fn hints_tell_what_makes_the_figure_weak() {
+async fn hints_name_what_makes_the_figures_less_reliable() {
     let (_cloudflare, broker) = with_cloudflare().await;
     assert_eq!(hint_codes(&broker.status().await), ["NO_REPORTS", "NO_ANALYTICS", "NOT_DURABLE"]);
     broker.post(REPORTER, "/api/connections", json!({})).await;
@@ -148,7 +148,7 @@ async fn the_billing_day_moves_the_period() {
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_set_back_lowers_nothing() {
+async fn a_wall_clock_that_is_set_back_lowers_no_figure() {
     let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000")]).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;
     broker.advance(10);
@@ -177,7 +177,7 @@ async fn a_grant_that_never_reports_is_charged_once_when_it_ends() {
 }
 
 #[tokio::test]
-async fn any_origin_may_ask_for_the_status_but_only_allowed_ones_may_read_it() {
+async fn any_origin_may_request_the_status_but_only_allowed_ones_may_read_it() {
     let broker = TestBroker::start(&[]).await;
     let ask = |origin: &'static str| {
         let request = broker.request(reqwest::Method::GET, "/api/bandwidth-status").header("origin", origin);
@@ -190,20 +190,20 @@ async fn any_origin_may_ask_for_the_status_but_only_allowed_ones_may_read_it() {
 }
 
 #[tokio::test]
-async fn while_the_wall_clock_is_behind_usage_goes_on_and_the_status_says_so() {
+async fn while_the_wall_clock_is_behind_usage_continues_and_a_hint_says_so() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "3600")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.status().await;
     broker.set_wall("2025-01-15T06:00:00Z");
     let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
     let opened = broker.post(&grant, "/api/connections", json!({})).await;
-    assert_eq!(opened.status, 201, "a fresh grant is no expired one");
+    assert_eq!(opened.status, 201, "a new grant is not expired");
     broker.advance(10);
     let status = broker.status().await;
     assert_eq!(status["bandwidthUsedGB"], "10.00");
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
     broker.set_wall("2025-01-15T12:00:20Z");
-    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "caught up");
+    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "the wall clock has caught up");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
     broker.advance(60);
     let meanwhile = broker.status().await;
     assert_eq!(meanwhile["periodStart"], before["periodStart"]);
-    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "it goes on counting");
+    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "usage keeps rising");
     assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
     broker.set_wall("2025-01-15T12:01:10Z");
     let after = broker.status().await;
@@ -227,7 +227,7 @@ async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
 }
 
 #[tokio::test]
-async fn after_a_suspend_the_books_are_at_the_present_without_doubt() {
+async fn after_a_suspend_the_books_have_the_current_time_at_once() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
     broker.mint().await;
     broker.suspend(2 * 3_600);
@@ -240,7 +240,7 @@ async fn after_a_suspend_the_books_are_at_the_present_without_doubt() {
 }
 
 #[tokio::test]
-async fn a_clock_set_past_the_reset_is_believed_after_a_while_and_never_taken_back() {
+async fn a_clock_set_past_the_reset_is_accepted_with_a_delay_and_the_period_is_kept() {
     let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     broker.post(REPORTER, "/api/connections", json!({})).await;
@@ -260,7 +260,7 @@ async fn a_clock_set_past_the_reset_is_believed_after_a_while_and_never_taken_ba
 }
 
 #[tokio::test]
-async fn a_jump_that_cloudflares_date_contradicts_is_not_accepted_however_long_it_lasts() {
+async fn a_jump_that_cloudflares_date_contradicts_is_never_accepted() {
     let (_cloudflare, broker) = with_cloudflare().await;
     // The fake sends the real time.
     broker.mint().await;
@@ -285,7 +285,7 @@ async fn a_jump_that_cloudflares_date_confirms_is_accepted_at_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_a_month_ahead_leaves_a_bound_that_does_not_hold() {
+async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
     let (_cloudflare, broker) = with_cloudflare_and(&[("BUDGET_MODE", "strict")]).await;
     broker.mint().await;
     assert_eq!(broker.status().await["boundHolds"], true);
@@ -299,14 +299,14 @@ async fn a_clock_that_was_a_month_ahead_leaves_a_bound_that_does_not_hold() {
         (&status["periodStart"], &status["overshootBoundGB"]),
         (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
     );
-    assert_eq!(status["boundHolds"], false, "what January still relays counts nowhere");
+    assert_eq!(status["boundHolds"], false, "bytes that January's grants still relay are not counted");
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
     broker.set_wall("2025-02-01T00:00:00Z");
-    assert_eq!(broker.status().await["boundHolds"], true, "the month has come");
+    assert_eq!(broker.status().await["boundHolds"], true, "the real time has reached that month");
 }
 
 #[tokio::test]
-async fn a_connection_that_talks_on_after_its_grants_tail_stays_in_the_bound() {
+async fn a_connection_that_outlives_its_grants_tail_stays_in_the_bound() {
     let settings = [("TURN_TTL_SECONDS", "60"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
@@ -324,7 +324,7 @@ mod strict {
     use super::*;
     use crate::support::{Answer, OPERATOR};
 
-    /// 2 Mbps for 300 s, no tail, and the 4 s in which it may be made: six minutes, 90 MB a grant.
+    /// A grant of 300 s at 2 Mbps without a tail, and 4 s for the provider's response: six minutes, 90 MB.
     const ROOM_FOR_SEVEN: [(&str, &str); 4] = [
         ("BUDGET_MODE", "strict"),
         ("BANDWIDTH_LIMIT_GB", "0.63"),
@@ -333,7 +333,7 @@ mod strict {
     ];
 
     #[tokio::test]
-    async fn of_three_hundred_callers_at_once_as_many_are_served_as_there_is_room_for() {
+    async fn of_three_hundred_concurrent_callers_only_those_that_fit_are_served() {
         let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
         let calls: Vec<_> = (0..300)
             .map(|_| tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials"))))
@@ -353,10 +353,10 @@ mod strict {
     }
 
     #[tokio::test]
-    async fn a_limit_that_is_promised_in_full_says_so() {
+    async fn a_fully_reserved_limit_is_reported_as_such() {
         let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
         for _ in 0..7 {
-            assert_eq!(broker.mint().await.json()["ttl"], 300, "the life shrinks to five minutes");
+            assert_eq!(broker.mint().await.json()["ttl"], 300, "the lifetime shrinks to five minutes");
         }
         let answer = broker.mint().await;
         let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
@@ -365,11 +365,11 @@ mod strict {
         assert!(hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
         broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
         assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
-        assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room again");
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
     }
 
     #[tokio::test]
-    async fn no_claim_pushes_the_bound_above_zero() {
+    async fn no_report_raises_the_bound_above_zero() {
         let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
         let mut grants = vec![];
         for _ in 0..7 {
@@ -386,7 +386,7 @@ mod strict {
     }
 
     #[tokio::test]
-    async fn a_failed_mint_gives_its_room_back() {
+    async fn a_failed_mint_releases_its_reservation() {
         let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
         for _ in 0..3 {
             cloudflare.next(crate::support::Fault::NotFound404);

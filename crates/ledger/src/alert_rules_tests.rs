@@ -49,18 +49,18 @@ fn kinds(rules: &mut AlertRules, input: AlertInput) -> Vec<AlertKind> {
 }
 
 #[test]
-fn a_healthy_start_says_nothing() {
+fn a_healthy_start_sends_no_alert() {
     assert_eq!(kinds(&mut AlertRules::default(), input(0)), []);
 }
 
 #[test]
-fn a_threshold_is_said_when_it_is_reached_and_not_again() {
+fn a_threshold_alert_is_sent_once() {
     let mut rules = AlertRules::default();
     let below = AlertInput { used: ByteCount::new(500 * GB - 1), ..input(0) };
     assert_eq!(kinds(&mut rules, below), []);
     assert_eq!(kinds(&mut rules, used(1, 500)), [Used50]);
     assert_eq!(kinds(&mut rules, used(2, 501)), []);
-    assert_eq!(kinds(&mut rules, used(3, 400)), [], "a reading took it back");
+    assert_eq!(kinds(&mut rules, used(3, 400)), [], "a reading lowered usage");
     assert_eq!(kinds(&mut rules, used(4, 600)), []);
 }
 
@@ -72,7 +72,7 @@ fn of_several_thresholds_at_once_only_the_highest_is_sent() {
 }
 
 #[test]
-fn the_latest_are_remembered_whatever_became_of_them() {
+fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     let mut rules = AlertRules::default();
     rules.evaluate(&used(0, 500));
     let first = rules.next_pending().unwrap().id.clone();
@@ -86,12 +86,12 @@ fn the_latest_are_remembered_whatever_became_of_them() {
     assert_eq!(rules.recent().count(), RECENT_MAX);
     assert!(
         rules.recent().all(|(alert, _)| matches!(alert.kind, ProviderDown | ProviderUp)),
-        "the oldest went"
+        "the oldest are gone"
     );
 }
 
 #[test]
-fn a_limit_of_nothing_is_reached_at_once() {
+fn a_limit_of_zero_is_reached_at_once() {
     assert_eq!(kinds(&mut AlertRules::default(), limited(0, 0, 0)), [Used100]);
 }
 
@@ -103,7 +103,7 @@ fn the_largest_figures_do_not_overflow() {
 }
 
 #[test]
-fn a_new_period_says_them_again() {
+fn a_new_period_repeats_the_threshold_alerts() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, used(0, 800)), [Used80]);
     assert_eq!(kinds(&mut rules, used(30 * DAY, 100)), []);
@@ -111,7 +111,7 @@ fn a_new_period_says_them_again() {
 }
 
 #[test]
-fn another_limit_says_again_what_is_no_longer_reached() {
+fn a_new_limit_repeats_alerts_for_thresholds_that_are_no_longer_reached() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, used(0, 960)), [Used95]);
     assert_eq!(kinds(&mut rules, limited(1, 960, 1_100)), [], "87 %: 50 and 80 are still reached");
@@ -139,17 +139,21 @@ fn the_limits_that_are_remembered_are_bounded() {
 }
 
 #[test]
-fn a_provider_that_goes_down_is_said_once_and_once_when_it_is_back() {
+fn a_provider_outage_sends_one_alert_and_its_end_another() {
     let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, provider(0, true)), [], "up from the start is no news");
+    assert_eq!(
+        kinds(&mut rules, provider(0, true)),
+        [],
+        "a provider that is up from the start sends no alert"
+    );
     assert_eq!(kinds(&mut rules, provider(MINUTE, false)), [ProviderDown]);
     assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
-    assert_eq!(kinds(&mut rules, provider(3 * MINUTE, true)), [ProviderUp], "a recovery waits for nothing");
+    assert_eq!(kinds(&mut rules, provider(3 * MINUTE, true)), [ProviderUp], "a recovery is sent at once");
     assert_eq!(kinds(&mut rules, provider(4 * MINUTE, true)), []);
 }
 
 #[test]
-fn a_provider_that_flaps_is_said_to_be_down_once_in_ten_minutes() {
+fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(0, false)), [ProviderDown]);
     assert_eq!(kinds(&mut rules, provider(MINUTE, true)), [ProviderUp]);
@@ -157,20 +161,20 @@ fn a_provider_that_flaps_is_said_to_be_down_once_in_ten_minutes() {
     assert_eq!(
         kinds(&mut rules, provider(3 * MINUTE, true)),
         [],
-        "nothing was said that is to be taken back"
+        "no outage alert was sent, so no recovery follows"
     );
     assert_eq!(kinds(&mut rules, provider(10 * MINUTE - 1, false)), []);
     assert_eq!(kinds(&mut rules, provider(10 * MINUTE, false)), [ProviderDown], "it is still down");
 }
 
 #[test]
-fn without_a_provider_nothing_is_up_or_down() {
+fn without_a_provider_there_are_no_outage_alerts() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, AlertInput { provider: None, ..input(0) }), []);
 }
 
 #[test]
-fn a_clock_that_was_ahead_mutes_nothing() {
+fn a_clock_that_was_ahead_suppresses_no_alert() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, provider(20 * DAY, false)), [ProviderDown]);
     assert_eq!(kinds(&mut rules, provider(DAY, true)), [ProviderUp]);
@@ -178,7 +182,7 @@ fn a_clock_that_was_ahead_mutes_nothing() {
 }
 
 #[test]
-fn a_broken_assumption_names_both_rates_and_its_end_is_said() {
+fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
     let mut rules = AlertRules::default();
     let observed_rate = Some(BitRate::new(4_500_000));
     let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
@@ -189,7 +193,7 @@ fn a_broken_assumption_names_both_rates_and_its_end_is_said() {
 }
 
 #[test]
-fn stale_analytics_are_said_once_until_they_are_read_again() {
+fn stale_analytics_send_one_alert_until_the_next_reading() {
     let mut rules = AlertRules::default();
     let stale = |millis| AlertInput { analytics_stale: true, ..input(millis) };
     assert_eq!(kinds(&mut rules, stale(0)), [AnalyticsStale]);
@@ -198,7 +202,7 @@ fn stale_analytics_are_said_once_until_they_are_read_again() {
 }
 
 #[test]
-fn an_alert_carries_the_figures_of_its_instant() {
+fn an_alert_contains_the_figures_of_its_time() {
     let mut rules = AlertRules::default();
     let overshoot_bound = ByteCount::new(23_400_000_000);
     let [alert] =
@@ -215,12 +219,12 @@ fn an_alert_carries_the_figures_of_its_instant() {
 }
 
 #[test]
-fn what_was_not_delivered_stays_in_order_until_it_is() {
+fn undelivered_alerts_stay_in_order() {
     let mut rules = AlertRules::default();
     let mut made = rules.evaluate(&used(0, 500));
     made.extend(rules.evaluate(&used(1, 800)));
     assert_eq!(rules.next_pending(), Some(&made[0]));
-    rules.delivered("of somebody else");
+    rules.delivered("an-unknown-id");
     assert_eq!(rules.pending_len(), 2);
     rules.delivered(&made[0].id);
     assert_eq!(rules.next_pending(), Some(&made[1]));
@@ -229,7 +233,7 @@ fn what_was_not_delivered_stays_in_order_until_it_is() {
 }
 
 #[test]
-fn one_past_the_bound_drops_the_oldest_and_counts_it() {
+fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     let mut rules = AlertRules::default();
     for step in 0..65 {
         rules.evaluate(&provider(step * 10 * MINUTE, step % 2 == 1));
@@ -237,16 +241,16 @@ fn one_past_the_bound_drops_the_oldest_and_counts_it() {
     assert_eq!(rules.pending_len(), PENDING_MAX);
     assert_eq!(rules.next_pending().map(|alert| alert.kind), Some(ProviderUp), "the first down is gone");
     assert_eq!(rules.take_dropped(), BTreeMap::from([(ProviderDown, 1)]));
-    assert_eq!(rules.take_dropped(), BTreeMap::new(), "told once");
+    assert_eq!(rules.take_dropped(), BTreeMap::new(), "each drop is reported once");
 }
 
 #[test]
-fn what_an_older_version_stored_is_read() {
+fn the_state_of_an_older_version_is_read() {
     let rules: AlertRules = serde_json::from_str("{}").unwrap();
     assert_eq!(rules, AlertRules::default());
 }
 
-/// A step of the world: time passes and the figures are these.
+/// One step: how much time passes, and the figures after it.
 fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
     let limits = prop_oneof![Just(0), Just(100), Just(1_000), Just(2_000)];
     let passes = prop_oneof![0..MINUTE, Just(10 * MINUTE), 0..20 * DAY];
@@ -257,7 +261,7 @@ fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
     })
 }
 
-/// The outlooks of a walk, in time.
+/// The inputs of a walk, in order of time.
 fn walk(steps: Vec<(u64, AlertInput)>) -> Vec<AlertInput> {
     let mut millis = 0;
     let at = |(passes, step): (u64, AlertInput)| {
@@ -274,27 +278,27 @@ fn a_walk() -> impl Strategy<Value = Vec<AlertInput>> {
 
 proptest! {
     #[test]
-    fn whatever_happens_a_threshold_is_said_once_for_a_period_and_limit(walk in a_walk()) {
+    fn each_threshold_alert_is_sent_once_for_a_period_and_limit(walk in a_walk()) {
         let mut rules = AlertRules::default();
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         for input in walk {
             for alert in rules.evaluate(&input) {
                 let is_threshold = THRESHOLDS.iter().any(|(_, kind)| *kind == alert.kind);
                 let what = (input.period.start, alert.budget.limit, alert.kind);
-                prop_assert!(!is_threshold || !said.contains(&what), "{what:?} again");
+                prop_assert!(!is_threshold || !sent.contains(&what), "{what:?} was sent twice");
                 prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
-                said.push(what);
+                sent.push(what);
             }
             let percents = &rules.said.back().unwrap().percents;
             let reached = THRESHOLDS.iter().filter(|(percent, _)| input.has_reached(*percent));
             for (percent, _) in reached {
-                prop_assert!(percents.contains(percent), "{percent} % is reached and nobody was told");
+                prop_assert!(percents.contains(percent), "{percent} % is reached without an alert");
             }
         }
     }
 
     #[test]
-    fn whatever_happens_bad_and_good_take_turns_and_bad_comes_once_in_ten_minutes(walk in a_walk()) {
+    fn outage_and_recovery_alternate_and_an_outage_is_sent_once_in_ten_minutes(walk in a_walk()) {
         let mut rules = AlertRules::default();
         for (bad, good) in
             [(ProviderDown, ProviderUp), (AssumptionBroken, AssumptionHolds), (AnalyticsStale, AnalyticsFresh)]
@@ -316,7 +320,7 @@ proptest! {
     }
 
     #[test]
-    fn a_watch_that_is_stored_and_read_goes_on_as_if_nothing_had_happened(
+    fn stored_and_restored_rules_send_the_same_alerts(
         walk in a_walk(),
         restart in 0..100_usize,
         delivers: bool,
@@ -337,7 +341,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_what_waits_is_bounded_and_all_that_was_made_is_accounted_for(walk in a_walk()) {
+    fn pending_alerts_are_bounded_and_every_alert_is_pending_or_dropped(walk in a_walk()) {
         let mut rules = AlertRules::default();
         let mut made = 0;
         for input in walk {
@@ -358,7 +362,7 @@ fn a_lowered_limit_sends_one_alert() {
 }
 
 #[test]
-fn a_coturn_that_does_not_answer_is_named_and_so_is_its_return() {
+fn a_coturn_outage_sends_one_alert_and_its_end_another() {
     let mut rules = AlertRules::default();
     let unreachable = |millis| AlertInput { coturn_unreachable: true, ..input(millis) };
     assert_eq!(kinds(&mut rules, unreachable(0)), [CoturnUnreachable]);

@@ -26,18 +26,18 @@ fn received(bytes: u64) -> Report {
     Report { bytes_received: Some(bytes), ..Report::default() }
 }
 
-fn says_relayed(relayed: bool) -> Report {
+fn report_relayed(relayed: bool) -> Report {
     Report { relayed: Some(relayed), ..Report::default() }
 }
 
 #[test]
-fn a_connection_that_never_says_whether_it_is_relayed_is_charged_by_time() {
+fn a_connection_that_does_not_report_its_route_is_charged_by_time() {
     let (connection, _) = open(None);
     assert_eq!(connection.charged(at(4), &rules()), ByteCount::new(1_000_000));
 }
 
 #[test]
-fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
+fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
     let (mut connection, mut allowance) = open(Some(true));
     let first = connection.report(received(5_000), at(4), &rules(), &mut allowance);
     assert_eq!(
@@ -54,11 +54,11 @@ fn reported_bytes_replace_the_guess_and_later_ones_add_their_difference() {
         [ChangeKind::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]
     );
     assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
-    assert_eq!(connection.close(at(9)), [], "counted up to its end");
+    assert_eq!(connection.close(at(9)), [], "all its bytes are counted");
 }
 
 #[test]
-fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
+fn a_connection_that_stops_reporting_bytes_is_charged_by_time_until_it_resumes() {
     let (mut connection, mut allowance) = open(Some(true));
     let _ = connection.report(received(0), at(4), &rules(), &mut allowance);
     let unreported = connection.report(Report::default(), at(8), &rules(), &mut allowance);
@@ -76,7 +76,7 @@ fn a_connection_that_stops_counting_is_charged_by_time_until_it_counts_again() {
 }
 
 #[test]
-fn the_last_stretch_of_a_connection_that_counted_is_charged_by_time() {
+fn the_time_after_the_last_byte_count_is_charged_by_time() {
     let (mut closed, mut allowance) = open(Some(true));
     let _ = closed.report(received(900), at(4), &rules(), &mut allowance);
     assert_eq!(closed.close(at(8)), [ChangeKind::AddTime { from: at(4), to: at(8) }]);
@@ -91,25 +91,25 @@ fn the_last_stretch_of_a_connection_that_counted_is_charged_by_time() {
 }
 
 #[test]
-fn a_count_takes_back_what_was_guessed_before_a_direct_stretch() {
+fn a_byte_count_replaces_estimates_from_before_a_direct_stretch() {
     let (mut connection, mut allowance) = open(Some(true));
-    let _ = connection.report(says_relayed(false), at(10), &rules(), &mut allowance);
-    let report = Report { bytes_received: Some(4_000_000), ..says_relayed(true) };
+    let _ = connection.report(report_relayed(false), at(10), &rules(), &mut allowance);
+    let report = Report { bytes_received: Some(4_000_000), ..report_relayed(true) };
     let _ = connection.report(report, at(20), &rules(), &mut allowance);
     assert_eq!(connection.charged(at(20), &rules()), ByteCount::new(4_000_000));
 }
 
 #[test]
-fn switching_to_and_fro_without_counts_remembers_a_bounded_number_of_guesses() {
+fn the_number_of_kept_estimates_is_bounded() {
     let (mut connection, mut allowance) = open(Some(true));
     for n in 1..100 {
-        let _ = connection.report(says_relayed(n % 4 < 2), at(n), &rules(), &mut allowance);
+        let _ = connection.report(report_relayed(n % 4 < 2), at(n), &rules(), &mut allowance);
     }
     assert!(connection.guesses.len() <= GUESSES_MAX);
 }
 
 #[test]
-fn counts_that_go_backwards_change_nothing() {
+fn a_lower_byte_count_changes_nothing() {
     let (mut connection, mut allowance) = open(Some(true));
     let _ = connection.report(received(5_000), at(4), &rules(), &mut allowance);
     let lower = connection.report(received(4_000), at(5), &rules(), &mut allowance);
@@ -118,7 +118,7 @@ fn counts_that_go_backwards_change_nothing() {
 }
 
 #[test]
-fn what_the_client_sends_is_shown_but_not_charged_unless_both_directions_are_billed() {
+fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
     let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
     let (mut egress, mut allowance) = open(None);
     let _ = egress.report(report, at(4), &rules(), &mut allowance);
@@ -131,7 +131,7 @@ fn what_the_client_sends_is_shown_but_not_charged_unless_both_directions_are_bil
 }
 
 #[test]
-fn a_report_of_sent_bytes_alone_keeps_the_guess_for_the_received_ones() {
+fn a_report_without_received_bytes_keeps_their_estimate() {
     let (mut connection, mut allowance) = open(None);
     let report = Report { bytes_sent: Some(900), ..Report::default() };
     let _ = connection.report(report, at(4), &rules(), &mut allowance);
@@ -141,9 +141,9 @@ fn a_report_of_sent_bytes_alone_keeps_the_guess_for_the_received_ones() {
 #[test]
 fn a_direct_connection_costs_nothing_while_it_is_direct() {
     let (mut connection, mut allowance) = open(Some(false));
-    let direct = Report { bytes_received: Some(9_000), ..says_relayed(false) };
+    let direct = Report { bytes_received: Some(9_000), ..report_relayed(false) };
     assert_eq!(connection.report(direct, at(10), &rules(), &mut allowance), Outcome::default());
-    let moved = Report { bytes_received: Some(9_500), ..says_relayed(true) };
+    let moved = Report { bytes_received: Some(9_500), ..report_relayed(true) };
     let outcome = connection.report(moved, at(20), &rules(), &mut allowance);
     assert_eq!(
         outcome.changes,
@@ -152,8 +152,8 @@ fn a_direct_connection_costs_nothing_while_it_is_direct() {
 }
 
 #[test]
-fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_life() {
-    for direct in [says_relayed(false), Report { bytes_received: Some(5), ..says_relayed(false) }] {
+fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
+    for direct in [report_relayed(false), Report { bytes_received: Some(5), ..report_relayed(false) }] {
         let (mut connection, mut allowance) = open(None);
         let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
         let outcome = connection.report(direct, at(20), &rules(), &mut allowance);
@@ -166,12 +166,12 @@ fn the_first_word_that_it_is_direct_frees_the_stretch_since_the_last_sign_of_lif
 }
 
 #[test]
-fn a_switch_from_relayed_to_direct_is_charged_up_to_the_report() {
+fn after_a_switch_to_direct_the_time_before_the_report_is_charged() {
     let (mut connection, mut allowance) = open(Some(true));
-    let outcome = connection.report(says_relayed(false), at(8), &rules(), &mut allowance);
+    let outcome = connection.report(report_relayed(false), at(8), &rules(), &mut allowance);
     assert_eq!(outcome.changes, [ChangeKind::StopClock]);
     assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
-    let back = connection.report(says_relayed(true), at(12), &rules(), &mut allowance);
+    let back = connection.report(report_relayed(true), at(12), &rules(), &mut allowance);
     assert_eq!(back.changes, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::StartClock]);
 }
 
@@ -191,7 +191,7 @@ fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
 }
 
 #[test]
-fn a_claim_beyond_what_a_relay_carries_is_cut_and_said_to_be() {
+fn a_report_above_the_rate_of_a_relay_is_capped_and_flagged() {
     let (mut connection, mut allowance) = open(Some(true));
     let outcome = connection.report(received(u64::MAX), at(8), &rules(), &mut allowance);
     assert!(outcome.clamped);
@@ -199,7 +199,7 @@ fn a_claim_beyond_what_a_relay_carries_is_cut_and_said_to_be() {
 }
 
 #[test]
-fn closing_ends_the_clock_even_after_it_had_stopped_by_itself() {
+fn closing_charges_the_time_until_the_close() {
     let (mut running, _) = open(None);
     assert_eq!(running.close(at(4)), [ChangeKind::StopClock]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));

@@ -11,7 +11,7 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(0).plus_millis(seconds * 1_000)
 }
 
-/// Connections and their grants.
+/// A table of connections with its grants.
 struct Table {
     connections: Connections,
     grants: Grants,
@@ -90,7 +90,7 @@ fn received(bytes: u64) -> Report {
 }
 
 #[test]
-fn opening_twice_is_one_connection() {
+fn opening_twice_makes_one_connection() {
     let mut table = empty();
     let first = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(first.value, Opened::New);
@@ -100,17 +100,17 @@ fn opening_twice_is_one_connection() {
 }
 
 #[test]
-fn a_grant_is_heard_from_once_and_its_source_is_charged() {
+fn a_grant_is_marked_reported_once_and_its_source_is_charged() {
     let mut table = empty();
     let first = table.open(client(1), "a", None, at(0)).unwrap();
-    let heard = ChangeKind::GrantReported { expires_at: at(600) };
+    let reported = ChangeKind::GrantReported { expires_at: at(600) };
     let change = |kind| UsageChange { source: IceSource::Coturn, basis: Basis::Granted, kind };
-    assert_eq!(first.changes, [change(heard), change(ChangeKind::StartClock)]);
+    assert_eq!(first.changes, [change(reported), change(ChangeKind::StartClock)]);
     let second = table.open(client(1), "b", None, at(0)).unwrap();
     assert_eq!(second.changes, [change(ChangeKind::StartClock)]);
-    let reporter = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
+    let by_app_server = table.open(Caller::Reporter, "c", None, at(0)).unwrap();
     assert_eq!(
-        reporter.changes,
+        by_app_server.changes,
         [UsageChange {
             source: IceSource::Cloudflare,
             basis: Basis::Ungranted,
@@ -120,18 +120,18 @@ fn a_grant_is_heard_from_once_and_its_source_is_charged() {
 }
 
 #[test]
-fn nobody_speaks_for_another_grants_connection() {
+fn a_grant_cannot_report_on_a_connection_of_another_grant() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(table.heartbeat(client(2), "c", received(1), at(1)), Err(UnknownConnection));
     assert_eq!(table.close(client(2), "c", at(1)), Err(UnknownConnection));
     assert_eq!(table.connections.open_count(), 1);
     let own = table.open(client(2), "c", None, at(1)).unwrap();
-    assert_eq!(own.value, Opened::New, "names belong to their grant: nobody can take one away");
+    assert_eq!(own.value, Opened::New, "another grant may use the same name for its own connection");
 }
 
 #[test]
-fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
+fn the_reporter_may_close_a_clients_connection_unless_the_name_is_ambiguous() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let _ = table.open(client(2), "c", None, at(0)).unwrap();
@@ -141,14 +141,14 @@ fn the_reporter_may_end_a_clients_call_unless_the_name_is_ambiguous() {
 }
 
 #[test]
-fn closing_what_is_not_open_is_no_fault_but_hearing_from_it_is() {
+fn closing_an_unknown_connection_succeeds_but_a_heartbeat_for_it_fails() {
     let mut table = empty();
     assert_eq!(table.close(client(1), "c", at(0)), Ok(None));
     assert_eq!(table.heartbeat(client(1), "c", Report::default(), at(0)), Err(UnknownConnection));
 }
 
 #[test]
-fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
+fn an_expired_grant_opens_no_connection_but_keeps_the_open_ones() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(599)).unwrap();
     assert_eq!(table.open(client(1), "d", None, at(600)), Err(OpenError::GrantExpired));
@@ -157,7 +157,7 @@ fn an_expired_grant_opens_nothing_but_keeps_what_it_has() {
 }
 
 #[test]
-fn a_grant_opens_sixty_four_connections_and_not_one_more() {
+fn a_grant_opens_at_most_sixty_four_connections() {
     let mut table = empty();
     for n in 0..CONNECTIONS_PER_GRANT_MAX {
         assert!(table.open(client(1), &format!("c{n}"), None, at(0)).is_ok());
@@ -168,7 +168,7 @@ fn a_grant_opens_sixty_four_connections_and_not_one_more() {
 }
 
 #[test]
-fn claims_of_one_grant_share_what_a_relay_carries() {
+fn the_connections_of_a_grant_share_one_rate_cap() {
     let mut table = empty();
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     let _ = table.open(client(1), "b", None, at(0)).unwrap();
@@ -183,7 +183,7 @@ fn claims_of_one_grant_share_what_a_relay_carries() {
 }
 
 #[test]
-fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval() {
+fn three_missed_heartbeats_close_a_connection_one_interval_after_its_last_report() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     assert_eq!(table.connections.next_due(at(29)), None);
@@ -197,7 +197,7 @@ fn three_missed_heartbeats_close_as_of_the_last_sign_of_life_plus_one_interval()
 }
 
 #[test]
-fn grants_are_forgotten_once_they_can_open_nothing_more() {
+fn expired_grants_without_open_connections_are_forgotten() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let _ = table.open(client(2), "d", None, at(0)).unwrap();
@@ -205,11 +205,11 @@ fn grants_are_forgotten_once_they_can_open_nothing_more() {
     table.grants.forget_expired(at(599));
     assert_eq!(table.grants.count(), 2);
     table.grants.forget_expired(at(720));
-    assert_eq!(table.grants.count(), 1, "the one with an open connection stays");
+    assert_eq!(table.grants.count(), 1, "the grant with an open connection stays");
 }
 
 #[test]
-fn a_full_table_refuses_and_says_so() {
+fn a_full_table_refuses_new_connections() {
     let mut table = bounded(Bounds { connections: 2, grants: 10 });
     let _ = table.open(Caller::Reporter, "a", None, at(0)).unwrap();
     let _ = table.open(Caller::Reporter, "b", None, at(0)).unwrap();
@@ -221,10 +221,10 @@ fn a_full_table_refuses_and_says_so() {
 }
 
 #[test]
-fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute() {
+fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let mut hear = |seconds| {
+    let mut report = |seconds| {
         let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
         heard
             .changes
@@ -232,29 +232,29 @@ fn a_connection_heard_from_after_the_tail_keeps_its_grant_alive_minute_by_minute
             .map(|change| change.kind)
             .find(|c| matches!(c, ChangeKind::ExtendGrant { .. }))
     };
-    // Its credential ends at 600 s, its tail at 720 s.
-    assert_eq!(hear(690), None);
-    assert_eq!(hear(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
-    assert_eq!(hear(730), None, "that minute is counted already");
-    assert_eq!(hear(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
+    // The credential expires at 600 s and the tail ends at 720 s.
+    assert_eq!(report(690), None);
+    assert_eq!(report(700), Some(ChangeKind::ExtendGrant { from: minute(12), until: minute(13) }));
+    assert_eq!(report(730), None, "that minute is already counted");
+    assert_eq!(report(760), Some(ChangeKind::ExtendGrant { from: minute(13), until: minute(14) }));
 }
 
 #[test]
-fn where_nothing_more_is_promised_a_relayed_connection_after_the_tail_shows_a_wrong_assumption() {
+fn without_extensions_a_relayed_connection_after_the_tail_breaks_the_assumption() {
     let mut table = table(Bounds::default(), false);
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
-    let mut hear = |relayed, seconds| {
+    let mut report = |relayed, seconds| {
         let report = Report { relayed, ..Report::default() };
         let changes = table.heartbeat(client(1), "c", report, at(seconds)).unwrap().changes;
         changes.into_iter().map(|change| change.kind).find(|c| matches!(c, ChangeKind::Outlived { .. }))
     };
-    assert_eq!(hear(None, 690), None);
-    assert_eq!(hear(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
-    assert_eq!(hear(Some(false), 730), None, "it does not go through the relay");
+    assert_eq!(report(None, 690), None);
+    assert_eq!(report(None, 700), Some(ChangeKind::Outlived { until: at(780) }));
+    assert_eq!(report(Some(false), 730), None, "a direct connection does not use the relay");
 }
 
 #[test]
-fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
+fn a_lost_connection_adds_allowance_for_one_interval() {
     let mut table = empty();
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     while table.elapse().is_some() {}
@@ -267,7 +267,7 @@ fn a_connection_that_was_given_up_earns_allowance_for_one_interval_only() {
 }
 
 #[test]
-fn connections_that_come_and_go_while_nothing_is_stored_leave_nothing_behind() {
+fn a_connection_that_was_never_stored_leaves_no_change_to_store() {
     let mut table = empty();
     let _ = table.connections.restore(vec![]);
     let _ = table.open(Caller::Reporter, "stored", None, at(0)).unwrap();
@@ -277,7 +277,7 @@ fn connections_that_come_and_go_while_nothing_is_stored_leave_nothing_behind() {
         let _ = table.open(Caller::Reporter, &name, None, at(1)).unwrap();
         let _ = table.close(Caller::Reporter, &name, at(2)).unwrap();
     }
-    // A stored one must be removed from the disk, also if it comes and goes once more.
+    // A stored connection must be removed from the disk, even if it is opened and closed again first.
     let _ = table.close(Caller::Reporter, "stored", at(2)).unwrap();
     let _ = table.open(Caller::Reporter, "stored", None, at(3)).unwrap();
     let _ = table.close(Caller::Reporter, "stored", at(4)).unwrap();

@@ -30,11 +30,11 @@ fn issued(grants: &mut Grants, id: u8) -> Grant {
     grant
 }
 
-/// The one row that has changed since the last call.
+/// The only row that has changed since the last call.
 fn changed(grants: &mut Grants) -> Option<GrantRow> {
     let mut changes = grants.take_changes();
     let (_, row) = changes.pop_first().expect("a row has changed");
-    assert!(changes.is_empty(), "and no other one: {changes:?}");
+    assert!(changes.is_empty(), "other rows have changed too: {changes:?}");
     row
 }
 
@@ -62,7 +62,7 @@ fn every_change_of_a_row_is_recorded() {
 }
 
 #[test]
-fn what_was_stored_comes_back() {
+fn stored_grants_are_restored() {
     let mut before = grants();
     let grant = issued(&mut before, 1);
     before.revoke(grant.id, at(3)).unwrap();
@@ -75,12 +75,12 @@ fn what_was_stored_comes_back() {
 }
 
 #[test]
-fn a_grant_renews_once_from_three_quarters_of_its_life_to_its_end() {
+fn a_grant_renews_once_in_the_last_quarter_of_its_life() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
     assert!(!grants.take_renewal(&grant, at(749)));
     assert!(grants.take_renewal(&grant, at(750)));
-    assert!(!grants.take_renewal(&grant, at(751)), "the second time");
+    assert!(!grants.take_renewal(&grant, at(751)), "it was already renewed");
     grants.give_renewal_back(grant.id);
     assert!(grants.take_renewal(&grant, at(999)));
     grants.give_renewal_back(grant.id);
@@ -96,15 +96,15 @@ fn a_revoked_grant_does_not_renew() {
 }
 
 #[test]
-fn a_grant_is_revoked_once_and_the_first_time_counts() {
+fn a_second_revocation_keeps_the_time_of_the_first() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
     assert_eq!(grants.revoke(grant.id, at(5)).unwrap().revoked_at, Some(at(5)));
     assert_eq!(grants.revoke(grant.id, at(9)).unwrap().revoked_at, Some(at(5)));
-    assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "not known");
+    assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
     grants.open_connection(&free, at(1)).unwrap();
-    assert_eq!(grants.revoke(free.id, at(9)), None, "costs nothing");
+    assert_eq!(grants.revoke(free.id, at(9)), None, "an unmetered grant");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_full_table_takes_no_further_grant() {
     assert!(!grants.take_renewal(&late, at(800)));
     assert_eq!(grants.open_connection(&late, at(1)), Err(OpenError::TableFull));
     grants.forget_expired(at(1_199));
-    assert_eq!(grants.count(), 3, "they count as alive for their tail");
+    assert_eq!(grants.count(), 3, "a grant is kept during its tail");
     grants.forget_expired(at(1_200));
     assert_eq!(grants.count(), 0);
 }
@@ -136,11 +136,11 @@ fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
 }
 
 #[test]
-fn a_late_report_extends_a_grant_from_where_it_ended_or_shows_that_it_outlived_its_tail() {
+fn a_report_after_the_tail_extends_a_grant_or_shows_that_it_outlived_its_tail() {
     for (extends, minute) in [(true, 20), (false, 20)] {
         let mut grants = table(extends);
         let grant = issued(&mut grants, 1);
-        assert_eq!(grants.extend(grant.id, Minute::new(minute).start()), None, "alive until then");
+        assert_eq!(grants.extend(grant.id, Minute::new(minute).start()), None, "the grant is still alive");
         let later = Minute::new(minute).start().plus_millis(1);
         let until = Minute::new(minute + 1);
         let expected = if extends {
@@ -154,21 +154,21 @@ fn a_late_report_extends_a_grant_from_where_it_ended_or_shows_that_it_outlived_i
 }
 
 #[test]
-fn a_grant_is_over_from_its_expiry_on() {
+fn a_grant_ends_at_its_expiry() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    for said in [None, Some(at(1)), Some(at(5_000))] {
-        assert_eq!(grants.end_of(grant.id, said, false, at(999)), None);
-        assert_eq!(grants.end_of(grant.id, said, false, at(1_000)), Some(GrantEnd::Expired));
+    for expiry in [None, Some(at(1)), Some(at(5_000))] {
+        assert_eq!(grants.end_of(grant.id, expiry, false, at(999)), None);
+        assert_eq!(grants.end_of(grant.id, expiry, false, at(1_000)), Some(GrantEnd::Expired));
     }
     let unknown = GrantId::new([9; 16]);
     assert_eq!(grants.end_of(unknown, Some(at(100)), false, at(99)), None);
     assert_eq!(grants.end_of(unknown, Some(at(100)), false, at(100)), Some(GrantEnd::Expired));
-    assert_eq!(grants.end_of(unknown, None, false, at(1)), Some(GrantEnd::Expired), "nothing dates it");
+    assert_eq!(grants.end_of(unknown, None, false, at(1)), Some(GrantEnd::Expired), "its expiry is unknown");
 }
 
 #[test]
-fn a_revoked_grant_is_over_at_once_and_a_spent_budget_ends_all() {
+fn a_revocation_ends_a_grant_at_once_and_a_spent_budget_ends_all_grants() {
     let mut grants = grants();
     let (first, second) = (issued(&mut grants, 1), issued(&mut grants, 2));
     grants.revoke(first.id, at(1)).unwrap();

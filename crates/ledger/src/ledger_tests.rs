@@ -56,7 +56,7 @@ fn a_release_restores_the_figures_and_a_commit_keeps_them() {
 }
 
 #[test]
-fn the_tail_of_the_source_is_in_the_liability() {
+fn the_liability_includes_the_tail_of_the_source() {
     let mut cloudflare = ledger(0);
     let mut coturn = ledger(1);
     cloudflare.terms.limit = ByteCount::new(1);
@@ -67,7 +67,7 @@ fn the_tail_of_the_source_is_in_the_liability() {
 }
 
 #[test]
-fn the_limit_is_one_for_all_metered_sources_together() {
+fn all_metered_sources_share_one_limit() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 60));
     assert!(ledger.try_admit(IceSource::Coturn, A_MINUTE, Duration::ZERO, None).is_ok());
@@ -115,7 +115,7 @@ fn reading(minute: u64, bytes: u64) -> Reading {
 }
 
 #[test]
-fn each_source_has_its_own_reading_and_the_status_the_sum() {
+fn each_source_has_its_own_reading_and_the_status_shows_their_sum() {
     let mut ledger = ledger(10_000);
     ledger.apply(bytes(IceSource::Coturn, 7));
     ledger.advance(at(60 * MINUTE));
@@ -126,11 +126,15 @@ fn each_source_has_its_own_reading_and_the_status_the_sum() {
     assert_eq!(ledger.figures().used, ByteCount::new(1_003));
     let measured = ledger.measured();
     assert_eq!(measured.bytes, ByteCount::new(1_003));
-    assert_eq!(measured.as_of, Some(reading(40, 0).as_of), "all of them are counted up to the earlier one");
+    assert_eq!(
+        measured.as_of,
+        Some(reading(40, 0).as_of),
+        "the sum covers the time up to the earlier reading"
+    );
 }
 
 #[test]
-fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
+fn a_source_without_a_recent_reading_is_stale_and_a_lower_count_does_not_help() {
     let mut ledger = ledger(10_000);
     ledger.advance(at(15 * MINUTE));
     assert_eq!(ledger.measured().unread_for, 15 * A_MINUTE);
@@ -143,12 +147,12 @@ fn a_source_that_is_not_read_for_long_says_so_and_a_fall_is_no_good_reading() {
 }
 
 #[test]
-fn a_count_that_ends_days_ago_is_no_good_reading() {
+fn a_reading_that_ends_days_ago_is_stale() {
     let mut ledger = ledger(10_000);
     ledger.advance(at(60 * MINUTE));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(50, 1_000)), ReadingOutcome::Taken);
     ledger.advance(at(80 * MINUTE));
-    // The wall clock was set back by some hours, or by a month.
+    // The wall clock was set back by hours or by a month.
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(0, 900)), ReadingOutcome::Older);
     ledger.advance(at(200 * MINUTE));
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &reading(10, 900)), ReadingOutcome::Older);
@@ -159,7 +163,7 @@ fn a_count_that_ends_days_ago_is_no_good_reading() {
 }
 
 #[test]
-fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_from() {
+fn a_connection_that_outlives_its_grant_breaks_the_assumption_while_it_reports() {
     let mut ledger = ledger(10_000);
     let kind = ChangeKind::Outlived { until: at(10 * MINUTE) };
     ledger.apply(UsageChange { source: IceSource::Cloudflare, basis: Basis::Granted, kind });
@@ -169,7 +173,7 @@ fn a_connection_that_outlives_its_grant_casts_doubt_for_as_long_as_it_is_heard_f
 }
 
 #[test]
-fn another_limit_counts_at_once() {
+fn a_new_limit_takes_effect_at_once() {
     let mut ledger = ledger(100);
     ledger.apply(bytes(IceSource::Cloudflare, 100));
     assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_overlap_is_the_time_that_lies_in_both() {
+    fn the_overlap_is_the_common_time() {
         let at = Timestamp::from_millis;
         assert_eq!(Minute::new(1).overlap_millis(at(30_000), at(90_000)), 30_000);
         assert_eq!(Minute::new(1).overlap_millis(at(130_000), at(190_000)), 0);

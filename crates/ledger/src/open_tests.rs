@@ -51,7 +51,7 @@ fn stored_by(books: &mut Books) -> Stored {
 }
 
 #[test]
-fn what_a_removed_source_used_still_counts() {
+fn the_usage_of_a_removed_source_still_counts() {
     let both = setup(&[IceSource::Cloudflare, IceSource::Coturn]);
     let mut books = both.open(Some(Stored::default()), at(0));
     let (period, used) = (books.snapshot().figures.period, ByteCount::new(5_000));
@@ -63,7 +63,7 @@ fn what_a_removed_source_used_still_counts() {
 }
 
 #[test]
-fn the_counts_of_another_period_do_not_count() {
+fn the_counts_of_another_period_are_not_restored() {
     let setup = setup(&[IceSource::Cloudflare]);
     let last_month = setup.terms.billing_day.period_at(Timestamp::from_millis(NOON - 31 * 86_400_000));
     let counts = PeriodCounts { issued: 7, reported: 5, connections: 9 };
@@ -75,7 +75,7 @@ fn the_counts_of_another_period_do_not_count() {
 }
 
 #[test]
-fn the_books_go_on_from_the_latest_stored_instant() {
+fn the_books_continue_from_the_stored_time() {
     let setup = setup(&[IceSource::Cloudflare]);
     let stored = Stored { now: Some(at(60_000)), ..Stored::default() };
     assert_eq!(setup.open(Some(stored.clone()), at(0)).now(), at(60_000), "the clock was set back");

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decrease_within_the_sampling_margin_lowers_nothing() {
+    fn a_decrease_within_the_sampling_margin_lowers_no_count() {
         let before = reading(5, 1_000, 1_000);
         let taken = reading(6, 950, 960).after(Some(&before), minute(60), 5);
         assert_eq!(taken, Ok(reading(6, 1_000, 1_000)));

@@ -123,7 +123,7 @@ impl Timeline {
     /// A reading that the minutes have taken, with the grant-minutes up to it.
     fn point_of(&self, reading: &Reading) -> Point {
         let (grant_minutes, live) = self.minutes.live_measured();
-        let (as_of, granted, counted) = (reading.as_of, self.flowed, reading.granted.plus(reading.other));
+        let (as_of, granted, counted) = (reading.as_of, self.flowed, reading.granted.max(self.flowed));
         Point { as_of, granted, counted, grant_minutes, live }
     }
 

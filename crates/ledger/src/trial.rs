@@ -41,7 +41,7 @@ pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
-    /// All bytes of the reading, under other keys too. Sampling may have missed a share of them.
+    /// The same, or what the reading counts under our key if that is more. Sampling may have missed a share of it.
     pub(crate) counted: ByteCount,
     /// Grant-minutes since the period's start.
     pub(crate) grant_minutes: u128,
@@ -202,7 +202,7 @@ mod tests {
         assert!(!broken.holds);
         assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
         assert_eq!(trial.liability(), BitRate::new(6_666_667));
-        // An hour in which nothing flows.
+        // Nothing is relayed for an hour.
         for n in 11..80 {
             trial.add(point(n, 600_000_000, u128::from(n), 1));
         }

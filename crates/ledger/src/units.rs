@@ -338,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_parts_of_a_time_span_never_cost_less_than_the_whole(rate in 0u64..1 << 40, a in 0u64..1 << 40, b in 0u64..1 << 40) {
+        fn the_parts_of_a_time_span_cost_at_least_as_much_as_the_whole(rate in 0u64..1 << 40, a in 0u64..1 << 40, b in 0u64..1 << 40) {
             let rate = BitRate::new(rate);
             let parts = rate.over_millis(a.into()) + rate.over_millis(b.into());
             prop_assert!(parts >= rate.over_millis(u128::from(a) + u128::from(b)));

@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(
             strict(near_the_end(full - 10 * 15_000_000, 0), 86_400),
             Some(300),
-            "ten minutes are left in this period"
+            "this period has room for the last ten minutes only"
         );
         assert_eq!(strict(near_the_end(full - 10 * 15_000_000 + 1, 0), 86_400), None);
         assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000), 86_400), Some(300));

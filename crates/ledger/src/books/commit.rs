@@ -1,8 +1,7 @@
-//! A grant's way into the books: reserve, commit, settle. The service and the simulation call the same functions.
+//! The three steps that issue a grant: reserve, commit, settle. The service and the simulation call the same functions.
 //!
-//! What an admission rests on and the grant are one batch, so no stored grant rests on something that is not stored. A
-//! batch that could not be written is not dropped: the commit is taken back in the books, and what undoes it is written
-//! after it.
+//! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
+//! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::verdict::Refusal;
 
-/// Nothing metered is minted while the wall clock is further ahead of the books than this and not believed.
+/// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 
-/// Why no room is held for a credential.
+/// Why no budget is reserved for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
     /// The budget has no room.
@@ -33,7 +32,7 @@ impl From<Refusal> for NotAdmitted {
     }
 }
 
-/// A grant that is in the books. [`Books::settle`] ends it.
+/// A commit whose write has not been settled yet. [`Books::settle`] ends it.
 #[derive(Debug)]
 #[must_use]
 pub struct Commit {
@@ -47,33 +46,33 @@ pub struct Commit {
 pub enum Written {
     /// It is on disk.
     Yes,
-    /// It is not on disk now.
+    /// It is not on disk.
     No,
     /// It may be on disk, now or later.
     Unknown,
 }
 
-/// The ledger cannot be written: a credential must not be handed out, and an override would not survive a restart.
+/// The ledger could not be written. A credential must not be handed out, and an override is lost at a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it could not be recorded")]
+#[error("the ledger could not be written")]
 pub struct NotRecorded;
 
-/// A credential that was made must not be handed out.
+/// Why a new credential must not be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotCommitted {
-    /// The ledger cannot be written.
+    /// The ledger could not be written.
     #[error(transparent)]
     NotRecorded(#[from] NotRecorded),
-    /// An override of the operator forbids it.
-    #[error("the operator has stopped it")]
+    /// An override forbids it.
+    #[error("an override by the operator forbids it")]
     Stopped,
 }
 
 impl Books {
-    /// Holds room for a credential of that life, or of a shorter one, that may be made up to `slack` from now.
+    /// Reserves budget for a credential that the provider creates within `slack`. Its lifetime is `life` or shorter.
     ///
-    /// While the wall clock is ahead and not believed, either may be right. The hold begins at the books' time and ends when
-    /// a credential made at the wall clock's time ends, so it covers the credential in both cases.
+    /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and
+    /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
     ///
     /// `renews`: the grant that the credential renews. Of the two, only one relays at a time, so a renewal only needs room
     /// for the time after the promise for that grant ends.
@@ -93,14 +92,14 @@ impl Books {
         Ok(self.ledger.try_admit(source, life, slack.saturating_add(ahead), promised_until)?)
     }
 
-    /// Gives a hold back: nobody has the credential.
+    /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
         self.ledger.release(hold);
     }
 
-    /// Puts a grant into the books, and gives the hold back if an override forbids it. `renews`: the grant that it renews.
+    /// Puts a grant into the books, or releases the hold if an override forbids it. `renews`: the grant that it renews.
     ///
-    /// The batch must be written before the credential is handed out. It is `None` for a credential that costs nothing.
+    /// The batch must be written before the credential is handed out. It is `None` for an unmetered credential.
     pub fn commit(
         &mut self,
         hold: Hold,
@@ -112,7 +111,7 @@ impl Books {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
         }
-        // The call of a renewed grant goes on: its client need not report again.
+        // The call continues under the new grant, so its client does not have to report again.
         let is_reported = renews.is_some_and(|renewed| self.grants.is_reported(renewed));
         let unreported_at = (!is_reported).then_some(grant.expires_at);
         let is_metered = grant.source.is_metered();
@@ -125,8 +124,8 @@ impl Books {
         Ok((Commit { grant: grant.id, hold, unreported_at }, batch))
     }
 
-    /// Ends a commit once it is known what happened to its batch. `Ok`: the credential may be handed out. A batch that may
-    /// still be written keeps its grant in the books, so they never promise less than the disk.
+    /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
+    /// grant stays in the books, so that they never have fewer grants than the disk.
     pub fn settle(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
         match written {
             Written::Yes => Ok(()),
@@ -145,7 +144,7 @@ impl Books {
         self.grants.take_renewal(grant, now)
     }
 
-    /// Gives a renewal back: nothing was issued on it.
+    /// Gives back a renewal that issued no grant.
     pub fn give_renewal_back(&mut self, grant: GrantId) {
         self.grants.give_renewal_back(grant);
     }

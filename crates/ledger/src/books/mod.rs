@@ -1,6 +1,6 @@
-//! The books: ledger, grants, connections, overrides, alerts and coturn's sessions as one value, for a caller who holds one
-//! lock. [`Books::advance`] brings everything to the present, in the order in which things fall due; no other method takes
-//! a time. Every change is applied before a method returns, so a figure is never read half-way.
+//! The books: ledger, grants, connections, overrides, alerts and coturn's sessions as one value behind one lock.
+//! [`Books::advance`] is the only method that takes a time; it applies everything that is due, in order. A method returns
+//! only after its changes are applied to all parts, so no caller reads a figure half-way through a change.
 
 mod commit;
 mod operator;
@@ -38,7 +38,7 @@ pub struct Books {
     overrides: Overrides,
     alerts: AlertRules,
     coturn: CoturnUsage,
-    /// Which of the values above that are stored as a whole have changed.
+    /// Which of the values that are stored as a whole have changed.
     dirty: Dirty<Whole>,
     /// The limit in the configuration.
     configured_limit: ByteCount,
@@ -58,16 +58,16 @@ enum Whole {
     Coturn,
 }
 
-/// A call's result, and whether a claim in it was cut.
+/// The result of a report, and whether its byte counts were capped.
 pub struct Heard<T> {
     /// The result.
     pub value: T,
-    /// A claim was cut to what a relay can carry.
+    /// The reported bytes were capped at what a relay can carry.
     pub clamped: bool,
 }
 
 impl Books {
-    /// Empty books of which nothing is stored.
+    /// Empty books that record no changes for the disk.
     #[must_use]
     pub fn new(ledger: Ledger, connections: Connections, grants: Grants) -> Self {
         let figures = ledger.figures();
@@ -86,7 +86,7 @@ impl Books {
         }
     }
 
-    /// The books as stored, brought to `now`. From here on, changes are recorded.
+    /// The stored books, advanced to `now`. From here on, changes are recorded for the disk.
     #[must_use]
     pub fn restore(
         ledger: Ledger,
@@ -112,7 +112,7 @@ impl Books {
         books
     }
 
-    /// Everything that must be stored.
+    /// Takes all changes that are not stored yet.
     pub fn take_batch(&mut self) -> Batch {
         let whole = self.dirty.take();
         let is_dirty = |value| whole.contains_key(&value);
@@ -130,7 +130,7 @@ impl Books {
         }
     }
 
-    /// Brings everything to the moment, or to the latest instant seen if that is later. Returns which it is.
+    /// Advances everything to the moment, or to the latest time seen so far if that is later. Returns that time.
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
@@ -168,7 +168,7 @@ impl Books {
         Ok(opened)
     }
 
-    /// Takes a connection's report.
+    /// Applies a connection's report.
     pub fn heartbeat(
         &mut self,
         caller: Caller,
@@ -180,7 +180,7 @@ impl Books {
         Ok(self.apply(entry))
     }
 
-    /// Takes a connection's last report and closes it. `None` if it was not open.
+    /// Applies a connection's last report and closes it. `None` if it was not open.
     pub fn close(
         &mut self,
         caller: Caller,
@@ -188,20 +188,20 @@ impl Books {
         last: Report,
     ) -> Result<Heard<Option<Closed>>, UnknownConnection> {
         let now = self.now();
-        // A connection that is not open any more takes no last counts.
+        // The last counts of a connection that is not open any more are ignored.
         let clamped =
             last != Report::default() && self.heartbeat(caller, id, last).is_ok_and(|heard| heard.clamped);
         let entry = self.connections.close(&mut self.grants, caller, id, now)?;
         Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
     }
 
-    /// A source's latest count of this period, or of one that overlaps it because the billing day has changed.
+    /// The latest reading of a source in this period, or in one that overlaps it because the billing day has changed.
     #[must_use]
     pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
         self.ledger.overlapping_reading(source)
     }
 
-    /// Takes a source's own count.
+    /// Applies a reading of a source's own count.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         self.ledger.take_reading(source, reading)
     }
@@ -211,12 +211,12 @@ impl Books {
         self.ledger.set_late_counts(source, late);
     }
 
-    /// Connections that stopped reporting since the last call.
+    /// Takes the connections that stopped reporting since the last call.
     pub fn take_given_up(&mut self) -> Vec<Closed> {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Forgets what can have no further effect.
+    /// Forgets grants that can have no further effect.
     pub fn forget_expired(&mut self) {
         self.grants.forget_expired(self.now());
     }
@@ -238,19 +238,19 @@ impl Books {
         self.connections.rules()
     }
 
-    /// What the providers' own counts said in the course of this period.
+    /// The readings of the providers' counts in this period.
     #[must_use]
     pub fn history(&self) -> &ReadingHistory {
         self.ledger.history()
     }
 
-    /// Bytes and live grants of a stretch of this period.
+    /// Bytes and live grants of a time span in this period.
     #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         self.ledger.slice(from, to)
     }
 
-    /// What the period before this one came to.
+    /// The previous period and its usage.
     #[must_use]
     pub fn previous(&self) -> Option<(Period, ByteCount)> {
         self.ledger.previous()

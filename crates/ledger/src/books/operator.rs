@@ -1,4 +1,4 @@
-//! What the operator overrides, and the alerts that the operator gets.
+//! The operator's overrides and alerts.
 
 use super::{Books, Snapshot, Whole};
 use crate::alert::Alert;
@@ -8,14 +8,14 @@ use crate::token::GrantId;
 use crate::units::ByteCount;
 
 impl Books {
-    /// Sets another limit; `None` goes back to the configured one.
+    /// Overrides the limit; `None` removes the override.
     pub fn override_limit(&mut self, limit: Option<ByteCount>) {
         self.overrides.override_limit(limit, self.configured_limit);
         self.dirty.note(Whole::Overrides);
         self.ledger.set_limit(self.overrides.limit(self.configured_limit));
     }
 
-    /// Drops an override that the configuration has overruled, so that it does not return with the old configuration.
+    /// Removes an override of the limit if the configured limit has changed since, so that it does not come back later.
     pub(super) fn settle_overrides(&mut self) {
         let before = self.overrides;
         self.overrides.settle(self.configured_limit);
@@ -36,13 +36,13 @@ impl Books {
         self.overrides.frozen
     }
 
-    /// Whether the operator forbids to hand out a credential that was made, for a grant that `renews` another one.
+    /// Whether an override forbids handing out a new credential. `renews`: the grant that it renews.
     #[must_use]
     pub fn has_stopped(&self, renews: Option<GrantId>) -> bool {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
-    /// Makes the alerts that are due. `provider`: whether it mints; `None` without a provider.
+    /// Returns the alerts that are due. `provider`: whether the provider mints; `None` without a provider.
     pub fn evaluate_alerts(&mut self, provider: Option<bool>) -> Vec<Alert> {
         let Snapshot { figures, measured, .. } = self.snapshot();
         let input = AlertInput {
@@ -61,13 +61,13 @@ impl Books {
         self.change_alerts(|rules| rules.evaluate(&input))
     }
 
-    /// The alerts, sent and not.
+    /// The alerts, delivered or waiting.
     #[must_use]
     pub fn alerts(&self) -> &AlertRules {
         &self.alerts
     }
 
-    /// Changes the alerts' state, for instance once one is delivered.
+    /// Changes the alerts' state, for example after a delivery.
     pub fn change_alerts<T>(&mut self, change: impl FnOnce(&mut AlertRules) -> T) -> T {
         let before = self.alerts.clone();
         let result = change(&mut self.alerts);
@@ -77,7 +77,7 @@ impl Books {
         result
     }
 
-    /// Revokes a credential; `None` if no metered grant of that id is known. What was promised stays promised.
+    /// Revokes a credential. `None` if no metered grant of that id is known. Its budget stays reserved.
     pub fn revoke(&mut self, grant: GrantId) -> Option<GrantRow> {
         let now = self.now();
         self.grants.revoke(grant, now).cloned()

@@ -1,4 +1,4 @@
-//! Sessions of a relay: what coturn lists, and which sessions must end.
+//! coturn's sessions: their usage, and which of them must end.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::usage_change::UsageChange;
 
-/// A coturn that could not be asked for so long does not cut sessions. The same grace holds after the start of the process:
-/// a compose file starts both at once.
+/// A coturn that has not answered for this long does not cut sessions. The same grace period applies after the start of the
+/// process, because a compose file starts both at once.
 pub const UNSEEN_TOLERATED: Duration = Duration::from_secs(15);
 
 impl Books {
-    /// Takes what a coturn lists, and returns the sessions that must end: those whose grant is over or revoked, and all of
-    /// ours when the budget is spent.
+    /// Applies a coturn's session list. Returns the sessions that must end: those whose grant has expired or was revoked, and
+    /// all of ours when the budget is spent.
     pub fn take_sessions(&mut self, listing: &Listing) -> Vec<SessionId> {
         let (now, period) = (self.now(), self.ledger.figures().period);
         let used = self.ledger.used_of(IceSource::Coturn);
@@ -35,13 +35,13 @@ impl Books {
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }
 
-    /// A coturn has accepted the command to end these sessions.
+    /// Notes that a coturn accepted the command to end these sessions.
     pub fn cut_sessions(&mut self, ids: &[SessionId]) {
         let now = self.now();
         self.coturn.cut(ids, now);
     }
 
-    /// A coturn could not be asked. After [`UNSEEN_TOLERATED`], its sessions count as not cut.
+    /// Notes that a coturn did not answer. After [`UNSEEN_TOLERATED`], its sessions count as not cut.
     pub fn miss_sessions(&mut self) {
         let seen_at = self.coturn.complete_at().max(self.opened_at);
         if self.now().since(seen_at) > UNSEEN_TOLERATED {
@@ -49,7 +49,7 @@ impl Books {
         }
     }
 
-    /// Whether coturn's sessions are cut from now on. When that stops, no grant has the short tail any more.
+    /// Sets whether coturn's sessions are cut from now on. When cutting stops, every grant gets the long tail.
     fn set_cutting(&mut self, is_cutting: bool) {
         let stops = self.ledger.is_cutting(IceSource::Coturn) && !is_cutting;
         self.ledger.set_cutting(IceSource::Coturn, is_cutting);
@@ -58,8 +58,8 @@ impl Books {
         }
     }
 
-    /// The tails of the grants after a start, perhaps with other settings. Sessions of a coturn were cut until now only if
-    /// the last look is no older than the short tail: that tail needs a running broker.
+    /// Sets the tails of the grants after a start, since the settings may have changed. The short tail of a coturn holds only
+    /// while a broker cuts its sessions, so the last look must not be older than that tail.
     pub(super) fn settle_tails(&mut self) {
         let looked_ago = self.now().since(self.coturn.complete_at());
         if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| looked_ago <= tail) {
@@ -68,7 +68,7 @@ impl Books {
         self.extend_tails();
     }
 
-    /// Extends every grant that was promised a shorter tail than its source has now.
+    /// Extends every grant whose tail is shorter than the one that its source has now.
     fn extend_tails(&mut self) {
         let now = self.now();
         for (source, tail) in self.ledger.tails() {

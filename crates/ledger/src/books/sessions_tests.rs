@@ -47,7 +47,7 @@ fn setup(mode: BudgetMode) -> Setup {
     }
 }
 
-/// Books, and what is stored of them.
+/// Books and their stored rows.
 struct Broker {
     books: Books,
     stored: Stored,
@@ -67,7 +67,7 @@ impl Broker {
         self.stored.apply(batch.unwrap());
     }
 
-    /// A look at that time. Returns the sessions that must end.
+    /// Takes a listing at that time. Returns the sessions that must end.
     fn look(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
         self.books.advance(at(seconds));
         self.books.take_sessions(&listing(sessions))
@@ -77,21 +77,21 @@ impl Broker {
         self.books.snapshot().figures.committed.get()
     }
 
-    /// What the next process opens at that time, perhaps with other settings.
+    /// The broker after a restart at that time, with these settings.
     fn reopened(&mut self, setup: &Setup, seconds: u64) -> Self {
         self.stored.apply(self.books.take_batch());
         Self { books: setup.open(Some(self.stored.clone()), at(seconds)), stored: self.stored.clone() }
     }
 }
 
-/// A strict broker whose coturn was just asked.
+/// A strict broker that has just read its coturn.
 fn strict() -> Broker {
     let mut broker = Broker::open(&setup(BudgetMode::Strict));
     assert_eq!(broker.look(0, &[]), []);
     broker
 }
 
-/// A listing of sessions by number, with their bytes, all of grant 1.
+/// A listing of sessions (number and bytes), all of grant 1.
 fn listing(sessions: &[(u64, u64)]) -> Listing {
     let session = |&(number, sent): &(u64, u64)| Session {
         id: SessionId::new(number).unwrap(),
@@ -111,7 +111,7 @@ fn id(number: u8) -> GrantId {
 }
 
 #[test]
-fn a_coturn_that_does_not_answer_has_a_grace_at_start_and_its_own_alert_after_it() {
+fn after_a_grace_period_a_coturn_that_does_not_answer_raises_an_alert() {
     let mut books = setup(BudgetMode::Estimate).open(None, at(0));
     for seconds in 0..=15 {
         books.advance(at(seconds));
@@ -127,14 +127,14 @@ fn a_coturn_that_does_not_answer_has_a_grace_at_start_and_its_own_alert_after_it
 }
 
 #[test]
-fn what_a_look_has_counted_is_stored() {
+fn the_counts_of_a_look_are_stored() {
     let mut broker = strict();
     broker.look(2, &[(1, 5_000)]);
     let batch = broker.books.take_batch();
     assert!(batch.coturn.is_some());
     assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
     broker.look(4, &[(1, 5_000)]);
-    assert!(broker.books.take_batch().sessions.is_empty(), "only what has changed is stored again");
+    assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");
 }
 
 #[test]
@@ -146,28 +146,28 @@ fn a_spent_budget_ends_every_session_of_ours() {
     assert_eq!(broker.look(4, &[(1, 5_000)]), [SessionId::new(1).unwrap()]);
 }
 
-/// Sessions can come and go while coturn cannot be asked. Nobody counts them.
+/// While coturn does not answer, sessions can begin and end uncounted.
 #[test]
-fn a_gap_keeps_what_was_promised_in_it() {
+fn a_gap_between_looks_releases_no_budget_that_was_reserved_in_it() {
     let mut broker = strict();
     for number in 1..=10 {
         broker.mint(number, HOUR);
     }
     let promised = broker.committed();
     broker.look(2, &[]);
-    // Two hours later all of them are over, and none has a session.
+    // Two hours later all grants have ended, and none has a session.
     broker.look(2 * HOUR, &[]);
     let kept = broker.committed();
     assert!(kept + 10 * 3 * MINUTE_BYTES >= promised, "{kept} of {promised}");
     assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
     broker.look(2 * HOUR + 2, &[]);
-    assert_eq!(broker.committed(), kept, "looks without a gap give back what was promised between them");
+    assert_eq!(broker.committed(), kept, "looks without a gap release the budget reserved between them");
     let again = broker.reopened(&setup(BudgetMode::Strict), 2 * HOUR + 4);
     assert_eq!(again.committed(), kept);
 }
 
 #[test]
-fn looks_that_follow_each_other_give_promises_back() {
+fn looks_without_a_gap_release_reserved_budget() {
     let mut broker = strict();
     broker.mint(1, 600);
     for seconds in (2..700).step_by(2) {
@@ -176,9 +176,9 @@ fn looks_that_follow_each_other_give_promises_back() {
     assert_eq!(broker.committed(), 0);
 }
 
-/// The billing day is changed from the first to the fifteenth: what was counted since the first stays.
+/// The billing day changes from the first to the fifteenth. Bytes counted since the first stay.
 #[test]
-fn another_billing_day_keeps_what_was_counted() {
+fn a_new_billing_day_keeps_the_counted_bytes() {
     let mut broker = strict();
     broker.mint(1, 600);
     broker.look(2, &[(1, 920_000_000)]);
@@ -189,7 +189,7 @@ fn another_billing_day_keeps_what_was_counted() {
     assert!(again.books.snapshot().figures.used.get() >= 921_000_000);
 }
 
-/// Without its command line nobody cuts coturn's sessions: the short tails that were promised do not hold.
+/// Without coturn's command line its sessions are not cut, so the short tails do not hold.
 #[test]
 fn a_removed_command_line_extends_the_tail_of_every_grant() {
     let mut broker = strict();
@@ -218,12 +218,12 @@ fn a_longer_tail_in_the_settings_extends_every_grant_once() {
     let long = longer.committed();
     assert_eq!((long - short) / MINUTE_BYTES, 120);
     assert_eq!(longer.reopened(&with_tail(7_200), 8).committed(), long);
-    assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter one gives nothing back");
+    assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter tail releases nothing");
 }
 
-/// An hour without a broker: nobody cut what expired meanwhile.
+/// No broker ran for an hour, so sessions of expired grants were not cut.
 #[test]
-fn a_crash_with_short_tails_extends_them_unless_the_last_look_was_just_now() {
+fn a_restart_extends_short_tails_unless_the_last_look_was_recent() {
     let mut broker = strict();
     broker.mint(1, 600);
     let short = broker.committed();
@@ -232,9 +232,9 @@ fn a_crash_with_short_tails_extends_them_unless_the_last_look_was_just_now() {
     assert!(late >= short + 100 * MINUTE_BYTES, "{late} after {short}");
 }
 
-/// coturn accepts the command to end a session, and lists the session for ever.
+/// coturn accepts the command to end a session but keeps listing the session.
 #[test]
-fn a_session_that_its_cut_does_not_end_ends_the_short_tail() {
+fn a_session_that_survives_its_cut_ends_the_short_tail() {
     let mut broker = strict();
     broker.mint(1, 600);
     let dead = broker.look(640, &[(1, 5_000)]);

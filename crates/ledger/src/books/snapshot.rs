@@ -1,4 +1,4 @@
-//! Everything that is known at one instant. Responses, metrics and log lines are made from it, so they cannot disagree.
+//! All figures at one instant. Responses, metrics and log lines are derived from them, so they cannot disagree.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::source::MINT_SLACK;
 use crate::units::ByteCount;
 use crate::verdict::Figures;
 
-/// The wall clock may differ from the books' time by so much before it is reported.
+/// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// All figures at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The ledger's sums.
     pub figures: Figures,
-    /// What the providers' own counts say.
+    /// The providers' own counts.
     pub measured: MeasuredUsage,
     /// What happened in this period.
     pub counts: PeriodCounts,
@@ -25,15 +25,15 @@ pub struct Snapshot {
     pub configured_limit: ByteCount,
     /// Whether an override stops all minting.
     pub frozen: bool,
-    /// Whether strict mode has no room for another credential, though the budget is not spent.
+    /// Whether strict mode has no room for another credential although the budget is not spent.
     pub promised_in_full: bool,
     /// Grants alive now, tail included.
     pub live_grants: u64,
     /// Open connections.
     pub open_connections: usize,
-    /// How far the wall clock is behind the books: it was set back, or was ahead before.
+    /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
-    /// How far the wall clock is ahead of the books: it has jumped and is not believed yet.
+    /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
     pub clock_ahead: Duration,
 }
 
@@ -44,8 +44,8 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether nothing is known to contradict what the published bound assumes: the rate, the tail, the lag, and the period. A clock
-    /// that was ahead for a while has ended the period too early, and what its grants still relay counts in none.
+    /// Whether the published bound's assumptions about the rate, the tail, the lag and the period hold, as far as is known. A clock
+    /// that was ahead ended the period too early, and bytes that its grants still relay are counted in no period.
     #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
@@ -56,7 +56,7 @@ impl Snapshot {
 }
 
 impl Books {
-    /// Everything that is known at the latest instant seen.
+    /// All figures at the books' time.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let figures = self.ledger.figures();

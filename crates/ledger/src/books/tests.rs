@@ -1,4 +1,4 @@
-//! Whole histories of connections and mints, against what an operator relies on.
+//! Tests of the books over random histories of connections and mints.
 
 use super::*;
 use crate::connection::BilledDirections;
@@ -61,7 +61,7 @@ fn setup(mode: BudgetMode) -> Setup {
     Setup { terms, sources: vec![lane], rules, bounds: Bounds::default(), default_source }
 }
 
-/// The books at that time.
+/// The books, advanced to that time.
 fn advanced(books: &mut Books, now: Timestamp) -> &mut Books {
     books.advance(now);
     books
@@ -76,7 +76,7 @@ fn client(n: u8) -> Caller {
     })
 }
 
-/// A grant that nobody reports on.
+/// A grant without reports.
 fn minted(now: Timestamp, life: u64) -> Grant {
     Grant {
         id: GrantId::new([255; 16]),
@@ -95,7 +95,7 @@ fn used(books: &Books) -> u64 {
 }
 
 #[test]
-fn usage_rises_while_a_connection_is_open_and_stops_with_it() {
+fn usage_rises_while_a_connection_is_open_and_stops_when_it_closes() {
     let mut books = books();
     advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
     books.advance(at(4_000));
@@ -107,18 +107,18 @@ fn usage_rises_while_a_connection_is_open_and_stops_with_it() {
 }
 
 #[test]
-fn a_silent_connection_costs_one_interval_however_late_anyone_looks() {
-    for look_at in [30_000, 90_000, 3_600_000] {
+fn a_connection_that_stops_reporting_is_charged_one_interval() {
+    for now in [30_000, 90_000, 3_600_000] {
         let mut books = books();
         advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
-        books.advance(at(look_at));
-        assert_eq!(used(&books), 30 * 250_000, "looked at {look_at} ms");
-        assert_eq!(books.take_given_up().len(), usize::from(look_at >= 90_000));
+        books.advance(at(now));
+        assert_eq!(used(&books), 30 * 250_000, "after {now} ms");
+        assert_eq!(books.take_given_up().len(), usize::from(now >= 90_000));
     }
 }
 
 #[test]
-fn bytes_replace_the_guess_in_the_total() {
+fn reported_bytes_replace_the_estimate_in_the_total() {
     let mut books = books();
     advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
     let _ = advanced(&mut books, at(20_000)).heartbeat(client(1), "c", received(3_000)).unwrap();
@@ -127,7 +127,7 @@ fn bytes_replace_the_guess_in_the_total() {
 }
 
 #[test]
-fn a_connection_across_the_reset_is_charged_to_both_periods_each_its_part() {
+fn a_connection_across_the_reset_is_charged_to_each_period_in_part() {
     let mut books = books();
     let reset = 7_200_000;
     advanced(&mut books, at(reset - 10_000)).open(client(1), "c", None).unwrap();
@@ -186,27 +186,28 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
 }
 
 proptest! {
-    /// Within a period usage falls only where a report (a second open is one) replaces its own connection's guess, and by no more than that.
+    /// Within a period, usage falls only when a report (or a second open) replaces the estimate of its own connection, and by
+    /// no more than that estimate.
     #[test]
-    fn usage_is_monotone_within_a_period_but_for_guesses_that_a_report_replaces(ops in prop::collection::vec(op(), 1..80)) {
+    fn within_a_period_usage_falls_only_when_a_report_replaces_an_estimate(ops in prop::collection::vec(op(), 1..80)) {
         let mut books = books();
         let mut clock = 0;
         for op in &ops {
-            // Time alone first, so that the report is looked at by itself.
+            // Time advances first, so that the report is the only change that is compared.
             let before_time = books.snapshot().figures;
             books.advance(at(clock));
             let before = books.snapshot().figures;
             if before.period == before_time.period {
                 prop_assert!(before.used >= before_time.used);
             }
-            let guesses: u64 = books.connections().map(|c| c.charged(before.now, books.rules()).get()).sum();
+            let estimated: u64 = books.connections().map(|c| c.charged(before.now, books.rules()).get()).sum();
             apply(&mut books, op, &mut clock);
             let after = books.snapshot().figures;
             if after.period != before.period {
                 continue;
             }
             match op {
-                Op::Beat { .. } | Op::Open { .. } => prop_assert!(after.used.get() + guesses + 4 >= before.used.get(), "{op:?}"),
+                Op::Beat { .. } | Op::Open { .. } => prop_assert!(after.used.get() + estimated + 4 >= before.used.get(), "{op:?}"),
                 _ => prop_assert!(after.used >= before.used, "{op:?} lowered usage"),
             }
         }
@@ -223,11 +224,11 @@ proptest! {
         }
         let quiet = books.snapshot().figures.now.plus(Duration::from_secs(90));
         books.advance(quiet);
-        prop_assert_eq!(books.snapshot().open_connections, 0, "nobody is forgotten");
+        prop_assert_eq!(books.snapshot().open_connections, 0, "every connection is closed");
     }
 
     #[test]
-    fn what_connections_were_charged_is_what_the_ledger_holds(ops in prop::collection::vec(op(), 1..60)) {
+    fn the_charges_of_all_connections_add_up_to_the_ledgers_total(ops in prop::collection::vec(op(), 1..60)) {
         let mut books = books();
         let mut clock = 0;
         let mut charged = 0u64;
@@ -246,13 +247,13 @@ proptest! {
         let reset = at(7_200_000);
         prop_assume!(figures.now < reset.plus(Duration::from_secs(28 * 86_400)));
         let total = used(&books) + books.previous().map_or(0, |(_, used)| used.get());
-        // Each connection's time is rounded up to a byte by itself, the ledger's in each minute.
+        // A connection's charge is rounded up once, the ledger's in each minute.
         let minutes = 4 * 60 * u64::try_from(ops.len()).unwrap();
         let slack = minutes;
         prop_assert!(charged.abs_diff(total) <= slack, "connections {charged}, ledger {total}");
     }
 
-    /// In every history, with clients that claim what they like, in every period.
+    /// Holds in every period, even if clients report false counts.
     #[test]
     fn strict_mode_never_owes_more_than_the_limit(ops in prop::collection::vec(op(), 1..120)) {
         let mut books = books_in(BudgetMode::Strict);
@@ -267,7 +268,7 @@ proptest! {
 }
 
 #[test]
-fn a_close_with_the_last_counts_charges_them_and_nothing_else() {
+fn a_close_with_the_last_counts_charges_exactly_those() {
     let mut books = books();
     advanced(&mut books, at(0)).open(client(1), "c", None).unwrap();
     let closed =
@@ -276,7 +277,7 @@ fn a_close_with_the_last_counts_charges_them_and_nothing_else() {
 }
 
 #[test]
-fn a_commit_and_what_it_rests_on_are_one_batch() {
+fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
     let mut setup = setup(BudgetMode::Strict);
     setup.terms.limit = ByteCount::new(100_000_000_000);
     let mut books = setup.open(Some(Stored::default()), at(0));
@@ -324,7 +325,7 @@ fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
 }
 
 #[test]
-fn a_batch_that_was_not_written_is_undone_by_what_follows_it() {
+fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
@@ -339,7 +340,7 @@ fn a_batch_that_was_not_written_is_undone_by_what_follows_it() {
     stored.apply(batch);
     assert!(stored.grants.is_empty());
     let deltas = stored.sources.into_values().flat_map(|rows| rows.deltas.into_values());
-    assert!(deltas.into_iter().all(|delta| delta == LiveDelta::default()), "nothing is promised for it");
+    assert!(deltas.into_iter().all(|delta| delta == LiveDelta::default()), "no budget is reserved for it");
 }
 
 #[test]
@@ -356,7 +357,7 @@ fn a_batch_that_may_still_be_written_keeps_its_grant() {
 #[test]
 fn the_end_of_a_grant_is_the_end_of_its_hold() {
     let mut setup = setup(BudgetMode::Estimate);
-    // Until coturn is asked a first time, its sessions are not cut: the long tail counts.
+    // Before the first look, coturn's sessions are not cut, so the long tail counts.
     let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
     let source = IceSource::Coturn;
     setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
@@ -373,18 +374,18 @@ fn the_end_of_a_grant_is_the_end_of_its_hold() {
     for seconds in (0..600).step_by(20) {
         let _ = advanced(&mut books, at(seconds * 1_000)).heartbeat(caller, "c", received(0));
     }
-    assert_eq!(books.snapshot().figures.committed, before, "no minute of it counts twice");
+    assert_eq!(books.snapshot().figures.committed, before, "no minute counts twice");
 }
 
 #[test]
-fn a_credential_that_the_operator_has_stopped_is_not_committed() {
+fn while_minting_is_stopped_no_credential_is_committed() {
     let mut books = stored_books(BudgetMode::Estimate);
     let before = books.snapshot();
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
     books.override_freeze(true);
     let stopped = books.commit(hold, &minted(at(0), 300), None, None).unwrap_err();
     assert_eq!(stopped, NotCommitted::Stopped);
-    assert_eq!(books.snapshot().figures, before.figures, "the hold is given back");
+    assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
 }
 
 #[test]
@@ -402,7 +403,7 @@ fn an_undone_grant_is_not_charged_as_unreported() {
 }
 
 #[test]
-fn a_grant_that_a_report_has_extended_is_promised_after_a_restart() {
+fn the_extension_of_a_grant_by_a_report_survives_a_restart() {
     let setup = setup(BudgetMode::Estimate);
     let mut books = setup.open(Some(Stored::default()), at(0));
     let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(60), Duration::ZERO, None).unwrap();

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// As coturn 4.6.1 printed it: a socket that only holds an allocation, then the two ends of a call.
+/// Output of coturn 4.6.1: a session with only an allocation, then the two ends of a call.
 const RECORDED: &str = "\r
     1) id=000000000000000001, user <1795169280:AAAAAAAAAAAAAAAAAAAAAA>:\r
       realm: relay.test\r
@@ -90,7 +90,7 @@ fn a_recorded_listing_is_read() {
 }
 
 #[test]
-fn no_sessions_are_a_listing_and_another_text_is_none() {
+fn an_empty_list_is_a_listing_and_any_other_text_is_not() {
     assert_eq!(parse(&total(0)), Ok(Listing { is_complete: true, ..Listing::default() }));
     for other in
         ["", "Unknown command\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "  Total sessions: many\r\n"]
@@ -100,7 +100,7 @@ fn no_sessions_are_a_listing_and_another_text_is_none() {
 }
 
 #[test]
-fn a_listing_that_coturn_cut_short_says_so() {
+fn a_listing_that_coturn_truncated_is_incomplete() {
     let text = session(1, 7, "carol", "", 5)
         + "\r\n...\r\n"
         + &total(300)
@@ -110,7 +110,7 @@ fn a_listing_that_coturn_cut_short_says_so() {
 }
 
 #[test]
-fn a_listing_whose_end_is_missing_is_none() {
+fn a_listing_without_its_end_is_refused() {
     let whole = session(1, 7, "carol", "", 5) + &total(1);
     for end in 0..whole.len() - "1\r\n\r\n".len() {
         assert_eq!(parse(&whole[..end]), Err(NotAListing), "cut at {end}");
@@ -118,7 +118,7 @@ fn a_listing_whose_end_is_missing_is_none() {
 }
 
 #[test]
-fn user_names_that_only_look_like_ours_have_no_grant() {
+fn user_names_that_only_resemble_ours_have_no_grant() {
     for user in [
         "",
         ":",
@@ -136,27 +136,27 @@ fn user_names_that_only_look_like_ours_have_no_grant() {
 }
 
 #[test]
-fn only_a_number_that_coturn_can_have_given_names_a_session() {
+fn a_session_id_must_be_a_number_that_coturn_can_assign() {
     for text in ["", "0", "000", "-1", "+1", "1 ", "1\r\nstop", "abc", "99999999999999999999"] {
         assert_eq!(SessionId::parse(text), None, "{text:?}");
     }
     assert_eq!(SessionId::parse("000000000000000012").unwrap().to_string(), "000000000000000012");
 }
 
-/// What a client can put into its session by an origin of 127 bytes.
+/// Origins of at most 127 bytes with which a client can try to forge lines of its session.
 const FORGED: [&str; 6] = [
-    // A session of someone else's, which gets the figures of the forger's own.
+    // A session of another user, with the figures of the forger's session.
     "x\r\n\r\n    3) id=000000000000000099, user <1:AAAAAAAAAAAAAAAAAAAAAA>:",
     "x\r\n    2) id=000000000000000099, user <1:AAAAAAAAAAAAAAAAAAAAAA>:",
     "x\r\n    1) id=000000000000000099, user <>:\r\n usage: rp=1, rb=1, sp=1, sb=99999999999",
-    // An early end.
+    // An early end of the listing.
     "x\r\n  Total sessions: 2\r\n\r\n> ",
     "x\r\n usage: rp=1, rb=1, sp=1, sb=1\r\n\r\n  Total sessions: 2\r\n",
     "x\r\n  Total sessions: 3\r\n    4) id=000000000000000099, user <>:",
 ];
 
 #[test]
-fn an_origin_that_forges_lines_is_found_out_wherever_it_stands() {
+fn an_origin_that_forges_lines_is_detected_in_any_session() {
     for forged in FORGED {
         for place in 1..=4_u64 {
             let user = "1795169280:AAAAAAAAAAAAAAAAAAAAAQ";
@@ -167,7 +167,7 @@ fn an_origin_that_forges_lines_is_found_out_wherever_it_stands() {
             let forger = Forger { id: SessionId(place), grant: user[11..].parse().ok() };
             assert_eq!(listing.forger, Some(forger), "{text}");
             assert!(!listing.is_complete);
-            assert_eq!(ids(&listing), (1..place).collect::<Vec<_>>(), "what stands before it is believed");
+            assert_eq!(ids(&listing), (1..place).collect::<Vec<_>>(), "the sessions before it are accepted");
         }
     }
 }
@@ -187,7 +187,7 @@ fn an_origin_cannot_change_or_hide_the_figures_of_its_own_session() {
 }
 
 #[test]
-fn an_honest_origin_is_no_forgery() {
+fn a_normal_origin_is_not_taken_for_a_forgery() {
     let text =
         session(1, 1, "carol", "https://call.example:443", 5) + &session(2, 2, "carol", "", 6) + &total(2);
     let listing = parse(&text).unwrap();
@@ -195,14 +195,14 @@ fn an_honest_origin_is_no_forgery() {
 }
 
 #[test]
-fn more_sessions_than_are_read_make_the_listing_incomplete() {
+fn a_listing_with_too_many_sessions_is_incomplete() {
     let count = u64::try_from(SESSIONS_MAX).unwrap() + 1;
     let text: String = (1..=count).map(|n| session(n, n, "carol", "", 5)).collect();
     let listing = parse(&(text + &total(count))).unwrap();
     assert_eq!((listing.sessions.len(), listing.is_complete), (SESSIONS_MAX, false));
 }
 
-/// Pieces of the real thing in any order, with numbers that do not fit.
+/// Lines of a real listing in any order, with numbers that contradict each other.
 fn pieces() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         (0u64..5, 1u64..5)
@@ -219,7 +219,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
+    fn the_parser_does_not_panic_on_any_bytes(bytes: Vec<u8>) {
         let _ = Listing::parse(&bytes);
     }
 
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn an_origin_of_any_kind_brings_in_no_session(origin in "(.|\n){0,127}", place in 1u64..4) {
+    fn no_origin_can_add_a_session(origin in "(.|\n){0,127}", place in 1u64..4) {
         let text: String = (1..4)
             .map(|n| session(n, n, "carol", if n == place { &origin } else { "" }, n))
             .collect::<String>() + &total(3);

@@ -36,7 +36,7 @@ fn listing<const N: usize>(sessions: [Session; N]) -> Listing {
     Listing { sessions: sessions.into(), is_complete: true, forger: None }
 }
 
-/// The sessions as the next process finds them.
+/// The sessions after a restart.
 fn reopened(mut book: Sessions) -> Sessions {
     let mut rows = BTreeMap::new();
     for id in book.rows.keys().copied().collect::<Vec<_>>() {
@@ -51,7 +51,7 @@ fn sent(taken: &SessionDelta) -> u64 {
 }
 
 #[test]
-fn what_is_hidden_is_charged_at_the_last_rate_and_only_once() {
+fn hidden_bytes_are_charged_once_at_the_last_rate() {
     let mut book = Sessions::default();
     // 2,048 packets in 10 s: 204.8 kB/s.
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
@@ -61,19 +61,19 @@ fn what_is_hidden_is_charged_at_the_last_rate_and_only_once() {
     let estimated = sent(&taken);
     assert!((2_048_000 + 1_024_000..=2_048_000 + 2_047_000).contains(&estimated), "{estimated}");
     let taken = book.take(&listing([session(1, 3_600, 2_048)]), at(3_600_000), GUESS);
-    assert_eq!(sent(&taken), 2_048_000 + 2_047_000, "one packet more and coturn would have shown it");
+    assert_eq!(sent(&taken), 2_048_000 + 2_047_000, "one more packet and coturn would have shown them");
     let taken = book.take(&listing([session(1, 3_610, 4_096)]), at(3_610_000), GUESS);
     let over = sent(&taken) - 4_096_000;
-    assert!(over <= 2_047_000, "the estimate was replaced, not added to: {over}");
+    assert!(over <= 2_047_000, "the estimate was not replaced: {over} bytes too many");
 }
 
 #[test]
-fn a_session_that_ends_between_two_looks_is_charged_up_to_the_second() {
+fn a_session_that_ends_between_two_looks_is_charged_until_the_second() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), GUESS);
     let taken = book.take(&listing([]), at(20_000), GUESS);
-    // 10 s at 204.8 kB/s or, for all that is known, 409.5, and what was hidden at the last look.
+    // 10 s at 204.8 kB/s, or at up to 409.5 kB/s, plus the bytes that were hidden at the last look.
     let bounds = 22_528_000 + 2_048_000..=22_528_000 + 4_095_000 + 2_047_000;
     assert!(bounds.contains(&sent(&taken)), "{}", sent(&taken));
     assert_eq!((taken.live, taken.ended_unwatched), (0, 0));
@@ -82,19 +82,19 @@ fn a_session_that_ends_between_two_looks_is_charged_up_to_the_second() {
 }
 
 #[test]
-fn a_session_that_was_at_rest_before_it_ended_is_charged_little_for_its_end() {
+fn an_idle_session_is_charged_little_for_its_end() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let _ = book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS);
     let rested = sent(&book.take(&listing([session(1, 210, 40_960)]), at(110_000), GUESS));
     assert_eq!(rested, 40_960_000 + 2_047_000);
     let ended = sent(&book.take(&listing([]), at(112_000), GUESS));
-    // In 100 s it has carried 2,047 packets at most, so in 2 s no more than 41 of them.
+    // It carried at most 2,047 packets in 100 s, so at most 41 in 2 s.
     assert_eq!(ended - rested, 2_047_000 * 2 / 100);
 }
 
 #[test]
-fn a_session_that_was_cut_is_charged_up_to_the_cut() {
+fn a_session_that_was_cut_is_charged_until_the_cut() {
     let charged_at_the_end = |cut: Option<u64>| {
         let mut book = Sessions::default();
         let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
@@ -104,16 +104,16 @@ fn a_session_that_was_cut_is_charged_up_to_the_cut() {
         }
         sent(&book.take(&listing([]), at(12_000), GUESS)) - before
     };
-    // 20,480 packets in 10 s, or up to 22,527; those that are hidden are charged before.
+    // 20,480 to 22,527 packets in 10 s. The hidden ones are already charged.
     let per_second = 2_252_700;
     assert_eq!(charged_at_the_end(None), 2 * per_second);
     assert_eq!(charged_at_the_end(Some(10_000)), 0);
     assert_eq!(charged_at_the_end(Some(10_500)), per_second / 2);
-    assert_eq!(charged_at_the_end(Some(60_000)), 2 * per_second, "the listing tells of an earlier end");
+    assert_eq!(charged_at_the_end(Some(60_000)), 2 * per_second, "the listing shows an earlier end");
 }
 
 #[test]
-fn a_session_that_a_cut_did_not_end_is_charged_like_any_other() {
+fn a_session_that_survives_its_cut_is_charged_like_any_other() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     book.cut(&[id(1)], at(0));
@@ -123,19 +123,19 @@ fn a_session_that_a_cut_did_not_end_is_charged_like_any_other() {
 }
 
 #[test]
-fn a_session_that_ended_while_nobody_looked_is_charged_for_ten_minutes_and_told() {
+fn a_session_that_ended_in_a_gap_is_charged_for_ten_minutes_and_reported() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let mut book = reopened(book);
     let taken = book.take(&listing([]), at(8 * 3_600_000), GUESS);
     assert_eq!(taken.ended_unwatched, 1);
-    // 20,480 packets in 100 s, or up to 22,527.
+    // 20,480 to 22,527 packets in 100 s.
     let ten_minutes = 600 * 225_270;
     assert_eq!(sent(&taken), 20_480_000 + 2_047_000 + ten_minutes);
 }
 
 #[test]
-fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
+fn a_session_that_continued_through_a_gap_is_charged_what_coturn_shows() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
     let mut book = reopened(book);
@@ -145,7 +145,7 @@ fn a_session_that_went_on_while_nobody_looked_is_charged_what_is_shown() {
 }
 
 #[test]
-fn a_session_that_was_never_measured_is_guessed_once_it_has_a_channel() {
+fn a_session_that_was_never_measured_is_estimated_once_it_has_a_channel() {
     for (reach, most) in [(Reach::Nobody, 0), (Reach::Permitted, 0), (Reach::Bound, 2_047 * 1_200)] {
         let mut book = Sessions::default();
         let unreported = |seconds| Session { reach, ..session(1, seconds, 0) };
@@ -158,7 +158,7 @@ fn a_session_that_was_never_measured_is_guessed_once_it_has_a_channel() {
 }
 
 #[test]
-fn an_id_that_is_given_again_is_another_session() {
+fn a_reused_id_is_a_new_session() {
     let younger = session(1, 3, 90_000);
     let fallen = session(1, 120, 100);
     let other = Session { user: "carol".into(), grant: None, ..session(1, 120, 90_000) };
@@ -173,18 +173,18 @@ fn an_id_that_is_given_again_is_another_session() {
 }
 
 #[test]
-fn a_session_missing_from_a_partial_listing_is_not_taken_to_have_ended() {
+fn a_session_missing_from_a_partial_listing_has_not_ended() {
     let mut book = Sessions::default();
     let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), GUESS);
     let partial = Listing { is_complete: false, ..listing([session(2, 105, 20_480)]) };
     let later = book.take(&partial, at(5_000), GUESS);
     assert_eq!((later.live, later.total), (2, taken.total), "2,047 packets were charged at once");
     let back = book.take(&listing([session(1, 110, 22_528), session(2, 110, 22_528)]), at(10_000), GUESS);
-    assert!(sent(&back) <= 2 * (22_528_000 + 2_047_000), "nobody was charged twice");
+    assert!(sent(&back) <= 2 * (22_528_000 + 2_047_000), "no session is charged twice");
 }
 
 #[test]
-fn partial_listings_do_not_make_the_book_grow_without_end() {
+fn partial_listings_do_not_grow_the_table_without_bound() {
     let mut book = Sessions::default();
     let most = u64::try_from(SESSIONS_MAX).unwrap();
     let full = |from: u64| {
@@ -207,7 +207,7 @@ fn an_estimate_is_never_faster_than_a_relay() {
 }
 
 #[test]
-fn a_clock_that_steps_back_takes_nothing_away() {
+fn a_clock_that_steps_back_lowers_no_count() {
     let mut book = Sessions::default();
     let before = book.take(&listing([session(1, 100, 20_480)]), at(60_000), GUESS);
     let taken = book.take(&listing([session(1, 105, 20_480)]), at(0), GUESS);
@@ -215,7 +215,7 @@ fn a_clock_that_steps_back_takes_nothing_away() {
 }
 
 #[test]
-fn sessions_of_others_are_counted_apart_and_never_cut() {
+fn sessions_of_others_are_counted_separately_and_never_cut() {
     let others = Session { user: "carol".into(), grant: None, ..session(1, 100, 20_480) };
     let ours = session(2, 100, 20_480);
     let live = Session { grant: Some(grant(2)), ..session(3, 100, 20_480) };
@@ -229,7 +229,7 @@ fn sessions_of_others_are_counted_apart_and_never_cut() {
 }
 
 #[test]
-fn a_forger_is_cut_when_its_credential_is_ours() {
+fn a_forger_with_our_credential_is_cut() {
     for (grant, cut) in [(Some(grant(1)), vec![id(9)]), (None, vec![])] {
         let forged = Listing { forger: Some(Forger { id: id(9), grant }), ..Listing::default() };
         assert_eq!(to_cut(&forged, |_, _| false), cut);
@@ -282,7 +282,7 @@ fn any_session() -> impl Strategy<Value = Session> {
 
 proptest! {
     #[test]
-    fn the_total_never_falls_and_is_the_sum_of_what_was_added(
+    fn the_total_never_falls_and_is_the_sum_of_all_deltas(
         looks in proptest::collection::vec(
             (proptest::collection::vec(any_session(), 0..6), any::<bool>(), 0u64..2_000_000), 1..30),
     ) {
@@ -303,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn steady_sessions_are_charged_what_flowed_give_or_take_what_coturn_hides(
+    fn steady_sessions_are_charged_their_bytes_within_what_coturn_hides(
         flows in proptest::collection::vec(flowing(), 1..6), pause in 1_000u64..15_000,
     ) {
         let mut book = Sessions::default();
@@ -320,12 +320,12 @@ proptest! {
                 }
                 if !seen.is_empty() {
                     let between = flow.packet_bytes * flow.packets_per_second * pause / 1_000;
-                    // Twice for what may be hidden of a stretch, and twice for an age of nearly 2 s that is told as 1.
+                    // Twice for packets hidden at both ends, and twice because an age of almost 2 s is shown as 1 s.
                     most += flow.bytes(now) + 2 * hidden + 4 * between + HIDDEN_PACKETS_MAX * PACKET_BYTES;
                 }
             }
-            prop_assert!(sent(&taken) >= least, "{} at {now}, and {least} must be", sent(&taken));
-            prop_assert!(sent(&taken) <= most, "{} at {now}, and {most} can be", sent(&taken));
+            prop_assert!(sent(&taken) >= least, "{} bytes at {now}, expected at least {least}", sent(&taken));
+            prop_assert!(sent(&taken) <= most, "{} bytes at {now}, expected at most {most}", sent(&taken));
         }
     }
 }
@@ -340,11 +340,11 @@ fn only_a_session_that_has_changed_is_stored_again() {
     let changes = book.take_changes();
     assert_eq!(changes.keys().copied().collect::<Vec<_>>(), [id(2)]);
     let _ = book.take(&listing([session(2, 64, 8_192)]), at(64_000), GUESS);
-    assert_eq!(book.take_changes().get(&id(1)), Some(&None), "it has ended");
+    assert_eq!(book.take_changes().get(&id(1)), Some(&None), "the session has ended");
 }
 
 #[test]
-fn a_session_that_was_stored_long_ago_was_seen_by_the_last_complete_look() {
+fn a_restored_session_was_last_seen_by_the_last_complete_look() {
     let mut book = reopened(Sessions::default());
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
     let stored = book.take_changes();

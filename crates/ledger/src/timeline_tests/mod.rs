@@ -1,5 +1,5 @@
-//! What is used and what is promised, minute by minute, without a count of the provider's; with one: [readings]; against
-//! a [model] that adds everything up from scratch.
+//! Tests of the timeline: usage and promises minute by minute without readings, with [readings], and compared with a naive
+//! [model].
 
 mod edges;
 mod model;
@@ -21,7 +21,7 @@ fn rates(promises_cap_claims: bool) -> Rates {
     }
 }
 
-/// How far a count may lie off the truth, in percent.
+/// How much of the relayed bytes a count may miss, in percent.
 const SAMPLING: u32 = 5;
 
 fn timeline(now: i64) -> Timeline {
@@ -38,7 +38,7 @@ fn reading(as_of: i64, granted: u64, other: u64) -> Reading {
     Reading { period, as_of: at(as_of), granted, other }
 }
 
-/// The minutes that a stretch touches.
+/// The minutes that a time span touches.
 fn minutes(from: Timestamp, until: Timestamp) -> Range<Minute> {
     Minute::of(from)..Minute::from_end(until)
 }
@@ -48,20 +48,16 @@ fn at(millis: i64) -> Timestamp {
 }
 
 #[test]
-fn strict_rules_let_no_claim_count_beyond_what_its_minutes_were_promised() {
+fn in_strict_mode_reports_count_at_most_what_their_minutes_were_promised() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.add_grant(minutes(at(START), at(START + MINUTE)));
     let promised = ByteCount::new(3_000_000 / 8 * 60);
     timeline.advance(at(START + MINUTE / 2));
     timeline.add_bytes(Basis::Granted, ByteCount::new(u64::MAX), at(START), at(START + MINUTE / 2));
     assert_eq!((timeline.used(), timeline.committed()), (promised, promised));
-    let word = ByteCount::new(5);
-    timeline.add_bytes(Basis::Ungranted, word, at(START), at(START + MINUTE / 2));
-    assert_eq!(
-        timeline.used(),
-        promised.plus(word),
-        "an app server's word is no promise of ours and counts in full"
-    );
+    let reported = ByteCount::new(5);
+    timeline.add_bytes(Basis::Ungranted, reported, at(START), at(START + MINUTE / 2));
+    assert_eq!(timeline.used(), promised.plus(reported), "a report of an app server is not capped");
 }
 
 #[test]
@@ -75,7 +71,7 @@ fn usage_rises_while_a_connection_runs() {
 }
 
 #[test]
-fn a_grant_that_crosses_the_reset_is_committed_in_both_periods_each_its_part() {
+fn a_grant_that_crosses_the_reset_is_committed_in_part_in_each_period() {
     let mut timeline = timeline(1_738_368_000_000 - 10 * MINUTE);
     timeline.add_grant(minutes(at(1_738_368_000_000 - 10 * MINUTE), at(1_738_368_000_000 + 5 * MINUTE)));
     let per_minute = 3_000_000 / 8 * 60;
@@ -93,7 +89,7 @@ fn a_part_of_a_minute_is_committed_as_a_whole_one() {
 }
 
 #[test]
-fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
+fn only_an_unreported_grant_is_charged_when_it_ends() {
     let mut timeline = timeline(START);
     timeline.expect_report(at(START + 10 * MINUTE));
     timeline.expect_report(at(START + 10 * MINUTE));
@@ -105,19 +101,19 @@ fn a_silent_grant_is_charged_once_when_it_ends_and_a_heard_one_is_not() {
 }
 
 #[test]
-fn a_sleep_of_years_is_one_step_and_starts_at_zero() {
+fn after_a_sleep_of_years_usage_starts_at_zero() {
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE));
     assert_eq!(timeline.used(), ByteCount::ZERO);
-    assert!(timeline.previous().is_none(), "the period before this one was slept through");
+    assert!(timeline.previous().is_none(), "no process saw the previous period");
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 200 * 365 * 24 * 60 * MINUTE + 4_000));
     assert_eq!(timeline.used(), ByteCount::new(1_000_000));
 }
 
 #[test]
-fn a_clock_that_steps_back_lowers_nothing() {
+fn a_clock_that_steps_back_lowers_no_figure() {
     let mut timeline = timeline(START);
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 8_000));
@@ -126,7 +122,7 @@ fn a_clock_that_steps_back_lowers_nothing() {
 }
 
 #[test]
-fn bytes_from_two_periods_ago_are_not_booked_on_the_previous_one() {
+fn bytes_from_two_periods_ago_are_not_charged_to_the_previous_one() {
     let day = 24 * 60 * MINUTE;
     // 2025-01-16 to 2025-03-01 is 44 days, 28 of them in February.
     let start = START - 14 * day;
@@ -138,7 +134,7 @@ fn bytes_from_two_periods_ago_are_not_booked_on_the_previous_one() {
 }
 
 #[test]
-fn what_silent_grants_will_cost_is_committed_before_it_falls_due() {
+fn the_cost_of_unreported_grants_is_committed_before_it_is_due() {
     let mut timeline = timeline(START);
     timeline.expect_report(at(START + 10 * MINUTE));
     timeline.expect_report(at(START + 10 * MINUTE));

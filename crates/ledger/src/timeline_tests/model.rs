@@ -1,4 +1,4 @@
-//! The timeline against a naive model that remembers every event and adds it all up for each question.
+//! Tests of the timeline against a naive model that keeps every event and computes each figure from all of them.
 
 use super::*;
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Every stretch, grant and claim that ever was, added up from scratch.
+/// Every time span, grant and report so far.
 struct Model {
     rates: Rates,
     now: i64,
@@ -46,7 +46,7 @@ struct Model {
     stretches: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
-    /// The latest reading that was taken, and the most that it can stand for.
+    /// The latest reading, and the most bytes that it can stand for.
     reading: Option<Reading>,
     at_most: u128,
 }
@@ -65,13 +65,13 @@ impl Model {
         }
     }
 
-    /// The most that the reading of this period can stand for.
+    /// The most bytes that the reading of this period can stand for.
     fn at_most(&self) -> u128 {
         let period = BillingDay::new(1).unwrap().period_at(at(self.now));
         if self.reading.is_some_and(|reading| reading.period == period) { self.at_most } else { 0 }
     }
 
-    /// Up to where this period was counted by the provider, and its counts.
+    /// The end of the time in this period that the provider has counted, and its counts.
     fn measured(&self) -> (i64, u128, u128) {
         let period = BillingDay::new(1).unwrap().period_at(at(self.now));
         match self.reading.filter(|reading| reading.period == period) {
@@ -147,7 +147,7 @@ impl Model {
         settled + unmeasured.map(worst).sum::<u128>()
     }
 
-    /// What was promised in `[from, to)`, each part of a minute rounded down.
+    /// Bytes promised in `[from, to)`. Each part of a minute is rounded down.
     fn promised_between(&self, from: i64, to: i64) -> u128 {
         let part = |minute: i64| {
             let millis = u128::try_from((to.min(minute + MINUTE) - from.max(minute)).max(0)).unwrap();
@@ -156,8 +156,8 @@ impl Model {
         self.minutes().map(part).sum()
     }
 
-    /// A reading was taken: what sampling may have missed of it is no more than was promised since the one before, if
-    /// the data fit that.
+    /// Takes a reading. Sampling can have missed at most what was promised since the previous reading, unless the counted
+    /// bytes already exceed that.
     fn take(&mut self, reading: Reading) {
         let (before, ..) = self.measured();
         let known =

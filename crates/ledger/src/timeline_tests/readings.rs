@@ -1,4 +1,5 @@
-//! The timeline under the provider's own counts: what they replace, what they give back, and what they teach.
+//! Tests of the timeline with readings: the estimates that they replace, the promises that they release, and the rate that
+//! they show.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::minute_usage::LiveDelta;
 
 #[test]
-fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else() {
+fn a_reading_replaces_only_the_estimate_of_the_time_that_it_covers() {
     let mut timeline = timeline(START);
     timeline.start_clock(Basis::Granted);
     timeline.advance(at(START + 20 * MINUTE));
@@ -20,18 +21,14 @@ fn a_reading_replaces_the_estimate_of_the_time_that_it_covers_and_nothing_else()
 }
 
 #[test]
-fn a_reading_gives_promises_back_that_were_not_kept() {
+fn a_reading_releases_promised_bytes_that_were_not_relayed() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.add_grant(minutes(at(START), at(START + 60 * MINUTE)));
     timeline.advance(at(START + 60 * MINUTE));
     let promised = 60 * 3_000_000 / 8 * 60;
     assert_eq!(timeline.committed(), ByteCount::new(promised));
     assert_eq!(timeline.take_reading(&reading(START + 50 * MINUTE, 950, 0)), ReadingOutcome::Taken);
-    assert_eq!(
-        timeline.committed(),
-        ByteCount::new(promised / 6 + 1_000),
-        "with what sampling may have missed"
-    );
+    assert_eq!(timeline.committed(), ByteCount::new(promised / 6 + 1_000), "including the sampling margin");
 }
 
 #[test]
@@ -45,7 +42,7 @@ fn in_the_worst_case_a_reading_stands_for_no_more_than_was_promised() {
 }
 
 #[test]
-fn a_reading_of_another_period_counts_only_as_the_sum_of_the_one_before() {
+fn a_reading_of_the_previous_period_changes_only_its_sum() {
     const RESET: i64 = 1_738_368_000_000;
     let mut timeline = timeline(START);
     timeline.add_bytes(Basis::Granted, ByteCount::new(5), at(START), at(START));
@@ -69,7 +66,7 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     assert!(!timeline.assumption().holds);
     assert!(
         timeline.committed() > before.plus(ByteCount::new(4_000_000_000)),
-        "the rest at the observed rate"
+        "the remaining time at the observed rate"
     );
     for minute in 11..90 {
         timeline.advance(at(START + minute * MINUTE));
@@ -77,12 +74,12 @@ fn more_bytes_than_promised_raise_the_rate_until_the_data_fit_again() {
     }
     assert!(timeline.assumption().holds);
     let rest = 510 * 3_000_000 / 8 * 60;
-    // The reading of minute 89 leaves that one and those after it.
+    // The reading ends at minute 89, so that minute and later ones remain promised.
     assert_eq!(timeline.committed(), ByteCount::new(4_000_000_000 + rest + 3_000_000 / 8 * 60));
 }
 
 #[test]
-fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
+fn the_observed_rate_is_stored_even_after_its_period_has_ended() {
     let end = BillingDay::new(1).unwrap().period_at(at(START)).end.as_millis();
     let mut timeline = timeline(end - 30 * MINUTE);
     timeline.add_grant(minutes(at(end - 30 * MINUTE), at(end + 60 * MINUTE)));
@@ -100,9 +97,9 @@ fn what_a_reading_taught_goes_to_disk_though_its_period_is_over() {
     assert_eq!((again.reading(), again.assumption()), (None, timeline.assumption()));
 }
 
-/// The operator replaces the TURN key: what the old one relayed is another key's from then on.
+/// The operator replaces the TURN key. From then on, bytes of the old key count as bytes of another key.
 #[test]
-fn bytes_that_change_their_key_are_not_counted_twice() {
+fn bytes_of_a_replaced_key_are_not_counted_twice() {
     let mut timeline = timeline(START);
     timeline.advance(at(START + 60 * MINUTE));
     assert_eq!(timeline.take_reading(&reading(START + 10 * MINUTE, 500_000, 1_000)), ReadingOutcome::Taken);
@@ -113,7 +110,7 @@ fn bytes_that_change_their_key_are_not_counted_twice() {
 }
 
 #[test]
-fn restarts_between_readings_hide_nothing() {
+fn restarts_between_readings_hide_no_excess() {
     let mut timeline = timeline(START);
     timeline.add_grant(minutes(at(START), at(START + 600 * MINUTE)));
     let day = BillingDay::new(1).unwrap();
@@ -130,22 +127,25 @@ fn restarts_between_readings_hide_nothing() {
         };
         timeline = Timeline::restore(day, rates(false), SAMPLING, timeline.now, &stored);
     }
-    assert!(!timeline.assumption().holds, "a GB a minute at 3 Mbps");
+    assert!(!timeline.assumption().holds, "a GB a minute is more than 3 Mbps");
 }
 
 #[test]
-fn a_little_too_much_each_hour_is_too_much_in_the_end() {
+fn a_small_excess_in_every_hour_is_detected_in_the_end() {
     const DAY: i64 = 24 * 60;
     let begin = START - 20 * DAY * MINUTE;
     let mut timeline = timeline(begin);
     timeline.add_grant(minutes(at(begin), at(begin + 20 * DAY * MINUTE)));
-    // 3 Mbps are promised, 22.5 MB a minute; after ten days four times as much flows.
+    // 3 Mbps are promised, which is 22.5 MB a minute. After ten days, four times as much is relayed.
     let (mut bytes, mut promised) = (0_u64, 0_u64);
     for minute in (0..20 * DAY).step_by(10) {
         timeline.advance(at(begin + minute * MINUTE));
         let _ = timeline.take_reading(&reading(begin + minute * MINUTE, bytes, 0));
         let excess = bytes - promised;
-        assert!(timeline.assumption().holds || excess > 0, "no more than was promised at minute {minute}");
+        assert!(
+            timeline.assumption().holds || excess > 0,
+            "the assumption broke without an excess at minute {minute}"
+        );
         assert!(!timeline.assumption().holds || excess <= bytes / 20 + 1_000_000_000, "{excess} of {bytes}");
         promised += 225_000_000;
         bytes += if minute < 10 * DAY { 225_000_000 } else { 900_000_000 };

@@ -1,20 +1,22 @@
-//! The shipped books in a simulated world. A seeded scenario mints, fails, reports, lies, revokes, overrides, reads counts
-//! that lag, miss or fall, crashes, restarts, steps clocks, and pauses the machine. Beside it a model relays true bytes: every credential that
-//! somebody may hold relays at up to the assumed rate, for its life and its tail. After every step:
+//! Simulation of the shipped books. A seeded scenario is a list of operations: mints that succeed or fail, true and false
+//! reports, revocations, overrides, crashes, clock steps, pauses of the machine, and readings that lag, miss bytes or fall.
+//! A model of the world counts the true bytes: every credential that somebody may hold relays at up to the assumed rate
+//! until its tail ends. After every step:
 //!
-//! - the true bytes of the period do not exceed the limit plus the overshoot bound that was published before;
-//! - in strict mode they do not exceed the limit, and the bound is zero, unless an override has lowered the limit;
+//! - the true bytes of the period do not exceed the limit plus the overshoot bound, as published before or after the step;
+//! - in strict mode they do not exceed the limit, and the bound is zero unless an override has lowered the limit;
 //! - `used <= committed`;
-//! - what counts as measured was relayed;
+//! - the measured bytes do not exceed the true bytes;
 //! - the limit is the one that was set last;
-//! - the books' time is the world's, or the wall clock is in doubt and the status says by how much;
-//! - nothing contradicts the assumed rate.
+//! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
+//! - the assumed rate holds (estimate mode only).
 //!
 //! Not simulated, because the bound does not cover it: a relay that exceeds the assumed rate or tail, bytes of others on the
-//! same bill, a wall clock that is wrong and accepted, and a count that misses more than the sampling margin (in estimate mode: anything).
+//! same bill, a wrong wall clock that was accepted, and a count that misses more than the sampling margin (in estimate mode:
+//! any bytes at all).
 //!
-//! `SEEDS=10000 cargo test --release -p turn-ledger --test simulation` is the long run. `SEED=7` runs one seed. A failure
-//! prints the shortest scenario that still fails, in the form in which `reproductions.rs` keeps it.
+//! For a long run: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure
+//! prints the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
 
 mod reproductions;
 mod restart;
@@ -35,7 +37,7 @@ fn check(scenario: &Scenario) {
 }
 
 #[test]
-fn no_scenario_breaks_the_promise() {
+fn no_scenario_exceeds_the_bound() {
     let steps = setting("STEPS", 200);
     let only = setting("SEED", u64::MAX);
     let seeds = if only == u64::MAX { 0..setting("SEEDS", 200) } else { only..only + 1 };
@@ -47,7 +49,7 @@ fn no_scenario_breaks_the_promise() {
 }
 
 #[test]
-fn no_long_scenario_breaks_the_promise() {
+fn no_long_scenario_exceeds_the_bound() {
     for (seed, strict) in [(0, false), (0, true), (1, true)] {
         check(&Scenario::random(seed, 2_000, strict));
     }

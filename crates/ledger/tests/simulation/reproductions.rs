@@ -1,4 +1,4 @@
-//! Scenarios that failed once, as literal operations: they stay what they are when the random choice of operations changes.
+//! Scenarios that failed once. They are literal operations, so a change of the random choice does not change them.
 
 use turn_ledger::books::Written;
 
@@ -13,9 +13,9 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A reading gave room, a grant was admitted on it, and the process died before the reading was on disk.
+/// A grant was admitted because a reading had released budget, and the process died before the reading was on disk.
 #[test]
-fn what_a_strict_grant_was_admitted_on_is_on_disk_with_it() {
+fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
     let mut ops = vec![Mint { life: 300, delay: 0 }; 20];
     ops.extend([Wait { millis: 3 * HOUR, share: 0 }, Read { back: 0, missed: 0 }]);
     ops.extend(vec![CrashAfterCommit { life: 300 }; 12]);
@@ -23,7 +23,7 @@ fn what_a_strict_grant_was_admitted_on_is_on_disk_with_it() {
     check(&Scenario { strict: true, before_reset: 20 * DAY, ops });
 }
 
-/// A process that saw no instant of a whole period showed an older period's sum as the previous one after a restart.
+/// No process ran during a whole period. After a restart, the sum of an older period was shown as the previous one.
 #[test]
 fn a_period_that_no_process_saw_has_no_sum() {
     let ops = vec![
@@ -37,7 +37,7 @@ fn a_period_that_no_process_saw_has_no_sum() {
     check_restart(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
 }
 
-/// A grant that could not be written is taken back. It was in a batch with other changes, which stay.
+/// A grant that could not be written is undone. The other changes of its batch stay.
 #[test]
 fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
     for written in [Written::No, Written::Unknown] {
@@ -81,4 +81,18 @@ fn what_sampling_missed_of_another_key_is_no_excess() {
         ReadAhead { millis: 1_559_318 },
     ];
     check(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+}
+
+/// The margin of sampling was a share of the bytes under the new key only, and what the old one relayed was counted anew.
+#[test]
+fn what_sampling_missed_before_the_key_was_replaced_is_no_excess() {
+    let ops = vec![
+        Mint { life: 86_400, delay: 2_844 },
+        Pause { millis: 253_063_894, share: 225 },
+        Read { back: 891_442, missed: 24 },
+        ReadAhead { millis: 1_513_528 },
+        ReplaceKey,
+        ReadAhead { millis: 1_952_722 },
+    ];
+    check(&Scenario { strict: false, before_reset: 5 * MINUTE, ops });
 }

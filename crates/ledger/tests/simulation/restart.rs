@@ -1,11 +1,11 @@
-//! Restarts: what was stored in full comes back in full. The books after a restart are the books before it, now and later.
+//! Tests of restarts. The restored books equal the books before the restart, at the time of the restart and later.
 
 use turn_ledger::verify::contradictions;
 
 use crate::walk::disk::MemoryDisk;
 use crate::walk::{Scenario, end_of, visible};
 
-/// Runs a scenario and compares its books with those of the next process.
+/// Runs a scenario and compares its books with the restored ones.
 pub(crate) fn check_restart(scenario: &Scenario) {
     let mut broker = end_of(scenario, MemoryDisk::new());
     let mut again = broker.reopened();

@@ -1,4 +1,4 @@
-//! The broker without sockets: books, disk and clocks.
+//! A broker without sockets: books, disk and clocks.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::world::{RATE, World};
 pub(crate) const LIMIT: ByteCount = ByteCount::new(10_000_000_000);
 const TAIL: Duration = Duration::from_secs(7_200);
 const SLACK: Duration = Duration::from_secs(4);
-/// How far the provider's count may lie below the truth, in percent.
+/// How much of the true bytes the provider's count may miss, in percent.
 const SAMPLING: u32 = 5;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
@@ -43,16 +43,16 @@ pub(crate) struct Broker<D> {
     begin: Timestamp,
     pub(crate) books: Books,
     disk: D,
-    /// What could not be written yet.
+    /// Changes that could not be written yet.
     unwritten: Option<Batch>,
     time: SteadyTime,
-    /// By how much the wall clock was set back, in milliseconds.
+    /// How far the wall clock is behind the world's time, in milliseconds.
     offset: i64,
     /// For how long the machine was paused, in milliseconds.
     paused: u64,
     grants: Vec<Held>,
     minted: u64,
-    /// When the TURN key was replaced, in the world's milliseconds: what was relayed before is another key's.
+    /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     key_since: u64,
     /// The limit that was set last.
     pub(crate) limit: ByteCount,
@@ -79,14 +79,14 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// True bytes of the period that the books are in.
+    /// True bytes of the books' current period.
     pub(crate) fn truth(&self, world: &World) -> u64 {
         let period = self.books.snapshot().figures.period;
         let end = period.end.millis_since(self.begin);
         world.bytes_between(period.start.millis_since(self.begin), world.now.min(end))
     }
 
-    /// The world's present, as the books should know it.
+    /// The world's time, which the books must have.
     pub(crate) fn present(&self, world: &World) -> Timestamp {
         self.begin.plus_millis(world.now)
     }
@@ -99,7 +99,7 @@ impl<D: Disk> Broker<D> {
         Duration::from_millis(world.now - self.paused)
     }
 
-    /// The provider's clock is right. The broker hears it with each count.
+    /// Passes the provider's clock to the broker. That clock is right and comes with each count.
     fn hear(&mut self, world: &World) {
         self.time.hear(self.present(world), self.since_boot(world));
         self.advance(world);
@@ -109,7 +109,7 @@ impl<D: Disk> Broker<D> {
         self.books.snapshot().clock_ahead > Duration::ZERO
     }
 
-    /// Brings the books to the present.
+    /// Advances the books to now.
     pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
         let moment = self.time.read(self.wall(world), self.since_boot(world));
         self.books.advance(moment)
@@ -157,7 +157,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::MintUnwritten { life, written } => {
                 let handed_out = self.mint(life, written, None);
-                debug_assert!(handed_out.is_none(), "what is not recorded is not handed out");
+                debug_assert!(handed_out.is_none(), "a grant that was not recorded was handed out");
             }
             Op::CrashAfterCommit { life } => {
                 if let Some(grant) = self.mint(life, Written::Yes, None) {
@@ -191,7 +191,7 @@ impl<D: Disk> Broker<D> {
                 self.books.override_limit(Some(self.limit));
                 self.flush();
             }
-            // Strict mode promises nothing of what other keys relay.
+            // Strict mode reserves nothing for other keys.
             Op::ReplaceKey => self.key_since = if self.strict { 0 } else { world.now },
             Op::Read { back, missed } => self.read(world, back, missed),
             Op::ReadFallen => self.read_fallen(now),
@@ -201,7 +201,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// The provider is asked for what it saw up to `back` ago by the wall clock. It missed so many thousandths.
+    /// Reads the provider's count up to `back` milliseconds before the wall clock. It misses `missed` thousandths.
     fn read(&mut self, world: &World, back: u64, missed: u64) {
         self.hear(world);
         let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
@@ -211,7 +211,7 @@ impl<D: Disk> Broker<D> {
         let _ = self.books.take_reading(SOURCE, &reading);
     }
 
-    /// What the provider says, having missed so many thousandths.
+    /// The provider's count, which misses `missed` thousandths.
     fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
         let told = 1_000 - missed;
@@ -220,7 +220,7 @@ impl<D: Disk> Broker<D> {
         Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
     }
 
-    /// The provider says half of what it has said before.
+    /// Reads a count that is half of the previous one.
     fn read_fallen(&mut self, now: Timestamp) {
         let snapshot = self.books.snapshot();
         let granted = ByteCount::new(snapshot.measured.bytes.get() / 2);
@@ -231,7 +231,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// The provider is asked for a time that has not come yet. What it says then reaches up to the present.
+    /// Reads the provider's count up to a time in the future. It contains the bytes until now.
     fn read_ahead(&mut self, world: &World, ahead: u64) {
         self.hear(world);
         let now = self.books.now();
@@ -240,7 +240,7 @@ impl<D: Disk> Broker<D> {
         let _ = self.books.take_reading(SOURCE, &reading);
     }
 
-    /// What the service does for one credential: reserve, ask the provider, commit, write, settle.
+    /// Issues one credential like the service: reserve, create at the provider, commit, write, settle.
     fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
         let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, renews).ok()?;
         self.minted += 1;
@@ -277,7 +277,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Everything that has changed goes to disk.
+    /// Writes all changes to disk.
     fn flush(&mut self) {
         let batch = self.books.take_batch();
         match &mut self.unwritten {
@@ -293,7 +293,7 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// All memory is gone, the clock's history too; the wall clock may be behind what is on disk.
+    /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
         self.books = open(self.strict, self.disk.read(), self.begin);
@@ -305,7 +305,7 @@ impl<D: Disk> Broker<D> {
         self.disk.read()
     }
 
-    /// Everything is written; the books as another process would find them.
+    /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
         self.flush();
         open(self.strict, self.disk.read(), self.begin)

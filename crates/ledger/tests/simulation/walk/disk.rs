@@ -1,12 +1,12 @@
-//! Where the books of a walk are stored. What is still under way when the process dies is lost.
+//! The disk of a simulated broker. Changes that were not written before the process dies are lost.
 
 use turn_ledger::changes::{Batch, Stored};
 
-/// A disk that keeps what it is given.
+/// Storage for the books.
 pub(crate) trait Disk {
     /// Stores a batch, all of it or nothing.
     fn write(&mut self, batch: Batch);
-    /// Everything that is stored.
+    /// Returns everything that is stored.
     fn read(&self) -> Stored;
 }
 

@@ -1,4 +1,4 @@
-//! One scenario: what happens, and what must hold after each step.
+//! One scenario: its operations, and the checks after each step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use world::World;
 /// 2025-02-01T00:00Z: a reset.
 const RESET: i64 = 1_738_368_000_000;
 
-/// What happens in one run.
+/// The operations of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) strict: bool,
@@ -43,7 +43,7 @@ impl Scenario {
         Timestamp::from_millis(RESET - i64::try_from(self.before_reset).unwrap_or(0))
     }
 
-    /// The shortest scenario found that still fails: parts are left out as long as it does.
+    /// A shorter scenario that still fails. Leaves out operations while the rest fails.
     fn shrunk(mut self) -> Self {
         let mut size = self.ops.len() / 2;
         while size > 0 {
@@ -60,17 +60,17 @@ impl Scenario {
     }
 }
 
-/// A promise that was broken.
+/// A check that failed.
 pub(crate) struct Failure {
     step: usize,
     what: String,
 }
 
-/// The broker at the end of a scenario that breaks no promise.
+/// Runs a scenario and returns its broker. Panics if a check fails.
 pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> Broker<D> {
     run(scenario, disk).unwrap_or_else(|Failure { step, what }| {
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
-        panic!("step {step}: {what}\nKeep it in reproductions.rs:\n{:?}", failing.shrunk())
+        panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk())
     })
 }
 
@@ -91,7 +91,7 @@ fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<Broker<D>, Failure> {
     Ok(broker)
 }
 
-/// What does not hold, if anything.
+/// The first check that fails, if any.
 fn broken(
     strict: bool,
     world: &World,
@@ -102,36 +102,40 @@ fn broken(
     let snapshot = broker.books.snapshot();
     let figures = snapshot.figures;
     let truth = broker.truth(world);
-    let promise = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
-    let most = promise(before).max(promise(&figures));
+    let bound = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
+    let most = bound(before).max(bound(&figures));
     if truth > most {
         return Some(format!("true bytes {truth} exceed limit and bound {most}"));
     }
-    // A limit that was lowered below what is promised leaves a bound. Promises are not taken back.
+    // Lowering the limit does not release promises, so the bound can then exceed zero.
     if strict && (figures.committed > highest_limit || truth > highest_limit.get()) {
-        return Some(format!("strict mode owes {:?}, true bytes {truth}", figures.overshoot_bound()));
+        return Some(format!(
+            "strict mode has a bound of {:?}, true bytes {truth}",
+            figures.overshoot_bound()
+        ));
     }
     if figures.used > figures.committed {
         return Some("used exceeds committed".into());
     }
     // Each of the two parts of a count is rounded up.
     if snapshot.measured.bytes.get() > truth + 1 {
-        return Some(format!("{:?} were counted, and {truth} relayed", snapshot.measured.bytes));
+        return Some(format!("{:?} were measured, but only {truth} were relayed", snapshot.measured.bytes));
     }
     if figures.limit != broker.limit {
-        return Some(format!("the limit is {:?}, and {:?} was set", figures.limit, broker.limit));
+        return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
     }
     if figures.now.plus(snapshot.clock_ahead) != broker.present(world) {
-        return Some(format!("the books are at {}, the world at {}", figures.now, broker.present(world)));
+        return Some(format!("the books' time is {}, the world's is {}", figures.now, broker.present(world)));
     }
-    // In strict mode a client that reports after its tail puts the bound in doubt, truthfully or not.
-    (!strict && !snapshot.measured.assumption.holds).then(|| "the bound is in doubt without a reason".into())
+    // In strict mode, a report after the tail breaks the assumption, whether it is true or not.
+    (!strict && !snapshot.measured.assumption.holds)
+        .then(|| "the assumption is broken without a reason".into())
 }
 
-/// Everything about books that a caller can see.
+/// Everything that a caller can see of the books.
 pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
     let mut snapshot = books.snapshot();
-    // A process that has just begun has not waited for a reading yet.
+    // This counts from the start of the process, so a restart resets it.
     snapshot.measured.unread_for = Duration::ZERO;
     let charged = books.connections().map(|connection| {
         let bytes = connection.charged(snapshot.figures.now, books.rules()).get();

@@ -1,48 +1,48 @@
-//! What can happen, and the dice that choose it.
+//! The operations of a scenario, and their random choice.
 
 use turn_ledger::books::Written;
 
-/// What can happen.
+/// One operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// Time passes while credential holders relay a share of the most, in 256ths.
+    /// Time passes while credential holders relay at a share of the maximum rate, in 256ths.
     Wait { millis: u64, share: u64 },
-    /// Somebody sets the wall clock back.
+    /// The wall clock is set back.
     ClockBack { millis: i64 },
-    /// Somebody sets the wall clock ahead, and back at once.
+    /// The wall clock is set ahead, and back at once.
     ClockGlitch { millis: i64 },
-    /// The virtual machine is paused while its clients relay: the wall clock goes on, the time since boot does not. The wall
-    /// clock is right, corrected if need be.
+    /// The virtual machine is paused while its clients relay. The time since boot stops, the wall clock does not. Afterwards
+    /// the wall clock is right.
     Pause { millis: u64, share: u64 },
-    /// A client asks; the provider makes the credential so long after it was asked, and the answer arrives.
+    /// A client gets a credential that the provider creates after `delay` milliseconds.
     Mint { life: u64, delay: u64 },
     /// A client renews one of its grants.
     Renew { nth: u64, life: u64, delay: u64 },
-    /// The provider fails, or answers after our time-out: nobody holds that credential.
+    /// The provider fails, or its response comes after our timeout. Nobody holds that credential.
     MintFails { life: u64 },
-    /// The grant cannot be written, or nobody knows whether it is: the credential is not handed out.
+    /// The grant is not written, or the outcome is unknown. The credential is not handed out.
     MintUnwritten { life: u64, written: Written },
-    /// The process dies after the grant was written and before the answer left: for all we know it was read.
+    /// The process dies after the grant is written. The client may have received the response.
     CrashAfterCommit { life: u64 },
-    /// A client opens a connection on one of its grants, truthfully or not.
+    /// A client opens a connection on one of its grants. Its claim about the route may be false.
     Open { nth: u64, relayed: Option<bool> },
-    /// A client reports, truthfully or not.
+    /// A client sends a report, which may be false.
     Beat { nth: u64, bytes: Option<u64>, relayed: Option<bool> },
-    /// A client closes.
+    /// A client closes its connection.
     Close { nth: u64 },
-    /// The operator revokes a credential; its holder goes on relaying.
+    /// The operator revokes a credential. Its holder continues to relay.
     Revoke { nth: u64 },
-    /// The operator overrides another limit, in percent of the configured one.
+    /// The operator overrides the limit, in percent of the configured one.
     Limit { percent: u64 },
-    /// The operator replaces the TURN key. What relays goes on to relay.
+    /// The operator replaces the TURN key. Running calls continue.
     ReplaceKey,
-    /// The provider's count is read, up to so many milliseconds ago; sampling missed so many thousandths of it.
+    /// The provider's count is read up to `back` milliseconds ago. Sampling misses `missed` thousandths of it.
     Read { back: u64, missed: u64 },
-    /// The provider's count is read, and says half of what it said before.
+    /// The provider's count is read and is half of the previous one.
     ReadFallen,
-    /// The provider's count is read for a time that has not come yet: it says what there is.
+    /// The provider's count is read up to a time in the future. It contains the bytes until now.
     ReadAhead { millis: u64 },
-    /// What has changed goes to disk.
+    /// All changes are written to disk.
     Flush,
     /// The process is killed and started again.
     Crash,
@@ -53,7 +53,7 @@ pub(crate) struct Dice {
     pub(crate) state: u64,
     /// Whether most operations are mints.
     pub(crate) is_a_rush: bool,
-    /// Whether an operator overrides other limits.
+    /// Whether the operator overrides the limit.
     pub(crate) has_overrides: bool,
 }
 
@@ -75,7 +75,7 @@ impl Dice {
         choices[usize::try_from(self.below(end)).unwrap_or(0)]
     }
 
-    fn says(&mut self) -> Option<bool> {
+    fn maybe_relayed(&mut self) -> Option<bool> {
         self.one_of(&[None, Some(true), Some(false)])
     }
 
@@ -92,10 +92,10 @@ impl Dice {
             10..=13 => Op::Mint { life, delay: self.below(4_000) },
             14 => Op::MintFails { life },
             15 => Op::CrashAfterCommit { life },
-            16 | 17 => Op::Open { nth: self.roll(), relayed: self.says() },
+            16 | 17 => Op::Open { nth: self.roll(), relayed: self.maybe_relayed() },
             18..=20 => {
                 let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
-                Op::Beat { nth: self.roll(), bytes, relayed: self.says() }
+                Op::Beat { nth: self.roll(), bytes, relayed: self.maybe_relayed() }
             }
             21 => Op::Close { nth: self.roll() },
             22 => Op::Flush,

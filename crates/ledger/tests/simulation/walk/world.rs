@@ -1,34 +1,34 @@
-//! What really happens: every credential that somebody may hold relays at up to the assumed rate until its tail ends.
-//! The provider sees all of it, and tells what it saw up to any instant.
+//! The true bytes: every credential that somebody may hold relays at up to the assumed rate until its tail ends. The
+//! provider sees all of them, and can report the count up to any time.
 
 use std::time::Duration;
 
-/// The most that one credential relays, bytes in a millisecond: 2 Mbps.
+/// The maximum rate of one credential, in bytes per millisecond: 2 Mbps.
 pub(crate) const RATE: u64 = 250;
 
-/// A stretch of time in which holders relayed a share of the most.
+/// A time span in which holders relayed at a share of the maximum rate.
 struct Stretch {
     from: u64,
     /// In 256ths.
     share: u64,
-    /// When the credentials end that were held then.
+    /// The ends of the credentials that were held then.
     ends: Vec<u64>,
-    /// What was relayed before, in milliseconds of one credential at the most, times 256.
+    /// Bytes relayed before, in milliseconds of one credential at the maximum rate, times 256.
     before: u128,
 }
 
-/// True bytes, which nobody in the broker can see. Times are milliseconds since the walk began, never set back.
+/// The true bytes, which the broker cannot see. Times are milliseconds since the start of the scenario and never go back.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// When the credentials end that somebody may hold.
+    /// The ends of the credentials that somebody may hold.
     ends: Vec<u64>,
     past: Vec<Stretch>,
 }
 
 impl World {
-    /// The provider made a credential `delay` after it was asked; its holder relays until life and tail are over. Returns
-    /// that instant.
+    /// Adds a credential that the provider created after `delay`. Its holder relays until lifetime and tail have passed.
+    /// Returns that instant.
     pub(crate) fn hand_out(&mut self, delay: Duration, life: Duration, tail: Duration) -> u64 {
         let millis = u64::try_from((delay + life + tail).as_millis()).unwrap_or(u64::MAX);
         let end = self.now.saturating_add(millis);
@@ -44,7 +44,7 @@ impl World {
         end.max(renewed)
     }
 
-    /// Time passes, and those who hold credentials relay: `share` of the most, in 256ths.
+    /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
         let before = self.relayed_until(self.now);
         self.past.push(Stretch { from: self.now, share, ends: self.ends.clone(), before });
