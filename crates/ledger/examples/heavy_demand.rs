@@ -1,0 +1,171 @@
+//! A model of heavy demand in strict mode: how many calls are refused in a month, with and without renewals that extend
+//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md). Runs the books that ship, in simulated time, and prints one table row for
+//! each case: `cargo run --release -p turn-ledger --example heavy_demand`.
+
+#![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
+
+use std::time::Duration;
+
+use turn_ledger::books::Books;
+use turn_ledger::changes::Stored;
+use turn_ledger::connection::{BilledDirections, UsageRules};
+use turn_ledger::connections::Bounds;
+use turn_ledger::ledger::{SourceTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::period::BillingDay;
+use turn_ledger::reading::Reading;
+use turn_ledger::source::IceSource;
+use turn_ledger::timeline::Rates;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::verdict::BudgetMode;
+
+const SOURCE: IceSource = IceSource::Cloudflare;
+/// 2025-01-01T00:00Z: a reset.
+const BEGIN: i64 = 1_735_689_600_000;
+const DAYS: u64 = 30;
+/// 300 an hour.
+const CALLS_A_MINUTE: u64 = 5;
+/// One call in so many relays: 0.6 %.
+const RELAYED_ONE_IN: u64 = 167;
+/// Bytes of a relayed call in a minute: 2 Mbps.
+const BYTES_A_MINUTE: u64 = 15_000_000;
+const LIFE: Duration = Duration::from_secs(600);
+const SLACK: Duration = Duration::from_secs(4);
+/// Minutes from a mint to its renewal, and from one reading to the next.
+const TEN: u64 = 10;
+
+/// What clients do in one case.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// Minutes that a call lasts.
+    call: u64,
+    /// Whether the ledger is told which grant is renewed.
+    is_chained: bool,
+}
+
+struct Call {
+    begun: u64,
+    grant: Grant,
+    is_relayed: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    asked: u64,
+    refused: u64,
+    renewals: u64,
+    renewals_refused: u64,
+    minted: u64,
+}
+
+fn main() {
+    println!("| calls | new calls refused | renewals refused | relayed |\n| --- | --- | --- | --- |");
+    for (name, call, is_chained) in [
+        ("10 minutes, no renewal", 10, false),
+        ("30 minutes, each renewal a new promise", 30, false),
+        ("30 minutes, a renewal extends the promise", 30, true),
+    ] {
+        let case = Case { name, call, is_chained };
+        let (counts, bytes) = month(case);
+        let share = |part: u64, all: u64| if all == 0 { 0 } else { (part * 1_000).div_ceil(all) };
+        let (new, renewed) =
+            (share(counts.refused, counts.asked), share(counts.renewals_refused, counts.renewals));
+        println!(
+            "| {} | {}.{} % of {} | {}.{} % of {} | {} GB |",
+            case.name,
+            new / 10,
+            new % 10,
+            counts.asked,
+            renewed / 10,
+            renewed % 10,
+            counts.renewals,
+            bytes / 1_000_000_000
+        );
+    }
+}
+
+fn month(case: Case) -> (Counts, u64) {
+    let mut books = books();
+    let (mut calls, mut counts, mut bytes) = (Vec::<Call>::new(), Counts::default(), vec![0_u64]);
+    for minute in 0..DAYS * 1_440 {
+        books.advance(at(minute));
+        read(&mut books, minute, &bytes);
+        for call in &mut calls {
+            let age = minute - call.begun;
+            if age > 0 && age.is_multiple_of(TEN) && age < case.call {
+                counts.renewals += 1;
+                let renews = case.is_chained.then_some(call.grant.id);
+                match mint(&mut books, &mut counts, renews) {
+                    Some(grant) => call.grant = grant,
+                    None => counts.renewals_refused += 1,
+                }
+            }
+        }
+        for nth in 0..CALLS_A_MINUTE {
+            counts.asked += 1;
+            let is_relayed = (minute * CALLS_A_MINUTE + nth).is_multiple_of(RELAYED_ONE_IN);
+            match mint(&mut books, &mut counts, None) {
+                Some(grant) => calls.push(Call { begun: minute, grant, is_relayed }),
+                None => counts.refused += 1,
+            }
+        }
+        calls.retain(|call| minute + 1 < call.begun + case.call);
+        let relayed = calls.iter().filter(|call| call.is_relayed).map(|_| BYTES_A_MINUTE).sum::<u64>();
+        bytes.push(bytes.last().map_or(0, |sum| sum + relayed));
+        books.forget_expired();
+        let _ = books.take_batch();
+    }
+    (counts, bytes.last().copied().unwrap_or(0))
+}
+
+/// Every ten minutes the provider's count up to ten minutes ago is read.
+fn read(books: &mut Books, minute: u64, bytes: &[u64]) {
+    if minute >= TEN && minute.is_multiple_of(TEN) {
+        let index = usize::try_from(minute - TEN).unwrap_or(0);
+        let granted = ByteCount::new(bytes.get(index).copied().unwrap_or(0));
+        let period = books.snapshot().figures.period;
+        let reading = Reading { period, as_of: at(minute - TEN), granted, other: ByteCount::ZERO };
+        let _ = books.take_reading(SOURCE, &reading);
+    }
+}
+
+fn mint(books: &mut Books, counts: &mut Counts, renews: Option<GrantId>) -> Option<Grant> {
+    let hold = books.reserve(SOURCE, LIFE, SLACK, renews).ok()?;
+    counts.minted += 1;
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&counts.minted.to_be_bytes());
+    let issued_at = books.now();
+    let expires_at = issued_at.plus(hold.life());
+    let grant = Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at };
+    books.commit(hold, &grant, None, renews).ok().map(|_| grant)
+}
+
+fn at(minute: u64) -> Timestamp {
+    Timestamp::from_millis(BEGIN).plus_millis(minute * 60_000)
+}
+
+fn books() -> Books {
+    let rate = BitRate::new(2_000_000);
+    let terms = Terms {
+        limit: ByteCount::new(1_000_000_000_000),
+        billing_day: BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day")),
+        rates: Rates {
+            estimated: rate,
+            liability: rate,
+            unreported_grant: ByteCount::ZERO,
+            promises_cap_claims: true,
+        },
+        mode: BudgetMode::Strict,
+    };
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: rate,
+    };
+    let tail = Duration::from_secs(7_200);
+    let sources = vec![SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true }];
+    Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE }
+        .open(Some(Stored::default()), at(0))
+}
