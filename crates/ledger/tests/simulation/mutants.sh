@@ -18,7 +18,7 @@ mutants=(
     'grants end a minute early|ledger.rs|Minute::from_end(now.plus(life).plus(wish.overhead))|Minute::of(now.plus(life).plus(wish.overhead))'
     'a renewal is not promised|ledger.rs|alive: promised_until.min(until)..until|alive: (if covered > 0 { until } else { promised_until })..until'
     'a renewal may begin after the promise that it extends|ledger.rs|let promised_until = promised_until.unwrap_or_default().max(Minute::of(now));|let promised_until = promised_until.map_or(Minute::of(now), \|end\| Minute::from_end(end.start().plus(slack).plus(slack)));'
-    'a renewal of nothing is free|books/commit.rs|let promised_until = renewed.and_then(\|row\| row.alive_until);|let promised_until = renews.map(\|_\| Minute::from_end(self.now().plus(life).plus(life)));'
+    'a renewal of nothing is free|books/commit.rs|let promised_until = renewed.and_then(\|row\| row.alive_until);|let promised_until = renews.map(\|_\| crate::minute::Minute::from_end(self.now().plus(life).plus(life)));'
     'future minutes are not committed|minutes/mod.rs|let ahead = self.rates.promised(later);|let ahead = self.rates.promised(later.min(0));'
     'claims are not capped by promises|rates.rs|granted.min(cap)|granted'
     'the worst case is the lower figure|minutes/counted.rs|worst: used.max(self.rates.promised(|worst: used.min(self.rates.promised('
