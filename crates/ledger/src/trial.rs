@@ -41,7 +41,7 @@ pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
-    /// The same, or what the reading counts under our key if that is more. Sampling may have missed a share of it.
+    /// The most that was counted under our key so far, or `granted` if that is more. Sampling may have missed a share of it.
     pub(crate) counted: ByteCount,
     /// Grant-minutes since the period's start.
     pub(crate) grant_minutes: u128,
@@ -107,7 +107,9 @@ impl Trial {
     }
 
     /// Tests the assumption against one more point.
-    pub(crate) fn add(&mut self, point: Point) {
+    pub(crate) fn add(&mut self, mut point: Point) {
+        // When the key is replaced, the count under our key starts again, and what sampling missed before may still arrive.
+        point.counted = point.counted.max(self.minutes.back().map_or(ByteCount::ZERO, |last| last.counted));
         if let Some(first) = self.minutes.front() {
             // An old excess that the last hour no longer shows is over.
             let goes_on = self.is_exceeded(first, &point, 0);

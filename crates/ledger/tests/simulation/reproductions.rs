@@ -96,3 +96,30 @@ fn what_sampling_missed_before_the_key_was_replaced_is_no_excess() {
     ];
     check(&Scenario { strict: false, before_reset: 5 * MINUTE, ops });
 }
+
+/// The same after several replaced keys: the bytes that flowed were fewer than the bytes that had been counted.
+#[test]
+fn what_sampling_missed_before_two_replaced_keys_is_no_excess() {
+    let ops = vec![
+        Mint { life: 86_400, delay: 2_841 },
+        Wait { millis: 12_978_559, share: 256 },
+        Pause { millis: 2_916_131, share: 239 },
+        Wait { millis: 116_601, share: 19 },
+        Wait { millis: 12_105_900, share: 256 },
+        ReplaceKey,
+        Wait { millis: 48_373, share: 56 },
+        Mint { life: 86_400, delay: 1_995 },
+        Pause { millis: 101_104_926, share: 216 },
+        ReplaceKey,
+        Mint { life: 300, delay: 1_316 },
+        ReadAhead { millis: 3_273_193 },
+        Wait { millis: 3_892_998, share: 256 },
+        Wait { millis: 5_735_605, share: 256 },
+        Read { back: 371_145, missed: 39 },
+        Wait { millis: 76_616, share: 16 },
+        ReadAhead { millis: 581_435 },
+        ReplaceKey,
+        ReadAhead { millis: 5_643_195 },
+    ];
+    check(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+}
