@@ -103,7 +103,10 @@ impl Dice {
             24 => Op::Revoke { nth: self.roll() },
             25 if self.has_overrides => Op::Limit { percent: self.one_of(&[0, 50, 100, 200]) },
             26 => Op::ReadFallen,
-            27 => Op::ClockGlitch { millis: i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) },
+            // A jump of up to a minute is accepted at once.
+            27 => {
+                Op::ClockGlitch { millis: 60_001 + i64::try_from(self.below(40 * 86_400_000)).unwrap_or(0) }
+            }
             28 => Op::ReplaceKey,
             29 => Op::ReadAhead { millis: self.below(7_200_000) },
             34 => {
