@@ -77,7 +77,7 @@ pub enum DemoError {
         #[source]
         cause: io::Error,
     },
-    /// The system has no random numbers.
+    /// The operating system did not provide random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }

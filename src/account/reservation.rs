@@ -72,8 +72,8 @@ impl Reservation {
         self.moment.now
     }
 
-    /// When the reservation was made, by the earlier of the wall clock and the books' time. The credential's times count from here, so that
-    /// a wrong clock cannot lengthen its life.
+    /// When the reservation was made: by the wall clock or by the books' time, whichever is earlier. The credential's lifetime
+    /// starts here, so a wrong clock cannot lengthen it.
     #[must_use]
     pub fn earliest(&self) -> Timestamp {
         self.moment.wall.min(self.moment.now)

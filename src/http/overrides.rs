@@ -78,7 +78,7 @@ fn yes() -> bool {
 #[utoipa::path(
     post,
     path = "/api/budget/limit",
-    operation_id = "orderLimit",
+    operation_id = "setLimit",
     tag = "operator",
     request_body(content = LimitOverride, description = "JSON. The `Content-Type` is ignored.", example = json!({"limitGB": 1500})),
     responses(
@@ -109,7 +109,7 @@ pub async fn override_limit(
 #[utoipa::path(
     post,
     path = "/api/budget/freeze",
-    operation_id = "orderFreeze",
+    operation_id = "setFrozen",
     tag = "operator",
     request_body(content = FreezeOverride, example = json!({"frozen": true})),
     responses(

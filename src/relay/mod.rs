@@ -53,7 +53,7 @@ pub enum RelayError {
     /// Its address does not form a URL.
     #[error("RELAY_LISTEN and RELAY_PUBLIC_IP do not form a turn: URL")]
     Url,
-    /// The system has no random numbers.
+    /// The operating system did not provide random numbers.
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }

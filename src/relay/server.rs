@@ -152,7 +152,7 @@ impl Relay {
         }
     }
 
-    /// Handles one datagram. The library answers the client; its result says no more than that answer.
+    /// Handles one datagram. The library answers the client itself, and an error is part of that answer, so its result is ignored.
     async fn handle(&self, socket: &Arc<UdpSocket>, client: SocketAddr, datagram: &[u8]) {
         let kind = kind(datagram);
         let is_request = kind != Kind::Other;

@@ -123,7 +123,7 @@ async function theDashboardShowsTheTraffic(browser) {
   assert.equal(await text(page, 'limit'), '1000');
   const rows = await page.$$eval('#connections tr', (all) => all.map((row) => row.cells[0].textContent));
   assert.deepEqual(rows.sort(), ['call-0', 'call-1', 'room-9.<b>alice</b>'], 'names are shown as text');
-  await until('the reading', async () => (await text(page, 'belief')) === 'Yes: measured', 30);
+  await until('the reading', async () => (await text(page, 'reliability')) === 'Yes: measured', 30);
   const callers = await text(page, 'callers');
   assert.match(callers, /first source8.*degraded0.*rejected: rate limit1rejected: origin1/s);
   await report(REPORTER_TOKEN, 'room-9.<b>alice</b>', 3_500_000);

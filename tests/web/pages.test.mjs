@@ -4,7 +4,7 @@ import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { belief, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -23,10 +23,10 @@ function world(hours, more = {}) {
 const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
 
 test('a forecast extends the last three days to the reset', () => {
-  const ahead = forecast(world(240));
-  assert.deepEqual([ahead.basis, ahead.seconds], ['estimate', 3 * DAY]);
-  near(ahead.atReset, 240 * GB + 20 * 24 * GB);
-  assert.equal(ahead.limitAt, null);
+  const expected = forecast(world(240));
+  assert.deepEqual([expected.basis, expected.seconds], ['estimate', 3 * DAY]);
+  near(expected.atReset, 240 * GB + 20 * 24 * GB);
+  assert.equal(expected.limitAt, null);
 });
 
 test('usage before the last three days does not change the forecast', () => {
@@ -35,16 +35,16 @@ test('usage before the last three days does not change the forecast', () => {
 });
 
 test('empty hours before the first usage do not lower the forecast', () => {
-  const ahead = forecast(world(12));
-  assert.equal(ahead.seconds, 12 * HOUR);
-  near(ahead.rate * HOUR, GB);
+  const expected = forecast(world(12));
+  assert.equal(expected.seconds, 12 * HOUR);
+  near(expected.rate * HOUR, GB);
 });
 
 test('hours with live credentials and no traffic lower the forecast', () => {
   const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
-  const ahead = forecast(world(12, { points }));
-  assert.equal(ahead.seconds, DAY);
-  near(ahead.rate * HOUR, GB / 2);
+  const expected = forecast(world(12, { points }));
+  assert.equal(expected.seconds, DAY);
+  near(expected.rate * HOUR, GB / 2);
 });
 
 test('there is no forecast from less than six hours of data', () => {
@@ -55,9 +55,9 @@ test('there is no forecast from less than six hours of data', () => {
 
 test('a forecast uses the readings once they span enough time', () => {
   const readings = [{ asOf: 9 * DAY, bytes: 100 * GB }, { asOf: 10 * DAY - 600, bytes: 148 * GB }];
-  const ahead = forecast(world(240, { readings }));
-  assert.equal(ahead.basis, 'measured');
-  near((ahead.rate * (DAY - 600)) / GB, 48);
+  const expected = forecast(world(240, { readings }));
+  assert.equal(expected.basis, 'measured');
+  near((expected.rate * (DAY - 600)) / GB, 48);
   const short = [{ asOf: 10 * DAY - 5 * HOUR, bytes: 0 }, { asOf: 10 * DAY, bytes: 500 * GB }];
   assert.equal(forecast(world(240, { readings: short })).basis, 'estimate');
 });
@@ -68,13 +68,13 @@ test('a forecast says when the limit is reached before the reset', () => {
 });
 
 test('without readings the used curve is the estimate and ends at the used figure', () => {
-  const { x, used, estimate, ahead, limit } = curves(world(240), { atReset: 700 * GB });
+  const { x, used, estimate, expected, limit } = curves(world(240), { atReset: 700 * GB });
   assert.deepEqual([x[0], x.at(-1)], [0, 30 * DAY]);
   assert.deepEqual(used, estimate);
   assert.equal(used[x.indexOf(5 * DAY)], 120 * GB);
   assert.equal(used[x.indexOf(10 * DAY)], 240 * GB);
   assert.equal(used.at(-1), null, 'there is no usage in the future');
-  assert.deepEqual([ahead[x.indexOf(10 * DAY)], ahead.at(-1)], [240 * GB, 700 * GB]);
+  assert.deepEqual([expected[x.indexOf(10 * DAY)], expected.at(-1)], [240 * GB, 700 * GB]);
   assert.ok(limit.every((value) => value === 1000 * GB));
 });
 
@@ -137,21 +137,21 @@ test('the minting verdict names the most important obstacle', () => {
 });
 
 test('the reliability verdict depends on who counted the usage', () => {
-  const good = belief(overview());
+  const good = reliability(overview());
   assert.deepEqual([good.mark, good.word], ['good', 'Yes: measured']);
   assert.match(good.why, /counted 1\.90 GB up to 14:10, 14 min ago\. 0\.10 GB since then are estimated/);
-  assert.equal(belief(overview({ stale: true })).mark, 'warn');
-  assert.equal(belief(overview({ asOf: null })).mark, 'warn');
-  assert.equal(belief(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
-  const forgetful = belief(overview({ durable: false }));
+  assert.equal(reliability(overview({ stale: true })).mark, 'warn');
+  assert.equal(reliability(overview({ asOf: null })).mark, 'warn');
+  assert.equal(reliability(overview({ asOf: null, hints: [{ code: 'NO_REPORTS' }] })).mark, 'bad');
+  const forgetful = reliability(overview({ durable: false }));
   assert.deepEqual([forgetful.mark, forgetful.word], ['warn', 'Yes: measured, but in memory only']);
   assert.match(forgetful.why, /A restart forgets it/);
 });
 
 test('the page names the source that counts usage', () => {
-  assert.match(belief(overview()).why, /^Cloudflare counted 1\.90 GB/);
+  assert.match(reliability(overview()).why, /^Cloudflare counted 1\.90 GB/);
   assert.match(bound(overview({ observedMbpsPerGrant: null })).why, /Not yet tested against Cloudflare’s count\.$/);
-  assert.match(belief(overview({}, { provider: null })).why, /^The relay counted 1\.90 GB/);
+  assert.match(reliability(overview({}, { provider: null })).why, /^The relay counted 1\.90 GB/);
   assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /Not yet tested against the relay’s count\.$/);
 });
 
@@ -160,11 +160,11 @@ test('with Cloudflare and without its analytics, the page speaks of no relay', (
   for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
     for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
       const unread = overview({ asOf, hints, ...status });
-      const texts = [belief(unread).why, bound(unread).why, ...hintNotes(unread).map(({ text }) => text)];
+      const texts = [reliability(unread).why, bound(unread).why, ...hintNotes(unread).map(({ text }) => text)];
       assert.doesNotMatch(texts.join(' '), /relay/i);
     }
   }
-  assert.match(belief(overview({ asOf: null, hints: hints.slice(0, 1) })).why, /Cloudflare’s count is not read\./);
+  assert.match(reliability(overview({ asOf: null, hints: hints.slice(0, 1) })).why, /Cloudflare’s count is not read\./);
   assert.match(bound(overview({ asOf: null, observedMbpsPerGrant: null, hints })).why, /Not tested: Cloudflare’s count is not read\.$/);
   assert.deepEqual(hintNotes(overview({ hints })).map(({ mark }) => mark), ['warn', 'bad'], 'a count that is not read shows no usage');
 });
@@ -210,13 +210,13 @@ test('a bound that the data contradict is shown as unreliable', () => {
 
 test('a forecast says what it is based on', () => {
   assert.equal(outlook(null, overview()).word, 'not enough data');
-  const ahead = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, atReset: 9 * GB, limitAt: null };
-  const calm = outlook(ahead, overview());
+  const expected = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, atReset: 9 * GB, limitAt: null };
+  const calm = outlook(expected, overview());
   assert.deepEqual([calm.mark, calm.word], ['good', 'about 9.00 GB']);
   assert.match(calm.why, /At the measured rate of the last 3 d \(1\.00 GB per day\)/);
-  const soon = outlook({ ...ahead, limitAt: Date.parse('2026-11-25T09:30:00Z') / 1000 }, overview());
+  const soon = outlook({ ...expected, limitAt: Date.parse('2026-11-25T09:30:00Z') / 1000 }, overview());
   assert.match(soon.why, /reached about 25 Nov, 09:30/);
-  assert.equal(outlook(ahead, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
+  assert.equal(outlook(expected, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
 });
 
 test('a response of a proxy in front of the broker is a fault', async () => {

@@ -41,7 +41,7 @@ struct Case {
     name: &'static str,
     /// Minutes that a call lasts.
     call: u64,
-    /// Whether the ledger is told which grant is renewed.
+    /// Whether a renewal names the grant that it renews. If not, the ledger takes it for a new credential.
     is_chained: bool,
 }
 

@@ -74,10 +74,11 @@ impl AlertInput {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlertRules {
-    /// The period of `said`.
+    /// The period of `sent`.
     period: Option<Period>,
     /// Sent thresholds by limit, the current limit last.
-    said: VecDeque<SentThresholds>,
+    #[serde(alias = "said")]
+    sent: VecDeque<SentThresholds>,
     provider: Edge,
     assumption: Edge,
     analytics: Edge,
@@ -169,23 +170,23 @@ impl AlertRules {
     fn sent_thresholds(&mut self, input: &AlertInput) -> &mut Vec<u64> {
         if self.period != Some(input.period) {
             self.period = Some(input.period);
-            self.said.clear();
+            self.sent.clear();
         }
-        if self.said.back().is_none_or(|sent| sent.limit != input.limit) {
-            let mut percents = self.said.back().map_or_else(Vec::new, |sent| sent.percents.clone());
+        if self.sent.back().is_none_or(|sent| sent.limit != input.limit) {
+            let mut percents = self.sent.back().map_or_else(Vec::new, |sent| sent.percents.clone());
             percents.retain(|percent| input.has_reached(*percent));
             // New alerts of a limit that was in force before would have the ids of its earlier alerts.
-            if let Some(at) = self.said.iter().position(|sent| sent.limit == input.limit) {
-                percents.extend(self.said.remove(at).map_or_else(Vec::new, |sent| sent.percents));
+            if let Some(at) = self.sent.iter().position(|sent| sent.limit == input.limit) {
+                percents.extend(self.sent.remove(at).map_or_else(Vec::new, |sent| sent.percents));
                 percents.sort_unstable();
                 percents.dedup();
             }
-            if self.said.len() >= LIMITS_MAX {
-                self.said.pop_front();
+            if self.sent.len() >= LIMITS_MAX {
+                self.sent.pop_front();
             }
-            self.said.push_back(SentThresholds { limit: input.limit, percents });
+            self.sent.push_back(SentThresholds { limit: input.limit, percents });
         }
-        &mut self.said.back_mut().expect("a missing entry was pushed above").percents
+        &mut self.sent.back_mut().expect("a missing entry was pushed above").percents
     }
 
     fn provider(&mut self, input: &AlertInput) -> Option<Alert> {

@@ -134,7 +134,7 @@ fn the_limits_that_are_remembered_are_bounded() {
     let mut rules = AlertRules::default();
     for limit in 1..100 {
         rules.evaluate(&limited(0, 900, limit));
-        assert!(rules.said.len() <= LIMITS_MAX);
+        assert!(rules.sent.len() <= LIMITS_MAX);
     }
 }
 
@@ -289,7 +289,7 @@ proptest! {
                 prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
                 sent.push(what);
             }
-            let percents = &rules.said.back().unwrap().percents;
+            let percents = &rules.sent.back().unwrap().percents;
             let reached = THRESHOLDS.iter().filter(|(percent, _)| input.has_reached(*percent));
             for (percent, _) in reached {
                 prop_assert!(percents.contains(percent), "{percent} % is reached without an alert");

@@ -209,18 +209,18 @@ impl Grants {
         self.rows.get(&id)
     }
 
-    /// The reason why the relay must stop serving a grant, if there is one. `said` is the expiry in the credential, for
+    /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for
     /// a grant without a row. A grant with neither counts as expired. The row's expiry is in the books' time, which
     /// does not move when a clock is set back.
     #[must_use]
     pub fn end_of(
         &self,
         id: GrantId,
-        said: Option<Timestamp>,
+        expiry: Option<Timestamp>,
         is_spent: bool,
         now: Timestamp,
     ) -> Option<GrantEnd> {
-        let expires_at = self.rows.get(&id).map(|row| row.expires_at).or(said);
+        let expires_at = self.rows.get(&id).map(|row| row.expires_at).or(expiry);
         match () {
             () if self.is_revoked(id) => Some(GrantEnd::Revoked),
             () if expires_at.is_none_or(|end| now >= end) => Some(GrantEnd::Expired),

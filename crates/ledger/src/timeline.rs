@@ -93,7 +93,7 @@ impl Timeline {
                 if let Some(hours) = &stored.trial {
                     timeline.trial.restore_hours(hours, last.reading.period);
                 }
-                timeline.trial.add(timeline.point_of(&last.reading));
+                timeline.trial.add(timeline.point_of(&last.reading), last.reading.granted);
             }
         }
         timeline
@@ -110,7 +110,7 @@ impl Timeline {
         };
         self.flowed = self.flowed.plus(reading.growth_since(self.reading()));
         self.minutes.measure(&reading);
-        self.trial.add(self.point_of(&reading));
+        self.trial.add(self.point_of(&reading), reading.granted);
         self.minutes.set_liability(self.trial.liability());
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
@@ -123,8 +123,7 @@ impl Timeline {
     /// A reading that the minutes have taken, with the grant-minutes up to it.
     fn point_of(&self, reading: &Reading) -> Point {
         let (grant_minutes, live) = self.minutes.live_measured();
-        let (as_of, granted, counted) = (reading.as_of, self.flowed, reading.granted.max(self.flowed));
-        Point { as_of, granted, counted, grant_minutes, live }
+        Point { as_of: reading.as_of, granted: self.flowed, grant_minutes, live }
     }
 
     /// Takes a reading that covers the whole previous period. It becomes that period's total.

@@ -41,8 +41,6 @@ pub(crate) struct Point {
     pub(crate) as_of: Timestamp,
     /// Bytes under credentials that were issued here, since the period's start.
     pub(crate) granted: ByteCount,
-    /// The most that was counted under our key so far, or `granted` if that is more. Sampling may have missed a share of it.
-    pub(crate) counted: ByteCount,
     /// Grant-minutes since the period's start.
     pub(crate) grant_minutes: u128,
     /// Grants alive in the minute of `as_of`.
@@ -63,6 +61,9 @@ pub(crate) struct Trial {
     assumed: BitRate,
     /// The margin of error of a reading, in percent.
     sampling: u32,
+    /// The most that was counted under one key in this period. Sampling may have missed a share of it. It never falls: when the
+    /// key is replaced, its count starts again, and what sampling missed before may still arrive.
+    counted: ByteCount,
     minutes: VecDeque<Point>,
     hours: Vec<Point>,
     verdict: Assumption,
@@ -70,7 +71,7 @@ pub(crate) struct Trial {
 
 impl Trial {
     pub(crate) fn new(assumed: BitRate, sampling: u32, verdict: Assumption) -> Self {
-        Self { assumed, sampling, minutes: VecDeque::new(), hours: vec![], verdict }
+        Self { assumed, sampling, counted: ByteCount::ZERO, minutes: VecDeque::new(), hours: vec![], verdict }
     }
 
     pub(crate) fn verdict(&self) -> Assumption {
@@ -102,14 +103,14 @@ impl Trial {
 
     /// Removes all points, because the counts of a new period start at zero.
     pub(crate) fn begin_period(&mut self) {
+        self.counted = ByteCount::ZERO;
         self.minutes.clear();
         self.hours.clear();
     }
 
-    /// Tests the assumption against one more point.
-    pub(crate) fn add(&mut self, mut point: Point) {
-        // When the key is replaced, the count under our key starts again, and what sampling missed before may still arrive.
-        point.counted = point.counted.max(self.minutes.back().map_or(ByteCount::ZERO, |last| last.counted));
+    /// Tests the assumption against one more point. `counted` is the reading's count under our present key.
+    pub(crate) fn add(&mut self, point: Point, counted: ByteCount) {
+        self.counted = self.counted.max(counted).max(point.granted);
         if let Some(first) = self.minutes.front() {
             // An old excess that the last hour no longer shows is over.
             let goes_on = self.is_exceeded(first, &point, 0);
@@ -141,7 +142,7 @@ impl Trial {
         let minutes = to.grant_minutes.saturating_sub(from.grant_minutes).saturating_add(edges(to));
         let promised = self.assumed.over_millis(minutes.saturating_mul(Minute::MILLIS.into()));
         let flowed = u128::from(to.granted.minus(from.granted).get());
-        flowed > promised.saturating_add(to.counted.share_up(sampling))
+        flowed > promised.saturating_add(self.counted.share_up(sampling))
     }
 }
 
@@ -174,9 +175,9 @@ mod tests {
         Timestamp::from_millis(1_736_942_400_000).plus_millis(n * 60_000)
     }
 
-    fn point(n: u64, granted: u64, grant_minutes: u128, live: u32) -> Point {
+    fn add(trial: &mut Trial, n: u64, granted: u64, grant_minutes: u128, live: u32) {
         let granted = ByteCount::new(granted);
-        Point { as_of: minute(n), granted, counted: granted, grant_minutes, live }
+        trial.add(Point { as_of: minute(n), granted, grant_minutes, live }, granted);
     }
 
     fn trial() -> Trial {
@@ -186,10 +187,10 @@ mod tests {
     #[test]
     fn bytes_that_the_grants_could_relay_fit_and_show_the_rate() {
         let mut trial = trial();
-        trial.add(point(0, 0, 0, 1));
+        add(&mut trial, 0, 0, 0, 1);
         assert_eq!(trial.verdict(), Assumption::default(), "one reading shows no rate");
         // Ten minutes of one grant at 1 Mbps.
-        trial.add(point(10, 75_000_000, 10, 1));
+        add(&mut trial, 10, 75_000_000, 10, 1);
         assert_eq!(trial.verdict(), Assumption { holds: true, observed: Some(BitRate::new(1_000_000)) });
         assert_eq!(trial.liability(), BitRate::new(2_000_000));
     }
@@ -197,16 +198,16 @@ mod tests {
     #[test]
     fn too_many_bytes_break_the_assumption_until_the_readings_fit_again() {
         let mut trial = trial();
-        trial.add(point(0, 0, 0, 1));
+        add(&mut trial, 0, 0, 0, 1);
         // Ten minutes at 8 Mbps, tested with a minute to spare at either end.
-        trial.add(point(10, 600_000_000, 10, 1));
+        add(&mut trial, 10, 600_000_000, 10, 1);
         let broken = trial.verdict();
         assert!(!broken.holds);
         assert_eq!(broken.observed, Some(BitRate::new(6_666_667)));
         assert_eq!(trial.liability(), BitRate::new(6_666_667));
         // Nothing is relayed for an hour.
         for n in 11..80 {
-            trial.add(point(n, 600_000_000, u128::from(n), 1));
+            add(&mut trial, n, 600_000_000, u128::from(n), 1);
         }
         assert!(trial.verdict().holds);
         assert_eq!(trial.liability(), BitRate::new(2_000_000));
@@ -216,18 +217,18 @@ mod tests {
     fn a_burst_is_seen_after_a_quiet_hour() {
         let mut trial = trial();
         for n in 0..50 {
-            trial.add(point(n, 0, 10 * u128::from(n), 10));
+            add(&mut trial, n, 0, 10 * u128::from(n), 10);
         }
         // Five minutes of ten grants at 4 Mbps: far less than they may relay in an hour.
-        trial.add(point(54, 1_500_000_000, 540, 10));
+        add(&mut trial, 54, 1_500_000_000, 540, 10);
         assert!(!trial.verdict().holds);
     }
 
     #[test]
     fn bytes_without_any_grant_break_the_assumption_without_a_rate() {
         let mut trial = trial();
-        trial.add(point(0, 0, 0, 0));
-        trial.add(point(1, 1, 0, 0));
+        add(&mut trial, 0, 0, 0, 0);
+        add(&mut trial, 1, 1, 0, 0);
         assert_eq!(trial.verdict(), Assumption { holds: false, observed: None });
         assert_eq!(trial.liability(), BitRate::new(2_000_000));
     }
@@ -235,18 +236,18 @@ mod tests {
     #[test]
     fn an_excess_within_the_sampling_margin_is_accepted() {
         let mut trial = Trial::new(BitRate::new(2_000_000), 5, Assumption::default());
-        trial.add(point(0, 1_000_000_000_000, 0, 0));
-        trial.add(point(1, 1_050_000_000_000, 0, 0));
+        add(&mut trial, 0, 1_000_000_000_000, 0, 0);
+        add(&mut trial, 1, 1_050_000_000_000, 0, 0);
         assert!(trial.verdict().holds);
-        trial.add(point(2, 1_110_000_000_000, 0, 0));
+        add(&mut trial, 2, 1_110_000_000_000, 0, 0);
         assert!(!trial.verdict().holds);
     }
 
     #[test]
     fn the_second_reading_of_a_minute_is_compared_with_the_first() {
         let mut trial = trial();
-        trial.add(point(0, 0, 0, 1));
-        trial.add(point(0, 100_000_000_000, 0, 1));
+        add(&mut trial, 0, 0, 0, 1);
+        add(&mut trial, 0, 100_000_000_000, 0, 1);
         assert!(!trial.verdict().holds);
     }
 
@@ -258,7 +259,7 @@ mod tests {
             for (n, (live, share)) in (0..).zip(steps) {
                 bytes += 15_000_000 * u64::from(live) * share / 60;
                 minutes += u128::from(live);
-                trial.add(point(n, bytes, minutes, live));
+                add(&mut trial, n, bytes, minutes, live);
                 prop_assert!(trial.verdict().holds);
             }
         }

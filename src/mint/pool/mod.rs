@@ -91,8 +91,8 @@ impl Pool {
         }
     }
 
-    /// Takes a credential, with the rest of its lifetime, for a caller who wants the pool's lifetime. `None` if the pool is
-    /// empty.
+    /// Takes a credential, with what is left of its lifetime. `None` if the pool is empty. Only for requests for the lifetime that
+    /// the pool's credentials have.
     pub fn take(&mut self, now: Moment) -> Option<(Spare, Duration)> {
         self.demand.count(now.instant);
         self.discard_old(now);

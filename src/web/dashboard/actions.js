@@ -67,12 +67,12 @@ function showResult(mark, text) {
 }
 
 /** Waits for the second click; Escape cancels. @returns {Promise<boolean>} */
-function confirmed(title, text, verb, isGrave = false) {
+function confirmed(title, text, verb, isDangerous = false) {
   const dialog = $('confirm');
   $('confirm-title').textContent = title;
   $('confirm-text').textContent = text;
   $('confirm-yes').textContent = verb;
-  $('confirm-yes').classList.toggle('grave', isGrave);
+  $('confirm-yes').classList.toggle('danger', isDangerous);
   dialog.returnValue = '';
   dialog.showModal();
   return new Promise((resolve) => {

@@ -54,12 +54,12 @@ async function readSeries() {
 
 function showUsage() {
   plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) };
-  const ahead = forecast(series.period);
+  const expected = forecast(series.period);
   const asOf = series.period.readings.at(-1)?.asOf ?? null;
   const { used, limit } = series.period;
-  showForecast(ahead, overview);
-  const label = `Usage over the period: ${size(used)} of ${size(limit)}${ahead ? `, forecast at the reset: ${size(ahead.atReset)}` : ''}`;
-  plots.usage.update(curves(series.period, ahead), asOf, label);
+  showForecast(expected, overview);
+  const label = `Usage over the period: ${size(used)} of ${size(limit)}${expected ? `, forecast at the reset: ${size(expected.atReset)}` : ''}`;
+  plots.usage.update(curves(series.period, expected), asOf, label);
   $('usage-note').textContent = series.previous ? `last period: ${size(series.previous.usedBytes)}` : '';
 }
 

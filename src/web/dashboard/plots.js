@@ -80,10 +80,10 @@ export class UsagePlot extends Plot {
   }
 
   /** @param {ReturnType<import('./series.js').curves>} curves @param {number | null} asOf */
-  update({ x, used, estimate, ahead, limit }, asOf, label) {
+  update({ x, used, estimate, expected, limit }, asOf, label) {
     this.asOf = asOf;
     const gb = (values) => values.map((value) => (value === null ? null : value / GB));
-    this.show([x, gb(used), gb(estimate), gb(ahead), gb(limit)], label);
+    this.show([x, gb(used), gb(estimate), gb(expected), gb(limit)], label);
     // Without a reading both lines are the same.
     if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
   }

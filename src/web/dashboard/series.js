@@ -71,12 +71,12 @@ function estimatedPast(points, step, now) {
 /**
  * Curves over the whole period, on common x values.
  * @param {Period} period
- * @param {Forecast | null} ahead
- * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], ahead: (number | null)[], limit: number[]}}
+ * @param {Forecast | null} expected
+ * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], expected: (number | null)[], limit: number[]}}
  *     `used` follows the readings, then the estimate. Before the first reading it is a straight line from zero at the start
  *     of the period.
  */
-export function curves(period, ahead) {
+export function curves(period, expected) {
   const { start, reset, now, readings, used } = period;
   const estimateAt = estimated(period);
   const asOf = readings.at(-1)?.asOf;
@@ -93,7 +93,7 @@ export function curves(period, ahead) {
     x,
     used: past(usedAt),
     estimate: past(estimateAt),
-    ahead: x.map((at) => (at === now ? used : at === reset && ahead ? ahead.atReset : null)),
+    expected: x.map((at) => (at === now ? used : at === reset && expected ? expected.atReset : null)),
     limit: x.map(() => period.limit),
   };
 }

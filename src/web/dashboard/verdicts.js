@@ -25,7 +25,7 @@ const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
 const UNREAD = 'Cloudflare’s count is not read.';
 
 /** Whether the used figure is reliable. @returns {Verdict} */
-export function belief(overview) {
+export function reliability(overview) {
   const { status, bytes, at } = overview;
   const forgets = status.durable ? '' : ' A restart forgets it.';
   if (status.asOf === null) {
@@ -86,14 +86,14 @@ function evidence(overview, limit) {
   return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
-/** @param {import('./series.js').Forecast | null} ahead @returns {Verdict} */
-export function outlook(ahead, { at, bytes }) {
-  if (!ahead) return verdict('quiet', 'not enough data', 'A forecast needs six hours with traffic.');
-  const rate = `the ${ahead.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(ahead.seconds)} (${size(ahead.rate * 86400)} per day)`;
-  const word = `about ${size(ahead.atReset)}`;
+/** @param {import('./series.js').Forecast | null} expected @returns {Verdict} */
+export function outlook(expected, { at, bytes }) {
+  if (!expected) return verdict('quiet', 'not enough data', 'A forecast needs six hours with traffic.');
+  const rate = `the ${expected.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(expected.seconds)} (${size(expected.rate * 86400)} per day)`;
+  const word = `about ${size(expected.atReset)}`;
   if (bytes.used >= bytes.limit) return verdict('bad', word, `The limit is already reached. The forecast uses ${rate}.`);
-  if (ahead.limitAt === null) return verdict('good', word, `At ${rate}, usage stays below the limit.`);
-  return verdict('warn', word, `At ${rate}, the limit is reached about ${time(new Date(ahead.limitAt * 1000), new Date(at))}.`);
+  if (expected.limitAt === null) return verdict('good', word, `At ${rate}, usage stays below the limit.`);
+  return verdict('warn', word, `At ${rate}, the limit is reached about ${time(new Date(expected.limitAt * 1000), new Date(at))}.`);
 }
 
 /** @returns {Verdict} */
@@ -152,10 +152,10 @@ export function providerRows(provider) {
     ? [{ name: `median of the last ${latest.calls}`, value: ms(latest.medianMs) }, { name: '95th percentile', value: ms(latest.p95Ms) }, { name: 'longest', value: ms(latest.longestMs) }]
     : [{ name: 'no calls yet', value: '' }];
   const counts = Object.entries(failed).map(([name, value]) => ({ name, value: count(value), isWarning: true }));
-  const ahead = [['minted ahead, ready', pool.ready], ['minted ahead, used', pool.handedOut], ['minted ahead, discarded', pool.wasted]]
+  const pooled = [['minted ahead, ready', pool.ready], ['minted ahead, used', pool.handedOut], ['minted ahead, discarded', pool.wasted]]
     .map(([name, value]) => ({ name, value: count(value) }));
   const isUsed = pool.ready + pool.handedOut + pool.wasted > 0;
-  return [...times, { name: 'minted', value: count(minted) }, ...(isUsed ? ahead : []), ...counts];
+  return [...times, { name: 'minted', value: count(minted) }, ...(isUsed ? pooled : []), ...counts];
 }
 
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". */

@@ -23,7 +23,7 @@ export function showOverview(overview) {
   put('reserved', figures.reserved);
   for (const unit of document.querySelectorAll('[data-unit]')) unit.textContent = figures.unit;
   mark('minting', verdicts.minting(overview));
-  mark('belief', verdicts.belief(overview));
+  mark('reliability', verdicts.reliability(overview));
   mark('bound', verdicts.bound(overview));
   showBar(bytes);
   showHints(overview);
@@ -35,7 +35,7 @@ export function showOverview(overview) {
   rows('provider', verdicts.providerRows(overview.provider));
   for (const since of document.querySelectorAll('[data-since]')) since.textContent = `since the broker started ${span(overview.uptimeSeconds)} ago`;
   put('freeze', status.frozen ? 'Allow minting again' : 'Stop all minting');
-  $('freeze').classList.toggle('grave', !status.frozen);
+  $('freeze').classList.toggle('danger', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));
   put('limit-note', verdicts.limitNote(overview));
   put('version', `turn-broker ${overview.version}`);
@@ -61,8 +61,8 @@ function showHints(overview) {
   if (!isSame) $('hints').replaceChildren(...notes);
 }
 
-export function showForecast(ahead, overview) {
-  mark('forecast', verdicts.outlook(ahead, overview));
+export function showForecast(expected, overview) {
+  mark('forecast', verdicts.outlook(expected, overview));
 }
 
 /** The rows by connection. A row is kept while its connection is open, so that its button keeps the focus. */
@@ -101,7 +101,7 @@ function newRow({ connectionId, grant }, revoke) {
   Object.assign(cells[0], { textContent: connectionId, title: connectionId });
   Object.assign(cells[1], { textContent: grant ?? 'reporter', title: grant ?? '' });
   if (grant) {
-    const button = element('button', { type: 'button', className: 'grave', textContent: 'Revoke' });
+    const button = element('button', { type: 'button', className: 'danger', textContent: 'Revoke' });
     button.setAttribute('aria-label', `Revoke the credential of ${connectionId}`);
     button.addEventListener('click', () => revoke(grant));
     cells[9].append(button);
@@ -141,11 +141,11 @@ export function showUnavailable(error, since) {
     : 'This page cannot read the response. The broker may run another version: reload the page.';
   put('unavailable', `${what}${last} The page retries every few seconds.`);
   $('unavailable').hidden = false;
-  $('board').classList.add('is-old');
+  $('board').classList.add('is-stale');
   mark('freshness', { mark: 'bad', word: 'unavailable' });
 }
 
 export function showAvailable() {
   $('unavailable').hidden = true;
-  $('board').classList.remove('is-old');
+  $('board').classList.remove('is-stale');
 }

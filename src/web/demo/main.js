@@ -287,7 +287,7 @@ function showUnavailable(error) {
     ? 'This page does not have the token of the running demo. Open the address that the terminal shows.'
     : `The demo does not answer (${error.message}). Start it again with turn-broker demo, and open the address that it shows.`);
   $('unavailable').hidden = false;
-  document.body.classList.add('is-old');
+  document.body.classList.add('is-stale');
 }
 
 async function run() {
@@ -295,7 +295,7 @@ async function run() {
     try {
       await poll();
       $('unavailable').hidden = true;
-      document.body.classList.remove('is-old');
+      document.body.classList.remove('is-stale');
     } catch (error) {
       if (error instanceof Fault) showUnavailable(error);
       else reportError(error); // the next poll may succeed

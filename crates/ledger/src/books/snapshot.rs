@@ -44,8 +44,8 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether the published bound's assumptions about the rate, the tail, the lag and the period hold, as far as is known. A clock
-    /// that was ahead ended the period too early, and bytes that its grants still relay are counted in no period.
+    /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the lag and the
+    /// period. If a clock that was ahead ended the period too early, no period counts what its grants still relay.
     #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);

@@ -186,8 +186,8 @@ fn apply(books: &mut Books, op: &Op, clock: &mut u64) {
 }
 
 proptest! {
-    /// Within a period, usage falls only when a report (or a second open) replaces the estimate of its own connection, and by
-    /// no more than that estimate.
+    /// Within a period, usage falls only when a report (or a second open) replaces the estimate of its own connection. It
+    /// falls by at most that estimate.
     #[test]
     fn within_a_period_usage_falls_only_when_a_report_replaces_an_estimate(ops in prop::collection::vec(op(), 1..80)) {
         let mut books = books();

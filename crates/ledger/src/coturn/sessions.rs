@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,7 @@ pub struct SessionDelta {
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRow {
-    user: String,
+    user: Arc<str>,
     grant: Option<GrantId>,
     age: Option<Duration>,
     reach: Reach,
@@ -238,7 +239,7 @@ impl SessionRow {
         let age = session.age.unwrap_or_default();
         let (latest, earliest) = (before(at, age), before(at, age.saturating_add(AGE_UNIT)));
         Self {
-            user: session.user.clone(),
+            user: session.user.as_str().into(),
             grant: session.grant,
             age: session.age,
             reach: session.reach,
@@ -264,7 +265,7 @@ impl SessionRow {
         let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
         let is_younger =
             self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
-        self.user == session.user && !has_fallen && !is_younger
+        *self.user == *session.user && !has_fallen && !is_younger
     }
 
     fn look(&mut self, session: &Session, at: Timestamp) {
