@@ -1,0 +1,80 @@
+//! A broker under mixed load with faults: honest callers and attackers from many addresses of 127.0.0.0/8, a provider that
+//! hangs, a disk that becomes full and a wall clock that steps. `tests/soak/run.sh` runs it in namespaces of its own.
+//!
+//! It uses the shipped program as a child process and only what the outside has: HTTP, the process's figures in `/proc`, and
+//! `turn-broker ledger verify` at the end.
+
+#![expect(clippy::disallowed_methods, reason = "it measures another process, so it reads the clock")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its result")]
+
+mod attackers;
+mod broker;
+mod faults;
+mod honest;
+mod report;
+
+#[expect(dead_code, reason = "the soak uses a part of the fake provider")]
+#[path = "../it/support/fake_cloudflare/mod.rs"]
+mod fake_cloudflare;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::Broker;
+use fake_cloudflare::{AnalyticsFault, FakeCloudflare};
+use faults::Faults;
+use honest::Tally;
+use report::{Report, Sample};
+
+/// The pause between two samples.
+const SAMPLE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<bool, Box<dyn Error>> {
+    let usage = "usage: soak BROKER DISK MINUTES [DOCS]";
+    let mut arguments = std::env::args().skip(1);
+    let program = PathBuf::from(arguments.next().ok_or(usage)?);
+    let disk = PathBuf::from(arguments.next().ok_or(usage)?);
+    let minutes: u64 = arguments.next().ok_or(usage)?.parse()?;
+    let docs = arguments.next().map(PathBuf::from);
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "TLS is already set up")?;
+
+    let cloudflare = Arc::new(FakeCloudflare::start().await);
+    cloudflare.analytics().set_fault(AnalyticsFault::Late(1));
+    let mut broker = Broker::start(&program, &disk, &cloudflare.base_url())?;
+    let (faults, tally) = (Arc::new(Faults::default()), Arc::new(Tally::default()));
+    let honest = honest::start(broker.address(), &tally, &faults);
+    let attackers = attackers::start(broker.address());
+    let script = tokio::spawn(faults::play(Arc::clone(&faults), Arc::clone(&cloudflare), disk.clone()));
+
+    let begin = Instant::now();
+    let mut samples = vec![];
+    while begin.elapsed() < Duration::from_secs(minutes * 60) {
+        tokio::time::sleep(SAMPLE).await;
+        samples.push(Sample::take(begin.elapsed(), &broker, &tally, &faults).await?);
+    }
+    script.abort();
+    faults.end(&cloudflare, &disk)?;
+    let (refusals, attacks) = (honest.stop(), attackers.stop());
+    let verified = broker.stop_and_verify(&program)?;
+    let report = Report { minutes, samples, tally: tally.counts(), refusals, attacks, verified };
+    println!("{}", report.table());
+    if let Some(docs) = docs {
+        report.write(&docs)?;
+    }
+    Ok(report.is_good())
+}
