@@ -14,7 +14,7 @@ use turn_broker::app;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
-use turn_broker::doctor::{self, Form, Progress};
+use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
@@ -161,12 +161,12 @@ fn examine(options: &doctor::Options) -> ExitCode {
     let environment = Environment::of_process();
     let stdout = std::io::stdout();
     let is_terminal = stdout.is_terminal();
-    let look = doctor::Look { colour: is_terminal && environment.wants_colour() };
-    let form = if options.json { Form::Json } else { Form::Text { is_terminal, look } };
+    let look = doctor::TextStyle { colour: is_terminal && environment.wants_colour() };
+    let form = if options.json { OutputFormat::Json } else { OutputFormat::Text { is_terminal, look } };
     let progress = Progress::new(stdout, form);
     let config = match Config::from_env(&environment) {
         Ok(config) => config,
-        Err(problems) => return ExitCode::from(doctor::refuse(&problems, progress).exit_status()),
+        Err(problems) => return ExitCode::from(doctor::report_invalid(&problems, progress).exit_status()),
     };
     let examined = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AnyError::from);
     let examined = examined.and_then(|runtime| {

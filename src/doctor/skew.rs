@@ -24,7 +24,7 @@ const HALF_SECOND: u64 = 500;
 pub(super) async fn check(client: &Client, urls: &[&Url], clock: &dyn Clock) -> Finding {
     for url in urls {
         let before = clock.now();
-        // Only the date of the response counts, whatever its status.
+        // An error response has a date, too.
         let Ok(answer) = client.head((*url).clone()).send().await else { continue };
         let after = clock.now();
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(parse);

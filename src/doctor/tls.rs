@@ -126,7 +126,7 @@ pub(super) struct Endpoint<'a> {
     /// The check that this is part of.
     pub(super) check: Check,
     pub(super) url: &'a Url,
-    /// The variable that names it.
+    /// The variable that sets its URL.
     pub(super) variable: &'static str,
     /// The addresses of its name.
     pub(super) addresses: &'a [IpAddr],
@@ -180,7 +180,7 @@ fn judge(check: Check, host: &str, expiry: Option<Timestamp>, now: Timestamp) ->
     if days >= DAYS_LEFT_MIN {
         return Finding::ok(check, host, seen);
     }
-    Finding::warn(check, host, seen, "renew it, or check that the server's operator does")
+    Finding::warn(check, host, seen, "renew it, or check that the server's operator renews it")
 }
 
 fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Finding {
@@ -192,8 +192,8 @@ fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Findin
 
 fn remedy(variable: &str) -> String {
     format!(
-        "bypass a proxy that intercepts TLS, or set {variable} to one that forwards; check the clock: certificates are \
-         checked against the roots in the program"
+        "bypass a proxy that intercepts TLS, or set {variable} to the URL of a proxy that forwards requests; check \
+         the clock; only authorities that are built into the program are trusted"
     )
 }
 

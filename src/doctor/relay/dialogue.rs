@@ -51,7 +51,9 @@ impl Target<'_> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         match ask(&mut link, Question::Binding, None).await? {
             Answer::Done { mapped, .. } => Ok(Served { mapped, ..Served::default() }),
-            Answer::Refused { code, .. } => Err(ProbeError::Code { code, step: Step::Binding, shown: false }),
+            Answer::Refused { code, .. } => {
+                Err(ProbeError::Code { code, step: Step::Binding, with_credential: false })
+            }
         }
     }
 
@@ -84,8 +86,8 @@ impl Target<'_> {
     }
 }
 
-fn refused(code: u16, shown: bool) -> ProbeError {
-    ProbeError::Code { code, step: Step::Allocate, shown }
+fn refused(code: u16, with_credential: bool) -> ProbeError {
+    ProbeError::Code { code, step: Step::Allocate, with_credential }
 }
 
 /// A failed release is not a failure of the probe: the allocation expires by itself.
@@ -108,7 +110,7 @@ async fn ask(link: &mut Link, question: Question, proof: Option<&Proof>) -> Resu
     })
 }
 
-/// Zero without a random source: each id is used alone on its own socket.
+/// Zero if no random bytes are available. The requests on one socket are sent one after the other, so a repeated id does no harm.
 fn fresh_id() -> TransactionId {
     random::bytes().map(u128::from_be_bytes).unwrap_or_default().into()
 }

@@ -1,6 +1,6 @@
 //! The STUN messages of the doctor: three requests and their responses. Pure; the codec is `stun-types`. Requests are
 //! signed as in browsers: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only if the server offers nothing else.
-//! A server's own words (reason phrase, software) are dropped.
+//! The texts of a server (reason phrase, software) are dropped.
 
 use std::net::SocketAddr;
 

@@ -45,7 +45,7 @@ fn the_first_request_has_no_credential_and_asks_for_udp() {
     assert_eq!(&*message.raw_attribute(REQUESTED_TRANSPORT).unwrap().value, &RELAY_UDP);
     assert!(!message.has_attribute(AttributeType::new(0x0006)), "no user name");
     assert!(answers(&request.bytes, id()));
-    assert!(!answers(&request.bytes, 7.into()), "another question's");
+    assert!(!answers(&request.bytes, 7.into()), "the id of another request");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn addresses_are_read_and_a_success_must_be_signed() {
     assert_eq!(
         read(&unsigned, Question::Allocate, None),
         Ok(expected),
-        "nothing was shown, nothing is proved"
+        "without a credential no signature is expected"
     );
 }
 
@@ -121,7 +121,7 @@ fn bytes_that_are_not_the_response_are_ignored() {
     let binding = answer(Question::Binding, MessageClass::Success, |_| {});
     assert_eq!(read(&binding, Question::Allocate, None), Err(Unusable::NotStun));
     let request = request(Question::Allocate, id(), None).unwrap();
-    assert_eq!(read(&request.bytes, Question::Allocate, None), Err(Unusable::NotStun), "an echo");
+    assert_eq!(read(&request.bytes, Question::Allocate, None), Err(Unusable::NotStun), "the request itself");
     for bytes in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0; 20]] {
         assert_eq!(read(bytes, Question::Allocate, None), Err(Unusable::NotStun));
         assert!(!answers(bytes, id()));

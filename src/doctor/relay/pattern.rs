@@ -19,14 +19,14 @@ pub(super) struct Tried {
 enum Pattern {
     /// No server was tried.
     Nothing,
-    /// The names of all relays, or without relays of all STUN servers, have no address.
-    Unnamed,
+    /// No name of a relay has an address. Without relays: no name of a STUN server has one.
+    NoAddress,
     /// There are only STUN servers, and one answers.
     StunAlone,
     /// There are only STUN servers, and none answers.
     NoStun,
     /// Every relay works, at least one over TLS.
-    AllWell,
+    AllWork,
     /// Every relay works, none over TLS.
     NoTls,
     /// A relay is reachable and rejects the credential.
@@ -37,15 +37,15 @@ enum Pattern {
     EverythingBlocked,
     /// No relay works, and the network is not the reason.
     NoneServes,
-    /// No UDP passes, not even to STUN; TCP or TLS does.
+    /// UDP is blocked, even to STUN. TCP or TLS works.
     UdpBlocked,
-    /// UDP passes to STUN and not to the relay; TCP or TLS does.
+    /// UDP works to STUN and not to the relay. TCP or TLS works.
     RelayUdpClosed,
-    /// Only TLS on port 443 passes.
+    /// Only TLS on port 443 works.
     OnlyTls443,
-    /// UDP passes, TCP and TLS do not.
+    /// UDP works, TCP and TLS do not.
     OnlyUdp,
-    /// Any other mix.
+    /// Any other combination.
     SomeFail,
 }
 
@@ -63,8 +63,8 @@ impl Pattern {
             these.peek().is_some() && these.all(|one| one.outcome == Err(Trouble::Unreachable))
         };
         let decisive = if relays.is_empty() { &stun } else { &relays };
-        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(Trouble::Unnamed)) {
-            return Self::Unnamed;
+        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(Trouble::NoAddress)) {
+            return Self::NoAddress;
         }
         if relays.is_empty() {
             return match (stun.is_empty(), stun_answers) {
@@ -74,7 +74,7 @@ impl Pattern {
             };
         }
         if troubles.is_empty() {
-            return if some_work(Transport::Tls) { Self::AllWell } else { Self::NoTls };
+            return if some_work(Transport::Tls) { Self::AllWork } else { Self::NoTls };
         }
         if works.is_empty() {
             if troubles.contains(&Trouble::Credential) {
@@ -105,27 +105,27 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
     let fail = |seen: &str, remedy: &str| Finding::fail(Check::Network, "", seen, remedy);
     match Pattern::of(tried) {
         Pattern::Nothing => Finding::skipped(Check::Network, "", "no server was tried"),
-        Pattern::Unnamed => fail(
+        Pattern::NoAddress => fail(
             "the names of these servers have no address here, so the network could not be tested",
             "correct the names, or fix this machine's resolver: see dns above",
         ),
         Pattern::StunAlone => warn(
-            "STUN answers, but no relay could be tried: without one, calls without a direct path fail, reportedly 15 to \
-             20 %",
+            "STUN answers, but no relay could be tried: calls that need a relay fail (reportedly 15 to 20 % of all \
+             calls)",
             "configure a source that relays, or see above why it gave no credential",
         ),
         Pattern::NoStun => fail(
             "no STUN server answers, and there is no relay: UDP seems to be blocked here",
             "allow outgoing UDP in this network, or try from the network of the clients",
         ),
-        Pattern::AllWell => ok("every relay URL works"),
+        Pattern::AllWork => ok("every relay URL works"),
         Pattern::NoTls => warn(
             "every relay URL works, but none uses TLS: networks that allow only outgoing TLS (many offices) have no relay",
             "add a turns: URL on 443 or 5349 over TCP",
         ),
         Pattern::CredentialRefused => fail(
             "the relay can be reached and rejects the credential: calls that need it fail everywhere",
-            "see the remedy at the URL that says so",
+            "follow the remedy of the URL that rejects the credential",
         ),
         Pattern::RelaysBlocked => fail(
             "STUN answers, but no relay can be reached: its ports are closed, on the path or at the server",
@@ -136,7 +136,7 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
             "check that the servers run, and that this network allows outgoing UDP and these TCP ports",
         ),
         Pattern::NoneServes => {
-            fail("the relay's servers answer, and none of them relays", "see the remedies at its URLs")
+            fail("the relay's servers answer, but none of them relays", "see the remedies at its URLs")
         }
         Pattern::UdpBlocked => warn(
             "UDP is blocked here, as in many offices: calls over the relay work by TCP or TLS, with more delay",
@@ -168,7 +168,7 @@ mod tests {
 
     const OK: Result<(), Trouble> = Ok(());
     const LOST: Result<(), Trouble> = Err(Trouble::Unreachable);
-    const UNNAMED: Result<(), Trouble> = Err(Trouble::Unnamed);
+    const NO_ADDRESS: Result<(), Trouble> = Err(Trouble::NoAddress);
 
     fn turn(transport: Transport, port: u16, outcome: Result<(), Trouble>) -> Tried {
         Tried { relays: true, transport, port, outcome }
@@ -193,12 +193,12 @@ mod tests {
             (vec![], Pattern::Nothing),
             (vec![stun(OK)], Pattern::StunAlone),
             (vec![stun(LOST), stun(LOST)], Pattern::NoStun),
-            (vec![stun(UNNAMED), stun(UNNAMED)], Pattern::Unnamed),
-            (vec![stun(UNNAMED), stun(LOST)], Pattern::NoStun),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, UNNAMED)], Pattern::Unnamed),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, OK)], Pattern::SomeFail),
-            (five(OK, OK, OK, OK), Pattern::AllWell),
+            (vec![stun(NO_ADDRESS), stun(NO_ADDRESS)], Pattern::NoAddress),
+            (vec![stun(NO_ADDRESS), stun(LOST)], Pattern::NoStun),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, NO_ADDRESS)], Pattern::NoAddress),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (five(OK, OK, OK, OK), Pattern::AllWork),
             (five(LOST, OK, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, LOST, OK), Pattern::OnlyTls443),
@@ -216,7 +216,7 @@ mod tests {
             (vec![turn(Udp, 3478, Err(Trouble::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
             (vec![turn(Tls, 443, Err(Trouble::Certificate))], Pattern::NoneServes),
             (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(Trouble::Certificate))], Pattern::SomeFail),
-            (vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(Trouble::NotTried))], Pattern::AllWell),
+            (vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(Trouble::NotTried))], Pattern::AllWork),
         ] {
             assert_eq!(Pattern::of(&tried), pattern, "{tried:?}");
         }
@@ -229,7 +229,7 @@ mod tests {
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, LOST)], State::Fail),
             (vec![turn(Udp, 3478, Err(Trouble::Credential))], State::Fail),
             (vec![stun(LOST)], State::Fail),
-            (vec![stun(UNNAMED)], State::Fail),
+            (vec![stun(NO_ADDRESS)], State::Fail),
             (vec![stun(OK)], State::Warn),
         ] {
             assert_eq!(finding(&tried).state, state, "{tried:?}");
