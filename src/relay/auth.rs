@@ -6,7 +6,7 @@ use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// Concurrent allocations of one grant: enough for a small mesh, which has two sets while it renews.
+/// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 
 /// A parsed user name.
