@@ -253,7 +253,7 @@ fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
 /// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
 fn raise_file_limit() {
     let limits = getrlimit(Resource::Nofile);
-    // Where the hard limit is unlimited (macOS), the system refuses an unlimited soft one.
+    // With an unlimited hard limit, macOS refuses an unlimited soft limit.
     let files = limits.maximum.unwrap_or(serve::FILES_WANTED);
     let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
     match setrlimit(Resource::Nofile, raised) {
@@ -261,7 +261,7 @@ fn raise_file_limit() {
             tracing::warn!(
                 files,
                 wanted = serve::FILES_WANTED,
-                "few open files are allowed: raise `ulimit -n`"
+                "the limit on open files is low: raise `ulimit -n`"
             );
         }
         Ok(()) => {}
@@ -318,7 +318,7 @@ async fn listen(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-/// The first signal starts the drain, the second ends it.
+/// The first signal starts the shutdown, the second ends it at once.
 async fn watch((mut terminate, mut interrupt): (Signal, Signal), shutdown: Shutdown) {
     for stage in [shutdown.soft, shutdown.hard] {
         tokio::select! {

@@ -28,7 +28,7 @@ use crate::web::pages::{self, Page};
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    // Pages mint. Foreign origins and requests over the rate limit are rejected before the handler.
+    // For pages that mint. Foreign origins and requests over the rate limit are rejected before the handler.
     let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
     for format in &app.wire_formats {
@@ -121,7 +121,7 @@ fn get_only(route: Route) -> Route {
     route.head(refuse).fallback(refuse)
 }
 
-/// The whole path is the operator's.
+/// Every method of the path needs the operator's token.
 fn operator_path(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
@@ -131,7 +131,7 @@ fn if_operator(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
-/// One method is the operator's; the path also has methods for others.
+/// One method needs the operator's token. The path also has methods for other callers.
 fn operator_method(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
