@@ -97,7 +97,7 @@ pub fn build(app: &Arc<App>) -> Router {
 /// A request counts as in progress once its body has arrived.
 fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     openapi::describe_guard(routes.get_openapi_mut());
-    // The outermost first. Layers added one by one would cost every request a boxed service and a boxed future each.
+    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
         .layer(from_fn(body::gather))
