@@ -202,7 +202,7 @@ async fn answer(
             _ => say(socket, &listing).await,
         };
     }
-    let text = lock(state).obey(command);
+    let text = lock(state).execute(command);
     say(socket, &(text + "> ")).await
 }
 
@@ -241,7 +241,7 @@ impl State {
     }
 
     /// The response to any command except `ps`, without the prompt.
-    fn obey(&mut self, command: &str) -> String {
+    fn execute(&mut self, command: &str) -> String {
         if let Some(most) = command.strip_prefix("cc cli-max-output-sessions") {
             // coturn reads a text that is not a number as zero.
             self.listed_max = most.trim().parse().unwrap_or(0);

@@ -144,7 +144,7 @@ impl History {
     }
 
     fn events(&self) -> MutexGuard<'_, Events> {
-        self.events.lock().expect("nothing panics while it holds the events")
+        self.events.lock().expect("no code panics while it holds this lock")
     }
 }
 
