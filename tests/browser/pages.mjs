@@ -14,7 +14,7 @@ const REPORTER_TOKEN = 'reporter-of-the-pages-test';
 
 async function run() {
   const browser = await launchBrowser(directory);
-  // Each of them mostly waits.
+  // They run at the same time, because each of them mostly waits.
   await Promise.all([dashboard(browser), relayChecks(browser), docs(browser)]);
   await browser.close();
 }
@@ -202,7 +202,7 @@ async function theDashboardSurvivesARestartOfTheBroker(page, broker) {
 
 /** A whole month, from made-up responses in the format of the real broker. */
 async function pictures(browser) {
-  await theTableIsWholeOnEveryScreen(browser);
+  await theTableFitsOnEveryScreen(browser);
   const page = await aMonth(browser, month('reserved'), DESKTOP, 'light');
   assert.match(await text(page, 'minting'), /reserved in full/);
   await picture(page, 'dashboard-reserved-light-desktop');
@@ -241,7 +241,7 @@ async function aMonth(browser, answers, viewport, scheme) {
 }
 
 /** Some systems hide scroll bars, so the whole table must fit, with its buttons. */
-async function theTableIsWholeOnEveryScreen(browser) {
+async function theTableFitsOnEveryScreen(browser) {
   const page = await aMonth(browser, month('calm'), DESKTOP, 'light');
   for (const width of [360, 640, 641, 765, 900, 901, 1024, 1100, 1280]) {
     await page.setViewport({ width, height: 900, deviceScaleFactor: 1 });
