@@ -155,7 +155,7 @@ test('the page names the source that counts usage', () => {
   assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /Not yet tested against the relay’s count\.$/);
 });
 
-test('with Cloudflare and without its analytics, the page speaks of no relay', () => {
+test('with Cloudflare and without its analytics, the page does not mention a relay', () => {
   const hints = ['NO_ANALYTICS', 'NO_REPORTS'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
   for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
     for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
