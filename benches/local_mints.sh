@@ -7,7 +7,7 @@
 
 # Mints of a round with 64 callers: about a second.
 LOCAL_MINTS=${LOCAL_MINTS:-24000}
-# Fewer callers mint less in that time: this share of the mints.
+# Fewer callers mint less in that time. The number of mints is divided by this value.
 declare -A SHARE=([1]=12 [4]=4 [16]=2 [64]=1)
 WARM_UP=500
 OPEN_SECONDS=${OPEN_SECONDS:-60}
