@@ -59,7 +59,7 @@ measure_ttl() {
   rounds ttl_172800 / ttl_300 4
 }
 
-# Each heartbeat goes to a connection of its own, which the reporter has opened before.
+# Each heartbeat goes to a different connection. The reporter has opened all of them before.
 measure_open() {
   local i token=bench-reporter-token id='00000000-0000-4000-8000-{n}' heartbeats=$((OPEN_SECONDS * OPEN_HEARTBEATS))
   local mints=$((OPEN_SECONDS * OPEN_MINTS)) beside

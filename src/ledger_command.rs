@@ -139,7 +139,7 @@ fn summary(summary: &Summary) -> String {
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let room = if snapshot.promised_in_full { ": nothing more fits" } else { "" };
+    let room = if snapshot.promised_in_full { ": no room for another credential" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
         ("Format", format!("{}{age}", summary.format)),

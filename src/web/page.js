@@ -1,4 +1,4 @@
-// DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other people.
+// DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other parties.
 
 const ANSWER_SECONDS_MAX = 10;
 const MARKS = ['good', 'warn', 'bad', 'quiet'];

@@ -1,5 +1,5 @@
-//! One request and its response, over UDP, TCP or TLS. Each step ends within [`STEP`], whatever the other side does. Over
-//! UDP the request is retransmitted until then, as in RFC 8489.
+//! One request and its response, over UDP, TCP or TLS. Each step ends within [`STEP`], even if the server never answers.
+//! Over UDP the request is retransmitted until then, as in RFC 8489.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -154,12 +154,12 @@ async fn dialogue(mut socket: TcpStream, state: Arc<Mutex<State>>) -> std::io::R
     }
     let (mut tries, mut is_in) = (0, false);
     loop {
-        let mut heard = vec![0; COMMAND_MAX];
-        let length = socket.read(&mut heard).await?;
+        let mut buffer = vec![0; COMMAND_MAX];
+        let length = socket.read(&mut buffer).await?;
         if length == 0 {
             return Ok(());
         }
-        let command = String::from_utf8_lossy(&heard[..length]);
+        let command = String::from_utf8_lossy(&buffer[..length]);
         let command = command.trim_start_matches([' ', '\t']).trim_end_matches(['\r', '\n']);
         if is_in {
             lock(&state).commands.push(command.to_owned());

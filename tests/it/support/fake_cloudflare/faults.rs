@@ -33,9 +33,9 @@ pub(crate) enum Fault {
     ServerErrorHtml(u16),
     /// 403 `error code: 1010`: Cloudflare's edge rejects the user agent. Not minted.
     Forbidden1010,
-    /// 401 with a text, whatever token was sent. Not minted.
+    /// 401 with a text, for any token. Not minted.
     Unauthorized401,
-    /// 404 with a text, whatever key was named. Not minted.
+    /// 404 with a text, for any key. Not minted.
     NotFound404,
     /// The correct response with truncated JSON. The HTTP message is complete. Minted.
     MalformedJson,

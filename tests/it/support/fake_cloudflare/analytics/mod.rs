@@ -69,7 +69,7 @@ impl Control<'_> {
         self.0.settings().analytics.fault = None;
     }
 
-    /// The number of queries, whatever their outcome.
+    /// The number of queries, failed ones included.
     pub(crate) fn asked(&self) -> usize {
         self.0.history.asked()
     }
