@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_counts_as_the_middle_of_its_second_and_of_the_exchange() {
+    fn the_middle_of_the_second_is_compared_with_the_middle_of_the_exchange() {
         assert_eq!(parse("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON.plus_millis(500)));
         assert_eq!(parse("yesterday"), None);
         assert_eq!(middle(NOON, NOON.plus_millis(3_000)), NOON.plus_millis(1_500));

@@ -74,7 +74,7 @@ impl Trust {
     }
 
     /// Performs the handshake on an open connection.
-    pub(super) async fn shake_hands(
+    pub(super) async fn handshake(
         &self,
         host: &str,
         socket: TcpStream,
@@ -155,7 +155,7 @@ pub(super) async fn check(endpoint: &Endpoint<'_>, trust: &Trust, clock: &dyn Cl
             format!("connected; {variable} is http, so there is no TLS to check"),
         );
     }
-    match timeout(STEP, trust.shake_hands(host, socket)).await {
+    match timeout(STEP, trust.handshake(host, socket)).await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
             let leaf = session.peer_certificates().and_then(|chain| chain.first());
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_host_loses_its_brackets() {
+    fn an_ipv6_host_is_read_without_brackets() {
         assert_eq!(host_of(&Url::parse("https://[2001:db8::1]:8443/x").unwrap()), "2001:db8::1");
         assert_eq!(host_of(&Url::parse("https://a.example/x").unwrap()), "a.example");
     }

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_no_user_name() {
+    fn any_other_text_is_not_a_user_name() {
         let grant = GrantId::new([7; 16]);
         let huge = format!("99999999999999999999:{grant}");
         let signed = format!("+1:{grant}");

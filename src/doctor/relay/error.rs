@@ -63,12 +63,12 @@ pub(super) enum ProbeError {
     Dtls,
     /// The credential or the challenge is longer than STUN allows.
     #[error("the credential or the server's challenge is longer than STUN allows")]
-    Unwritable,
+    TooLong,
 }
 
 /// The kind of an error, for the conclusion about the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum FailureKind {
     /// The name has no address, so no connection was tried.
     NoAddress,
     /// No server answered.
@@ -83,7 +83,7 @@ pub(super) enum Trouble {
     NotTried,
 }
 
-impl Trouble {
+impl FailureKind {
     /// Whether no server answered.
     pub(super) const fn is_unreached(self) -> bool {
         matches!(self, Self::NoAddress | Self::Unreachable)
@@ -103,16 +103,16 @@ impl ProbeError {
         }
     }
 
-    pub(super) fn trouble(&self) -> Trouble {
+    pub(super) fn kind(&self) -> FailureKind {
         match self {
-            Self::Name => Trouble::NoAddress,
-            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => Trouble::Unreachable,
+            Self::Name => FailureKind::NoAddress,
+            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => FailureKind::Unreachable,
             Self::Code { code: 401 | 403 | 431 | 441, with_credential: true, .. }
             | Self::Unsigned
-            | Self::Unwritable => Trouble::Credential,
-            Self::Code { .. } | Self::NotStun => Trouble::Server,
-            Self::Tls(_) => Trouble::Certificate,
-            Self::Dtls => Trouble::NotTried,
+            | Self::TooLong => FailureKind::Credential,
+            Self::Code { .. } | Self::NotStun => FailureKind::Server,
+            Self::Tls(_) => FailureKind::Certificate,
+            Self::Dtls => FailureKind::NotTried,
         }
     }
 
@@ -145,7 +145,7 @@ impl ProbeError {
             Self::Code { code, with_credential, .. } => by_code(*code, *with_credential, source),
             Self::Unsigned => refused_credential(source),
             Self::Dtls => Remedy::sure("use ?transport=tcp in turns: URLs"),
-            Self::Unwritable => Remedy::sure("use a shorter user name or realm"),
+            Self::TooLong => Remedy::sure("use a shorter user name or realm"),
         }
     }
 }
@@ -263,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_401_means_a_bad_credential_only_if_one_was_sent() {
-        assert_eq!(code(401).trouble(), Trouble::Credential);
+        assert_eq!(code(401).kind(), FailureKind::Credential);
         let before = ProbeError::Code { code: 401, step: Step::Allocate, with_credential: false };
-        assert_eq!(before.trouble(), Trouble::Server);
-        assert_eq!(code(486).trouble(), Trouble::Server);
-        assert_eq!(ProbeError::Timeout(Step::Connect).trouble(), Trouble::Unreachable);
+        assert_eq!(before.kind(), FailureKind::Server);
+        assert_eq!(code(486).kind(), FailureKind::Server);
+        assert_eq!(ProbeError::Timeout(Step::Connect).kind(), FailureKind::Unreachable);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Link {
             Transport::Tcp => Ok(Self::Stream(Box::new(connect(address).await?))),
             Transport::Tls => {
                 let socket = connect(address).await?;
-                let shaken = timeout(STEP, trust.shake_hands(url.host(), socket)).await;
+                let shaken = timeout(STEP, trust.handshake(url.host(), socket)).await;
                 let stream = shaken.map_err(|_| ProbeError::Timeout(Step::Handshake))?;
                 Ok(Self::Stream(Box::new(stream.map_err(|error| ProbeError::Tls(error.to_string()))?)))
             }

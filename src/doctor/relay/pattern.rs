@@ -1,7 +1,7 @@
 //! A conclusion about the network from the results of all STUN and TURN servers. Pure.
 
 use super::super::finding::{Check, Finding};
-use super::error::Trouble;
+use super::error::FailureKind;
 use crate::ice::url::Transport;
 
 /// One URL that was tried.
@@ -11,7 +11,7 @@ pub(super) struct Tried {
     pub(super) transport: Transport,
     pub(super) port: u16,
     /// Whether it worked, else the kind of error.
-    pub(super) outcome: Result<(), Trouble>,
+    pub(super) outcome: Result<(), FailureKind>,
 }
 
 /// The conclusion.
@@ -51,19 +51,19 @@ enum Pattern {
 
 impl Pattern {
     fn of(tried: &[Tried]) -> Self {
-        let tried: Vec<_> = tried.iter().filter(|one| one.outcome != Err(Trouble::NotTried)).collect();
+        let tried: Vec<_> = tried.iter().filter(|one| one.outcome != Err(FailureKind::NotTried)).collect();
         let (relays, stun): (Vec<&Tried>, Vec<&Tried>) = tried.into_iter().partition(|one| one.relays);
         let stun_answers = stun.iter().any(|one| one.outcome.is_ok());
-        let troubles: Vec<Trouble> = relays.iter().filter_map(|one| one.outcome.err()).collect();
+        let failures: Vec<FailureKind> = relays.iter().filter_map(|one| one.outcome.err()).collect();
         let works: Vec<_> = relays.iter().filter(|one| one.outcome.is_ok()).collect();
         let some_work = |transport| works.iter().any(|one| one.transport == transport);
         let all_blocked = |is_udp: bool| {
             let mut these =
                 relays.iter().filter(|one| (one.transport == Transport::Udp) == is_udp).peekable();
-            these.peek().is_some() && these.all(|one| one.outcome == Err(Trouble::Unreachable))
+            these.peek().is_some() && these.all(|one| one.outcome == Err(FailureKind::Unreachable))
         };
         let decisive = if relays.is_empty() { &stun } else { &relays };
-        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(Trouble::NoAddress)) {
+        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(FailureKind::NoAddress)) {
             return Self::NoAddress;
         }
         if relays.is_empty() {
@@ -73,14 +73,14 @@ impl Pattern {
                 (false, false) => Self::NoStun,
             };
         }
-        if troubles.is_empty() {
+        if failures.is_empty() {
             return if some_work(Transport::Tls) { Self::AllWork } else { Self::NoTls };
         }
         if works.is_empty() {
-            if troubles.contains(&Trouble::Credential) {
+            if failures.contains(&FailureKind::Credential) {
                 return Self::CredentialRefused;
             }
-            return match troubles.iter().all(|trouble| trouble.is_unreached()) {
+            return match failures.iter().all(|kind| kind.is_unreached()) {
                 false => Self::NoneServes,
                 true if stun_answers => Self::RelaysBlocked,
                 true => Self::EverythingBlocked,
@@ -166,15 +166,15 @@ mod tests {
     use super::*;
     use Transport::{Tcp, Tls, Udp};
 
-    const OK: Result<(), Trouble> = Ok(());
-    const LOST: Result<(), Trouble> = Err(Trouble::Unreachable);
-    const NO_ADDRESS: Result<(), Trouble> = Err(Trouble::NoAddress);
+    const OK: Result<(), FailureKind> = Ok(());
+    const LOST: Result<(), FailureKind> = Err(FailureKind::Unreachable);
+    const NO_ADDRESS: Result<(), FailureKind> = Err(FailureKind::NoAddress);
 
-    fn turn(transport: Transport, port: u16, outcome: Result<(), Trouble>) -> Tried {
+    fn turn(transport: Transport, port: u16, outcome: Result<(), FailureKind>) -> Tried {
         Tried { relays: true, transport, port, outcome }
     }
 
-    fn stun(outcome: Result<(), Trouble>) -> Tried {
+    fn stun(outcome: Result<(), FailureKind>) -> Tried {
         Tried { relays: false, transport: Udp, port: 3478, outcome }
     }
 
@@ -209,14 +209,17 @@ mod tests {
             (vec![stun(OK), turn(Udp, 3478, LOST), turn(Tcp, 3478, LOST)], Pattern::RelaysBlocked),
             (vec![turn(Udp, 3478, OK), turn(Tcp, 3478, OK)], Pattern::NoTls),
             (
-                vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, LOST)],
+                vec![turn(Udp, 3478, Err(FailureKind::Credential)), turn(Tls, 443, LOST)],
                 Pattern::CredentialRefused,
             ),
-            (vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, OK)], Pattern::SomeFail),
-            (vec![turn(Udp, 3478, Err(Trouble::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
-            (vec![turn(Tls, 443, Err(Trouble::Certificate))], Pattern::NoneServes),
-            (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(Trouble::Certificate))], Pattern::SomeFail),
-            (vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(Trouble::NotTried))], Pattern::AllWork),
+            (vec![turn(Udp, 3478, Err(FailureKind::Credential)), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (vec![turn(Udp, 3478, Err(FailureKind::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
+            (vec![turn(Tls, 443, Err(FailureKind::Certificate))], Pattern::NoneServes),
+            (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(FailureKind::Certificate))], Pattern::SomeFail),
+            (
+                vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(FailureKind::NotTried))],
+                Pattern::AllWork,
+            ),
         ] {
             assert_eq!(Pattern::of(&tried), pattern, "{tried:?}");
         }
@@ -227,7 +230,7 @@ mod tests {
         for (tried, state) in [
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, OK)], State::Warn),
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, LOST)], State::Fail),
-            (vec![turn(Udp, 3478, Err(Trouble::Credential))], State::Fail),
+            (vec![turn(Udp, 3478, Err(FailureKind::Credential))], State::Fail),
             (vec![stun(LOST)], State::Fail),
             (vec![stun(NO_ADDRESS)], State::Fail),
             (vec![stun(OK)], State::Warn),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::dialogue::Served;
-use super::error::{ProbeError, Trouble};
+use super::error::{FailureKind, ProbeError};
 use super::{Check, Finding, IceSource, IceUrl, Probed, Remedy, Tried};
 
 /// The text if there is nothing to try.
@@ -30,7 +30,7 @@ pub(super) fn tried(probed: &Probed) -> Tried {
         relays: url.relays(),
         transport: url.transport(),
         port: url.port(),
-        outcome: outcome(probed).map(|_| ()).map_err(ProbeError::trouble),
+        outcome: outcome(probed).map(|_| ()).map_err(ProbeError::kind),
     }
 }
 
@@ -100,9 +100,9 @@ fn worked(check: Check, url: &IceUrl, served: &Served, probed: &Probed, source: 
 
 fn failed(check: Check, url: &IceUrl, error: &ProbeError, source: IceSource, another_works: bool) -> Finding {
     let (seen, remedy): (_, Remedy) = (error.to_string(), error.remedy(url, source));
-    match error.trouble() {
-        Trouble::NotTried => Finding::skipped(check, url.as_str(), seen),
-        trouble if trouble.is_unreached() && (another_works || check == Check::Stun) => {
+    match error.kind() {
+        FailureKind::NotTried => Finding::skipped(check, url.as_str(), seen),
+        kind if kind.is_unreached() && (another_works || check == Check::Stun) => {
             Finding::warn(check, url.as_str(), seen, remedy)
         }
         _ => Finding::fail(check, url.as_str(), seen, remedy),

@@ -196,7 +196,7 @@ fn discarded_credentials_do_not_fill_the_pool() {
 }
 
 #[test]
-fn a_younger_credential_in_front_does_not_hide_an_older_one() {
+fn an_old_credential_behind_a_younger_one_is_discarded() {
     let life = Duration::from_secs(600);
     let mut scene = Scene::new(life, 10);
     let [older, younger] = [0, 3].map(|second| after(scene.start, second));
