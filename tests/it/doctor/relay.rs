@@ -54,7 +54,7 @@ async fn another_service_on_the_port_is_recognized() {
     world.turn.set_fault(TurnFault::NotStun);
     let examined = world.examine(&[]).await;
     let tcp = &examined.of("turn")[1];
-    assert!(tcp["seen"].as_str().unwrap().contains("no STUN or TURN server"), "{tcp}");
+    assert!(tcp["seen"].as_str().unwrap().contains("not a STUN or TURN server"), "{tcp}");
     assert_eq!(examined.exit, Some(1));
 }
 
