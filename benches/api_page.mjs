@@ -1,4 +1,4 @@
-// Run by api_page.sh. One line for each library and for our own page; under our policy, and where that breaks it, with inline styles too.
+// Run by api_page.sh. Prints two rows for each library, under our policy and with inline styles allowed, and one for our own page.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -7,11 +7,11 @@ import { brokerProcess, launchBrowser } from '../tests/browser/processes.mjs';
 
 const BROKER = 'http://127.0.0.1:3921';
 const SITE = 'http://127.0.0.1:3922';
-const SETTLE_MS = 6_000; // they draw in steps, and say nowhere that they are done
+const SETTLE_MS = 6_000; // the libraries draw in steps and do not signal the end
 const modules = join(process.env.WORK_DIR, 'node_modules');
 const axe = readFileSync(new URL('../tests/browser/node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 
-/** Files, the element that it draws into, and what begins it, as each one's documents say. */
+/** For each library, as documented: its files, the element that it draws into, and the code that starts it. */
 const LIBRARIES = {
   'swagger-ui-dist': { files: ['swagger-ui-dist/swagger-ui-bundle.js', 'swagger-ui-dist/swagger-ui.css'], begin: "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', supportedSubmitMethods: [] })" },
   redoc: { files: ['redoc/bundles/redoc.standalone.js'], begin: "Redoc.init('/openapi.json', { disableSearch: true }, document.getElementById('ui'))" },
@@ -56,7 +56,7 @@ function line(name, files, { refused, shown, findings, wide }) {
   return `| ${name} | ${sum(files.map(({ length }) => length))} | ${sum(files.map((file) => gzipSync(file, { level: 9 }).length))} | ${counted(refused)} | ${shown} of ${paths} | ${findings.join(', ') || 'none'} | ${wide} px |`;
 }
 
-/** The library's page at /strict under our policy, at /loose with styles that scripts put in. */
+/** Serves the library's page: at /strict under our policy, at /loose with inline styles allowed. */
 async function serve({ files, element = '<div id="ui"></div>', begin }) {
   const head = files.map((file) => (file.endsWith('.css') ? `<link rel="stylesheet" href="/${file}">` : `<script defer src="/${file}"></script>`)).join('');
   const page = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>API</title><link rel="icon" href="data:,">${head}<script defer src="/begin.js"></script>${element}</html>`;
@@ -73,7 +73,7 @@ async function serve({ files, element = '<div id="ui"></div>', begin }) {
   return site;
 }
 
-/** What the page loads, what its policy refused, how many paths can be read in it, and what axe finds. */
+/** The files of the page, the refusals of its policy, the number of shown paths, and the findings of axe. */
 async function look(url) {
   const page = await browser.newPage();
   await page.setViewport({ width: 1280, height: 900 });

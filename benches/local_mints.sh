@@ -7,7 +7,7 @@
 
 # Mints of a round with 64 callers: about a second.
 LOCAL_MINTS=${LOCAL_MINTS:-24000}
-# Fewer callers mint less in that time: this share of the mints.
+# Fewer callers mint less in that time. The number of mints is divided by this value.
 declare -A SHARE=([1]=12 [4]=4 [16]=2 [64]=1)
 WARM_UP=500
 OPEN_SECONDS=${OPEN_SECONDS:-60}
@@ -59,7 +59,7 @@ measure_ttl() {
   rounds ttl_172800 / ttl_300 4
 }
 
-# Each heartbeat goes to a connection of its own, which the reporter has opened before.
+# Each heartbeat goes to a different connection. The reporter has opened all of them before.
 measure_open() {
   local i token=bench-reporter-token id='00000000-0000-4000-8000-{n}' heartbeats=$((OPEN_SECONDS * OPEN_HEARTBEATS))
   local mints=$((OPEN_SECONDS * OPEN_MINTS)) beside

@@ -1,4 +1,4 @@
--- What run.sh reads: requests, errors, microseconds in all, p50 and p99 in microseconds.
+-- Prints the line that run.sh reads: requests, errors, total microseconds, p50 and p99 in microseconds.
 done = function(summary, latency)
   local e = summary.errors
   local errors = e.connect + e.read + e.write + e.status + e.timeout

@@ -7,7 +7,7 @@
 #
 # Builds the programs, starts them on free loopback ports and stops them by pid. Programs that are compared are measured in
 # turns, ROUNDS times (odd), in rounds of DURATION seconds or MINTS mints. The load of a busy machine changes more slowly than
-# that. So results are compared within a round, and the median of the rounds counts. Requires cargo, curl and wrk.
+# a round. So results are compared within a round, and the median of the rounds counts. Requires cargo, curl and wrk.
 set -euo pipefail
 
 ROUNDS=${ROUNDS:-21}

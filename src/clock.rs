@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 use turn_ledger::units::Timestamp;
 
-/// A clock that nobody sets and that runs while the machine sleeps.
+/// A clock that cannot be set and that runs while the machine sleeps.
 #[cfg(target_os = "linux")]
 const SINCE_BOOT: ClockId = ClockId::Boottime;
-/// Elsewhere the monotonic clock is the closest.
+/// On other systems the monotonic clock is the closest one.
 #[cfg(not(target_os = "linux"))]
 const SINCE_BOOT: ClockId = ClockId::Monotonic;
 
@@ -39,7 +39,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
     fn now(&self) -> Timestamp {
-        // A machine without a clock says 1970 or earlier. The ledger keeps its own, later time.
+        // A machine without a clock returns 1970 or earlier. The ledger keeps its own, later time.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(0).plus(since_1970)
     }
@@ -51,7 +51,7 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
     fn since_boot(&self) -> Duration {
-        // Negative never happens. It would count as no time at all.
+        // A negative time cannot occur. It would count as zero.
         clock_gettime(SINCE_BOOT).try_into().unwrap_or_default()
     }
 }

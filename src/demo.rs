@@ -1,4 +1,4 @@
-//! `turn-broker demo`: the whole service on this machine, for a first look. Its configuration is fixed, so it is the same on
+//! `turn-broker demo`: the whole service on this machine, to try it out. Its configuration is fixed, so it is the same on
 //! every machine; only the listener and the log can be set. The operator's token is generated, and printed once in the
 //! fragment of the page's URL, which browsers never send.
 

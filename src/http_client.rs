@@ -19,13 +19,13 @@ pub struct ClientError(#[source] reqwest::Error);
 
 /// A new client. The root certificates are part of the binary, so that an image without CA files works.
 pub fn http_client() -> Result<Client, ClientError> {
-    // An error means that a provider is already installed. A test process builds many brokers.
+    // An error means that a TLS provider is already installed, as in a test process with many brokers.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let roots =
         webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok());
     Client::builder()
         .user_agent(USER_AGENT)
-        // Only the configured addresses are contacted, whatever HTTP_PROXY says.
+        // Only the configured addresses are contacted, even if HTTP_PROXY is set.
         .no_proxy()
         .redirect(redirect::Policy::none())
         .connect_timeout(TIMEOUT)

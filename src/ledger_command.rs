@@ -58,7 +58,7 @@ pub struct Report {
 /// Why the ledger cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerCommandError {
-    /// The service holds it.
+    /// The running service has it open.
     #[error(
         "{path} is in use: the service runs. Query it (/api/bandwidth-status), stop it first, or inspect a copy of the file."
     )]
@@ -107,7 +107,7 @@ struct Summary {
     /// `None` if the books were never written.
     written_at: Option<Timestamp>,
     alerts_pending: usize,
-    /// As of the last write.
+    /// The snapshot at the last write.
     snapshot: Snapshot,
 }
 
@@ -133,13 +133,13 @@ fn summary(summary: &Summary) -> String {
         format!(" (the next start of the service converts it to {FORMAT}, and keeps a copy)")
     };
     let written =
-        summary.written_at.map_or("never".into(), |at| format!("{at}; the lines below are as of then"));
+        summary.written_at.map_or("never".into(), |at| format!("{at}; the lines below show that time"));
     let measured = match measured.as_of {
         Some(as_of) => format!("{} GB up to {as_of}", measured.bytes.gb_nearest()),
         None => "nothing in this period".into(),
     };
     let used_percent = plain_number(figures.used.percent_of(figures.limit));
-    let room = if snapshot.promised_in_full { ": nothing more fits" } else { "" };
+    let room = if snapshot.promised_in_full { ": no room for another credential" } else { "" };
     let lines = [
         ("Ledger", summary.path.clone()),
         ("Format", format!("{}{age}", summary.format)),

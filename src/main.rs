@@ -14,7 +14,7 @@ use turn_broker::app;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
-use turn_broker::doctor::{self, Form, Progress};
+use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
@@ -161,12 +161,12 @@ fn examine(options: &doctor::Options) -> ExitCode {
     let environment = Environment::of_process();
     let stdout = std::io::stdout();
     let is_terminal = stdout.is_terminal();
-    let look = doctor::Look { colour: is_terminal && environment.wants_colour() };
-    let form = if options.json { Form::Json } else { Form::Text { is_terminal, look } };
+    let look = doctor::TextStyle { colour: is_terminal && environment.wants_colour() };
+    let form = if options.json { OutputFormat::Json } else { OutputFormat::Text { is_terminal, look } };
     let progress = Progress::new(stdout, form);
     let config = match Config::from_env(&environment) {
         Ok(config) => config,
-        Err(problems) => return ExitCode::from(doctor::refuse(&problems, progress).exit_status()),
+        Err(problems) => return ExitCode::from(doctor::report_invalid(&problems, progress).exit_status()),
     };
     let examined = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(AnyError::from);
     let examined = examined.and_then(|runtime| {
@@ -253,7 +253,7 @@ fn run(config: &Config, opened: Option<Opened>) -> Result<ExitCode, AnyError> {
 /// Raises the soft limit on open files to the hard one. Every socket counts as a file, and many shells allow 1,024.
 fn raise_file_limit() {
     let limits = getrlimit(Resource::Nofile);
-    // Where the hard limit is unlimited (macOS), the system refuses an unlimited soft one.
+    // With an unlimited hard limit, macOS refuses an unlimited soft limit.
     let files = limits.maximum.unwrap_or(serve::FILES_WANTED);
     let raised = Rlimit { current: limits.current.map(|current| current.max(files)), ..limits };
     match setrlimit(Resource::Nofile, raised) {
@@ -261,7 +261,7 @@ fn raise_file_limit() {
             tracing::warn!(
                 files,
                 wanted = serve::FILES_WANTED,
-                "few open files are allowed: raise `ulimit -n`"
+                "the limit on open files is low: raise `ulimit -n`"
             );
         }
         Ok(()) => {}
@@ -318,7 +318,7 @@ async fn listen(config: &Config) -> Result<TcpListener, String> {
     })
 }
 
-/// The first signal starts the drain, the second ends it.
+/// The first signal starts the shutdown, the second ends it at once.
 async fn watch((mut terminate, mut interrupt): (Signal, Signal), shutdown: Shutdown) {
     for stage in [shutdown.soft, shutdown.hard] {
         tokio::select! {

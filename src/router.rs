@@ -28,7 +28,7 @@ use crate::web::pages::{self, Page};
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
-    // Pages mint. Foreign origins and requests over the rate limit are rejected before the handler.
+    // For pages that mint. Foreign origins and requests over the rate limit are rejected before the handler.
     let mut mint = OpenApiRouter::new()
         .routes(routes!(credentials::get_credentials).map(|route| get_only(limited(route, app))));
     for format in &app.wire_formats {
@@ -97,7 +97,7 @@ pub fn build(app: &Arc<App>) -> Router {
 /// A request counts as in progress once its body has arrived.
 fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     openapi::describe_guard(routes.get_openapi_mut());
-    // The outermost first. Layers added one by one would cost every request a boxed service and a boxed future each.
+    // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
         .layer(from_fn(body::gather))
@@ -121,7 +121,7 @@ fn get_only(route: Route) -> Route {
     route.head(refuse).fallback(refuse)
 }
 
-/// The whole path is the operator's.
+/// Every method of the path needs the operator's token.
 fn operator_path(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }
@@ -131,7 +131,7 @@ fn if_operator(route: Route, app: &Arc<App>) -> Route {
     route.layer(from_fn_with_state(Arc::clone(app), pages::only_with_operator))
 }
 
-/// One method is the operator's; the path also has methods for others.
+/// One method needs the operator's token. The path also has methods for other callers.
 fn operator_method(route: Route, app: &Arc<App>) -> Route {
     route.route_layer(from_fn_with_state(Arc::clone(app), operator::require_operator))
 }

@@ -28,7 +28,7 @@ pub trait Outbox: Send + Sync {
 pub struct RetryPolicy {
     /// The pause before an empty outbox is checked again.
     pub idle: Duration,
-    /// The longest wait after the first failure. It doubles with each further one.
+    /// The longest wait after the first failure. It doubles with each further failure.
     pub first: Duration,
     /// The longest wait after any failure.
     pub longest: Duration,

@@ -55,7 +55,7 @@ pub enum SendError {
     #[error("the receiver of alerts refused it with {0}; {hint}", hint = hint(*.0))]
     Refused(StatusCode),
     /// The request could not be built.
-    #[error("the alert does not form a request")]
+    #[error("the alert cannot be sent as a request")]
     Request(#[source] reqwest::Error),
 }
 

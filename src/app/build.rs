@@ -49,10 +49,12 @@ pub enum BuildError {
     #[error(transparent)]
     Quota(#[from] QuotaError),
     /// The settings of the Cloudflare API give no URL or no header.
-    #[error("CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN make no request")]
+    #[error(
+        "CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN do not form a valid request"
+    )]
     Endpoint,
     /// The settings of the analytics API give no URL or no header.
-    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN make no request")]
+    #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
     AnalyticsEndpoint,
     /// The relay cannot bind its port.
     #[error(transparent)]
@@ -114,7 +116,7 @@ pub fn build(
     }))
 }
 
-/// What most parts are built from.
+/// The values that most parts are built from.
 struct Parts<'a> {
     config: &'a Config,
     account: Arc<Account>,
@@ -158,7 +160,7 @@ impl Parts<'_> {
         })
     }
 
-    /// None with `TURN_ENABLED=false`: no credential for it is minted.
+    /// `None` with `TURN_ENABLED=false`, because no credential for the relay is minted then.
     fn relay(&self) -> Result<Option<Relay>, BuildError> {
         let ice = &self.config.ice;
         let Some(relay) = ice.relay.as_ref().filter(|_| ice.enabled) else { return Ok(None) };

@@ -64,7 +64,7 @@ pub struct App {
     pub wire_formats: Vec<WireFormat>,
     /// Whether the demo page is served.
     pub is_demo: bool,
-    /// Longest life of a credential; also the life of one whose request names none.
+    /// The longest life of a credential, and its life if the request names none.
     pub ttl_max: Duration,
     /// The ICE servers of a degraded response.
     pub stun: IceServerList,

@@ -38,8 +38,8 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// The terms of every source that issues grants, and of Cloudflare while its analytics are read: its margin applies also
-/// when it no longer mints.
+/// The terms of every source that issues grants, and of Cloudflare while its analytics are read. The margin of its count
+/// also applies when Cloudflare no longer mints.
 fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let cloudflare = config.meter.analytics.as_ref().map(|_| IceSource::Cloudflare);
     let is_only_read = |source: &IceSource| !config.ice.sources.contains(source);

@@ -9,7 +9,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The end of its validity. `None` if the bytes are not an RFC 5280 certificate.
+/// The end of the certificate's validity. `None` if the bytes are not an RFC 5280 certificate.
 pub(super) fn expiry(der: &[u8]) -> Option<Timestamp> {
     let (_, certificate, _) = element(der)?;
     let (_, mut fields, _) = element(certificate)?;
@@ -58,7 +58,7 @@ fn instant(kind: u8, text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
-    /// The frame of a certificate with this expiry.
+    /// A minimal certificate with this expiry.
     fn certificate(has_version: bool, not_after: (u8, &str)) -> Vec<u8> {
         let wrap = |tag: u8, content: &[u8]| {
             let length = u8::try_from(content.len()).unwrap();

@@ -42,19 +42,19 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
             );
             Finding::ok(Check::Analytics, "", seen)
         }
-        Err(error) => refused(&error),
+        Err(error) => failed(&error),
     };
     finding.after(took)
 }
 
-/// The last hour in whole minutes, the cells in which Cloudflare counts.
+/// The last hour in whole minutes, because Cloudflare counts by the minute.
 fn last_hour(now: Timestamp) -> (Timestamp, Timestamp) {
     let until = Minute::of(now).start();
     let from = until.as_millis().saturating_sub(i64::try_from(SPAN.as_millis()).unwrap_or(i64::MAX));
     (Timestamp::from_millis(from), until)
 }
 
-fn refused(error: &AnalyticsError) -> Finding {
+fn failed(error: &AnalyticsError) -> Finding {
     let is_guess = matches!(error, AnalyticsError::QueryRefused | AnalyticsError::BadBody(_));
     let remedy = Remedy { text: error.remedy().to_owned(), is_guess };
     Finding::fail(Check::Analytics, "", error.to_string(), remedy)
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn each_error_of_the_api_has_its_own_remedy() {
-        let found = refused(&AnalyticsError::Unauthorized);
+        let found = failed(&AnalyticsError::Unauthorized);
         assert!(found.remedy.unwrap().text.contains("Account Analytics: Read"));
-        assert!(refused(&AnalyticsError::QueryRefused).remedy.unwrap().is_guess);
+        assert!(failed(&AnalyticsError::QueryRefused).remedy.unwrap().is_guess);
     }
 }

@@ -1,5 +1,5 @@
 //! `turn-broker doctor`: finds problems and states remedies. The checks run in the order of [`Check`]. Each has a deadline and
-//! runs as far as it can, whatever the others found. Pure functions judge what the calls return, and the result is a
+//! also runs after a failure of an earlier one. Pure functions judge what the calls return, and the result is a
 //! [`Report`]. The output never contains a secret or the text of a response.
 
 mod alerts;
@@ -24,8 +24,8 @@ use reqwest::Client;
 use url::Url;
 
 pub use finding::{Check, Finding, Remedy, Report, State};
-pub use progress::{Form, Progress};
-pub use report::Look;
+pub use progress::{OutputFormat, Progress};
+pub use report::TextStyle;
 pub use tls::CaError;
 
 use crate::clock::Clock;
@@ -61,7 +61,7 @@ pub enum DoctorError {
 }
 
 /// Reports every problem of an invalid configuration, and checks nothing else.
-pub fn refuse<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
+pub fn report_invalid<W: Write>(errors: &ConfigErrors, mut progress: Progress<W>) -> Report {
     progress.is_misconfigured();
     for finding in configuration::problems(errors) {
         progress.found(finding);
@@ -125,12 +125,12 @@ impl<W: Write> Examination<'_, W> {
         let apis = apis(config).into_iter().map(|(url, _)| tls::host_of(url));
         let coturn = config.ice.coturn.iter().filter(|_| configuration::is_on(config, IceSource::Coturn));
         let coturn = coturn.flat_map(|coturn| coturn.urls.iter().map(crate::ice::url::IceUrl::host));
-        let vital: Vec<&str> = apis.chain(coturn).collect();
-        for host in vital {
-            self.names.look_up(host, Need::Vital, &*self.clock, self.progress).await;
+        let required: Vec<&str> = apis.chain(coturn).collect();
+        for host in required {
+            self.names.look_up(host, Need::Required, &*self.clock, self.progress).await;
         }
         for url in &config.ice.stun {
-            self.names.look_up(url.host(), Need::Spare, &*self.clock, self.progress).await;
+            self.names.look_up(url.host(), Need::Fallback, &*self.clock, self.progress).await;
         }
     }
 
@@ -208,7 +208,7 @@ impl<W: Write> Examination<'_, W> {
             return;
         }
         let url = alert.url.expose();
-        self.names.look_up(tls::host_of(url), Need::Vital, &*self.clock, self.progress).await;
+        self.names.look_up(tls::host_of(url), Need::Required, &*self.clock, self.progress).await;
         let addresses = self.names.addresses(tls::host_of(url));
         let endpoint = Endpoint { check: Check::Alerts, url, variable: "ALERT_WEBHOOK_URL", addresses };
         let finding = tls::check(&endpoint, &self.built_in, &*self.clock).await;

@@ -24,13 +24,13 @@ pub(super) struct Names(BTreeMap<String, Vec<IpAddr>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// A configured source or receiver does not work without it.
-    Vital,
+    Required,
     /// Only the fallback needs it.
-    Spare,
+    Fallback,
 }
 
 impl Names {
-    /// Looks a host up, unless that is done.
+    /// Looks a host up. A host that was looked up before is skipped.
     pub(super) async fn look_up<W: Write>(
         &mut self,
         host: &str,
@@ -73,31 +73,31 @@ fn judge(host: &str, addresses: &[IpAddr], need: Need) -> Finding {
         "check the spelling of {host}; run `getent hosts {host}`, and fix /etc/resolv.conf or this network's DNS"
     ));
     match need {
-        Need::Vital => Finding::fail(Check::Dns, host, seen, remedy),
-        Need::Spare => Finding::warn(Check::Dns, host, seen, remedy),
+        Need::Required => Finding::fail(Check::Dns, host, seen, remedy),
+        Need::Fallback => Finding::warn(Check::Dns, host, seen, remedy),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::finding::State;
-    use super::super::progress::Form;
+    use super::super::progress::OutputFormat;
     use super::*;
     use crate::clock::SystemClock;
 
     #[test]
     fn a_name_without_an_address_is_a_failure_unless_only_the_fallback_needs_it() {
-        assert_eq!(judge("a.example", &[], Need::Vital).state, State::Fail);
-        assert_eq!(judge("a.example", &[], Need::Spare).state, State::Warn);
+        assert_eq!(judge("a.example", &[], Need::Required).state, State::Fail);
+        assert_eq!(judge("a.example", &[], Need::Fallback).state, State::Warn);
         let addresses = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
-        assert_eq!(judge("a.example", &addresses, Need::Vital).seen, "192.0.2.1, 2001:db8::1");
+        assert_eq!(judge("a.example", &addresses, Need::Required).seen, "192.0.2.1, 2001:db8::1");
     }
 
     #[tokio::test]
     async fn an_address_is_not_looked_up_and_not_reported() {
-        let (mut names, mut progress) = (Names::default(), Progress::new(Vec::new(), Form::Json));
+        let (mut names, mut progress) = (Names::default(), Progress::new(Vec::new(), OutputFormat::Json));
         for host in ["127.0.0.1", "::1", "127.0.0.1"] {
-            names.look_up(host, Need::Vital, &SystemClock, &mut progress).await;
+            names.look_up(host, Need::Required, &SystemClock, &mut progress).await;
             assert_eq!(names.addresses(host), [host.parse::<IpAddr>().unwrap()]);
         }
         assert!(names.addresses("never.asked").is_empty());

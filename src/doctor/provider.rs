@@ -17,7 +17,7 @@ use turn_ledger::units::ByteCount;
 
 /// The lifetime of the credential: the shortest that a client can request.
 pub(super) const TTL: Duration = Duration::from_secs(60);
-/// The provider stores it with the credential, so that an operator can recognize it.
+/// A name that the provider stores with the credential, so that an operator can recognize the credential.
 const IDENTIFIER: &str = "turn-broker-doctor";
 
 /// The result of one source.
@@ -65,7 +65,7 @@ pub(super) async fn check(
         IceSource::Relay => none(Finding::skipped(
             Check::Provider,
             source.name(),
-            "the relay in the service's process accepts only that process's credentials, and cannot be tried from here",
+            "the relay in the service's process accepts only credentials of that process, so doctor cannot test it",
         )),
         IceSource::Stun => none(without_settings(source)),
     }
@@ -91,7 +91,7 @@ async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Outcome {
     }
 }
 
-/// Revokes the credential. No figure depends on it, because a revoked credential may work for a while.
+/// Revokes the credential. No figure depends on the revocation, because a revoked credential may work for a while.
 pub(super) async fn revoke(api: &Cloudflare, servers: &IceServerList) -> Option<Finding> {
     let username = servers.username()?;
     let subject = IceSource::Cloudflare.name();
@@ -142,7 +142,7 @@ fn cost(source: IceSource, config: &Config) -> String {
     )
 }
 
-/// The error without the advice in its log text; the remedy gives that.
+/// The error without the advice of its log text, because the remedy contains the advice.
 fn text_of(error: &ProviderError) -> String {
     match error {
         ProviderError::Status(status) => format!("the provider answered {status}"),
@@ -154,10 +154,10 @@ fn remedy(error: &ProviderError) -> Remedy {
     match error {
         ProviderError::Connect(_) => Remedy::sure(
             "see dns and tls above; try `curl --noproxy '*'` to the same host from here; to use a proxy, set \
-             CLOUDFLARE_API_BASE to one that forwards (HTTPS_PROXY is ignored)",
+             CLOUDFLARE_API_BASE to the URL of a proxy that forwards requests (HTTPS_PROXY is ignored)",
         ),
         ProviderError::Timeout => Remedy::sure(
-            "run doctor again (nothing was charged); if it stays slow, check the route and https://www.cloudflarestatus.com",
+            "run doctor again (nothing was charged); if it is still slow, check the route and https://www.cloudflarestatus.com",
         ),
         ProviderError::Broken(_) => Remedy::guess(
             "run doctor again, and from another network: something on the path closes connections",
@@ -173,8 +173,8 @@ fn remedy(error: &ProviderError) -> Remedy {
 fn by_status(status: StatusCode) -> Remedy {
     match status.as_u16() {
         401 => Remedy::guess(
-            "compare CLOUDFLARE_TURN_API_TOKEN with the token that the dashboard showed: it is mistyped or revoked; if it \
-             is right, make a new TURN key (dashboard: Media → Realtime → TURN Server), set its token and \
+            "compare CLOUDFLARE_TURN_API_TOKEN with the token that the dashboard showed: it may be mistyped or revoked; if they \
+             are the same, make a new TURN key (dashboard: Media → Realtime → TURN Server), set its token and \
              CLOUDFLARE_TURN_KEY_ID, and restart",
         ),
         403 => Remedy::guess(
@@ -187,7 +187,7 @@ fn by_status(status: StatusCode) -> Remedy {
         ),
         429 => Remedy::sure("wait, and find out who mints too fast"),
         300..=399 => Remedy::sure("check CLOUDFLARE_API_BASE: redirects are not followed"),
-        500..=599 => Remedy::guess("wait; if it stays, see https://www.cloudflarestatus.com"),
+        500..=599 => Remedy::guess("wait; if the error continues, see https://www.cloudflarestatus.com"),
         _ => Remedy::guess("check CLOUDFLARE_API_BASE; docs/PROVIDER.md describes the API"),
     }
 }

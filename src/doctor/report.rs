@@ -9,7 +9,7 @@ use super::finding::{Finding, Report, State};
 
 /// The style of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct TextStyle {
     /// Whether to use colours.
     pub colour: bool,
 }
@@ -19,7 +19,7 @@ const TEXT_MAX: usize = 2_000;
 
 /// One finding: a line, and its remedy on a second line.
 #[must_use]
-pub(super) fn finding(found: &Finding, look: Look) -> String {
+pub(super) fn finding(found: &Finding, look: TextStyle) -> String {
     let mut text = format!("{} {}", mark(found.state, look), plain(&found.title()));
     if !found.seen.is_empty() {
         let _ = write!(text, ": {}", plain(&found.seen));
@@ -36,7 +36,7 @@ pub(super) fn finding(found: &Finding, look: Look) -> String {
 
 /// The summary line.
 #[must_use]
-pub(super) fn summary(report: &Report, look: Look) -> String {
+pub(super) fn summary(report: &Report, look: TextStyle) -> String {
     let (fails, warnings) = (report.count(State::Fail), report.count(State::Warn));
     let text = match (fails, warnings) {
         (0, 0) => "Everything is OK.".to_owned(),
@@ -76,7 +76,7 @@ fn entry(found: &Finding) -> Value {
 }
 
 /// The state in seven characters, so that titles are aligned.
-fn mark(state: State, look: Look) -> String {
+fn mark(state: State, look: TextStyle) -> String {
     let word = match state {
         State::Ok => "ok     ",
         State::Warn => "warn   ",
@@ -86,7 +86,7 @@ fn mark(state: State, look: Look) -> String {
     painted(word, state, look)
 }
 
-fn painted(text: &str, state: State, look: Look) -> String {
+fn painted(text: &str, state: State, look: TextStyle) -> String {
     let colour = match state {
         _ if !look.colour => return text.to_owned(),
         State::Ok => "32",
@@ -113,7 +113,7 @@ mod tests {
     use super::super::finding::{Check, Remedy};
     use super::*;
 
-    const PLAIN: Look = Look { colour: false };
+    const PLAIN: TextStyle = TextStyle { colour: false };
 
     #[test]
     fn a_finding_is_one_line_with_its_remedy_below() {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn colours_are_used_only_on_request() {
         let ok = Finding::ok(Check::Dns, "a", "b");
-        assert!(finding(&ok, Look { colour: true }).starts_with("\x1b[32mok     \x1b[0m dns"));
+        assert!(finding(&ok, TextStyle { colour: true }).starts_with("\x1b[32mok     \x1b[0m dns"));
         let report = Report { findings: vec![ok], is_misconfigured: false };
         assert!(!summary(&report, PLAIN).contains('\x1b'));
     }

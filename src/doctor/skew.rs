@@ -24,7 +24,7 @@ const HALF_SECOND: u64 = 500;
 pub(super) async fn check(client: &Client, urls: &[&Url], clock: &dyn Clock) -> Finding {
     for url in urls {
         let before = clock.now();
-        // Only the date of the response counts, whatever its status.
+        // An error response has a date, too.
         let Ok(answer) = client.head((*url).clone()).send().await else { continue };
         let after = clock.now();
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(parse);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_counts_as_the_middle_of_its_second_and_of_the_exchange() {
+    fn the_middle_of_the_second_is_compared_with_the_middle_of_the_exchange() {
         assert_eq!(parse("Wed, 15 Jan 2025 12:00:00 GMT"), Some(NOON.plus_millis(500)));
         assert_eq!(parse("yesterday"), None);
         assert_eq!(middle(NOON, NOON.plus_millis(3_000)), NOON.plus_millis(1_500));

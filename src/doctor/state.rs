@@ -10,9 +10,9 @@ use super::finding::{Check, Finding, Remedy};
 use crate::journal::inspect::LedgerCopy;
 use crate::journal::store::{FILE_NAME, FORMAT, OpenError};
 
-/// With less free space than this, ledger and log may soon fail to be written.
+/// With less free space than this, writes of the ledger and the log may soon fail.
 const FREE_MIN: u64 = 100_000_000;
-/// A larger ledger is not read: the reader holds all of it in memory, and ten years of a busy service have less.
+/// A larger ledger is not read: the reader holds all of it in memory, and ten years of a busy service need less.
 const READ_MAX: u64 = 256 << 20;
 
 /// The findings about `STATE_DIR`.
@@ -117,7 +117,7 @@ fn writable(directory: &Path, shown: &str, is_held: bool) -> Option<Finding> {
     let error = try_write(directory).err()?;
     let seen = format!("this user may not write there: {error}");
     if is_held {
-        return Some(Finding::ok(Check::State, shown, format!("{seen}; the service does")));
+        return Some(Finding::ok(Check::State, shown, format!("{seen}; the running service may")));
     }
     Some(Finding::fail(
         Check::State,

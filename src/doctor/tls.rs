@@ -74,7 +74,7 @@ impl Trust {
     }
 
     /// Performs the handshake on an open connection.
-    pub(super) async fn shake_hands(
+    pub(super) async fn handshake(
         &self,
         host: &str,
         socket: TcpStream,
@@ -126,7 +126,7 @@ pub(super) struct Endpoint<'a> {
     /// The check that this is part of.
     pub(super) check: Check,
     pub(super) url: &'a Url,
-    /// The variable that names it.
+    /// The variable that sets its URL.
     pub(super) variable: &'static str,
     /// The addresses of its name.
     pub(super) addresses: &'a [IpAddr],
@@ -155,7 +155,7 @@ pub(super) async fn check(endpoint: &Endpoint<'_>, trust: &Trust, clock: &dyn Cl
             format!("connected; {variable} is http, so there is no TLS to check"),
         );
     }
-    match timeout(STEP, trust.shake_hands(host, socket)).await {
+    match timeout(STEP, trust.handshake(host, socket)).await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();
             let leaf = session.peer_certificates().and_then(|chain| chain.first());
@@ -180,7 +180,7 @@ fn judge(check: Check, host: &str, expiry: Option<Timestamp>, now: Timestamp) ->
     if days >= DAYS_LEFT_MIN {
         return Finding::ok(check, host, seen);
     }
-    Finding::warn(check, host, seen, "renew it, or check that the server's operator does")
+    Finding::warn(check, host, seen, "renew it, or check that the server's operator renews it")
 }
 
 fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Finding {
@@ -192,8 +192,8 @@ fn unreachable(check: Check, host: &str, seen: String, variable: &str) -> Findin
 
 fn remedy(variable: &str) -> String {
     format!(
-        "bypass a proxy that intercepts TLS, or set {variable} to one that forwards; check the clock: certificates are \
-         checked against the roots in the program"
+        "bypass a proxy that intercepts TLS, or set {variable} to the URL of a proxy that forwards requests; check \
+         the clock; only authorities that are built into the program are trusted"
     )
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_host_loses_its_brackets() {
+    fn an_ipv6_host_is_read_without_brackets() {
         assert_eq!(host_of(&Url::parse("https://[2001:db8::1]:8443/x").unwrap()), "2001:db8::1");
         assert_eq!(host_of(&Url::parse("https://a.example/x").unwrap()), "a.example");
     }

@@ -1,4 +1,4 @@
-//! A circuit breaker. After a run of failures it opens: no call is made for a while. Then it is half-open: one caller
+//! A circuit breaker. After several failures in a row it opens: no call is made for a while. Then it is half-open: one caller
 //! tries, and its result decides. One success closes it. It stays open for at most 30 s. A result from before the last
 //! change of state has no effect. [`Breaker`] is pure: `now` is an argument.
 

@@ -21,7 +21,7 @@ pub const DEADLINE: Duration = Duration::from_secs(3);
 /// Maximum number of attempts. A retry follows only a failed connect or a 5xx. A gateway can return 5xx although a credential
 /// was minted. Nobody has received that credential, so it is not charged.
 const ATTEMPTS_MAX: u32 = 2;
-/// Pause before the retry, so that a restarting edge is not hit twice in the same millisecond.
+/// Pause before the retry, so that a server that is restarting does not get both in the same millisecond.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest response that is read. Real ones have 0.7 KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -83,7 +83,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether Cloudflare does not know the TURN key or its token. Then credentials minted with them most likely do not work.
+    /// Whether Cloudflare does not know the TURN key or its token. Credentials of such a key most likely do not work.
     #[must_use]
     pub fn says_unknown_key(&self) -> bool {
         matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))

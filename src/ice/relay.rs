@@ -1,5 +1,5 @@
-//! Credentials for the relay in this process. Their secret is generated at start and never leaves the process, so they
-//! end with it, like the relay's allocations.
+//! Credentials for the relay in this process. Their secret is generated at start and never leaves the process. So
+//! credentials and allocations end with the process.
 
 use std::net::SocketAddr;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::url::{IceUrl, IceUrlError};
 
-/// The most URLs in a response. Browsers slow down with many; real responses have under ten.
+/// The most URLs in a response. Many URLs slow a browser down. Real responses have under ten.
 const URLS_MAX: usize = 64;
 
 /// `urls` of an entry. The standard allows a string or a list.
@@ -42,7 +42,7 @@ pub struct IceServerList(Vec<IceServer>);
 /// Why a list of servers is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IceServersError {
-    /// A `turn(s):` entry has no username or credential. Browsers throw on it.
+    /// A `turn(s):` entry has no username or credential. Browsers throw an error for it.
     #[error("a turn: or turns: entry has no username and credential")]
     MissingCredential,
     /// The list has STUN only, but a relay is required.

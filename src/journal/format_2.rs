@@ -1,5 +1,5 @@
 //! Format 2 and its migration to format 3. Format 2 kept a grant in three tables and all sessions of a coturn in one value.
-//! The types here are those of the version that wrote it.
+//! The types here are those of the version that wrote format 2.
 
 use std::collections::BTreeMap;
 

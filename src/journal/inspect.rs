@@ -46,7 +46,7 @@ impl LedgerCopy {
         catch_panic(read).unwrap_or_else(|broken| Err(damaged(&broken)))
     }
 
-    /// Everything that is wrong with the ledger, one sentence each. Empty if nothing is.
+    /// The errors of the ledger, one sentence each. Empty without errors.
     pub fn findings(&mut self) -> Vec<String> {
         catch_panic(|| self.check()).unwrap_or_else(|broken| vec![broken.to_string()])
     }

@@ -49,8 +49,8 @@ fn migrate_by(database: &Database, from: u32, steps: &[(u32, Step)]) -> Result<(
     Ok(())
 }
 
-/// Copies the ledger beside itself, readable by its owner only, and returns the copy's path. Replaces a copy from an earlier
-/// attempt: this one contains everything that it holds.
+/// Copies the ledger beside itself, readable by its owner only, and returns the copy's path. Replaces the copy of an earlier
+/// attempt, because the new copy contains everything that the earlier one does.
 pub(super) fn keep_copy(path: &Path, format: u32) -> io::Result<PathBuf> {
     let copy = path.with_file_name(format!("{FILE_NAME}.format-{format}"));
     let unfinished = path.with_file_name(format!("{FILE_NAME}.format-{format}.part"));
@@ -155,7 +155,7 @@ mod tests {
         let scratch = Scratch::new("kept-copy");
         let (path, database) = scratch.format_1();
         std::fs::write(scratch.0.join("ledger.redb.format-1"), "an earlier attempt").unwrap();
-        std::fs::write(scratch.0.join("ledger.redb.format-1.part"), "and one that was cut").unwrap();
+        std::fs::write(scratch.0.join("ledger.redb.format-1.part"), "an incomplete copy").unwrap();
         let copy = keep_copy(&path, 1).unwrap();
         migrate(&database, 1).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());

@@ -35,16 +35,16 @@ pub trait Storage: Sized + Send + 'static {
     fn reopen(directory: &Path) -> Result<Self, StoreError>;
 }
 
-/// How old unwritten changes other than grants may get.
+/// The longest time that a change other than a grant waits to be written.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Batches that may wait for the disk.
 const QUEUE_MAX: usize = 1_024;
 /// Batches that are written with one sync.
 const GROUP_MAX: usize = 512;
-/// How long one commit may wait in total. A slower disk counts as failing.
+/// The longest wait for one commit. A slower disk counts as failing.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The sending side. Cheap to share.
+/// The sending side. It can be shared.
 #[derive(Debug)]
 pub struct Journal {
     queue: Sender<WriteRequest>,
@@ -69,7 +69,7 @@ struct WriteRequest {
     is_last: bool,
 }
 
-/// Reserved room in the queue for one batch. Changes that are taken out of the books after this always reach the queue.
+/// Reserved room in the queue for one batch. Changes that are then taken out of the books always reach the queue.
 #[derive(Debug)]
 pub struct Room<'a> {
     permit: Permit<'a, WriteRequest>,
@@ -218,7 +218,7 @@ impl<S: Storage> Writer<S> {
             _ => {}
         }
         for done in waiting.into_iter().flatten() {
-            // A caller that is gone has not handed out its credential. Its liability shrinks as time passes.
+            // A caller that is gone has not sent its credential. What is reserved for it shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
         is_last

@@ -1,7 +1,7 @@
 //! Removal of old rows. It never changes the figures that a restart finds. No billing period is longer than 31 days, so
-//! with any `BILLING_DAY` the current period begins at most [`MINUTES_KEPT`] minutes ago. Rows of earlier minutes count in
-//! no figure. The sum of the earlier marks does, because it is the number of grants that are still alive: it stays as one
-//! row.
+//! with any `BILLING_DAY` the current period begins at most [`MINUTES_KEPT`] minutes ago. No figure uses
+//! the rows of earlier minutes, with one exception: the sum of the earlier marks is the number of grants that are still
+//! alive. It stays as one row.
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
@@ -21,7 +21,7 @@ pub(super) fn forget_old(transaction: &WriteTransaction, now: Timestamp) -> Resu
     let mut has_changed = false;
     for source in IceSource::ALL {
         let old = (source.name(), i64::MIN)..(source.name(), kept_from);
-        // Usually there are none, and then no page should be written.
+        // Usually there are none. In that case no page should be written.
         if flows.range(old.clone())?.next().is_some() {
             flows.retain_in(old, |_, _| false)?;
             has_changed = true;

@@ -134,7 +134,7 @@ fn old_rows_are_replaced_by_one_mark_if_a_grant_is_still_alive() {
 }
 
 #[test]
-fn no_row_of_an_ended_grant_stays() {
+fn no_row_of_an_ended_grant_remains() {
     let file = File::of(&source_rows(&[(MARCH - 90 * 1_440, 100)], &[]));
     file.forget(at(MARCH));
     assert!(file.rows().deltas.is_empty());

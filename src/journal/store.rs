@@ -99,8 +99,8 @@ pub struct Store {
 }
 
 impl Storage for Store {
-    /// Opens the ledger of a directory, or creates one. Migrates an older format and removes rows that are too old to
-    /// matter.
+    /// Opens the ledger of a directory, or creates one. Migrates an older format and removes rows that no figure
+    /// uses.
     fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
         std::fs::create_dir_all(directory).map_err(unusable)?;

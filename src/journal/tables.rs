@@ -37,7 +37,7 @@ const KEY_ALERTS: &str = "alerts";
 const KEY_OVERRIDES: &str = "orders";
 const KEY_TOKEN_KEY: &str = "token-key";
 
-/// A read or a write that failed. Nothing of a failed write is on disk.
+/// A read or a write that failed. A failed write leaves the file unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file could not be read or written.

@@ -64,8 +64,8 @@ pub struct IssuedCredential {
     pub source: IceSource,
     /// Life in whole seconds.
     pub ttl: Duration,
-    /// When the request to the source began, which is the earliest start of its life. For a credential minted ahead: when it
-    /// was handed out. By the earlier of the wall clock and the books' time.
+    /// When the request to the source began: the earliest start of the credential's life. For a credential minted ahead, when
+    /// it was handed out. The earlier of wall time and the books' time.
     pub issued_at: Timestamp,
     /// `issued_at + ttl`.
     pub expires_at: Timestamp,

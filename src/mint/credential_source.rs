@@ -47,7 +47,7 @@ impl CredentialSource {
         }
     }
 
-    /// Mints a credential that lives at most `life` from `now`. `grant` is its id, unless it was minted ahead and has one.
+    /// Mints a credential that lives at most `life` from `now`. `grant` becomes its id. A credential that was minted ahead already has an id.
     pub async fn mint(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Minted, Unavailable> {
         let expires_at = now.plus(life);
         let ice_servers = match self {

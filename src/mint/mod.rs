@@ -52,7 +52,7 @@ pub enum Revocation {
     Unknown,
     /// The provider could not be reached, or refused.
     Failed,
-    /// The source cannot revoke, but this process ends the credential's sessions within seconds, new ones included.
+    /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
     Cut,
     /// The source cannot revoke.
     Unsupported,
@@ -216,7 +216,7 @@ impl Mint {
     ) -> Result<IssuedCredential, Skipped> {
         let source = credentials.source();
         if !self.account.is_writable() && source.is_metered() {
-            // The credential could not be recorded, so it could not be handed out.
+            // A credential that cannot be recorded must not be handed out.
             return Err(Skipped::NotRecorded);
         }
         let reservation = self.account.reserve(

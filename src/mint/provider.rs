@@ -33,7 +33,7 @@ pub struct Provider {
     life: Duration,
     // A std mutex: it is never held across an await.
     pool: Mutex<Pool>,
-    /// Hears Cloudflare's clock.
+    /// Receives the time of Cloudflare's responses.
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ impl Provider {
         }
     }
 
-    /// A credential from the pool and the rest of its lifetime. `None` if `life` is not the pool's.
+    /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
     pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }

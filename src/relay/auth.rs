@@ -6,7 +6,7 @@ use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
-/// Concurrent allocations of one grant: enough for a small mesh, which has two sets while it renews.
+/// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
 
 /// A parsed user name.
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_no_user_name() {
+    fn any_other_text_is_not_a_user_name() {
         let grant = GrantId::new([7; 16]);
         let huge = format!("99999999999999999999:{grant}");
         let signed = format!("+1:{grant}");

@@ -1,5 +1,5 @@
 //! The table of clients that have an allocation, by address. A row exists as long as the TURN library has the allocation,
-//! give or take a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
+//! to within a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) struct Client {
     pub(super) requests: RequestRate,
 }
 
-/// See the module's invariant.
+/// The table.
 #[derive(Default)]
 pub(super) struct Clients(Mutex<HashMap<SocketAddr, Client>>);
 

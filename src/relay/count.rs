@@ -46,7 +46,7 @@ pub(super) struct Ceiling {
 }
 
 impl Ceiling {
-    /// A ceiling of zero: nothing passes until [`Self::lift`].
+    /// A ceiling of zero: nothing passes until [`Self::allow`].
     pub(super) fn new(directions: BilledDirections) -> Self {
         Self { directions, billed: AtomicU64::new(0), top: AtomicU64::new(0), reached: Notify::new() }
     }
@@ -91,7 +91,7 @@ impl Ceiling {
     }
 
     /// Allows `more` bytes beyond the first `billed`.
-    pub(super) fn lift(&self, billed: u64, more: ByteCount) {
+    pub(super) fn allow(&self, billed: u64, more: ByteCount) {
         self.top.store(billed.saturating_add(more.get()), Ordering::Release);
     }
 
@@ -101,7 +101,7 @@ impl Ceiling {
     }
 }
 
-/// The part of an ever rising sum that belongs to the current period.
+/// The part of a sum that belongs to the current period. The sum only rises.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeriodSum {
     period: Period,
@@ -113,7 +113,7 @@ pub(super) struct PeriodSum {
 impl PeriodSum {
     /// Continues the latest reading of this source, in a process that has relayed nothing yet.
     pub(super) fn new(latest: Option<Reading>, period: Period) -> Self {
-        // A period that overlaps, because the billing day has changed, keeps its bytes: too many, and never too few.
+        // If the billing day has changed, the periods can overlap. Then the bytes stay: too many, and never too few.
         let bytes = latest.filter(|reading| reading.period.overlaps(&period)).map(|reading| reading.granted);
         Self { period, bytes: bytes.unwrap_or_default(), seen: 0 }
     }
@@ -142,20 +142,20 @@ mod tests {
     #[test]
     fn the_packet_that_crosses_the_ceiling_passes_and_the_next_does_not() {
         let ceiling = Ceiling::new(BilledDirections::Egress);
-        assert!(!ceiling.admit_sent(1), "nothing passes before lift");
-        ceiling.lift(0, ByteCount::new(100));
+        assert!(!ceiling.admit_sent(1), "nothing passes before allow");
+        ceiling.allow(0, ByteCount::new(100));
         assert!(ceiling.admit_sent(99) && ceiling.admit_received(1_000) && ceiling.admit_sent(500));
         assert_eq!(ceiling.billed(), 599);
         assert!(!ceiling.admit_sent(1) && !ceiling.admit_received(1));
         assert_eq!(ceiling.billed(), 599, "a dropped packet is not billed");
-        ceiling.lift(599, ByteCount::new(1));
+        ceiling.allow(599, ByteCount::new(1));
         assert!(ceiling.admit_sent(1));
     }
 
     #[test]
     fn both_directions_count_if_both_are_billed() {
         let ceiling = Ceiling::new(BilledDirections::Both);
-        ceiling.lift(0, ByteCount::new(10));
+        ceiling.allow(0, ByteCount::new(10));
         assert!(ceiling.admit_received(10));
         assert!(!ceiling.admit_sent(1));
         ceiling.add(Traffic::new(1, 2));
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_packet_that_could_not_be_sent_is_subtracted() {
         let ceiling = Ceiling::new(BilledDirections::Egress);
-        ceiling.lift(0, ByteCount::new(10));
+        ceiling.allow(0, ByteCount::new(10));
         assert!(ceiling.admit_sent(10));
         ceiling.take_back(10);
         assert!(ceiling.admit_sent(10));

@@ -1,6 +1,6 @@
 //! A small TURN server (RFC 8656, UDP only) in the broker's process, for demos, development and tests. It is not a
-//! production relay. It accepts the broker's credentials only, counts every byte between itself and its clients, reports
-//! the sum to the account as readings, and deletes the allocations of a grant that has ended. The budget is therefore a
+//! production relay. It accepts the broker's credentials only. It counts every byte between itself and its clients, and
+//! reports the sum to the account as readings. It deletes the allocations of a grant that has ended. The budget is therefore a
 //! hard limit here: the packet that reaches it is the last one.
 //!
 //! The TURN library filters no peers, counts one direction, has no bounds and keeps every nonce. The modules around it

@@ -30,7 +30,7 @@ pub(super) struct RequestRate<C: GovernorClock = ServiceClock>(
 /// created it.
 pub(super) struct AllocationRate<C: GovernorClock = ServiceClock> {
     rate: RequestRate<C>,
-    /// One allocation was admitted but not created. The next one uses its place.
+    /// One allocation was admitted but not created. The next one uses its permission.
     is_held: AtomicBool,
 }
 

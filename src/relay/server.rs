@@ -1,6 +1,6 @@
-//! The running relay. One loop hands the clients' datagrams to the TURN library. Another takes a reading about once a
-//! second and ends the allocations of grants that are over. Requests are handled one after the other, so that a bound
-//! still holds between its check and the allocation.
+//! The running relay. One loop passes the clients' datagrams to the TURN library. Another takes a reading about once a
+//! second and ends the allocations of grants that have ended. Requests are handled one after the other, so that a bound
+//! holds from its check to the allocation.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ use turn_ledger::units::ByteCount;
 
 /// The interval between readings, and between checks for grants that have ended.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest datagram; the library reads as much from peers. Real ones have under 1,300 bytes.
+/// The longest datagram. The library reads datagrams of peers up to the same length. Real ones have under 1,300 bytes.
 const DATAGRAM_MAX: usize = 1_500;
 /// Nonces in memory. At the bound all are dropped, and each client's next request gets a new one (438).
 const NONCES_MAX: usize = 4_096;
@@ -241,7 +241,7 @@ impl Relay {
         }
     }
 
-    /// Reports a reading, sets the ceiling, and ends the allocations of grants that are over.
+    /// Reports a reading, sets the ceiling, and ends the allocations of grants that have ended.
     async fn settle(&self, sum: &mut PeriodSum) {
         // Read the clock before the count, so that the count contains everything up to that instant.
         let before = self.account.snapshot().figures;
@@ -251,7 +251,7 @@ impl Relay {
         let taken = self.account.take_reading(IceSource::Relay, &reading);
         self.metrics.reading(IceSource::Relay.name(), taken.name());
         let figures = self.account.snapshot().figures;
-        self.ceiling.lift(billed, figures.remaining());
+        self.ceiling.allow(billed, figures.remaining());
         for (name, user) in self.clients.users() {
             if let Some(end) = self.account.grant_end(user.grant, user.expires_at) {
                 self.cut(&name, end.name()).await;

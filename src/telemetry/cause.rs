@@ -1,4 +1,4 @@
-//! The root cause of an error, for the log: `connection refused` says more than `error sending request`.
+//! The root cause of an error, for the log: `connection refused` is more useful than `error sending request`.
 
 /// The innermost cause of an error. `None` if it has no cause.
 #[must_use]

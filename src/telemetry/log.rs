@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow down
-/// the service.
+/// Lines that can wait to be written. Further lines are dropped and counted, so a slow reader of the log does not slow the
+/// service.
 const WAITING_MAX: usize = 16_384;
 
 /// Keeps the log's writer thread running. Dropping it at the end of the process writes the lines that still wait.

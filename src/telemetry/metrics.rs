@@ -17,17 +17,17 @@ use super::provider_calls::ProviderCalls;
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every name begins with it.
+/// Every name begins with this prefix.
 const PREFIX: &str = "turn_broker";
 /// Seconds: from a tenth of a millisecond to 4 s, within which every request is answered.
 const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
 
-/// Figures that are read at the moment of a scrape and are not counted here.
+/// Figures that other parts count and that are read at each scrape.
 #[derive(Debug)]
 pub struct ScrapedFigures(Registry);
 
 impl ScrapedFigures {
-    /// None yet.
+    /// No figures.
     #[must_use]
     pub fn new() -> Self {
         Self(Registry::with_prefix(PREFIX))
@@ -118,7 +118,7 @@ impl Metrics {
             panics: add(all, "panics", "Panics caught in request handlers"),
             connections_opened: add(all, "connections_opened", "Connections opened"),
             connections_ended: add(all, "connections_ended", "Connections ended"),
-            claims_clamped: add(all, "claims_clamped", "Reports cut to what a relay can carry"),
+            claims_clamped: add(all, "claims_clamped", "Reports clamped to what a relay can carry"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
             relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
             relay_ends: add(all, "relay_allocations_ended", "Allocations of the relay that ended"),

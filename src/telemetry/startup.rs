@@ -8,7 +8,7 @@ use turn_ledger::books::Snapshot;
 use turn_ledger::source::IceSource;
 use turn_ledger::verdict::BudgetMode;
 
-/// Writes the lines. Operators rely on their order and on the first three texts. `books` is the ledger as it was opened, with
+/// Writes the lines. Operators rely on the order of the lines and on the texts of the first three. `books` is the ledger as it was opened, with
 /// the overrides that are still in effect.
 pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "turn-broker listening on port {}", address.port());

@@ -1,4 +1,4 @@
-// DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other people.
+// DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other parties.
 
 const ANSWER_SECONDS_MAX = 10;
 const MARKS = ['good', 'warn', 'bad', 'quiet'];
@@ -30,7 +30,7 @@ export function mark(id, { mark: kind, word, why }) {
   if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
 }
 
-/** Buttons with `data-NAME`, of which one is pressed. @param {(value: string) => void} chosen Called after each click. */
+/** Buttons with `data-NAME`. Exactly one is pressed. @param {(value: string) => void} chosen Called after each click. */
 export function choice(name, chosen) {
   const buttons = [...document.querySelectorAll(`[data-${name}]`)];
   for (const button of buttons) {
@@ -41,7 +41,7 @@ export function choice(name, chosen) {
   }
 }
 
-/** Fetches what everyone may read, fresh and without cookies. @param {string} path Relative to this page's folder. */
+/** Fetches a public resource, without cache and cookies. @param {string} path Relative to this page's folder. */
 export const load = (path) =>
   fetch(new URL(path, document.baseURI), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(ANSWER_SECONDS_MAX * 1000) });
 

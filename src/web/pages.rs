@@ -1,4 +1,4 @@
-//! The pages and the files they load: shells without data. A page loads nothing from another site and runs no script that
+//! The pages and the files they load. They contain no data. A page loads nothing from another site and runs no script that
 //! is not one of its files. No other site may frame a page or load its files.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ macro_rules! files {
     };
 }
 
-/// A page after the head that all pages share.
+/// The HTML of a page: the head that all pages share, then its own part.
 macro_rules! html {
     ($page:literal) => {
         concat!(include_str!("head.html"), include_str!(concat!($page, "/index.html")))
@@ -59,7 +59,7 @@ pub struct Page {
     /// The `operationId` of the page; that of its files ends in `File`.
     operation_id: &'static str,
     summary: &'static str,
-    /// The page and its files exist only with an `OPERATOR_TOKEN`.
+    /// Whether the page and its files exist only with an `OPERATOR_TOKEN`.
     needs_operator: bool,
     html: &'static str,
     files: &'static [&'static [File]],
@@ -160,7 +160,7 @@ fn not_found(why: &str) -> Described {
     response.content("application/json", body).build()
 }
 
-/// Hides the operator's page on a broker without an operator.
+/// Responds 404 to requests for the operator's page if there is no `OPERATOR_TOKEN`.
 pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.operator_token.is_none() {
         return ApiError::NotFound.into_response();

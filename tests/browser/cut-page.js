@@ -8,7 +8,7 @@
  */
 
 const CHUNK_BYTES = 16_384;
-/** The largest fill of the channel's buffer, which a call that was cut would fill up. */
+/** The most bytes in the channel's buffer. In a call that was cut, the buffer is full. */
 const BUFFER_BYTES_MAX = 1_000_000;
 
 class Peer {
@@ -34,7 +34,7 @@ class Peer {
     this.peerConnection.onicecandidate = ({ candidate }) => described.then(() => other.peerConnection.addIceCandidate(candidate));
   }
 
-  /** Sends at a steady rate until the channel has taken so many bytes. Drops what has no room in the buffer. */
+  /** Sends at a steady rate until the channel has taken this many bytes. Drops data that does not fit into the buffer. */
   async send(bytes, mbps) {
     const begun = performance.now();
     const chunk = new Uint8Array(CHUNK_BYTES);
@@ -100,7 +100,7 @@ globalThis.calls = {
     await Promise.all(this.peers[name].map(({ opened }) => opened));
   },
 
-  /** Sends both ways as soon as the call is connected: so many bytes each, or until it is closed. */
+  /** Sends both ways as soon as the call is connected: this many bytes each way, or until the call is closed. */
   send(name, mbps, bytes = Infinity) {
     for (const peer of this.peers[name]) void peer.opened.then(() => peer.send(bytes, mbps));
   },

@@ -1,4 +1,4 @@
-// A hard cap: the broker reads a real coturn and cuts sessions. No connection is reported, so the ledger has only coturn's
+// A hard limit: the broker reads a real coturn and ends its sessions. No connection is reported, so the ledger has only coturn's
 // figures. A revocation, an expiry and a spent budget each stop the bytes of a browser that continues to send.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -26,7 +26,7 @@ const TOLERANCE = 0.02;
 /** The largest allowed excess of coturn over the browser: 4 bytes of framing per packet, and drops on a busy machine. */
 const LOSS_TOLERANCE = 0.03;
 const HEADROOM_BYTES = 10_000_000;
-/** How long nothing may arrive after a cut. The slowest call has a message every 66 ms. */
+/** The time after a cut in which nothing may arrive. The slowest call has a message every 66 ms. */
 const QUIET_SECONDS = 4;
 const RETURNS = 2;
 

@@ -14,7 +14,7 @@ const REPORTER_TOKEN = 'reporter-of-the-pages-test';
 
 async function run() {
   const browser = await launchBrowser(directory);
-  // Each of them mostly waits.
+  // They run at the same time, because each of them mostly waits.
   await Promise.all([dashboard(browser), relayChecks(browser), docs(browser)]);
   await browser.close();
 }
@@ -44,7 +44,7 @@ async function docs(browser) {
 async function relayChecks(browser) {
   await startCoturn();
   await Promise.all([
-    part(theRelayCheckFindsADeadServer, browser),
+    part(theRelayCheckFindsABrokenServer, browser),
     part(theRelayCheckFindsRejectedCredentials, browser),
   ]);
 }
@@ -202,7 +202,7 @@ async function theDashboardSurvivesARestartOfTheBroker(page, broker) {
 
 /** A whole month, from made-up responses in the format of the real broker. */
 async function pictures(browser) {
-  await theTableIsWholeOnEveryScreen(browser);
+  await theTableFitsOnEveryScreen(browser);
   const page = await aMonth(browser, month('reserved'), DESKTOP, 'light');
   assert.match(await text(page, 'minting'), /reserved in full/);
   await picture(page, 'dashboard-reserved-light-desktop');
@@ -241,7 +241,7 @@ async function aMonth(browser, answers, viewport, scheme) {
 }
 
 /** Some systems hide scroll bars, so the whole table must fit, with its buttons. */
-async function theTableIsWholeOnEveryScreen(browser) {
+async function theTableFitsOnEveryScreen(browser) {
   const page = await aMonth(browser, month('calm'), DESKTOP, 'light');
   for (const width of [360, 640, 641, 765, 900, 901, 1024, 1100, 1280]) {
     await page.setViewport({ width, height: 900, deviceScaleFactor: 1 });
@@ -252,7 +252,7 @@ async function theTableIsWholeOnEveryScreen(browser) {
   await page.close();
 }
 
-async function theRelayCheckFindsADeadServer(browser) {
+async function theRelayCheckFindsABrokenServer(browser) {
   const settings = {
     ICE_SOURCES: 'coturn', COTURN_SECRET: coturnSecret, PORT: '3002',
     COTURN_URLS: 'turn:127.0.0.1:3478?transport=udp,turn:127.0.0.1:3478?transport=tcp,turn:relay.invalid:3478?transport=udp,turn:127.0.0.1:3998?transport=udp',
@@ -270,7 +270,7 @@ async function theRelayCheckFindsADeadServer(browser) {
   assert.match(rows[3][3], /^no answer within 15 s$/);
   const findings = await text(page, 'findings');
   assert.match(findings, /The relay works over UDP/);
-  assert.match(findings, /One server is dead.*relay\.invalid/);
+  assert.match(findings, /One server does not work.*relay\.invalid/);
   assert.match(findings, /Some ports do not work.*127\.0\.0\.1:3998/);
   const answer = await text(page, 'answer');
   assert.match(answer, /sourcecoturn.*degradedfalse.*ttl300 s/s);

@@ -12,7 +12,7 @@ const BYTES_EACH_WAY = 20_000_000;
 const MBPS_EACH_WAY = 4;
 /** The relay also counts handshakes and 4 bytes of framing per packet. The browser does not. */
 const TOLERANCE = 0.02;
-/** How long nothing may arrive after the cut. */
+/** The time after the cut in which nothing may arrive. */
 const SILENCE_SECONDS = 5;
 const BROKER = 'http://127.0.0.1:3001';
 

@@ -7,7 +7,7 @@
 #   run.sh demo      `turn-broker demo` with its page, with pictures under target/pages (a minute and a half)
 #   run.sh video     a minute of video over the relay in the broker, then over a coturn that the broker does not read (three minutes)
 #   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
-#   run.sh cut       unreported calls, cut by budget, revocation and expiry (two and a half minutes)
+#   run.sh cut       calls without reports, ended by budget, revocation and expiry (two and a half minutes)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")

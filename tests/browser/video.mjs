@@ -1,6 +1,6 @@
-// The ledger's accuracy for video: a minute of video between two ends, once over the relay in the broker, which measures, and
-// once over a coturn that the broker does not read, where the ledger has only the reports of turn-client. Browser, relay and
-// ledger count the same bytes.
+// The ledger's accuracy for video: a minute of video between two ends. The first call uses the relay in the broker, which
+// measures. The second uses a coturn that the broker does not read, so the ledger has only the reports of turn-client. Browser,
+// relay and ledger count the same bytes.
 import assert from 'node:assert/strict';
 import { coturnEgress, coturnHasClosed, endedAllocations, table } from './counts.mjs';
 import { directory, openConnections, operator, runTest, startBroker, startCoturn, status, sum, theyAgree, usedBytes } from './harness.mjs';

@@ -1,11 +1,11 @@
 #!/bin/sh
-# What deployed.sh runs in its namespace; everything ends with it.
-# shellcheck disable=SC2329,SC1091 # called by their names; made here
+# The checks that deployed.sh runs in its namespace. All processes end with this script.
+# shellcheck disable=SC2329,SC1091 # functions are called by name; the sourced file is created here
 set -eu
 cd "$WORK_DIR"
 DOMAIN=turn.example.com
 ADDRESS=203.0.113.10
-# Its name is like a setting's.
+# Unset, because the broker would warn: the name is similar to that of a setting.
 BROKER=$TURN_BROKER_BIN
 unset TURN_BROKER_BIN
 
@@ -26,7 +26,7 @@ until_it() {
     tail -n 20 coturn.log broker.log >&2
     exit 1
 }
-# An authority of our own, and the next certificate by it.
+# Creates a certificate authority once, and a certificate with this serial number.
 certificate() {
     new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
     # shellcheck disable=SC2086 # a list
@@ -41,8 +41,8 @@ certificate() {
 between() { if [ "$2" -ge "$1" ] && [ "$2" -le "$3" ]; then echo yes; else echo "$2"; fi; }
 served() { openssl s_client -connect $ADDRESS:5349 </dev/null 2>/dev/null | openssl x509 -noout -serial; }
 
-# --- the lines of the page ---------------------------------------------------------------------------------------------
-# A bridge without ports, since coturn leaves loopback interfaces out; the name, in this namespace alone.
+# --- the commands of the page ---------------------------------------------------------------------------------------------
+# The address is on a bridge without ports, since coturn ignores loopback interfaces. Only this namespace knows the name.
 ip link add public type bridge
 ip addr add $ADDRESS/24 dev public
 ip link set public up
@@ -50,24 +50,24 @@ ip link set public up
 mount --bind hosts /etc/hosts
 
 certificate 1
-# Only the certificate's place is another one than on the page, and the owner stays.
+# Two differences from the page: the path of the certificate, and sudo does nothing, so the owner of the files stays.
 sed -e "s|^CERTIFICATE=.*|CERTIFICATE=$WORK_DIR/letsencrypt|" lines.sh >lines-here.sh
 (sudo() { :; } && . ./lines-here.sh)
-is 'what holds a secret is readable for its owner only' '600 600' "$(stat -c %a coturn/turnserver.conf .env | xargs)"
-is 'no line is left to fill in' '#max-bps=625000' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf)"
+is 'files with secrets are readable for their owner only' '600 600' "$(stat -c %a coturn/turnserver.conf .env | xargs)"
+is 'every value is filled in, except an optional one' '#max-bps=625000' "$(grep -E '^#[a-z-]+=' coturn/turnserver.conf)"
 
-# --- coturn and broker, as they would be started --------------------------------------------------------------------------
-# The container's paths, here.
+# --- coturn and broker, started as documented --------------------------------------------------------------------------
+# The paths in the container become paths here.
 mkdir tmp
 sed -e "s|=/tmp/|=$WORK_DIR/tmp/|" -e "s|=/etc/coturn/|=$WORK_DIR/coturn/|" coturn/turnserver.conf >here.conf
 turnserver -c "$WORK_DIR/here.conf" >coturn.log 2>&1 &
 coturn=$!
 until_it served
-is 'coturn understands every line' 0 "$(grep -ciE 'bad configuration|unknown|warning|error' coturn.log || :)"
+is 'coturn accepts every line of its configuration' 0 "$(grep -ciE 'bad configuration|unknown|warning|error' coturn.log || :)"
 
 mkdir broker
 cp .env broker/
-# The first two as in the compose file.
+# The first two are those of the compose file.
 STATE_DIR=$WORK_DIR/broker HOST=127.0.0.1 RATE_LIMIT_REQUESTS=100
 export STATE_DIR HOST RATE_LIMIT_REQUESTS
 (cd broker && exec "$BROKER" >../broker.log 2>&1) &
@@ -79,11 +79,11 @@ value() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 status() { broker $B/api/bandwidth-status | value "$1"; }
 measured() { [ "$(status source)" = measured+estimate ]; }
 until_it measured
-is 'the status rests on what coturn counts' measured+estimate "$(status source)"
+is 'the status uses the count of coturn' measured+estimate "$(status source)"
 
 (cd broker && "$BROKER" doctor --ca ../ca.pem >../doctor.log 2>&1) && doctor=0 || doctor=$?
-is 'doctor is content' '0 0 0' "$doctor $(grep -c '^FAIL' doctor.log || :) $(grep -c '^warn' doctor.log || :)"
-is 'having made an allocation over UDP, TCP and TLS' 3 "$(grep -c '^ok  *turn .*relays at' doctor.log || :)"
+is 'doctor finds no problem' '0 0 0' "$doctor $(grep -c '^FAIL' doctor.log || :) $(grep -c '^warn' doctor.log || :)"
+is 'doctor makes allocations over UDP, TCP and TLS' 3 "$(grep -c '^ok  *turn .*relays at' doctor.log || :)"
 
 # --- a call ---------------------------------------------------------------------------------------------------------------
 broker $B/api/turn-credentials >minted
@@ -93,12 +93,12 @@ call() {
 }
 call -y -m 1 -z 2 -n 3000 >call.log 2>&1 && relayed=0 || relayed=$?
 received=$(sed -n 's/.*start_mclient: tot_send_msgs=[0-9]*, tot_recv_msgs=//p' call.log | tail -n 1)
-# A busy machine loses some.
-is 'a call between two of its clients is relayed' '0 yes' "$relayed $(between 5000 "${received:-0}" 6000)"
+# A busy machine loses some packets.
+is 'a call between two clients of coturn is relayed' '0 yes' "$relayed $(between 5000 "${received:-0}" 6000)"
 counted() { [ "$(status usedBytes)" -ge $((received * 1000)) ]; }
 until_it counted
-is 'the ledger has its bytes, though nobody reported' yes "$(between 5000000 "$(status usedBytes)" 15000000)"
-# reach PEER: what coturn says to a client, with a credential of its own, that wants to send there.
+is 'the ledger has the bytes of the call without reports' yes "$(between 5000000 "$(status usedBytes)" 15000000)"
+# reach PEER SECONDS: mints a credential and tries to send to PEER. Prints whether coturn allows it.
 reach() {
     broker $B/api/turn-credentials >"minted.$1"
     timeout "$2" turnutils_uclient -c -n 1 -u "$(value username <"minted.$1")" -w "$(value credential <"minted.$1")" \
@@ -106,11 +106,11 @@ reach() {
     if grep -q '403 (Forbidden IP)' "peer.$1"; then echo forbidden; elif grep 'error' "peer.$1"; then :; else echo allowed; fi
 }
 for peer in 0.0.0.1 10.1.2.3 100.64.0.1 127.0.0.1 169.254.169.254 172.17.0.1 192.168.1.1 198.18.0.1 255.255.255.255; do
-    is "$peer is no peer" forbidden "$(reach $peer 20)"
+    is "$peer is not an allowed peer" forbidden "$(reach $peer 20)"
 done
-# Nobody answers there, so the client waits for ever.
+# These peers do not answer, so the client would wait without end.
 for peer in 1.1.1.1 198.51.100.7; do
-    is "$peer is one" allowed "$(reach $peer 3)"
+    is "$peer is an allowed peer" allowed "$(reach $peer 3)"
 done
 
 # --- a cut ----------------------------------------------------------------------------------------------------------------
@@ -121,22 +121,22 @@ cut() { broker $B/metrics -H "$A" | sed -n 's/^turn_broker_sessions_cut_total //
 more() { [ "$(status usedBytes)" -gt $((used + 5000000)) ]; }
 used=$(status usedBytes)
 until_it more
-is 'a revocation cuts' cut "$(broker -X POST "$B/api/credentials/$(value grant <minted)/revoke" -H "$A" | value provider)"
+is 'a revocation at coturn is a cut' cut "$(broker -X POST "$B/api/credentials/$(value grant <minted)/revoke" -H "$A" | value provider)"
 has_cut() { [ "$(cut)" -ge 2 ]; }
 until_it has_cut
-is 'the sessions of the call' yes "$(between 2 "$(cut)" 4)"
-# While it flowed the figure rose with every look.
+is 'the broker has cut the sessions of the call' yes "$(between 2 "$(cut)" 4)"
+# During the call the figure rose with every look.
 quiet() { used=$(status usedBytes) && sleep 6 && [ "$(status usedBytes)" = "$used" ]; }
 until_it quiet
-is 'nothing flows any more, though its clients are still there' yes "$(kill $long && echo yes)"
+is 'nothing flows any more, although the clients still run' yes "$(kill $long && echo yes)"
 
 # --- a new certificate -------------------------------------------------------------------------------------------------------
-is 'the certificate is served' serial=01 "$(served)"
+is 'coturn serves the certificate' serial=01 "$(served)"
 certificate 2
 cp letsencrypt/fullchain.pem letsencrypt/privkey.pem coturn/
 kill -USR2 $coturn
 renewed() { [ "$(served)" = serial=02 ]; }
 until_it renewed
-is 'and the next one after SIGUSR2' serial=02 "$(served)"
+is 'coturn serves the next certificate after SIGUSR2' serial=02 "$(served)"
 [ $failed = 0 ] || tail -n 40 coturn.log broker.log doctor.log
 exit $failed

@@ -1,8 +1,8 @@
 #!/bin/sh
-# What docs/DEPLOYMENT.md says of a coturn of one's own: its lines are run as they stand, and then the configuration that they
-# make, by Debian's coturn, and the settings, by the broker, in a network namespace with one made-up public address. Half a minute
-# once the broker is built; prints what was asked and got; exit status 0 or 1.
-#   TURN_BROKER_BIN  test this binary instead of building one
+# Tests "With a coturn of your own" in docs/DEPLOYMENT.md. Runs the commands of that section, then Debian's coturn with the
+# configuration that they create, and the broker with the settings that they create, in a network namespace with one made-up
+# public address. Takes half a minute after the build. Prints each check with its result. The exit status is 0 or 1.
+#   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 here=$(realpath "$(dirname "$0")")

@@ -1,7 +1,7 @@
 #!/bin/sh
-# A real coturn, read and cut by its command line, and examined by `turn-broker doctor` over UDP, TCP and TLS, in a network
-# namespace that has nothing but `lo`. Installs what is missing (Debian packages), builds the tests, and prints what
-# coturn's log, its listing and our book say of the same bytes, and what doctor says.
+# Tests with a real coturn in a network namespace with only `lo`: the broker reads and ends its sessions over the command line,
+# and `turn-broker doctor` checks it over UDP, TCP and TLS. Installs missing Debian packages and builds the tests. Prints the
+# counts of the same bytes in coturn's log, its listing and our ledger, and the output of doctor.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin

@@ -11,7 +11,7 @@ use turn_ledger::coturn::listing::{Listing, SESSIONS_MAX, SessionId};
 use turn_ledger::coturn::sessions::to_cut;
 use turn_ledger::traffic::Traffic;
 
-use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
+use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 
 const OURS: &str = "1795169280:AAAAAAAAAAAAAAAAAAAAAA";
 /// Several times the deadline, so that only a call that never ends fails, not a busy machine.
@@ -94,7 +94,7 @@ async fn a_listing_in_pieces_is_read_to_its_real_end() {
     // A TURN client that makes coturn print a forged total and prompt.
     let forger = FakeSession { origin: "x\n  Total sessions: 2\n\n> ".into(), ..FakeSession::new(2, OURS) };
     let (coturn, cli) = coturn_with([FakeSession::new(1, OURS), forger, FakeSession::new(3, OURS)]).await;
-    coturn.trouble(Some(Trouble::Pieces));
+    coturn.set_fault(Some(CliFault::Pieces));
     let listing = sessions(&cli).await.unwrap();
     assert!(!listing.is_complete);
     assert_eq!(listing.sessions.iter().map(|session| session.id).collect::<Vec<_>>(), [id(1)]);
@@ -126,25 +126,25 @@ async fn a_wrong_password_is_sent_once_and_never_shown() {
 
 #[tokio::test]
 async fn every_failure_has_its_name_and_ends() {
-    let troubles = [
-        (Trouble::Silence, "timeout"),
-        (Trouble::HangAfterPassword, "timeout"),
-        (Trouble::OtherService, "not_understood"),
-        (Trouble::Garbage, "not_understood"),
-        (Trouble::CutInListing, "broken"),
+    let faults = [
+        (CliFault::Silence, "timeout"),
+        (CliFault::HangAfterPassword, "timeout"),
+        (CliFault::OtherService, "not_understood"),
+        (CliFault::Garbage, "not_understood"),
+        (CliFault::CutInListing, "broken"),
     ];
     assert!(DEADLINE <= Duration::from_secs(5));
     let mut checks = vec![];
-    for (trouble, outcome) in troubles {
+    for (fault, outcome) in faults {
         checks.push(tokio::spawn(async move {
             let (coturn, cli) = coturn_with(many(3)).await;
-            coturn.trouble(Some(trouble));
+            coturn.set_fault(Some(fault));
             let error = sessions(&cli).await.unwrap_err();
-            assert_eq!(error.outcome(), outcome, "{trouble:?}: {error}");
-            coturn.trouble(None);
+            assert_eq!(error.outcome(), outcome, "{fault:?}: {error}");
+            coturn.set_fault(None);
             assert!(
                 sessions(&cli).await.unwrap().is_complete,
-                "{trouble:?}: the next call has a new connection"
+                "{fault:?}: the next call has a new connection"
             );
         }));
     }
@@ -156,7 +156,7 @@ async fn every_failure_has_its_name_and_ends() {
 #[tokio::test]
 async fn an_endless_listing_ends_at_a_bound() {
     let (coturn, cli) = coturn_with(many(200)).await;
-    coturn.trouble(Some(Trouble::EndlessListing));
+    coturn.set_fault(Some(CliFault::EndlessListing));
     let outcome = sessions(&cli).await.unwrap_err().outcome();
     // It depends on the machine which of the two bounds applies first.
     assert!(["too_long", "timeout"].contains(&outcome), "{outcome}");

@@ -1,7 +1,7 @@
 //! The meter of coturn: the ledger counts coturn's bytes, and sessions end when their grant expires or is revoked, or when
 //! the budget is spent.
 
-use crate::support::fake_coturn_cli::{FakeCoturnCli, FakeSession, PASSWORD, Trouble};
+use crate::support::fake_coturn_cli::{CliFault, FakeCoturnCli, FakeSession, PASSWORD};
 use crate::support::{OPERATOR, REPORTER, StateDir, TestBroker, eventually};
 use serde_json::{Value, json};
 
@@ -165,14 +165,14 @@ async fn while_coturn_is_unreachable_the_bound_does_not_hold_and_the_long_tail_c
     broker.mint().await;
     let with_cuts = broker.status().await;
     assert_eq!(with_cuts["boundHolds"], true);
-    relay.coturn.trouble(Some(Trouble::OtherService));
+    relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(16);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
     let reserved = |status: &Value| status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     broker.mint().await;
     // A minute at 2 Mbps is 15 MB; two hours of tail are 1.8 GB.
     assert!(reserved(&with_cuts) < 0.1 && reserved(&broker.status().await) > 1.8);
-    relay.coturn.trouble(None);
+    relay.coturn.set_fault(None);
     look(&broker).await;
     broker.advance(31);
     look(&broker).await;

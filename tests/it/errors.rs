@@ -64,7 +64,7 @@ async fn a_panic_in_a_handler_becomes_a_500_and_the_next_request_is_served() {
         Some("https://app.example"),
         "the page may read it"
     );
-    broker.mend_clock();
+    broker.repair_clock();
     assert_eq!(broker.get("/api/bandwidth-status").await.status, 200);
     assert_eq!(broker.metric("turn_broker_panics_total").await, Some(1));
 }

@@ -82,7 +82,7 @@ async fn show_summarizes_the_ledger_as_of_the_last_write() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is missing in\n{shown}");
     }
-    assert!(shown.contains(state.path()) && shown.contains("the lines below are as of then"), "{shown}");
+    assert!(shown.contains(state.path()) && shown.contains("the lines below show that time"), "{shown}");
     assert_eq!(std::fs::read(state.file()).unwrap(), before, "the command does not change the file");
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What run.sh runs in its namespace: loopback alone, all ports free, and everything ends with it.
-# shellcheck disable=SC2329 # called by their names
+# The checks that run.sh runs in its namespace. It has only loopback, and all ports are free. All processes end with this script.
+# shellcheck disable=SC2329 # functions are called by name
 set -eu
 cd "$WORK_DIR"
 OPERATOR=operator-token-of-the-proxy-test
@@ -15,7 +15,8 @@ is() {
     fi
 }
 
-# ask CLIENT PATH [CURL ARGUMENT]...: from that loopback address through the proxy, into the files `headers` and `body`; prints the status.
+# ask CLIENT PATH [CURL ARGUMENT]...: sends a request from that loopback address through the proxy. Writes the files `headers` and
+# `body`, and prints the status.
 ask() {
     client=$1
     path=$2
@@ -24,7 +25,7 @@ ask() {
         -D headers -o body -w '%{http_code}' "$@" "https://broker.example$path"
 }
 header() { tr -d '\r' <headers | sed -n "s/^$1: //Ip"; }
-# The client of the last request in the broker's log, found by the id that the answer had.
+# Prints the client of the last request as in the broker's log. The id in the response identifies the line.
 seen() {
     id=$(header x-request-id)
     for _ in $(seq 50); do
@@ -50,7 +51,7 @@ start_broker() {
     until_it curl -sfo /dev/null http://127.0.0.1:3001/health
 }
 
-# Only the certificate's place is another one than on the page.
+# One difference from the page: the path of the certificate.
 start_nginx() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout nginx.key -out nginx.pem -days 2 \
         -subj /CN=broker.example -addext subjectAltName=DNS:broker.example 2>/dev/null
@@ -65,7 +66,7 @@ start_nginx() {
     server=$!
 }
 
-# Only the authority is another one: Caddy's own, since there is no network to fetch a certificate over.
+# One difference from the page: Caddy uses its own authority, since there is no network to fetch a certificate.
 start_caddy() {
     export HOME="$PWD" XDG_DATA_HOME="$PWD/data"
     { printf '{\n admin off\n local_certs\n skip_install_trust\n}\n' && cat caddyfile; } >Caddyfile
@@ -84,7 +85,7 @@ check() {
     "start_$proxy"
     until_it reachable
 
-    is 'plain HTTP is sent to HTTPS' '301|308 https://broker.example/dashboard' "$(
+    is 'plain HTTP is redirected to HTTPS' '301|308 https://broker.example/dashboard' "$(
         curl -s -o /dev/null -w '%{http_code} %{redirect_url}' --resolve broker.example:80:127.0.0.1 \
             http://broker.example/dashboard | sed 's/^30[18] /301|308 /')"
 
@@ -94,39 +95,39 @@ check() {
     is 'a forged X-Forwarded-For changes nothing' 127.0.0.3 "$(seen)"
     ask 127.0.0.3 /api/bandwidth-status -H 'X-Forwarded-For: 6.6.6.6' -H 'X-Forwarded-For: 127.0.0.1, 7.7.7.7' \
         -H 'X-Real-IP: 6.6.6.6' -H 'CF-Connecting-IP: 6.6.6.6' -H 'Forwarded: for=6.6.6.6' >/dev/null
-    is 'nor do two of them and other headers' 127.0.0.3 "$(seen)"
+    is 'two of them and other forged headers change nothing' 127.0.0.3 "$(seen)"
     ask 127.0.0.3 /api/bandwidth-status -H 'X-Request-Id: chosen-by-the-client' >/dev/null
-    is 'nor does a request id of its own' "$(header x-request-id)" "$(header x-request-id | grep -v chosen)"
+    is 'a request id of the client changes nothing' "$(header x-request-id)" "$(header x-request-id | grep -v chosen)"
 
     codes=
     for i in 1 2 3 4; do codes="$codes $(ask 127.0.0.4 /api/turn-credentials -H "X-Forwarded-For: 9.9.9.$i")"; done
-    is 'the fourth mint of one client is one too many' ' 200 200 200 429' "$codes"
-    is 'and another client has a rate of its own' 200 "$(ask 127.0.0.5 /api/turn-credentials)"
+    is 'the fourth mint of one client is refused' ' 200 200 200 429' "$codes"
+    is 'another client has its own rate' 200 "$(ask 127.0.0.5 /api/turn-credentials)"
 
     set -- -H "Authorization: Bearer $REPORTER" -H 'Content-Type: application/json'
     is 'a connection is opened' 201 "$(ask 127.0.0.6 /api/connections "$@" -d '{"connectionId":"room/9%a"}')"
-    is 'its id passes as %2F and %25' 200 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/heartbeat "$@" -d '{}')"
-    is 'also as a beacon' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/close -H 'Content-Type: text/plain' \
+    is 'its id passes with %2F and %25' 200 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/heartbeat "$@" -d '{}')"
+    is 'its id passes in a beacon' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a/close -H 'Content-Type: text/plain' \
         -d "{\"token\":\"$REPORTER\"}")"
-    is 'and with DELETE' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a "$@" -X DELETE)"
+    is 'its id passes with DELETE' 204 "$(ask 127.0.0.6 /api/connections/room%2F9%25a "$@" -X DELETE)"
 
     for page in /turn-client.js /turn-client.d.ts /dashboard /dashboard/main.js /relay-check /relay-check/main.js \
         /docs /docs/main.js /openapi.json; do
-        is "$page is reached" 200 "$(ask 127.0.0.7 $page)"
+        is "$page is available" 200 "$(ask 127.0.0.7 $page)"
     done
-    is 'with its policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"
-    is "the operator's figures are reached with the token" 200 \
+    is 'the dashboard has its content security policy' 1 "$(ask 127.0.0.7 /dashboard >/dev/null && header content-security-policy | grep -c default-src)"
+    is "the operator's figures are available with the token" 200 \
         "$(ask 127.0.0.7 /api/overview -H "Authorization: Bearer $OPERATOR")"
     for path in /metrics /ready /health / /dashboards; do
         ask 127.0.0.7 $path -H "Authorization: Bearer $OPERATOR" >code || :
-        is "$path is not passed on" '404 0' "$(cat code) $(grep -c '"code"' body || :)"
+        is "$path is not forwarded" '404 0' "$(cat code) $(grep -c '"code"' body || :)"
     done
 
     ask 127.0.0.8 /api/connections -X OPTIONS -H 'Origin: https://app.example' -H 'Access-Control-Request-Method: POST' \
         -H 'Access-Control-Request-Headers: authorization,content-type' >/dev/null
-    is 'a preflight is answered once' https://app.example "$(header access-control-allow-origin)"
+    is 'a preflight has one CORS answer' https://app.example "$(header access-control-allow-origin)"
 
-    # 600 requests of eight clients at once, while the proxy keeps its sockets to the broker.
+    # 600 requests, from eight clients at the same time. The proxy reuses its sockets to the broker.
     before=$(sockets)
     for client in 1 2 3 4 5 6 7 8; do
         curl -s --interface 127.0.1.$client --resolve broker.example:443:127.0.0.1 --cacert "$proxy.pem" --max-time 120 \
@@ -138,12 +139,12 @@ check() {
     clients=
     is '600 requests get 600 answers' '600 200' "$(cat codes.* | sort | uniq -c | sed 's/^ *//')"
     opened=$(($(sockets) - before))
-    is "over sockets that are kept: $opened opened" 1 "$((opened <= 32))"
+    is "the proxy reuses its sockets: $opened opened" 1 "$((opened <= 32))"
 
     kill "$server" "$broker"
     wait "$server" "$broker" || :
 }
-# Those of the broker, the closed ones of the last minute too.
+# The number of the broker's sockets, including those that closed in the last minute.
 sockets() { ss -Htan 'sport = :3001' | wc -l; }
 
 check nginx

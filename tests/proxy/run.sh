@@ -1,8 +1,8 @@
 #!/bin/sh
-# The proxies of docs/DEPLOYMENT.md: its own nginx and Caddy examples, taken out of the page, each before a broker, in a network
-# namespace that has nothing but `lo`. Fetches both from Debian and unpacks them under target/proxy: installed, each would start
-# a service of its own. Six seconds once the broker is built; prints what was asked and got; exit status 0 or 1.
-#   TURN_BROKER_BIN  test this binary instead of building one
+# Tests the nginx and Caddy examples of docs/DEPLOYMENT.md, each in front of a broker, in a network namespace with only `lo`.
+# Fetches both programs from Debian and unpacks them under target/proxy. It does not install them, because an installed package
+# starts a service. Takes six seconds after the build. Prints each check with its result. The exit status is 0 or 1.
+#   TURN_BROKER_BIN  the binary to test instead of building one
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
 here=$(realpath "$(dirname "$0")")

@@ -59,7 +59,7 @@ test('each code has a reason in words', () => {
   assert.deepEqual(['DISABLED', 'BUDGET_EXHAUSTED', 'NETWORK', 'DEGRADED'].map(rejectionReason), ['minting is stopped', 'the budget is spent', 'the broker does not answer', 'the broker says DEGRADED']);
 });
 
-test('during a call the text tells what matters most', () => {
+test('during a call the text names the most important fact', () => {
   assert.match(storyOf({}).text, /^The relay counts every byte/);
   assert.match(storyOf({ overview: overview({ committed: 300 }) }).text, /could take usage 50\.0 MB past the limit\. This is the overshoot bound\. This relay/);
   assert.match(storyOf({ overview: overview({ committed: 300, grants: { live: 6 } }) }).text, /Older credentials count until they expire\./);
@@ -106,7 +106,7 @@ test('the credentials list shows expiry, renewals and older credentials', () => 
   assert.equal(credentials([], 0, 1_000), 'none live');
 });
 
-test('words above the chart do not overlap, and the latest has a place', () => {
+test('words above the chart do not overlap, and the latest one is shown', () => {
   const words = [0, 10, 20, 30, 40, 400, 990].map((x) => ({ x, width: 60 }));
   const places = placed(words, { right: 1_000, rows: 3 });
   assert.deepEqual(places.map((place) => place && place.row), [null, null, 2, 1, 0, 0, 0]);

@@ -1,4 +1,4 @@
-// Fakes of all that a page uses: clocks, timers, broker, peer connections, storage. Nothing here waits in real time.
+// Fakes of everything that a page uses: clocks, timers, broker, peer connections, storage. Nothing here waits in real time.
 import { mock } from 'node:test';
 
 const SECOND = 1_000;
@@ -6,7 +6,7 @@ const SECOND = 1_000;
 const SERVER_EPOCH = Date.parse('2026-01-15T12:00:00Z');
 const PAGE_EPOCH = SERVER_EPOCH - 7 * 3_600 * SECOND;
 
-/** Lets promises settle. No chain here is longer. */
+/** Lets promises settle. No chain of promises in these tests is longer. */
 export async function settle() {
   for (let turn = 0; turn < 60; turn += 1) await Promise.resolve();
 }

@@ -155,7 +155,7 @@ test('the page names the source that counts usage', () => {
   assert.match(bound(overview({ observedMbpsPerGrant: null }, { provider: null })).why, /Not yet tested against the relay’s count\.$/);
 });
 
-test('with Cloudflare and without its analytics, the page speaks of no relay', () => {
+test('with Cloudflare and without its analytics, the page does not mention a relay', () => {
   const hints = ['NO_ANALYTICS', 'NO_REPORTS'].map((code) => ({ code, message: 'the estimate cannot see usage.' }));
   for (const asOf of [null, '2026-11-20T14:10:00.000Z']) {
     for (const status of [{}, { observedMbpsPerGrant: null }, { boundHolds: false }]) {
@@ -326,20 +326,20 @@ test('findings name what the network blocks', () => {
   assert.deepEqual(titles([works(TCP)]), ['The relay works, without UDP']);
 });
 
-test('a dead server among working ones is not reported as a blocked network', () => {
+test('a broken server among working ones is not reported as a blocked network', () => {
   const dead = fails('turn:dead.example?transport=udp');
-  assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server is dead']);
+  assert.deepEqual(titles([works(UDP), dead]), ['The relay works over UDP', 'One server does not work']);
 });
 
-test('a server that does not answer is not called dead if only its port may be blocked', () => {
+test('a server that does not answer is not called broken if only its port may be blocked', () => {
   const list = [fails('stun:r.example:3478'), fails('turn:r.example:3478?transport=udp'), fails('turn:r.example:3478?transport=tcp'),
     works('turn:r.example:80?transport=tcp'), fails('turns:r.example?transport=tcp'), works('turns:r.example:443?transport=tcp')];
   const found = findings(minted, list);
   assert.deepEqual(found.map(({ title }) => title), ['UDP to the relay is blocked', 'Some ports do not work', 'STUN does not answer']);
   assert.match(found[1].text, /r\.example:3478\?transport=tcp \(no answer\); turns:r\.example\?transport=tcp \(no answer\)\..*Keep them/);
-  assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server is dead'], 'the default port is one');
+  assert.deepEqual(titles([works(UDP), fails('turn:[2001:db8::1]:3478')]), ['The relay works over UDP', 'One server does not work'], 'the default port is one');
   const refuses = fails('turn:other.example:3480?transport=udp', 401, 'Unauthorized');
-  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server is dead'], 'a server that rejects is reached');
+  assert.deepEqual(titles([works(UDP), refuses]), ['The relay works over UDP', 'One server does not work'], 'a server that rejects is reached');
 });
 
 test('UDP is not called blocked if a relay answered over UDP', () => {

@@ -1,4 +1,4 @@
-// watch(): what is reported about a peer connection, when, and that nothing is left behind.
+// watch(): what is reported about a peer connection and when, and that no listener or timer remains.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Peer, error, settle } from './fakes.mjs';

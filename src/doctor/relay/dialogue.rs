@@ -8,7 +8,7 @@ use stun_types::message::TransactionId;
 use super::super::tls::Trust;
 use super::error::{ProbeError, Step};
 use super::exchange::Link;
-use super::message::{self, Answer, Credential, Proof, Question, Unusable};
+use super::message::{self, Answer, Credential, Proof, RequestKind, Unusable};
 use crate::ice::url::IceUrl;
 use crate::random;
 
@@ -49,9 +49,11 @@ impl Target<'_> {
     /// Asks for our address.
     async fn bind(&self) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
-        match ask(&mut link, Question::Binding, None).await? {
+        match ask(&mut link, RequestKind::Binding, None).await? {
             Answer::Done { mapped, .. } => Ok(Served { mapped, ..Served::default() }),
-            Answer::Refused { code, .. } => Err(ProbeError::Code { code, step: Step::Binding, shown: false }),
+            Answer::Refused { code, .. } => {
+                Err(ProbeError::Code { code, step: Step::Binding, with_credential: false })
+            }
         }
     }
 
@@ -60,7 +62,7 @@ impl Target<'_> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
         let mut proof = None;
         for _ in 0..=CHALLENGES_MAX {
-            match ask(&mut link, Question::Allocate, proof.as_ref()).await? {
+            match ask(&mut link, RequestKind::Allocate, proof.as_ref()).await? {
                 Answer::Done { mapped, relayed } => {
                     let served = Served {
                         mapped,
@@ -84,31 +86,31 @@ impl Target<'_> {
     }
 }
 
-fn refused(code: u16, shown: bool) -> ProbeError {
-    ProbeError::Code { code, step: Step::Allocate, shown }
+fn refused(code: u16, with_credential: bool) -> ProbeError {
+    ProbeError::Code { code, step: Step::Allocate, with_credential }
 }
 
 /// A failed release is not a failure of the probe: the allocation expires by itself.
 async fn release(link: &mut Link, proof: Option<&Proof>, served: Served) -> Served {
-    let answer = ask(link, Question::Release, proof).await;
+    let answer = ask(link, RequestKind::Release, proof).await;
     Served { is_left: !matches!(answer, Ok(Answer::Done { .. })), ..served }
 }
 
-async fn ask(link: &mut Link, question: Question, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
-    let step = match question {
-        Question::Binding => Step::Binding,
-        Question::Allocate => Step::Allocate,
-        Question::Release => Step::Release,
+async fn ask(link: &mut Link, kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, ProbeError> {
+    let step = match kind {
+        RequestKind::Binding => Step::Binding,
+        RequestKind::Allocate => Step::Allocate,
+        RequestKind::Release => Step::Release,
     };
-    let request = message::request(question, fresh_id(), proof).map_err(|_| ProbeError::Unwritable)?;
+    let request = message::request(kind, fresh_id(), proof).map_err(|_| ProbeError::TooLong)?;
     let answer = link.ask(&request, step).await?;
-    message::read(&answer, question, proof).map_err(|unusable| match unusable {
+    message::read(&answer, kind, proof).map_err(|unusable| match unusable {
         Unusable::NotStun => ProbeError::NotStun,
         Unusable::Unsigned => ProbeError::Unsigned,
     })
 }
 
-/// Zero without a random source: each id is used alone on its own socket.
+/// Zero if no random bytes are available. The requests on one socket are sent one after the other, so a repeated id does no harm.
 fn fresh_id() -> TransactionId {
     random::bytes().map(u128::from_be_bytes).unwrap_or_default().into()
 }

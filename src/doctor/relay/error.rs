@@ -1,5 +1,4 @@
-//! The errors of a STUN or TURN server, with their meaning and remedy. Every text is ours; the server's own words are not
-//! repeated.
+//! The errors of a STUN or TURN server, with their meaning and remedy. Every text is ours; the server's texts are not repeated.
 
 use std::io;
 
@@ -28,7 +27,7 @@ pub(super) enum ProbeError {
     /// The name has no address.
     #[error("the name has no address")]
     Name,
-    /// No route from this machine to such an address.
+    /// This machine has no route to the address.
     #[error("there is no route from this machine")]
     NoRoute,
     /// Connection refused.
@@ -44,7 +43,7 @@ pub(super) enum ProbeError {
     #[error("TLS failed: {0}")]
     Tls(String),
     /// Another service listens there.
-    #[error("no STUN or TURN server answers there, but another service")]
+    #[error("another service answers there, not a STUN or TURN server")]
     NotStun,
     /// The answer does not prove that the server knows the credential.
     #[error("the server's answer is not signed with the credential")]
@@ -57,21 +56,21 @@ pub(super) enum ProbeError {
         /// The step that failed.
         step: Step,
         /// Whether the request carried the credential.
-        shown: bool,
+        with_credential: bool,
     },
     /// TURN over DTLS is not supported here.
-    #[error("TURN over DTLS is not tried: browsers do not speak it")]
+    #[error("TURN over DTLS is not tried: browsers do not support it")]
     Dtls,
     /// The credential or the challenge is longer than STUN allows.
     #[error("the credential or the server's challenge is longer than STUN allows")]
-    Unwritable,
+    TooLong,
 }
 
-/// The kind of an error, for a conclusion from all of them.
+/// The kind of an error, for the conclusion about the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum FailureKind {
     /// The name has no address, so no connection was tried.
-    Unnamed,
+    NoAddress,
     /// No server answered.
     Unreachable,
     /// The server rejects the credential.
@@ -84,10 +83,10 @@ pub(super) enum Trouble {
     NotTried,
 }
 
-impl Trouble {
+impl FailureKind {
     /// Whether no server answered.
     pub(super) const fn is_unreached(self) -> bool {
-        matches!(self, Self::Unnamed | Self::Unreachable)
+        matches!(self, Self::NoAddress | Self::Unreachable)
     }
 }
 
@@ -104,16 +103,16 @@ impl ProbeError {
         }
     }
 
-    pub(super) fn trouble(&self) -> Trouble {
+    pub(super) fn kind(&self) -> FailureKind {
         match self {
-            Self::Name => Trouble::Unnamed,
-            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => Trouble::Unreachable,
-            Self::Code { code: 401 | 403 | 431 | 441, shown: true, .. }
+            Self::Name => FailureKind::NoAddress,
+            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => FailureKind::Unreachable,
+            Self::Code { code: 401 | 403 | 431 | 441, with_credential: true, .. }
             | Self::Unsigned
-            | Self::Unwritable => Trouble::Credential,
-            Self::Code { .. } | Self::NotStun => Trouble::Server,
-            Self::Tls(_) => Trouble::Certificate,
-            Self::Dtls => Trouble::NotTried,
+            | Self::TooLong => FailureKind::Credential,
+            Self::Code { .. } | Self::NotStun => FailureKind::Server,
+            Self::Tls(_) => FailureKind::Certificate,
+            Self::Dtls => FailureKind::NotTried,
         }
     }
 
@@ -130,8 +129,8 @@ impl ProbeError {
                 protocol(url)
             )),
             Self::Timeout(step) | Self::Broken(step, _) if is_open(url, *step) => Remedy::guess(format!(
-                "check that port {port} of {host} is the relay's port for {}, and what filters on the path: it takes connections \
-                 and then does not answer",
+                "check that port {port} of {host} is the relay's port for {}, and whether a filter on the path drops the data: \
+                 the port accepts connections and then does not answer",
                 if url.transport() == Transport::Tls { "TLS" } else { "TCP without TLS" },
             )),
             Self::Timeout(_) | Self::Broken(..) => Remedy::sure(format!(
@@ -143,10 +142,10 @@ impl ProbeError {
                  authority, use --ca with its PEM file, and install it on clients too",
             ),
             Self::NotStun => Remedy::sure("check the URL: the port belongs to another service"),
-            Self::Code { code, shown, .. } => by_code(*code, *shown, source),
+            Self::Code { code, with_credential, .. } => by_code(*code, *with_credential, source),
             Self::Unsigned => refused_credential(source),
             Self::Dtls => Remedy::sure("use ?transport=tcp in turns: URLs"),
-            Self::Unwritable => Remedy::sure("use a shorter user name or realm"),
+            Self::TooLong => Remedy::sure("use a shorter user name or realm"),
         }
     }
 }
@@ -175,16 +174,16 @@ fn protocol(url: &IceUrl) -> &'static str {
 
 const fn meaning(code: u16) -> &'static str {
     match code {
-        300 => "it redirects to another server",
-        400 => "it does not understand the request",
-        401 => "it does not accept the credential",
-        403 => "it forbids this request",
-        420 => "it does not know an attribute of the request",
-        437 => "it already has an allocation for this address and port",
-        438 => "it rejects its own nonce as stale again and again",
-        440 => "it does not relay for this address family",
+        300 => "the server redirects to another server",
+        400 => "the server does not understand the request",
+        401 => "the server does not accept the credential",
+        403 => "the server forbids this request",
+        420 => "the server does not know an attribute of the request",
+        437 => "the server already has an allocation for this address and port",
+        438 => "the server rejects its own nonce as stale again and again",
+        440 => "the server does not relay for this address family",
         441 => "an allocation on this connection belongs to another credential",
-        442 => "it does not relay UDP",
+        442 => "the server does not relay UDP",
         486 => "this user has reached its quota of allocations",
         500 => "an error inside the server",
         508 => "the server has no relay port left",
@@ -192,10 +191,10 @@ const fn meaning(code: u16) -> &'static str {
     }
 }
 
-fn by_code(code: u16, shown: bool, source: IceSource) -> Remedy {
+fn by_code(code: u16, with_credential: bool, source: IceSource) -> Remedy {
     match code {
         300 => "list the URL of the target server: browsers do not follow redirects".into(),
-        401 if !shown => "configure the server's authentication (coturn: use-auth-secret and realm): it asks for a credential without a \
+        401 if !with_credential => "configure the server's authentication (coturn: use-auth-secret and realm): it asks for a credential without a \
              realm"
             .into(),
         401 => refused_credential(source),
@@ -227,7 +226,7 @@ fn refused_credential(source: IceSource) -> Remedy {
             "set the server's current user name and password in MANUAL_ICE_SERVERS".into()
         }
         IceSource::Cloudflare => Remedy::guess(
-            "run doctor again, because the credential is only a moment old; if it stays, make a new TURN key and set both \
+            "run doctor again, because the credential is only a moment old; if the error continues, make a new TURN key and set both \
              CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
         ),
         IceSource::Relay | IceSource::Stun => "read the server's log".into(),
@@ -239,7 +238,7 @@ mod tests {
     use super::*;
 
     fn code(code: u16) -> ProbeError {
-        ProbeError::Code { code, step: Step::Allocate, shown: true }
+        ProbeError::Code { code, step: Step::Allocate, with_credential: true }
     }
 
     #[test]
@@ -264,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_401_means_a_bad_credential_only_if_one_was_sent() {
-        assert_eq!(code(401).trouble(), Trouble::Credential);
-        let before = ProbeError::Code { code: 401, step: Step::Allocate, shown: false };
-        assert_eq!(before.trouble(), Trouble::Server);
-        assert_eq!(code(486).trouble(), Trouble::Server);
-        assert_eq!(ProbeError::Timeout(Step::Connect).trouble(), Trouble::Unreachable);
+        assert_eq!(code(401).kind(), FailureKind::Credential);
+        let before = ProbeError::Code { code: 401, step: Step::Allocate, with_credential: false };
+        assert_eq!(before.kind(), FailureKind::Server);
+        assert_eq!(code(486).kind(), FailureKind::Server);
+        assert_eq!(ProbeError::Timeout(Step::Connect).kind(), FailureKind::Unreachable);
     }
 
     #[test]
@@ -277,6 +276,6 @@ mod tests {
         let remedy = ProbeError::Timeout(Step::Connect).remedy(&url, IceSource::Coturn).text;
         assert!(remedy.contains("TCP port 443 to relay.example"), "{remedy}");
         let remedy = ProbeError::Timeout(Step::Handshake).remedy(&url, IceSource::Coturn).text;
-        assert!(remedy.contains("takes connections") && remedy.contains("port for TLS"), "{remedy}");
+        assert!(remedy.contains("accepts connections") && remedy.contains("port for TLS"), "{remedy}");
     }
 }

@@ -1,5 +1,5 @@
-//! One request and its response, over UDP, TCP or TLS. Each step ends within [`STEP`], whatever the other side does. Over
-//! UDP the request is retransmitted until then, as in RFC 8489.
+//! One request and its response, over UDP, TCP or TLS. Each step ends within [`STEP`], even if the server never answers.
+//! Over UDP the request is retransmitted until then, as in RFC 8489.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Link {
             Transport::Tcp => Ok(Self::Stream(Box::new(connect(address).await?))),
             Transport::Tls => {
                 let socket = connect(address).await?;
-                let shaken = timeout(STEP, trust.shake_hands(url.host(), socket)).await;
+                let shaken = timeout(STEP, trust.handshake(url.host(), socket)).await;
                 let stream = shaken.map_err(|_| ProbeError::Timeout(Step::Handshake))?;
                 Ok(Self::Stream(Box::new(stream.map_err(|error| ProbeError::Tls(error.to_string()))?)))
             }

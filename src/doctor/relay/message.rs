@@ -1,6 +1,6 @@
 //! The STUN messages of the doctor: three requests and their responses. Pure; the codec is `stun-types`. Requests are
 //! signed as in browsers: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only if the server offers nothing else.
-//! A server's own words (reason phrase, software) are dropped.
+//! The texts of a server (reason phrase, software) are dropped.
 
 use std::net::SocketAddr;
 
@@ -86,7 +86,7 @@ pub(super) enum Unusable {
 
 /// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum RequestKind {
     /// Asks for our address.
     Binding,
     /// Asks for an allocation.
@@ -95,7 +95,7 @@ pub(super) enum Question {
     Release,
 }
 
-impl Question {
+impl RequestKind {
     const fn method(self) -> Method {
         match self {
             Self::Binding => BINDING,
@@ -133,20 +133,20 @@ impl Proof {
 
 /// The bytes of a request. Fails if a name or a nonce is longer than STUN allows.
 pub(super) fn request(
-    question: Question,
+    kind: RequestKind,
     id: TransactionId,
     proof: Option<&Proof>,
 ) -> Result<Request, StunWriteError> {
-    let kind = MessageType::from_class_method(MessageClass::Request, question.method());
-    let mut message = Message::builder(kind, id, MessageWriteVec::new());
-    let lifetime = if question == Question::Release { 0 } else { SHORT }.to_be_bytes();
-    match question {
-        Question::Binding => {}
-        Question::Allocate => {
+    let message_type = MessageType::from_class_method(MessageClass::Request, kind.method());
+    let mut message = Message::builder(message_type, id, MessageWriteVec::new());
+    let lifetime = if kind == RequestKind::Release { 0 } else { SHORT }.to_be_bytes();
+    match kind {
+        RequestKind::Binding => {}
+        RequestKind::Allocate => {
             message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
             message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
         }
-        Question::Release => message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?,
+        RequestKind::Release => message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?,
     }
     if let Some(proof) = proof {
         proof.write(&mut message)?;
@@ -169,9 +169,9 @@ pub(super) fn body_length(header: &[u8; HEADER]) -> Option<usize> {
 }
 
 /// Parses the response to a request.
-pub(super) fn read(bytes: &[u8], question: Question, proof: Option<&Proof>) -> Result<Answer, Unusable> {
+pub(super) fn read(bytes: &[u8], kind: RequestKind, proof: Option<&Proof>) -> Result<Answer, Unusable> {
     let message = Message::from_bytes(bytes).map_err(|_| Unusable::NotStun)?;
-    if !message.has_method(question.method()) {
+    if !message.has_method(kind.method()) {
         return Err(Unusable::NotStun);
     }
     match message.class() {

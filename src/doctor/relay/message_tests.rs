@@ -20,15 +20,15 @@ fn key(challenge: &Challenge) -> MessageIntegrityCredentials {
 }
 
 /// A server's response, made by the codec.
-fn answer(question: Question, class: MessageClass, fill: impl FnOnce(&mut MessageWriteVec)) -> Vec<u8> {
-    let kind = MessageType::from_class_method(class, question.method());
-    let mut message = Message::builder(kind, id(), MessageWriteVec::new());
+fn answer(kind: RequestKind, class: MessageClass, fill: impl FnOnce(&mut MessageWriteVec)) -> Vec<u8> {
+    let message_type = MessageType::from_class_method(class, kind.method());
+    let mut message = Message::builder(message_type, id(), MessageWriteVec::new());
     fill(&mut message);
     message.finish()
 }
 
 fn refusal(code: u16, with_challenge: bool) -> Vec<u8> {
-    answer(Question::Allocate, MessageClass::Error, |message| {
+    answer(RequestKind::Allocate, MessageClass::Error, |message| {
         message.add_attribute(&ErrorCode::new(code, "hush reason").unwrap()).unwrap();
         if with_challenge {
             message.add_attribute(&Realm::new("relay.test").unwrap()).unwrap();
@@ -39,29 +39,29 @@ fn refusal(code: u16, with_challenge: bool) -> Vec<u8> {
 
 #[test]
 fn the_first_request_has_no_credential_and_asks_for_udp() {
-    let request = request(Question::Allocate, id(), None).unwrap();
+    let request = request(RequestKind::Allocate, id(), None).unwrap();
     let message = Message::from_bytes(&request.bytes).unwrap();
     assert!(message.has_class(MessageClass::Request) && message.has_method(ALLOCATE));
     assert_eq!(&*message.raw_attribute(REQUESTED_TRANSPORT).unwrap().value, &RELAY_UDP);
     assert!(!message.has_attribute(AttributeType::new(0x0006)), "no user name");
     assert!(answers(&request.bytes, id()));
-    assert!(!answers(&request.bytes, 7.into()), "another question's");
+    assert!(!answers(&request.bytes, 7.into()), "the id of another request");
 }
 
 #[test]
 fn a_challenge_is_answered_with_a_valid_signature() {
-    let asked = read(&refusal(401, true), Question::Allocate, None).unwrap();
+    let asked = read(&refusal(401, true), RequestKind::Allocate, None).unwrap();
     let challenge = challenge(&[]);
     assert_eq!(asked, Answer::Refused { code: 401, challenge: Some(challenge.clone()) });
     let proof = Proof::new(&credential(), challenge.clone());
-    for question in [Question::Allocate, Question::Release] {
-        let request = request(question, id(), Some(&proof)).unwrap();
+    for kind in [RequestKind::Allocate, RequestKind::Release] {
+        let request = request(kind, id(), Some(&proof)).unwrap();
         let message = Message::from_bytes(&request.bytes).unwrap();
         assert_eq!(message.validate_integrity(&key(&challenge)).unwrap(), IntegrityAlgorithm::Sha1);
         assert_eq!(message.attribute::<Username>().unwrap().username(), "1795153944:alice");
         assert!(!request.bytes.windows(4).any(|bytes| bytes == b"hush"), "no password on the wire");
     }
-    let release = request(Question::Release, id(), Some(&proof)).unwrap();
+    let release = request(RequestKind::Release, id(), Some(&proof)).unwrap();
     let message = Message::from_bytes(&release.bytes).unwrap();
     assert_eq!(&*message.raw_attribute(LIFETIME).unwrap().value, &[0; 4]);
 }
@@ -77,7 +77,7 @@ fn requests_are_signed_as_in_browsers_unless_the_server_accepts_only_sha_256() {
         let challenge = challenge(offered);
         let proof = Proof::new(&credential(), challenge.clone());
         assert_eq!(proof.needs_sha256(), algorithm == IntegrityAlgorithm::Sha256);
-        let request = request(Question::Allocate, id(), Some(&proof)).unwrap();
+        let request = request(RequestKind::Allocate, id(), Some(&proof)).unwrap();
         let message = Message::from_bytes(&request.bytes).unwrap();
         assert_eq!(message.validate_integrity(&key(&challenge)).unwrap(), algorithm);
         assert_eq!(message.has_attribute(AttributeType::new(0x8002)), proof.needs_sha256());
@@ -95,42 +95,46 @@ fn addresses_are_read_and_a_success_must_be_signed() {
         let relay = XorSocketAddr::new(relayed.parse().unwrap(), id());
         message.add_attribute(&relay.to_raw(XOR_RELAYED_ADDRESS)).unwrap();
     };
-    let unsigned = answer(Question::Allocate, MessageClass::Success, fill);
-    let signed = answer(Question::Allocate, MessageClass::Success, |message| {
+    let unsigned = answer(RequestKind::Allocate, MessageClass::Success, fill);
+    let signed = answer(RequestKind::Allocate, MessageClass::Success, |message| {
         fill(message);
         message.add_message_integrity(&key(&challenge), IntegrityAlgorithm::Sha1).unwrap();
     });
     let expected = Answer::Done { mapped: mapped.parse().ok(), relayed: relayed.parse().ok() };
-    assert_eq!(read(&signed, Question::Allocate, Some(&proof)), Ok(expected.clone()));
-    assert_eq!(read(&unsigned, Question::Allocate, Some(&proof)), Err(Unusable::Unsigned));
+    assert_eq!(read(&signed, RequestKind::Allocate, Some(&proof)), Ok(expected.clone()));
+    assert_eq!(read(&unsigned, RequestKind::Allocate, Some(&proof)), Err(Unusable::Unsigned));
     assert_eq!(
-        read(&unsigned, Question::Allocate, None),
+        read(&unsigned, RequestKind::Allocate, None),
         Ok(expected),
-        "nothing was shown, nothing is proved"
+        "without a credential no signature is expected"
     );
 }
 
 #[test]
 fn an_error_without_a_challenge_is_only_a_code() {
-    let read = read(&refusal(486, false), Question::Allocate, None);
+    let read = read(&refusal(486, false), RequestKind::Allocate, None);
     assert_eq!(read, Ok(Answer::Refused { code: 486, challenge: None }));
 }
 
 #[test]
 fn bytes_that_are_not_the_response_are_ignored() {
-    let binding = answer(Question::Binding, MessageClass::Success, |_| {});
-    assert_eq!(read(&binding, Question::Allocate, None), Err(Unusable::NotStun));
-    let request = request(Question::Allocate, id(), None).unwrap();
-    assert_eq!(read(&request.bytes, Question::Allocate, None), Err(Unusable::NotStun), "an echo");
+    let binding = answer(RequestKind::Binding, MessageClass::Success, |_| {});
+    assert_eq!(read(&binding, RequestKind::Allocate, None), Err(Unusable::NotStun));
+    let request = request(RequestKind::Allocate, id(), None).unwrap();
+    assert_eq!(
+        read(&request.bytes, RequestKind::Allocate, None),
+        Err(Unusable::NotStun),
+        "the request itself"
+    );
     for bytes in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0; 20]] {
-        assert_eq!(read(bytes, Question::Allocate, None), Err(Unusable::NotStun));
+        assert_eq!(read(bytes, RequestKind::Allocate, None), Err(Unusable::NotStun));
         assert!(!answers(bytes, id()));
     }
 }
 
 #[test]
 fn headers_split_a_stream_into_messages() {
-    let request = request(Question::Binding, id(), None).unwrap();
+    let request = request(RequestKind::Binding, id(), None).unwrap();
     let header = |bytes: &[u8]| <[u8; HEADER]>::try_from(&bytes[..HEADER]).unwrap();
     assert_eq!(body_length(&header(&request.bytes)), Some(request.bytes.len() - HEADER));
     assert_eq!(body_length(&header(b"HTTP/1.1 400 Bad Request\r\n")), None);

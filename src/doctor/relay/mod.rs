@@ -66,7 +66,7 @@ pub(super) async fn check<W: Write>(offers: Vec<Offer>, context: Context<'_, W>)
     let Context { names, trust, clock, progress } = context;
     let (entries, left_out) = entries(offers);
     for entry in &entries {
-        let need = if entry.source == IceSource::Stun { Need::Spare } else { Need::Vital };
+        let need = if entry.source == IceSource::Stun { Need::Fallback } else { Need::Required };
         names.look_up(entry.url.host(), need, &**clock, progress).await;
     }
     let (relays, stun): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.url.relays());

@@ -1,7 +1,7 @@
 //! A conclusion about the network from the results of all STUN and TURN servers. Pure.
 
 use super::super::finding::{Check, Finding};
-use super::error::Trouble;
+use super::error::FailureKind;
 use crate::ice::url::Transport;
 
 /// One URL that was tried.
@@ -11,7 +11,7 @@ pub(super) struct Tried {
     pub(super) transport: Transport,
     pub(super) port: u16,
     /// Whether it worked, else the kind of error.
-    pub(super) outcome: Result<(), Trouble>,
+    pub(super) outcome: Result<(), FailureKind>,
 }
 
 /// The conclusion.
@@ -19,14 +19,14 @@ pub(super) struct Tried {
 enum Pattern {
     /// No server was tried.
     Nothing,
-    /// The names of all relays, or without relays of all STUN servers, have no address.
-    Unnamed,
+    /// No name of a relay has an address. Without relays: no name of a STUN server has one.
+    NoAddress,
     /// There are only STUN servers, and one answers.
     StunAlone,
     /// There are only STUN servers, and none answers.
     NoStun,
     /// Every relay works, at least one over TLS.
-    AllWell,
+    AllWork,
     /// Every relay works, none over TLS.
     NoTls,
     /// A relay is reachable and rejects the credential.
@@ -37,34 +37,34 @@ enum Pattern {
     EverythingBlocked,
     /// No relay works, and the network is not the reason.
     NoneServes,
-    /// No UDP passes, not even to STUN; TCP or TLS does.
+    /// UDP is blocked, even to STUN. TCP or TLS works.
     UdpBlocked,
-    /// UDP passes to STUN and not to the relay; TCP or TLS does.
+    /// UDP works to STUN and not to the relay. TCP or TLS works.
     RelayUdpClosed,
-    /// Only TLS on port 443 passes.
+    /// Only TLS on port 443 works.
     OnlyTls443,
-    /// UDP passes, TCP and TLS do not.
+    /// UDP works, TCP and TLS do not.
     OnlyUdp,
-    /// Any other mix.
+    /// Any other combination.
     SomeFail,
 }
 
 impl Pattern {
     fn of(tried: &[Tried]) -> Self {
-        let tried: Vec<_> = tried.iter().filter(|one| one.outcome != Err(Trouble::NotTried)).collect();
+        let tried: Vec<_> = tried.iter().filter(|one| one.outcome != Err(FailureKind::NotTried)).collect();
         let (relays, stun): (Vec<&Tried>, Vec<&Tried>) = tried.into_iter().partition(|one| one.relays);
         let stun_answers = stun.iter().any(|one| one.outcome.is_ok());
-        let troubles: Vec<Trouble> = relays.iter().filter_map(|one| one.outcome.err()).collect();
+        let failures: Vec<FailureKind> = relays.iter().filter_map(|one| one.outcome.err()).collect();
         let works: Vec<_> = relays.iter().filter(|one| one.outcome.is_ok()).collect();
         let some_work = |transport| works.iter().any(|one| one.transport == transport);
         let all_blocked = |is_udp: bool| {
             let mut these =
                 relays.iter().filter(|one| (one.transport == Transport::Udp) == is_udp).peekable();
-            these.peek().is_some() && these.all(|one| one.outcome == Err(Trouble::Unreachable))
+            these.peek().is_some() && these.all(|one| one.outcome == Err(FailureKind::Unreachable))
         };
         let decisive = if relays.is_empty() { &stun } else { &relays };
-        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(Trouble::Unnamed)) {
-            return Self::Unnamed;
+        if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(FailureKind::NoAddress)) {
+            return Self::NoAddress;
         }
         if relays.is_empty() {
             return match (stun.is_empty(), stun_answers) {
@@ -73,14 +73,14 @@ impl Pattern {
                 (false, false) => Self::NoStun,
             };
         }
-        if troubles.is_empty() {
-            return if some_work(Transport::Tls) { Self::AllWell } else { Self::NoTls };
+        if failures.is_empty() {
+            return if some_work(Transport::Tls) { Self::AllWork } else { Self::NoTls };
         }
         if works.is_empty() {
-            if troubles.contains(&Trouble::Credential) {
+            if failures.contains(&FailureKind::Credential) {
                 return Self::CredentialRefused;
             }
-            return match troubles.iter().all(|trouble| trouble.is_unreached()) {
+            return match failures.iter().all(|kind| kind.is_unreached()) {
                 false => Self::NoneServes,
                 true if stun_answers => Self::RelaysBlocked,
                 true => Self::EverythingBlocked,
@@ -105,27 +105,27 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
     let fail = |seen: &str, remedy: &str| Finding::fail(Check::Network, "", seen, remedy);
     match Pattern::of(tried) {
         Pattern::Nothing => Finding::skipped(Check::Network, "", "no server was tried"),
-        Pattern::Unnamed => fail(
+        Pattern::NoAddress => fail(
             "the names of these servers have no address here, so the network could not be tested",
             "correct the names, or fix this machine's resolver: see dns above",
         ),
         Pattern::StunAlone => warn(
-            "STUN answers, but no relay could be tried: without one, calls without a direct path fail, reportedly 15 to \
-             20 %",
+            "STUN answers, but no relay could be tried: calls that need a relay fail (reportedly 15 to 20 % of all \
+             calls)",
             "configure a source that relays, or see above why it gave no credential",
         ),
         Pattern::NoStun => fail(
             "no STUN server answers, and there is no relay: UDP seems to be blocked here",
             "allow outgoing UDP in this network, or try from the network of the clients",
         ),
-        Pattern::AllWell => ok("every relay URL works"),
+        Pattern::AllWork => ok("every relay URL works"),
         Pattern::NoTls => warn(
             "every relay URL works, but none uses TLS: networks that allow only outgoing TLS (many offices) have no relay",
             "add a turns: URL on 443 or 5349 over TCP",
         ),
         Pattern::CredentialRefused => fail(
             "the relay can be reached and rejects the credential: calls that need it fail everywhere",
-            "see the remedy at the URL that says so",
+            "follow the remedy of the URL that rejects the credential",
         ),
         Pattern::RelaysBlocked => fail(
             "STUN answers, but no relay can be reached: its ports are closed, on the path or at the server",
@@ -136,7 +136,7 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
             "check that the servers run, and that this network allows outgoing UDP and these TCP ports",
         ),
         Pattern::NoneServes => {
-            fail("the relay's servers answer, and none of them relays", "see the remedies at its URLs")
+            fail("the relay's servers answer, but none of them relays", "see the remedies at its URLs")
         }
         Pattern::UdpBlocked => warn(
             "UDP is blocked here, as in many offices: calls over the relay work by TCP or TLS, with more delay",
@@ -166,15 +166,15 @@ mod tests {
     use super::*;
     use Transport::{Tcp, Tls, Udp};
 
-    const OK: Result<(), Trouble> = Ok(());
-    const LOST: Result<(), Trouble> = Err(Trouble::Unreachable);
-    const UNNAMED: Result<(), Trouble> = Err(Trouble::Unnamed);
+    const OK: Result<(), FailureKind> = Ok(());
+    const LOST: Result<(), FailureKind> = Err(FailureKind::Unreachable);
+    const NO_ADDRESS: Result<(), FailureKind> = Err(FailureKind::NoAddress);
 
-    fn turn(transport: Transport, port: u16, outcome: Result<(), Trouble>) -> Tried {
+    fn turn(transport: Transport, port: u16, outcome: Result<(), FailureKind>) -> Tried {
         Tried { relays: true, transport, port, outcome }
     }
 
-    fn stun(outcome: Result<(), Trouble>) -> Tried {
+    fn stun(outcome: Result<(), FailureKind>) -> Tried {
         Tried { relays: false, transport: Udp, port: 3478, outcome }
     }
 
@@ -193,12 +193,12 @@ mod tests {
             (vec![], Pattern::Nothing),
             (vec![stun(OK)], Pattern::StunAlone),
             (vec![stun(LOST), stun(LOST)], Pattern::NoStun),
-            (vec![stun(UNNAMED), stun(UNNAMED)], Pattern::Unnamed),
-            (vec![stun(UNNAMED), stun(LOST)], Pattern::NoStun),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, UNNAMED)], Pattern::Unnamed),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
-            (vec![stun(OK), turn(Udp, 3478, UNNAMED), turn(Tls, 443, OK)], Pattern::SomeFail),
-            (five(OK, OK, OK, OK), Pattern::AllWell),
+            (vec![stun(NO_ADDRESS), stun(NO_ADDRESS)], Pattern::NoAddress),
+            (vec![stun(NO_ADDRESS), stun(LOST)], Pattern::NoStun),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, NO_ADDRESS)], Pattern::NoAddress),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
+            (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (five(OK, OK, OK, OK), Pattern::AllWork),
             (five(LOST, OK, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, OK, OK), Pattern::UdpBlocked),
             (five(LOST, LOST, LOST, OK), Pattern::OnlyTls443),
@@ -209,14 +209,17 @@ mod tests {
             (vec![stun(OK), turn(Udp, 3478, LOST), turn(Tcp, 3478, LOST)], Pattern::RelaysBlocked),
             (vec![turn(Udp, 3478, OK), turn(Tcp, 3478, OK)], Pattern::NoTls),
             (
-                vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, LOST)],
+                vec![turn(Udp, 3478, Err(FailureKind::Credential)), turn(Tls, 443, LOST)],
                 Pattern::CredentialRefused,
             ),
-            (vec![turn(Udp, 3478, Err(Trouble::Credential)), turn(Tls, 443, OK)], Pattern::SomeFail),
-            (vec![turn(Udp, 3478, Err(Trouble::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
-            (vec![turn(Tls, 443, Err(Trouble::Certificate))], Pattern::NoneServes),
-            (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(Trouble::Certificate))], Pattern::SomeFail),
-            (vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(Trouble::NotTried))], Pattern::AllWell),
+            (vec![turn(Udp, 3478, Err(FailureKind::Credential)), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (vec![turn(Udp, 3478, Err(FailureKind::Server)), turn(Tls, 443, LOST)], Pattern::NoneServes),
+            (vec![turn(Tls, 443, Err(FailureKind::Certificate))], Pattern::NoneServes),
+            (vec![turn(Udp, 3478, OK), turn(Tls, 443, Err(FailureKind::Certificate))], Pattern::SomeFail),
+            (
+                vec![turn(Tls, 443, OK), turn(Transport::Dtls, 443, Err(FailureKind::NotTried))],
+                Pattern::AllWork,
+            ),
         ] {
             assert_eq!(Pattern::of(&tried), pattern, "{tried:?}");
         }
@@ -227,9 +230,9 @@ mod tests {
         for (tried, state) in [
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, OK)], State::Warn),
             (vec![turn(Udp, 3478, LOST), turn(Tls, 443, LOST)], State::Fail),
-            (vec![turn(Udp, 3478, Err(Trouble::Credential))], State::Fail),
+            (vec![turn(Udp, 3478, Err(FailureKind::Credential))], State::Fail),
             (vec![stun(LOST)], State::Fail),
-            (vec![stun(UNNAMED)], State::Fail),
+            (vec![stun(NO_ADDRESS)], State::Fail),
             (vec![stun(OK)], State::Warn),
         ] {
             assert_eq!(finding(&tried).state, state, "{tried:?}");

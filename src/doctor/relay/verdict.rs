@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::dialogue::Served;
-use super::error::{ProbeError, Trouble};
+use super::error::{FailureKind, ProbeError};
 use super::{Check, Finding, IceSource, IceUrl, Probed, Remedy, Tried};
 
 /// The text if there is nothing to try.
@@ -30,7 +30,7 @@ pub(super) fn tried(probed: &Probed) -> Tried {
         relays: url.relays(),
         transport: url.transport(),
         port: url.port(),
-        outcome: outcome(probed).map(|_| ()).map_err(ProbeError::trouble),
+        outcome: outcome(probed).map(|_| ()).map_err(ProbeError::kind),
     }
 }
 
@@ -100,9 +100,9 @@ fn worked(check: Check, url: &IceUrl, served: &Served, probed: &Probed, source: 
 
 fn failed(check: Check, url: &IceUrl, error: &ProbeError, source: IceSource, another_works: bool) -> Finding {
     let (seen, remedy): (_, Remedy) = (error.to_string(), error.remedy(url, source));
-    match error.trouble() {
-        Trouble::NotTried => Finding::skipped(check, url.as_str(), seen),
-        trouble if trouble.is_unreached() && (another_works || check == Check::Stun) => {
+    match error.kind() {
+        FailureKind::NotTried => Finding::skipped(check, url.as_str(), seen),
+        kind if kind.is_unreached() && (another_works || check == Check::Stun) => {
             Finding::warn(check, url.as_str(), seen, remedy)
         }
         _ => Finding::fail(check, url.as_str(), seen, remedy),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn refused(code: u16) -> ProbeError {
-        ProbeError::Code { code, step: Step::Allocate, shown: true }
+        ProbeError::Code { code, step: Step::Allocate, with_credential: true }
     }
 
     fn states(all: &[Probed]) -> Vec<State> {
@@ -167,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn an_error_from_a_server_is_a_failure_whatever_others_do() {
+    fn an_error_from_a_server_is_a_failure_even_if_another_url_works() {
         let good = probed("turn:b", vec![(V4, Ok(relayed()))]);
         let all = [probed("turn:a", vec![(V4, Err(refused(401)))]), good];
         assert_eq!(states(&all), [State::Fail, State::Ok]);
         let seen = &findings(Check::Turn, &all)[0].seen;
-        assert!(seen.contains("401: it does not accept the credential"), "{seen}");
+        assert!(seen.contains("401: the server does not accept the credential"), "{seen}");
     }
 
     #[test]
-    fn one_working_family_is_enough_and_the_other_is_a_warning_unless_this_machine_lacks_it() {
+    fn a_failing_address_family_is_a_warning_unless_this_machine_has_no_route_to_it() {
         for (v6, state, says) in [
             (Ok(relayed()), State::Ok, "relays at 198.51.100.9:49152, sees us as 192.0.2.7:5000"),
             (Err(ProbeError::NoRoute), State::Ok, "not tried by IPv6"),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_stun_server_is_a_warning_and_dtls_is_not_tried() {
+    fn a_stun_server_that_does_not_answer_is_a_warning_and_dtls_is_not_tried() {
         let stun = probed("stun:a", vec![(V4, Err(timeout()))]);
         assert_eq!(findings(Check::Stun, &[stun])[0].state, State::Warn);
         let dtls = probed("turns:a?transport=udp", vec![(V4, Err(ProbeError::Dtls))]);

@@ -143,7 +143,7 @@ impl Pool {
         }
     }
 
-    /// Its counts.
+    /// The counts for metrics.
     #[must_use]
     pub fn counts(&self) -> PoolCounts {
         PoolCounts { ready: self.ready(), handed_out: self.handed_out, wasted: self.wasted }
@@ -156,8 +156,8 @@ impl Pool {
         (expected / 2).min(self.max)
     }
 
-    /// How many more may be minted. Afterwards less than half of all must be wasted in the worst case: every lost response
-    /// stands for a minted credential, and neither the pooled and pending credentials nor these are ever handed out.
+    /// How many more may be minted. In the worst case, each lost response stands for a minted credential, and the ready ones,
+    /// the pending ones and these are never handed out. Even then, less than half of all credentials must be wasted.
     fn affordable(&self) -> u64 {
         let useful = self.minted.saturating_sub(self.ready() + self.wasted);
         let doubtful = self.wasted + self.lost + self.ready() + self.pending;

@@ -107,7 +107,7 @@ fn a_started_mint_is_not_started_again_until_it_has_finished() {
     let mut scene = Scene::new(DAY, 100);
     (0..180).for_each(|second| assert!(!scene.call(second)));
     let now = after(scene.start, 180);
-    assert_eq!(scene.pool.start(10, now), 10, "no more than may be pending");
+    assert_eq!(scene.pool.start(10, now), 10, "at most the requested number");
     assert_eq!(scene.pool.start(100, now), 20);
     assert_eq!(scene.pool.start(100, now), 0);
     (0..5).for_each(|_| scene.pool.finished(None));
@@ -144,7 +144,7 @@ fn a_credential_older_than_a_tenth_of_its_life_on_either_clock_is_not_handed_out
     for (now, is_young) in [
         (step(60, 60), true),
         (step(61, 61), false),
-        // The machine slept, or its clock was set; what has passed is the larger of both.
+        // The machine slept, or its clock was set. The longer of the two times counts.
         (step(61, 0), false),
         (step(0, 61), false),
     ] {
@@ -196,7 +196,7 @@ fn discarded_credentials_do_not_fill_the_pool() {
 }
 
 #[test]
-fn a_younger_credential_in_front_does_not_hide_an_older_one() {
+fn an_old_credential_behind_a_younger_one_is_discarded() {
     let life = Duration::from_secs(600);
     let mut scene = Scene::new(life, 10);
     let [older, younger] = [0, 3].map(|second| after(scene.start, second));
@@ -239,7 +239,7 @@ fn debug_output_holds_no_credential() {
     assert!(!shown.contains("pass-word") && !shown.contains("user-name"), "{shown}");
 }
 
-/// What can happen.
+/// One step of a random history.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Callers(u8),
@@ -249,7 +249,7 @@ enum Event {
         finished: u8,
         failing: u8,
     },
-    KeyIsGone,
+    KeyDeleted,
     /// The wall clock is set to this many seconds off the true time.
     Wall(i64),
     Nothing,
@@ -260,7 +260,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
         8 => (1_u8..40).prop_map(Event::Callers),
         8 => (0_u8..64).prop_map(Event::Start),
         8 => (0_u8..64, 0_u8..8).prop_map(|(finished, failing)| Event::End { finished, failing }),
-        1 => Just(Event::KeyIsGone),
+        1 => Just(Event::KeyDeleted),
         1 => (-5_000_i64..5_000).prop_map(Event::Wall),
         2 => Just(Event::Nothing),
     ];
@@ -270,7 +270,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
 
 proptest! {
     #[test]
-    fn none_is_handed_out_twice_or_old_and_less_than_half_are_wasted_whatever_happens(
+    fn no_credential_is_handed_out_twice_or_too_old_and_less_than_half_are_wasted(
         life in 60_u64..10_000,
         max in 0_u64..64,
         events in events(),
@@ -296,7 +296,7 @@ proptest! {
                     prop_assert!(now.instant + left <= end, "{left:?} left");
                 },
                 Event::Start(most) => for _ in 0..scene.pool.start(most.into(), now) {
-                    // It exists even if its response is lost.
+                    // The credential exists even if its response is lost.
                     scene.made += 1;
                     pending.push_back(spare(scene.made, now));
                 },
@@ -305,7 +305,7 @@ proptest! {
                     failed += u64::from(number < failing);
                     scene.pool.finished((number >= failing).then_some(spare));
                 },
-                Event::KeyIsGone => scene.pool.discard_all(),
+                Event::KeyDeleted => scene.pool.discard_all(),
                 Event::Wall(offset) => wall = offset,
                 Event::Nothing => {}
             }

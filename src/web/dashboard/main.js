@@ -9,7 +9,7 @@ import { curves, forecast, period, rates } from './series.js';
 import { showAlerts, showAvailable, showConnections, showForecast, showOverview, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
-/** Polls between two reads of series and alerts, which are long and change slowly. */
+/** Polls between two reads of series and alerts, which are large and change slowly. */
 const SERIES_EACH = 12;
 const DAY_SECONDS = 86_400;
 const DAY_STEP = 300;
@@ -66,9 +66,9 @@ function showUsage() {
 function showRates() {
   const { period: whole, day } = series;
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
-  const stretch = rates({ day, week, period: whole }[range]);
+  const shown = rates({ day, week, period: whole }[range]);
   const most = (values) => values.reduce((a, b) => Math.max(a, b), 0);
-  plots.rate.update(stretch, `Average rate, at most ${most(stretch.mbps).toFixed(1)} Mbps; live credentials, at most ${most(stretch.live)}`);
+  plots.rate.update(shown, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
 }
 
 async function run() {

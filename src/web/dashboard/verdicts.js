@@ -24,7 +24,7 @@ const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
 /** The last count may be that of a relay, or an old one of Cloudflare. The page cannot tell which. */
 const UNREAD = 'Cloudflare’s count is not read.';
 
-/** Whether the used figure is reliable. @returns {Verdict} */
+/** Whether the figure of used bytes is reliable. @returns {Verdict} */
 export function reliability(overview) {
   const { status, bytes, at } = overview;
   const forgets = status.durable ? '' : ' A restart forgets it.';

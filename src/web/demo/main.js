@@ -8,7 +8,7 @@ import { BudgetPlot } from './plot.js';
 import { sceneTrack } from './scene.js';
 import { counted, credentials, figures, known, mb, phaseMark, rejectionReason, story, whyCut } from './words.js';
 
-const TURN_SECONDS = 1;
+const POLL_SECONDS = 1;
 /** A connected call is over if it receives nothing for this time. */
 const SILENCE_SECONDS = 3;
 /** The shown rate is averaged over this time. */
@@ -300,7 +300,7 @@ async function run() {
       if (error instanceof Fault) showUnavailable(error);
       else reportError(error); // the next poll may succeed
     }
-    await new Promise((resolve) => setTimeout(resolve, TURN_SECONDS * 1_000));
+    await new Promise((resolve) => setTimeout(resolve, POLL_SECONDS * 1_000));
   }
 }
 

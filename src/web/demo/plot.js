@@ -4,9 +4,9 @@
 import { FONT, Plot, axis, color } from '../dashboard/plots.js';
 import { placed } from './words.js';
 
-/** Half an hour at one per second. Then the oldest points go. */
+/** Half an hour at one per second. Then the oldest points are removed. */
 const POINTS_MAX = 1_800;
-/** The shortest time axis. It keeps the chart calm in the first minute. */
+/** The shortest time axis. It keeps the scale the same in the first two minutes. */
 const SECONDS_MIN = 120;
 const MARKS_MAX = 60;
 /** Rows of words above the chart. */

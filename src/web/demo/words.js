@@ -35,7 +35,7 @@ export function phaseMark({ phase, why, rejection, overview }) {
   }
 }
 
-/** Why a call receives nothing any more, as far as the broker knows. */
+/** Why a call receives nothing any more, as far as the page can know. */
 export function whyCut({ isSpent, isRevoked, hasExpired }) {
   if (isRevoked) return 'revoked';
   if (isSpent) return 'spent';

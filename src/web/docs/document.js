@@ -71,7 +71,7 @@ export function callers(document, security) {
   return words.length ? words : ['anyone'];
 }
 
-/** Replaces a `$ref` by its target. Fields beside the `$ref` win. @param {any} document @param {any} thing */
+/** Replaces a `$ref` by its target. Fields beside the `$ref` take precedence. @param {any} document @param {any} thing */
 export function resolved(document, thing) {
   let found = thing ?? {};
   for (let n = 0; n < REFERENCES_MAX && typeof found.$ref === 'string'; n += 1) {

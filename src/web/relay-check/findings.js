@@ -101,16 +101,16 @@ function relayFindings(turn, stun) {
 }
 
 /**
- * Servers that fail while others over the same transport work. Firewalls block ports, so a server counts as dead only if
+ * Servers that fail while others over the same transport work. Firewalls block ports, so a server is called broken only if
  * another one on the same port works.
  */
 function mixedFindings(turn, good) {
   const mixed = turn.filter((attempt) => !works(attempt) && good.some(({ transport }) => transport === attempt.transport));
-  const isDead = (attempt) => !isUnanswered(attempt) || good.some((one) => one.transport === attempt.transport && portOf(one) === portOf(attempt));
-  const [dead, closed] = [mixed.filter(isDead), mixed.filter((attempt) => !isDead(attempt))];
-  const [subject, it] = dead.length === 1 ? ['One server is', 'it'] : [`${dead.length} servers are`, 'them'];
+  const isBroken = (attempt) => !isUnanswered(attempt) || good.some((one) => one.transport === attempt.transport && portOf(one) === portOf(attempt));
+  const [broken, closed] = [mixed.filter(isBroken), mixed.filter((attempt) => !isBroken(attempt))];
+  const [subject, it] = broken.length === 1 ? ['One server does', 'it'] : [`${broken.length} servers do`, 'them'];
   return [
-    ...(dead.length ? [finding('warn', `${subject} dead`, `${dead.map(describe).join('; ')}. The network is not the cause, since other servers work over the same transport. Fix ${it}, or remove ${it} from the list.`)] : []),
+    ...(broken.length ? [finding('warn', `${subject} not work`, `${broken.map(describe).join('; ')}. The network is not the cause, since other servers work over the same transport. Fix ${it}, or remove ${it} from the list.`)] : []),
     ...(closed.length ? [finding('warn', 'Some ports do not work', `${closed.map(describe).join('; ')}. Other ports work over the same transport, so calls work. Either this network blocks these ports, or the relay does not listen on them. Keep them in the list if they work from another network.`)] : []),
   ];
 }

@@ -9,7 +9,7 @@
  *     state: 'running' | 'done' | 'timeout' | 'unusable'}} Attempt
  */
 
-/** Without it, Chromium waits 40 s for a response over UDP. */
+/** The deadline of an attempt. Without a deadline, Chromium waits 40 s for a response over UDP. */
 export const ATTEMPT_SECONDS_MAX = 15;
 /** How long an attempt continues after the proof or the error, to collect further candidates and errors. */
 const LINGER_MS = 400;

@@ -14,7 +14,7 @@ export interface TurnClientOptions {
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | null;
   /** Replaces the global `fetch`. */
   fetch?: (url: string, init?: RequestInit) => Promise<Response>;
-  /** Called for every error. Nothing needs to be done: the client retries, and the call continues without it. */
+  /** Called for every error. Nothing needs to be done: the client retries, and the call continues. */
   onError?: (error: TurnClientError) => void;
   /** Called after each attempt to get credentials, whether it succeeded or not. */
   onStatus?: (status: TurnStatus) => void;
@@ -89,8 +89,8 @@ export interface WatchHandle {
 
 export interface TurnClient {
   /**
-   * ICE servers for `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it returns the last credentials while they
-   * live, then public STUN servers. Sends one request for all callers, and none before the last response is due for renewal.
+   * ICE servers for `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it returns the last credentials until they
+   * expire, then public STUN servers. Sends one request for all callers, and none before the last response is due for renewal.
    */
   iceServers(): Promise<RTCIceServer[]>;
   /** Reports the peer connection while it is connected and renews its credentials. A second call returns the same handle. */

@@ -1,6 +1,6 @@
 // turn-client: fetches ICE servers from a turn-broker and reports relayed bytes to it. One module without dependencies.
 //
-// Nothing here throws into the page or waits for long. Without a broker, the last credentials are used while they live, then
+// Nothing here throws into the page or waits for long. Without a broker, the last credentials are used until they expire, then
 // public STUN servers, and calls continue. `Broker` sends requests, `Credentials` keeps and renews one response, and `Watch`
 // reports one peer connection. A connection at the broker belongs to the grant that its relay allocation was made with.
 //
@@ -11,7 +11,7 @@ const MINT = '/api/turn-credentials';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const REQUEST_MAX = 8 * SECOND;
-/** Some browsers never resolve `getStats()` if the peer connection is closed meanwhile. `stop()` must not wait for that. */
+/** Some browsers never resolve `getStats()` if the peer connection is closed meanwhile. `stop()` must not wait longer. */
 const STATISTICS_MAX = 2 * SECOND;
 /** How often statistics are read. If a page or peer connection closes without `stop()`, the last bytes are not counted. */
 const SAMPLE = 5 * SECOND;

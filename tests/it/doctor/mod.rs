@@ -223,7 +223,7 @@ async fn no_output_contains_a_secret() {
             shown += &world.run(arguments, &settings).await.text;
         }
     }
-    assert!(shown.contains("401: it does not accept the credential"), "{shown}");
+    assert!(shown.contains("401: the server does not accept the credential"), "{shown}");
     let mut secrets = world.cloudflare.history().minted_secrets();
     assert!(!secrets.is_empty());
     secrets.extend(

@@ -54,7 +54,7 @@ async fn another_service_on_the_port_is_recognized() {
     world.turn.set_fault(TurnFault::NotStun);
     let examined = world.examine(&[]).await;
     let tcp = &examined.of("turn")[1];
-    assert!(tcp["seen"].as_str().unwrap().contains("no STUN or TURN server"), "{tcp}");
+    assert!(tcp["seen"].as_str().unwrap().contains("not a STUN or TURN server"), "{tcp}");
     assert_eq!(examined.exit, Some(1));
 }
 
@@ -65,6 +65,6 @@ async fn the_relay_in_the_process_is_skipped_with_the_reason() {
     let examined = super::doctor(&["--json"], &[("ICE_SOURCES", "relay"), ("STUN_URLS", &stun)]).await;
     assert_eq!(examined.exit, Some(0), "{}", examined.text);
     let (state, seen, _) = examined.only("provider");
-    assert!(state == "skipped" && seen.contains("cannot be tried from here"), "{seen}");
+    assert!(state == "skipped" && seen.contains("doctor cannot test it"), "{seen}");
     assert_eq!(examined.only("turn").0, "skipped");
 }

@@ -31,7 +31,7 @@ pub(crate) struct FakeSession {
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum CliFault {
     /// Accepts the connection and sends nothing.
     Silence,
     /// Greets, reads the password, and sends nothing more.
@@ -54,7 +54,7 @@ struct State {
     /// `cli-max-output-sessions`.
     listed_max: usize,
     commands: Vec<String>,
-    trouble: Option<Trouble>,
+    fault: Option<CliFault>,
 }
 
 /// The fake. Dropping it stops it.
@@ -90,7 +90,7 @@ impl FakeCoturnCli {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { sessions: vec![], listed_max: 256, commands: vec![], trouble: None };
+        let state = State { sessions: vec![], listed_max: 256, commands: vec![], fault: None };
         let state = Arc::new(Mutex::new(state));
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
         Self { address, state, task }
@@ -110,8 +110,8 @@ impl FakeCoturnCli {
     }
 
     /// Sets or clears the fault from now on.
-    pub(crate) fn trouble(&self, trouble: Option<Trouble>) {
-        self.lock().trouble = trouble;
+    pub(crate) fn set_fault(&self, fault: Option<CliFault>) {
+        self.lock().fault = fault;
     }
 
     /// All commands so far, of all connections.
@@ -146,28 +146,28 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
 
 /// Serves one connection until either side closes it.
 async fn dialogue(mut socket: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
-    let trouble = lock(&state).trouble;
-    match trouble {
-        Some(Trouble::Silence) => return std::future::pending().await,
-        Some(Trouble::OtherService) => socket.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await?,
+    let fault = lock(&state).fault;
+    match fault {
+        Some(CliFault::Silence) => return std::future::pending().await,
+        Some(CliFault::OtherService) => socket.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await?,
         _ => say(&mut socket, GREETING).await?,
     }
     let (mut tries, mut is_in) = (0, false);
     loop {
-        let mut heard = vec![0; COMMAND_MAX];
-        let length = socket.read(&mut heard).await?;
+        let mut buffer = vec![0; COMMAND_MAX];
+        let length = socket.read(&mut buffer).await?;
         if length == 0 {
             return Ok(());
         }
-        let command = String::from_utf8_lossy(&heard[..length]);
+        let command = String::from_utf8_lossy(&buffer[..length]);
         let command = command.trim_start_matches([' ', '\t']).trim_end_matches(['\r', '\n']);
         if is_in {
             lock(&state).commands.push(command.to_owned());
-            answer(&mut socket, command, &state, trouble).await?;
+            answer(&mut socket, command, &state, fault).await?;
         } else if command == PASSWORD {
             is_in = true;
             lock(&state).commands.push("<password>".to_owned());
-            if trouble == Some(Trouble::HangAfterPassword) {
+            if fault == Some(CliFault::HangAfterPassword) {
                 return std::future::pending().await;
             }
             say(&mut socket, "> ").await?;
@@ -185,24 +185,24 @@ async fn answer(
     socket: &mut TcpStream,
     command: &str,
     state: &Mutex<State>,
-    trouble: Option<Trouble>,
+    fault: Option<CliFault>,
 ) -> std::io::Result<()> {
     if command == "ps" {
         let listing = lock(state).listing();
-        return match trouble {
-            Some(Trouble::Garbage) => say(socket, "Unknown command\n\n> ").await,
-            Some(Trouble::CutInListing) => {
+        return match fault {
+            Some(CliFault::Garbage) => say(socket, "Unknown command\n\n> ").await,
+            Some(CliFault::CutInListing) => {
                 say(socket, &listing[..listing.len() / 2]).await?;
                 socket.shutdown().await
             }
-            Some(Trouble::EndlessListing) => loop {
+            Some(CliFault::EndlessListing) => loop {
                 say(socket, &listing[..listing.len() / 2]).await?;
             },
-            Some(Trouble::Pieces) => in_pieces(socket, &listing).await,
+            Some(CliFault::Pieces) => in_pieces(socket, &listing).await,
             _ => say(socket, &listing).await,
         };
     }
-    let text = lock(state).obey(command);
+    let text = lock(state).execute(command);
     say(socket, &(text + "> ")).await
 }
 
@@ -241,7 +241,7 @@ impl State {
     }
 
     /// The response to any command except `ps`, without the prompt.
-    fn obey(&mut self, command: &str) -> String {
+    fn execute(&mut self, command: &str) -> String {
         if let Some(most) = command.strip_prefix("cc cli-max-output-sessions") {
             // coturn reads a text that is not a number as zero.
             self.listed_max = most.trim().parse().unwrap_or(0);

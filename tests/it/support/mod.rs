@@ -14,7 +14,7 @@ pub(crate) use fake_turn::{FakeTurn, TurnFault};
 pub(crate) use state_dir::StateDir;
 pub(crate) use test_broker::{Answer, TestBroker};
 
-/// Waits until `holds`, with patience for a slow machine.
+/// Waits until `holds` returns true, for half a minute at most.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..6_000 {
         if holds().await {
@@ -25,7 +25,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     panic!("not within half a minute: {what}");
 }
 
-/// A client without time limits; the test decides them.
+/// A client without time limits. A test sets its own.
 pub(crate) fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()

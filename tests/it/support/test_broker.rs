@@ -99,7 +99,7 @@ impl TestBroker {
         self.clock.advance_to(wall);
     }
 
-    /// Suspends the machine for so long.
+    /// Suspends the machine for this time.
     pub(crate) fn suspend(&self, seconds: u64) {
         self.clock.suspend(Duration::from_secs(seconds));
     }
@@ -114,8 +114,8 @@ impl TestBroker {
         self.clock.set_broken(true);
     }
 
-    /// Ends that.
-    pub(crate) fn mend_clock(&self) {
+    /// Ends the effect of [`Self::break_clock`].
+    pub(crate) fn repair_clock(&self) {
         self.clock.set_broken(false);
     }
 
@@ -160,7 +160,7 @@ impl TestBroker {
         (&mut self.service).await.unwrap();
     }
 
-    /// Ends like a killed process: writes nothing more.
+    /// Ends like a killed process, without further writes.
     pub(crate) async fn kill(mut self) {
         self.service.abort();
         let _ = (&mut self.service).await;

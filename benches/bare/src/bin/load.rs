@@ -3,7 +3,7 @@
 //! Any other RATE is an open loop: request n is due n / RATE seconds after the start, and its latency counts from then.
 //! So a stall of the server counts against every request that became due meanwhile.
 //!
-//! `{n}` stands for the request's number (12 digits), `{ip}` for an address of its own. Each caller connects from its own
+//! `{n}` stands for the request's number (12 digits), `{ip}` for an address that no other request has. Each caller connects from its own
 //! loopback address, because the broker limits the requests of one address. Prints `result REQUESTS ERRORS WHOLE P50 P99 P99.9
 //! DELAY` in microseconds. An error is a status other than 2xx; any other failure ends the program. DELAY is how late the timer
 //! of the open loop wakes an idle caller (99th percentile).

@@ -33,9 +33,9 @@ pub(crate) enum Fault {
     ServerErrorHtml(u16),
     /// 403 `error code: 1010`: Cloudflare's edge rejects the user agent. Not minted.
     Forbidden1010,
-    /// 401 with a text, whatever token was sent. Not minted.
+    /// 401 with a text, for any token. Not minted.
     Unauthorized401,
-    /// 404 with a text, whatever key was named. Not minted.
+    /// 404 with a text, for any key. Not minted.
     NotFound404,
     /// The correct response with truncated JSON. The HTTP message is complete. Minted.
     MalformedJson,
@@ -53,7 +53,7 @@ pub(crate) enum Fault {
 }
 
 /// The random faults. 401, 403 and 404 are not among them, because they mean a wrong configuration to the broker.
-const WEATHER: [Fault; 12] = [
+const RANDOM_FAULTS: [Fault; 12] = [
     Fault::Latency(Duration::from_secs(2)),
     Fault::Hang,
     Fault::SlowDrip,
@@ -72,7 +72,7 @@ const WEATHER: [Fault; 12] = [
 #[derive(Default)]
 pub(super) struct FaultPlan {
     queued: VecDeque<Fault>,
-    kept: Option<Fault>,
+    permanent: Option<Fault>,
     /// 0 to 100.
     percent: u8,
 }
@@ -99,8 +99,8 @@ impl FaultPlan {
         self.queued.push_back(fault);
     }
 
-    pub(super) fn keep(&mut self, fault: Fault) {
-        self.kept = Some(fault);
+    pub(super) fn set_permanent(&mut self, fault: Fault) {
+        self.permanent = Some(fault);
     }
 
     pub(super) fn misbehave(&mut self, percent: u8) {
@@ -112,7 +112,7 @@ impl FaultPlan {
     }
 
     pub(super) fn take(&mut self) -> Option<Fault> {
-        self.queued.pop_front().or(self.kept).or_else(|| self.by_chance())
+        self.queued.pop_front().or(self.permanent).or_else(|| self.by_chance())
     }
 
     fn by_chance(&self) -> Option<Fault> {
@@ -120,7 +120,7 @@ impl FaultPlan {
             return None;
         }
         let struck = random_below(100) < usize::from(self.percent);
-        struck.then(|| WEATHER[random_below(WEATHER.len())])
+        struck.then(|| RANDOM_FAULTS[random_below(RANDOM_FAULTS.len())])
     }
 }
 
@@ -130,7 +130,7 @@ impl Fault {
     pub(crate) const BODY_MARK: &str = "fake-provider-error-body";
 
     /// Replaces the correct response, or corrupts it. `good` mints, so it is called only if a credential is generated.
-    pub(super) fn strike(self, good: impl FnOnce() -> Answer) -> Outcome {
+    pub(super) fn apply(self, good: impl FnOnce() -> Answer) -> Outcome {
         let (answer, delivery) = match self {
             Self::Hang => return Outcome::Silence,
             Self::ResetBeforeAnswer => return Outcome::Reset,

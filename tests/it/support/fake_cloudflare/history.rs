@@ -59,7 +59,7 @@ pub(crate) struct Recorded {
 }
 
 impl History {
-    /// The number of mint requests, whatever their outcome.
+    /// The number of mint requests, failed ones included.
     pub(crate) fn mints(&self) -> usize {
         self.events().mints
     }
@@ -79,7 +79,7 @@ impl History {
         self.events().requests.iter().cloned().collect()
     }
 
-    /// The number of analytics queries, whatever their outcome.
+    /// The number of analytics queries, failed ones included.
     pub(super) fn asked(&self) -> usize {
         self.events().asked
     }
@@ -144,7 +144,7 @@ impl History {
     }
 
     fn events(&self) -> MutexGuard<'_, Events> {
-        self.events.lock().expect("nothing panics while it holds the events")
+        self.events.lock().expect("no code panics while it holds this lock")
     }
 }
 

@@ -107,7 +107,7 @@ impl FakeCloudflare {
 
     /// Applies this fault to every request until [`Self::heal`].
     pub(crate) fn always(&self, fault: Fault) {
-        self.core.settings().plan.keep(fault);
+        self.core.settings().plan.set_permanent(fault);
     }
 
     /// Ends every fault, including queued ones. Responses in progress stay broken.
@@ -177,7 +177,7 @@ impl FakeCloudflare {
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Server>> {
-        self.server.lock().expect("nothing panics while it holds the server")
+        self.server.lock().expect("no code panics while it holds this lock")
     }
 }
 
@@ -192,7 +192,7 @@ impl Server {
 
 impl Core {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().expect("nothing panics while it holds the settings")
+        self.settings.lock().expect("no code panics while it holds this lock")
     }
 }
 

@@ -83,7 +83,7 @@ impl Provider {
         }
     }
 
-    /// A wrong key gives 404 whatever the token is, because the live service looks up the token by its key.
+    /// A wrong key gives 404, even with a valid token, because the live service looks up the token by its key.
     /// A wrong token gives 401.
     fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {
         let key_id = target.key_id()?;

@@ -1,6 +1,6 @@
 //! The server: it accepts connections, reads requests, and executes the decided outcome.
 //!
-//! Invariants: a deliberately broken connection ends with a reset. A client could take an orderly close for the end of a
+//! Invariants: a deliberately broken connection ends with a reset. A client could mistake an orderly close for the end of a
 //! response. When `serve` returns, all its tasks and connections have ended.
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, core: Arc<Core>, stop: Cancella
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => drop(connections.spawn(converse(socket, Arc::clone(&core)))),
+                Ok((socket, _)) => drop(connections.spawn(serve_connection(socket, Arc::clone(&core)))),
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
         }
@@ -46,7 +46,7 @@ pub(super) async fn serve(listener: TcpListener, core: Arc<Core>, stop: Cancella
     connections.shutdown().await;
 }
 
-async fn converse(socket: TcpStream, core: Arc<Core>) {
+async fn serve_connection(socket: TcpStream, core: Arc<Core>) {
     let _ = socket.set_nodelay(true);
     let service = service_fn(|request| exchange(request, &core));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
@@ -97,7 +97,7 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
 
     let good = || provider.answer(&request, &core.history);
     let outcome = match request.fault {
-        Some(fault) => fault.strike(good),
+        Some(fault) => fault.apply(good),
         None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
     };
     if let Some(observer) = observer {

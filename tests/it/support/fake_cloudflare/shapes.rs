@@ -1,7 +1,7 @@
-//! The forms that a mint answer has had over the years, with credentials that look like live ones.
+//! The forms of mint responses, past and present, with credentials that look like real ones.
 //!
-//! Always true: every credential is random and used for one answer, and the URLs are the provider's own, in
-//! its order.
+//! Invariants: every credential is random and used for one response. The URLs are the provider's own, in its
+//! order.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,19 +25,19 @@ const TURN_LEGACY: [&str; 6] = [
     "turns:turn.cloudflare.com:443?transport=tcp",
 ];
 
-/// The form of `iceServers` in a good answer. The last three hold nothing a client could relay with.
+/// The form of `iceServers` in a correct response. The last three contain no usable relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A STUN entry, then a TURN entry.
     #[default]
     Current,
-    /// The same with URLs on port 53, as answered until 2025.
+    /// The same with URLs on port 53, as returned until 2025.
     Legacy53,
-    /// One entry that holds all URLs.
+    /// One entry with all URLs.
     Single,
     /// `iceServers` is that one entry itself, not an array.
     Object,
-    /// An entry per URL, `urls` a plain string.
+    /// One entry for each URL, with `urls` as a string.
     StringUrls,
     /// Only the STUN entry.
     StunOnly,
@@ -47,7 +47,7 @@ pub(crate) enum Shape {
     Empty,
 }
 
-/// What one mint generated: `g0` and 62 hex digits, 64 hex digits.
+/// The credential of one mint. The username is `g0` and 62 hex digits, the credential 64 hex digits.
 #[derive(Clone)]
 pub(super) struct Credential {
     pub(super) username: String,
@@ -55,7 +55,7 @@ pub(super) struct Credential {
 }
 
 impl Shape {
-    /// Every shape under the name that `--shape` takes.
+    /// Every shape with its name for `--shape`.
     pub(crate) const NAMED: [(&'static str, Self); 8] = [
         ("current", Self::Current),
         ("legacy53", Self::Legacy53),
@@ -67,7 +67,7 @@ impl Shape {
         ("empty", Self::Empty),
     ];
 
-    /// The whole body of a mint answer.
+    /// The whole body of a mint response.
     pub(super) fn body(self, credential: &Credential) -> Value {
         let stun = json!({ "urls": STUN });
         let ice_servers = match self {
@@ -99,7 +99,7 @@ impl Credential {
 
 fn random_hex<const BYTES: usize>() -> String {
     let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the system returns random bytes");
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }

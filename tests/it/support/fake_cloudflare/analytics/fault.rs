@@ -52,7 +52,7 @@ pub(crate) enum AnalyticsFault {
     ResetBeforeAnswer,
     /// 302 to a path of ours that would answer; see `History::redirect_hits`.
     Redirect,
-    /// Only this share of each count, 0 to 100 percent: less than before.
+    /// Only this share of each count, 0 to 100 percent, so that counts fall.
     Falling(u8),
     /// The newest minutes are missing: this many, counted from the newest entry.
     Late(u16),
@@ -72,7 +72,7 @@ impl AnalyticsFault {
     }
 
     /// The outcome.
-    pub(super) fn strike(self, good: Answer) -> Outcome {
+    pub(super) fn apply(self, good: Answer) -> Outcome {
         let (answer, delivery) = match self {
             Self::Hang => return Outcome::Silence,
             Self::ResetBeforeAnswer => return Outcome::Reset,
@@ -123,7 +123,7 @@ pub(super) fn refusal(status: StatusCode, message: &str) -> Answer {
     Answer::json(status, json!({ "data": null, "errors": [error(message)] }).to_string())
 }
 
-/// A leak check finds its mark, whatever the message is.
+/// An error with the mark that leak checks look for.
 fn error(message: &str) -> Value {
     let extensions = json!({ "timestamp": "2025-01-15T12:00:00Z", "mark": Fault::BODY_MARK });
     json!({ "message": message, "path": null, "extensions": extensions })
@@ -136,7 +136,7 @@ fn edited(mut answer: Answer, edit: impl FnOnce(&mut Value)) -> Answer {
     answer
 }
 
-/// Replaces every list of accounts, under whatever name.
+/// Replaces every list of accounts, under any alias.
 fn each_account_list(body: &mut Value, replace: impl Fn(&Value) -> Value) {
     let viewers = body["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut());
     for accounts in viewers.filter_map(Value::as_object_mut).flat_map(|viewer| viewer.values_mut()) {

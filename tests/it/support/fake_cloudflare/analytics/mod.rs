@@ -69,7 +69,7 @@ impl Control<'_> {
         self.0.settings().analytics.fault = None;
     }
 
-    /// The number of queries, whatever their outcome.
+    /// The number of queries, failed ones included.
     pub(crate) fn asked(&self) -> usize {
         self.0.history.asked()
     }
@@ -86,7 +86,7 @@ impl Analytics {
         let distortion = self.fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
         let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);
         match self.fault {
-            Some(fault) => fault.strike(good),
+            Some(fault) => fault.apply(good),
             None => Outcome::Answer { answer: good, delivery: Delivery::Whole },
         }
     }

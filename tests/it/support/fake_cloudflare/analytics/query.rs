@@ -22,7 +22,7 @@ pub(super) struct Field {
     pub(super) selections: Vec<Field>,
 }
 
-/// Reads a query; the message is for the client.
+/// Parses a query. The error message is for the client.
 pub(super) fn parse(text: &str, variables: &Value) -> Result<Vec<Field>, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, given: variables, declared: Vec::new() };
     parser.operation()
@@ -177,7 +177,7 @@ impl Parser<'_> {
         }
         match self.next()? {
             Token::Literal(value) => Ok(value),
-            // Enum values, of which only these three mean something here.
+            // An enum value. Only these three have a meaning here.
             Token::Name(name) => Ok(serde_json::from_str(&name).unwrap_or(Value::String(name))),
             Token::Mark(mark) => Err(format!("syntax error at {mark}")),
         }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_live_service_would_not_take_is_an_error() {
+    fn a_query_that_the_live_service_rejects_is_an_error() {
         let deep = format!("{} a {}", "{a".repeat(20), "}".repeat(20));
         for text in [
             "",

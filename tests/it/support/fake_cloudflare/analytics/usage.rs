@@ -79,16 +79,16 @@ impl Usage {
         &self,
         dataset: Dataset,
         field: &Field,
-        told: Distortion,
+        distortion: Distortion,
     ) -> Result<Vec<Value>, String> {
         check(dataset, field)?;
         let limit = limit(field)?;
         let conditions = conditions(dataset, field)?;
-        if days(field).is_some_and(|days| days > told.days_max.into()) {
+        if days(field).is_some_and(|days| days > distortion.days_max.into()) {
             return Err("query time range is too large".to_owned());
         }
         let newest = self.entries.iter().map(|entry| entry.minute).max();
-        let seen_until = newest.map(|newest| newest - Duration::minutes(told.late.into()));
+        let seen_until = newest.map(|newest| newest - Duration::minutes(distortion.late.into()));
         let dimensions = dimensions(field);
         let mut groups = BTreeMap::<Vec<String>, (u64, u64)>::new();
         for entry in &self.entries {
@@ -100,7 +100,7 @@ impl Usage {
                 *ingress += entry.ingress;
             }
         }
-        let share = |bytes: u64| bytes * u64::from(told.percent) / 100;
+        let share = |bytes: u64| bytes * u64::from(distortion.percent) / 100;
         let group = |(of, (egress, ingress))| selected(field, of, share(egress), share(ingress));
         Ok(groups.into_iter().take(limit).map(group).collect())
     }

@@ -1,4 +1,4 @@
-//! The analytics answer what was asked, from what was relayed, and fail as told.
+//! Analytics responses: computed from the query and the recorded usage, with the faults that a test sets.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn ask(query: &str, variables: &Value) -> Ask {
     Ask { body, ..Ask::path("POST", "/client/v4/graphql") }
 }
 
-/// What the account's members are, of a good answer.
+/// The members of the account in a correct response.
 async fn account(fake: &FakeCloudflare, query: &str) -> Value {
     let reply = ask(query, &Value::Null).of(fake).await;
     let answer = reply.json();
@@ -46,7 +46,7 @@ async fn each_dataset_sums_its_own_and_shows_only_what_is_selected() {
 }
 
 #[tokio::test]
-async fn each_time_filter_takes_its_own_side_of_a_minute() {
+async fn each_time_filter_includes_its_minutes_only() {
     let fake = relayed().await;
     for (filter, egress) in [
         ("datetimeMinute_gt: \"2025-01-15T11:01:00Z\"", Some(4_000)),
@@ -86,7 +86,7 @@ async fn dimensions_make_groups_and_aliases_name_them() {
 }
 
 #[tokio::test]
-async fn variables_are_taken_and_kept_in_the_history() {
+async fn variables_are_used_and_recorded_in_the_history() {
     let fake = relayed().await;
     let query = "query Q($account: string!, $key: string!) { viewer { accounts(filter: {accountTag: $account}) { \
                  callsTurnUsageAdaptiveGroups(limit: 1, filter: {keyId: $key}) { sum { egressBytes } } } } }";
@@ -95,10 +95,10 @@ async fn variables_are_taken_and_kept_in_the_history() {
     let groups = &answer["data"]["viewer"]["accounts"][0]["callsTurnUsageAdaptiveGroups"];
     assert_eq!(groups[0]["sum"]["egressBytes"], 4_000);
 
-    let [asked] = &fake.analytics().queries()[..] else { panic!("one question") };
+    let [asked] = &fake.analytics().queries()[..] else { panic!("one query") };
     assert_eq!(asked.body, json!({ "query": query, "variables": variables }));
     assert_eq!(asked.authorization.as_deref(), Some("Bearer token"));
-    assert!(fake.history().requests().is_empty(), "a question is no mint");
+    assert!(fake.history().requests().is_empty(), "a query is not a mint");
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn the_wrong_token_account_and_query_are_refused_in_the_documented_form() 
     assert_eq!((fake.analytics().asked(), fake.analytics().queries().len()), (13, 13));
 }
 
-async fn struck_by(fault: AnalyticsFault) -> (FakeCloudflare, Reply) {
+async fn reply_with_fault(fault: AnalyticsFault) -> (FakeCloudflare, Reply) {
     let fake = relayed().await;
     fake.analytics().set_fault(fault);
     let reply = ask(ALL, &Value::Null).of(&fake).await;
@@ -142,7 +142,7 @@ async fn struck_by(fault: AnalyticsFault) -> (FakeCloudflare, Reply) {
 }
 
 #[tokio::test]
-async fn refusals_have_their_status_and_a_mark_that_a_leak_check_finds() {
+async fn refusals_have_their_status_and_the_mark_of_the_leak_check() {
     for (fault, status) in [
         (AnalyticsFault::ErrorsAt200, 200),
         (AnalyticsFault::BudgetDepletedAt200, 200),
@@ -153,14 +153,14 @@ async fn refusals_have_their_status_and_a_mark_that_a_leak_check_finds() {
         (AnalyticsFault::NotJson, 200),
         (AnalyticsFault::Redirect, 302),
     ] {
-        let (_fake, reply) = struck_by(fault).await;
+        let (_fake, reply) = reply_with_fault(fault).await;
         assert_eq!((reply.status, reply.end), (status, End::Closed), "{fault:?}");
         assert!(reply.text().contains(Fault::BODY_MARK), "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn spoilt_answers_keep_their_form() {
+async fn incomplete_responses_are_well_formed() {
     let empty =
         |with: Value| json!([{ "callsTurnUsageAdaptiveGroups": with, "callsUsageAdaptiveGroups": with }]);
     for (fault, accounts) in [
@@ -169,20 +169,20 @@ async fn spoilt_answers_keep_their_form() {
         (AnalyticsFault::NullSelections, empty(Value::Null)),
         (AnalyticsFault::NullData, Value::Null),
     ] {
-        let (_fake, reply) = struck_by(fault).await;
+        let (_fake, reply) = reply_with_fault(fault).await;
         let answer = reply.json();
         assert_eq!(answer["data"]["viewer"]["accounts"], accounts, "{fault:?}");
         assert_eq!((reply.status, &answer["errors"]), (200, &Value::Null), "{fault:?}");
     }
-    let (_fake, reply) = struck_by(AnalyticsFault::PartialWithErrors).await;
+    let (_fake, reply) = reply_with_fault(AnalyticsFault::PartialWithErrors).await;
     let (answer, errors) = (reply.json(), reply.json()["errors"].clone());
     assert!(answer["data"]["viewer"]["accounts"][0]["callsUsageAdaptiveGroups"][0]["sum"].is_object());
     assert_eq!(errors.as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
-async fn falling_and_late_usage_tell_less_until_healed() {
-    let (fake, falling) = struck_by(AnalyticsFault::Falling(50)).await;
+async fn falling_and_late_usage_is_lower_until_healed() {
+    let (fake, falling) = reply_with_fault(AnalyticsFault::Falling(50)).await;
     let egress = |answer: &Value| {
         let groups = &answer["data"]["viewer"]["accounts"][0]["callsTurnUsageAdaptiveGroups"];
         groups[0]["sum"]["egressBytes"].clone()
@@ -197,17 +197,17 @@ async fn falling_and_late_usage_tell_less_until_healed() {
 }
 
 #[tokio::test]
-async fn answers_that_break_do_so_with_half_a_body_or_none() {
+async fn broken_responses_end_with_half_a_body_or_none() {
     for (fault, status) in [(AnalyticsFault::ResetMidBody, 200), (AnalyticsFault::ResetBeforeAnswer, 0)] {
-        let (_fake, reply) = struck_by(fault).await;
+        let (_fake, reply) = reply_with_fault(fault).await;
         assert_eq!((reply.status, reply.end), (status, End::Reset), "{fault:?}");
     }
-    let (_fake, huge) = struck_by(AnalyticsFault::Huge).await;
+    let (_fake, huge) = reply_with_fault(AnalyticsFault::Huge).await;
     assert!(huge.status == 200 && huge.body.len() > 8 << 20);
 }
 
 #[tokio::test]
-async fn answers_that_never_come_or_never_end_stay_open() {
+async fn connections_without_a_complete_response_stay_open() {
     let fake = relayed().await;
     for fault in [AnalyticsFault::Hang, AnalyticsFault::Latency(Duration::from_secs(3_600))] {
         fake.analytics().set_fault(fault);
@@ -220,7 +220,7 @@ async fn answers_that_never_come_or_never_end_stay_open() {
 }
 
 #[tokio::test]
-async fn faults_of_analytics_and_of_mints_do_not_meet() {
+async fn faults_of_analytics_and_of_mints_are_independent() {
     let fake = relayed().await;
     fake.analytics().set_fault(AnalyticsFault::TooManyRequests);
     fake.next(Fault::NotFound404);
@@ -228,5 +228,5 @@ async fn faults_of_analytics_and_of_mints_do_not_meet() {
     assert_eq!(Ask::mint(600).of(&fake).await.status, 404);
     assert_eq!(Ask::mint(600).of(&fake).await.status, 201);
     fake.heal();
-    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 429, "each side heals its own");
+    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 429, "healing mints does not heal analytics");
 }

@@ -1,4 +1,4 @@
-//! An HTTP client that reports what it saw, half answers and resets included.
+//! An HTTP client that also reports incomplete responses and resets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::super::FakeCloudflare;
 
-/// A mint's path, with a key id of no meaning.
+/// The path of a mint, with an arbitrary key id.
 pub(super) const MINT: &str = "/v1/turn/keys/some-key/credentials/generate-ice-servers";
 
-/// What came back, up to the end of the stream or of our patience.
+/// The bytes received until the stream ended or the client stopped reading.
 pub(super) struct Reply {
-    /// 0 when not even a status line came.
+    /// 0 without a status line.
     pub(super) status: u16,
     /// Lower case, without the status line.
     pub(super) head: String,
@@ -43,13 +43,13 @@ impl Reply {
     }
 }
 
-/// One request on a connection of its own, read until nothing more comes or `patience` passes without a byte.
+/// One request on its own connection. The response is read until the stream ends or no byte arrives for `patience`.
 pub(super) struct Ask {
     pub(super) line: String,
     pub(super) token: &'static str,
     pub(super) body: String,
     pub(super) patience: Duration,
-    /// Stops reading, as if patience had run out, once this many bytes arrived.
+    /// Stops reading after this many bytes, as after `patience`.
     pub(super) enough: usize,
 }
 
@@ -70,7 +70,7 @@ impl Ask {
         }
     }
 
-    /// For what never ends: the caller makes sure by other means that the request arrived.
+    /// For responses that never end. The caller checks separately that the request arrived.
     pub(super) fn impatient(self) -> Self {
         Self { patience: Duration::from_millis(60), enough: 600, ..self }
     }
@@ -125,12 +125,12 @@ pub(super) fn address(fake: &FakeCloudflare) -> SocketAddr {
         .expect("http://ADDRESS:PORT")
 }
 
-/// Until the fake has recorded this many mints: an impatient client may be gone before.
+/// Waits until the fake has recorded this many mints. An impatient client may disconnect before.
 pub(super) async fn mints_arrived(fake: &FakeCloudflare, count: usize) {
     let arrived = async {
         while fake.history().mints() < count {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the requests were sent before");
+    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the fake records the mints");
 }

@@ -1,4 +1,4 @@
-//! Good answers, checks, plan, history, stop and restart.
+//! Tests of correct responses, checks, the fault plan, the history, stop and restart.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,7 +10,7 @@ use super::super::{FakeCloudflare, Fault, Shape};
 use super::bare_client::{Ask, End, MINT, address, mints_arrived};
 
 #[tokio::test]
-async fn a_good_mint_is_201_and_both_sides_of_it_are_in_the_history() {
+async fn a_correct_mint_is_201_and_its_request_and_credential_are_in_the_history() {
     let fake = FakeCloudflare::start().await;
     let reply = Ask::mint(600).of(&fake).await;
     let (username, credential) = fake.history().last_credential();
@@ -54,7 +54,7 @@ async fn every_shape_has_the_form_that_its_name_says() {
         fake.shape(shape);
         let reply = Ask::mint(600).of(&fake).await;
         let servers = &reply.json()["iceServers"];
-        let as_said = match shape {
+        let has_form = match shape {
             Shape::Current => servers[1]["urls"][5] == "turns:turn.cloudflare.com:443?transport=tcp",
             Shape::Legacy53 => servers[1]["urls"][3] == "turn:turn.cloudflare.com:53?transport=udp",
             Shape::Single => servers[0]["urls"].as_array().is_some_and(|urls| urls.len() == 7),
@@ -64,12 +64,12 @@ async fn every_shape_has_the_form_that_its_name_says() {
             Shape::NoCredential => servers[1]["urls"].is_array() && servers[1]["username"].is_null(),
             Shape::Empty => servers.as_array().is_some_and(Vec::is_empty),
         };
-        assert!(reply.status == 201 && as_said, "{name}: {servers}");
+        assert!(reply.status == 201 && has_form, "{name}: {servers}");
     }
 }
 
 #[tokio::test]
-async fn queued_faults_go_first_then_the_kept_one_until_healed() {
+async fn queued_faults_apply_first_then_the_permanent_one_until_healed() {
     let fake = FakeCloudflare::start().await;
     fake.always(Fault::NotFound404);
     fake.next(Fault::TooManyRequests);
@@ -85,7 +85,7 @@ async fn queued_faults_go_first_then_the_kept_one_until_healed() {
 }
 
 #[tokio::test]
-async fn chance_strikes_all_requests_at_100_percent_and_none_once_healed() {
+async fn at_100_percent_every_request_has_a_random_fault_until_healed() {
     let fake = FakeCloudflare::start().await;
     fake.misbehave(100);
     for arrived in 1..=10 {
@@ -94,8 +94,8 @@ async fn chance_strikes_all_requests_at_100_percent_and_none_once_healed() {
     }
     fake.heal();
     assert_eq!(Ask::mint(600).of(&fake).await.status, 201);
-    let struck = fake.history().requests().iter().filter(|request| request.fault.is_some()).count();
-    assert_eq!(struck, 10);
+    let faulty = fake.history().requests().iter().filter(|request| request.fault.is_some()).count();
+    assert_eq!(faulty, 10);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn keys_tokens_and_lifetimes_are_checked() {
 }
 
 #[tokio::test]
-async fn a_credential_is_revoked_once_and_stray_paths_are_404() {
+async fn a_credential_is_revoked_once_and_unknown_paths_are_404() {
     let fake = FakeCloudflare::start().await;
     Ask::mint(600).of(&fake).await;
     let (username, _) = fake.history().last_credential();
@@ -129,19 +129,19 @@ async fn a_credential_is_revoked_once_and_stray_paths_are_404() {
 }
 
 #[tokio::test]
-async fn the_observer_hears_of_answers_and_of_silence() {
+async fn the_observer_is_called_with_and_without_a_response() {
     let fake = FakeCloudflare::start().await;
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&heard);
-    fake.observe(move |request, status| notes.lock().unwrap().push((request.fault, status)));
+    let observed = Arc::new(Mutex::new(Vec::new()));
+    let observations = Arc::clone(&observed);
+    fake.observe(move |request, status| observations.lock().unwrap().push((request.fault, status)));
     fake.next(Fault::ResetBeforeAnswer);
     Ask::mint(600).of(&fake).await;
     Ask::mint(600).of(&fake).await;
-    assert_eq!(*heard.lock().unwrap(), [(Some(Fault::ResetBeforeAnswer), None), (None, Some(201))]);
+    assert_eq!(*observed.lock().unwrap(), [(Some(Fault::ResetBeforeAnswer), None), (None, Some(201))]);
 }
 
 #[tokio::test]
-async fn a_stopped_provider_refuses_and_comes_back_on_its_port() {
+async fn a_stopped_provider_refuses_connections_and_restarts_on_its_port() {
     let fake = FakeCloudflare::start_on((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a free port");
     let base_url = fake.base_url();
     Ask::mint(600).of(&fake).await;
@@ -158,7 +158,7 @@ async fn a_stopped_provider_refuses_and_comes_back_on_its_port() {
 }
 
 #[tokio::test]
-async fn stopping_and_dropping_end_the_connections_under_way() {
+async fn stopping_and_dropping_end_all_connections() {
     let fake = FakeCloudflare::start().await;
     fake.always(Fault::Hang);
     let (hanging, ()) = tokio::join!(Ask::mint(600).of(&fake), async {

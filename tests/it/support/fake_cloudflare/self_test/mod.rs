@@ -1,5 +1,5 @@
 //! Tests that the fake does on the wire what its documentation says. They read a bare socket, because an HTTP client hides
-//! half of it.
+//! incomplete responses and resets.
 
 mod analytics;
 mod bare_client;
