@@ -183,6 +183,12 @@ impl Account {
         self.record(false).await
     }
 
+    /// Drops the provider's reading of this period. Takes effect at once. `false` without one.
+    pub async fn drop_readings(&self) -> Result<bool, NotRecorded> {
+        let dropped = self.with(Books::drop_readings);
+        self.record(false).await.map(|()| dropped)
+    }
+
     /// Revokes a credential. Takes effect at once. `None` if no metered grant of this id is known.
     pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
         let grant = self.with(|books| books.revoke(id))?;

@@ -210,6 +210,16 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         "ASSUMPTION_BROKEN",
         "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
     );
+    hint(
+        measured.doubted,
+        "COUNT_DOUBTED",
+        "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.",
+    );
+    hint(
+        measured.dropped,
+        "READING_DROPPED",
+        "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.",
+    );
     if let Some(LateCounts { lag, grows }) = measured.late_counts {
         let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
         let lag = lag.as_secs();

@@ -2,7 +2,7 @@
 //! operation without them.
 
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually,
+    AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually,
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
@@ -191,6 +191,43 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
 }
 
 #[tokio::test]
+async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(8));
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(60);
+    let estimated = broker.status().await;
+    cloudflare.analytics().relay("key-id", "2025-01-02T00:00:00Z", 100 * GB + 1, 0);
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Doubted);
+    let status = broker.status().await;
+    assert!(codes(&status).contains(&"COUNT_DOUBTED"));
+    let doubted = (&status["boundHolds"], &status["usedBytes"], &status["asOf"]);
+    assert_eq!(doubted, (&json!(false), &estimated["usedBytes"], &Value::Null));
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "the whole period again");
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(true), &json!("2025-01-15T11:51:00.000Z")));
+
+    let dropped = broker.post(OPERATOR, "/api/budget/drop-reading", json!({})).await;
+    assert_eq!(dropped.status, 200);
+    let dropped = dropped.json();
+    assert!(codes(&dropped).contains(&"READING_DROPPED") && !codes(&dropped).contains(&"ASSUMPTION_BROKEN"));
+    assert_eq!((&dropped["boundHolds"], &dropped["asOf"]), (&json!(false), &Value::Null));
+    for field in ["usedBytes", "reservedGB", "overshootBoundGB"] {
+        assert_eq!(dropped[field], estimated[field], "{field}");
+    }
+    broker.kill().await;
+    let (_cloudflare, broker) = with_analytics(&settings).await;
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["usedBytes"]), (&json!(false), &estimated["usedBytes"]));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.status().await["boundHolds"], true);
+}
+
+#[tokio::test]
 async fn an_empty_count_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
@@ -300,7 +337,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
     // Other usage of the same account does not affect the assumption about these grants.
-    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 100 * GB, 0);
+    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 90 * GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
     let status = broker.status().await;

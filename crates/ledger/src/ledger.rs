@@ -226,14 +226,27 @@ impl Ledger {
 
     /// Takes a reading of a source.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let now = self.now;
+        let (now, limit) = (self.now, self.terms.limit);
         let taken = self
             .source_ledger(source)
-            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, now));
+            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, limit, now));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
         taken
+    }
+
+    /// Drops the readings of this period that come from providers. `false` if there are none.
+    pub fn drop_readings(&mut self) -> bool {
+        let assumed = self.terms.rates.liability;
+        let mut dropped = false;
+        for source in &mut self.sources {
+            dropped |= source.terms.source.is_counted_by_provider() && source.drop_reading(assumed);
+        }
+        if dropped {
+            self.history.clear();
+        }
+        dropped
     }
 
     /// The best figure of one source in this period; zero for an unknown source.

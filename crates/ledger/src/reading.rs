@@ -32,6 +32,8 @@ pub enum ReadingOutcome {
     Older,
     /// It is lower than an earlier one by more than the sampling margin. It is ignored.
     Fell,
+    /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
+    Doubted,
 }
 
 impl ReadingOutcome {
@@ -43,6 +45,7 @@ impl ReadingOutcome {
             Self::OtherPeriod => "other_period",
             Self::Older => "older",
             Self::Fell => "fell",
+            Self::Doubted => "doubted",
         }
     }
 }
@@ -116,7 +119,18 @@ impl Reading {
         self.granted.minus(before.granted).min(ByteCount::new(self.total().saturating_sub(before.total())))
     }
 
-    fn total(&self) -> u64 {
+    /// The reading that counts no time: all minutes are estimated.
+    pub(crate) fn of_nothing(period: Period) -> Self {
+        Self { period, as_of: period.start, granted: ByteCount::ZERO, other: ByteCount::ZERO }
+    }
+
+    /// Whether it counts no time, because an operator has dropped the reading.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.as_of <= self.period.start
+    }
+
+    /// All bytes.
+    pub(crate) fn total(&self) -> u64 {
         self.granted.plus(self.other).get()
     }
 }

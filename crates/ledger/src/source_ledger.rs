@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::dirty::Dirty;
+use crate::doubt::CountDoubt;
 use crate::minute::Minute;
 use crate::minute_usage::{LiveDelta, PeriodTotal, SourceRows};
 use crate::period::BillingDay;
@@ -13,7 +14,7 @@ use crate::reading::{Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
 use crate::trial::Assumption;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -68,6 +69,10 @@ pub struct MeasuredUsage {
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
+    /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
+    pub doubted: bool,
+    /// Whether an operator has dropped the reading, and none was taken since. Bytes of others are not in the bound then.
+    pub dropped: bool,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
@@ -99,6 +104,8 @@ pub(crate) struct SourceLedger {
     uncut_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
+    /// The absurd count that waits for its confirmation.
+    doubt: CountDoubt,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub(crate) late_counts: Option<LateCounts>,
 }
@@ -115,6 +122,7 @@ impl SourceLedger {
             outlived_until: Timestamp::default(),
             uncut_until: Timestamp::default(),
             read_at: now,
+            doubt: CountDoubt::default(),
             late_counts: None,
         }
     }
@@ -200,13 +208,32 @@ impl SourceLedger {
         }
     }
 
-    /// Takes a reading of this source.
-    pub(crate) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> ReadingOutcome {
+    /// Takes a reading of this source. An absurd one of a provider must be confirmed first.
+    pub(crate) fn take_reading(
+        &mut self,
+        reading: &Reading,
+        limit: ByteCount,
+        now: Timestamp,
+    ) -> ReadingOutcome {
+        if self.terms.source.is_counted_by_provider()
+            && let Some((growth, promised)) = self.timeline.growth_by(reading)
+            && !self.doubt.believes(reading, growth, promised, limit, self.terms.sampling)
+        {
+            return ReadingOutcome::Doubted;
+        }
         let outcome = self.timeline.take_reading(reading);
         if outcome != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }
         outcome
+    }
+
+    /// Drops the reading of this period. `false` without one.
+    pub(crate) fn drop_reading(&mut self, assumed: BitRate) -> bool {
+        self.doubt = CountDoubt::default();
+        // The points of the trial are other ones now, however many there are.
+        self.stored_hours = usize::MAX;
+        self.timeline.drop_reading(assumed)
     }
 
     /// Marks the start of reading. The time in which no process ran does not make the count stale.
@@ -239,7 +266,9 @@ impl SourceLedger {
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        if let Some(reading) = self.timeline.reading() {
+        measured.doubted |= self.doubt.is_open(self.timeline.period());
+        measured.dropped |= self.timeline.reading().is_some_and(Reading::is_of_nothing);
+        if let Some(reading) = self.timeline.reading().filter(|reading| !reading.is_of_nothing()) {
             let as_of = measured.as_of.map_or(reading.as_of, |as_of| as_of.min(reading.as_of));
             measured.as_of = Some(as_of);
             measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);

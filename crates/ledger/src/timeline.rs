@@ -93,7 +93,9 @@ impl Timeline {
                 if let Some(hours) = &stored.trial {
                     timeline.trial.restore_hours(hours, last.reading.period);
                 }
-                timeline.trial.add(timeline.point_of(&last.reading));
+                if !last.reading.is_of_nothing() {
+                    timeline.trial.add(timeline.point_of(&last.reading));
+                }
             }
         }
         timeline
@@ -118,6 +120,36 @@ impl Timeline {
         let flowed = Some(self.flowed);
         self.last = Some(StoredReading { reading, at_most, unseen, sampling, flowed, assumption });
         ReadingOutcome::Taken
+    }
+
+    /// By how much a reading would raise the count, and the most that the live grants could relay in that time. `None` if it
+    /// would not be taken.
+    #[must_use]
+    pub fn growth_by(&self, reading: &Reading) -> Option<(u64, u128)> {
+        let before = self.reading();
+        let current = Some(reading).filter(|reading| reading.period == self.period())?;
+        let reading = current.after(before, self.now, self.sampling).ok()?;
+        let growth = reading.total().saturating_sub(before.map_or(0, Reading::total));
+        Some((growth, self.minutes.promised_since_reading(reading.as_of)))
+    }
+
+    /// Drops the reading of this period: all minutes count as estimated and promised again. `assumed`: the assumed rate, which
+    /// replaces one that the reading showed. `false` without a reading.
+    pub fn drop_reading(&mut self, assumed: BitRate) -> bool {
+        if self.reading().is_none_or(Reading::is_of_nothing) {
+            return false;
+        }
+        let reading = Reading::of_nothing(self.period());
+        let assumption = Assumption::default();
+        self.flowed = ByteCount::ZERO;
+        self.minutes.drop_reading();
+        self.trial = Trial::new(assumed, self.sampling, assumption);
+        self.minutes.set_liability(assumed);
+        let unseen = ByteCount::saturating(self.minutes.unseen());
+        let (sampling, flowed) = (Some(self.sampling), Some(self.flowed));
+        self.last =
+            Some(StoredReading { reading, at_most: ByteCount::ZERO, unseen, sampling, flowed, assumption });
+        true
     }
 
     /// A reading that the minutes have taken, with the grant-minutes up to it.

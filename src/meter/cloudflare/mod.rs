@@ -119,6 +119,10 @@ impl CloudflareMeter {
         state.as_of = as_of;
         let reading = Reading { period, as_of, granted: own, other };
         let taken = self.account.take_reading(IceSource::Cloudflare, &reading);
+        if taken == ReadingOutcome::Doubted {
+            // The error may be in a finished slice, so all of them are queried again.
+            state.tally = Tally::default();
+        }
         self.test_lag(now, &mut state.lateness).await?;
         Ok(taken)
     }
@@ -197,6 +201,12 @@ impl CloudflareMeter {
                 self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
                 if *taken == ReadingOutcome::Fell {
                     tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
+                } else if *taken == ReadingOutcome::Doubted {
+                    let remedy = "compare it with Cloudflare's dashboard";
+                    tracing::warn!(
+                        remedy,
+                        "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
+                    );
                 } else if failures > 0 {
                     tracing::info!(failures, "Cloudflare's analytics can be read again");
                 }

@@ -44,14 +44,15 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether the published bound's assumptions about the rate, the tail, the lag and the period hold, as far as is known. A clock
-    /// that was ahead ended the period too early, and bytes that its grants still relay are counted in no period.
+    /// Whether the published bound's assumptions about the rate, the tail, the count and the period hold, as far as is known.
+    /// Not while a count is in doubt or dropped. A clock that was ahead ended the period too early, and bytes that its grants still relay are counted in no period.
     #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
-        self.measured.assumption.holds && has_settled && is_in_period
+        let is_counted = !self.measured.doubted && !self.measured.dropped;
+        self.measured.assumption.holds && is_counted && has_settled && is_in_period
     }
 }
 
