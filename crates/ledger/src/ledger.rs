@@ -331,7 +331,22 @@ impl Ledger {
         for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
             source.add_to(&mut measured, self.now);
         }
+        measured.observed = self.observed_rate();
         measured
+    }
+
+    /// The bits of all sources divided by their grant-minutes, rounded up. Without grant-minutes in the last hour the highest
+    /// rate.
+    fn observed_rate(&self) -> Option<BitRate> {
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        let rates: Vec<_> = metered.filter_map(SourceLedger::observed).collect();
+        let minutes = rates.iter().map(|(_, minutes)| *minutes).fold(0, u128::saturating_add);
+        let weighted = rates.iter().map(|(rate, minutes)| minutes.saturating_mul(rate.get().into()));
+        let weighted = weighted.fold(0, u128::saturating_add);
+        if minutes == 0 {
+            return rates.into_iter().map(|(rate, _)| rate).max();
+        }
+        Some(BitRate::new(u64::try_from(weighted.div_ceil(minutes)).unwrap_or(u64::MAX)))
     }
 
     /// Whether strict mode is on.

@@ -243,3 +243,34 @@ fn a_dropped_reading_leaves_what_was_reported_and_promised_since_the_period_bega
     assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(5, 9, 0)), ReadingOutcome::Taken);
     assert!(!ledger.measured().dropped);
 }
+
+#[test]
+fn the_observed_rate_of_several_sources_is_weighted_by_grant_minutes() {
+    let mut ledger = ledger(u64::MAX);
+    for (source, grants) in [(IceSource::Cloudflare, 9), (IceSource::Coturn, 1)] {
+        for _ in 0..grants {
+            let hold = ledger.try_admit(source, HOUR, Duration::ZERO, None).unwrap();
+            ledger.commit(&hold, None);
+        }
+    }
+    ledger.advance(at(20 * MINUTE));
+    let take = |ledger: &mut Ledger, minute, cloudflare, coturn| {
+        let _ = ledger.take_reading(IceSource::Cloudflare, &count(minute, cloudflare, 0));
+        let _ = ledger.take_reading(IceSource::Coturn, &count(minute, coturn, 0));
+        ledger.measured()
+    };
+    take(&mut ledger, 0, 0, 0);
+    // Nine grants at 1 Mbps and one at 2: 11 Mbps over ten grants.
+    let measured = take(&mut ledger, 10, 9 * 75_000_000, 150_000_000);
+    assert_eq!(measured.observed, Some(BitRate::new(1_100_000)));
+    // The bound of each source rests on its own rate.
+    let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
+    assert!(!measured.assumption.holds);
+    let rate = |source| {
+        let ledger = ledger.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.unwrap().timeline.liability()
+    };
+    assert_eq!(rate(IceSource::Cloudflare), BitRate::new(2_000_000));
+    assert_eq!(measured.assumption.observed, Some(rate(IceSource::Coturn)));
+    assert!(measured.observed < measured.assumption.observed);
+}

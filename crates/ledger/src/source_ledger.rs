@@ -63,8 +63,10 @@ pub struct MeasuredUsage {
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
-    /// The worst of the sources' comparisons with the assumed rate.
+    /// The worst of the sources' comparisons with the assumed rate, and the highest of their observed rates.
     pub assumption: Assumption,
+    /// The average rate of one live grant over all sources, weighted by grant-minutes; `None` if no source shows one.
+    pub observed: Option<BitRate>,
     /// Whether sessions continue that should have been cut. Then the assumption does not hold.
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
@@ -273,6 +275,11 @@ impl SourceLedger {
             measured.as_of = Some(as_of);
             measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);
         }
+    }
+
+    /// The average rate of one live grant of this source, and the grant-minutes that it is the average of.
+    pub(crate) fn observed(&self) -> Option<(BitRate, u128)> {
+        self.timeline.assumption().observed.zip(self.timeline.observed_grant_minutes())
     }
 
     fn record(

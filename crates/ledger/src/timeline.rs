@@ -17,6 +17,9 @@ use crate::reading::{Reading, ReadingOutcome, StoredReading};
 use crate::trial::{Assumption, Point, Trial, TrialHours};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
+/// The observed rate is the average of about this span: the trial compares readings of the last hour.
+const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;
+
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -29,6 +32,8 @@ pub struct Timeline {
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
     sampling: u32,
+    /// The first reading of this period that the trial compares with later ones.
+    compared_since: Option<Timestamp>,
     /// Usage is charged up to here.
     now: Timestamp,
     /// Connections that are charged by time at `now`.
@@ -64,6 +69,7 @@ impl Timeline {
             trial,
             flowed: ByteCount::ZERO,
             sampling,
+            compared_since: None,
             now,
             running: Running::default(),
         }
@@ -95,6 +101,7 @@ impl Timeline {
                 }
                 if !last.reading.is_of_nothing() {
                     timeline.trial.add(timeline.point_of(&last.reading));
+                    timeline.compared_since = Some(last.reading.as_of);
                 }
             }
         }
@@ -113,6 +120,7 @@ impl Timeline {
         self.flowed = self.flowed.plus(reading.growth_since(self.reading()));
         self.minutes.measure(&reading);
         self.trial.add(self.point_of(&reading));
+        self.compared_since = self.compared_since.or(Some(reading.as_of));
         self.minutes.set_liability(self.trial.liability());
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
@@ -144,6 +152,7 @@ impl Timeline {
         self.flowed = ByteCount::ZERO;
         self.minutes.drop_reading();
         self.trial = Trial::new(assumed, self.sampling, assumption);
+        self.compared_since = None;
         self.minutes.set_liability(assumed);
         let unseen = ByteCount::saturating(self.minutes.unseen());
         let (sampling, flowed) = (Some(self.sampling), Some(self.flowed));
@@ -193,6 +202,18 @@ impl Timeline {
     #[must_use]
     pub fn assumption(&self) -> Assumption {
         self.trial.verdict()
+    }
+
+    /// The grant-minutes of the last hour that readings compare. They weigh the observed rate among the sources. `None` before
+    /// the second reading.
+    #[must_use]
+    pub fn observed_grant_minutes(&self) -> Option<u128> {
+        let until = self.reading()?.as_of;
+        let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
+        let from = self.compared_since?.max(hour_ago);
+        let minutes = self.minutes.touched(from, Minute::of(until).start());
+        let live = minutes.filter_map(|minute| self.minutes.get(minute)).map(|cell| cell.live.into());
+        (from < until).then(|| live.fold(0, u128::saturating_add))
     }
 
     /// The highest rate that a grant is charged for: the assumed rate, or the observed one if the readings contradict
@@ -408,6 +429,7 @@ impl Timeline {
     fn begin(&mut self, ended: Option<PeriodTotal>, period: Period, now: Timestamp) {
         self.previous = ended;
         self.trial.begin_period();
+        self.compared_since = None;
         self.flowed = ByteCount::ZERO;
         self.minutes.begin(period, now);
     }
