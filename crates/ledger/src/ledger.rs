@@ -75,6 +75,8 @@ pub struct Ledger {
     period: Period,
     counts: PeriodCounts,
     history: ReadingHistory,
+    /// Whether more time may have passed than the books know.
+    is_doubtful: bool,
 }
 
 impl Ledger {
@@ -89,6 +91,7 @@ impl Ledger {
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
             history: ReadingHistory::default(),
+            is_doubtful: false,
         }
     }
 
@@ -138,6 +141,11 @@ impl Ledger {
             self.counts = PeriodCounts::default();
             self.history.clear();
         }
+    }
+
+    /// Sets whether more time may have passed than the books know. Readings do not test the assumed rate then.
+    pub fn set_doubtful(&mut self, is_doubtful: bool) {
+        self.is_doubtful = is_doubtful;
     }
 
     /// Reserves room for a credential with the lifetime `asked` and for its tail, or refuses. The provider may make it
@@ -226,10 +234,10 @@ impl Ledger {
 
     /// Takes a reading of a source.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let (now, limit) = (self.now, self.terms.limit);
+        let (now, limit, is_test) = (self.now, self.terms.limit, !self.is_doubtful);
         let taken = self
             .source_ledger(source)
-            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, limit, now));
+            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, is_test, limit, now));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }

@@ -210,10 +210,12 @@ impl SourceLedger {
         }
     }
 
-    /// Takes a reading of this source. An absurd one of a provider must be confirmed first.
+    /// Takes a reading of this source. An absurd one of a provider must be confirmed first. `is_test`: it tests the assumed
+    /// rate.
     pub(crate) fn take_reading(
         &mut self,
         reading: &Reading,
+        is_test: bool,
         limit: ByteCount,
         now: Timestamp,
     ) -> ReadingOutcome {
@@ -223,7 +225,8 @@ impl SourceLedger {
         {
             return ReadingOutcome::Doubted;
         }
-        let outcome = self.timeline.take_reading(reading);
+        let outcome =
+            if is_test { self.timeline.take_reading(reading) } else { self.timeline.take_untested(reading) };
         if outcome != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }

@@ -108,8 +108,18 @@ impl Timeline {
         timeline
     }
 
-    /// Takes a reading. It replaces the estimate of the time that it covers.
+    /// Takes a reading, and tests the assumed rate against it.
     pub fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
+        self.take(reading, true)
+    }
+
+    /// Takes a reading while nobody knows how much time has passed. The next test includes its bytes.
+    pub fn take_untested(&mut self, reading: &Reading) -> ReadingOutcome {
+        self.take(reading, false)
+    }
+
+    /// Takes a reading. It replaces the estimate of the time that it covers.
+    fn take(&mut self, reading: &Reading, is_test: bool) -> ReadingOutcome {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
         }
@@ -119,9 +129,11 @@ impl Timeline {
         };
         self.flowed = self.flowed.plus(reading.growth_since(self.reading()));
         self.minutes.measure(&reading);
-        self.trial.add(self.point_of(&reading));
-        self.compared_since = self.compared_since.or(Some(reading.as_of));
-        self.minutes.set_liability(self.trial.liability());
+        if is_test {
+            self.trial.add(self.point_of(&reading));
+            self.compared_since = self.compared_since.or(Some(reading.as_of));
+            self.minutes.set_liability(self.trial.liability());
+        }
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
         let (sampling, assumption) = (Some(self.sampling), self.assumption());

@@ -134,6 +134,8 @@ impl Books {
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
+        let changes = self.extend_by_jump(self.moment.jumped, now);
+        self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
             self.ledger.advance(due);
             let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };
@@ -142,6 +144,9 @@ impl Books {
             }
         }
         self.ledger.advance(now);
+        for change in changes {
+            self.ledger.apply(change);
+        }
         now
     }
 

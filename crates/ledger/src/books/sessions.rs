@@ -68,6 +68,16 @@ impl Books {
         self.extend_tails();
     }
 
+    /// Extends every live grant by an accepted jump of the books' time, which leads to `now`. If the clock was wrong on either
+    /// side of the jump, no time has passed, and their credentials work for as much longer by the new time.
+    pub(super) fn extend_by_jump(&mut self, jumped: Duration, now: Timestamp) -> Vec<UsageChange> {
+        if jumped.is_zero() {
+            return vec![];
+        }
+        let extended = self.grants.extend_by_jump(jumped, self.now(), now).into_iter();
+        extended.map(|(source, kind)| UsageChange { source, basis: Basis::Granted, kind }).collect()
+    }
+
     /// Extends every grant whose tail is shorter than the one that its source has now.
     fn extend_tails(&mut self) {
         let now = self.now();

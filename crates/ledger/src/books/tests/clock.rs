@@ -117,3 +117,50 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     machine.pass(300);
     assert_eq!(machine.mint(), Ok(()), "it is believed");
 }
+
+#[test]
+fn credentials_minted_before_a_jump_that_is_believed_stay_committed_for_as_much_longer() {
+    for (mode, jump) in [(BudgetMode::Strict, 8 * HOUR), (BudgetMode::Estimate, 40 * DAY)] {
+        let mut machine = Machine::new(mode);
+        machine.mint_all(20);
+        let before = machine.worst_case();
+        assert!(machine.committed() >= before, "{mode:?}");
+        // The clock was wrong before: the credentials work for as long as they did.
+        machine.pause(jump);
+        machine.pass(301);
+        assert_eq!(machine.books.snapshot().clock_ahead, Duration::ZERO);
+        machine.read_nothing();
+        for (from, end) in &mut machine.spans {
+            (*from, *end) = (from.plus(secs(jump)), end.plus(secs(jump)));
+        }
+        let figures = machine.books.snapshot().figures;
+        let committed = figures.committed.plus(figures.committed_next).get();
+        assert!(committed >= machine.worst_case(), "{mode:?}: {committed} of {}", machine.worst_case());
+        assert!(committed <= 2 * before, "{mode:?}: the skipped time is not promised again");
+    }
+}
+
+#[test]
+fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_rate() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    machine.mint_all(1);
+    let take = |machine: &mut Machine, bytes| {
+        let figures = machine.books.snapshot().figures;
+        let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
+        let reading = Reading { period: figures.period, as_of: figures.now, granted, other };
+        assert_eq!(machine.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+        machine.books.snapshot().measured.assumption.holds
+    };
+    assert!(take(&mut machine, 0));
+    // Eight hours at 1 Mbps, of which the books do not know yet.
+    machine.pause(8 * HOUR);
+    let bytes = 8 * HOUR * 125_000;
+    assert!(take(&mut machine, bytes), "in doubt");
+    machine.pass(120);
+    assert!(take(&mut machine, bytes), "still in doubt");
+    machine.pass(181);
+    assert!(take(&mut machine, bytes), "believed");
+    // No more time can have passed than the clocks say.
+    machine.pass(60);
+    assert!(!take(&mut machine, bytes + 2_000_000_000));
+}
