@@ -104,6 +104,7 @@ pub fn build(
         bills_unread: config.ice.cloudflare.is_some()
             && config.ice.sources.contains(&IceSource::Cloudflare)
             && config.meter.analytics.is_none(),
+        reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         lost_lines,
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),

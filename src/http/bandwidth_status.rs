@@ -201,6 +201,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
     );
     hint(
+        app.reads_all_keys,
+        "NO_TURN_KEY",
+        "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
+    );
+    hint(
         measured.is_stale(),
         "ANALYTICS_STALE",
         "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.",

@@ -228,6 +228,18 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
 }
 
 #[tokio::test]
+async fn a_count_without_a_turn_key_has_a_hint() {
+    for (key, is_shown) in [("", true), ("key-id", false)] {
+        let token = if is_shown { "" } else { "token" };
+        let key = [("CLOUDFLARE_TURN_KEY_ID", key), ("CLOUDFLARE_TURN_API_TOKEN", token)];
+        let others = [("ICE_SOURCES", "stun"), ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:9")];
+        let settings = [&ANALYTICS[..], &key, &others].concat();
+        let broker = TestBroker::start(&settings).await;
+        assert_eq!(codes(&broker.status().await).contains(&"NO_TURN_KEY"), is_shown);
+    }
+}
+
+#[tokio::test]
 async fn an_empty_count_is_a_reading_of_zero() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
