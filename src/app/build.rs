@@ -136,6 +136,7 @@ impl Parts<'_> {
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
+        self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
         let key_id = self.config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
         let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, self.config.usage.billed);
         Ok(Some(CloudflareMeter {

@@ -206,9 +206,10 @@ fn read_sources(
         let previous = json_of(transaction, &previous_key(source), bad)?;
         let reading = json_of(transaction, &reading_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
-        if previous.is_some() || reading.is_some() || trial.is_some() {
+        let late = json_of(transaction, &late_key(source), bad)?;
+        if previous.is_some() || reading.is_some() || trial.is_some() || late.is_some() {
             let rows = stored.sources.entry(source).or_default();
-            (rows.previous, rows.reading, rows.trial) = (previous, reading, trial);
+            (rows.previous, rows.reading, rows.trial, rows.late) = (previous, reading, trial, late);
         }
     }
     Ok(())
@@ -238,7 +239,8 @@ fn write_source(
     }
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
     put(transaction, &reading_key(source), rows.reading.as_ref())?;
-    put(transaction, &trial_key(source), rows.trial.as_ref())
+    put(transaction, &trial_key(source), rows.trial.as_ref())?;
+    put(transaction, &late_key(source), rows.late.as_ref())
 }
 
 /// Passes each row of a table to `take`, which returns what is wrong with it.
@@ -303,6 +305,10 @@ fn previous_key(source: IceSource) -> String {
 
 fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
+}
+
+fn late_key(source: IceSource) -> String {
+    format!("late/{source}")
 }
 
 fn reading_key(source: IceSource) -> String {

@@ -175,6 +175,9 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
     assert!(codes(&status).contains(&"COUNTS_LATE") && !codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert_eq!(broker.metric(lag).await, Some(1_200));
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
+    broker.app.account.evaluate_alerts(None, false);
+    let (alert, _) = broker.app.account.recent_alerts().remove(0);
+    assert_eq!(alert.kind.name(), "counts.late");
 
     // Until later minutes have settled, the same ones are counted again.
     cloudflare.analytics().relay("another-key", "2025-01-15T12:49:00Z", GB, 0);
@@ -225,6 +228,39 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
     assert_eq!((&status["boundHolds"], &status["usedBytes"]), (&json!(false), &estimated["usedBytes"]));
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["boundHolds"], true);
+}
+
+#[tokio::test]
+async fn the_measured_lag_survives_a_restart_until_a_longer_one_is_configured() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let (meter, mut meter_state) = (meter(&broker), meter(&broker).initial_state());
+    meter.read(&mut meter_state).await.unwrap();
+    cloudflare.analytics().relay("another-key", "2025-01-15T11:48:00Z", GB, 0);
+    broker.advance(3_600);
+    meter.read(&mut meter_state).await.unwrap();
+    assert_eq!(broker.status().await["boundHolds"], false);
+    broker.finish().await;
+    for (lag, used, holds) in [("600", 1_200, false), ("1200", 1_200, true)] {
+        let settings = [&settings[..], &[("ANALYTICS_LAG_SECONDS", lag)]].concat();
+        let (_cloudflare, broker) = with_analytics(&settings).await;
+        let status = broker.status().await;
+        assert_eq!(status["boundHolds"], holds, "{lag}");
+        assert_eq!(codes(&status).contains(&"COUNTS_LATE"), !holds, "{lag}");
+        assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(used), "{lag}");
+        broker.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_test_of_the_lag_that_fails_does_not_spoil_the_reading_beside_it() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    // The span of the reading is answered, and the hour of the test is not.
+    cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(1));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(cloudflare.analytics().asked(), 3, "the first query, the reading and the test");
+    assert_ne!(broker.status().await["asOf"], Value::Null);
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::minute::Minute;
 use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
+pub use crate::reading::LateCounts;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::SourceLedger;
-pub use crate::source_ledger::{LateCounts, MeasuredUsage, SourceTerms};
+pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -276,6 +277,13 @@ impl Ledger {
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         if let Some(ledger) = self.source_ledger(source) {
             ledger.late_counts = Some(late);
+        }
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.late_counts = ledger.late_counts.filter(|late| late.lag > configured);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::minute::Minute;
 use crate::period::Period;
-use crate::reading::StoredReading;
+use crate::reading::{LateCounts, StoredReading};
 use crate::trial::TrialHours;
 use crate::units::Timestamp;
 
@@ -74,6 +74,8 @@ pub struct SourceRows {
     pub reading: Option<StoredReading>,
     /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
     pub trial: Option<TrialHours>,
+    /// How late the provider's counts settle. It replaces the stored row.
+    pub late: Option<LateCounts>,
 }
 
 impl SourceRows {
@@ -93,6 +95,7 @@ impl SourceRows {
         self.previous = later.previous.or(self.previous);
         self.reading = later.reading.or(self.reading);
         self.trial = later.trial.or(self.trial.take());
+        self.late = later.late.or(self.late);
     }
 }
 

@@ -2,6 +2,8 @@
 //! down and never reach into the future.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::period::Period;
@@ -70,6 +72,15 @@ pub struct StoredReading {
     pub flowed: Option<ByteCount>,
     /// How the assumed rate compares with the readings so far.
     pub assumption: Assumption,
+}
+
+/// The provider counts bytes later than the lag, so a reading can release room that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateCounts {
+    /// The lag in use instead of the configured one.
+    pub lag: Duration,
+    /// Whether counts grew with the lag before it. Then the bound does not hold.
+    pub grows: bool,
 }
 
 impl StoredReading {

@@ -10,7 +10,7 @@ use crate::doubt::CountDoubt;
 use crate::minute::Minute;
 use crate::minute_usage::{LiveDelta, PeriodTotal, SourceRows};
 use crate::period::BillingDay;
-use crate::reading::{Reading, ReadingOutcome, StoredReading};
+use crate::reading::{LateCounts, Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
 use crate::trial::Assumption;
@@ -45,15 +45,6 @@ impl SourceTerms {
     pub(crate) fn of_a_removed(source: IceSource) -> Self {
         Self { source, tail: source.expiry_tail(), cut_tail: None, sampling: 0, is_read: false }
     }
-}
-
-/// The provider counts bytes later than the lag, so a reading can release room that was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LateCounts {
-    /// The lag in use instead of the configured one.
-    pub lag: Duration,
-    /// Whether counts grew with the lag before it. Then the bound does not hold.
-    pub grows: bool,
 }
 
 /// The readings of all metered sources, combined.
@@ -96,6 +87,8 @@ pub(crate) struct SourceLedger {
     deltas: Dirty<Minute, LiveDelta>,
     /// The values that were last stored whole.
     stored: (Option<PeriodTotal>, Option<StoredReading>),
+    /// How late counts settle, as stored.
+    stored_late: Option<LateCounts>,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
     /// Whether we cut sessions whose grant is over.
@@ -119,6 +112,7 @@ impl SourceLedger {
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
             deltas: Dirty::default(),
             stored: (None, None),
+            stored_late: None,
             stored_hours: 0,
             is_cutting: false,
             outlived_until: Timestamp::default(),
@@ -143,6 +137,8 @@ impl SourceLedger {
             timeline,
             deltas: Dirty::tracking(),
             stored: (rows.previous, rows.reading),
+            late_counts: rows.late,
+            stored_late: rows.late,
             ..Self::new(terms, billing_day, rates, now)
         }
     }
@@ -155,12 +151,14 @@ impl SourceLedger {
         let hours = self.timeline.trial_hours();
         let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
         self.stored_hours = hours;
+        let late = self.late_counts.filter(|late| self.stored_late.replace(*late) != Some(*late));
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.timeline.take_changes(),
             previous,
             reading,
             trial,
+            late,
         }
     }
 
@@ -265,7 +263,7 @@ impl SourceLedger {
         let Assumption { holds, observed } = self.timeline.assumption();
         let uncut = self.uncut_until > now;
         measured.uncut |= uncut;
-        measured.late_counts = measured.late_counts.or(self.late_counts);
+        measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
         measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;
         measured.assumption.observed = measured.assumption.observed.max(observed);
         if self.terms.is_read {

@@ -63,6 +63,7 @@ impl Books {
             assumed_rate: self.ledger.assumed_rate(),
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,
+            counts_late: measured.late_counts.is_some_and(|late| late.grows),
         };
         self.change_alerts(|rules| rules.evaluate(&input))
     }
