@@ -263,6 +263,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
     );
     hint(
+        measured.jumped_until > snapshot.figures.now,
+        "CLOCK_JUMPED",
+        "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
+    );
+    hint(
         bound.get() > 0,
         "BOUND_ABOVE_LIMIT",
         &format!(

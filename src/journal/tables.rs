@@ -207,9 +207,10 @@ fn read_sources(
         let reading = json_of(transaction, &reading_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
         let late = json_of(transaction, &late_key(source), bad)?;
-        if previous.is_some() || reading.is_some() || trial.is_some() || late.is_some() {
-            let rows = stored.sources.entry(source).or_default();
-            (rows.previous, rows.reading, rows.trial, rows.late) = (previous, reading, trial, late);
+        let jumped_until = json_of(transaction, &jump_key(source), bad)?;
+        let read = SourceRows { previous, reading, trial, late, jumped_until, ..SourceRows::default() };
+        if !read.is_empty() {
+            stored.sources.entry(source).or_default().apply(read);
         }
     }
     Ok(())
@@ -240,7 +241,8 @@ fn write_source(
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
     put(transaction, &reading_key(source), rows.reading.as_ref())?;
     put(transaction, &trial_key(source), rows.trial.as_ref())?;
-    put(transaction, &late_key(source), rows.late.as_ref())
+    put(transaction, &late_key(source), rows.late.as_ref())?;
+    put(transaction, &jump_key(source), rows.jumped_until.as_ref())
 }
 
 /// Passes each row of a table to `take`, which returns what is wrong with it.
@@ -305,6 +307,10 @@ fn previous_key(source: IceSource) -> String {
 
 fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
+}
+
+fn jump_key(source: IceSource) -> String {
+    format!("jump/{source}")
 }
 
 fn late_key(source: IceSource) -> String {

@@ -283,25 +283,17 @@ impl Grants {
         changes
     }
 
-    /// Extends every grant that counts as alive at `before` by an accepted jump of the time, which leads to `now`. The minutes
-    /// that the jump skips need no extension: either they passed as promised, or not at all.
-    pub fn extend_by_jump(
-        &mut self,
-        jumped: Duration,
-        before: Timestamp,
-        now: Timestamp,
-    ) -> Vec<(IceSource, ChangeKind)> {
-        let mut changes = vec![];
-        for (id, row) in &mut self.rows {
-            if let Some(alive_until) = row.alive_until.filter(|until| until.start() > before) {
-                let until = Minute::from_end(alive_until.start().plus(jumped));
-                let from = alive_until.max(Minute::of(now));
-                row.alive_until = Some(until);
-                self.dirty.note(*id);
-                changes.push((row.source, ChangeKind::ExtendGrant { from, until }));
+    /// For each source, until when the last of its grants that count as alive at `now` does.
+    #[must_use]
+    pub fn alive_until(&self, now: Timestamp) -> BTreeMap<IceSource, Minute> {
+        let mut until = BTreeMap::new();
+        for row in self.rows.values() {
+            if let Some(alive_until) = row.alive_until.filter(|until| until.start() > now) {
+                let last = until.entry(row.source).or_insert(alive_until);
+                *last = alive_until.max(*last);
             }
         }
-        changes
+        until
     }
 
     /// Closes a connection of a grant that was open until `at`.

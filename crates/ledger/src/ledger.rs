@@ -280,6 +280,13 @@ impl Ledger {
         }
     }
 
+    /// Notes that grants of a source may relay until then, beyond what is promised, because the time has jumped.
+    pub fn note_jump(&mut self, source: IceSource, until: Timestamp) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.jumped_until = ledger.jumped_until.max(until);
+        }
+    }
+
     /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
     pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
         if let Some(ledger) = self.source_ledger(source) {

@@ -101,7 +101,7 @@ impl Timeline {
                 }
                 if !last.reading.is_of_nothing() {
                     timeline.trial.add(timeline.point_of(&last.reading));
-                    timeline.compared_since = Some(last.reading.as_of);
+                    timeline.compared_since = Some(last.reading.period.start);
                 }
             }
         }
@@ -216,16 +216,18 @@ impl Timeline {
         self.trial.verdict()
     }
 
-    /// The grant-minutes of the last hour that readings compare. They weigh the observed rate among the sources. `None` before
-    /// the second reading.
+    /// The grant-minutes of the last hour that readings compare. They weigh the observed rate among the sources.
     #[must_use]
-    pub fn observed_grant_minutes(&self) -> Option<u128> {
-        let until = self.reading()?.as_of;
+    pub fn observed_grant_minutes(&self) -> u128 {
+        let Some((reading, since)) = self.reading().zip(self.compared_since) else { return 0 };
+        let until = Minute::of(reading.as_of).start();
         let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
-        let from = self.compared_since?.max(hour_ago);
-        let minutes = self.minutes.touched(from, Minute::of(until).start());
-        let live = minutes.filter_map(|minute| self.minutes.get(minute)).map(|cell| cell.live.into());
-        (from < until).then(|| live.fold(0, u128::saturating_add))
+        let from = since.max(hour_ago);
+        if from >= until {
+            return 0;
+        }
+        let cells = self.minutes.touched(from, until).filter_map(|minute| self.minutes.get(minute));
+        cells.map(|cell| cell.live.into()).fold(0, u128::saturating_add)
     }
 
     /// The highest rate that a grant is charged for: the assumed rate, or the observed one if the readings contradict

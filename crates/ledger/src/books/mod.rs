@@ -136,7 +136,7 @@ impl Books {
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
-        let changes = self.extend_by_jump(self.moment.jumped, now);
+        self.note_jump(self.moment.jumped);
         self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
             self.ledger.advance(due);
@@ -146,9 +146,6 @@ impl Books {
             }
         }
         self.ledger.advance(now);
-        for change in changes {
-            self.ledger.apply(change);
-        }
         now
     }
 

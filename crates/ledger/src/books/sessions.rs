@@ -68,14 +68,15 @@ impl Books {
         self.extend_tails();
     }
 
-    /// Extends every live grant by an accepted jump of the books' time, which leads to `now`. If the clock was wrong on either
-    /// side of the jump, no time has passed, and their credentials work for as much longer by the new time.
-    pub(super) fn extend_by_jump(&mut self, jumped: Duration, now: Timestamp) -> Vec<UsageChange> {
+    /// Notes an accepted jump of the books' time, before they advance. If the clock was wrong on either side of the jump, no
+    /// time has passed, and live grants relay for as much longer than was promised.
+    pub(super) fn note_jump(&mut self, jumped: Duration) {
         if jumped.is_zero() {
-            return vec![];
+            return;
         }
-        let extended = self.grants.extend_by_jump(jumped, self.now(), now).into_iter();
-        extended.map(|(source, kind)| UsageChange { source, basis: Basis::Granted, kind }).collect()
+        for (source, until) in self.grants.alive_until(self.now()) {
+            self.ledger.note_jump(source, until.start().plus(jumped));
+        }
     }
 
     /// Extends every grant whose tail is shorter than the one that its source has now.

@@ -51,8 +51,9 @@ impl Snapshot {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
+        let has_jumped = self.measured.jumped_until > self.figures.now;
         let is_counted = !self.measured.doubted && !self.measured.dropped;
-        self.measured.assumption.holds && is_counted && has_settled && is_in_period
+        self.measured.assumption.holds && !has_jumped && is_counted && has_settled && is_in_period
     }
 }
 
