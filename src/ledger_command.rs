@@ -223,5 +223,6 @@ fn source_document(stored: &SourceRows) -> Value {
         "flows": flows.collect::<Vec<_>>(),
         "previous": stored.previous,
         "reading": stored.reading,
+        "late_counts": stored.late,
     })
 }

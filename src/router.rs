@@ -55,6 +55,7 @@ pub fn build(app: &Arc<App>) -> Router {
     let mut overrides = OpenApiRouter::new()
         .routes(routes!(overrides::override_limit).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::override_freeze).map(|route| operator_path(route, app)))
+        .routes(routes!(overrides::drop_reading).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)));
     openapi::describe_overrides(overrides.get_openapi_mut());
     let mut operator = overrides

@@ -183,6 +183,12 @@ impl Account {
         self.record(false).await
     }
 
+    /// Drops the provider's reading of this period. Takes effect at once. `false` without one.
+    pub async fn drop_readings(&self) -> Result<bool, NotRecorded> {
+        let dropped = self.with(Books::drop_readings);
+        self.record(false).await.map(|()| dropped)
+    }
+
     /// Revokes a credential. Takes effect at once. `None` if no metered grant of this id is known.
     pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
         let grant = self.with(|books| books.revoke(id))?;
@@ -215,6 +221,11 @@ impl Account {
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&self, source: IceSource, late: LateCounts) {
         self.with(|books| books.set_late_counts(source, late));
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn settle_late_counts(&self, source: IceSource, configured: Duration) {
+        self.with(|books| books.settle_late_counts(source, configured));
     }
 
     /// Applies a coturn's session list. Returns the sessions that must end.

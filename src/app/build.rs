@@ -106,6 +106,7 @@ pub fn build(
         bills_unread: config.ice.cloudflare.is_some()
             && config.ice.sources.contains(&IceSource::Cloudflare)
             && config.meter.analytics.is_none(),
+        reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         lost_lines,
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
@@ -137,6 +138,7 @@ impl Parts<'_> {
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
+        self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
         let key_id = self.config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
         let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, self.config.usage.billed);
         Ok(Some(CloudflareMeter {

@@ -80,6 +80,8 @@ pub struct App {
     pub bound_terms: BoundTerms,
     /// Whether Cloudflare bills usage whose count this process does not read.
     pub bills_unread: bool,
+    /// Whether Cloudflare's count is read without a TURN key, so all TURN bytes of the account count as ours.
+    pub reads_all_keys: bool,
     /// Log lines that were dropped.
     pub lost_lines: LostLines,
     /// One permit for each request in progress.

@@ -38,12 +38,14 @@ pub fn setup(config: &Config) -> Setup {
     }
 }
 
-/// The terms of every source that issues grants, and of Cloudflare while its analytics are read. The margin of its count
-/// also applies when Cloudflare no longer mints.
+/// The terms of every source that issues grants, and of those that are only read: the margin of Cloudflare's count and the
+/// cutting of coturn's sessions apply also when they no longer mint.
 fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let cloudflare = config.meter.analytics.as_ref().map(|_| IceSource::Cloudflare);
+    let coturn = config.meter.coturn_cli.as_ref().map(|_| IceSource::Coturn);
     let is_only_read = |source: &IceSource| !config.ice.sources.contains(source);
-    let sources = minting_sources(config).chain(cloudflare.filter(is_only_read));
+    let read = cloudflare.into_iter().chain(coturn);
+    let sources = minting_sources(config).chain(read.filter(is_only_read));
     sources.map(|source| terms_of(source, config)).collect()
 }
 

@@ -161,7 +161,7 @@ pub(super) fn status(app: &App, snapshot: &Snapshot) -> StatusBody {
         overshoot_bound_gb: figures.overshoot_bound().gb_up(),
         bound_assumes: app.bound_terms.in_words(measured.assumption),
         bound_holds: snapshot.bound_holds(),
-        observed_mbps_per_grant: measured.assumption.observed.map(mbps),
+        observed_mbps_per_grant: measured.observed.map(mbps),
         grants: GrantsBody {
             issued: snapshot.counts.issued,
             live: snapshot.live_grants,
@@ -201,6 +201,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
     );
     hint(
+        app.reads_all_keys,
+        "NO_TURN_KEY",
+        "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
+    );
+    hint(
         measured.is_stale(),
         "ANALYTICS_STALE",
         "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.",
@@ -209,6 +214,16 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         !measured.assumption.holds,
         "ASSUMPTION_BROKEN",
         "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
+    );
+    hint(
+        measured.doubted,
+        "COUNT_DOUBTED",
+        "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.",
+    );
+    hint(
+        measured.dropped,
+        "READING_DROPPED",
+        "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.",
     );
     if let Some(LateCounts { lag, grows }) = measured.late_counts {
         let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
@@ -246,6 +261,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
         "CLOCK_AHEAD",
         "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
+    );
+    hint(
+        measured.jumped_until > snapshot.figures.now,
+        "CLOCK_JUMPED",
+        "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
     );
     hint(
         bound.get() > 0,

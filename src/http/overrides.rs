@@ -1,4 +1,5 @@
-//! Operator overrides while the service runs: change the limit, stop minting, revoke a credential. An override is in effect
+//! Operator overrides while the service runs: change the limit, stop minting, drop a
+//! reading, revoke a credential. An override is in effect
 //! when its response is sent, and survives a restart if the ledger does.
 
 use std::sync::Arc;
@@ -122,6 +123,25 @@ pub async fn override_freeze(
 ) -> Result<Json<StatusBody>, ApiError> {
     app.account.override_freeze(body.frozen).await.map_err(not_recorded)?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
+    Ok(Json(status(&app, &app.account.snapshot())))
+}
+
+/// Drops the provider's count of this period.
+///
+/// Use it if the count is absurd and was confirmed. Until the next count, usage is estimated from the period's start, everything
+/// promised since then is reserved, and `boundHolds` is false. Without a count of this period, nothing changes.
+#[utoipa::path(
+    post,
+    path = "/api/budget/drop-reading",
+    operation_id = "dropReading",
+    tag = "operator",
+    responses(
+        (status = 200, description = "The state of the budget without the count.", body = StatusBody),
+    )
+)]
+pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
+    let dropped = app.account.drop_readings().await.map_err(not_recorded)?;
+    tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
 

@@ -206,9 +206,11 @@ fn read_sources(
         let previous = json_of(transaction, &previous_key(source), bad)?;
         let reading = json_of(transaction, &reading_key(source), bad)?;
         let trial = json_of(transaction, &trial_key(source), bad)?;
-        if previous.is_some() || reading.is_some() || trial.is_some() {
-            let rows = stored.sources.entry(source).or_default();
-            (rows.previous, rows.reading, rows.trial) = (previous, reading, trial);
+        let late = json_of(transaction, &late_key(source), bad)?;
+        let jumped_until = json_of(transaction, &jump_key(source), bad)?;
+        let read = SourceRows { previous, reading, trial, late, jumped_until, ..SourceRows::default() };
+        if !read.is_empty() {
+            stored.sources.entry(source).or_default().apply(read);
         }
     }
     Ok(())
@@ -238,7 +240,9 @@ fn write_source(
     }
     put(transaction, &previous_key(source), rows.previous.as_ref())?;
     put(transaction, &reading_key(source), rows.reading.as_ref())?;
-    put(transaction, &trial_key(source), rows.trial.as_ref())
+    put(transaction, &trial_key(source), rows.trial.as_ref())?;
+    put(transaction, &late_key(source), rows.late.as_ref())?;
+    put(transaction, &jump_key(source), rows.jumped_until.as_ref())
 }
 
 /// Passes each row of a table to `take`, which returns what is wrong with it.
@@ -303,6 +307,14 @@ fn previous_key(source: IceSource) -> String {
 
 fn trial_key(source: IceSource) -> String {
     format!("trial/{source}")
+}
+
+fn jump_key(source: IceSource) -> String {
+    format!("jump/{source}")
+}
+
+fn late_key(source: IceSource) -> String {
+    format!("late/{source}")
 }
 
 fn reading_key(source: IceSource) -> String {

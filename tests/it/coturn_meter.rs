@@ -200,3 +200,27 @@ async fn a_restart_continues_after_the_last_listing() {
     assert_eq!(used(&broker).await, before, "nothing is counted twice");
     broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
 }
+
+#[tokio::test]
+async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
+    let state = StateDir::new();
+    let relay = Relay::start().await;
+    let settings = [("STATE_DIR", state.path()), ("TURN_TTL_SECONDS", "600")];
+    let (user, reserved) = {
+        let broker = relay.broker(&settings).await;
+        let (user, _) = minted(&broker).await;
+        let reserved = broker.status().await["reservedGB"].clone();
+        broker.finish().await;
+        (user, reserved)
+    };
+    let broker = relay.broker(&[&settings[..], &[("ICE_SOURCES", "stun")]].concat()).await;
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["boundHolds"]), (&reserved, &json!(true)), "the short tail");
+    relay.carries(&user, GB / 100);
+    broker.advance(60);
+    look(&broker).await;
+    assert!(used(&broker).await >= GB / 100);
+    relay.coturn.trouble(Some(Trouble::OtherService));
+    broker.advance(16);
+    eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
+}

@@ -2,7 +2,7 @@
 //! operation without them.
 
 use crate::support::{
-    AnalyticsFault, FakeCloudflare, REPORTER, StateDir, TestBroker, broker_at, eventually,
+    AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually,
     with_cloudflare_and,
 };
 use serde_json::{Value, json};
@@ -175,6 +175,9 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
     assert!(codes(&status).contains(&"COUNTS_LATE") && !codes(&status).contains(&"ASSUMPTION_BROKEN"));
     assert_eq!(broker.metric(lag).await, Some(1_200));
     assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
+    broker.app.account.evaluate_alerts(None, false);
+    let (alert, _) = broker.app.account.recent_alerts().remove(0);
+    assert_eq!(alert.kind.name(), "counts.late");
 
     // Until later minutes have settled, the same ones are counted again.
     cloudflare.analytics().relay("another-key", "2025-01-15T12:49:00Z", GB, 0);
@@ -188,6 +191,88 @@ async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_
     assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(true), &json!("2025-01-15T13:40:00.000Z")));
     assert!(codes(&status).contains(&"COUNTS_LATE"), "the setting is still too low");
     assert_eq!(broker.metric(lag).await, Some(1_200));
+}
+
+#[tokio::test]
+async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(8));
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c"})).await;
+    broker.advance(60);
+    let estimated = broker.status().await;
+    cloudflare.analytics().relay("key-id", "2025-01-02T00:00:00Z", 100 * GB + 1, 0);
+    let meter = meter(&broker);
+    let mut state = meter.initial_state();
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Doubted);
+    let status = broker.status().await;
+    assert!(codes(&status).contains(&"COUNT_DOUBTED"));
+    let doubted = (&status["boundHolds"], &status["usedBytes"], &status["asOf"]);
+    assert_eq!(doubted, (&json!(false), &estimated["usedBytes"], &Value::Null));
+    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "the whole period again");
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(true), &json!("2025-01-15T11:51:00.000Z")));
+
+    let dropped = broker.post(OPERATOR, "/api/budget/drop-reading", json!({})).await;
+    assert_eq!(dropped.status, 200);
+    let dropped = dropped.json();
+    assert!(codes(&dropped).contains(&"READING_DROPPED") && !codes(&dropped).contains(&"ASSUMPTION_BROKEN"));
+    assert_eq!((&dropped["boundHolds"], &dropped["asOf"]), (&json!(false), &Value::Null));
+    for field in ["usedBytes", "reservedGB", "overshootBoundGB"] {
+        assert_eq!(dropped[field], estimated[field], "{field}");
+    }
+    broker.kill().await;
+    let (_cloudflare, broker) = with_analytics(&settings).await;
+    let status = broker.status().await;
+    assert_eq!((&status["boundHolds"], &status["usedBytes"]), (&json!(false), &estimated["usedBytes"]));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(broker.status().await["boundHolds"], true);
+}
+
+#[tokio::test]
+async fn the_measured_lag_survives_a_restart_until_a_longer_one_is_configured() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let (cloudflare, broker) = with_analytics(&settings).await;
+    let (meter, mut meter_state) = (meter(&broker), meter(&broker).initial_state());
+    meter.read(&mut meter_state).await.unwrap();
+    cloudflare.analytics().relay("another-key", "2025-01-15T11:48:00Z", GB, 0);
+    broker.advance(3_600);
+    meter.read(&mut meter_state).await.unwrap();
+    assert_eq!(broker.status().await["boundHolds"], false);
+    broker.finish().await;
+    for (lag, used, holds) in [("600", 1_200, false), ("1200", 1_200, true)] {
+        let settings = [&settings[..], &[("ANALYTICS_LAG_SECONDS", lag)]].concat();
+        let (_cloudflare, broker) = with_analytics(&settings).await;
+        let status = broker.status().await;
+        assert_eq!(status["boundHolds"], holds, "{lag}");
+        assert_eq!(codes(&status).contains(&"COUNTS_LATE"), !holds, "{lag}");
+        assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(used), "{lag}");
+        broker.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_test_of_the_lag_that_fails_does_not_spoil_the_reading_beside_it() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    // The span of the reading is answered, and the hour of the test is not.
+    cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(1));
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    assert_eq!(cloudflare.analytics().asked(), 3, "the first query, the reading and the test");
+    assert_ne!(broker.status().await["asOf"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_count_without_a_turn_key_has_a_hint() {
+    for (key, is_shown) in [("", true), ("key-id", false)] {
+        let token = if is_shown { "" } else { "token" };
+        let key = [("CLOUDFLARE_TURN_KEY_ID", key), ("CLOUDFLARE_TURN_API_TOKEN", token)];
+        let others = [("ICE_SOURCES", "stun"), ("CLOUDFLARE_ANALYTICS_BASE", "http://127.0.0.1:9")];
+        let settings = [&ANALYTICS[..], &key, &others].concat();
+        let broker = TestBroker::start(&settings).await;
+        assert_eq!(codes(&broker.status().await).contains(&"NO_TURN_KEY"), is_shown);
+    }
 }
 
 #[tokio::test]
@@ -300,7 +385,7 @@ async fn the_status_shows_when_the_bytes_exceed_the_assumed_rate() {
     let bound = status["reservedGB"].as_str().unwrap().parse::<f64>().unwrap();
     cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", 3 * GB, 0);
     // Other usage of the same account does not affect the assumption about these grants.
-    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 100 * GB, 0);
+    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 90 * GB, 0);
     broker.advance(600);
     read(&broker).await.unwrap();
     let status = broker.status().await;

@@ -37,6 +37,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /relay-check/{file}",
         "get /turn-client.d.ts",
         "get /turn-client.js",
+        "post /api/budget/drop-reading",
         "post /api/budget/freeze",
         "post /api/budget/limit",
         "post /api/connections",

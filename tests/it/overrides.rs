@@ -188,11 +188,15 @@ async fn an_unknown_or_expired_credential_cannot_be_revoked() {
 #[tokio::test]
 async fn only_the_operator_may_override() {
     let broker = TestBroker::start(&[]).await;
-    for path in ["/api/budget/limit", "/api/budget/freeze", "/api/credentials/x/revoke"] {
+    for path in
+        ["/api/budget/limit", "/api/budget/freeze", "/api/budget/drop-reading", "/api/credentials/x/revoke"]
+    {
         assert_eq!(broker.post(REPORTER, path, json!({})).await.error(), (401, "UNAUTHORIZED".into()));
     }
     let closed = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
-    for path in ["/api/budget/limit", "/api/budget/freeze", "/api/credentials/x/revoke"] {
+    for path in
+        ["/api/budget/limit", "/api/budget/freeze", "/api/budget/drop-reading", "/api/credentials/x/revoke"]
+    {
         assert_eq!(closed.post(OPERATOR, path, json!({})).await.error(), (404, "NOT_FOUND".into()));
     }
 }

@@ -104,6 +104,12 @@ pub enum AlertKind {
     /// coturn's command line answers again.
     #[serde(rename = "coturn.reachable")]
     CoturnReachable,
+    /// The provider's counts settle later than the lag: the overshoot bound does not hold.
+    #[serde(rename = "counts.late")]
+    CountsLate,
+    /// The provider's counts have settled within the longer lag for an hour.
+    #[serde(rename = "counts.settled")]
+    CountsSettled,
     /// A test message. Never stored.
     #[serde(rename = "test")]
     Test,
@@ -111,7 +117,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -124,6 +130,8 @@ impl AlertKind {
         Self::AnalyticsFresh,
         Self::CoturnUnreachable,
         Self::CoturnReachable,
+        Self::CountsLate,
+        Self::CountsSettled,
         Self::Test,
     ];
 
@@ -143,6 +151,8 @@ impl AlertKind {
             Self::AnalyticsFresh => "analytics.fresh",
             Self::CoturnUnreachable => "coturn.unreachable",
             Self::CoturnReachable => "coturn.reachable",
+            Self::CountsLate => "counts.late",
+            Self::CountsSettled => "counts.settled",
             Self::Test => "test",
         }
     }
@@ -156,8 +166,9 @@ impl AlertKind {
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
             | Self::CoturnReachable
+            | Self::CountsSettled
             | Self::Test => Severity::Info,
-            Self::Used80 | Self::AnalyticsStale => Severity::Warning,
+            Self::Used80 | Self::AnalyticsStale | Self::CountsLate => Severity::Warning,
             Self::Used95
             | Self::Used100
             | Self::ProviderDown
@@ -192,10 +203,14 @@ impl AlertKind {
             Self::CoturnUnreachable => {
                 "Check COTURN_CLI, COTURN_CLI_PASSWORD and whether coturn runs; the log names the cause."
             }
+            Self::CountsLate => {
+                "Set ANALYTICS_LAG_SECONDS to the lag that the status names (GET /api/bandwidth-status, COUNTS_LATE)."
+            }
             Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
             | Self::CoturnReachable
+            | Self::CountsSettled
             | Self::Test => "Nothing to do.",
         }
     }

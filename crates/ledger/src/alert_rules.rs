@@ -26,6 +26,7 @@ const LIMITS_MAX: usize = 8;
 
 /// The input of the rules at one instant.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent conditions")]
 pub struct AlertInput {
     /// The books' time.
     pub now: Timestamp,
@@ -49,6 +50,8 @@ pub struct AlertInput {
     pub analytics_stale: bool,
     /// Whether coturn's command line does not answer; `false` if it is not used.
     pub coturn_unreachable: bool,
+    /// Whether the provider's counts settle later than the lag.
+    pub counts_late: bool,
 }
 
 impl AlertInput {
@@ -83,6 +86,7 @@ pub struct AlertRules {
     assumption: Edge,
     analytics: Edge,
     coturn: Edge,
+    counts: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -104,6 +108,7 @@ impl AlertRules {
         made.extend(self.assumption(input));
         made.extend(self.analytics(input));
         made.extend(self.coturn(input));
+        made.extend(self.counts(input));
         for alert in &made {
             self.queue(alert.clone());
         }
@@ -219,6 +224,20 @@ impl AlertRules {
             Transition::Recovered { since } => (
                 AlertKind::CoturnReachable,
                 format!("coturn's command line answers again; it did not since {since}."),
+            ),
+        };
+        Some(input.alert(kind, input.now.as_millis(), what))
+    }
+
+    fn counts(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.counts.transition(input.counts_late, input.now)? {
+            Transition::Failed => (
+                AlertKind::CountsLate,
+                "The provider's counts settle later than ANALYTICS_LAG_SECONDS, so the overshoot bound does not hold.".into(),
+            ),
+            Transition::Recovered { since } => (
+                AlertKind::CountsSettled,
+                format!("The provider's counts settle within the longer lag; they did not since {since}."),
             ),
         };
         Some(input.alert(kind, input.now.as_millis(), what))

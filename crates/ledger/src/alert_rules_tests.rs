@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    ProviderDown, ProviderUp, Used50, Used80, Used95, Used100,
+    CountsLate, CountsSettled, ProviderDown, ProviderUp, Used50, Used80, Used95, Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -29,6 +29,7 @@ fn input(millis: u64) -> AlertInput {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
         coturn_unreachable: false,
+        counts_late: false,
     }
 }
 
@@ -368,4 +369,13 @@ fn a_coturn_outage_sends_one_alert_and_its_end_another() {
     assert_eq!(kinds(&mut rules, unreachable(0)), [CoturnUnreachable]);
     assert_eq!(kinds(&mut rules, unreachable(MINUTE)), []);
     assert_eq!(kinds(&mut rules, input(2 * MINUTE)), [CoturnReachable]);
+}
+
+#[test]
+fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
+    let mut rules = AlertRules::default();
+    let late = |millis| AlertInput { counts_late: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, late(0)), [CountsLate]);
+    assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [CountsSettled]);
 }

@@ -283,6 +283,19 @@ impl Grants {
         changes
     }
 
+    /// For each source, until when the last of its grants that count as alive at `now` does.
+    #[must_use]
+    pub fn alive_until(&self, now: Timestamp) -> BTreeMap<IceSource, Minute> {
+        let mut until = BTreeMap::new();
+        for row in self.rows.values() {
+            if let Some(alive_until) = row.alive_until.filter(|until| until.start() > now) {
+                let last = until.entry(row.source).or_insert(alive_until);
+                *last = alive_until.max(*last);
+            }
+        }
+        until
+    }
+
     /// Closes a connection of a grant that was open until `at`.
     pub fn close_connection(&mut self, id: GrantId, at: Timestamp) {
         self.change(id, |row| {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::minute::Minute;
 use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
+pub use crate::reading::LateCounts;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::SourceLedger;
-pub use crate::source_ledger::{LateCounts, MeasuredUsage, SourceTerms};
+pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -75,6 +76,8 @@ pub struct Ledger {
     period: Period,
     counts: PeriodCounts,
     history: ReadingHistory,
+    /// Whether more time may have passed than the books know.
+    is_doubtful: bool,
 }
 
 impl Ledger {
@@ -89,6 +92,7 @@ impl Ledger {
             period: terms.billing_day.period_at(now),
             counts: PeriodCounts::default(),
             history: ReadingHistory::default(),
+            is_doubtful: false,
         }
     }
 
@@ -138,6 +142,11 @@ impl Ledger {
             self.counts = PeriodCounts::default();
             self.history.clear();
         }
+    }
+
+    /// Sets whether more time may have passed than the books know. Readings do not test the assumed rate then.
+    pub fn set_doubtful(&mut self, is_doubtful: bool) {
+        self.is_doubtful = is_doubtful;
     }
 
     /// Reserves room for a credential with the lifetime `asked` and for its tail, or refuses. The provider may make it
@@ -226,14 +235,27 @@ impl Ledger {
 
     /// Takes a reading of a source.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        let now = self.now;
+        let (now, limit, is_test) = (self.now, self.terms.limit, !self.is_doubtful);
         let taken = self
             .source_ledger(source)
-            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, now));
+            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, is_test, limit, now));
         if taken == ReadingOutcome::Taken {
             self.remember_reading();
         }
         taken
+    }
+
+    /// Drops the readings of this period that come from providers. `false` if there are none.
+    pub fn drop_readings(&mut self) -> bool {
+        let assumed = self.terms.rates.liability;
+        let mut dropped = false;
+        for source in &mut self.sources {
+            dropped |= source.terms.source.is_counted_by_provider() && source.drop_reading(assumed);
+        }
+        if dropped {
+            self.history.clear();
+        }
+        dropped
     }
 
     /// The best figure of one source in this period; zero for an unknown source.
@@ -255,6 +277,20 @@ impl Ledger {
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         if let Some(ledger) = self.source_ledger(source) {
             ledger.late_counts = Some(late);
+        }
+    }
+
+    /// Notes that grants of a source may relay until then, beyond what is promised, because the time has jumped.
+    pub fn note_jump(&mut self, source: IceSource, until: Timestamp) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.jumped_until = ledger.jumped_until.max(until);
+        }
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.late_counts = ledger.late_counts.filter(|late| late.lag > configured);
         }
     }
 
@@ -318,7 +354,22 @@ impl Ledger {
         for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
             source.add_to(&mut measured, self.now);
         }
+        measured.observed = self.observed_rate();
         measured
+    }
+
+    /// The bits of all sources divided by their grant-minutes, rounded up. Without grant-minutes in the last hour the highest
+    /// rate.
+    fn observed_rate(&self) -> Option<BitRate> {
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        let rates: Vec<_> = metered.filter_map(SourceLedger::observed).collect();
+        let minutes = rates.iter().map(|(_, minutes)| *minutes).fold(0, u128::saturating_add);
+        let weighted = rates.iter().map(|(rate, minutes)| minutes.saturating_mul(rate.get().into()));
+        let weighted = weighted.fold(0, u128::saturating_add);
+        if minutes == 0 {
+            return rates.into_iter().map(|(rate, _)| rate).max();
+        }
+        Some(BitRate::new(u64::try_from(weighted.div_ceil(minutes)).unwrap_or(u64::MAX)))
     }
 
     /// Whether strict mode is on.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::minute_usage::Basis;
 use crate::reading::Reading;
+use crate::trial::Assumption;
 use crate::units::BitRate;
 
 const MINUTE: u64 = 60_000;
@@ -179,4 +180,97 @@ fn a_new_limit_takes_effect_at_once() {
     assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_err());
     ledger.set_limit(ByteCount::new(101));
     assert!(ledger.try_admit(IceSource::Cloudflare, A_MINUTE, Duration::ZERO, None).is_ok());
+}
+
+fn count(minutes: u64, granted: u64, other: u64) -> Reading {
+    let period = BillingDay::new(1).unwrap().period_at(at(0));
+    let (granted, other) = (ByteCount::new(granted), ByteCount::new(other));
+    Reading { period, as_of: at(minutes * MINUTE), granted, other }
+}
+
+#[test]
+fn an_absurd_count_is_a_failed_reading_until_the_next_one_confirms_it() {
+    let mut ledger = ledger(100_000_000_000);
+    ledger.advance(at(10 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(1, 5, 5)), ReadingOutcome::Taken);
+    let before = (ledger.figures(), ledger.measured());
+    // A tenth of the limit may be other usage. One byte more is asked for twice.
+    let absurd = count(2, 10_000_000_000, 11);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
+    assert_eq!(ledger.figures(), before.0);
+    assert_eq!(ledger.measured(), MeasuredUsage { doubted: true, ..before.1 });
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Taken);
+    assert_eq!(ledger.figures().used.get(), 10_000_000_011);
+    assert!(!ledger.measured().doubted);
+}
+
+#[test]
+fn a_plausible_count_after_an_absurd_one_is_taken_and_ends_the_doubt() {
+    let mut ledger = ledger(100_000_000_000);
+    ledger.advance(at(10 * MINUTE));
+    let absurd = count(1, u64::MAX, u64::MAX);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Doubted);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(2, 7, 0)), ReadingOutcome::Taken);
+    assert_eq!((ledger.figures().used.get(), ledger.measured().doubted), (7, false));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &absurd), ReadingOutcome::Older);
+}
+
+#[test]
+fn a_count_that_this_process_makes_is_never_doubted() {
+    let mut ledger = ledger(1_000);
+    ledger.advance(at(10 * MINUTE));
+    assert_eq!(ledger.take_reading(IceSource::Coturn, &count(1, u64::MAX, 0)), ReadingOutcome::Taken);
+}
+
+#[test]
+fn a_dropped_reading_leaves_what_was_reported_and_promised_since_the_period_began() {
+    let mut ledger = ledger(100_000_000_000);
+    let hold = ledger.try_admit(IceSource::Cloudflare, HOUR, Duration::ZERO, None).unwrap();
+    ledger.commit(&hold, None);
+    ledger.apply(bytes(IceSource::Cloudflare, 5_000));
+    ledger.advance(at(10 * MINUTE));
+    let before = ledger.figures();
+    assert!(!ledger.drop_readings(), "there is none");
+    for minute in 1..=4 {
+        let _ = ledger.take_reading(IceSource::Cloudflare, &count(minute, minute * 50_000_000_000, 7));
+    }
+    assert!(!ledger.measured().assumption.holds);
+    assert!(ledger.drop_readings());
+    assert_eq!(ledger.figures(), before, "as if it had never been taken");
+    let measured = ledger.measured();
+    assert_eq!((measured.as_of, measured.assumption, measured.dropped), (None, Assumption::default(), true));
+    assert!(!ledger.drop_readings(), "a second call changes nothing");
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &count(5, 9, 0)), ReadingOutcome::Taken);
+    assert!(!ledger.measured().dropped);
+}
+
+#[test]
+fn the_observed_rate_of_several_sources_is_weighted_by_grant_minutes() {
+    let mut ledger = ledger(u64::MAX);
+    for (source, grants) in [(IceSource::Cloudflare, 9), (IceSource::Coturn, 1)] {
+        for _ in 0..grants {
+            let hold = ledger.try_admit(source, HOUR, Duration::ZERO, None).unwrap();
+            ledger.commit(&hold, None);
+        }
+    }
+    ledger.advance(at(20 * MINUTE));
+    let take = |ledger: &mut Ledger, minute, cloudflare, coturn| {
+        let _ = ledger.take_reading(IceSource::Cloudflare, &count(minute, cloudflare, 0));
+        let _ = ledger.take_reading(IceSource::Coturn, &count(minute, coturn, 0));
+        ledger.measured()
+    };
+    take(&mut ledger, 0, 0, 0);
+    // Nine grants at 1 Mbps and one at 2: 11 Mbps over ten grants.
+    let measured = take(&mut ledger, 10, 9 * 75_000_000, 150_000_000);
+    assert_eq!(measured.observed, Some(BitRate::new(1_100_000)));
+    // The bound of each source rests on its own rate.
+    let measured = take(&mut ledger, 20, 9 * 150_000_000, 15_000_000_000);
+    assert!(!measured.assumption.holds);
+    let rate = |source| {
+        let ledger = ledger.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.unwrap().timeline.liability()
+    };
+    assert_eq!(rate(IceSource::Cloudflare), BitRate::new(2_000_000));
+    assert_eq!(measured.assumption.observed, Some(rate(IceSource::Coturn)));
+    assert!(measured.observed < measured.assumption.observed);
 }

@@ -22,6 +22,7 @@ pub mod connection;
 pub mod connections;
 pub mod coturn;
 pub mod dirty;
+mod doubt;
 pub mod grants;
 pub mod ledger;
 pub mod minute;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::minute::Minute;
 use crate::period::Period;
-use crate::reading::StoredReading;
+use crate::reading::{LateCounts, StoredReading};
 use crate::trial::TrialHours;
 use crate::units::Timestamp;
 
@@ -74,6 +74,10 @@ pub struct SourceRows {
     pub reading: Option<StoredReading>,
     /// The hourly points of the trial of the assumed rate. A change replaces what is stored.
     pub trial: Option<TrialHours>,
+    /// How late the provider's counts settle. It replaces the stored row.
+    pub late: Option<LateCounts>,
+    /// Until when grants that were alive at a jump of the time may relay. It replaces the stored row.
+    pub jumped_until: Option<Timestamp>,
 }
 
 impl SourceRows {
@@ -93,6 +97,8 @@ impl SourceRows {
         self.previous = later.previous.or(self.previous);
         self.reading = later.reading.or(self.reading);
         self.trial = later.trial.or(self.trial.take());
+        self.late = later.late.or(self.late);
+        self.jumped_until = later.jumped_until.or(self.jumped_until);
     }
 }
 

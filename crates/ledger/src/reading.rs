@@ -2,6 +2,8 @@
 //! down and never reach into the future.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::period::Period;
@@ -32,6 +34,8 @@ pub enum ReadingOutcome {
     Older,
     /// It is lower than an earlier one by more than the sampling margin. It is ignored.
     Fell,
+    /// It grew by more than ten times what was promised. It is ignored unless the next one confirms it.
+    Doubted,
 }
 
 impl ReadingOutcome {
@@ -43,6 +47,7 @@ impl ReadingOutcome {
             Self::OtherPeriod => "other_period",
             Self::Older => "older",
             Self::Fell => "fell",
+            Self::Doubted => "doubted",
         }
     }
 }
@@ -67,6 +72,15 @@ pub struct StoredReading {
     pub flowed: Option<ByteCount>,
     /// How the assumed rate compares with the readings so far.
     pub assumption: Assumption,
+}
+
+/// The provider counts bytes later than the lag, so a reading can release room that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateCounts {
+    /// The lag in use instead of the configured one.
+    pub lag: Duration,
+    /// Whether counts grew with the lag before it. Then the bound does not hold.
+    pub grows: bool,
 }
 
 impl StoredReading {
@@ -116,7 +130,18 @@ impl Reading {
         self.granted.minus(before.granted).min(ByteCount::new(self.total().saturating_sub(before.total())))
     }
 
-    fn total(&self) -> u64 {
+    /// The reading that counts no time: all minutes are estimated.
+    pub(crate) fn of_nothing(period: Period) -> Self {
+        Self { period, as_of: period.start, granted: ByteCount::ZERO, other: ByteCount::ZERO }
+    }
+
+    /// Whether it counts no time, because an operator has dropped the reading.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.as_of <= self.period.start
+    }
+
+    /// All bytes.
+    pub(crate) fn total(&self) -> u64 {
         self.granted.plus(self.other).get()
     }
 }

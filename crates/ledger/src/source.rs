@@ -54,6 +54,12 @@ impl IceSource {
         }
     }
 
+    /// Whether its count comes from another party, which can be wrong. Others are counted here.
+    #[must_use]
+    pub const fn is_counted_by_provider(self) -> bool {
+        matches!(self, Self::Cloudflare)
+    }
+
     /// Whether what it relays is charged to the budget.
     #[must_use]
     pub const fn is_metered(self) -> bool {

@@ -6,14 +6,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::dirty::Dirty;
+use crate::doubt::CountDoubt;
 use crate::minute::Minute;
 use crate::minute_usage::{LiveDelta, PeriodTotal, SourceRows};
 use crate::period::BillingDay;
-use crate::reading::{Reading, ReadingOutcome, StoredReading};
+use crate::reading::{LateCounts, Reading, ReadingOutcome, StoredReading};
 use crate::source::IceSource;
 use crate::timeline::{Rates, Timeline};
 use crate::trial::Assumption;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
 /// After this time without a good reading, the provider's count is stale.
@@ -46,15 +47,6 @@ impl SourceTerms {
     }
 }
 
-/// The provider counts bytes later than the lag, so a reading can release room that was used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LateCounts {
-    /// The lag in use instead of the configured one.
-    pub lag: Duration,
-    /// Whether counts grew with the lag before it. Then the bound does not hold.
-    pub grows: bool,
-}
-
 /// The readings of all metered sources, combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredUsage {
@@ -62,12 +54,20 @@ pub struct MeasuredUsage {
     pub as_of: Option<Timestamp>,
     /// The sum of the readings.
     pub bytes: ByteCount,
-    /// The worst of the sources' comparisons with the assumed rate.
+    /// The worst of the sources' comparisons with the assumed rate, and the highest of their observed rates.
     pub assumption: Assumption,
+    /// The average rate of one live grant over all sources, weighted by grant-minutes; `None` if no source shows one.
+    pub observed: Option<BitRate>,
     /// Whether sessions continue that should have been cut. Then the assumption does not hold.
     pub uncut: bool,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub late_counts: Option<LateCounts>,
+    /// Grants that were alive at a jump of the time may relay until then, beyond what is promised.
+    pub jumped_until: Timestamp,
+    /// Whether an absurd count waits for its confirmation. If it is right, the bound is wrong.
+    pub doubted: bool,
+    /// Whether an operator has dropped the reading, and none was taken since. Bytes of others are not in the bound then.
+    pub dropped: bool,
     /// The longest time since a source's last good reading; zero if no source has readings.
     pub unread_for: Duration,
 }
@@ -89,6 +89,12 @@ pub(crate) struct SourceLedger {
     deltas: Dirty<Minute, LiveDelta>,
     /// The values that were last stored whole.
     stored: (Option<PeriodTotal>, Option<StoredReading>),
+    /// The bound does not hold before this instant: grants that were alive at a jump of the time may relay.
+    pub(crate) jumped_until: Timestamp,
+    /// The same, as stored.
+    stored_jump: Timestamp,
+    /// How late counts settle, as stored.
+    stored_late: Option<LateCounts>,
     /// How many hourly points of the trial are stored.
     stored_hours: usize,
     /// Whether we cut sessions whose grant is over.
@@ -99,6 +105,8 @@ pub(crate) struct SourceLedger {
     uncut_until: Timestamp,
     /// When the last good reading was taken, or when reading began.
     read_at: Timestamp,
+    /// The absurd count that waits for its confirmation.
+    doubt: CountDoubt,
     /// How late counts settle; `None` while they settle within the configured lag.
     pub(crate) late_counts: Option<LateCounts>,
 }
@@ -110,11 +118,15 @@ impl SourceLedger {
             timeline: Timeline::new(billing_day, rates, terms.sampling, now),
             deltas: Dirty::default(),
             stored: (None, None),
+            jumped_until: Timestamp::default(),
+            stored_jump: Timestamp::default(),
+            stored_late: None,
             stored_hours: 0,
             is_cutting: false,
             outlived_until: Timestamp::default(),
             uncut_until: Timestamp::default(),
             read_at: now,
+            doubt: CountDoubt::default(),
             late_counts: None,
         }
     }
@@ -133,6 +145,10 @@ impl SourceLedger {
             timeline,
             deltas: Dirty::tracking(),
             stored: (rows.previous, rows.reading),
+            late_counts: rows.late,
+            stored_late: rows.late,
+            jumped_until: rows.jumped_until.unwrap_or_default(),
+            stored_jump: rows.jumped_until.unwrap_or_default(),
             ..Self::new(terms, billing_day, rates, now)
         }
     }
@@ -145,12 +161,17 @@ impl SourceLedger {
         let hours = self.timeline.trial_hours();
         let trial = (hours != self.stored_hours).then(|| self.timeline.stored_trial());
         self.stored_hours = hours;
+        let late = self.late_counts.filter(|late| self.stored_late.replace(*late) != Some(*late));
+        let jumped_until = (self.jumped_until != self.stored_jump).then_some(self.jumped_until);
+        self.stored_jump = self.jumped_until;
         SourceRows {
             deltas: self.deltas.take(),
             usage: self.timeline.take_changes(),
             previous,
             reading,
             trial,
+            late,
+            jumped_until,
         }
     }
 
@@ -200,13 +221,35 @@ impl SourceLedger {
         }
     }
 
-    /// Takes a reading of this source.
-    pub(crate) fn take_reading(&mut self, reading: &Reading, now: Timestamp) -> ReadingOutcome {
-        let outcome = self.timeline.take_reading(reading);
+    /// Takes a reading of this source. An absurd one of a provider must be confirmed first. `is_test`: it tests the assumed
+    /// rate.
+    pub(crate) fn take_reading(
+        &mut self,
+        reading: &Reading,
+        is_test: bool,
+        limit: ByteCount,
+        now: Timestamp,
+    ) -> ReadingOutcome {
+        if self.terms.source.is_counted_by_provider()
+            && let Some((growth, promised)) = self.timeline.growth_by(reading)
+            && !self.doubt.believes(reading, growth, promised, limit, self.terms.sampling)
+        {
+            return ReadingOutcome::Doubted;
+        }
+        let outcome =
+            if is_test { self.timeline.take_reading(reading) } else { self.timeline.take_untested(reading) };
         if outcome != ReadingOutcome::Fell && now.since(reading.as_of) <= GOOD_FOR {
             self.read_at = now;
         }
         outcome
+    }
+
+    /// Drops the reading of this period. `false` without one.
+    pub(crate) fn drop_reading(&mut self, assumed: BitRate) -> bool {
+        self.doubt = CountDoubt::default();
+        // The points of the trial are other ones now, however many there are.
+        self.stored_hours = usize::MAX;
+        self.timeline.drop_reading(assumed)
     }
 
     /// Marks the start of reading. The time in which no process ran does not make the count stale.
@@ -233,17 +276,25 @@ impl SourceLedger {
         let Assumption { holds, observed } = self.timeline.assumption();
         let uncut = self.uncut_until > now;
         measured.uncut |= uncut;
-        measured.late_counts = measured.late_counts.or(self.late_counts);
+        measured.late_counts = measured.late_counts.or(self.late_counts.filter(|_| self.terms.is_read));
         measured.assumption.holds &= holds && self.outlived_until <= now && !uncut;
         measured.assumption.observed = measured.assumption.observed.max(observed);
         if self.terms.is_read {
             measured.unread_for = measured.unread_for.max(now.since(self.read_at));
         }
-        if let Some(reading) = self.timeline.reading() {
+        measured.jumped_until = measured.jumped_until.max(self.jumped_until);
+        measured.doubted |= self.doubt.is_open(self.timeline.period());
+        measured.dropped |= self.timeline.reading().is_some_and(Reading::is_of_nothing);
+        if let Some(reading) = self.timeline.reading().filter(|reading| !reading.is_of_nothing()) {
             let as_of = measured.as_of.map_or(reading.as_of, |as_of| as_of.min(reading.as_of));
             measured.as_of = Some(as_of);
             measured.bytes = measured.bytes.plus(reading.granted).plus(reading.other);
         }
+    }
+
+    /// The average rate of one live grant of this source, and the grant-minutes that it is the average of.
+    pub(crate) fn observed(&self) -> Option<(BitRate, u128)> {
+        Some((self.timeline.assumption().observed?, self.timeline.observed_grant_minutes()))
     }
 
     fn record(

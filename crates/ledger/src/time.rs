@@ -11,12 +11,16 @@ pub struct Moment {
     pub now: Timestamp,
     /// The wall clock.
     pub wall: Timestamp,
+    /// How far the books' time has jumped with this reading, because a jump of the wall clock was accepted.
+    pub jumped: Duration,
+    /// Whether the wall clock is ahead by a jump that is neither confirmed nor contradicted.
+    pub in_doubt: bool,
 }
 
 impl From<Timestamp> for Moment {
     /// A wall clock that agrees with the books.
     fn from(now: Timestamp) -> Self {
-        Self { now, wall: now }
+        Self { now, wall: now, jumped: Duration::ZERO, in_doubt: false }
     }
 }
 
@@ -30,13 +34,13 @@ const WITNESS_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
 /// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
 /// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a witness confirms the
-/// jump, or until the jump has lasted 300 s and no witness contradicts it. Pure.
+/// jump, or until the same jump has lasted 300 s and no witness contradicts it. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
     /// The last accepted wall time, and the time since boot at its reading.
     anchor: (Timestamp, Duration),
-    /// The time since boot when the wall clock was first seen ahead by a jump.
-    ahead_since: Option<Duration>,
+    /// The time since boot when the wall clock was first seen ahead by this jump, and how far.
+    ahead_since: Option<(Duration, Duration)>,
     /// The latest time of another machine's clock, and the time since boot when it arrived.
     witness: Option<(Timestamp, Duration)>,
     /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
@@ -52,7 +56,20 @@ impl SteadyTime {
 
     /// The moment at a reading of both clocks.
     pub fn read(&mut self, wall: Timestamp, since_boot: Duration) -> Moment {
-        Moment { now: self.steady(wall, since_boot), wall }
+        let (then, at) = self.anchor;
+        let steady = then.plus(since_boot.saturating_sub(at));
+        let ahead = wall.since(steady);
+        let has_jumped = !std::mem::take(&mut self.is_new) && ahead > JUMP;
+        let has_lasted = self.lasts(has_jumped.then_some(ahead), since_boot);
+        let verdict = self.confirms(wall, since_boot);
+        if steady > wall || has_jumped && !verdict.unwrap_or(has_lasted) {
+            let in_doubt = has_jumped && verdict.is_none();
+            return Moment { now: steady, wall, jumped: Duration::ZERO, in_doubt };
+        }
+        self.ahead_since = None;
+        self.anchor = (wall, since_boot);
+        let jumped = if has_jumped { ahead } else { Duration::ZERO };
+        Moment { now: wall, wall, jumped, in_doubt: false }
     }
 
     /// Takes the time of another machine's clock, which has just arrived. It decides only whether a jump of the wall clock
@@ -61,20 +78,15 @@ impl SteadyTime {
         self.witness = Some((date, since_boot));
     }
 
-    fn steady(&mut self, wall: Timestamp, since_boot: Duration) -> Timestamp {
-        let (then, at) = self.anchor;
-        let steady = then.plus(since_boot.saturating_sub(at));
-        let has_jumped = !std::mem::take(&mut self.is_new) && wall > steady.plus(JUMP);
-        let ahead_since = *self.ahead_since.get_or_insert(since_boot);
-        let has_lasted = since_boot.saturating_sub(ahead_since) >= DOUBT;
-        let in_doubt = has_jumped && !self.confirms(wall, since_boot).unwrap_or(has_lasted);
-        if steady > wall || in_doubt {
-            self.ahead_since = self.ahead_since.filter(|_| has_jumped);
-            return steady;
-        }
-        self.ahead_since = None;
-        self.anchor = (wall, since_boot);
-        wall
+    /// Whether the wall clock is ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt
+    /// begins again, so a jump that happens at its end is not accepted with it. `None`: it is not ahead.
+    fn lasts(&mut self, ahead: Option<Duration>, since_boot: Duration) -> bool {
+        let same = |first: Duration, ahead: Duration| first.abs_diff(ahead) <= JUMP;
+        self.ahead_since = ahead.map(|ahead| match self.ahead_since {
+            Some((since, first)) if same(first, ahead) => (since, first),
+            _ => (since_boot, ahead),
+        });
+        self.ahead_since.is_some_and(|(since, _)| since_boot.saturating_sub(since) >= DOUBT)
     }
 
     /// Whether the witness agrees with the wall clock to within [`JUMP`]. `None` without a witness, and if its clock is later.
@@ -133,6 +145,32 @@ mod tests {
         assert_eq!(read(1_559 + MONTH, 559), 1_559, "the delay starts again");
         assert_eq!(read(1_560 + MONTH, 560), 1_560 + MONTH, "the jump has lasted");
         assert_eq!(read(1_561, 561), 1_561 + MONTH, "time never decreases");
+    }
+
+    #[test]
+    fn a_jump_at_the_end_of_the_doubt_is_not_accepted_with_the_first_one() {
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        assert_eq!(read(&mut steady, 1_000, 0), 1_000);
+        assert_eq!(read(&mut steady, 9_010, 10), 1_010);
+        assert_eq!(read(&mut steady, 9_309 + MONTH, 309), 1_309, "a further jump");
+        assert_eq!(read(&mut steady, 9_310 + MONTH, 310), 1_310, "the doubt begins again");
+        assert_eq!(read(&mut steady, 9_311, 311), 1_311, "and again");
+        assert_eq!(read(&mut steady, 9_610, 610), 1_610);
+        assert_eq!(read(&mut steady, 9_651, 611), 9_651, "a small step changes nothing");
+    }
+
+    #[test]
+    fn an_accepted_jump_is_stated_once() {
+        let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
+        let mut read = |wall: i64, since_boot| {
+            let moment = steady.read(Timestamp::from_millis(wall * 1_000), secs(since_boot));
+            (moment.jumped.as_secs(), moment.in_doubt)
+        };
+        assert_eq!(read(1_000, 0), (0, false), "the first reading is no jump");
+        assert_eq!(read(1_060, 0), (0, false), "nor is a minute");
+        assert_eq!(read(9_010, 10), (0, true));
+        assert_eq!(read(9_310, 310), (7_940, false));
+        assert_eq!(read(9_311, 311), (0, false));
     }
 
     #[test]

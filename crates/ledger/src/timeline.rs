@@ -17,6 +17,9 @@ use crate::reading::{Reading, ReadingOutcome, StoredReading};
 use crate::trial::{Assumption, Point, Trial, TrialHours};
 use crate::units::{BitRate, ByteCount, Timestamp};
 
+/// The observed rate is the average of about this span: the trial compares readings of the last hour.
+const OBSERVED_SPAN_MILLIS: i64 = 3_600_000;
+
 /// See the module's invariant.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -29,6 +32,8 @@ pub struct Timeline {
     /// Bytes under our grants as the trial sees them: those that only moved here from another key are left out.
     flowed: ByteCount,
     sampling: u32,
+    /// The first reading of this period that the trial compares with later ones.
+    compared_since: Option<Timestamp>,
     /// Usage is charged up to here.
     now: Timestamp,
     /// Connections that are charged by time at `now`.
@@ -64,6 +69,7 @@ impl Timeline {
             trial,
             flowed: ByteCount::ZERO,
             sampling,
+            compared_since: None,
             now,
             running: Running::default(),
         }
@@ -93,14 +99,27 @@ impl Timeline {
                 if let Some(hours) = &stored.trial {
                     timeline.trial.restore_hours(hours, last.reading.period);
                 }
-                timeline.trial.add(timeline.point_of(&last.reading), last.reading.granted);
+                if !last.reading.is_of_nothing() {
+                    timeline.trial.add(timeline.point_of(&last.reading), last.reading.granted);
+                    timeline.compared_since = Some(last.reading.period.start);
+                }
             }
         }
         timeline
     }
 
-    /// Takes a reading. It replaces the estimate of the time that it covers.
+    /// Takes a reading, and tests the assumed rate against it.
     pub fn take_reading(&mut self, reading: &Reading) -> ReadingOutcome {
+        self.take(reading, true)
+    }
+
+    /// Takes a reading while nobody knows how much time has passed. The next test includes its bytes.
+    pub fn take_untested(&mut self, reading: &Reading) -> ReadingOutcome {
+        self.take(reading, false)
+    }
+
+    /// Takes a reading. It replaces the estimate of the time that it covers.
+    fn take(&mut self, reading: &Reading, is_test: bool) -> ReadingOutcome {
         if reading.period != self.period() {
             return self.take_last_reading(reading);
         }
@@ -110,14 +129,48 @@ impl Timeline {
         };
         self.flowed = self.flowed.plus(reading.growth_since(self.reading()));
         self.minutes.measure(&reading);
-        self.trial.add(self.point_of(&reading), reading.granted);
-        self.minutes.set_liability(self.trial.liability());
+        if is_test {
+            self.trial.add(self.point_of(&reading), reading.granted);
+            self.compared_since = self.compared_since.or(Some(reading.as_of));
+            self.minutes.set_liability(self.trial.liability());
+        }
         let at_most = ByteCount::saturating(self.minutes.granted_at_most());
         let unseen = ByteCount::saturating(self.minutes.unseen());
         let (sampling, assumption) = (Some(self.sampling), self.assumption());
         let flowed = Some(self.flowed);
         self.last = Some(StoredReading { reading, at_most, unseen, sampling, flowed, assumption });
         ReadingOutcome::Taken
+    }
+
+    /// By how much a reading would raise the count, and the most that the live grants could relay in that time. `None` if it
+    /// would not be taken.
+    #[must_use]
+    pub fn growth_by(&self, reading: &Reading) -> Option<(u64, u128)> {
+        let before = self.reading();
+        let current = Some(reading).filter(|reading| reading.period == self.period())?;
+        let reading = current.after(before, self.now, self.sampling).ok()?;
+        let growth = reading.total().saturating_sub(before.map_or(0, Reading::total));
+        Some((growth, self.minutes.promised_since_reading(reading.as_of)))
+    }
+
+    /// Drops the reading of this period: all minutes count as estimated and promised again. `assumed`: the assumed rate, which
+    /// replaces one that the reading showed. `false` without a reading.
+    pub fn drop_reading(&mut self, assumed: BitRate) -> bool {
+        if self.reading().is_none_or(Reading::is_of_nothing) {
+            return false;
+        }
+        let reading = Reading::of_nothing(self.period());
+        let assumption = Assumption::default();
+        self.flowed = ByteCount::ZERO;
+        self.minutes.drop_reading();
+        self.trial = Trial::new(assumed, self.sampling, assumption);
+        self.compared_since = None;
+        self.minutes.set_liability(assumed);
+        let unseen = ByteCount::saturating(self.minutes.unseen());
+        let (sampling, flowed) = (Some(self.sampling), Some(self.flowed));
+        self.last =
+            Some(StoredReading { reading, at_most: ByteCount::ZERO, unseen, sampling, flowed, assumption });
+        true
     }
 
     /// A reading that the minutes have taken, with the grant-minutes up to it.
@@ -160,6 +213,20 @@ impl Timeline {
     #[must_use]
     pub fn assumption(&self) -> Assumption {
         self.trial.verdict()
+    }
+
+    /// The grant-minutes of the last hour that readings compare. They weigh the observed rate among the sources.
+    #[must_use]
+    pub fn observed_grant_minutes(&self) -> u128 {
+        let Some((reading, since)) = self.reading().zip(self.compared_since) else { return 0 };
+        let until = Minute::of(reading.as_of).start();
+        let hour_ago = Timestamp::from_millis(until.as_millis().saturating_sub(OBSERVED_SPAN_MILLIS));
+        let from = since.max(hour_ago);
+        if from >= until {
+            return 0;
+        }
+        let cells = self.minutes.touched(from, until).filter_map(|minute| self.minutes.get(minute));
+        cells.map(|cell| cell.live.into()).fold(0, u128::saturating_add)
     }
 
     /// The highest rate that a grant is charged for: the assumed rate, or the observed one if the readings contradict
@@ -375,6 +442,7 @@ impl Timeline {
     fn begin(&mut self, ended: Option<PeriodTotal>, period: Period, now: Timestamp) {
         self.previous = ended;
         self.trial.begin_period();
+        self.compared_since = None;
         self.flowed = ByteCount::ZERO;
         self.minutes.begin(period, now);
     }

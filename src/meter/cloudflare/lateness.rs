@@ -1,6 +1,7 @@
 //! The test of the lag. Each hour it compares two counts of one hour's window: the first when the window has settled by the
 //! lag, and another an hour later. If the window grew, counts settle later than the lag: the lag doubles, up to an hour, and
-//! the bound does not hold until a window has stayed the same. The lag never shrinks. Pure: the meter queries and publishes.
+//! the bound does not hold until a window has stayed the same. The lag shrinks only
+//! when a longer one is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
@@ -38,10 +39,11 @@ pub struct Window {
 }
 
 impl Lateness {
-    /// `lag`: the configured one. `sampling`: the margin, in percent.
+    /// `lag`: the configured one. `sampling`: the margin, in percent. `late`: the result of an earlier process.
     #[must_use]
-    pub fn new(lag: Duration, sampling: u32) -> Self {
-        Self { lag, sampling, first: None, late: None }
+    pub fn new(lag: Duration, sampling: u32, late: Option<LateCounts>) -> Self {
+        let late = late.filter(|late| late.lag > lag);
+        Self { lag: late.map_or(lag, |late| late.lag), sampling, first: None, late }
     }
 
     /// The lag in use: the configured one, or a longer one that counts were found to need.
@@ -121,14 +123,14 @@ mod tests {
 
     /// Two counts of one window.
     fn compared(sampling: u32, first: u64, later: u64) -> Lateness {
-        let mut lateness = Lateness::new(LAG, sampling);
+        let mut lateness = Lateness::new(LAG, sampling, None);
         assert!(take(&mut lateness, 0, first) && take(&mut lateness, 60, later));
         lateness
     }
 
     #[test]
     fn a_window_is_counted_when_it_has_settled_and_again_an_hour_later() {
-        let mut lateness = Lateness::new(LAG, 5);
+        let mut lateness = Lateness::new(LAG, 5, None);
         let first = lateness.due(NOON).unwrap();
         let (from, until) = (NOON.as_millis() - 70 * 60_000, NOON.as_millis() - 10 * 60_000);
         assert_eq!((first.from.as_millis(), first.until.as_millis(), first.age), (from, until, LAG));
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_next_window_begins_where_the_last_one_ended() {
-        let mut lateness = Lateness::new(LAG, 5);
+        let mut lateness = Lateness::new(LAG, 5, None);
         let first = lateness.due(NOON).unwrap();
         assert!(take(&mut lateness, 0, 0) && take(&mut lateness, 60, 0));
         assert_eq!(lateness.due(after(60)).unwrap().from, first.until);
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn each_growth_doubles_the_lag_up_to_an_hour() {
-        let mut lateness = Lateness::new(LAG, 5);
+        let mut lateness = Lateness::new(LAG, 5, None);
         let mut lags = Vec::new();
         for minutes in 0..600 {
             // Every second count is higher: the window of the count before has grown.
@@ -193,14 +195,23 @@ mod tests {
 
     #[test]
     fn a_lag_of_zero_grows_to_a_minute() {
-        let mut lateness = Lateness::new(Duration::ZERO, 5);
+        let mut lateness = Lateness::new(Duration::ZERO, 5, None);
         assert!(take(&mut lateness, 0, 0) && take(&mut lateness, 60, 10 * MB));
         assert_eq!(lateness.lag(), LAG_MIN);
     }
 
     #[test]
+    fn an_earlier_result_counts_until_a_longer_lag_is_configured() {
+        let late = Some(LateCounts { lag: 2 * LAG, grows: true });
+        for (lag, used, kept) in [(LAG, 2 * LAG, late), (2 * LAG, 2 * LAG, None), (3 * LAG, 3 * LAG, None)] {
+            let lateness = Lateness::new(lag, 5, late);
+            assert_eq!((lateness.lag(), lateness.late()), (used, kept));
+        }
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_makes_nothing_due() {
-        let mut lateness = Lateness::new(LAG, 5);
+        let mut lateness = Lateness::new(LAG, 5, None);
         assert!(take(&mut lateness, 600, 0));
         assert_eq!(lateness.due(NOON), None);
         assert_eq!(lateness.due(Timestamp::from_millis(i64::MIN)), None);

@@ -56,6 +56,8 @@ pub struct CloudflareMeter {
 pub struct MeterState {
     tally: Tally,
     lateness: Lateness,
+    /// Consecutive failures of the lag's test.
+    untested: u32,
     /// The end of the latest count.
     as_of: Timestamp,
 }
@@ -103,8 +105,9 @@ impl CloudflareMeter {
     /// The state before the first query.
     #[must_use]
     pub fn initial_state(&self) -> MeterState {
-        let lateness = Lateness::new(self.lag, self.sampling);
-        MeterState { tally: Tally::default(), lateness, as_of: Timestamp::default() }
+        let late = self.account.snapshot().measured.late_counts;
+        let lateness = Lateness::new(self.lag, self.sampling, late);
+        MeterState { tally: Tally::default(), lateness, untested: 0, as_of: Timestamp::default() }
     }
 
     /// Queries once, and gives the reading to the account. Then tests the lag, if that is due.
@@ -119,7 +122,25 @@ impl CloudflareMeter {
         state.as_of = as_of;
         let reading = Reading { period, as_of, granted: own, other };
         let taken = self.account.take_reading(IceSource::Cloudflare, &reading);
-        self.test_lag(now, &mut state.lateness).await?;
+        if taken == ReadingOutcome::Doubted {
+            // The error may be in a finished slice, so all of them are queried again.
+            state.tally = Tally::default();
+        }
+        // A count of the test that fails is due again with the next reading. The reading itself is good.
+        match self.test_lag(now, &mut state.lateness).await {
+            Ok(()) => state.untested = 0,
+            Err(error) => {
+                if state.untested.is_multiple_of(10) {
+                    let (outcome, remedy) = (error.outcome(), error.remedy());
+                    tracing::warn!(
+                        outcome,
+                        remedy,
+                        "the lag of Cloudflare's analytics was not tested: {error}"
+                    );
+                }
+                state.untested = state.untested.saturating_add(1);
+            }
+        }
         Ok(taken)
     }
 
@@ -197,6 +218,12 @@ impl CloudflareMeter {
                 self.metrics.reading(IceSource::Cloudflare.name(), taken.name());
                 if *taken == ReadingOutcome::Fell {
                     tracing::warn!("Cloudflare's analytics count has fallen: the reading is ignored");
+                } else if *taken == ReadingOutcome::Doubted {
+                    let remedy = "compare it with Cloudflare's dashboard";
+                    tracing::warn!(
+                        remedy,
+                        "Cloudflare's analytics count grew by more than ten times what was promised: it is ignored unless the next one confirms it"
+                    );
                 } else if failures > 0 {
                     tracing::info!(failures, "Cloudflare's analytics can be read again");
                 }

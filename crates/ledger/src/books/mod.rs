@@ -7,6 +7,8 @@ mod operator;
 mod sessions;
 mod snapshot;
 
+use std::time::Duration;
+
 use crate::alert_rules::AlertRules;
 use crate::changes::{Batch, Stored};
 use crate::connection::{Connection, Report, UsageRules};
@@ -134,6 +136,8 @@ impl Books {
     pub fn advance(&mut self, moment: impl Into<Moment>) -> Timestamp {
         self.moment = moment.into();
         let now = self.moment.now.max(self.now());
+        self.note_jump(self.moment.jumped);
+        self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
             self.ledger.advance(due);
             let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };
@@ -209,6 +213,11 @@ impl Books {
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         self.ledger.set_late_counts(source, late);
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
+        self.ledger.settle_late_counts(source, configured);
     }
 
     /// Takes the connections that stopped reporting since the last call.

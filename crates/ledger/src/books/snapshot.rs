@@ -44,14 +44,17 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the lag and the
-    /// period. If a clock that was ahead ended the period too early, no period counts what its grants still relay.
+    /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
+    /// period. They do not while a count is in doubt or dropped. If a clock that was ahead ended the period too early, no period
+    /// counts what its grants still relay.
     #[must_use]
     pub fn bound_holds(&self) -> bool {
         let into_period = self.figures.now.since(self.figures.period.start);
         let is_in_period = self.clock_behind <= into_period.max(CLOCK_DIFFERENCE_TOLERATED);
         let has_settled = self.measured.late_counts.is_none_or(|late| !late.grows);
-        self.measured.assumption.holds && has_settled && is_in_period
+        let has_jumped = self.measured.jumped_until > self.figures.now;
+        let is_counted = !self.measured.doubted && !self.measured.dropped;
+        self.measured.assumption.holds && !has_jumped && is_counted && has_settled && is_in_period
     }
 }
 

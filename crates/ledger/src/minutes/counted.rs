@@ -114,6 +114,18 @@ impl Minutes {
         self.counted.at_most
     }
 
+    /// The most that the live grants may have relayed from the latest reading to `until`.
+    pub(crate) fn promised_since_reading(&self, until: Timestamp) -> u128 {
+        self.promised_between(self.counted.as_of, until)
+    }
+
+    /// Forgets the latest reading: all minutes count as estimated and promised. What was promised unseen stays.
+    pub(crate) fn drop_reading(&mut self) {
+        let unseen = self.counted.unseen;
+        self.counted = CountedPart { unseen, ..CountedPart::at_start_of(self.period) };
+        self.recount();
+    }
+
     /// The most that the grants alive in `[from, to)` may have relayed in that time.
     fn promised_between(&self, from: Timestamp, to: Timestamp) -> u128 {
         let parts = self.touched(from, to).map(|minute| {

@@ -117,3 +117,55 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     machine.pass(300);
     assert_eq!(machine.mint(), Ok(()), "it is believed");
 }
+
+#[test]
+fn after_a_jump_that_is_believed_the_bound_does_not_hold_until_older_credentials_have_ended() {
+    for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
+        let mut machine = Machine::new(mode);
+        machine.mint_all(20);
+        // The clock was wrong before: the credentials work for as long as they did.
+        machine.pause(8 * HOUR);
+        machine.pass(301);
+        assert_eq!(machine.books.snapshot().clock_ahead, Duration::ZERO);
+        let ends = machine.spans.iter().map(|(_, end)| end.plus(secs(8 * HOUR))).max().unwrap();
+        assert!(!machine.books.snapshot().bound_holds(), "{mode:?}");
+        let left = ends.since(machine.books.now()).as_secs();
+        machine.pass(left - 1);
+        assert!(!machine.books.snapshot().bound_holds(), "{mode:?}");
+        machine.pass(120);
+        assert!(machine.books.snapshot().bound_holds(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_jump_without_live_credentials_leaves_the_bound_as_it_was() {
+    let mut machine = Machine::new(BudgetMode::Strict);
+    machine.pause(8 * HOUR);
+    machine.pass(301);
+    assert!(machine.books.snapshot().bound_holds());
+}
+
+#[test]
+fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_rate() {
+    let mut machine = Machine::new(BudgetMode::Estimate);
+    machine.mint_all(1);
+    let take = |machine: &mut Machine, bytes| {
+        let figures = machine.books.snapshot().figures;
+        let (granted, other) = (ByteCount::new(bytes), ByteCount::ZERO);
+        let reading = Reading { period: figures.period, as_of: figures.now, granted, other };
+        assert_eq!(machine.books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+        machine.books.snapshot().measured.assumption.holds
+    };
+    assert!(take(&mut machine, 0));
+    // Eight hours at 1 Mbps, of which the books do not know yet.
+    machine.pause(8 * HOUR);
+    let bytes = 8 * HOUR * 125_000;
+    assert!(take(&mut machine, bytes), "in doubt");
+    machine.pass(120);
+    assert!(take(&mut machine, bytes), "still in doubt");
+    machine.pass(181);
+    assert!(take(&mut machine, bytes), "believed");
+    // No more time can have passed than the clocks say.
+    machine.pass(60);
+    assert!(!take(&mut machine, bytes + 2_000_000_000));
+}

@@ -26,6 +26,8 @@ pub(crate) enum AnalyticsFault {
     RangeTooWide,
     /// The same, but only for a span of more than this many days.
     WiderThan(u16),
+    /// 400 for a span of less than this many days.
+    NarrowerThan(u16),
     /// This status with an HTML page.
     ServerErrorHtml(u16),
     /// The good answer with no account in it.
@@ -67,6 +69,7 @@ impl AnalyticsFault {
             Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
             Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
+            Self::NarrowerThan(days) => Distortion { days_min: days, ..Distortion::NONE },
             _ => Distortion::NONE,
         }
     }
@@ -108,6 +111,7 @@ impl AnalyticsFault {
             Self::Falling(_)
             | Self::Late(_)
             | Self::WiderThan(_)
+            | Self::NarrowerThan(_)
             | Self::Latency(_)
             | Self::Hang
             | Self::SlowDrip

@@ -47,6 +47,8 @@ pub(super) struct Distortion {
     pub(super) late: u16,
     /// The longest span of a query, in days.
     pub(super) days_max: u16,
+    /// The shortest span of a query, in whole days.
+    pub(super) days_min: u16,
 }
 
 impl Dataset {
@@ -60,7 +62,7 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, days_min: 0 };
 }
 
 impl Usage {
@@ -86,6 +88,9 @@ impl Usage {
         let conditions = conditions(dataset, field)?;
         if days(field).is_some_and(|days| days > distortion.days_max.into()) {
             return Err("query time range is too large".to_owned());
+        }
+        if days(field).is_some_and(|days| days < distortion.days_min.into()) {
+            return Err("no answer to a short query".to_owned());
         }
         let newest = self.entries.iter().map(|entry| entry.minute).max();
         let seen_until = newest.map(|newest| newest - Duration::minutes(distortion.late.into()));

@@ -1,0 +1,94 @@
+//! The doubt about an absurd count. A count that grows by more than ten times what was promised, and by a tenth of the limit, is
+//! believed only if the next count confirms it. A count never goes down, so one that is believed stays until the reset.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use crate::period::Period;
+use crate::reading::Reading;
+use crate::units::ByteCount;
+
+/// A count that grows by more than this many times what was promised is absurd.
+const ABSURD_FACTOR: u128 = 10;
+/// A growth by no more than one part in this many of the limit is never absurd: other keys and the SFU promise nothing.
+const LIMIT_PART: u64 = 10;
+
+/// The count in doubt, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CountDoubt {
+    first: Option<Reading>,
+}
+
+impl CountDoubt {
+    /// Whether a reading is believed. It adds `growth` bytes to the one before; `promised`: the most that the live grants
+    /// could relay since. A reading that is not believed is in doubt from now on, and the next one can confirm it, up to
+    /// `sampling` percent lower.
+    pub(crate) fn believes(
+        &mut self,
+        reading: &Reading,
+        growth: u64,
+        promised: u128,
+        limit: ByteCount,
+        sampling: u32,
+    ) -> bool {
+        let is_absurd = u128::from(growth) > promised.saturating_mul(ABSURD_FACTOR)
+            && growth > limit.get().checked_div(LIMIT_PART).unwrap_or_default();
+        let confirms = |first: &Reading| {
+            let noise = ByteCount::new(first.total()).share_up(sampling);
+            first.period == reading.period
+                && u128::from(reading.total()) >= u128::from(first.total()).saturating_sub(noise)
+        };
+        let is_confirmed = self.first.as_ref().is_some_and(confirms);
+        self.first = (is_absurd && !is_confirmed).then_some(*reading);
+        self.first.is_none()
+    }
+
+    /// Whether a count of this period waits for its confirmation.
+    pub(crate) fn is_open(&self, period: Period) -> bool {
+        self.first.is_some_and(|first| first.period == period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::period::BillingDay;
+    use crate::units::Timestamp;
+
+    const LIMIT: ByteCount = ByteCount::new(1_000);
+
+    fn period() -> Period {
+        // 2025-01-15T12:00:00Z
+        BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(1_736_942_400_000))
+    }
+
+    fn reading(total: u64) -> Reading {
+        let (granted, other) = (ByteCount::new(total), ByteCount::ZERO);
+        Reading { period: period(), as_of: period().start, granted, other }
+    }
+
+    fn believes(doubt: &mut CountDoubt, growth: u64, promised: u128) -> bool {
+        doubt.believes(&reading(growth), growth, promised, LIMIT, 5)
+    }
+
+    #[test]
+    fn a_count_is_absurd_above_ten_times_the_promise_and_a_tenth_of_the_limit() {
+        for (growth, promised, is_believed) in
+            [(100, 0, true), (101, 0, false), (500, 50, true), (501, 50, false), (90, 1, true)]
+        {
+            assert_eq!(believes(&mut CountDoubt::default(), growth, promised), is_believed, "{growth}");
+        }
+    }
+
+    #[test]
+    fn only_a_second_count_in_a_row_confirms_the_first() {
+        for (second, is_believed) in [(9_000, true), (1_000, true), (950, true), (949, false), (50, true)] {
+            let mut doubt = CountDoubt::default();
+            assert!(!believes(&mut doubt, 1_000, 0));
+            assert!(doubt.is_open(period()));
+            assert_eq!(believes(&mut doubt, second, 0), is_believed, "{second}");
+            assert_eq!(doubt.is_open(period()), !is_believed);
+        }
+        let mut doubt = CountDoubt::default();
+        assert!(!believes(&mut doubt, 1_000, 0) && believes(&mut doubt, 50, 0));
+        assert!(!believes(&mut doubt, 1_000, 0), "a plausible count in between ends the doubt");
+    }
+}
