@@ -5,16 +5,20 @@ use std::time::Duration;
 
 pub(crate) mod broker;
 pub(crate) mod disk;
+mod minting;
 pub(crate) mod ops;
+mod readings;
+pub(crate) mod settings;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
 use turn_ledger::units::{ByteCount, Timestamp};
 use turn_ledger::verdict::Figures;
 
-use broker::{Broker, LIMIT};
+use broker::Broker;
 use disk::{Disk, MemoryDisk};
 use ops::{Dice, Op};
+use settings::Settings;
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
@@ -23,7 +27,7 @@ const RESET: i64 = 1_738_368_000_000;
 /// The operations of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) strict: bool,
+    pub(crate) settings: Settings,
     /// Milliseconds from the start to the first reset.
     pub(crate) before_reset: u64,
     pub(crate) ops: Vec<Op>,
@@ -36,7 +40,8 @@ impl Scenario {
         let mut dice = Dice { state: seed, is_a_rush, has_overrides };
         let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
         let before_reset = before_reset[usize::try_from(seed % 3).unwrap_or(0)];
-        Self { strict, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
+        let settings = Settings { strict, ..Settings::default() };
+        Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
     }
 
     fn start(&self) -> Timestamp {
@@ -76,14 +81,14 @@ pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> Broker<D> {
 
 fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<Broker<D>, Failure> {
     let mut world = World::default();
-    let mut broker = Broker::new(scenario.strict, scenario.start(), disk);
-    let mut highest_limit = LIMIT;
+    let mut broker = Broker::new(scenario.settings, scenario.start(), disk);
+    let mut highest_limit = broker.limit;
     for (step, op) in scenario.ops.iter().enumerate() {
         let before = broker.books.snapshot().figures;
         broker.apply(*op, &mut world);
         broker.advance(&world);
         highest_limit = highest_limit.max(broker.books.snapshot().figures.limit);
-        if let Some(what) = broken(scenario.strict, &world, &before, highest_limit, &broker) {
+        if let Some(what) = broken(scenario.settings.strict, &world, &before, highest_limit, &broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });
         }
