@@ -22,6 +22,7 @@ mod reproductions;
 mod restart;
 mod walk;
 
+use walk::checks::Tally;
 use walk::disk::MemoryDisk;
 use walk::{Scenario, end_of};
 
@@ -31,9 +32,9 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Runs one scenario.
-fn check(scenario: &Scenario) {
-    drop(end_of(scenario, MemoryDisk::new()));
+/// Runs one scenario. Returns how much was checked.
+fn check(scenario: &Scenario) -> Tally {
+    end_of(scenario, MemoryDisk::new()).1
 }
 
 #[test]
@@ -41,11 +42,15 @@ fn no_scenario_exceeds_the_bound() {
     let steps = setting("STEPS", 200);
     let only = setting("SEED", u64::MAX);
     let seeds = if only == u64::MAX { 0..setting("SEEDS", 200) } else { only..only + 1 };
+    let mut tally = Tally::default();
     for seed in seeds {
         for strict in [false, true] {
-            check(&Scenario::random(seed, steps, strict));
+            tally = tally.plus(check(&Scenario::random(seed, steps, strict)));
         }
     }
+    println!("{tally:?}");
+    assert!(only != u64::MAX || tally.unchecked * 4 < tally.steps, "too little is checked: {tally:?}");
+    assert!(only != u64::MAX || tally.excused * 2 < tally.strict, "too little is checked: {tally:?}");
 }
 
 #[test]

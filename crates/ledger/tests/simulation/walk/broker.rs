@@ -5,12 +5,14 @@ use std::time::Duration;
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::connection::Report;
+use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::MINT_SLACK;
 use turn_ledger::time::SteadyTime;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::disk::Disk;
+use super::lateness::Lateness;
 use super::minting::Held;
 use super::ops::Op;
 use super::settings::Settings;
@@ -34,6 +36,25 @@ pub(crate) struct Broker<D> {
     pub(super) key_since: u64,
     /// The limit that was set last.
     pub(crate) limit: ByteCount,
+    pub(super) lateness: Lateness,
+    /// Whether the latest count lacks bytes that arrive later.
+    pub(crate) lacks: bool,
+    /// Whether a count of this period lacked such bytes.
+    pub(crate) lacked: bool,
+    /// Whether something has happened that may contradict the assumed rate.
+    pub(crate) may_break: bool,
+    /// The ended period whose whole count was read last.
+    pub(crate) last_read: Option<Period>,
+    pub(super) signs: Signs,
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signs {
+    /// The status said that the bound does not hold.
+    pub(crate) is_void: bool,
+    /// Something else than a credential may have raised the bound.
+    pub(crate) is_excuse: bool,
 }
 
 impl<D: Disk> Broker<D> {
@@ -51,14 +72,19 @@ impl<D: Disk> Broker<D> {
             minted: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
+            lateness: settings.lateness(),
+            lacks: false,
+            lacked: false,
+            may_break: false,
+            last_read: None,
+            signs: Signs::default(),
         }
     }
 
-    /// True bytes of the books' current period.
-    pub(crate) fn truth(&self, world: &World) -> u64 {
-        let period = self.books.snapshot().figures.period;
-        let end = period.end.millis_since(self.begin);
-        world.bytes_between(period.start.millis_since(self.begin), world.now.min(end))
+    /// True bytes of a period.
+    pub(crate) fn truth(&self, world: &World, period: Period) -> u64 {
+        let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));
+        world.bytes_between(start, world.now.min(end))
     }
 
     /// The world's time, which the books must have.
@@ -79,9 +105,25 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Advances the books to now.
-    pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
+    pub(crate) fn advance(&mut self, world: &mut World) -> Timestamp {
         let moment = self.time.read(self.wall(world), self.since_boot(world));
-        self.books.advance(moment)
+        let period = self.books.snapshot().figures.period;
+        let now = self.books.advance(moment);
+        // What a count of another period lacked does not matter any more.
+        let is_same = self.books.snapshot().figures.period == period;
+        (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
+        self.signs.is_void |= !self.books.snapshot().bound_holds();
+        now
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_signs(&mut self) -> Signs {
+        std::mem::take(&mut self.signs)
+    }
+
+    /// Whether the test of the lag found that counts grow.
+    pub(crate) fn counts_grow(&self) -> bool {
+        self.lateness.late().is_some_and(|late| late.grows)
     }
 
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
@@ -154,6 +196,11 @@ impl<D: Disk> Broker<D> {
             // Strict mode reserves nothing for other keys.
             Op::ReplaceKey => self.key_since = if self.settings.strict { 0 } else { world.now },
             Op::Read { back, missed } => self.read(world, back, missed),
+            Op::ReadLast { missed } => self.read_last(world, missed),
+            Op::Late { millis } => {
+                world.lateness = millis;
+                self.may_break = true;
+            }
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Flush => self.flush(),
@@ -180,6 +227,9 @@ impl<D: Disk> Broker<D> {
     /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
+        self.lateness = self.settings.lateness();
+        // A reading that was not written is lost.
+        self.last_read = None;
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
     }

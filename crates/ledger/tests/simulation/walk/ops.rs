@@ -38,6 +38,10 @@ pub(crate) enum Op {
     ReplaceKey,
     /// The provider's count is read up to `back` milliseconds ago. Sampling misses `missed` thousandths of it.
     Read { back: u64, missed: u64 },
+    /// The count of the whole previous period is read. Sampling misses `missed` thousandths of it.
+    ReadLast { missed: u64 },
+    /// From now on the provider counts bytes so late.
+    Late { millis: u64 },
     /// The provider's count is read and is half of the previous one.
     ReadFallen,
     /// The provider's count is read up to a time in the future. It contains the bytes until now.
@@ -55,6 +59,14 @@ pub(crate) struct Dice {
     pub(crate) is_a_rush: bool,
     /// Whether the operator overrides the limit.
     pub(crate) has_overrides: bool,
+    pub(crate) faults: Faults,
+}
+
+/// Which of the rarer faults happen in a scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// The provider counts bytes later than the lag.
+    pub(crate) late: bool,
 }
 
 impl Dice {
@@ -83,6 +95,11 @@ impl Dice {
         let life = self.one_of(&[60, 300, 3_600, 86_400, 172_800]);
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
+        }
+        if self.below(8) == 0
+            && let Some(op) = self.fault()
+        {
+            return op;
         }
         match self.below(38) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
@@ -116,6 +133,16 @@ impl Dice {
             35..=37 => Op::Renew { nth: self.roll(), life, delay: self.below(4_000) },
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
+        }
+    }
+
+    /// One of the rarer faults, if it happens in this scenario.
+    fn fault(&mut self) -> Option<Op> {
+        let Faults { late } = self.faults;
+        match self.below(3) {
+            0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
+            1 => Some(Op::ReadLast { missed: self.below(51) }),
+            _ => None,
         }
     }
 }

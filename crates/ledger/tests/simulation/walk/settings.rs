@@ -14,6 +14,7 @@ use turn_ledger::timeline::Rates;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
 
+use super::lateness::Lateness;
 use super::world::RATE;
 
 /// The settings. The world relays within all of them.
@@ -44,6 +45,10 @@ impl Settings {
     /// How long a holder relays after the expiry of a credential of this source.
     pub(crate) fn tail(&self, source: IceSource) -> Duration {
         source.expiry_tail()
+    }
+
+    pub(super) fn lateness(&self) -> Lateness {
+        Lateness::new(Duration::ZERO, SAMPLING)
     }
 
     /// The books with these settings, at the stored time.

@@ -24,6 +24,10 @@ pub(crate) struct World {
     /// The ends of the credentials that somebody may hold.
     ends: Vec<u64>,
     past: Vec<Stretch>,
+    /// How late the provider counts a byte, in milliseconds.
+    pub(crate) lateness: u64,
+    /// The provider has counted every byte before this.
+    counted: u64,
 }
 
 impl World {
@@ -46,10 +50,16 @@ impl World {
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
+        self.counted = self.visible();
         let before = self.relayed_until(self.now);
         self.past.push(Stretch { from: self.now, share, ends: self.ends.clone(), before });
         self.now += millis;
         self.ends.retain(|end| *end > self.now);
+    }
+
+    /// The provider has counted every byte before this instant, and no later ones.
+    pub(crate) fn visible(&self) -> u64 {
+        self.counted.max(self.now.saturating_sub(self.lateness))
     }
 
     /// True bytes in `[from, to)`, rounded up.
