@@ -28,6 +28,8 @@ pub(crate) struct Broker<D> {
     pub(super) time: SteadyTime,
     /// How far the wall clock is behind the world's time, in milliseconds.
     offset: i64,
+    /// How far the wall clock was set ahead, in milliseconds. Zero once the books have accepted it.
+    pub(crate) step: u64,
     /// For how long the machine was paused, in milliseconds.
     paused: u64,
     pub(super) grants: Vec<Held>,
@@ -67,6 +69,7 @@ impl<D: Disk> Broker<D> {
             unwritten: None,
             time: SteadyTime::from(begin, Duration::ZERO),
             offset: 0,
+            step: 0,
             paused: 0,
             grants: vec![],
             minted: 0,
@@ -87,13 +90,13 @@ impl<D: Disk> Broker<D> {
         world.bytes_between(start, world.now.min(end))
     }
 
-    /// The world's time, which the books must have.
+    /// The world's time, which the books must have. While the wall clock is ahead, it is the later of the two.
     pub(crate) fn present(&self, world: &World) -> Timestamp {
         self.begin.plus_millis(world.now)
     }
 
     pub(super) fn wall(&self, world: &World) -> Timestamp {
-        Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now)
+        Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now + self.step)
     }
 
     pub(super) fn since_boot(&self, world: &World) -> Duration {
@@ -107,6 +110,9 @@ impl<D: Disk> Broker<D> {
     /// Advances the books to now.
     pub(crate) fn advance(&mut self, world: &mut World) -> Timestamp {
         let moment = self.time.read(self.wall(world), self.since_boot(world));
+        if self.step > 0 && moment.now == moment.wall {
+            self.accept_step(world);
+        }
         let period = self.books.snapshot().figures.period;
         let now = self.books.advance(moment);
         // What a count of another period lacked does not matter any more.
@@ -114,6 +120,20 @@ impl<D: Disk> Broker<D> {
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
         self.signs.is_void |= !self.books.snapshot().bound_holds();
         now
+    }
+
+    /// The wall clock is so far ahead from now on.
+    fn set_ahead(&mut self, millis: u64, world: &mut World) {
+        self.step = millis;
+        world.doubt(millis > 0);
+        self.advance(world);
+    }
+
+    /// The books accept that the wall clock was set ahead. From here on it is right, and the time before was wrong. What
+    /// credentials relay that were minted before the step is not covered by the bound, so they stop.
+    fn accept_step(&mut self, world: &mut World) {
+        world.skip(self.step);
+        (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
     /// What happened since the last call.
@@ -136,10 +156,16 @@ impl<D: Disk> Broker<D> {
                 self.flush();
             }
             // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
-            Op::ClockBack { .. } | Op::ClockGlitch { .. } if self.is_in_doubt() => {}
+            Op::ClockBack { .. } if self.step > 0 => self.set_ahead(0, world),
+            Op::ClockBack { .. } | Op::ClockGlitch { .. } | Op::ClockStep { .. } if self.is_in_doubt() => {}
+            Op::ClockStep { millis } => {
+                if self.offset == 0 {
+                    self.set_ahead(millis, world);
+                }
+            }
             Op::Pause { millis, share } => {
                 self.offset = 0;
-                self.advance(world);
+                self.set_ahead(0, world);
                 self.paused += millis;
                 world.pass(millis, share);
             }
@@ -229,7 +255,7 @@ impl<D: Disk> Broker<D> {
         self.unwritten = None;
         self.lateness = self.settings.lateness();
         // A reading that was not written is lost.
-        self.last_read = None;
+        (self.last_read, self.lacks) = (None, self.lacked);
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
     }

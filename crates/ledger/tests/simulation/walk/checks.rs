@@ -134,7 +134,7 @@ fn status(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Opt
     if figures.limit != broker.limit {
         return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
     }
-    let present = broker.present(world);
+    let present = broker.present(world).plus_millis(broker.step);
     if figures.now.plus(snapshot.clock_ahead) != present {
         return Some(format!("the books' time is {}, the world's is {present}", figures.now));
     }

@@ -11,6 +11,8 @@ pub(crate) enum Op {
     ClockBack { millis: i64 },
     /// The wall clock is set ahead, and back at once.
     ClockGlitch { millis: i64 },
+    /// The wall clock is set ahead and stays there.
+    ClockStep { millis: u64 },
     /// The virtual machine is paused while its clients relay. The time since boot stops, the wall clock does not. Afterwards
     /// the wall clock is right.
     Pause { millis: u64, share: u64 },
@@ -67,6 +69,8 @@ pub(crate) struct Dice {
 pub(crate) struct Faults {
     /// The provider counts bytes later than the lag.
     pub(crate) late: bool,
+    /// The wall clock is set ahead and stays there.
+    pub(crate) steps: bool,
 }
 
 impl Dice {
@@ -138,9 +142,13 @@ impl Dice {
 
     /// One of the rarer faults, if it happens in this scenario.
     fn fault(&mut self) -> Option<Op> {
-        let Faults { late } = self.faults;
-        match self.below(3) {
+        let Faults { late, steps } = self.faults;
+        match self.below(4) {
             0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
+            2 if steps => {
+                let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
+                Some(Op::ClockStep { millis: 60_001 + self.below(most) })
+            }
             1 => Some(Op::ReadLast { missed: self.below(51) }),
             _ => None,
         }

@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     /// The ends of the credentials that somebody may hold.
     ends: Vec<u64>,
+    /// The ends of those that were minted since the wall clock was set ahead, which the books have not accepted.
+    in_doubt: Option<Vec<u64>>,
     past: Vec<Stretch>,
     /// How late the provider counts a byte, in milliseconds.
     pub(crate) lateness: u64,
@@ -37,7 +39,25 @@ impl World {
         let millis = u64::try_from((delay + life + tail).as_millis()).unwrap_or(u64::MAX);
         let end = self.now.saturating_add(millis);
         self.ends.push(end);
+        if let Some(minted) = &mut self.in_doubt {
+            minted.push(end);
+        }
         end
+    }
+
+    /// The wall clock was set ahead, or was corrected.
+    pub(crate) fn doubt(&mut self, is_ahead: bool) {
+        self.in_doubt = is_ahead.then(Vec::new);
+    }
+
+    /// The clock that was set ahead is right: it is later now. Of the credentials, those stay that were minted since.
+    pub(crate) fn skip(&mut self, millis: u64) {
+        let before = self.relayed_until(self.now);
+        self.past.push(Stretch { from: self.now, share: 0, ends: vec![], before });
+        self.now += millis;
+        let minted = self.in_doubt.take().unwrap_or_default();
+        let stay = self.ends.iter().filter(|end| minted.contains(end));
+        self.ends = stay.map(|end| end + millis).collect();
     }
 
     /// The holder of the credential that ends at `end` also holds the one that ends at `renewed`, and relays with one of them.
