@@ -8,9 +8,17 @@ use crate::walk::Scenario;
 use crate::walk::ops::Op::{
     CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
 };
-use crate::walk::settings::Settings;
+use crate::walk::settings::{ONE, Settings};
 
-const ESTIMATE: Settings = Settings { strict: false, limit: 10_000_000_000 };
+const ESTIMATE: Settings = Settings {
+    strict: false,
+    limit: 10_000_000_000,
+    billing_day: 1,
+    tail: None,
+    mbps: 2,
+    sampling: 5,
+    sources: ONE,
+};
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::connection::Report;
+use turn_ledger::connection::{Connection, Owner, Report};
 use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
-use turn_ledger::source::MINT_SLACK;
+use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::time::SteadyTime;
 use turn_ledger::units::{ByteCount, Timestamp};
 
@@ -15,7 +15,7 @@ use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::Held;
 use super::ops::Op;
-use super::settings::Settings;
+use super::settings::{Change, Settings, millis};
 use super::world::World;
 
 pub(crate) struct Broker<D> {
@@ -34,6 +34,8 @@ pub(crate) struct Broker<D> {
     paused: u64,
     pub(super) grants: Vec<Held>,
     pub(super) minted: u64,
+    /// The place of the next credential's source in `ICE_SOURCES`.
+    pub(super) from: u64,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
     /// The limit that was set last.
@@ -73,6 +75,7 @@ impl<D: Disk> Broker<D> {
             paused: 0,
             grants: vec![],
             minted: 0,
+            from: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
             lateness: settings.lateness(),
@@ -118,6 +121,8 @@ impl<D: Disk> Broker<D> {
         // What a count of another period lacked does not matter any more.
         let is_same = self.books.snapshot().figures.period == period;
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
+        let is_reporter = |connection: &Connection| connection.owner == Owner::Reporter;
+        self.signs.is_excuse |= self.books.connections().any(is_reporter);
         self.signs.is_void |= !self.books.snapshot().bound_holds();
         now
     }
@@ -153,6 +158,7 @@ impl<D: Disk> Broker<D> {
                 world.pass(millis, share);
                 self.advance(world);
                 // The flush of every second.
+                self.books.forget_expired();
                 self.flush();
             }
             // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
@@ -188,7 +194,7 @@ impl<D: Disk> Broker<D> {
             }
             Op::CrashAfterCommit { life } => {
                 if let Some(grant) = self.mint(life, Written::Yes, None) {
-                    let delay = u64::try_from(MINT_SLACK.as_millis()).unwrap_or(0);
+                    let delay = millis(MINT_SLACK);
                     self.hand_out(world, delay, &grant);
                 }
                 self.restart(world);
@@ -229,6 +235,22 @@ impl<D: Disk> Broker<D> {
             }
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
+            Op::From { nth } => self.from = nth,
+            Op::ReadRelay => self.read_relay(world),
+            Op::Change(change) => self.change(change, world),
+            Op::ReporterOpens { relayed } => {
+                self.signs.is_excuse = true;
+                let _ = self.books.open(Caller::Reporter, "r", relayed);
+            }
+            Op::ReporterBeats { bytes } => {
+                self.signs.is_excuse = true;
+                let report = Report { bytes_received: bytes, ..Report::default() };
+                let _ = self.books.heartbeat(Caller::Reporter, "r", report);
+            }
+            Op::ReporterCloses => {
+                self.signs.is_excuse = true;
+                let _ = self.books.close(Caller::Reporter, "r", Report::default());
+            }
             Op::Flush => self.flush(),
             Op::Crash => self.restart(world),
         }
@@ -258,6 +280,17 @@ impl<D: Disk> Broker<D> {
         (self.last_read, self.lacks) = (None, self.lacked);
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
+    }
+
+    /// Restarts the process with another setting.
+    fn change(&mut self, change: Change, world: &mut World) {
+        self.flush();
+        self.settings.change(change);
+        (self.signs.is_excuse, self.may_break, self.last_read) = (true, true, None);
+        for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
+            world.lengthen(source, millis(self.settings.tail(source)));
+        }
+        self.restart(world);
     }
 
     /// Everything that is stored.

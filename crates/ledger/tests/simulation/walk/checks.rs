@@ -36,8 +36,8 @@ impl Tally {
 /// What the checks remember between steps.
 pub(crate) struct Checks {
     before: Snapshot,
-    /// Whether a count lacked bytes before the step.
-    lacked: bool,
+    /// Whether the latest count lacked bytes before the step, and whether one of that period did.
+    lacked: (bool, bool),
     /// Lowering the limit does not release promises, so the highest one counts in strict mode.
     highest_limit: ByteCount,
     /// Whether strict mode's bound may exceed zero, because something else than a credential raised it.
@@ -49,7 +49,7 @@ impl Checks {
     pub(crate) fn new(broker: &Broker<impl Disk>) -> Self {
         Self {
             before: broker.books.snapshot(),
-            lacked: false,
+            lacked: (false, false),
             highest_limit: broker.limit,
             is_excused: false,
             tally: Tally::default(),
@@ -63,7 +63,7 @@ impl Checks {
         self.highest_limit = self.highest_limit.max(figures.limit);
         let signs = broker.take_signs();
         let is_void = signs.is_void || !snapshot.bound_holds() || !self.before.bound_holds();
-        let lacks = broker.lacks || self.lacked;
+        let lacks = broker.lacks || self.lacked.0;
         self.tally.steps += 1;
         let unchecked = is_void || lacks;
         self.tally.unchecked += u64::from(unchecked);
@@ -74,7 +74,7 @@ impl Checks {
         let bound = (!unchecked).then(|| self.bound(world, broker, &figures)).flatten();
         let broken =
             bound.or_else(|| sums(world, broker, &snapshot)).or_else(|| status(world, broker, &snapshot));
-        (self.before, self.lacked) = (snapshot, broker.lacks);
+        (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         broken
     }
 
@@ -85,12 +85,14 @@ impl Checks {
         let truth = broker.truth(world, now.period);
         let highest = most(before).max(most(now));
         // What sampling can have missed was limited by a count that lacked bytes.
-        let truth = if broker.lacked { truth / 100 * 95 } else { truth };
+        let at_least = |truth: u64, lacked: bool| if lacked { truth / 100 * 95 } else { truth };
+        let truth = at_least(truth, broker.lacked);
         if truth > highest {
             return Some(format!("true bytes {truth} exceed limit and bound {highest}"));
         }
         if before.period != now.period && before.period.end <= now.period.start {
-            let (ended, most) = (broker.truth(world, before.period), most(before));
+            let ended = at_least(broker.truth(world, before.period), self.lacked.1);
+            let most = most(before);
             if ended > most {
                 return Some(format!(
                     "true bytes {ended} of the previous period exceed limit and bound {most}"
@@ -118,7 +120,7 @@ fn sums(world: &World, broker: &Broker<impl Disk>, snapshot: &Snapshot) -> Optio
     // Each of the two parts of a count is rounded up.
     let measured = snapshot.measured.bytes.get();
     let truth = broker.truth(world, figures.period);
-    if measured > truth + 1 {
+    if measured > truth + 2 {
         return Some(format!("{measured} were measured, but only {truth} were relayed"));
     }
     let last = broker.last_read.zip(broker.books.previous()).filter(|(read, (period, _))| read == period);

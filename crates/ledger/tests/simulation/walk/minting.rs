@@ -4,51 +4,48 @@ use std::time::Duration;
 
 use turn_ledger::books::Written;
 use turn_ledger::reports::Caller;
-use turn_ledger::source::MINT_SLACK;
+use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId};
 
 use super::broker::Broker;
 use super::disk::Disk;
-use super::settings::SOURCE;
+use super::settings::millis;
 use super::world::World;
 
 /// A credential that a client has.
 #[derive(Clone, Copy)]
 pub(super) struct Held {
     pub(super) grant: Grant,
-    /// When it stops relaying, in the world's milliseconds: its own end or that of the one it renews, if later.
-    end: u64,
+    /// Its holder in the world, or the holder of the one that it renews if that one relays longer.
+    number: u64,
 }
 
 impl<D: Disk> Broker<D> {
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     pub(super) fn mint_for_client(&mut self, life: u64, delay: u64, world: &mut World) {
         if let Some(grant) = self.mint(life, Written::Yes, None) {
-            let end = self.hand_out(world, delay, &grant);
-            self.grants.push(Held { grant, end });
+            let number = self.hand_out(world, delay, &grant);
+            self.grants.push(Held { grant, number });
         }
     }
 
     /// The provider fails: the hold is released.
     pub(super) fn fail_to_mint(&mut self, life: u64) {
-        if let Ok(hold) = self.books.reserve(SOURCE, Duration::from_secs(life), MINT_SLACK, None) {
+        if let Ok(hold) = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, None) {
             self.books.release(&hold);
         }
     }
 
     /// Issues one credential.
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
-        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), MINT_SLACK, renews).ok()?;
+        let source = self.source();
+        let hold = self.books.reserve(source, Duration::from_secs(life), MINT_SLACK, renews).ok()?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
         let issued_at = self.books.now();
-        let grant = Grant {
-            id: GrantId::new(id),
-            source: SOURCE,
-            issued_at,
-            expires_at: issued_at.plus(hold.life()),
-        };
+        let grant =
+            Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(hold.life()) };
         let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),
@@ -66,17 +63,27 @@ impl<D: Disk> Broker<D> {
             return;
         };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
-            let end = self.hand_out(world, delay, &grant);
-            self.grants.push(Held { grant, end: world.join(renewed.end, end) });
+            let mut number = self.hand_out(world, delay, &grant);
+            if grant.source == renewed.grant.source {
+                number = world.join(grant.source, renewed.number, number);
+            }
+            self.grants.push(Held { grant, number });
         } else {
             self.books.give_renewal_back(renewed.grant.id);
         }
     }
 
-    /// The holder of a credential begins to relay. Returns when it stops.
+    /// The holder of a credential begins to relay. Returns its number in the world.
     pub(super) fn hand_out(&self, world: &mut World, delay: u64, grant: &Grant) -> u64 {
-        let life = grant.expires_at.since(grant.issued_at);
-        world.hand_out(Duration::from_millis(delay), life, self.settings.tail(grant.source))
+        let life = grant.expires_at.millis_since(grant.issued_at);
+        let tail = millis(self.settings.tail(grant.source));
+        world.hand_out(grant.source, grant.id, world.now + delay + life, tail)
+    }
+
+    /// The source of the next credential.
+    fn source(&self) -> IceSource {
+        let len = u64::try_from(self.settings.sources.len()).unwrap_or(1);
+        self.settings.sources[usize::try_from(self.from % len).unwrap_or(0)]
     }
 
     /// One of the two newest credentials.

@@ -41,11 +41,23 @@ impl Scenario {
     /// Random operations. The same arguments give the same scenario.
     pub(crate) fn random(seed: u64, steps: u64, strict: bool) -> Self {
         let (is_a_rush, has_overrides) = (seed.is_multiple_of(2), seed.is_multiple_of(5));
-        let faults = Faults { late: seed % 8 == 1, steps: seed % 8 == 2 };
+        let faults = Faults {
+            late: seed % 8 == 1,
+            steps: seed % 8 == 2,
+            changes: seed % 8 == 3,
+            sources: matches!(seed % 8, 3 | 4 | 5),
+            reporter: seed % 8 == 5,
+        };
         let mut dice = Dice { state: seed, is_a_rush, has_overrides, faults };
         let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
         let before_reset = before_reset[usize::try_from(seed % 3).unwrap_or(0)];
-        let settings = Settings { strict, ..Settings::default() };
+        let mut settings = Settings { strict, ..Settings::default() };
+        if faults.sources {
+            settings.sources = dice.sources();
+        }
+        if seed % 3 == 1 {
+            (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
+        }
         Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
     }
 

@@ -1,6 +1,9 @@
 //! The operations of a scenario, and their random choice.
 
 use turn_ledger::books::Written;
+use turn_ledger::source::IceSource;
+
+use super::settings::Change;
 
 /// One operation.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,18 @@ pub(crate) enum Op {
     ReadLast { missed: u64 },
     /// From now on the provider counts bytes so late.
     Late { millis: u64 },
+    /// The next credentials come from another of the sources.
+    From { nth: u64 },
+    /// The relay's own count is read.
+    ReadRelay,
+    /// The process is restarted with another setting.
+    Change(Change),
+    /// The app server opens a connection. It is not under a credential of ours.
+    ReporterOpens { relayed: Option<bool> },
+    /// The app server reports on it.
+    ReporterBeats { bytes: Option<u64> },
+    /// The app server closes it.
+    ReporterCloses,
     /// The provider's count is read and is half of the previous one.
     ReadFallen,
     /// The provider's count is read up to a time in the future. It contains the bytes until now.
@@ -71,6 +86,12 @@ pub(crate) struct Faults {
     pub(crate) late: bool,
     /// The wall clock is set ahead and stays there.
     pub(crate) steps: bool,
+    /// Restarts change settings.
+    pub(crate) changes: bool,
+    /// There are several sources.
+    pub(crate) sources: bool,
+    /// The app server reports connections.
+    pub(crate) reporter: bool,
 }
 
 impl Dice {
@@ -142,15 +163,57 @@ impl Dice {
 
     /// One of the rarer faults, if it happens in this scenario.
     fn fault(&mut self) -> Option<Op> {
-        let Faults { late, steps } = self.faults;
-        match self.below(4) {
+        let Faults { late, steps, changes, sources, reporter } = self.faults;
+        match self.below(9) {
             0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
             2 if steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
                 Some(Op::ClockStep { millis: 60_001 + self.below(most) })
             }
+            3 if changes => Some(Op::Change(self.change())),
+            4 | 5 if sources => Some(Op::From { nth: self.below(3) }),
+            6 if sources => Some(Op::ReadRelay),
+            7 if reporter => Some(Op::ReporterOpens { relayed: self.maybe_relayed() }),
+            8 if reporter && self.below(3) > 0 => {
+                let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                Some(Op::ReporterBeats { bytes })
+            }
+            8 if reporter => Some(Op::ReporterCloses),
             1 => Some(Op::ReadLast { missed: self.below(51) }),
             _ => None,
         }
+    }
+
+    fn change(&mut self) -> Change {
+        match self.below(6) {
+            0 => Change::Strict(self.below(2) == 0),
+            1 => Change::BillingDay(self.billing_day()),
+            2 => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
+            3 => Change::Mbps(self.one_of(&[2, 4, 8])),
+            4 => Change::Sampling(self.one_of(&[5, 20])),
+            _ if self.faults.sources => Change::Sources(self.sources()),
+            _ => Change::BillingDay(1),
+        }
+    }
+
+    pub(crate) fn billing_day(&mut self) -> u32 {
+        self.one_of(&[1, 2, 15, 28, 29, 30, 31])
+    }
+
+    pub(crate) fn sources(&mut self) -> &'static [IceSource] {
+        use IceSource::{Cloudflare, Coturn, Relay};
+        const LISTS: [&[IceSource]; 5] = [
+            &[Cloudflare, Relay],
+            &[Relay, Cloudflare],
+            &[Cloudflare, Relay, Coturn],
+            &[Coturn, Cloudflare],
+            &[Relay],
+        ];
+        self.one_of(&LISTS)
+    }
+
+    /// From 0 to 1 PB.
+    pub(crate) fn limit(&mut self) -> u64 {
+        self.one_of(&[0, 1_000_000, 3_000_000_000, 10_000_000_000, 100_000_000_000, 1_000_000_000_000_000])
     }
 }

@@ -2,6 +2,7 @@
 
 use turn_ledger::period::Period;
 use turn_ledger::reading::{Reading, ReadingOutcome};
+use turn_ledger::source::IceSource;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::broker::Broker;
@@ -34,7 +35,7 @@ impl<D: Disk> Broker<D> {
         if self.books.take_reading(SOURCE, reading) == ReadingOutcome::Taken {
             let (start, end) = span(reading.period, self.begin);
             let end = reading.as_of.millis_since(self.begin).min(end);
-            self.lacks = world.bytes_between(start.max(world.visible()), end) > 0;
+            self.lacks = world.bytes_of(SOURCE, start.max(world.visible()), end) > 0;
             self.lacked |= self.lacks;
         }
     }
@@ -45,9 +46,21 @@ impl<D: Disk> Broker<D> {
         let Some((period, _)) = self.books.previous() else { return };
         let reading = self.reading(world, period, period.end, missed);
         let (start, end) = span(period, self.begin);
-        let is_whole = world.bytes_between(start.max(world.visible()), end) == 0;
+        let is_all = world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
+        let is_whole = is_all && world.bytes_of(SOURCE, start.max(world.visible()), end) == 0;
         if self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken {
             self.last_read = Some(period).filter(|_| is_whole);
+        }
+    }
+
+    /// Reads the relay's own count, which is exact.
+    pub(super) fn read_relay(&mut self, world: &World) {
+        let (as_of, period) = (self.books.now(), self.books.snapshot().figures.period);
+        let (start, end) = span(period, self.begin);
+        let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start, world.now.min(end)));
+        let reading = Reading { period, as_of, granted, other: ByteCount::ZERO };
+        if self.settings.sources.contains(&IceSource::Relay) {
+            let _ = self.books.take_reading(IceSource::Relay, &reading);
         }
     }
 
@@ -55,7 +68,7 @@ impl<D: Disk> Broker<D> {
     fn test_the_lag(&mut self, world: &World) {
         let Some(window) = self.lateness.due(self.books.now()) else { return };
         let (from, until) = (window.from.millis_since(self.begin), window.until.millis_since(self.begin));
-        self.lateness.take(window, ByteCount::new(world.bytes_between(from, until.min(world.visible()))));
+        self.lateness.take(window, ByteCount::new(world.bytes_of(SOURCE, from, until.min(world.visible()))));
         if let Some(late) = self.lateness.late() {
             self.books.set_late_counts(SOURCE, late);
         }
@@ -65,18 +78,19 @@ impl<D: Disk> Broker<D> {
     fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
         let (end, told) = (end.min(world.visible()), 1_000 - missed);
-        let seen = |from, to| ByteCount::new((world.bytes_between(from, to) * told).div_ceil(1_000));
+        let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * told).div_ceil(1_000));
         let other = seen(begin, end.min(self.key_since));
         Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
     }
 
     /// Reads a count that is half of the previous one.
     pub(super) fn read_fallen(&mut self, now: Timestamp) {
-        let snapshot = self.books.snapshot();
-        let granted = ByteCount::new(snapshot.measured.bytes.get() / 2);
-        if granted > ByteCount::ZERO {
-            let period = snapshot.figures.period;
-            let reading = Reading { period, as_of: now, granted, other: ByteCount::ZERO };
+        let period = self.books.snapshot().figures.period;
+        let last = self.books.overlapping_reading(SOURCE).filter(|last| last.period == period);
+        let granted = last.map_or(0, |last| last.granted.plus(last.other).get() / 2);
+        if granted > 0 {
+            let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
+            let reading = Reading { period, as_of: now, granted, other };
             let _ = self.books.take_reading(SOURCE, &reading);
         }
     }

@@ -15,7 +15,6 @@ use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
 
 use super::lateness::Lateness;
-use super::world::RATE;
 
 /// The settings. The world relays within all of them.
 #[derive(Clone, Copy, Debug)]
@@ -23,32 +22,61 @@ pub(crate) struct Settings {
     pub(crate) strict: bool,
     /// The configured limit in bytes.
     pub(crate) limit: u64,
+    pub(crate) billing_day: u32,
+    /// The configured tail in seconds; `None`: that of the source.
+    pub(crate) tail: Option<u64>,
+    /// The highest rate that a grant is assumed to relay at.
+    pub(crate) mbps: u64,
+    /// How much of the true bytes the provider's count may miss, in percent.
+    pub(crate) sampling: u32,
+    /// `ICE_SOURCES`.
+    pub(crate) sources: &'static [IceSource],
 }
+
+/// One setting that is changed at a restart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Strict(bool),
+    BillingDay(u32),
+    Tail(Option<u64>),
+    Mbps(u64),
+    Sampling(u32),
+    Sources(&'static [IceSource]),
+}
+
+/// What Cloudflare's credentials come from without any change.
+pub(crate) const ONE: &[IceSource] = &[IceSource::Cloudflare];
 
 impl Default for Settings {
     fn default() -> Self {
         // The limit is low enough to be reached.
-        Self { strict: false, limit: 10_000_000_000 }
+        Self {
+            strict: false,
+            limit: 10_000_000_000,
+            billing_day: 1,
+            tail: None,
+            mbps: 2,
+            sampling: 5,
+            sources: ONE,
+        }
     }
 }
 
-/// The source of a mint.
+/// The source whose count is sampled and late.
 pub(crate) const SOURCE: IceSource = IceSource::Cloudflare;
-/// How much of the true bytes the provider's count may miss, in percent.
-const SAMPLING: u32 = 5;
 
 impl Settings {
     pub(crate) fn billing_day(&self) -> BillingDay {
-        BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day"))
+        BillingDay::new(self.billing_day).unwrap_or_else(|| unreachable!("it is a day"))
     }
 
     /// How long a holder relays after the expiry of a credential of this source.
     pub(crate) fn tail(&self, source: IceSource) -> Duration {
-        source.expiry_tail()
+        self.tail.map_or(source.expiry_tail(), Duration::from_secs)
     }
 
     pub(super) fn lateness(&self) -> Lateness {
-        Lateness::new(Duration::ZERO, SAMPLING)
+        Lateness::new(Duration::ZERO, self.sampling)
     }
 
     /// The books with these settings, at the stored time.
@@ -58,7 +86,7 @@ impl Settings {
             billing_day: self.billing_day(),
             rates: Rates {
                 estimated: BitRate::new(2_000_000),
-                liability: BitRate::new(RATE * 8_000),
+                liability: BitRate::new(self.mbps * 1_000_000),
                 unreported_grant: ByteCount::ZERO,
                 promises_cap_claims: self.strict,
             },
@@ -69,13 +97,35 @@ impl Settings {
             billed: BilledDirections::Egress,
             estimated_rate: BitRate::new(2_000_000),
         };
-        let sources = vec![self.terms_of(SOURCE)];
-        let setup = Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE };
+        // Cloudflare's count is read also while it does not mint.
+        let is_only_read = !self.sources.contains(&SOURCE);
+        let sources = self.sources.iter().chain(is_only_read.then_some(&SOURCE));
+        let sources = sources.map(|source| self.terms_of(*source)).collect();
+        let setup =
+            Setup { terms, sources, rules, bounds: Bounds::default(), default_source: self.sources[0] };
         let then = stored.now.unwrap_or(now);
         setup.open(Some(stored), then)
     }
 
     fn terms_of(&self, source: IceSource) -> SourceTerms {
-        SourceTerms { source, tail: self.tail(source), cut_tail: None, sampling: SAMPLING, is_read: true }
+        let sampling = if source == SOURCE { self.sampling } else { 0 };
+        let is_read = source != IceSource::Coturn;
+        SourceTerms { source, tail: self.tail(source), cut_tail: None, sampling, is_read }
     }
+
+    pub(super) fn change(&mut self, change: Change) {
+        match change {
+            Change::Strict(strict) => self.strict = strict,
+            Change::BillingDay(day) => self.billing_day = day,
+            Change::Tail(tail) => self.tail = tail,
+            Change::Mbps(mbps) => self.mbps = mbps,
+            Change::Sampling(sampling) => self.sampling = sampling,
+            Change::Sources(sources) => self.sources = sources,
+        }
+    }
+}
+
+/// In milliseconds.
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
