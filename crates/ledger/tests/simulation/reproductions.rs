@@ -6,9 +6,9 @@ use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
+    CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
 };
-use crate::walk::settings::{ONE, Settings};
+use crate::walk::settings::{COTURN, ONE, Settings};
 
 const ESTIMATE: Settings = Settings {
     strict: false,
@@ -18,6 +18,7 @@ const ESTIMATE: Settings = Settings {
     mbps: 2,
     sampling: 5,
     sources: ONE,
+    cli: false,
 };
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;
@@ -133,4 +134,14 @@ fn what_sampling_missed_before_two_replaced_keys_is_no_excess() {
         ReadAhead { millis: 5_643_195 },
     ];
     check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
+}
+
+/// No process ran for longer than the tails of coturn's sessions. They went on for the long tail and ended, and what they
+/// relayed after the short one was in no figure.
+#[test]
+fn sessions_that_nobody_cut_for_a_while_are_promised_the_long_tail() {
+    let settings = Settings { limit: 1_000_000_000, sources: COTURN, cli: true, ..STRICT };
+    let mut ops = vec![Mint { life: 60, delay: 0 }; 5];
+    ops.extend([Down { millis: 3 * HOUR, share: 256 }, Wait { millis: 10 * MINUTE, share: 256 }]);
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }

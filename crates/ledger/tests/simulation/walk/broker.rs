@@ -11,6 +11,7 @@ use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::time::SteadyTime;
 use turn_ledger::units::{ByteCount, Timestamp};
 
+use super::coturn::Cli;
 use super::disk::Disk;
 use super::lateness::Lateness;
 use super::minting::Held;
@@ -36,6 +37,11 @@ pub(crate) struct Broker<D> {
     pub(super) minted: u64,
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
+    pub(super) cli: Cli,
+    /// When coturn was last looked at, in the world's milliseconds and in the books' time.
+    pub(super) looked_at: Option<(u64, Timestamp)>,
+    /// Bytes of coturn's sessions that began or went on between two looks and then ended. No count has them.
+    pub(crate) unseen: u64,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
     /// The limit that was set last.
@@ -59,6 +65,8 @@ pub(crate) struct Signs {
     pub(crate) is_void: bool,
     /// Something else than a credential may have raised the bound.
     pub(crate) is_excuse: bool,
+    /// The process did not run for a while.
+    pub(crate) is_paused: bool,
 }
 
 impl<D: Disk> Broker<D> {
@@ -76,6 +84,9 @@ impl<D: Disk> Broker<D> {
             grants: vec![],
             minted: 0,
             from: 0,
+            cli: Cli::default(),
+            looked_at: None,
+            unseen: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
             lateness: settings.lateness(),
@@ -155,7 +166,7 @@ impl<D: Disk> Broker<D> {
         let now = self.advance(world);
         match op {
             Op::Wait { millis, share } => {
-                world.pass(millis, share);
+                self.pass(millis, share, world);
                 self.advance(world);
                 // The flush of every second.
                 self.books.forget_expired();
@@ -169,6 +180,8 @@ impl<D: Disk> Broker<D> {
                     self.set_ahead(millis, world);
                 }
             }
+            // Not simulated: while the clock is in doubt after a pause, looks release what sessions relayed in the pause.
+            Op::Pause { .. } if self.settings.cli => {}
             Op::Pause { millis, share } => {
                 self.offset = 0;
                 self.set_ahead(0, world);
@@ -235,6 +248,15 @@ impl<D: Disk> Broker<D> {
             }
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
+            Op::Coturn(cli) => self.cli = cli,
+            Op::Down { millis, share } => {
+                // With a clock that is behind, nobody knows afterwards how long no process ran.
+                self.offset = 0;
+                (self.signs.is_paused, self.signs.is_excuse) = (true, true);
+                world.pass(millis, share);
+                self.restart(world);
+                self.look(world);
+            }
             Op::From { nth } => self.from = nth,
             Op::ReadRelay => self.read_relay(world),
             Op::Change(change) => self.change(change, world),
@@ -275,9 +297,11 @@ impl<D: Disk> Broker<D> {
     /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
+        // A reading that brought the bound down may be lost.
+        self.signs.is_excuse |= self.may_break || self.lacked || self.settings.cli;
         self.lateness = self.settings.lateness();
-        // A reading that was not written is lost.
-        (self.last_read, self.lacks) = (None, self.lacked);
+        // What was read or looked at and not written is lost.
+        (self.last_read, self.looked_at, self.lacks) = (None, None, self.lacked);
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
     }

@@ -59,6 +59,7 @@ impl<D: Disk> Broker<D> {
 
     /// A client renews one of its grants. Of the two it relays with one.
     pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
+        self.look(world);
         let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
             return;
         };
@@ -75,6 +76,8 @@ impl<D: Disk> Broker<D> {
 
     /// The holder of a credential begins to relay. Returns its number in the world.
     pub(super) fn hand_out(&self, world: &mut World, delay: u64, grant: &Grant) -> u64 {
+        // coturn's credentials are computed here.
+        let delay = if grant.source == IceSource::Coturn { 0 } else { delay };
         let life = grant.expires_at.millis_since(grant.issued_at);
         let tail = millis(self.settings.tail(grant.source));
         world.hand_out(grant.source, grant.id, world.now + delay + life, tail)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 pub(crate) mod broker;
 pub(crate) mod checks;
+pub(crate) mod coturn;
 pub(crate) mod disk;
 #[expect(unreachable_pub, reason = "the service uses more of it")]
 #[path = "../../../../../src/meter/cloudflare/lateness.rs"]
@@ -22,7 +23,7 @@ use broker::Broker;
 use checks::{Checks, Tally};
 use disk::{Disk, MemoryDisk};
 use ops::{Dice, Faults, Op};
-use settings::Settings;
+use settings::{COTURN, Settings};
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
@@ -47,6 +48,7 @@ impl Scenario {
             changes: seed % 8 == 3,
             sources: matches!(seed % 8, 3 | 4 | 5),
             reporter: seed % 8 == 5,
+            coturn: seed % 8 == 6,
         };
         let mut dice = Dice { state: seed, is_a_rush, has_overrides, faults };
         let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
@@ -54,6 +56,9 @@ impl Scenario {
         let mut settings = Settings { strict, ..Settings::default() };
         if faults.sources {
             settings.sources = dice.sources();
+        }
+        if faults.coturn {
+            (settings.sources, settings.cli) = (COTURN, true);
         }
         if seed % 3 == 1 {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
@@ -102,7 +107,8 @@ fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<(Broker<D>, Tally), Fail
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
-        broker.advance(&mut world);
+        // The look of every two seconds.
+        broker.look(&mut world);
         if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });
@@ -117,6 +123,9 @@ pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
     // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;
     snapshot.measured.late_counts = None;
+    if std::mem::take(&mut snapshot.measured.uncut) {
+        snapshot.measured.assumption.holds = true;
+    }
     let charged = books.connections().map(|connection| {
         let bytes = connection.charged(snapshot.figures.now, books.rules()).get();
         (Arc::clone(&connection.id), bytes)

@@ -3,6 +3,7 @@
 use turn_ledger::books::Written;
 use turn_ledger::source::IceSource;
 
+use super::coturn::Cli;
 use super::settings::Change;
 
 /// One operation.
@@ -49,6 +50,10 @@ pub(crate) enum Op {
     Late { millis: u64 },
     /// The next credentials come from another of the sources.
     From { nth: u64 },
+    /// From now on coturn behaves like this.
+    Coturn(Cli),
+    /// No process runs for a while.
+    Down { millis: u64, share: u64 },
     /// The relay's own count is read.
     ReadRelay,
     /// The process is restarted with another setting.
@@ -92,6 +97,8 @@ pub(crate) struct Faults {
     pub(crate) sources: bool,
     /// The app server reports connections.
     pub(crate) reporter: bool,
+    /// coturn's command line is connected, and fails at times.
+    pub(crate) coturn: bool,
 }
 
 impl Dice {
@@ -163,8 +170,8 @@ impl Dice {
 
     /// One of the rarer faults, if it happens in this scenario.
     fn fault(&mut self) -> Option<Op> {
-        let Faults { late, steps, changes, sources, reporter } = self.faults;
-        match self.below(9) {
+        let Faults { late, steps, changes, sources, reporter, coturn } = self.faults;
+        match self.below(12) {
             0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
             2 if steps => {
                 let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
@@ -179,6 +186,13 @@ impl Dice {
                 Some(Op::ReporterBeats { bytes })
             }
             8 if reporter => Some(Op::ReporterCloses),
+            9 | 10 if coturn => {
+                Some(Op::Coturn(self.one_of(&[Cli::Works, Cli::Works, Cli::CutsNothing, Cli::Silent])))
+            }
+            11 if coturn => {
+                let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
+                Some(Op::Down { millis: self.below(millis), share: self.below(257) })
+            }
             1 => Some(Op::ReadLast { missed: self.below(51) }),
             _ => None,
         }
@@ -191,6 +205,7 @@ impl Dice {
             2 => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
             3 => Change::Mbps(self.one_of(&[2, 4, 8])),
             4 => Change::Sampling(self.one_of(&[5, 20])),
+            _ if self.faults.coturn => Change::Cli(self.below(2) == 0),
             _ if self.faults.sources => Change::Sources(self.sources()),
             _ => Change::BillingDay(1),
         }

@@ -8,7 +8,7 @@ use turn_ledger::units::{ByteCount, Timestamp};
 use super::broker::Broker;
 use super::checks::span;
 use super::disk::Disk;
-use super::settings::SOURCE;
+use super::settings::{ONE, SOURCE};
 use super::world::World;
 
 impl<D: Disk> Broker<D> {
@@ -46,7 +46,8 @@ impl<D: Disk> Broker<D> {
         let Some((period, _)) = self.books.previous() else { return };
         let reading = self.reading(world, period, period.end, missed);
         let (start, end) = span(period, self.begin);
-        let is_all = world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
+        let is_all = self.settings.sources == ONE
+            && world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
         let is_whole = is_all && world.bytes_of(SOURCE, start.max(world.visible()), end) == 0;
         if self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken {
             self.last_read = Some(period).filter(|_| is_whole);

@@ -31,7 +31,12 @@ pub(crate) struct Settings {
     pub(crate) sampling: u32,
     /// `ICE_SOURCES`.
     pub(crate) sources: &'static [IceSource],
+    /// Whether coturn's command line is configured.
+    pub(crate) cli: bool,
 }
+
+/// How long relaying may outlive a grant that the broker ends: the value of the service.
+const CUT_TAIL: Duration = Duration::from_secs(30);
 
 /// One setting that is changed at a restart.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +47,12 @@ pub(crate) enum Change {
     Mbps(u64),
     Sampling(u32),
     Sources(&'static [IceSource]),
+    Cli(bool),
 }
 
-/// What Cloudflare's credentials come from without any change.
+/// The sources of a scenario with coturn's command line.
+pub(crate) const COTURN: &[IceSource] = &[IceSource::Coturn, IceSource::Cloudflare];
+/// The sources of most scenarios.
 pub(crate) const ONE: &[IceSource] = &[IceSource::Cloudflare];
 
 impl Default for Settings {
@@ -58,6 +66,7 @@ impl Default for Settings {
             mbps: 2,
             sampling: 5,
             sources: ONE,
+            cli: false,
         }
     }
 }
@@ -109,8 +118,10 @@ impl Settings {
 
     fn terms_of(&self, source: IceSource) -> SourceTerms {
         let sampling = if source == SOURCE { self.sampling } else { 0 };
-        let is_read = source != IceSource::Coturn;
-        SourceTerms { source, tail: self.tail(source), cut_tail: None, sampling, is_read }
+        let cuts = source == IceSource::Coturn && self.cli;
+        let cut_tail = cuts.then(|| self.tail.map_or(CUT_TAIL, Duration::from_secs));
+        let is_read = source != IceSource::Coturn || self.cli;
+        SourceTerms { source, tail: self.tail(source), cut_tail, sampling, is_read }
     }
 
     pub(super) fn change(&mut self, change: Change) {
@@ -121,6 +132,7 @@ impl Settings {
             Change::Mbps(mbps) => self.mbps = mbps,
             Change::Sampling(sampling) => self.sampling = sampling,
             Change::Sources(sources) => self.sources = sources,
+            Change::Cli(cli) => self.cli = cli,
         }
     }
 }

@@ -41,6 +41,8 @@ struct Stretch {
 struct Flow {
     holders: Vec<Holder>,
     past: Vec<Stretch>,
+    /// Those that have ended since they were listed.
+    ended: Vec<Holder>,
 }
 
 /// The true bytes, which the broker cannot see. Times are milliseconds since the start of the scenario and never go back.
@@ -120,6 +122,34 @@ impl World {
         }
     }
 
+    /// The sessions of a source. One that ends now is still listed.
+    pub(crate) fn sessions(&mut self, source: IceSource) -> &mut [Holder] {
+        &mut self.flows[index(source)].holders
+    }
+
+    /// The next instant at which a session ends, or `soon` after its credential has expired.
+    pub(crate) fn next_end(&self, source: IceSource, soon: u64) -> Option<u64> {
+        let holders = self.flows[index(source)].holders.iter();
+        let ends = holders.flat_map(|holder| [holder.end, holder.expires + soon]);
+        ends.filter(|end| *end > self.now).min()
+    }
+
+    /// Ends a session. If its credential is valid, its client begins another one at once.
+    pub(crate) fn cut(&mut self, source: IceSource, number: u64) {
+        let holders = &mut self.flows[index(source)].holders;
+        let Some(nth) = holders.iter().position(|holder| holder.number == number) else { return };
+        let cut = holders.swap_remove(nth);
+        if cut.expires > self.now {
+            self.begin(source, cut.grant, cut.expires, cut.end);
+        }
+    }
+
+    /// The bytes of sessions that have ended and were not listed in full, if no gap covers them.
+    pub(crate) fn end_unlisted(&mut self, counts: bool) -> u64 {
+        let ended = std::mem::take(&mut self.flows[index(IceSource::Coturn)].ended);
+        if counts { ended.iter().map(|holder| bytes(holder.carried - holder.listed)).sum() } else { 0 }
+    }
+
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
         self.counted = self.visible();
@@ -164,7 +194,8 @@ impl Flow {
             let relayed = holder.end.min(then).saturating_sub(now);
             holder.carried += u128::from(relayed) * u128::from(share);
         }
-        self.holders.retain(|holder| holder.end > then);
+        // One that ends at this instant is still listed.
+        self.ended.extend(self.holders.extract_if(.., |holder| holder.end < then));
     }
 
     fn relayed_until(&self, to: u64) -> u128 {
