@@ -73,7 +73,7 @@ fn grants_minted_while_the_clock_is_in_doubt_are_promised_until_they_end() {
             ops.extend([Wait { millis: 6 * MINUTE, share: 0 }, Read { back: 0, missed: 0 }]);
         }
         ops.push(Wait { millis: 3 * HOUR, share: 256 });
-        check(&Scenario { settings: settings, before_reset: 20 * DAY, ops });
+        check(&Scenario { settings, before_reset: 20 * DAY, ops });
     }
 }
 

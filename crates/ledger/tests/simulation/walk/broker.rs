@@ -162,6 +162,7 @@ impl<D: Disk> Broker<D> {
         self.lateness.late().is_some_and(|late| late.grows)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
         let now = self.advance(world);
         match op {

@@ -110,6 +110,6 @@ fn listing(world: &mut World, begin: Timestamp) -> String {
             nth + 1,
         );
     }
-    let _ = write!(text, "Total sessions: {}\n", sessions.len());
+    let _ = writeln!(text, "Total sessions: {}", sessions.len());
     text
 }

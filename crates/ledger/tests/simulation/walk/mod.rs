@@ -46,7 +46,7 @@ impl Scenario {
             late: seed % 8 == 1,
             steps: seed % 8 == 2,
             changes: seed % 8 == 3,
-            sources: matches!(seed % 8, 3 | 4 | 5),
+            sources: matches!(seed % 8, 3..=5),
             reporter: seed % 8 == 5,
             coturn: seed % 8 == 6,
         };
@@ -64,6 +64,26 @@ impl Scenario {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
         }
         Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
+    }
+
+    /// A day of the books' time with every fault.
+    pub(crate) fn day(seed: u64, strict: bool) -> Self {
+        let faults =
+            Faults { late: true, steps: true, changes: true, sources: true, reporter: true, coturn: true };
+        let mut dice = Dice { state: seed, is_a_rush: false, has_overrides: true, faults };
+        let settings = Settings { strict, sources: COTURN, cli: true, ..Settings::default() };
+        let (mut ops, mut left) = (vec![], 86_400_000_u64);
+        while left > 0 {
+            let op = match dice.op() {
+                Op::Wait { millis, share } => Op::Wait { millis: millis % 600_000, share },
+                other => other,
+            };
+            if let Op::Wait { millis, .. } = op {
+                left = left.saturating_sub(millis);
+            }
+            ops.push(op);
+        }
+        Self { settings, before_reset: 12 * 3_600_000, ops }
     }
 
     fn start(&self) -> Timestamp {

@@ -86,6 +86,7 @@ pub(crate) struct Dice {
 
 /// Which of the rarer faults happen in a scenario.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each fault is on or off")]
 pub(crate) struct Faults {
     /// The provider counts bytes later than the lag.
     pub(crate) late: bool,
