@@ -220,7 +220,7 @@ async fn a_coturn_that_no_longer_mints_is_still_counted_and_cut() {
     broker.advance(60);
     look(&broker).await;
     assert!(used(&broker).await >= GB / 100);
-    relay.coturn.trouble(Some(Trouble::OtherService));
+    relay.coturn.set_fault(Some(CliFault::OtherService));
     broker.advance(16);
     eventually("the doubt", async || broker.status().await["boundHolds"] == false).await;
 }

@@ -30,8 +30,8 @@ fn a_ledger_file_restores_the_books_without_contradictions() {
     for seed in 0..6 {
         for strict in [false, true] {
             let scenario = Scenario::random(seed, 60, strict);
-            let mut in_memory = end_of(&scenario, MemoryDisk::new());
-            let mut on_disk = end_of(&scenario, LedgerFile(tempfile::tempdir().unwrap()));
+            let (mut in_memory, _) = end_of(&scenario, MemoryDisk::new());
+            let (mut on_disk, _) = end_of(&scenario, LedgerFile(tempfile::tempdir().unwrap()));
             let mut again = on_disk.reopened();
             assert_eq!(contradictions(&on_disk.stored()), Vec::<String>::new(), "{scenario:?}");
             for later in [0, 60_000, 3_600_000, 30 * 86_400_000] {

@@ -264,7 +264,7 @@ impl Grants {
         Some(ChangeKind::ExtendGrant { from, until })
     }
 
-    /// Extends every grant of a source that counts as alive for less than `after_expiry`, if it can still relay at `now`.
+    /// Extends every grant of a source that counts as alive for less than `after_expiry`, if it could still relay at `now`.
     pub fn extend_tails(
         &mut self,
         source: IceSource,

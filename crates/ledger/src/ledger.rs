@@ -315,6 +315,13 @@ impl Ledger {
         metered.map(|source| (source.terms.source, source.tail())).collect()
     }
 
+    /// The tail of a source while nobody cuts its sessions; zero for an unknown source.
+    #[must_use]
+    pub fn long_tail(&self, source: IceSource) -> Duration {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.map_or(Duration::ZERO, |ledger| ledger.terms.tail)
+    }
+
     /// The tail of a source while we cut its sessions; `None` if we cannot.
     #[must_use]
     pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {

@@ -23,10 +23,14 @@ impl Books {
     pub fn take_sessions(&mut self, listing: &Listing) -> Vec<SessionId> {
         let (now, period) = (self.now(), self.ledger.figures().period);
         let used = self.ledger.used_of(IceSource::Coturn);
+        let seen_at = self.coturn.complete_at();
         let look = self.coturn.take(listing, now, period, used, self.connections.rules());
         self.dirty.note(Whole::Coturn);
         if let Some(Look { reading, is_after_gap }) = look {
-            if is_after_gap {
+            // A jump in doubt may be a pause of this machine, in which nobody cut either.
+            if is_after_gap || self.clock_ahead() > UNSEEN_TOLERATED {
+                // Nobody cut sessions in the gap, so the short tail did not hold in it.
+                self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
                 self.ledger.keep_unseen(IceSource::Coturn);
             }
             let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
@@ -54,7 +58,7 @@ impl Books {
         let stops = self.ledger.is_cutting(IceSource::Coturn) && !is_cutting;
         self.ledger.set_cutting(IceSource::Coturn, is_cutting);
         if stops {
-            self.extend_tails();
+            self.settle_tails_since(self.coturn.complete_at());
         }
     }
 
@@ -65,7 +69,7 @@ impl Books {
         if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| looked_ago <= tail) {
             self.ledger.set_cutting(IceSource::Coturn, true);
         }
-        self.extend_tails();
+        self.settle_tails_since(self.coturn.complete_at());
     }
 
     /// Notes an accepted jump of the books' time, before they advance. If the clock was wrong on either side of the jump, no
@@ -79,13 +83,19 @@ impl Books {
         }
     }
 
-    /// Extends every grant whose tail is shorter than the one that its source has now.
-    fn extend_tails(&mut self) {
-        let now = self.now();
+    /// Extends every grant whose tail is shorter than the one that its source has now. Nobody has cut coturn's sessions since
+    /// `seen_at`.
+    fn settle_tails_since(&mut self, seen_at: Timestamp) {
         for (source, tail) in self.ledger.tails() {
-            for kind in self.grants.extend_tails(source, tail + MINT_SLACK, now) {
-                self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
-            }
+            let since = if source == IceSource::Coturn { seen_at.min(self.now()) } else { self.now() };
+            self.extend_tails(source, tail, since);
+        }
+    }
+
+    /// Extends every grant of a source whose tail is shorter and had not ended at `since`.
+    fn extend_tails(&mut self, source: IceSource, tail: Duration, since: Timestamp) {
+        for kind in self.grants.extend_tails(source, tail + MINT_SLACK, since) {
+            self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
         }
     }
 

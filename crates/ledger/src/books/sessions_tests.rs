@@ -155,14 +155,14 @@ fn a_gap_between_looks_releases_no_budget_that_was_reserved_in_it() {
     }
     let promised = broker.committed();
     broker.look(2, &[]);
-    // Two hours later all grants have ended, and none has a session.
-    broker.look(2 * HOUR, &[]);
+    // Four hours later all grants have ended, and none has a session.
+    broker.look(4 * HOUR, &[]);
     let kept = broker.committed();
     assert!(kept + 10 * 3 * MINUTE_BYTES >= promised, "{kept} of {promised}");
     assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
-    broker.look(2 * HOUR + 2, &[]);
+    broker.look(4 * HOUR + 2, &[]);
     assert_eq!(broker.committed(), kept, "looks without a gap release the budget reserved between them");
-    let again = broker.reopened(&setup(BudgetMode::Strict), 2 * HOUR + 4);
+    let again = broker.reopened(&setup(BudgetMode::Strict), 4 * HOUR + 4);
     assert_eq!(again.committed(), kept);
 }
 
@@ -237,6 +237,9 @@ fn a_restart_extends_short_tails_unless_the_last_look_was_recent() {
 fn a_session_that_survives_its_cut_ends_the_short_tail() {
     let mut broker = strict();
     broker.mint(1, 600);
+    for seconds in (2..=602).step_by(30) {
+        broker.look(seconds, &[(1, 5_000)]);
+    }
     let dead = broker.look(640, &[(1, 5_000)]);
     assert_eq!(dead.len(), 1);
     broker.books.cut_sessions(&dead);

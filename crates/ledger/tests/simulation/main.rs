@@ -11,6 +11,9 @@
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
 //! - the assumed rate holds (estimate mode only).
 //!
+//! Counts may settle later than the lag, the wall clock may be set ahead for good, restarts change settings, an app server
+//! reports connections, and coturn may be silent or not cut. `DAYS=100` runs so many days with every fault.
+//!
 //! Not simulated, because the bound does not cover it: a relay that exceeds the assumed rate or tail, bytes of others on the
 //! same bill, a wrong wall clock that was accepted, and a count that misses more than the sampling margin (in estimate mode:
 //! any bytes at all).
@@ -22,6 +25,7 @@ mod reproductions;
 mod restart;
 mod walk;
 
+use walk::checks::Tally;
 use walk::disk::MemoryDisk;
 use walk::{Scenario, end_of};
 
@@ -31,26 +35,40 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Runs one scenario.
-fn check(scenario: &Scenario) {
-    drop(end_of(scenario, MemoryDisk::new()));
+/// Runs one scenario. Returns how much was checked.
+fn check(scenario: &Scenario) -> Tally {
+    end_of(scenario, MemoryDisk::new()).1
 }
 
 #[test]
 fn no_scenario_exceeds_the_bound() {
     let steps = setting("STEPS", 200);
     let only = setting("SEED", u64::MAX);
-    let seeds = if only == u64::MAX { 0..setting("SEEDS", 200) } else { only..only + 1 };
+    let seeds = if only == u64::MAX { 0..setting("SEEDS", 48) } else { only..only + 1 };
+    let mut tally = Tally::default();
     for seed in seeds {
         for strict in [false, true] {
-            check(&Scenario::random(seed, steps, strict));
+            tally = tally.plus(check(&Scenario::random(seed, steps, strict)));
         }
     }
+    assert!(only != u64::MAX || tally.unchecked * 4 < tally.steps, "too little is checked: {tally:?}");
+    assert!(only != u64::MAX || tally.excused * 2 < tally.strict, "too little is checked: {tally:?}");
 }
 
 #[test]
 fn no_long_scenario_exceeds_the_bound() {
     for (seed, strict) in [(0, false), (0, true), (1, true)] {
-        check(&Scenario::random(seed, 2_000, strict));
+        check(&Scenario::random(seed, 1_000, strict));
     }
+}
+
+#[test]
+fn no_day_with_every_fault_exceeds_the_bound() {
+    let mut tally = Tally::default();
+    for seed in 0..setting("DAYS", 1) {
+        for strict in [false, true] {
+            tally = tally.plus(check(&Scenario::day(seed, strict)));
+        }
+    }
+    assert!(tally.unchecked * 4 < tally.steps * 3, "too little is checked: {tally:?}");
 }

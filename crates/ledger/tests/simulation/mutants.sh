@@ -97,6 +97,10 @@ mutants=(
     'the margin is left out of the bound|verdict.rs|self.committed.plus(self.margin).minus(self.limit)|self.committed.minus(self.limit)'
     'a key that is put back counts as a flow|reading.rs|self.granted.minus(before.granted).min(|self.granted.minus(before.granted).max('
     'an overruled override returns|overrides.rs|self.limit = self.limit.filter(\|set\| set.configured == configured);|'
+    'the observed rate is lost at a restart|timeline.rs|Trial::new(rates.liability, sampling, last.assumption)|Trial::new(rates.liability, sampling, Assumption::default())'
+    'coverage forgets the slack|open.rs|source.cut_tail.unwrap_or(source.tail) + MINT_SLACK|source.cut_tail.unwrap_or(source.tail) + MINT_SLACK.min(Duration::ZERO)'
+    'a commit: its batch does not contain the reading that admitted it|books/commit.rs|self.take_batch());|{ let mut batch = self.take_batch(); for rows in batch.sources.values_mut() { rows.reading = None; } batch });'
+    'tails: sessions that ended in a gap keep the short one|books/sessions.rs|{ seen_at.min(self.now()) }|{ self.now().max(seen_at) }'
     'the hourly points are lost at a restart|timeline.rs|timeline.trial.restore_hours(hours, last.reading.period);|let _ = hours;'
 )
 

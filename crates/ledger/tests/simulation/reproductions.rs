@@ -6,9 +6,21 @@ use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::ops::Op::{
-    CrashAfterCommit, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
+    CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
 };
+use crate::walk::settings::{COTURN, ONE, Settings};
 
+const ESTIMATE: Settings = Settings {
+    strict: false,
+    limit: 10_000_000_000,
+    billing_day: 1,
+    tail: None,
+    mbps: 2,
+    sampling: 5,
+    sources: ONE,
+    cli: false,
+};
+const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -20,7 +32,7 @@ fn a_strict_grant_is_stored_with_the_reading_that_admitted_it() {
     ops.extend([Wait { millis: 3 * HOUR, share: 0 }, Read { back: 0, missed: 0 }]);
     ops.extend(vec![CrashAfterCommit { life: 300 }; 12]);
     ops.push(Wait { millis: 3 * HOUR, share: 256 });
-    check(&Scenario { strict: true, before_reset: 20 * DAY, ops });
+    check(&Scenario { settings: STRICT, before_reset: 20 * DAY, ops });
 }
 
 /// No process ran during a whole period. After a restart, the sum of an older period was shown as the previous one.
@@ -34,7 +46,7 @@ fn a_period_that_no_process_saw_has_no_sum() {
         Flush,
         Wait { millis: 70 * DAY, share: 0 },
     ];
-    check_restart(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+    check_restart(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
 }
 
 /// A grant that could not be written is undone. The other changes of its batch stay.
@@ -47,21 +59,21 @@ fn a_grant_that_was_not_written_is_not_found_after_a_restart() {
             Wait { millis: MINUTE, share: 256 },
             Flush,
         ];
-        check_restart(&Scenario { strict: true, before_reset: 20 * DAY, ops });
+        check_restart(&Scenario { settings: STRICT, before_reset: 20 * DAY, ops });
     }
 }
 
 /// Grants minted while the wall clock was ahead and not accepted lost the whole jump once it was accepted.
 #[test]
 fn grants_minted_while_the_clock_is_in_doubt_are_promised_until_they_end() {
-    for strict in [false, true] {
+    for settings in [ESTIMATE, STRICT] {
         let mut ops = vec![Pause { millis: 8 * HOUR, share: 0 }];
         for _ in 0..2 {
             ops.extend(vec![Mint { life: 300, delay: 0 }; 5]);
             ops.extend([Wait { millis: 6 * MINUTE, share: 0 }, Read { back: 0, missed: 0 }]);
         }
         ops.push(Wait { millis: 3 * HOUR, share: 256 });
-        check(&Scenario { strict, before_reset: 20 * DAY, ops });
+        check(&Scenario { settings, before_reset: 20 * DAY, ops });
     }
 }
 
@@ -80,7 +92,7 @@ fn what_sampling_missed_of_another_key_is_no_excess() {
         Read { back: 1_034_571, missed: 50 },
         ReadAhead { millis: 1_559_318 },
     ];
-    check(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+    check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
 }
 
 /// The margin of sampling was a share of the bytes under the new key only, and what the old one relayed was counted anew.
@@ -94,7 +106,7 @@ fn what_sampling_missed_before_the_key_was_replaced_is_no_excess() {
         ReplaceKey,
         ReadAhead { millis: 1_952_722 },
     ];
-    check(&Scenario { strict: false, before_reset: 5 * MINUTE, ops });
+    check(&Scenario { settings: ESTIMATE, before_reset: 5 * MINUTE, ops });
 }
 
 /// The same after several replaced keys: the bytes that flowed were fewer than the bytes that had been counted.
@@ -121,5 +133,15 @@ fn what_sampling_missed_before_two_replaced_keys_is_no_excess() {
         ReplaceKey,
         ReadAhead { millis: 5_643_195 },
     ];
-    check(&Scenario { strict: false, before_reset: 4 * HOUR, ops });
+    check(&Scenario { settings: ESTIMATE, before_reset: 4 * HOUR, ops });
+}
+
+/// No process ran for longer than the tails of coturn's sessions. They went on for the long tail and ended, and what they
+/// relayed after the short one was in no figure.
+#[test]
+fn sessions_that_nobody_cut_for_a_while_are_promised_the_long_tail() {
+    let settings = Settings { limit: 1_000_000_000, sources: COTURN, cli: true, ..STRICT };
+    let mut ops = vec![Mint { life: 60, delay: 0 }; 5];
+    ops.extend([Down { millis: 3 * HOUR, share: 256 }, Wait { millis: 10 * MINUTE, share: 256 }]);
+    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }

@@ -4,105 +4,118 @@ use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::{Batch, Stored};
-use turn_ledger::connection::{BilledDirections, Report, UsageRules};
-use turn_ledger::connections::Bounds;
-use turn_ledger::ledger::{SourceTerms, Terms};
-use turn_ledger::open::Setup;
-use turn_ledger::period::{BillingDay, Period};
-use turn_ledger::reading::Reading;
+use turn_ledger::connection::{Connection, Owner, Report};
+use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
-use turn_ledger::source::IceSource;
+use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::time::SteadyTime;
-use turn_ledger::timeline::Rates;
-use turn_ledger::token::{Grant, GrantId};
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
-use turn_ledger::verdict::BudgetMode;
+use turn_ledger::units::{ByteCount, Timestamp};
 
+use super::coturn::Cli;
 use super::disk::Disk;
+use super::lateness::Lateness;
+use super::minting::Held;
 use super::ops::Op;
-use super::world::{RATE, World};
-
-/// The configured limit, low enough to be reached.
-pub(crate) const LIMIT: ByteCount = ByteCount::new(10_000_000_000);
-const TAIL: Duration = Duration::from_secs(7_200);
-const SLACK: Duration = Duration::from_secs(4);
-/// How much of the true bytes the provider's count may miss, in percent.
-const SAMPLING: u32 = 5;
-const SOURCE: IceSource = IceSource::Cloudflare;
-
-/// A credential that a client has.
-#[derive(Clone, Copy)]
-struct Held {
-    grant: Grant,
-    /// When it stops relaying, in the world's milliseconds: its own end or that of the one it renews, if later.
-    end: u64,
-}
+use super::settings::{Change, Settings, millis};
+use super::world::World;
 
 pub(crate) struct Broker<D> {
-    strict: bool,
-    begin: Timestamp,
+    pub(super) settings: Settings,
+    pub(super) begin: Timestamp,
     pub(crate) books: Books,
     disk: D,
     /// Changes that could not be written yet.
-    unwritten: Option<Batch>,
-    time: SteadyTime,
+    pub(super) unwritten: Option<Batch>,
+    pub(super) time: SteadyTime,
     /// How far the wall clock is behind the world's time, in milliseconds.
     offset: i64,
+    /// How far the wall clock was set ahead, in milliseconds. Zero once the books have accepted it.
+    pub(crate) step: u64,
     /// For how long the machine was paused, in milliseconds.
     paused: u64,
-    grants: Vec<Held>,
-    minted: u64,
+    pub(super) grants: Vec<Held>,
+    pub(super) minted: u64,
+    /// The place of the next credential's source in `ICE_SOURCES`.
+    pub(super) from: u64,
+    pub(super) cli: Cli,
+    /// When coturn was last looked at, in the world's milliseconds and in the books' time.
+    pub(super) looked_at: Option<(u64, Timestamp)>,
+    /// Bytes of coturn's sessions that began or went on between two looks and then ended. No count has them.
+    pub(crate) unseen: u64,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
-    key_since: u64,
+    pub(super) key_since: u64,
     /// The limit that was set last.
     pub(crate) limit: ByteCount,
+    pub(super) lateness: Lateness,
+    /// Whether the latest count lacks bytes that arrive later.
+    pub(crate) lacks: bool,
+    /// Whether a count of this period lacked such bytes.
+    pub(crate) lacked: bool,
+    /// Whether something has happened that may contradict the assumed rate.
+    pub(crate) may_break: bool,
+    /// The ended period whose whole count was read last.
+    pub(crate) last_read: Option<Period>,
+    pub(super) signs: Signs,
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signs {
+    /// The status said that the bound does not hold.
+    pub(crate) is_void: bool,
+    /// Something else than a credential may have raised the bound.
+    pub(crate) is_excuse: bool,
+    /// The process did not run for a while.
+    pub(crate) is_paused: bool,
 }
 
 impl<D: Disk> Broker<D> {
-    pub(crate) fn new(strict: bool, begin: Timestamp, disk: D) -> Self {
-        let books = open(strict, disk.read(), begin);
-        let time = SteadyTime::from(begin, Duration::ZERO);
-        let (offset, paused, key_since, minted, limit) = (0, 0, 0, 0, LIMIT);
+    pub(crate) fn new(settings: Settings, begin: Timestamp, disk: D) -> Self {
+        let books = settings.open(disk.read(), begin);
         Self {
-            strict,
+            settings,
             begin,
+            lateness: settings.lateness(&books),
             books,
             disk,
             unwritten: None,
-            time,
-            offset,
-            paused,
+            time: SteadyTime::from(begin, Duration::ZERO),
+            offset: 0,
+            step: 0,
+            paused: 0,
             grants: vec![],
-            minted,
-            key_since,
-            limit,
+            minted: 0,
+            from: 0,
+            cli: Cli::default(),
+            looked_at: None,
+            unseen: 0,
+            key_since: 0,
+            limit: ByteCount::new(settings.limit),
+            lacks: false,
+            lacked: false,
+            may_break: false,
+            last_read: None,
+            signs: Signs::default(),
         }
     }
 
-    /// True bytes of the books' current period.
-    pub(crate) fn truth(&self, world: &World) -> u64 {
-        let period = self.books.snapshot().figures.period;
-        let end = period.end.millis_since(self.begin);
-        world.bytes_between(period.start.millis_since(self.begin), world.now.min(end))
+    /// True bytes of a period.
+    pub(crate) fn truth(&self, world: &World, period: Period) -> u64 {
+        let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));
+        world.bytes_between(start, world.now.min(end))
     }
 
-    /// The world's time, which the books must have.
+    /// The world's time, which the books must have. While the wall clock is ahead, it is the later of the two.
     pub(crate) fn present(&self, world: &World) -> Timestamp {
         self.begin.plus_millis(world.now)
     }
 
-    fn wall(&self, world: &World) -> Timestamp {
-        Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now)
+    pub(super) fn wall(&self, world: &World) -> Timestamp {
+        Timestamp::from_millis(self.begin.as_millis() - self.offset).plus_millis(world.now + self.step)
     }
 
-    fn since_boot(&self, world: &World) -> Duration {
+    pub(super) fn since_boot(&self, world: &World) -> Duration {
         Duration::from_millis(world.now - self.paused)
-    }
-
-    /// Passes the provider's clock to the broker. That clock is right and comes with each count.
-    fn hear(&mut self, world: &World) {
-        self.time.hear(self.present(world), self.since_boot(world));
-        self.advance(world);
     }
 
     fn is_in_doubt(&self) -> bool {
@@ -110,25 +123,68 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Advances the books to now.
-    pub(crate) fn advance(&mut self, world: &World) -> Timestamp {
+    pub(crate) fn advance(&mut self, world: &mut World) -> Timestamp {
         let moment = self.time.read(self.wall(world), self.since_boot(world));
-        self.books.advance(moment)
+        if self.step > 0 && moment.now == moment.wall {
+            self.accept_step(world);
+        }
+        let period = self.books.snapshot().figures.period;
+        let now = self.books.advance(moment);
+        // What a count of another period lacked does not matter any more.
+        let is_same = self.books.snapshot().figures.period == period;
+        (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
+        let is_reporter = |connection: &Connection| connection.owner == Owner::Reporter;
+        self.signs.is_excuse |= self.books.connections().any(is_reporter);
+        self.signs.is_void |= !self.books.snapshot().bound_holds();
+        now
     }
 
+    /// The wall clock is so far ahead from now on.
+    fn set_ahead(&mut self, millis: u64, world: &mut World) {
+        self.step = millis;
+        world.doubt(millis > 0);
+        self.advance(world);
+    }
+
+    /// The books accept that the wall clock was set ahead. From here on it is right, and the time before was wrong. What
+    /// credentials relay that were minted before the step is not covered by the bound, so they stop.
+    fn accept_step(&mut self, world: &mut World) {
+        world.skip(self.step);
+        (self.paused, self.step) = (self.paused + self.step, 0);
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_signs(&mut self) -> Signs {
+        std::mem::take(&mut self.signs)
+    }
+
+    /// Whether the test of the lag found that counts grow.
+    pub(crate) fn counts_grow(&self) -> bool {
+        self.lateness.late().is_some_and(|late| late.grows)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     pub(crate) fn apply(&mut self, op: Op, world: &mut World) {
         let now = self.advance(world);
         match op {
             Op::Wait { millis, share } => {
-                world.pass(millis, share);
+                self.pass(millis, share, world);
                 self.advance(world);
                 // The flush of every second.
+                self.books.forget_expired();
                 self.flush();
             }
             // A second fault of the clock in doubt loses what the first one promised: ADR 10 names it.
-            Op::ClockBack { .. } | Op::ClockGlitch { .. } if self.is_in_doubt() => {}
+            Op::ClockBack { .. } if self.step > 0 => self.set_ahead(0, world),
+            Op::ClockBack { .. } | Op::ClockGlitch { .. } | Op::ClockStep { .. } if self.is_in_doubt() => {}
+            Op::ClockStep { millis } => {
+                if self.offset == 0 {
+                    self.set_ahead(millis, world);
+                }
+            }
             Op::Pause { millis, share } => {
                 self.offset = 0;
-                self.advance(world);
+                self.set_ahead(0, world);
                 self.paused += millis;
                 world.pass(millis, share);
             }
@@ -142,26 +198,17 @@ impl<D: Disk> Broker<D> {
                 self.advance(world);
                 self.offset += millis;
             }
-            Op::Mint { life, delay } => {
-                if let Some(grant) = self.mint(life, Written::Yes, None) {
-                    let end = hand_out(world, delay, &grant);
-                    self.grants.push(Held { grant, end });
-                }
-            }
+            Op::Mint { life, delay } => self.mint_for_client(life, delay, world),
             Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
-            Op::MintFails { life } => {
-                let held = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, None);
-                if let Ok(hold) = held {
-                    self.books.release(&hold);
-                }
-            }
+            Op::MintFails { life } => self.fail_to_mint(life),
             Op::MintUnwritten { life, written } => {
                 let handed_out = self.mint(life, written, None);
                 debug_assert!(handed_out.is_none(), "a grant that was not recorded was handed out");
             }
             Op::CrashAfterCommit { life } => {
                 if let Some(grant) = self.mint(life, Written::Yes, None) {
-                    world.hand_out(SLACK, grant.expires_at.since(grant.issued_at), TAIL);
+                    let delay = millis(MINT_SLACK);
+                    self.hand_out(world, delay, &grant);
                 }
                 self.restart(world);
             }
@@ -187,98 +234,52 @@ impl<D: Disk> Broker<D> {
                 }
             }
             Op::Limit { percent } => {
-                self.limit = ByteCount::new(LIMIT.get() / 100 * percent);
+                self.limit = ByteCount::new(self.settings.limit / 100 * percent);
                 self.books.override_limit(Some(self.limit));
                 self.flush();
             }
             // Strict mode reserves nothing for other keys.
-            Op::ReplaceKey => self.key_since = if self.strict { 0 } else { world.now },
+            Op::ReplaceKey => self.key_since = if self.settings.strict { 0 } else { world.now },
             Op::Read { back, missed } => self.read(world, back, missed),
+            Op::ReadLast { missed } => self.read_last(world, missed),
+            Op::Late { millis } => {
+                world.lateness = millis;
+                self.may_break = true;
+            }
             Op::ReadFallen => self.read_fallen(now),
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
+            Op::Coturn(cli) => self.cli = cli,
+            Op::Down { millis, share } => {
+                // With a clock that is behind, nobody knows afterwards how long no process ran.
+                self.offset = 0;
+                (self.signs.is_paused, self.signs.is_excuse) = (true, true);
+                world.pass(millis, share);
+                self.restart(world);
+                self.look(world);
+            }
+            Op::From { nth } => self.from = nth,
+            Op::ReadRelay => self.read_relay(world),
+            Op::Change(change) => self.change(change, world),
+            Op::ReporterOpens { relayed } => {
+                self.signs.is_excuse = true;
+                let _ = self.books.open(Caller::Reporter, "r", relayed);
+            }
+            Op::ReporterBeats { bytes } => {
+                self.signs.is_excuse = true;
+                let report = Report { bytes_received: bytes, ..Report::default() };
+                let _ = self.books.heartbeat(Caller::Reporter, "r", report);
+            }
+            Op::ReporterCloses => {
+                self.signs.is_excuse = true;
+                let _ = self.books.close(Caller::Reporter, "r", Report::default());
+            }
             Op::Flush => self.flush(),
             Op::Crash => self.restart(world),
         }
     }
 
-    /// Reads the provider's count up to `back` milliseconds before the wall clock. It misses `missed` thousandths.
-    fn read(&mut self, world: &World, back: u64, missed: u64) {
-        self.hear(world);
-        let as_of = Timestamp::from_millis(self.wall(world).as_millis()).as_millis();
-        let as_of = Timestamp::from_millis(as_of - i64::try_from(back).unwrap_or(0));
-        let period = billing_day().period_at(Timestamp::from_millis(as_of.as_millis() - 1));
-        let reading = self.reading(world, period, as_of, missed);
-        let _ = self.books.take_reading(SOURCE, &reading);
-    }
-
-    /// The provider's count, which misses `missed` thousandths.
-    fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
-        let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
-        let told = 1_000 - missed;
-        let seen = |from, to| ByteCount::new((world.bytes_between(from, to) * told).div_ceil(1_000));
-        let other = seen(begin, end.min(self.key_since));
-        Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
-    }
-
-    /// Reads a count that is half of the previous one.
-    fn read_fallen(&mut self, now: Timestamp) {
-        let snapshot = self.books.snapshot();
-        let granted = ByteCount::new(snapshot.measured.bytes.get() / 2);
-        if granted > ByteCount::ZERO {
-            let period = snapshot.figures.period;
-            let reading = Reading { period, as_of: now, granted, other: ByteCount::ZERO };
-            let _ = self.books.take_reading(SOURCE, &reading);
-        }
-    }
-
-    /// Reads the provider's count up to a time in the future. It contains the bytes until now.
-    fn read_ahead(&mut self, world: &World, ahead: u64) {
-        self.hear(world);
-        let now = self.books.now();
-        let period = self.books.snapshot().figures.period;
-        let reading = self.reading(world, period, now.plus_millis(ahead), 0);
-        let _ = self.books.take_reading(SOURCE, &reading);
-    }
-
-    /// Issues one credential like the service: reserve, create at the provider, commit, write, settle.
-    fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
-        let hold = self.books.reserve(SOURCE, Duration::from_secs(life), SLACK, renews).ok()?;
-        self.minted += 1;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.minted.to_be_bytes());
-        let issued_at = self.books.now();
-        let grant = Grant {
-            id: GrantId::new(id),
-            source: SOURCE,
-            issued_at,
-            expires_at: issued_at.plus(hold.life()),
-        };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
-        match &mut self.unwritten {
-            Some(unwritten) => unwritten.append(batch?),
-            None => self.unwritten = batch,
-        }
-        if written == Written::Yes {
-            self.write();
-        }
-        self.books.settle(&commit, written).ok().map(|()| grant)
-    }
-
-    /// A client renews one of its grants. Of the two it relays with one.
-    fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
-        let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
-            return;
-        };
-        if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
-            let end = hand_out(world, delay, &grant);
-            self.grants.push(Held { grant, end: world.join(renewed.end, end) });
-        } else {
-            self.books.give_renewal_back(renewed.grant.id);
-        }
-    }
-
     /// Writes all changes to disk.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let batch = self.books.take_batch();
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch),
@@ -287,7 +288,7 @@ impl<D: Disk> Broker<D> {
         self.write();
     }
 
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         if let Some(batch) = self.unwritten.take() {
             self.disk.write(batch);
         }
@@ -296,8 +297,24 @@ impl<D: Disk> Broker<D> {
     /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
-        self.books = open(self.strict, self.disk.read(), self.begin);
+        // A reading that brought the bound down may be lost.
+        self.signs.is_excuse |= self.may_break || self.lacked || self.settings.cli;
+        // What was read or looked at and not written is lost.
+        (self.last_read, self.looked_at, self.lacks) = (None, None, self.lacked);
+        self.books = self.settings.open(self.disk.read(), self.begin);
+        self.lateness = self.settings.lateness(&self.books);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
+    }
+
+    /// Restarts the process with another setting.
+    fn change(&mut self, change: Change, world: &mut World) {
+        self.flush();
+        self.settings.change(change);
+        (self.signs.is_excuse, self.may_break, self.last_read) = (true, true, None);
+        for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
+            world.lengthen(source, millis(self.settings.tail(source)));
+        }
+        self.restart(world);
     }
 
     /// Everything that is stored.
@@ -308,49 +325,6 @@ impl<D: Disk> Broker<D> {
     /// Writes all changes, and returns the books that another process would restore.
     pub(crate) fn reopened(&mut self) -> Books {
         self.flush();
-        open(self.strict, self.disk.read(), self.begin)
+        self.settings.open(self.disk.read(), self.begin)
     }
-
-    /// One of the two newest credentials.
-    fn held(&self, nth: u64) -> Option<Held> {
-        let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
-        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied()
-    }
-
-    fn caller(&self, nth: u64) -> Option<Caller> {
-        self.held(nth).map(|held| Caller::Grant(held.grant))
-    }
-}
-
-fn hand_out(world: &mut World, delay: u64, grant: &Grant) -> u64 {
-    world.hand_out(Duration::from_millis(delay), grant.expires_at.since(grant.issued_at), TAIL)
-}
-
-fn billing_day() -> BillingDay {
-    BillingDay::new(1).unwrap_or_else(|| unreachable!("the first is a day"))
-}
-
-fn open(strict: bool, stored: Stored, now: Timestamp) -> Books {
-    let terms = Terms {
-        limit: LIMIT,
-        billing_day: billing_day(),
-        rates: Rates {
-            estimated: BitRate::new(2_000_000),
-            liability: BitRate::new(RATE * 8_000),
-            unreported_grant: ByteCount::ZERO,
-            promises_cap_claims: strict,
-        },
-        mode: if strict { BudgetMode::Strict } else { BudgetMode::Estimate },
-    };
-    let rules = UsageRules {
-        heartbeat: Duration::from_secs(600),
-        billed: BilledDirections::Egress,
-        estimated_rate: BitRate::new(2_000_000),
-    };
-    let source =
-        SourceTerms { source: SOURCE, tail: TAIL, cut_tail: None, sampling: SAMPLING, is_read: true };
-    let setup =
-        Setup { terms, sources: vec![source], rules, bounds: Bounds::default(), default_source: SOURCE };
-    let then = stored.now.unwrap_or(now);
-    setup.open(Some(stored), then)
 }

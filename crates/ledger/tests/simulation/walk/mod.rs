@@ -4,17 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) mod broker;
+pub(crate) mod checks;
+pub(crate) mod coturn;
 pub(crate) mod disk;
+#[expect(unreachable_pub, reason = "the service uses more of it")]
+#[path = "../../../../../src/meter/cloudflare/lateness.rs"]
+mod lateness;
+mod minting;
 pub(crate) mod ops;
+mod readings;
+pub(crate) mod settings;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
-use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::Figures;
+use turn_ledger::units::Timestamp;
 
-use broker::{Broker, LIMIT};
+use broker::Broker;
+use checks::{Checks, Tally};
 use disk::{Disk, MemoryDisk};
-use ops::{Dice, Op};
+use ops::{Dice, Faults, Op};
+use settings::{COTURN, Settings};
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
@@ -23,7 +32,7 @@ const RESET: i64 = 1_738_368_000_000;
 /// The operations of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) strict: bool,
+    pub(crate) settings: Settings,
     /// Milliseconds from the start to the first reset.
     pub(crate) before_reset: u64,
     pub(crate) ops: Vec<Op>,
@@ -33,10 +42,48 @@ impl Scenario {
     /// Random operations. The same arguments give the same scenario.
     pub(crate) fn random(seed: u64, steps: u64, strict: bool) -> Self {
         let (is_a_rush, has_overrides) = (seed.is_multiple_of(2), seed.is_multiple_of(5));
-        let mut dice = Dice { state: seed, is_a_rush, has_overrides };
+        let faults = Faults {
+            late: seed % 8 == 1,
+            steps: seed % 8 == 2,
+            changes: seed % 8 == 3,
+            sources: matches!(seed % 8, 3..=5),
+            reporter: seed % 8 == 5,
+            coturn: seed % 8 == 6,
+        };
+        let mut dice = Dice { state: seed, is_a_rush, has_overrides, faults };
         let before_reset = [4 * 3_600_000, 20 * 86_400_000, 5 * 60_000];
         let before_reset = before_reset[usize::try_from(seed % 3).unwrap_or(0)];
-        Self { strict, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
+        let mut settings = Settings { strict, ..Settings::default() };
+        if faults.sources {
+            settings.sources = dice.sources();
+        }
+        if faults.coturn {
+            (settings.sources, settings.cli) = (COTURN, true);
+        }
+        if seed % 3 == 1 {
+            (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
+        }
+        Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
+    }
+
+    /// A day of the books' time with every fault.
+    pub(crate) fn day(seed: u64, strict: bool) -> Self {
+        let faults =
+            Faults { late: true, steps: true, changes: true, sources: true, reporter: true, coturn: true };
+        let mut dice = Dice { state: seed, is_a_rush: false, has_overrides: true, faults };
+        let settings = Settings { strict, sources: COTURN, cli: true, ..Settings::default() };
+        let (mut ops, mut left) = (vec![], 86_400_000_u64);
+        while left > 0 {
+            let op = match dice.op() {
+                Op::Wait { millis, share } => Op::Wait { millis: millis % 600_000, share },
+                other => other,
+            };
+            if let Op::Wait { millis, .. } = op {
+                left = left.saturating_sub(millis);
+            }
+            ops.push(op);
+        }
+        Self { settings, before_reset: 12 * 3_600_000, ops }
     }
 
     fn start(&self) -> Timestamp {
@@ -66,77 +113,39 @@ pub(crate) struct Failure {
     what: String,
 }
 
-/// Runs a scenario and returns its broker. Panics if a check fails.
-pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> Broker<D> {
+/// Runs a scenario. Returns its broker and how much was checked. Panics if a check fails.
+pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> (Broker<D>, Tally) {
     run(scenario, disk).unwrap_or_else(|Failure { step, what }| {
         let failing = Scenario { ops: scenario.ops[..=step].to_vec(), ..scenario.clone() };
         panic!("step {step}: {what}\nAdd it to reproductions.rs:\n{:?}", failing.shrunk())
     })
 }
 
-fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<Broker<D>, Failure> {
+fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
-    let mut broker = Broker::new(scenario.strict, scenario.start(), disk);
-    let mut highest_limit = LIMIT;
+    let mut broker = Broker::new(scenario.settings, scenario.start(), disk);
+    let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
-        let before = broker.books.snapshot().figures;
         broker.apply(*op, &mut world);
-        broker.advance(&world);
-        highest_limit = highest_limit.max(broker.books.snapshot().figures.limit);
-        if let Some(what) = broken(scenario.strict, &world, &before, highest_limit, &broker) {
+        // The look of every two seconds.
+        broker.look(&mut world);
+        if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });
         }
     }
-    Ok(broker)
-}
-
-/// The first check that fails, if any.
-fn broken(
-    strict: bool,
-    world: &World,
-    before: &Figures,
-    highest_limit: ByteCount,
-    broker: &Broker<impl Disk>,
-) -> Option<String> {
-    let snapshot = broker.books.snapshot();
-    let figures = snapshot.figures;
-    let truth = broker.truth(world);
-    let bound = |figures: &Figures| figures.limit.plus(figures.overshoot_bound()).get();
-    let most = bound(before).max(bound(&figures));
-    if truth > most {
-        return Some(format!("true bytes {truth} exceed limit and bound {most}"));
-    }
-    // Lowering the limit does not release promises, so the bound can then exceed zero.
-    if strict && (figures.committed > highest_limit || truth > highest_limit.get()) {
-        return Some(format!(
-            "strict mode has a bound of {:?}, true bytes {truth}",
-            figures.overshoot_bound()
-        ));
-    }
-    if figures.used > figures.committed {
-        return Some("used exceeds committed".into());
-    }
-    // Each of the two parts of a count is rounded up.
-    if snapshot.measured.bytes.get() > truth + 1 {
-        return Some(format!("{:?} were measured, but only {truth} were relayed", snapshot.measured.bytes));
-    }
-    if figures.limit != broker.limit {
-        return Some(format!("the limit is {:?}, but {:?} was set", figures.limit, broker.limit));
-    }
-    if figures.now.plus(snapshot.clock_ahead) != broker.present(world) {
-        return Some(format!("the books' time is {}, the world's is {}", figures.now, broker.present(world)));
-    }
-    // In strict mode, a report after the tail breaks the assumption, whether it is true or not.
-    (!strict && !snapshot.measured.assumption.holds)
-        .then(|| "the assumption is broken without a reason".into())
+    Ok((broker, checks.tally))
 }
 
 /// Everything that a caller can see of the books.
 pub(crate) fn visible(books: &Books) -> (Snapshot, Vec<(Arc<str>, u64)>, u64) {
     let mut snapshot = books.snapshot();
-    // This counts from the start of the process, so a restart resets it.
+    // These count from the start of the process, so a restart resets them.
     snapshot.measured.unread_for = Duration::ZERO;
+    snapshot.measured.late_counts = None;
+    if std::mem::take(&mut snapshot.measured.uncut) {
+        snapshot.measured.assumption.holds = true;
+    }
     let charged = books.connections().map(|connection| {
         let bytes = connection.charged(snapshot.figures.now, books.rules()).get();
         (Arc::clone(&connection.id), bytes)

@@ -1,6 +1,10 @@
 //! The operations of a scenario, and their random choice.
 
 use turn_ledger::books::Written;
+use turn_ledger::source::IceSource;
+
+use super::coturn::Cli;
+use super::settings::Change;
 
 /// One operation.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +15,8 @@ pub(crate) enum Op {
     ClockBack { millis: i64 },
     /// The wall clock is set ahead, and back at once.
     ClockGlitch { millis: i64 },
+    /// The wall clock is set ahead and stays there.
+    ClockStep { millis: u64 },
     /// The virtual machine is paused while its clients relay. The time since boot stops, the wall clock does not. Afterwards
     /// the wall clock is right.
     Pause { millis: u64, share: u64 },
@@ -38,6 +44,26 @@ pub(crate) enum Op {
     ReplaceKey,
     /// The provider's count is read up to `back` milliseconds ago. Sampling misses `missed` thousandths of it.
     Read { back: u64, missed: u64 },
+    /// The count of the whole previous period is read. Sampling misses `missed` thousandths of it.
+    ReadLast { missed: u64 },
+    /// From now on the provider counts bytes so late.
+    Late { millis: u64 },
+    /// The next credentials come from another of the sources.
+    From { nth: u64 },
+    /// From now on coturn behaves like this.
+    Coturn(Cli),
+    /// No process runs for a while.
+    Down { millis: u64, share: u64 },
+    /// The relay's own count is read.
+    ReadRelay,
+    /// The process is restarted with another setting.
+    Change(Change),
+    /// The app server opens a connection. It is not under a credential of ours.
+    ReporterOpens { relayed: Option<bool> },
+    /// The app server reports on it.
+    ReporterBeats { bytes: Option<u64> },
+    /// The app server closes it.
+    ReporterCloses,
     /// The provider's count is read and is half of the previous one.
     ReadFallen,
     /// The provider's count is read up to a time in the future. It contains the bytes until now.
@@ -55,6 +81,25 @@ pub(crate) struct Dice {
     pub(crate) is_a_rush: bool,
     /// Whether the operator overrides the limit.
     pub(crate) has_overrides: bool,
+    pub(crate) faults: Faults,
+}
+
+/// Which of the rarer faults happen in a scenario.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each fault is on or off")]
+pub(crate) struct Faults {
+    /// The provider counts bytes later than the lag.
+    pub(crate) late: bool,
+    /// The wall clock is set ahead and stays there.
+    pub(crate) steps: bool,
+    /// Restarts change settings.
+    pub(crate) changes: bool,
+    /// There are several sources.
+    pub(crate) sources: bool,
+    /// The app server reports connections.
+    pub(crate) reporter: bool,
+    /// coturn's command line is connected, and fails at times.
+    pub(crate) coturn: bool,
 }
 
 impl Dice {
@@ -83,6 +128,11 @@ impl Dice {
         let life = self.one_of(&[60, 300, 3_600, 86_400, 172_800]);
         if self.is_a_rush && self.below(3) > 0 {
             return Op::Mint { life, delay: self.below(4_000) };
+        }
+        if self.below(8) == 0
+            && let Some(op) = self.fault()
+        {
+            return op;
         }
         match self.below(38) {
             0..=5 => Op::Wait { millis: self.below(120_000), share: self.below(257) },
@@ -117,5 +167,69 @@ impl Dice {
             33 => Op::MintUnwritten { life, written: self.one_of(&[Written::No, Written::Unknown]) },
             _ => Op::Read { back: self.below(1_800_000), missed: self.below(51) },
         }
+    }
+
+    /// One of the rarer faults, if it happens in this scenario.
+    fn fault(&mut self) -> Option<Op> {
+        let Faults { late, steps, changes, sources, reporter, coturn } = self.faults;
+        match self.below(12) {
+            0 if late => Some(Op::Late { millis: self.one_of(&[0, 900_000, 3_600_000, 7_200_000]) }),
+            2 if steps => {
+                let most = self.one_of(&[120_000, 28_800_000, 3 * 86_400_000, 40 * 86_400_000]);
+                Some(Op::ClockStep { millis: 60_001 + self.below(most) })
+            }
+            3 if changes => Some(Op::Change(self.change())),
+            4 | 5 if sources => Some(Op::From { nth: self.below(3) }),
+            6 if sources => Some(Op::ReadRelay),
+            7 if reporter => Some(Op::ReporterOpens { relayed: self.maybe_relayed() }),
+            8 if reporter && self.below(3) > 0 => {
+                let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));
+                Some(Op::ReporterBeats { bytes })
+            }
+            8 if reporter => Some(Op::ReporterCloses),
+            9 | 10 if coturn => {
+                Some(Op::Coturn(self.one_of(&[Cli::Works, Cli::Works, Cli::CutsNothing, Cli::Silent])))
+            }
+            11 if coturn => {
+                let millis = self.one_of(&[5_000, 120_000, 7_200_000]);
+                Some(Op::Down { millis: self.below(millis), share: self.below(257) })
+            }
+            1 => Some(Op::ReadLast { missed: self.below(51) }),
+            _ => None,
+        }
+    }
+
+    fn change(&mut self) -> Change {
+        match self.below(6) {
+            0 => Change::Strict(self.below(2) == 0),
+            1 => Change::BillingDay(self.billing_day()),
+            2 => Change::Tail(self.one_of(&[None, Some(0), Some(600), Some(7_200), Some(20_000)])),
+            3 => Change::Mbps(self.one_of(&[2, 4, 8])),
+            4 => Change::Sampling(self.one_of(&[5, 20])),
+            _ if self.faults.coturn => Change::Cli(self.below(2) == 0),
+            _ if self.faults.sources => Change::Sources(self.sources()),
+            _ => Change::BillingDay(1),
+        }
+    }
+
+    pub(crate) fn billing_day(&mut self) -> u32 {
+        self.one_of(&[1, 2, 15, 28, 29, 30, 31])
+    }
+
+    pub(crate) fn sources(&mut self) -> &'static [IceSource] {
+        use IceSource::{Cloudflare, Coturn, Relay};
+        const LISTS: [&[IceSource]; 5] = [
+            &[Cloudflare, Relay],
+            &[Relay, Cloudflare],
+            &[Cloudflare, Relay, Coturn],
+            &[Coturn, Cloudflare],
+            &[Relay],
+        ];
+        self.one_of(&LISTS)
+    }
+
+    /// From 0 to 1 PB.
+    pub(crate) fn limit(&mut self) -> u64 {
+        self.one_of(&[0, 1_000_000, 3_000_000_000, 10_000_000_000, 100_000_000_000, 1_000_000_000_000_000])
     }
 }

@@ -1,10 +1,29 @@
-//! The true bytes: every credential that somebody may hold relays at up to the assumed rate until its tail ends. The
-//! provider sees all of them, and can report the count up to any time.
+//! The true bytes: every credential that somebody may hold relays at up to the assumed rate until its tail ends. Each source
+//! sees those of its own credentials, and can report the count up to any time.
 
-use std::time::Duration;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
 
 /// The maximum rate of one credential, in bytes per millisecond: 2 Mbps.
 pub(crate) const RATE: u64 = 250;
+
+/// A credential that somebody may hold. Times are in the world's milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    /// Its number, which no other holder has.
+    pub(crate) number: u64,
+    pub(crate) grant: GrantId,
+    /// When the credential expires.
+    pub(crate) expires: u64,
+    /// When its holder stops relaying: at the expiry, or when the tail after it has ended.
+    pub(crate) end: u64,
+    /// Bytes that it has carried, in milliseconds at the maximum rate, times 256.
+    pub(crate) carried: u128,
+    /// The part of them that the source has listed.
+    pub(crate) listed: u128,
+    /// When it began.
+    pub(crate) since: u64,
+}
 
 /// A time span in which holders relayed at a share of the maximum rate.
 struct Stretch {
@@ -17,45 +36,166 @@ struct Stretch {
     before: u128,
 }
 
+/// The bytes of one source.
+#[derive(Default)]
+struct Flow {
+    holders: Vec<Holder>,
+    past: Vec<Stretch>,
+    /// Those that have ended since they were listed.
+    ended: Vec<Holder>,
+}
+
 /// The true bytes, which the broker cannot see. Times are milliseconds since the start of the scenario and never go back.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: u64,
-    /// The ends of the credentials that somebody may hold.
-    ends: Vec<u64>,
-    past: Vec<Stretch>,
+    /// Cloudflare, coturn, relay.
+    flows: [Flow; 3],
+    numbers: u64,
+    /// Those that were minted since the wall clock was set ahead, which the books have not accepted.
+    in_doubt: Option<Vec<u64>>,
+    /// How late the provider counts a byte, in milliseconds.
+    pub(crate) lateness: u64,
+    /// The provider has counted every byte before this.
+    counted: u64,
+}
+
+fn index(source: IceSource) -> usize {
+    match source {
+        IceSource::Cloudflare => 0,
+        IceSource::Coturn => 1,
+        IceSource::Relay | IceSource::Manual | IceSource::Stun => 2,
+    }
 }
 
 impl World {
-    /// Adds a credential that the provider created after `delay`. Its holder relays until lifetime and tail have passed.
-    /// Returns that instant.
-    pub(crate) fn hand_out(&mut self, delay: Duration, life: Duration, tail: Duration) -> u64 {
-        let millis = u64::try_from((delay + life + tail).as_millis()).unwrap_or(u64::MAX);
-        let end = self.now.saturating_add(millis);
-        self.ends.push(end);
-        end
+    /// A credential that the provider created at `created`. Its holder relays until lifetime and tail have passed. Returns
+    /// its number.
+    pub(crate) fn hand_out(&mut self, source: IceSource, grant: GrantId, expires: u64, tail: u64) -> u64 {
+        let end = expires.saturating_add(tail);
+        self.begin(source, grant, expires, end)
     }
 
-    /// The holder of the credential that ends at `end` also holds the one that ends at `renewed`, and relays with one of them.
-    pub(crate) fn join(&mut self, end: u64, renewed: u64) -> u64 {
-        if let Some(nth) = self.ends.iter().position(|other| *other == end.min(renewed)) {
-            self.ends.swap_remove(nth);
+    fn begin(&mut self, source: IceSource, grant: GrantId, expires: u64, end: u64) -> u64 {
+        self.numbers += 1;
+        let (number, since) = (self.numbers, self.now);
+        let holder = Holder { number, grant, expires, end, carried: 0, listed: 0, since };
+        self.flows[index(source)].holders.push(holder);
+        if let Some(minted) = &mut self.in_doubt {
+            minted.push(number);
         }
-        end.max(renewed)
+        number
+    }
+
+    /// The wall clock was set ahead, or was corrected.
+    pub(crate) fn doubt(&mut self, is_ahead: bool) {
+        self.in_doubt = is_ahead.then(Vec::new);
+    }
+
+    /// The clock that was set ahead is right: it is later now. Of the credentials, those stay that were minted since.
+    pub(crate) fn skip(&mut self, millis: u64) {
+        self.pass(0, 0);
+        self.now += millis;
+        let minted = self.in_doubt.take().unwrap_or_default();
+        for flow in &mut self.flows {
+            flow.holders.retain(|holder| minted.contains(&holder.number));
+            for holder in &mut flow.holders {
+                (holder.expires, holder.end) = (holder.expires + millis, holder.end + millis);
+            }
+        }
+    }
+
+    /// The holder of one credential also holds another, and relays with the one that ends later.
+    pub(crate) fn join(&mut self, source: IceSource, one: u64, other: u64) -> u64 {
+        let holders = &mut self.flows[index(source)].holders;
+        let end =
+            |number| holders.iter().find(|holder| holder.number == number).map_or(0, |holder| holder.end);
+        let (stays, goes) = if end(one) > end(other) { (one, other) } else { (other, one) };
+        holders.retain(|holder| holder.number != goes);
+        stays
+    }
+
+    /// The tail of a source is found to be so long, for all credentials that are still held.
+    pub(crate) fn lengthen(&mut self, source: IceSource, tail: u64) {
+        for holder in &mut self.flows[index(source)].holders {
+            holder.end = holder.end.max(holder.expires.saturating_add(tail));
+        }
+    }
+
+    /// The sessions of a source. One that ends now is still listed.
+    pub(crate) fn sessions(&mut self, source: IceSource) -> &mut [Holder] {
+        &mut self.flows[index(source)].holders
+    }
+
+    /// The next instant at which a session ends, or `soon` after its credential has expired.
+    pub(crate) fn next_end(&self, source: IceSource, soon: u64) -> Option<u64> {
+        let holders = self.flows[index(source)].holders.iter();
+        let ends = holders.flat_map(|holder| [holder.end, holder.expires + soon]);
+        ends.filter(|end| *end > self.now).min()
+    }
+
+    /// Ends a session. If its credential is valid, its client begins another one at once.
+    pub(crate) fn cut(&mut self, source: IceSource, number: u64) {
+        let holders = &mut self.flows[index(source)].holders;
+        let Some(nth) = holders.iter().position(|holder| holder.number == number) else { return };
+        let cut = holders.swap_remove(nth);
+        if cut.expires > self.now {
+            self.begin(source, cut.grant, cut.expires, cut.end);
+        }
+    }
+
+    /// The bytes of sessions that have ended and were not listed in full, if no gap covers them.
+    pub(crate) fn end_unlisted(&mut self, counts: bool) -> u64 {
+        let ended = std::mem::take(&mut self.flows[index(IceSource::Coturn)].ended);
+        if counts { ended.iter().map(|holder| bytes(holder.carried - holder.listed)).sum() } else { 0 }
     }
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
-        let before = self.relayed_until(self.now);
-        self.past.push(Stretch { from: self.now, share, ends: self.ends.clone(), before });
+        self.counted = self.visible();
+        let now = self.now;
+        for flow in &mut self.flows {
+            flow.pass(now, millis, share);
+        }
         self.now += millis;
-        self.ends.retain(|end| *end > self.now);
     }
 
-    /// True bytes in `[from, to)`, rounded up.
+    /// The provider has counted every byte before this instant, and no later ones.
+    pub(crate) fn visible(&self) -> u64 {
+        self.counted.max(self.now.saturating_sub(self.lateness))
+    }
+
+    /// True bytes of one source in `[from, to)`, rounded up.
+    pub(crate) fn bytes_of(&self, source: IceSource, from: u64, to: u64) -> u64 {
+        let flow = &self.flows[index(source)];
+        let to = to.min(self.now);
+        bytes(flow.relayed_until(to) - flow.relayed_until(from.min(to)))
+    }
+
+    /// True bytes of all sources in `[from, to)`. Each is rounded up.
     pub(crate) fn bytes_between(&self, from: u64, to: u64) -> u64 {
-        let relayed = self.relayed_until(to.min(self.now)) - self.relayed_until(from.min(to).min(self.now));
-        u64::try_from((relayed * u128::from(RATE)).div_ceil(256)).unwrap_or(u64::MAX)
+        let sources = [IceSource::Cloudflare, IceSource::Coturn, IceSource::Relay];
+        sources.iter().map(|source| self.bytes_of(*source, from, to)).sum()
+    }
+}
+
+/// Milliseconds at the maximum rate, times 256, in bytes, rounded up.
+pub(crate) fn bytes(relayed: u128) -> u64 {
+    u64::try_from((relayed * u128::from(RATE)).div_ceil(256)).unwrap_or(u64::MAX)
+}
+
+impl Flow {
+    fn pass(&mut self, now: u64, millis: u64, share: u64) {
+        let before = self.relayed_until(now);
+        let ends = self.holders.iter().map(|holder| holder.end).collect();
+        self.past.push(Stretch { from: now, share, ends, before });
+        let then = now + millis;
+        for holder in &mut self.holders {
+            let relayed = holder.end.min(then).saturating_sub(now);
+            holder.carried += u128::from(relayed) * u128::from(share);
+        }
+        // One that ends at this instant is still listed.
+        self.ended.extend(self.holders.extract_if(.., |holder| holder.end < then));
     }
 
     fn relayed_until(&self, to: u64) -> u128 {

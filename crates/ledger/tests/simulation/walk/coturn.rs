@@ -1,0 +1,115 @@
+//! A simulated coturn with its command line: it lists its sessions, and ends those that it is commanded to end, or does not.
+//! A client whose session was ended under a valid credential begins another one at once.
+
+use std::fmt::Write as _;
+
+use turn_ledger::coturn::listing::{Listing, SessionId};
+use turn_ledger::source::IceSource;
+use turn_ledger::units::Timestamp;
+
+use super::broker::Broker;
+use super::disk::Disk;
+use super::world::{Holder, World, bytes};
+
+/// How coturn behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Cli {
+    /// It lists sessions and ends them.
+    #[default]
+    Works,
+    /// It accepts the command to end a session, and does not end it.
+    CutsNothing,
+    /// It does not answer.
+    Silent,
+}
+
+/// The longest time between two looks of a simulated broker. The service looks every two seconds.
+const LOOKS: u64 = 50_000;
+/// The time after an expiry, or after a cut that may not have worked, until the next look.
+const SOON: u64 = 2_000;
+/// A longer time passes without looks.
+const WATCHED_MAX: u64 = 4 * 3_600_000;
+/// A gap that is longer keeps what was promised in it.
+const GAP: u64 = 60_000;
+
+impl<D: Disk> Broker<D> {
+    /// Lets time pass. The broker looks at coturn meanwhile if it has its command line.
+    pub(super) fn pass(&mut self, millis: u64, share: u64, world: &mut World) {
+        let is_watched = self.settings.cli && millis <= WATCHED_MAX;
+        if !is_watched || self.cli == Cli::Silent {
+            let first = if self.settings.cli { millis.min(16_000) } else { 0 };
+            for part in [first, millis - first] {
+                world.pass(part, share);
+                self.advance(world);
+                self.miss(world);
+            }
+            return;
+        }
+        let end = world.now + millis;
+        let mut again = 0_u32;
+        while world.now < end {
+            let next = world.next_end(IceSource::Coturn, SOON).unwrap_or(end);
+            let pause = if again > 0 { SOON } else { LOOKS };
+            let part = next.saturating_sub(world.now).clamp(1, pause).min(end - world.now);
+            again = if self.look(world) { 8 } else { again.saturating_sub(1) };
+            world.pass(part, share);
+        }
+        self.look(world);
+    }
+
+    fn miss(&mut self, world: &mut World) {
+        if self.settings.cli {
+            self.books.miss_sessions();
+            self.advance(world);
+        }
+    }
+
+    /// Looks at coturn once. Returns whether it was commanded to end sessions.
+    pub(super) fn look(&mut self, world: &mut World) -> bool {
+        let now = self.advance(world);
+        if !self.settings.cli || self.cli == Cli::Silent {
+            self.miss(world);
+            return false;
+        }
+        let looked = self.looked_at.replace((world.now, now));
+        let since = looked.map_or(u64::MAX, |(at, _)| world.now - at);
+        // What was promised in a gap stays promised.
+        self.signs.is_excuse |= looked.is_none_or(|(_, at)| now.millis_since(at) > GAP);
+        let text = listing(world, self.begin);
+        // Sessions that have ended in a gap are covered, those that end between two looks are not.
+        self.unseen += world.end_unlisted(since <= GAP);
+        let Ok(listing) = Listing::parse(text.as_bytes()) else { return false };
+        let dead = self.books.take_sessions(&listing);
+        self.books.cut_sessions(&dead);
+        if self.cli == Cli::Works {
+            for id in &dead {
+                world.cut(IceSource::Coturn, id.get());
+            }
+        }
+        self.advance(world);
+        !dead.is_empty()
+    }
+}
+
+/// The answer to `ps`.
+fn listing(world: &mut World, begin: Timestamp) -> String {
+    let now = world.now;
+    let mut text = String::new();
+    let sessions = world.sessions(IceSource::Coturn);
+    for (nth, Holder { number, grant, expires, carried, since, listed, .. }) in
+        sessions.iter_mut().enumerate()
+    {
+        *listed = *carried;
+        let (sent, age) = (bytes(*carried), (now - *since) / 1_000);
+        let (id, packets) =
+            (SessionId::new(*number).map(|id| id.to_string()).unwrap_or_default(), sent / 1_200);
+        let expiry = begin.plus_millis(*expires).as_secs();
+        let _ = write!(
+            text,
+            "{}) id={id}, user <{expiry}:{grant}>:\nstarted {age} secs ago\nusage: rp=0, rb=0, sp={packets}, sb={sent}\npeers:\n192.0.2.1:5000\n",
+            nth + 1,
+        );
+    }
+    let _ = writeln!(text, "Total sessions: {}", sessions.len());
+    text
+}

@@ -1,0 +1,101 @@
+//! The credentials of a simulated broker: reserve, create at the provider, commit, write, settle, like the service.
+
+use std::time::Duration;
+
+use turn_ledger::books::Written;
+use turn_ledger::reports::Caller;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::token::{Grant, GrantId};
+
+use super::broker::Broker;
+use super::disk::Disk;
+use super::settings::millis;
+use super::world::World;
+
+/// A credential that a client has.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) grant: Grant,
+    /// Its holder in the world, or the holder of the one that it renews if that one relays longer.
+    number: u64,
+}
+
+impl<D: Disk> Broker<D> {
+    /// A client gets a credential that the provider creates after `delay` milliseconds.
+    pub(super) fn mint_for_client(&mut self, life: u64, delay: u64, world: &mut World) {
+        if let Some(grant) = self.mint(life, Written::Yes, None) {
+            let number = self.hand_out(world, delay, &grant);
+            self.grants.push(Held { grant, number });
+        }
+    }
+
+    /// The provider fails: the hold is released.
+    pub(super) fn fail_to_mint(&mut self, life: u64) {
+        if let Ok(hold) = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, None) {
+            self.books.release(&hold);
+        }
+    }
+
+    /// Issues one credential.
+    pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
+        let source = self.source();
+        let hold = self.books.reserve(source, Duration::from_secs(life), MINT_SLACK, renews).ok()?;
+        self.minted += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.minted.to_be_bytes());
+        let issued_at = self.books.now();
+        let grant =
+            Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(hold.life()) };
+        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
+        match &mut self.unwritten {
+            Some(unwritten) => unwritten.append(batch?),
+            None => self.unwritten = batch,
+        }
+        if written == Written::Yes {
+            self.write();
+        }
+        self.books.settle(&commit, written).ok().map(|()| grant)
+    }
+
+    /// A client renews one of its grants. Of the two it relays with one.
+    pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
+        self.look(world);
+        let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
+            return;
+        };
+        if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
+            let mut number = self.hand_out(world, delay, &grant);
+            if grant.source == renewed.grant.source {
+                number = world.join(grant.source, renewed.number, number);
+            }
+            self.grants.push(Held { grant, number });
+        } else {
+            self.books.give_renewal_back(renewed.grant.id);
+        }
+    }
+
+    /// The holder of a credential begins to relay. Returns its number in the world.
+    pub(super) fn hand_out(&self, world: &mut World, delay: u64, grant: &Grant) -> u64 {
+        // coturn's credentials are computed here.
+        let delay = if grant.source == IceSource::Coturn { 0 } else { delay };
+        let life = grant.expires_at.millis_since(grant.issued_at);
+        let tail = millis(self.settings.tail(grant.source));
+        world.hand_out(grant.source, grant.id, world.now + delay + life, tail)
+    }
+
+    /// The source of the next credential.
+    fn source(&self) -> IceSource {
+        let len = u64::try_from(self.settings.sources.len()).unwrap_or(1);
+        self.settings.sources[usize::try_from(self.from % len).unwrap_or(0)]
+    }
+
+    /// One of the two newest credentials.
+    fn held(&self, nth: u64) -> Option<Held> {
+        let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
+        self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied()
+    }
+
+    pub(super) fn caller(&self, nth: u64) -> Option<Caller> {
+        self.held(nth).map(|held| Caller::Grant(held.grant))
+    }
+}

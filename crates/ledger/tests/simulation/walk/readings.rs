@@ -1,0 +1,107 @@
+//! The readings of a simulated broker: the provider's count of the true bytes, with what it may lack.
+
+use turn_ledger::period::Period;
+use turn_ledger::reading::{Reading, ReadingOutcome};
+use turn_ledger::source::IceSource;
+use turn_ledger::units::{ByteCount, Timestamp};
+
+use super::broker::Broker;
+use super::checks::span;
+use super::disk::Disk;
+use super::settings::{ONE, SOURCE};
+use super::world::World;
+
+impl<D: Disk> Broker<D> {
+    /// Passes the provider's clock to the broker. That clock is right and comes with each count.
+    fn hear(&mut self, world: &mut World) {
+        self.time.hear(self.present(world), self.since_boot(world));
+        self.advance(world);
+    }
+
+    /// Reads the provider's count up to `back` milliseconds before the wall clock, or up to the lag in use. It misses
+    /// `missed` thousandths.
+    pub(super) fn read(&mut self, world: &mut World, back: u64, missed: u64) {
+        self.hear(world);
+        self.test_the_lag(world);
+        let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
+        let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
+        let period = self.settings.billing_day().period_at(Timestamp::from_millis(as_of - 1));
+        let reading = self.reading(world, period, Timestamp::from_millis(as_of), missed);
+        self.take(world, &reading);
+    }
+
+    /// Takes a reading, and notes whether it lacks bytes that arrive later.
+    fn take(&mut self, world: &World, reading: &Reading) {
+        if self.books.take_reading(SOURCE, reading) == ReadingOutcome::Taken {
+            let (start, end) = span(reading.period, self.begin);
+            let end = reading.as_of.millis_since(self.begin).min(end);
+            self.lacks = world.bytes_of(SOURCE, start.max(world.visible()), end) > 0;
+            self.lacked |= self.lacks;
+        }
+    }
+
+    /// Reads the count of the whole previous period. It misses `missed` thousandths.
+    pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
+        self.hear(world);
+        let Some((period, _)) = self.books.previous() else { return };
+        let reading = self.reading(world, period, period.end, missed);
+        let (start, end) = span(period, self.begin);
+        let is_all = self.settings.sources == ONE
+            && world.bytes_of(SOURCE, start, end) == world.bytes_between(start, end);
+        let is_whole = is_all && world.bytes_of(SOURCE, start.max(world.visible()), end) == 0;
+        if self.books.take_reading(SOURCE, &reading) == ReadingOutcome::Taken {
+            self.last_read = Some(period).filter(|_| is_whole);
+        }
+    }
+
+    /// Reads the relay's own count, which is exact.
+    pub(super) fn read_relay(&mut self, world: &World) {
+        let (as_of, period) = (self.books.now(), self.books.snapshot().figures.period);
+        let (start, end) = span(period, self.begin);
+        let granted = ByteCount::new(world.bytes_of(IceSource::Relay, start, world.now.min(end)));
+        let reading = Reading { period, as_of, granted, other: ByteCount::ZERO };
+        if self.settings.sources.contains(&IceSource::Relay) {
+            let _ = self.books.take_reading(IceSource::Relay, &reading);
+        }
+    }
+
+    /// Tests the lag with the shipped test, like the service does.
+    fn test_the_lag(&mut self, world: &World) {
+        let Some(window) = self.lateness.due(self.books.now()) else { return };
+        let (from, until) = (window.from.millis_since(self.begin), window.until.millis_since(self.begin));
+        self.lateness.take(window, ByteCount::new(world.bytes_of(SOURCE, from, until.min(world.visible()))));
+        if let Some(late) = self.lateness.late() {
+            self.books.set_late_counts(SOURCE, late);
+        }
+    }
+
+    /// The provider's count, which misses `missed` thousandths.
+    fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
+        let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
+        let (end, told) = (end.min(world.visible()), 1_000 - missed);
+        let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * told).div_ceil(1_000));
+        let other = seen(begin, end.min(self.key_since));
+        Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
+    }
+
+    /// Reads a count that is half of the previous one.
+    pub(super) fn read_fallen(&mut self, now: Timestamp) {
+        let period = self.books.snapshot().figures.period;
+        let last = self.books.overlapping_reading(SOURCE).filter(|last| last.period == period);
+        let granted = last.map_or(0, |last| last.granted.plus(last.other).get() / 2);
+        if granted > 0 {
+            let (granted, other) = (ByteCount::new(granted), ByteCount::ZERO);
+            let reading = Reading { period, as_of: now, granted, other };
+            let _ = self.books.take_reading(SOURCE, &reading);
+        }
+    }
+
+    /// Reads the provider's count up to a time in the future. It contains the bytes until now.
+    pub(super) fn read_ahead(&mut self, world: &mut World, ahead: u64) {
+        self.hear(world);
+        let now = self.books.now();
+        let period = self.books.snapshot().figures.period;
+        let reading = self.reading(world, period, now.plus_millis(ahead), 0);
+        self.take(world, &reading);
+    }
+}
