@@ -133,7 +133,7 @@ pub fn describe_mint(document: &mut OpenApi) {
         fails(operation, "429", spent);
         let unwritten = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.";
         fails(operation, "503", unwritten);
-        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads this URL. The response has no CORS headers, so a page sees a network error.";
+        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);
         fails(operation, "429", "`RATE_LIMITED`: too many requests from this client address.");
         for status in ["200", "400", "429"] {
