@@ -44,6 +44,8 @@ pub enum ApiError {
         /// The value of the `Allow` header, if it is known.
         allow: Option<HeaderValue>,
     },
+    /// The request names a host that is not served.
+    MisdirectedRequest,
     /// The body is too long.
     PayloadTooLarge {
         /// The longest body that is read.
@@ -74,7 +76,7 @@ pub enum ApiError {
 }
 
 /// All codes.
-const CODES: [&str; 13] = [
+const CODES: [&str; 14] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
     "INVALID_GRANT",
@@ -82,6 +84,7 @@ const CODES: [&str; 13] = [
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
     "PAYLOAD_TOO_LARGE",
+    "MISDIRECTED_REQUEST",
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "LEDGER_UNAVAILABLE",
@@ -214,6 +217,10 @@ impl ApiError {
             Self::PayloadTooLarge { bytes_max } => {
                 Described::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
                     .message(format!("Send at most {bytes_max} bytes."))
+            }
+            Self::MisdirectedRequest => {
+                Described::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
+                    .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
             }
             Self::RateLimited { retry_in } => {
                 over_rate("Too many credential requests, please try again later").retry_in(retry_in)

@@ -19,6 +19,7 @@ mod doctor;
 mod doctor_at_coturn;
 mod durable;
 mod errors;
+mod hosts;
 mod layers;
 mod ledger_command;
 mod ledger_file;
