@@ -1,5 +1,6 @@
-//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline. The content type is ignored, because a
-//! beacon can only send text/plain.
+//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. Its bytes
+//! are copied into one buffer as they arrive, because each part that is kept costs memory besides its bytes. The content type
+//! is ignored, because a beacon can only send text/plain.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +22,8 @@ use crate::clock;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
+/// The most parts (chunks, or reads from the socket) in which a body may arrive.
+pub const PARTS_MAX: usize = 1_024;
 /// When a request's body must have arrived. An extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyDeadline(pub Instant);
@@ -56,17 +59,30 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
     }
     let deadline = parts.extensions.get::<BodyDeadline>().map(|deadline| deadline.0);
     let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
-    match timeout_at(deadline, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })
+    timeout_at(deadline, collect(body)).await.unwrap_or_else(|_| {
+        let seconds = REQUEST_TIMEOUT.as_secs();
+        Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
+    })
+}
+
+/// Copies the body into one buffer, which grows with what arrives and not with what is announced.
+async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut bytes = Vec::new();
+    let mut parts = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
+        // Trailers are not data.
+        let part = frame.into_data().unwrap_or_default();
+        if bytes.len() + part.len() > BODY_MAX {
+            return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
         }
-        Ok(Err(_)) => Err(ApiError::invalid("The body could not be read.")),
-        Err(_) => {
-            let seconds = REQUEST_TIMEOUT.as_secs();
-            Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
+        parts += 1;
+        if parts > PARTS_MAX {
+            return Err(ApiError::invalid(format!("Send the body in at most {PARTS_MAX} chunks.")));
         }
+        bytes.extend_from_slice(&part);
     }
+    Ok(bytes.into())
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -107,7 +107,7 @@ pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             may_be_empty(body);
-            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, or did not arrive within 10 s.";
+            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.";
             fails(operation, "400", invalid);
             fails(operation, "413", "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.");
         }

@@ -31,10 +31,8 @@ mod socket;
 pub use socket::{KEEP_ALIVE, STALL_MAX};
 use socket::{Progress, TimedSocket};
 
-/// Request line and headers together. Bytes.
-const HEADERS_MAX: usize = 32 * 1024;
-/// Read buffer of one connection. Bytes.
-const BUFFER_MAX: usize = 64 * 1024;
+/// Request line and headers together, and the read buffer of one connection: what a head that never ends can occupy. Bytes.
+const HEADERS_MAX: usize = 16 * 1024;
 /// Maximum number of open sockets. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
 /// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.
@@ -166,7 +164,7 @@ fn spawn_connection(
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_header_size(HEADERS_MAX)
-        .max_buf_size(BUFFER_MAX)
+        .max_buf_size(HEADERS_MAX)
         .serve_connection(TokioIo::new(socket), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
