@@ -2,6 +2,8 @@
 //! are copied into one buffer as they arrive, because each part that is kept costs memory besides its bytes. The content type
 //! is ignored, because a beacon can only send text/plain.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -24,9 +26,26 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BODY_MAX: usize = 16 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
-/// When a request's body must have arrived. An extension of the request.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyDeadline(pub Instant);
+
+/// When a request's body must have arrived, and whether it has. An extension of the request.
+#[derive(Clone, Debug)]
+pub struct BodyProgress {
+    deadline: Instant,
+    has_arrived: Arc<AtomicBool>,
+}
+
+impl BodyProgress {
+    /// `has_arrived` is shared with the connection, which counts as idle while it waits for a body.
+    #[must_use]
+    pub fn new(deadline: Instant, has_arrived: Arc<AtomicBool>) -> Self {
+        Self { deadline, has_arrived }
+    }
+
+    /// The whole body is here.
+    pub fn arrived(&self) {
+        self.has_arrived.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Passes a request on once its whole body has arrived: a client that sends slowly occupies nothing but its socket.
 pub async fn gather(request: Request, next: Next) -> Response {
@@ -57,12 +76,16 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
     if announced_length(&parts.headers).is_some_and(|length| length > BODY_MAX) {
         return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
     }
-    let deadline = parts.extensions.get::<BodyDeadline>().map(|deadline| deadline.0);
-    let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
-    timeout_at(deadline, collect(body)).await.unwrap_or_else(|_| {
+    let progress = parts.extensions.get::<BodyProgress>();
+    let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
+    let collected = timeout_at(deadline, collect(body)).await.unwrap_or_else(|_| {
         let seconds = REQUEST_TIMEOUT.as_secs();
         Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
-    })
+    });
+    if let Some(progress) = progress {
+        progress.arrived();
+    }
+    collected
 }
 
 /// Copies the body into one buffer, which grows with what arrives and not with what is announced.

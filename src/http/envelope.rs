@@ -1,5 +1,5 @@
-//! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body. Every response has an id,
-//! and every error response has a body. Inside it: the bound on requests in progress.
+//! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
+//! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
