@@ -1,6 +1,6 @@
-//! The listener, the background tasks and the shutdown. The number of open sockets is bounded, and for each peer. Shutdown has two stages. After
-//! the first signal no connection is accepted, and requests in progress have 10 s to finish. A second signal stops the process
-//! at once.
+//! The listener, the background tasks and the shutdown. The number of open sockets is bounded, in all and for each peer.
+//! Shutdown has two stages. After the first signal no connection is accepted, and requests in progress have 10 s to finish. A
+//! second signal stops the process at once.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

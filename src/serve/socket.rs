@@ -109,8 +109,11 @@ impl Progress {
         }
     }
 
-    fn sent(&self) {
-        self.lock().since = now();
+    /// A flush does not count: it follows every read, also of a head that arrives byte by byte.
+    fn sent(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(1..)) = written {
+            self.lock().since = now();
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -161,7 +164,6 @@ impl TimedSocket {
     ) -> Poll<io::Result<T>> {
         if sent.is_ready() {
             self.stall = None;
-            self.progress.sent();
             return sent;
         }
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(clock::deadline(STALL_MAX))));
@@ -195,6 +197,7 @@ impl AsyncWrite for TimedSocket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.progress.sent(&sent);
         self.limit_stall(sent, context)
     }
 
@@ -213,10 +216,43 @@ impl AsyncWrite for TimedSocket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.progress.sent(&sent);
         self.limit_stall(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_whole_head_or_a_part_of_a_response_ends_the_idle_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let progress = Progress::new();
+        let opened = progress.idle_since().unwrap();
+        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone());
+        for _ in 0..3 {
+            client.write_all(b"G").await.unwrap();
+            socket.read_exact(&mut [0]).await.unwrap();
+            socket.flush().await.unwrap();
+        }
+        assert_eq!(progress.idle_since(), Some(opened), "a head that drips in");
+        let body = progress.begin_service(true);
+        let begun = progress.idle_since();
+        assert!(begun > Some(opened), "waits for the body since the head is complete");
+        body.arrived();
+        assert_eq!(progress.idle_since(), None);
+        progress.end_service(KEEP_ALIVE);
+        let ended = progress.idle_since();
+        socket.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        assert!(begun < ended && ended < progress.idle_since());
     }
 }
