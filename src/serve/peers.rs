@@ -155,6 +155,8 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
+    const NONE: [usize; 0] = [];
+
     fn peers() -> Arc<Peers> {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::new()))
@@ -187,11 +189,11 @@ mod tests {
         sockets[0].1.end_service(Duration::ZERO);
         let _ = sockets[1].1.begin_service(false);
         let _ = sockets[2].1.begin_service(true);
-        assert_eq!(closed(&sockets), [] as [usize; 0]);
+        assert_eq!(closed(&sockets), NONE);
         let _more = open_many(&peers, "::ffff:192.0.2.1", 2);
         assert_eq!(closed(&sockets), [3, 4]);
         let _other = open_many(&peers, "192.0.2.2", SOCKETS_PER_PEER_MAX);
-        assert_eq!(closed(&sockets), [] as [usize; 0], "another address");
+        assert_eq!(closed(&sockets), NONE, "another address");
     }
 
     #[test]
@@ -214,7 +216,7 @@ mod tests {
     fn a_trusted_proxy_may_hold_any_number() {
         let peers = peers();
         let sockets = open_many(&peers, "10.1.2.3", 2 * SOCKETS_PER_PEER_MAX);
-        assert_eq!(closed(&sockets), [] as [usize; 0]);
+        assert_eq!(closed(&sockets), NONE);
         assert!(peers.lock().sockets.is_empty());
     }
 
@@ -227,11 +229,11 @@ mod tests {
         for site in 2..=4 {
             sockets.extend(open_many(&peers, &format!("2001:db8:0:{site}::1"), SOCKETS_PER_PEER_MAX));
         }
-        assert_eq!(closed(&sockets), [] as [usize; 0], "the /48 is full");
+        assert_eq!(closed(&sockets), NONE, "the /48 is full");
         let _fifth = open(&peers, "2001:db8:0:5::1").unwrap();
         assert_eq!(closed(&sockets), [1], "the longest-idle of the /48");
         let _elsewhere = open(&peers, "2001:db8:1:1::1").unwrap();
-        assert_eq!(closed(&sockets), [] as [usize; 0], "another /48");
+        assert_eq!(closed(&sockets), NONE, "another /48");
     }
 
     #[test]
