@@ -28,7 +28,8 @@ Options:
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
-              the relay listens there too, and a phone in that network can open the page
+              the relay listens there too, and a phone in that network can open the page. Requests that name another
+              host or port than the demo's own, localhost or loopback are refused
   PORT        the same as --port, which takes precedence
   LOG_FORMAT  text (the default) or json
   RUST_LOG    by default warnings only, so that the page's address stays visible
