@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::config::{Config, ConfigErrors, Environment};
+use crate::config::{AllowedHosts, Config, ConfigErrors, Environment};
 use crate::random::{self, NoRandomness};
 
 /// The variables that the demo reads.
@@ -28,7 +28,8 @@ Options:
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
-              the relay listens there too, and a phone in that network can open the page
+              the relay listens there too, and a phone in that network can open the page. Requests that name another
+              host or port than the demo's own, localhost or loopback are refused
   PORT        the same as --port, which takes precedence
   LOG_FORMAT  text (the default) or json
   RUST_LOG    by default warnings only, so that the page's address stays visible
@@ -103,7 +104,9 @@ impl Demo {
         let config = Config::from_env(&settings(environment, address, &token))?;
         let moved = (!is_port_set && address.port() != PORT).then_some(PORT);
         let page = format!("http://{}/demo#token={token}", reachable(address));
-        Ok(Self { config: Config { is_demo: true, ..config }, listener, greeting: greeting(&page, moved) })
+        let config = Config { is_demo: true, ..config };
+        let config = with_hosts(config, reachable(address));
+        Ok(Self { config, listener, greeting: greeting(&page, moved) })
     }
 }
 
@@ -130,6 +133,15 @@ fn settings(environment: Environment, address: SocketAddr, token: &str) -> Envir
         .with("CLIENT_URL", format!("http://{page},{by_name}"))
         .with("RELAY_LISTEN", SocketAddr::new(page.ip(), 0).to_string())
         .with("OPERATOR_TOKEN", token)
+}
+
+/// Only requests to this machine, or to the address that the demo was told to listen on. A page elsewhere can make its own
+/// name resolve to this machine, and would be of the same origin.
+fn with_hosts(mut config: Config, page: SocketAddr) -> Config {
+    // With its port, because only then an IPv6 address is in brackets.
+    let own = page.to_string();
+    config.access.hosts = AllowedHosts::at_port(&["localhost", "127.0.0.1", "[::1]", &own], page.port());
+    config
 }
 
 /// The address to open: loopback for a listener on all addresses.
@@ -180,6 +192,8 @@ mod tests {
             assert!(demo.config.access.origins.allows(&origin), "{origin}");
         }
         assert!(!demo.config.access.origins.allows("http://localhost:5173"));
+        assert!(demo.config.access.hosts.allows(&address.to_string()));
+        assert!(!demo.config.access.hosts.allows(&format!("evil.example:{}", address.port())));
         let relay = demo.config.ice.relay.unwrap();
         assert_eq!((relay.listen.to_string().as_str(), demo.config.is_demo), ("127.0.0.1:0", true));
         assert!(demo.config.budget.state_dir.is_none());

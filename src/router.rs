@@ -85,6 +85,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .merge(health)
         .merge(web)
         .split_for_parts();
+    openapi::describe_heads(&mut document);
     openapi::describe_waits(&mut document);
     let document = openapi::Document::from(&document);
     served

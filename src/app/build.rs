@@ -93,6 +93,7 @@ pub fn build(
             Arc::clone(&parts.metrics),
         )?,
         origins: config.access.origins.clone(),
+        hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
         is_demo: config.is_demo,

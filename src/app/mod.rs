@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::clock::Clock;
-use crate::config::{AllowedOrigins, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::meter::cloudflare::CloudflareMeter;
@@ -58,6 +58,8 @@ pub struct App {
     pub rate_limit: RateLimit,
     /// Origins of the pages that may mint.
     pub origins: AllowedOrigins,
+    /// Hosts that a request may name.
+    pub hosts: AllowedHosts,
     /// Peers whose `X-Forwarded-For` is read.
     pub trusted_proxies: Arc<[IpNet]>,
     /// The other wire formats that are served. `DOORS`.

@@ -1,4 +1,4 @@
-//! Access settings: allowed origins, rate limit, trusted proxies and bearer tokens.
+//! Access settings: allowed origins and hosts, rate limit, trusted proxies and bearer tokens.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::host::{self, AllowedHosts};
 use super::names::{
-    CLIENT_URL, OPERATOR_TOKEN, RATE_LIMIT_IPV6_PREFIX, RATE_LIMIT_MAX_CLIENTS, RATE_LIMIT_REQUESTS,
-    RATE_LIMIT_WINDOW_SECONDS, REPORTER_TOKEN, SecretVariable, TRUSTED_PROXIES,
+    ALLOWED_HOSTS, CLIENT_URL, OPERATOR_TOKEN, RATE_LIMIT_IPV6_PREFIX, RATE_LIMIT_MAX_CLIENTS,
+    RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW_SECONDS, REPORTER_TOKEN, SecretVariable, TRUSTED_PROXIES,
 };
 use super::origin::{self, AllowedOrigins};
 use super::settings::{Read, Refused, Settings};
@@ -27,6 +28,8 @@ const MAPPED_PREFIX: u8 = 96;
 pub struct AccessConfig {
     /// Origins of the pages that may call. `CLIENT_URL`, comma-separated or `*`; `http://localhost:5173` when unset.
     pub origins: AllowedOrigins,
+    /// Hosts that a request may name. `ALLOWED_HOSTS`, names and addresses, comma-separated; any when unset.
+    pub hosts: AllowedHosts,
     /// The rate limit of one client address.
     pub rate: RateLimitConfig,
     /// Networks of proxies whose `X-Forwarded-For` is read. Canonical: host bits are zero, IPv4-mapped ones are IPv4.
@@ -57,6 +60,7 @@ pub struct RateLimitConfig {
 impl AccessConfig {
     pub(super) fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let origins = read_origins(settings);
+        let hosts = read_hosts(settings);
         let rate = RateLimitConfig::read(settings);
         let trusted_proxies = read_trusted_proxies(settings);
         let operator_token = read_token(settings, OPERATOR_TOKEN);
@@ -71,6 +75,7 @@ impl AccessConfig {
         }
         Ok(Self {
             origins: origins?,
+            hosts: hosts?,
             rate: rate?,
             trusted_proxies: trusted_proxies?,
             operator_token,
@@ -105,6 +110,12 @@ fn read_origins(settings: &mut Settings<'_>) -> Read<AllowedOrigins> {
     origins.sort_unstable();
     origins.dedup();
     Ok(AllowedOrigins::List(origins))
+}
+
+fn read_hosts(settings: &mut Settings<'_>) -> Read<AllowedHosts> {
+    let expected = "host names or addresses such as turn.example, without a scheme";
+    let hosts = settings.list(ALLOWED_HOSTS, expected, host::parse_entry)?;
+    Ok(hosts.map_or(AllowedHosts::Any, AllowedHosts::List))
 }
 
 fn read_trusted_proxies(settings: &mut Settings<'_>) -> Read<Arc<[IpNet]>> {
@@ -147,6 +158,8 @@ mod tests {
     use crate::config::testing::{assert_refused, load};
 
     const ORIGIN: &str = "CLIENT_URL: expected origins as scheme://host[:port] without a path, or * alone";
+    const HOSTS: &str =
+        "ALLOWED_HOSTS: expected host names or addresses such as turn.example, without a scheme";
     const NETWORK: &str = "TRUSTED_PROXIES: expected addresses or CIDRs such as 10.0.0.0/8";
     const TOKEN: &str = "16 to 1024 visible ASCII characters without spaces";
 
@@ -195,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn any_host_is_served_until_some_are_listed() {
+        assert_eq!(load([("ALLOWED_HOSTS", "")]).access.hosts, AllowedHosts::Any);
+        let hosts = load([("ALLOWED_HOSTS", "Turn.Example:443, [::1]")]).access.hosts;
+        assert!(hosts.allows("turn.example") && hosts.allows("[::1]:3001") && !hosts.allows("evil.example"));
+    }
+
+    #[test]
     fn the_rate_limit_accepts_the_ends_of_its_ranges() {
         for (requests, window, prefix, clients) in
             [("1", "1", "1", "1"), ("10000", "86400", "128", "10000000")]
@@ -221,6 +241,8 @@ mod tests {
             ("CLIENT_URL", "https://example.com/app", ORIGIN.to_owned()),
             ("CLIENT_URL", "example.com", ORIGIN.to_owned()),
             ("CLIENT_URL", "null", ORIGIN.to_owned()),
+            ("ALLOWED_HOSTS", "https://turn.example", HOSTS.to_owned()),
+            ("ALLOWED_HOSTS", "*.example", HOSTS.to_owned()),
             ("TRUSTED_PROXIES", "10.0.0.0/33", NETWORK.to_owned()),
             ("TRUSTED_PROXIES", "proxy.example", NETWORK.to_owned()),
             ("TRUSTED_PROXIES", "10.0.0.1:80", NETWORK.to_owned()),

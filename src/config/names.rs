@@ -65,6 +65,7 @@ variables! {
         RATE_LIMIT_IPV6_PREFIX = "64";
         RATE_LIMIT_MAX_CLIENTS = "100000";
         TRUSTED_PROXIES;
+        ALLOWED_HOSTS;
         TURN_ENABLED = "true";
         ICE_SOURCES = "cloudflare,stun";
         TURN_TTL_SECONDS = "86400";

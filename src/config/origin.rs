@@ -28,8 +28,8 @@ pub(super) fn parse_entry(text: &str) -> Option<String> {
     canonical(text.strip_suffix('/').unwrap_or(text))
 }
 
-/// The canonical form of an origin from a browser.
-fn canonical(text: &str) -> Option<String> {
+/// The canonical form of an origin as a browser writes it.
+pub(super) fn canonical(text: &str) -> Option<String> {
     let (_, authority) = text.split_once("://")?;
     let is_foreign = |c: char| {
         c.is_whitespace() || c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '@' | '*' | '%')

@@ -1,6 +1,9 @@
-//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline. The content type is ignored, because a
-//! beacon can only send text/plain.
+//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. Its bytes
+//! are copied into one buffer as they arrive, because each part that is kept costs memory besides its bytes. The content type
+//! is ignored, because a beacon can only send text/plain.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -10,7 +13,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,9 +24,28 @@ use crate::clock;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
-/// When a request's body must have arrived. An extension of the request.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyDeadline(pub Instant);
+/// The most parts (chunks, or reads from the socket) in which a body may arrive.
+pub const PARTS_MAX: usize = 1_024;
+
+/// When a request's body must have arrived, and whether it has. An extension of the request.
+#[derive(Clone, Debug)]
+pub struct BodyProgress {
+    deadline: Instant,
+    has_arrived: Arc<AtomicBool>,
+}
+
+impl BodyProgress {
+    /// `has_arrived` is shared with the connection, which counts as idle while it waits for a body.
+    #[must_use]
+    pub fn new(deadline: Instant, has_arrived: Arc<AtomicBool>) -> Self {
+        Self { deadline, has_arrived }
+    }
+
+    /// The whole body is here.
+    pub fn arrived(&self) {
+        self.has_arrived.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Passes a request on once its whole body has arrived: a client that sends slowly occupies nothing but its socket.
 pub async fn gather(request: Request, next: Next) -> Response {
@@ -54,19 +76,36 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
     if announced_length(&parts.headers).is_some_and(|length| length > BODY_MAX) {
         return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
     }
-    let deadline = parts.extensions.get::<BodyDeadline>().map(|deadline| deadline.0);
-    let deadline = deadline.unwrap_or_else(|| clock::deadline(REQUEST_TIMEOUT));
-    match timeout_at(deadline, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX })
-        }
-        Ok(Err(_)) => Err(ApiError::invalid("The body could not be read.")),
-        Err(_) => {
-            let seconds = REQUEST_TIMEOUT.as_secs();
-            Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
-        }
+    let progress = parts.extensions.get::<BodyProgress>();
+    let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
+    let collected = timeout_at(deadline, collect(body)).await.unwrap_or_else(|_| {
+        let seconds = REQUEST_TIMEOUT.as_secs();
+        Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
+    });
+    if let Some(progress) = progress {
+        progress.arrived();
     }
+    collected
+}
+
+/// Copies the body into one buffer, which grows with what arrives and not with what is announced.
+async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut bytes = Vec::new();
+    let mut parts = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
+        // Trailers are not data.
+        let part = frame.into_data().unwrap_or_default();
+        if bytes.len() + part.len() > BODY_MAX {
+            return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
+        }
+        parts += 1;
+        if parts > PARTS_MAX {
+            return Err(ApiError::invalid(format!("Send the body in at most {PARTS_MAX} chunks.")));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.into())
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

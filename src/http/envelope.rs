@@ -1,5 +1,5 @@
-//! The outermost layer: request id, client address, one log line, one count and the error body. Every response has an id,
-//! and every error response has a body. Inside it: the bound on requests in progress.
+//! The outermost layer: request id, client address, the rules of the head, one log line, one count and the error body.
+//! Every response has an id, and every error response has a body. Inside it: the bound on requests in progress.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, ErrorBody};
+use super::head;
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
@@ -27,11 +28,15 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
     }
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
 
-    let response = finish(next.run(request).await, &request_id);
+    let response = match head::refuse(&request, route, &app.hosts) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    let response = finish(response, &request_id);
 
     let took = app.clock.instant().saturating_duration_since(started);
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let status = response.status().as_u16();
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
     log_line(&request_id, client, method, route, &response, took);

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
+use super::origin::ForeignRequest;
 use crate::json::plain_number;
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
@@ -30,11 +31,8 @@ pub enum ApiError {
     },
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     InvalidGrant,
-    /// The page's origin is not allowed.
-    OriginNotAllowed {
-        /// The origin, shortened.
-        origin: String,
-    },
+    /// Another site's page, or a browser's prefetch, may not mint.
+    OriginNotAllowed(ForeignRequest),
     /// No such route.
     NotFound,
     /// No such connection for this caller.
@@ -46,6 +44,8 @@ pub enum ApiError {
         /// The value of the `Allow` header, if it is known.
         allow: Option<HeaderValue>,
     },
+    /// The request names a host that is not served.
+    MisdirectedRequest,
     /// The body is too long.
     PayloadTooLarge {
         /// The longest body that is read.
@@ -76,7 +76,7 @@ pub enum ApiError {
 }
 
 /// All codes.
-const CODES: [&str; 13] = [
+const CODES: [&str; 14] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
     "INVALID_GRANT",
@@ -84,6 +84,7 @@ const CODES: [&str; 13] = [
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
     "PAYLOAD_TOO_LARGE",
+    "MISDIRECTED_REQUEST",
     "RATE_LIMITED",
     "BUDGET_EXHAUSTED",
     "LEDGER_UNAVAILABLE",
@@ -195,13 +196,7 @@ impl ApiError {
                     "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
                 )
             }
-            Self::OriginNotAllowed { origin } => {
-                let mut described =
-                    Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed")
-                        .message(format!("Add {origin} to CLIENT_URL if the page is yours."));
-                described.body.refused_origin = Some(origin);
-                described
-            }
+            Self::OriginNotAllowed(foreign) => origin_not_allowed(foreign),
             Self::NotFound => not_found(
                 "See /docs for all routes. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
             ),
@@ -222,6 +217,10 @@ impl ApiError {
             Self::PayloadTooLarge { bytes_max } => {
                 Described::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
                     .message(format!("Send at most {bytes_max} bytes."))
+            }
+            Self::MisdirectedRequest => {
+                Described::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
+                    .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
             }
             Self::RateLimited { retry_in } => {
                 over_rate("Too many credential requests, please try again later").retry_in(retry_in)
@@ -251,6 +250,24 @@ impl ApiError {
                 Described::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "Internal error")
                     .message("Report the requestId to the operator of this service.")
             }
+        }
+    }
+}
+
+fn origin_not_allowed(foreign: ForeignRequest) -> Described {
+    let described = Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed");
+    match foreign {
+        ForeignRequest::Origin(origin) => {
+            let mut described =
+                described.message(format!("Add {origin} to CLIENT_URL if the page is yours."));
+            described.body.refused_origin = Some(origin);
+            described
+        }
+        ForeignRequest::Site => described.message(
+            "Call `fetch` in a page whose origin is in CLIENT_URL, or type the URL: a link mints nothing.",
+        ),
+        ForeignRequest::Prefetch => {
+            described.message("Send the request when a call begins: a prefetch mints nothing.")
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod connections;
 pub mod credentials;
 pub mod envelope;
 pub mod error;
+pub mod head;
 pub mod health;
 pub mod metrics;
 pub mod openapi;

@@ -20,7 +20,7 @@ const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budg
 
 Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that both decimals are kept. Unknown fields in a request are ignored. New fields may be added to responses.
 
-Every response has the header `x-request-id`; the log contains the same id. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
+Every response has the header `x-request-id`; the log contains the same id. Every error response is JSON in one form, with a stable `code`, and never contains a token or a credential. An unknown path returns `NOT_FOUND` (404), an unknown method of a path `METHOD_NOT_ALLOWED` (405, with `Allow`). With `ALLOWED_HOSTS`, a request for another host returns `MISDIRECTED_REQUEST` (421), except from a health check. Responses must not be stored (`Cache-Control: no-store`), except for what a browser loads.
 
 A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `Retry-After`, `RateLimit-*` and `x-request-id`.";
 
@@ -107,7 +107,7 @@ pub fn describe_guard(document: &mut OpenApi) {
     for operation in operations(document) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             may_be_empty(body);
-            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, or did not arrive within 10 s.";
+            let invalid = "`INVALID_REQUEST`: the body is not a JSON object, has a field of the wrong type, did not arrive within 10 s, or arrived in more than 1,024 chunks.";
             fails(operation, "400", invalid);
             fails(operation, "413", "`PAYLOAD_TOO_LARGE`: the body is longer than 16 KiB.");
         }
@@ -117,6 +117,18 @@ pub fn describe_guard(document: &mut OpenApi) {
             "`INTERNAL`: a fault of the service. The log contains it under the `requestId`.",
         );
         fails(operation, "503", "`OVERLOADED`: too many requests are in progress.");
+    }
+}
+
+/// Adds the responses to a head that breaks a rule.
+pub fn describe_heads(document: &mut OpenApi) {
+    for operation in operations(document) {
+        let malformed = "`INVALID_REQUEST`: the request does not have exactly one `Host`, or has another `Transfer-Encoding` than `chunked`.";
+        fails(operation, "400", malformed);
+        if operation.tags.iter().flatten().all(|tag| tag != "health") {
+            let elsewhere = "`MISDIRECTED_REQUEST`: the `Host` is not in `ALLOWED_HOSTS`. The response has no CORS headers, so a page sees a network error.";
+            fails(operation, "421", elsewhere);
+        }
     }
 }
 
@@ -133,7 +145,7 @@ pub fn describe_mint(document: &mut OpenApi) {
         fails(operation, "429", spent);
         let unwritten = "`LEDGER_UNAVAILABLE`: the grant cannot be written to disk, or the clock is in doubt. Only with `LIMIT_ACTION=refuse`.";
         fails(operation, "503", unwritten);
-        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads this URL. The response has no CORS headers, so a page sees a network error.";
+        let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);
         fails(operation, "429", "`RATE_LIMITED`: too many requests from this client address.");
         for status in ["200", "400", "429"] {

@@ -1,6 +1,7 @@
-//! The origin rule: which pages may mint. A request with an `Origin` that is not allowed is rejected before anything is
-//! minted. A request without one is not a page's (curl, a server, a native app) and passes, unless the browser reports that
-//! another site loads the URL, for example as an image: each visitor would then mint. Only allowed origins get CORS headers.
+//! The origin rule: which requests may mint. A request with an `Origin` that is not allowed is rejected before anything is
+//! minted, and so is one that a browser only prefetches. A request without an `Origin` is a program's (curl, a server, a
+//! native app), a person's who typed the URL, or a page's of this host, and passes, unless the browser reports that another
+//! site loads or opens the URL: each visitor of that site would then mint. Only allowed origins get CORS headers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,10 @@ use super::error::ApiError;
 use crate::app::App;
 use crate::config::AllowedOrigins;
 
-/// Shown for an origin that is missing or not plain text.
+/// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
+/// The values of `Sec-Fetch-Site` without another site: a page of this host, and a person who typed the URL.
+const OWN_SITES: [&str; 2] = ["same-origin", "none"];
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 /// Headers that a page may read in addition to the safelisted ones.
@@ -52,15 +55,40 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     }
 }
 
-/// Rejects foreign origins. It is outside the CORS layer, so the response has no CORS headers.
+/// Why a request may not mint.
+#[derive(Debug, PartialEq)]
+pub enum ForeignRequest {
+    /// The page's origin is not allowed. The origin, shortened.
+    Origin(String),
+    /// Another site loads or opens the URL.
+    Site,
+    /// A browser prefetches or prerenders the URL.
+    Prefetch,
+}
+
+/// Rejects foreign requests. It is outside the CORS layer, so the response has no CORS headers.
 pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if let Some(origin) = foreign_origin(request.headers(), &app.origins) {
+    if let Some(foreign) = judge(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
-        let mut response = ApiError::OriginNotAllowed { origin }.into_response();
+        let mut response = ApiError::OriginNotAllowed(foreign).into_response();
         response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
         return response;
     }
     next.run(request).await
+}
+
+/// Why the request may not mint; `None` if it may. The browser sets these headers, and no page can change them.
+fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest> {
+    if headers.contains_key("sec-purpose") || headers.contains_key("purpose") {
+        return Some(ForeignRequest::Prefetch);
+    }
+    if let Some(origin) = foreign_origin(headers, origins) {
+        return Some(ForeignRequest::Origin(origin));
+    }
+    // A page's fetch has an `Origin`, which has been judged. Everything else that another site causes has none.
+    let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
+    let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
+    (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)
 }
 
 /// The first origin that is not allowed, as plain text.
@@ -69,18 +97,7 @@ fn foreign_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<Strin
         AllowedOrigins::Any => true,
         AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| origins.allows(origin)),
     };
-    let Some(foreign) = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin)) else {
-        let is_open = matches!(origins, AllowedOrigins::Any);
-        return (!is_open && is_loaded_by_another_site(headers)).then(|| UNNAMED.to_owned());
-    };
+    let foreign = headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin))?;
     let plain = foreign.to_str().unwrap_or(UNNAMED);
     Some(plain.chars().take(ORIGIN_SHOWN_MAX).collect())
-}
-
-/// The browser sets these headers, and no page can change them. A person who follows a link may see the response.
-fn is_loaded_by_another_site(headers: &HeaderMap) -> bool {
-    let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
-    !headers.contains_key(ORIGIN)
-        && says("sec-fetch-site", "cross-site")
-        && !says("sec-fetch-dest", "document")
 }

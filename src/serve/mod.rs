@@ -1,6 +1,6 @@
-//! The listener, the background tasks and the shutdown. The number of open sockets is bounded. Shutdown has two stages. After
-//! the first signal no connection is accepted, and requests in progress have 10 s to finish. A second signal stops the process
-//! at once.
+//! The listener, the background tasks and the shutdown. The number of open sockets is bounded, in all and for each peer.
+//! Shutdown has two stages. After the first signal no connection is accepted, and requests in progress have 10 s to finish. A
+//! second signal stops the process at once.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -26,15 +26,16 @@ use crate::clock::Clock;
 use crate::journal::FLUSH_INTERVAL;
 use crate::telemetry::log::Throttle;
 
+mod peers;
 mod socket;
 
+pub use peers::SOCKETS_PER_PEER_MAX;
+use peers::{Peers, Place};
 pub use socket::{KEEP_ALIVE, STALL_MAX};
 use socket::{Progress, TimedSocket};
 
-/// Request line and headers together. Bytes.
-const HEADERS_MAX: usize = 32 * 1024;
-/// Read buffer of one connection. Bytes.
-const BUFFER_MAX: usize = 64 * 1024;
+/// Request line and headers together, and the read buffer of one connection: what a head that never ends can occupy. Bytes.
+const HEADERS_MAX: usize = 16 * 1024;
 /// Maximum number of open sockets. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
 /// Open files that the process needs: two for each request that is forwarded to a provider, and a reserve.
@@ -88,8 +89,15 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         clock: Arc::clone(&app.clock),
         failures: Throttle::new(ACCEPT_LOG_WINDOW),
     };
+    let peers =
+        Peers::new(Arc::clone(&app.trusted_proxies), Arc::clone(&app.clock), Arc::clone(&app.metrics));
     while let Some((socket, peer, permit)) = acceptor.next(&shutdown.soft).await {
-        spawn_connection(socket, peer, permit, &router, &sockets, &graceful);
+        let progress = Progress::new();
+        // Without a place, the socket is closed here.
+        if let Some(place) = peers.admit(peer.ip(), &progress) {
+            let connection = Connection { socket, peer, progress, permit, place };
+            connection.spawn(&router, &sockets, &graceful);
+        }
     }
     app.draining.store(true, Ordering::Relaxed);
     drop(acceptor);
@@ -146,35 +154,44 @@ impl Acceptor {
     }
 }
 
-fn spawn_connection(
+/// An accepted connection, with what it holds while it is open.
+struct Connection {
     socket: TcpStream,
     peer: SocketAddr,
+    progress: Progress,
     permit: OwnedSemaphorePermit,
-    router: &Router,
-    sockets: &Arc<Semaphore>,
-    graceful: &GracefulShutdown,
-) {
-    // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its first use.
-    let _ = socket.set_nodelay(true);
-    let router = router.clone();
-    let progress = Progress::new();
-    let socket = TimedSocket::new(socket, progress.clone());
-    let keep_alive = KeepAlive { progress, sockets: Arc::clone(sockets) };
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        serve_one(router.clone(), keep_alive.clone(), peer, request)
-    });
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_header_size(HEADERS_MAX)
-        .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(socket), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection failed");
-        }
-        drop(permit);
-    });
+    place: Place,
+}
+
+impl Connection {
+    fn spawn(self, router: &Router, sockets: &Arc<Semaphore>, graceful: &GracefulShutdown) {
+        let Self { socket, peer, progress, permit, place } = self;
+        // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
+        // first use.
+        let _ = socket.set_nodelay(true);
+        let router = router.clone();
+        let socket = TimedSocket::new(socket, progress.clone());
+        let keep_alive = KeepAlive { progress: progress.clone(), sockets: Arc::clone(sockets) };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            serve_one(router.clone(), keep_alive.clone(), peer, request)
+        });
+        let connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_header_size(HEADERS_MAX)
+            .max_buf_size(HEADERS_MAX)
+            .serve_connection(TokioIo::new(socket), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = progress.told_to_give_way() => {}
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection failed");
+                }
+            }
+            drop((permit, place));
+        });
+    }
 }
 
 /// How long a connection may stay idle after a response.
@@ -196,8 +213,9 @@ async fn serve_one(
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
+    let has_body = !request.body().is_end_stream();
     request.extensions_mut().insert(ConnectInfo(peer));
-    request.extensions_mut().insert(keep_alive.progress.begin_service());
+    request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
     let response = router.oneshot(request).await;
     keep_alive.progress.end_service(keep_alive.span());
     response

@@ -1,20 +1,23 @@
 //! A client's socket with three time limits. A request must arrive within [`REQUEST_TIMEOUT`] of its first byte, body
 //! included, and the first request of a connection must begin in that time. Between requests a connection may be idle for
 //! [`KEEP_ALIVE`]; this is longer than proxies use, so that the proxy closes first and never sends into a closing socket. A
-//! client that does not read its response is disconnected after [`STALL_MAX`].
+//! client that does not read its response is disconnected after [`STALL_MAX`]. A connection is idle while it waits for its
+//! client: for a head, a body, or the reading of a response. Then it can be told to give way to another of its peer.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock;
-use crate::http::body::{BodyDeadline, REQUEST_TIMEOUT};
+use crate::http::body::{BodyProgress, REQUEST_TIMEOUT};
 
 /// From a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -22,9 +25,24 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Longest time in which the client reads nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 
-/// The phase of a connection, shared by its socket and its service.
+/// The state of a connection, shared by its socket, its service, and the table of peers.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Phase>>);
+pub(super) struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Whether the body of the request that is handled has arrived.
+    body_arrived: Arc<AtomicBool>,
+    give_way: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the connection was opened, a head was complete, or the client read a part of a response: the last of these.
+    since: Instant,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -39,42 +57,79 @@ enum Phase {
 impl Progress {
     /// The phase of a new socket: a request is expected soon.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) })))
+        let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
+        Self(Arc::new(Shared {
+            state: Mutex::new(State { phase, since: now() }),
+            body_arrived: Arc::default(),
+            give_way: Notify::new(),
+        }))
     }
 
     /// The headers have arrived. Returns the deadline of the body.
-    pub(super) fn begin_service(&self) -> BodyDeadline {
-        let mut phase = self.lock();
-        let until = match *phase {
+    pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
+        let mut state = self.lock();
+        let until = match state.phase {
             Phase::Receiving { until } => until,
             Phase::Idle { .. } | Phase::Handled => clock::deadline(REQUEST_TIMEOUT),
         };
-        *phase = Phase::Handled;
-        BodyDeadline(until)
+        state.phase = Phase::Handled;
+        state.since = now();
+        self.0.body_arrived.store(!has_body, Ordering::Relaxed);
+        BodyProgress::new(until, Arc::clone(&self.0.body_arrived))
     }
 
     /// The response is ready. The connection may be idle for `keep_alive`.
     pub(super) fn end_service(&self, keep_alive: Duration) {
-        *self.lock() = Phase::Idle { until: clock::deadline(keep_alive) };
+        let mut state = self.lock();
+        state.phase = Phase::Idle { until: clock::deadline(keep_alive) };
+        state.since = now();
+    }
+
+    /// Since when the connection has waited for its client; `None` while a request is handled.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let is_busy = matches!(state.phase, Phase::Handled) && self.0.body_arrived.load(Ordering::Relaxed);
+        (!is_busy).then_some(state.since)
+    }
+
+    /// Tells the connection to close.
+    pub(super) fn give_way(&self) {
+        self.0.give_way.notify_one();
+    }
+
+    /// Ready once the connection is told to close.
+    pub(super) async fn told_to_give_way(&self) {
+        self.0.give_way.notified().await;
     }
 
     fn received(&self) {
-        let mut phase = self.lock();
-        if let Phase::Idle { .. } = *phase {
-            *phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
+        let mut state = self.lock();
+        if let Phase::Idle { .. } = state.phase {
+            state.phase = Phase::Receiving { until: clock::deadline(REQUEST_TIMEOUT) };
+        }
+    }
+
+    /// A flush does not count: it follows every read, also of a head that arrives byte by byte.
+    fn sent(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(1..)) = written {
+            self.lock().since = now();
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match *self.lock() {
+        match self.lock().phase {
             Phase::Idle { until } | Phase::Receiving { until } => Some(until),
             Phase::Handled => None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Phase> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn now() -> Instant {
+    clock::deadline(Duration::ZERO)
 }
 
 /// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed.
@@ -142,6 +197,7 @@ impl AsyncWrite for TimedSocket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.progress.sent(&sent);
         self.limit_stall(sent, context)
     }
 
@@ -160,10 +216,43 @@ impl AsyncWrite for TimedSocket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.progress.sent(&sent);
         self.limit_stall(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_whole_head_or_a_part_of_a_response_ends_the_idle_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let progress = Progress::new();
+        let opened = progress.idle_since().unwrap();
+        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone());
+        for _ in 0..3 {
+            client.write_all(b"G").await.unwrap();
+            socket.read_exact(&mut [0]).await.unwrap();
+            socket.flush().await.unwrap();
+        }
+        assert_eq!(progress.idle_since(), Some(opened), "a head that drips in");
+        let body = progress.begin_service(true);
+        let begun = progress.idle_since();
+        assert!(begun > Some(opened), "waits for the body since the head is complete");
+        body.arrived();
+        assert_eq!(progress.idle_since(), None);
+        progress.end_service(KEEP_ALIVE);
+        let ended = progress.idle_since();
+        socket.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        assert!(begun < ended && ended < progress.idle_since());
     }
 }

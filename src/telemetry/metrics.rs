@@ -72,6 +72,7 @@ pub struct Metrics {
     pub origins_refused: Counter,
     /// Requests refused because too many were in progress.
     pub shed: Counter,
+    sockets_limited: Family<OutcomeLabels, Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
     /// Connections opened.
@@ -115,6 +116,7 @@ impl Metrics {
             ),
             origins_refused: add(all, "origins_refused", "Requests from an origin that is not allowed"),
             shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
+            sockets_limited: add(all, "sockets_limited", "Sockets of a peer that holds too many"),
             panics: add(all, "panics", "Panics caught in request handlers"),
             connections_opened: add(all, "connections_opened", "Connections opened"),
             connections_ended: add(all, "connections_ended", "Connections ended"),
@@ -158,6 +160,11 @@ impl Metrics {
     pub fn connection_ended(&self, given_up: bool) {
         let outcome = if given_up { "given_up" } else { "closed" };
         self.connections_ended.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a socket of a peer that holds too many: the idle one that was closed, or the new one that was refused.
+    pub fn socket_limited(&self, outcome: &'static str) {
+        self.sockets_limited.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts one request for a provider's own count.

@@ -211,31 +211,96 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
     }
 }
 
+/// What a browser sends with a request that nobody fetches on purpose, or from elsewhere. It never sends `Origin` with these.
+const MINTS_NOTHING: [&[(&str, &str)]; 14] = [
+    // Loaded by another page.
+    &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+    &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "script")],
+    &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],
+    &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+    &[("sec-fetch-site", "cross-site")],
+    &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+    &[("sec-fetch-site", "unheard-of")],
+    // Opened by another page: a link, a popup.
+    &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+    &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+    // Fetched ahead, by whichever page.
+    &[("sec-purpose", "prefetch"), ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+    &[("sec-purpose", "prefetch;prerender"), ("sec-fetch-site", "same-origin")],
+    &[("sec-purpose", "prefetch;anonymous-client-ip"), ("sec-fetch-site", "cross-site")],
+    &[("purpose", "prefetch")],
+    &[("purpose", "prefetch"), ("sec-fetch-site", "same-origin"), ("origin", "https://app.example")],
+];
+
+/// What a page of our own, a person and a program send.
+const MINTS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+    &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+    &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors"), ("origin", "https://app.example")],
+    &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors"), ("origin", "https://app.example")],
+    // A person typed the URL.
+    &[
+        ("sec-fetch-site", "none"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+        ("sec-fetch-user", "?1"),
+    ],
+];
+
+async fn get_with(broker: &TestBroker, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = broker.request(Method::GET, path);
+    Answer::of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+}
+
 /// A page could not read the response, but the request would have minted a credential.
 #[tokio::test]
-async fn a_foreign_page_cannot_mint_by_loading_the_url_as_an_image_or_frame() {
-    let broker = TestBroker::start(&[("CLIENT_URL", "https://app.example")]).await;
-    let load = async |headers: &[(&str, &str)]| {
-        let request = broker.request(Method::GET, "/api/turn-credentials");
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        Answer::of(request).await.status
-    };
-    let (site, image) = (("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image"));
-    assert_eq!(load(&[site, image]).await, 403);
-    assert_eq!(load(&[site, ("sec-fetch-dest", "iframe")]).await, 403);
-    assert_eq!(load(&[site]).await, 403);
-    for passes in [
-        &[][..],
-        &[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "empty")],
-        &[site, ("sec-fetch-dest", "empty"), ("origin", "https://app.example")],
-        &[site, ("sec-fetch-dest", "document")],
-        &[("sec-fetch-site", "none"), ("sec-fetch-dest", "document")],
-    ] {
-        assert_eq!(load(passes).await, 200, "{passes:?}");
+async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wire_format() {
+    let settings = [("CLIENT_URL", "https://app.example"), ("DOORS", "turn,matrix,ice")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let routes = [
+        "/api/turn-credentials",
+        "/turn?service=turn",
+        "/_matrix/client/v3/voip/turnServer",
+        "/ice?service=turn",
+    ];
+    for route in routes {
+        for headers in MINTS_NOTHING {
+            let answer = get_with(&broker, route, headers).await;
+            assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{route} {headers:?}");
+            assert!(answer.json()["message"].is_string(), "{}", answer.text);
+        }
     }
+    assert_eq!(cloudflare.history().mints(), 0);
+    let refused = u64::try_from(routes.len() * MINTS_NOTHING.len()).unwrap();
+    assert_eq!(broker.metric("turn_broker_origins_refused_total").await, Some(refused));
+    for route in routes {
+        for headers in MINTS {
+            let answer = get_with(&broker, route, headers).await;
+            assert_eq!(answer.status, 200, "{route} {headers:?}");
+            assert!(answer.json().is_object());
+        }
+    }
+}
+
+/// `*` allows the pages of every site to ask. A link, an image or a prefetch is no page that asks.
+#[tokio::test]
+async fn an_asterisk_allows_only_requests_that_a_page_makes_on_purpose() {
     let open = TestBroker::start(&[("CLIENT_URL", "*")]).await;
-    let request = open.request(Method::GET, "/api/turn-credentials").header(site.0, site.1);
-    assert_eq!(Answer::of(request).await.status, 200);
+    for headers in MINTS_NOTHING {
+        assert_eq!(get_with(&open, "/api/turn-credentials", headers).await.status, 403, "{headers:?}");
+    }
+    for headers in MINTS {
+        assert_eq!(get_with(&open, "/api/turn-credentials", headers).await.status, 200, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_routes_are_not_minting_and_may_be_prefetched() {
+    let broker = TestBroker::start(&[]).await;
+    for path in ["/api/bandwidth-status", "/health", "/turn-client.js"] {
+        assert_eq!(get_with(&broker, path, &[("sec-purpose", "prefetch")]).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -106,6 +106,27 @@ async fn only_its_own_page_may_mint() {
     assert_eq!(status("http://localhost:5173".into()).await, 403);
 }
 
+/// A page whose name resolves to this machine (DNS rebinding) is of the same origin as the demo, so it sends no `Origin`.
+#[tokio::test]
+async fn only_a_request_to_its_own_address_is_served() {
+    let demo = Demo::start(&["--port", "0"], &[]);
+    let port = demo.process.port;
+    let status = async |path: &str, host: String| {
+        let request = http_client().get(demo.process.url(path)).header("host", host);
+        Answer::of(request).await.status.as_u16()
+    };
+    for host in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"] {
+        assert_eq!(status("/api/turn-credentials", format!("{host}:{port}")).await, 200, "{host}");
+    }
+    for host in
+        ["evil.example".to_owned(), format!("evil.example:{port}"), "localhost".into(), "localhost:1".into()]
+    {
+        for path in ["/api/turn-credentials", "/demo", "/api/bandwidth-status"] {
+            assert_eq!(status(path, host.clone()).await, 421, "{path} {host}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_the_documented_variables_have_an_effect() {
     let noise = [

@@ -1,6 +1,7 @@
 //! Tests that the ledger file contains everything that the books write. They run scenarios of the simulation on a real
 //! file, and compare the result with the same scenario on a disk in memory.
 
+#[expect(dead_code, reason = "these tests use a part of the simulation")]
 #[path = "../../crates/ledger/tests/simulation/walk/mod.rs"]
 mod walk;
 

@@ -95,6 +95,8 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
         let is_guarded = !matches!(group, "health" | "browser");
         assert_eq!(says("503", "OVERLOADED"), is_guarded, "{name}");
         assert_eq!(says("500", "INTERNAL"), is_guarded, "{name}");
+        assert_eq!(says("421", "MISDIRECTED_REQUEST"), group != "health", "{name}");
+        assert!(says("400", "INVALID_REQUEST"), "{name}: without a Host");
         assert_eq!(says("413", "PAYLOAD_TOO_LARGE"), said["requestBody"].is_object(), "{name}");
         assert_eq!(says("401", "UNAUTHORIZED"), matches!(group, "operator" | "connections"), "{name}");
         for code in [("403", "ORIGIN_NOT_ALLOWED"), ("429", "BUDGET_EXHAUSTED")] {

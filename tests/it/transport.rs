@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turn_broker::http::body::REQUEST_TIMEOUT;
+use turn_broker::http::body::{PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::serve::{KEEP_ALIVE, STALL_MAX};
 
 /// More than the 10 s for headers and body: only what never ends fails here, not a busy machine.
@@ -139,6 +139,38 @@ async fn a_body_whose_announced_length_is_too_long_is_rejected_before_it_arrives
     socket.write_all(head.as_bytes()).await.unwrap();
     let answer = read_to_end(&mut socket).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+}
+
+/// Each part costs memory besides its bytes, so one-byte chunks would cost a hundred times as much as the body.
+#[tokio::test]
+async fn a_body_in_too_many_parts_is_refused_and_one_in_as_many_as_allowed_is_not() {
+    let broker = TestBroker::start(&[]).await;
+    let head = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    for (parts, status, code) in [(PARTS_MAX, 201, "connectionId"), (PARTS_MAX + 1, 400, "INVALID_REQUEST")] {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        let body = "1\r\n{\r\n1\r\n}\r\n".to_owned() + &"1\r\n \r\n".repeat(parts - 2) + "0\r\n\r\n";
+        socket.write_all((head.clone() + &body).as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut socket).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code), "{answer}");
+    }
+}
+
+/// A client learns why, as long as it reads before it has sent everything.
+#[tokio::test]
+async fn a_head_over_the_limit_gets_a_431_and_one_below_it_is_served() {
+    let broker = TestBroker::start(&[]).await;
+    for (bytes, status) in [(15 * 1024, 200), (17 * 1024, 431)] {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        let begin = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: ";
+        let head = format!("{begin}{}\r\n\r\n", "a".repeat(bytes - begin.len() - 4));
+        let _ = socket.write_all(head.as_bytes()).await;
+        let answer = read_to_end(&mut socket).await;
+        // After a reset the answer can be lost.
+        let is_lost = status == 431 && answer.is_empty();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) || is_lost, "{bytes}: {answer}");
+    }
 }
 
 #[tokio::test]

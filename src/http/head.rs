@@ -1,0 +1,119 @@
+//! The rules of a request's head that hold on every route: exactly one `Host`, which names this service, and at most one
+//! encoding of the body. A proxy reads the same head. Where it could read it differently, the request is refused and the
+//! connection closed, so no second request can hide in a body.
+//!
+//! Two cases are decided in hyper: an encoding that does not end in `chunked` is a bare 400, and a request with both a
+//! length and an encoding is the last of its connection.
+
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Version};
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use crate::config::AllowedHosts;
+
+/// Routes that are served under any host: the probes of a container platform name an address. They contain no data.
+const ANY_HOST: [&str; 2] = ["/health", "/ready"];
+
+/// The response to a request whose head breaks a rule.
+pub fn refuse(request: &Request, route: &str, hosts: &AllowedHosts) -> Option<Response> {
+    let error = judge(request, route, hosts).err()?;
+    let mut response = error.into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
+}
+
+fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let host = single_host(headers, request.version())?;
+    if !is_readable_body(headers) {
+        return Err(ApiError::invalid(
+            "Send the body with a Content-Length, or as `Transfer-Encoding: chunked` alone.",
+        ));
+    }
+    if *hosts == AllowedHosts::Any || ANY_HOST.contains(&route) {
+        return Ok(());
+    }
+    let in_target = request.uri().authority();
+    let is_served = host.is_some_and(|host| hosts.allows(host))
+        && in_target.is_none_or(|authority| hosts.allows(authority.as_str()));
+    if is_served { Ok(()) } else { Err(ApiError::MisdirectedRequest) }
+}
+
+/// The value of the only `Host`. HTTP/1.0 may do without one.
+fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<&str>, ApiError> {
+    let mut lines = headers.get_all(HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) if version < Version::HTTP_11 => Ok(None),
+        (Some(host), None) if host.as_bytes().iter().all(|byte| is_of_host(*byte)) => Ok(host.to_str().ok()),
+        _ => Err(ApiError::invalid("Send exactly one Host header, with a host name and an optional port.")),
+    }
+}
+
+/// The bytes of a name, an address in brackets and a port.
+const fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+}
+
+fn is_readable_body(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    encodings.next().is_none_or(is_chunked) && encodings.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(version: Version, lines: &[(&str, &[u8])]) -> Request {
+        let mut request = Request::default();
+        *request.version_mut() = version;
+        for (name, value) in lines {
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        request
+    }
+
+    fn code(version: Version, lines: &[(&str, &[u8])], hosts: &AllowedHosts) -> &'static str {
+        judge(&request(version, lines), "/api", hosts).map_or_else(|error| error.into_body().code, |()| "")
+    }
+
+    #[test]
+    fn one_host_and_at_most_one_encoding_pass() {
+        const HOSTED: (&str, &[u8]) = ("host", b"a");
+        let bad = "INVALID_REQUEST";
+        for (version, lines, expected) in [
+            (Version::HTTP_11, &[HOSTED][..], ""),
+            (Version::HTTP_11, &[], bad),
+            (Version::HTTP_10, &[], ""),
+            (Version::HTTP_10, &[HOSTED, HOSTED], bad),
+            (Version::HTTP_11, &[HOSTED, HOSTED], bad),
+            (Version::HTTP_11, &[("host", b"a\xff")], bad),
+            (Version::HTTP_11, &[HOSTED, ("transfer-encoding", b"CHUNKED")], ""),
+            (Version::HTTP_11, &[HOSTED, ("transfer-encoding", b"gzip, chunked")], bad),
+            (Version::HTTP_11, &[HOSTED, ("transfer-encoding", b"")], bad),
+            (
+                Version::HTTP_11,
+                &[HOSTED, ("transfer-encoding", b"chunked"), ("transfer-encoding", b"chunked")],
+                bad,
+            ),
+        ] {
+            assert_eq!(code(version, lines, &AllowedHosts::Any), expected, "{version:?} {lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_host_says_only_a_listed_one_is_served(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let hosts = AllowedHosts::at_port(&["turn.example"], 80);
+            if HeaderValue::from_bytes(&bytes).is_ok() {
+                let verdict = code(Version::HTTP_11, &[("host", &bytes)], &hosts);
+                let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+                prop_assert!(!verdict.is_empty() || text.starts_with("turn.example"), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The open sockets of each peer. A peer that is not a trusted proxy holds at most [`SOCKETS_PER_PEER_MAX`]. If it opens one
+//! more, its longest-idle socket is closed: so a health check gets through from an address that holds as many as it can. A
+//! socket whose request is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::socket::Progress;
+use crate::clock::Clock;
+use crate::telemetry::log::Throttle;
+use crate::telemetry::metrics::Metrics;
+
+/// The most open sockets of one IPv4 address, or of one IPv6 /64.
+pub const SOCKETS_PER_PEER_MAX: usize = 256;
+/// The most open sockets of one IPv6 /48.
+const SOCKETS_PER_SITE_MAX: usize = 4 * SOCKETS_PER_PEER_MAX;
+/// Peers at their limit log at most one line in this time.
+const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// A network that counts as one peer, and its most sockets.
+type Group = (IpNet, usize);
+
+/// The sockets of all peers.
+pub(super) struct Peers {
+    table: Mutex<Table>,
+    trusted: Arc<[IpNet]>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    log: Throttle,
+}
+
+/// The place of one socket. It ends with this value.
+pub(super) struct Place {
+    peers: Arc<Peers>,
+    groups: Vec<Group>,
+    id: u64,
+}
+
+impl Peers {
+    pub(super) fn new(trusted: Arc<[IpNet]>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let log = Throttle::new(LOG_WINDOW);
+        Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log })
+    }
+
+    /// A place for a new socket of `peer`; `None` if it holds too many and none is idle.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Place> {
+        let groups = groups(peer, &self.trusted);
+        let admission = self.lock().admit(&groups, progress);
+        match &admission {
+            Admission::Open { gives_way: None, .. } => {}
+            Admission::Open { gives_way: Some(idle), .. } => {
+                idle.give_way();
+                self.report(peer, "closed_idle");
+            }
+            Admission::Refused => self.report(peer, "refused"),
+        }
+        let Admission::Open { id, .. } = admission else { return None };
+        Some(Place { peers: Arc::clone(self), groups, id })
+    }
+
+    fn report(&self, peer: IpAddr, outcome: &'static str) {
+        self.metrics.socket_limited(outcome);
+        if let Some(held_back) = self.log.pass(self.clock.instant()) {
+            tracing::warn!(
+                %peer, outcome, held_back,
+                "one address opens too many sockets; if it is a proxy, add it to TRUSTED_PROXIES"
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.peers.lock().remove(&self.groups, self.id);
+    }
+}
+
+/// The networks that a peer counts for; none for a trusted proxy, which brings the sockets of many clients.
+fn groups(peer: IpAddr, trusted: &[IpNet]) -> Vec<Group> {
+    let peer = peer.to_canonical();
+    let sizes: &[(u8, usize)] = match peer {
+        _ if trusted.iter().any(|network| network.contains(&peer)) => &[],
+        IpAddr::V4(_) => &[(32, SOCKETS_PER_PEER_MAX)],
+        IpAddr::V6(_) => &[(64, SOCKETS_PER_PEER_MAX), (48, SOCKETS_PER_SITE_MAX)],
+    };
+    let group = |(prefix, most): &(u8, usize)| Some((IpNet::new(peer, *prefix).ok()?.trunc(), *most));
+    sizes.iter().filter_map(group).collect()
+}
+
+/// The sockets by network, in the order in which they were opened.
+#[derive(Default)]
+struct Table {
+    next_id: u64,
+    sockets: HashMap<IpNet, BTreeMap<u64, (Progress, Vec<Group>)>>,
+}
+
+#[must_use]
+enum Admission {
+    Open {
+        id: u64,
+        /// The socket that is closed for the new one.
+        gives_way: Option<Progress>,
+    },
+    Refused,
+}
+
+impl Table {
+    fn admit(&mut self, groups: &[Group], progress: &Progress) -> Admission {
+        let mut gives_way = None;
+        // A socket that gives way in the smaller network makes room in the larger one.
+        for (network, most) in groups {
+            let Some(sockets) = self.sockets.get(network).filter(|sockets| sockets.len() >= *most) else {
+                continue;
+            };
+            let idle = sockets.iter().filter_map(|(id, socket)| Some((socket.0.idle_since()?, *id)));
+            let Some((_, id)) = idle.min() else { return Admission::Refused };
+            let (idle, of) = sockets[&id].clone();
+            self.remove(&of, id);
+            gives_way = Some(idle);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        for (network, _) in groups {
+            self.sockets.entry(*network).or_default().insert(id, (progress.clone(), groups.to_vec()));
+        }
+        Admission::Open { id, gives_way }
+    }
+
+    /// Removes a socket that may have been removed before.
+    fn remove(&mut self, groups: &[Group], id: u64) {
+        for (network, _) in groups {
+            if let Some(sockets) = self.sockets.get_mut(network) {
+                sockets.remove(&id);
+                if sockets.is_empty() {
+                    self.sockets.remove(network);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const NONE: [usize; 0] = [];
+
+    fn peers() -> Arc<Peers> {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::new()))
+    }
+
+    /// Opens a socket; its place and state.
+    fn open(peers: &Arc<Peers>, peer: &str) -> Option<(Place, Progress)> {
+        let progress = Progress::new();
+        Some((peers.admit(peer.parse().unwrap(), &progress)?, progress))
+    }
+
+    fn open_many(peers: &Arc<Peers>, peer: &str, count: usize) -> Vec<(Place, Progress)> {
+        (0..count).map(|_| open(peers, peer).unwrap()).collect()
+    }
+
+    /// Which of them were told to close since the last look.
+    fn closed(sockets: &[(Place, Progress)]) -> Vec<usize> {
+        let is_told = |progress: &Progress| {
+            pin!(progress.told_to_give_way()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        (0..sockets.len()).filter(|at| is_told(&sockets[*at].1)).collect()
+    }
+
+    #[test]
+    fn at_the_limit_the_longest_idle_socket_gives_way() {
+        let peers = peers();
+        let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
+        // The first has a response since, the second is being served, the third waits for a body.
+        let _ = sockets[0].1.begin_service(false);
+        sockets[0].1.end_service(Duration::ZERO);
+        let _ = sockets[1].1.begin_service(false);
+        let _ = sockets[2].1.begin_service(true);
+        assert_eq!(closed(&sockets), NONE);
+        let _more = open_many(&peers, "::ffff:192.0.2.1", 2);
+        assert_eq!(closed(&sockets), [3, 4]);
+        let _other = open_many(&peers, "192.0.2.2", SOCKETS_PER_PEER_MAX);
+        assert_eq!(closed(&sockets), NONE, "another address");
+    }
+
+    #[test]
+    fn a_new_socket_is_refused_only_if_none_is_idle() {
+        let peers = peers();
+        let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
+        let bodies: Vec<_> = sockets.iter().map(|(_, progress)| progress.begin_service(true)).collect();
+        for body in &bodies[1..] {
+            body.arrived();
+        }
+        let first = open(&peers, "192.0.2.1");
+        assert!(first.is_some() && closed(&sockets) == [0], "its body does not come");
+        let _ = first.as_ref().map(|(_, progress)| progress.begin_service(false));
+        assert!(open(&peers, "192.0.2.1").is_none());
+        drop(first);
+        assert!(open(&peers, "192.0.2.1").is_some(), "a closed socket has left its place");
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_hold_any_number() {
+        let peers = peers();
+        let sockets = open_many(&peers, "10.1.2.3", 2 * SOCKETS_PER_PEER_MAX);
+        assert_eq!(closed(&sockets), NONE);
+        assert!(peers.lock().sockets.is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_a_64_and_again_a_48_with_four_times_as_much() {
+        let peers = peers();
+        let mut sockets = open_many(&peers, "2001:db8:0:1::1", SOCKETS_PER_PEER_MAX);
+        let _one_more = open(&peers, "2001:db8:0:1:ffff::1").unwrap();
+        assert_eq!(closed(&sockets), [0], "the same /64");
+        for site in 2..=4 {
+            sockets.extend(open_many(&peers, &format!("2001:db8:0:{site}::1"), SOCKETS_PER_PEER_MAX));
+        }
+        assert_eq!(closed(&sockets), NONE, "the /48 is full");
+        let _fifth = open(&peers, "2001:db8:0:5::1").unwrap();
+        assert_eq!(closed(&sockets), [1], "the longest-idle of the /48");
+        let _elsewhere = open(&peers, "2001:db8:1:1::1").unwrap();
+        assert_eq!(closed(&sockets), NONE, "another /48");
+    }
+
+    #[test]
+    fn no_row_outlives_its_sockets() {
+        let peers = peers();
+        let sockets = open_many(&peers, "2001:db8::1", SOCKETS_PER_PEER_MAX + 5);
+        assert_eq!(closed(&sockets).len(), 5);
+        drop(sockets);
+        assert!(peers.lock().sockets.is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! The bound on the sockets of one address.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use turn_broker::serve::SOCKETS_PER_PEER_MAX;
+
+use crate::support::{REPORTER, TestBroker, eventually};
+
+const LIMITED: &str = "turn_broker_sockets_limited_total{outcome=\"closed_idle\"}";
+
+/// Sockets that have sent `bytes`, opened one after another.
+async fn open(broker: &TestBroker, count: usize, bytes: &str) -> Vec<TcpStream> {
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let mut socket = TcpStream::connect(broker.address).await.unwrap();
+        socket.write_all(bytes.as_bytes()).await.unwrap();
+        sockets.push(socket);
+    }
+    sockets
+}
+
+#[tokio::test]
+async fn an_address_at_its_limit_loses_the_longest_idle_socket_and_its_health_check_is_served() {
+    let half_body = format!(
+        "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9\r\n\r\n{{"
+    );
+    for unfinished in ["", "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", &half_body] {
+        let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
+        let sockets = open(&broker, SOCKETS_PER_PEER_MAX, unfinished).await;
+        // A new connection for each: the client of the test keeps one open.
+        let check = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        for _ in 0..3 {
+            let mut answer = String::new();
+            open(&broker, 1, check).await.remove(0).read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{unfinished:?}: {answer}");
+        }
+        // Each check needed one place at most, and so does the request for this figure.
+        let closed = broker.metric(LIMITED).await.unwrap();
+        assert!((1..=4).contains(&closed), "{unfinished:?}: {closed}");
+        let is_closed = |socket: &TcpStream| match socket.try_read(&mut [0; 1]) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        eventually("an idle socket is closed", async || sockets.iter().any(is_closed)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_holds_as_many_sockets_as_its_clients_need() {
+    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let mut sockets = open(&broker, SOCKETS_PER_PEER_MAX + 44, "GET /health HTTP/1.1\r\nHost: x\r\n").await;
+    for socket in &mut sockets {
+        socket.write_all(b"Connection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(broker.metric(LIMITED).await, None);
+}
+
+#[tokio::test]
+async fn a_place_is_free_again_once_its_socket_is_closed() {
+    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
+    for _ in 0..3 {
+        drop(open(&broker, SOCKETS_PER_PEER_MAX / 2, "").await);
+        let check = async || broker.get("/health").await.status == 200;
+        eventually("the next sockets are accepted", check).await;
+    }
+}
