@@ -61,6 +61,7 @@ variables! {
         RUST_LOG = "info";
         CLIENT_URL = "http://localhost:5173";
         RATE_LIMIT_REQUESTS = "10";
+        RATE_LIMIT_RENEWALS = "40";
         RATE_LIMIT_WINDOW_SECONDS = "300";
         RATE_LIMIT_IPV6_PREFIX = "64";
         RATE_LIMIT_MAX_CLIENTS = "100000";

@@ -28,7 +28,7 @@ A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `
 const TAGS: [(&str, &str); 6] = [
     (
         "credentials",
-        "The mint. Every request except a renewal counts against the client's rate limit. Every credential reserves a part of the budget.",
+        "The mint. Every request counts against the client's rate limit; renewals have one of their own. Every credential reserves a part of the budget.",
     ),
     (
         "connections",
@@ -223,7 +223,7 @@ fn error_response() -> Described {
 fn rate_headers() -> [(String, RefOr<Header>); 3] {
     let count = |description: &str| header(description, Type::Integer, 0);
     [
-        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`.")),
+        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`, or for a renewal by `RATE_LIMIT_RENEWALS`.")),
         ("RateLimit-Remaining", count("Requests that would be accepted now.")),
         (
             "RateLimit-Reset",
