@@ -144,12 +144,16 @@ pub fn describe_mint(document: &mut OpenApi) {
     }
 }
 
+/// The 429 of every route with a fixed token.
+const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
+
 /// Adds the tokens of the routes that report connections.
 pub fn describe_reports(document: &mut OpenApi) {
     for operation in operations(document) {
         operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
         let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.";
         fails(operation, "401", refused);
+        fails(operation, "429", WRONG_TOKENS);
     }
 }
 
@@ -167,6 +171,7 @@ pub fn describe_operator(document: &mut OpenApi) {
         operation.security = Some(vec![token("operator")]);
         fails(operation, "401", "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.");
         fails(operation, "404", "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.");
+        fails(operation, "429", WRONG_TOKENS);
     }
 }
 

@@ -2,7 +2,6 @@
 //! rows from another.
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use super::client::{ClientKeys, WIDE_FACTOR};
@@ -42,8 +41,8 @@ impl Rows {
 impl Clients {
     /// Empty tables: half of `rows_max` rows for IPv4, half for IPv6, and as many for the wide prefixes.
     #[must_use]
-    pub fn new(rows_max: NonZeroUsize, refill: Duration, ipv6_prefix: u8) -> Self {
-        let table = || ClientTable::new(rows_max.get().div_ceil(2), refill);
+    pub fn new(rows_max: usize, refill: Duration, ipv6_prefix: u8) -> Self {
+        let table = || ClientTable::new(rows_max.div_ceil(2), refill);
         Self { ipv4: table(), ipv6: table(), wide: table(), ipv6_prefix }
     }
 

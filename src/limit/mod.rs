@@ -21,7 +21,9 @@ use turn_ledger::units::wait_seconds;
 pub mod client;
 pub mod clients;
 pub mod gate;
+pub mod proxies;
 pub mod table;
+pub mod wrong_tokens;
 
 #[cfg(test)]
 mod table_tests;
@@ -100,7 +102,7 @@ impl RateLimit {
                 limit(Kind::Renewal, config.renewals, false)?,
                 limit(Kind::Renewal, config.renewals, true)?,
             ],
-            clients: Mutex::new(Clients::new(config.clients_max, window, config.ipv6_prefix)),
+            clients: Mutex::new(Clients::new(config.clients_max.get(), window, config.ipv6_prefix)),
             clock,
             metrics,
         })

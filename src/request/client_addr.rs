@@ -4,8 +4,11 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+/// The header in which proxies append the address of their client.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address, IPv4-mapped IPv6 as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +18,11 @@ impl ClientAddr {
     /// The client behind `peer` and the headers of its request.
     #[must_use]
     pub fn find(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
-        let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|net| net.contains(address));
         let mut address = peer.to_canonical();
-        let lines = headers.get_all("x-forwarded-for").iter().rev();
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops {
-            if !is_trusted(&address) {
+            if !is_trusted(address, trusted_proxies) {
                 break;
             }
             let Some(next) = parse_hop(hop) else { break };
@@ -28,6 +30,13 @@ impl ClientAddr {
         }
         Self(address)
     }
+}
+
+/// Whether `peer` is a proxy whose `X-Forwarded-For` is read.
+#[must_use]
+pub fn is_trusted(peer: IpAddr, trusted_proxies: &[IpNet]) -> bool {
+    let address = peer.to_canonical();
+    trusted_proxies.iter().any(|net| net.contains(&address))
 }
 
 /// An address as proxies write it: alone, with a port, or IPv6 in brackets.

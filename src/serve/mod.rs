@@ -256,6 +256,7 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
             _ = tidy.tick() => {
                 app.account.tidy();
                 app.rate_limit.sweep();
+                app.wrong_tokens.sweep();
             }
         }
     }

@@ -280,3 +280,20 @@ async fn one_foreign_origin_among_several_is_rejected() {
         .header("origin", "https://evil.example");
     assert_eq!(Answer::of(request).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_hint_names_a_proxy_that_is_not_trusted() {
+    let codes = async |broker: &TestBroker| broker.status().await["hints"].to_string();
+    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
+    broker.mint().await;
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"));
+    mint_from(&broker, "203.0.113.1").await;
+    assert!(codes(&broker).await.contains("1 of the last 2 requests"));
+    for _ in 0..2 {
+        broker.mint().await;
+    }
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "most clients come directly");
+    let broker = TestBroker::start(&[]).await;
+    mint_from(&broker, "203.0.113.1").await;
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "the proxy is trusted");
+}

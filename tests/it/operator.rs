@@ -1,6 +1,7 @@
 //! The operator's routes and the health checks.
 
-use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
+use crate::support::{Answer, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -145,5 +146,53 @@ async fn metrics_count_what_happened() {
         ("turn_broker_limit_bytes", 1_000_000_000_000),
     ] {
         assert_eq!(broker.metric(line).await, Some(value), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_is_served() {
+    let broker = TestBroker::start(&[]).await;
+    let wrong = |path: &'static str, method, from: &'static str| {
+        let request = broker.request(method, path).header("x-forwarded-for", from);
+        Answer::of(request.bearer_auth("a-wrong-token-of-16"))
+    };
+    let paths = ["/metrics", "/api/overview", "/api/usage", "/api/alerts", "/api/connections"];
+    for n in 0..20 {
+        let answer = wrong(paths[n % 5], Method::GET, "203.0.113.1").await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
+    }
+    for path in paths {
+        let answer = wrong(path, Method::GET, "203.0.113.1").await;
+        assert_eq!(answer.error(), (429, "RATE_LIMITED".into()), "{path}");
+        assert_eq!(answer.header("retry-after"), Some("60"));
+    }
+    for path in ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"] {
+        assert_eq!(
+            wrong(path, Method::POST, "203.0.113.1").await.error(),
+            (429, "RATE_LIMITED".into()),
+            "{path}"
+        );
+    }
+    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.2").await.status, 401, "another address");
+    let right = broker.request(Method::GET, "/metrics").header("x-forwarded-for", "203.0.113.1");
+    let right = Answer::of(right.bearer_auth(OPERATOR)).await;
+    assert_eq!(right.status, 200);
+    for line in [r#"wrong_tokens_total{role="operator"} 26"#, r#"wrong_tokens_total{role="reporter"} 3"#] {
+        assert!(right.text.contains(line), "{line} is missing");
+    }
+    broker.advance(60);
+    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 401, "a new minute");
+}
+
+#[tokio::test]
+async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let mut grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    let last = if grant.pop() == Some('A') { 'B' } else { 'A' };
+    grant.push(last);
+    for _ in 0..30 {
+        assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+        let answer = broker.post(&grant, "/api/connections", json!({})).await;
+        assert_eq!(answer.error(), (401, "INVALID_GRANT".into()));
     }
 }

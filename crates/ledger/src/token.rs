@@ -102,6 +102,13 @@ impl Grant {
 pub struct GrantToken(String);
 
 impl GrantToken {
+    /// Whether `text` looks like a grant token, signed with any key.
+    #[must_use]
+    pub fn has_form(text: &str) -> bool {
+        let starts_well = |bytes: Vec<u8>| bytes.first() == Some(&VERSION);
+        text.len() == TOKEN_CHARS && URL_SAFE_NO_PAD.decode(text).is_ok_and(starts_well)
+    }
+
     /// The text that the client gets.
     #[must_use]
     pub fn expose(&self) -> &str {
