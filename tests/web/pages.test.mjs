@@ -350,6 +350,17 @@ test('UDP is not called blocked if a relay answered over UDP', () => {
   assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
 });
 
+test('UDP is called blocked only if every name was found and no port refused', () => {
+  const unnamed = (url) => fails(url, 701, 'TURN host lookup received error.');
+  const shut = (url) => fails(url, 701, 'Connection refused.');
+  assert.deepEqual(titles([works(STUN), unnamed(UDP), works(TCP)]), ['The relay does not work over UDP']);
+  assert.deepEqual(titles([works(STUN), shut(UDP), works(TCP)]), ['The relay does not work over UDP']);
+  assert.match(findings(minted, [works(STUN), unnamed(UDP), works(TLS)])[0].text, /name not found\)\. Calls work over TLS/);
+  const stun = findings(minted, [shut(STUN), fails('stun:t.example'), works(TCP)]).at(-1);
+  assert.equal(stun.title, 'STUN does not answer');
+  assert.doesNotMatch(stun.text, /blocked/);
+});
+
 test('rejected credentials, a full relay and an unknown name have their own findings', () => {
   assert.deepEqual(titles([works(STUN), fails(UDP, 401, 'Unauthorized')]), ['The relay rejects the credentials']);
   assert.deepEqual(titles([works(STUN), fails(UDP, 486, 'Allocation Quota Reached')]), ['The relay is full']);

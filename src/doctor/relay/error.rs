@@ -74,6 +74,8 @@ pub(super) enum Trouble {
     Unnamed,
     /// No server answered.
     Unreachable,
+    /// The machine answered that nothing listens there, so packets pass.
+    Refused,
     /// The server rejects the credential.
     Credential,
     /// The server answers with another error.
@@ -87,7 +89,7 @@ pub(super) enum Trouble {
 impl Trouble {
     /// Whether no server answered.
     pub(super) const fn is_unreached(self) -> bool {
-        matches!(self, Self::Unnamed | Self::Unreachable)
+        matches!(self, Self::Unnamed | Self::Unreachable | Self::Refused)
     }
 }
 
@@ -107,7 +109,8 @@ impl ProbeError {
     pub(super) fn trouble(&self) -> Trouble {
         match self {
             Self::Name => Trouble::Unnamed,
-            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => Trouble::Unreachable,
+            Self::Refused => Trouble::Refused,
+            Self::NoRoute | Self::Timeout(_) | Self::Broken(..) => Trouble::Unreachable,
             Self::Code { code: 401 | 403 | 431 | 441, shown: true, .. }
             | Self::Unsigned
             | Self::Unwritable => Trouble::Credential,
