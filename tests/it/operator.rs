@@ -1,6 +1,8 @@
 //! The operator's routes and the health checks.
 
-use crate::support::{Answer, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare};
+use crate::support::{
+    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and,
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -195,4 +197,62 @@ async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
         let answer = broker.post(&grant, "/api/connections", json!({})).await;
         assert_eq!(answer.error(), (401, "INVALID_GRANT".into()));
     }
+}
+
+/// Waits until the broker says this about its provider.
+async fn provider_is(broker: &TestBroker, wanted: &str) {
+    for _ in 0..500 {
+        if broker.get("/ready").await.json()["provider"] == wanted {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the provider is never {wanted}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
+    let cloudflare = FakeCloudflare::start().await;
+    let base = cloudflare.base_url();
+    cloudflare.require_token("another-token");
+    let broker = TestBroker::start(&[
+        ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", "a-wrong-token"),
+    ])
+    .await;
+    provider_is(&broker, "down").await;
+    assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
+    let status = broker.status().await;
+    assert!(status["hints"].to_string().contains("PROVIDER_DOWN"), "{status}");
+    assert_eq!(status["reservedGB"], "0.00");
+    assert_eq!(broker.metric("turn_broker_provider_up").await, Some(0));
+    assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
+    cloudflare.require_token("a-wrong-token");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    provider_is(&broker, "up").await;
+    assert!(!broker.status().await["hints"].to_string().contains("PROVIDER_DOWN"));
+}
+
+#[tokio::test]
+async fn the_probe_after_the_start_spends_nothing_and_hands_out_nothing() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for _ in 0..500 {
+        if cloudflare.history().probes() == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
+    provider_is(&broker, "up").await;
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["grants"]["issued"]), (&json!("0.00"), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_broker_that_may_not_mint_does_not_probe() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
+    provider_is(&broker, "up").await;
+    broker.finish().await;
+    assert_eq!(cloudflare.history().probes(), 0);
 }
