@@ -135,7 +135,11 @@ pub fn describe_mint(document: &mut OpenApi) {
         fails(operation, "503", unwritten);
         let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, or another site loads this URL. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);
-        fails(operation, "429", "`RATE_LIMITED`: too many requests from this client address.");
+        fails(
+            operation,
+            "429",
+            "`RATE_LIMITED`: too many requests from this client address, or from the IPv6 /48 around it.",
+        );
         for status in ["200", "400", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());

@@ -133,6 +133,7 @@ test('the minting verdict names the most important obstacle', () => {
   assert.match(minting(overview({}, { ledgerFailing: true })).word, /ledger/);
   assert.match(minting(overview({ status: 'LIMIT_EXCEEDED' })).word, /Limit reached/);
   assert.equal(minting(overview({}, { provider: { breaker: 'open' } })).mark, 'warn');
+  assert.equal(minting(overview({ hints: [{ code: 'PROVIDER_DOWN' }] })).mark, 'warn', 'the probe failed, the breaker is closed');
   assert.equal(minting(overview({}, { provider: null })).mark, 'good');
 });
 
