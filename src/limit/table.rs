@@ -73,10 +73,12 @@ impl ClientTable {
             *last_seen = now;
             return Row::Own(client);
         }
-        if self.crowded(client).is_some() && self.may_sweep(now) {
+        let mut crowded = self.crowded(client);
+        if crowded.is_some() && self.may_sweep(now) {
             self.sweep(now);
+            crowded = self.crowded(client);
         }
-        if let Some(prefix) = self.crowded(client) {
+        if let Some(prefix) = crowded {
             return self.shared(prefix, client);
         }
         self.rows.insert(client, now);

@@ -223,6 +223,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_any_key_has_the_form_and_other_texts_do_not() {
+        let token = key(2).sign(&grant()).expose().to_owned();
+        assert!(GrantToken::has_form(&token));
+        for other in ["", "a-guessed-token", &token[1..], &"A".repeat(TOKEN_CHARS), &"!".repeat(TOKEN_CHARS)]
+        {
+            assert!(!GrantToken::has_form(other), "{other}");
+        }
+    }
+
+    #[test]
     fn a_token_of_another_key_is_refused() {
         assert_eq!(key(2).verify(key(1).sign(&grant()).expose()), None);
     }
