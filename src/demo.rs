@@ -44,13 +44,14 @@ const QUIET: &str = "warn,turn_broker::relay=error,turn_broker::telemetry::start
 
 /// The fixed settings besides addresses and token. A call with 7 Mbps in both directions together spends this budget in
 /// five minutes. Two credentials may relay over half of it, so the bound rises visibly before the limit is reached.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 7] = [
     ("ICE_SOURCES", "relay,stun"),
     ("BANDWIDTH_LIMIT_GB", "0.25"),
     ("TURN_TTL_SECONDS", "120"),
     ("LIABILITY_MBPS_PER_GRANT", "4"),
     ("HEARTBEAT_SECONDS", "5"),
     ("RATE_LIMIT_REQUESTS", "10000"),
+    ("RATE_LIMIT_RENEWALS", "10000"),
 ];
 
 /// A demo that is ready to run.

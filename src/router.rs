@@ -111,10 +111,12 @@ fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter
 type Route = MethodRouter<Arc<App>>;
 
 fn limited(route: Route, app: &Arc<App>) -> Route {
-    route
-        .route_layer(app.rate_limit.layer(|rejected| ApiError::from(rejected).into_response()))
-        .route_layer(map_response(app.rate_limit.standard_headers()))
-        .route_layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
+    route.route_layer(
+        ServiceBuilder::new()
+            .layer(from_fn_with_state(Arc::clone(app), renewal::recognise))
+            .layer(map_response(app.rate_limit.standard_headers()))
+            .layer(app.rate_limit.layer(|rejected| ApiError::from(rejected).into_response())),
+    )
 }
 
 /// Only GET: a HEAD would mint a credential and discard it.

@@ -1,7 +1,6 @@
 //! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
 //! across an await. All values that one call reads under it belong to the same instant.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +36,6 @@ pub use reservation::{RenewalRight, Reservation};
 pub struct Account {
     // A std mutex, because nothing awaits while it is held.
     guarded: Mutex<Guarded>,
-    /// How many renewal rights were taken so far.
-    rights: AtomicU64,
     /// `None`: the books are in memory only.
     journal: Option<Journal>,
     clock: Arc<dyn Clock>,
@@ -76,7 +73,7 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let guarded = Guarded { time: SteadyTime::from(books.now(), clock.since_boot()), books };
-        Self { guarded: Mutex::new(guarded), rights: AtomicU64::new(0), journal, clock, metrics }
+        Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
     /// Reserves budget for a credential with lifetime `life` that the provider creates within `slack`.
@@ -134,7 +131,7 @@ impl Account {
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
         let taken = self.with(|books| books.take_renewal(grant));
-        taken.then(|| RenewalRight::new(self, grant, self.rights.fetch_add(1, Ordering::Relaxed)))
+        taken.then(|| RenewalRight::new(self, grant))
     }
 
     /// Opens a connection. For one that is already open, this counts as a report.

@@ -26,19 +26,12 @@ pub struct Reservation {
 pub struct RenewalRight {
     account: Arc<Account>,
     grant: Grant,
-    serial: u64,
     is_used: AtomicBool,
 }
 
 impl RenewalRight {
-    pub(super) fn new(account: &Arc<Account>, grant: &Grant, serial: u64) -> Self {
-        Self { account: Arc::clone(account), grant: *grant, serial, is_used: AtomicBool::new(false) }
-    }
-
-    /// A number that no other taken right has.
-    #[must_use]
-    pub fn serial(&self) -> u64 {
-        self.serial
+    pub(super) fn new(account: &Arc<Account>, grant: &Grant) -> Self {
+        Self { account: Arc::clone(account), grant: *grant, is_used: AtomicBool::new(false) }
     }
 
     /// The grant that is renewed.

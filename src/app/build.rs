@@ -18,6 +18,8 @@ use crate::ice::cloudflare::Cloudflare;
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::journal::Journal;
+use crate::limit::proxies::UntrustedProxies;
+use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
@@ -92,6 +94,8 @@ pub fn build(
             Arc::clone(&parts.clock),
             Arc::clone(&parts.metrics),
         )?,
+        wrong_tokens: WrongTokens::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
+        untrusted_proxies: UntrustedProxies::default(),
         origins: config.access.origins.clone(),
         hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),

@@ -14,6 +14,8 @@ use crate::clock::Clock;
 use crate::config::{AllowedHosts, AllowedOrigins, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
+use crate::limit::proxies::UntrustedProxies;
+use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
@@ -56,6 +58,10 @@ pub struct App {
     pub dispatcher: Option<AlertDispatcher>,
     /// The rate limit of each client address.
     pub rate_limit: RateLimit,
+    /// Wrong operator and reporter tokens.
+    pub wrong_tokens: WrongTokens,
+    /// Notices a proxy that is not among `trusted_proxies`.
+    pub untrusted_proxies: UntrustedProxies,
     /// Origins of the pages that may mint.
     pub origins: AllowedOrigins,
     /// Hosts that a request may name.

@@ -10,7 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::host::{self, AllowedHosts};
 use super::names::{
     ALLOWED_HOSTS, CLIENT_URL, OPERATOR_TOKEN, RATE_LIMIT_IPV6_PREFIX, RATE_LIMIT_MAX_CLIENTS,
-    RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW_SECONDS, REPORTER_TOKEN, SecretVariable, TRUSTED_PROXIES,
+    RATE_LIMIT_RENEWALS, RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW_SECONDS, REPORTER_TOKEN, SecretVariable,
+    TRUSTED_PROXIES,
 };
 use super::origin::{self, AllowedOrigins};
 use super::settings::{Read, Refused, Settings};
@@ -48,11 +49,14 @@ pub struct AccessConfig {
 pub struct RateLimitConfig {
     /// Requests per `window`, also as one burst, 1 to 10,000. `RATE_LIMIT_REQUESTS`; 10 when unset.
     pub requests: NonZeroU32,
-    /// The time in which `requests` refill, 1 s to 24 h. `RATE_LIMIT_WINDOW_SECONDS`; 300 s when unset.
+    /// Renewals per `window`, also as one burst, 1 to 10,000. They do not count against `requests`. `RATE_LIMIT_RENEWALS`; 40
+    /// when unset.
+    pub renewals: NonZeroU32,
+    /// The time in which `requests` and `renewals` refill, 1 s to 24 h. `RATE_LIMIT_WINDOW_SECONDS`; 300 s when unset.
     pub window: Duration,
     /// The prefix length that identifies one IPv6 client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
     pub ipv6_prefix: u8,
-    /// The most rows, 1 to 10,000,000. A full table drops rows whose bucket has refilled first.
+    /// The most rows, half of them for IPv4 and half for IPv6, 1 to 10,000,000.
     /// `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
     pub clients_max: NonZeroUsize,
 }
@@ -87,12 +91,14 @@ impl AccessConfig {
 impl RateLimitConfig {
     fn read(settings: &mut Settings<'_>) -> Read<Self> {
         let requests = settings.number(RATE_LIMIT_REQUESTS, 1..=10_000);
+        let renewals = settings.number(RATE_LIMIT_RENEWALS, 1..=10_000);
         let window = settings.seconds(RATE_LIMIT_WINDOW_SECONDS, 1..=86_400);
         let ipv6_prefix = settings.number(RATE_LIMIT_IPV6_PREFIX, 1..=128);
         let clients_max = settings.number(RATE_LIMIT_MAX_CLIENTS, 1..=10_000_000);
-        // Both ranges start at 1, so neither conversion fails.
+        // These ranges start at 1, so no conversion fails.
         Ok(Self {
             requests: NonZeroU32::new(requests?).ok_or(Refused)?,
+            renewals: NonZeroU32::new(renewals?).ok_or(Refused)?,
             window: window?,
             ipv6_prefix: ipv6_prefix?,
             clients_max: NonZeroUsize::new(clients_max?).ok_or(Refused)?,

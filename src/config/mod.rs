@@ -175,6 +175,20 @@ mod tests {
         assert_eq!(warnings, ["TURN_TTL_SECOND is not a setting; did you mean TURN_TTL_SECONDS?"]);
     }
 
+    #[test]
+    fn a_misspelled_name_about_money_or_secrets_is_a_problem_like_any_other() {
+        assert_refused(
+            [("BANDWITH_LIMIT_GB", "100"), ("OPERATR_TOKEN", "hush"), ("PORT", "abc")],
+            &[
+                "PORT: expected a number from 0 to 65535, found \"abc\"",
+                "BANDWITH_LIMIT_GB is not a setting; did you mean BANDWIDTH_LIMIT_GB?",
+                "OPERATR_TOKEN is not a setting; did you mean OPERATOR_TOKEN?",
+            ],
+        );
+        assert_refused([("BILING_DAY", "7")], &["BILING_DAY is not a setting; did you mean BILLING_DAY?"]);
+        assert!(load([("BANDWITH_LIMIT_GB", "")]).warnings.is_empty(), "an empty value counts as unset");
+    }
+
     /// Every secret, with `hush` in its value.
     const SECRETS: [(&str, &str); 13] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),

@@ -61,6 +61,7 @@ variables! {
         RUST_LOG = "info";
         CLIENT_URL = "http://localhost:5173";
         RATE_LIMIT_REQUESTS = "10";
+        RATE_LIMIT_RENEWALS = "40";
         RATE_LIMIT_WINDOW_SECONDS = "300";
         RATE_LIMIT_IPV6_PREFIX = "64";
         RATE_LIMIT_MAX_CLIENTS = "100000";
@@ -126,19 +127,64 @@ pub(super) fn is_known(name: &str) -> bool {
 /// From this similarity on, a name without one of our prefixes counts as misspelled too.
 const SIMILARITY_MIN: f64 = 0.8;
 
-/// A hint for a name that looks like a setting and is not one: it has one of our prefixes, or it is very similar to a
-/// known name, ignoring case.
-pub(super) fn hint_for(name: &str) -> Option<String> {
-    if is_known(name) {
-        return None;
+/// Settings that limit what is spent. A default in their place can cost money.
+const MONEY: [Variable; 14] = [
+    TURN_ENABLED,
+    ICE_SOURCES,
+    CLOUDFLARE_TURN_KEY_ID,
+    CLOUDFLARE_ACCOUNT_ID,
+    BANDWIDTH_LIMIT_GB,
+    BILLING_DAY,
+    BUDGET_MODE,
+    LIMIT_ACTION,
+    LIABILITY_MBPS_PER_GRANT,
+    TURN_EXPIRY_TAIL_SECONDS,
+    ESTIMATED_MBPS_PER_CONNECTION,
+    BILLED_DIRECTIONS,
+    UNREPORTED_GRANT_MB,
+    STATE_DIR,
+];
+
+/// Names of other programs that are similar to ours.
+const FOREIGN: [&str; 2] = ["CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_TOKEN_FILE"];
+
+/// A name that looks like a setting and is not one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Misspelled {
+    pub(super) name: String,
+    /// The known name that is most similar.
+    pub(super) nearest: String,
+    /// Whether the setting that is meant limits what is spent, or is a secret. Then it must not be ignored.
+    pub(super) is_grave: bool,
+}
+
+impl Misspelled {
+    /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        if is_known(name) {
+            return None;
+        }
+        let upper = name.to_ascii_uppercase();
+        // Compares pairs of letters. An edit distance would count a missing word as many errors.
+        let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
+        let nearest = all().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+        let is_similar = similarity(&nearest) >= SIMILARITY_MIN;
+        let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
+        let is_grave = is_similar && is_grave(&nearest) && !FOREIGN.contains(&name);
+        let name = name.escape_debug().to_string();
+        (is_ours || is_similar).then_some(Self { name, nearest, is_grave })
     }
-    let upper = name.to_ascii_uppercase();
-    // Compares pairs of letters. An edit distance would count a missing word as many errors.
-    let similarity = |known: &String| strsim::sorensen_dice(&upper, known);
-    let nearest = all().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-    let is_meant = is_ours || similarity(&nearest) >= SIMILARITY_MIN;
-    is_meant.then(|| format!("{} is not a setting; did you mean {nearest}?", name.escape_debug()))
+}
+
+impl std::fmt::Display for Misspelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is not a setting; did you mean {}?", self.name, self.nearest)
+    }
+}
+
+fn is_grave(known: &str) -> bool {
+    let is_secret = |secret: &SecretVariable| known == secret.name() || known == secret.file_name();
+    SECRET.iter().any(is_secret) || MONEY.iter().any(|variable| variable.name() == known)
 }
 
 #[cfg(test)]
@@ -171,7 +217,7 @@ mod tests {
             ("ICE_SOURCE", "ICE_SOURCES"),
         ] {
             let hint = format!("{name} is not a setting; did you mean {nearest}?");
-            assert_eq!(hint_for(name), Some(hint));
+            assert_eq!(Misspelled::of(name).map(|misspelled| misspelled.to_string()), Some(hint));
         }
     }
 
@@ -180,7 +226,50 @@ mod tests {
         for name in
             all().chain(["PATH".into(), "HOSTNAME".into(), "RATE".into(), "XTURN_TTL".into(), String::new()])
         {
-            assert_eq!(hint_for(&name), None, "{name}");
+            assert_eq!(Misspelled::of(&name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_near_miss_of_a_name_about_money_or_secrets_is_grave() {
+        let is_grave = |name: &str| Misspelled::of(name).is_some_and(|misspelled| misspelled.is_grave);
+        for name in [
+            "BANDWITH_LIMIT_GB",
+            "BANDWIDTH_LIMIT",
+            "bandwidth_limit_gb",
+            "BANDWIDTH_LIMIT_BG",
+            "BILING_DAY",
+            "BUDGET_MOD",
+            "LIMIT_ACTIONS",
+            "TURN_ENABLE",
+            "ICE_SOURCE",
+            "OPERATR_TOKEN",
+            "OPERATOR_TOKEN_FIL",
+            "REPORTER_TOKENS",
+            "CLOUDFLARE_TURN_API_TOKN",
+            "CLOUDFLARE_TURN_KEYID",
+            "CLOUDFLARE_ANALYTIC_TOKEN",
+            "COTURN_SECRETS",
+            "ALERT_WEBHOOK",
+            "STATE_DIRS",
+        ] {
+            assert!(is_grave(name), "{name}");
+        }
+        // Others set these, or their defaults cost nothing.
+        for name in [
+            "CLOUDFLARE_API_TOKEN",
+            "CLOUDFLARE_API_KEY",
+            "CLOUDFLARE_EMAIL",
+            "TURN_X",
+            "TURN_TTL_SECOND",
+            "RATE_LIMIT_REQUEST",
+            "CLIENT_URLS",
+            "port",
+            "STATE_DIRECTORY",
+            "RUNTIME_DIRECTORY",
+            "API_TOKEN",
+        ] {
+            assert!(!is_grave(name), "{name}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Settings of the listener and the log.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +43,17 @@ impl ServerConfig {
         let port = settings.number(PORT, 0..=u16::MAX);
         Ok(Self { host: host?, port: port? })
     }
+
+    /// Where this machine reaches the listener: on loopback if it listens on all addresses.
+    #[must_use]
+    pub fn reachable(&self) -> SocketAddr {
+        let address = match self.host {
+            IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            other => other,
+        };
+        SocketAddr::new(address, self.port)
+    }
 }
 
 impl LogConfig {
@@ -83,6 +94,15 @@ mod tests {
                 format,
                 "{is_terminal} {written:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+        for (host, reached) in
+            [("0.0.0.0", "127.0.0.1:3001"), ("::", "[::1]:3001"), ("192.0.2.1", "192.0.2.1:3001")]
+        {
+            assert_eq!(load([("HOST", host)]).server.reachable().to_string(), reached);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::environment::Environment;
-use super::names::{self, SecretVariable, Variable};
+use super::names::{Misspelled, SecretVariable, Variable};
 use super::problem::{ConfigErrors, ConfigProblem};
 use super::value::{is_plain, parse_number, shown};
 
@@ -37,24 +37,26 @@ pub(super) struct SecretText {
 pub(super) struct Settings<'a> {
     environment: &'a Environment,
     problems: Vec<ConfigProblem>,
-    /// Hints for misspelled names.
-    spelling: Vec<String>,
+    /// Misspelled names.
+    spelling: Vec<Misspelled>,
     warnings: Vec<String>,
 }
 
 impl<'a> Settings<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        let spelling = environment.names().filter_map(names::hint_for).collect();
+        let spelling = environment.names().filter_map(Misspelled::of).collect();
         Self { environment, problems: environment.problems().to_vec(), spelling, warnings: Vec::new() }
     }
 
-    /// The warnings, or every problem with the hints: a misspelled name is often the missing setting.
+    /// The warnings, or every problem with the hints: a misspelled name is often the missing setting. One about money or
+    /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        if !self.problems.is_empty() {
-            return Err(ConfigErrors::new(self.problems, self.spelling));
+        let mut hints: Vec<String> = self.spelling.iter().map(ToString::to_string).collect();
+        if !self.problems.is_empty() || self.spelling.iter().any(|misspelled| misspelled.is_grave) {
+            return Err(ConfigErrors::new(self.problems, hints));
         }
-        self.spelling.append(&mut self.warnings);
-        Ok(self.spelling)
+        hints.append(&mut self.warnings);
+        Ok(hints)
     }
 
     pub(super) fn is_terminal(&self) -> bool {

@@ -12,6 +12,7 @@ mod progress;
 mod provider;
 mod relay;
 mod report;
+mod service;
 mod skew;
 mod state;
 mod tls;
@@ -88,6 +89,7 @@ pub async fn run<W: Write>(
         clock,
     };
     examination.local();
+    examination.service().await;
     examination.names().await;
     examination.apis().await;
     examination.credentials().await;
@@ -115,6 +117,13 @@ impl<W: Write> Examination<'_, W> {
         }
         self.progress.starts(Check::State.name());
         for finding in state::check(self.config.budget.state_dir.as_deref()) {
+            self.progress.found(finding);
+        }
+    }
+
+    /// What the service says, if it runs.
+    async fn service(&mut self) {
+        if let Some(finding) = service::check(&self.config.server, &self.client).await {
             self.progress.found(finding);
         }
     }

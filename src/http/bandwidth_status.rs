@@ -13,6 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::openapi::one_of;
 use crate::app::App;
 use crate::json::plain_number;
+use crate::limit::proxies::Unread;
 use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::ledger::LateCounts;
 use turn_ledger::units::{BitRate, Timestamp};
@@ -246,6 +247,20 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         snapshot.promised_in_full,
         "PROMISED_IN_FULL",
         "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
+    );
+    if let Some(Unread { forwarded, of }) = app.untrusted_proxies.seen() {
+        hint(
+            true,
+            "PROXY_NOT_TRUSTED",
+            &format!(
+                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because TRUSTED_PROXIES does not name their sender. If a proxy sends it, all clients behind it share the allowances of one: add its address to TRUSTED_PROXIES."
+            ),
+        );
+    }
+    hint(
+        app.mint.provider_is_up() == Some(false),
+        "PROVIDER_DOWN",
+        "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
     );
     hint(
         !app.account.is_durable(),

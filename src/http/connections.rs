@@ -14,11 +14,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
+use super::operator::{client_of, wrong_token};
 use crate::app::App;
+use crate::limit::wrong_tokens::Role;
 use crate::random;
 use crate::request::bearer::bearer;
 use turn_ledger::connection::Report;
 use turn_ledger::reports::{Caller, OpenError, Opened};
+use turn_ledger::token::GrantToken;
 
 const UNAUTHORIZED: ApiError =
     ApiError::Unauthorized { expected: "the `grant` of your credentials, or the REPORTER_TOKEN," };
@@ -187,10 +190,15 @@ impl FromRequest<Arc<App>> for Call {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer(request.headers()).map(str::to_owned);
+        let client = client_of(&request);
         let request: ConnectionRequest = read_json(request).await?;
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
-        let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
-        Ok(Self { caller, request })
+        match caller(app, token) {
+            Some(caller) => Ok(Self { caller, request }),
+            // A page that holds a grant of an earlier key does not guess.
+            None if GrantToken::has_form(token) => Err(ApiError::InvalidGrant),
+            None => Err(wrong_token(app, Role::Reporter, client, ApiError::InvalidGrant)),
+        }
     }
 }
 

@@ -95,8 +95,8 @@ pub struct MintQuery {
 /// Returns ICE servers for `new RTCPeerConnection`.
 ///
 /// With `Authorization: Bearer <grant>`, from the grant's `refreshAfter` on, the request is a renewal. Each grant allows one
-/// renewal. It does not count against the client's rate limit. Any other token is ignored. Only `GET` is allowed, because a
-/// `HEAD` would mint a credential and discard it.
+/// renewal. Renewals have a rate limit of their own, which is wider. Any other token is ignored. Only `GET` is allowed,
+/// because a `HEAD` would mint a credential and discard it.
 #[utoipa::path(
     get,
     path = "/api/turn-credentials",

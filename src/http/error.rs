@@ -56,6 +56,11 @@ pub enum ApiError {
         /// Time until the next request is accepted.
         retry_in: Duration,
     },
+    /// The client has sent too many wrong operator or reporter tokens.
+    TooManyWrongTokens {
+        /// After this time its wrong tokens are counted anew.
+        retry_in: Duration,
+    },
     /// The grant has too many open connections.
     TooManyConnections {
         /// After this time the broker has closed lost connections.
@@ -225,6 +230,9 @@ impl ApiError {
             Self::RateLimited { retry_in } => {
                 over_rate("Too many credential requests, please try again later").retry_in(retry_in)
             }
+            Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
+                .message("Correct the token. The right one is served at once.")
+                .retry_in(retry_in),
             Self::TooManyConnections { retry_in } => {
                 over_rate("Too many open connections on this grant")
                     .message("Close connections that have ended.")

@@ -7,8 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{ApiError, ErrorBody};
+use super::openapi::one_of;
 use crate::app::App;
 
 /// The process is alive.
@@ -28,6 +30,15 @@ pub struct HealthBody {
 pub struct ReadyBody {
     /// Always `ready`.
     status: &'static str,
+    /// Whether the provider mints: `up` or `down`. While it is down, callers get the next of `ICE_SOURCES`, so the process is
+    /// ready. Absent if no provider is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = provider_schema, required = false)]
+    provider: Option<&'static str>,
+}
+
+fn provider_schema() -> RefOr<Schema> {
+    one_of(["up", "down"], "Whether the provider mints. Absent if no provider is configured.")
 }
 
 /// Checks that the process is alive.
@@ -65,5 +76,6 @@ pub async fn get_ready(State(app): State<Arc<App>>) -> Result<Json<ReadyBody>, A
     if !app.account.is_writable() {
         return Err(ApiError::LedgerUnavailable);
     }
-    Ok(Json(ReadyBody { status: "ready" }))
+    let provider = app.mint.provider_is_up().map(|is_up| if is_up { "up" } else { "down" });
+    Ok(Json(ReadyBody { status: "ready", provider }))
 }

@@ -62,6 +62,11 @@ fn figures(app: &App) -> ScrapedFigures {
         "Provider circuit breaker: 0 closed, 1 half-open, 2 open",
         app.mint.breaker_state().gauge(),
     );
+    gauge(
+        "provider_up",
+        "0 while the provider does not mint; 1 without a provider",
+        u64::from(app.mint.provider_is_up() != Some(false)),
+    );
     gauge("pool_ready", "Credentials minted ahead and not yet handed out", pool.ready);
     gauge("ledger_failing", "1 while the ledger cannot be written", u64::from(!app.account.is_writable()));
     gauge("log_lines_lost", "Log lines dropped because the reader was too slow", app.lost_lines.count());

@@ -28,7 +28,7 @@ A page of an origin in `CLIENT_URL` may call everything under `/api/` and read `
 const TAGS: [(&str, &str); 6] = [
     (
         "credentials",
-        "The mint. Every request except a renewal counts against the client's rate limit. Every credential reserves a part of the budget.",
+        "The mint. Every request counts against the client's rate limit; renewals have one of their own. Every credential reserves a part of the budget.",
     ),
     (
         "connections",
@@ -147,7 +147,11 @@ pub fn describe_mint(document: &mut OpenApi) {
         fails(operation, "503", unwritten);
         let foreign = "`ORIGIN_NOT_ALLOWED`: the `Origin` is not in `CLIENT_URL`, another site loads or opens this URL, or a browser prefetches it. The response has no CORS headers, so a page sees a network error.";
         fails(operation, "403", foreign);
-        fails(operation, "429", "`RATE_LIMITED`: too many requests from this client address.");
+        fails(
+            operation,
+            "429",
+            "`RATE_LIMITED`: too many requests from this client address, or from the IPv6 /48 around it.",
+        );
         for status in ["200", "400", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());
@@ -156,12 +160,16 @@ pub fn describe_mint(document: &mut OpenApi) {
     }
 }
 
+/// The 429 of every route with a fixed token.
+const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
+
 /// Adds the tokens of the routes that report connections.
 pub fn describe_reports(document: &mut OpenApi) {
     for operation in operations(document) {
         operation.security.get_or_insert_default().splice(..0, [token("grant"), token("reporter")]);
         let refused = "`UNAUTHORIZED`: the request has no token.\n\n`INVALID_GRANT`: the token is neither a grant of this ledger nor the `REPORTER_TOKEN`. When a connection is opened, also: the grant has expired.";
         fails(operation, "401", refused);
+        fails(operation, "429", WRONG_TOKENS);
     }
 }
 
@@ -179,6 +187,7 @@ pub fn describe_operator(document: &mut OpenApi) {
         operation.security = Some(vec![token("operator")]);
         fails(operation, "401", "`UNAUTHORIZED`: the token is missing, or is not the `OPERATOR_TOKEN`.");
         fails(operation, "404", "`NOT_FOUND`: `OPERATOR_TOKEN` is not set.");
+        fails(operation, "429", WRONG_TOKENS);
     }
 }
 
@@ -235,7 +244,7 @@ fn error_response() -> Described {
 fn rate_headers() -> [(String, RefOr<Header>); 3] {
     let count = |description: &str| header(description, Type::Integer, 0);
     [
-        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`.")),
+        ("RateLimit-Limit", count("Size of a burst, as set by `RATE_LIMIT_REQUESTS`, or for a renewal by `RATE_LIMIT_RENEWALS`.")),
         ("RateLimit-Remaining", count("Requests that would be accepted now.")),
         (
             "RateLimit-Reset",

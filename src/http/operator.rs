@@ -15,7 +15,9 @@ use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use crate::account::OpenConnection;
 use crate::app::App;
+use crate::limit::wrong_tokens::Role;
 use crate::request::bearer::bearer;
+use crate::request::client_addr::ClientAddr;
 use turn_ledger::connection::Owner;
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::timeline::Slice;
@@ -32,10 +34,25 @@ const STEP_DEFAULT: u64 = 3_600;
 /// Rejects requests without the operator token.
 pub async fn require_operator(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(expected) = &app.operator_token else { return ApiError::NotFound.into_response() };
+    let unauthorized = ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" };
     match bearer(request.headers()) {
         Some(shown) if expected.matches(shown) => next.run(request).await,
-        _ => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" }.into_response(),
+        Some(_) => wrong_token(&app, Role::Operator, client_of(&request), unauthorized).into_response(),
+        None => unauthorized.into_response(),
     }
+}
+
+/// The response to a wrong token, which is counted: `refusal`, or the time to wait after too many.
+pub(super) fn wrong_token(app: &App, role: Role, client: Option<ClientAddr>, refusal: ApiError) -> ApiError {
+    // The envelope adds the address to every request.
+    let Some(ClientAddr(client)) = client else { return ApiError::Internal };
+    let retry_in = app.wrong_tokens.count(role, client);
+    retry_in.map_or(refusal, |retry_in| ApiError::TooManyWrongTokens { retry_in })
+}
+
+/// The client that the envelope found.
+pub(super) fn client_of(request: &Request) -> Option<ClientAddr> {
+    request.extensions().get().copied()
 }
 
 /// The open connections.

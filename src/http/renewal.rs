@@ -1,20 +1,32 @@
-//! Renewals: a mint with a grant that may renew does not count against the client's rate limit. Any other token is ignored.
-//! The right to renew is taken before the mint; if the mint fails, dropping it gives it back.
+//! Renewals: a mint with a grant that may renew counts against the client's allowance for renewals. Any other token is
+//! ignored. The right to renew is taken before the mint; if the mint fails or is refused, dropping it gives it back.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
+use crate::request::client_addr::{FORWARDED_FOR, is_trusted};
 
 /// Takes the grant's right to renew. The limiter and the mint find it in the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let grant = bearer(request.headers()).and_then(|token| app.grant_key.verify(token));
-    if let Some(right) = grant.and_then(|grant| app.account.take_renewal(&grant)) {
+    app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
+    let right = grant.and_then(|grant| app.account.take_renewal(&grant));
+    app.rate_limit.charge(&mut request, if right.is_some() { Kind::Renewal } else { Kind::Mint });
+    if let Some(right) = right {
         request.extensions_mut().insert(Arc::new(right));
     }
     next.run(request).await
+}
+
+/// Whether the request has an `X-Forwarded-For` that is not read, because its peer is not among `TRUSTED_PROXIES`.
+fn is_forwarded_unread(app: &App, request: &Request) -> bool {
+    let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else { return false };
+    request.headers().contains_key(FORWARDED_FOR) && !is_trusted(peer.ip(), &app.trusted_proxies)
 }

@@ -1,8 +1,7 @@
-//! The rate limit of each client: `tower_governor`'s GCRA over a table of fixed size. Every response has `RateLimit-*`
-//! headers; body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the
-//! table.
+//! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
+//! allowances, each for the client and again for the wide IPv6 prefix around it. Every response has `RateLimit-*` headers;
+//! body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the tables.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,19 +10,27 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use governor::middleware::StateInformationMiddleware;
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
-use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 
-use crate::account::RenewalRight;
 use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::units::wait_seconds;
 
+pub mod client;
+pub mod clients;
+pub mod gate;
+pub mod proxies;
 pub mod table;
+pub mod wrong_tokens;
 
-use table::{ClientTable, Row};
+#[cfg(test)]
+mod table_tests;
+
+use client::WIDE_FACTOR;
+use clients::Clients;
+use gate::{Charge, Gate, Kind, RowOf};
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -32,33 +39,31 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 const LIBRARY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LIBRARY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
-type Governor = GovernorConfig<RowExtractor, StateInformationMiddleware>;
+/// The layers around a route that mints, the outermost first.
+pub type RateLimitLayer = (Gate, Gate, Gate, Gate);
 
-/// The layer around a route that mints.
-pub type RateLimitLayer = GovernorLayer<RowExtractor, StateInformationMiddleware, Body>;
-
-/// The rate limiter. All its layers share one table.
+/// The rate limiter. All its layers share the same tables.
 pub struct RateLimit {
-    governor: Arc<Governor>,
-    extractor: RowExtractor,
-    quota: Quota,
+    /// For each kind: the limit of a client, then the one of a wide prefix. A request over the first does not count against
+    /// the second, so one client cannot use up the allowance of its neighbours.
+    limits: [Limit; 4],
+    clients: Mutex<Clients>,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
-/// A burst of `requests`, then one request per `interval`.
+/// One limit, with the library's state.
+struct Limit {
+    row: RowOf,
+    quota: Quota,
+    governor: Arc<GovernorConfig<RowOf, StateInformationMiddleware>>,
+}
+
+/// A burst of `requests`, which refill in `window`, one at a time.
 #[derive(Clone, Copy, Debug)]
 struct Quota {
     requests: NonZeroU32,
-    interval: Duration,
-}
-
-/// Finds the row of a request's client.
-#[derive(Clone)]
-pub struct RowExtractor {
-    table: Arc<Mutex<ClientTable>>,
-    ipv6_prefix: u8,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    window: Duration,
 }
 
 /// Why a request is rejected.
@@ -73,9 +78,9 @@ pub enum Rejected {
     NoClient,
 }
 
-/// The window is so short that the interval is zero.
+/// The window is so short that the time for one request is zero.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS")]
+#[error("RATE_LIMIT_WINDOW_SECONDS is too short for RATE_LIMIT_REQUESTS and RATE_LIMIT_RENEWALS")]
 pub struct QuotaError;
 
 impl RateLimit {
@@ -85,95 +90,105 @@ impl RateLimit {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, QuotaError> {
-        let quota = Quota { requests: config.requests, interval: config.window / config.requests.get() };
-        let extractor = RowExtractor {
-            table: Arc::new(Mutex::new(ClientTable::new(config.clients_max, config.window))),
-            ipv6_prefix: config.ipv6_prefix,
-            clock,
-            metrics: Arc::clone(&metrics),
+        let (window, factor) = (config.window, NonZeroU32::MIN.saturating_add(WIDE_FACTOR - 1));
+        let limit = |kind, requests: NonZeroU32, is_wide| {
+            let requests = if is_wide { requests.saturating_mul(factor) } else { requests };
+            Limit::new(RowOf { kind, is_wide }, Quota { requests, window })
         };
-        let governor = GovernorConfigBuilder::default()
-            .period(quota.interval)
-            .burst_size(quota.requests.get())
-            .key_extractor(extractor.clone())
-            .use_headers()
-            .finish()
-            .ok_or(QuotaError)?;
-        Ok(Self { governor: Arc::new(governor), extractor, quota, metrics })
+        Ok(Self {
+            limits: [
+                limit(Kind::Mint, config.requests, false)?,
+                limit(Kind::Mint, config.requests, true)?,
+                limit(Kind::Renewal, config.renewals, false)?,
+                limit(Kind::Renewal, config.renewals, true)?,
+            ],
+            clients: Mutex::new(Clients::new(config.clients_max.get(), window, config.ipv6_prefix)),
+            clock,
+            metrics,
+        })
     }
 
-    /// The layer. All layers of one limiter share its table. `respond` makes the response to a rejected request.
+    /// Notes what the request counts against. Called once for each request, before the layer.
+    pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind) {
+        let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
+        let rows = self.with_clients(|clients, now| clients.rows(address, now));
+        if rows.is_shared() {
+            self.metrics.rate_limit_overflow.inc();
+        }
+        request.extensions_mut().insert(Charge { kind, rows });
+    }
+
+    /// The layer. `respond` makes the response to a rejected request.
     #[must_use]
     pub fn layer(&self, respond: fn(Rejected) -> Response<Body>) -> RateLimitLayer {
-        let quota = self.quota;
-        let metrics = Arc::clone(&self.metrics);
-        GovernorLayer::new(Arc::clone(&self.governor))
-            .error_handler(move |error| reject(&error, quota, &metrics, respond))
+        let gate = |limit: &Limit| {
+            let (quota, metrics) = (limit.quota, Arc::clone(&self.metrics));
+            let layer = GovernorLayer::new(Arc::clone(&limit.governor))
+                .error_handler(move |error| reject(&error, quota, &metrics, respond));
+            Gate { row: limit.row, layer }
+        };
+        let [mint, mint_wide, renewal, renewal_wide] = &self.limits;
+        (gate(mint), gate(mint_wide), gate(renewal), gate(renewal_wide))
     }
 
     /// Renames the library's headers to those of the IETF draft, on responses that passed the limiter.
     pub fn standard_headers(
         &self,
     ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
-        let quota = self.quota;
+        let [Limit { quota: Quota { window, .. }, .. }, ..] = self.limits;
         move |mut response| {
-            quota.translate(response.headers_mut());
+            translate(response.headers_mut(), window);
             std::future::ready(response)
         }
     }
 
     /// Removes clients whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
-        self.extractor.with_table(ClientTable::sweep);
-        let limiter = self.governor.limiter();
-        limiter.retain_recent();
-        limiter.shrink_to_fit();
+        self.with_clients(Clients::sweep);
+        for limit in &self.limits {
+            let limiter = limit.governor.limiter();
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
     }
 
     /// Number of clients with a row of their own.
     #[must_use]
     pub fn clients(&self) -> usize {
-        self.extractor.with_table(|table, _| table.len())
+        self.with_clients(|clients, _| clients.len())
     }
-}
 
-impl RowExtractor {
-    fn with_table<T>(&self, call: impl FnOnce(&mut ClientTable, std::time::Instant) -> T) -> T {
+    fn with_clients<T>(&self, call: impl FnOnce(&mut Clients, std::time::Instant) -> T) -> T {
         let now = self.clock.instant();
-        call(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner), now)
-    }
-
-    fn row(&self, client: IpAddr) -> Row {
-        let row = self.with_table(|table, now| table.row(client, now));
-        if let Row::Shared(_) = row {
-            self.metrics.rate_limit_overflow.inc();
-        }
-        row
+        call(&mut self.clients.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 }
 
-impl KeyExtractor for RowExtractor {
-    type Key = Row;
-
-    fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
-        if let Some(right) = request.extensions().get::<Arc<RenewalRight>>() {
-            return Ok(Row::Renewal(right.serial()));
-        }
-        let client = request.extensions().get::<ClientAddr>().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(self.row(client.key(self.ipv6_prefix)))
+impl Limit {
+    fn new(row: RowOf, quota: Quota) -> Result<Self, QuotaError> {
+        let governor = GovernorConfigBuilder::default()
+            .period(quota.window / quota.requests.get())
+            .burst_size(quota.requests.get())
+            .key_extractor(row)
+            .use_headers()
+            .finish()
+            .ok_or(QuotaError)?;
+        Ok(Self { row, quota, governor: Arc::new(governor) })
     }
 }
 
-impl Quota {
-    fn translate(self, headers: &mut HeaderMap) {
-        let Some(limit) = headers.remove(LIBRARY_LIMIT) else { return };
-        let remaining = headers.remove(LIBRARY_REMAINING);
-        let remaining: u32 = remaining.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-        let spent = self.requests.get().saturating_sub(remaining);
-        headers.insert(LIMIT, limit);
-        headers.insert(REMAINING, HeaderValue::from(remaining));
-        headers.insert(RESET, HeaderValue::from(wait_seconds(self.interval * spent)));
-    }
+/// The headers of a rejected request are already the standard ones. Of several limits the outermost writes last: the headers
+/// describe the allowance of the client.
+fn translate(headers: &mut HeaderMap, window: Duration) {
+    let number =
+        |value: Option<HeaderValue>| value.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let limit = number(headers.remove(LIBRARY_LIMIT));
+    let remaining = number(headers.remove(LIBRARY_REMAINING)).unwrap_or(0);
+    let Some(limit) = limit.filter(|limit| *limit > 0 && !headers.contains_key(LIMIT)) else { return };
+    headers.insert(LIMIT, HeaderValue::from(limit));
+    headers.insert(REMAINING, HeaderValue::from(remaining));
+    let spent = limit.saturating_sub(remaining);
+    headers.insert(RESET, HeaderValue::from(wait_seconds(window / limit * spent)));
 }
 
 /// The response over the rate. The library rounds the wait down to whole seconds; one second more is enough.

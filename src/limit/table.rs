@@ -1,35 +1,51 @@
-//! The rate limiter's table of clients, with a fixed number of rows. A client keeps its own row until its bucket has refilled,
-//! so removing the row changes no decision. When all rows are in use, further clients share a few rows. So a flood of
-//! addresses costs no memory and does not affect earlier clients.
+//! The table of clients of one address family, with a fixed number of rows. A client keeps its own row until its bucket has
+//! refilled, so removing the row changes no decision. No prefix takes more rows than a multiple of those that are still
+//! free; its further clients share a few rows. So a flood of addresses costs no memory, affects no earlier client, and
+//! leaves rows for clients of other prefixes.
+//!
+//! If `n` prefixes flood the table, about one row in `n + 1` stays free; if a whole provider does, one in 65. A flood from
+//! hundreds of providers can fill the table. Then all newcomers share rows.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-/// Rows that clients share when the table is full.
+use super::client::ClientKey;
+
+/// Rows that the clients of one address family without their own row share.
 pub const SHARED_ROWS: u64 = 1_024;
-/// Minimum time between two searches of a full table for idle rows. A search visits every row.
+/// Those of them that the clients of one flooding prefix share.
+pub const SHARED_ROWS_OF_PREFIX: u64 = 16;
+/// Minimum time between two searches for idle rows. A search visits every row.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// The prefixes in which rows are counted, in bits, and how many times the free rows each may take. The wider one is the
+/// network of a whole provider: a flood from a few of its customers must not lock out the others.
+const IPV4_LEVELS: [(u8, usize); 2] = [(16, 1), (8, 64)];
+const IPV6_LEVELS: [(u8, usize); 2] = [(48, 1), (32, 64)];
 
 /// The limiter's row for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
-    /// The row of one client: its address, IPv6 cut to the prefix.
-    Own(IpAddr),
-    /// One of [`SHARED_ROWS`] rows that clients share when the table is full.
-    Shared(u64),
-    /// The row of one renewal, by the serial number of its right. It is used once, so a renewal is never over the rate.
-    Renewal(u64),
+    /// The row of one client.
+    Own(ClientKey),
+    /// One of [`SHARED_ROWS`] rows.
+    Shared {
+        /// Whether the clients of this row have IPv4 addresses.
+        ipv4: bool,
+        /// The number of the row.
+        number: u64,
+    },
 }
 
 /// The table of clients.
 #[derive(Debug)]
 pub struct ClientTable {
     /// When each client was last seen.
-    rows: HashMap<IpAddr, Instant>,
+    rows: HashMap<ClientKey, Instant>,
     rows_max: usize,
+    /// Rows in each prefix that has any.
+    counts: HashMap<ClientKey, usize>,
     /// How long a bucket takes to refill from empty.
     refill: Duration,
     /// A hash with a random key, so that a client cannot choose the clients with which it shares a row.
@@ -40,10 +56,11 @@ pub struct ClientTable {
 impl ClientTable {
     /// An empty table of at most `rows_max` rows.
     #[must_use]
-    pub fn new(rows_max: NonZeroUsize, refill: Duration) -> Self {
+    pub fn new(rows_max: usize, refill: Duration) -> Self {
         Self {
             rows: HashMap::new(),
-            rows_max: rows_max.get(),
+            rows_max,
+            counts: HashMap::new(),
             refill,
             hasher: RandomState::new(),
             last_sweep: None,
@@ -51,28 +68,38 @@ impl ClientTable {
     }
 
     /// The row of `client`, seen now.
-    pub fn row(&mut self, client: IpAddr, now: Instant) -> Row {
+    pub fn row(&mut self, client: ClientKey, now: Instant) -> Row {
         if let Some(last_seen) = self.rows.get_mut(&client) {
             *last_seen = now;
             return Row::Own(client);
         }
-        if self.rows.len() >= self.rows_max && self.may_sweep(now) {
+        let mut crowded = self.crowded(client);
+        if crowded.is_some() && self.may_sweep(now) {
             self.sweep(now);
+            crowded = self.crowded(client);
         }
-        if self.rows.len() >= self.rows_max {
-            return Row::Shared(self.hasher.hash_one(client) % SHARED_ROWS);
+        if let Some(prefix) = crowded {
+            return self.shared(prefix, client);
         }
         self.rows.insert(client, now);
+        for prefix in prefixes(client) {
+            *self.counts.entry(prefix).or_default() += 1;
+        }
         Row::Own(client)
     }
 
     /// Removes clients whose buckets have refilled.
     pub fn sweep(&mut self, now: Instant) {
-        let refill = self.refill;
-        self.rows.retain(|_, last_seen| now.saturating_duration_since(*last_seen) < refill);
-        if self.rows.len() < self.rows.capacity() / 4 {
-            self.rows.shrink_to_fit();
-        }
+        let Self { rows, counts, refill, .. } = self;
+        rows.retain(|client, last_seen| {
+            let stays = now.saturating_duration_since(*last_seen) < *refill;
+            if !stays {
+                uncount(counts, *client);
+            }
+            stays
+        });
+        shrink(rows);
+        shrink(counts);
         self.last_sweep = Some(now);
     }
 
@@ -88,72 +115,51 @@ impl ClientTable {
         self.rows.is_empty()
     }
 
+    /// The prefix that leaves no row for `client`: it has its share of the free rows. The client itself if no row is free.
+    fn crowded(&self, client: ClientKey) -> Option<ClientKey> {
+        let free = self.rows_max.saturating_sub(self.rows.len());
+        let has_its_share = |(bits, times): &(u8, usize)| {
+            let prefix = client.within(*bits)?;
+            let taken = self.counts.get(&prefix).copied().unwrap_or(0);
+            (taken >= free.saturating_mul(*times)).then_some(prefix)
+        };
+        // The widest first: clients of all its prefixes share the same few rows.
+        levels(client).iter().rev().find_map(has_its_share).or((free == 0).then_some(client))
+    }
+
+    fn shared(&self, prefix: ClientKey, client: ClientKey) -> Row {
+        let group = self.hasher.hash_one(prefix) % (SHARED_ROWS / SHARED_ROWS_OF_PREFIX);
+        let within = self.hasher.hash_one(client) % SHARED_ROWS_OF_PREFIX;
+        Row::Shared { ipv4: client.is_ipv4(), number: group * SHARED_ROWS_OF_PREFIX + within }
+    }
+
     fn may_sweep(&self, now: Instant) -> bool {
         self.last_sweep.is_none_or(|last| now.saturating_duration_since(last) >= SWEEP_PAUSE)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const fn levels(client: ClientKey) -> &'static [(u8, usize)] {
+    if client.is_ipv4() { &IPV4_LEVELS } else { &IPV6_LEVELS }
+}
 
-    const REFILL: Duration = Duration::from_secs(300);
+/// The prefixes around `client` in which its row is counted.
+fn prefixes(client: ClientKey) -> impl Iterator<Item = ClientKey> {
+    levels(client).iter().filter_map(move |(bits, _)| client.within(*bits))
+}
 
-    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    fn client(n: u32) -> IpAddr {
-        IpAddr::V4(n.into())
-    }
-
-    fn full(now: Instant) -> ClientTable {
-        let mut table = ClientTable::new(NonZeroUsize::new(100).unwrap(), REFILL);
-        for n in 0..100 {
-            assert_eq!(table.row(client(n), now), Row::Own(client(n)));
+fn uncount(counts: &mut HashMap<ClientKey, usize>, client: ClientKey) {
+    for prefix in prefixes(client) {
+        if let Some(count) = counts.get_mut(&prefix) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&prefix);
+            }
         }
-        table
     }
+}
 
-    #[test]
-    fn a_full_table_keeps_its_clients_and_lets_others_share_rows() {
-        let now = start();
-        let mut table = full(now);
-        for n in 100..10_000 {
-            assert!(matches!(table.row(client(n), now), Row::Shared(row) if row < SHARED_ROWS));
-        }
-        assert_eq!(table.len(), 100);
-        assert_eq!(table.row(client(7), now), Row::Own(client(7)));
-    }
-
-    #[test]
-    fn a_client_without_its_own_row_always_shares_the_same_row() {
-        let now = start();
-        let mut table = full(now);
-        assert_eq!(table.row(client(500), now), table.row(client(500), now));
-    }
-
-    #[test]
-    fn rows_whose_buckets_have_refilled_are_reused() {
-        let now = start();
-        let mut table = full(now);
-        let later = (now + REFILL).checked_sub(Duration::from_secs(1)).unwrap();
-        assert_eq!(table.row(client(7), later), Row::Own(client(7)), "seen again");
-        let refilled = now + REFILL;
-        assert_eq!(table.row(client(500), refilled), Row::Own(client(500)));
-        assert_eq!(table.len(), 2);
-    }
-
-    #[test]
-    fn a_full_table_is_not_searched_for_every_new_client() {
-        let now = start();
-        let mut table = full(now);
-        let _ = table.row(client(500), now);
-        let swept = table.last_sweep;
-        let _ = table.row(client(501), (now + SWEEP_PAUSE).checked_sub(Duration::from_millis(1)).unwrap());
-        assert_eq!(table.last_sweep, swept);
-        let _ = table.row(client(502), now + SWEEP_PAUSE);
-        assert_ne!(table.last_sweep, swept);
+fn shrink<V>(map: &mut HashMap<ClientKey, V>) {
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to_fit();
     }
 }

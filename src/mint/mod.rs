@@ -31,6 +31,8 @@ use provider::{Filled, Provider, Unavailable};
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval after all calls for the pool have failed.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
+/// The pause between two probes of a provider that has not minted yet.
+const PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// A client's request for a credential.
 #[derive(Clone, Copy, Debug)]
@@ -179,10 +181,25 @@ impl Mint {
         }
     }
 
-    /// Whether the provider's breaker is closed. `None` if no provider is configured.
+    /// Finds a wrong key or token without waiting for a caller: tests the provider after the start, and again until a call has
+    /// minted. Mints nothing while minting is stopped.
+    pub async fn probe(&self, end: &CancellationToken) {
+        let Some(provider) = self.provider() else { return };
+        let probe = async {
+            while self.is_stopped() || !provider.probe().await {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = probe => {}
+        }
+    }
+
+    /// Whether the provider mints, as far as is known. `None` if no provider is configured.
     #[must_use]
     pub fn provider_is_up(&self) -> Option<bool> {
-        self.provider().map(|provider| provider.breaker_state() == BreakerState::Closed)
+        self.provider().map(|provider| provider.is_up())
     }
 
     /// The state of the provider's breaker.

@@ -2,6 +2,7 @@
 //! every failure is logged, and no caller waits for another caller's request.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,11 +25,20 @@ const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
 
+/// The lifetime of the credential that the probe mints. Nobody gets it, so it can relay nothing and costs nothing.
+const PROBE_LIFE: Duration = Duration::from_secs(60);
+/// What the provider stores with it.
+const PROBE_IDENTIFIER: &str = "turn-broker-probe";
+
 /// The provider with its breaker and its pool.
 #[derive(Debug)]
 pub struct Provider {
     api: Cloudflare,
     breaker: SharedBreaker,
+    /// Whether any call has minted since the start.
+    has_minted: AtomicBool,
+    /// Whether the last probe failed.
+    probe_failed: AtomicBool,
     /// The lifetime of all credentials in the pool.
     life: Duration,
     // A std mutex: it is never held across an await.
@@ -67,6 +77,8 @@ impl Provider {
         Self {
             api,
             breaker: SharedBreaker::new(Arc::clone(&clock)),
+            has_minted: AtomicBool::new(false),
+            probe_failed: AtomicBool::new(false),
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
             account,
@@ -126,6 +138,36 @@ impl Provider {
         filled
     }
 
+    /// Tests key and token with one call, unless a caller's mint has already shown that they work. Returns whether they do.
+    /// The call is no caller's, so it counts neither in the metrics nor for the breaker.
+    pub async fn probe(&self) -> bool {
+        if self.has_minted() {
+            return true;
+        }
+        match self.api.mint(PROBE_LIFE, PROBE_IDENTIFIER).await {
+            Ok(_) => {
+                self.has_minted.store(true, Ordering::Relaxed);
+                tracing::info!("Cloudflare mints: the TURN key and its token work");
+            }
+            Err(error) => {
+                self.probe_failed.store(true, Ordering::Relaxed);
+                self.log_failure(&error);
+            }
+        }
+        self.has_minted()
+    }
+
+    /// Whether callers can expect credentials: the breaker is closed, and the probe has not failed, or a call has minted since.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let is_refuted = self.probe_failed.load(Ordering::Relaxed) && !self.has_minted();
+        !is_refuted && self.breaker.state() == BreakerState::Closed
+    }
+
+    fn has_minted(&self) -> bool {
+        self.has_minted.load(Ordering::Relaxed)
+    }
+
     /// The state of the breaker.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
@@ -152,6 +194,7 @@ impl Provider {
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
+        self.has_minted.fetch_or(result.is_ok(), Ordering::Relaxed);
         result.map(|response| response.servers).map_err(|error| {
             if error.says_unknown_key() {
                 self.pool().discard_all();

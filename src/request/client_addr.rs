@@ -1,11 +1,14 @@
 //! The client's address: the peer of the socket, or if that is a trusted proxy, an entry of `X-Forwarded-For`. Proxies append
 //! to the header, so it is read from the right. The first address that is not a trusted proxy is the client's. Entries to the
-//! left of it can be forged and are never used.
+//! left of it can be forged: they are never used, and no byte in them changes what the others mean.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+/// The header in which proxies append the address of their client.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address, IPv4-mapped IPv6 as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,35 +18,30 @@ impl ClientAddr {
     /// The client behind `peer` and the headers of its request.
     #[must_use]
     pub fn find(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Self {
-        let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|net| net.contains(address));
         let mut address = peer.to_canonical();
-        let lines = headers.get_all("x-forwarded-for").iter().rev();
-        let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         for hop in hops {
-            if !is_trusted(&address) {
+            if !is_trusted(address, trusted_proxies) {
                 break;
             }
-            let Some(next) = parse_hop(hop.trim()) else { break };
+            let Some(next) = parse_hop(hop) else { break };
             address = next.to_canonical();
         }
         Self(address)
     }
+}
 
-    /// The limiter's key. IPv6 is cut to the prefix, because one client has all addresses below it.
-    #[must_use]
-    pub fn key(self, ipv6_prefix: u8) -> IpAddr {
-        match self.0 {
-            IpAddr::V4(_) => self.0,
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix.min(128))).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-            }
-        }
-    }
+/// Whether `peer` is a proxy whose `X-Forwarded-For` is read.
+#[must_use]
+pub fn is_trusted(peer: IpAddr, trusted_proxies: &[IpNet]) -> bool {
+    let address = peer.to_canonical();
+    trusted_proxies.iter().any(|net| net.contains(&address))
 }
 
 /// An address as proxies write it: alone, with a port, or IPv6 in brackets.
-fn parse_hop(text: &str) -> Option<IpAddr> {
+fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(hop.trim_ascii()).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     text.parse()
         .ok()
@@ -54,15 +52,23 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
-    fn client(peer: &str, forwarded: &[&str]) -> String {
+    fn trusted() -> [IpNet; 2] {
+        ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]
+    }
+
+    fn client_of(peer: &str, lines: &[Vec<u8>]) -> String {
         let mut headers = HeaderMap::new();
-        for line in forwarded {
-            headers.append("x-forwarded-for", line.parse().unwrap());
+        for line in lines {
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
         }
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        ClientAddr::find(peer.parse().unwrap(), &headers, &trusted).0.to_string()
+        ClientAddr::find(peer.parse().unwrap(), &headers, &trusted()).0.to_string()
+    }
+
+    fn client(peer: &str, forwarded: &[&str]) -> String {
+        client_of(peer, &forwarded.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -104,39 +110,69 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_an_ipv6_client_is_its_prefix() {
-        let key = |text: &str, prefix| ClientAddr(text.parse().unwrap()).key(prefix).to_string();
-        assert_eq!(key("2001:db8:1:2:3:4:5:6", 64), "2001:db8:1:2::");
-        assert_eq!(key("2001:db8:1:2:3:4:5:6", 128), "2001:db8:1:2:3:4:5:6");
-        assert_eq!(key("2001:db8:1:2:3:4:5:6", 48), "2001:db8:1::");
-        assert_eq!(key("203.0.113.9", 64), "203.0.113.9");
+    fn a_byte_that_is_not_ascii_makes_only_its_own_entry_unreadable() {
+        for bad in [&b"\xff"[..], b"6.6.6.6\x80", "6.6.6.6\u{a0}".as_bytes(), b"\xe2\x80"] {
+            let line = [bad, b", 203.0.113.9, 10.0.0.2"].concat();
+            assert_eq!(client_of("10.0.0.1", &[line]), "203.0.113.9");
+            let lines = [bad.to_vec(), b"203.0.113.9".to_vec()];
+            assert_eq!(client_of("10.0.0.1", &lines), "203.0.113.9");
+            let line = [b"203.0.113.9, ", bad, b", 10.0.0.2"].concat();
+            assert_eq!(client_of("10.0.0.1", &[line]), "10.0.0.2");
+        }
+    }
+
+    /// An address that is no trusted proxy, and a way in which proxies write it.
+    fn any_hop() -> impl Strategy<Value = (IpAddr, String)> {
+        let v4 = any::<[u8; 4]>().prop_map(IpAddr::from);
+        let v6 = any::<[u8; 16]>().prop_map(IpAddr::from);
+        let address = prop_oneof![v4, v6].prop_filter("not trusted", |address| {
+            let address = address.to_canonical();
+            !trusted().iter().any(|net| net.contains(&address))
+        });
+        (address, 0..3_u8, any::<u16>(), "[ \t]{0,2}", "[ \t]{0,2}").prop_map(
+            |(address, form, port, before, after)| {
+                let text = match (address, form) {
+                    (_, 0) => address.to_string(),
+                    (IpAddr::V6(v6), 1) => format!("[{v6}]"),
+                    _ => std::net::SocketAddr::new(address, port).to_string(),
+                };
+                (address.to_canonical(), format!("{before}{text}{after}"))
+            },
+        )
+    }
+
+    /// Header lines of any bytes that a header can have, commas among them.
+    fn any_lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let byte = prop_oneof![
+            4 => any::<u8>(),
+            1 => Just(b','),
+            1 => Just(b' '),
+            2 => prop::sample::select(&b"0123456789abcdef.:[]"[..]),
+        ];
+        let byte = byte
+            .prop_filter("allowed in a header", |byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f));
+        prop::collection::vec(prop::collection::vec(byte, 0..60), 0..5)
     }
 
     proptest! {
         #[test]
-        fn no_header_from_an_untrusted_peer_changes_the_client(text in prop::collection::vec("[ -~]{0,60}", 0..5)) {
-            let lines: Vec<&str> = text.iter().map(String::as_str).collect();
-            prop_assert_eq!(client("203.0.113.9", &lines), "203.0.113.9");
+        fn no_header_from_an_untrusted_peer_changes_the_client(lines in any_lines()) {
+            prop_assert_eq!(client_of("203.0.113.9", &lines), "203.0.113.9");
         }
 
         #[test]
-        fn the_proxys_own_entry_wins_over_anything_that_the_client_sends(text in prop::collection::vec("[ -~]{0,60}", 0..5)) {
-            // The client sends `text`; the trusted proxy appends the client's true address.
-            let mut lines: Vec<&str> = text.iter().map(String::as_str).collect();
-            lines.push("203.0.113.9");
-            prop_assert_eq!(client("10.0.0.1", &lines), "203.0.113.9");
-            let joined = format!("{}, 203.0.113.9", text.join(","));
-            prop_assert_eq!(client("10.0.0.1", &[&joined]), "203.0.113.9");
-        }
-
-        #[test]
-        fn arbitrary_bytes_in_the_header_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let mut headers = HeaderMap::new();
-            if let Ok(value) = axum::http::HeaderValue::from_bytes(&bytes) {
-                headers.append("x-forwarded-for", value);
-            }
-            let trusted = ["10.0.0.0/8".parse().unwrap()];
-            let _ = ClientAddr::find("10.0.0.1".parse().unwrap(), &headers, &trusted);
+        fn the_proxys_own_entry_wins_over_anything_that_the_client_sends(
+            sent in any_lines(),
+            (address, entry) in any_hop(),
+            proxies in prop::collection::vec(prop::sample::select(&["10.0.0.2", " [fd00::2]:443 ", "::ffff:10.0.0.3"][..]), 0..3),
+        ) {
+            // The client sends `sent`. The first trusted proxy appends the client's true address, further ones that of the
+            // proxy before them: to the last line, or as a line of their own.
+            let appended = std::iter::once(entry.as_str()).chain(proxies.iter().copied()).map(str::as_bytes);
+            let joined = [sent.join(&b','), appended.clone().collect::<Vec<_>>().join(&b',')].join(&b',');
+            prop_assert_eq!(client_of("10.0.0.1", &[joined]), address.to_string());
+            let lines: Vec<_> = sent.into_iter().chain(appended.map(<[u8]>::to_vec)).collect();
+            prop_assert_eq!(client_of("10.0.0.1", &lines), address.to_string());
         }
     }
 }

@@ -81,6 +81,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let sessions = tokio::spawn(coturn_sessions(Arc::clone(&app), shutdown.soft.clone()));
     let relay = tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone()));
     let pool = tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone()));
+    let probe = tokio::spawn(probe(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let acceptor = Acceptor {
@@ -115,7 +116,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
-    let _ = tokio::join!(chores, alerts, readings, sessions, relay, pool);
+    let _ = tokio::join!(chores, alerts, readings, sessions, relay, pool, probe);
     app.account.finish().await;
     ended
 }
@@ -247,6 +248,11 @@ async fn pool(app: Arc<App>, end: CancellationToken) {
     app.mint.fill_pool(&end).await;
 }
 
+/// Tests the provider's key and token once after the start.
+async fn probe(app: Arc<App>, end: CancellationToken) {
+    app.mint.probe(&end).await;
+}
+
 /// Delivers alerts to the operator, one at a time.
 async fn alerts(app: Arc<App>, end: CancellationToken) {
     if let Some(dispatcher) = &app.dispatcher {
@@ -274,6 +280,7 @@ async fn chores(app: Arc<App>, end: CancellationToken) {
             _ = tidy.tick() => {
                 app.account.tidy();
                 app.rate_limit.sweep();
+                app.wrong_tokens.sweep();
             }
         }
     }

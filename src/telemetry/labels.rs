@@ -36,6 +36,13 @@ pub struct ReadingLabels {
     pub(super) outcome: &'static str,
 }
 
+/// One wrong token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TokenLabels {
+    /// The token that was expected.
+    pub role: &'static str,
+}
+
 /// The end of one alert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AlertLabels {

@@ -11,7 +11,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-pub use super::labels::{AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels};
+pub use super::labels::{
+    AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
+};
 use super::provider_calls::ProviderCalls;
 
 /// The media type of [`Metrics::render`].
@@ -70,6 +72,7 @@ pub struct Metrics {
     pub rate_limit_overflow: Counter,
     /// Requests from an origin that is not allowed.
     pub origins_refused: Counter,
+    wrong_tokens: Family<TokenLabels, Counter>,
     /// Requests refused because too many were in progress.
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
@@ -115,6 +118,7 @@ impl Metrics {
                 "Requests whose client shared a limiter row",
             ),
             origins_refused: add(all, "origins_refused", "Requests from an origin that is not allowed"),
+            wrong_tokens: add(all, "wrong_tokens", "Wrong operator and reporter tokens"),
             shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
             sockets_limited: add(all, "sockets_limited", "Sockets of a peer that holds too many"),
             panics: add(all, "panics", "Panics caught in request handlers"),
@@ -141,6 +145,11 @@ impl Metrics {
     /// Counts one response with ICE servers.
     pub fn credential(&self, source: &'static str, reason: &'static str) {
         self.credentials.get_or_create(&CredentialLabels { source, reason }).inc();
+    }
+
+    /// Counts one wrong token.
+    pub fn wrong_token(&self, role: &'static str) {
+        self.wrong_tokens.get_or_create(&TokenLabels { role }).inc();
     }
 
     /// Counts one call to the provider.

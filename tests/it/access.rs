@@ -122,20 +122,53 @@ async fn ipv6_clients_are_distinguished_by_their_prefix() {
 }
 
 #[tokio::test]
-async fn a_flood_of_addresses_fills_a_bounded_table_and_does_not_affect_earlier_clients() {
+async fn the_clients_of_one_48_share_four_times_the_allowance_of_one() {
+    let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "2")]).await;
+    for _ in 0..20 {
+        // The requests over the rate of this client do not count against its neighbours.
+        mint_from(&broker, "2001:db8:1:1::1").await;
+    }
+    for n in 2..8 {
+        assert_eq!(mint_from(&broker, &format!("2001:db8:1:{n}::1")).await.status, 200);
+    }
+    let refused = mint_from(&broker, "2001:db8:1:9::1").await;
+    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(refused.header("ratelimit-limit"), Some("8"));
+    assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
+    assert_eq!(refused.header("ratelimit-reset"), refused.header("retry-after"));
+    let elsewhere = mint_from(&broker, "2001:db8:2:1::1").await;
+    assert_eq!((elsewhere.status.as_u16(), elsewhere.header("ratelimit-remaining")), (200, Some("1")));
+    for host in 0..9 {
+        assert_eq!(
+            mint_from(&broker, &format!("203.0.113.{host}")).await.status,
+            200,
+            "IPv4 has no wide prefix"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_flood_from_one_network_fills_its_share_of_the_table_and_affects_no_other() {
     let settings = [("RATE_LIMIT_REQUESTS", "2"), ("RATE_LIMIT_MAX_CLIENTS", "50")];
     let broker = TestBroker::start(&settings).await;
     assert_eq!(mint_from(&broker, "203.0.113.1").await.status, 200);
     for n in 0..200 {
         mint_from(&broker, &format!("198.51.100.{n}")).await;
     }
-    assert_eq!(broker.metric("turn_broker_rate_limit_clients").await, Some(50));
-    assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(151));
+    assert_eq!(
+        broker.metric("turn_broker_rate_limit_clients").await,
+        Some(13),
+        "of 25 rows, as many as are free"
+    );
+    assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(188));
     assert_eq!(
         mint_from(&broker, "203.0.113.1").await.header("ratelimit-remaining"),
         Some("0"),
         "an earlier client keeps its own row"
     );
+    for newcomer in ["192.0.2.1", "2001:db8::1"] {
+        assert_eq!(mint_from(&broker, newcomer).await.header("ratelimit-remaining"), Some("1"), "{newcomer}");
+    }
 }
 
 async fn mint_with_origin(broker: &TestBroker, origin: &str) -> Answer {
@@ -311,4 +344,21 @@ async fn one_foreign_origin_among_several_is_rejected() {
         .header("origin", "https://app.example")
         .header("origin", "https://evil.example");
     assert_eq!(Answer::of(request).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_hint_names_a_proxy_that_is_not_trusted() {
+    let codes = async |broker: &TestBroker| broker.status().await["hints"].to_string();
+    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
+    broker.mint().await;
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"));
+    mint_from(&broker, "203.0.113.1").await;
+    assert!(codes(&broker).await.contains("1 of the last 2 requests"));
+    for _ in 0..2 {
+        broker.mint().await;
+    }
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "most clients come directly");
+    let broker = TestBroker::start(&[]).await;
+    mint_from(&broker, "203.0.113.1").await;
+    assert!(!codes(&broker).await.contains("PROXY_NOT_TRUSTED"), "the proxy is trusted");
 }

@@ -1,6 +1,9 @@
 //! The operator's routes and the health checks.
 
-use crate::support::{Fault, REPORTER, TestBroker, with_cloudflare};
+use crate::support::{
+    Answer, FakeCloudflare, Fault, OPERATOR, REPORTER, TestBroker, with_cloudflare, with_cloudflare_and,
+};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -146,4 +149,110 @@ async fn metrics_count_what_happened() {
     ] {
         assert_eq!(broker.metric(line).await, Some(value), "{line}");
     }
+}
+
+#[tokio::test]
+async fn after_20_wrong_tokens_in_a_minute_an_address_waits_and_the_right_token_is_served() {
+    let broker = TestBroker::start(&[]).await;
+    let wrong = |path: &'static str, method, from: &'static str| {
+        let request = broker.request(method, path).header("x-forwarded-for", from);
+        Answer::of(request.bearer_auth("a-wrong-token-of-16"))
+    };
+    let paths = ["/metrics", "/api/overview", "/api/usage", "/api/alerts", "/api/connections"];
+    for n in 0..20 {
+        let answer = wrong(paths[n % 5], Method::GET, "203.0.113.1").await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{n}");
+    }
+    for path in paths {
+        let answer = wrong(path, Method::GET, "203.0.113.1").await;
+        assert_eq!(answer.error(), (429, "RATE_LIMITED".into()), "{path}");
+        assert_eq!(answer.header("retry-after"), Some("60"));
+    }
+    for path in ["/api/connections", "/api/connections/c/heartbeat", "/api/connections/c/close"] {
+        assert_eq!(
+            wrong(path, Method::POST, "203.0.113.1").await.error(),
+            (429, "RATE_LIMITED".into()),
+            "{path}"
+        );
+    }
+    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.2").await.status, 401, "another address");
+    let right = broker.request(Method::GET, "/metrics").header("x-forwarded-for", "203.0.113.1");
+    let right = Answer::of(right.bearer_auth(OPERATOR)).await;
+    assert_eq!(right.status, 200);
+    for line in [r#"wrong_tokens_total{role="operator"} 26"#, r#"wrong_tokens_total{role="reporter"} 3"#] {
+        assert!(right.text.contains(line), "{line} is missing");
+    }
+    broker.advance(60);
+    assert_eq!(wrong("/metrics", Method::GET, "203.0.113.1").await.status, 401, "a new minute");
+}
+
+#[tokio::test]
+async fn a_missing_token_and_a_grant_of_an_earlier_key_are_no_guesses() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let mut grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    let last = if grant.pop() == Some('A') { 'B' } else { 'A' };
+    grant.push(last);
+    for _ in 0..30 {
+        assert_eq!(broker.get("/metrics").await.error(), (401, "UNAUTHORIZED".into()));
+        let answer = broker.post(&grant, "/api/connections", json!({})).await;
+        assert_eq!(answer.error(), (401, "INVALID_GRANT".into()));
+    }
+}
+
+/// Waits until the broker says this about its provider.
+async fn provider_is(broker: &TestBroker, wanted: &str) {
+    for _ in 0..500 {
+        if broker.get("/ready").await.json()["provider"] == wanted {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the provider is never {wanted}");
+}
+
+#[tokio::test]
+async fn a_wrong_token_of_the_provider_is_found_without_a_caller() {
+    let cloudflare = FakeCloudflare::start().await;
+    let base = cloudflare.base_url();
+    cloudflare.require_token("another-token");
+    let broker = TestBroker::start(&[
+        ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_TURN_KEY_ID", "key-id"),
+        ("CLOUDFLARE_TURN_API_TOKEN", "a-wrong-token"),
+    ])
+    .await;
+    provider_is(&broker, "down").await;
+    assert_eq!(broker.get("/ready").await.status, 200, "callers get STUN");
+    let status = broker.status().await;
+    assert!(status["hints"].to_string().contains("PROVIDER_DOWN"), "{status}");
+    assert_eq!(status["reservedGB"], "0.00");
+    assert_eq!(broker.metric("turn_broker_provider_up").await, Some(0));
+    assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
+    cloudflare.require_token("a-wrong-token");
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    provider_is(&broker, "up").await;
+    assert!(!broker.status().await["hints"].to_string().contains("PROVIDER_DOWN"));
+}
+
+#[tokio::test]
+async fn the_probe_after_the_start_spends_nothing_and_hands_out_nothing() {
+    let (cloudflare, broker) = with_cloudflare().await;
+    for _ in 0..500 {
+        if cloudflare.history().probes() == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((cloudflare.history().probes(), cloudflare.history().mints()), (1, 0));
+    provider_is(&broker, "up").await;
+    let status = broker.status().await;
+    assert_eq!((&status["reservedGB"], &status["grants"]["issued"]), (&json!("0.00"), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_broker_that_may_not_mint_does_not_probe() {
+    let (cloudflare, broker) = with_cloudflare_and(&[("TURN_ENABLED", "false")]).await;
+    provider_is(&broker, "up").await;
+    broker.finish().await;
+    assert_eq!(cloudflare.history().probes(), 0);
 }

@@ -80,6 +80,30 @@ fn a_misspelt_name_gets_the_nearest_name_as_a_hint() {
 }
 
 #[test]
+fn a_misspelt_name_about_money_refuses_the_start_with_every_problem() {
+    let output =
+        run(&[], &[("BANDWITH_LIMIT_GB", "100"), ("OPERATR_TOKEN", "hush-hush-hush-hush"), ("PORT", "abc")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    for expected in ["did you mean BANDWIDTH_LIMIT_GB?", "did you mean OPERATOR_TOKEN?", "PORT: expected"] {
+        assert!(text.contains(expected), "{expected} is missing in\n{text}");
+    }
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_logged_with_the_client_and_without_the_token() {
+    let mut process = Process::start(&[("OPERATOR_TOKEN", OPERATOR)]);
+    let request = http_client().get(process.url("/metrics")).bearer_auth("hush-wrong-token");
+    assert_eq!(request.send().await.unwrap().status(), 401);
+    let line = process.read_until("wrong operator token");
+    assert!(line.contains("127.0.0.1"), "{line}");
+    process.signal("-TERM");
+    let (log, _) = process.finish();
+    assert!(!log.contains("hush"), "{log}");
+}
+
+#[test]
 fn the_lines_at_start_name_meters_and_the_alert_host_and_no_secret() {
     let settings = [
         ("ICE_SOURCES", "coturn"),

@@ -1,4 +1,4 @@
-//! Tests of renewals. A grant allows one renewal, which does not count against the client's rate limit.
+//! Tests of renewals. A grant allows one renewal, which counts against the client's allowance for renewals.
 
 use std::time::Duration;
 
@@ -45,6 +45,28 @@ async fn a_token_that_may_not_renew_is_ignored() {
     }
     broker.advance(900);
     assert_eq!(renew(&broker, &grant).await.status, 429, "expired");
+}
+
+#[tokio::test]
+async fn renewals_have_an_allowance_of_their_own() {
+    let settings = [("RATE_LIMIT_REQUESTS", "3"), ("RATE_LIMIT_RENEWALS", "2"), ("TURN_TTL_SECONDS", "3600")];
+    let (cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let mut grants = Vec::new();
+    for _ in 0..3 {
+        grants.push(broker.mint().await.json()["grant"].as_str().unwrap().to_owned());
+    }
+    broker.advance(2_700);
+    let first = renew(&broker, &grants[0]).await;
+    assert_eq!(first.header("ratelimit-limit"), Some("2"));
+    assert_eq!(first.header("ratelimit-remaining"), Some("1"));
+    assert_eq!(renew(&broker, &grants[1]).await.status, 200);
+    let refused = renew(&broker, &grants[2]).await;
+    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert_eq!(refused.header("ratelimit-limit"), Some("2"));
+    assert_eq!(cloudflare.history().mints(), 5);
+    let elsewhere = broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&grants[2]);
+    let elsewhere = Answer::of(elsewhere.header("x-forwarded-for", "203.0.113.9")).await;
+    assert_eq!(elsewhere.status, 200, "the refused renewal has not used up the right");
 }
 
 #[tokio::test]

@@ -133,6 +133,7 @@ test('the minting verdict names the most important obstacle', () => {
   assert.match(minting(overview({}, { ledgerFailing: true })).word, /ledger/);
   assert.match(minting(overview({ status: 'LIMIT_EXCEEDED' })).word, /Limit reached/);
   assert.equal(minting(overview({}, { provider: { breaker: 'open' } })).mark, 'warn');
+  assert.equal(minting(overview({ hints: [{ code: 'PROVIDER_DOWN' }] })).mark, 'warn', 'the probe failed, the breaker is closed');
   assert.equal(minting(overview({}, { provider: null })).mark, 'good');
 });
 
@@ -348,6 +349,17 @@ test('UDP is not called blocked if a relay answered over UDP', () => {
   assert.doesNotMatch(text([fails(STUN), fails(TCP, 401, 'Unauthorized')]), /need the relay/);
   const unnamed = fails(STUN, 701, 'STUN host lookup received error.');
   assert.deepEqual(titles([unnamed, works(TCP)]), ['The relay works, without UDP', 'The STUN server’s name is not found']);
+});
+
+test('UDP is called blocked only if every name was found and no port refused', () => {
+  const unnamed = (url) => fails(url, 701, 'TURN host lookup received error.');
+  const shut = (url) => fails(url, 701, 'Connection refused.');
+  assert.deepEqual(titles([works(STUN), unnamed(UDP), works(TCP)]), ['The relay does not work over UDP']);
+  assert.deepEqual(titles([works(STUN), shut(UDP), works(TCP)]), ['The relay does not work over UDP']);
+  assert.match(findings(minted, [works(STUN), unnamed(UDP), works(TLS)])[0].text, /name not found\)\. Calls work over TLS/);
+  const stun = findings(minted, [shut(STUN), fails('stun:t.example'), works(TCP)]).at(-1);
+  assert.equal(stun.title, 'STUN does not answer');
+  assert.doesNotMatch(stun.text, /blocked/);
 });
 
 test('rejected credentials, a full relay and an unknown name have their own findings', () => {

@@ -102,6 +102,13 @@ impl Grant {
 pub struct GrantToken(String);
 
 impl GrantToken {
+    /// Whether `text` looks like a grant token, signed with any key.
+    #[must_use]
+    pub fn has_form(text: &str) -> bool {
+        let starts_well = |bytes: Vec<u8>| bytes.first() == Some(&VERSION);
+        text.len() == TOKEN_CHARS && URL_SAFE_NO_PAD.decode(text).is_ok_and(starts_well)
+    }
+
     /// The text that the client gets.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -213,6 +220,16 @@ mod tests {
         let token = key(1).sign(&grant()).expose().to_owned();
         assert_eq!(token.len(), TOKEN_CHARS);
         assert_eq!(key(1).verify(&token), Some(grant()));
+    }
+
+    #[test]
+    fn a_token_of_any_key_has_the_form_and_other_texts_do_not() {
+        let token = key(2).sign(&grant()).expose().to_owned();
+        assert!(GrantToken::has_form(&token));
+        for other in ["", "a-guessed-token", &token[1..], &"A".repeat(TOKEN_CHARS), &"!".repeat(TOKEN_CHARS)]
+        {
+            assert!(!GrantToken::has_form(other), "{other}");
+        }
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub(super) enum FailureKind {
     NoAddress,
     /// No server answered.
     Unreachable,
+    /// The machine answered that nothing listens there, so packets pass.
+    Refused,
     /// The server rejects the credential.
     Credential,
     /// The server answers with another error.
@@ -86,7 +88,7 @@ pub(super) enum FailureKind {
 impl FailureKind {
     /// Whether no server answered.
     pub(super) const fn is_unreached(self) -> bool {
-        matches!(self, Self::NoAddress | Self::Unreachable)
+        matches!(self, Self::NoAddress | Self::Unreachable | Self::Refused)
     }
 }
 
@@ -106,7 +108,8 @@ impl ProbeError {
     pub(super) fn kind(&self) -> FailureKind {
         match self {
             Self::Name => FailureKind::NoAddress,
-            Self::NoRoute | Self::Refused | Self::Timeout(_) | Self::Broken(..) => FailureKind::Unreachable,
+            Self::Refused => FailureKind::Refused,
+            Self::NoRoute | Self::Timeout(_) | Self::Broken(..) => FailureKind::Unreachable,
             Self::Code { code: 401 | 403 | 431 | 441, with_credential: true, .. }
             | Self::Unsigned
             | Self::TooLong => FailureKind::Credential,

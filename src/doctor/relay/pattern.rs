@@ -23,8 +23,10 @@ enum Pattern {
     NoAddress,
     /// There are only STUN servers, and one answers.
     StunAlone,
-    /// There are only STUN servers, and none answers.
+    /// There are only STUN servers, and all are silent.
     NoStun,
+    /// There are only STUN servers, none works, and not all are silent.
+    StunFails,
     /// Every relay works, at least one over TLS.
     AllWork,
     /// Every relay works, none over TLS.
@@ -37,7 +39,7 @@ enum Pattern {
     EverythingBlocked,
     /// No relay works, and the network is not the reason.
     NoneServes,
-    /// UDP is blocked, even to STUN. TCP or TLS works.
+    /// No UDP passes, not even to STUN; TCP or TLS does. Only said if every name has an address and no port refused.
     UdpBlocked,
     /// UDP works to STUN and not to the relay. TCP or TLS works.
     RelayUdpClosed,
@@ -57,11 +59,12 @@ impl Pattern {
         let failures: Vec<FailureKind> = relays.iter().filter_map(|one| one.outcome.err()).collect();
         let works: Vec<_> = relays.iter().filter(|one| one.outcome.is_ok()).collect();
         let some_work = |transport| works.iter().any(|one| one.transport == transport);
-        let all_blocked = |is_udp: bool| {
-            let mut these =
-                relays.iter().filter(|one| (one.transport == Transport::Udp) == is_udp).peekable();
-            these.peek().is_some() && these.all(|one| one.outcome == Err(FailureKind::Unreachable))
+        let over = |is_udp: bool| -> Vec<&Tried> {
+            relays.iter().copied().filter(|one| (one.transport == Transport::Udp) == is_udp).collect()
         };
+        let is_silent = |one: &&Tried| one.outcome == Err(FailureKind::Unreachable);
+        let is_closed = |one: &&Tried| is_silent(one) || one.outcome == Err(FailureKind::Refused);
+        let all_closed = |these: &[&Tried]| !these.is_empty() && these.iter().all(is_closed);
         let decisive = if relays.is_empty() { &stun } else { &relays };
         if !decisive.is_empty() && decisive.iter().all(|one| one.outcome == Err(FailureKind::NoAddress)) {
             return Self::NoAddress;
@@ -70,7 +73,8 @@ impl Pattern {
             return match (stun.is_empty(), stun_answers) {
                 (true, _) => Self::Nothing,
                 (false, true) => Self::StunAlone,
-                (false, false) => Self::NoStun,
+                (false, false) if stun.iter().all(is_silent) => Self::NoStun,
+                (false, false) => Self::StunFails,
             };
         }
         if failures.is_empty() {
@@ -87,14 +91,14 @@ impl Pattern {
             };
         }
         let only_443 = works.iter().all(|one| one.transport == Transport::Tls && one.port == 443);
-        if all_blocked(true) {
-            return match (stun_answers, only_443) {
-                (true, _) => Self::RelayUdpClosed,
-                (false, true) => Self::OnlyTls443,
-                (false, false) => Self::UdpBlocked,
-            };
+        let udp = over(true);
+        if all_closed(&udp) && stun_answers {
+            return Self::RelayUdpClosed;
         }
-        if all_blocked(false) { Self::OnlyUdp } else { Self::SomeFail }
+        if !udp.is_empty() && udp.iter().chain(&stun).all(is_silent) {
+            return if only_443 { Self::OnlyTls443 } else { Self::UdpBlocked };
+        }
+        if all_closed(&over(false)) { Self::OnlyUdp } else { Self::SomeFail }
     }
 }
 
@@ -117,6 +121,10 @@ pub(super) fn finding(tried: &[Tried]) -> Finding {
         Pattern::NoStun => fail(
             "no STUN server answers, and there is no relay: UDP seems to be blocked here",
             "allow outgoing UDP in this network, or try from the network of the clients",
+        ),
+        Pattern::StunFails => fail(
+            "no STUN server works, and there is no relay; the network is not the only reason",
+            "see the remedies at these URLs",
         ),
         Pattern::AllWork => ok("every relay URL works"),
         Pattern::NoTls => warn(
@@ -169,6 +177,7 @@ mod tests {
     const OK: Result<(), FailureKind> = Ok(());
     const LOST: Result<(), FailureKind> = Err(FailureKind::Unreachable);
     const NO_ADDRESS: Result<(), FailureKind> = Err(FailureKind::NoAddress);
+    const REFUSED: Result<(), FailureKind> = Err(FailureKind::Refused);
 
     fn turn(transport: Transport, port: u16, outcome: Result<(), FailureKind>) -> Tried {
         Tried { relays: true, transport, port, outcome }
@@ -194,7 +203,14 @@ mod tests {
             (vec![stun(OK)], Pattern::StunAlone),
             (vec![stun(LOST), stun(LOST)], Pattern::NoStun),
             (vec![stun(NO_ADDRESS), stun(NO_ADDRESS)], Pattern::NoAddress),
-            (vec![stun(NO_ADDRESS), stun(LOST)], Pattern::NoStun),
+            (vec![stun(NO_ADDRESS), stun(LOST)], Pattern::StunFails),
+            (vec![stun(REFUSED), stun(LOST)], Pattern::StunFails),
+            (five(REFUSED, OK, OK, OK), Pattern::SomeFail),
+            (vec![stun(REFUSED), turn(Udp, 3478, LOST), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (vec![stun(NO_ADDRESS), turn(Udp, 3478, LOST), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (vec![stun(LOST), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, OK)], Pattern::SomeFail),
+            (vec![stun(OK), turn(Udp, 3478, REFUSED), turn(Tls, 443, OK)], Pattern::RelayUdpClosed),
+            (five(OK, REFUSED, REFUSED, REFUSED), Pattern::OnlyUdp),
             (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, NO_ADDRESS)], Pattern::NoAddress),
             (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, LOST)], Pattern::RelaysBlocked),
             (vec![stun(OK), turn(Udp, 3478, NO_ADDRESS), turn(Tls, 443, OK)], Pattern::SomeFail),

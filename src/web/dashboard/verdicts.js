@@ -14,7 +14,7 @@ export function minting(overview) {
   if (ledgerFailing) return verdict('bad', 'The ledger cannot be written: minting has stopped');
   if (status.status === 'LIMIT_EXCEEDED') return verdict('bad', 'Limit reached: no metered credentials');
   if (hasHint(overview, 'PROMISED_IN_FULL')) return verdict('bad', 'The limit is reserved in full: no metered credentials');
-  if (provider && provider.breaker !== 'closed') return verdict('warn', 'Cloudflare does not mint: responses are degraded');
+  if ((provider && provider.breaker !== 'closed') || hasHint(overview, 'PROVIDER_DOWN')) return verdict('warn', 'Cloudflare does not mint: responses are degraded');
   return verdict('good', 'Minting');
 }
 

@@ -20,6 +20,10 @@ const isUnnamed = ({ errors }) => errors.length > 0 && errors.every(({ text }) =
 const isFull = (attempt) => !works(attempt) && hasError(FULL)(attempt);
 /** A server answered, if only with an error. */
 const isReached = (attempt) => works(attempt) || attempt.errors.some(({ code }) => code >= 300 && code < 700);
+/** The port refused the connection, so packets reach that machine. */
+const isShut = ({ errors }) => errors.some(({ text }) => /refused/i.test(text));
+/** Nothing came back: the network may block it. */
+const isSilent = (attempt) => outcome(attempt).word === 'no answer' && !attempt.errors.some(({ text }) => /lookup/i.test(text)) && !isShut(attempt);
 const isUnanswered = (attempt) => outcome(attempt).word === 'no answer';
 const portOf = ({ url }) => Number(/:(\d+)(?=\?|$)/.exec(url)?.[1] ?? (/^(stuns|turns):/i.test(url) ? 5349 : 3478));
 
@@ -86,10 +90,13 @@ function relayFindings(turn, stun) {
   const fails = (list) => list.length > 0 && !through(list);
   const first = Math.min(...good.map((attempt) => attempt.candidates.find(({ type }) => type === 'relay').ms));
   const found = [];
-  if (fails(udp) && fails(tcp)) {
+  const instead = `Calls work over ${through(tcp) ? 'TCP' : 'TLS'}, with more delay, and suffer more from packet loss.`;
+  if (fails(udp) && !udp.every(isSilent)) {
+    found.push(finding('warn', 'The relay does not work over UDP', `${udp.map(describe).join('; ')}. ${instead}`));
+  } else if (fails(udp) && fails(tcp) && tcp.every(isSilent)) {
     found.push(finding('warn', 'Only TLS gets through', 'A strict firewall or proxy blocks UDP and plain TCP to the relay. Calls work over TLS, with more delay.'));
   } else if (fails(udp)) {
-    found.push(finding('warn', 'UDP to the relay is blocked', `Calls work over ${through(tcp) ? 'TCP' : 'TLS'}, with more delay, and suffer more from packet loss.`));
+    found.push(finding('warn', 'UDP to the relay is blocked', instead));
   } else if (through(udp)) {
     found.push(finding('good', 'The relay works over UDP', `Calls work. The first relayed address came after ${first} ms.`));
   } else {
@@ -134,7 +141,8 @@ function stunFindings(stun, turn) {
   if (stun.every((attempt) => outcome(attempt).word === 'no new address')) return [];
   const fewer = 'More calls need the relay, which costs bandwidth.';
   if (stun.every(isUnnamed)) return [finding('warn', 'The STUN server’s name is not found', `The DNS of this network does not know it. ${fewer}`)];
-  if (turn.some((attempt) => isReached(attempt) && attempt.transport === 'udp')) return [finding('warn', 'STUN does not answer', fewer)];
+  const passes = turn.some((attempt) => isReached(attempt) && attempt.transport === 'udp');
+  if (passes || !stun.every(isSilent)) return [finding('warn', 'STUN does not answer', fewer)];
   const need = turn.length && !turn.some(works) ? '' : ': all calls need the relay over TCP or TLS';
   return [finding('warn', 'STUN does not answer', `UDP seems to be blocked${need}.`)];
 }

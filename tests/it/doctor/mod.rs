@@ -14,7 +14,7 @@ use turn_broker::journal::store::Store;
 use crate::support::fake_turn::RELAYED;
 use crate::support::fake_webhook::{self, FakeWebhook};
 use crate::support::process::command;
-use crate::support::{API_TOKEN, FakeCloudflare, FakeTurn, Fault, OPERATOR, StateDir};
+use crate::support::{API_TOKEN, Answer, FakeCloudflare, FakeTurn, Fault, OPERATOR, StateDir, TestBroker};
 
 const ANALYTICS_TOKEN: &str = "analytics-fixture-token";
 
@@ -245,4 +245,28 @@ async fn help_describes_doctor_and_an_unknown_option_is_wrong_usage() {
     let no_file = doctor(&["--ca", "/no/such/file"], &[("STUN_URLS", "stun:127.0.0.1:9")]).await;
     assert_eq!(no_file.exit, Some(1));
     assert!(no_file.text.contains("--ca: /no/such/file"), "{}", no_file.text);
+}
+
+#[tokio::test]
+async fn a_service_that_sees_an_unknown_proxy_is_a_warning() {
+    let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
+    let port = broker.address.port().to_string();
+    let settings = [
+        ("HOST", "127.0.0.1"),
+        ("PORT", port.as_str()),
+        ("ICE_SOURCES", "stun"),
+        ("STUN_URLS", "stun:127.0.0.1:1"),
+    ];
+    let about_proxies = async || {
+        let found = doctor(&["--json"], &settings).await.of("configuration");
+        found.iter().filter(|one| one["seen"].as_str().unwrap().contains("X-Forwarded-For")).count()
+    };
+    assert_eq!(about_proxies().await, 0);
+    Answer::of(
+        broker
+            .request(reqwest::Method::GET, "/api/turn-credentials")
+            .header("x-forwarded-for", "203.0.113.1"),
+    )
+    .await;
+    assert_eq!(about_proxies().await, 1);
 }

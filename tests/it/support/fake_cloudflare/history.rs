@@ -25,6 +25,7 @@ pub(crate) struct History {
 struct Events {
     mints: usize,
     minted: usize,
+    probes: usize,
     redirect_hits: usize,
     asked: usize,
     requests: VecDeque<Recorded>,
@@ -69,6 +70,11 @@ impl History {
         self.events().minted
     }
 
+    /// The number of a broker's probes, whatever their outcome. [`Self::mints`] does not contain them.
+    pub(crate) fn probes(&self) -> usize {
+        self.events().probes
+    }
+
     /// How often a client followed a redirect that it must not follow.
     pub(crate) fn redirect_hits(&self) -> usize {
         self.events().redirect_hits
@@ -111,6 +117,10 @@ impl History {
         let mut events = self.events();
         events.mints += 1;
         push_bounded(&mut events.requests, request);
+    }
+
+    pub(super) fn record_probe(&self) {
+        self.events().probes += 1;
     }
 
     pub(super) fn record_redirect_hit(&self, request: Recorded) {

@@ -83,6 +83,11 @@ impl Provider {
         }
     }
 
+    /// The correct response to a probe. Its credential is not in the history.
+    pub(super) fn answer_probe(&self, request: &Recorded) -> Answer {
+        self.answer(request, &History::default())
+    }
+
     /// A wrong key gives 404, even with a valid token, because the live service looks up the token by its key.
     /// A wrong token gives 401.
     fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {

@@ -26,6 +26,8 @@ use super::wire::{BrokenOnPurpose, WireBody};
 
 /// Maximum length of a request body in bytes. A mint needs about a hundred.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
+/// The identifier of a broker's probe after its start. It takes no fault of the plan and is in no count of mints.
+const PROBE: &str = "turn-broker-probe";
 /// Pause after a failed accept, which most likely means that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -86,6 +88,11 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
         return (decide_analytics(request, core), Duration::ZERO);
     }
     let is_mint = matches!(target, Target::Mint { .. });
+    if is_mint && request.custom_identifier.as_deref() == Some(PROBE) {
+        core.history.record_probe();
+        let answer = core.settings().provider.answer_probe(&request);
+        return (Outcome::Answer { answer, delivery: Delivery::Whole }, Duration::ZERO);
+    }
     let is_redirect_hit = target == Target::AfterRedirect;
 
     let mut settings = core.settings();

@@ -1,0 +1,102 @@
+//! One limit around a service: `tower_governor`'s layer for the requests that the limit concerns. Others pass.
+
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use governor::middleware::StateInformationMiddleware;
+use tokio_util::either::Either;
+use tower::{Layer, Service};
+use tower_governor::governor::Governor;
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+
+use super::clients::Rows;
+use super::table::Row;
+
+/// What a request asks for. Each kind has an allowance of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A credential.
+    Mint,
+    /// The successor of a credential.
+    Renewal,
+}
+
+/// What a request counts against. It is among the extensions of the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge {
+    pub(super) kind: Kind,
+    pub(super) rows: Rows,
+}
+
+/// Finds the row of a request for one limit.
+#[derive(Clone, Copy, Debug)]
+pub struct RowOf {
+    pub(super) kind: Kind,
+    /// Whether this is the limit of the wide prefixes.
+    pub(super) is_wide: bool,
+}
+
+impl RowOf {
+    /// `None` if the limit does not concern the request.
+    fn row(self, charge: &Charge) -> Option<Row> {
+        let row = if self.is_wide { charge.rows.wide } else { Some(charge.rows.client) };
+        row.filter(|_| charge.kind == self.kind)
+    }
+}
+
+impl KeyExtractor for RowOf {
+    type Key = Row;
+
+    fn extract<T>(&self, request: &Request<T>) -> Result<Row, GovernorError> {
+        let charge = request.extensions().get::<Charge>();
+        charge.and_then(|charge| self.row(charge)).ok_or(GovernorError::UnableToExtractKey)
+    }
+}
+
+/// The layer of one limit.
+#[derive(Clone)]
+pub struct Gate {
+    pub(super) row: RowOf,
+    pub(super) layer: GovernorLayer<RowOf, StateInformationMiddleware, Body>,
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated { row: self.row, governor: self.layer.layer(inner) }
+    }
+}
+
+/// A service behind one limit.
+#[derive(Clone)]
+pub struct Gated<S> {
+    row: RowOf,
+    governor: Governor<RowOf, StateInformationMiddleware, S, Body>,
+}
+
+impl<S, B> Service<Request<B>> for Gated<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<
+        <Governor<RowOf, StateInformationMiddleware, S, Body> as Service<Request<B>>>::Future,
+        S::Future,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.governor.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let charge = request.extensions().get::<Charge>();
+        if charge.is_some_and(|charge| self.row.row(charge).is_none()) {
+            return Either::Right(self.governor.inner.call(request));
+        }
+        Either::Left(self.governor.call(request))
+    }
+}

@@ -1,0 +1,84 @@
+//! A look at the latest requests for credentials, for a proxy that `TRUSTED_PROXIES` does not name: it sends
+//! `X-Forwarded-For`, which is not read, so all its clients count as one. A client can send the header too. So the operator
+//! is told only if at least half of the latest requests have it, and how many these are.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Requests that are remembered, one bit each.
+const REQUESTS_MAX: u32 = 64;
+
+/// The latest requests for credentials.
+#[derive(Debug, Default)]
+pub struct UntrustedProxies(Mutex<Latest>);
+
+/// The latest requests, at most [`REQUESTS_MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Latest {
+    /// One bit for each request, the latest in the lowest: whether its header was not read.
+    unread: u64,
+    requests: u32,
+}
+
+/// Requests from peers that are no trusted proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Those that carried `X-Forwarded-For`.
+    pub forwarded: u32,
+    /// All of the latest.
+    pub of: u32,
+}
+
+impl UntrustedProxies {
+    /// Notes one request: whether it had an `X-Forwarded-For` that was not read.
+    pub fn note(&self, is_unread: bool) {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = latest.with(is_unread);
+    }
+
+    /// What the operator should know, if a proxy seems not to be trusted.
+    #[must_use]
+    pub fn seen(&self) -> Option<Unread> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).seen()
+    }
+}
+
+impl Latest {
+    fn with(self, is_unread: bool) -> Self {
+        Self {
+            unread: self.unread << 1 | u64::from(is_unread),
+            requests: (self.requests + 1).min(REQUESTS_MAX),
+        }
+    }
+
+    fn seen(self) -> Option<Unread> {
+        let forwarded = self.unread.count_ones();
+        let is_half = forwarded > 0 && forwarded * 2 >= self.requests;
+        is_half.then_some(Unread { forwarded, of: self.requests })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(requests: impl IntoIterator<Item = bool>) -> Option<(u32, u32)> {
+        let latest = requests.into_iter().fold(Latest::default(), Latest::with);
+        latest.seen().map(|unread| (unread.forwarded, unread.of))
+    }
+
+    #[test]
+    fn the_first_request_through_an_unknown_proxy_is_seen() {
+        assert_eq!(after([]), None);
+        assert_eq!(after([false]), None);
+        assert_eq!(after([true]), Some((1, 1)));
+    }
+
+    #[test]
+    fn it_is_told_only_while_half_of_the_latest_requests_have_the_header() {
+        assert_eq!(after([false, true]), Some((1, 2)));
+        assert_eq!(after([false, true, false]), None);
+        let old = [true; 1_000].into_iter();
+        assert_eq!(after(old.clone().chain([false; 32])), Some((32, 64)));
+        assert_eq!(after(old.chain([false; 33])), None);
+    }
+}
