@@ -19,12 +19,13 @@ COPY crates crates
 COPY src src
 RUN touch crates/ledger/src/lib.rs src/lib.rs src/main.rs \
     && cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)" \
-    && mkdir -p /image/data && cp target/*/release/turn-broker /image/
+    && mkdir -p /image/owned && mkdir -m 0700 /image/owned/data && cp target/*/release/turn-broker /image/
 
 FROM scratch
 COPY --from=build /image/turn-broker /usr/local/bin/turn-broker
 # This image has no chown and no /etc/passwd, so the owner is a number, one that is unused on most hosts.
-COPY --from=build --chown=10001:10001 /image/data /data
+# /data is copied as the content of a directory, because only then it keeps its mode.
+COPY --from=build --chown=10001:10001 /image/owned/ /
 ENV STATE_DIR=/data
 VOLUME /data
 USER 10001:10001

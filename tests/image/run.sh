@@ -89,7 +89,7 @@ tar -tv --numeric-owner -f "$work/root.tar" >"$work/root.txt"
 # Engines add empty files and links of their own.
 executables() { awk '$1 ~ /^-.*x/ && $3 > 0 { print $6 }' "$work/root.txt" | sed 's|^\./||'; }
 check 'the broker is the only executable: no shell' [ "$(executables)" = usr/local/bin/turn-broker ]
-check '/data belongs to that user, who may write' grep -qE '^drwx.* 10001/10001 .* (\./)?data/$' "$work/root.txt"
+check '/data belongs to that user alone' grep -qE '^drwx------ 10001/10001 .* (\./)?data/$' "$work/root.txt"
 
 # --- what it does ------------------------------------------------------------------------------------------------------
 engine_start
