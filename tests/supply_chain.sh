@@ -24,7 +24,7 @@ if [ "${ADVISORIES:-}" = 1 ]; then
     "$target/tools/bin/cargo-deny" --locked --all-features check advisories
 fi
 step 'unused dependencies'
-"$target/tools/bin/cargo-machete" Cargo.toml crates
+"$target/tools/bin/cargo-machete" --skip-target-dir .
 step 'notices of the image'
 ./third-party.sh >"$target/THIRD-PARTY"
 echo "$(wc -c <"$target/THIRD-PARTY") bytes"

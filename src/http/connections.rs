@@ -98,8 +98,8 @@ pub struct ConnectionBody {
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
     let Call { caller, request } = call;
-    let id = match &request.connection_id {
-        Some(id) => checked_id(id)?.to_owned(),
+    let id = match request.connection_id {
+        Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, &id, request.relayed).map_err(|error| match error {
@@ -207,6 +207,7 @@ impl FromRequest<Arc<App>> for Call {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let request: ConnectionRequest = read_json(request).await?;
+        request.connection_id.as_deref().map(checked_id).transpose()?;
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         let caller = caller(app, token).ok_or(ApiError::InvalidGrant)?;
         Ok(Self { caller, request })

@@ -78,6 +78,8 @@ async fn an_id_in_a_path_obeys_the_same_rule() {
             assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path}");
         }
     }
+    let in_body = broker.post(REPORTER, "/api/connections/a/close", json!({"connectionId": long})).await;
+    assert_eq!(in_body.error(), (400, "INVALID_REQUEST".into()));
     let longest = format!("/api/connections/{}/close", "x".repeat(128));
     assert_eq!(broker.post(REPORTER, &longest, json!({})).await.status, 204);
 }
