@@ -1,4 +1,5 @@
-# The image holds one static binary and an empty /data: no shell, no libraries, no CA files. The binary contains the TLS roots.
+# The image holds one static binary, its licenses and an empty /data: no shell, no libraries, no CA files. The binary contains
+# the TLS roots.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
@@ -17,14 +18,18 @@ RUN mkdir -p src crates/ledger/src crates/ledger/tests/simulation \
 # cargo compares times, and the copied files may be older than the empty ones, so `touch` them.
 COPY crates crates
 COPY src src
+COPY LICENSE-MIT LICENSE-APACHE third-party.sh ./
 RUN touch crates/ledger/src/lib.rs src/lib.rs src/main.rs \
     && cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)" \
-    && mkdir -p /image/data && cp target/*/release/turn-broker /image/
+    && mkdir -p /image/owned && mkdir -m 0700 /image/owned/data && cp target/*/release/turn-broker /image/ \
+    && mkdir /image/licenses && cp LICENSE-MIT LICENSE-APACHE /image/licenses/ && ./third-party.sh >/image/licenses/THIRD-PARTY
 
 FROM scratch
 COPY --from=build /image/turn-broker /usr/local/bin/turn-broker
+COPY --from=build /image/licenses /usr/share/doc/turn-broker
 # This image has no chown and no /etc/passwd, so the owner is a number, one that is unused on most hosts.
-COPY --from=build --chown=10001:10001 /image/data /data
+# /data is copied as the content of a directory, because only then it keeps its mode.
+COPY --from=build --chown=10001:10001 /image/owned/ /
 ENV STATE_DIR=/data
 VOLUME /data
 USER 10001:10001

@@ -1,6 +1,6 @@
 //! `turn-broker demo`: the whole service on this machine, to try it out. Its configuration is fixed, so it is the same on
-//! every machine; only the listener and the log can be set. The operator's token is generated, and printed once in the
-//! fragment of the page's URL, which browsers never send.
+//! every machine; only the listener and the log can be set. The operator's token is generated, and printed once, on standard
+//! error, in the fragment of the page's URL, which browsers never send.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -60,7 +60,7 @@ pub struct Demo {
     pub config: Config,
     /// The listener of its page, non-blocking.
     pub listener: TcpListener,
-    /// The text for the terminal once it runs. It contains the operator's token, so it must not be logged.
+    /// The text for the person at the terminal once it runs. It contains the operator's token, so it must not reach the log.
     pub greeting: String,
 }
 

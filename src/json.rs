@@ -1,5 +1,9 @@
 //! Numbers in JSON.
 
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{Error, Visitor};
 use serde_json::Number;
 use turn_ledger::units::ByteCount;
 
@@ -10,9 +14,71 @@ pub fn plain_number(value: f64) -> Number {
     whole.or_else(|| Number::from_f64(value)).unwrap_or_else(|| Number::from(0))
 }
 
+/// Reads a count that may be null. A whole number is one in any form (`198`, `198.0`, `1e3`), as in JSON Schema. A number
+/// above `u64::MAX` counts as that.
+pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(CountVisitor)
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number that is not negative, or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E: Error>(self, count: u64) -> Result<Self::Value, E> {
+        Ok(Some(count))
+    }
+
+    fn visit_f64<E: Error>(self, count: f64) -> Result<Self::Value, E> {
+        if count.fract() != 0.0 || count < 0.0 {
+            return Err(E::custom("not a count"));
+        }
+        // Only the text has every digit of a large number, without a cast.
+        Ok(Some(format!("{:.0}", count.abs()).parse().unwrap_or(u64::MAX)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(json: &str) -> Result<Option<u64>, ()> {
+        count(&mut serde_json::Deserializer::from_str(json)).map_err(drop)
+    }
+
+    #[test]
+    fn a_whole_number_in_any_form_is_a_count() {
+        for (json, expected) in [
+            ("198", Some(198)),
+            ("198.0", Some(198)),
+            ("1e3", Some(1_000)),
+            ("1999064321523427.0", Some(1_999_064_321_523_427)),
+            ("0", Some(0)),
+            ("-0.0", Some(0)),
+            ("9223372036854775808", Some(1 << 63)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("1e300", Some(u64::MAX)),
+            ("null", None),
+        ] {
+            assert_eq!(read(json), Ok(expected), "{json}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_count() {
+        for json in ["-1", "-1.0", "0.5", "1e-3", "\"1\"", "true", "[]", "{}"] {
+            assert_eq!(read(json), Err(()), "{json}");
+        }
+    }
 
     #[test]
     fn whole_numbers_print_without_decimals() {

@@ -291,7 +291,8 @@ async fn serve_until_signal(
     };
     startup::report(config, listener.local_addr()?, &app.account.snapshot());
     if let Some(greeting) = greeting {
-        print(&greeting);
+        // It contains the operator's token. Standard output is the log, which may go to a file or a collector.
+        let _ = writeln!(std::io::stderr(), "{greeting}");
     }
     let shutdown = Shutdown::default();
     let watch = tokio::spawn(watch(signals, shutdown.clone()));

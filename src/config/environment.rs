@@ -172,8 +172,12 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Reads one byte more than allowed at most, so that an endless file is detected.
+/// Reads one byte more than allowed at most, so that a file that grows meanwhile is detected. Only a regular file is opened:
+/// opening a named pipe waits until somebody writes to it, and the start would wait with it.
 fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("expected a regular file"));
+    }
     let mut bytes = Vec::new();
     let allowed_and_one = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)?.take(allowed_and_one).read_to_end(&mut bytes)?;
@@ -275,13 +279,29 @@ mod tests {
     fn a_file_from_disk_is_read_up_to_its_bound() {
         let environment = Environment::from_pairs([("A", "b")]);
         assert!(environment.read_file("Cargo.toml").is_ok());
-        assert_eq!(
-            environment.read_file("/dev/zero"),
-            Err("expected at most 64 KiB in \"/dev/zero\"".into())
-        );
+        let directory = tempfile::tempdir().unwrap();
+        let large = directory.path().join("large");
+        std::fs::write(&large, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap();
+        let large = large.to_str().unwrap();
+        assert_eq!(environment.read_file(large), Err(format!("expected at most 64 KiB in {large:?}")));
         assert!(
             environment.read_file("/no/such").is_err_and(|why| why.starts_with("cannot read \"/no/such\": "))
         );
+    }
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let environment = Environment::from_pairs([("A", "b")]);
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let why = environment.read_file(path.to_str().unwrap()).unwrap_err();
+            assert_eq!(why, format!("cannot read {path:?}: expected a regular file"));
+        }
+        let dotenv = Environment::layered(std::iter::empty(), read_from_disk(&pipe));
+        assert_eq!(problem_of(&dotenv), ".env: cannot read it: expected a regular file");
     }
 
     #[test]

@@ -31,15 +31,14 @@ pub(super) fn parse_entry(text: &str) -> Option<String> {
 /// The canonical form of an origin as a browser writes it.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let (_, authority) = text.split_once("://")?;
-    let is_foreign = |c: char| {
-        c.is_whitespace() || c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '@' | '*' | '%')
-    };
-    if authority.contains(is_foreign) {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    if text.contains(is_blank) || authority.contains(['/', '\\', '?', '#', '@', '*', '%']) {
         return None;
     }
     // The parser drops a default port, normalizes IPv6 and non-ASCII names, and refuses bad ports.
     let url = Url::parse(text).ok().filter(|url| url.scheme() != "file")?;
-    let host = url.host_str().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+    // In a scheme that it does not know, the parser encodes non-ASCII characters.
+    let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('%'))?.to_ascii_lowercase();
     let port = url.port().map_or(String::new(), |port| format!(":{port}"));
     Some(format!("{}://{host}{port}", url.scheme()))
 }
@@ -47,6 +46,7 @@ pub(super) fn canonical(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn list(entries: &[&str]) -> AllowedOrigins {
         AllowedOrigins::List(entries.iter().map(|entry| parse_entry(entry).unwrap()).collect())
@@ -126,6 +126,26 @@ mod tests {
     fn null_and_garbage_are_allowed_only_with_a_star() {
         for origin in ["null", "garbage", "", "https://example.com"] {
             assert!(AllowedOrigins::Any.allows(origin), "{origin}");
+        }
+    }
+
+    const ALLOWED: &str = "https://app.example:8443";
+
+    proptest! {
+        #[test]
+        fn any_text_has_at_most_one_form_which_has_itself_as_form(text in ".{0,40}", scheme in "([a-z]{1,6}://)?") {
+            if let Some(form) = canonical(&format!("{scheme}{text}")) {
+                prop_assert_eq!(canonical(&form), Some(form.clone()));
+            }
+        }
+
+        #[test]
+        fn an_origin_with_a_changed_or_added_character_is_foreign(at in 0..ALLOWED.len(), added: bool, other in "[ -~\t]") {
+            let mut text = ALLOWED.to_owned();
+            text.replace_range(at..if added { at } else { at + 1 }, &other);
+            // A port may have zeros in front.
+            let means_the_same = text.to_ascii_lowercase().replace(":08443", ":8443") == ALLOWED;
+            prop_assert_eq!(list(&[ALLOWED]).allows(&text), means_the_same, "{}", text);
         }
     }
 }

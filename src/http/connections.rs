@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +17,7 @@ use super::body::read_json;
 use super::error::{ApiError, ErrorBody};
 use super::operator::{client_of, wrong_token};
 use crate::app::App;
+use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::random;
 use crate::request::bearer::bearer;
@@ -27,19 +29,22 @@ const UNAUTHORIZED: ApiError =
     ApiError::Unauthorized { expected: "the `grant` of your credentials, or the REPORTER_TOKEN," };
 /// Longest connection id, in bytes.
 const ID_MAX: usize = 128;
+const ID_EXPECTED: &str = "Set the connection's id to 1 to 128 visible ASCII characters.";
 
 /// A report about one connection. Every field is optional.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConnectionRequest {
     /// Only for opening: the caller's own id, in visible ASCII characters. The service makes one if it is absent.
-    #[schema(min_length = 1, max_length = 128, example = "call-42")]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
     connection_id: Option<String>,
     /// Whether the packets go through the relay. True until reported otherwise.
     relayed: Option<bool>,
     /// Bytes from client to relay since the connection began (`transport.bytesSent`).
+    #[serde(deserialize_with = "count")]
     bytes_sent: Option<u64>,
     /// Bytes from relay to client since the connection began (`transport.bytesReceived`). These are billed.
+    #[serde(deserialize_with = "count")]
     bytes_received: Option<u64>,
     /// The token, for a beacon, which cannot set an `Authorization` header.
     token: Option<String>,
@@ -50,8 +55,19 @@ pub struct ConnectionRequest {
 #[into_params(parameter_in = Path)]
 pub struct ConnectionPath {
     /// The `connectionId`.
-    #[param(min_length = 1, max_length = 128, example = "call-42")]
+    #[param(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
     id: String,
+}
+
+impl FromRequestParts<Arc<App>> for ConnectionPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let invalid = |_| ApiError::invalid(ID_EXPECTED);
+        let Path(path): Path<Self> = Path::from_request_parts(parts, app).await.map_err(invalid)?;
+        checked_id(&path.id)?;
+        Ok(path)
+    }
 }
 
 /// An open connection.
@@ -85,8 +101,8 @@ pub struct ConnectionBody {
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
     let Call { caller, request } = call;
-    let id = match &request.connection_id {
-        Some(id) => checked_id(id)?.to_owned(),
+    let id = match request.connection_id {
+        Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
     let opened = app.account.open(caller, &id, request.relayed).map_err(|error| match error {
@@ -113,12 +129,13 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     request_body(content = ConnectionRequest, example = json!({"bytesSent": 40_000, "bytesReceived": 150_000, "relayed": true})),
     responses(
         (status = 200, description = "The connection stays open.", body = ConnectionBody),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: the connection is not open, or another grant opened it. Open it again.", body = ErrorBody),
     )
 )]
 pub async fn heartbeat_connection(
     State(app): State<Arc<App>>,
-    Path(ConnectionPath { id }): Path<ConnectionPath>,
+    ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
     app.account
@@ -140,12 +157,13 @@ pub async fn heartbeat_connection(
     security(()),
     responses(
         (status = 204, description = "The connection is closed."),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn close_connection(
     State(app): State<Arc<App>>,
-    Path(ConnectionPath { id }): Path<ConnectionPath>,
+    ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
@@ -163,12 +181,13 @@ pub async fn close_connection(
     request_body(content = ConnectionRequest, example = json!({"bytesReceived": 180_000})),
     responses(
         (status = 204, description = "The connection is closed."),
+        (status = 400, description = "`INVALID_REQUEST`: the id in the path is not 1 to 128 visible ASCII characters.", body = ErrorBody),
         (status = 404, description = "`NOT_FOUND`: another grant opened this connection.", body = ErrorBody),
     )
 )]
 pub async fn delete_connection(
     State(app): State<Arc<App>>,
-    Path(ConnectionPath { id }): Path<ConnectionPath>,
+    ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
@@ -192,6 +211,7 @@ impl FromRequest<Arc<App>> for Call {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let client = client_of(&request);
         let request: ConnectionRequest = read_json(request).await?;
+        request.connection_id.as_deref().map(checked_id).transpose()?;
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         match caller(app, token) {
             Some(caller) => Ok(Self { caller, request }),
@@ -209,8 +229,7 @@ fn caller(app: &App, token: &str) -> Option<Caller> {
 
 fn checked_id(id: &str) -> Result<&str, ApiError> {
     let is_good = (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    let expected = "Set `connectionId` to 1 to 128 visible ASCII characters.";
-    if is_good { Ok(id) } else { Err(ApiError::invalid(expected)) }
+    if is_good { Ok(id) } else { Err(ApiError::invalid(ID_EXPECTED)) }
 }
 
 fn connection_body(app: &App, connection_id: String) -> ConnectionBody {

@@ -88,7 +88,7 @@ pub struct CredentialsBody {
 #[expect(dead_code, reason = "describes the query for the OpenAPI document")]
 pub struct MintQuery {
     /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
-    #[param(minimum = 60, maximum = 172_800, example = 3600)]
+    #[param(minimum = 60, example = 3600)]
     ttl: Option<u64>,
 }
 

@@ -2,11 +2,15 @@
 //! share: the token, and the responses of the layers around the handlers. So each operation lists every response that it can
 //! have.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use utoipa::Number;
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -79,7 +83,23 @@ pub struct Document(Bytes);
 
 impl From<&OpenApi> for Document {
     fn from(document: &OpenApi) -> Self {
-        Self(Bytes::from(document.to_json().expect("strings always serialize")))
+        let mut json = serde_json::to_value(document).expect("strings always serialize");
+        forget_integer_formats(&mut json);
+        Self(Bytes::from(json.to_string()))
+    }
+}
+
+/// Removes the formats of integers. Ours are unsigned, and utoipa describes a `u64` as `int64`, which ends at 2^63.
+fn forget_integer_formats(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            if matches!(fields.get("format").and_then(Value::as_str), Some("int32" | "int64")) {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(forget_integer_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_integer_formats),
+        _ => {}
     }
 }
 
@@ -132,9 +152,13 @@ pub fn describe_heads(document: &mut OpenApi) {
     }
 }
 
-/// Adds the parts that all routes that mint share: token, errors, and the rate limit headers.
-pub fn describe_mint(document: &mut OpenApi) {
+/// Adds the parts that all routes that mint share: token, errors, the rate limit headers, and the longest life that this
+/// process issues.
+pub fn describe_mint(document: &mut OpenApi, ttl_max: Duration) {
     for operation in operations(document) {
+        for parameter in operation.parameters.iter_mut().flatten() {
+            limit_ttl(parameter, ttl_max);
+        }
         operation.security = Some(vec![SecurityRequirement::default(), token("grant")]);
         fails(
             operation,
@@ -162,6 +186,14 @@ pub fn describe_mint(document: &mut OpenApi) {
 
 /// The 429 of every route with a fixed token.
 const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
+
+fn limit_ttl(parameter: &mut RefOr<Parameter>, ttl_max: Duration) {
+    let RefOr::T(parameter) = parameter else { return };
+    if let (Some(RefOr::T(Schema::Object(schema))), "ttl") = (&mut parameter.schema, &*parameter.name) {
+        let seconds = usize::try_from(ttl_max.as_secs()).unwrap_or(usize::MAX);
+        schema.maximum = Some(Number::UInt(seconds));
+    }
+}
 
 /// Adds the tokens of the routes that report connections.
 pub fn describe_reports(document: &mut OpenApi) {

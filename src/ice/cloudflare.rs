@@ -226,6 +226,8 @@ fn hint(status: StatusCode) -> &'static str {
 mod tests {
     use super::*;
     use crate::http_client::http_client;
+    use crate::ice::server::IceUrls;
+    use proptest::prelude::*;
 
     fn urls(body: &str) -> Vec<String> {
         let json = serde_json::to_value(parse(body.as_bytes()).unwrap()).unwrap();
@@ -289,5 +291,50 @@ mod tests {
         let expected = "https://proxy.example/cf/v1/turn/keys/key/credentials/generate-ice-servers";
         assert_eq!(cloudflare.endpoint.as_str(), expected);
         assert!(!format!("{cloudflare:?}").contains("token\""));
+    }
+
+    /// A URL of any kind, often a good one.
+    fn any_url() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "(stun|stuns|turn|turns):[ab](:(53|053|80|3478))?",
+            "(turn|turns):[ab]:[0-9]{1,6}[?]transport=(udp|tcp|x)",
+            ".{0,20}",
+        ]
+    }
+
+    /// An entry of any shape, often a good one.
+    fn any_entry() -> impl Strategy<Value = serde_json::Value> {
+        let urls = proptest::collection::vec(any_url(), 0..40);
+        let texts = (proptest::option::of("u?"), proptest::option::of("c?"));
+        (urls, texts, any::<bool>()).prop_map(|(urls, (username, credential), is_one)| {
+            let urls = if is_one { serde_json::json!(urls.first()) } else { serde_json::json!(urls) };
+            serde_json::json!({ "urls": urls, "username": username, "credential": credential })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_parser_panic(body: Vec<u8>, text in "[{}\\[\\]\",:a-zA-Z0-9 ]{0,80}") {
+            prop_assert!(parse(&body).is_err());
+            prop_assert!(parse(text.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn whatever_is_sent_a_browser_accepts_what_is_handed_out(entries in proptest::collection::vec(any_entry(), 0..4)) {
+            let body = serde_json::json!({ "iceServers": entries }).to_string();
+            let Ok(servers) = parse(body.as_bytes()) else { return Ok(()) };
+            prop_assert!(servers.relays());
+            let mut seen = vec![];
+            for server in servers.as_slice() {
+                let IceUrls::Many(urls) = &server.urls else { unreachable!("a list after cleaning") };
+                let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+                for url in urls {
+                    prop_assert!(!url.is_blocked_by_browsers() && !seen.contains(url), "{}", url.as_str());
+                    prop_assert!(!url.relays() || has(&server.username) && has(&server.credential));
+                    seen.push(url.clone());
+                }
+            }
+            prop_assert!((1..=64).contains(&seen.len()));
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+mod access;
 mod file;
 mod format_2;
 pub mod inspect;

@@ -11,7 +11,7 @@ pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
 pub use super::tables::{BadRow, StoreError};
-use super::{migration, pruning, tables};
+use super::{access, migration, pruning, tables};
 use crate::random::{self, NoRandomness};
 use turn_ledger::changes::{Batch, Stored};
 
@@ -103,7 +103,8 @@ impl Storage for Store {
     /// uses.
     fn open(directory: &Path) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
-        std::fs::create_dir_all(directory).map_err(unusable)?;
+        access::make_directory(directory).map_err(unusable)?;
+        access::tighten(directory).map_err(unusable)?;
         let path = directory.join(FILE_NAME);
         if !path.try_exists().map_err(unusable)? {
             return Self::create(directory, &path);

@@ -1,6 +1,6 @@
 //! The rules for allocations. Pure. A client address that has an allocation keeps it until the relay ends it. A new allocation
-//! requires a live grant, an unspent budget, and fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant. The TURN
-//! library checks passwords in addition to these rules.
+//! requires a live grant, an unspent budget, fewer than [`ALLOCATIONS_PER_GRANT_MAX`] allocations of the grant, and fewer than
+//! [`ALLOCATIONS_PER_ADDRESS_MAX`] of the client's IP address. The TURN library checks passwords in addition to these rules.
 
 use turn_ledger::grants::GrantEnd;
 use turn_ledger::token::GrantId;
@@ -8,6 +8,8 @@ use turn_ledger::units::Timestamp;
 
 /// Concurrent allocations of one grant: enough for a small mesh, which has twice as many during a renewal.
 pub const ALLOCATIONS_PER_GRANT_MAX: usize = 8;
+/// Concurrent allocations of one IPv4 address or IPv6 /64: a quarter of all, so that one address cannot hold every one.
+pub const ALLOCATIONS_PER_ADDRESS_MAX: usize = 64;
 
 /// A parsed user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub enum Refused {
     Ended(GrantEnd),
     /// The grant has [`ALLOCATIONS_PER_GRANT_MAX`] allocations.
     GrantFull,
+    /// The client's IP address has [`ALLOCATIONS_PER_ADDRESS_MAX`] allocations.
+    AddressFull,
     /// The relay has its maximum number of allocations.
     Full,
 }
@@ -53,18 +57,30 @@ impl Refused {
             Self::Unknown => "unknown",
             Self::Ended(end) => end.name(),
             Self::GrantFull => "grant_full",
+            Self::AddressFull => "address_full",
             Self::Full => "full",
         }
     }
 }
 
-/// Whether a client may use its allocation, or get a new one. `has_one`: its address has an allocation with this user
-/// name. `of_grant`: the number of allocations of its grant.
-pub fn judge(has_one: bool, end: Option<GrantEnd>, of_grant: usize) -> Result<(), Refused> {
+/// The allocations that exist, before one more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    /// The client's address and port have an allocation with this user name.
+    pub is_its_own: bool,
+    /// Allocations of its grant.
+    pub of_grant: usize,
+    /// Allocations of its IP address.
+    pub of_address: usize,
+}
+
+/// Whether a client may use its allocation, or get a new one.
+pub fn judge(held: Held, end: Option<GrantEnd>) -> Result<(), Refused> {
     match end {
-        _ if has_one => Ok(()),
+        _ if held.is_its_own => Ok(()),
         Some(end) => Err(Refused::Ended(end)),
-        None if of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
+        None if held.of_grant >= ALLOCATIONS_PER_GRANT_MAX => Err(Refused::GrantFull),
+        None if held.of_address >= ALLOCATIONS_PER_ADDRESS_MAX => Err(Refused::AddressFull),
         None => Ok(()),
     }
 }
@@ -95,19 +111,31 @@ mod tests {
         assert_eq!(Username::parse(&format!("1:{grant}:2")), None);
     }
 
+    const NEW: Held = Held { is_its_own: false, of_grant: 0, of_address: 0 };
+    const OWN: Held = Held { is_its_own: true, of_grant: 1, of_address: 1 };
+
     #[test]
     fn an_ended_grant_gets_no_new_allocation_and_keeps_its_old_ones() {
         for end in [GrantEnd::Expired, GrantEnd::Revoked, GrantEnd::Spent] {
-            assert_eq!(judge(false, Some(end), 0), Err(Refused::Ended(end)));
-            assert_eq!(judge(true, Some(end), 1), Ok(()));
+            assert_eq!(judge(NEW, Some(end)), Err(Refused::Ended(end)));
+            assert_eq!(judge(OWN, Some(end)), Ok(()));
         }
     }
 
     #[test]
     fn one_grant_has_a_bounded_number_of_allocations() {
-        assert_eq!(judge(false, None, ALLOCATIONS_PER_GRANT_MAX - 1), Ok(()));
-        assert_eq!(judge(false, None, ALLOCATIONS_PER_GRANT_MAX), Err(Refused::GrantFull));
-        assert_eq!(judge(true, None, ALLOCATIONS_PER_GRANT_MAX), Ok(()));
+        let of_grant = ALLOCATIONS_PER_GRANT_MAX;
+        assert_eq!(judge(Held { of_grant: of_grant - 1, ..NEW }, None), Ok(()));
+        assert_eq!(judge(Held { of_grant, ..NEW }, None), Err(Refused::GrantFull));
+        assert_eq!(judge(Held { of_grant, ..OWN }, None), Ok(()));
+    }
+
+    #[test]
+    fn one_address_has_a_bounded_number_of_allocations() {
+        let of_address = ALLOCATIONS_PER_ADDRESS_MAX;
+        assert_eq!(judge(Held { of_address: of_address - 1, ..NEW }, None), Ok(()));
+        assert_eq!(judge(Held { of_address, ..NEW }, None), Err(Refused::AddressFull));
+        assert_eq!(judge(Held { of_address, ..OWN }, None), Ok(()));
     }
 
     proptest! {

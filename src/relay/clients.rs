@@ -5,9 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::auth::Username;
+use stun_types::message::MessageIntegrityCredentials;
+
+use super::auth::{Held, Username};
+use super::datagram::is_signed_by;
 use super::rate::RequestRate;
 use super::sockets::ClientSocket;
+use turn_ledger::client::ClientKey;
 use turn_ledger::token::GrantId;
 
 /// One client address.
@@ -18,6 +22,17 @@ pub(super) struct Client {
     pub(super) user: Username,
     pub(super) socket: Arc<ClientSocket>,
     pub(super) requests: RequestRate,
+    /// What its requests are signed with.
+    pub(super) signer: MessageIntegrityCredentials,
+}
+
+/// Whose rate a request counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payer {
+    /// The client that signed it. `true`: it is within its rate.
+    Client(bool),
+    /// Nobody known: anybody can send an unsigned request from a forged address.
+    Unknown,
 }
 
 /// The table.
@@ -41,19 +56,23 @@ impl Clients {
         self.lock().get(&address).map(|client| Arc::clone(&client.socket))
     }
 
-    /// Spends one request of this client; whether it may be handled.
-    pub(super) fn admits_request(&self, address: SocketAddr) -> bool {
-        self.lock().get(&address).is_none_or(|client| client.requests.admit())
+    /// Charges a request to the client that signed it.
+    pub(super) fn charge(&self, address: SocketAddr, request: &[u8]) -> Payer {
+        match self.lock().get(&address) {
+            Some(client) if is_signed_by(request, &client.signer) => Payer::Client(client.requests.admit()),
+            _ => Payer::Unknown,
+        }
     }
 
-    /// Whether this address has an allocation with this user name.
-    pub(super) fn has(&self, address: SocketAddr, name: &str) -> bool {
-        self.lock().get(&address).is_some_and(|client| client.name == name)
-    }
-
-    /// The number of allocations of one grant.
-    pub(super) fn of_grant(&self, grant: GrantId) -> usize {
-        self.lock().values().filter(|client| client.user.grant == grant).count()
+    /// The allocations that exist, seen by one client with this user name.
+    pub(super) fn held(&self, address: SocketAddr, name: &str, grant: GrantId) -> Held {
+        let place = |address: &SocketAddr| ClientKey::of(address.ip());
+        let clients = self.lock();
+        Held {
+            is_its_own: clients.get(&address).is_some_and(|client| client.name == name),
+            of_grant: clients.values().filter(|client| client.user.grant == grant).count(),
+            of_address: clients.keys().filter(|other| place(other) == place(&address)).count(),
+        }
     }
 
     /// The number of all allocations.

@@ -13,12 +13,12 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 
-/// Requests of one client; data is not limited. Each permission and each channel keeps a timer for minutes.
+/// Requests that one client has signed; data is not limited. Each permission and each channel keeps a timer for minutes.
 const REQUESTS: Quota = quota(64, 1);
 /// New allocations of all clients. Each can leave a timer behind for half a minute.
 const ALLOCATIONS: Quota = quota(256, 10);
-/// Requests of all addresses without an allocation. Their source address may be forged, and a response can be four times as
-/// long as a request.
+/// Requests of all addresses without an allocation, and all unsigned ones. Their source address may be forged, and a response
+/// can be four times as long as a request.
 const UNKNOWN_SENDERS: Quota = quota(512, 100);
 
 /// A limit on the requests of one client, or of all unknown senders together.

@@ -19,9 +19,9 @@ use turn::proto::PROTO_UDP;
 use turn::server::request::Request;
 
 use super::auth::{Refused, Username, judge};
-use super::clients::{Client, Clients};
+use super::clients::{Client, Clients, Payer};
 use super::count::{Ceiling, PeriodSum};
-use super::datagram::{Kind, kind};
+use super::datagram::{Kind, kind, signer};
 use super::peers::PeerPolicy;
 use super::rate::{AllocationRate, RequestRate};
 use super::sockets::{ClientSocket, FAILURE_PAUSE, PeerSockets, RelayedPorts, length};
@@ -163,7 +163,7 @@ impl Relay {
         if known.is_none() && !is_request {
             return;
         }
-        if !self.is_within_rate(kind, client, known.is_some()) {
+        if !self.is_within_rate(kind, client, datagram) {
             self.metrics.relay_dropped("pace");
             return;
         }
@@ -192,12 +192,16 @@ impl Relay {
     }
 
     /// Whether a datagram is within the rate limits. Clients retransmit a request that is not answered.
-    fn is_within_rate(&self, kind: Kind, client: SocketAddr, is_known: bool) -> bool {
-        match kind {
-            Kind::Other => true,
-            Kind::Allocate | Kind::Request if is_known => self.clients.admits_request(client),
-            Kind::Allocate => self.allocations.has_room() && self.unknown_senders.admit(),
-            Kind::Request => self.unknown_senders.admit(),
+    fn is_within_rate(&self, kind: Kind, client: SocketAddr, datagram: &[u8]) -> bool {
+        if kind == Kind::Other {
+            return true;
+        }
+        match self.clients.charge(client, datagram) {
+            Payer::Client(is_within) => is_within,
+            Payer::Unknown if kind == Kind::Allocate => {
+                self.allocations.has_room() && self.unknown_senders.admit()
+            }
+            Payer::Unknown => self.unknown_senders.admit(),
         }
     }
 
@@ -216,7 +220,9 @@ impl Relay {
                 socket.adopt();
                 self.allocations.spend();
                 let requests = RequestRate::of_client(&self.clock);
-                self.clients.insert(client, Client { name: found.username, user, socket, requests });
+                let name = found.username;
+                let signer = signer(&name, self.credentials.secret().password(&name), REALM);
+                self.clients.insert(client, Client { name, user, socket, requests, signer });
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -301,9 +307,8 @@ struct Authenticator {
 impl Authenticator {
     fn admit(&self, name: &str, client: SocketAddr) -> Result<(), Refused> {
         let user = Username::parse(name).ok_or(Refused::Unknown)?;
-        let has_one = self.clients.has(client, name);
         let end = self.account.grant_end(user.grant, user.expires_at);
-        judge(has_one, end, self.clients.of_grant(user.grant))
+        judge(self.clients.held(client, name, user.grant), end)
     }
 }
 

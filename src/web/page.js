@@ -22,7 +22,11 @@ export const put = (id, text) => {
   if ($(id).textContent !== text) $(id).textContent = text;
 };
 
-/** Shows a word behind its mark, and the reason in `ID-why` if the page has such an element. */
+/**
+ * Shows a word behind its mark, and the reason in `ID-why` if the page has such an element.
+ * @param {string} id
+ * @param {{mark: string, word: string, why?: string}} verdict
+ */
 export function mark(id, { mark: kind, word, why }) {
   const others = [...$(id).classList].filter((name) => !MARKS.includes(name));
   $(id).className = [...others, kind].join(' ');
@@ -32,11 +36,12 @@ export function mark(id, { mark: kind, word, why }) {
 
 /** Buttons with `data-NAME`. Exactly one is pressed. @param {(value: string) => void} chosen Called after each click. */
 export function choice(name, chosen) {
-  const buttons = [...document.querySelectorAll(`[data-${name}]`)];
+  /** @type {NodeListOf<HTMLElement>} */
+  const buttons = document.querySelectorAll(`[data-${name}]`);
   for (const button of buttons) {
     button.addEventListener('click', () => {
       for (const other of buttons) other.setAttribute('aria-pressed', String(other === button));
-      chosen(button.dataset[name]);
+      chosen(button.dataset[name] ?? '');
     });
   }
 }

@@ -43,7 +43,7 @@ async function run() {
   await thePageShowsThatTheDemoStopped(page, demo);
   await browser.close();
   const token = new URLSearchParams(address.hash.slice(1)).get('token');
-  assert.equal(demo.log.split(token).length, 2, 'the log has the token once');
+  assert.equal(demo.log.split(token).length, 2, 'the output has the token once');
 }
 
 /** Its environment has PATH only. */

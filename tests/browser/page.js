@@ -162,6 +162,7 @@ async function read(answer, status) {
   return text ? JSON.parse(text) : undefined;
 }
 
+/* exported call */
 /** The two ends of one call. Each function is one step of test.mjs, in this order. */
 const call = {
   async fetchCredentials(broker) {

@@ -44,6 +44,10 @@ fi
 check 'hadolint has no complaint' "$cache/linters/bin/hadolint" Dockerfile
 check 'the compose files have their form' \
     "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.compose-spec docs/compose*.yaml
+check 'the workflow has its form' \
+    "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+check 'the update configuration has its form' \
+    "$cache/linters/bin/check-jsonschema" -q --builtin-schema vendor.dependabot .github/dependabot.yml
 
 # --- build -----------------------------------------------------------------------------------------------------------
 if [ -z "${ENGINE:-}" ]; then
@@ -61,7 +65,7 @@ mint_source=stun # without an account
 
 # Sources older than anything the build makes, as from an old checkout: cargo must not take the empty crate for them.
 mkdir "$work/context"
-cp -r Dockerfile .dockerignore Cargo.toml Cargo.lock src "$work/context"
+cp -r Dockerfile .dockerignore Cargo.toml Cargo.lock LICENSE-MIT LICENSE-APACHE third-party.sh crates src "$work/context"
 find "$work/context" -exec touch -d 2000-01-01 {} +
 timed_build() {
     start=$(date +%s)
@@ -89,7 +93,9 @@ tar -tv --numeric-owner -f "$work/root.tar" >"$work/root.txt"
 # Engines add empty files and links of their own.
 executables() { awk '$1 ~ /^-.*x/ && $3 > 0 { print $6 }' "$work/root.txt" | sed 's|^\./||'; }
 check 'the broker is the only executable: no shell' [ "$(executables)" = usr/local/bin/turn-broker ]
-check '/data belongs to that user, who may write' grep -qE '^drwx.* 10001/10001 .* (\./)?data/$' "$work/root.txt"
+check '/data belongs to that user alone' grep -qE '^drwx------ 10001/10001 .* (\./)?data/$' "$work/root.txt"
+tar -xOf "$work/root.tar" --wildcards '*usr/share/doc/turn-broker/THIRD-PARTY' >"$work/third-party"
+check 'the licenses of the crates are in it' grep -q '^tokio ' "$work/third-party"
 
 # --- what it does ------------------------------------------------------------------------------------------------------
 engine_start

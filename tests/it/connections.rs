@@ -44,6 +44,47 @@ async fn a_connection_without_an_id_gets_one_that_works() {
 }
 
 #[tokio::test]
+async fn a_whole_number_is_a_count_in_any_form() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    broker.post(REPORTER, "/api/connections", json!({"connectionId": "c", "relayed": true})).await;
+    broker.advance(10);
+    let report = async |count: &str| {
+        let request = broker.request(Method::POST, "/api/connections/c/heartbeat").bearer_auth(REPORTER);
+        Answer::of(request.body(format!("{{\"bytesReceived\":{count}}}"))).await.status.as_u16()
+    };
+    for (count, used) in [("198.0", 198), ("2e2", 200)] {
+        assert_eq!((report(count).await, used_bytes(&broker).await), (200, used), "{count}");
+    }
+    for count in ["9223372036854775808", "18446744073709551616", "1e30"] {
+        assert_eq!(report(count).await, 200, "{count}");
+    }
+    for not_whole in ["0.5", "-1", "\"1\""] {
+        assert_eq!(report(not_whole).await, 400, "{not_whole}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_in_a_path_obeys_the_same_rule() {
+    let broker = TestBroker::start(&[]).await;
+    let long = "x".repeat(129);
+    for id in [long.as_str(), "%20", "a%00", "%ff", "%C3%A9"] {
+        let path = format!("/api/connections/{id}");
+        for (method, path) in [
+            (Method::POST, format!("{path}/heartbeat")),
+            (Method::POST, format!("{path}/close")),
+            (Method::DELETE, path.clone()),
+        ] {
+            let answer = Answer::of(broker.request(method, &path).bearer_auth(REPORTER)).await;
+            assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{path}");
+        }
+    }
+    let in_body = broker.post(REPORTER, "/api/connections/a/close", json!({"connectionId": long})).await;
+    assert_eq!(in_body.error(), (400, "INVALID_REQUEST".into()));
+    let longest = format!("/api/connections/{}/close", "x".repeat(128));
+    assert_eq!(broker.post(REPORTER, &longest, json!({})).await.status, 204);
+}
+
+#[tokio::test]
 async fn ids_that_cannot_be_logged_are_refused() {
     let broker = TestBroker::start(&[]).await;
     for id in ["", "a b", "a\nb", "ü", &"x".repeat(129)] {

@@ -2,6 +2,7 @@
 //! validates responses against it.
 
 use crate::support::TestBroker;
+use serde_json::json;
 
 #[tokio::test]
 async fn the_openapi_document_describes_every_route_that_is_served() {
@@ -48,6 +49,34 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
     assert_eq!(described, expected);
     let status = &document["components"]["schemas"]["StatusBody"]["properties"];
     assert!(status["bandwidthUsedGB"].is_object() && status["overshootBoundGB"].is_object());
+}
+
+#[tokio::test]
+async fn the_longest_ttl_is_the_one_that_this_process_issues() {
+    let broker = TestBroker::start(&[("TURN_TTL_SECONDS", "7200"), ("DOORS", "turn,matrix,ice")]).await;
+    let document = broker.get("/openapi.json").await.json();
+    for path in ["/api/turn-credentials", "/turn", "/_matrix/client/v3/voip/turnServer", "/ice"] {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let ttl = parameters.iter().find(|parameter| parameter["name"] == "ttl").unwrap();
+        assert_eq!(
+            (&ttl["schema"]["minimum"], &ttl["schema"]["maximum"]),
+            (&60.into(), &7_200.into()),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_count_is_described_as_it_is_read_and_shown() {
+    let broker = TestBroker::start(&[]).await;
+    let schemas = broker.get("/openapi.json").await.json()["components"]["schemas"].clone();
+    for (name, field) in [("ConnectionRequest", "bytesSent"), ("StatusBody", "usedBytes")] {
+        let schema = &schemas[name]["properties"][field];
+        let kind = &schema["type"];
+        assert!(*kind == "integer" || *kind == json!(["integer", "null"]), "{schema}");
+        assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(0), &json!(null)), "{name}.{field}");
+        assert!(schema["format"].is_null(), "int64 would end at 2^63");
+    }
 }
 
 /// The operations of a broker with all wire formats: `operationId` and description.

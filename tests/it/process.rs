@@ -4,6 +4,7 @@ use crate::support::process::{Process, run};
 use crate::support::{API_TOKEN, FakeCloudflare, Fault, OPERATOR, REPORTER, StateDir, http_client};
 use reqwest::Method;
 use serde_json::{Value, json};
+use turn_broker::journal::store::FILE_NAME;
 
 fn messages(log: &str) -> Vec<String> {
     let lines =
@@ -297,4 +298,40 @@ async fn the_log_contains_the_rejected_origin() {
     assert_eq!(answer.status(), 403);
     let line: Value = serde_json::from_str(&process.read_until("ORIGIN_NOT_ALLOWED")).unwrap();
     assert_eq!(line["origin"], "http://127.0.0.1:5173");
+}
+
+#[test]
+fn others_lose_their_access_to_the_ledger_at_start_with_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = StateDir::new();
+    let directory = format!("{}/state", parent.path());
+    let file = format!("{directory}/{FILE_NAME}");
+    let settings = [("STATE_DIR", directory.as_str()), ("ICE_SOURCES", "stun"), ("LOG_FORMAT", "text")];
+    let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let start = || {
+        let process = Process::start(&settings);
+        process.signal("-TERM");
+        let (log, code) = process.finish();
+        assert_eq!((code, mode(&directory), mode(&file)), (Some(0), 0o700, 0o600), "{log}");
+        log.matches("others had access to").count()
+    };
+    assert_eq!(start(), 0);
+    for (path, loose) in [(&directory, 0o755), (&file, 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(loose)).unwrap();
+    }
+    assert_eq!((start(), start()), (2, 0), "once for each");
+}
+
+#[test]
+fn a_named_pipe_in_place_of_a_secret_is_a_configuration_error() {
+    let directory = StateDir::new();
+    let pipe = format!("{}/pipe", directory.path());
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let output = run(&[], &[("OPERATOR_TOKEN_FILE", &pipe)]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(
+        text.contains("OPERATOR_TOKEN_FILE: cannot read") && text.contains("expected a regular file"),
+        "{text}"
+    );
 }

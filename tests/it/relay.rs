@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use turn_broker::relay::auth::ALLOCATIONS_PER_GRANT_MAX;
+use turn_broker::relay::auth::{ALLOCATIONS_PER_ADDRESS_MAX, ALLOCATIONS_PER_GRANT_MAX};
 use turn_ledger::token::GrantId;
 use webrtc_util::Conn;
 
@@ -21,6 +21,14 @@ const PAYLOAD: usize = 1_000;
 const SILENCE: Duration = Duration::from_millis(300);
 /// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+const BINDING_REQUEST: u8 = 1;
+const REFRESH_REQUEST: u8 = 4;
+
+/// A request without attributes: method, length, cookie, transaction.
+fn unsigned(method: u8) -> Vec<u8> {
+    [&[0, method, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat()
+}
 
 const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")];
 
@@ -61,8 +69,22 @@ async fn allocate(credential: &Credential) -> Result<Call, turn::Error> {
     allocate_as(credential, &credential.username, &credential.password).await
 }
 
+/// Makes an allocation from this socket.
+async fn allocate_from(credential: &Credential, socket: Arc<UdpSocket>) -> Result<Call, turn::Error> {
+    allocate_with(credential, &credential.username, &credential.password, socket).await
+}
+
 async fn allocate_as(credential: &Credential, username: &str, password: &str) -> Result<Call, turn::Error> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    allocate_with(credential, username, password, socket).await
+}
+
+async fn allocate_with(
+    credential: &Credential,
+    username: &str,
+    password: &str,
+    conn: Arc<UdpSocket>,
+) -> Result<Call, turn::Error> {
     let client = Client::new(ClientConfig {
         stun_serv_addr: credential.server.to_string(),
         turn_serv_addr: credential.server.to_string(),
@@ -71,7 +93,7 @@ async fn allocate_as(credential: &Credential, username: &str, password: &str) ->
         realm: String::new(),
         software: String::new(),
         rto_in_ms: 0,
-        conn: Arc::new(socket),
+        conn,
         vnet: None,
     })
     .await?;
@@ -309,8 +331,7 @@ async fn requests_of_unknown_senders_are_rate_limited() {
     let credential = Credential::mint(&broker).await;
     let (peer, stranger) = (a_peer().await, a_peer().await);
     let call = allocate(&credential).await.unwrap();
-    // A binding request: method, no attributes, cookie, transaction.
-    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    let request = unsigned(BINDING_REQUEST);
     let answers = async || {
         let mut buffer = [0; 2_000];
         for count in 0..2_000 {
@@ -326,6 +347,37 @@ async fn requests_of_unknown_senders_are_rate_limited() {
     call.greet(&peer).await;
     broker.advance(1);
     assert_eq!(answers().await, 100, "a hundred a second");
+}
+
+#[tokio::test]
+async fn unsigned_requests_from_the_address_of_a_client_do_not_use_up_its_rate() {
+    let broker = broker_with(&[]).await;
+    let (credential, peer) = (Credential::mint(&broker).await, a_peer().await);
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let call = allocate_from(&credential, Arc::clone(&socket)).await.unwrap();
+    for kind in [BINDING_REQUEST, REFRESH_REQUEST] {
+        for _ in 0..150 {
+            // What a forged source address would send.
+            socket.send_to(&unsigned(kind), credential.server).await.unwrap();
+        }
+    }
+    call.greet(&peer).await;
+    let dropped = broker.metric("turn_broker_relay_dropped_total{outcome=\"pace\"}").await;
+    assert_eq!(dropped, None, "the permission and the channel were within the client's own rate");
+}
+
+#[tokio::test]
+async fn one_address_has_64_allocations() {
+    let broker = broker_with(&[("RATE_LIMIT_REQUESTS", "100")]).await;
+    let mut calls = Vec::new();
+    for _ in 0..ALLOCATIONS_PER_ADDRESS_MAX / ALLOCATIONS_PER_GRANT_MAX {
+        let credential = Credential::mint(&broker).await;
+        for _ in 0..ALLOCATIONS_PER_GRANT_MAX {
+            calls.push(allocate(&credential).await.unwrap());
+        }
+    }
+    assert!(allocate(&Credential::mint(&broker).await).await.is_err());
+    assert!(refused(&broker, "address_full").await >= Some(1));
 }
 
 #[tokio::test]

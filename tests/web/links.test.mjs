@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const below = (folder) => readdirSync(join(root, folder), { withFileTypes: true })
   .flatMap((entry) => (entry.isDirectory() ? below(join(folder, entry.name)) : [join(folder, entry.name)]));
-const documents = ['README.md', 'CHANGELOG.md', ...below('docs'), ...below('src/web')].filter((path) => path.endsWith('.md'));
+const documents = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', ...below('docs'), ...below('src/web')].filter((path) => path.endsWith('.md'));
 const text = (path) => readFileSync(join(root, path), 'utf8');
 
 /** The anchors of a document's headings, as on GitHub: a repeated heading ends in -1. */

@@ -18,6 +18,7 @@ pub mod alert_rules;
 pub mod allowance;
 pub mod books;
 pub mod changes;
+pub mod client;
 pub mod connection;
 pub mod connections;
 pub mod coturn;

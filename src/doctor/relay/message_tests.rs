@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const ID: u128 = 0x0102_0304_0506_0708_090a_0b0c;
@@ -138,4 +140,29 @@ fn headers_split_a_stream_into_messages() {
     let header = |bytes: &[u8]| <[u8; HEADER]>::try_from(&bytes[..HEADER]).unwrap();
     assert_eq!(body_length(&header(&request.bytes)), Some(request.bytes.len() - HEADER));
     assert_eq!(body_length(&header(b"HTTP/1.1 400 Bad Request\r\n")), None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(kind in 0_u16..0x4000, attributes: Vec<u8>, bytes: Vec<u8>) {
+        let length = u16::try_from(attributes.len()).unwrap();
+        let header = [&kind.to_be_bytes()[..], &length.to_be_bytes(), &COOKIE, &[7; 12]].concat();
+        let message = [header, attributes].concat();
+        for kind in [RequestKind::Binding, RequestKind::Allocate, RequestKind::Release] {
+            for bytes in [&message, &bytes] {
+                let _ = (read(bytes, kind, None), answers(bytes, id()));
+            }
+        }
+        let _ = body_length(&<[u8; HEADER]>::try_from(&message[..HEADER]).unwrap());
+    }
+
+    #[test]
+    fn no_attributes_replace_the_signature_of_a_success(attributes: Vec<u8>) {
+        let challenge = challenge(&[]);
+        let proof = Proof::new(&credential(), challenge);
+        let kind = MessageType::from_class_method(MessageClass::Success, ALLOCATE).to_bytes();
+        let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+        let message = [&kind[..], &length, &COOKIE, &[7; 12], &attributes].concat();
+        prop_assert!(read(&message, RequestKind::Allocate, Some(&proof)).is_err());
+    }
 }

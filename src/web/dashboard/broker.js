@@ -8,7 +8,8 @@ const SECONDS_MAX = 10;
 export class Fault extends Error {
   constructor(status, code, message) {
     super(message);
-    Object.assign(this, { status, code });
+    this.status = status;
+    this.code = code;
   }
 }
 
@@ -24,10 +25,12 @@ export const token = {
  * @throws {Fault}
  */
 export async function ask(path, content) {
+  /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${token.get()}` };
   const posted = content && { method: 'POST', body: JSON.stringify(content) };
   if (posted) headers['Content-Type'] = 'application/json';
   const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
+  /** @type {RequestInit} */
   const init = { headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...posted };
   let answer;
   let body;
@@ -35,7 +38,7 @@ export async function ask(path, content) {
     answer = await fetch(new URL(path, document.baseURI), init);
     body = await answer.json();
   } catch (error) {
-    throw new Fault(answer?.status ?? 0, 'NO_ANSWER', error.name === 'TimeoutError' ? `no answer within ${SECONDS_MAX} s` : 'no answer');
+    throw new Fault(answer?.status ?? 0, 'NO_ANSWER', error instanceof Error && error.name === 'TimeoutError' ? `no answer within ${SECONDS_MAX} s` : 'no answer');
   }
   // A proxy in front of the broker may send any body.
   if (!answer.ok) throw new Fault(answer.status, body?.code, [body?.error, body?.message].filter(Boolean).join('. ') || `status ${answer.status}`);

@@ -86,16 +86,16 @@ async function poll() {
   try {
     await read();
   } catch (error) {
-    if (error.status === 401 || error.status === 404) return signOut('The broker rejects this token.');
+    if (error instanceof Fault && (error.status === 401 || error.status === 404)) return signOut('The broker rejects this token.');
     seriesIn = 0; // after a restart, another process may answer
-    showUnavailable(error, answeredAt);
+    showUnavailable(/** @type {Error} */ (error), answeredAt);
     if (!(error instanceof Fault)) reportError(error);
   }
 }
 
 /** Ends early when `wake` is called. */
 function pause(seconds) {
-  return new Promise((resolve) => {
+  return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     const timer = setTimeout(resolve, seconds * 1000);
     wake = () => {
       clearTimeout(timer);

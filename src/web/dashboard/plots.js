@@ -5,6 +5,8 @@ const HEIGHT = 240;
 const GB = 1e9;
 export const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** Curves with steps. uPlot's types allow builds without them. */
+export const stepped = () => uPlot.paths.stepped?.({ align: 1 });
 const utc = (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC');
 const stamp = uPlot.fmtDate('{D} {MMM} {HH}:{mm}');
 const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${value.toFixed(digits)} ${unit}`);
@@ -30,9 +32,12 @@ const timeAxis = () => axis({
 
 /** A chart as wide as its `element`. It is redrawn when the colors change. */
 export class Plot {
+  /** @param {HTMLElement} element @param {Partial<uPlot.Options> & {series: uPlot.Series[]}} options */
   constructor(element, { height = HEIGHT, ...options }) {
     const size = () => ({ width: Math.max(240, element.clientWidth), height });
+    /** @type {any} */
     const empty = options.series.map(() => []);
+    /** @type {(plot: uPlot, index: number) => 'dashed' | 'solid'} */
     const dash = ({ series }, index) => (series[index].dash ? 'dashed' : 'solid');
     const legend = { markers: { dash } };
     this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, empty, element);
@@ -44,7 +49,8 @@ export class Plot {
   /** The chart reads its colors at every draw. The swatches in the legend keep theirs, so they are set here. */
   #recolor() {
     this.plot.redraw(false, true);
-    this.element.querySelectorAll('.u-legend .u-marker').forEach((swatch, index) => {
+    this.element.querySelectorAll('.u-legend .u-marker').forEach((/** @type {any} */ swatch, index) => {
+      /** @type {any} Our colors are functions. */
       const series = this.plot.series[index];
       if (index === 0) return; // the x axis has no swatch
       swatch.style.borderColor = series.stroke(this.plot, index);
@@ -55,7 +61,7 @@ export class Plot {
   /** @param {(number | null)[][]} data The x values come first. @param {string} label The same in words, for screen readers. */
   show(data, label) {
     this.element.setAttribute('aria-label', label);
-    this.plot.setData(data);
+    this.plot.setData(/** @type {uPlot.AlignedData} */ (data));
   }
 }
 
@@ -115,6 +121,7 @@ export class UsagePlot extends Plot {
 export class RatePlot extends Plot {
   constructor(element) {
     const whole = (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : ''));
+    /** @type {(least: number) => uPlot.Range.Function} */
     const fromZero = (least) => (_, __, most) => [0, Math.max(least, most * 1.12)];
     super(element, {
       scales: { y: { range: fromZero(0.1) }, live: { range: fromZero(4) } },
@@ -125,8 +132,8 @@ export class RatePlot extends Plot {
       ],
       series: [
         time,
-        { label: 'average rate', stroke: color('--accent'), fill: () => `${color('--accent')()}2e`, width: 1.5, value: withUnit('Mbps', 2), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
-        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
+        { label: 'average rate', stroke: color('--accent'), fill: () => `${color('--accent')()}2e`, width: 1.5, value: withUnit('Mbps', 2), points: { show: false }, paths: stepped() },
+        { label: 'live credentials', scale: 'live', stroke: color('--second'), width: 1.5, value: (_, value) => (value == null ? '–' : String(value)), points: { show: false }, paths: stepped() },
       ],
     });
   }

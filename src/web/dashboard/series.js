@@ -51,13 +51,19 @@ export function forecast({ reset, now, step, points, readings, used, limit }) {
   };
 }
 
+/**
+ * @typedef {{basis: Forecast['basis'], seconds: number, bytes: number}} Past
+ * @param {Reading[]} readings @param {number} now @returns {Past | null}
+ */
 function measuredPast(readings, now) {
   const window = readings.filter(({ asOf }) => asOf >= now - WINDOW_SECONDS);
   const [first, last] = [window[0], window.at(-1)];
-  const span = first ? last.asOf - first.asOf : 0;
+  if (!first || !last) return null;
+  const span = last.asOf - first.asOf;
   return span < WINDOW_SECONDS_MIN ? null : { basis: 'measured', seconds: span, bytes: last.bytes - first.bytes };
 }
 
+/** @param {Point[]} points @param {number} step @param {number} now @returns {Past | null} */
 function estimatedPast(points, step, now) {
   const window = points.filter(({ at }) => at >= now - WINDOW_SECONDS);
   // Empty hours at the start may be hours without reports, so they do not lower the rate.
@@ -79,14 +85,15 @@ function estimatedPast(points, step, now) {
 export function curves(period, expected) {
   const { start, reset, now, readings, used } = period;
   const estimateAt = estimated(period);
-  const asOf = readings.at(-1)?.asOf;
-  const counts = readings[0]?.asOf > start ? [{ asOf: start, bytes: 0 }, ...readings] : readings;
+  const latest = readings.at(-1) ?? null;
+  const asOf = latest?.asOf ?? -Infinity;
+  const counts = latest && readings[0].asOf > start ? [{ asOf: start, bytes: 0 }, ...readings] : readings;
   const ends = period.points.map(({ at }) => Math.min(at + period.step, now));
   const x = [...new Set([start, ...ends, ...(asOf > start ? [asOf] : []), now, reset])].sort((a, b) => a - b);
   const usedAt = (at) => {
     if (at === now) return used;
-    if (!readings.length) return estimateAt(at);
-    return at <= asOf ? between(counts, at) : readings.at(-1).bytes + estimateAt(at) - estimateAt(asOf);
+    if (!latest) return estimateAt(at);
+    return at <= asOf ? between(counts, at) : latest.bytes + estimateAt(at) - estimateAt(asOf);
   };
   const past = (value) => x.map((at) => (at <= now ? value(at) : null));
   return {

@@ -35,7 +35,7 @@ export function reliability(overview) {
   }
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
   const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(bytes.measured)}` : `${sentence(counter(overview))} counted ${size(bytes.measured)}`;
-  const measured = `${counted} up to ${time(asOf, now)}, ${span((now - asOf) / 1000)} ago. ${size(Math.max(0, bytes.used - bytes.measured))} since then are estimated.${forgets}`;
+  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - bytes.measured))} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
@@ -161,7 +161,7 @@ export function providerRows(provider) {
 /** "1 Nov – 1 Dec, reset in 9 d 4 h". */
 export function periodWords({ at, status }) {
   const [start, reset] = [new Date(status.periodStart), new Date(status.resetDate)];
-  return `${date(start)} – ${date(reset)}, reset in ${span((reset - new Date(at)) / 1000)}`;
+  return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;
 }
 
 /** @param {number} shown In the table. @param {number} listed By the broker, which lists a part of all. @param {number} total */

@@ -68,7 +68,7 @@ export function showForecast(expected, overview) {
 /** The rows by connection. A row is kept while its connection is open, so that its button keeps the focus. */
 const shownRows = new Map();
 
-/** @param {(grant: string) => void} revoke */
+/** @param {any} listed @param {string} at @param {(grant: string) => void} revoke */
 export function showConnections({ connections, total }, at, revoke) {
   const shown = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
   $('connections-table').hidden = total === 0;
@@ -110,7 +110,7 @@ function newRow({ connectionId, grant }, revoke) {
 }
 
 function fillRow(row, connection, now) {
-  const ago = (instant) => span((now - new Date(instant)) / 1000);
+  const ago = (instant) => span((now - Date.parse(instant)) / 1000);
   const path = connection.relayed === null ? 'unknown' : connection.relayed ? 'relayed' : 'direct';
   const texts = [connection.source, path, ago(connection.openedAt), `${ago(connection.lastSeenAt)} ago`, size(connection.bytesReceived), size(connection.bytesSent), size(connection.chargedBytes)];
   texts.forEach((text, index) => {

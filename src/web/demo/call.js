@@ -18,7 +18,10 @@ class End {
   #inbox = Promise.resolve();
 
   constructor(name, client, iceServers, { track, video, onRenew }) {
-    Object.assign(this, { name, client });
+    this.name = name;
+    this.client = client;
+    /** @type {(description: RTCSessionDescription | null) => void} */
+    this.answer = () => {};
     this.#isPolite = name === 'Ben';
     this.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
     this.pc.ontrack = ({ track: theirs }) => {

@@ -53,7 +53,9 @@ function log(text, short) {
   if (short && overview) plot?.mark(new Date(overview.at), short);
 }
 
+/** @returns {[import('../turn-client.js').TurnClient, () => any]} */
 function makeClient() {
+  /** @type {any} */
   let fault = null;
   const client = createTurnClient({ storage: null, onError: (error) => {
     fault = error;
@@ -86,6 +88,7 @@ async function hangUp() {
 async function leaveCall() {
   keepPictures();
   const over = call;
+  if (!over) return;
   call = null;
   await over.end();
   showKept();
@@ -95,7 +98,7 @@ async function leaveCall() {
 }
 
 function remember() {
-  samples = [...samples, [Date.now(), receivedBefore + received]].slice(-SAMPLES_MAX);
+  samples = [...samples, /** @type {[number, number]} */ ([Date.now(), receivedBefore + received])].slice(-SAMPLES_MAX);
 }
 
 /** Keeps the last picture as the poster, since an ended track shows black. */
@@ -103,7 +106,7 @@ function keepPictures() {
   for (const video of document.querySelectorAll('video')) {
     if (!video.videoWidth) continue;
     const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext('2d').drawImage(video, 0, 0);
+    canvas.getContext('2d')?.drawImage(video, 0, 0);
     video.poster = canvas.toDataURL('image/jpeg', 0.8);
   }
 }
@@ -130,6 +133,10 @@ async function rejectionNow() {
   return fault();
 }
 
+/**
+ * @param {import('./words.js').Phase} phase
+ * @param {{why?: import('./words.js').Why | null, rejection?: object | null}} [more]
+ */
 function enter(phase, { why = null, rejection = null } = {}) {
   state = { phase, why, rejection };
   const isOn = phase === 'starting' || phase === 'running';
@@ -139,7 +146,7 @@ function enter(phase, { why = null, rejection = null } = {}) {
   $('revoke').disabled = phase !== 'running';
   for (const screen of document.querySelectorAll('.screen')) {
     screen.classList.toggle('is-still', phase !== 'running');
-    screen.querySelector('.cut').hidden = phase !== 'cut';
+    screen.querySelector('.cut')?.toggleAttribute('hidden', phase !== 'cut');
   }
   show();
 }
@@ -182,13 +189,13 @@ async function follow(sample) {
   put('path', sample.ends.map(({ path }) => path).join(' ⇄ '));
   const isSilent = lastByteAt !== null && now - lastByteAt > SILENCE_SECONDS * 1_000;
   const isLost = sample.ends.some(({ state: ice }) => ice === 'failed');
-  const hasExpired = call.credentials.some(({ expiresAt }) => expiresAt === null || expiresAt < new Date());
+  const hasExpired = (call?.credentials ?? []).some(({ expiresAt }) => expiresAt === null || expiresAt < new Date());
   if (isSilent || isLost) await wasCut(hasExpired);
 }
 
 function rate() {
-  latest = [...latest, [Date.parse(overview.at), overview.bytes.used]].filter(([at]) => Date.parse(overview.at) - at <= RATE_SECONDS * 1_000);
-  const [[from, first], [to, last]] = [latest[0], latest.at(-1)];
+  latest = [...latest, /** @type {[number, number]} */ ([Date.parse(overview.at), overview.bytes.used])].filter(([at]) => Date.parse(overview.at) - at <= RATE_SECONDS * 1_000);
+  const [[from, first], [to, last]] = [latest[0], latest[latest.length - 1]];
   return to > from ? ((last - first) * 8) / ((to - from) * 1_000) : null;
 }
 
@@ -223,7 +230,7 @@ const onClick = (id, action) => $(id).addEventListener('click', async () => {
   try {
     await action();
   } catch (error) {
-    put('action-fault', error.message);
+    put('action-fault', error instanceof Error ? error.message : String(error));
   } finally {
     $(id).disabled = id === 'revoke' && (state.phase !== 'running' || isRevoked);
   }

@@ -1,7 +1,6 @@
 // The chart of usage, worst case and limit, and of the part of the worst case that is past the limit. Time starts at the first
 // figure. Each event is a vertical line, with a word above the chart if there is room.
-/* global uPlot */
-import { FONT, Plot, axis, color } from '../dashboard/plots.js';
+import { FONT, Plot, axis, color, stepped } from '../dashboard/plots.js';
 import { placed } from './words.js';
 
 /** Half an hour at one per second. Then the oldest points are removed. */
@@ -19,8 +18,11 @@ const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seco
 const inMb = (_, value) => (value == null ? '–' : `${value.toFixed(1)} MB`);
 
 export class BudgetPlot extends Plot {
+  /** @type {(number | null)[][]} */
   #columns = [[], [], [], [], []];
+  /** @type {{seconds: number, text: string}[]} */
   #marks = [];
+  /** @type {Date | null} */
   #startedAt = null;
 
   constructor(element) {
@@ -40,9 +42,9 @@ export class BudgetPlot extends Plot {
       series: [
         { label: 'at', value: (_, seconds) => (seconds == null ? '' : clock(seconds)) },
         line('used', '--accent', { width: 2.5, fill: soft('--accent', '2b') }),
-        line('worst case', '--second', { width: 1.5, dash: [6, 4], paths: uPlot.paths.stepped({ align: 1 }) }),
-        line('limit', '--ink', { width: 1.5, paths: uPlot.paths.stepped({ align: 1 }) }),
-        line('past the limit', '--bad', { width: 0, paths: uPlot.paths.stepped({ align: 1 }), value: (plot, _, __, index) => this.#past(index) }),
+        line('worst case', '--second', { width: 1.5, dash: [6, 4], paths: stepped() }),
+        line('limit', '--ink', { width: 1.5, paths: stepped() }),
+        line('past the limit', '--bad', { width: 0, paths: stepped(), value: (plot, _, __, index) => this.#past(index) }),
       ],
       bands: [{ series: [4, 3], fill: soft('--bad', '3d') }],
       hooks: { draw: [(plot) => this.#drawMarks(plot)] },
@@ -52,7 +54,7 @@ export class BudgetPlot extends Plot {
   #past(index) {
     const at = index ?? this.#columns[0].length - 1;
     const [, , worst, limit] = this.#columns.map((column) => column[at]);
-    return worst === undefined ? '–' : `${Math.max(0, worst - limit).toFixed(1)} MB`;
+    return worst == null || limit == null ? '–' : `${Math.max(0, worst - limit).toFixed(1)} MB`;
   }
 
   /** @param {Date} at @param {{used: number, committed: number, limit: number}} bytes */
@@ -72,8 +74,9 @@ export class BudgetPlot extends Plot {
     if (this.#startedAt) this.#marks = [...this.#marks, { seconds: this.#seconds(at), text }].slice(-MARKS_MAX);
   }
 
+  /** @param {Date} at */
   #seconds(at) {
-    return (at - this.#startedAt) / 1_000;
+    return (at.getTime() - (this.#startedAt ?? at).getTime()) / 1_000;
   }
 
   #drawMarks({ ctx, bbox }) {

@@ -21,6 +21,7 @@ export function sceneTrack(name, hue) {
 function noiseTile(hue) {
   const tile = Object.assign(document.createElement('canvas'), { width: NOISE, height: NOISE });
   const context = tile.getContext('2d');
+  if (!context) return tile;
   for (let y = 0; y < NOISE; y += 4) {
     for (let x = 0; x < NOISE; x += 4) {
       context.fillStyle = `hsl(${hue + 50 * Math.random()} 60% ${20 + 45 * Math.random()}%)`;

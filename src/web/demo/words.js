@@ -164,8 +164,9 @@ export function known(overview, samples, before) {
 /** @param {{name: string, renewals: number, expiresAt: Date | null}[]} held Of this call. @param {number} live Of all calls. @param {number} now */
 export function credentials(held, live, now) {
   if (held.length === 0) return live ? `${live} live, from earlier calls; they count until they expire` : 'none live';
-  const each = held.filter(({ expiresAt }) => expiresAt).map(({ name, renewals, expiresAt }) => {
-    const seconds = Math.max(0, Math.round((expiresAt - now) / 1_000));
+  const each = held.flatMap(({ name, renewals, expiresAt }) => {
+    if (!expiresAt) return [];
+    const seconds = Math.max(0, Math.round((expiresAt.getTime() - now) / 1_000));
     return `${name}’s expires in ${seconds} s${renewals ? `, renewed ${renewals}×` : ''}`;
   });
   const earlier = live > held.length ? [`${live - held.length} older ones count until they expire`] : [];

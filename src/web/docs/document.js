@@ -29,6 +29,7 @@ export function groups(document) {
 }
 
 /** Paths of the API come first. Otherwise the order is that of the document. */
+/** @type {(one: [string, any], other: [string, any]) => number} */
 const apiFirst = ([one], [other]) => Number(other.startsWith('/api/')) - Number(one.startsWith('/api/'));
 
 /** The anchor of an operation. It is stable and readable in a link. */

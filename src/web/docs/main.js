@@ -20,7 +20,7 @@ async function show() {
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     described = await answer.json();
   } catch (error) {
-    $('fault').textContent = `Cannot read openapi.json (${error.message}). Reload the page.`;
+    $('fault').textContent = `Cannot read openapi.json (${error instanceof Error ? error.message : error}). Reload the page.`;
     $('fault').hidden = false;
     return;
   }
@@ -70,7 +70,7 @@ function copyable(text, what) {
   const area = element('pre', { tabIndex: 0, role: 'region', 'aria-label': `Command for ${what}` }, code(text));
   const button = element('button', { type: 'button', textContent: 'Copy' });
   button.addEventListener('click', async () => {
-    button.textContent = await copy(text, () => getSelection().selectAllChildren(area));
+    button.textContent = await copy(text, () => getSelection()?.selectAllChildren(area));
     $('copied').textContent = `${button.textContent}: ${what}`;
   });
   return element('div', { className: 'command' }, area, button);
@@ -86,7 +86,7 @@ function answer({ status, description, headers, contents }) {
     ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always present')));
 }
 
-/** @param {string} needed The mark of required fields. */
+/** @param {any} one @param {string} needed The mark of required fields. */
 function content({ type, field }, needed) {
   const name = element('h5', {}, code(type), ` ${field.type}`);
   return element('div', { className: 'content' }, name, ...(field.fields.length ? [fieldList(field.fields, needed)] : []));

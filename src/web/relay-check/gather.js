@@ -22,7 +22,7 @@ export function attempts(iceServers) {
   return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'running' } }));
 }
 
-/** @param {string} url */
+/** @param {string} url @returns {Pick<Attempt, 'kind' | 'transport'>} */
 export function parse(url) {
   const [, scheme] = /^(stuns?|turns?):/i.exec(url) ?? [];
   const isTcp = /[?&]transport=tcp\b/i.test(url);
@@ -69,7 +69,7 @@ export async function gather({ attempt, server }, changed) {
     await connection.setLocalDescription();
     attempt.state = await ended;
   } catch (error) {
-    attempt.errors.push({ code: 0, text: error.name, ms: ms(), times: 1 });
+    attempt.errors.push({ code: 0, text: error instanceof Error ? error.name : String(error), ms: ms(), times: 1 });
     attempt.state = 'unusable';
   }
   clearTimeout(timer);

@@ -17,9 +17,13 @@ export function errorLines(attempt) {
 /** The fields of the response that contain no secret. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
 export function answerRows({ status, body }) {
   if (status !== 200) {
-    return [['status', status ? String(status) : 'no answer'], ...['code', 'error', 'message', 'requestId'].filter((name) => body?.[name]).map((name) => [name, String(body[name])])];
+    const given = ['code', 'error', 'message', 'requestId'].filter((name) => body?.[name]);
+    /** @type {[string, string][]} */
+    const rows = given.map((name) => [name, String(body[name])]);
+    return [['status', status ? String(status) : 'no answer'], ...rows];
   }
   const known = ['source', 'degraded', 'reason', 'ttl', 'issuedAt', 'expiresAt'].filter((name) => body[name] !== undefined);
+  /** @type {[string, string][]} */
   const rows = known.map((name) => [name, name === 'ttl' ? `${body[name]} s (requested: 300 s)` : String(body[name])]);
   return [['status', '200'], ...rows, ['servers', String(body.iceServers?.length ?? 0)]];
 }

@@ -6,6 +6,16 @@
 //
 // Ages are measured from the arrival of a response, so the page's clock may be wrong by hours.
 
+/** @import { TurnClientOptions, TurnStatus, WatchHandle, WatchOptions } from './turn-client.js' */
+/**
+ * A response of the mint.
+ * @typedef {{ iceServers: RTCIceServer[], ttl: number, issuedAt: string, expiresAt: string, refreshAfter: string, source: string,
+ *   degraded: boolean, reason?: string, grant?: string }} Answer
+ * @typedef {{ sent: number, received: number }} Bytes
+ * @typedef {{ id: string | undefined, grant: string, base: Bytes, isOpen: boolean }} Connection
+ * @typedef {{ method?: string, token?: string | null, body?: object, keepalive?: boolean }} Request
+ */
+
 const PUBLIC_STUN = [{ urls: 'stun:stun.l.google.com:19302' }, { urls: 'stun:stun1.l.google.com:19302' }];
 const MINT = '/api/turn-credentials';
 const SECOND = 1_000;
@@ -37,13 +47,26 @@ const ISSUED_MAX = 8;
  * `TURN_REFUSED`.
  */
 export class TurnClientError extends Error {
+  /** @type {'TurnClientError'} */
+  name = 'TurnClientError';
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {{ status?: number, retryAfterSeconds?: number | undefined, cause?: unknown }} [more]
+   */
   constructor(code, message, { status, retryAfterSeconds, cause } = {}) {
     super(message, { cause });
-    Object.assign(this, { name: 'TurnClientError', code, status, retryAfterSeconds });
+    this.code = code;
+    this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
-/** @returns {import('./turn-client.js').TurnClient} Options and methods are described in turn-client.d.ts. */
+/**
+ * @param {TurnClientOptions} [options]
+ * @returns {import('./turn-client.js').TurnClient} Options and methods are described in turn-client.d.ts.
+ */
 export function createTurnClient(options = {}) {
   const broker = new Broker(options);
   const credentials = new Credentials(broker, options);
@@ -55,13 +78,14 @@ export function createTurnClient(options = {}) {
     iceServers: () => credentials.iceServers(),
     status: () => credentials.status(),
     watch(pc, watchOptions = {}) {
-      if (!meters.has(pc)) meters.set(pc, new Meter());
-      if (!watches.has(pc)) {
-        const watch = new Watch({ pc, meter: meters.get(pc), broker, credentials, options: watchOptions });
-        watches.set(pc, watch);
-        watch.begin(() => watches.delete(pc));
-      }
-      return watches.get(pc);
+      const watched = watches.get(pc);
+      if (watched) return watched;
+      const meter = meters.get(pc) ?? new Meter();
+      meters.set(pc, meter);
+      const watch = new Watch({ pc, meter, broker, credentials, options: watchOptions });
+      watches.set(pc, watch);
+      watch.begin(() => watches.delete(pc));
+      return watch;
     },
     async close() {
       await Promise.all([...watches.values()].map((watch) => watch.stop()));
@@ -75,7 +99,8 @@ class Broker {
   #fetch;
   #onError;
 
-  constructor({ baseUrl = '', fetch = (...request) => globalThis.fetch(...request), onError }) {
+  /** @param {TurnClientOptions} options */
+  constructor({ baseUrl = '', fetch = (url, request) => globalThis.fetch(url, request), onError }) {
     this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#fetch = fetch;
     this.#onError = onError;
@@ -85,11 +110,17 @@ class Broker {
     return this.#baseUrl;
   }
 
-  /** Resolves with the JSON of a 2xx response. @throws {TurnClientError} */
+  /**
+   * Resolves with the JSON of a 2xx response.
+   * @param {string} path
+   * @param {Request} request
+   * @returns {Promise<any>}
+   * @throws {TurnClientError}
+   */
   async ask(path, { method = 'GET', token, body, keepalive = false } = {}) {
     const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
     const deadline = new AbortController();
-    const request = { method, headers, body: body && JSON.stringify(body), signal: deadline.signal, keepalive };
+    const request = { method, headers, ...(body && { body: JSON.stringify(body) }), signal: deadline.signal, keepalive };
     try {
       const [response, text] = await within(REQUEST_MAX, this.#exchange(path, request), () => deadline.abort());
       const json = parse(text);
@@ -104,13 +135,22 @@ class Broker {
     }
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestInit} request
+   * @returns {Promise<[Response, string]>}
+   */
   async #exchange(path, request) {
     const fetch = this.#fetch;
     const response = await fetch(this.#baseUrl + path, request);
     return [response, await response.text()];
   }
 
-  /** Sends a last report when the page closes. A beacon has no headers, so the token is in its body. */
+  /**
+   * Sends a last report when the page closes. A beacon has no headers, so the token is in its body.
+   * @param {string} path
+   * @param {object} body
+   */
   beacon(path, body) {
     const [url, text] = [this.#baseUrl + path, JSON.stringify(body)];
     if (harmless(() => globalThis.navigator?.sendBeacon?.(url, text))) return;
@@ -118,6 +158,7 @@ class Broker {
     harmless(() => fetch(url, { method: 'POST', body: text, keepalive: true })?.catch(() => {}));
   }
 
+  /** @param {unknown} error */
   report(error) {
     harmless(this.#onError, error instanceof TurnClientError ? error : new TurnClientError('PEER_CONNECTION', String(error), { cause: error }));
   }
@@ -138,6 +179,11 @@ class Credential {
   /** Spreads the renewals of clients that started together. It only delays: a renewal before `refreshAfter` counts as a mint. */
   #jitter = 0.01 + 0.05 * Math.random();
 
+  /**
+   * @param {Answer} answer
+   * @param {number} bornWall
+   * @param {number} tookMs
+   */
   constructor(answer, bornWall, tookMs) {
     this.answer = answer;
     this.iceServers = answer.iceServers;
@@ -196,13 +242,19 @@ class Credentials {
   /** @type {Credential[]} */
   #issued = [];
   #stun = PUBLIC_STUN;
+  /** @type {string | null} */
   #reason = null;
   #failures = 0;
   #mintedAt = -Infinity;
   /** No request is sent before this time. */
   #retryAt = -Infinity;
+  /** @type {Promise<void> | null} */
   #refreshing = null;
 
+  /**
+   * @param {Broker} broker
+   * @param {TurnClientOptions} options
+   */
   constructor(broker, { storage, ttl, onStatus }) {
     this.#broker = broker;
     if (ttl !== undefined) this.#path = `${MINT}?ttl=${ttl}`;
@@ -221,35 +273,51 @@ class Credentials {
     return copied(servers);
   }
 
+  /** @returns {TurnStatus} */
   status() {
-    const { answer, isAlive, expiresAt } = this.current ?? {};
-    const reason = answer?.reason ?? this.#reason;
-    if (isAlive) return { source: answer.source, degraded: answer.degraded === true, reason, expiresAt };
+    const credential = this.current;
+    const reason = credential?.answer.reason ?? this.#reason;
+    if (credential?.isAlive) {
+      const { answer, expiresAt } = credential;
+      return { source: answer.source, degraded: answer.degraded === true, reason, expiresAt };
+    }
     return { source: reason && 'stun', degraded: reason !== null, reason, expiresAt: null };
   }
 
-  /** The credential that a peer connection was made with; null if it is not kept any more. */
+  /**
+   * The credential that a peer connection was made with; null if it is not kept any more.
+   * @param {RTCPeerConnection} pc
+   */
   of(pc) {
     const configured = pc.getConfiguration().iceServers ?? [];
     const names = configured.map(({ username }) => username).filter(Boolean);
     const keys = configured.map(keyOf);
+    /** @param {RTCIceServer} server */
     const isUsed = ({ username }) => names.includes(username);
+    /** @param {RTCIceServer} server */
     const isThere = (server) => !server.username && keys.includes(keyOf(server));
     return this.#issued.findLast(({ iceServers }) => iceServers.some(isUsed) || iceServers.every(isThere)) ?? null;
   }
 
-  /** The broker does not know the grant. The credential still works, but must be replaced, at a limited rate. */
+  /**
+   * The broker does not know the grant. The credential still works, but must be replaced, at a limited rate.
+   * @param {Credential} credential
+   */
   forgetGrant(credential) {
     credential.grant = null;
     this.#replace(credential);
   }
 
-  /** A relay rejected the credential. It stays in use until there is another one, since other relays may accept it. */
+  /**
+   * A relay rejected the credential. It stays in use until there is another one, since other relays may accept it.
+   * @param {Credential} credential
+   */
   markRefused(credential) {
     credential.isRefused = true;
     this.#replace(credential);
   }
 
+  /** @param {Credential} credential */
   #replace(credential) {
     if (credential !== this.current) return;
     harmless(() => this.#storage?.removeItem(this.#key));
@@ -280,27 +348,33 @@ class Credentials {
     this.#failures = 0;
     this.#reason = null;
     this.#mintedAt = performance.now();
-    this.#keep(new Credential(answer, Date.now(), this.#mintedAt - startedAt));
-    if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, this.current.stored));
+    const credential = new Credential(answer, Date.now(), this.#mintedAt - startedAt);
+    this.#keep(credential);
+    if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, credential.stored));
   }
 
-  /** If the broker rejects the requested ttl, the default is better than no relay. */
+  /**
+   * If the broker rejects the requested ttl, the default is better than no relay.
+   * @param {string | null} token
+   */
   async #ask(token) {
     try {
       return await this.#broker.ask(this.#path, { token });
     } catch (error) {
-      if (error.status !== 400 || this.#path === MINT) throw error;
+      if (!(error instanceof TurnClientError) || error.status !== 400 || this.#path === MINT) throw error;
       this.#broker.report(error);
       this.#path = MINT;
       return this.#broker.ask(this.#path, { token });
     }
   }
 
+  /** @param {Credential} credential */
   #keep(credential) {
     this.current = credential;
     this.#issued = [...this.#issued.filter(({ isAlive }) => isAlive), credential].slice(-ISSUED_MAX);
   }
 
+  /** @param {TurnClientError} error */
   #failed(error) {
     this.#failures += 1;
     this.#reason = error.code;
@@ -317,15 +391,19 @@ class Meter {
   received = 0;
   /** Bytes that the broker has acknowledged. */
   reported = { sent: 0, received: 0 };
-  /** Whether the selected pair is relayed; null until there is one. */
+  /** Whether the selected pair is relayed; null until there is one. @type {boolean | null} */
   relayed = null;
+  /** @type {string | null} */
   relayProtocol = null;
+  /** @type {string | null} */
   iceRole = null;
   /** Resolves when the last watch has sent its last report. */
   released = Promise.resolve();
-  /** The ICE generation of the selected local candidate, and all generations so far. Each ICE restart starts one. */
+  /** The ICE generation of the selected local candidate. Each ICE restart starts one. @type {string | null} */
   generation = null;
+  /** All generations so far. @type {Set<string>} */
   generations = new Set();
+  /** @type {Map<string, number>} */
   #last = new Map();
 
   /** @param {RTCStatsReport} stats */
@@ -339,6 +417,7 @@ class Meter {
       this.sent += this.#increase(`${id} sent`, bytesSent);
       this.received += this.#increase(`${id} received`, bytesReceived);
     }
+    /** @param {{ usernameFragment?: string, id: string }} candidate */
     const generationOf = ({ usernameFragment, id }) => usernameFragment ?? id;
     all.filter(({ type }) => type === 'local-candidate').forEach((candidate) => this.generations.add(generationOf(candidate)));
     this.iceRole = transports.find(({ iceRole }) => iceRole)?.iceRole ?? null;
@@ -352,7 +431,11 @@ class Meter {
     this.generation = generationOf(local);
   }
 
-  /** The increase of a count. A count that fell has restarted at zero. */
+  /**
+   * The increase of a count. A count that fell has restarted at zero.
+   * @param {string} key
+   * @param {number} value
+   */
   #increase(key, value) {
     const last = this.#last.get(key) ?? 0;
     this.#last.set(key, value);
@@ -363,7 +446,10 @@ class Meter {
     return { sent: this.sent, received: this.received };
   }
 
-  /** The report of a connection that was opened at `base`. */
+  /**
+   * The report of a connection that was opened at `base`.
+   * @param {Bytes} base
+   */
   since(base) {
     const relayed = this.relayed ?? undefined;
     return { bytesSent: this.sent - base.sent, bytesReceived: this.received - base.received, relayed };
@@ -388,22 +474,29 @@ class Watch {
   #pending = null;
   /** When to restart ICE for the pending credential. */
   #restartAt = Infinity;
-  /** The connection at the broker, from the first attempt to open it. @type {{id?: string, grant: string, base: object, isOpen: boolean} | null} */
+  /** The connection at the broker, from the first attempt to open it. @type {Connection | null} */
   #connection = null;
   #failures = 0;
   /** When to send the next report. */
   #dueAt = -Infinity;
   #heartbeatMs = HEARTBEAT_DEFAULT * SECOND;
+  /** @type {number | null} */
   #failedSince = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** @type {Promise<void> | null} */
   #round = null;
+  /** @type {Promise<void> | null} */
   #stopped = null;
   #isAway = false;
+  /** @type {() => void} */
   #onEnd = () => {};
   /** Resolves when the previous watch has sent its last report. */
   #previous;
+  /** @type {[EventTarget, string, (event: any) => void][]} */
   #listeners = [];
 
+  /** @param {{ pc: RTCPeerConnection, meter: Meter, broker: Broker, credentials: Credentials, options: WatchOptions }} parts */
   constructor({ pc, meter, broker, credentials, options }) {
     this.#pc = pc;
     this.#meter = meter;
@@ -413,6 +506,7 @@ class Watch {
     this.#options = options;
   }
 
+  /** @param {() => void} onEnd */
   begin(onEnd) {
     this.#onEnd = onEnd;
     harmless(() => {
@@ -430,7 +524,7 @@ class Watch {
   }
 
   get connectionId() {
-    return this.#connection?.isOpen ? this.#connection.id : null;
+    return (this.#connection?.isOpen && this.#connection.id) || null;
   }
 
   get relayed() {
@@ -465,16 +559,24 @@ class Watch {
     if (this.#connection) await this.#read();
   }
 
-  /** Relays reject credentials at each of their URLs: coturn and Cloudflare with 401, the broker's relay with 400. */
+  /**
+   * Relays reject credentials at each of their URLs: coturn and Cloudflare with 401, the broker's relay with 400.
+   * @param {RTCPeerConnectionIceErrorEvent} event
+   */
   #onCandidateError({ errorCode, url }) {
     const credential = this.#given;
-    const isOurs = credential?.iceServers.some(({ urls }) => [urls].flat().includes(url));
-    if (![400, 401].includes(errorCode) || !isOurs || credential.isRefused) return;
+    if (!credential || credential.isRefused || ![400, 401].includes(errorCode)) return;
+    if (!credential.iceServers.some(({ urls }) => [urls].flat().includes(url))) return;
     this.#credentials.markRefused(credential);
     this.#broker.report(new TurnClientError('TURN_REFUSED', 'a relay rejected the credentials', { status: errorCode }));
     this.#run();
   }
 
+  /**
+   * @param {EventTarget} target
+   * @param {string} type
+   * @param {(event: any) => void} listener
+   */
   #listen(target, type, listener) {
     target.addEventListener?.(type, listener);
     this.#listeners.push([target, type, listener]);
@@ -513,9 +615,10 @@ class Watch {
     if (state !== 'new' && !isLost) this.#renew();
     this.#restart();
     if (isLost) return this.#close();
-    if (this.#hasMoved) {
+    const pending = this.#pending;
+    if (pending && this.#hasMoved) {
       await this.#close();
-      this.#credential = this.#pending.credential;
+      this.#credential = pending.credential;
       this.#pending = null;
       this.#restartAt = Infinity;
     }
@@ -546,7 +649,10 @@ class Watch {
     this.#pending = null;
   }
 
-  /** Sets new credentials. They take effect with an ICE restart, which only a relayed pair needs. */
+  /**
+   * Sets new credentials. They take effect with an ICE restart, which only a relayed pair needs.
+   * @param {Credential} credential
+   */
   #give(credential) {
     const before = this.#given?.iceServers ?? [];
     const isSame = JSON.stringify(before) === JSON.stringify(credential.iceServers);
@@ -577,6 +683,7 @@ class Watch {
 
   #restart() {
     if (performance.now() < this.#restartAt) return;
+    /** @param {string} generation */
     const isNew = (generation) => this.#pending !== null && !this.#pending.generations.has(generation);
     const isServed = [...this.#meter.generations].some(isNew);
     if (!isServed && this.#meter.relayed && this.#pc.signalingState !== 'stable') return;
@@ -600,13 +707,15 @@ class Watch {
     await this.#send(connection, '', { connectionId: connection.id, relayed }, (answer) => {
       connection.isOpen = true;
       connection.id = answer?.connectionId ?? connection.id;
-      this.#heartbeatMs = (answer?.heartbeatSeconds > 0 ? answer.heartbeatSeconds : HEARTBEAT_DEFAULT) * SECOND;
+      const seconds = answer?.heartbeatSeconds ?? 0;
+      this.#heartbeatMs = (seconds > 0 ? seconds : HEARTBEAT_DEFAULT) * SECOND;
     });
   }
 
   async #heartbeat() {
     const { totals } = this.#meter;
     const connection = this.#connection;
+    if (connection?.id === undefined) return;
     await this.#send(connection, `/${encodeURIComponent(connection.id)}/heartbeat`, this.#meter.since(connection.base), () => {
       this.#meter.reported = totals;
     });
@@ -615,6 +724,10 @@ class Watch {
   /**
    * Sends a report. An unknown connection is opened again, on another grant if the broker does not know this one. Other errors
    * are retried.
+   * @param {Connection} connection
+   * @param {string} path
+   * @param {object} body
+   * @param {(answer: { connectionId?: string, heartbeatSeconds?: number } | null) => void} onAnswer
    */
   async #send(connection, path, body, onAnswer) {
     try {
@@ -624,13 +737,14 @@ class Watch {
       this.#failures = 0;
       this.#dueAt = performance.now() + this.#heartbeatMs;
     } catch (error) {
+      const { status = 0, retryAfterSeconds } = error instanceof TurnClientError ? error : {};
       if (this.#connection === connection) {
         this.#failures += 1;
         const pauseMax = connection.isOpen ? Math.min(this.#heartbeatMs, REPORT_PAUSE_MAX) : REPORT_PAUSE_MAX;
-        this.#dueAt = performance.now() + pause(this.#failures, pauseMax, error.retryAfterSeconds);
-        if ([401, 404].includes(error.status)) this.#connection = null;
+        this.#dueAt = performance.now() + pause(this.#failures, pauseMax, retryAfterSeconds);
+        if ([401, 404].includes(status)) this.#connection = null;
       }
-      if (error.status === 401 && this.#credential?.grant === connection.grant) {
+      if (status === 401 && this.#credential?.grant === connection.grant) {
         this.#credentials.forgetGrant(this.#credential);
         this.#credential = null;
       }
@@ -677,27 +791,41 @@ class Watch {
   }
 }
 
-/** `close()` fires no event at its own end. */
+/** `close()` fires no event at its own end. @param {RTCPeerConnection} pc */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
 
+/** @param {RTCIceServer} server */
 const keyOf = ({ urls, username }) => JSON.stringify([[urls].flat(), username ?? '']);
 
-/** A copy that the page may change. */
+/** A copy that the page may change. @param {RTCIceServer[]} servers */
 const copied = (servers) => servers.map((server) => ({ ...server, urls: [server.urls].flat() }));
 
+/** @param {any} answer */
 const isAnswer = (answer) =>
-  Array.isArray(answer?.iceServers) && answer.iceServers.length > 0 && answer.iceServers.every((server) => server?.urls?.length > 0)
+  Array.isArray(answer?.iceServers) && answer.iceServers.length > 0 && answer.iceServers.every((/** @type {any} */ server) => server?.urls?.length > 0)
   && (answer.grant === undefined || (typeof answer.grant === 'string' && answer.ttl > 0));
 
-/** A pause that doubles with every failure, with a random part. */
+/**
+ * A pause that doubles with every failure, with a random part.
+ * @param {number} failures
+ * @param {number} pauseMax
+ */
 function pause(failures, pauseMax, retryAfterSeconds = 0) {
   const backOff = Math.min(pauseMax, SECOND * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * Math.random());
   return Math.max(backOff, Math.min(retryAfterSeconds * SECOND, RETRY_AFTER_MAX) * (1 + 0.1 * Math.random()));
 }
 
-/** The promise with a deadline. `late` is called if it passes. */
+/**
+ * The promise with a deadline. `late` is called if it passes.
+ * @template T
+ * @param {number} ms
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
 async function within(ms, promise, late = () => {}) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  /** @type {Promise<never>} */
   const end = new Promise((_, reject) => {
     timer = setTimeout(() => {
       reject(new Error(`no response within ${ms / SECOND} s`));
@@ -711,15 +839,26 @@ async function within(ms, promise, late = () => {}) {
   }
 }
 
+/**
+ * @param {string | null | undefined} text
+ * @returns {any}
+ */
 function parse(text) {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text ?? '');
   } catch {
     return null;
   }
 }
 
-/** Calls foreign code. An error in it is ignored. */
+/**
+ * Calls foreign code. An error in it is ignored.
+ * @template {unknown[]} P
+ * @template R
+ * @param {((...parameters: P) => R) | undefined} call
+ * @param {P} parameters
+ * @returns {R | undefined}
+ */
 function harmless(call, ...parameters) {
   try {
     return call?.(...parameters);

@@ -4,11 +4,22 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
+/// An output of the program.
+#[derive(Clone, Copy)]
+pub(crate) enum Stream {
+    /// Standard output: the log.
+    Log,
+    /// Standard error: what a person reads.
+    Person,
+}
+
 /// A running program.
 pub(crate) struct Process {
     child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    /// The output that was read so far.
+    /// The stream that was waited on.
+    output: BufReader<Box<dyn Read + Send>>,
+    other: Box<dyn Read + Send>,
+    /// What was read of `output` so far.
     pub(crate) seen: String,
     pub(crate) port: u64,
 }
@@ -32,14 +43,19 @@ impl Process {
 
     /// Spawns the program, and waits until it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        Self::spawn_until(command, "listening on port ").0
+        Self::spawn_until(command, Stream::Log, "listening on port ").0
     }
 
     /// Spawns the program, and waits for the line with `begin` and its port. Returns that line too.
-    pub(crate) fn spawn_until(command: &mut Command, begin: &str) -> (Self, String) {
+    pub(crate) fn spawn_until(command: &mut Command, stream: Stream, begin: &str) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, output, seen: String::new(), port: 0 };
+        let log: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
+        let person: Box<dyn Read + Send> = Box::new(child.stderr.take().unwrap());
+        let (output, other) = match stream {
+            Stream::Log => (log, person),
+            Stream::Person => (person, log),
+        };
+        let mut process = Self { child, output: BufReader::new(output), other, seen: String::new(), port: 0 };
         let line = process.read_until(begin);
         let port = line.split(begin).nth(1).unwrap();
         process.port = port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
@@ -70,11 +86,18 @@ impl Process {
     }
 
     /// Waits for the end; returns the whole output and the exit status.
-    pub(crate) fn finish(mut self) -> (String, Option<i32>) {
+    pub(crate) fn finish(self) -> (String, Option<i32>) {
+        let (output, other, code) = self.finish_apart();
+        (output + &other, code)
+    }
+
+    /// As [`Self::finish`], with the stream that was waited on before the other one.
+    pub(crate) fn finish_apart(mut self) -> (String, String, Option<i32>) {
         self.output.read_to_string(&mut self.seen).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut self.seen).unwrap();
+        let mut other = String::new();
+        self.other.read_to_string(&mut other).unwrap();
         let status = self.child.wait().unwrap();
-        (std::mem::take(&mut self.seen), status.code())
+        (std::mem::take(&mut self.seen), other, status.code())
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

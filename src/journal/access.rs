@@ -1,0 +1,136 @@
+//! Who may read the state directory: its owner. The ledger holds the key that signs grant tokens, and whoever has that key
+//! can forge a grant.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::file::FILE_NAME;
+
+/// Permissions of the directory.
+const DIRECTORY_MODE: u32 = 0o700;
+/// Permissions of its files.
+const FILE_MODE: u32 = 0o600;
+/// The bits of everybody except the owner.
+const OTHERS: u32 = 0o077;
+/// Only the owner of a file may remove it. A directory with this bit is shared on purpose, such as `/tmp`.
+const STICKY: u32 = 0o1000;
+
+/// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
+}
+
+/// Takes away the permissions of others on the directory and on the ledger's files in it, with a warning for each. A file
+/// system without permissions must not stop the service, so what cannot be changed is a warning too.
+pub(super) fn tighten(directory: &Path) -> io::Result<()> {
+    tighten_one(directory, DIRECTORY_MODE)?;
+    for file in ledger_files(directory)? {
+        tighten_one(&file, FILE_MODE)?;
+    }
+    Ok(())
+}
+
+/// The ledger, and its copies from before a migration or by the operator.
+fn ledger_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = vec![];
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_string_lossy().starts_with(FILE_NAME);
+        if is_ours && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+fn tighten_one(path: &Path, most: u32) -> io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    let shown = path.display();
+    let was = format!("{:04o}", mode & 0o7777);
+    match judge(mode, most) {
+        Access::Private => {}
+        Access::Shared => tracing::warn!(
+            "{shown} is a directory that others share (mode {was}): set STATE_DIR to a directory of its own"
+        ),
+        Access::Loose { tightened } => {
+            match std::fs::set_permissions(path, Permissions::from_mode(tightened)) {
+                Ok(()) => tracing::warn!(
+                    "others had access to {shown} (mode {was}): it is now {tightened:04o}, because the ledger holds the key of grant tokens"
+                ),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "others have access to {shown} (mode {was}), and this user cannot change that: make the service's user its owner, with mode {most:04o}"
+                ),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who has access.
+#[derive(Debug, PartialEq, Eq)]
+enum Access {
+    Private,
+    Shared,
+    /// Others have, and should not.
+    Loose {
+        /// The mode without them.
+        tightened: u32,
+    },
+}
+
+/// `most`: the most that is allowed. The owner gains nothing: a file that was made read-only stays so.
+fn judge(mode: u32, most: u32) -> Access {
+    match mode {
+        mode if mode & OTHERS == 0 => Access::Private,
+        mode if mode & STICKY != 0 => Access::Shared,
+        mode => Access::Loose { tightened: mode & most },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn others_lose_their_access_and_the_owner_gains_none() {
+        for (mode, most, expected) in [
+            (0o100_600, FILE_MODE, Access::Private),
+            (0o100_644, FILE_MODE, Access::Loose { tightened: 0o600 }),
+            (0o100_444, FILE_MODE, Access::Loose { tightened: 0o400 }),
+            (0o040_700, DIRECTORY_MODE, Access::Private),
+            (0o042_775, DIRECTORY_MODE, Access::Loose { tightened: 0o700 }),
+            (0o041_777, DIRECTORY_MODE, Access::Shared),
+        ] {
+            assert_eq!(judge(mode, most), expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_new_directory_and_its_missing_parent_are_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a/b");
+        make_directory(&directory).unwrap();
+        assert_eq!((mode_of(&directory), mode_of(&parent.path().join("a"))), (0o700, 0o700));
+    }
+
+    #[test]
+    fn copies_of_the_ledger_are_tightened_and_other_files_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["ledger.redb", "ledger.redb.format-2", "notes.txt"] {
+            std::fs::write(path(name), "x").unwrap();
+            std::fs::set_permissions(path(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        tighten(directory.path()).unwrap();
+        let modes = ["", "ledger.redb", "ledger.redb.format-2", "notes.txt"].map(|name| mode_of(&path(name)));
+        assert_eq!(modes, [0o700, 0o600, 0o600, 0o644]);
+    }
+}

@@ -1,0 +1,41 @@
+#!/bin/sh
+# The part of run.sh inside the network namespace. A coturn's credentials need no coturn to be minted.
+#   $1  schemathesis
+set -eu
+schemathesis=$1
+cd "$WORK_DIR" # without .env; schemathesis stores what it finds there
+operator=operator-operator-operator
+reporter=reporter-reporter-reporter
+env -i HOST=127.0.0.1 PORT=3001 CLIENT_URL=http://app.test NO_COLOR=1 LOG_FORMAT=text STATE_DIR="$WORK_DIR/state" \
+    ICE_SOURCES=coturn,stun COTURN_URLS=turn:127.0.0.1:3478 COTURN_SECRET=0123456789abcdef0123456789abcdef \
+    DOORS=turn,matrix,ice RATE_LIMIT_REQUESTS=10000 OPERATOR_TOKEN=$operator REPORTER_TOKEN=$reporter \
+    "$TURN_BROKER_BIN" >broker.log 2>&1 &
+broker=$!
+failed=0
+
+# check ROLE [OPTION...]: a warning says which operations a role may not call, which is intended.
+# ignored_auth repeats calls without the token, but most operations here do not need one.
+# ensure_resource_availability puts an id that has a % into a path as it is.
+check() {
+    role=$1
+    shift
+    if timeout 120 "$schemathesis" run http://127.0.0.1:3001/openapi.json "$@" --wait-for-schema 20 \
+        --generation-deterministic --max-examples 20 --no-color --warnings off \
+        --checks all --exclude-checks ignored_auth,ensure_resource_availability >"$role.txt" 2>&1; then
+        echo "ok      as $role: $(sed -n 's/^ *\([0-9]* generated\).*/\1/p' "$role.txt")"
+    else
+        failed=1
+        cat "$role.txt"
+        echo "FAILED  as $role"
+    fi
+}
+check stranger
+check reporter -H "Authorization: Bearer $reporter"
+check operator -H "Authorization: Bearer $operator"
+
+for marker in panicked '"status":500' 'status=500'; do
+    if grep "$marker" broker.log; then failed=1; fi
+done
+kill $broker
+wait $broker || failed=1
+exit $failed

@@ -1,0 +1,34 @@
+#!/bin/sh
+# What the broker is made of: where its crates come from and how they are licensed (deny.toml), that each of them is used, that
+# the notices of the image can be written, and that the declared Rust version builds it. Builds two tools once, in
+# target/tools, which takes minutes, and installs that Rust version. Exit status 0 or 1.
+#   ADVISORIES=1  also looks for known vulnerabilities, in a database from the network
+set -eu
+cd "$(dirname "$0")/.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+
+# tool NAME VERSION: builds it, unless this version is there.
+tool() {
+    [ "$("$target/tools/bin/$1" --version 2>/dev/null | awk '{ print $NF }')" = "$2" ] ||
+        CARGO_TARGET_DIR=$target/tools/build cargo install --locked --root "$target/tools" "$1@$2"
+}
+step() { printf '\n== %s\n' "$*"; }
+
+tool cargo-deny 0.20.2
+tool cargo-machete 0.9.2
+
+step 'bans, licenses and sources'
+"$target/tools/bin/cargo-deny" --locked --all-features check bans licenses sources
+if [ "${ADVISORIES:-}" = 1 ]; then
+    step 'known vulnerabilities'
+    "$target/tools/bin/cargo-deny" --locked --all-features check advisories
+fi
+step 'unused dependencies'
+"$target/tools/bin/cargo-machete" --skip-target-dir .
+step 'notices of the image'
+./third-party.sh >"$target/THIRD-PARTY"
+echo "$(wc -c <"$target/THIRD-PARTY") bytes"
+declared=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+step "Rust $declared"
+cargo "+$declared" --version 2>/dev/null || rustup toolchain install "$declared" --profile minimal
+CARGO_TARGET_DIR=$target/rust-$declared cargo "+$declared" check --locked --workspace --all-targets
