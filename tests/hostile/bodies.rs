@@ -1,0 +1,162 @@
+//! Item 6: sockets, heads and bodies. The program runs as a process of its own, so that its memory can be read. The honest
+//! clients have other addresses; a health check comes from the attacker's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::Attack;
+use crate::client::{Client, Cost, connect};
+use crate::honest::{Tally, round, round_directly};
+use crate::memory;
+use crate::program;
+use crate::table::{Form, Outcome, count, grouped, size};
+
+/// Sockets of a peer that is not a trusted proxy.
+const SOCKETS_MAX: u64 = 256;
+/// What one socket may cost with a whole body or head in it: the largest read buffer, the body and a task. Bytes.
+const MEMORY_PER_SOCKET_MAX: u64 = 96 * 1024;
+/// A body of the largest size, but for the last chunk.
+const CHUNKS: usize = 16 * 1024 - 1;
+/// Headers, just below the limit of 32 KiB.
+const HEAD: usize = 31 * 1024;
+/// The memory is at its peak when it has not grown for this long. A request may take 10 s, so it is soon.
+const SETTLE: Duration = Duration::from_millis(700);
+const SETTLE_MAX: u32 = 8;
+
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack {
+        item: 6,
+        name: "bodies of one-byte chunks from one peer",
+        allowance: "256 sockets, 25 MB",
+        run: |form| Box::pin(hold(form, Load::Chunks, false)),
+    },
+    Attack {
+        item: 6,
+        name: "bodies of one-byte chunks through a trusted proxy",
+        allowance: "98 kB a socket",
+        run: |form| Box::pin(hold(form, Load::Chunks, true)),
+    },
+    Attack {
+        item: 6,
+        name: "heads of 31 KiB from one peer",
+        allowance: "256 sockets, 25 MB",
+        run: |form| Box::pin(hold(form, Load::Head, false)),
+    },
+    Attack {
+        item: 6,
+        name: "silent sockets of one peer",
+        allowance: "256 sockets, its own health check is served",
+        run: |form| Box::pin(hold(form, Load::Silence, false)),
+    },
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Chunks,
+    Head,
+    Silence,
+}
+
+impl Load {
+    fn sockets(self, form: Form) -> u64 {
+        match self {
+            Self::Chunks => form.choose(400, 3_000),
+            Self::Head => form.choose(600, 4_000),
+            Self::Silence => form.choose(600, 9_000),
+        }
+    }
+
+    /// What each socket sends.
+    fn bytes(self, grant: &str) -> Vec<u8> {
+        match self {
+            Self::Chunks => {
+                let head = format!(
+                    "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {grant}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
+                [head.as_bytes(), &b"1\r\n \r\n".repeat(CHUNKS)].concat()
+            }
+            Self::Head => {
+                let line = format!("X-Filler: {}\r\n", "a".repeat(1_000));
+                format!("GET /health HTTP/1.1\r\nHost: x\r\n{}", line.repeat(HEAD / line.len())).into_bytes()
+            }
+            Self::Silence => vec![],
+        }
+    }
+}
+
+async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
+    let settings: &[(&str, &str)] = if is_proxied { &[("TRUSTED_PROXIES", "127.0.0.1")] } else { &[] };
+    let process = program::start(settings);
+    let server = program::address(&process);
+    let mut client = Client::new(server);
+    let grant = client.mint("").await.unwrap();
+    drop(client);
+    let mut honest = beside(server, is_proxied, 1).await;
+    let before = memory::resident(process.id());
+    let (bytes, sockets) = (load.bytes(&grant), load.sockets(form));
+    let held = send_all(server, sockets, &bytes).await;
+    settle(process.id()).await;
+    honest = honest.plus(beside(server, is_proxied, 2).await);
+    for _ in 0..5 {
+        let reply = Client::new(server).get("/health", &[]).await;
+        honest.count(reply.is_some_and(|reply| reply.status == 200));
+    }
+    let grown = memory::peak(process.id()).saturating_sub(before);
+    let open = count(held.iter().flatten().filter(|stream| is_open(stream)).count());
+    let cost = Cost { requests: 0, sockets, bytes: sockets * count(bytes.len()) };
+    let effect =
+        format!("{} of {} sockets open, memory grows by {}", grouped(open), grouped(sockets), size(grown));
+    let is_within = if is_proxied {
+        grown <= sockets * MEMORY_PER_SOCKET_MAX
+    } else {
+        open <= SOCKETS_MAX && grown <= SOCKETS_MAX * MEMORY_PER_SOCKET_MAX
+    };
+    Outcome { attempts: sockets, cost, effect, honest, is_within }
+}
+
+/// Waits until the broker has read what the sockets sent.
+async fn settle(process: u32) {
+    let mut before = 0;
+    for _ in 0..SETTLE_MAX {
+        tokio::time::sleep(SETTLE).await;
+        let now = memory::peak(process);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+async fn beside(server: SocketAddr, is_proxied: bool, n: u32) -> Tally {
+    if is_proxied { round(server, n).await } else { round_directly(server, n).await }
+}
+
+/// Opens the sockets and sends the bytes on all of them at the same time. A socket that the broker closes is dropped.
+async fn send_all(server: SocketAddr, sockets: u64, bytes: &[u8]) -> Vec<Option<TcpStream>> {
+    let bytes: std::sync::Arc<[u8]> = bytes.into();
+    let mut senders: Vec<JoinHandle<Option<TcpStream>>> = Vec::new();
+    for _ in 0..sockets {
+        let stream = connect(server, None).await;
+        let bytes = std::sync::Arc::clone(&bytes);
+        senders.push(tokio::spawn(async move {
+            let mut stream = stream?;
+            tokio::time::timeout(Duration::from_secs(20), stream.write_all(&bytes)).await.ok()?.ok()?;
+            Some(stream)
+        }));
+    }
+    let mut held = Vec::new();
+    for sender in senders {
+        held.push(sender.await.unwrap());
+    }
+    held
+}
+
+/// Whether the broker has neither closed the socket nor responded on it.
+fn is_open(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    stream.try_read(&mut byte).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}

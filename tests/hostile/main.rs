@@ -1,0 +1,167 @@
+//! An attacker that lives in the repository. Each subcommand attacks one thing that a stranger must not be able to do, with
+//! what a stranger has: the public routes, its own grants, its addresses and sockets. (`files` and `tokens` look at what lies
+//! around.) Honest clients work beside it. The program prints a table, and exits with 1 if an attack achieves more than its
+//! allowance, or if an honest client is not served.
+//!
+//! Invariant: what decides is counted in the books' time (a manual clock), in requests or in bytes, not in seconds of this
+//! machine; except the sockets' idle time and the start of the program, which are real.
+
+#![expect(clippy::unwrap_used, reason = "an attack that cannot go on fails, and is reported")]
+#![expect(clippy::print_stdout, reason = "the table is the program's output")]
+
+#[path = "../it/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
+mod support;
+
+mod bodies;
+mod books;
+mod claims;
+mod client;
+mod demo;
+mod files;
+mod forwarded;
+mod honest;
+mod host;
+mod memory;
+mod prefetch;
+mod program;
+mod relay;
+mod revoked;
+mod share;
+mod silent;
+mod spray;
+mod table;
+mod tables;
+mod tokens;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use lexopt::ValueExt;
+use table::{Form, Outcome, Row};
+
+const HELP: &str = "\
+An attacker against the broker of this build, on loopback.
+
+Usage: hostile [--long] [--document FILE] [--before COMMIT] [SUBCOMMAND...]
+
+Subcommands, all of them by default:
+  claims share spray revoked prefetch silent bodies forwarded host files tokens tables relay
+
+Options:
+  --long           hours of the books' time and large floods; seconds without it
+  --document FILE  write the table between the markers of this document
+  --before COMMIT  print the lines of tests/hostile/before.tsv for this commit instead of the table
+";
+
+/// One attack: a row of the table.
+pub(crate) struct Attack {
+    /// The item of issue 11 that it tests.
+    pub(crate) item: u8,
+    pub(crate) name: &'static str,
+    pub(crate) allowance: &'static str,
+    pub(crate) run: fn(Form) -> Running,
+}
+
+/// An attack in progress.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A subcommand and its attacks.
+type Group = (&'static str, &'static [Attack]);
+
+const GROUPS: [Group; 13] = [
+    ("claims", claims::ATTACKS),
+    ("share", share::ATTACKS),
+    ("spray", spray::ATTACKS),
+    ("revoked", revoked::ATTACKS),
+    ("prefetch", prefetch::ATTACKS),
+    ("silent", silent::ATTACKS),
+    ("bodies", bodies::ATTACKS),
+    ("forwarded", forwarded::ATTACKS),
+    ("host", host::ATTACKS),
+    ("files", files::ATTACKS),
+    ("tokens", tokens::ATTACKS),
+    ("tables", tables::ATTACKS),
+    ("relay", relay::ATTACKS),
+];
+
+struct Options {
+    form: Form,
+    document: Option<PathBuf>,
+    before: Option<String>,
+    /// Empty: all.
+    groups: Vec<String>,
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    let mut options = Options { form: Form::Short, document: None, before: None, groups: vec![] };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            lexopt::Arg::Long("long") => options.form = Form::Long,
+            lexopt::Arg::Long("document") => options.document = Some(arguments.value()?.into()),
+            lexopt::Arg::Long("before") => options.before = Some(arguments.value()?.string()?),
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
+            lexopt::Arg::Value(name) => {
+                let name = name.string()?;
+                if GROUPS.iter().all(|(group, _)| *group != name) {
+                    return Err(format!("there is no subcommand `{name}`").into());
+                }
+                options.groups.push(name);
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+async fn carry_out(attack: &Attack, form: Form) -> Row {
+    let outcome = tokio::spawn((attack.run)(form)).await.map_err(|error| error.to_string());
+    Row { item: attack.item, attack: attack.name, allowance: attack.allowance, outcome }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            println!("{error}\n\n{HELP}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let is_chosen =
+        |group: &str| options.groups.is_empty() || options.groups.iter().any(|name| name == group);
+    let mut rows = Vec::new();
+    for attack in GROUPS.iter().filter(|(group, _)| is_chosen(group)).flat_map(|(_, attacks)| *attacks) {
+        let row = carry_out(attack, options.form).await;
+        match &options.before {
+            Some(commit) => print!("{}", row.as_before(options.form, commit)),
+            None => println!("{}", row.line()),
+        }
+        rows.push(row);
+    }
+    if options.before.is_some() {
+        return ExitCode::SUCCESS;
+    }
+    report(&options, &rows)
+}
+
+/// Prints and stores the table.
+fn report(options: &Options, rows: &[Row]) -> ExitCode {
+    let table = table::markdown(rows, &table::before(options.form));
+    println!("\n{table}");
+    if let Some(document) = &options.document
+        && let Err(problem) = table::write_into(document, &table)
+    {
+        println!("cannot write {}: {problem}", document.display());
+        return ExitCode::FAILURE;
+    }
+    let failed = rows.iter().filter(|row| !row.passes()).count();
+    println!("{} of {} attacks stay within their allowance.", rows.len() - failed, rows.len());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
