@@ -11,8 +11,8 @@ use crate::honest::Tally;
 
 /// The figures of an earlier version: form, attack, commit, effect, honest clients served, result.
 const BEFORE: &str = include_str!("before.tsv");
-const TABLE_BEGIN: &str = "<!-- hostile: begin -->\n";
-const TABLE_END: &str = "<!-- hostile: end -->\n";
+const TABLE_BEGIN: &str = "<!-- tests/hostile/run.sh writes from here -->\n";
+const TABLE_END: &str = "<!-- to here -->\n";
 
 /// How much of an attack is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
