@@ -2,14 +2,16 @@
 //! clients have other addresses; where the attacker's sockets are idle, a health check comes from its address, too.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::Attack;
-use crate::client::{Client, Cost, connect};
+use crate::client::{Client, Cost};
 use crate::honest::{Tally, round, round_directly};
 use crate::memory;
 use crate::program;
@@ -26,6 +28,8 @@ const BODY: usize = 16 * 1024 - 1;
 /// The memory is at its peak when it has not grown for this long. A request may take 10 s, so it is soon.
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: u32 = 8;
+/// How long the attacker waits for a socket, and for its bytes to leave. The listener's queue may be full for a moment.
+const SEND_MAX: Duration = Duration::from_secs(8);
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
@@ -164,22 +168,20 @@ async fn beside(server: SocketAddr, is_proxied: bool, n: u32) -> Tally {
 
 /// Opens the sockets and sends the bytes on all of them at the same time. A socket that the broker closes is dropped.
 async fn send_all(server: SocketAddr, sockets: u64, bytes: &[u8]) -> Vec<Option<TcpStream>> {
-    let bytes: std::sync::Arc<[u8]> = bytes.into();
-    let mut senders: Vec<JoinHandle<Option<TcpStream>>> = Vec::new();
-    for _ in 0..sockets {
-        let stream = connect(server, None).await;
-        let bytes = std::sync::Arc::clone(&bytes);
-        senders.push(tokio::spawn(async move {
-            let mut stream = stream?;
-            tokio::time::timeout(Duration::from_secs(20), stream.write_all(&bytes)).await.ok()?.ok()?;
-            Some(stream)
-        }));
-    }
+    let bytes: Arc<[u8]> = bytes.into();
+    let senders: Vec<JoinHandle<_>> =
+        (0..sockets).map(|_| tokio::spawn(send(server, Arc::clone(&bytes)))).collect();
     let mut held = Vec::new();
     for sender in senders {
         held.push(sender.await.unwrap());
     }
     held
+}
+
+async fn send(server: SocketAddr, bytes: Arc<[u8]>) -> Option<TcpStream> {
+    let mut stream = timeout(SEND_MAX, TcpStream::connect(server)).await.ok()?.ok()?;
+    timeout(SEND_MAX, stream.write_all(&bytes)).await.ok()?.ok()?;
+    Some(stream)
 }
 
 /// Whether the broker has neither closed the socket nor responded on it.

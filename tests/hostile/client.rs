@@ -201,7 +201,7 @@ impl Client {
 }
 
 /// A socket from this address.
-pub(crate) async fn connect(server: SocketAddr, from: Option<IpAddr>) -> Option<TcpStream> {
+async fn connect(server: SocketAddr, from: Option<IpAddr>) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     if let Some(from) = from {
         socket.bind(SocketAddr::new(from, 0)).ok()?;

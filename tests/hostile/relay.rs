@@ -137,7 +137,7 @@ async fn allocate_all() -> Outcome {
                 }
                 None => refused_in_a_row += 1,
             }
-            if refused_in_a_row == 9 {
+            if refused_in_a_row == 3 {
                 break 'mint;
             }
         }

@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::client::Cost;
 use crate::honest::Tally;
 
-/// The figures of an earlier version: form, attack, commit, effect, honest clients served, result.
-const BEFORE: &str = include_str!("before.tsv");
+/// The file with the figures of an earlier version: form, attack, commit, effect, honest calls served, result.
+const BEFORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/before.tsv");
 const TABLE_BEGIN: &str = "<!-- tests/hostile/run.sh writes from here -->\n";
 const TABLE_END: &str = "<!-- to here -->\n";
 
@@ -63,10 +63,10 @@ pub(crate) struct Row {
 /// The figures of an earlier version.
 #[derive(Debug)]
 pub(crate) struct Before {
-    commit: &'static str,
-    effect: &'static str,
-    honest: &'static str,
-    result: &'static str,
+    commit: String,
+    effect: String,
+    honest: String,
+    result: String,
 }
 
 impl Row {
@@ -121,26 +121,27 @@ impl Row {
 }
 
 /// The figures of an earlier version for each attack of this form.
-pub(crate) fn before(form: Form) -> BTreeMap<&'static str, Before> {
-    let columns = BEFORE.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let rows = columns.filter_map(|columns| match columns[..] {
-        [name, attack, commit, effect, honest, result] if name == form.name() => {
-            Some((attack, Before { commit, effect, honest, result }))
-        }
-        _ => None,
+pub(crate) fn before(form: Form) -> BTreeMap<String, Before> {
+    let text = fs::read_to_string(BEFORE).unwrap_or_default();
+    let columns = text.lines().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
+    let rows = columns.filter_map(|columns| {
+        let [name, attack, commit, effect, honest, result] = <[String; 6]>::try_from(columns).ok()?;
+        (name == form.name()).then_some((attack, Before { commit, effect, honest, result }))
     });
     rows.collect()
 }
 
 /// The table in Markdown.
-pub(crate) fn markdown(rows: &[Row], before: &BTreeMap<&str, Before>) -> String {
+pub(crate) fn markdown(rows: &[Row], before: &BTreeMap<String, Before>) -> String {
     let mut text = String::from(
         "| item | attack | attempts | cost to the attacker | allowance | before | now | honest calls served, before | now | result |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let (effect, honest) = before.get(row.attack).map_or_else(
-            || ("not measured".to_owned(), "-"),
-            |before| (format!("{} ({}, {})", before.effect, before.result, before.commit), before.honest),
+            || ("not measured".to_owned(), "-".to_owned()),
+            |before| {
+                (format!("{} ({}, {})", before.effect, before.result, before.commit), before.honest.clone())
+            },
         );
         let columns = [
             row.item.to_string(),
@@ -150,7 +151,7 @@ pub(crate) fn markdown(rows: &[Row], before: &BTreeMap<&str, Before>) -> String 
             row.allowance.to_owned(),
             effect,
             row.effect(),
-            honest.to_owned(),
+            honest,
             row.honest(),
             row.result().to_owned(),
         ];
