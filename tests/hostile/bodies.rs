@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 use crate::Attack;
 use crate::client::{Client, Cost};
@@ -28,8 +28,8 @@ const BODY: usize = 16 * 1024 - 1;
 /// The memory is at its peak when it has not grown for this long. A request may take 10 s, so it is soon.
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: u32 = 8;
-/// How long the attacker waits for a socket, and for its bytes to leave. The listener's queue may be full for a moment.
-const SEND_MAX: Duration = Duration::from_secs(8);
+/// From the end of a socket to the next one in its place.
+const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
@@ -127,7 +127,7 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     let mut honest = beside(server, is_proxied, 1).await;
     let before = memory::resident(process.id());
     let (bytes, sockets) = (load.bytes(&grant), load.sockets(form));
-    let held = send_all(server, sockets, &bytes).await;
+    let held = Held::start(server, sockets, &bytes);
     settle(process.id()).await;
     honest = honest.plus(beside(server, is_proxied, 2).await);
     if load.is_idle() {
@@ -137,8 +137,9 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
         }
     }
     let grown = memory::peak(process.id()).saturating_sub(before);
-    let open = count(held.iter().flatten().filter(|stream| is_open(stream)).count());
-    let cost = Cost { requests: 0, sockets, bytes: sockets * count(bytes.len()) };
+    let open = held.left_open().await;
+    let opened = held.counts.opened.load(Ordering::Relaxed);
+    let cost = Cost { requests: 0, sockets: opened, bytes: opened * count(bytes.len()) };
     let effect =
         format!("{} of {} sockets open, memory grows by {}", grouped(open), grouped(sockets), size(grown));
     let is_within = if is_proxied {
@@ -166,26 +167,61 @@ async fn beside(server: SocketAddr, is_proxied: bool, n: u32) -> Tally {
     if is_proxied { round(server, n).await } else { round_directly(server, n).await }
 }
 
-/// Opens the sockets and sends the bytes on all of them at the same time. A socket that the broker closes is dropped.
-async fn send_all(server: SocketAddr, sockets: u64, bytes: &[u8]) -> Vec<Option<TcpStream>> {
-    let bytes: Arc<[u8]> = bytes.into();
-    let senders: Vec<JoinHandle<_>> =
-        (0..sockets).map(|_| tokio::spawn(send(server, Arc::clone(&bytes)))).collect();
-    let mut held = Vec::new();
-    for sender in senders {
-        held.push(sender.await.unwrap());
+/// Sockets that are opened again whenever the broker closes them. Dropping it closes them all.
+struct Held {
+    _tasks: JoinSet<()>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Sockets that are open, with everything sent.
+    open: AtomicU64,
+    /// Sockets opened so far.
+    opened: AtomicU64,
+    /// Whether closed sockets stay closed from now on.
+    is_ending: AtomicBool,
+}
+
+impl Held {
+    fn start(server: SocketAddr, sockets: u64, bytes: &[u8]) -> Self {
+        let counts = Arc::new(Counts::default());
+        let bytes: Arc<[u8]> = bytes.into();
+        let mut tasks = JoinSet::new();
+        for _ in 0..sockets {
+            tasks.spawn(keep(server, Arc::clone(&bytes), Arc::clone(&counts)));
+        }
+        Self { _tasks: tasks, counts }
     }
-    held
+
+    /// The sockets that the broker leaves open. Those that it is closing are not counted: so nothing is opened meanwhile.
+    async fn left_open(&self) -> u64 {
+        self.counts.is_ending.store(true, Ordering::Relaxed);
+        let open = || self.counts.open.load(Ordering::Relaxed);
+        let mut before = u64::MAX;
+        for _ in 0..SETTLE_MAX {
+            tokio::time::sleep(SETTLE).await;
+            if open() == before {
+                break;
+            }
+            before = open();
+        }
+        open()
+    }
 }
 
-async fn send(server: SocketAddr, bytes: Arc<[u8]>) -> Option<TcpStream> {
-    let mut stream = timeout(SEND_MAX, TcpStream::connect(server)).await.ok()?.ok()?;
-    timeout(SEND_MAX, stream.write_all(&bytes)).await.ok()?.ok()?;
-    Some(stream)
-}
-
-/// Whether the broker has neither closed the socket nor responded on it.
-fn is_open(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    stream.try_read(&mut byte).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+/// Keeps one socket open.
+async fn keep(server: SocketAddr, bytes: Arc<[u8]>, counts: Arc<Counts>) {
+    while !counts.is_ending.load(Ordering::Relaxed) {
+        if let Ok(mut stream) = TcpStream::connect(server).await {
+            counts.opened.fetch_add(1, Ordering::Relaxed);
+            if stream.write_all(&bytes).await.is_ok() {
+                counts.open.fetch_add(1, Ordering::Relaxed);
+                // A response ends it as well as a close: what was sent is not held any longer.
+                let _ = stream.read(&mut [0]).await;
+                counts.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
