@@ -25,7 +25,7 @@ const MEMORY_MAX: u64 = 25_000_000;
 const MEMORY_PER_SOCKET_MAX: u64 = 64 * 1024;
 /// Bytes of a body, but for its last chunk. The longest body has 16 KiB.
 const BODY: usize = 16 * 1024 - 1;
-/// The memory is at its peak when it has not grown for this long. A request may take 10 s, so it is soon.
+/// Sockets and memory are at their peak when neither has grown for this long. A request may take 10 s, so it is soon.
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: u32 = 8;
 /// From the end of a socket to the next one in its place.
@@ -128,7 +128,7 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     let before = memory::resident(process.id());
     let (bytes, sockets) = (load.bytes(&grant), load.sockets(form));
     let held = Held::start(server, sockets, &bytes);
-    settle(process.id()).await;
+    settle(process.id(), &held).await;
     honest = honest.plus(beside(server, is_proxied, 2).await);
     if load.is_idle() {
         for _ in 0..5 {
@@ -136,8 +136,8 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
             honest.count(reply.is_some_and(|reply| reply.status == 200));
         }
     }
-    let grown = memory::peak(process.id()).saturating_sub(before);
     let open = held.left_open().await;
+    let grown = memory::peak(process.id()).saturating_sub(before);
     let opened = held.counts.opened.load(Ordering::Relaxed);
     let cost = Cost { requests: 0, sockets: opened, bytes: opened * count(bytes.len()) };
     let effect =
@@ -151,11 +151,11 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
 }
 
 /// Waits until the broker has read what the sockets sent.
-async fn settle(process: u32) {
-    let mut before = 0;
+async fn settle(process: u32, held: &Held) {
+    let mut before = (0, 0);
     for _ in 0..SETTLE_MAX {
         tokio::time::sleep(SETTLE).await;
-        let now = memory::peak(process);
+        let now = (held.counts.opened.load(Ordering::Relaxed), memory::peak(process));
         if now == before {
             return;
         }
