@@ -17,6 +17,8 @@ step lints
 cargo clippy --locked --workspace --all-targets -- -D warnings
 step "unit, property and integration tests"
 cargo test --locked --workspace
+step "an attacker with what a stranger has, in its short form"
+tests/hostile/run.sh
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
 step "the pages in a real browser"

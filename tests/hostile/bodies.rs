@@ -1,92 +1,227 @@
-//! Item 6: sockets that make the broker hold as much as possible of requests that never end.
+//! Item 6: sockets, heads and bodies. The program runs as a process of its own, so that its memory can be read. The honest
+//! clients have other addresses; where the attacker's sockets are idle, a health check comes from its address, too.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::broker::Broker;
-use super::wire::{address, connect, health_checks};
-use super::{Outcome, Row};
+use crate::Attack;
+use crate::client::{Client, Cost};
+use crate::honest::{Tally, round, round_directly};
+use crate::memory;
+use crate::program;
+use crate::table::{Form, Outcome, count, grouped, size};
 
-/// Sockets of one address. Fewer than what one address may hold.
-const PER_ADDRESS: u32 = 250;
-/// The attack is under way by then.
-const SETTLING: Duration = Duration::from_secs(1);
-/// The attack has arrived by then, or the broker has refused it.
-const SENDING_MAX: Duration = Duration::from_secs(20);
+/// Sockets of a peer that is not a trusted proxy.
+const SOCKETS_MAX: u64 = 256;
+/// What all sockets of such a peer may cost. Bytes.
+const MEMORY_MAX: u64 = 25_000_000;
+/// What a socket behind a trusted proxy may cost with a whole head or body in it: a read buffer, the body and a task. Bytes.
+const MEMORY_PER_SOCKET_MAX: u64 = 64 * 1024;
+/// Bytes of a body, but for its last chunk. The longest body has 16 KiB.
+const BODY: usize = 16 * 1024 - 1;
+/// Sockets and memory are at their peak when neither has grown for this long. A request may take 10 s, so it is soon.
+const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE_MAX: u32 = 8;
+/// From the end of a socket to the next one in its place.
+const PAUSE: Duration = Duration::from_millis(500);
 
-const CHUNKED: &str = "POST /api/connections HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack {
+        item: 6,
+        name: "bodies of one-byte chunks from one peer",
+        allowance: "256 sockets, 25 MB",
+        run: |form| Box::pin(hold(form, Load::Body { chunk: 1 }, false)),
+    },
+    Attack {
+        item: 6,
+        name: "bodies of one-byte chunks through a trusted proxy",
+        allowance: "65 kB a socket",
+        run: |form| Box::pin(hold(form, Load::Body { chunk: 1 }, true)),
+    },
+    Attack {
+        item: 6,
+        name: "bodies of 20-byte chunks through a trusted proxy",
+        allowance: "65 kB a socket",
+        run: |form| Box::pin(hold(form, Load::Body { chunk: 20 }, true)),
+    },
+    Attack {
+        item: 6,
+        name: "heads of 31 KiB from one peer",
+        allowance: "256 sockets, 25 MB",
+        run: |form| Box::pin(hold(form, Load::Head { kib: 31 }, false)),
+    },
+    Attack {
+        item: 6,
+        name: "heads of 15 KiB through a trusted proxy",
+        allowance: "65 kB a socket",
+        run: |form| Box::pin(hold(form, Load::Head { kib: 15 }, true)),
+    },
+    Attack {
+        item: 6,
+        name: "silent sockets of one peer",
+        allowance: "256 sockets, its own health check is served",
+        run: |form| Box::pin(hold(form, Load::Silence, false)),
+    },
+];
 
-/// The start of a request, as long as this, whose head does not end.
-fn endless(method_and_path: &str, kib: usize) -> String {
-    let begin = format!("{method_and_path} HTTP/1.1\r\nHost: x\r\nX: ");
-    let rest = "a".repeat(kib * 1_024 - begin.len());
-    begin + &rest
+/// What each socket sends. Nothing is ever complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// A body of the largest size in chunks of so many bytes.
+    Body {
+        chunk: usize,
+    },
+    /// A head of so many KiB.
+    Head {
+        kib: usize,
+    },
+    Silence,
 }
 
-pub(crate) async fn run(binary: &Path) -> Outcome {
-    let tiny = CHUNKED.to_owned() + &"1\r\n \r\n".repeat(16_383);
-    let usual = CHUNKED.to_owned() + &format!("400\r\n{}\r\n", " ".repeat(1_024)).repeat(15);
-    let waiting = "\r\nContent-Length: 16384\r\n\r\n".to_owned() + &" ".repeat(16_383);
-    let both = endless("POST /api/connections", 15) + &waiting;
-    let mut rows = Vec::new();
-    for (name, sockets, bytes) in [
-        ("bodies of 16 KiB in chunks of one byte", 3_000, tiny),
-        ("bodies of 16 KiB in chunks of 1 KiB", 3_000, usual),
-        ("heads of 31 KiB without an end", 4_000, endless("GET /health", 31)),
-        ("heads of 15 KiB without an end", 4_000, endless("GET /health", 15)),
-        ("heads of 15 KiB with bodies of 16 KiB without an end", 4_000, both),
-    ] {
-        rows.push(attack(binary, name, sockets, bytes).await?);
-    }
-    Ok(rows)
-}
-
-/// Sends `bytes` over many sockets, and keeps them open.
-async fn attack(
-    binary: &Path,
-    name: &str,
-    sockets: u32,
-    bytes: String,
-) -> Result<Row, Box<dyn std::error::Error>> {
-    let broker = Broker::start(binary, &[("RUST_LOG", "warn,turn_broker::telemetry::startup=info")])?;
-    let bytes: &'static str = bytes.leak();
-    let (port, mut sending) = (broker.port, JoinSet::new());
-    for number in 0..sockets {
-        sending.spawn(send(number, port, bytes));
-    }
-    tokio::time::sleep(SETTLING).await;
-    let honest = health_checks(address(u32::MAX >> 12), port).await;
-    let mut open = Vec::new();
-    let all_sent = async {
-        while let Some(sent) = sending.join_next().await {
-            open.extend(sent.ok().flatten());
+impl Load {
+    fn sockets(self, form: Form) -> u64 {
+        match self {
+            Self::Body { .. } => form.choose(400, 3_000),
+            Self::Head { .. } => form.choose(600, 4_000),
+            Self::Silence => form.choose(600, 9_000),
         }
-    };
-    // What the broker has closed meanwhile does not matter: the most that it held counts.
-    let _ = tokio::time::timeout(SENDING_MAX, all_sent).await;
-    // What has been sent is read a little later.
-    tokio::time::sleep(SETTLING).await;
-    let (_, most) = broker.memory_mb()?;
-    Ok(Row {
-        attack: name.to_owned(),
-        attempts: u64::from(sockets),
-        cost: format!(
-            "{} addresses, {} kB each socket",
-            sockets.div_ceil(PER_ADDRESS),
-            bytes.len().div_ceil(1_000)
-        ),
-        effect: format!("{most} MB"),
-        honest,
-    })
+    }
+
+    fn bytes(self, grant: &str) -> Vec<u8> {
+        match self {
+            Self::Body { chunk } => {
+                let head = format!(
+                    "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {grant}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
+                let part = format!("{chunk:x}\r\n{}\r\n", " ".repeat(chunk));
+                (head + &part.repeat(BODY / chunk)).into_bytes()
+            }
+            Self::Head { kib } => {
+                let line = format!("X-Filler: {}\r\n", "a".repeat(1_000));
+                let lines = line.repeat(kib * 1_024 / line.len());
+                format!("GET /health HTTP/1.1\r\nHost: x\r\n{lines}").into_bytes()
+            }
+            Self::Silence => vec![],
+        }
+    }
+
+    /// Whether such a socket counts as idle, so that it makes room for another one of its peer.
+    fn is_idle(self) -> bool {
+        !matches!(self, Self::Body { .. })
+    }
 }
 
-/// The socket, if it could be opened. A broker that refuses the bytes closes it.
-async fn send(number: u32, port: u16, bytes: &'static str) -> Option<TcpStream> {
-    let mut socket = connect(address(number / PER_ADDRESS), port).await.ok()?;
-    let _ = socket.write_all(bytes.as_bytes()).await;
-    Some(socket)
+async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
+    let settings: &[(&str, &str)] = if is_proxied { &[("TRUSTED_PROXIES", "127.0.0.1")] } else { &[] };
+    let process = program::start(settings);
+    let server = program::address(&process);
+    let mut client = Client::new(server);
+    let grant = client.mint("").await.unwrap();
+    drop(client);
+    let mut honest = beside(server, is_proxied, 1).await;
+    let before = memory::resident(process.id());
+    let (bytes, sockets) = (load.bytes(&grant), load.sockets(form));
+    let held = Held::start(server, sockets, &bytes);
+    settle(process.id(), &held).await;
+    honest = honest.plus(beside(server, is_proxied, 2).await);
+    if load.is_idle() {
+        for _ in 0..5 {
+            let reply = Client::new(server).get("/health", &[]).await;
+            honest.count(reply.is_some_and(|reply| reply.status == 200));
+        }
+    }
+    let open = held.left_open().await;
+    let grown = memory::peak(process.id()).saturating_sub(before);
+    let opened = held.counts.opened.load(Ordering::Relaxed);
+    let cost = Cost { requests: 0, sockets: opened, bytes: opened * count(bytes.len()) };
+    let effect =
+        format!("{} of {} sockets open, memory grows by {}", grouped(open), grouped(sockets), size(grown));
+    let is_within = if is_proxied {
+        grown <= sockets * MEMORY_PER_SOCKET_MAX
+    } else {
+        open <= SOCKETS_MAX && grown <= MEMORY_MAX
+    };
+    Outcome { attempts: sockets, cost, effect, honest, is_within }
+}
+
+/// Waits until the broker has read what the sockets sent.
+async fn settle(process: u32, held: &Held) {
+    let mut before = (0, 0);
+    for _ in 0..SETTLE_MAX {
+        tokio::time::sleep(SETTLE).await;
+        let now = (held.counts.opened.load(Ordering::Relaxed), memory::peak(process));
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+async fn beside(server: SocketAddr, is_proxied: bool, n: u32) -> Tally {
+    if is_proxied { round(server, n).await } else { round_directly(server, n).await }
+}
+
+/// Sockets that are opened again whenever the broker closes them. Dropping it closes them all.
+struct Held {
+    _tasks: JoinSet<()>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Sockets that are open, with everything sent.
+    open: AtomicU64,
+    /// Sockets opened so far.
+    opened: AtomicU64,
+    /// Whether closed sockets stay closed from now on.
+    is_ending: AtomicBool,
+}
+
+impl Held {
+    fn start(server: SocketAddr, sockets: u64, bytes: &[u8]) -> Self {
+        let counts = Arc::new(Counts::default());
+        let bytes: Arc<[u8]> = bytes.into();
+        let mut tasks = JoinSet::new();
+        for _ in 0..sockets {
+            tasks.spawn(keep(server, Arc::clone(&bytes), Arc::clone(&counts)));
+        }
+        Self { _tasks: tasks, counts }
+    }
+
+    /// The sockets that the broker leaves open. Those that it is closing are not counted: so nothing is opened meanwhile.
+    async fn left_open(&self) -> u64 {
+        self.counts.is_ending.store(true, Ordering::Relaxed);
+        let open = || self.counts.open.load(Ordering::Relaxed);
+        let mut before = u64::MAX;
+        for _ in 0..SETTLE_MAX {
+            tokio::time::sleep(SETTLE).await;
+            if open() == before {
+                break;
+            }
+            before = open();
+        }
+        open()
+    }
+}
+
+/// Keeps one socket open.
+async fn keep(server: SocketAddr, bytes: Arc<[u8]>, counts: Arc<Counts>) {
+    while !counts.is_ending.load(Ordering::Relaxed) {
+        if let Ok(mut stream) = TcpStream::connect(server).await {
+            counts.opened.fetch_add(1, Ordering::Relaxed);
+            if stream.write_all(&bytes).await.is_ok() {
+                counts.open.fetch_add(1, Ordering::Relaxed);
+                // A response ends it as well as a close: what was sent is not held any longer.
+                let _ = stream.read(&mut [0]).await;
+                counts.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }

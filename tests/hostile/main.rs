@@ -1,86 +1,167 @@
-//! `cargo run --release --example hostile -- BINARY [ATTACK]`: an attacker, to measure what one stranger can do to a broker.
+//! An attacker that lives in the repository. Each subcommand attacks one thing that a stranger must not be able to do, with
+//! what a stranger has: the public routes, its own grants, its addresses and sockets. (`files` and `tokens` look at what lies
+//! around.) Honest clients work beside it. The program prints a table, and exits with 1 if an attack achieves more than its
+//! allowance, or if an honest client is not served.
 //!
-//! Each attack starts its own broker from `BINARY`, so two versions can be compared. It prints one row for each measurement:
-//! what was attempted, what it cost the attacker, the effect, and how many honest requests were served meanwhile. All
-//! addresses are loopback: on Linux, each of 127.0.0.0/8 is an address of this machine. No row is a verdict; tests are.
+//! Invariant: what decides is counted in the books' time (a manual clock), in requests or in bytes, not in seconds of this
+//! machine; except the sockets' idle time and the start of the program, which are real.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::unwrap_used, reason = "an attack that cannot go on fails, and is reported")]
+#![expect(clippy::print_stdout, reason = "the table is the program's output")]
+
+#[path = "../it/support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
+mod support;
 
 mod bodies;
-mod broker;
-mod hosts;
+mod books;
+mod claims;
+mod client;
+mod demo;
+mod files;
+mod forwarded;
+mod honest;
+mod host;
+mod memory;
 mod prefetch;
-mod sockets;
-mod wire;
+mod program;
+mod relay;
+mod revoked;
+mod share;
+mod silent;
+mod spray;
+mod table;
+mod tables;
+mod tokens;
 
-use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
-/// The attacks, in the order in which they run.
-const ATTACKS: [&str; 4] = ["prefetch", "bodies", "sockets", "hosts"];
+use lexopt::ValueExt;
+use table::{Form, Outcome, Row};
 
 const HELP: &str = "\
-An attacker against a broker on this machine.
+An attacker against the broker of this build, on loopback.
 
-Usage: hostile BINARY [ATTACK]
+Usage: hostile [--long] [--document FILE] [--before COMMIT] [SUBCOMMAND...]
 
-  BINARY   the turn-broker program to attack; it is started with settings of the attack
-  ATTACK   prefetch, bodies, sockets or hosts; all of them by default";
+Subcommands, all of them by default:
+  claims share spray revoked prefetch silent bodies forwarded host files tokens tables relay
 
-/// One measurement.
-struct Row {
-    attack: String,
-    attempts: u64,
-    /// What the attacker needs.
-    cost: String,
-    effect: String,
-    /// Honest requests served, and how many there were.
-    honest: (u64, u64),
+Options:
+  --long           hours of the books' time and large floods; seconds without it
+  --document FILE  write the table between the markers of this document
+  --before COMMIT  print the lines of tests/hostile/before.tsv for this commit instead of the table
+";
+
+/// One attack: a row of the table.
+pub(crate) struct Attack {
+    /// The item of issue 11 that it tests.
+    pub(crate) item: u8,
+    pub(crate) name: &'static str,
+    pub(crate) allowance: &'static str,
+    pub(crate) run: fn(Form) -> Running,
 }
 
-type Outcome = Result<Vec<Row>, Box<dyn Error>>;
+/// An attack in progress.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A subcommand and its attacks.
+type Group = (&'static str, &'static [Attack]);
+
+const GROUPS: [Group; 13] = [
+    ("claims", claims::ATTACKS),
+    ("share", share::ATTACKS),
+    ("spray", spray::ATTACKS),
+    ("revoked", revoked::ATTACKS),
+    ("prefetch", prefetch::ATTACKS),
+    ("silent", silent::ATTACKS),
+    ("bodies", bodies::ATTACKS),
+    ("forwarded", forwarded::ATTACKS),
+    ("host", host::ATTACKS),
+    ("files", files::ATTACKS),
+    ("tokens", tokens::ATTACKS),
+    ("tables", tables::ATTACKS),
+    ("relay", relay::ATTACKS),
+];
+
+struct Options {
+    form: Form,
+    document: Option<PathBuf>,
+    before: Option<String>,
+    /// Empty: all.
+    groups: Vec<String>,
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    let mut options = Options { form: Form::Short, document: None, before: None, groups: vec![] };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            lexopt::Arg::Long("long") => options.form = Form::Long,
+            lexopt::Arg::Long("document") => options.document = Some(arguments.value()?.into()),
+            lexopt::Arg::Long("before") => options.before = Some(arguments.value()?.string()?),
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
+            lexopt::Arg::Value(name) => {
+                let name = name.string()?;
+                if GROUPS.iter().all(|(group, _)| *group != name) {
+                    return Err(format!("there is no subcommand `{name}`").into());
+                }
+                options.groups.push(name);
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+async fn carry_out(attack: &Attack, form: Form) -> Row {
+    let outcome = tokio::spawn((attack.run)(form)).await.map_err(|error| error.to_string());
+    Row { item: attack.item, attack: attack.name, allowance: attack.allowance, outcome }
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (binary, chosen) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [binary] if !binary.starts_with('-') => (binary, &ATTACKS[..]),
-        [binary, attack] if ATTACKS.contains(&attack) => {
-            let at = ATTACKS.iter().position(|name| *name == attack).unwrap_or_default();
-            (binary, &ATTACKS[at..=at])
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
         }
-        _ => {
-            println!("{HELP}");
-            return ExitCode::from(64);
+        Err(error) => {
+            println!("{error}\n\n{HELP}");
+            return ExitCode::FAILURE;
         }
     };
-    println!("| attack | attempts | cost to the attacker | effect | honest requests served |");
-    println!("|---|---|---|---|---|");
-    for attack in chosen {
-        match attack_with(attack, binary).await {
-            Ok(rows) => rows.iter().for_each(print),
-            Err(error) => {
-                eprintln!("{attack}: {error}");
-                return ExitCode::FAILURE;
-            }
+    let is_chosen =
+        |group: &str| options.groups.is_empty() || options.groups.iter().any(|name| name == group);
+    let mut rows = Vec::new();
+    for attack in GROUPS.iter().filter(|(group, _)| is_chosen(group)).flat_map(|(_, attacks)| *attacks) {
+        let row = carry_out(attack, options.form).await;
+        match &options.before {
+            Some(commit) => print!("{}", row.as_before(options.form, commit)),
+            None => println!("{}", row.line()),
         }
+        rows.push(row);
     }
-    ExitCode::SUCCESS
+    if options.before.is_some() {
+        return ExitCode::SUCCESS;
+    }
+    report(&options, &rows)
 }
 
-async fn attack_with(attack: &str, binary: &str) -> Outcome {
-    // The broker runs in another directory.
-    let binary = &Path::new(binary).canonicalize()?;
-    match attack {
-        "prefetch" => prefetch::run(binary).await,
-        "bodies" => bodies::run(binary).await,
-        "sockets" => sockets::run(binary).await,
-        _ => hosts::run(binary).await,
+/// Prints and stores the table.
+fn report(options: &Options, rows: &[Row]) -> ExitCode {
+    let table = table::markdown(rows, &table::before(options.form));
+    println!("\n{table}");
+    if let Some(document) = &options.document
+        && let Err(problem) = table::write_into(document, &table)
+    {
+        println!("cannot write {}: {problem}", document.display());
+        return ExitCode::FAILURE;
     }
-}
-
-fn print(row: &Row) {
-    let Row { attack, attempts, cost, effect, honest: (served, sent) } = row;
-    println!("| {attack} | {attempts} | {cost} | {effect} | {served} of {sent} |");
+    let failed = rows.iter().filter(|row| !row.passes()).count();
+    println!("{} of {} attacks stay within their allowance.", rows.len() - failed, rows.len());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

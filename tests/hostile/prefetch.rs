@@ -1,55 +1,60 @@
-//! Item 4: browsers that are made to open or prefetch the mint by another site, and mint for it.
+//! Item 4: requests that no person asked for. A speculation rule on any site, a popup or a link makes the visitor's browser
+//! mint.
 
-use std::net::Ipv4Addr;
-use std::path::Path;
+use crate::Attack;
+use crate::books::broker;
+use crate::client::{Client, Cost};
+use crate::honest::round;
+use crate::table::Outcome;
 
-use super::broker::Broker;
-use super::wire::{address, get};
-use super::{Outcome, Row};
-
-/// Visitors of the other site, each with an address and ten requests.
-const VISITORS: u32 = 50;
-const EACH: u64 = 10;
-/// A relay of our own, so that each mint is a credential.
-const SETTINGS: [(&str, &str); 3] = [
-    ("ICE_SOURCES", "manual"),
-    ("MANUAL_ICE_SERVERS", r#"[{"urls":"turn:192.0.2.1","username":"u","credential":"c"}]"#),
-    ("CLIENT_URL", "https://app.example"),
+/// What browsers send, by the way in which the URL is loaded.
+const UNASKED: [(&str, &[&str]); 6] = [
+    ("prefetch", &["Sec-Purpose: prefetch", "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate"]),
+    ("prerender", &["Sec-Purpose: prefetch;prerender", "Sec-Fetch-Mode: navigate"]),
+    ("prefetch, older", &["Purpose: prefetch"]),
+    (
+        "popup or link",
+        &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"],
+    ),
+    ("frame", &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"]),
+    ("image", &["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"]),
 ];
+const TYPED: &[&str] =
+    &["Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1"];
+/// A speculation rule can list this many URLs.
+const EACH: u8 = 10;
 
-const OPENED: &str = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
-const PREFETCHED: &str = "Sec-Purpose: prefetch;prerender\r\nSec-Fetch-Site: cross-site\r\n\
-    Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
-const TYPED: &str = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
-const FETCHED: &str = "Origin: https://app.example\r\nSec-Fetch-Site: cross-site\r\n";
+pub(crate) const ATTACKS: &[Attack] = &[Attack {
+    item: 4,
+    name: "prefetch, popup, link, frame and image of another site",
+    allowance: "no mint, 403 each time",
+    run: |_| Box::pin(unasked()),
+}];
 
-pub(crate) async fn run(binary: &Path) -> Outcome {
-    let mut rows = Vec::new();
-    for (attack, lines) in
-        [("a speculation rule on another site", PREFETCHED), ("links and popups of another site", OPENED)]
-    {
-        let broker = Broker::start(binary, &SETTINGS)?;
-        let mut minted = 0;
-        for visitor in 0..VISITORS {
-            for _ in 0..EACH {
-                minted += mint(address(visitor), broker.port, lines).await;
-            }
+async fn unasked() -> Outcome {
+    let broker = broker(&[]).await;
+    let (mut minted_by, mut refused, mut cost) = (vec![], 0_u64, Cost::default());
+    for (n, (name, lines)) in UNASKED.iter().enumerate() {
+        let mut minted = 0_u64;
+        let mut visitor = Client::behind_proxy(broker.address, &format!("198.51.100.{n}"));
+        for url in 0..EACH {
+            let reply = visitor.get(&format!("/api/turn-credentials?n={url}"), lines).await.unwrap();
+            minted += u64::from(reply.grant().is_some());
+            refused += u64::from(reply.status == 403);
         }
-        // Other addresses, so that the rate limit does not matter.
-        let honest = mint(address(VISITORS), broker.port, FETCHED).await
-            + mint(address(VISITORS + 1), broker.port, TYPED).await;
-        rows.push(Row {
-            attack: attack.to_owned(),
-            attempts: u64::from(VISITORS) * EACH,
-            cost: format!("a page with {VISITORS} visitors"),
-            effect: format!("{minted} credentials minted"),
-            honest: (honest, 2),
-        });
+        if minted > 0 {
+            minted_by.push(format!("{name} {minted}"));
+        }
+        cost = cost.plus(visitor.cost);
     }
-    Ok(rows)
-}
-
-async fn mint(from: Ipv4Addr, port: u16, lines: &str) -> u64 {
-    let answer = get(from, port, "/api/turn-credentials", "localhost", lines).await;
-    u64::from(answer.contains(r#""grant":"#))
+    let mut honest = round(broker.address, 1).await;
+    let mut person = Client::behind_proxy(broker.address, "192.0.2.200");
+    let typed = person.get("/api/turn-credentials", TYPED).await;
+    honest.count(typed.is_some_and(|reply| reply.grant().is_some()));
+    let effect = match minted_by.as_slice() {
+        [] => format!("none minted, {refused} of {} refused", cost.requests),
+        some => format!("minted for {}", some.join(", ")),
+    };
+    let is_within = minted_by.is_empty() && refused == cost.requests;
+    Outcome { attempts: cost.requests, cost, effect, honest, is_within }
 }

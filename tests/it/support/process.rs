@@ -2,6 +2,7 @@
 //! the test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 /// An output of the program.
@@ -25,9 +26,17 @@ pub(crate) struct Process {
 }
 
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turn-broker"));
-    command.env_clear().envs(variables.iter().copied()).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    let directory = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut command = Command::new(program());
+    command.env_clear().envs(variables.iter().copied()).current_dir(directory);
     command
+}
+
+/// The program. Cargo names it for integration tests only; an example of the same build is one directory below it.
+fn program() -> PathBuf {
+    let beside_the_examples =
+        || std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("turn-broker");
+    option_env!("CARGO_BIN_EXE_turn-broker").map_or_else(beside_the_examples, PathBuf::from)
 }
 
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
