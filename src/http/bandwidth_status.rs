@@ -17,6 +17,8 @@ use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::ledger::LateCounts;
 use turn_ledger::units::{BitRate, Timestamp};
 
+/// How long after a clamped claim the hint is shown.
+const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
 /// With a count that is no older than this, the estimate hardly matters.
 const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -231,6 +233,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         snapshot.promised_in_full,
         "PROMISED_IN_FULL",
         "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
+    );
+    hint(
+        snapshot.counts.clamped_at.is_some_and(|at| snapshot.figures.now.since(at) <= CLAMPED_SHOWN),
+        "CLAIMS_CLAMPED",
+        "clients have reported more than one grant or one address may claim, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely.",
     );
     hint(
         !app.account.is_durable(),

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 mod file;
 mod format_2;
+mod format_3;
 pub mod inspect;
 mod migration;
 mod pruning;

@@ -37,6 +37,7 @@ mod relay;
 mod renewal;
 mod sources;
 mod status;
+mod strangers;
 mod transport;
 mod web;
 mod wire_formats;

@@ -1,0 +1,150 @@
+//! Client keys: who counts as one stranger. An IPv4 address is one client. In IPv6 one client has a whole /64, and a /48 is a
+//! group of clients with four times the allowances of one. Each key has at most one wider key above it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// How much more a group of clients may use than one client.
+const GROUP_FACTOR: u32 = 4;
+
+/// A client, or a group of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientKey {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 /64: the first 64 bits of an address.
+    V6(u64),
+    /// An IPv6 /48: the same, with the last 16 bits zero.
+    V6Group(u64),
+}
+
+impl ClientKey {
+    /// The client with this address. An IPv4-mapped address is an IPv4 address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(first_half(address)),
+        }
+    }
+
+    /// The group that this client belongs to.
+    #[must_use]
+    pub fn wider(self) -> Option<Self> {
+        match self {
+            Self::V6(prefix) => Some(Self::V6Group(prefix & !0xffff)),
+            Self::V4(_) | Self::V6Group(_) => None,
+        }
+    }
+
+    /// How many times the allowances of one client it has.
+    #[must_use]
+    pub fn factor(self) -> u32 {
+        match self {
+            Self::V4(_) | Self::V6(_) => 1,
+            Self::V6Group(_) => GROUP_FACTOR,
+        }
+    }
+}
+
+fn first_half(address: Ipv6Addr) -> u64 {
+    u64::try_from(address.to_bits() >> 64).unwrap_or_default()
+}
+
+fn with_prefix(prefix: u64) -> Ipv6Addr {
+    Ipv6Addr::from_bits(u128::from(prefix) << 64)
+}
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(prefix) => write!(f, "{}/64", with_prefix(*prefix)),
+            Self::V6Group(prefix) => write!(f, "{}/48", with_prefix(*prefix)),
+        }
+    }
+}
+
+/// The text is not a client key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an IPv4 address, an IPv6 /64 or an IPv6 /48")]
+pub struct NotAClientKey;
+
+impl FromStr for ClientKey {
+    type Err = NotAClientKey;
+
+    fn from_str(text: &str) -> Result<Self, NotAClientKey> {
+        let prefix = |text: &str| text.parse().map(first_half).map_err(|_| NotAClientKey);
+        match text.split_once('/') {
+            None => text.parse().map(Self::V4).map_err(|_| NotAClientKey),
+            Some((address, "64")) => prefix(address).map(Self::V6),
+            Some((address, "48")) => prefix(address).map(|prefix| Self::V6Group(prefix & !0xffff)),
+            Some(_) => Err(NotAClientKey),
+        }
+    }
+}
+
+impl serde::Serialize for ClientKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ClientKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(text: &str) -> ClientKey {
+        ClientKey::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_client_is_an_ipv4_address_or_an_ipv6_prefix_of_64_bits() {
+        assert_ne!(key("203.0.113.9"), key("203.0.113.10"));
+        assert_eq!(key("::ffff:203.0.113.9"), key("203.0.113.9"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:3:4:5:6"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn the_prefixes_of_a_48_form_one_group() {
+        assert_eq!(key("2001:db8:1:2::1").wider(), key("2001:db8:1:3::1").wider());
+        assert_ne!(key("2001:db8:1:2::1").wider(), key("2001:db8:2:2::1").wider());
+        assert_ne!(
+            key("2001:db8:1::1"),
+            key("2001:db8:1::1").wider().unwrap(),
+            "a group is not its first client"
+        );
+        assert_eq!(key("203.0.113.9").wider(), None);
+    }
+
+    #[test]
+    fn keys_have_a_readable_form() {
+        assert_eq!(key("203.0.113.9").to_string(), "203.0.113.9");
+        assert_eq!(key("2001:db8:1:2:3::").to_string(), "2001:db8:1:2::/64");
+        assert_eq!(key("2001:db8:1:2:3::").wider().unwrap().to_string(), "2001:db8:1::/48");
+        for text in ["", "203.0.113.9/32", "2001:db8::", "2001:db8::/63", "x/64"] {
+            assert_eq!(text.parse::<ClientKey>(), Err(NotAClientKey), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_read_back_from_its_text(bits: u128, is_v4: bool) {
+            let v6 = Ipv6Addr::from_bits(bits);
+            let v4 = IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits >> 96).unwrap()));
+            let key = ClientKey::of(if is_v4 { v4 } else { v6.into() });
+            for key in std::iter::once(key).chain(key.wider()) {
+                prop_assert_eq!(key.to_string().parse(), Ok(key));
+            }
+        }
+    }
+}
