@@ -18,6 +18,7 @@ use turn_broker::config::{Config, Environment};
 use turn_broker::journal::Storage;
 use turn_broker::journal::store::{FILE_NAME, Store};
 use turn_ledger::books::Books;
+use turn_ledger::changes::Batch;
 use turn_ledger::connection::Report;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::IceSource;
@@ -47,16 +48,18 @@ fn main() -> Result<(), AnyError> {
     let store = Store::open(directory)?;
     let mut books = setup(&config).open(Some(store.load()?), now);
     let mut callers = vec![];
+    let mut unwritten = vec![];
     for n in 0..connections {
         if per_grant > 0 && n % per_grant == 0 {
-            callers.push(mint(&mut books, u64::try_from(n)?)?);
+            callers.push(mint(&mut books, &mut unwritten, u64::try_from(n)?)?);
         }
         let caller = callers.last().copied().unwrap_or(Caller::Reporter);
         books.open(caller, &name(n), Some(true))?;
         if n % BATCH == 0 {
-            store.write(&books.take_batch())?;
+            write(&store, &mut unwritten, &mut books)?;
         }
     }
+    write(&store, &mut unwritten, &mut books)?;
     for round in 1..=ROUNDS {
         books.advance(now.plus_millis(round * 10_000));
         for n in 0..connections {
@@ -94,7 +97,7 @@ fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-fn mint(books: &mut Books, n: u64) -> Result<Caller, AnyError> {
+fn mint(books: &mut Books, unwritten: &mut Vec<Batch>, n: u64) -> Result<Caller, AnyError> {
     let (source, life) = (IceSource::Coturn, Duration::from_secs(86_400));
     let Ok(hold) = books.reserve(source, life, Duration::from_secs(4), None) else {
         return Err("the budget has no room".into());
@@ -103,8 +106,23 @@ fn mint(books: &mut Books, n: u64) -> Result<Caller, AnyError> {
     let expires_at = issued_at.plus(hold.life());
     let grant = Grant { id: GrantId::new(scattered(n)), source, issued_at, expires_at };
     let username = format!("{}:{}", expires_at.as_secs(), grant.id);
-    let _ = books.commit(hold, &grant, Some(&username), None)?;
+    let (_, batch) = books.commit(hold, &grant, Some(&username), None)?;
+    unwritten.extend(batch);
     Ok(Caller::Grant(grant))
+}
+
+/// Writes the batches of all mints since the last call, and everything else, with one sync.
+fn write(store: &Store, unwritten: &mut Vec<Batch>, books: &mut Books) -> Result<(), AnyError> {
+    let mut all = unwritten.drain(..).reduce(|mut all, batch| {
+        all.append(batch);
+        all
+    });
+    let rest = books.take_batch();
+    match &mut all {
+        Some(all) => all.append(rest),
+        None => all = Some(rest),
+    }
+    all.map_or(Ok(()), |all| Ok(store.write(&all)?))
 }
 
 /// Ids are random in a service, so rows are written all over the file.

@@ -156,7 +156,8 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
             let longest = wish.longest_life(share.saturating_add(wish.covered), into_minute);
             let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
             let minutes = wish.minutes(life, into_minute);
-            if !room.fits(wish.covered, minutes, wish.per_minute) {
+            let fits = room.fits(wish.covered, minutes, wish.per_minute);
+            if !fits {
                 return refused;
             }
             if minutes.saturating_sub(wish.covered) > of_client {
