@@ -190,7 +190,7 @@ fn document(copy: &LedgerCopy, stored: &Stored) -> Value {
             "issued_at": issued_at,
             "expires_at": expires_at,
             "alive_until": alive_until.map(Minute::start),
-            "reported": row.is_reported(),
+            "reported": row.reported,
             "renewed": renewed,
             "revoked_at": revoked_at,
         })

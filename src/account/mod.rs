@@ -10,16 +10,17 @@ use crate::journal::Journal;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
-use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Snapshot, Written};
+use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
+use turn_ledger::client::ClientKey;
 use turn_ledger::connection::{Connection, Report};
 use turn_ledger::coturn::listing::{Listing, SessionId};
-use turn_ledger::grants::GrantRow;
+use turn_ledger::grants::{GrantRow, Revoked};
 use turn_ledger::ledger::LateCounts;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::reading_history::ReadingPoint;
-use turn_ledger::reports::{Caller, Closed, OpenError, Opened, UnknownConnection};
+use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
 use turn_ledger::source::IceSource;
 use turn_ledger::time::SteadyTime;
 use turn_ledger::timeline::Slice;
@@ -82,15 +83,19 @@ impl Account {
         source: IceSource,
         life: Duration,
         slack: Duration,
-        renews: Option<GrantId>,
+        requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
-        let (hold, moment) = self.with(|books| (books.reserve(source, life, slack, renews), books.moment()));
+        let (hold, moment) =
+            self.with(|books| (books.reserve(source, life, slack, requester), books.moment()));
         let hold = hold.inspect_err(|why| {
-            if let NotAdmitted::Refused(_) = why {
+            if let NotAdmitted::Refused(refusal) = why {
                 self.metrics.budget_refusals.inc();
+                if refusal.client_frees_at.is_some() {
+                    self.metrics.address_refusals.inc();
+                }
             }
         })?;
-        Ok(Reservation::new(self, hold, moment))
+        Ok(Reservation::new(self, hold, moment, requester))
     }
 
     /// Takes the time of a provider's clock, from a response that has just arrived.
@@ -134,34 +139,61 @@ impl Account {
         taken.then(|| RenewalRight::new(self, grant))
     }
 
-    /// Opens a connection. For one that is already open, this counts as a report.
-    pub fn open(&self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
-        let opened = self.with(|books| books.open(caller, id, relayed))?;
-        if opened == Opened::New {
+    /// Opens a connection. For one that is already open, this counts as a report. `client`: where the call comes from.
+    pub fn open(
+        &self,
+        caller: Caller,
+        client: Option<ClientKey>,
+        id: &str,
+        relayed: Option<bool>,
+    ) -> Result<Opened, OpenError> {
+        let opened = self.with(|books| {
+            let opened = books.heard_open(caller, id, relayed);
+            note_client(books, caller, client);
+            opened
+        });
+        let opened = opened.inspect_err(|why| {
+            if let Some(outcome) = why.full_table() {
+                self.metrics.connection_refused(outcome);
+            }
+        })?;
+        self.count_clamped(opened.clamped);
+        if opened.value == Opened::New {
             self.metrics.connections_opened.inc();
         }
-        Ok(opened)
+        Ok(opened.value)
     }
 
-    /// Applies a connection's report.
-    pub fn heartbeat(&self, caller: Caller, id: &str, report: Report) -> Result<(), UnknownConnection> {
-        let heard = self.with(|books| books.heartbeat(caller, id, report))?;
-        if heard.clamped {
-            self.metrics.claims_clamped.inc();
-        }
+    /// Applies a connection's report. `client`: where the call comes from.
+    pub fn heartbeat(
+        &self,
+        caller: Caller,
+        client: Option<ClientKey>,
+        id: &str,
+        report: Report,
+    ) -> Result<(), ReportError> {
+        let heard = self.with(|books| {
+            note_client(books, caller, client);
+            books.heartbeat(caller, id, report)
+        })?;
+        self.count_clamped(heard.clamped);
         Ok(())
     }
 
+    fn count_clamped(&self, clamped: bool) {
+        if clamped {
+            self.metrics.claims_clamped.inc();
+        }
+    }
+
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
-    pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), UnknownConnection> {
+    pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
         let (heard, snapshot) = self.with(|books| {
             let heard = books.close(caller, id, last);
             (heard, books.snapshot())
         });
         let heard = heard?;
-        if heard.clamped {
-            self.metrics.claims_clamped.inc();
-        }
+        self.count_clamped(heard.clamped);
         if let Some(closed) = heard.value {
             self.report_end(&closed, &snapshot);
         }
@@ -186,10 +218,20 @@ impl Account {
         self.record(false).await.map(|()| dropped)
     }
 
-    /// Revokes a credential. Takes effect at once. `None` if no metered grant of this id is known.
+    /// Revokes a credential and closes its connections. Takes effect at once. `None` if no metered grant of this id is known.
     pub async fn revoke(&self, id: GrantId) -> Option<(GrantRow, Result<(), NotRecorded>)> {
-        let grant = self.with(|books| books.revoke(id))?;
+        let (revoked, snapshot) = self.with(|books| (books.revoke(id), books.snapshot()));
+        let (grant, closed) = revoked?;
+        for closed in closed {
+            self.report_end(&closed, &snapshot);
+        }
         Some((grant, self.record(false).await))
+    }
+
+    /// The latest revocations of grants that are still in the table, at most `limit`.
+    #[must_use]
+    pub fn revoked(&self, limit: usize) -> Vec<Revoked> {
+        self.with(|books| books.grants().revoked().take(limit).collect())
     }
 
     /// Waits until all changes are on disk. If this `is_last`, the file is closed too.
@@ -337,6 +379,12 @@ impl Account {
     /// Ignores poisoning. A panic leaves the books consistent: each step changes one cell or row together with its sums.
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note_client(books: &mut Books, caller: Caller, client: Option<ClientKey>) {
+    if let Some(client) = client {
+        books.note_client(caller, client);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Account;
-use turn_ledger::books::{NotCommitted, NotRecorded, Written};
+use turn_ledger::books::{NotCommitted, NotRecorded, Requester, Written};
 use turn_ledger::ledger::Hold;
 use turn_ledger::time::Moment;
 use turn_ledger::token::{Grant, GrantId};
@@ -18,6 +18,7 @@ pub struct Reservation {
     account: Arc<Account>,
     moment: Moment,
     life: Duration,
+    requester: Requester,
     hold: Option<Hold>,
 }
 
@@ -54,8 +55,8 @@ impl Drop for RenewalRight {
 }
 
 impl Reservation {
-    pub(super) fn new(account: &Arc<Account>, hold: Hold, moment: Moment) -> Self {
-        Self { account: Arc::clone(account), moment, life: hold.life(), hold: Some(hold) }
+    pub(super) fn new(account: &Arc<Account>, hold: Hold, moment: Moment, requester: Requester) -> Self {
+        Self { account: Arc::clone(account), moment, life: hold.life(), requester, hold: Some(hold) }
     }
 
     /// When the reservation was made, in the books' time. The grant's times count from here, so that the books and the grant
@@ -87,17 +88,17 @@ impl Reservation {
         renewal: Option<&RenewalRight>,
     ) -> Result<(), NotCommitted> {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
-        let renews = renewal.map(|right| right.grant.id);
+        let requester = self.requester;
         let (commit, pending) = self.account.with(|books| {
             let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
-                let (commit, _) = books.commit(hold, grant, username, renews)?;
+                let (commit, _) = books.commit(hold, grant, username, requester)?;
                 return Ok((commit, None));
             };
             let Some(room) = journal.room() else {
                 books.release(&hold);
                 return Err(NotCommitted::NotRecorded(NotRecorded));
             };
-            let (commit, batch) = books.commit(hold, grant, username, renews)?;
+            let (commit, batch) = books.commit(hold, grant, username, requester)?;
             Ok((commit, batch.map(|batch| room.commit(batch))))
         })?;
         let written = match pending {

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
+use turn_ledger::clients::ClientTerms;
 use turn_ledger::connection::UsageRules;
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
@@ -33,7 +34,13 @@ pub fn setup(config: &Config) -> Setup {
             billed: config.usage.billed,
             estimated_rate: config.usage.estimated_rate,
         },
-        bounds: Bounds::default(),
+        bounds: Bounds {
+            client: ClientTerms {
+                claims: config.usage.claims_per_client,
+                reserved_percent: config.budget.reserved_percent_per_client,
+            },
+            ..Bounds::default()
+        },
         default_source: config.ice.sources.first().copied().unwrap_or(IceSource::Stun),
     }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::names::{
-    BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, ESTIMATED_MBPS_PER_CONNECTION,
-    HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS,
-    UNREPORTED_GRANT_MB,
+    BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, CLAIMS_MBPS_PER_CLIENT,
+    ESTIMATED_MBPS_PER_CONNECTION, HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION,
+    RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
@@ -36,6 +36,9 @@ pub struct BudgetConfig {
     /// The most that one grant is assumed to relay, above 0 up to 1,000,000 Mbps. `LIABILITY_MBPS_PER_GRANT`; the
     /// estimated rate of a connection when unset.
     pub liability_rate: BitRate,
+    /// The most that the live grants of one client address may reserve in strict mode, 1 to 100 percent of the limit.
+    /// `RESERVED_PERCENT_PER_CLIENT`; 5 when unset.
+    pub reserved_percent_per_client: u32,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
 }
@@ -63,6 +66,9 @@ pub struct UsageConfig {
     /// Charged once for a grant that never reported a connection, 0 to 1,000,000 MB, to the nearest byte.
     /// `UNREPORTED_GRANT_MB`; 0 when unset.
     pub unreported_grant: ByteCount,
+    /// The most that all grants of one client address may claim, above 0 up to 1,000,000 Mbps. An IPv6 /48 has four times as
+    /// much. `CLAIMS_MBPS_PER_CLIENT`; 50 Mbps when unset.
+    pub claims_per_client: BitRate,
 }
 
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
@@ -81,6 +87,7 @@ impl BudgetConfig {
             settings.optional(STATE_DIR, "the path of a directory", |text| Some(PathBuf::from(text)));
         let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
         let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
+        let reserved_percent = settings.number(RESERVED_PERCENT_PER_CLIENT, 1..=100);
         let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
         let (limit, limit_gb) = limit?;
         Ok(Self {
@@ -91,6 +98,7 @@ impl BudgetConfig {
             state_dir: state_dir?,
             limit_action: limit_action?,
             liability_rate: liability_rate?.map_or(estimated_rate, Ok)?,
+            reserved_percent_per_client: reserved_percent?,
             expiry_tail: expiry_tail?,
         })
     }
@@ -101,6 +109,7 @@ impl UsageConfig {
         let estimated_rate = settings.required(ESTIMATED_MBPS_PER_CONNECTION, RATE, parse_rate);
         let billed = settings.word(BILLED_DIRECTIONS, DIRECTIONS);
         let heartbeat = settings.seconds(HEARTBEAT_SECONDS, 1..=3_600);
+        let claims_per_client = settings.required(CLAIMS_MBPS_PER_CLIENT, RATE, parse_rate);
         let unreported =
             settings.required(UNREPORTED_GRANT_MB, "MB from 0 to 1000000, decimals allowed", parse_mb);
         Ok(Self {
@@ -108,6 +117,7 @@ impl UsageConfig {
             billed: billed?,
             heartbeat: heartbeat?,
             unreported_grant: unreported?,
+            claims_per_client: claims_per_client?,
         })
     }
 }
@@ -183,7 +193,7 @@ mod tests {
         let mb = "expected MB from 0 to 1000000, decimals allowed";
         let rate = "expected Mbps above 0, at most 1000000, decimals allowed";
         let day = "expected a day of the month from 1 to 31";
-        let cases: [(&str, &str, &[&str]); 10] = [
+        let cases: [(&str, &str, &[&str]); 12] = [
             ("BANDWIDTH_LIMIT_GB", gb, &["-1", "-0", "nan", "inf", "1e3", "1,000", "1000000.1", "1 TB"]),
             ("UNREPORTED_GRANT_MB", mb, &["-1", "NaN", "1000001"]),
             (
@@ -192,6 +202,8 @@ mod tests {
                 &["0", "0.0", "-2", "1000001", "0.0000001", "nan", "two"],
             ),
             ("LIABILITY_MBPS_PER_GRANT", rate, &["0", "-2", "1000001", "infinity"]),
+            ("CLAIMS_MBPS_PER_CLIENT", rate, &["0", "-2", "1000001", "fast"]),
+            ("RESERVED_PERCENT_PER_CLIENT", "expected a number from 1 to 100", &["0", "101", "5%", "2.5"]),
             ("BILLING_DAY", day, &["0", "32", "-1", "+1", "1.5", "first"]),
             ("BUDGET_MODE", "expected estimate or strict", &["lax"]),
             ("LIMIT_ACTION", "expected refuse or fallback", &["ignore"]),

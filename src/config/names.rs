@@ -87,6 +87,8 @@ variables! {
         BILLED_DIRECTIONS = "egress";
         HEARTBEAT_SECONDS = "30";
         UNREPORTED_GRANT_MB = "0";
+        CLAIMS_MBPS_PER_CLIENT = "50";
+        RESERVED_PERCENT_PER_CLIENT = "5";
         STATE_DIR;
         COTURN_CLI;
         CLOUDFLARE_ACCOUNT_ID;

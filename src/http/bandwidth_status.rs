@@ -18,6 +18,8 @@ use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 use turn_ledger::ledger::LateCounts;
 use turn_ledger::units::{BitRate, Timestamp};
 
+/// How long after a clamped claim the hint is shown.
+const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
 /// With a count that is no older than this, the estimate hardly matters.
 const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -261,6 +263,11 @@ fn hints(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
         app.mint.provider_is_up() == Some(false),
         "PROVIDER_DOWN",
         "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
+    );
+    hint(
+        snapshot.counts.clamped_at.is_some_and(|at| snapshot.figures.now.since(at) <= CLAMPED_SHOWN),
+        "CLAIMS_CLAMPED",
+        "clients have reported more than one grant or one address may claim, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely.",
     );
     hint(
         !app.account.is_durable(),

@@ -21,8 +21,9 @@ use crate::json::count;
 use crate::limit::wrong_tokens::Role;
 use crate::random;
 use crate::request::bearer::bearer;
+use turn_ledger::client::ClientKey;
 use turn_ledger::connection::Report;
-use turn_ledger::reports::{Caller, OpenError, Opened};
+use turn_ledger::reports::{Caller, OpenError, Opened, ReportError};
 use turn_ledger::token::GrantToken;
 
 const UNAUTHORIZED: ApiError =
@@ -95,19 +96,25 @@ pub struct ConnectionBody {
         (status = 201, description = "Opened.", body = ConnectionBody),
         (status = 200, description = "The connection was open already.", body = ConnectionBody),
         (status = 400, description = "`INVALID_REQUEST`: `connectionId` is not 1 to 128 visible ASCII characters.", body = ErrorBody),
-        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant.", body = ErrorBody),
+        (status = 429, description = "`RATE_LIMITED`: 64 connections are open on this grant, or 256 on the grants of this client address.", body = ErrorBody),
         (status = 503, description = "`OVERLOADED`: the table of connections, or of grants, is full.", body = ErrorBody),
     )
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
-    let Call { caller, request } = call;
+    let Call { caller, client, request } = call;
     let id = match request.connection_id {
         Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
-    let opened = app.account.open(caller, &id, request.relayed).map_err(|error| match error {
+    let opened = app.account.open(caller, client, &id, request.relayed).map_err(|error| match error {
         OpenError::GrantExpired => ApiError::InvalidGrant,
-        OpenError::TooManyOnGrant => ApiError::TooManyConnections { retry_in: app.heartbeat * 3 },
+        OpenError::GrantRevoked => ApiError::GrantRevoked,
+        OpenError::TooManyOnGrant => {
+            ApiError::TooManyConnections { of: "on this grant", retry_in: app.heartbeat * 3 }
+        }
+        OpenError::TooManyOnClient => {
+            ApiError::TooManyConnections { of: "from this address", retry_in: app.heartbeat * 3 }
+        }
         OpenError::TableFull => ApiError::Overloaded,
     })?;
     let status = match opened {
@@ -138,9 +145,7 @@ pub async fn heartbeat_connection(
     ConnectionPath { id }: ConnectionPath,
     call: Call,
 ) -> Result<Json<ConnectionBody>, ApiError> {
-    app.account
-        .heartbeat(call.caller, &id, call.request.report())
-        .map_err(|_| ApiError::UnknownConnection)?;
+    app.account.heartbeat(call.caller, call.client, &id, call.request.report()).map_err(not_taken)?;
     Ok(Json(connection_body(&app, id)))
 }
 
@@ -194,13 +199,21 @@ pub async fn delete_connection(
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
-    app.account.close(call.caller, id, call.request.report()).map_err(|_| ApiError::UnknownConnection)?;
+    app.account.close(call.caller, id, call.request.report()).map_err(not_taken)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_taken(why: ReportError) -> ApiError {
+    match why {
+        ReportError::Unknown(_) => ApiError::UnknownConnection,
+        ReportError::GrantRevoked => ApiError::GrantRevoked,
+    }
 }
 
 /// An authorized report.
 pub struct Call {
     caller: Caller,
+    client: Option<ClientKey>,
     request: ConnectionRequest,
 }
 
@@ -210,11 +223,12 @@ impl FromRequest<Arc<App>> for Call {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let in_header = bearer(request.headers()).map(str::to_owned);
         let client = client_of(&request);
+        let key = client.map(|address| ClientKey::of(address.0));
         let request: ConnectionRequest = read_json(request).await?;
         request.connection_id.as_deref().map(checked_id).transpose()?;
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         match caller(app, token) {
-            Some(caller) => Ok(Self { caller, request }),
+            Some(caller) => Ok(Self { caller, client: key, request }),
             // A page that holds a grant of an earlier key does not guess.
             None if GrantToken::has_form(token) => Err(ApiError::InvalidGrant),
             None => Err(wrong_token(app, Role::Reporter, client, ApiError::InvalidGrant)),

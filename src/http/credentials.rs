@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::openapi::schema::ArrayBuilder;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::openapi::one_of;
-use crate::account::RenewalRight;
+use super::renewal::Asker;
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
@@ -110,9 +110,9 @@ pub struct MintQuery {
 pub async fn get_credentials(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    renewal: Option<Extension<Arc<RenewalRight>>>,
+    asker: Asker,
 ) -> Result<Json<CredentialsBody>, ApiError> {
-    let answer = mint(&app, query.as_deref(), renewal).await?;
+    let answer = mint(&app, query.as_deref(), &asker).await?;
     Ok(Json(body(&app, answer)))
 }
 
@@ -140,15 +140,12 @@ fn reason_schema() -> RefOr<Schema> {
 }
 
 /// Mints for all wire formats.
-pub(super) async fn mint(
-    app: &App,
-    query: Option<&str>,
-    renewal: Option<Extension<Arc<RenewalRight>>>,
-) -> Result<Answer, ApiError> {
+pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
     let ttl = requested_ttl(query, app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
-    let renewal = renewal.as_ref().map(|Extension(right)| &**right);
-    let answer = app.mint.answer(&MintRequest { ttl, grant, renewal }).await.map_err(refused)?;
+    let Asker { client, renewal } = asker;
+    let request = MintRequest { ttl, grant, client: *client, renewal: renewal.as_deref() };
+    let answer = app.mint.answer(&request).await.map_err(refused)?;
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),

@@ -31,6 +31,8 @@ pub enum ApiError {
     },
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     InvalidGrant,
+    /// The operator has revoked the grant.
+    GrantRevoked,
     /// Another site's page, or a browser's prefetch, may not mint.
     OriginNotAllowed(ForeignRequest),
     /// No such route.
@@ -61,8 +63,10 @@ pub enum ApiError {
         /// After this time its wrong tokens are counted anew.
         retry_in: Duration,
     },
-    /// The grant has too many open connections.
+    /// The grant, or the client, has too many open connections.
     TooManyConnections {
+        /// What has too many, for people.
+        of: &'static str,
         /// After this time the broker has closed lost connections.
         retry_in: Duration,
     },
@@ -201,6 +205,10 @@ impl ApiError {
                     "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
                 )
             }
+            Self::GrantRevoked => {
+                Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Grant revoked")
+                    .message("Fetch new credentials: the operator has revoked these.")
+            }
             Self::OriginNotAllowed(foreign) => origin_not_allowed(foreign),
             Self::NotFound => not_found(
                 "See /docs for all routes. Set OPERATOR_TOKEN to enable the dashboard and the operator's routes.",
@@ -233,9 +241,9 @@ impl ApiError {
             Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
                 .message("Correct the token. The right one is served at once.")
                 .retry_in(retry_in),
-            Self::TooManyConnections { retry_in } => {
-                over_rate("Too many open connections on this grant")
-                    .message("Close connections that have ended.")
+            Self::TooManyConnections { of, retry_in } => {
+                over_rate("Too many open connections")
+                    .message(format!("Close connections {of} that have ended."))
                     .retry_in(retry_in)
             }
             Self::BudgetExhausted(refusal) => budget_exhausted(&refusal),
@@ -296,7 +304,9 @@ fn ledger_unavailable(message: &'static str) -> Described {
 fn budget_exhausted(refusal: &Refusal) -> Described {
     let figures = &refusal.figures;
     let limit = plain_number(figures.limit.as_gb());
-    let state = if figures.is_spent() {
+    let state = if refusal.client_frees_at.is_some() {
+        "has room, but your address has reserved its share of it with credentials already issued. Please try again later."
+    } else if figures.is_spent() {
         "has been reached. Please wait until next month."
     } else {
         "is reserved in full by credentials already issued. Please try again later."

@@ -156,7 +156,7 @@ pub struct UsagePoint {
     /// Start of the step.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Estimated billed bytes in the step.
+    /// Billed bytes in the step: a share of the provider's count where it has counted, else the estimate.
     used_bytes: u64,
     /// The most grants that were live at once in the step.
     live_grants: u32,
@@ -189,7 +189,8 @@ pub struct PreviousPeriod {
 
 /// Returns usage over time, for plots.
 ///
-/// The series covers this period. It is the estimate; the provider's own counts are listed separately.
+/// The series covers this period. Where the provider has counted, a point is its share of that count, and what clients claimed for
+/// it is gone; elsewhere it is the estimate. The counts themselves are listed separately.
 #[utoipa::path(
     get,
     path = "/api/usage",

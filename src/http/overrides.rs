@@ -158,6 +158,9 @@ pub struct RevocationBody {
     /// What the source did.
     #[schema(schema_with = provider_schema)]
     provider: &'static str,
+    /// When the grant was revoked, which is the time of the first of several calls.
+    #[schema(value_type = String, format = DateTime)]
+    revoked_at: Timestamp,
     /// When the credential expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -169,7 +172,8 @@ pub struct RevocationBody {
 
 /// Revokes one credential.
 ///
-/// The grant cannot be renewed, and the source is asked to revoke the credential. The bytes reserved for it stay reserved.
+/// The grant cannot be renewed, its open connections are closed, and every further report with it gets a 401. The source is
+/// asked to revoke the credential. The bytes reserved for it stay reserved.
 #[utoipa::path(
     post,
     path = "/api/credentials/{grant}/revoke",
@@ -196,6 +200,7 @@ pub async fn revoke_credential(
         revoked: true,
         source: issued.source,
         provider: revocation.name(),
+        revoked_at: issued.revoked_at.unwrap_or_default(),
         expires_at: issued.expires_at,
         reservation_released: false,
         message: message(revocation),

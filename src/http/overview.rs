@@ -18,8 +18,12 @@ use crate::mint::pool::PoolCounts;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::books::Snapshot;
+use turn_ledger::grants::Revoked;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
+
+/// Longest list of revocations.
+const REVOKED_MAX: usize = 20;
 
 /// Budget, callers and provider. Counts begin at the start of the process.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +49,24 @@ pub struct OverviewBody {
     provider: Option<ProviderBody>,
     /// Reported connections.
     connections: ConnectionCounts,
+    /// The latest revocations of credentials that can still relay, newest first; at most 20.
+    revoked: Vec<RevokedBody>,
+}
+
+/// A revoked credential.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedBody {
+    /// The grant's id.
+    grant: String,
+    #[schema(schema_with = source_schema)]
+    source: IceSource,
+    /// When it was revoked.
+    #[schema(value_type = String, format = DateTime)]
+    revoked_at: Timestamp,
+    /// When the credential expires.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
 }
 
 /// Billed bytes of this period.
@@ -74,6 +96,8 @@ pub struct CallersBody {
     answers: Vec<AnswersBody>,
     /// Mints that the budget refused. With `LIMIT_ACTION=fallback` these callers got a degraded response.
     refused: u64,
+    /// Those of them that were refused because their address has reserved its share.
+    address_refused: u64,
     /// Requests over the rate limit of their client.
     rate_limited: u64,
     /// Requests from an origin that is not allowed.
@@ -147,7 +171,7 @@ pub struct ConnectionCounts {
     closed: u64,
     /// Closed after three missed heartbeats.
     given_up: u64,
-    /// Reports that claimed more bytes than a relay can carry.
+    /// Reports that claimed more than one grant or one address may claim.
     claims_clamped: u64,
 }
 
@@ -173,7 +197,13 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         callers: callers(&app.metrics),
         provider: provider(&app),
         connections: connections(&app.metrics),
+        revoked: app.account.revoked(REVOKED_MAX).iter().map(revoked_body).collect(),
     })
+}
+
+fn revoked_body(revoked: &Revoked) -> RevokedBody {
+    let Revoked { grant, source, revoked_at, expires_at } = *revoked;
+    RevokedBody { grant: grant.to_string(), source, revoked_at, expires_at }
 }
 
 fn bytes(snapshot: &Snapshot) -> BytesBody {
@@ -202,6 +232,7 @@ fn callers(metrics: &Metrics) -> CallersBody {
     CallersBody {
         answers: answers.collect(),
         refused: metrics.budget_refusals.get(),
+        address_refused: metrics.address_refusals.get(),
         rate_limited: metrics.rate_limited.get(),
         origins_refused: metrics.origins_refused.get(),
         shed: metrics.shed.get(),

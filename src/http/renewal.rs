@@ -1,17 +1,38 @@
 //! Renewals: a mint with a grant that may renew counts against the client's allowance for renewals. Any other token is
 //! ignored. The right to renew is taken before the mint; if the mint fails or is refused, dropping it gives it back.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::account::RenewalRight;
 use crate::app::App;
 use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
-use crate::request::client_addr::{FORWARDED_FOR, is_trusted};
+use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
+use turn_ledger::client::ClientKey;
+
+/// Who asks for a credential: the client's address, and the right to renew if the request is a renewal.
+pub struct Asker {
+    /// The client.
+    pub client: Option<ClientKey>,
+    /// The right to renew.
+    pub renewal: Option<Arc<RenewalRight>>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
+        Ok(Self { client, renewal: parts.extensions.get::<Arc<RenewalRight>>().cloned() })
+    }
+}
 
 /// Takes the grant's right to renew. The limiter and the mint find it in the request's extensions.
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::credentials::{IceServerSchema, MintQuery, mint, parameters};
 use super::error::{ApiError, ErrorBody};
-use crate::account::RenewalRight;
+use super::renewal::Asker;
 use crate::app::App;
 use crate::ice::server::{IceServerList, IceUrls};
 use crate::mint::Answer;
@@ -56,8 +56,6 @@ pub struct StunnerBody {
     ice_transport_policy: &'static str,
 }
 
-type Renewal = Option<Extension<Arc<RenewalRight>>>;
-
 /// Returns a credential in the format of the TURN REST draft.
 ///
 /// The same mint as `/api/turn-credentials`, renewals included. Only with `turn` in `DOORS`.
@@ -79,10 +77,10 @@ type Renewal = Option<Extension<Arc<RenewalRight>>>;
 pub async fn get_turn(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    renewal: Renewal,
+    asker: Asker,
 ) -> Result<Json<TurnRestBody>, ApiError> {
     check_service(query.as_deref())?;
-    turn_rest(&app, query.as_deref(), renewal).await
+    turn_rest(&app, query.as_deref(), &asker).await
 }
 
 /// Returns a credential in the format that Matrix clients read.
@@ -102,9 +100,9 @@ pub async fn get_turn(
 pub async fn get_matrix(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    renewal: Renewal,
+    asker: Asker,
 ) -> Result<Json<TurnRestBody>, ApiError> {
-    turn_rest(&app, query.as_deref(), renewal).await
+    turn_rest(&app, query.as_deref(), &asker).await
 }
 
 /// Returns ICE servers in stunner's format.
@@ -124,18 +122,18 @@ pub async fn get_matrix(
 pub async fn get_ice(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-    renewal: Renewal,
+    asker: Asker,
 ) -> Result<Json<StunnerBody>, ApiError> {
     check_service(query.as_deref())?;
-    let ice_servers = match mint(&app, query.as_deref(), renewal).await? {
+    let ice_servers = match mint(&app, query.as_deref(), &asker).await? {
         Answer::Minted(minted) => minted.ice_servers,
         Answer::Stun(_) => app.stun.clone(),
     };
     Ok(Json(StunnerBody { ice_servers, ice_transport_policy: "all" }))
 }
 
-async fn turn_rest(app: &App, query: Option<&str>, renewal: Renewal) -> Result<Json<TurnRestBody>, ApiError> {
-    Ok(Json(match mint(app, query, renewal).await? {
+async fn turn_rest(app: &App, query: Option<&str>, asker: &Asker) -> Result<Json<TurnRestBody>, ApiError> {
+    Ok(Json(match mint(app, query, asker).await? {
         Answer::Minted(minted) => one_credential(&minted.ice_servers, minted.ttl),
         Answer::Stun(_) => one_credential(&app.stun, DEGRADED_TTL),
     }))

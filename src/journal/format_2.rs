@@ -7,12 +7,12 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use turn_ledger::connections::StoredConnection;
 use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
-use super::tables::{CONNECTIONS, GRANTS, KEY_COTURN, MARKS, META, SESSIONS, StoreError, from_json, to_json};
+use super::format_3::{CONNECTIONS, OldConnection};
+use super::tables::{GRANTS, KEY_COTURN, MARKS, META, SESSIONS, StoreError, from_json, to_json};
 
 type JsonTable = TableDefinition<'static, &'static str, &'static [u8]>;
 
@@ -105,9 +105,9 @@ fn sources_of_connections(transaction: &WriteTransaction) -> Result<BTreeMap<Str
     let mut sources = BTreeMap::new();
     for row in transaction.open_table(CONNECTIONS)?.iter()? {
         let (_, row) = row?;
-        let stored: StoredConnection = from_json(row.value()).map_err(StoreError::Migration)?;
-        if let Some(grant) = stored.grant() {
-            sources.insert(grant.to_string(), stored.source());
+        let OldConnection { connection } = from_json(row.value()).map_err(StoreError::Migration)?;
+        if let Some(grant) = connection.grant() {
+            sources.insert(grant.to_string(), connection.source);
         }
     }
     Ok(sources)

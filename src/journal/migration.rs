@@ -9,13 +9,14 @@ use redb::{Database, WriteTransaction};
 
 use super::file::{FILE_NAME, FORMAT, make_file};
 use super::format_2::{self, ISSUED};
+use super::format_3;
 use super::tables::{StoreError, put_format};
 
 /// Migrates a ledger from one format to the next.
 type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// All steps in order, each with the format from which it starts.
-const STEPS: [(u32, Step); 2] = [(1, table_of_credentials), (2, one_row_per_grant)];
+const STEPS: [(u32, Step); 3] = [(1, table_of_credentials), (2, one_row_per_grant), (3, short_rows)];
 
 /// Adds the table of issued credentials. Credentials that were issued under format 1 are not in it and cannot be revoked.
 fn table_of_credentials(transaction: &WriteTransaction) -> Result<(), StoreError> {
@@ -27,6 +28,12 @@ fn table_of_credentials(transaction: &WriteTransaction) -> Result<(), StoreError
 fn one_row_per_grant(transaction: &WriteTransaction) -> Result<(), StoreError> {
     format_2::merge_grants(transaction)?;
     format_2::split_sessions(transaction)
+}
+
+/// Shortens the rows of connections and grants.
+fn short_rows(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    format_3::shorten_connections(transaction)?;
+    format_3::drop_claims(transaction)
 }
 
 /// Whether this version can migrate that format, or uses it.

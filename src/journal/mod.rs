@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 mod access;
 mod file;
 mod format_2;
+mod format_3;
 pub mod inspect;
 mod migration;
 mod pruning;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use turn_ledger::changes::{Batch, Rows, Stored};
-use turn_ledger::connections::StoredConnection;
+use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::coturn::sessions::SessionRow;
 use turn_ledger::minute::Minute;
@@ -22,8 +22,9 @@ pub(super) const MARKS: TableDefinition<'_, (&str, i64), (i64, i64)> = TableDefi
 /// (source, minute) → (connection milliseconds, reported bytes) with a grant, then the same two without a grant.
 pub(super) const FLOWS: TableDefinition<'_, (&str, i64), (u64, u64, u64, u64)> =
     TableDefinition::new("flows");
-/// (id, owner) → JSON.
-pub(super) const CONNECTIONS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("connections");
+/// (id, owner) → [`Connection::to_row`]. New in format 4.
+pub(super) const OPEN_CONNECTIONS: TableDefinition<'_, (&str, &[u8]), &[u8]> =
+    TableDefinition::new("open_connections");
 /// Grant → JSON. One row for each grant since format 3.
 pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants");
 /// Session of a coturn → JSON. New in format 3.
@@ -83,7 +84,7 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     put_format(transaction, format)?;
     transaction.open_table(MARKS)?;
     transaction.open_table(FLOWS)?;
-    transaction.open_table(CONNECTIONS)?;
+    transaction.open_table(OPEN_CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
     Ok(())
@@ -114,13 +115,10 @@ pub(super) fn stored_now(transaction: &ReadTransaction) -> Result<Option<Timesta
 pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<Stored, StoreError> {
     let mut stored = Stored::default();
     read_sources(transaction, &mut stored, bad)?;
-    rows(transaction, CONNECTIONS, bad, |(id, owner), row| {
-        let connection: StoredConnection = from_json(row)?;
-        let name = connection.name();
-        if (&*name.0, to_json(&name.1).ok().as_deref()) != (id, Some(owner.as_bytes())) {
-            return Err("holds another connection".into());
-        }
-        stored.connections.insert(name, connection);
+    rows(transaction, OPEN_CONNECTIONS, bad, |(id, owner), row| {
+        let owner = Owner::from_row(owner).ok_or("names no owner")?;
+        let connection = Connection::from_row(id, owner, row).ok_or("does not have the expected form")?;
+        stored.connections.insert(connection.name(), connection);
         Ok(())
     })?;
     rows(transaction, GRANTS, bad, |id, row| {
@@ -147,12 +145,11 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
     for (source, rows) in &batch.sources {
         write_source(transaction, *source, rows)?;
     }
-    let mut connections = transaction.open_table(CONNECTIONS)?;
+    let mut connections = transaction.open_table(OPEN_CONNECTIONS)?;
     for ((id, owner), row) in &batch.connections {
-        let owner = serde_json::to_string(owner)?;
-        let key = (&**id, owner.as_str());
+        let key = (&**id, owner.to_row());
         match row {
-            Some(row) => drop(connections.insert(key, to_json(row)?.as_slice())?),
+            Some(row) => drop(connections.insert(key, row.to_row().as_slice())?),
             None => drop(connections.remove(key)?),
         }
     }

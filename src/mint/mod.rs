@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Account, RenewalRight};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
-use turn_ledger::books::{NotAdmitted, NotCommitted};
+use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
+use turn_ledger::client::ClientKey;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId, GrantKey};
@@ -41,6 +42,8 @@ pub struct MintRequest<'a> {
     pub ttl: Duration,
     /// The id of the new grant. A credential that was minted ahead has its own.
     pub grant: GrantId,
+    /// The client that asks.
+    pub client: Option<ClientKey>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<&'a RenewalRight>,
 }
@@ -236,12 +239,9 @@ impl Mint {
             // A credential that cannot be recorded must not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let reservation = self.account.reserve(
-            source,
-            request.ttl,
-            MINT_SLACK,
-            request.renewal.map(RenewalRight::grant),
-        )?;
+        let requester =
+            Requester { client: request.client, renews: request.renewal.map(RenewalRight::grant) };
+        let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;

@@ -66,6 +66,8 @@ pub struct Metrics {
     pub provider_latest: ProviderCalls,
     /// Mints that the budget refused.
     pub budget_refusals: Counter,
+    /// Those of them that were refused because their client address has reserved its share.
+    pub address_refusals: Counter,
     /// Requests over the rate limit of their client.
     pub rate_limited: Counter,
     /// Requests whose client shared a row because the limiter's table was full.
@@ -82,7 +84,9 @@ pub struct Metrics {
     pub connections_opened: Counter,
     /// Connections ended: `closed` by a call, `given_up` after three missed heartbeats.
     pub connections_ended: Family<OutcomeLabels, Counter>,
-    /// Reports that claimed more bytes than a relay can carry.
+    /// Connections that were not opened: the `grant`, the `address` or the `table` has too many.
+    connections_refused: Family<OutcomeLabels, Counter>,
+    /// Reports that claimed more than an allowance permits.
     pub claims_clamped: Counter,
     /// Sessions that were ended at coturn.
     pub sessions_cut: Counter,
@@ -111,6 +115,7 @@ impl Metrics {
             provider_seconds: register(all, "provider_request_duration_seconds", "Time of a mint", seconds()),
             provider_latest: ProviderCalls::default(),
             budget_refusals: add(all, "budget_refusals", "Mints that the budget refused"),
+            address_refusals: add(all, "address_refusals", "Mints that the share of an address refused"),
             rate_limited: add(all, "rate_limited", "Requests over the rate limit of their client"),
             rate_limit_overflow: add(
                 all,
@@ -124,7 +129,8 @@ impl Metrics {
             panics: add(all, "panics", "Panics caught in request handlers"),
             connections_opened: add(all, "connections_opened", "Connections opened"),
             connections_ended: add(all, "connections_ended", "Connections ended"),
-            claims_clamped: add(all, "claims_clamped", "Reports clamped to what a relay can carry"),
+            connections_refused: add(all, "connections_refused", "Connections that were not opened"),
+            claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
             relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
             relay_ends: add(all, "relay_allocations_ended", "Allocations of the relay that ended"),
@@ -174,6 +180,11 @@ impl Metrics {
     /// Counts a socket of a peer that holds too many: the idle one that was closed, or the new one that was refused.
     pub fn socket_limited(&self, outcome: &'static str) {
         self.sockets_limited.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a connection that was not opened.
+    pub fn connection_refused(&self, outcome: &'static str) {
+        self.connections_refused.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts one request for a provider's own count.

@@ -84,7 +84,7 @@ export function month(mood) {
           { source: 'cloudflare', reason: null, count: 5120 },
           ...(trouble ? [{ source: 'stun', reason: 'PROVIDER_UNAVAILABLE', count: 61 }, { source: 'stun', reason: 'DISABLED', count: 3 }] : []),
         ],
-        refused: trouble ? 214 : 0, rateLimited: 37, originsRefused: 4, shed: 0,
+        refused: trouble ? 214 : 0, addressRefused: trouble ? 9 : 0, rateLimited: 37, originsRefused: 4, shed: 0,
       },
       provider: {
         breaker: trouble ? 'open' : 'closed', outcomes: trouble ? { minted: 5120, breaker_open: 44, status_5xx: 15, timeout: 2 } : { minted: 5120 },
@@ -92,6 +92,7 @@ export function month(mood) {
         pool: trouble ? { ready: 0, handedOut: 0, wasted: 0 } : { ready: 6, handedOut: 1876, wasted: 31 },
       },
       connections: { opened: 4410, closed: 4102, givenUp: 294, claimsClamped: trouble ? 12 : 0 },
+      revoked: trouble ? [{ grant: 'AQIDBAUGBwgJCgsMDQ4PEA', source: 'cloudflare', revokedAt: instant(NOW - HOUR), expiresAt: instant(NOW + HOUR) }] : [],
     },
     'api/connections': { connections: connections(), total: 14 },
     'api/usage': whole,

@@ -142,7 +142,7 @@ async fn a_direct_connection_costs_nothing_while_it_is_direct() {
 
 #[tokio::test]
 async fn all_claims_of_one_grant_together_are_limited_to_what_a_relay_carries() {
-    let (_cloudflare, broker) = with_cloudflare().await;
+    let (_cloudflare, broker) = with_cloudflare_and(&[("CLAIMS_MBPS_PER_CLIENT", "1000")]).await;
     let grant = grant(&broker).await;
     for id in ["a", "b"] {
         broker.post(&grant, "/api/connections", json!({"connectionId": id})).await;

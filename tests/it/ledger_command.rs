@@ -72,7 +72,7 @@ async fn show_summarizes_the_ledger_as_of_the_last_write() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
-        "Format       3",
+        "Format       4",
         "Limit        250 GB",
         "Measured     nothing in this period",
         "Grants       2 issued, 1 reported, 2 live",
@@ -94,9 +94,9 @@ async fn export_contains_everything_except_secrets() {
     let exported = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let document: Value = serde_json::from_str(&exported).unwrap();
-    assert_eq!(document["format"], 3);
+    assert_eq!(document["format"], 4);
     assert_eq!(document["counts"]["counts"]["issued"], 2);
-    assert_eq!(document["connections"][0]["connection"]["id"], "call-9");
+    assert_eq!(document["connections"][0]["id"], "call-9");
     assert_eq!(document["issued"].as_array().unwrap().len(), 2);
     assert_eq!(document["renewals"], 0);
     let marks = document["sources"]["coturn"]["marks"].as_array().unwrap();

@@ -39,6 +39,7 @@ mod renewal;
 mod sockets;
 mod sources;
 mod status;
+mod strangers;
 mod transport;
 mod web;
 mod wire_formats;

@@ -109,13 +109,26 @@ fn every_row_of_an_older_ledger_is_kept() {
     assert_eq!(stored.connections.keys().map(|(id, _)| &**id).collect::<Vec<_>>(), ["call-1"]);
     assert_eq!(stored.grants.len(), 1);
     let grant = &stored.grants[&GRANT.parse().unwrap()];
-    assert!(grant.is_reported() && grant.renewed && grant.revoked_at.is_none());
+    assert!(grant.reported && grant.renewed && grant.revoked_at.is_none());
     assert_eq!(grant.source, IceSource::Cloudflare, "the only source that has grants");
     assert_eq!(grant.expires_at.to_string(), "2025-01-15T12:30:00.000Z");
     assert_eq!(grant.alive_until.unwrap().start().to_string(), "2025-01-15T14:00:00.000Z");
     assert_eq!(stored.now.unwrap().to_string(), "2025-01-15T12:00:00.000Z");
     assert_eq!(stored.counts.unwrap().1.issued, 4);
     assert_eq!(stored.key, Some(KEY));
+}
+
+#[test]
+fn a_connection_of_an_older_ledger_keeps_all_that_it_has_reported() {
+    let state = StateDir::new();
+    write_format_1(Path::new(state.path()));
+    let stored = open(&state);
+    let (name, connection) = stored.connections.first_key_value().unwrap();
+    assert_eq!(name, &connection.name());
+    assert_eq!((connection.bytes_sent, connection.bytes_received, connection.relayed), (3, 7, Some(true)));
+    assert_eq!(connection.opened_at.to_string(), "2025-01-15T11:59:00.000Z");
+    assert_eq!(connection.last_seen.to_string(), "2025-01-15T11:59:59.000Z");
+    assert_eq!(stored.grants[&GRANT.parse().unwrap()].client, None, "its address is not known yet");
 }
 
 /// Adds the rows that format 2 introduced: issued credentials, and a coturn's sessions in one value.
@@ -168,10 +181,10 @@ fn three_tables_of_format_2_become_one_row_per_grant() {
     assert_eq!(stored.grants.len(), 2);
     let grant = &stored.grants[&GRANT.parse().unwrap()];
     assert_eq!((grant.source, grant.username.as_deref()), (IceSource::Coturn, Some("user")));
-    assert!(grant.is_reported() && grant.renewed && grant.revoked_at.is_none());
+    assert!(grant.reported && grant.renewed && grant.revoked_at.is_none());
     let other = &stored.grants[&OTHER_GRANT.parse().unwrap()];
     assert_eq!(other.revoked_at.unwrap().to_string(), "2025-01-15T11:59:00.000Z");
-    assert!(!other.is_reported() && !other.renewed);
+    assert!(!other.reported && !other.renewed);
 }
 
 #[test]
@@ -211,7 +224,7 @@ fn a_ledger_is_migrated_once_and_a_copy_is_kept() {
     let copy = Path::new(state.path()).join("ledger.redb.format-1");
     write_format_1(Path::new(state.path()));
     open(&state);
-    assert_eq!(format_of(&file), 3);
+    assert_eq!(format_of(&file), 4);
     assert_eq!(format_of(&copy), 1);
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -228,7 +241,7 @@ fn a_restored_copy_is_migrated_again() {
     open(&state);
     std::fs::copy(Path::new(state.path()).join("ledger.redb.format-1"), &file).unwrap();
     assert_eq!(open(&state).counts.unwrap().1.issued, 4);
-    assert_eq!(format_of(&file), 3);
+    assert_eq!(format_of(&file), 4);
 }
 
 #[test]
@@ -245,7 +258,7 @@ fn without_a_copy_the_ledger_is_not_migrated() {
 
 #[test]
 fn an_unknown_or_later_format_is_refused() {
-    for (format, is_later) in [(0_u32, false), (4, true)] {
+    for (format, is_later) in [(0_u32, false), (5, true)] {
         let state = StateDir::new();
         write_format_1(Path::new(state.path()));
         let database = Database::open(Path::new(state.path()).join(FILE_NAME)).unwrap();

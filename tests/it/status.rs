@@ -329,8 +329,10 @@ mod strict {
     use crate::support::{Answer, OPERATOR};
 
     /// A grant of 300 s at 2 Mbps without a tail, and 4 s for the provider's response: six minutes, 90 MB.
-    const ROOM_FOR_SEVEN: [(&str, &str); 4] = [
+    const ROOM_FOR_SEVEN: [(&str, &str); 5] = [
         ("BUDGET_MODE", "strict"),
+        // All callers of these tests have one address.
+        ("RESERVED_PERCENT_PER_CLIENT", "100"),
         ("BANDWIDTH_LIMIT_GB", "0.63"),
         ("TURN_EXPIRY_TAIL_SECONDS", "0"),
         ("RATE_LIMIT_REQUESTS", "10000"),

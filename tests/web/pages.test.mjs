@@ -4,7 +4,7 @@ import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows } from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, parse } from '../../src/web/relay-check/gather.js';
 import { answerRows, report } from '../../src/web/relay-check/report.js';
@@ -123,7 +123,7 @@ const overview = (status = {}, more = {}) => ({
   status: { frozen: false, status: 'OK', asOf: '2026-11-20T14:10:00.000Z', stale: false, durable: true, boundHolds: true, boundAssumes: '2 Mbps', overshootBoundGB: '0.00', observedMbpsPerGrant: 0.7, hints: [], grants: { issued: 10, live: 2, reported: 8 }, ...status },
   bytes: { used: 2 * GB, committed: 3 * GB, limit: 10 * GB, overshootBound: 0, measured: 1.9 * GB },
   ledgerFailing: false, provider: { breaker: 'closed' }, connections: { opened: 8, closed: 8, givenUp: 0, claimsClamped: 0 },
-  callers: { answers: [], refused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, ...more,
+  callers: { answers: [], refused: 0, addressRefused: 0, rateLimited: 0, originsRefused: 0, shed: 0 }, revoked: [], ...more,
 });
 
 test('the minting verdict names the most important obstacle', () => {
@@ -375,6 +375,12 @@ test('the finding for a response without a relay gives the reason', () => {
   assert.match(only.text, /budget is spent/);
   const second = { status: 200, body: { ...minted.body, source: 'manual', degraded: true, reason: 'PROVIDER_UNAVAILABLE' } };
   assert.deepEqual(titles([works(UDP)], second), ['The relay works over UDP', 'The response is degraded (PROVIDER_UNAVAILABLE)']);
+});
+
+test('a revoked credential is listed with the time of its revocation', () => {
+  const revoked = [{ grant: 'g1', source: 'coturn', revokedAt: '2026-11-20T14:00:00.000Z', expiresAt: '2026-11-21T14:00:00.000Z' }];
+  assert.deepEqual(revocations(revoked), ['g1 (coturn): revoked 2026-11-20T14:00:00.000Z, expires 2026-11-21T14:00:00.000Z']);
+  assert.deepEqual(revocations([]), []);
 });
 
 test('an error of the broker has its own finding', () => {

@@ -1,93 +1,235 @@
-//! A cap on the bytes that a group of connections can claim: the highest rate of a relay, multiplied by the time in
-//! which at least one of them was open. Claims above the cap are clamped. So a false report costs the budget no more
-//! than real traffic could.
+//! Allowances: the most bytes that the claims of a group of connections may be charged. An allowance grows at a fixed rate
+//! while at least one connection of the group is open. Claimed bytes and time that is charged by guess are both taken from
+//! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
+//! waits for days does not collect a large amount.
+//!
+//! A grant, a client address and an IPv6 /48 each have one. A claim must fit into all that apply to it.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::time::Duration;
+
+use crate::connection::UsageRules;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The highest rate of one allocation. Cloudflare documents 50 to 100 Mbps.
 pub const RELAY_RATE_MAX: BitRate = BitRate::new(100_000_000);
+/// The most time whose allowance is saved, unless three heartbeats take longer.
+pub const SAVED_MAX: Duration = Duration::from_secs(600);
+/// `bit/s × ms` in a byte.
+const UNITS_PER_BYTE: u64 = 8_000;
 
-/// The claims of one grant, or of one connection without a grant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives nobody
+/// more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
     /// Connections open now.
     open: u32,
-    /// When the first of the open connections was opened. Not used while none is open.
-    busy_since: Timestamp,
-    /// Milliseconds with at least one open connection before `busy_since`.
-    busy_millis: u64,
-    /// Bytes accepted so far.
-    granted: u64,
+    /// Those of them that are charged by time now.
+    clocks: u32,
+    /// The instant of `left`.
+    at: Timestamp,
+    /// What may still be charged, in `bit/s × ms`.
+    left: u64,
+}
+
+/// How allowances grow and how running clocks use them up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowanceTerms {
+    /// Bits per second of the allowance.
+    rate: u64,
+    /// Bits per second of a connection that is charged by time.
+    estimated: u64,
+    /// The most that is saved, in `bit/s × ms`.
+    saved_max: u64,
+}
+
+impl AllowanceTerms {
+    /// The terms of a group that may claim `rate`. One connection that is charged by time always fits.
+    #[must_use]
+    pub fn new(rate: BitRate, rules: &UsageRules) -> Self {
+        let rate = rate.max(rules.estimated_rate).get();
+        let saved = SAVED_MAX.max(rules.heartbeat.saturating_mul(3));
+        let saved_max = rate.saturating_mul(u64::try_from(saved.as_millis()).unwrap_or(u64::MAX));
+        Self { rate, estimated: rules.estimated_rate.get(), saved_max }
+    }
 }
 
 impl Allowance {
-    /// A connection of the group opens.
-    pub fn open(&mut self, now: Timestamp) {
-        if self.open == 0 {
-            self.busy_since = now;
-        }
-        self.open = self.open.saturating_add(1);
-    }
-
-    /// A connection of the group closes.
-    pub fn close(&mut self, now: Timestamp) {
-        debug_assert!(self.open > 0, "a connection closes once, after it was opened");
-        self.open = self.open.saturating_sub(1);
-        if self.open == 0 {
-            self.busy_millis = self.busy_millis.saturating_add(now.millis_since(self.busy_since));
-        }
-    }
-
     /// Connections of the group that are open.
     #[must_use]
     pub fn open_count(&self) -> u32 {
         self.open
     }
 
-    /// Accepts a claim, up to what a relay can have carried by `now`. Returns the accepted bytes.
-    pub fn take(&mut self, wanted: ByteCount, now: Timestamp) -> ByteCount {
-        let open_millis = if self.open > 0 { now.millis_since(self.busy_since) } else { 0 };
-        let busy = u128::from(self.busy_millis.saturating_add(open_millis));
-        let most = ByteCount::saturating(RELAY_RATE_MAX.over_millis(busy));
-        let granted = wanted.min(most.minus(ByteCount::new(self.granted)));
-        self.granted = self.granted.saturating_add(granted.get());
-        granted
+    /// Moves to `now`.
+    fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
+        let millis = now.millis_since(self.at);
+        self.at = self.at.max(now);
+        if self.open == 0 {
+            return;
+        }
+        let guessed = terms.estimated.saturating_mul(self.clocks.into());
+        let gained = terms.rate.saturating_sub(guessed).saturating_mul(millis);
+        let lost = guessed.saturating_sub(terms.rate).saturating_mul(millis);
+        // What was given back may exceed what is saved.
+        let most = terms.saved_max.max(self.left);
+        self.left = self.left.saturating_add(gained).min(most).saturating_sub(lost);
+    }
+
+    /// Whether the clock of one more connection fits into the rate.
+    fn has_room_for_a_clock(&self, terms: &AllowanceTerms) -> bool {
+        terms.estimated.saturating_mul(u64::from(self.clocks).saturating_add(1)) <= terms.rate
+    }
+}
+
+/// One allowance with its terms.
+#[derive(Debug)]
+struct Scope<'a> {
+    allowance: &'a mut Allowance,
+    terms: AllowanceTerms,
+}
+
+/// All allowances that apply to the claims of one connection, at one instant. The default limits nothing.
+#[derive(Debug, Default)]
+pub struct Allowances<'a> {
+    scopes: [Option<Scope<'a>>; 3],
+    /// Somebody vouches for what is charged: it is charged in full.
+    is_vouched: bool,
+    /// Whether less was charged than claimed.
+    clamped: bool,
+}
+
+impl<'a> Allowances<'a> {
+    /// The allowances at `now`: of the grant, of the client and of its group.
+    #[must_use]
+    pub fn new(scopes: [Option<(&'a mut Allowance, AllowanceTerms)>; 3], now: Timestamp) -> Self {
+        let scopes = scopes.map(|scope| {
+            scope.map(|(allowance, terms)| {
+                allowance.advance(now, &terms);
+                Scope { allowance, terms }
+            })
+        });
+        Self { scopes, is_vouched: false, clamped: false }
+    }
+
+    /// The same for a report that is vouched for.
+    #[must_use]
+    pub fn vouched(self, is_vouched: bool) -> Self {
+        Self { is_vouched, ..self }
+    }
+
+    /// Whether less was charged than claimed.
+    #[must_use]
+    pub fn was_clamped(&self) -> bool {
+        self.clamped
+    }
+
+    /// A connection opens.
+    pub fn open(&mut self) {
+        self.each(|scope| scope.allowance.open = scope.allowance.open.saturating_add(1));
+    }
+
+    /// A connection closes that was open until `until`, and whose clock does not run any more.
+    pub fn close(&mut self, until: Timestamp) {
+        self.each(|Scope { allowance, terms }| {
+            allowance.open = allowance.open.saturating_sub(1);
+            if allowance.open == 0 {
+                let unused = terms.rate.saturating_mul(allowance.at.millis_since(until));
+                allowance.left = allowance.left.saturating_sub(unused);
+            }
+        });
+    }
+
+    /// The open connections of another group join.
+    pub(crate) fn join(&mut self, other: &Allowance) {
+        self.each(|Scope { allowance, .. }| {
+            allowance.open = allowance.open.saturating_add(other.open);
+            allowance.clocks = allowance.clocks.saturating_add(other.clocks);
+        });
+    }
+
+    /// Starts a connection's clock, if the rate has room for it.
+    pub fn start_clock(&mut self) -> bool {
+        let fits = |scope: &Scope<'_>| scope.allowance.has_room_for_a_clock(&scope.terms);
+        if !self.is_vouched && !self.scopes.iter().flatten().all(fits) {
+            self.clamped = true;
+            return false;
+        }
+        self.count_clock();
+        true
+    }
+
+    /// Counts a clock that runs already.
+    pub fn count_clock(&mut self) {
+        self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_add(1));
+    }
+
+    /// A connection's clock stops.
+    pub fn stop_clock(&mut self) {
+        self.each(|scope| scope.allowance.clocks = scope.allowance.clocks.saturating_sub(1));
+    }
+
+    /// Whether the clocks that run exceed a rate.
+    #[must_use]
+    pub fn has_too_many_clocks(&self) -> bool {
+        self.scopes.iter().flatten().any(|Scope { allowance, terms }| {
+            terms.estimated.saturating_mul(allowance.clocks.into()) > terms.rate
+        })
+    }
+
+    /// Charges bytes. Returns those that fit.
+    pub fn take(&mut self, wanted: ByteCount) -> ByteCount {
+        if self.is_vouched {
+            return wanted;
+        }
+        let left = self.left().map_or(u64::MAX, |left| left.checked_div(UNITS_PER_BYTE).unwrap_or(left));
+        let taken = wanted.min(ByteCount::new(left));
+        self.clamped |= taken < wanted;
+        self.spend(taken.get().saturating_mul(UNITS_PER_BYTE));
+        taken
+    }
+
+    /// Charges a past stretch of `millis` by time. Returns the part that fits.
+    pub fn take_time(&mut self, millis: u64) -> u64 {
+        if self.is_vouched {
+            return millis;
+        }
+        let per_milli = |scope: &Scope<'_>| scope.allowance.left.checked_div(scope.terms.estimated);
+        let left = self.scopes.iter().flatten().filter_map(per_milli).min();
+        let taken = millis.min(left.unwrap_or(u64::MAX));
+        self.clamped |= taken < millis;
+        self.each(|scope| {
+            let spent = scope.terms.estimated.saturating_mul(taken);
+            scope.allowance.left = scope.allowance.left.saturating_sub(spent);
+        });
+        taken
+    }
+
+    /// Gives back a stretch of `millis` that was charged by time, because its bytes are known now.
+    pub fn give_back(&mut self, millis: u64) {
+        self.each(|Scope { allowance, terms }| {
+            allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
+        });
+    }
+
+    /// Drops what was saved.
+    pub fn forfeit(&mut self) {
+        self.each(|scope| scope.allowance.left = 0);
+    }
+
+    fn left(&self) -> Option<u64> {
+        self.scopes.iter().flatten().map(|scope| scope.allowance.left).min()
+    }
+
+    fn spend(&mut self, units: u64) {
+        self.each(|scope| scope.allowance.left = scope.allowance.left.saturating_sub(units));
+    }
+
+    fn each(&mut self, change: impl FnMut(&mut Scope<'a>)) {
+        self.scopes.iter_mut().flatten().for_each(change);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(0).plus_millis(seconds * 1_000)
-    }
-
-    #[test]
-    fn connections_of_a_group_share_the_rate_of_one_relay() {
-        let mut group = Allowance::default();
-        group.open(at(0));
-        group.open(at(0));
-        let huge = ByteCount::new(u64::MAX);
-        assert_eq!(group.take(huge, at(8)), ByteCount::new(100_000_000));
-        assert_eq!(group.take(huge, at(8)), ByteCount::ZERO);
-        assert_eq!(group.take(huge, at(16)), ByteCount::new(100_000_000));
-    }
-
-    #[test]
-    fn time_without_an_open_connection_adds_no_allowance() {
-        let mut group = Allowance::default();
-        group.open(at(0));
-        group.close(at(8));
-        group.open(at(1_000_000));
-        assert_eq!(group.take(ByteCount::new(u64::MAX), at(1_000_000)), ByteCount::new(100_000_000));
-    }
-
-    #[test]
-    fn a_plausible_claim_is_accepted_in_full() {
-        let mut group = Allowance::default();
-        group.open(at(0));
-        assert_eq!(group.take(ByteCount::new(5_000), at(1)), ByteCount::new(5_000));
-    }
-}
+#[path = "allowance_tests.rs"]
+mod tests;

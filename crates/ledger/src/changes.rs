@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::alert_rules::AlertRules;
-use crate::connection::Name;
-use crate::connections::StoredConnection;
+use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
@@ -32,7 +31,7 @@ pub struct Batch {
     /// Grants.
     pub grants: Rows<GrantId, GrantRow>,
     /// Open connections.
-    pub connections: Rows<Name, StoredConnection>,
+    pub connections: Rows<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: Rows<SessionId, SessionRow>,
     /// The sums over coturn's sessions, if they have changed.
@@ -55,7 +54,7 @@ pub struct Stored {
     /// Grants.
     pub grants: BTreeMap<GrantId, GrantRow>,
     /// Open connections.
-    pub connections: BTreeMap<Name, StoredConnection>,
+    pub connections: BTreeMap<Name, Connection>,
     /// The sessions of coturn.
     pub sessions: BTreeMap<SessionId, SessionRow>,
     /// The sums over coturn's sessions.

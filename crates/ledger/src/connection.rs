@@ -1,7 +1,8 @@
 //! One reported connection and the rules of its charges. A report covers the time since the previous one. If it
 //! contains bytes, that time is charged by bytes, and time charges since the last count are reversed. Otherwise it is
 //! charged by time. So a connection that keeps counting is charged exactly its bytes, and one that stops reporting is
-//! never free. Pure: time, settings and the cap on claims are arguments, and changes are returned.
+//! never free, up to the allowances that apply to it: bytes and time that do not fit are not charged. Pure: time, settings
+//! and allowances are arguments, and changes are returned.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::Allowance;
+use crate::allowance::Allowances;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
@@ -22,6 +23,17 @@ pub enum Owner {
     Grant(GrantId),
     /// The app server that holds the reporter token.
     Reporter,
+}
+
+impl Owner {
+    /// The grant that its connections were opened with.
+    #[must_use]
+    pub fn grant(self) -> Option<GrantId> {
+        match self {
+            Self::Grant(id) => Some(id),
+            Self::Reporter => None,
+        }
+    }
 }
 
 /// A connection's name: its id and who opened it.
@@ -58,6 +70,8 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
+mod row;
+
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stretch {
@@ -78,8 +92,8 @@ struct Clock {
 /// a count has more of them. Then the oldest stay charged.
 const GUESSES_MAX: usize = 8;
 
-/// See the module's invariant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// See the module's invariant. Its JSON is for exports, and that of older formats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its id, unique for its owner.
     pub id: Arc<str>,
@@ -117,7 +131,7 @@ pub type Changes = Vec<ChangeKind>;
 pub struct Outcome {
     /// The changes for the ledger.
     pub changes: Changes,
-    /// Whether a claim was capped to what a relay can carry.
+    /// Whether less was charged than claimed, because of an allowance.
     pub clamped: bool,
 }
 
@@ -140,6 +154,7 @@ impl Connection {
         relayed: Option<bool>,
         now: Timestamp,
         rules: &UsageRules,
+        allowances: &mut Allowances<'_>,
     ) -> (Self, Changes) {
         let mut connection = Self {
             id,
@@ -159,7 +174,7 @@ impl Connection {
         };
         let mut changes = vec![];
         if !connection.is_direct() {
-            connection.start_clock(now, rules, &mut changes);
+            connection.start_clock(now, rules, allowances, &mut changes);
         }
         (connection, changes)
     }
@@ -186,10 +201,11 @@ impl Connection {
     }
 
     /// Handles the due instant.
-    pub fn elapse(&mut self, rules: &UsageRules) -> Elapsed {
+    pub fn elapse(&mut self, rules: &UsageRules, allowances: &mut Allowances<'_>) -> Elapsed {
         match &mut self.clock {
             Some(clock) if clock.running => {
                 clock.running = false;
+                allowances.stop_clock();
                 Elapsed::ClockStopped(vec![ChangeKind::StopClock])
             }
             Some(_) => Elapsed::GivenUp(vec![]),
@@ -197,11 +213,19 @@ impl Connection {
                 let mut changes = vec![];
                 if !self.is_direct() {
                     let to = self.last_seen.plus(rules.heartbeat);
-                    self.guess(Stretch { from: self.last_seen, to }, &mut changes);
+                    self.guess(Stretch { from: self.last_seen, to }, allowances, &mut changes);
                 }
                 Elapsed::GivenUp(changes)
             }
         }
+    }
+
+    /// Stops the clock at `now`. It can start again with the next report.
+    pub fn pause(&mut self, now: Timestamp, allowances: &mut Allowances<'_>) -> Changes {
+        let Some(clock) = self.clock.as_mut().filter(|clock| clock.running) else { return vec![] };
+        (clock.running, clock.stops_at) = (false, now.min(clock.stops_at));
+        allowances.stop_clock();
+        vec![ChangeKind::StopClock]
     }
 
     /// Takes a report at `now`. Counts that went down are ignored.
@@ -210,7 +234,7 @@ impl Connection {
         report: Report,
         now: Timestamp,
         rules: &UsageRules,
-        allowance: &mut Allowance,
+        allowances: &mut Allowances<'_>,
     ) -> Outcome {
         self.bytes_sent = self.bytes_sent.max(report.bytes_sent.unwrap_or(0));
         self.bytes_received = self.bytes_received.max(report.bytes_received.unwrap_or(0));
@@ -221,20 +245,21 @@ impl Connection {
         let free = self.is_direct() && before != Some(true);
         let mut outcome = Outcome::default();
         match self.claim_in(report, rules.billed) {
-            Some(claim) => self.take_claim(claim, free, now, allowance, &mut outcome),
-            None if free => self.forgive(now, &mut outcome.changes),
-            None => self.charge_time(now, rules, &mut outcome.changes),
+            Some(claim) => self.take_claim(claim, free, now, allowances, &mut outcome.changes),
+            None if free => self.forgive(now, allowances, &mut outcome.changes),
+            None => self.charge_time(now, rules, allowances, &mut outcome.changes),
         }
         self.last_seen = now;
+        outcome.clamped = allowances.was_clamped();
         outcome
     }
 
     /// Closes the connection at `now`. The time since its last count is charged by time.
-    pub fn close(&mut self, now: Timestamp) -> Changes {
+    pub fn close(&mut self, now: Timestamp, allowances: &mut Allowances<'_>) -> Changes {
         let mut changes = vec![];
-        let charged_until = self.stop_clock(now, &mut changes);
+        let charged_until = self.stop_clock(now, allowances, &mut changes);
         if !self.is_direct() {
-            self.guess(Stretch { from: charged_until, to: now }, &mut changes);
+            self.guess(Stretch { from: charged_until, to: now }, allowances, &mut changes);
         }
         changes
     }
@@ -257,10 +282,7 @@ impl Connection {
     /// The grant that it was opened with.
     #[must_use]
     pub fn grant(&self) -> Option<GrantId> {
-        match self.owner {
-            Owner::Grant(id) => Some(id),
-            Owner::Reporter => None,
-        }
+        self.owner.grant()
     }
 
     /// The billed count, if the report contains it.
@@ -279,70 +301,89 @@ impl Connection {
         claim: u64,
         free: bool,
         now: Timestamp,
-        allowance: &mut Allowance,
-        outcome: &mut Outcome,
+        allowances: &mut Allowances<'_>,
+        changes: &mut Changes,
     ) {
         let wanted = ByteCount::new(claim.saturating_sub(self.counted));
         let taken = if free {
             // The count also covers time that may have been relayed. Its time charges become final.
-            self.forgive(now, &mut outcome.changes);
+            self.forgive(now, allowances, changes);
             self.settle_guesses();
             wanted
         } else {
-            self.stop_clock(now, &mut outcome.changes);
-            let guesses = std::mem::take(&mut self.guesses).into_iter();
-            outcome.changes.extend(guesses.map(|Stretch { from, to }| ChangeKind::RemoveTime { from, to }));
-            let taken = allowance.take(wanted, now);
+            self.stop_clock(now, allowances, changes);
+            for guess in std::mem::take(&mut self.guesses) {
+                allowances.give_back(guess.millis());
+                changes.push(ChangeKind::RemoveTime { from: guess.from, to: guess.to });
+            }
+            let taken = allowances.take(wanted);
             self.claimed = self.claimed.plus(taken);
             if taken > ByteCount::ZERO {
-                outcome.changes.push(ChangeKind::AddBytes {
-                    bytes: taken,
-                    from: self.counted_until,
-                    to: now,
-                });
+                changes.push(ChangeKind::AddBytes { bytes: taken, from: self.counted_until, to: now });
             }
             taken
         };
         self.counted = self.counted.saturating_add(taken.get());
         self.counted_until = now;
-        outcome.clamped = taken < wanted;
     }
 
     /// Makes the time since the last report free.
-    fn forgive(&mut self, now: Timestamp, changes: &mut Changes) {
-        self.stop_clock(now, changes);
+    fn forgive(&mut self, now: Timestamp, allowances: &mut Allowances<'_>, changes: &mut Changes) {
+        self.stop_clock(now, allowances, changes);
         let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
         let from = last.from.max(self.last_seen);
         changes.push(ChangeKind::RemoveTime { from, to: last.to });
+        allowances.give_back(last.to.millis_since(from));
         last.to = from;
         self.guesses.retain(|guess| guess.millis() > 0);
     }
 
     /// Charges the time since the last report, and the time from now on if the connection is relayed.
-    fn charge_time(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
+    fn charge_time(
+        &mut self,
+        now: Timestamp,
+        rules: &UsageRules,
+        allowances: &mut Allowances<'_>,
+        changes: &mut Changes,
+    ) {
         if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
             && self.relayed != Some(false)
         {
             clock.stops_at = now.plus(rules.heartbeat);
             return;
         }
-        let charged_until = self.stop_clock(now, changes);
-        self.guess(Stretch { from: charged_until, to: now }, changes);
+        let charged_until = self.stop_clock(now, allowances, changes);
+        self.guess(Stretch { from: charged_until, to: now }, allowances, changes);
         if !self.is_direct() {
-            self.start_clock(now, rules, changes);
+            self.start_clock(now, rules, allowances, changes);
         }
     }
 
-    fn start_clock(&mut self, now: Timestamp, rules: &UsageRules, changes: &mut Changes) {
-        self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
-        changes.push(ChangeKind::StartClock);
+    /// Starts the clock, if the allowances have room for it.
+    fn start_clock(
+        &mut self,
+        now: Timestamp,
+        rules: &UsageRules,
+        allowances: &mut Allowances<'_>,
+        changes: &mut Changes,
+    ) {
+        if allowances.start_clock() {
+            self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
+            changes.push(ChangeKind::StartClock);
+        }
     }
 
     /// Stops the clock. Its charge becomes one that a count can reverse. Returns the instant up to which time is
     /// charged.
-    fn stop_clock(&mut self, now: Timestamp, changes: &mut Changes) -> Timestamp {
+    fn stop_clock(
+        &mut self,
+        now: Timestamp,
+        allowances: &mut Allowances<'_>,
+        changes: &mut Changes,
+    ) -> Timestamp {
         let Some(clock) = self.clock.take() else { return self.last_seen };
         if clock.running {
+            allowances.stop_clock();
             changes.push(ChangeKind::StopClock);
         }
         let to = now.min(clock.stops_at);
@@ -350,8 +391,10 @@ impl Connection {
         to
     }
 
-    /// Charges a past stretch by time. A later count can reverse it.
-    fn guess(&mut self, stretch: Stretch, changes: &mut Changes) {
+    /// Charges the end of a past stretch by time, as far as the allowances have room. A later count can reverse it.
+    fn guess(&mut self, stretch: Stretch, allowances: &mut Allowances<'_>, changes: &mut Changes) {
+        let left_out = stretch.millis().saturating_sub(allowances.take_time(stretch.millis()));
+        let stretch = Stretch { from: stretch.from.plus_millis(left_out), to: stretch.to };
         if stretch.millis() > 0 {
             changes.push(ChangeKind::AddTime { from: stretch.from, to: stretch.to });
             self.remember(stretch);

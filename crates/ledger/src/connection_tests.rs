@@ -1,4 +1,5 @@
 use super::*;
+use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
 
 const SECOND: u64 = 1_000;
 
@@ -14,12 +15,25 @@ fn rules() -> UsageRules {
     }
 }
 
-fn open(relayed: Option<bool>) -> (Connection, Allowance) {
+/// An allowance of 100 Mbps.
+#[derive(Default)]
+struct Limit(Allowance);
+
+impl Limit {
+    fn at(&mut self, now: Timestamp) -> Allowances<'_> {
+        let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules());
+        Allowances::new([Some((&mut self.0, terms)), None, None], now)
+    }
+}
+
+fn open(relayed: Option<bool>) -> (Connection, Limit) {
+    let mut limit = Limit::default();
+    let mut allowances = limit.at(at(0));
+    allowances.open();
+    let source = IceSource::Cloudflare;
     let (connection, _) =
-        Connection::open("c".into(), Owner::Reporter, IceSource::Cloudflare, relayed, at(0), &rules());
-    let mut allowance = Allowance::default();
-    allowance.open(at(0));
-    (connection, allowance)
+        Connection::open("c".into(), Owner::Reporter, source, relayed, at(0), &rules(), &mut allowances);
+    (connection, limit)
 }
 
 fn received(bytes: u64) -> Report {
@@ -38,8 +52,8 @@ fn a_connection_that_does_not_report_its_route_is_charged_by_time() {
 
 #[test]
 fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let first = connection.report(received(5_000), at(4), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let first = connection.report(received(5_000), at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(
         first.changes,
         [
@@ -48,23 +62,23 @@ fn reported_bytes_replace_the_estimate_and_later_reports_add_the_difference() {
             ChangeKind::AddBytes { bytes: ByteCount::new(5_000), from: at(0), to: at(4) },
         ]
     );
-    let second = connection.report(received(7_000), at(9), &rules(), &mut allowance);
+    let second = connection.report(received(7_000), at(9), &rules(), &mut limit.at(at(9)));
     assert_eq!(
         second.changes,
         [ChangeKind::AddBytes { bytes: ByteCount::new(2_000), from: at(4), to: at(9) }]
     );
     assert_eq!(connection.charged(at(1_000), &rules()), ByteCount::new(7_000));
-    assert_eq!(connection.close(at(9)), [], "all its bytes are counted");
+    assert_eq!(connection.close(at(9), &mut limit.at(at(9))), [], "all its bytes are counted");
 }
 
 #[test]
 fn a_connection_that_stops_reporting_bytes_is_charged_by_time_until_it_resumes() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let _ = connection.report(received(0), at(4), &rules(), &mut allowance);
-    let unreported = connection.report(Report::default(), at(8), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let _ = connection.report(received(0), at(4), &rules(), &mut limit.at(at(4)));
+    let unreported = connection.report(Report::default(), at(8), &rules(), &mut limit.at(at(8)));
     assert_eq!(unreported.changes, [ChangeKind::AddTime { from: at(4), to: at(8) }, ChangeKind::StartClock]);
     assert_eq!(connection.charged(at(12), &rules()), ByteCount::new(2_000_000));
-    let counted = connection.report(received(900), at(12), &rules(), &mut allowance);
+    let counted = connection.report(received(900), at(12), &rules(), &mut limit.at(at(12)));
     assert_eq!(
         counted.changes,
         [
@@ -77,14 +91,14 @@ fn a_connection_that_stops_reporting_bytes_is_charged_by_time_until_it_resumes()
 
 #[test]
 fn the_time_after_the_last_byte_count_is_charged_by_time() {
-    let (mut closed, mut allowance) = open(Some(true));
-    let _ = closed.report(received(900), at(4), &rules(), &mut allowance);
-    assert_eq!(closed.close(at(8)), [ChangeKind::AddTime { from: at(4), to: at(8) }]);
-    let (mut lost, mut allowance) = open(Some(true));
-    let _ = lost.report(received(900), at(4), &rules(), &mut allowance);
+    let (mut closed, mut limit) = open(Some(true));
+    let _ = closed.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
+    assert_eq!(closed.close(at(8), &mut limit.at(at(8))), [ChangeKind::AddTime { from: at(4), to: at(8) }]);
+    let (mut lost, mut limit) = open(Some(true));
+    let _ = lost.report(received(900), at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(lost.due_at(&rules()), at(94));
     assert_eq!(
-        lost.elapse(&rules()),
+        lost.elapse(&rules(), &mut limit.at(at(94))),
         Elapsed::GivenUp(vec![ChangeKind::AddTime { from: at(4), to: at(34) }])
     );
     assert_eq!(lost.charged(at(94), &rules()), ByteCount::new(900 + 30 * 250_000));
@@ -92,27 +106,27 @@ fn the_time_after_the_last_byte_count_is_charged_by_time() {
 
 #[test]
 fn a_byte_count_replaces_estimates_from_before_a_direct_stretch() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let _ = connection.report(report_relayed(false), at(10), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let _ = connection.report(report_relayed(false), at(10), &rules(), &mut limit.at(at(10)));
     let report = Report { bytes_received: Some(4_000_000), ..report_relayed(true) };
-    let _ = connection.report(report, at(20), &rules(), &mut allowance);
+    let _ = connection.report(report, at(20), &rules(), &mut limit.at(at(20)));
     assert_eq!(connection.charged(at(20), &rules()), ByteCount::new(4_000_000));
 }
 
 #[test]
 fn the_number_of_kept_estimates_is_bounded() {
-    let (mut connection, mut allowance) = open(Some(true));
+    let (mut connection, mut limit) = open(Some(true));
     for n in 1..100 {
-        let _ = connection.report(report_relayed(n % 4 < 2), at(n), &rules(), &mut allowance);
+        let _ = connection.report(report_relayed(n % 4 < 2), at(n), &rules(), &mut limit.at(at(n)));
     }
     assert!(connection.guesses.len() <= GUESSES_MAX);
 }
 
 #[test]
 fn a_lower_byte_count_changes_nothing() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let _ = connection.report(received(5_000), at(4), &rules(), &mut allowance);
-    let lower = connection.report(received(4_000), at(5), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let _ = connection.report(received(5_000), at(4), &rules(), &mut limit.at(at(4)));
+    let lower = connection.report(received(4_000), at(5), &rules(), &mut limit.at(at(5)));
     assert_eq!(lower, Outcome::default());
     assert_eq!(connection.bytes_received, 5_000);
 }
@@ -120,31 +134,31 @@ fn a_lower_byte_count_changes_nothing() {
 #[test]
 fn sent_bytes_are_charged_only_if_both_directions_are_billed() {
     let report = Report { bytes_sent: Some(900), bytes_received: Some(100), relayed: None };
-    let (mut egress, mut allowance) = open(None);
-    let _ = egress.report(report, at(4), &rules(), &mut allowance);
+    let (mut egress, mut limit) = open(None);
+    let _ = egress.report(report, at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!((egress.bytes_sent, egress.charged(at(4), &rules())), (900, ByteCount::new(100)));
 
     let both = UsageRules { billed: BilledDirections::Both, ..rules() };
-    let (mut connection, mut allowance) = open(None);
-    let _ = connection.report(report, at(4), &both, &mut allowance);
+    let (mut connection, mut limit) = open(None);
+    let _ = connection.report(report, at(4), &both, &mut limit.at(at(4)));
     assert_eq!(connection.charged(at(4), &both), ByteCount::new(1_000));
 }
 
 #[test]
 fn a_report_without_received_bytes_keeps_their_estimate() {
-    let (mut connection, mut allowance) = open(None);
+    let (mut connection, mut limit) = open(None);
     let report = Report { bytes_sent: Some(900), ..Report::default() };
-    let _ = connection.report(report, at(4), &rules(), &mut allowance);
+    let _ = connection.report(report, at(4), &rules(), &mut limit.at(at(4)));
     assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(2_000_000));
 }
 
 #[test]
 fn a_direct_connection_costs_nothing_while_it_is_direct() {
-    let (mut connection, mut allowance) = open(Some(false));
+    let (mut connection, mut limit) = open(Some(false));
     let direct = Report { bytes_received: Some(9_000), ..report_relayed(false) };
-    assert_eq!(connection.report(direct, at(10), &rules(), &mut allowance), Outcome::default());
+    assert_eq!(connection.report(direct, at(10), &rules(), &mut limit.at(at(10))), Outcome::default());
     let moved = Report { bytes_received: Some(9_500), ..report_relayed(true) };
-    let outcome = connection.report(moved, at(20), &rules(), &mut allowance);
+    let outcome = connection.report(moved, at(20), &rules(), &mut limit.at(at(20)));
     assert_eq!(
         outcome.changes,
         [ChangeKind::AddBytes { bytes: ByteCount::new(500), from: at(10), to: at(20) }]
@@ -154,9 +168,9 @@ fn a_direct_connection_costs_nothing_while_it_is_direct() {
 #[test]
 fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
     for direct in [report_relayed(false), Report { bytes_received: Some(5), ..report_relayed(false) }] {
-        let (mut connection, mut allowance) = open(None);
-        let _ = connection.report(Report::default(), at(10), &rules(), &mut allowance);
-        let outcome = connection.report(direct, at(20), &rules(), &mut allowance);
+        let (mut connection, mut limit) = open(None);
+        let _ = connection.report(Report::default(), at(10), &rules(), &mut limit.at(at(10)));
+        let outcome = connection.report(direct, at(20), &rules(), &mut limit.at(at(20)));
         assert_eq!(
             outcome.changes,
             [ChangeKind::StopClock, ChangeKind::RemoveTime { from: at(10), to: at(20) }]
@@ -167,44 +181,47 @@ fn the_first_direct_report_makes_the_time_since_the_last_report_free() {
 
 #[test]
 fn after_a_switch_to_direct_the_time_before_the_report_is_charged() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let outcome = connection.report(report_relayed(false), at(8), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let outcome = connection.report(report_relayed(false), at(8), &rules(), &mut limit.at(at(8)));
     assert_eq!(outcome.changes, [ChangeKind::StopClock]);
     assert_eq!(connection.charged(at(90), &rules()), ByteCount::new(2_000_000));
-    let back = connection.report(report_relayed(true), at(12), &rules(), &mut allowance);
+    let back = connection.report(report_relayed(true), at(12), &rules(), &mut limit.at(at(12)));
     assert_eq!(back.changes, [ChangeKind::AddTime { from: at(8), to: at(12) }, ChangeKind::StartClock]);
 }
 
 #[test]
 fn a_late_heartbeat_charges_the_gap_and_a_lost_connection_one_interval() {
-    let (mut connection, mut allowance) = open(None);
+    let (mut connection, mut limit) = open(None);
     assert_eq!(connection.due_at(&rules()), at(30));
     let stopped = Elapsed::ClockStopped(vec![ChangeKind::StopClock]);
-    assert_eq!(connection.elapse(&rules()), stopped);
+    assert_eq!(connection.elapse(&rules(), &mut limit.at(at(30))), stopped);
     assert_eq!(connection.due_at(&rules()), at(90));
-    let late = connection.report(Report::default(), at(50), &rules(), &mut allowance);
+    let late = connection.report(Report::default(), at(50), &rules(), &mut limit.at(at(50)));
     assert_eq!(late.changes, [ChangeKind::AddTime { from: at(30), to: at(50) }, ChangeKind::StartClock]);
 
-    assert_eq!(connection.elapse(&rules()), stopped);
-    assert_eq!(connection.elapse(&rules()), Elapsed::GivenUp(vec![]));
+    assert_eq!(connection.elapse(&rules(), &mut limit.at(at(80))), stopped);
+    assert_eq!(connection.elapse(&rules(), &mut limit.at(at(140))), Elapsed::GivenUp(vec![]));
     assert_eq!(connection.charged(at(140), &rules()), ByteCount::new(80 * 250_000));
 }
 
 #[test]
 fn a_report_above_the_rate_of_a_relay_is_capped_and_flagged() {
-    let (mut connection, mut allowance) = open(Some(true));
-    let outcome = connection.report(received(u64::MAX), at(8), &rules(), &mut allowance);
+    let (mut connection, mut limit) = open(Some(true));
+    let outcome = connection.report(received(u64::MAX), at(8), &rules(), &mut limit.at(at(8)));
     assert!(outcome.clamped);
     assert_eq!(connection.charged(at(8), &rules()), ByteCount::new(100_000_000));
 }
 
 #[test]
 fn closing_charges_the_time_until_the_close() {
-    let (mut running, _) = open(None);
-    assert_eq!(running.close(at(4)), [ChangeKind::StopClock]);
+    let (mut running, mut limit) = open(None);
+    assert_eq!(running.close(at(4), &mut limit.at(at(4))), [ChangeKind::StopClock]);
     assert_eq!(running.charged(at(90), &rules()), ByteCount::new(1_000_000));
-    let (mut stopped, _) = open(None);
-    let _ = stopped.elapse(&rules());
-    assert_eq!(stopped.close(at(40)), [ChangeKind::AddTime { from: at(30), to: at(40) }]);
+    let (mut stopped, mut limit) = open(None);
+    let _ = stopped.elapse(&rules(), &mut limit.at(at(30)));
+    assert_eq!(
+        stopped.close(at(40), &mut limit.at(at(40))),
+        [ChangeKind::AddTime { from: at(30), to: at(40) }]
+    );
     assert_eq!(stopped.charged(at(90), &rules()), ByteCount::new(10_000_000));
 }

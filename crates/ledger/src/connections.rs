@@ -1,15 +1,15 @@
 //! The table of open connections. Every open connection has exactly one due instant in the queue, so a connection that
-//! stops reporting is closed without a scan. The size of the table and the connections of one grant are bounded. Calls
-//! return usage changes, which the caller applies to the ledger in order.
+//! stops reporting is closed without a scan. The size of the table is bounded, and so are the connections of one grant and of
+//! one client. A part of the table is kept for the reporter, so clients cannot fill it for an app server. Calls return usage
+//! changes, which the caller applies to the ledger in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use slab::Slab;
 
-use crate::allowance::Allowance;
+use crate::clients::ClientTerms;
 use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
 use crate::dirty::Dirty;
 use crate::grants::Grants;
@@ -20,51 +20,29 @@ use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::usage_change::{ChangeKind, UsageChange};
 
-/// How large the tables may grow.
+/// One part in this many of the table is kept for connections that the reporter opens.
+const REPORTER_SHARE: usize = 10;
+
+/// How large the tables may grow, and what one client may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Most open connections. About 400 bytes each; real deployments have a few thousand.
     pub connections: usize,
     /// Most grants. They are kept until they expire. About 200 bytes each.
     pub grants: usize,
+    /// What one client address may claim and reserve.
+    pub client: ClientTerms,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 200_000, grants: 500_000 }
-    }
-}
-
-/// A connection, with its own cap on claims, which is used if it has no grant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredConnection {
-    connection: Connection,
-    own_allowance: Allowance,
-}
-
-impl StoredConnection {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> Name {
-        self.connection.name()
-    }
-
-    /// The source that is charged for it.
-    #[must_use]
-    pub fn source(&self) -> IceSource {
-        self.connection.source
-    }
-
-    /// The grant that it was opened with.
-    #[must_use]
-    pub fn grant(&self) -> Option<GrantId> {
-        self.connection.grant()
+        Self { connections: 200_000, grants: 500_000, client: ClientTerms::default() }
     }
 }
 
 #[derive(Debug)]
 struct Row {
-    stored: StoredConnection,
+    connection: Connection,
     due: Timestamp,
 }
 
@@ -83,6 +61,8 @@ pub struct Connections {
     /// The source that is charged for a connection without a grant.
     default_source: IceSource,
     rows: Slab<Row>,
+    /// Rows that clients have opened with a grant.
+    of_clients: usize,
     by_name: BTreeMap<Name, usize>,
     queue: BTreeSet<(Timestamp, usize)>,
     dirty: Dirty<Name>,
@@ -97,6 +77,7 @@ impl Connections {
             rows_max,
             default_source,
             rows: Slab::new(),
+            of_clients: 0,
             by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
             dirty: Dirty::default(),
@@ -105,24 +86,32 @@ impl Connections {
 
     /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
     /// clock for the connections that were charged by time.
-    pub fn restore(&mut self, connections: impl IntoIterator<Item = StoredConnection>) -> Vec<UsageChange> {
+    pub fn restore(
+        &mut self,
+        grants: &mut Grants,
+        connections: impl IntoIterator<Item = Connection>,
+        now: Timestamp,
+    ) -> Vec<UsageChange> {
         let mut changes = vec![];
-        for stored in connections {
-            let Payer { source, basis } = Payer::of(&stored.connection);
-            if stored.connection.is_charged_by_time() {
+        for connection in connections {
+            let Payer { source, basis } = Payer::of(&connection);
+            let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
+            allowances.open();
+            if connection.is_charged_by_time() {
+                allowances.count_clock();
                 changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
             }
-            self.insert(stored);
+            self.insert(connection);
         }
         self.dirty = Dirty::tracking();
         changes
     }
 
     /// Connections that have changed since the last call; `None` for one that was closed.
-    pub fn take_changes(&mut self) -> BTreeMap<Name, Option<StoredConnection>> {
+    pub fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
         let changed = self.dirty.take().into_keys();
         let row = |name: &Name| self.by_name.get(name).and_then(|slot| self.rows.get(*slot));
-        changed.map(|name| (name.clone(), row(&name).map(|row| row.stored.clone()))).collect()
+        changed.map(|name| (name.clone(), row(&name).map(|row| row.connection.clone()))).collect()
     }
 
     /// How connections are charged.
@@ -141,8 +130,9 @@ impl Connections {
     pub fn elapse(&mut self, grants: &mut Grants) -> Option<Entry<Option<Closed>>> {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
-        let payer = Payer::of(&row.stored.connection);
-        match row.stored.connection.elapse(&self.rules) {
+        let payer = Payer::of(&row.connection);
+        let mut allowances = grants.allowances(row.connection.grant(), due, &self.rules);
+        match row.connection.elapse(&self.rules, &mut allowances) {
             Elapsed::ClockStopped(changes) => {
                 self.schedule(slot);
                 Some(entry(None, payer, changes, false))
@@ -170,24 +160,24 @@ impl Connections {
             return Err(OpenError::GrantExpired);
         }
         if let Some(slot) = self.by_name.get(&name) {
-            let heard = self.report(grants, *slot, Report { relayed, ..Report::default() }, now);
+            let heard = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
             return Ok(heard.with(Opened::Already));
         }
-        if self.rows.len() >= self.rows_max {
+        if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
         }
         let (source, first) = match caller {
-            Caller::Grant(grant) => (grant.source, grants.open_connection(&grant, now)?),
+            Caller::Grant(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
             Caller::Reporter => (self.default_source, None),
         };
+        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules);
         let (connection, opening) =
-            Connection::open(Arc::clone(&name.0), name.1, source, relayed, now, &self.rules);
+            Connection::open(name.0, name.1, source, relayed, now, &self.rules, &mut allowances);
+        let clamped = allowances.was_clamped();
         let changes = first.into_iter().chain(opening).collect();
         let payer = Payer::of(&connection);
-        let mut own_allowance = Allowance::default();
-        own_allowance.open(now);
-        self.insert(StoredConnection { connection, own_allowance });
-        Ok(entry(Opened::New, payer, changes, false))
+        self.insert(connection);
+        Ok(entry(Opened::New, payer, changes, clamped))
     }
 
     /// Takes a report of an open connection.
@@ -200,7 +190,7 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Entry<()>, UnknownConnection> {
         let slot = self.find(caller, id).ok_or(UnknownConnection)?;
-        Ok(self.report(grants, slot, report, now))
+        Ok(self.report(grants, caller, slot, report, now))
     }
 
     /// Closes a connection. `None` if it is not open: closing twice is harmless. Another grant's connection is unknown.
@@ -215,15 +205,43 @@ impl Connections {
             let is_anothers = self.named(id).next().is_some();
             return if is_anothers { Err(UnknownConnection) } else { Ok(None) };
         };
-        let Some(row) = self.rows.get_mut(slot) else { return Ok(None) };
-        let payer = Payer::of(&row.stored.connection);
-        let changes = row.stored.connection.close(now);
-        Ok(self.remove(grants, slot, now, false).map(|closed| entry(closed, payer, changes, false)))
+        Ok(self.end(grants, slot, now))
+    }
+
+    /// Closes all connections of these grants. Looks at every row, so it is for an operator's calls only.
+    pub fn close_all_of(
+        &mut self,
+        grants: &mut Grants,
+        is_over: impl Fn(&Grants, GrantId) -> bool,
+        now: Timestamp,
+    ) -> Vec<Entry<Closed>> {
+        let of_one = |(slot, row): (usize, &Row)| {
+            row.connection.grant().filter(|grant| is_over(grants, *grant)).map(|_| slot)
+        };
+        let slots: Vec<_> = self.rows.iter().filter_map(of_one).collect();
+        slots.into_iter().filter_map(|slot| self.end(grants, slot, now)).collect()
+    }
+
+    /// Stops clocks of clients' connections until those that run fit into the allowances. For allowances that have become
+    /// smaller. What was saved is dropped.
+    pub fn shrink_claims(&mut self, grants: &mut Grants, now: Timestamp) -> Vec<Entry<()>> {
+        let mut entries = vec![];
+        for slot in self.rows.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            let Some(row) = self.rows.get_mut(slot) else { continue };
+            let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
+            allowances.forfeit();
+            if allowances.has_too_many_clocks() {
+                let changes = row.connection.pause(now, &mut allowances);
+                entries.push(entry((), Payer::of(&row.connection), changes, true));
+                self.schedule(slot);
+            }
+        }
+        entries
     }
 
     /// The open connections, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.by_name.values().filter_map(|slot| self.rows.get(*slot)).map(|row| &row.stored.connection)
+        self.by_name.values().filter_map(|slot| self.rows.get(*slot)).map(|row| &row.connection)
     }
 
     /// How many connections are open.
@@ -249,14 +267,22 @@ impl Connections {
         self.by_name.range(first..=last).map(|(_, slot)| *slot)
     }
 
-    fn report(&mut self, grants: &mut Grants, slot: usize, report: Report, now: Timestamp) -> Entry<()> {
+    fn report(
+        &mut self,
+        grants: &mut Grants,
+        caller: Caller,
+        slot: usize,
+        report: Report,
+        now: Timestamp,
+    ) -> Entry<()> {
         let Some(row) = self.rows.get_mut(slot) else {
             return Entry { value: (), changes: vec![], clamped: false };
         };
-        let StoredConnection { connection, own_allowance } = &mut row.stored;
+        let connection = &mut row.connection;
         let grant = connection.grant();
-        let allowance = grant.and_then(|id| grants.claims(id)).unwrap_or(own_allowance);
-        let mut outcome = connection.report(report, now, &self.rules, allowance);
+        let is_vouched = caller == Caller::Reporter;
+        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched);
+        let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
         if let Some(id) = grant.filter(|_| !connection.is_direct()) {
             outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));
         }
@@ -265,10 +291,28 @@ impl Connections {
         entry((), payer, outcome.changes, outcome.clamped)
     }
 
-    fn insert(&mut self, stored: StoredConnection) {
-        let name = stored.name();
+    /// Closes a connection at `now`.
+    fn end(&mut self, grants: &mut Grants, slot: usize, now: Timestamp) -> Option<Entry<Closed>> {
+        let row = self.rows.get_mut(slot)?;
+        let payer = Payer::of(&row.connection);
+        let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
+        let changes = row.connection.close(now, &mut allowances);
+        let clamped = allowances.was_clamped();
+        self.remove(grants, slot, now, false).map(|closed| entry(closed, payer, changes, clamped))
+    }
+
+    /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
+    fn has_room_for(&self, caller: Caller) -> bool {
+        let kept = self.rows_max.checked_div(REPORTER_SHARE).unwrap_or(0);
+        let is_for_it = caller == Caller::Reporter || self.of_clients < self.rows_max.saturating_sub(kept);
+        is_for_it && self.rows.len() < self.rows_max
+    }
+
+    fn insert(&mut self, connection: Connection) {
+        let name = connection.name();
+        self.of_clients = self.of_clients.saturating_add(usize::from(connection.grant().is_some()));
         self.dirty.note_added(name.clone());
-        let slot = self.rows.insert(Row { stored, due: Timestamp::default() });
+        let slot = self.rows.insert(Row { connection, due: Timestamp::default() });
         self.by_name.insert(name, slot);
         self.schedule(slot);
     }
@@ -276,22 +320,22 @@ impl Connections {
     fn schedule(&mut self, slot: usize) {
         let Some(row) = self.rows.get_mut(slot) else { return };
         self.queue.remove(&(row.due, slot));
-        row.due = row.stored.connection.due_at(&self.rules);
+        row.due = row.connection.due_at(&self.rules);
         self.queue.insert((row.due, slot));
-        self.dirty.note(row.stored.name());
+        self.dirty.note(row.connection.name());
     }
 
     fn remove(&mut self, grants: &mut Grants, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
         let row = self.rows.try_remove(slot)?;
-        let connection = row.stored.connection;
+        let connection = row.connection;
         let name = connection.name();
         self.queue.remove(&(row.due, slot));
         self.by_name.remove(&name);
         self.dirty.note_removed(name);
-        if let Some(id) = connection.grant() {
-            let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
-            grants.close_connection(id, if given_up { lived_until } else { now });
-        }
+        self.of_clients = self.of_clients.saturating_sub(usize::from(connection.grant().is_some()));
+        let lived_until = connection.last_seen.plus(self.rules.heartbeat).min(now);
+        let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
+        allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
         Some(Closed { id: connection.id, charged, given_up })
     }

@@ -1,23 +1,27 @@
 //! The table of grants: one row for each issued credential, until it expires. A row states until when the ledger counts
-//! the grant as alive, whether it was renewed or revoked, and what its client reported. Every method that changes a row
-//! records the change.
+//! the grant as alive, whether it was renewed or revoked, and who it was issued to. Every method that changes what is stored
+//! of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!
 //! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::Allowance;
+use crate::allowance::{Allowance, AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::client::ClientKey;
+use crate::clients::{ClientTerms, Clients};
+use crate::connection::UsageRules;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::source::IceSource;
 use crate::token::{Grant, GrantId};
-use crate::units::Timestamp;
+use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
+use crate::verdict::ClientShare;
 
 /// How long grants count as alive.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +60,18 @@ pub struct GrantRow {
     pub renewed: bool,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// The cap on its client's claims; `None` until the client reports a connection.
-    claims: Option<Allowance>,
+    /// Whether its client has reported a connection.
+    #[serde(default)]
+    pub reported: bool,
+    /// The client that it was issued to. `None` in a row of an older version, until the client reports again.
+    #[serde(default)]
+    pub client: Option<ClientKey>,
+    /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
+    #[serde(default)]
+    pub reserved_minutes: u64,
+    /// What its client may claim.
+    #[serde(skip)]
+    claims: Allowance,
 }
 
 impl GrantRow {
@@ -72,26 +86,42 @@ impl GrantRow {
             alive_until,
             renewed: false,
             revoked_at: None,
-            claims: None,
+            reported: false,
+            client: None,
+            reserved_minutes: 0,
+            claims: Allowance::default(),
         }
     }
 
-    /// Whether its client has reported a connection.
+    /// The same grant, issued to this client, with so many reserved minutes.
     #[must_use]
-    pub fn is_reported(&self) -> bool {
-        self.claims.is_some()
+    pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {
+        Self { client, reserved_minutes, ..self }
     }
 
     /// Whether its credential still works or a connection is open on it.
     fn is_in_use(&self, now: Timestamp) -> bool {
-        self.expires_at > now || self.claims.as_ref().is_some_and(|claims| claims.open_count() > 0)
+        self.expires_at > now || self.claims.open_count() > 0
     }
 
     /// The same grant after its client has reported a connection.
     #[must_use]
     pub fn reported(self) -> Self {
-        Self { claims: self.claims.or_else(|| Some(Allowance::default())), ..self }
+        Self { reported: true, ..self }
     }
+}
+
+/// A revoked grant, as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its source.
+    pub source: IceSource,
+    /// When it was revoked.
+    pub revoked_at: Timestamp,
+    /// When its credential expires.
+    pub expires_at: Timestamp,
 }
 
 /// The reason why the relay stops serving a grant.
@@ -123,22 +153,41 @@ pub struct Grants {
     rows: HashMap<GrantId, GrantRow>,
     rows_max: usize,
     coverage: Coverage,
+    clients: Clients,
+    /// The most that the client of one grant may claim.
+    claim_rate: BitRate,
+    /// Revoked grants by the time of the revocation.
+    revoked: BTreeSet<(Timestamp, GrantId)>,
     dirty: Dirty<GrantId>,
 }
 
 impl Grants {
     /// An empty table of at most `rows_max` grants.
     #[must_use]
-    pub fn new(rows_max: usize, coverage: Coverage) -> Self {
-        Self { rows: HashMap::new(), rows_max, coverage, dirty: Dirty::default() }
+    pub fn new(rows_max: usize, coverage: Coverage, client: ClientTerms) -> Self {
+        Self {
+            rows: HashMap::new(),
+            rows_max,
+            coverage,
+            clients: Clients::new(client),
+            claim_rate: RELAY_RATE_MAX,
+            revoked: BTreeSet::new(),
+            dirty: Dirty::default(),
+        }
     }
 
     /// Restores the stored rows. From here on, changes are recorded.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = (GrantId, GrantRow)>) {
         self.rows = rows.into_iter().collect();
-        for row in self.rows.values_mut().filter(|row| row.alive_until.is_none()) {
-            // A row of an older version has no value here.
-            row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
+        for (id, row) in &mut self.rows {
+            if row.alive_until.is_none() {
+                // A row of an older version has no value here.
+                row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
+            }
+            self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
+            if let (Some(client), Some(end)) = (row.client, row.alive_until) {
+                self.clients.reserve(client, end, row.reserved_minutes);
+            }
         }
         self.dirty = Dirty::tracking();
     }
@@ -171,8 +220,31 @@ impl Grants {
 
     /// Removes a grant whose credential was not handed out.
     pub fn remove(&mut self, id: GrantId) {
-        self.rows.remove(&id);
+        if let Some(at) = self.rows.remove(&id).and_then(|row| row.revoked_at) {
+            self.revoked.remove(&(at, id));
+        }
         self.dirty.note_removed(id);
+    }
+
+    /// What a client and its group have reserved.
+    pub fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
+        self.clients.shares(client, now)
+    }
+
+    /// Reserves minutes for a client until `end`.
+    pub fn reserve(&mut self, client: ClientKey, end: Minute, minutes: u64) {
+        self.clients.reserve(client, end, minutes);
+    }
+
+    /// Reverses [`Self::reserve`].
+    pub fn release(&mut self, client: ClientKey, end: Minute, minutes: u64) {
+        self.clients.release(client, end, minutes);
+    }
+
+    /// Clients and groups of clients that hold something.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.count()
     }
 
     /// Uses the one renewal of a grant. `false` if it was used before, or if the grant is revoked, expired or not yet
@@ -204,9 +276,21 @@ impl Grants {
     ///
     /// The grant stays committed, because a running allocation may continue.
     pub fn revoke(&mut self, id: GrantId, now: Timestamp) -> Option<&GrantRow> {
-        self.rows.get(&id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
-        self.change(id, |row| _ = row.revoked_at.get_or_insert(now));
+        let row = self.rows.get(&id).filter(|row| row.source.is_metered() && row.is_in_use(now))?;
+        if row.revoked_at.is_none() {
+            self.change(id, |row| row.revoked_at = Some(now));
+            self.revoked.insert((now, id));
+        }
         self.rows.get(&id)
+    }
+
+    /// The revoked grants that the table still has, the latest revocation first.
+    pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
+        self.revoked.iter().rev().filter_map(|(revoked_at, grant)| {
+            let row = self.rows.get(grant)?;
+            let (grant, revoked_at) = (*grant, *revoked_at);
+            Some(Revoked { grant, source: row.source, revoked_at, expires_at: row.expires_at })
+        })
     }
 
     /// The reason why the relay must stop serving a grant, if there is one. `expiry` is the one in the credential, for
@@ -233,23 +317,50 @@ impl Grants {
         &mut self,
         grant: &Grant,
         now: Timestamp,
+        rules: &UsageRules,
     ) -> Result<Option<ChangeKind>, OpenError> {
         // Expired rows are removed regularly. Searching for them here would scan the table for each refusal.
         let row = self.find_or_insert(grant).ok_or(OpenError::TableFull)?;
-        let is_first = row.claims.is_none();
-        let claims = row.claims.get_or_insert_default();
-        if claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
+        let (client, is_first) = (row.client, !row.reported);
+        if row.claims.open_count() >= CONNECTIONS_PER_GRANT_MAX {
             return Err(OpenError::TooManyOnGrant);
         }
-        claims.open(now);
-        self.dirty.note(grant.id);
+        if client.is_some_and(|client| !self.clients.may_open(client)) {
+            return Err(OpenError::TooManyOnClient);
+        }
+        self.allowances(Some(grant.id), now, rules).open();
+        if is_first {
+            self.change(grant.id, |row| row.reported = true);
+        }
         Ok(is_first.then_some(ChangeKind::GrantReported { expires_at: grant.expires_at }))
     }
 
-    /// The cap on the claims of a grant's client.
-    pub fn claims(&mut self, id: GrantId) -> Option<&mut Allowance> {
+    /// The allowances for claims of a grant's client at `now`. Without a grant, or for one that is not in the table, nothing
+    /// is limited.
+    pub fn allowances(&mut self, id: Option<GrantId>, now: Timestamp, rules: &UsageRules) -> Allowances<'_> {
+        let Some(row) = id.and_then(|id| self.rows.get_mut(&id)) else { return Allowances::default() };
+        let own = (&mut row.claims, AllowanceTerms::new(self.claim_rate, rules));
+        let [client, group] = match row.client {
+            Some(client) => self.clients.scopes(client, rules),
+            None => [None, None],
+        };
+        Allowances::new([Some(own), client, group], now)
+    }
+
+    /// Sets the most that the client of one grant may claim from now on.
+    pub fn set_claim_rate(&mut self, rate: Option<BitRate>) {
+        self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
+    }
+
+    /// Notes the client of a grant whose row does not name one: it was written by an older version, or added by a report.
+    pub fn adopt(&mut self, id: GrantId, client: ClientKey, now: Timestamp, rules: &UsageRules) {
+        let Some(row) = self.rows.get_mut(&id).filter(|row| row.client.is_none()) else { return };
+        row.client = Some(client);
+        let claims = row.claims.clone();
         self.dirty.note(id);
-        self.rows.get_mut(&id)?.claims.as_mut()
+        let [client, group] = self.clients.scopes(client, rules);
+        let mut allowances = Allowances::new([None, client, group], now);
+        allowances.join(&claims);
     }
 
     /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
@@ -276,6 +387,11 @@ impl Grants {
             let until = Minute::from_end(row.expires_at.plus(after_expiry));
             if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
                 row.alive_until = Some(until);
+                if let Some(client) = row.client.filter(|_| row.reserved_minutes > 0) {
+                    self.clients.release(client, from, row.reserved_minutes);
+                    row.reserved_minutes = row.reserved_minutes.saturating_add(until.since(from));
+                    self.clients.reserve(client, until, row.reserved_minutes);
+                }
                 self.dirty.note(*id);
                 changes.push(ChangeKind::ExtendGrant { from, until });
             }
@@ -296,29 +412,24 @@ impl Grants {
         until
     }
 
-    /// Closes a connection of a grant that was open until `at`.
-    pub fn close_connection(&mut self, id: GrantId, at: Timestamp) {
-        self.change(id, |row| {
-            if let Some(claims) = &mut row.claims {
-                claims.close(at);
-            }
-        });
-    }
-
     /// Whether a grant's client has reported a connection. `false` for an unknown grant.
     #[must_use]
     pub fn is_reported(&self, id: GrantId) -> bool {
-        self.rows.get(&id).is_some_and(GrantRow::is_reported)
+        self.rows.get(&id).is_some_and(|row| row.reported)
     }
 
     /// Removes grants whose promise is over and that are not in use. They can have no further effect.
     pub fn forget_expired(&mut self, now: Timestamp) {
-        let dirty = &mut self.dirty;
+        self.clients.forget_idle(now);
+        let (dirty, revoked) = (&mut self.dirty, &mut self.revoked);
         self.rows.retain(|id, row| {
             let is_alive = row.alive_until.is_some_and(|until| until.start() > now);
             let stays = is_alive || row.is_in_use(now);
             if !stays {
                 dirty.note_removed(*id);
+                if let Some(at) = row.revoked_at {
+                    revoked.remove(&(at, *id));
+                }
             }
             stays
         });

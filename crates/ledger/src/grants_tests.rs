@@ -4,6 +4,14 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)
 }
 
+fn rules() -> UsageRules {
+    UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: crate::connection::BilledDirections::Egress,
+        estimated_rate: BitRate::new(2_000_000),
+    }
+}
+
 fn grant(id: u8) -> Grant {
     Grant {
         id: GrantId::new([id; 16]),
@@ -19,7 +27,7 @@ fn grants() -> Grants {
 
 fn table(extends: bool) -> Grants {
     let after_expiry = vec![(IceSource::Cloudflare, Duration::from_secs(120))];
-    let mut grants = Grants::new(3, Coverage { after_expiry, extends });
+    let mut grants = Grants::new(3, Coverage { after_expiry, extends }, ClientTerms::default());
     grants.restore([]);
     grants
 }
@@ -47,14 +55,12 @@ fn every_change_of_a_row_is_recorded() {
     assert!(changed(&mut grants).unwrap().renewed);
     grants.give_renewal_back(grant.id);
     assert!(!changed(&mut grants).unwrap().renewed);
-    grants.open_connection(&grant, at(10)).unwrap();
-    assert!(changed(&mut grants).unwrap().is_reported());
-    let _ = grants.claims(grant.id).unwrap();
-    assert!(changed(&mut grants).is_some());
+    grants.open_connection(&grant, at(10), &rules()).unwrap();
+    assert!(changed(&mut grants).unwrap().reported);
     assert!(grants.extend(grant.id, at(3_600)).is_some());
     assert_eq!(changed(&mut grants).unwrap().alive_until, Some(Minute::new(60)));
-    grants.close_connection(grant.id, at(20));
-    assert!(changed(&mut grants).is_some());
+    grants.allowances(Some(grant.id), at(20), &rules()).close(at(20));
+    assert!(grants.take_changes().is_empty(), "what a client may claim is not stored");
     grants.revoke(grant.id, at(30)).unwrap();
     assert_eq!(changed(&mut grants).unwrap().revoked_at, Some(at(30)));
     grants.forget_expired(at(3_600));
@@ -103,7 +109,7 @@ fn a_second_revocation_keeps_the_time_of_the_first() {
     assert_eq!(grants.revoke(grant.id, at(9)).unwrap().revoked_at, Some(at(5)));
     assert_eq!(grants.revoke(GrantId::new([9; 16]), at(9)), None, "an unknown grant");
     let free = Grant { source: IceSource::Manual, ..self::grant(2) };
-    grants.open_connection(&free, at(1)).unwrap();
+    grants.open_connection(&free, at(1), &rules()).unwrap();
     assert_eq!(grants.revoke(free.id, at(9)), None, "an unmetered grant");
 }
 
@@ -116,7 +122,7 @@ fn a_full_table_takes_no_further_grant() {
     let late = issued(&mut grants, 4);
     assert_eq!((grants.count(), grants.get(late.id)), (3, None));
     assert!(!grants.take_renewal(&late, at(800)));
-    assert_eq!(grants.open_connection(&late, at(1)), Err(OpenError::TableFull));
+    assert_eq!(grants.open_connection(&late, at(1), &rules()), Err(OpenError::TableFull));
     grants.forget_expired(at(1_199));
     assert_eq!(grants.count(), 3, "a grant is kept during its tail");
     grants.forget_expired(at(1_200));
@@ -127,10 +133,10 @@ fn a_full_table_takes_no_further_grant() {
 fn a_grant_with_an_open_connection_is_kept_after_its_expiry() {
     let mut grants = grants();
     let grant = issued(&mut grants, 1);
-    grants.open_connection(&grant, at(10)).unwrap();
+    grants.open_connection(&grant, at(10), &rules()).unwrap();
     grants.forget_expired(at(5_000));
     assert_eq!(grants.count(), 1);
-    grants.close_connection(grant.id, at(5_001));
+    grants.allowances(Some(grant.id), at(5_001), &rules()).close(at(5_001));
     grants.forget_expired(at(5_002));
     assert_eq!(grants.count(), 0);
 }

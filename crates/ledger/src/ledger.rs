@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::client::ClientKey;
 use crate::minute::Minute;
 use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
@@ -18,7 +19,7 @@ pub use crate::source_ledger::{MeasuredUsage, SourceTerms};
 use crate::timeline::{Rates, Slice, Timeline};
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
-use crate::verdict::{BudgetMode, Figures, Refusal, STRICT_LIFE_MIN, Wish, decide};
+use crate::verdict::{BudgetMode, ClientShare, Figures, Refusal, STRICT_LIFE_MIN, Wish, decide};
 
 /// The terms of the budget. All but the limit are fixed for the life of the process.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub struct Hold {
     source: IceSource,
     alive: Range<Minute>,
     life: Duration,
+    /// The client that reserves its minutes, in strict mode.
+    pub(crate) client: Option<ClientKey>,
 }
 
 impl Hold {
@@ -54,6 +57,12 @@ impl Hold {
     pub fn alive_until(&self) -> Option<Minute> {
         self.source.is_metered().then_some(self.alive.end)
     }
+
+    /// Minutes that it reserves.
+    #[must_use]
+    pub fn minutes(&self) -> u64 {
+        self.alive.end.since(self.alive.start)
+    }
 }
 
 /// Event counts of the current period.
@@ -65,6 +74,12 @@ pub struct PeriodCounts {
     pub reported: u64,
     /// Connections opened, with a grant or by a reporter.
     pub connections: u64,
+    /// Reports of clients that were clamped to an allowance.
+    #[serde(default)]
+    pub clamped: u64,
+    /// When that last happened.
+    #[serde(default)]
+    pub clamped_at: Option<Timestamp>,
 }
 
 /// See the module's invariant.
@@ -159,6 +174,18 @@ impl Ledger {
         slack: Duration,
         promised_until: Option<Minute>,
     ) -> Result<Hold, Refusal> {
+        self.try_admit_client(source, asked, slack, promised_until, [None; 2])
+    }
+
+    /// The same for a client that has reserved these shares, and its group.
+    pub fn try_admit_client(
+        &mut self,
+        source: IceSource,
+        asked: Duration,
+        slack: Duration,
+        promised_until: Option<Minute>,
+        clients: [Option<ClientShare>; 2],
+    ) -> Result<Hold, Refusal> {
         let now = self.now;
         let promised_until = promised_until.unwrap_or_default().max(Minute::of(now));
         let (tail, liability) = match self.source_ledger(source) {
@@ -166,7 +193,7 @@ impl Ledger {
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let covered = promised_until.since(Minute::of(now));
-        let wish = Wish::new(asked, slack, tail, liability).renewing(covered.into());
+        let wish = Wish::new(asked, slack, tail, liability).renewing(covered.into()).of_client(clients);
         let life = if source.is_metered() {
             let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)
@@ -175,7 +202,7 @@ impl Ledger {
             asked
         };
         let until = Minute::from_end(now.plus(life).plus(wish.overhead));
-        let hold = Hold { source, alive: promised_until.min(until)..until, life };
+        let hold = Hold { source, alive: promised_until.min(until)..until, life, client: None };
         if let Some(ledger) = self.source_ledger(source) {
             ledger.timeline.add_grant(hold.alive.clone());
         }
@@ -221,6 +248,12 @@ impl Ledger {
     /// Counts an opened connection.
     pub fn count_connection(&mut self) {
         self.counts.connections = self.counts.connections.saturating_add(1);
+    }
+
+    /// Counts a report that was clamped to an allowance.
+    pub fn count_clamped(&mut self) {
+        self.counts.clamped = self.counts.clamped.saturating_add(1);
+        self.counts.clamped_at = Some(self.now);
     }
 
     /// Applies one change of the reported usage.

@@ -8,7 +8,8 @@
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`] | one row per grant; signed tokens |
-//! | [`connection`], [`connections`], [`reports`], [`allowance`] | reported connections and what they may claim |
+//! | [`connection`], [`connections`], [`reports`] | reported connections |
+//! | [`client`], [`clients`], [`allowance`] | who counts as one stranger; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
@@ -19,6 +20,7 @@ pub mod allowance;
 pub mod books;
 pub mod changes;
 pub mod client;
+pub mod clients;
 pub mod connection;
 pub mod connections;
 pub mod coturn;

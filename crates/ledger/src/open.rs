@@ -33,7 +33,7 @@ impl Setup {
     #[must_use]
     pub fn open(&self, stored: Option<Stored>, now: Timestamp) -> Books {
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
-        let grants = Grants::new(self.bounds.grants, self.coverage());
+        let grants = Grants::new(self.bounds.grants, self.coverage(), self.bounds.client);
         let Some(stored) = stored else {
             return Books::new(Ledger::new(self.terms, &self.sources, now), connections, grants);
         };

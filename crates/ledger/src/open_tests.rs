@@ -66,7 +66,7 @@ fn the_usage_of_a_removed_source_still_counts() {
 fn the_counts_of_another_period_are_not_restored() {
     let setup = setup(&[IceSource::Cloudflare]);
     let last_month = setup.terms.billing_day.period_at(Timestamp::from_millis(NOON - 31 * 86_400_000));
-    let counts = PeriodCounts { issued: 7, reported: 5, connections: 9 };
+    let counts = PeriodCounts { issued: 7, reported: 5, connections: 9, ..PeriodCounts::default() };
     let stored = Stored { counts: Some((last_month, counts)), now: Some(at(0)), ..Stored::default() };
     assert_eq!(setup.open(Some(stored.clone()), at(0)).snapshot().counts, PeriodCounts::default());
     let this_month = setup.terms.billing_day.period_at(at(0));

@@ -48,9 +48,39 @@ pub enum OpenError {
     /// The grant has [`CONNECTIONS_PER_GRANT_MAX`] open connections.
     #[error("{CONNECTIONS_PER_GRANT_MAX} connections are open on this grant")]
     TooManyOnGrant,
+    /// The client has as many open connections as one client may have.
+    #[error("too many connections are open from this address")]
+    TooManyOnClient,
+    /// The grant was revoked.
+    #[error("the grant was revoked")]
+    GrantRevoked,
     /// The table is full.
     #[error("the table of connections is full")]
     TableFull,
+}
+
+impl OpenError {
+    /// The name in metrics. `None` if it says nothing about the tables.
+    #[must_use]
+    pub const fn full_table(self) -> Option<&'static str> {
+        match self {
+            Self::TooManyOnGrant => Some("grant"),
+            Self::TooManyOnClient => Some("address"),
+            Self::TableFull => Some("table"),
+            Self::GrantExpired | Self::GrantRevoked => None,
+        }
+    }
+}
+
+/// Why a report is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// The caller has no open connection of that name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownConnection),
+    /// The caller's grant was revoked.
+    #[error("the grant was revoked")]
+    GrantRevoked,
 }
 
 /// The caller has no open connection of that name.
@@ -76,7 +106,7 @@ pub struct Entry<T> {
     pub value: T,
     /// Changes to apply in this order, at the time of the call.
     pub changes: Vec<UsageChange>,
-    /// Whether a claim was capped to what a relay can carry.
+    /// Whether less was charged than claimed, because of an allowance.
     pub clamped: bool,
 }
 

@@ -94,6 +94,7 @@ impl Timeline {
             timeline.minutes.set_liability(timeline.trial.liability());
             if last.reading.period == timeline.period() {
                 timeline.minutes.measure_as(&last.reading, last.at_most(sampling));
+                timeline.spread_reading(&last.reading, stored.trial.as_ref());
                 timeline.minutes.set_unseen(last.unseen.get().into());
                 timeline.flowed = last.flowed.unwrap_or(last.reading.granted);
                 if let Some(hours) = &stored.trial {
@@ -171,6 +172,25 @@ impl Timeline {
         self.last =
             Some(StoredReading { reading, at_most: ByteCount::ZERO, unseen, sampling, flowed, assumption });
         true
+    }
+
+    /// Spreads a stored reading over its minutes, in proportion to the hourly points.
+    fn spread_reading(&mut self, reading: &Reading, hours: Option<&TrialHours>) {
+        let points = hours.map(|hours| hours.points_of(reading.period)).unwrap_or_default();
+        let last = (reading.as_of, u128::from(reading.granted.get()));
+        let points = points.iter().map(|point| (point.as_of, u128::from(point.granted.get()))).chain([last]);
+        let bytes = u128::from(reading.granted.get()).saturating_add(reading.other.get().into());
+        let share = |part: u128| match last.1 {
+            0 => bytes,
+            whole => bytes.saturating_mul(part.min(whole)).checked_div(whole).unwrap_or(0),
+        };
+        let (mut from, mut placed) = (reading.period.start, 0);
+        for (as_of, granted) in points {
+            if last.1 > 0 || as_of == reading.as_of {
+                self.minutes.spread(share(granted).saturating_sub(placed), from, as_of);
+                (from, placed) = (as_of, share(granted).max(placed));
+            }
+        }
     }
 
     /// A reading that the minutes have taken, with the grant-minutes up to it.
@@ -413,12 +433,14 @@ impl Timeline {
         self.previous.map(|previous| (previous.period, ByteCount::saturating(previous.used)))
     }
 
-    /// Bytes and live grants of the minutes of this period that `[from, to)` touches.
+    /// Bytes and live grants of the minutes of this period that `[from, to)` touches. Where a reading covers a minute, nothing
+    /// of what was claimed for it is left.
     #[must_use]
     pub fn slice(&self, from: Timestamp, to: Timestamp) -> Slice {
         let mut slice = Slice { used: ByteCount::ZERO, live: 0 };
-        for cell in self.minutes.touched(from, to).filter_map(|minute| self.minutes.get(minute)) {
-            slice.used = slice.used.plus(ByteCount::saturating(self.minutes.estimate_of(cell)));
+        for minute in self.minutes.touched(from, to) {
+            let cell = self.minutes.get(minute).unwrap_or_default();
+            slice.used = slice.used.plus(ByteCount::saturating(self.minutes.best_of(minute, cell)));
             slice.live = slice.live.max(cell.live);
         }
         slice

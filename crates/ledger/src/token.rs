@@ -29,6 +29,12 @@ impl GrantId {
     pub const fn new(random: [u8; ID_BYTES]) -> Self {
         Self(random)
     }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
+        &self.0
+    }
 }
 
 impl fmt::Display for GrantId {
@@ -186,8 +192,8 @@ fn decode(payload: &[u8]) -> Option<Grant> {
     })
 }
 
-/// The code of a source in a token. The meaning of a code never changes.
-const fn source_code(source: IceSource) -> u8 {
+/// The code of a source in tokens and stored rows. The meaning of a code never changes.
+pub(crate) const fn source_code(source: IceSource) -> u8 {
     match source {
         IceSource::Cloudflare => 1,
         IceSource::Coturn => 2,

@@ -25,6 +25,9 @@ pub const STRICT_LIFE_MIN: Duration = Duration::from_secs(300);
 /// A strict grant takes at most one part in this many of the room that is left, so the first caller does not take it
 /// all.
 const STRICT_SHARE: u128 = 100;
+/// A strict grant takes at most one part in this many of what its client may still reserve, so that the people behind one
+/// address all get some.
+const CLIENT_SHARE: u128 = 10;
 
 /// The ledger's sums over the metered sources at one instant. `used <= committed` always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +81,21 @@ pub struct Refusal {
     pub figures: Figures,
     /// Whether some source has readings. A reading releases what was reserved and not relayed.
     pub awaits_reading: bool,
+    /// Set if the budget has room and only the caller's address has reserved its share: when the first of its promises ends.
+    pub client_frees_at: Option<Timestamp>,
 }
 
 /// The time after which a new reading is expected.
 const NEXT_READING: Duration = Duration::from_secs(60);
 
 impl Refusal {
-    /// The time until a credential may fit again: until the next reading if that can help, otherwise until the reset.
+    /// The time until a credential may fit again: until a promise of the caller's address ends, until the next reading if that
+    /// can help, otherwise until the reset.
     #[must_use]
     pub fn retry_in(&self) -> Duration {
+        if let Some(frees_at) = self.client_frees_at {
+            return frees_at.since(self.figures.now).max(Duration::from_secs(1));
+        }
         let reset = self.figures.period.end.since(self.figures.now);
         let may_ease = self.awaits_reading && !self.figures.is_spent();
         if may_ease { reset.min(NEXT_READING) } else { reset }
@@ -104,11 +113,35 @@ pub struct Wish {
     pub per_minute: u128,
     /// Minutes from the current one on that are promised already, for the grant that this one renews.
     pub covered: u128,
+    /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
+    pub clients: [Option<ClientShare>; 2],
+}
+
+/// The share of a strict budget that one client, or a group of clients, may reserve with live grants. With nothing reserved,
+/// one credential of [`STRICT_LIFE_MIN`] always fits, so that a small budget can be used at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientShare {
+    /// The share, in percent of the limit.
+    pub percent: u32,
+    /// Minutes that its live grants reserve.
+    pub reserved: u64,
+    /// When the first of them ends.
+    pub frees_at: Option<Timestamp>,
+}
+
+impl ClientShare {
+    /// Minutes that are left. `first`: the minutes of the shortest credential.
+    fn left(&self, limit: ByteCount, per_minute: u128, first: u128) -> u128 {
+        let share = u128::from(limit.get()).saturating_mul(self.percent.into()).checked_div(100).unwrap_or(0);
+        let minutes = share.checked_div(per_minute).unwrap_or(u128::MAX);
+        let left = minutes.saturating_sub(self.reserved.into());
+        if self.reserved == 0 { left.max(first) } else { left }
+    }
 }
 
 /// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
 pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
-    let refused = Err(Refusal { figures, awaits_reading: false });
+    let refused = Err(Refusal { figures, awaits_reading: false, client_frees_at: None });
     if figures.is_spent() {
         return refused;
     }
@@ -117,10 +150,22 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
         BudgetMode::Strict => {
             let room = Room::of(&figures);
             let into_minute = figures.now.since(Minute::of(figures.now).start());
-            let share = room.minutes(wish.per_minute, STRICT_SHARE).saturating_add(wish.covered);
-            let life = wish.life.min(wish.longest_life(share, into_minute).max(STRICT_LIFE_MIN));
-            let fits = room.fits(wish.covered, wish.minutes(life, into_minute), wish.per_minute);
-            if fits { Ok(life) } else { refused }
+            let of_client = wish.client_room(figures.limit, into_minute);
+            let share = room.minutes(wish.per_minute, STRICT_SHARE);
+            let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
+            let longest = wish.longest_life(share.saturating_add(wish.covered), into_minute);
+            let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
+            let minutes = wish.minutes(life, into_minute);
+            let fits = room.fits(wish.covered, minutes, wish.per_minute);
+            if !fits {
+                return refused;
+            }
+            if minutes.saturating_sub(wish.covered) > of_client {
+                let frees_at = wish.clients.iter().flatten().filter_map(|share| share.frees_at).min();
+                let client_frees_at = Some(frees_at.unwrap_or(figures.now));
+                return Err(Refusal { figures, awaits_reading: false, client_frees_at });
+            }
+            Ok(life)
         }
     }
 }
@@ -170,13 +215,32 @@ impl Wish {
     #[must_use]
     pub fn new(life: Duration, slack: Duration, tail: Duration, rate: BitRate) -> Self {
         let overhead = slack.saturating_add(tail);
-        Self { life, overhead, per_minute: rate.over_millis(Minute::MILLIS.into()), covered: 0 }
+        Self {
+            life,
+            overhead,
+            per_minute: rate.over_millis(Minute::MILLIS.into()),
+            covered: 0,
+            clients: [None; 2],
+        }
     }
 
     /// The same for a renewal: so many minutes from the current one on are promised already.
     #[must_use]
     pub fn renewing(self, covered: u128) -> Self {
         Self { covered, ..self }
+    }
+
+    /// The same for a client that has reserved so much.
+    #[must_use]
+    pub fn of_client(self, clients: [Option<ClientShare>; 2]) -> Self {
+        Self { clients, ..self }
+    }
+
+    /// Minutes that the client and its group may still reserve.
+    fn client_room(&self, limit: ByteCount, into_minute: Duration) -> u128 {
+        let first = self.minutes(self.life.min(STRICT_LIFE_MIN), into_minute);
+        let left = self.clients.iter().flatten().map(|share| share.left(limit, self.per_minute, first));
+        left.min().unwrap_or(u128::MAX)
     }
 
     /// Minutes that a grant with this lifetime covers if it begins `into_minute` after the start of a minute. Rounded
@@ -218,7 +282,13 @@ mod tests {
 
     fn wish(life: u64) -> Wish {
         let overhead = Duration::from_secs(7_204);
-        Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE, covered: 0 }
+        Wish {
+            life: Duration::from_secs(life),
+            overhead,
+            per_minute: PER_MINUTE,
+            covered: 0,
+            clients: [None; 2],
+        }
     }
 
     #[test]
@@ -259,7 +329,9 @@ mod tests {
     #[test]
     fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
         let refusal = |used, awaits_reading| {
-            Refusal { figures: figures(used, 100, 100), awaits_reading }.retry_in().as_secs()
+            Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None }
+                .retry_in()
+                .as_secs()
         };
         // From noon of the 15th to the first.
         let reset = 16 * 86_400 + 43_200;

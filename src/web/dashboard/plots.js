@@ -65,7 +65,7 @@ export class Plot {
   }
 }
 
-/** Usage over the period: best figure, estimate, forecast and limit. */
+/** Usage over the period: best figure, sum of the minutes (counted, then estimated), forecast and limit. */
 export class UsagePlot extends Plot {
   constructor(element) {
     const gb = withUnit('GB', 2);
@@ -77,7 +77,7 @@ export class UsagePlot extends Plot {
       series: [
         time,
         line('used', '--accent', { width: 2.5, fill: () => `${color('--accent')()}1f` }),
-        line('estimate alone', '--second', { width: 1.5, dash: [2, 3] }),
+        line('by the minute', '--second', { width: 1.5, dash: [2, 3] }),
         line('forecast', '--accent', { width: 1.5, dash: [8, 5] }),
         line('limit', '--ink', { width: 1.5 }),
       ],

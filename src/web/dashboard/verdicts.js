@@ -118,6 +118,7 @@ export function callerRows({ callers }) {
     row('degraded', sum(degraded), { isWarning: degraded.length > 0 }),
     ...[...reasons].map((reason) => row(reason, sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
     row('rejected: budget', callers.refused, { isWarning: callers.refused > 0 }),
+    row('because of one address', callers.addressRefused, { isSub: true }),
     row('rejected: rate limit', callers.rateLimited),
     row('rejected: origin', callers.originsRefused),
     row('rejected: overloaded', callers.shed, { isWarning: callers.shed > 0 }),
@@ -140,6 +141,11 @@ export function grants({ status, connections }) {
     ? 'Many credentials are unused or unreported. Each one reserves part of the budget: mint when a call starts.'
     : '';
   return { rows, note };
+}
+
+/** @returns {string[]} One line for each revoked credential. */
+export function revocations(revoked) {
+  return revoked.map(({ grant, source, revokedAt, expiresAt }) => `${grant} (${source}): revoked ${revokedAt}, expires ${expiresAt}`);
 }
 
 /** @returns {Row[]} */

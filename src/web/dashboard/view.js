@@ -38,6 +38,7 @@ export function showOverview(overview) {
   $('freeze').classList.toggle('danger', !status.frozen);
   put('freeze-note', verdicts.freezeNote(status));
   put('limit-note', verdicts.limitNote(overview));
+  showRevoked(overview);
   put('version', `turn-broker ${overview.version}`);
   mark('freshness', { mark: 'good', word: `live, ${at.slice(11, 19)} UTC` });
   document.title = `${status.percentage} % · turn-broker`;
@@ -59,6 +60,12 @@ function showHints(overview) {
     element('p', { className: `note ${mark}`.trim() }, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`));
   const isSame = notes.map((note) => note.className + note.textContent).join() === [...$('hints').children].map((note) => note.className + note.textContent).join();
   if (!isSame) $('hints').replaceChildren(...notes);
+}
+
+function showRevoked({ revoked, at }) {
+  const lines = verdicts.revocations(revoked).map((line) => withTimes(line, new Date(at)));
+  const isSame = lines.join() === [...$('revoked').children].map(({ textContent }) => textContent).join();
+  if (!isSame) $('revoked').replaceChildren(...lines.map((textContent) => element('li', { textContent })));
 }
 
 export function showForecast(expected, overview) {

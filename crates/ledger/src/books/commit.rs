@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Books;
 use crate::changes::Batch;
+use crate::client::ClientKey;
 use crate::grants::GrantRow;
 use crate::ledger::Hold;
 use crate::source::IceSource;
@@ -16,6 +17,21 @@ use crate::verdict::Refusal;
 
 /// No metered credential is minted while the wall clock is further ahead of the books' time than this.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
+
+/// Who asks for a credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requester {
+    /// The client. `None` for one whose requests are vouched for: no allowance of an address applies.
+    pub client: Option<ClientKey>,
+    /// The grant that the credential renews.
+    pub renews: Option<GrantId>,
+}
+
+impl From<Option<GrantId>> for Requester {
+    fn from(renews: Option<GrantId>) -> Self {
+        Self { client: None, renews }
+    }
+}
 
 /// Why no budget is reserved for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,30 +90,47 @@ impl Books {
     /// While the wall clock is ahead and not accepted yet, either time may be right. The hold begins at the books' time and
     /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
     ///
-    /// `renews`: the grant that the credential renews. Of the two, only one relays at a time, so a renewal only needs room
-    /// for the time after the promise for that grant ends.
+    /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
+    /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit.
     pub fn reserve(
         &mut self,
         source: IceSource,
         life: Duration,
         slack: Duration,
-        renews: Option<GrantId>,
+        requester: impl Into<Requester>,
     ) -> Result<Hold, NotAdmitted> {
+        let Requester { client, renews } = requester.into();
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
         }
         let renewed = renews.and_then(|id| self.grants.get(id)).filter(|row| row.source == source);
         let promised_until = renewed.and_then(|row| row.alive_until);
-        Ok(self.ledger.try_admit(source, life, slack.saturating_add(ahead), promised_until)?)
+        let client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
+        let now = self.now();
+        let shares = client.map_or([None; 2], |client| self.grants.shares(client, now));
+        let slack = slack.saturating_add(ahead);
+        let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares)?;
+        hold.client = client;
+        if let (Some(client), Some(end)) = (client, hold.alive_until()) {
+            self.grants.reserve(client, end, hold.minutes());
+        }
+        Ok(hold)
     }
 
     /// Releases a hold whose credential was not handed out.
     pub fn release(&mut self, hold: &Hold) {
         self.ledger.release(hold);
+        self.release_share(hold);
     }
 
-    /// Puts a grant into the books, or releases the hold if an override forbids it. `renews`: the grant that it renews.
+    fn release_share(&mut self, hold: &Hold) {
+        if let (Some(client), Some(end)) = (hold.client, hold.alive_until()) {
+            self.grants.release(client, end, hold.minutes());
+        }
+    }
+
+    /// Puts a grant into the books, or releases the hold if an override forbids it.
     ///
     /// The batch must be written before the credential is handed out. It is `None` for an unmetered credential.
     pub fn commit(
@@ -105,8 +138,9 @@ impl Books {
         hold: Hold,
         grant: &Grant,
         username: Option<&str>,
-        renews: Option<GrantId>,
+        requester: impl Into<Requester>,
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
+        let Requester { client, renews } = requester.into();
         if self.has_stopped(renews) {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
@@ -116,7 +150,8 @@ impl Books {
         let unreported_at = (!is_reported).then_some(grant.expires_at);
         let is_metered = grant.source.is_metered();
         if is_metered || is_reported {
-            let row = GrantRow::new(grant, username, hold.alive_until());
+            let reserved = hold.client.map_or(0, |_| hold.minutes());
+            let row = GrantRow::new(grant, username, hold.alive_until()).issued_to(client, reserved);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
         self.ledger.commit(&hold, unreported_at);
@@ -133,6 +168,7 @@ impl Books {
             Written::No => {
                 self.grants.remove(commit.grant);
                 self.ledger.undo(&commit.hold, commit.unreported_at);
+                self.release_share(&commit.hold);
                 Err(NotRecorded)
             }
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::alert_rules::AlertRules;
 use crate::changes::{Batch, Stored};
+use crate::client::ClientKey;
 use crate::connection::{Connection, Report, UsageRules};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
@@ -21,13 +22,13 @@ use crate::overrides::Overrides;
 use crate::period::Period;
 use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
-use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
+use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
 use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::units::{ByteCount, Timestamp};
 
-pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Written};
+pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
 
@@ -60,11 +61,12 @@ enum Whole {
     Coturn,
 }
 
-/// The result of a report, and whether its byte counts were capped.
+/// The result of a report, and whether an allowance clamped it.
+#[derive(Debug)]
 pub struct Heard<T> {
     /// The result.
     pub value: T,
-    /// The reported bytes were capped at what a relay can carry.
+    /// Whether less was charged than claimed.
     pub clamped: bool,
 }
 
@@ -99,7 +101,9 @@ impl Books {
     ) -> Self {
         let mut books = Self::new(ledger, connections, grants);
         books.grants.restore(stored.grants);
-        for change in books.connections.restore(stored.connections.into_values()) {
+        let then = books.now();
+        let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
+        for change in restored {
             books.ledger.apply(change);
         }
         books.overrides = stored.overrides;
@@ -107,6 +111,8 @@ impl Books {
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
         books.dirty = Dirty::tracking();
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
+        books.settle_claims();
+        books.settle_revocations();
         books.opened_at = books.advance(now);
         books.ledger.begin_readings();
         books.settle_overrides();
@@ -163,22 +169,45 @@ impl Books {
 
     /// Opens a connection.
     pub fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
+        self.heard_open(caller, id, relayed).map(|heard| heard.value)
+    }
+
+    /// The same, with whether an allowance clamped the charge.
+    pub fn heard_open(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        relayed: Option<bool>,
+    ) -> Result<Heard<Opened>, OpenError> {
+        if self.is_revoked(caller) {
+            return Err(OpenError::GrantRevoked);
+        }
         let now = self.now();
         let entry = self.connections.open(&mut self.grants, caller, id, relayed, now)?;
-        let opened = self.apply(entry).value;
-        if opened == Opened::New {
+        let opened = self.apply(entry);
+        if opened.value == Opened::New {
             self.ledger.count_connection();
         }
         Ok(opened)
     }
 
+    /// Notes the address of a caller whose grant's row has none.
+    pub fn note_client(&mut self, caller: Caller, client: ClientKey) {
+        if let Caller::Grant(grant) = caller {
+            let now = self.now();
+            self.grants.adopt(grant.id, client, now, self.connections.rules());
+        }
+    }
+
+    fn is_revoked(&self, caller: Caller) -> bool {
+        matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id))
+    }
+
     /// Applies a connection's report.
-    pub fn heartbeat(
-        &mut self,
-        caller: Caller,
-        id: &str,
-        report: Report,
-    ) -> Result<Heard<()>, UnknownConnection> {
+    pub fn heartbeat(&mut self, caller: Caller, id: &str, report: Report) -> Result<Heard<()>, ReportError> {
+        if self.is_revoked(caller) {
+            return Err(ReportError::GrantRevoked);
+        }
         let now = self.now();
         let entry = self.connections.heartbeat(&mut self.grants, caller, id, report, now)?;
         Ok(self.apply(entry))
@@ -190,13 +219,18 @@ impl Books {
         caller: Caller,
         id: &str,
         last: Report,
-    ) -> Result<Heard<Option<Closed>>, UnknownConnection> {
+    ) -> Result<Heard<Option<Closed>>, ReportError> {
+        if self.is_revoked(caller) {
+            return Err(ReportError::GrantRevoked);
+        }
         let now = self.now();
         // The last counts of a connection that is not open any more are ignored.
         let clamped =
             last != Report::default() && self.heartbeat(caller, id, last).is_ok_and(|heard| heard.clamped);
         let entry = self.connections.close(&mut self.grants, caller, id, now)?;
-        Ok(Heard { value: entry.map(|entry| self.apply(entry).value), clamped })
+        let closed = entry.map(|entry| self.apply(entry));
+        let clamped = clamped || closed.as_ref().is_some_and(|heard| heard.clamped);
+        Ok(Heard { value: closed.map(|heard| heard.value), clamped })
     }
 
     /// The latest reading of a source in this period, or in one that overlaps it because the billing day has changed.
@@ -268,6 +302,9 @@ impl Books {
     fn apply<T>(&mut self, entry: Entry<T>) -> Heard<T> {
         for change in entry.changes {
             self.ledger.apply(change);
+        }
+        if entry.clamped {
+            self.ledger.count_clamped();
         }
         Heard { value: entry.value, clamped: entry.clamped }
     }

@@ -3,7 +3,8 @@
 use super::{Books, Snapshot, Whole};
 use crate::alert::Alert;
 use crate::alert_rules::{AlertInput, AlertRules};
-use crate::grants::GrantRow;
+use crate::grants::{GrantRow, Grants};
+use crate::reports::Closed;
 use crate::token::GrantId;
 use crate::units::ByteCount;
 
@@ -30,10 +31,25 @@ impl Books {
         }
     }
 
-    /// Stops all minting, or allows it again.
+    /// Stops all minting, or allows it again. Meanwhile, a client claims at most what is promised for its grant anyway.
     pub fn override_freeze(&mut self, frozen: bool) {
-        self.overrides.frozen = frozen;
+        let was_frozen = std::mem::replace(&mut self.overrides.frozen, frozen);
         self.dirty.note(Whole::Overrides);
+        if frozen != was_frozen {
+            self.settle_claims();
+        }
+    }
+
+    /// Sets what the client of one grant may claim, after an override or a start.
+    pub(super) fn settle_claims(&mut self) {
+        let promised = self.ledger.assumed_rate();
+        self.grants.set_claim_rate(self.is_frozen().then_some(promised));
+        if self.is_frozen() {
+            let now = self.now();
+            for entry in self.connections.shrink_claims(&mut self.grants, now) {
+                self.apply(entry);
+            }
+        }
     }
 
     /// Whether an override stops all minting.
@@ -84,9 +100,23 @@ impl Books {
         result
     }
 
-    /// Revokes a credential. `None` if no metered grant of that id is known. Its budget stays reserved.
-    pub fn revoke(&mut self, grant: GrantId) -> Option<GrantRow> {
+    /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
+    /// reserved.
+    pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
-        self.grants.revoke(grant, now).cloned()
+        let row = self.grants.revoke(grant, now)?.clone();
+        let is_it = |_: &Grants, id| id == grant;
+        let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
+        Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))
+    }
+
+    /// Closes the connections of revoked grants, which an older version left open.
+    pub(super) fn settle_revocations(&mut self) {
+        if self.grants.revoked().next().is_some() {
+            let now = self.now();
+            for entry in self.connections.close_all_of(&mut self.grants, Grants::is_revoked, now) {
+                let _ = self.apply(entry);
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 mod clock;
+mod strangers;
 
 /// 2025-01-31T22:00Z: two hours before a reset.
 const START: i64 = 1_738_360_800_000;

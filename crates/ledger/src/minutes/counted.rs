@@ -5,7 +5,7 @@ use super::{Cell, Minutes, replace};
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::reading::{Reading, at_most};
-use crate::units::Timestamp;
+use crate::units::{ByteCount, Timestamp};
 
 /// The latest reading, and the minutes that it covers.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,31 @@ impl Minutes {
         self.counted.unseen
     }
 
+    /// What is known of one minute: the share of a reading that covers it, or else its estimate.
+    pub(crate) fn best_of(&self, minute: Minute, cell: Cell) -> u128 {
+        if minute < self.counted.begun { cell.counted.into() } else { self.estimate_of(cell) }
+    }
+
+    /// Spreads bytes of a reading evenly over the minutes of `[from, to)`. A reading says nothing about single minutes.
+    pub(crate) fn spread(&mut self, bytes: u128, from: Timestamp, to: Timestamp) {
+        let minutes = self.touched(from, to);
+        let count = u128::try_from(minutes.size_hint().0).unwrap_or(u128::MAX);
+        let until = |nth: u128| bytes.saturating_mul(nth).checked_div(count).unwrap_or(0);
+        for (nth, minute) in (0_u128..).zip(minutes) {
+            let share = until(nth.saturating_add(1)).saturating_sub(until(nth));
+            if let Some(cell) = self.index(minute).and_then(|index| self.begun.get_mut(index)) {
+                cell.counted = cell.counted.saturating_add(ByteCount::saturating(share).get());
+            }
+        }
+    }
+
     /// Takes a reading of this period that is later than the previous one.
     pub(crate) fn measure(&mut self, reading: &Reading) {
+        let total = |granted: u128, other: u128| granted.saturating_add(other);
+        let CountedPart { granted: granted_before, other: other_before, as_of, .. } = self.counted;
+        let grown = total(reading.granted.get().into(), reading.other.get().into())
+            .saturating_sub(total(granted_before, other_before));
+        self.spread(grown, as_of, reading.as_of);
         let granted = reading.granted.get().into();
         let before = self.counted;
         let promised = before.at_most.saturating_add(self.promised_between(before.as_of, reading.as_of));

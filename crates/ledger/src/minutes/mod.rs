@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     /// Grants that expire in this minute and whose client has not reported a connection.
     pub(crate) unreported: u32,
     usage: MinuteUsage,
+    /// The bytes of a reading, spread over the minutes that it covers. For plots.
+    counted: u64,
 }
 
 impl Cell {
@@ -258,7 +260,7 @@ impl Minutes {
         self.sums.live_ahead = self.sums.live_ahead.saturating_sub(ended.live.into());
         let delta = self.ahead.remove(&current.next()).unwrap_or_default();
         let live = moved(ended.live, delta.live);
-        self.begun.push(Cell { live, unreported: moved(0, delta.unreported), usage: MinuteUsage::default() });
+        self.begun.push(Cell { live, unreported: moved(0, delta.unreported), ..Cell::default() });
     }
 
     /// Whether no grant begins, ends or expires after the current minute.

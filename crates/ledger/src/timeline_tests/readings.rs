@@ -152,3 +152,50 @@ fn a_small_excess_in_every_hour_is_detected_in_the_end() {
     }
     assert!(!timeline.assumption().holds);
 }
+
+#[test]
+fn no_claim_is_left_in_a_slice_that_a_reading_covers() {
+    let mut timeline = timeline(START);
+    let _ = timeline.take_reading(&reading(START, 5, 0));
+    timeline.advance(at(START + 60 * MINUTE));
+    timeline.add_bytes(Basis::Granted, ByteCount::new(30_000_000_000), at(START), at(START + 60 * MINUTE));
+    let slices = |timeline: &Timeline| {
+        let slice = |from, to| timeline.slice(at(START + from * MINUTE), at(START + to * MINUTE)).used.get();
+        [slice(0, 30), slice(30, 60)]
+    };
+    assert_eq!(slices(&timeline), [15_000_000_000, 15_000_000_000]);
+    let _ = timeline.take_reading(&reading(START + 10 * MINUTE, 105, 0));
+    assert_eq!(slices(&timeline), [100 + 10_000_000_000, 15_000_000_000]);
+    let _ = timeline.take_reading(&reading(START + 20 * MINUTE + 1, 205, 500));
+    let _ = timeline.take_reading(&reading(START + 60 * MINUTE, 206, 540));
+    let [early, late] = slices(&timeline);
+    assert_eq!(early + late, 206 + 540 - 5);
+    assert!(late < 41, "{late}");
+}
+
+#[test]
+fn after_a_restart_a_slice_follows_the_hourly_counts() {
+    let mut timeline = timeline(START);
+    let _ = timeline.take_reading(&reading(START, 0, 0));
+    let mut bytes = 0;
+    for hour in 1..=4_i64 {
+        timeline.advance(at(START + hour * 60 * MINUTE));
+        bytes += [0, 1_000, 5_000, 0, 4_000][usize::try_from(hour).unwrap()];
+        let _ = timeline.take_reading(&reading(START + hour * 60 * MINUTE, bytes, 0));
+    }
+    let stored = SourceRows {
+        reading: timeline.stored_reading(),
+        trial: Some(timeline.stored_trial()),
+        ..SourceRows::default()
+    };
+    let billing_day = BillingDay::new(1).unwrap();
+    let restored = Timeline::restore(billing_day, rates(false), SAMPLING, at(START + 240 * MINUTE), &stored);
+    let hours = |timeline: &Timeline| {
+        let hour = |n: i64| timeline.slice(at(START + n * 60 * MINUTE), at(START + (n + 1) * 60 * MINUTE));
+        [0, 1, 2, 3].map(|n| hour(n).used.get())
+    };
+    assert_eq!(hours(&timeline), [1_000, 5_000, 0, 4_000]);
+    let [first, second, third, fourth] = hours(&restored);
+    assert_eq!(first + second + third + fourth, 10_000);
+    assert!(second > 4_000 && third < 1_000 && fourth > 3_000, "{:?}", hours(&restored));
+}

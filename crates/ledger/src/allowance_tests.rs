@@ -1,0 +1,151 @@
+use super::*;
+use crate::connection::BilledDirections;
+use proptest::prelude::*;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(0).plus_millis(seconds * 1_000)
+}
+
+fn rules(estimated: u64) -> UsageRules {
+    UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: BitRate::new(estimated),
+    }
+}
+
+/// A group that may claim 100 Mbps.
+#[derive(Default)]
+struct Group(Allowance);
+
+impl Group {
+    fn at(&mut self, now: Timestamp) -> Allowances<'_> {
+        let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(2_000_000));
+        Allowances::new([Some((&mut self.0, terms)), None, None], now)
+    }
+}
+
+const HUGE: ByteCount = ByteCount::new(u64::MAX);
+
+#[test]
+fn connections_of_a_group_share_one_rate() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    group.at(at(0)).open();
+    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::new(100_000_000));
+    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::ZERO);
+    assert_eq!(group.at(at(16)).take(HUGE), ByteCount::new(100_000_000));
+}
+
+#[test]
+fn time_without_an_open_connection_adds_no_allowance() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    group.at(at(8)).close(at(8));
+    group.at(at(1_000_000)).open();
+    assert_eq!(group.at(at(1_000_000)).take(HUGE), ByteCount::new(100_000_000));
+}
+
+#[test]
+fn a_lost_connection_adds_nothing_after_the_time_for_which_it_counts() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    group.at(at(90)).close(at(30));
+    assert_eq!(group.at(at(90)).take(HUGE), ByteCount::new(30 * 12_500_000));
+}
+
+#[test]
+fn a_plausible_claim_is_accepted_in_full() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    let mut allowances = group.at(at(1));
+    assert_eq!(allowances.take(ByteCount::new(5_000)), ByteCount::new(5_000));
+    assert!(!allowances.was_clamped());
+}
+
+#[test]
+fn no_more_than_ten_minutes_are_saved() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    assert_eq!(group.at(at(86_400)).take(HUGE), ByteCount::new(600 * 12_500_000));
+}
+
+#[test]
+fn clocks_run_only_as_far_as_the_rate_reaches() {
+    let mut group = Group::default();
+    for _ in 0..64 {
+        group.at(at(0)).open();
+    }
+    let running = (0..64).filter(|_| group.at(at(0)).start_clock()).count();
+    assert_eq!(running, 50, "of 2 Mbps each");
+    assert_eq!(group.at(at(60)).take(HUGE), ByteCount::ZERO, "they use all of it");
+}
+
+#[test]
+fn one_connection_is_always_charged_by_time() {
+    let mut allowance = Allowance::default();
+    let terms = AllowanceTerms::new(BitRate::new(1), &rules(200_000_000));
+    assert!(Allowances::new([Some((&mut allowance, terms)), None, None], at(0)).start_clock());
+    assert!(!Allowances::new([Some((&mut allowance, terms)), None, None], at(0)).start_clock());
+}
+
+#[test]
+fn what_is_vouched_for_is_charged_in_full_and_uses_up_nothing() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    let mut vouched = group.at(at(8)).vouched(true);
+    assert_eq!((vouched.take(HUGE), vouched.take_time(u64::MAX)), (HUGE, u64::MAX));
+    assert!(!vouched.was_clamped());
+    assert_eq!(group.at(at(8)).take(HUGE), ByteCount::new(100_000_000));
+}
+
+#[test]
+fn a_claim_must_fit_into_all_allowances() {
+    let (mut wide, mut narrow) = (Allowance::default(), Allowance::default());
+    let terms = |mbps: u64| AllowanceTerms::new(BitRate::new(mbps * 1_000_000), &rules(2_000_000));
+    for (seconds, taken) in [(0, 0), (8, 50_000_000)] {
+        let scopes = [Some((&mut wide, terms(100))), Some((&mut narrow, terms(50))), None];
+        let mut allowances = Allowances::new(scopes, at(seconds));
+        allowances.open();
+        assert_eq!(allowances.take(HUGE), ByteCount::new(taken));
+        assert!(allowances.was_clamped());
+    }
+}
+
+proptest! {
+    /// Whatever a group claims, by bytes, by running clocks and by past time, all together stays within its rate.
+    #[test]
+    fn bytes_and_guesses_together_never_exceed_the_rate_times_the_time(
+        estimated in 1u64..300_000_000,
+        steps in prop::collection::vec((0u64..100, 0u8..6, 0u64..10_000_000_000), 1..80),
+    ) {
+        let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(estimated));
+        let mut allowance = Allowance::default();
+        let (mut now, mut clocks, mut charged, mut guessed) = (0_u64, 0_u128, 0_u128, vec![]);
+        Allowances::new([Some((&mut allowance, terms)), None, None], at(0)).open();
+        for (wait, action, amount) in steps {
+            now += wait;
+            charged += u128::from(estimated) * clocks * u128::from(wait) * 1_000;
+            let mut allowances = Allowances::new([Some((&mut allowance, terms)), None, None], at(now));
+            match action {
+                0 => clocks += u128::from(allowances.start_clock()),
+                1 if clocks > 0 => {
+                    clocks -= 1;
+                    allowances.stop_clock();
+                }
+                2 => {
+                    let millis = allowances.take_time(amount / 100_000);
+                    charged += u128::from(estimated) * u128::from(millis);
+                    guessed.push(millis);
+                }
+                3 => if let Some(millis) = guessed.pop() {
+                    allowances.give_back(millis);
+                    charged -= u128::from(estimated) * u128::from(millis);
+                }
+                _ => charged += u128::from(allowances.take(ByteCount::new(amount)).get()) * 8_000,
+            }
+            let rate = u128::from(RELAY_RATE_MAX.get().max(estimated));
+            prop_assert!(charged <= rate * u128::from(now) * 1_000, "{charged} after {now} s");
+        }
+    }
+}

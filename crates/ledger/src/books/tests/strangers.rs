@@ -1,0 +1,456 @@
+//! What one stranger can do: it mints as much as the limiter lets it, opens every connection that it can, reports the highest
+//! count, and never tells the truth.
+
+use super::*;
+use crate::books::Requester;
+use crate::client::ClientKey;
+use crate::clients::{CONNECTIONS_PER_CLIENT_MAX, ClientTerms};
+
+const GB: u64 = 1_000_000_000;
+const HEARTBEAT: u64 = 30_000;
+const HOUR: u64 = 3_600_000;
+const MINT_LIFE: Duration = Duration::from_secs(86_400);
+
+fn key(text: &str) -> ClientKey {
+    ClientKey::of(text.parse().unwrap())
+}
+
+/// Books with a limit of 1,000 GB.
+struct World {
+    books: Books,
+    setup: Setup,
+    disk: Stored,
+    minted: u64,
+    now: u64,
+}
+
+/// One caller's grants.
+struct Client {
+    key: ClientKey,
+    grants: Vec<Grant>,
+}
+
+impl Client {
+    fn at(address: &str) -> Self {
+        Self { key: key(address), grants: vec![] }
+    }
+}
+
+impl World {
+    fn new(mode: BudgetMode) -> Self {
+        let mut setup = setup(mode);
+        setup.terms.limit = ByteCount::new(1_000 * GB);
+        Self::of(setup)
+    }
+
+    fn of(setup: Setup) -> Self {
+        // After the reset at two hours, so that no figure is lost there.
+        let now = 3 * HOUR;
+        Self {
+            books: setup.open(Some(Stored::default()), at(now)),
+            setup,
+            disk: Stored::default(),
+            minted: 0,
+            now,
+        }
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now += millis;
+        self.books.advance(at(self.now));
+        self.books.forget_expired();
+    }
+
+    fn mint(&mut self, client: &mut Client) -> Result<(), NotAdmitted> {
+        let requester = Requester { client: Some(client.key), renews: None };
+        let hold = self.books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester)?;
+        self.minted += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.minted.to_be_bytes());
+        let issued_at = self.books.now();
+        let expires_at = issued_at.plus(hold.life());
+        let grant = Grant { id: GrantId::new(id), source: IceSource::Cloudflare, issued_at, expires_at };
+        let (commit, batch) = self.books.commit(hold, &grant, None, requester).unwrap();
+        self.disk.apply(batch.unwrap());
+        self.books.settle(&commit, Written::Yes).unwrap();
+        client.grants.push(grant);
+        Ok(())
+    }
+
+    /// Opens what it can and claims what it can. Returns how many connections are open.
+    fn lie(&mut self, client: &Client) -> usize {
+        for (nth, grant) in client.grants.iter().enumerate() {
+            let caller = Caller::Grant(*grant);
+            let mut is_full = false;
+            for n in 0..64 {
+                is_full |= self.books.open(caller, &format!("{nth}-{n}"), Some(true)).is_err();
+                let _ = self.books.heartbeat(caller, &format!("{nth}-{n}"), received(u64::MAX));
+                if is_full {
+                    break;
+                }
+            }
+        }
+        self.books.snapshot().open_connections
+    }
+
+    /// An hour of an attack: 50 mints in five minutes, and lies with each heartbeat.
+    fn attack(&mut self, client: &mut Client, restart_each: Option<u64>) {
+        for beat in 0..HOUR / HEARTBEAT {
+            for _ in 0..5 {
+                let _ = self.mint(client);
+            }
+            self.lie(client);
+            self.pass(HEARTBEAT);
+            if restart_each.is_some_and(|each| beat % each == 0) {
+                self.restart();
+            }
+        }
+        self.lie(client);
+    }
+
+    fn restart(&mut self) {
+        self.disk.apply(self.books.take_batch());
+        self.books = self.setup.open(Some(self.disk.clone()), at(self.now));
+    }
+
+    fn used(&self) -> u64 {
+        used(&self.books)
+    }
+}
+
+#[test]
+fn an_address_that_lies_for_an_hour_is_charged_at_most_30_gb_and_others_in_full() {
+    for address in ["203.0.113.9", "2001:db8:1:2::1"] {
+        let mut world = World::new(BudgetMode::Estimate);
+        let mut attacker = Client::at(address);
+        world.attack(&mut attacker, None);
+        let used = world.used();
+        assert!((20 * GB..=30 * GB).contains(&used), "{address}: {used}");
+        assert!(world.books.snapshot().counts.clamped > 0);
+
+        let mut honest = Client::at("198.51.100.7");
+        world.mint(&mut honest).unwrap();
+        let caller = Caller::Grant(honest.grants[0]);
+        world.books.open(caller, "call", Some(true)).unwrap();
+        let before = world.used();
+        let silenced: Vec<_> = attacker.grants.iter().map(|grant| grant.id).collect();
+        for grant in silenced {
+            let _ = world.books.revoke(grant);
+        }
+        let of_the_close = world.used() - before;
+        world.pass(HEARTBEAT);
+        let heard = world.books.heartbeat(caller, "call", received(7_500_000)).unwrap();
+        assert!(!heard.clamped);
+        assert_eq!(world.used() - before, of_the_close + 7_500_000);
+    }
+}
+
+#[test]
+fn a_48_that_lies_is_charged_four_times_as_much_and_no_more() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut prefixes: Vec<_> = (0..12).map(|n| Client::at(&format!("2001:db8:1:{n}::1"))).collect();
+    let minutes = 5;
+    for _ in 0..minutes * 60_000 / HEARTBEAT {
+        for prefix in &mut prefixes {
+            let _ = world.mint(prefix);
+            world.lie(prefix);
+        }
+        world.pass(HEARTBEAT);
+    }
+    for prefix in &prefixes {
+        world.lie(prefix);
+    }
+    let most = 200_000_000 / 8 * 60 * minutes;
+    assert!((most * 9 / 10..=most).contains(&world.used()), "{} of {most}", world.used());
+}
+
+#[test]
+fn a_loop_of_restarts_gives_an_address_no_further_allowance() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut attacker = Client::at("203.0.113.9");
+    world.attack(&mut attacker, Some(2));
+    assert!(world.used() <= 23 * GB, "{}", world.used());
+}
+
+#[test]
+fn a_long_wait_saves_ten_minutes_and_no_more() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut attacker = Client::at("203.0.113.9");
+    world.mint(&mut attacker).unwrap();
+    let caller = Caller::Grant(attacker.grants[0]);
+    world.books.open(caller, "c", Some(false)).unwrap();
+    for _ in 0..20 * HOUR / HEARTBEAT {
+        world.pass(HEARTBEAT);
+        let direct = Report { relayed: Some(false), ..Report::default() };
+        world.books.heartbeat(caller, "c", direct).unwrap();
+    }
+    world.books.heartbeat(caller, "c", received(u64::MAX)).unwrap();
+    world.lie(&attacker);
+    assert!(world.used() <= 600 * 50_000_000 / 8, "{}", world.used());
+}
+
+#[test]
+fn bytes_and_guesses_of_one_grant_share_its_allowance() {
+    for (estimated, reports_bytes) in [(2, false), (8, false), (8, true), (3, true)] {
+        let mut setup = setup(BudgetMode::Estimate);
+        setup.terms.limit = ByteCount::new(1_000 * GB);
+        setup.terms.rates.estimated = BitRate::new(estimated * 1_000_000);
+        setup.rules.estimated_rate = BitRate::new(estimated * 1_000_000);
+        // Only the grant's own allowance is tested here.
+        setup.bounds.client = ClientTerms { claims: BitRate::new(1_000_000_000), ..ClientTerms::default() };
+        let mut world = World::of(setup);
+        let mut client = Client::at("203.0.113.9");
+        world.mint(&mut client).unwrap();
+        let caller = Caller::Grant(client.grants[0]);
+        for n in 0..64 {
+            world.books.open(caller, &n.to_string(), None).unwrap();
+        }
+        for beat in 1..=10 {
+            world.pass(HEARTBEAT);
+            for n in 0..64 {
+                let bytes = (reports_bytes && n % 8 == 0).then_some(u64::MAX);
+                let report = Report { bytes_received: bytes, ..Report::default() };
+                world.books.heartbeat(caller, &n.to_string(), report).unwrap();
+            }
+            let most = 100_000_000 / 8 * 30 * beat;
+            assert!(
+                (most / 2..=most + beat).contains(&world.used()),
+                "{estimated}: {} of {most}",
+                world.used()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_reporter_vouches_for_is_charged_in_full() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    world.books.open(Caller::Grant(client.grants[0]), "of a client", Some(true)).unwrap();
+    world.books.open(Caller::Reporter, "own", Some(true)).unwrap();
+    world.pass(1_000);
+    for id in ["of a client", "own"] {
+        let heard = world.books.heartbeat(Caller::Reporter, id, received(5 * GB)).unwrap();
+        assert!(!heard.clamped, "{id}");
+    }
+    assert_eq!(world.used(), 10 * GB);
+}
+
+#[test]
+fn an_address_holds_its_share_of_the_table_and_a_reporter_is_served_throughout() {
+    let mut setup = setup(BudgetMode::Estimate);
+    setup.terms.limit = ByteCount::new(1_000 * GB);
+    setup.bounds.connections = 1_000;
+    let mut world = World::of(setup);
+    let mut clients: Vec<_> = (0..8).map(|n| Client::at(&format!("203.0.113.{n}"))).collect();
+    for client in &mut clients {
+        for _ in 0..8 {
+            world.mint(client).unwrap();
+        }
+    }
+    let most = usize::try_from(CONNECTIONS_PER_CLIENT_MAX).unwrap();
+    assert_eq!(world.lie(&clients[0]), most);
+    let opened = clients.iter().map(|client| world.lie(client)).max();
+    assert_eq!(opened, Some(900), "a tenth of the table is kept for the reporter");
+    for n in 0..100 {
+        assert_eq!(world.books.open(Caller::Reporter, &n.to_string(), None), Ok(Opened::New));
+    }
+    assert_eq!(world.books.open(Caller::Reporter, "one more", None), Err(OpenError::TableFull));
+}
+
+#[test]
+fn in_strict_mode_an_address_reserves_its_share_and_nobody_else_is_refused() {
+    let mut world = World::new(BudgetMode::Strict);
+    let mut attacker = Client::at("203.0.113.9");
+    world.attack(&mut attacker, Some(7));
+    let figures = world.books.snapshot().figures;
+    assert!(figures.committed.get() <= 50 * GB, "{:?}", figures.committed);
+    assert!(attacker.grants.len() > 10, "lives shrink before anything is refused: {}", attacker.grants.len());
+    let Err(NotAdmitted::Refused(refusal)) = world.mint(&mut attacker) else { panic!("it has its share") };
+    let frees_at = refusal.client_frees_at.expect("the budget has room");
+    assert!(frees_at > figures.now && !figures.is_spent());
+    for n in 0..15 {
+        world.mint(&mut Client::at(&format!("198.51.100.{n}"))).unwrap();
+    }
+    world.pass(frees_at.millis_since(figures.now));
+    assert_eq!(world.mint(&mut attacker), Ok(()), "Retry-After tells the truth");
+}
+
+#[test]
+fn in_strict_mode_a_48_reserves_four_shares() {
+    let mut world = World::new(BudgetMode::Strict);
+    let mut clients: Vec<_> = (0..10).map(|n| Client::at(&format!("2001:db8:1:{n}::1"))).collect();
+    for client in &mut clients {
+        while world.mint(client).is_ok() {}
+    }
+    let committed = world.books.snapshot().figures.committed.get();
+    assert!((150 * GB..=200 * GB).contains(&committed), "{committed}");
+}
+
+#[test]
+fn a_budget_whose_share_is_smaller_than_one_credential_is_usable() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(10 * GB);
+    let mut world = World::of(setup);
+    let (mut first, mut second) = (Client::at("203.0.113.9"), Client::at("203.0.113.10"));
+    assert_eq!(world.mint(&mut first), Ok(()));
+    assert!(world.mint(&mut first).is_err(), "one credential of five minutes is all");
+    assert_eq!(world.mint(&mut second), Ok(()));
+}
+
+#[test]
+fn a_released_or_unwritten_credential_gives_its_share_back() {
+    let mut world = World::new(BudgetMode::Strict);
+    let requester = Requester { client: Some(key("203.0.113.9")), renews: None };
+    let reserve = |books: &mut Books| {
+        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester).unwrap()
+    };
+    for round in 0..200 {
+        let hold = reserve(&mut world.books);
+        if round % 2 == 0 {
+            world.books.release(&hold);
+        } else {
+            let grant = minted(world.books.now(), 300);
+            let (commit, _) = world.books.commit(hold, &grant, None, requester).unwrap();
+            assert!(world.books.settle(&commit, Written::No).is_err());
+        }
+    }
+    assert_eq!(world.books.snapshot().figures.committed, ByteCount::ZERO);
+}
+
+#[test]
+fn a_grant_of_an_older_version_takes_the_address_of_its_next_report() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut attacker = Client::at("203.0.113.9");
+    for _ in 0..4 {
+        world.mint(&mut attacker).unwrap();
+    }
+    world.disk.apply(world.books.take_batch());
+    for row in world.disk.grants.values_mut() {
+        row.client = None;
+    }
+    world.restart();
+    for grant in &attacker.grants {
+        world.books.open(Caller::Grant(*grant), "c", Some(true)).unwrap();
+        world.books.note_client(Caller::Grant(*grant), attacker.key);
+    }
+    world.pass(HEARTBEAT);
+    for grant in &attacker.grants {
+        let _ = world.books.heartbeat(Caller::Grant(*grant), "c", received(u64::MAX)).unwrap();
+    }
+    assert_eq!(world.used(), 30 * 50_000_000 / 8);
+}
+
+#[test]
+fn a_revoked_grant_reports_nothing_more() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    let grant = client.grants[0];
+    let caller = Caller::Grant(grant);
+    for id in ["a", "b"] {
+        world.books.open(caller, id, None).unwrap();
+    }
+    world.pass(10_000);
+    let (row, closed) = world.books.revoke(grant.id).unwrap();
+    assert_eq!((row.revoked_at, closed.len()), (Some(at(world.now)), 2));
+    assert_eq!(world.used(), 2 * 10 * 250_000);
+    assert_eq!(world.books.snapshot().open_connections, 0);
+    world.pass(60_000);
+    assert_eq!(world.books.open(caller, "c", None), Err(OpenError::GrantRevoked));
+    assert_eq!(world.books.heartbeat(caller, "a", received(GB)).unwrap_err(), ReportError::GrantRevoked);
+    assert_eq!(world.books.close(caller, "a", received(GB)).unwrap_err(), ReportError::GrantRevoked);
+    world.restart();
+    assert_eq!(world.used(), 2 * 10 * 250_000);
+    let revoked: Vec<_> = world.books.grants().revoked().map(|revoked| revoked.grant).collect();
+    assert_eq!(revoked, [grant.id]);
+}
+
+#[test]
+fn an_older_ledger_with_an_open_connection_of_a_revoked_grant_closes_it() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    world.books.open(Caller::Grant(client.grants[0]), "a", None).unwrap();
+    world.disk.apply(world.books.take_batch());
+    for row in world.disk.grants.values_mut() {
+        row.revoked_at = Some(at(world.now));
+    }
+    world.restart();
+    assert_eq!(world.books.snapshot().open_connections, 0);
+    world.pass(HEARTBEAT);
+    assert_eq!(world.used(), 0);
+}
+
+#[test]
+fn while_frozen_a_client_claims_no_more_than_its_promise() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    let caller = Caller::Grant(client.grants[0]);
+    for n in 0..10 {
+        world.books.open(caller, &n.to_string(), None).unwrap();
+    }
+    world.pass(10_000);
+    let before = world.used();
+    world.books.override_freeze(true);
+    let committed = world.books.snapshot().figures.committed;
+    for beat in 1..=10 {
+        world.pass(HEARTBEAT);
+        if beat == 5 {
+            world.restart();
+        }
+        for n in 0..10 {
+            let _ = world.books.heartbeat(caller, &n.to_string(), received(u64::MAX));
+        }
+        let promised = 250_000 * 30 * beat;
+        assert!(world.used() <= before + promised, "{} after {beat}", world.used() - before);
+    }
+    assert!(world.books.snapshot().figures.committed <= committed.plus(ByteCount::new(before)));
+    world.books.override_freeze(false);
+    let before = world.used();
+    world.pass(HEARTBEAT);
+    let _ = world.books.heartbeat(caller, "0", received(u64::MAX));
+    assert!(world.used() - before > 100_000_000, "everything is as it was");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a client does, its charge stays within 50 Mbps times the time, and its promises within its share.
+    #[test]
+    fn no_address_exceeds_its_allowance(
+        is_strict: bool,
+        steps in prop::collection::vec((0u8..9, 0usize..6, 0u8..4, 0u64..40_000, prop::option::of(0u64..3_000_000_000)), 1..120),
+    ) {
+        let mut world = World::new(if is_strict { BudgetMode::Strict } else { BudgetMode::Estimate });
+        let mut client = Client::at("203.0.113.9");
+        let begin = world.now;
+        for (action, nth, connection, wait, bytes) in steps {
+            let grant = client.grants.get(nth).copied();
+            let (id, relayed) = (connection.to_string(), [None, Some(true), Some(false), Some(true)][usize::from(connection)]);
+            match (action, grant) {
+                (0, _) => _ = world.mint(&mut client),
+                (1, Some(grant)) => _ = world.books.open(Caller::Grant(grant), &id, relayed),
+                (2..=4, Some(grant)) => {
+                    let report = Report { bytes_received: bytes, relayed: None, ..Report::default() };
+                    let _ = world.books.heartbeat(Caller::Grant(grant), &id, report);
+                }
+                (5, Some(grant)) => {
+                    let report = Report { bytes_received: bytes, relayed, ..Report::default() };
+                    let _ = world.books.close(Caller::Grant(grant), &id, report);
+                }
+                (6, _) => world.restart(),
+                (7, Some(grant)) if wait < 4_000 => _ = world.books.revoke(grant.id),
+                _ => world.pass(wait),
+            }
+            let most = 50_000_000 / 8 * (world.now - begin) / 1_000;
+            prop_assert!(world.used() <= most + 100, "{} of {most}", world.used());
+            if is_strict {
+                let committed = world.books.snapshot().figures.committed.get();
+                prop_assert!(committed <= 50 * GB, "{committed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What each client holds: open connections, its allowance for claims, and in strict mode the minutes that its live grants
+//! reserve. A client and the group above it ([`ClientKey::wider`]) have one row each. A row exists only while it holds
+//! something. Every holding belongs to a grant or to a reservation, so the table is bounded by those.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::allowance::{Allowance, AllowanceTerms};
+use crate::client::ClientKey;
+use crate::connection::UsageRules;
+use crate::minute::Minute;
+use crate::units::{BitRate, Timestamp};
+use crate::verdict::ClientShare;
+
+/// Most open connections of one client.
+pub const CONNECTIONS_PER_CLIENT_MAX: u32 = 256;
+
+/// The allowances of one client. A group has [`ClientKey::factor`] times as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTerms {
+    /// The most that its claims are charged, over all its grants.
+    pub claims: BitRate,
+    /// The most that its live grants may reserve of a strict budget, in percent of the limit.
+    pub reserved_percent: u32,
+}
+
+impl Default for ClientTerms {
+    fn default() -> Self {
+        Self { claims: BitRate::new(50_000_000), reserved_percent: 5 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    claims: Allowance,
+    /// Reserved minutes of live grants, by the minute in which they end. Few, in order.
+    reserved: Vec<(Minute, u64)>,
+}
+
+impl Row {
+    fn is_empty(&self) -> bool {
+        self.claims.open_count() == 0 && self.reserved.is_empty()
+    }
+
+    fn forget_ended(&mut self, now: Minute) {
+        self.reserved.retain(|(end, _)| *end > now);
+    }
+}
+
+/// See the module's invariant.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    rows: HashMap<ClientKey, Row>,
+    terms: ClientTerms,
+}
+
+/// A client's allowance with its terms, and that of its group.
+pub(crate) type ClientScopes<'a> = [Option<(&'a mut Allowance, AllowanceTerms)>; 2];
+
+impl Clients {
+    pub(crate) fn new(terms: ClientTerms) -> Self {
+        Self { rows: HashMap::new(), terms }
+    }
+
+    /// The allowances of a client and of its group, added if they do not exist.
+    pub(crate) fn scopes(&mut self, client: ClientKey, rules: &UsageRules) -> ClientScopes<'_> {
+        let claims = self.terms.claims.get();
+        let terms = |key: ClientKey| {
+            AllowanceTerms::new(BitRate::new(claims.saturating_mul(key.factor().into())), rules)
+        };
+        let Some(group) = client.wider() else {
+            let row = self.rows.entry(client).or_default();
+            return [Some((&mut row.claims, terms(client))), None];
+        };
+        for key in [client, group] {
+            let _ = self.rows.entry(key).or_default();
+        }
+        let [own, wide] = self.rows.get_disjoint_mut([&client, &group]);
+        [own.map(|row| (&mut row.claims, terms(client))), wide.map(|row| (&mut row.claims, terms(group)))]
+    }
+
+    /// Whether a client may open one more connection.
+    pub(crate) fn may_open(&self, client: ClientKey) -> bool {
+        keys(client).all(|key| {
+            let open = self.rows.get(&key).map_or(0, |row| row.claims.open_count());
+            open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor())
+        })
+    }
+
+    /// What a client and its group have reserved of a strict budget.
+    pub(crate) fn shares(&mut self, client: ClientKey, now: Timestamp) -> [Option<ClientShare>; 2] {
+        let percent = self.terms.reserved_percent;
+        let mut share = |key: ClientKey| {
+            let percent = percent.saturating_mul(key.factor()).min(100);
+            let mut share = ClientShare { percent, reserved: 0, frees_at: None };
+            if let Some(row) = self.rows.get_mut(&key) {
+                row.forget_ended(Minute::of(now));
+                share.reserved =
+                    row.reserved.iter().map(|(_, minutes)| *minutes).fold(0, u64::saturating_add);
+                share.frees_at = row.reserved.first().map(|(end, _)| end.start());
+            }
+            share
+        };
+        [Some(share(client)), client.wider().map(share)]
+    }
+
+    /// Reserves minutes until `end`.
+    pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, minutes: u64) {
+        for key in keys(client).filter(|_| minutes > 0) {
+            let reserved = &mut self.rows.entry(key).or_default().reserved;
+            match reserved.binary_search_by_key(&end, |(end, _)| *end) {
+                Ok(at) => {
+                    if let Some((_, sum)) = reserved.get_mut(at) {
+                        *sum = sum.saturating_add(minutes);
+                    }
+                }
+                Err(at) => reserved.insert(at, (end, minutes)),
+            }
+        }
+    }
+
+    /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
+    pub(crate) fn release(&mut self, client: ClientKey, end: Minute, minutes: u64) {
+        for key in keys(client) {
+            let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
+            let reserved = &mut row.get_mut().reserved;
+            if let Ok(at) = reserved.binary_search_by_key(&end, |(end, _)| *end)
+                && let Some((_, sum)) = reserved.get_mut(at)
+            {
+                *sum = sum.saturating_sub(minutes);
+                if *sum == 0 {
+                    reserved.remove(at);
+                }
+            }
+        }
+    }
+
+    /// Removes rows that hold nothing.
+    pub(crate) fn forget_idle(&mut self, now: Timestamp) {
+        self.rows.retain(|_, row| {
+            row.forget_ended(Minute::of(now));
+            !row.is_empty()
+        });
+        if self.rows.len() < self.rows.capacity() / 4 {
+            self.rows.shrink_to_fit();
+        }
+    }
+
+    /// Rows in use.
+    pub(crate) fn count(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+fn keys(client: ClientKey) -> impl Iterator<Item = ClientKey> {
+    std::iter::once(client).chain(client.wider())
+}
+
+#[cfg(test)]
+#[path = "clients_tests.rs"]
+mod tests;

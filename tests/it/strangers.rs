@@ -1,0 +1,176 @@
+//! What one client address can do over HTTP, and what a revoked grant can. The arithmetic is tested with the books.
+
+use crate::support::{
+    Answer, OPERATOR, REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const HUGE: u64 = 9_007_199_254_740_991;
+
+async fn mint_from(broker: &TestBroker, address: &str) -> Answer {
+    let request = broker.request(Method::GET, "/api/turn-credentials");
+    Answer::of(request.header("x-forwarded-for", address)).await
+}
+
+async fn grant_from(broker: &TestBroker, address: &str) -> String {
+    mint_from(broker, address).await.json()["grant"].as_str().unwrap().to_owned()
+}
+
+async fn used_bytes(broker: &TestBroker) -> u64 {
+    broker.status().await["usedBytes"].as_u64().unwrap()
+}
+
+async fn open(broker: &TestBroker, token: &str, id: &str) -> Answer {
+    broker.post(token, "/api/connections", json!({"connectionId": id})).await
+}
+
+async fn claim(broker: &TestBroker, token: &str, id: &str) -> Answer {
+    broker.post(token, &format!("/api/connections/{id}/heartbeat"), json!({"bytesReceived": HUGE})).await
+}
+
+fn hint_codes(status: &Value) -> Vec<&str> {
+    status["hints"].as_array().unwrap().iter().map(|hint| hint["code"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_grants_of_one_address_share_one_allowance_for_claims_and_a_hint_says_so() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let mut grants = vec![];
+    for address in ["203.0.113.9", "203.0.113.9", "198.51.100.7"] {
+        grants.push(grant_from(&broker, address).await);
+    }
+    for grant in &grants {
+        open(&broker, grant, "c").await;
+    }
+    assert!(!hint_codes(&broker.status().await).contains(&"CLAIMS_CLAMPED"));
+    broker.advance(8);
+    for grant in &grants {
+        claim(&broker, grant, "c").await;
+    }
+    assert_eq!(used_bytes(&broker).await, 2 * 50_000_000, "50 Mbps for 8 s, of each of the two addresses");
+    assert!(hint_codes(&broker.status().await).contains(&"CLAIMS_CLAMPED"));
+    assert_eq!(broker.operator("/api/overview").await.json()["connections"]["claimsClamped"], 3);
+    broker.advance(3_601);
+    assert!(!hint_codes(&broker.status().await).contains(&"CLAIMS_CLAMPED"));
+}
+
+#[tokio::test]
+async fn the_address_of_a_grant_survives_a_restart() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("CLAIMS_MBPS_PER_CLIENT", "10")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let grants = [grant_from(&broker, "203.0.113.9").await, grant_from(&broker, "203.0.113.9").await];
+    broker.finish().await;
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    for grant in &grants {
+        open(&broker, grant, "c").await;
+    }
+    broker.advance(8);
+    for grant in &grants {
+        claim(&broker, grant, "c").await;
+    }
+    assert_eq!(used_bytes(&broker).await, 10_000_000);
+}
+
+#[tokio::test]
+async fn what_a_reporter_reports_is_not_clamped() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    open(&broker, REPORTER, "c").await;
+    broker.advance(1);
+    let body = json!({"bytesReceived": 40_000_000_000_u64});
+    broker.post(REPORTER, "/api/connections/c/heartbeat", body).await;
+    assert_eq!(used_bytes(&broker).await, 40_000_000_000);
+    assert_eq!(broker.metric("turn_broker_claims_clamped_total").await, Some(0));
+}
+
+#[tokio::test]
+async fn one_address_opens_256_connections_and_others_are_served() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let mut grants = vec![];
+    for _ in 0..5 {
+        grants.push(grant_from(&broker, "2001:db8:1:2::1").await);
+    }
+    for n in 0..256 {
+        assert_eq!(open(&broker, &grants[n / 64], &n.to_string()).await.status, 201);
+    }
+    let refused = open(&broker, &grants[4], "one-more").await;
+    assert_eq!(refused.error(), (429, "RATE_LIMITED".into()));
+    assert!(refused.json()["message"].as_str().unwrap().contains("from this address"));
+    let refusals = "turn_broker_connections_refused_total{outcome=\"address\"}";
+    assert_eq!(broker.metric(refusals).await, Some(1));
+    let neighbour = grant_from(&broker, "2001:db8:1:3::1").await;
+    assert_eq!(open(&broker, &neighbour, "c").await.status, 201);
+    assert_eq!(open(&broker, REPORTER, "c").await.status, 201);
+}
+
+#[tokio::test]
+async fn in_strict_mode_an_address_with_its_share_is_refused_like_a_spent_budget_and_others_are_served() {
+    let settings = [("BUDGET_MODE", "strict"), ("RATE_LIMIT_REQUESTS", "1000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    let mut lives = vec![];
+    let refused = loop {
+        let answer = mint_from(&broker, "203.0.113.9").await;
+        match answer.json()["ttl"].as_u64() {
+            Some(ttl) => lives.push(ttl),
+            None => break answer,
+        }
+    };
+    assert!(lives.len() > 10 && lives.is_sorted_by(|a, b| a >= b), "{lives:?}");
+    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()));
+    let expected = "Monthly bandwidth limit of 1000 GB has room, but your address has reserved its share of it with credentials already issued. Please try again later.";
+    assert_eq!(refused.json()["message"], expected);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((7_500..=7_800).contains(&wait), "until the first five minutes and their tail are over: {wait}");
+    let reserved: f64 = broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap();
+    assert!((40.0..=50.0).contains(&reserved), "{reserved}");
+    assert_eq!(broker.metric("turn_broker_address_refusals_total").await, Some(1));
+    assert_eq!(mint_from(&broker, "198.51.100.7").await.json()["source"], "cloudflare");
+    broker.advance(wait);
+    assert_eq!(mint_from(&broker, "203.0.113.9").await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn a_revoked_grant_gets_401_its_connections_close_and_the_time_is_shown() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let grant = grant_from(&broker, "203.0.113.9").await;
+    open(&broker, &grant, "c").await;
+    broker.advance(10);
+    let revoked = broker.post(OPERATOR, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
+    assert_eq!(revoked["revokedAt"], "2025-01-15T12:00:10.000Z");
+    let charged = used_bytes(&broker).await;
+    assert_eq!(charged, 10 * 250_000);
+    assert_eq!(broker.status().await["activeConnections"], 0);
+    broker.advance(20);
+    let calls = [
+        open(&broker, &grant, "d").await,
+        claim(&broker, &grant, "c").await,
+        broker.post(&grant, "/api/connections/c/close", json!({"bytesReceived": HUGE})).await,
+        Answer::of(broker.request(Method::DELETE, "/api/connections/c").bearer_auth(&grant)).await,
+    ];
+    for call in calls {
+        assert_eq!(call.error(), (401, "INVALID_GRANT".into()));
+    }
+    assert_eq!(used_bytes(&broker).await, charged);
+    let again = broker.post(OPERATOR, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
+    assert_eq!(again["revokedAt"], "2025-01-15T12:00:10.000Z", "the first time stays");
+    let shown = broker.operator("/api/overview").await.json()["revoked"].clone();
+    assert_eq!(shown[0]["grant"], revoked["grant"]);
+    assert_eq!(shown[0]["revokedAt"], "2025-01-15T12:00:10.000Z");
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn while_frozen_claims_stay_within_what_is_promised() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    let grant = grant_from(&broker, "203.0.113.9").await;
+    open(&broker, &grant, "c").await;
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    broker.advance(8);
+    claim(&broker, &grant, "c").await;
+    assert_eq!(used_bytes(&broker).await, 2_000_000, "2 Mbps for 8 s");
+    broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": false})).await;
+    broker.advance(8);
+    claim(&broker, &grant, "c").await;
+    assert_eq!(used_bytes(&broker).await, 100_000_000, "the allowance of the address was not touched");
+}
