@@ -301,7 +301,8 @@ async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
     );
     assert_eq!(status["boundHolds"], false, "bytes that January's grants still relay are not counted");
     assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
-    broker.advance_to("2025-02-22T00:00:00Z");
+    broker.set_wall("2025-02-20T00:05:00Z");
+    broker.advance_to("2025-02-23T00:00:00Z");
     let status = broker.status().await;
     assert_eq!(
         status["boundHolds"], true,
