@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod error;
 pub mod head;
 pub mod health;
+pub mod hints;
 pub mod metrics;
 pub mod openapi;
 pub mod operator;

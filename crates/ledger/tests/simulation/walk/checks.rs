@@ -68,11 +68,11 @@ impl Checks {
         // A clock that was set wrong has lost time. After a pause the bound is right, although the broker cannot tell.
         self.is_set_wrong = broker.step > 0 || (self.is_set_wrong && !snapshot.bound_holds());
         let holds = |snapshot: &Snapshot| {
-            let mut told = snapshot.clone();
+            let mut status = *snapshot;
             if !self.is_set_wrong {
-                told.measured.jumped_until = Timestamp::default();
+                status.measured.jumped_until = Timestamp::default();
             }
-            told.bound_holds()
+            status.bound_holds()
         };
         let is_void = signs.is_void || !holds(&snapshot) || !holds(&self.before);
         let lacks = broker.lacks || self.lacked.0;

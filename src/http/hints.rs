@@ -1,0 +1,165 @@
+//! The hints of the status: what makes its figures unreliable or has stopped minting, and what to do about it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::limit::proxies::Unread;
+use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
+use turn_ledger::ledger::LateCounts;
+
+/// How long after a clamped claim the hint is shown.
+const CLAMPED_SHOWN: Duration = Duration::from_secs(3_600);
+/// With a count that is no older than this, the estimate hardly matters.
+const LIVE_COUNT_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Something that makes the figures unreliable.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HintBody {
+    /// Stable identifier for programs.
+    #[schema(example = "NO_REPORTS")]
+    code: &'static str,
+    /// What it means, and what to do.
+    message: String,
+}
+
+/// All hints that apply, in a fixed order.
+pub(super) fn of(app: &App, snapshot: &Snapshot) -> Vec<HintBody> {
+    let mut hints = Hints(Vec::new());
+    about_counts(&mut hints, app, snapshot);
+    about_minting(&mut hints, app, snapshot);
+    about_clock_and_bound(&mut hints, snapshot);
+    hints.0
+}
+
+struct Hints(Vec<HintBody>);
+
+impl Hints {
+    fn add(&mut self, applies: bool, code: &'static str, message: &str) {
+        if applies {
+            self.0.push(HintBody { code, message: message.to_owned() });
+        }
+    }
+}
+
+/// Whether and by whom usage is counted.
+fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
+    let measured = &snapshot.measured;
+    // A relay whose bytes are counted live needs no reports.
+    let is_live = measured.as_of.is_some_and(|as_of| snapshot.figures.now.since(as_of) <= LIVE_COUNT_AGE_MAX);
+    hints.add(
+        snapshot.counts.connections == 0 && snapshot.open_connections == 0 && !is_live,
+        "NO_REPORTS",
+        "no client has reported a connection: the estimate cannot see usage. Report connections from the page or the app server (POST /api/connections).",
+    );
+    hints.add(
+        app.bills_unread,
+        "NO_ANALYTICS",
+        "usage is estimated from reports only, because Cloudflare's own count is not read. Set CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN.",
+    );
+    hints.add(
+        app.reads_all_keys,
+        "NO_TURN_KEY",
+        "Cloudflare's count is read without a TURN key: all TURN bytes of the account count as those of credentials issued here, so boundHolds can be false without a cause. Set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
+    );
+    hints.add(
+        measured.is_stale(),
+        "ANALYTICS_STALE",
+        "the provider's count could not be read for more than 10 minutes: usage after asOf is estimated. See the log.",
+    );
+    hints.add(
+        !measured.assumption.holds,
+        "ASSUMPTION_BROKEN",
+        "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
+    );
+    hints.add(
+        measured.doubted,
+        "COUNT_DOUBTED",
+        "Cloudflare's count grew by more than ten times what live credentials could relay, and by a tenth of the limit: it is ignored until the next count confirms it. If it is right, the bound is wrong. Compare it with Cloudflare's dashboard.",
+    );
+    hints.add(
+        measured.dropped,
+        "READING_DROPPED",
+        "the operator has dropped the provider's count: until the next one, usage of other keys and of the SFU is not counted, and the bound is unreliable. Wait for the next count.",
+    );
+    if let Some(LateCounts { lag, grows }) = measured.late_counts {
+        let doubt = if grows { ": the bound is unreliable until an hour without growth" } else { "" };
+        let lag = lag.as_secs();
+        hints.add(
+            true,
+            "COUNTS_LATE",
+            &format!(
+                "Cloudflare's counts grew after ANALYTICS_LAG_SECONDS{doubt}. The broker now waits {lag} s. Set ANALYTICS_LAG_SECONDS to {lag}."
+            ),
+        );
+    }
+}
+
+/// Whether credentials are issued, and to whom.
+fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
+    hints.add(
+        snapshot.frozen,
+        "FROZEN",
+        "the operator has stopped minting: new callers get STUN only. Send {\"frozen\": false} to POST /api/budget/freeze to resume.",
+    );
+    hints.add(!app.mint.enabled, "DISABLED", "TURN_ENABLED is false: new callers get STUN only.");
+    hints.add(
+        snapshot.promised_in_full,
+        "PROMISED_IN_FULL",
+        "strict mode cannot reserve another credential of 5 minutes: live credentials could use up the limit. Wait for the next count or the reset, raise the limit, or shorten TURN_TTL_SECONDS.",
+    );
+    if let Some(Unread { forwarded, of }) = app.untrusted_proxies.seen() {
+        hints.add(
+            true,
+            "PROXY_NOT_TRUSTED",
+            &format!(
+                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because TRUSTED_PROXIES does not name their sender. If a proxy sends it, all clients behind it share the allowances of one: add its address to TRUSTED_PROXIES."
+            ),
+        );
+    }
+    hints.add(
+        app.mint.provider_is_up() == Some(false),
+        "PROVIDER_DOWN",
+        "Cloudflare does not mint: new callers get the next of ICE_SOURCES. The log states the reason. If it is the key or the token, correct CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN.",
+    );
+    hints.add(
+        snapshot.counts.clamped_at.is_some_and(|at| snapshot.figures.now.since(at) <= CLAMPED_SHOWN),
+        "CLAIMS_CLAMPED",
+        "clients have reported more than one grant or one address may claim, and the excess was not charged. If many people share an address, raise CLAIMS_MBPS_PER_CLIENT; otherwise somebody reports falsely.",
+    );
+    hints.add(
+        !app.account.is_durable(),
+        "NOT_DURABLE",
+        "the ledger is in memory only: a restart loses this period's usage. Set STATE_DIR.",
+    );
+}
+
+/// The clock, and what live credentials can still relay.
+fn about_clock_and_bound(hints: &mut Hints, snapshot: &Snapshot) {
+    let bound = snapshot.figures.overshoot_bound();
+    hints.add(
+        snapshot.clock_behind > CLOCK_DIFFERENCE_TOLERATED,
+        "CLOCK_BEHIND",
+        "the machine's clock is behind the ledger: it was set back, or was ahead before. The ledger keeps the later time. Correct the clock.",
+    );
+    hints.add(
+        snapshot.clock_ahead > CLOCK_DIFFERENCE_TOLERATED,
+        "CLOCK_AHEAD",
+        "the machine's clock has jumped ahead: the ledger keeps its own time until Cloudflare's clock confirms the jump, or for 5 minutes if no response of Cloudflare says otherwise. Check the clock.",
+    );
+    hints.add(
+        snapshot.measured.jumped_until > snapshot.figures.now,
+        "CLOCK_JUMPED",
+        "the ledger has followed a jump of the machine's clock. If the clock was wrong before or is wrong now, credentials minted before the jump relay for longer than is reserved: the bound is unreliable until they have ended. Check the clock.",
+    );
+    hints.add(
+        bound.get() > 0,
+        "BOUND_ABOVE_LIMIT",
+        &format!(
+            "live credentials could take usage {} GB past the limit: shorten TURN_TTL_SECONDS, or lower LIABILITY_MBPS_PER_GRANT if your calls use less.",
+            bound.gb_up()
+        ),
+    );
+}
