@@ -125,29 +125,39 @@ async fn hold(form: Form, load: Load, is_proxied: bool) -> Outcome {
     let grant = client.mint("").await.unwrap();
     drop(client);
     let mut honest = beside(server, is_proxied, 1).await;
-    let before = memory::resident(process.id());
+    let (before, others) = (memory::resident(process.id()), memory::handles(process.id()));
     let (bytes, sockets) = (load.bytes(&grant), load.sockets(form));
     let held = Held::start(server, sockets, &bytes);
     settle(process.id(), &held).await;
     honest = honest.plus(beside(server, is_proxied, 2).await);
     if load.is_idle() {
         for _ in 0..5 {
-            let reply = Client::new(server).get("/health", &[]).await;
-            honest.count(reply.is_some_and(|reply| reply.status == 200));
+            honest.count(is_healthy(server).await);
         }
     }
-    let open = held.left_open().await;
+    held.end().await;
+    let open = memory::handles(process.id()).saturating_sub(others);
     let grown = memory::peak(process.id()).saturating_sub(before);
     let opened = held.counts.opened.load(Ordering::Relaxed);
     let cost = Cost { requests: 0, sockets: opened, bytes: opened * count(bytes.len()) };
     let effect =
-        format!("{} of {} sockets open, memory grows by {}", grouped(open), grouped(sockets), size(grown));
+        format!("holds {} of {} sockets, memory grows by {}", grouped(open), grouped(sockets), size(grown));
     let is_within = if is_proxied {
         grown <= sockets * MEMORY_PER_SOCKET_MAX
     } else {
         open <= SOCKETS_MAX && grown <= MEMORY_MAX
     };
     Outcome { attempts: sockets, cost, effect, honest, is_within }
+}
+
+/// Whether a health check from the attacker's address is served. It is tried three times, as a container engine does.
+async fn is_healthy(server: SocketAddr) -> bool {
+    for _ in 0..3 {
+        if Client::new(server).get("/health", &[]).await.is_some_and(|reply| reply.status == 200) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Waits until the broker has read what the sockets sent.
@@ -175,8 +185,6 @@ struct Held {
 
 #[derive(Default)]
 struct Counts {
-    /// Sockets that are open, with everything sent.
-    open: AtomicU64,
     /// Sockets opened so far.
     opened: AtomicU64,
     /// Whether closed sockets stay closed from now on.
@@ -194,19 +202,10 @@ impl Held {
         Self { _tasks: tasks, counts }
     }
 
-    /// The sockets that the broker leaves open. Those that it is closing are not counted: so nothing is opened meanwhile.
-    async fn left_open(&self) -> u64 {
+    /// Opens nothing more, and gives the broker time to close what it does not hold.
+    async fn end(&self) {
         self.counts.is_ending.store(true, Ordering::Relaxed);
-        let open = || self.counts.open.load(Ordering::Relaxed);
-        let mut before = u64::MAX;
-        for _ in 0..SETTLE_MAX {
-            tokio::time::sleep(SETTLE).await;
-            if open() == before {
-                break;
-            }
-            before = open();
-        }
-        open()
+        tokio::time::sleep(SETTLE * 2).await;
     }
 }
 
@@ -216,10 +215,8 @@ async fn keep(server: SocketAddr, bytes: Arc<[u8]>, counts: Arc<Counts>) {
         if let Ok(mut stream) = TcpStream::connect(server).await {
             counts.opened.fetch_add(1, Ordering::Relaxed);
             if stream.write_all(&bytes).await.is_ok() {
-                counts.open.fetch_add(1, Ordering::Relaxed);
                 // A response ends it as well as a close: what was sent is not held any longer.
                 let _ = stream.read(&mut [0]).await;
-                counts.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
         tokio::time::sleep(PAUSE).await;
