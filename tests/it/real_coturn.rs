@@ -1,5 +1,5 @@
-//! A real coturn: its CLI is understood, its bytes equal those of its log, and a cut ends the flow. tests/coturn/run.sh
-//! creates the network and runs this. The calls are those of coturn's own test client.
+//! Tests with a real coturn: the broker reads its CLI, the bytes equal those of coturn's log, and a cut ends the traffic of a
+//! grant. tests/coturn/run.sh creates the network and runs this. The calls are those of coturn's own test client.
 
 #![expect(clippy::print_stdout, reason = "its figures are read by people")]
 
@@ -21,7 +21,7 @@ use turn_ledger::units::BitRate;
 
 pub(crate) const SECRET: &str = "real-coturn-secret";
 pub(crate) const PASSWORD: &str = "real-coturn-password";
-const GUESS: BitRate = BitRate::new(2_000_000);
+const ESTIMATED_RATE: BitRate = BitRate::new(2_000_000);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The payload of a packet, and the bytes that coturn counts for it: channel data adds four.
 const PAYLOAD: u64 = 1_000;
@@ -178,25 +178,25 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
                 looks += 1;
                 looks_that_agree += u32::from(shown.abs_diff(told) * 50 <= told);
             }
-            let _ = book.take(&listing, SystemClock.now(), GUESS);
+            let _ = book.take(&listing, SystemClock.now(), ESTIMATED_RATE);
             tokio::time::sleep(LOOK_EVERY).await;
             ended
         })
         .await;
     let sessions = 2;
     coturn
-        .until("coturn's last word on both sessions", async || {
+        .until("coturn's last log line of both sessions", async || {
             coturn.log().matches(&format!(":{grant}> realm <relay.test> origin <>, local")).count()
                 >= sessions
         })
         .await;
-    let taken = book.take(&coturn.sessions().await, SystemClock.now(), GUESS);
+    let taken = book.take(&coturn.sessions().await, SystemClock.now(), ESTIMATED_RATE);
     let logged: u64 = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
     let booked = taken.total.sent.get();
     println!("  egress to the two clients          bytes     share");
     for (who, bytes) in [
-        ("log, at the last look", told),
-        ("listing, at the last look", shown),
+        ("log, at the last listing", told),
+        ("listing, the last one", shown),
         ("log, in all", logged),
         ("book, in all", booked),
     ] {
