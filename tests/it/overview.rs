@@ -133,9 +133,9 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             broker.advance(1_200);
         }
         broker.app.account.evaluate_alerts(Some(true), false);
-        let told = alerts(&broker).await;
+        let listed = alerts(&broker).await;
         broker.finish().await;
-        told
+        listed
     };
     assert!(before.iter().any(|alert| alert["event"] == "budget.used_50"), "{before:?}");
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
