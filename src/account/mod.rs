@@ -262,7 +262,7 @@ impl Account {
         self.with(|books| books.set_late_counts(source, late));
     }
 
-    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    /// Forgets how late this source's counts settle if the configured lag is at least as long as the measured one.
     pub fn settle_late_counts(&self, source: IceSource, configured: Duration) {
         self.with(|books| books.settle_late_counts(source, configured));
     }

@@ -60,12 +60,12 @@ pub enum ApiError {
     },
     /// The client has sent too many wrong operator or reporter tokens.
     TooManyWrongTokens {
-        /// After this time its wrong tokens are counted anew.
+        /// Time until its count of wrong tokens starts again at zero.
         retry_in: Duration,
     },
     /// The grant, or the client, has too many open connections.
     TooManyConnections {
-        /// What has too many, for people.
+        /// Which connections are too many, as a part of the message.
         of: &'static str,
         /// After this time the broker has closed lost connections.
         retry_in: Duration,

@@ -1,6 +1,7 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances, each for the client and again for the wide IPv6 prefix around it. Every response has `RateLimit-*` headers;
-//! body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the tables.
+//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. Every response has
+//! `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own clock. Our
+//! clock only decides when a row of the tables is removed.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +45,7 @@ pub type RateLimitLayer = (Gate, Gate, Gate, Gate);
 
 /// The rate limiter. All its layers share the same tables.
 pub struct RateLimit {
-    /// For each kind: the limit of a client, then the one of a wide prefix. A request over the first does not count against
+    /// For each kind: the limit of a client, then the limit of a wide prefix. A request over the first does not count against
     /// the second, so one client cannot use up the allowance of its neighbours.
     limits: [Limit; 4],
     clients: Mutex<Clients>,
@@ -108,7 +109,7 @@ impl RateLimit {
         })
     }
 
-    /// Notes what the request counts against. Called once for each request, before the layer.
+    /// Records in the request what it counts against. Called once for each request, before the layer.
     pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind) {
         let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
         let rows = self.with_clients(|clients, now| clients.rows(address, now));
@@ -177,8 +178,8 @@ impl Limit {
     }
 }
 
-/// The headers of a rejected request are already the standard ones. Of several limits the outermost writes last: the headers
-/// describe the allowance of the client.
+/// The headers of a rejected request are already the standard ones. The outermost of several limits writes last, so the
+/// headers describe the client's allowance.
 fn translate(headers: &mut HeaderMap, window: Duration) {
     let number =
         |value: Option<HeaderValue>| value.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
@@ -191,7 +192,7 @@ fn translate(headers: &mut HeaderMap, window: Duration) {
     headers.insert(RESET, HeaderValue::from(wait_seconds(window / limit * spent)));
 }
 
-/// The response over the rate. The library rounds the wait down to whole seconds; one second more is enough.
+/// The response to a request over the rate. The library rounds the wait down to whole seconds, so one second is added.
 fn reject(
     error: &GovernorError,
     quota: Quota,

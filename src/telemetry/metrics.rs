@@ -66,7 +66,7 @@ pub struct Metrics {
     pub provider_latest: ProviderCalls,
     /// Mints that the budget refused.
     pub budget_refusals: Counter,
-    /// Those of them that were refused because their client address has reserved its share.
+    /// How many of these were refused because credentials of their client address reserve its whole share.
     pub address_refusals: Counter,
     /// Requests over the rate limit of their client.
     pub rate_limited: Counter,
