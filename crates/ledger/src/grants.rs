@@ -69,6 +69,10 @@ pub struct GrantRow {
     /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
     #[serde(default)]
     pub reserved_minutes: u64,
+    /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
+    /// credential expires this much later.
+    #[serde(default)]
+    pub clock_ahead_millis: u64,
     /// What its client may claim.
     #[serde(skip)]
     claims: Allowance,
@@ -89,6 +93,7 @@ impl GrantRow {
             reported: false,
             client: None,
             reserved_minutes: 0,
+            clock_ahead_millis: 0,
             claims: Allowance::default(),
         }
     }
@@ -97,6 +102,17 @@ impl GrantRow {
     #[must_use]
     pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {
         Self { client, reserved_minutes, ..self }
+    }
+
+    /// The same grant, issued while the wall clock was so far ahead of the books' time.
+    #[must_use]
+    pub fn with_clock_ahead(self, ahead: Duration) -> Self {
+        Self { clock_ahead_millis: u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX), ..self }
+    }
+
+    /// The latest time at which its credential expires, by the books' time or by the wall clock.
+    fn latest_expiry(&self) -> Timestamp {
+        self.expires_at.plus_millis(self.clock_ahead_millis)
     }
 
     /// Whether its credential still works or a connection is open on it.
@@ -384,7 +400,7 @@ impl Grants {
     ) -> Vec<ChangeKind> {
         let mut changes = vec![];
         for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source) {
-            let until = Minute::from_end(row.expires_at.plus(after_expiry));
+            let until = Minute::from_end(row.latest_expiry().plus(after_expiry));
             if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
                 row.alive_until = Some(until);
                 if let Some(client) = row.client.filter(|_| row.reserved_minutes > 0) {

@@ -43,6 +43,8 @@ pub struct Hold {
     life: Duration,
     /// The client that reserves its minutes, in strict mode.
     pub(crate) client: Option<ClientKey>,
+    /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
+    pub(crate) clock_ahead: Duration,
 }
 
 impl Hold {
@@ -202,7 +204,13 @@ impl Ledger {
             asked
         };
         let until = Minute::from_end(now.plus(life).plus(wish.overhead));
-        let hold = Hold { source, alive: promised_until.min(until)..until, life, client: None };
+        let hold = Hold {
+            source,
+            alive: promised_until.min(until)..until,
+            life,
+            client: None,
+            clock_ahead: Duration::ZERO,
+        };
         if let Some(ledger) = self.source_ledger(source) {
             ledger.timeline.add_grant(hold.alive.clone());
         }

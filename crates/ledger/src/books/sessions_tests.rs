@@ -4,8 +4,10 @@ use crate::connection::{BilledDirections, UsageRules};
 use crate::connections::Bounds;
 use crate::coturn::listing::{Reach, Session};
 use crate::ledger::{SourceTerms, Terms};
+use crate::minute::Minute;
 use crate::open::Setup;
 use crate::period::BillingDay;
+use crate::time::Moment;
 use crate::timeline::Rates;
 use crate::token::Grant;
 use crate::traffic::Traffic;
@@ -203,14 +205,16 @@ fn a_removed_command_line_extends_the_tail_of_every_grant() {
     assert!((minutes - 1..=minutes + 1).contains(&(difference / MINUTE_BYTES)), "{difference}");
 }
 
+/// Strict settings of a source whose sessions are not cut.
+fn with_tail(seconds: u64) -> Setup {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.sources[0].cut_tail = None;
+    setup.sources[0].tail = Duration::from_secs(seconds);
+    setup
+}
+
 #[test]
 fn a_longer_tail_in_the_settings_extends_every_grant_once() {
-    let with_tail = |seconds| {
-        let mut setup = setup(BudgetMode::Strict);
-        setup.sources[0].cut_tail = None;
-        setup.sources[0].tail = Duration::from_secs(seconds);
-        setup
-    };
     let mut broker = Broker::open(&with_tail(0));
     broker.mint(1, 600);
     let short = broker.committed();
@@ -219,6 +223,21 @@ fn a_longer_tail_in_the_settings_extends_every_grant_once() {
     assert_eq!((long - short) / MINUTE_BYTES, 120);
     assert_eq!(longer.reopened(&with_tail(7_200), 8).committed(), long);
     assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter tail releases nothing");
+}
+
+/// A credential that was minted while the wall clock was ahead expires by the wall clock, if that clock is right.
+#[test]
+fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
+    let mut broker = Broker::open(&with_tail(0));
+    let wall = at(4 * HOUR);
+    broker.books.advance(Moment { now: at(0), wall, jumped: Duration::ZERO, in_doubt: true });
+    broker.mint(1, 300);
+    let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until.unwrap();
+    let short = alive_until(&broker);
+    assert_eq!(short, Minute::from_end(wall.plus(Duration::from_secs(300) + MINT_SLACK)));
+    let mut longer = broker.reopened(&with_tail(7_200), 4);
+    assert_eq!(alive_until(&longer).since(short), 120);
+    assert_eq!(alive_until(&longer.reopened(&with_tail(7_260), 8)).since(short), 121, "it is stored");
 }
 
 /// No broker ran for an hour, so sessions of expired grants were not cut.

@@ -90,6 +90,7 @@ mutants=(
     'coturn: another billing day starts at zero|coturn/usage.rs|if self.period.is_none_or(|if true \|\| self.period.is_none_or('
     'coturn: a failed cut is ignored|books/sessions.rs|self.set_cutting(self.coturn.cuts_work());|self.set_cutting(true);'
     'tails: a longer one is not promised|books/sessions.rs|self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });|let _ = (source, Basis::Granted, kind);'
+    'tails: a longer one ends by the earlier clock|grants.rs|self.expires_at.plus_millis(self.clock_ahead_millis)|self.expires_at'
     'tails: the short one holds although sessions are not cut|books/sessions.rs|if stops {|if stops && is_cutting {'
     'tails: an old look counts as a fresh one|books/sessions.rs|is_some_and(\|tail\| looked_ago <= tail)|is_some_and(\|_\| true)'
     'tails: a grant is forgotten before its tail has ended|grants.rs|let stays = is_alive \|\| row.is_in_use(now);|let stays = row.is_in_use(now) \|\| (is_alive && false);'
