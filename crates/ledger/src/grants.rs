@@ -115,6 +115,12 @@ impl GrantRow {
         self.expires_at.plus_millis(self.clock_ahead_millis)
     }
 
+    /// When it is charged as a grant whose client has reported no connection; `None` once it has reported one, or the grant
+    /// is revoked.
+    pub(crate) fn unreported_at(&self) -> Option<Timestamp> {
+        (!self.reported && self.revoked_at.is_none()).then_some(self.expires_at)
+    }
+
     /// Whether its credential still works or a connection is open on it.
     fn is_in_use(&self, now: Timestamp) -> bool {
         self.expires_at > now || self.claims.open_count() > 0

@@ -212,7 +212,7 @@ impl SourceLedger {
                 self.record(&(from..until), None, LiveDelta::plus);
             }
             ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
-            ChangeKind::GrantReported { expires_at } => {
+            ChangeKind::GrantReported { expires_at } | ChangeKind::UnreportedRevoked { expires_at } => {
                 if timeline.mark_reported(expires_at) {
                     let change = LiveDelta { live: 0, unreported: -1 };
                     self.deltas.change(Minute::of(expires_at), |delta| *delta = delta.plus(change));

@@ -65,4 +65,9 @@ pub enum ChangeKind {
         /// When its credential expires.
         expires_at: Timestamp,
     },
+    /// A grant with this expiry was revoked before its client reported a connection.
+    UnreportedRevoked {
+        /// When its credential expires.
+        expires_at: Timestamp,
+    },
 }

@@ -168,8 +168,10 @@ impl Books {
             Written::Yes => Ok(()),
             Written::Unknown => Err(NotRecorded),
             Written::No => {
+                let row = self.grants.get(commit.grant);
+                let is_charged = row.is_none_or(|row| row.unreported_at().is_some());
+                self.ledger.undo(&commit.hold, commit.unreported_at.filter(|_| is_charged));
                 self.grants.remove(commit.grant);
-                self.ledger.undo(&commit.hold, commit.unreported_at);
                 self.release_share(&commit.hold);
                 Err(NotRecorded)
             }

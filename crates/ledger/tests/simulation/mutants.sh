@@ -122,6 +122,7 @@ mutants=(
     'a reporter: nothing is kept for it|connections.rs|self.rows_max.checked_div(REPORTER_SHARE)|self.rows_max.checked_div(usize::MAX)'
     'a revoked grant goes on reporting|books/mod.rs|matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id))|matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id) && self.is_frozen())'
     'a revoked grant keeps its connections|connections.rs|slots.into_iter().filter_map(|slots.into_iter().take(0).filter_map('
+    'a revoked grant is charged as unreported|grants.rs|(!self.reported && self.revoked_at.is_none())|(!self.reported \|\| self.revoked_at.is_some())'
     'a freeze leaves claims as they are|books/operator.rs|self.is_frozen().then_some(promised)|self.is_frozen().then_some(promised).filter(\|_\| false)'
     'a freeze leaves what was saved|allowance.rs|self.each(\|scope\| scope.allowance.left = 0);|self.each(\|_\| ());'
     'a slice keeps claims that a reading covers|minutes/counted.rs|if minute < self.counted.begun { cell.counted.into() }|if minute < self.counted.begun && cell.live > u32::MAX - 1 { cell.counted.into() }'
