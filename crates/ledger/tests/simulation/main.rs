@@ -21,6 +21,7 @@
 //! For a long run: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure
 //! prints the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
 
+mod mutants;
 mod reproductions;
 mod restart;
 mod walk;

@@ -47,14 +47,14 @@ mutants=(
     'the rate that was observed is not used|trial.rs|observed.map_or(self.assumed, \|observed\| observed.max(self.assumed))|observed.map_or(self.assumed, \|_\| self.assumed)'
     'bytes that change their key count twice|reading.rs|if self.total() < before.total() {|self.granted = self.granted.max(before.granted); self.other = self.other.max(before.other); if self.total() < before.total() {'
     'the trial forgets points older than an hour|trial.rs|self.hours.push(point);|'
-    'the trial starts empty after a restart|timeline.rs|timeline.trial.add(timeline.point_of(&last.reading));|let _ = timeline.point_of(&last.reading);'
+    'the trial starts empty after a restart|timeline.rs|timeline.trial.add(timeline.point_of(&last.reading), last.reading.granted);|let _ = timeline.point_of(&last.reading);'
     'the observed rate is lost at the reset|timeline.rs|        self.last\n    }|        self.last.filter(\|_\| self.reading().is_some())\n    }'
     'an old count keeps the readings fresh|source_ledger.rs| && now.since(reading.as_of) <= GOOD_FOR| && GOOD_FOR > Duration::ZERO'
     'an override of the limit is not written|books/mod.rs|overrides: is_dirty(Whole::Overrides).then_some(self.overrides),|overrides: None,'
     'an override of the limit is not read back|books/mod.rs|books.overrides = stored.overrides;|'
-    'time stands still while the wall clock is behind|time.rs|if steady > wall \|\| in_doubt {|if (steady > wall && wall > steady) \|\| in_doubt {'
+    'time stands still while the wall clock is behind|time.rs|if steady > wall \|\| has_jumped|if (steady > wall && wall > steady) \|\| has_jumped'
     'a commit: its batch does not contain the grant|books/commit.rs|self.ledger.commit(&hold, unreported_at);\n        let batch = is_metered.then(\|\| self.take_batch());|let batch = is_metered.then(\|\| self.take_batch()); self.ledger.commit(&hold, unreported_at);'
-    'a commit: a grant that was not written keeps its promise|books/commit.rs|self.ledger.undo(&commit.hold, commit.unreported_at);|'
+    'a commit: a grant that was not written keeps its promise|books/commit.rs|self.ledger.undo(&commit.hold, commit.unreported_at.filter(\|_\| is_charged));|let _ = is_charged;'
     'a commit: a grant that was not written keeps its row|books/commit.rs|self.grants.remove(commit.grant);|'
     'a commit: a grant that may be written is undone|books/commit.rs|Written::Unknown => Err(NotRecorded),\n            Written::No => {|Written::Unknown \| Written::No => {'
     'a commit: an override during the mint is ignored|books/commit.rs|if self.has_stopped(renews) {|if false && self.has_stopped(renews) {'
@@ -83,9 +83,9 @@ mutants=(
     'coturn: its sums are not written|books/sessions.rs|self.dirty.note(Whole::Coturn);|'
     'coturn: the grace at start is forgotten|books/sessions.rs|self.coturn.complete_at().max(self.opened_at);|self.coturn.complete_at();'
     'coturn: sessions count as cut although it does not answer|books/sessions.rs|            self.set_cutting(false);|'
-    'coturn: a spent budget cuts nothing|books/sessions.rs|self.grants.end_of(grant, said, figures.is_spent(), figures.now)|self.grants.end_of(grant, said, false, figures.now)'
+    'coturn: a spent budget cuts nothing|books/sessions.rs|self.grants.end_of(grant, expiry, figures.is_spent(), figures.now)|self.grants.end_of(grant, expiry, false, figures.now)'
     'coturn: a gap forgets the estimate|coturn/usage.rs|*granted = (*granted).max(used.minus(*other));|'
-    'coturn: a gap releases promises|books/sessions.rs|if is_after_gap {|if is_after_gap && now < period.start {'
+    'coturn: a gap releases promises|books/sessions.rs|if is_after_gap \|\| self.clock_ahead()|if is_after_gap && now < period.start \|\| self.clock_ahead()'
     'coturn: bytes of a gap are forgotten at a restart|timeline.rs|timeline.minutes.set_unseen(last.unseen.get().into());|'
     'coturn: another billing day starts at zero|coturn/usage.rs|if self.period.is_none_or(|if true \|\| self.period.is_none_or('
     'coturn: a failed cut is ignored|books/sessions.rs|self.set_cutting(self.coturn.cuts_work());|self.set_cutting(true);'
@@ -116,13 +116,15 @@ mutants=(
     'an address: its promises are forgotten at a restart|grants.rs|self.clients.reserve(client, end, row.reserved_minutes);\n            }\n        }|let _ = (client, end);\n            }\n        }'
     'an address: its promises never end|clients.rs|self.reserved.retain(\|(end, _)\| *end > now);|let _ = now;'
     'an address: a release gives nothing back|books/commit.rs|self.grants.release(client, end, hold.minutes());|let _ = (client, end);'
-    'an address: it is not in the row|books/commit.rs|.issued_to(client, reserved);|.issued_to(None, reserved);'
+    'an address: it is not in the row|books/commit.rs|.issued_to(client, reserved)|.issued_to(None, reserved)'
     'an address: a row without one never gets one|grants.rs|row.client = Some(client);|let _ = client;'
     'a reporter: its reports are clamped|connections.rs|let is_vouched = caller == Caller::Reporter;|let is_vouched = caller != caller;'
     'a reporter: nothing is kept for it|connections.rs|self.rows_max.checked_div(REPORTER_SHARE)|self.rows_max.checked_div(usize::MAX)'
     'a revoked grant goes on reporting|books/mod.rs|matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id))|matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id) && self.is_frozen())'
     'a revoked grant keeps its connections|connections.rs|slots.into_iter().filter_map(|slots.into_iter().take(0).filter_map('
-    'a revoked grant is charged as unreported|grants.rs|(!self.reported && self.revoked_at.is_none())|(!self.reported \|\| self.revoked_at.is_some())'
+    'a revoked grant is charged as unreported|books/operator.rs|if let Some(expires_at) = unreported_at {|if let Some(expires_at) = unreported_at.filter(\|_\| false) {'
+    'a commit: undo after a revocation takes the charge of another grant|books/commit.rs|filter(\|_\| is_charged)|filter(\|_\| is_charged \|\| !is_charged)'
+    'a revocation takes the charge of another grant|grants.rs|(!self.reported && self.revoked_at.is_none())|(!self.reported \|\| self.revoked_at.is_some())'
     'a freeze leaves claims as they are|books/operator.rs|self.is_frozen().then_some(promised)|self.is_frozen().then_some(promised).filter(\|_\| false)'
     'a freeze leaves what was saved|allowance.rs|self.each(\|scope\| scope.allowance.left = 0);|self.each(\|_\| ());'
     'a slice keeps claims that a reading covers|minutes/counted.rs|if minute < self.counted.begun { cell.counted.into() }|if minute < self.counted.begun && cell.live > u32::MAX - 1 { cell.counted.into() }'
@@ -144,8 +146,8 @@ import os, re, sys
 _, file, before, after = [part.replace("\\|", "|").replace("\\n", "\n") for part in re.split(r"(?<!\\)\|", os.environ["MUTANT"])]
 path = os.path.join(sys.argv[1], file)
 text = open(path).read()
-if before not in text:
-    sys.exit(f"{path} does not contain: {before}")
+if text.count(before) != 1:
+    sys.exit(f"{path} does not contain exactly once: {before}")
 open(path, "w").write(text.replace(before, after))
 PATCH
     cd "$copy/tree"
