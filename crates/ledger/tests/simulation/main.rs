@@ -52,7 +52,8 @@ fn no_scenario_exceeds_the_bound() {
             tally = tally.plus(check(&Scenario::random(seed, steps, strict)));
         }
     }
-    assert!(only != u64::MAX || tally.unchecked * 4 < tally.steps, "too little is checked: {tally:?}");
+    // After a jump of the clock, the bound is not published as holding until the older credentials have ended.
+    assert!(only != u64::MAX || tally.unchecked * 10 < tally.steps * 3, "too little is checked: {tally:?}");
     assert!(only != u64::MAX || tally.excused * 2 < tally.strict, "too little is checked: {tally:?}");
 }
 
