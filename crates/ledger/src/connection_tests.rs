@@ -1,3 +1,4 @@
+use super::by_time::GUESSES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
 

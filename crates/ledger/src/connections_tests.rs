@@ -5,6 +5,7 @@ use crate::minute::Minute;
 use crate::reports::CONNECTIONS_PER_GRANT_MAX;
 use crate::token::Grant;
 use crate::units::{BitRate, ByteCount};
+use crate::usage_change::ChangeKind;
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Clock, Connection, GUESSES_MAX, Owner, Stretch};
+use super::by_time::{Clock, GUESSES_MAX, Stretch};
+use super::{Connection, Owner};
 use crate::source::IceSource;
 use crate::token::{GrantId, source_code};
 use crate::units::{ByteCount, Timestamp};

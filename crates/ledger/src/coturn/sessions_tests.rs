@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
+use super::row::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::Forger;
+use crate::coturn::listing::{Forger, Reach};
 use crate::units::ByteCount;
 
 const GUESS: BitRate = BitRate::new(2_000_000);
