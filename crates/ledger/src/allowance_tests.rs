@@ -121,7 +121,7 @@ proptest! {
     ) {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(estimated));
         let mut allowance = Allowance::default();
-        let (mut now, mut clocks, mut charged, mut guessed) = (0_u64, 0_u128, 0_u128, vec![]);
+        let (mut now, mut clocks, mut charged, mut by_time) = (0_u64, 0_u128, 0_u128, vec![]);
         Allowances::new([Some((&mut allowance, terms)), None, None], at(0)).open();
         for (wait, action, amount) in steps {
             now += wait;
@@ -136,9 +136,9 @@ proptest! {
                 2 => {
                     let millis = allowances.take_time(amount / 100_000);
                     charged += u128::from(estimated) * u128::from(millis);
-                    guessed.push(millis);
+                    by_time.push(millis);
                 }
-                3 => if let Some(millis) = guessed.pop() {
+                3 => if let Some(millis) = by_time.pop() {
                     allowances.give_back(millis);
                     charged -= u128::from(estimated) * u128::from(millis);
                 }

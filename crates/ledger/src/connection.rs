@@ -18,7 +18,7 @@ use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
-use by_time::{Clock, Stretch};
+use by_time::{Clock, Span};
 
 /// Who opened a connection, and so who may report on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,8 +94,9 @@ pub struct Connection {
     /// Highest count reported, relay → client.
     pub bytes_received: u64,
     clock: Option<Clock>,
-    /// Stretches charged by time since the last count.
-    guesses: Vec<Stretch>,
+    /// Spans charged by time since the last count.
+    #[serde(rename = "guesses")]
+    estimates: Vec<Span>,
     /// The part of the cumulative count that was processed, and when.
     counted: u64,
     counted_until: Timestamp,
@@ -148,7 +149,7 @@ impl Connection {
             bytes_sent: 0,
             bytes_received: 0,
             clock: None,
-            guesses: vec![],
+            estimates: vec![],
             counted: 0,
             counted_until: now,
             claimed: ByteCount::ZERO,
@@ -195,7 +196,7 @@ impl Connection {
                 let mut changes = vec![];
                 if !self.is_direct() {
                     let to = self.last_seen.plus(rules.heartbeat);
-                    self.guess(Stretch { from: self.last_seen, to }, allowances, &mut changes);
+                    self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
                 }
                 Elapsed::GivenUp(changes)
             }
@@ -241,7 +242,7 @@ impl Connection {
         let mut changes = vec![];
         let charged_until = self.stop_clock(now, allowances, &mut changes);
         if !self.is_direct() {
-            self.guess(Stretch { from: charged_until, to: now }, allowances, &mut changes);
+            self.estimate(Span { from: charged_until, to: now }, allowances, &mut changes);
         }
         changes
     }
@@ -250,8 +251,8 @@ impl Connection {
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
-        let guessed = self.guesses.iter().map(Stretch::millis).fold(running, u64::saturating_add);
-        let millis = u128::from(self.settled_millis.saturating_add(guessed));
+        let estimated = self.estimates.iter().map(Span::millis).fold(running, u64::saturating_add);
+        let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
@@ -290,13 +291,13 @@ impl Connection {
         let taken = if free {
             // The count also covers time that may have been relayed. Its time charges become final.
             self.forgive(now, allowances, changes);
-            self.settle_guesses();
+            self.settle_estimates();
             wanted
         } else {
             self.stop_clock(now, allowances, changes);
-            for guess in std::mem::take(&mut self.guesses) {
-                allowances.give_back(guess.millis());
-                changes.push(ChangeKind::RemoveTime { from: guess.from, to: guess.to });
+            for estimate in std::mem::take(&mut self.estimates) {
+                allowances.give_back(estimate.millis());
+                changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
             }
             let taken = allowances.take(wanted);
             self.claimed = self.claimed.plus(taken);

@@ -1,4 +1,4 @@
-use super::by_time::GUESSES_MAX;
+use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
 
@@ -120,7 +120,7 @@ fn the_number_of_kept_estimates_is_bounded() {
     for n in 1..100 {
         let _ = connection.report(report_relayed(n % 4 < 2), at(n), &rules(), &mut limit.at(at(n)));
     }
-    assert!(connection.guesses.len() <= GUESSES_MAX);
+    assert!(connection.estimates.len() <= ESTIMATES_MAX);
 }
 
 #[test]

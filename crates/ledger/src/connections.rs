@@ -132,8 +132,8 @@ impl Connections {
             return Err(OpenError::GrantExpired);
         }
         if let Some(slot) = self.by_name.get(&name) {
-            let heard = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
-            return Ok(heard.with(Opened::Already));
+            let outcome = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
+            return Ok(outcome.with(Opened::Already));
         }
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
@@ -180,7 +180,7 @@ impl Connections {
         Ok(self.end(grants, slot, now))
     }
 
-    /// Closes all connections of these grants. Looks at every row, so it is for an operator's calls only.
+    /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
     pub fn close_all_of(
         &mut self,
         grants: &mut Grants,

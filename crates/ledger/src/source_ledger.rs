@@ -232,7 +232,7 @@ impl SourceLedger {
     ) -> ReadingOutcome {
         if self.terms.source.is_counted_by_provider()
             && let Some((growth, promised)) = self.timeline.growth_by(reading)
-            && !self.doubt.believes(reading, growth, promised, limit, self.terms.sampling)
+            && !self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
         {
             return ReadingOutcome::Doubted;
         }

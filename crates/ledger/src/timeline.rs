@@ -48,7 +48,7 @@ struct Running {
 /// A point of the usage series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Bytes in this stretch, estimated.
+    /// Bytes in this span, estimated.
     pub used: ByteCount,
     /// Most grants alive in any of its minutes.
     pub live: u32,
@@ -152,7 +152,7 @@ impl Timeline {
         *running = running.saturating_sub(1);
     }
 
-    /// Charges a past stretch of one connection by time.
+    /// Charges a past span of one connection by time.
     pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
@@ -163,7 +163,7 @@ impl Timeline {
         });
     }
 
-    /// Reverses the charge for a stretch of one connection that was charged by time.
+    /// Reverses the charge for a span of one connection that was charged by time.
     pub fn remove_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {
             let before = overlap_millis(from, to, previous.uncounted_from(), previous.period.end);
@@ -175,7 +175,7 @@ impl Timeline {
         });
     }
 
-    /// Charges bytes evenly over a past stretch. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
+    /// Charges bytes evenly over a past span. The parts add up to exactly `bytes`. If `from` and `to` are equal, the
     /// bytes count in the current minute.
     pub fn add_bytes(&mut self, basis: Basis, bytes: ByteCount, from: Timestamp, to: Timestamp) {
         let span = u128::from(to.millis_since(from));
@@ -285,7 +285,7 @@ impl Timeline {
         self.running.is_none() && self.minutes.is_at_the_end() && to >= self.period().end
     }
 
-    /// Skips a stretch in which nothing happens, for example after a sleep of months or when the clock was set.
+    /// Skips a span in which nothing happens, for example after a sleep of months or when the clock was set.
     fn leap(&mut self, to: Timestamp) {
         // The current minute may hold unreported grants.
         self.minutes.step();

@@ -238,7 +238,7 @@ proptest! {
         for op in &ops {
             if let Op::Close { who } = op {
                 let closed = advanced(&mut books, at(clock)).close(client(*who), "c", Report::default());
-                charged += closed.ok().and_then(|heard| heard.value).map_or(0, |closed| closed.charged.get());
+                charged += closed.ok().and_then(|outcome| outcome.value).map_or(0, |closed| closed.charged.get());
             } else {
                 apply(&mut books, op, &mut clock);
             }

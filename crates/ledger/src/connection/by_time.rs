@@ -10,14 +10,14 @@ use crate::allowance::Allowances;
 use crate::units::Timestamp;
 use crate::usage_change::ChangeKind;
 
-/// A stretch of time.
+/// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stretch {
+pub(super) struct Span {
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
 }
 
-impl Stretch {
+impl Span {
     pub(super) fn millis(&self) -> u64 {
         self.to.millis_since(self.from)
     }
@@ -34,18 +34,20 @@ pub(super) struct Clock {
 
 /// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
 /// a count has more of them. Then the oldest stay charged.
-pub(super) const GUESSES_MAX: usize = 8;
+pub(super) const ESTIMATES_MAX: usize = 8;
 
 impl Connection {
     /// Makes the time since the last report free.
     pub(super) fn forgive(&mut self, now: Timestamp, allowances: &mut Allowances<'_>, changes: &mut Changes) {
         self.stop_clock(now, allowances, changes);
-        let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
+        let Some(last) = self.estimates.last_mut().filter(|estimate| estimate.to > self.last_seen) else {
+            return;
+        };
         let from = last.from.max(self.last_seen);
         changes.push(ChangeKind::RemoveTime { from, to: last.to });
         allowances.give_back(last.to.millis_since(from));
         last.to = from;
-        self.guesses.retain(|guess| guess.millis() > 0);
+        self.estimates.retain(|estimate| estimate.millis() > 0);
     }
 
     /// Charges the time since the last report, and the time from now on if the connection is relayed.
@@ -63,7 +65,7 @@ impl Connection {
             return;
         }
         let charged_until = self.stop_clock(now, allowances, changes);
-        self.guess(Stretch { from: charged_until, to: now }, allowances, changes);
+        self.estimate(Span { from: charged_until, to: now }, allowances, changes);
         if !self.is_direct() {
             self.start_clock(now, rules, allowances, changes);
         }
@@ -97,36 +99,36 @@ impl Connection {
             changes.push(ChangeKind::StopClock);
         }
         let to = now.min(clock.stops_at);
-        self.remember(Stretch { from: clock.since, to });
+        self.remember(Span { from: clock.since, to });
         to
     }
 
-    /// Charges the end of a past stretch by time, as far as the allowances have room. A later count can reverse it.
-    pub(super) fn guess(&mut self, stretch: Stretch, allowances: &mut Allowances<'_>, changes: &mut Changes) {
-        let left_out = stretch.millis().saturating_sub(allowances.take_time(stretch.millis()));
-        let stretch = Stretch { from: stretch.from.plus_millis(left_out), to: stretch.to };
-        if stretch.millis() > 0 {
-            changes.push(ChangeKind::AddTime { from: stretch.from, to: stretch.to });
-            self.remember(stretch);
+    /// Charges the end of a past span by time, as far as the allowances have room. A later count can reverse it.
+    pub(super) fn estimate(&mut self, span: Span, allowances: &mut Allowances<'_>, changes: &mut Changes) {
+        let left_out = span.millis().saturating_sub(allowances.take_time(span.millis()));
+        let span = Span { from: span.from.plus_millis(left_out), to: span.to };
+        if span.millis() > 0 {
+            changes.push(ChangeKind::AddTime { from: span.from, to: span.to });
+            self.remember(span);
         }
     }
 
-    fn remember(&mut self, stretch: Stretch) {
-        match self.guesses.last_mut() {
-            Some(last) if last.to == stretch.from => last.to = stretch.to,
-            _ if stretch.millis() == 0 => {}
-            _ => self.guesses.push(stretch),
+    fn remember(&mut self, span: Span) {
+        match self.estimates.last_mut() {
+            Some(last) if last.to == span.from => last.to = span.to,
+            _ if span.millis() == 0 => {}
+            _ => self.estimates.push(span),
         }
-        if self.guesses.len() > GUESSES_MAX {
-            let oldest = self.guesses.remove(0);
+        if self.estimates.len() > ESTIMATES_MAX {
+            let oldest = self.estimates.remove(0);
             self.settled_millis = self.settled_millis.saturating_add(oldest.millis());
         }
     }
 
     /// Makes all time charges final.
-    pub(super) fn settle_guesses(&mut self) {
-        for guess in std::mem::take(&mut self.guesses) {
-            self.settled_millis = self.settled_millis.saturating_add(guess.millis());
+    pub(super) fn settle_estimates(&mut self) {
+        for estimate in std::mem::take(&mut self.estimates) {
+            self.settled_millis = self.settled_millis.saturating_add(estimate.millis());
         }
     }
 }

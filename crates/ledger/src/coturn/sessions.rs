@@ -5,15 +5,15 @@
 //!
 //! - While a session lives, up to 2,047 packets are hidden: 0.2 MB with packets of 100 bytes, 2.5 MB with packets of
 //!   1,200. They are charged at the session's last rate, but never more than 2,047 packets of its last mean size.
-//! - A session that has ended is charged in the same way, and at its last rate until the look that misses it or until
+//! - A session that has ended is charged in the same way, and at its last rate until the listing that misses it or until
 //!   our cut, for 10 minutes at most. If its counts had not changed for a while, it counts as idle.
-//! - A session without a measured rate is charged `guess` from the time that it has a channel to a peer, up to 2,047
+//! - A session without a measured rate is charged `default_rate` from the time that it has a channel to a peer, up to 2,047
 //!   packets of 1,200 bytes. With permissions only it is charged nothing: browsers open many such sessions and never
 //!   use them.
 //! - An estimate is charged once: nothing is added until the counts exceed it. So a session is overcharged by at most
 //!   one estimate, however long it lives.
 //!
-//! At worst, these bytes are not charged: sessions that began and ended between two looks, a session with permissions
+//! At worst, these bytes are not charged: sessions that began and ended between two listings, a session with permissions
 //! only (2,047 packets), and traffic above the last rate just before a session ends.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -34,7 +34,7 @@ pub use row::SessionRow;
 
 /// Most packets of a session that coturn does not show (4.6.1, measured).
 pub const HIDDEN_PACKETS_MAX: u64 = 2_047;
-/// The longest time for which a session that ended between two looks is charged at its last rate. coturn ends an
+/// The longest time for which a session that ended between two listings is charged at its last rate. coturn ends an
 /// allocation that is not refreshed after 10 minutes.
 pub const UNWATCHED_MAX: Duration = Duration::from_secs(600);
 /// A session that is still listed so long after its cut was not cut.
@@ -43,7 +43,7 @@ pub const CUT_TIME: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     sums: SessionSums,
-    /// At most [`SESSIONS_MAX`] after each look.
+    /// At most [`SESSIONS_MAX`] after each listing.
     rows: BTreeMap<SessionId, SessionRow>,
     dirty: Dirty<SessionId>,
 }
@@ -54,28 +54,28 @@ pub struct Sessions {
 pub struct SessionSums {
     total: Traffic,
     looked_at: Option<Timestamp>,
-    /// The time of the last look that showed all sessions.
+    /// The time of the last listing that showed all sessions.
     complete_at: Timestamp,
 }
 
 impl SessionSums {
-    /// The time of the last look that showed all sessions; 1970 before the first.
+    /// The time of the last listing that showed all sessions; 1970 before the first.
     #[must_use]
     pub fn complete_at(&self) -> Timestamp {
         self.complete_at
     }
 }
 
-/// The charges of one look.
+/// The charges of one listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionDelta {
     /// All charges since the ledger was created, including other users' sessions on the same coturn. Never decreases.
     pub total: Traffic,
-    /// The charges of this look by grant; `None` holds other users' sessions. No row is zero.
+    /// The charges of this listing by grant; `None` holds other users' sessions. No row is zero.
     pub added: BTreeMap<Option<GrantId>, Traffic>,
     /// Sessions that are not known to have ended.
     pub live: usize,
-    /// Sessions that had ended by this look and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
+    /// Sessions that had ended by this listing and were last seen longer than [`UNWATCHED_MAX`] ago, because the broker
     /// was not running or coturn did not answer. They may have carried more than was charged.
     pub ended_unwatched: usize,
     /// Whether a session is listed although coturn accepted the command to end it longer than [`CUT_TIME`] ago.
@@ -88,7 +88,7 @@ impl Sessions {
     pub fn restore(sums: SessionSums, stored: BTreeMap<SessionId, SessionRow>) -> Self {
         let mut rows = stored;
         for row in rows.values_mut() {
-            // The row of an unchanged session is not stored again. The last complete look showed it too.
+            // The row of an unchanged session is not stored again. The last complete listing showed it too.
             row.seen_at = row.seen_at.max(sums.complete_at);
         }
         Self { sums, rows, dirty: Dirty::tracking() }
@@ -106,9 +106,9 @@ impl Sessions {
         self.sums
     }
 
-    /// Takes the listing at `at`. An `at` before the last look counts as the last look's time. A session in the first
-    /// look is charged from its own start. `guess` is the rate in each direction of a session without a measured rate.
-    pub fn take(&mut self, listing: &Listing, at: Timestamp, guess: BitRate) -> SessionDelta {
+    /// Takes the listing at `at`. An `at` before the last listing counts as the last listing's time. A session in the first
+    /// listing is charged from its own start. `default_rate` is the rate in each direction of a session without a measured rate.
+    pub fn take(&mut self, listing: &Listing, at: Timestamp, default_rate: BitRate) -> SessionDelta {
         let at = self.sums.looked_at.map_or(at, |last| last.max(at));
         self.sums.looked_at = Some(at);
         let mut delta = SessionDelta::default();
@@ -117,9 +117,9 @@ impl Sessions {
             listed.insert(session.id);
             let reused = self.rows.get(&session.id).is_some_and(|row| !row.is_of(session));
             if reused {
-                self.end(session.id, at, guess, &mut delta);
+                self.end(session.id, at, default_rate, &mut delta);
             }
-            let added = self.look(session, at, guess);
+            let added = self.update(session, at, default_rate);
             delta.is_uncut |= self.rows.get(&session.id).is_some_and(|row| row.is_uncut(at));
             self.add(session.grant, added, &mut delta);
         }
@@ -127,7 +127,7 @@ impl Sessions {
         if listing.is_complete || self.rows.len() > SESSIONS_MAX {
             let missing: Vec<_> = self.rows.keys().filter(|id| !listed.contains(id)).copied().collect();
             for id in missing {
-                self.end(id, at, guess, &mut delta);
+                self.end(id, at, default_rate, &mut delta);
             }
         }
         if listing.is_complete {
@@ -151,11 +151,11 @@ impl Sessions {
     }
 
     /// Takes one listed session. Returns its new charges.
-    fn look(&mut self, session: &Session, at: Timestamp, guess: BitRate) -> Traffic {
+    fn update(&mut self, session: &Session, at: Timestamp, default_rate: BitRate) -> Traffic {
         let stored = self.rows.get(&session.id).cloned();
         let row = self.rows.entry(session.id).or_insert_with(|| SessionRow::new(session, at));
-        row.look(session, at);
-        let added = row.charge(row.traffic.plus(row.hidden(at, guess)));
+        row.update(session, at);
+        let added = row.charge(row.traffic.plus(row.hidden(at, default_rate)));
         match stored {
             None => self.dirty.note_added(session.id),
             Some(before) if row.has_changed_since(&before) => self.dirty.note(session.id),
@@ -164,11 +164,11 @@ impl Sessions {
         added
     }
 
-    fn end(&mut self, id: SessionId, at: Timestamp, guess: BitRate, delta: &mut SessionDelta) {
+    fn end(&mut self, id: SessionId, at: Timestamp, default_rate: BitRate, delta: &mut SessionDelta) {
         let Some(mut row) = self.rows.remove(&id) else { return };
         self.dirty.note_removed(id);
         let at = row.cut_at.map_or(at, |cut| cut.min(at));
-        let added = row.charge(row.at_its_end(at, guess));
+        let added = row.charge(row.at_its_end(at, default_rate));
         if at.since(row.seen_at) > UNWATCHED_MAX {
             delta.ended_unwatched = delta.ended_unwatched.saturating_add(1);
         }

@@ -128,7 +128,7 @@ impl Ledger {
         }
     }
 
-    /// Returns a hold, because nobody has the credential.
+    /// Returns a hold, because no client has the credential.
     pub fn release(&mut self, hold: &Hold) {
         if let Some(ledger) = self.source_ledger(hold.source) {
             ledger.timeline.remove_grant(hold.alive.clone());

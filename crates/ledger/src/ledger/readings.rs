@@ -79,7 +79,7 @@ impl Ledger {
         }
     }
 
-    /// Keeps what is promised from a source's latest reading up to now: nobody watched that stretch.
+    /// Keeps what is promised from a source's latest reading up to now, because the sessions of that time were not observed.
     pub fn keep_unseen(&mut self, source: IceSource) {
         if let Some(ledger) = self.source_ledger(source) {
             ledger.timeline.keep_unseen();
@@ -93,7 +93,7 @@ impl Ledger {
         metered.map(|source| (source.terms.source, source.tail())).collect()
     }
 
-    /// The tail of a source while nobody cuts its sessions; zero for an unknown source.
+    /// The tail of a source while its sessions are not cut; zero for an unknown source.
     #[must_use]
     pub fn long_tail(&self, source: IceSource) -> Duration {
         let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);

@@ -19,7 +19,7 @@ impl Timeline {
         self.take(reading, true)
     }
 
-    /// Takes a reading while nobody knows how much time has passed. The next test includes its bytes.
+    /// Takes a reading while it is unknown how much time has passed. The next test includes its bytes.
     pub fn take_untested(&mut self, reading: &Reading) -> ReadingOutcome {
         self.take(reading, false)
     }
@@ -117,7 +117,7 @@ impl Timeline {
         ReadingOutcome::Taken
     }
 
-    /// Keeps what is promised from the latest reading up to now: nobody watched that stretch.
+    /// Keeps what is promised from the latest reading up to now, because the sessions of that time were not observed.
     pub fn keep_unseen(&mut self) {
         self.minutes.keep_unseen(self.now);
     }

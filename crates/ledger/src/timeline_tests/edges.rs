@@ -1,4 +1,4 @@
-//! Readings at the edges: a margin that is raised, a key that is replaced and put back, a stretch that nobody watched.
+//! Readings at the edges: a margin that is raised, a key that is replaced and put back, a span that was not observed.
 
 use super::*;
 use crate::minute_usage::LiveDelta;

@@ -1,4 +1,4 @@
-//! Promises under a wall clock that is ahead and not believed yet.
+//! Promises under a wall clock that is ahead and not accepted yet.
 
 use super::*;
 use crate::source::MINT_SLACK;
@@ -115,7 +115,7 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
     assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, None).is_ok());
     machine.pass(300);
-    assert_eq!(machine.mint(), Ok(()), "it is believed");
+    assert_eq!(machine.mint(), Ok(()), "it is accepted");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
     machine.pass(120);
     assert!(take(&mut machine, bytes), "still in doubt");
     machine.pass(181);
-    assert!(take(&mut machine, bytes), "believed");
+    assert!(take(&mut machine, bytes), "accepted");
     // No more time can have passed than the clocks say.
     machine.pass(60);
     assert!(!take(&mut machine, bytes + 2_000_000_000));

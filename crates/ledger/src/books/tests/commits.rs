@@ -83,7 +83,7 @@ fn a_batch_that_may_still_be_written_keeps_its_grant() {
 #[test]
 fn the_end_of_a_grant_is_the_end_of_its_hold() {
     let mut setup = setup(BudgetMode::Estimate);
-    // Before the first look, coturn's sessions are not cut, so the long tail counts.
+    // Before the first listing, coturn's sessions are not cut, so the long tail counts.
     let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
     let source = IceSource::Coturn;
     setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];

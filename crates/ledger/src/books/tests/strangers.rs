@@ -142,8 +142,8 @@ fn an_address_that_lies_for_an_hour_is_charged_at_most_30_gb_and_others_in_full(
         }
         let of_the_close = world.used() - before;
         world.pass(HEARTBEAT);
-        let heard = world.books.heartbeat(caller, "call", received(7_500_000)).unwrap();
-        assert!(!heard.clamped);
+        let outcome = world.books.heartbeat(caller, "call", received(7_500_000)).unwrap();
+        assert!(!outcome.clamped);
         assert_eq!(world.used() - before, of_the_close + 7_500_000);
     }
 }
@@ -234,8 +234,8 @@ fn what_a_reporter_vouches_for_is_charged_in_full() {
     world.books.open(Caller::Reporter, "own", Some(true)).unwrap();
     world.pass(1_000);
     for id in ["of a client", "own"] {
-        let heard = world.books.heartbeat(Caller::Reporter, id, received(5 * GB)).unwrap();
-        assert!(!heard.clamped, "{id}");
+        let outcome = world.books.heartbeat(Caller::Reporter, id, received(5 * GB)).unwrap();
+        assert!(!outcome.clamped, "{id}");
     }
     assert_eq!(world.used(), 10 * GB);
 }

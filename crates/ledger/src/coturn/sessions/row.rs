@@ -56,9 +56,9 @@ pub struct SessionRow {
 struct Baseline {
     packets: u64,
     traffic: Traffic,
-    /// The time of the look that showed these counts.
+    /// The time of the listing that showed these counts.
     at: Timestamp,
-    /// The time of the look before it. Hidden packets may have begun to flow then.
+    /// The time of the listing before it. Hidden packets may have begun to flow then.
     hidden_since: Timestamp,
 }
 
@@ -79,7 +79,7 @@ impl SessionRow {
             grant: session.grant,
             age: session.age,
             reach: session.reach,
-            // No earlier look showed this session.
+            // No earlier listing showed this session.
             seen_at: earliest,
             packets: 0,
             traffic: Traffic::ZERO,
@@ -109,7 +109,7 @@ impl SessionRow {
         *self.user == *session.user && !has_fallen && !is_younger
     }
 
-    pub(super) fn look(&mut self, session: &Session, at: Timestamp) {
+    pub(super) fn update(&mut self, session: &Session, at: Timestamp) {
         let before = self.seen_at;
         self.age = session.age.or(self.age);
         self.reach = self.reach.max(session.reach);
@@ -127,32 +127,32 @@ impl SessionRow {
     }
 
     /// The estimated traffic by `at` of a live session, beyond the shown counts.
-    pub(super) fn hidden(&self, at: Timestamp, guess: BitRate) -> Traffic {
+    pub(super) fn hidden(&self, at: Timestamp, default_rate: BitRate) -> Traffic {
         let millis = at.millis_since(self.mark.hidden_since);
         let Some(measured) = self.measured else {
-            return self.unmeasured(millis, guess);
+            return self.unmeasured(millis, default_rate);
         };
         measured.over(millis).min(measured.hidden_max())
     }
 
-    fn unmeasured(&self, millis: u64, guess: BitRate) -> Traffic {
+    fn unmeasured(&self, millis: u64, default_rate: BitRate) -> Traffic {
         if self.reach < Reach::Bound {
             return Traffic::ZERO;
         }
         let hidden = HIDDEN_PACKETS_MAX.saturating_sub(self.packets).saturating_mul(PACKET_BYTES);
-        Traffic::of_rate(guess, millis).min(Traffic::new(hidden, hidden))
+        Traffic::of_rate(default_rate, millis).min(Traffic::new(hidden, hidden))
     }
 
     /// The estimated total of a session that had ended by `at`.
-    pub(super) fn at_its_end(&self, at: Timestamp, guess: BitRate) -> Traffic {
+    pub(super) fn at_its_end(&self, at: Timestamp, default_rate: BitRate) -> Traffic {
         let unwatched = at.since(self.seen_at).min(UNWATCHED_MAX);
         let Some(measured) = self.measured else {
-            return self.traffic.plus(self.hidden(self.seen_at.plus(unwatched), guess));
+            return self.traffic.plus(self.hidden(self.seen_at.plus(unwatched), default_rate));
         };
-        self.traffic.plus(self.hidden(self.seen_at, guess)).plus(self.since_seen(measured, unwatched))
+        self.traffic.plus(self.hidden(self.seen_at, default_rate)).plus(self.since_seen(measured, unwatched))
     }
 
-    /// The estimated traffic since the last look. A session that was idle then is assumed to have stayed idle.
+    /// The estimated traffic since the last listing. A session that was idle then is assumed to have stayed idle.
     fn since_seen(&self, measured: Measurement, unwatched: Duration) -> Traffic {
         let at_last_rate = measured.over(millis(unwatched));
         let idle = self.seen_at.millis_since(self.mark.at);
