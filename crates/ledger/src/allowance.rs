@@ -93,7 +93,7 @@ struct Scope<'a> {
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
     scopes: [Option<Scope<'a>>; 3],
-    /// Somebody vouches for what is charged: it is charged in full.
+    /// A reporter vouches for the report, so it is charged in full.
     is_vouched: bool,
     /// Whether less was charged than claimed.
     clamped: bool,

@@ -71,7 +71,7 @@ fn no_more_than_ten_minutes_are_saved() {
 }
 
 #[test]
-fn clocks_run_only_as_far_as_the_rate_reaches() {
+fn only_as_many_clocks_run_as_the_rate_allows() {
     let mut group = Group::default();
     for _ in 0..64 {
         group.at(at(0)).open();
@@ -115,7 +115,7 @@ fn a_claim_must_fit_into_all_allowances() {
 proptest! {
     /// Whatever a group claims, by bytes, by running clocks and by past time, all together stays within its rate.
     #[test]
-    fn bytes_and_guesses_together_never_exceed_the_rate_times_the_time(
+    fn bytes_and_time_charges_together_never_exceed_the_rate_times_the_time(
         estimated in 1u64..300_000_000,
         steps in prop::collection::vec((0u64..100, 0u8..6, 0u64..10_000_000_000), 1..80),
     ) {

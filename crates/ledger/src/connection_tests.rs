@@ -106,7 +106,7 @@ fn the_time_after_the_last_byte_count_is_charged_by_time() {
 }
 
 #[test]
-fn a_byte_count_replaces_estimates_from_before_a_direct_stretch() {
+fn a_byte_count_replaces_estimates_from_before_a_direct_span() {
     let (mut connection, mut limit) = open(Some(true));
     let _ = connection.report(report_relayed(false), at(10), &rules(), &mut limit.at(at(10)));
     let report = Report { bytes_received: Some(4_000_000), ..report_relayed(true) };

@@ -247,7 +247,7 @@ impl SourceLedger {
     /// Drops the reading of this period. `false` without one.
     pub(crate) fn drop_reading(&mut self, assumed: BitRate) -> bool {
         self.doubt = CountDoubt::default();
-        // The points of the trial are other ones now, however many there are.
+        // The points of the trial have changed, even if their number has not.
         self.stored_hours = usize::MAX;
         self.timeline.drop_reading(assumed)
     }

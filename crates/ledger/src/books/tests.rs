@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn used_never_exceeds_committed_and_closed_books_balance(ops in prop::collection::vec(op(), 1..80)) {
+    fn used_never_exceeds_committed_and_every_connection_is_closed_in_the_end(ops in prop::collection::vec(op(), 1..80)) {
         let mut books = books();
         let mut clock = 0;
         for op in &ops {
@@ -258,7 +258,7 @@ proptest! {
 
     /// Holds in every period, even if clients report false counts.
     #[test]
-    fn strict_mode_never_owes_more_than_the_limit(ops in prop::collection::vec(op(), 1..120)) {
+    fn strict_mode_never_commits_more_than_the_limit(ops in prop::collection::vec(op(), 1..120)) {
         let mut books = books_in(BudgetMode::Strict);
         let mut clock = 0;
         for op in &ops {

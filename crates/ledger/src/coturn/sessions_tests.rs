@@ -69,7 +69,7 @@ fn hidden_bytes_are_charged_once_at_the_last_rate() {
 }
 
 #[test]
-fn a_session_that_ends_between_two_looks_is_charged_until_the_second() {
+fn a_session_that_ends_between_two_listings_is_charged_until_the_second() {
     let mut book = Sessions::default();
     let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
     let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), DEFAULT_RATE);
@@ -346,7 +346,7 @@ fn only_a_session_that_has_changed_is_stored_again() {
 }
 
 #[test]
-fn a_restored_session_was_last_seen_by_the_last_complete_look() {
+fn a_restored_session_was_last_seen_in_the_last_complete_listing() {
     let mut book = reopened(Sessions::default());
     let _ = book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
     let stored = book.take_changes();

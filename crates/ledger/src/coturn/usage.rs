@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_add_up_separately_for_our_sessions_and_others() {
+    fn the_sums_of_our_sessions_and_of_others_are_separate() {
         let mut book = CoturnUsage::default();
         let first = read(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
         assert_eq!(
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_period_begins_with_the_bytes_since_the_last_look() {
+    fn a_new_period_begins_with_the_bytes_since_the_last_listing() {
         let mut book = CoturnUsage::default();
         read(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
         let next = read(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_look_is_no_reading_but_its_bytes_count_later() {
+    fn an_incomplete_listing_is_no_reading_but_its_bytes_count_later() {
         let mut book = CoturnUsage::default();
         read(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
         let rules = UsageRules {

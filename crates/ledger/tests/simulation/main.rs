@@ -12,7 +12,7 @@
 //! - the assumed rate holds (estimate mode only).
 //!
 //! Counts may settle later than the lag, the wall clock may be set ahead for good, restarts change settings, an app server
-//! reports connections, and coturn may be silent or not cut. `DAYS=100` runs so many days with every fault.
+//! reports connections, and coturn may not answer or not cut. `DAYS=100` runs so many days with every fault.
 //!
 //! Not simulated, because the bound does not cover it: a relay that exceeds the assumed rate or tail, bytes of others on the
 //! same bill, a wrong wall clock that was accepted, and a count that misses more than the sampling margin (in estimate mode:

@@ -88,7 +88,7 @@ impl Machine {
 }
 
 #[test]
-fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_believed() {
+fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_accepted() {
     for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
         let mut machine = Machine::new(mode);
         machine.pause(8 * HOUR);
@@ -119,7 +119,7 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
 }
 
 #[test]
-fn after_a_jump_that_is_believed_the_bound_does_not_hold_until_older_credentials_have_ended() {
+fn after_an_accepted_jump_the_bound_does_not_hold_until_older_credentials_have_ended() {
     for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
         let mut machine = Machine::new(mode);
         machine.mint_all(20);

@@ -1,5 +1,5 @@
-//! What one stranger can do: it mints as much as the limiter lets it, opens every connection that it can, reports the highest
-//! count, and never tells the truth.
+//! What one client can do with false reports: it mints as much as the rate limit allows, opens every connection that it can,
+//! and always reports the highest count.
 
 mod shares;
 mod stopped;
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// Opens what it can and claims what it can. Returns how many connections are open.
-    fn lie(&mut self, client: &Client) -> usize {
+    fn report_falsely(&mut self, client: &Client) -> usize {
         for (nth, grant) in client.grants.iter().enumerate() {
             let caller = Caller::Grant(*grant);
             let mut is_full = false;
@@ -102,13 +102,13 @@ impl World {
             for _ in 0..5 {
                 let _ = self.mint(client);
             }
-            self.lie(client);
+            self.report_falsely(client);
             self.pass(HEARTBEAT);
             if restart_each.is_some_and(|each| beat % each == 0) {
                 self.restart();
             }
         }
-        self.lie(client);
+        self.report_falsely(client);
     }
 
     fn restart(&mut self) {
@@ -122,7 +122,7 @@ impl World {
 }
 
 #[test]
-fn an_address_that_lies_for_an_hour_is_charged_at_most_30_gb_and_others_in_full() {
+fn an_address_with_false_reports_is_charged_at_most_30_gb_in_an_hour_and_others_in_full() {
     for address in ["203.0.113.9", "2001:db8:1:2::1"] {
         let mut world = World::new(BudgetMode::Estimate);
         let mut attacker = Client::at(address);
@@ -149,19 +149,19 @@ fn an_address_that_lies_for_an_hour_is_charged_at_most_30_gb_and_others_in_full(
 }
 
 #[test]
-fn a_48_that_lies_is_charged_four_times_as_much_and_no_more() {
+fn a_48_with_false_reports_is_charged_four_times_as_much_and_no_more() {
     let mut world = World::new(BudgetMode::Estimate);
     let mut prefixes: Vec<_> = (0..12).map(|n| Client::at(&format!("2001:db8:1:{n}::1"))).collect();
     let minutes = 5;
     for _ in 0..minutes * 60_000 / HEARTBEAT {
         for prefix in &mut prefixes {
             let _ = world.mint(prefix);
-            world.lie(prefix);
+            world.report_falsely(prefix);
         }
         world.pass(HEARTBEAT);
     }
     for prefix in &prefixes {
-        world.lie(prefix);
+        world.report_falsely(prefix);
     }
     let most = 200_000_000 / 8 * 60 * minutes;
     assert!((most * 9 / 10..=most).contains(&world.used()), "{} of {most}", world.used());
@@ -188,12 +188,12 @@ fn a_long_wait_saves_ten_minutes_and_no_more() {
         world.books.heartbeat(caller, "c", direct).unwrap();
     }
     world.books.heartbeat(caller, "c", received(u64::MAX)).unwrap();
-    world.lie(&attacker);
+    world.report_falsely(&attacker);
     assert!(world.used() <= 600 * 50_000_000 / 8, "{}", world.used());
 }
 
 #[test]
-fn bytes_and_guesses_of_one_grant_share_its_allowance() {
+fn bytes_and_time_charges_of_one_grant_share_its_allowance() {
     for (estimated, reports_bytes) in [(2, false), (8, false), (8, true), (3, true)] {
         let mut setup = setup(BudgetMode::Estimate);
         setup.terms.limit = ByteCount::new(1_000 * GB);
@@ -253,8 +253,8 @@ fn an_address_holds_its_share_of_the_table_and_a_reporter_is_served_throughout()
         }
     }
     let most = usize::try_from(CONNECTIONS_PER_CLIENT_MAX).unwrap();
-    assert_eq!(world.lie(&clients[0]), most);
-    let opened = clients.iter().map(|client| world.lie(client)).max();
+    assert_eq!(world.report_falsely(&clients[0]), most);
+    let opened = clients.iter().map(|client| world.report_falsely(client)).max();
     assert_eq!(opened, Some(900), "a tenth of the table is kept for the reporter");
     for n in 0..100 {
         assert_eq!(world.books.open(Caller::Reporter, &n.to_string(), None), Ok(Opened::New));

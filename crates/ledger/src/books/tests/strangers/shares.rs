@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn in_strict_mode_an_address_reserves_its_share_and_nobody_else_is_refused() {
+fn in_strict_mode_an_address_reserves_its_share_and_no_other_address_is_refused() {
     let mut world = World::new(BudgetMode::Strict);
     let mut attacker = Client::at("203.0.113.9");
     world.attack(&mut attacker, Some(7));
