@@ -101,7 +101,7 @@ impl Account {
     /// Takes the time of a provider's clock, from a response that has just arrived.
     pub fn hear_date(&self, date: Timestamp) {
         let since_boot = self.clock.since_boot();
-        self.lock().time.hear(date, since_boot);
+        self.lock().time.set_reference(date, since_boot);
     }
 
     /// Whether the books are stored on disk.
@@ -148,7 +148,7 @@ impl Account {
         relayed: Option<bool>,
     ) -> Result<Opened, OpenError> {
         let opened = self.with(|books| {
-            let opened = books.heard_open(caller, id, relayed);
+            let opened = books.open_with_outcome(caller, id, relayed);
             note_client(books, caller, client);
             opened
         });
@@ -172,11 +172,11 @@ impl Account {
         id: &str,
         report: Report,
     ) -> Result<(), ReportError> {
-        let heard = self.with(|books| {
+        let outcome = self.with(|books| {
             note_client(books, caller, client);
             books.heartbeat(caller, id, report)
         })?;
-        self.count_clamped(heard.clamped);
+        self.count_clamped(outcome.clamped);
         Ok(())
     }
 
@@ -188,13 +188,13 @@ impl Account {
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
-        let (heard, snapshot) = self.with(|books| {
-            let heard = books.close(caller, id, last);
-            (heard, books.snapshot())
+        let (outcome, snapshot) = self.with(|books| {
+            let outcome = books.close(caller, id, last);
+            (outcome, books.snapshot())
         });
-        let heard = heard?;
-        self.count_clamped(heard.clamped);
-        if let Some(closed) = heard.value {
+        let outcome = outcome?;
+        self.count_clamped(outcome.clamped);
+        if let Some(closed) = outcome.value {
             self.report_end(&closed, &snapshot);
         }
         Ok(())

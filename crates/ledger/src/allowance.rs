@@ -1,5 +1,5 @@
 //! Allowances: the most bytes that the claims of a group of connections may be charged. An allowance grows at a fixed rate
-//! while at least one connection of the group is open. Claimed bytes and time that is charged by guess are both taken from
+//! while at least one connection of the group is open. Claimed bytes and time at the estimated rate are both taken from
 //! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
 //! waits for days does not collect a large amount.
 //!
@@ -18,7 +18,7 @@ pub const SAVED_MAX: Duration = Duration::from_secs(600);
 /// `bit/s × ms` in a byte.
 const UNITS_PER_BYTE: u64 = 8_000;
 
-/// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives nobody
+/// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives no client
 /// more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
@@ -68,9 +68,9 @@ impl Allowance {
         if self.open == 0 {
             return;
         }
-        let guessed = terms.estimated.saturating_mul(self.clocks.into());
-        let gained = terms.rate.saturating_sub(guessed).saturating_mul(millis);
-        let lost = guessed.saturating_sub(terms.rate).saturating_mul(millis);
+        let estimated = terms.estimated.saturating_mul(self.clocks.into());
+        let gained = terms.rate.saturating_sub(estimated).saturating_mul(millis);
+        let lost = estimated.saturating_sub(terms.rate).saturating_mul(millis);
         // What was given back may exceed what is saved.
         let most = terms.saved_max.max(self.left);
         self.left = self.left.saturating_add(gained).min(most).saturating_sub(lost);
@@ -93,7 +93,7 @@ struct Scope<'a> {
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
     scopes: [Option<Scope<'a>>; 3],
-    /// Somebody vouches for what is charged: it is charged in full.
+    /// A reporter vouches for the report, so it is charged in full.
     is_vouched: bool,
     /// Whether less was charged than claimed.
     clamped: bool,
@@ -189,7 +189,7 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// Charges a past stretch of `millis` by time. Returns the part that fits.
+    /// Charges a past span of `millis` by time. Returns the part that fits.
     pub fn take_time(&mut self, millis: u64) -> u64 {
         if self.is_vouched {
             return millis;
@@ -205,7 +205,7 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// Gives back a stretch of `millis` that was charged by time, because its bytes are known now.
+    /// Gives back a span of `millis` that was charged by time, because its bytes are known now.
     pub fn give_back(&mut self, millis: u64) {
         self.each(|Scope { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
