@@ -190,6 +190,34 @@ fn a_long_wait_saves_ten_minutes_and_no_more() {
 }
 
 #[test]
+fn time_that_was_forgiven_for_hours_is_not_claimed_at_once() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut attacker = Client::at("203.0.113.9");
+    for _ in 0..32 {
+        world.mint(&mut attacker).unwrap();
+    }
+    let callers: Vec<_> = attacker.grants.iter().copied().map(Caller::Grant).collect();
+    for caller in &callers {
+        world.books.open(*caller, "stays", Some(false)).unwrap();
+    }
+    let direct = Report { relayed: Some(false), ..Report::default() };
+    for _ in 0..10 * HOUR / HEARTBEAT {
+        for caller in &callers {
+            world.books.open(*caller, "short", None).unwrap();
+        }
+        world.pass(HEARTBEAT - 1);
+        for caller in &callers {
+            world.books.close(*caller, "short", direct).unwrap();
+            world.books.heartbeat(*caller, "stays", direct).unwrap();
+        }
+        world.pass(1);
+    }
+    let before = world.used();
+    world.lie(&attacker);
+    assert!(world.used() - before <= 600 * 50_000_000 / 8, "{}", world.used() - before);
+}
+
+#[test]
 fn bytes_and_guesses_of_one_grant_share_its_allowance() {
     for (estimated, reports_bytes) in [(2, false), (8, false), (8, true), (3, true)] {
         let mut setup = setup(BudgetMode::Estimate);
