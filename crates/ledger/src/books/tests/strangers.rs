@@ -288,6 +288,22 @@ fn an_address_holds_its_share_of_the_table_and_a_reporter_is_served_throughout()
 }
 
 #[test]
+fn grants_without_a_row_count_for_the_connections_of_their_address() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let now = world.books.now();
+    let (issued_at, expires_at) = (now, now.plus(MINT_LIFE));
+    let most = usize::try_from(CONNECTIONS_PER_CLIENT_MAX).unwrap();
+    for n in 0..=most {
+        let id = GrantId::new(u128::try_from(n).unwrap().to_be_bytes());
+        // Its credentials cost nothing, so it got no row when it was issued.
+        let caller = Caller::Grant(Grant { id, source: IceSource::Manual, issued_at, expires_at });
+        world.books.note_client(caller, key("203.0.113.9"));
+        let opened = world.books.open(caller, "c", Some(true));
+        assert_eq!(opened, if n < most { Ok(Opened::New) } else { Err(OpenError::TooManyOnClient) });
+    }
+}
+
+#[test]
 fn in_strict_mode_an_address_reserves_its_share_and_nobody_else_is_refused() {
     let mut world = World::new(BudgetMode::Strict);
     let mut attacker = Client::at("203.0.113.9");
