@@ -61,6 +61,11 @@ impl Allowance {
         self.open
     }
 
+    /// Drops what was saved.
+    pub(crate) fn forfeit(&mut self) {
+        self.left = 0;
+    }
+
     /// Moves to `now`.
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
@@ -215,7 +220,7 @@ impl<'a> Allowances<'a> {
 
     /// Drops what was saved.
     pub fn forfeit(&mut self) {
-        self.each(|scope| scope.allowance.left = 0);
+        self.each(|scope| scope.allowance.forfeit());
     }
 
     fn left(&self) -> Option<u64> {

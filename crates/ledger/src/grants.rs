@@ -347,9 +347,12 @@ impl Grants {
         Allowances::new([Some(own), client, group], now)
     }
 
-    /// Sets the most that the client of one grant may claim from now on.
+    /// Sets the most that the client of one grant may claim from now on. With a rate, what was saved is dropped.
     pub fn set_claim_rate(&mut self, rate: Option<BitRate>) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
+        if rate.is_some() {
+            self.rows.values_mut().for_each(|row| row.claims.forfeit());
+        }
     }
 
     /// Notes the client of a grant whose row does not name one: it was written by an older version, or is added here.
