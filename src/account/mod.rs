@@ -148,9 +148,8 @@ impl Account {
         relayed: Option<bool>,
     ) -> Result<Opened, OpenError> {
         let opened = self.with(|books| {
-            let opened = books.open_with_outcome(caller, id, relayed);
             note_client(books, caller, client);
-            opened
+            books.open_with_outcome(caller, id, relayed)
         });
         let opened = opened.inspect_err(|why| {
             if let Some(outcome) = why.full_table() {

@@ -105,6 +105,18 @@ async fn one_address_opens_256_connections_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn credentials_that_cost_nothing_count_for_the_connections_of_their_address() {
+    let manual = r#"[{"urls": "turn:turn.example", "username": "u", "credential": "c"}]"#;
+    let broker = TestBroker::start(&[("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", manual)]).await;
+    for n in 0..=256 {
+        let grant = grant_from(&broker, "203.0.113.9").await;
+        let request = broker.request(Method::POST, "/api/connections").bearer_auth(grant);
+        let opened = Answer::of(request.header("x-forwarded-for", "203.0.113.9").body("{}")).await;
+        assert_eq!(opened.status, if n < 256 { 201 } else { 429 });
+    }
+}
+
+#[tokio::test]
 async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted_and_others_are_served() {
     let settings = [("BUDGET_MODE", "strict"), ("RATE_LIMIT_REQUESTS", "1000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;

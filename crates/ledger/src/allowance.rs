@@ -61,19 +61,24 @@ impl Allowance {
         self.open
     }
 
+    /// Drops what was saved.
+    pub(crate) fn forfeit(&mut self) {
+        self.left = 0;
+    }
+
     /// Moves to `now`.
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
         self.at = self.at.max(now);
+        // More than can be saved was given back for one report, which has not used it up.
+        self.left = self.left.min(terms.saved_max);
         if self.open == 0 {
             return;
         }
         let estimated = terms.estimated.saturating_mul(self.clocks.into());
         let gained = terms.rate.saturating_sub(estimated).saturating_mul(millis);
         let lost = estimated.saturating_sub(terms.rate).saturating_mul(millis);
-        // What was given back may exceed what is saved.
-        let most = terms.saved_max.max(self.left);
-        self.left = self.left.saturating_add(gained).min(most).saturating_sub(lost);
+        self.left = self.left.saturating_add(gained).min(terms.saved_max).saturating_sub(lost);
     }
 
     /// Whether the clock of one more connection fits into the rate.
@@ -205,7 +210,8 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// Gives back a span of `millis` that was charged by time, because its bytes are known now.
+    /// Gives back a span of `millis` that was charged by time, because its bytes are known now. Bytes of the same report
+    /// may use all of it. The rest is saved up to the limit.
     pub fn give_back(&mut self, millis: u64) {
         self.each(|Scope { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
@@ -214,7 +220,7 @@ impl<'a> Allowances<'a> {
 
     /// Drops what was saved.
     pub fn forfeit(&mut self) {
-        self.each(|scope| scope.allowance.left = 0);
+        self.each(|scope| scope.allowance.forfeit());
     }
 
     fn left(&self) -> Option<u64> {

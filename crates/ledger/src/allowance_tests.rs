@@ -71,6 +71,22 @@ fn no_more_than_ten_minutes_are_saved() {
 }
 
 #[test]
+fn time_that_is_given_back_is_not_saved_beyond_ten_minutes() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    for round in 0..1_000 {
+        let mut allowances = group.at(at(round * 30));
+        let clocks = (0..64).filter(|_| allowances.start_clock()).count();
+        let mut allowances = group.at(at(round * 30 + 30));
+        for _ in 0..clocks {
+            allowances.stop_clock();
+            allowances.give_back(30_000);
+        }
+    }
+    assert_eq!(group.at(at(30_000)).take(HUGE), ByteCount::new(600 * 12_500_000));
+}
+
+#[test]
 fn only_as_many_clocks_run_as_the_rate_allows() {
     let mut group = Group::default();
     for _ in 0..64 {

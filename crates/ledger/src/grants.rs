@@ -225,17 +225,23 @@ impl Grants {
         Allowances::new([Some(own), client, group], now)
     }
 
-    /// Sets the most that the client of one grant may claim from now on.
+    /// Sets the most that the client of one grant may claim from now on. With a rate, what was saved is dropped.
     pub fn set_claim_rate(&mut self, rate: Option<BitRate>) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
+        if rate.is_some() {
+            self.rows.values_mut().for_each(|row| row.claims.forfeit());
+        }
     }
 
-    /// Notes the client of a grant whose row does not name one: it was written by an older version, or added by a report.
-    pub fn adopt(&mut self, id: GrantId, client: ClientKey, now: Timestamp, rules: &UsageRules) {
-        let Some(row) = self.rows.get_mut(&id).filter(|row| row.client.is_none()) else { return };
+    /// Notes the client of a grant whose row does not name one: it was written by an older version, or is added here.
+    pub fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
+        if !grant.is_expired(now) {
+            let _ = self.find_or_insert(grant);
+        }
+        let Some(row) = self.rows.get_mut(&grant.id).filter(|row| row.client.is_none()) else { return };
         row.client = Some(client);
         let claims = row.claims.clone();
-        self.dirty.note(id);
+        self.dirty.note(grant.id);
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);

@@ -191,11 +191,11 @@ impl Books {
         Ok(opened)
     }
 
-    /// Notes the address of a caller whose grant's row has none.
+    /// Notes the address of a caller whose grant's row has none, before its call: the call counts for that address.
     pub fn note_client(&mut self, caller: Caller, client: ClientKey) {
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            self.grants.adopt(grant.id, client, now, self.connections.rules());
+            self.grants.adopt(&grant, client, now, self.connections.rules());
         }
     }
 

@@ -193,6 +193,34 @@ fn a_long_wait_saves_ten_minutes_and_no_more() {
 }
 
 #[test]
+fn time_that_was_forgiven_for_hours_is_not_claimed_at_once() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut attacker = Client::at("203.0.113.9");
+    for _ in 0..32 {
+        world.mint(&mut attacker).unwrap();
+    }
+    let callers: Vec<_> = attacker.grants.iter().copied().map(Caller::Grant).collect();
+    for caller in &callers {
+        world.books.open(*caller, "stays", Some(false)).unwrap();
+    }
+    let direct = Report { relayed: Some(false), ..Report::default() };
+    for _ in 0..10 * HOUR / HEARTBEAT {
+        for caller in &callers {
+            world.books.open(*caller, "short", None).unwrap();
+        }
+        world.pass(HEARTBEAT - 1);
+        for caller in &callers {
+            world.books.close(*caller, "short", direct).unwrap();
+            world.books.heartbeat(*caller, "stays", direct).unwrap();
+        }
+        world.pass(1);
+    }
+    let before = world.used();
+    world.report_falsely(&attacker);
+    assert!(world.used() - before <= 600 * 50_000_000 / 8, "{}", world.used() - before);
+}
+
+#[test]
 fn bytes_and_time_charges_of_one_grant_share_its_allowance() {
     for (estimated, reports_bytes) in [(2, false), (8, false), (8, true), (3, true)] {
         let mut setup = setup(BudgetMode::Estimate);
@@ -260,6 +288,22 @@ fn an_address_holds_its_share_of_the_table_and_a_reporter_is_served_throughout()
         assert_eq!(world.books.open(Caller::Reporter, &n.to_string(), None), Ok(Opened::New));
     }
     assert_eq!(world.books.open(Caller::Reporter, "one more", None), Err(OpenError::TableFull));
+}
+
+#[test]
+fn grants_without_a_row_count_for_the_connections_of_their_address() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let now = world.books.now();
+    let (issued_at, expires_at) = (now, now.plus(MINT_LIFE));
+    let most = usize::try_from(CONNECTIONS_PER_CLIENT_MAX).unwrap();
+    for n in 0..=most {
+        let id = GrantId::new(u128::try_from(n).unwrap().to_be_bytes());
+        // Its credentials cost nothing, so it got no row when it was issued.
+        let caller = Caller::Grant(Grant { id, source: IceSource::Manual, issued_at, expires_at });
+        world.books.note_client(caller, key("203.0.113.9"));
+        let opened = world.books.open(caller, "c", Some(true));
+        assert_eq!(opened, if n < most { Ok(Opened::New) } else { Err(OpenError::TooManyOnClient) });
+    }
 }
 
 #[test]

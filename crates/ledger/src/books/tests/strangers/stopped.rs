@@ -74,3 +74,23 @@ fn while_frozen_a_client_claims_no_more_than_its_promise() {
     let _ = world.books.heartbeat(caller, "0", received(u64::MAX));
     assert!(world.used() - before > 100_000_000, "everything is as it was");
 }
+
+#[test]
+fn a_freeze_drops_what_grants_without_an_open_connection_have_saved() {
+    let mut world = World::new(BudgetMode::Estimate);
+    let mut client = Client::at("203.0.113.9");
+    world.mint(&mut client).unwrap();
+    let caller = Caller::Grant(client.grants[0]);
+    let direct = Report { relayed: Some(false), ..Report::default() };
+    world.books.open(caller, "before", Some(false)).unwrap();
+    for _ in 0..20 {
+        world.pass(HEARTBEAT);
+        world.books.heartbeat(caller, "before", direct).unwrap();
+    }
+    world.books.close(caller, "before", direct).unwrap();
+    world.books.override_freeze(true);
+    world.books.open(caller, "after", Some(true)).unwrap();
+    world.pass(HEARTBEAT);
+    let _ = world.books.heartbeat(caller, "after", received(u64::MAX)).unwrap();
+    assert_eq!(world.used(), 250_000 * 30, "what is promised for the time since");
+}
