@@ -274,8 +274,14 @@ fn origin_not_allowed(foreign: ForeignRequest) -> Described {
     let described = Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed");
     match foreign {
         ForeignRequest::Origin(origin) => {
-            let mut described =
-                described.message(format!("Add {origin} to CLIENT_URL if the page is yours."));
+            // Browsers send `null` for a file and for a sandboxed frame. CLIENT_URL does not take it.
+            let mut described = described.message(if origin.contains("://") {
+                format!("Add {origin} to CLIENT_URL if the page is yours.")
+            } else {
+                format!(
+                    "Serve the page from an address, and add that to CLIENT_URL: {origin:?} names no page."
+                )
+            });
             described.body.refused_origin = Some(origin);
             described
         }

@@ -348,6 +348,17 @@ async fn one_foreign_origin_among_several_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_page_without_an_origin_is_not_told_to_put_it_into_the_settings() {
+    let broker = TestBroker::start(&[]).await;
+    for (origin, shown) in [("https://evil.example", true), ("null", false), ("", false)] {
+        let answer = mint_with_origin(&broker, origin).await;
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        let told = format!("Add {origin} to CLIENT_URL");
+        assert_eq!(answer.json()["message"].as_str().unwrap().starts_with(&told), shown, "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn a_hint_names_a_proxy_that_is_not_trusted() {
     let codes = async |broker: &TestBroker| broker.status().await["hints"].to_string();
     let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
