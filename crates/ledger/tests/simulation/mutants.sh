@@ -108,7 +108,8 @@ mutants=(
     'an address: clocks ignore its allowance|allowance.rs|if !self.is_vouched && !self.scopes.iter().flatten().all(fits) {|if !self.is_vouched && !self.scopes.iter().flatten().all(fits) && self.clamped {'
     'an address: running clocks use up nothing|allowance.rs|let gained = terms.rate.saturating_sub(estimated).saturating_mul(millis);|let gained = terms.rate.saturating_mul(millis);'
     'an address: a lost connection goes on saving|allowance.rs|allowance.left = allowance.left.saturating_sub(unused);|let _ = unused;'
-    'an address: everything unused is saved|allowance.rs|let most = terms.saved_max.max(self.left);|let most = u64::MAX;'
+    'an address: everything unused is saved|allowance.rs|rate.saturating_mul(u64::try_from(saved.as_millis()).unwrap_or(u64::MAX))|u64::MAX'
+    'an address: time that is given back is saved without a limit|allowance.rs|self.left = self.left.min(terms.saved_max);|'
     'an address: its own allowance is forgotten|clients.rs|[own.map(\|row\| (&mut row.claims, terms(client))), wide|[None, wide'
     'an address: the allowance of its 48 is forgotten|clients.rs|for key in [client, group] {|for key in [client] {'
     'an address: one connection more fits always|clients.rs|open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor())|open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor()) \|\| open > 0'
@@ -126,7 +127,7 @@ mutants=(
     'a commit: undo after a revocation takes the charge of another grant|books/commit.rs|filter(\|_\| is_charged)|filter(\|_\| is_charged \|\| !is_charged)'
     'a revocation takes the charge of another grant|grants/row.rs|(!self.reported && self.revoked_at.is_none())|(!self.reported \|\| self.revoked_at.is_some())'
     'a freeze leaves claims as they are|books/operator.rs|self.is_frozen().then_some(promised)|self.is_frozen().then_some(promised).filter(\|_\| false)'
-    'a freeze leaves what was saved|allowance.rs|self.each(\|scope\| scope.allowance.left = 0);|self.each(\|_\| ());'
+    'a freeze leaves what was saved|allowance.rs|self.left = 0;|'
     'a slice keeps claims that a reading covers|minutes/counted.rs|if minute < self.counted.begun { cell.counted.into() }|if minute < self.counted.begun && cell.live > u32::MAX - 1 { cell.counted.into() }'
     'a row of a connection loses its clock|connection/row.rs|let clock = self.clock.map_or(0, \|clock\| HAS_CLOCK|let clock = self.clock.map_or(0, \|clock\| 0'
 )
