@@ -38,7 +38,9 @@ impl Broker {
             .env("CLOUDFLARE_ANALYTICS_TOKEN", "soak-fixture-analytics")
             .env("BUDGET_MODE", "strict")
             .env("BANDWIDTH_LIMIT_GB", "100000")
-            .env("TURN_TTL_SECONDS", "600")
+            // Short, so that as many grants end as begin after a few minutes.
+            .env("TURN_TTL_SECONDS", "120")
+            .env("TURN_EXPIRY_TAIL_SECONDS", "60")
             .env("STATE_DIR", &state)
             .env("OPERATOR_TOKEN", OPERATOR)
             .env("LOG_FORMAT", "text")
