@@ -18,4 +18,5 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 pub mod renewal;
+pub mod request_log;
 pub mod wire_formats;

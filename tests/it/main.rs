@@ -36,6 +36,7 @@ mod provider_faults;
 mod real_coturn;
 mod relay;
 mod renewal;
+mod request_log;
 mod sockets;
 mod sources;
 mod status;
