@@ -116,6 +116,7 @@ pub fn build(
         reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         lost_lines,
         refusal_log: RefusalLog::new(),
+        backup_slot: Arc::new(Semaphore::new(1)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),

@@ -98,6 +98,8 @@ pub struct App {
     pub lost_lines: LostLines,
     /// Summarizes refusals in the log.
     pub refusal_log: RefusalLog,
+    /// One permit: one backup at a time.
+    pub backup_slot: Arc<Semaphore>,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
     /// Makes ids for requests that have none.

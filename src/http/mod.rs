@@ -2,6 +2,7 @@
 //! domain and builds the response; it makes no decision.
 
 pub mod alerts;
+pub mod backup;
 pub mod bandwidth_status;
 pub mod body;
 pub mod connections;

@@ -9,6 +9,7 @@ mod access;
 mod alerts;
 mod analytics;
 mod architecture;
+mod backup;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;
