@@ -29,6 +29,7 @@ mod migration;
 mod mint;
 mod openapi;
 mod operator;
+mod operator_command;
 mod overrides;
 mod overview;
 mod pool;
