@@ -15,6 +15,7 @@ mod coturn_cli;
 mod coturn_meter;
 mod crashes;
 mod demo;
+mod deploy;
 mod disk_full;
 mod doctor;
 mod doctor_at_coturn;
