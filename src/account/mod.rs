@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
 use crate::journal::Journal;
+use crate::journal::backup::StoredView;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
@@ -243,6 +244,13 @@ impl Account {
         };
         let pending = self.with(queue).ok_or(NotRecorded)?;
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
+    }
+
+    /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
+    pub async fn stored_view(&self) -> Option<StoredView> {
+        let journal = self.journal.as_ref()?;
+        let view = self.with(|books| journal.room().map(|room| room.view(books.take_batch())));
+        view?.await
     }
 
     /// Whether an override stops all minting.

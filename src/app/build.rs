@@ -34,6 +34,7 @@ use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
@@ -89,6 +90,7 @@ pub fn build(
         relay,
         dispatcher: parts.dispatcher()?,
         started: parts.clock.instant(),
+        started_at: parts.clock.now(),
         rate_limit: RateLimit::new(
             &config.access.rate,
             Arc::clone(&parts.clock),
@@ -113,6 +115,8 @@ pub fn build(
             && config.meter.analytics.is_none(),
         reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         lost_lines,
+        refusal_log: RefusalLog::new(),
+        backup_slot: Arc::new(Semaphore::new(1)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),

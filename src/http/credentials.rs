@@ -143,9 +143,10 @@ fn reason_schema() -> RefOr<Schema> {
 pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
     let ttl = requested_ttl(query, app.ttl_max)?;
     let grant = GrantId::new(random::bytes()?);
-    let Asker { client, renewal } = asker;
-    let request = MintRequest { ttl, grant, client: *client, renewal: renewal.as_deref() };
+    let Asker { client, renewal, trace, note } = asker;
+    let request = MintRequest { ttl, grant, client: *client, renewal: renewal.as_deref(), trace: *trace };
     let answer = app.mint.answer(&request).await.map_err(refused)?;
+    note.note(&answer);
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),
@@ -185,7 +186,6 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
 }
 
 fn minted_body(minted: IssuedCredential) -> CredentialsBody {
-    tracing::debug!(grant.id = %minted.grant, source = %minted.source, "credential issued");
     CredentialsBody {
         ice_servers: minted.ice_servers,
         ttl: Some(minted.ttl.as_secs()),

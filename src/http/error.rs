@@ -76,6 +76,12 @@ pub enum ApiError {
     LedgerUnavailable,
     /// An override is in effect, but the ledger could not be written.
     OverrideNotRecorded,
+    /// There is no ledger on disk.
+    NothingToBackUp,
+    /// Another backup is in progress.
+    BackupRunning,
+    /// The ledger cannot be written or copied.
+    NotBackedUp,
     /// Too many requests are in progress, or a table is full.
     Overloaded,
     /// The process is shutting down.
@@ -254,11 +260,14 @@ impl ApiError {
             Self::OverrideNotRecorded => ledger_unavailable(
                 "The change is in effect, but it could not be written, so a restart undoes it. Check the log and the disk that holds STATE_DIR.",
             ),
-            Self::Overloaded => {
-                Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
-                    .message("Try again in a second.")
-                    .retry_in(Duration::from_secs(1))
+            Self::NothingToBackUp => {
+                not_found("Set STATE_DIR: without it there is no ledger on disk to back up.")
             }
+            Self::BackupRunning => overloaded("Try again when the other backup has ended."),
+            Self::NotBackedUp => ledger_unavailable(
+                "Check the log, and free disk space beside STATE_DIR: a backup needs twice the size of the ledger.",
+            ),
+            Self::Overloaded => overloaded("Try again in a second."),
             Self::ShuttingDown => {
                 Described::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "Shutting down")
             }
@@ -300,6 +309,12 @@ fn not_found(message: &'static str) -> Described {
 
 fn over_rate(error: &'static str) -> Described {
     Described::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error)
+}
+
+fn overloaded(message: &'static str) -> Described {
+    Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
+        .message(message)
+        .retry_in(Duration::from_secs(1))
 }
 
 fn ledger_unavailable(message: &'static str) -> Described {

@@ -16,6 +16,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::error::ApiError;
 use crate::app::App;
 use crate::config::AllowedOrigins;
+use crate::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
@@ -32,14 +33,14 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Characters of a rejected origin that the response repeats.
-const ORIGIN_SHOWN_MAX: usize = 100;
+/// Characters of an origin that a response or the log repeats.
+pub(super) const ORIGIN_SHOWN_MAX: usize = 100;
 
 /// The CORS layer for the API.
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, TRACEPARENT])
         .expose_headers(EXPOSED)
         .vary([ORIGIN])
         .max_age(PREFLIGHT_MAX_AGE);

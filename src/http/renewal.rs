@@ -10,19 +10,25 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::request_log::MintNote;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
+use crate::request::trace::TraceParent;
 use turn_ledger::client::ClientKey;
 
-/// Who asks for a credential: the client's address, and the right to renew if the request is a renewal.
+/// Who asks for a credential: the client's address, the right to renew if the request is a renewal, and what the log needs.
 pub struct Asker {
     /// The client.
     pub client: Option<ClientKey>,
     /// The right to renew.
     pub renewal: Option<Arc<RenewalRight>>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceParent>,
+    /// Takes the result for the log line.
+    pub note: MintNote,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asker {
@@ -30,7 +36,12 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
-        Ok(Self { client, renewal: parts.extensions.get::<Arc<RenewalRight>>().cloned() })
+        Ok(Self {
+            client,
+            renewal: parts.extensions.get::<Arc<RenewalRight>>().cloned(),
+            trace: parts.extensions.get().copied(),
+            note: parts.extensions.get().cloned().unwrap_or_default(),
+        })
     }
 }
 

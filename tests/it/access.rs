@@ -231,14 +231,14 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")
             .header("access-control-request-method", method)
-            .header("access-control-request-headers", "authorization,content-type");
+            .header("access-control-request-headers", "authorization,content-type,traceparent");
         let answer = Answer::of(request).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method), "{path}");
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            Some("authorization,content-type"),
+            Some("authorization,content-type,traceparent"),
             "{path}"
         );
     }
