@@ -199,6 +199,7 @@ impl<D: Disk> Broker<D> {
                 self.offset += millis;
             }
             Op::Mint { life, delay } => self.mint_for_client(life, delay, world),
+            Op::MintFromPool { life, age } => self.mint_from_pool(life, age, world),
             Op::Renew { nth, life, delay } => self.renew(nth, life, delay, world),
             Op::MintFails { life } => self.fail_to_mint(life),
             Op::MintUnwritten { life, written } => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use turn_ledger::books::Written;
+use turn_ledger::ledger::Hold;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::token::{Grant, GrantId};
@@ -29,6 +30,18 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// A client gets a credential of the pool. Its whole lifetime is reserved, and it ends by its age earlier. A shorter
+    /// lifetime is minted anew, like in the service.
+    pub(super) fn mint_from_pool(&mut self, life: u64, age: u64, world: &mut World) {
+        let life = Duration::from_secs(life);
+        let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, None) else { return };
+        let left = hold.life().saturating_sub(Duration::from_secs(if hold.life() == life { age } else { 0 }));
+        if let Some(grant) = self.commit(hold, left, Written::Yes, None) {
+            let number = self.hand_out(world, 0, &grant);
+            self.grants.push(Held { grant, number });
+        }
+    }
+
     /// The provider fails: the hold is released.
     pub(super) fn fail_to_mint(&mut self, life: u64) {
         if let Ok(hold) = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, None) {
@@ -38,14 +51,25 @@ impl<D: Disk> Broker<D> {
 
     /// Issues one credential.
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
+        let hold = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, renews).ok()?;
+        let left = hold.life();
+        self.commit(hold, left, written, renews)
+    }
+
+    /// Commits a credential whose lifetime is `left`.
+    fn commit(
+        &mut self,
+        hold: Hold,
+        left: Duration,
+        written: Written,
+        renews: Option<GrantId>,
+    ) -> Option<Grant> {
         let source = self.source();
-        let hold = self.books.reserve(source, Duration::from_secs(life), MINT_SLACK, renews).ok()?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
         let issued_at = self.books.now();
-        let grant =
-            Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(hold.life()) };
+        let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(left) };
         let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),

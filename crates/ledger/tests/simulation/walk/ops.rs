@@ -22,6 +22,8 @@ pub(crate) enum Op {
     Pause { millis: u64, share: u64 },
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     Mint { life: u64, delay: u64 },
+    /// A client gets a credential that was minted ahead, `age` seconds ago. Nobody had it before.
+    MintFromPool { life: u64, age: u64 },
     /// A client renews one of its grants.
     Renew { nth: u64, life: u64, delay: u64 },
     /// The provider fails, or its response comes after our timeout. No client has that credential.
@@ -139,7 +141,8 @@ impl Dice {
             6 | 7 => Op::Wait { millis: self.below(14_400_000), share: 256 },
             8 => Op::Wait { millis: self.below(40 * 86_400_000), share: 256 },
             9 => Op::ClockBack { millis: i64::try_from(self.below(86_400_000)).unwrap_or(0) },
-            10..=13 => Op::Mint { life, delay: self.below(4_000) },
+            10..=12 => Op::Mint { life, delay: self.below(4_000) },
+            13 => Op::MintFromPool { life, age: self.below(life / 10 + 1) },
             14 => Op::MintFails { life },
             15 => Op::CrashAfterCommit { life },
             16 | 17 => Op::Open { nth: self.roll(), relayed: self.maybe_relayed() },
