@@ -19,6 +19,7 @@ use super::ops::Op;
 use super::settings::{Change, Settings, millis};
 use super::world::World;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Broker<D> {
     pub(super) settings: Settings,
     pub(super) begin: Timestamp,
@@ -51,6 +52,8 @@ pub(crate) struct Broker<D> {
     pub(crate) lacks: bool,
     /// Whether a count of this period lacked such bytes.
     pub(crate) lacked: bool,
+    /// Whether the app server has reported a connection. What it reports can exceed the limit.
+    has_reporter: bool,
     /// Whether something has happened that may contradict the assumed rate.
     pub(crate) may_break: bool,
     /// The ended period whose whole count was read last.
@@ -93,6 +96,7 @@ impl<D: Disk> Broker<D> {
             limit: ByteCount::new(settings.limit),
             lacks: false,
             lacked: false,
+            has_reporter: false,
             may_break: false,
             last_read: None,
             signs: Signs::default(),
@@ -263,6 +267,7 @@ impl<D: Disk> Broker<D> {
             Op::Change(change) => self.change(change, world),
             Op::ReporterOpens { relayed } => {
                 self.signs.is_excuse = true;
+                self.has_reporter = true;
                 let _ = self.books.open(Caller::Reporter, "r", relayed);
             }
             Op::ReporterBeats { bytes } => {
@@ -299,7 +304,7 @@ impl<D: Disk> Broker<D> {
     fn restart(&mut self, world: &World) {
         self.unwritten = None;
         // A reading that brought the bound down may be lost.
-        self.signs.is_excuse |= self.may_break || self.lacked || self.settings.cli;
+        self.signs.is_excuse |= self.may_break || self.lacked || self.has_reporter || self.settings.cli;
         // What was read or listed and not written is lost.
         (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         self.books = self.settings.open(self.disk.read(), self.begin);
