@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
@@ -69,6 +71,9 @@ pub struct GrantRow {
     /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
     #[serde(default)]
     pub reserved_minutes: u64,
+    /// Who spends what it relays, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spender: Option<Arc<Spender>>,
     /// What its client may claim.
     #[serde(skip)]
     claims: Allowance,
@@ -89,6 +94,7 @@ impl GrantRow {
             reported: false,
             client: None,
             reserved_minutes: 0,
+            spender: None,
             claims: Allowance::default(),
         }
     }
@@ -97,6 +103,12 @@ impl GrantRow {
     #[must_use]
     pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {
         Self { client, reserved_minutes, ..self }
+    }
+
+    /// The same grant, with who spends what it relays.
+    #[must_use]
+    pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
+        Self { spender, ..self }
     }
 
     /// Whether its credential still works or a connection is open on it.
@@ -361,6 +373,13 @@ impl Grants {
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
+    }
+
+    /// Notes who spends what a grant relays, as the reporter says.
+    pub fn report_spender(&mut self, id: GrantId, by_reporter: Spender) {
+        let known = self.rows.get(&id).and_then(|row| row.spender.as_deref().cloned()).unwrap_or_default();
+        let spender = known.reported(by_reporter).known();
+        self.change(id, |row| row.spender = spender);
     }
 
     /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant

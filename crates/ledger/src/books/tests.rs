@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 mod clock;
+mod spenders;
 mod strangers;
 
 /// 2025-01-31T22:00Z: two hours before a reset.

@@ -62,15 +62,20 @@ impl World {
     }
 
     fn mint(&mut self, client: &mut Client) -> Result<(), NotAdmitted> {
-        let requester = Requester { client: Some(client.key), renews: None };
-        let hold = self.books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester)?;
+        let requester = Requester { client: Some(client.key), ..Requester::default() };
+        let hold = self.books.reserve(
+            IceSource::Cloudflare,
+            MINT_LIFE,
+            Duration::from_secs(4),
+            requester.clone(),
+        )?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
         let issued_at = self.books.now();
         let expires_at = issued_at.plus(hold.life());
         let grant = Grant { id: GrantId::new(id), source: IceSource::Cloudflare, issued_at, expires_at };
-        let (commit, batch) = self.books.commit(hold, &grant, None, requester).unwrap();
+        let (commit, batch) = self.books.commit(hold, &grant, None, requester.clone()).unwrap();
         self.disk.apply(batch.unwrap());
         self.books.settle(&commit, Written::Yes).unwrap();
         client.grants.push(grant);
@@ -302,9 +307,9 @@ fn a_budget_whose_share_is_smaller_than_one_credential_is_usable() {
 #[test]
 fn a_released_or_unwritten_credential_gives_its_share_back() {
     let mut world = World::new(BudgetMode::Strict);
-    let requester = Requester { client: Some(key("203.0.113.9")), renews: None };
+    let requester = Requester { client: Some(key("203.0.113.9")), ..Requester::default() };
     let reserve = |books: &mut Books| {
-        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester).unwrap()
+        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester.clone()).unwrap()
     };
     for round in 0..200 {
         let hold = reserve(&mut world.books);
@@ -312,7 +317,7 @@ fn a_released_or_unwritten_credential_gives_its_share_back() {
             world.books.release(&hold);
         } else {
             let grant = minted(world.books.now(), 300);
-            let (commit, _) = world.books.commit(hold, &grant, None, requester).unwrap();
+            let (commit, _) = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
             assert!(world.books.settle(&commit, Written::No).is_err());
         }
     }
