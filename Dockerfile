@@ -19,6 +19,8 @@ RUN mkdir -p src crates/ledger/src crates/ledger/tests/simulation \
 COPY crates crates
 COPY src src
 COPY LICENSE-MIT LICENSE-APACHE third-party.sh ./
+# The commit, for the metric build_info: docker build --build-arg BROKER_REVISION=$(git rev-parse --short HEAD)
+ARG BROKER_REVISION=
 RUN touch crates/ledger/src/lib.rs src/lib.rs src/main.rs \
     && cargo build --locked --release --bin turn-broker --target "$(rustc --print host-tuple)" \
     && mkdir -p /image/owned && mkdir -m 0700 /image/owned/data && cp target/*/release/turn-broker /image/ \

@@ -1,7 +1,7 @@
 //! A generator of ledgers with a full table of connections: `full-table DIRECTORY CONNECTIONS PER_GRANT` writes one with that
-//! many open connections, each under a grant or, with 0 per grant, by a reporter. Every connection has reported three times,
-//! so the file has been rewritten as often as in a service. Prints the size of the file, and how long opening takes: reading
-//! the file, and restoring the books.
+//! many open connections. They belong to grants or, with 0 per grant, to a reporter. Every connection has reported three times,
+//! so its row has been rewritten, as in a running service. Prints the size of the file, and how long it takes to read the file
+//! and to restore the books.
 
 #![expect(
     clippy::print_stdout,
@@ -24,7 +24,7 @@ use turn_ledger::reports::Caller;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::{Grant, GrantId};
 
-/// Changes that share one write, as in a second of the service.
+/// Changes in one write, as many as a service has in a second.
 const BATCH: usize = 7_000;
 const ROUNDS: u64 = 3;
 
@@ -125,7 +125,7 @@ fn write(store: &Store, unwritten: &mut Vec<Batch>, books: &mut Books) -> Result
     all.map_or(Ok(()), |all| Ok(store.write(&all)?))
 }
 
-/// Ids are random in a service, so rows are written all over the file.
+/// An id that looks random, like those of a service, so that rows are written all over the file.
 fn scattered(n: u64) -> [u8; 16] {
     let mixed = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut id = [0; 16];

@@ -6,7 +6,7 @@
 //! | layer | what it is |
 //! |---|---|
 //! | [`serve`] | listener, shutdown and background tasks |
-//! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`] | the other commands |
+//! | [`doctor`], [`demo`], [`healthcheck`], [`ledger_command`], [`operator_command`] | the other commands |
 //! | [`router`] | the table of routes |
 //! | [`web`] | pages and the browser module |
 //! | [`http`] | the handlers, the error responses and what surrounds every request |
@@ -23,7 +23,7 @@
 //! | [`config`] | environment variables parsed into typed settings |
 //! | [`ice`] | ICE servers and the APIs of the credential sources |
 //! | [`http_client`] | the client for outgoing requests |
-//! | [`request`] | request id, client address, bearer token |
+//! | [`request`] | request id, trace, client address, bearer token |
 //! | [`clock`], [`random`], [`backoff`], [`json`] | the only readers of time and randomness; exponential back-off; numbers in JSON |
 
 pub mod account;
@@ -45,6 +45,7 @@ pub mod ledger_command;
 pub mod limit;
 pub mod meter;
 pub mod mint;
+pub mod operator_command;
 pub mod random;
 pub mod relay;
 pub mod request;

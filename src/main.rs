@@ -1,7 +1,7 @@
-//! The command line: `turn-broker [serve | healthcheck | demo | doctor | ledger show|export|verify]`. Exit status: 0
-//! success, 1 failure, 64 wrong usage, 78 invalid configuration.
+//! The command line: `turn-broker [serve | healthcheck | demo | doctor | status | freeze | unfreeze | limit GB | backup FILE |
+//! ledger show|export|verify]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use turn_broker::doctor::{self, OutputFormat, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
+use turn_broker::operator_command::{self, OperatorCommand, OperatorError};
 use turn_broker::serve::{Ended, Shutdown};
 use turn_broker::telemetry::log::LostLines;
 use turn_broker::telemetry::{log, startup};
@@ -45,11 +46,19 @@ Commands:
       --json             print one JSON document
       --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only connecting to it
       --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
+  status         show the state of the budget
+  freeze         stop all minting; running calls continue
+  unfreeze       resume minting
+  limit GB       set the limit; `limit default` restores BANDWIDTH_LIMIT_GB
+  backup FILE    copy the ledger into a new file, which only its owner can read
+      --url URL          the broker's address; HOST and PORT of the configuration unless given
+      --json             print one JSON document
   ledger show    print a summary of the ledger in STATE_DIR
   ledger export  print the ledger as JSON, without secrets
   ledger verify  find errors in the ledger; exit status 0 or 1
 
-The ledger commands need the service to be stopped. They change nothing.
+The commands from `status` to `backup` call a running broker. All but `status` need its OPERATOR_TOKEN. The ledger commands need
+the service to be stopped. They change nothing.
 
 Options:
   -h, --help     print this help; after `demo`, help for the demo
@@ -61,6 +70,7 @@ enum Command {
     Serve,
     Healthcheck,
     Ledger(LedgerCommand),
+    Operator(OperatorCommand, operator_command::Options),
     Doctor(doctor::Options),
     /// The port, if `--port` is given.
     Demo(Option<u16>),
@@ -83,7 +93,9 @@ fn main() -> ExitCode {
         Command::Version => print(concat!("turn-broker ", env!("CARGO_PKG_VERSION"))),
         Command::Doctor(options) => return examine(&options),
         Command::Demo(port) => return run_demo(port),
-        Command::Serve | Command::Healthcheck | Command::Ledger(_) => return with_config(&command),
+        Command::Serve | Command::Healthcheck | Command::Ledger(_) | Command::Operator(..) => {
+            return with_config(&command);
+        }
     }
     ExitCode::SUCCESS
 }
@@ -106,6 +118,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
             Value(name) if command.is_none() && name == "ledger" => command = Some(ledger(&mut parser)?),
             Value(name) if command.is_none() && name == "doctor" => return doctor_options(parser),
             Value(name) if command.is_none() && name == "demo" => return demo_options(parser),
+            Value(name) if command.is_none() && is_operators(&name) => return operator(&name, parser),
             other => return Err(other.unexpected()),
         }
     }
@@ -122,6 +135,16 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
         lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => Ok(Command::Help(HELP)),
         other => Err(other.unexpected()),
     }
+}
+
+fn is_operators(name: &OsStr) -> bool {
+    ["status", "freeze", "unfreeze", "limit", "backup"].iter().any(|known| name == *known)
+}
+
+/// Parses what follows the name of a command for a running broker.
+fn operator(name: &OsStr, parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let parsed = operator_command::parse(name.to_str().unwrap_or_default(), parser)?;
+    Ok(parsed.map_or(Command::Help(HELP), |(command, options)| Command::Operator(command, options)))
 }
 
 /// Parses the options of `doctor`.
@@ -202,6 +225,7 @@ fn with_config(command: &Command) -> ExitCode {
             };
             inspect_ledger(&config, directory, *command)
         }
+        Command::Operator(command, options) => operate(&config, command, options),
         _ => run(&config, None),
     })
 }
@@ -233,6 +257,25 @@ fn inspect_ledger(config: &Config, directory: &Path, command: LedgerCommand) -> 
     let report = ledger_command::run(config, directory, command, SystemClock.now())?;
     print(&report.text);
     Ok(if report.is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Calls a running broker.
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+fn operate(
+    config: &Config,
+    command: &OperatorCommand,
+    options: &operator_command::Options,
+) -> Result<ExitCode, AnyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(operator_command::run(config, command, options)) {
+        Ok(text) => print(&text),
+        Err(error @ OperatorError::NoToken) => {
+            eprintln!("turn-broker: {error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;

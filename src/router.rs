@@ -20,8 +20,8 @@ use crate::config::WireFormat;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi, operator,
-    origin, overrides, overview, wire_formats,
+    alerts, backup, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi,
+    operator, origin, overrides, overview, wire_formats,
 };
 use crate::web;
 use crate::web::pages::{self, Page};
@@ -63,6 +63,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))
+        .routes(routes!(backup::get_backup).map(|route| operator_path(get_only(route), app)))
         .routes(routes!(metrics::get_metrics).map(|route| operator_path(route, app)));
     openapi::describe_operator(operator.get_openapi_mut());
 
@@ -119,7 +120,7 @@ fn limited(route: Route, app: &Arc<App>) -> Route {
     )
 }
 
-/// Only GET: a HEAD would mint a credential and discard it.
+/// Only GET: a HEAD would do the work and discard its result, such as a credential.
 fn get_only(route: Route) -> Route {
     let refuse = async || ApiError::MethodNotAllowed { allow: Some(HeaderValue::from_static("GET")) };
     route.head(refuse).fallback(refuse)

@@ -31,6 +31,8 @@ step "the API against its own description"
 tests/api/run.sh
 step "behind nginx and Caddy, as docs/DEPLOYMENT.md has them"
 tests/proxy/run.sh
+step "alert rules and systemd unit"
+tests/deploy/run.sh
 step "a real coturn, read and cut"
 tests/coturn/run.sh
 step "a broker and a coturn, as docs/DEPLOYMENT.md sets them up"

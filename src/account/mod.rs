@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
 use crate::journal::Journal;
+use crate::journal::backup::StoredView;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::alert::Alert;
 use turn_ledger::alert_rules::AlertRules;
@@ -102,7 +103,7 @@ impl Account {
     /// Takes the time of a provider's clock, from a response that has just arrived.
     pub fn hear_date(&self, date: Timestamp) {
         let since_boot = self.clock.since_boot();
-        self.lock().time.hear(date, since_boot);
+        self.lock().time.set_reference(date, since_boot);
     }
 
     /// Whether the books are stored on disk.
@@ -154,8 +155,8 @@ impl Account {
         by_reporter: Spender,
     ) -> Result<Opened, OpenError> {
         let opened = self.with(|books| {
-            let opened = books.heard_open(caller, id, relayed);
             note_client(books, caller, client);
+            let opened = books.open_with_outcome(caller, id, relayed);
             if opened.is_ok() {
                 books.report_spender(caller, id, by_reporter);
             }
@@ -181,11 +182,11 @@ impl Account {
         id: &str,
         report: Report,
     ) -> Result<(), ReportError> {
-        let heard = self.with(|books| {
+        let outcome = self.with(|books| {
             note_client(books, caller, client);
             books.heartbeat(caller, id, report)
         })?;
-        self.count_clamped(heard.clamped);
+        self.count_clamped(outcome.clamped);
         Ok(())
     }
 
@@ -197,13 +198,13 @@ impl Account {
 
     /// Applies a connection's last report and closes it. Closing one that is not open is no error.
     pub fn close(&self, caller: Caller, id: &str, last: Report) -> Result<(), ReportError> {
-        let (heard, snapshot) = self.with(|books| {
-            let heard = books.close(caller, id, last);
-            (heard, books.snapshot())
+        let (outcome, snapshot) = self.with(|books| {
+            let outcome = books.close(caller, id, last);
+            (outcome, books.snapshot())
         });
-        let heard = heard?;
-        self.count_clamped(heard.clamped);
-        if let Some(closed) = heard.value {
+        let outcome = outcome?;
+        self.count_clamped(outcome.clamped);
+        if let Some(closed) = outcome.value {
             self.report_end(&closed, &snapshot);
         }
         Ok(())
@@ -255,6 +256,13 @@ impl Account {
         if pending.wait().await == Written::Yes { Ok(()) } else { Err(NotRecorded) }
     }
 
+    /// A view of the ledger on disk with everything up to now, to copy it. `None` if it cannot be written now, or there is none.
+    pub async fn stored_view(&self) -> Option<StoredView> {
+        let journal = self.journal.as_ref()?;
+        let view = self.with(|books| journal.room().map(|room| room.view(books.take_batch())));
+        view?.await
+    }
+
     /// Whether an override stops all minting.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
@@ -271,7 +279,7 @@ impl Account {
         self.with(|books| books.set_late_counts(source, late));
     }
 
-    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    /// Forgets how late this source's counts settle if the configured lag is at least as long as the measured one.
     pub fn settle_late_counts(&self, source: IceSource, configured: Duration) {
         self.with(|books| books.settle_late_counts(source, configured));
     }

@@ -35,6 +35,7 @@ use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
@@ -91,6 +92,7 @@ pub fn build(
         dispatcher: parts.dispatcher()?,
         auth: parts.auth()?,
         started: parts.clock.instant(),
+        started_at: parts.clock.now(),
         rate_limit: RateLimit::new(
             &config.access.rate,
             Arc::clone(&parts.clock),
@@ -115,6 +117,8 @@ pub fn build(
             && config.meter.analytics.is_none(),
         reads_all_keys: config.ice.cloudflare.is_none() && config.meter.analytics.is_some(),
         lost_lines,
+        refusal_log: RefusalLog::new(),
+        backup_slot: Arc::new(Semaphore::new(1)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),

@@ -25,7 +25,9 @@ use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::token::GrantKey;
+use turn_ledger::units::Timestamp;
 
 mod build;
 mod opening;
@@ -43,6 +45,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// When the process started.
     pub started: Instant,
+    /// The same, by the wall clock.
+    pub started_at: Timestamp,
     /// Counters for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Ledger and connections.
@@ -95,6 +99,10 @@ pub struct App {
     pub reads_all_keys: bool,
     /// Log lines that were dropped.
     pub lost_lines: LostLines,
+    /// Summarizes refusals in the log.
+    pub refusal_log: RefusalLog,
+    /// One permit: one backup at a time.
+    pub backup_slot: Arc<Semaphore>,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
     /// Makes ids for requests that have none.

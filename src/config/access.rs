@@ -56,8 +56,8 @@ pub struct RateLimitConfig {
     pub window: Duration,
     /// The prefix length that identifies one IPv6 client, 1 to 128. `RATE_LIMIT_IPV6_PREFIX`; 64 when unset.
     pub ipv6_prefix: u8,
-    /// The most rows, half of them for IPv4 and half for IPv6, 1 to 10,000,000.
-    /// `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
+    /// The most clients with a row of their own, half of them for IPv4 and half for IPv6, 1 to 10,000,000. Wide IPv6 prefixes
+    /// have as many rows as IPv6, in addition. `RATE_LIMIT_MAX_CLIENTS`; 100,000 when unset.
     pub clients_max: NonZeroUsize,
 }
 

@@ -33,8 +33,8 @@ pub(super) fn read(content: &str) -> DotenvLines {
     lines
 }
 
-/// Finds settings inside quotes by accident. A quoted value may span lines, and an apostrophe in a comment after two spaces
-/// opens one.
+/// Finds settings that are inside quotes by accident. A quoted value may span lines, and an apostrophe in a comment after two
+/// spaces starts one.
 fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<String> {
     let of_line = |(index, line): (usize, &str)| {
         let (name, _) = dotenvy::from_read_iter(line.as_bytes()).next()?.ok()?;
@@ -45,8 +45,8 @@ fn swallowed(content: &str, variables: &[(String, String)]) -> Vec<String> {
     content.lines().enumerate().filter_map(of_line).collect()
 }
 
-/// The number of the line that dotenvy could not parse. Its error holds only text, of a line or of the value in it. So this
-/// searches for the first line that contains the text and does not parse alone.
+/// The number of the line that dotenvy could not parse. dotenvy's error contains only text: that of the line, or of the value
+/// in it. So this is the first line that contains the text and cannot be parsed alone.
 fn line_number(content: &str, error: &dotenvy::Error) -> Option<usize> {
     let dotenvy::Error::LineParse(text, _) = error else { return None };
     let first = text.lines().next()?.trim();

@@ -172,8 +172,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Reads one byte more than allowed at most, so that a file that grows meanwhile is detected. Only a regular file is opened:
-/// opening a named pipe waits until somebody writes to it, and the start would wait with it.
+/// Reads at most one byte more than allowed, so that a file that has grown meanwhile is detected. Opens only regular files,
+/// because opening a named pipe would block the start until somebody writes to it.
 fn read_from_disk(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file"));

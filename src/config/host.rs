@@ -1,6 +1,6 @@
-//! Host names that a request may name, in one canonical form: lower case, without a dot at the end, IPv6 in brackets. A page
-//! can make a name of its own resolve to this service (DNS rebinding), and is then of the same origin. It cannot change the
-//! name that the browser sends.
+//! The hosts that a request may name, in one canonical form: lower case, without a dot at the end, IPv6 in brackets. An
+//! attacker's page can make its own host name resolve to this service (DNS rebinding), so that the browser regards the service
+//! as the page's own origin. The browser still sends that host name, so the list detects it.
 
 use super::origin::canonical;
 
@@ -21,7 +21,7 @@ pub enum AllowedHosts {
 pub struct AllowedHost {
     /// A name or an address, in canonical form.
     name: String,
-    /// Only with this port; `None`: with any. A proxy changes ports, so a setting names none.
+    /// The only port that is served; `None` for any. A proxy changes ports, so a setting names none.
     port: Option<u16>,
 }
 

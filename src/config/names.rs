@@ -157,8 +157,12 @@ const MONEY: [Variable; 18] = [
     AUTH_REQUIRED,
 ];
 
-/// Names of other programs that are similar to ours.
-const FOREIGN: [&str; 2] = ["CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_TOKEN_FILE"];
+/// A name that differs from ours by more characters than this is not one of ours with a typing error. Other programs have
+/// names that differ by a word.
+const ERRORS_MAX: usize = 2;
+
+/// Names of other programs that differ from ours by less.
+const FOREIGN: [&str; 2] = ["TURN_SECRET", "TURN_SECRET_FILE"];
 
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +186,9 @@ impl Misspelled {
         let nearest = all().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
         let is_similar = similarity(&nearest) >= SIMILARITY_MIN;
         let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
-        let is_grave = is_similar && is_grave(&nearest) && !FOREIGN.contains(&name);
+        let is_meant = nearest.starts_with(&upper)
+            || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX && !FOREIGN.contains(&name);
+        let is_grave = is_similar && is_meant && is_grave(&nearest);
         let name = name.escape_debug().to_string();
         (is_ours || is_similar).then_some(Self { name, nearest, is_grave })
     }
@@ -271,7 +277,25 @@ mod tests {
         // Others set these, or their defaults cost nothing.
         for name in [
             "CLOUDFLARE_API_TOKEN",
+            "CLOUDFLARE_API_TOKEN_FILE",
             "CLOUDFLARE_API_KEY",
+            "CLOUDFLARE_DNS_API_TOKEN",
+            "CLOUDFLARE_DNS_API_TOKEN_FILE",
+            "CLOUDFLARE_ZONE_API_TOKEN_FILE",
+            "CLOUDFLARE_TUNNEL_API_TOKEN",
+            "CLOUDFLARE_WEB_ANALYTICS_TOKEN",
+            "CLOUDFLARE_ACCOUNT_NAME",
+            "CLOUDFLARE_ACCOUNT_TAG",
+            "CLOUDFLARE_R2_ACCOUNT_ID",
+            "TURN_SECRET",
+            "TURN_PASSWORD",
+            "COTURN_PASSWORD",
+            "COTURN_STATIC_AUTH_SECRET",
+            "COTURN_AUTH_SECRET",
+            "XDG_STATE_DIR",
+            "WEBHOOK_SECRET",
+            "SLACK_ALERT_WEBHOOK_URL",
+            "ICE_SERVERS_FILE",
             "CLOUDFLARE_EMAIL",
             "TURN_X",
             "TURN_TTL_SECOND",

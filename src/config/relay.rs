@@ -37,7 +37,7 @@ impl RelayConfig {
     }
 }
 
-/// False for an IPv4-mapped address: it equals neither family in comparisons.
+/// Whether an address is neither multicast nor IPv4-mapped. A mapped one would not equal the IPv4 address that it contains.
 fn is_plain(ip: IpAddr) -> bool {
     ip == ip.to_canonical() && !ip.is_multicast()
 }

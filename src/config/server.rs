@@ -44,7 +44,7 @@ impl ServerConfig {
         Ok(Self { host: host?, port: port? })
     }
 
-    /// Where this machine reaches the listener: on loopback if it listens on all addresses.
+    /// The address at which this machine reaches the listener: loopback if it listens on all addresses.
     #[must_use]
     pub fn reachable(&self) -> SocketAddr {
         let address = match self.host {

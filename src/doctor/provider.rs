@@ -73,7 +73,7 @@ pub(super) async fn check(
 
 async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Outcome {
     let began = clock.instant();
-    let minted = api.mint(TTL, IDENTIFIER).await;
+    let minted = api.mint(TTL, IDENTIFIER, None).await;
     let took = clock.instant().saturating_duration_since(began);
     let source = IceSource::Cloudflare;
     match minted {

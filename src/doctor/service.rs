@@ -39,8 +39,8 @@ fn finding(body: &[u8]) -> Option<Finding> {
         Finding::warn(
             Check::Configuration,
             "",
-            "the running service gets an X-Forwarded-For that it does not read, because TRUSTED_PROXIES does not name the \
-             sender: if a proxy sends it, all clients behind it share the allowances of one",
+            "the running service gets an X-Forwarded-For that it does not read, because it comes from an address that is not in \
+             TRUSTED_PROXIES: if that is a proxy, all clients behind it share the allowances of one client",
             "add the proxy's address to TRUSTED_PROXIES; the log lines of requests show it as the client",
         )
     })

@@ -67,8 +67,8 @@ pub struct StatusBody {
     /// The assumption behind the bound, for people.
     #[schema(example = "2 Mbps per grant until 7200 s after expiry")]
     bound_assumes: String,
-    /// Whether the bound can be relied on: the provider's count does not contradict its assumption, nor the wall clock the
-    /// period, and settles within the lag.
+    /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, was
+    /// dropped or settles later than the lag; or if the wall clock contradicts the period or has jumped ahead.
     bound_holds: bool,
     /// Observed average rate of one live grant, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]

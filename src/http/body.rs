@@ -1,6 +1,6 @@
-//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. Its bytes
-//! are copied into one buffer as they arrive, because each part that is kept costs memory besides its bytes. The content type
-//! is ignored, because a beacon can only send text/plain.
+//! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes
+//! are copied into one buffer as they arrive, because each part needs more memory than its bytes. The content type is
+//! ignored, because a beacon can only send text/plain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::ApiError;
 use crate::clock;
 
-/// From a request's first byte to its last.
+/// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
@@ -47,7 +47,7 @@ impl BodyProgress {
     }
 }
 
-/// Passes a request on once its whole body has arrived: a client that sends slowly occupies nothing but its socket.
+/// Passes a request on once its whole body has arrived. Until then it occupies only its socket and the buffer of its body.
 pub async fn gather(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -88,7 +88,7 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
     collected
 }
 
-/// Copies the body into one buffer, which grows with what arrives and not with what is announced.
+/// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
 async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
     let mut bytes = Vec::new();
     let mut parts = 0;
@@ -112,7 +112,7 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Where the JSON is wrong, without quoting it: it may contain a token.
+/// Says where the JSON is wrong. Does not quote it, because it may contain a token.
 fn describe(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     match error.classify() {

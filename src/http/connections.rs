@@ -251,7 +251,7 @@ impl FromRequest<Arc<App>> for Call {
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         match caller(app, token) {
             Some(caller) => Ok(Self { caller, client: key, request }),
-            // A page that holds a grant of an earlier key does not guess.
+            // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
             None if GrantToken::has_form(token) => Err(ApiError::InvalidGrant),
             None => Err(wrong_token(app, Role::Reporter, client, ApiError::InvalidGrant)),
         }

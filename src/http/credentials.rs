@@ -149,7 +149,7 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
     let ttl = requested_ttl(query, app.ttl_max)?;
     let label = requested_label(query)?;
     let grant = GrantId::new(random::bytes()?);
-    let Asker { client, renewal, user, origin } = asker;
+    let Asker { client, renewal, user, origin, trace, note } = asker;
     let spender = Spender { user: user.clone(), label, origin: origin.clone() };
     let renewal = renewal.as_deref();
     let spender = match renewal {
@@ -157,8 +157,10 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
         None => spender,
     };
     let spender = spender.known();
-    let request = MintRequest { ttl, grant, client: *client, spender: spender.as_ref(), renewal };
+    let request =
+        MintRequest { ttl, grant, client: *client, spender: spender.as_ref(), renewal, trace: *trace };
     let answer = app.mint.answer(&request).await.map_err(refused)?;
+    note.note(&answer, spender.as_deref());
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),
@@ -198,7 +200,6 @@ fn body(app: &App, answer: Answer) -> CredentialsBody {
 }
 
 fn minted_body(minted: IssuedCredential) -> CredentialsBody {
-    tracing::debug!(grant.id = %minted.grant, source = %minted.source, "credential issued");
     CredentialsBody {
         ice_servers: minted.ice_servers,
         ttl: Some(minted.ttl.as_secs()),

@@ -13,9 +13,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, ErrorBody};
 use super::head;
+use super::request_log::{self, MintNote, RequestHead};
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
+use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
 
 /// The outermost layer.
@@ -26,6 +28,13 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
     if let Some(client) = client {
         request.extensions_mut().insert(client);
     }
+    let trace = TraceParent::of(request.headers());
+    if let Some(trace) = trace {
+        request.extensions_mut().insert(trace);
+    }
+    let mint = MintNote::default();
+    request.extensions_mut().insert(mint.clone());
+    let origin = request_log::origin_of(&request);
     let method = known_method(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
@@ -38,8 +47,12 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
+    if status == 401 {
+        app.metrics.unauthorized(kind_of(method, route));
+    }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
-    log_line(&request_id, client, method, route, &response, took);
+    let head = RequestHead { request_id: &request_id, trace, client, method, route, origin, mint };
+    request_log::log_line(&app, head, &response, took);
     response
 }
 
@@ -96,6 +109,15 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
     Some(ClientAddr::find(peer.ip(), request.headers(), &app.trusted_proxies))
 }
 
+/// The kind of a route, by who calls it.
+fn kind_of(method: &str, route: &str) -> &'static str {
+    match (method, route) {
+        (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
+        ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
+        _ => "operator",
+    }
+}
+
 /// The method as a metric label from a closed set: a client can send any method.
 fn known_method(method: &Method) -> &'static str {
     match *method {
@@ -110,29 +132,23 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-fn log_line(
-    request_id: &str,
-    client: Option<ClientAddr>,
-    method: &str,
-    route: &str,
-    response: &Response,
-    took: std::time::Duration,
-) {
-    let status = response.status().as_u16();
-    let error = response.extensions().get::<ErrorBody>();
-    let code = error.map(|error| error.code);
-    // The page cannot read the response, so the operator finds the origin here.
-    let origin = error.and_then(|error| error.refused_origin.as_deref());
-    let client = client.map(|client| tracing::field::display(client.0));
-    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    // Monitoring sends these every few seconds.
-    if matches!(route, "/health" | "/ready" | "/metrics" | "/api/overview")
-        || (method, route) == ("GET", "/api/connections")
-    {
-        tracing::debug!(request_id, client, method, route, status, code, origin, duration_us, "request");
-    } else if status >= 500 {
-        tracing::warn!(request_id, client, method, route, status, code, origin, duration_us, "request");
-    } else {
-        tracing::info!(request_id, client, method, route, status, code, origin, duration_us, "request");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_route_names_its_callers() {
+        for (method, route, kind) in [
+            ("GET", "/api/turn-credentials", "mint"),
+            ("GET", "/turn", "mint"),
+            ("POST", "/api/connections", "connections"),
+            ("POST", "/api/connections/{id}/heartbeat", "connections"),
+            ("DELETE", "/api/connections/{id}", "connections"),
+            ("GET", "/api/connections", "operator"),
+            ("GET", "/metrics", "operator"),
+            ("POST", "/api/budget/freeze", "operator"),
+        ] {
+            assert_eq!(kind_of(method, route), kind, "{method} {route}");
+        }
     }
 }

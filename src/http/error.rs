@@ -65,12 +65,12 @@ pub enum ApiError {
     },
     /// The client has sent too many wrong operator or reporter tokens.
     TooManyWrongTokens {
-        /// After this time its wrong tokens are counted anew.
+        /// Time until its count of wrong tokens starts again at zero.
         retry_in: Duration,
     },
     /// The grant, or the client, has too many open connections.
     TooManyConnections {
-        /// What has too many, for people.
+        /// Which connections are too many, as a part of the message.
         of: &'static str,
         /// After this time the broker has closed lost connections.
         retry_in: Duration,
@@ -81,6 +81,12 @@ pub enum ApiError {
     LedgerUnavailable,
     /// An override is in effect, but the ledger could not be written.
     OverrideNotRecorded,
+    /// There is no ledger on disk.
+    NothingToBackUp,
+    /// Another backup is in progress.
+    BackupRunning,
+    /// The ledger cannot be written or copied.
+    NotBackedUp,
     /// Too many requests are in progress, or a table is full.
     Overloaded,
     /// The process is shutting down.
@@ -269,11 +275,14 @@ impl ApiError {
             Self::OverrideNotRecorded => ledger_unavailable(
                 "The change is in effect, but it could not be written, so a restart undoes it. Check the log and the disk that holds STATE_DIR.",
             ),
-            Self::Overloaded => {
-                Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
-                    .message("Try again in a second.")
-                    .retry_in(Duration::from_secs(1))
+            Self::NothingToBackUp => {
+                not_found("Set STATE_DIR: without it there is no ledger on disk to back up.")
             }
+            Self::BackupRunning => overloaded("Try again when the other backup has ended."),
+            Self::NotBackedUp => ledger_unavailable(
+                "Check the log, and free disk space beside STATE_DIR: a backup needs twice the size of the ledger.",
+            ),
+            Self::Overloaded => overloaded("Try again in a second."),
             Self::ShuttingDown => {
                 Described::new(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN", "Shutting down")
             }
@@ -289,8 +298,14 @@ fn origin_not_allowed(foreign: ForeignRequest) -> Described {
     let described = Described::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", "Origin not allowed");
     match foreign {
         ForeignRequest::Origin(origin) => {
-            let mut described =
-                described.message(format!("Add {origin} to CLIENT_URL if the page is yours."));
+            // Browsers send `null` for a file and for a sandboxed frame. CLIENT_URL does not take it.
+            let mut described = described.message(if origin.contains("://") {
+                format!("Add {origin} to CLIENT_URL if the page is yours.")
+            } else {
+                format!(
+                    "Serve the page from an address, and add that to CLIENT_URL: {origin:?} names no page."
+                )
+            });
             described.body.refused_origin = Some(origin);
             described
         }
@@ -309,6 +324,12 @@ fn not_found(message: &'static str) -> Described {
 
 fn over_rate(error: &'static str) -> Described {
     Described::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", error)
+}
+
+fn overloaded(message: &'static str) -> Described {
+    Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Overloaded")
+        .message(message)
+        .retry_in(Duration::from_secs(1))
 }
 
 fn ledger_unavailable(message: &'static str) -> Described {

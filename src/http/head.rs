@@ -1,9 +1,9 @@
-//! The rules of a request's head that hold on every route: exactly one `Host`, which names this service, and at most one
-//! encoding of the body. A proxy reads the same head. Where it could read it differently, the request is refused and the
-//! connection closed, so no second request can hide in a body.
+//! The rules for a request's head on every route: exactly one `Host`, which names this service, and at most one encoding of
+//! the body. If a proxy in front could interpret the head differently, the request is refused and the connection closed, so
+//! no second request can be hidden in a body.
 //!
-//! Two cases are decided in hyper: an encoding that does not end in `chunked` is a bare 400, and a request with both a
-//! length and an encoding is the last of its connection.
+//! hyper decides two cases. An encoding that does not end in `chunked` gets a 400 without a body. After a request with both
+//! a length and an encoding, the connection is closed.
 
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use crate::config::AllowedHosts;
 
-/// Routes that are served under any host: the probes of a container platform name an address. They contain no data.
+/// Routes that are served under any host, because the probes of a container platform use an address as host. Their responses
+/// contain no data.
 const ANY_HOST: [&str; 2] = ["/health", "/ready"];
 
 /// The response to a request whose head breaks a rule.
@@ -41,7 +42,7 @@ fn judge(request: &Request, route: &str, hosts: &AllowedHosts) -> Result<(), Api
     if is_served { Ok(()) } else { Err(ApiError::MisdirectedRequest) }
 }
 
-/// The value of the only `Host`. HTTP/1.0 may do without one.
+/// The value of the only `Host`; `None` for a request in HTTP/1.0 without one.
 fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<&str>, ApiError> {
     let mut lines = headers.get_all(HOST).iter();
     match (lines.next(), lines.next()) {
@@ -107,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_host_says_only_a_listed_one_is_served(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn no_bytes_in_the_host_header_pass_unless_they_name_a_listed_host(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let hosts = AllowedHosts::at_port(&["turn.example"], 80);
             if HeaderValue::from_bytes(&bytes).is_ok() {
                 let verdict = code(Version::HTTP_11, &[("host", &bytes)], &hosts);

@@ -115,7 +115,7 @@ fn about_minting(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
             true,
             "PROXY_NOT_TRUSTED",
             &format!(
-                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because TRUSTED_PROXIES does not name their sender. If a proxy sends it, all clients behind it share the allowances of one: add its address to TRUSTED_PROXIES."
+                "{forwarded} of the last {of} requests for credentials had an X-Forwarded-For that was not read, because it came from an address that is not in TRUSTED_PROXIES. If that is a proxy, all clients behind it share the allowances of one client: add its address to TRUSTED_PROXIES."
             ),
         );
     }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use crate::app::App;
 use crate::telemetry::metrics::{CONTENT_TYPE as OPENMETRICS, ScrapedFigures};
+use turn_ledger::units::Timestamp;
 
 /// Counters and gauges for Prometheus.
 #[utoipa::path(
@@ -27,8 +28,9 @@ fn figures(app: &App) -> ScrapedFigures {
     let snapshot = app.account.snapshot();
     let (figures, measured) = (&snapshot.figures, &snapshot.measured);
     let pool = app.mint.pool_counts();
-    let as_of = measured.as_of.map_or(0, |as_of| u64::try_from(as_of.as_secs()).unwrap_or(0));
+    let as_of = measured.as_of.map_or(0, seconds);
     let mut now = ScrapedFigures::new();
+    now.process_start(seconds(app.started_at));
     let mut gauge = |name: &str, help: &str, value: u64| now.gauge(name, help, value);
     gauge("used_bytes", "Billed bytes of this period, best figure", figures.used.get());
     gauge("committed_bytes", "Billed bytes of this period, worst case", figures.committed.get());
@@ -38,6 +40,7 @@ fn figures(app: &App) -> ScrapedFigures {
         figures.overshoot_bound().get(),
     );
     gauge("limit_bytes", "The limit of one period", figures.limit.get());
+    gauge("reset_timestamp_seconds", "When the period ends", seconds(figures.period.end));
     gauge(
         "measured_bytes",
         "Bytes that the providers themselves counted in this period",
@@ -73,6 +76,11 @@ fn figures(app: &App) -> ScrapedFigures {
     now.counter("pool_handed_out", "Credentials minted ahead and handed out", pool.handed_out);
     now.counter("pool_wasted", "Credentials minted ahead and discarded", pool.wasted);
     now
+}
+
+/// Seconds since 1970.
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_secs()).unwrap_or(0)
 }
 
 fn from_usize(count: usize) -> u64 {

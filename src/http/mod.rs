@@ -2,6 +2,7 @@
 //! domain and builds the response; it makes no decision.
 
 pub mod alerts;
+pub mod backup;
 pub mod bandwidth_status;
 pub mod body;
 pub mod connections;
@@ -18,4 +19,5 @@ pub mod origin;
 pub mod overrides;
 pub mod overview;
 pub mod renewal;
+pub mod request_log;
 pub mod wire_formats;

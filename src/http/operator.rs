@@ -42,7 +42,7 @@ pub async fn require_operator(State(app): State<Arc<App>>, request: Request, nex
     }
 }
 
-/// The response to a wrong token, which is counted: `refusal`, or the time to wait after too many.
+/// Counts a wrong token. Returns `refusal`, or after too many the error with the time to wait.
 pub(super) fn wrong_token(app: &App, role: Role, client: Option<ClientAddr>, refusal: ApiError) -> ApiError {
     // The envelope adds the address to every request.
     let Some(ClientAddr(client)) = client else { return ApiError::Internal };

@@ -1,7 +1,7 @@
 //! The origin rule: which requests may mint. A request with an `Origin` that is not allowed is rejected before anything is
-//! minted, and so is one that a browser only prefetches. A request without an `Origin` is a program's (curl, a server, a
-//! native app), a person's who typed the URL, or a page's of this host, and passes, unless the browser reports that another
-//! site loads or opens the URL: each visitor of that site would then mint. Only allowed origins get CORS headers.
+//! minted. So is a prefetch by a browser. A request without an `Origin` comes from a program (curl, a server, a native app),
+//! from a person who typed the URL, or from a page of this host. It passes, unless the browser reports that another site
+//! loads or opens the URL, because then each visitor of that site would mint. Only allowed origins get CORS headers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::error::ApiError;
 use crate::app::App;
 use crate::config::AllowedOrigins;
+use crate::request::trace::TRACEPARENT;
 
 /// Shown for an origin that is not plain text.
 const UNNAMED: &str = "the page's origin";
-/// The values of `Sec-Fetch-Site` without another site: a page of this host, and a person who typed the URL.
+/// The values of `Sec-Fetch-Site` if no other site is involved: a page of this host, and a person who typed the URL.
 const OWN_SITES: [&str; 2] = ["same-origin", "none"];
 /// How long a browser may cache a preflight response.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
@@ -32,14 +33,14 @@ const EXPOSED: [HeaderName; 5] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Characters of a rejected origin that the response repeats.
-const ORIGIN_SHOWN_MAX: usize = 100;
+/// Characters of an origin that a response or the log repeats.
+pub(super) const ORIGIN_SHOWN_MAX: usize = 100;
 
 /// The CORS layer for the API.
 pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, TRACEPARENT])
         .expose_headers(EXPOSED)
         .vary([ORIGIN])
         .max_age(PREFLIGHT_MAX_AGE);
@@ -66,7 +67,7 @@ pub enum ForeignRequest {
     Prefetch,
 }
 
-/// Rejects foreign requests. It is outside the CORS layer, so the response has no CORS headers.
+/// Rejects foreign requests. This layer is outside the CORS layer, so its responses have no CORS headers.
 pub async fn refuse_foreign(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Some(foreign) = judge(request.headers(), &app.origins) {
         app.metrics.origins_refused.inc();
@@ -85,7 +86,7 @@ fn judge(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<ForeignRequest
     if let Some(origin) = foreign_origin(headers, origins) {
         return Some(ForeignRequest::Origin(origin));
     }
-    // A page's fetch has an `Origin`, which has been judged. Everything else that another site causes has none.
+    // A page's fetch has an `Origin`, which was checked above. Any other request that another site causes has none.
     let is_own = |site: &HeaderValue| OWN_SITES.iter().any(|own| site == own);
     let by_another_site = !headers.get_all("sec-fetch-site").iter().all(is_own);
     (by_another_site && !headers.contains_key(ORIGIN)).then_some(ForeignRequest::Site)

@@ -1,6 +1,5 @@
-//! Operator overrides while the service runs: change the limit, stop minting, drop a
-//! reading, revoke a credential. An override is in effect
-//! when its response is sent, and survives a restart if the ledger does.
+//! Operator overrides while the service runs: change the limit, stop minting, drop a reading, revoke a credential. An
+//! override is in effect when its response is sent, and survives a restart if the ledger does.
 
 use std::sync::Arc;
 

@@ -96,7 +96,7 @@ pub struct CallersBody {
     answers: Vec<AnswersBody>,
     /// Mints that the budget refused. With `LIMIT_ACTION=fallback` these callers got a degraded response.
     refused: u64,
-    /// Those of them that were refused because their address has reserved its share.
+    /// How many of these were refused because credentials of their address reserve its whole share.
     address_refused: u64,
     /// Requests over the rate limit of their client.
     rate_limited: u64,

@@ -15,18 +15,20 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::ApiError;
+use super::request_log::MintNote;
 use crate::account::RenewalRight;
 use crate::app::App;
 use crate::auth::{NoUser, is_jwt};
 use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
+use crate::request::trace::TraceParent;
 use turn_ledger::client::ClientKey;
 use turn_ledger::spender::{ORIGIN_MAX, User};
 
 const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your sign-in" };
 
-/// Who asks for a credential.
+/// Who asks for a credential, and what the log needs.
 pub struct Asker {
     /// The client.
     pub client: Option<ClientKey>,
@@ -36,6 +38,10 @@ pub struct Asker {
     pub origin: Option<Arc<str>>,
     /// The right to renew.
     pub renewal: Option<Arc<RenewalRight>>,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceParent>,
+    /// Takes the result for the log line.
+    pub note: MintNote,
 }
 
 /// What the token proves. It is among the extensions of the request.
@@ -79,7 +85,14 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
-        let asker = Self { client, user: None, origin: origin(&parts.headers), renewal: None };
+        let asker = Self {
+            client,
+            user: None,
+            origin: origin(&parts.headers),
+            renewal: None,
+            trace: parts.extensions.get().copied(),
+            note: parts.extensions.get().cloned().unwrap_or_default(),
+        };
         match parts.extensions.get::<Proof>() {
             None | Some(Proof::Nothing) => Ok(asker),
             Some(Proof::User(user)) => Ok(Self { user: Some(user.clone()), ..asker }),

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::server::{IceServerList, IceServersError, OnBadUrl, RawIceServer};
 use crate::http_client::{bearer, body_up_to, date};
+use crate::request::trace::{TRACEPARENT, TraceParent};
 use turn_ledger::units::Timestamp;
 
 /// The time limit of one mint: connecting, a retry and the body together.
@@ -115,9 +116,14 @@ impl Cloudflare {
         Some(Self { client, endpoint, authorization: bearer(api_token)? })
     }
 
-    /// Mints one credential with this lifetime. The provider stores `identifier` with it.
-    pub async fn mint(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
-        tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier))
+    /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call carries on the caller's `trace`.
+    pub async fn mint(
+        &self,
+        ttl: Duration,
+        identifier: &str,
+        trace: Option<TraceParent>,
+    ) -> Result<MintResponse, ProviderError> {
+        tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier, trace))
             .await
             .unwrap_or(Err(ProviderError::Timeout))
     }
@@ -136,10 +142,15 @@ impl Cloudflare {
         }
     }
 
-    async fn attempts(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
+    async fn attempts(
+        &self,
+        ttl: Duration,
+        identifier: &str,
+        trace: Option<TraceParent>,
+    ) -> Result<MintResponse, ProviderError> {
         let mut attempt = 1;
         loop {
-            match self.attempt(ttl, identifier).await {
+            match self.attempt(ttl, identifier, trace).await {
                 Err(error) if attempt < ATTEMPTS_MAX && error.is_worth_a_retry() => attempt += 1,
                 result => return result,
             }
@@ -147,12 +158,19 @@ impl Cloudflare {
         }
     }
 
-    async fn attempt(&self, ttl: Duration, identifier: &str) -> Result<MintResponse, ProviderError> {
+    async fn attempt(
+        &self,
+        ttl: Duration,
+        identifier: &str,
+        trace: Option<TraceParent>,
+    ) -> Result<MintResponse, ProviderError> {
         let body = serde_json::json!({ "ttl": ttl.as_secs(), "customIdentifier": identifier });
+        let trace = trace.and_then(|trace| trace.header()).map(|value| (TRACEPARENT, value));
         let request = self
             .client
             .post(self.endpoint.clone())
             .header(AUTHORIZATION, self.authorization.clone())
+            .headers(trace.into_iter().collect())
             .json(&body);
         let response = request.send().await.map_err(broken)?;
         let date = date(response.headers());

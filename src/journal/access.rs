@@ -1,5 +1,5 @@
-//! Who may read the state directory: its owner. The ledger holds the key that signs grant tokens, and whoever has that key
-//! can forge a grant.
+//! The permissions of the state directory: only its owner may read it. The ledger holds the key that signs grant tokens, and
+//! anybody with that key can forge a grant.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -12,9 +12,9 @@ use super::file::FILE_NAME;
 const DIRECTORY_MODE: u32 = 0o700;
 /// Permissions of its files.
 const FILE_MODE: u32 = 0o600;
-/// The bits of everybody except the owner.
+/// The permission bits of everybody except the owner.
 const OTHERS: u32 = 0o077;
-/// Only the owner of a file may remove it. A directory with this bit is shared on purpose, such as `/tmp`.
+/// The bit of a directory in which only the owner of a file may remove it. Such a directory is shared on purpose, like `/tmp`.
 const STICKY: u32 = 0o1000;
 
 /// Creates the directory, and its parents, for the owner only. An existing one stays as it is.
@@ -22,8 +22,9 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Takes away the permissions of others on the directory and on the ledger's files in it, with a warning for each. A file
-/// system without permissions must not stop the service, so what cannot be changed is a warning too.
+/// Removes the permissions of others from the directory and from the ledger's files in it, with a warning for each. A
+/// permission that cannot be changed is only a warning too, because a file system without permissions must not stop the
+/// service.
 pub(super) fn tighten(directory: &Path) -> io::Result<()> {
     tighten_one(directory, DIRECTORY_MODE)?;
     for file in ledger_files(directory)? {
@@ -32,7 +33,7 @@ pub(super) fn tighten(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The ledger, and its copies from before a migration or by the operator.
+/// The ledger and its copies: those made before a migration, and those made by the operator.
 fn ledger_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = vec![];
     for entry in std::fs::read_dir(directory)? {
@@ -74,14 +75,14 @@ fn tighten_one(path: &Path, most: u32) -> io::Result<()> {
 enum Access {
     Private,
     Shared,
-    /// Others have, and should not.
+    /// Others have access and should not.
     Loose {
         /// The mode without them.
         tightened: u32,
     },
 }
 
-/// `most`: the most that is allowed. The owner gains nothing: a file that was made read-only stays so.
+/// `most`: the permissions that are allowed. The owner gets no further ones: a read-only file stays read-only.
 fn judge(mode: u32, most: u32) -> Access {
     match mode {
         mode if mode & OTHERS == 0 => Access::Private,

@@ -19,7 +19,7 @@ pub(super) fn make_file(path: &Path) -> io::Result<File> {
 /// Damage at which redb panics.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("its pages are broken")]
-pub(crate) struct Broken;
+pub struct Broken;
 
 /// Runs `read` and turns a panic into an error. redb does not check a file that was closed properly, and it panics at some
 /// broken pages. The operator needs a remedy instead.

@@ -46,6 +46,10 @@ impl Storage for MemoryStorage {
     fn reopen(directory: &Path) -> Result<Self, StoreError> {
         Ok(Self(directory.to_owned()))
     }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        Err(redb::StorageError::Io(std::io::ErrorKind::Unsupported.into()).into())
+    }
 }
 
 fn batch(seconds: i64) -> Batch {

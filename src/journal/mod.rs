@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 mod access;
+pub mod backup;
 mod file;
 mod format_2;
 mod format_3;
@@ -21,6 +22,7 @@ mod pruning;
 pub mod store;
 mod tables;
 
+use backup::StoredView;
 use store::{FILE_NAME, OpenError, StoreError, catch_panic};
 use turn_ledger::books::Written;
 use turn_ledger::changes::{Batch, Stored};
@@ -33,6 +35,8 @@ pub trait Storage: Sized + Send + 'static {
     fn load(&self) -> Result<Stored, OpenError>;
     /// Writes a batch and syncs it: all of it or nothing.
     fn write(&self, batch: &Batch) -> Result<(), StoreError>;
+    /// A view of what is stored, which later writes do not change.
+    fn view(&self) -> Result<StoredView, StoreError>;
     /// Opens the ledger again after a failed write.
     fn reopen(directory: &Path) -> Result<Self, StoreError>;
 }
@@ -63,10 +67,12 @@ struct Disk {
 }
 
 /// A batch to write and the caller that waits for it. Without a batch, the writer only retries what it has kept.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct WriteRequest {
     batch: Option<Batch>,
     done: Option<oneshot::Sender<bool>>,
+    /// Receives a view of the ledger that contains this batch.
+    view: Option<oneshot::Sender<StoredView>>,
     /// Whether to close the file after this batch. A file that was not closed is repaired at the next start.
     is_last: bool,
 }
@@ -116,7 +122,7 @@ impl Journal {
     /// Retries a failing disk, unless the queue is full.
     pub fn try_again(&self) {
         if let Ok(permit) = self.queue.try_reserve() {
-            permit.send(WriteRequest { batch: None, done: None, is_last: false });
+            permit.send(WriteRequest::default());
         }
     }
 
@@ -131,7 +137,7 @@ impl Journal {
 impl Room<'_> {
     /// Queues a batch without waiting for it.
     pub fn send(self, batch: Batch) {
-        self.permit.send(WriteRequest { batch: Some(batch), done: None, is_last: false });
+        self.permit.send(WriteRequest { batch: Some(batch), ..WriteRequest::default() });
     }
 
     /// Queues a batch; the caller waits for the result.
@@ -144,9 +150,17 @@ impl Room<'_> {
         self.send_and_notify(batch, true)
     }
 
+    /// Queues a batch. Returns a view of the ledger that contains it; `None` if it cannot be written within
+    /// [`COMMIT_TIMEOUT`].
+    pub async fn view(self, batch: Batch) -> Option<StoredView> {
+        let (notify, view) = oneshot::channel();
+        self.permit.send(WriteRequest { batch: Some(batch), view: Some(notify), ..WriteRequest::default() });
+        tokio::time::timeout(COMMIT_TIMEOUT, view).await.ok()?.ok()
+    }
+
     fn send_and_notify(self, batch: Batch, is_last: bool) -> Pending {
         let (notify, done) = oneshot::channel();
-        self.permit.send(WriteRequest { batch: Some(batch), done: Some(notify), is_last });
+        self.permit.send(WriteRequest { batch: Some(batch), done: Some(notify), is_last, view: None });
         Pending { done, disk: Arc::clone(self.disk) }
     }
 }
@@ -198,15 +212,20 @@ impl<S: Storage> Writer<S> {
     /// Returns whether this was the last write.
     fn write(&mut self, group: Vec<WriteRequest>) -> bool {
         let is_last = group.iter().any(|request| request.is_last);
-        let (batches, waiting): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|request| (request.batch, request.done)).unzip();
-        for batch in batches.into_iter().flatten() {
-            match &mut self.unwritten {
-                Some(unwritten) => unwritten.append(batch),
-                None => self.unwritten = Some(batch),
+        let (mut waiting, mut views) = (vec![], vec![]);
+        for WriteRequest { batch, done, view, .. } in group {
+            waiting.extend(done);
+            views.extend(view);
+            match (&mut self.unwritten, batch) {
+                (Some(unwritten), Some(batch)) => unwritten.append(batch),
+                (None, Some(batch)) => self.unwritten = Some(batch),
+                (_, None) => {}
             }
         }
         let written = self.try_write();
+        if written.is_ok() {
+            self.open_views(views);
+        }
         if is_last {
             self.store = None;
         }
@@ -219,11 +238,23 @@ impl<S: Storage> Writer<S> {
             }
             _ => {}
         }
-        for done in waiting.into_iter().flatten() {
+        for done in waiting {
             // A caller that is gone has not sent its credential. What is reserved for it shrinks as time passes.
             let _ = done.send(written.is_ok());
         }
         is_last
+    }
+
+    /// A caller without a view gets none.
+    fn open_views(&self, waiting: Vec<oneshot::Sender<StoredView>>) {
+        let Some(store) = &self.store else { return };
+        for waiting in waiting {
+            match store.view() {
+                // A caller that is gone needs no view.
+                Ok(view) => drop(waiting.send(view)),
+                Err(error) => tracing::error!(%error, "the ledger cannot be read for a copy"),
+            }
+        }
     }
 
     fn try_write(&mut self) -> Result<(), StoreError> {

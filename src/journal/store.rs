@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
 
 use super::Storage;
+use super::backup::StoredView;
 pub(crate) use super::file::catch_panic;
 use super::file::make_file;
 pub use super::file::{FILE_NAME, FORMAT};
@@ -116,6 +117,12 @@ impl Storage for Store {
         let store = Self { database, path };
         store.upgrade()?;
         store.tidy(directory)
+    }
+
+    fn view(&self) -> Result<StoredView, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let directory = self.path.parent().unwrap_or(&self.path).to_owned();
+        Ok(StoredView { transaction, directory, bytes: self.size()? })
     }
 
     fn reopen(directory: &Path) -> Result<Self, StoreError> {

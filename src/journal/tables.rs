@@ -90,6 +90,29 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     Ok(())
 }
 
+/// Copies every table, the key of grant tokens included.
+pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), StoreError> {
+    copy(from, to, META)?;
+    copy(from, to, MARKS)?;
+    copy(from, to, FLOWS)?;
+    copy(from, to, OPEN_CONNECTIONS)?;
+    copy(from, to, GRANTS)?;
+    copy(from, to, SESSIONS)
+}
+
+fn copy<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<(), StoreError> {
+    let mut copy = to.open_table(table)?;
+    for row in from.open_table(table)?.iter()? {
+        let (key, value) = row?;
+        copy.insert(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
 /// The format number in the file, if there is one.
 pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, StoreError> {
     let bytes = bytes_of(transaction, KEY_FORMAT)?;

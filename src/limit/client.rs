@@ -1,5 +1,5 @@
-//! Who counts as one client. An allowance holds for an IPv4 address, for an IPv6 prefix, and again for the wide IPv6 prefix
-//! around it: one site has all addresses below that. Pure.
+//! The identity of a client: an IPv4 address or an IPv6 prefix. Each client has an allowance. The wide IPv6 prefix around a
+//! client has another one, because all addresses in it usually belong to one site. Pure.
 
 use std::net::IpAddr;
 
@@ -7,10 +7,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The wide IPv6 prefix: what a provider assigns to one site.
 pub const WIDE_PREFIX: u8 = 48;
-/// The allowance of a wide prefix, as a multiple of the one of a client.
+/// How many times a client's allowance a wide prefix has.
 pub const WIDE_FACTOR: u32 = 4;
 
-/// A client, or a wide prefix: an IPv4 address, or the IPv6 addresses with the same prefix. Host bits are zero.
+/// An IPv4 address or an IPv6 prefix: a client, or the wide prefix around one. Host bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey(IpNet);
 
@@ -19,8 +19,8 @@ pub struct ClientKey(IpNet);
 pub struct ClientKeys {
     /// The client.
     pub client: ClientKey,
-    /// The wide prefix around an IPv6 client, whose allowance is [`WIDE_FACTOR`] times as much. `None` for IPv4, and if the
-    /// client is as wide itself.
+    /// The wide prefix around an IPv6 client, with [`WIDE_FACTOR`] times its allowance. `None` for IPv4, and if the client's
+    /// own prefix is at least as wide.
     pub wide: Option<ClientKey>,
 }
 
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_its_prefix_and_counts_again_under_the_48_around_it() {
+    fn an_ipv6_client_is_its_prefix_and_also_counts_in_the_48_around_it() {
         let wide = Some("2001:db8:1::/48".to_owned());
         assert_eq!(keys("2001:db8:1:2:3:4:5:6", 64), ("2001:db8:1:2::/64".into(), wide.clone()));
         assert_eq!(keys("2001:db8:1:2:3:4:5:6", 128), ("2001:db8:1:2:3:4:5:6/128".into(), wide));

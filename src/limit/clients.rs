@@ -1,5 +1,5 @@
-//! The rows of all clients. IPv4 and IPv6 have tables of their own, and so have the wide IPv6 prefixes, so none of them takes
-//! rows from another.
+//! The rows of all clients. IPv4, IPv6 and the wide IPv6 prefixes have separate tables, so none of them takes rows from
+//! another.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Each row, and its allowance as a multiple of the one of a client.
+    /// Each row, and how many times a client's allowance it has.
     pub fn each(self) -> impl Iterator<Item = (Row, u32)> {
         std::iter::once((self.client, 1)).chain(self.wide.map(|wide| (wide, WIDE_FACTOR)))
     }
@@ -39,7 +39,7 @@ impl Rows {
 }
 
 impl Clients {
-    /// Empty tables: half of `rows_max` rows for IPv4, half for IPv6, and as many for the wide prefixes.
+    /// Empty tables. Each of the three has half of `rows_max` rows.
     #[must_use]
     pub fn new(rows_max: usize, refill: Duration, ipv6_prefix: u8) -> Self {
         let table = || ClientTable::new(rows_max.div_ceil(2), refill);

@@ -1,4 +1,4 @@
-//! One limit around a service: `tower_governor`'s layer for the requests that the limit concerns. Others pass.
+//! One rate limit as a layer. `tower_governor` checks the requests to which the limit applies. Others pass.
 
 use std::task::{Context, Poll};
 
@@ -14,12 +14,12 @@ use tower_governor::{GovernorError, GovernorLayer};
 use super::clients::Rows;
 use super::table::Row;
 
-/// What a request asks for. Each kind has an allowance of its own.
+/// What a request asks for. Each kind has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A credential.
     Mint,
-    /// The successor of a credential.
+    /// A credential that renews an earlier one.
     Renewal,
 }
 
@@ -38,7 +38,7 @@ pub enum Scope {
     WideOfUsers,
 }
 
-/// What a request counts against. It is among the extensions of the request.
+/// What a request counts against. An extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charge {
     pub(super) kind: Kind,
@@ -55,7 +55,7 @@ pub struct RowOf {
 }
 
 impl RowOf {
-    /// `None` if the limit does not concern the request.
+    /// `None` if the limit does not apply to the request.
     fn row(self, charge: &Charge) -> Option<Row> {
         let Charge { rows, user, .. } = charge;
         let row = match (self.scope, user) {

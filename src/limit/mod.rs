@@ -1,7 +1,8 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances, each for the client and again for the wide IPv6 prefix around it; a user has its own, and those around it are
-//! [`USERS_FACTOR`] times as much. Every response has `RateLimit-*` headers;
-//! body and headers of a 429 contain the same wait, rounded up. The library uses its own clock; ours only ages the tables.
+//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance,
+//! and then those of its address are [`USERS_FACTOR`] times as much. Every response has `RateLimit-*` headers. Body and headers
+//! of a 429 contain the same wait, rounded up. The library uses its own clock. Our clock only decides when a row of the tables
+//! is removed.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,8 +54,8 @@ type GatesOfKind = (Gate, Gate, Gate, Gate, Gate);
 
 /// The rate limiter. All its layers share the same tables.
 pub struct RateLimit {
-    /// For each kind: the limit of a client, then the one of a wide prefix; the limit of a user, then the wider ones around it. A
-    /// request over one does not count against the next, so none can use up the allowance of its neighbours.
+    /// For each kind: the limit of a client, then the limit of a wide prefix; the limit of a user, then the wider ones around it.
+    /// A request over one does not count against the next, so none can use up the allowance of its neighbours.
     limits: [[Limit; 5]; 2],
     clients: Mutex<Clients>,
     users: Mutex<UserTable>,
@@ -133,7 +134,7 @@ impl RateLimit {
         })
     }
 
-    /// Notes what the request counts against. Called once for each request, before the layer.
+    /// Records in the request what it counts against. Called once for each request, before the layer.
     pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind, user: Option<&User>) {
         let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
         let rows = self.with_clients(|clients, now| clients.rows(address, now));
@@ -211,8 +212,8 @@ impl Limit {
     }
 }
 
-/// The headers of a rejected request are already the standard ones. Of several limits the outermost writes last: the headers
-/// describe the allowance of the client.
+/// The headers of a rejected request are already the standard ones. The outermost of several limits writes last, so the
+/// headers describe the client's allowance.
 fn translate(headers: &mut HeaderMap, window: Duration) {
     let number =
         |value: Option<HeaderValue>| value.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
@@ -225,7 +226,7 @@ fn translate(headers: &mut HeaderMap, window: Duration) {
     headers.insert(RESET, HeaderValue::from(wait_seconds(window / limit * spent)));
 }
 
-/// The response over the rate. The library rounds the wait down to whole seconds; one second more is enough.
+/// The response to a request over the rate. The library rounds the wait down to whole seconds, so one second is added.
 fn reject(
     error: &GovernorError,
     quota: Quota,

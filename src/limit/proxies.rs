@@ -1,10 +1,10 @@
-//! A look at the latest requests for credentials, for a proxy that `TRUSTED_PROXIES` does not name: it sends
-//! `X-Forwarded-For`, which is not read, so all its clients count as one. A client can send the header too. So the operator
-//! is told only if at least half of the latest requests have it, and how many these are.
+//! Detection of a proxy that `TRUSTED_PROXIES` does not name. Such a proxy sends `X-Forwarded-For`, which is not read, so all
+//! its clients count as one. A client can send the header too. So the operator gets a hint only if at least half of the
+//! latest requests for credentials have the header. The hint states how many have it.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Requests that are remembered, one bit each.
+/// The most requests that are remembered, one bit each.
 const REQUESTS_MAX: u32 = 64;
 
 /// The latest requests for credentials.
@@ -14,28 +14,28 @@ pub struct UntrustedProxies(Mutex<Latest>);
 /// The latest requests, at most [`REQUESTS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Latest {
-    /// One bit for each request, the latest in the lowest: whether its header was not read.
+    /// One bit for each request, the latest in the lowest bit. Set if the request had a header that was not read.
     unread: u64,
     requests: u32,
 }
 
-/// Requests from peers that are no trusted proxy.
+/// How many of the latest requests had an `X-Forwarded-For` that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// Those that carried `X-Forwarded-For`.
+    /// Requests with such a header.
     pub forwarded: u32,
-    /// All of the latest.
+    /// All of the latest requests.
     pub of: u32,
 }
 
 impl UntrustedProxies {
-    /// Notes one request: whether it had an `X-Forwarded-For` that was not read.
+    /// Records whether a request had an `X-Forwarded-For` that was not read.
     pub fn note(&self, is_unread: bool) {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = latest.with(is_unread);
     }
 
-    /// What the operator should know, if a proxy seems not to be trusted.
+    /// The counts for the hint; `None` if no hint is due.
     #[must_use]
     pub fn seen(&self) -> Option<Unread> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).seen()
@@ -67,14 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_request_through_an_unknown_proxy_is_seen() {
+    fn a_hint_is_due_after_the_first_request_through_an_untrusted_proxy() {
         assert_eq!(after([]), None);
         assert_eq!(after([false]), None);
         assert_eq!(after([true]), Some((1, 1)));
     }
 
     #[test]
-    fn it_is_told_only_while_half_of_the_latest_requests_have_the_header() {
+    fn a_hint_is_due_only_while_half_of_the_latest_requests_have_the_header() {
         assert_eq!(after([false, true]), Some((1, 2)));
         assert_eq!(after([false, true, false]), None);
         let old = [true; 1_000].into_iter();

@@ -1,10 +1,10 @@
 //! The table of clients of one address family, with a fixed number of rows. A client keeps its own row until its bucket has
-//! refilled, so removing the row changes no decision. No prefix takes more rows than a multiple of those that are still
-//! free; its further clients share a few rows. So a flood of addresses costs no memory, affects no earlier client, and
-//! leaves rows for clients of other prefixes.
+//! refilled, so removing the row changes no decision. A prefix may have at most as many rows as are still free; the network
+//! of a whole provider may have 64 times as many. Further clients of such a prefix share a few rows. So a flood of addresses
+//! cannot enlarge the table, affects no earlier client, and leaves rows for clients of other prefixes.
 //!
-//! If `n` prefixes flood the table, about one row in `n + 1` stays free; if a whole provider does, one in 65. A flood from
-//! hundreds of providers can fill the table. Then all newcomers share rows.
+//! If `n` prefixes flood the table, about one row in `n + 1` stays free. If a whole provider's network does, one row in 65
+//! stays free. A flood from hundreds of providers can fill the table. Then all new clients share rows.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 
 use super::client::ClientKey;
 
-/// Rows that the clients of one address family without their own row share.
+/// Rows that are shared by those clients of one address family that have no row of their own.
 pub const SHARED_ROWS: u64 = 1_024;
-/// Those of them that the clients of one flooding prefix share.
+/// How many of these rows the clients of one full prefix share.
 pub const SHARED_ROWS_OF_PREFIX: u64 = 16;
 /// Minimum time between two searches for idle rows. A search visits every row.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
-/// The prefixes in which rows are counted, in bits, and how many times the free rows each may take. The wider one is the
-/// network of a whole provider: a flood from a few of its customers must not lock out the others.
+/// The prefix lengths for which rows are counted. The second number is how many times the number of free rows one such prefix
+/// may have. The wider prefix is the network of a whole provider: a flood from a few of its customers must not lock out the
+/// others.
 const IPV4_LEVELS: [(u8, usize); 2] = [(16, 1), (8, 64)];
 const IPV6_LEVELS: [(u8, usize); 2] = [(48, 1), (32, 64)];
 
@@ -85,12 +86,12 @@ impl ClientTable {
             *last_seen = now;
             return Row::Own(client);
         }
-        let mut crowded = self.crowded(client);
-        if crowded.is_some() && self.may_sweep(now) {
+        let mut full_prefix = self.full_prefix(client);
+        if full_prefix.is_some() && self.may_sweep(now) {
             self.sweep(now);
-            crowded = self.crowded(client);
+            full_prefix = self.full_prefix(client);
         }
-        if let Some(prefix) = crowded {
+        if let Some(prefix) = full_prefix {
             return self.shared(prefix, client);
         }
         self.rows.insert(client, now);
@@ -127,16 +128,17 @@ impl ClientTable {
         self.rows.is_empty()
     }
 
-    /// The prefix that leaves no row for `client`: it has its share of the free rows. The client itself if no row is free.
-    fn crowded(&self, client: ClientKey) -> Option<ClientKey> {
+    /// The prefix around `client` that may not have another row; the client itself if no row is free. `None` if `client` can
+    /// have a row.
+    fn full_prefix(&self, client: ClientKey) -> Option<ClientKey> {
         let free = self.rows_max.saturating_sub(self.rows.len());
-        let has_its_share = |(bits, times): &(u8, usize)| {
+        let if_full = |(bits, times): &(u8, usize)| {
             let prefix = client.within(*bits)?;
             let taken = self.counts.get(&prefix).copied().unwrap_or(0);
             (taken >= free.saturating_mul(*times)).then_some(prefix)
         };
-        // The widest first: clients of all its prefixes share the same few rows.
-        levels(client).iter().rev().find_map(has_its_share).or((free == 0).then_some(client))
+        // The widest first, so that all clients in it share the same few rows.
+        levels(client).iter().rev().find_map(if_full).or((free == 0).then_some(client))
     }
 
     fn shared(&self, prefix: ClientKey, client: ClientKey) -> Row {

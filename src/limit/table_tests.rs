@@ -120,7 +120,7 @@ fn a_table_of_one_row_gives_it_to_the_first_client() {
     assert!(has_own_row(table.row(v4(1, 1), now)) && !has_own_row(table.row(v4(2, 1), now)));
 }
 
-/// The rule of the table over a plain list of rows.
+/// The same rule over a plain list of rows.
 struct Model {
     rows: Vec<(IpAddr, Instant)>,
     rows_max: usize,
@@ -173,7 +173,7 @@ fn any_client() -> impl Strategy<Value = IpAddr> {
 
 proptest! {
     #[test]
-    fn the_table_decides_as_the_model(
+    fn the_table_decides_like_the_simple_model(
         rows_max in 1_usize..160,
         steps in prop::collection::vec((any_client(), prop_oneof![9 => 0..700_u64, 1 => 0..400_000_u64]), 0..400),
     ) {

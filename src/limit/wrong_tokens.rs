@@ -1,6 +1,5 @@
 //! The allowance for wrong operator and reporter tokens: 20 a minute for each client, and four times as many for the wide
-//! IPv6 prefix around it. It only changes the response to a wrong token. The right token is compared first and always
-//! served.
+//! IPv6 prefix around it. It only affects wrong tokens: a request with the right token is always served.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +12,7 @@ use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
 
-/// Wrong tokens of one client in one window that get a plain refusal. Further ones have to wait.
+/// How many wrong tokens of one client in one window get a 401. Further ones get a 429.
 const WRONG_MAX: u32 = 20;
 /// The window. It begins with the first wrong token.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -57,7 +56,7 @@ pub struct WrongTokens {
 #[derive(Debug)]
 struct Counts {
     clients: Clients,
-    /// The beginning of its window and the count, for each row and its factor.
+    /// For each row and its factor: when its window began, and the count.
     rows: HashMap<(Row, u32), (Instant, u32)>,
 }
 
@@ -96,7 +95,7 @@ impl Counts {
 
     fn count(&mut self, client: IpAddr, now: Instant) -> Option<Duration> {
         let rows: Rows = self.clients.rows(client, now);
-        // A token over the allowance of the client does not count against its neighbours.
+        // Once the client's own allowance is used up, its tokens do not count against its neighbours.
         rows.each().find_map(|(row, factor)| self.count_in(row, factor, now))
     }
 
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_twenty_first_wrong_token_in_a_minute_has_to_wait_until_its_end() {
+    fn after_twenty_wrong_tokens_a_client_waits_until_the_minute_ends() {
         let (mut counts, now) = (Counts::new(), start());
         for n in 0..20 {
             assert_eq!(count(&mut counts, "203.0.113.1", now + Duration::from_secs(n)), None);
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_48_has_four_times_as_many() {
+    fn an_ipv6_48_has_four_times_the_allowance_of_a_client() {
         let (mut counts, now) = (Counts::new(), start());
         for n in 0..200 {
             let _ = count(&mut counts, "2001:db8:1:1::1", now + Duration::from_millis(n));

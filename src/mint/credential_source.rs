@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::MintRequest;
 use super::provider::{Provider, Unavailable};
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
@@ -47,8 +48,15 @@ impl CredentialSource {
         }
     }
 
-    /// Mints a credential that lives at most `life` from `now`. `grant` becomes its id. A credential that was minted ahead already has an id.
-    pub async fn mint(&self, grant: GrantId, life: Duration, now: Timestamp) -> Result<Minted, Unavailable> {
+    /// Mints a credential that lives at most `life` from `now`. The request's `grant` becomes its id. A credential that was minted
+    /// ahead already has an id.
+    pub async fn mint(
+        &self,
+        request: &MintRequest<'_>,
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<Minted, Unavailable> {
+        let grant = request.grant;
         let expires_at = now.plus(life);
         let ice_servers = match self {
             Self::Cloudflare(provider) => {
@@ -56,7 +64,7 @@ impl CredentialSource {
                     let life = Duration::from_secs(left.as_secs());
                     return Ok(Minted { ice_servers: spare.servers, grant: spare.grant, life });
                 }
-                provider.mint(life, &grant).await?
+                provider.mint(life, &grant, request.trace).await?
             }
             Self::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
             Self::Relay(relay) => relay.credential(&grant.to_string(), expires_at),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{Account, RenewalRight};
 use crate::config::LimitAction;
 use crate::ice::breaker::BreakerState;
+use crate::request::trace::TraceParent;
 use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
 use turn_ledger::grants::GrantRow;
@@ -49,6 +50,8 @@ pub struct MintRequest<'a> {
     pub spender: Option<&'a Arc<Spender>>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<&'a RenewalRight>,
+    /// The trace that the request belongs to, for the provider.
+    pub trace: Option<TraceParent>,
 }
 
 /// The result of revoking a credential at its source.
@@ -249,7 +252,7 @@ impl Mint {
         };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
-        let minted = credentials.mint(request.grant, reservation.life(), issued_at).await;
+        let minted = credentials.mint(request, reservation.life(), issued_at).await;
         let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };

@@ -15,6 +15,7 @@ use crate::ice::breaker::{BreakerState, SharedBreaker};
 use crate::ice::cloudflare::{Cloudflare, MintResponse, ProviderError};
 use crate::ice::server::IceServerList;
 use crate::random;
+use crate::request::trace::TraceParent;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
@@ -93,17 +94,18 @@ impl Provider {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
 
-    /// Mints a credential of that lifetime. The provider stores `identifier` with it.
+    /// Mints a credential of that lifetime. The provider stores `identifier` with it. The call belongs to the caller's `trace`.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
+        trace: Option<TraceParent>,
     ) -> Result<IceServerList, Unavailable> {
         let Some(call) = self.breaker.admit() else {
             self.metrics.provider_skipped("breaker_open");
             return Err(Unavailable);
         };
-        let minted = self.ask(life, identifier).await;
+        let minted = self.ask(life, identifier, trace).await;
         call.finish(minted.is_ok());
         if minted.is_ok() {
             self.pool().minted();
@@ -144,7 +146,7 @@ impl Provider {
         if self.has_minted() {
             return true;
         }
-        match self.api.mint(PROBE_LIFE, PROBE_IDENTIFIER).await {
+        match self.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, None).await {
             Ok(_) => {
                 self.has_minted.store(true, Ordering::Relaxed);
                 tracing::info!("Cloudflare mints: the TURN key and its token work");
@@ -185,9 +187,14 @@ impl Provider {
     }
 
     /// One call. It is counted, and a failure is logged.
-    async fn ask(&self, life: Duration, identifier: &impl Display) -> Result<IceServerList, Unavailable> {
+    async fn ask(
+        &self,
+        life: Duration,
+        identifier: &impl Display,
+        trace: Option<TraceParent>,
+    ) -> Result<IceServerList, Unavailable> {
         let started = self.clock.instant();
-        let result = self.api.mint(life, &identifier.to_string()).await;
+        let result = self.api.mint(life, &identifier.to_string(), trace).await;
         if let Ok(MintResponse { date: Some(date), .. }) = result {
             self.account.hear_date(date);
         }
@@ -235,7 +242,7 @@ impl PoolCall {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
         let grant = random::bytes().map(GrantId::new).map_err(|_| Unavailable)?;
-        let servers = self.provider.ask(self.provider.life, &grant).await?;
+        let servers = self.provider.ask(self.provider.life, &grant, None).await?;
         self.spare = Some(Spare { servers, grant, asked });
         Ok(())
     }

@@ -22,16 +22,16 @@ pub(super) struct Client {
     pub(super) user: Username,
     pub(super) socket: Arc<ClientSocket>,
     pub(super) requests: RequestRate,
-    /// What its requests are signed with.
+    /// The key that its requests are signed with.
     pub(super) signer: MessageIntegrityCredentials,
 }
 
 /// Whose rate a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payer {
-    /// The client that signed it. `true`: it is within its rate.
+    /// The client that signed it. `true` if the client is within its rate.
     Client(bool),
-    /// Nobody known: anybody can send an unsigned request from a forged address.
+    /// No known client. Anybody can send an unsigned request from a forged address.
     Unknown,
 }
 

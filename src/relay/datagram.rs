@@ -32,7 +32,7 @@ pub(super) fn kind(datagram: &[u8]) -> Kind {
     if message_type == ALLOCATE_REQUEST { Kind::Allocate } else { Kind::Request }
 }
 
-/// What the requests of one user name are signed with.
+/// The key that the requests of one user name are signed with.
 pub(super) fn signer(name: &str, password: String, realm: &str) -> MessageIntegrityCredentials {
     LongTermKeyCredentials::new(name.to_owned(), password, realm.to_owned()).into()
 }

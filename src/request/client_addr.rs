@@ -166,8 +166,8 @@ mod tests {
             (address, entry) in any_hop(),
             proxies in prop::collection::vec(prop::sample::select(&["10.0.0.2", " [fd00::2]:443 ", "::ffff:10.0.0.3"][..]), 0..3),
         ) {
-            // The client sends `sent`. The first trusted proxy appends the client's true address, further ones that of the
-            // proxy before them: to the last line, or as a line of their own.
+            // The client sends `sent`. The first trusted proxy appends the client's true address. Each further proxy appends
+            // the address of the proxy before it, to the last line or as a new line.
             let appended = std::iter::once(entry.as_str()).chain(proxies.iter().copied()).map(str::as_bytes);
             let joined = [sent.join(&b','), appended.clone().collect::<Vec<_>>().join(&b',')].join(&b',');
             prop_assert_eq!(client_of("10.0.0.1", &[joined]), address.to_string());

@@ -1,4 +1,4 @@
-//! The listener, the background tasks and the shutdown. The number of open sockets is bounded, in all and for each peer.
+//! The listener, the background tasks and the shutdown. The number of open sockets is bounded, in total and for each peer.
 //! Shutdown has two stages. After the first signal no connection is accepted, and requests in progress have 10 s to finish. A
 //! second signal stops the process at once.
 
@@ -30,11 +30,12 @@ mod peers;
 mod socket;
 
 pub use peers::SOCKETS_PER_PEER_MAX;
-use peers::{Peers, Place};
+use peers::{Peers, Slot};
 pub use socket::{KEEP_ALIVE, STALL_MAX};
 use socket::{Progress, TimedSocket};
 
-/// Request line and headers together, and the read buffer of one connection: what a head that never ends can occupy. Bytes.
+/// The longest request line with headers, and the largest read buffer of one connection. A head that never ends occupies no
+/// more than that. Bytes.
 const HEADERS_MAX: usize = 16 * 1024;
 /// Maximum number of open sockets. Further connections wait in the system's queue.
 const SOCKETS_MAX: usize = 8_192;
@@ -75,7 +76,7 @@ pub enum Ended {
 
 /// Serves until `shutdown` is triggered.
 pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown: Shutdown) -> Ended {
-    let chores = tokio::spawn(chores(Arc::clone(&app), shutdown.soft.clone()));
+    let maintenance = tokio::spawn(maintenance(Arc::clone(&app), shutdown.soft.clone()));
     let alerts = tokio::spawn(alerts(Arc::clone(&app), shutdown.soft.clone()));
     let readings = tokio::spawn(readings(Arc::clone(&app), shutdown.soft.clone()));
     let sessions = tokio::spawn(coturn_sessions(Arc::clone(&app), shutdown.soft.clone()));
@@ -95,9 +96,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         Peers::new(Arc::clone(&app.trusted_proxies), Arc::clone(&app.clock), Arc::clone(&app.metrics));
     while let Some((socket, peer, permit)) = acceptor.next(&shutdown.soft).await {
         let progress = Progress::new();
-        // Without a place, the socket is closed here.
-        if let Some(place) = peers.admit(peer.ip(), &progress) {
-            let connection = Connection { socket, peer, progress, permit, place };
+        // Without a slot, the socket is closed at once.
+        if let Some(slot) = peers.admit(peer.ip(), &progress) {
+            let connection = Connection { socket, peer, progress, permit, slot };
             connection.spawn(&router, &sockets, &graceful);
         }
     }
@@ -117,7 +118,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
-    let _ = tokio::join!(chores, alerts, readings, sessions, relay, pool, probe, keys);
+    let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe, keys);
     app.account.finish().await;
     ended
 }
@@ -162,12 +163,12 @@ struct Connection {
     peer: SocketAddr,
     progress: Progress,
     permit: OwnedSemaphorePermit,
-    place: Place,
+    slot: Slot,
 }
 
 impl Connection {
     fn spawn(self, router: &Router, sockets: &Arc<Semaphore>, graceful: &GracefulShutdown) {
-        let Self { socket, peer, progress, permit, place } = self;
+        let Self { socket, peer, progress, permit, slot } = self;
         // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
         // first use.
         let _ = socket.set_nodelay(true);
@@ -186,12 +187,12 @@ impl Connection {
         tokio::spawn(async move {
             tokio::select! {
                 biased;
-                () = progress.told_to_give_way() => {}
+                () = progress.close_requested() => {}
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "a connection failed");
                 }
             }
-            drop((permit, place));
+            drop((permit, slot));
         });
     }
 }
@@ -270,7 +271,7 @@ async fn alerts(app: Arc<App>, end: CancellationToken) {
 
 /// Periodic work: logs closed connections, evaluates alerts, writes the ledger, removes expired entries. No figure depends on
 /// when it runs.
-async fn chores(app: Arc<App>, end: CancellationToken) {
+async fn maintenance(app: Arc<App>, end: CancellationToken) {
     let mut report = tokio::time::interval(REPORT_INTERVAL);
     let mut flush = tokio::time::interval(FLUSH_INTERVAL);
     let mut tidy = tokio::time::interval(TIDY_INTERVAL);

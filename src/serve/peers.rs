@@ -1,6 +1,6 @@
-//! The open sockets of each peer. A peer that is not a trusted proxy holds at most [`SOCKETS_PER_PEER_MAX`]. If it opens one
-//! more, its longest-idle socket is closed: so a health check gets through from an address that holds as many as it can. A
-//! socket whose request is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
+//! The open sockets of each peer. A peer that is not a trusted proxy may have at most [`SOCKETS_PER_PEER_MAX`]. If it opens
+//! one more, its longest-idle socket is closed, so a health check from an address at its limit is still served. A socket whose
+//! request is being handled is not idle. Only open sockets have rows, so the bound on sockets bounds the table.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ const SOCKETS_PER_SITE_MAX: usize = 4 * SOCKETS_PER_PEER_MAX;
 /// Peers at their limit log at most one line in this time.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 
-/// A network that counts as one peer, and its most sockets.
+/// A network that counts as one peer, and the most sockets that it may have open.
 type Group = (IpNet, usize);
 
 /// The sockets of all peers.
@@ -33,8 +33,8 @@ pub(super) struct Peers {
     log: Throttle,
 }
 
-/// The place of one socket. It ends with this value.
-pub(super) struct Place {
+/// The slot of one open socket. Dropping it frees the slot.
+pub(super) struct Slot {
     peers: Arc<Peers>,
     groups: Vec<Group>,
     id: u64,
@@ -46,20 +46,20 @@ impl Peers {
         Arc::new(Self { table: Mutex::default(), trusted, clock, metrics, log })
     }
 
-    /// A place for a new socket of `peer`; `None` if it holds too many and none is idle.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Place> {
+    /// Takes a slot for a new socket of `peer`. `None` if the peer has too many sockets and none is idle.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Slot> {
         let groups = groups(peer, &self.trusted);
         let admission = self.lock().admit(&groups, progress);
         match &admission {
-            Admission::Open { gives_way: None, .. } => {}
-            Admission::Open { gives_way: Some(idle), .. } => {
-                idle.give_way();
+            Admission::Open { evicted: None, .. } => {}
+            Admission::Open { evicted: Some(idle), .. } => {
+                idle.request_close();
                 self.report(peer, "closed_idle");
             }
             Admission::Refused => self.report(peer, "refused"),
         }
         let Admission::Open { id, .. } = admission else { return None };
-        Some(Place { peers: Arc::clone(self), groups, id })
+        Some(Slot { peers: Arc::clone(self), groups, id })
     }
 
     fn report(&self, peer: IpAddr, outcome: &'static str) {
@@ -77,13 +77,13 @@ impl Peers {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.peers.lock().remove(&self.groups, self.id);
     }
 }
 
-/// The networks that a peer counts for; none for a trusted proxy, which brings the sockets of many clients.
+/// The networks in which a peer's sockets are counted. None for a trusted proxy, which forwards for many clients.
 fn groups(peer: IpAddr, trusted: &[IpNet]) -> Vec<Group> {
     let peer = peer.to_canonical();
     let sizes: &[(u8, usize)] = match peer {
@@ -107,15 +107,15 @@ enum Admission {
     Open {
         id: u64,
         /// The socket that is closed for the new one.
-        gives_way: Option<Progress>,
+        evicted: Option<Progress>,
     },
     Refused,
 }
 
 impl Table {
     fn admit(&mut self, groups: &[Group], progress: &Progress) -> Admission {
-        let mut gives_way = None;
-        // A socket that gives way in the smaller network makes room in the larger one.
+        let mut evicted = None;
+        // Closing a socket of the smaller network makes room in the larger one too.
         for (network, most) in groups {
             let Some(sockets) = self.sockets.get(network).filter(|sockets| sockets.len() >= *most) else {
                 continue;
@@ -124,14 +124,14 @@ impl Table {
             let Some((_, id)) = idle.min() else { return Admission::Refused };
             let (idle, of) = sockets[&id].clone();
             self.remove(&of, id);
-            gives_way = Some(idle);
+            evicted = Some(idle);
         }
         let id = self.next_id;
         self.next_id += 1;
         for (network, _) in groups {
             self.sockets.entry(*network).or_default().insert(id, (progress.clone(), groups.to_vec()));
         }
-        Admission::Open { id, gives_way }
+        Admission::Open { id, evicted }
     }
 
     /// Removes a socket that may have been removed before.
@@ -162,29 +162,29 @@ mod tests {
         Peers::new(trusted.into(), Arc::new(SystemClock), Arc::new(Metrics::new()))
     }
 
-    /// Opens a socket; its place and state.
-    fn open(peers: &Arc<Peers>, peer: &str) -> Option<(Place, Progress)> {
+    /// Opens a socket. Returns its slot and state.
+    fn open(peers: &Arc<Peers>, peer: &str) -> Option<(Slot, Progress)> {
         let progress = Progress::new();
         Some((peers.admit(peer.parse().unwrap(), &progress)?, progress))
     }
 
-    fn open_many(peers: &Arc<Peers>, peer: &str, count: usize) -> Vec<(Place, Progress)> {
+    fn open_many(peers: &Arc<Peers>, peer: &str, count: usize) -> Vec<(Slot, Progress)> {
         (0..count).map(|_| open(peers, peer).unwrap()).collect()
     }
 
-    /// Which of them were told to close since the last look.
-    fn closed(sockets: &[(Place, Progress)]) -> Vec<usize> {
+    /// The indexes of the sockets that were told to close since the last call.
+    fn closed(sockets: &[(Slot, Progress)]) -> Vec<usize> {
         let is_told = |progress: &Progress| {
-            pin!(progress.told_to_give_way()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+            pin!(progress.close_requested()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
         };
         (0..sockets.len()).filter(|at| is_told(&sockets[*at].1)).collect()
     }
 
     #[test]
-    fn at_the_limit_the_longest_idle_socket_gives_way() {
+    fn at_the_limit_the_longest_idle_socket_is_closed() {
         let peers = peers();
         let sockets = open_many(&peers, "192.0.2.1", SOCKETS_PER_PEER_MAX);
-        // The first has a response since, the second is being served, the third waits for a body.
+        // The first has had a response since then, the second is being served, the third waits for a body.
         let _ = sockets[0].1.begin_service(false);
         sockets[0].1.end_service(Duration::ZERO);
         let _ = sockets[1].1.begin_service(false);
@@ -205,11 +205,11 @@ mod tests {
             body.arrived();
         }
         let first = open(&peers, "192.0.2.1");
-        assert!(first.is_some() && closed(&sockets) == [0], "its body does not come");
+        assert!(first.is_some() && closed(&sockets) == [0], "its body has not arrived");
         let _ = first.as_ref().map(|(_, progress)| progress.begin_service(false));
         assert!(open(&peers, "192.0.2.1").is_none());
         drop(first);
-        assert!(open(&peers, "192.0.2.1").is_some(), "a closed socket has left its place");
+        assert!(open(&peers, "192.0.2.1").is_some(), "a closed socket has freed its slot");
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_peer_is_a_64_and_again_a_48_with_four_times_as_much() {
+    fn a_64_has_the_limit_of_a_peer_and_a_48_four_times_that() {
         let peers = peers();
         let mut sockets = open_many(&peers, "2001:db8:0:1::1", SOCKETS_PER_PEER_MAX);
         let _one_more = open(&peers, "2001:db8:0:1:ffff::1").unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn no_row_outlives_its_sockets() {
+    fn a_network_without_sockets_has_no_row() {
         let peers = peers();
         let sockets = open_many(&peers, "2001:db8::1", SOCKETS_PER_PEER_MAX + 5);
         assert_eq!(closed(&sockets).len(), 5);

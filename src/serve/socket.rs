@@ -1,8 +1,10 @@
 //! A client's socket with three time limits. A request must arrive within [`REQUEST_TIMEOUT`] of its first byte, body
-//! included, and the first request of a connection must begin in that time. Between requests a connection may be idle for
-//! [`KEEP_ALIVE`]; this is longer than proxies use, so that the proxy closes first and never sends into a closing socket. A
-//! client that does not read its response is disconnected after [`STALL_MAX`]. A connection is idle while it waits for its
-//! client: for a head, a body, or the reading of a response. Then it can be told to give way to another of its peer.
+//! included. The first request must begin within the same time after the connection is opened. Between requests a connection
+//! may be idle for [`KEEP_ALIVE`]. Proxies use shorter times, so the proxy closes first and never sends into a closing
+//! socket. A client that does not read its response is disconnected after [`STALL_MAX`].
+//!
+//! A connection is idle while it waits for its client: for a head, for a body, or for the client to read a response. An idle
+//! connection can be told to close, which makes room for another one of the same peer.
 
 use std::io;
 use std::pin::Pin;
@@ -19,10 +21,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock;
 use crate::http::body::{BodyProgress, REQUEST_TIMEOUT};
 
-/// From a response to the first byte of the next request.
+/// The longest time from a response to the first byte of the next request.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Longest time in which the client reads nothing of a response.
+/// The longest time in which a client may read nothing of a response.
 pub const STALL_MAX: Duration = Duration::from_secs(20);
 
 /// The state of a connection, shared by its socket, its service, and the table of peers.
@@ -32,15 +34,15 @@ pub(super) struct Progress(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Whether the body of the request that is handled has arrived.
+    /// Whether the body of the current request has arrived.
     body_arrived: Arc<AtomicBool>,
-    give_way: Notify,
+    request_close: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// When the connection was opened, a head was complete, or the client read a part of a response: the last of these.
+    /// The latest of: the connection was opened, a head was complete, the client read a part of a response.
     since: Instant,
 }
 
@@ -55,17 +57,17 @@ enum Phase {
 }
 
 impl Progress {
-    /// The phase of a new socket: a request is expected soon.
+    /// The state of a new socket, whose first request must begin within [`REQUEST_TIMEOUT`].
     pub(super) fn new() -> Self {
         let phase = Phase::Idle { until: clock::deadline(REQUEST_TIMEOUT) };
         Self(Arc::new(Shared {
             state: Mutex::new(State { phase, since: now() }),
             body_arrived: Arc::default(),
-            give_way: Notify::new(),
+            request_close: Notify::new(),
         }))
     }
 
-    /// The headers have arrived. Returns the deadline of the body.
+    /// Begins to handle a request whose headers have arrived. Returns the deadline of its body.
     pub(super) fn begin_service(&self, has_body: bool) -> BodyProgress {
         let mut state = self.lock();
         let until = match state.phase {
@@ -93,13 +95,13 @@ impl Progress {
     }
 
     /// Tells the connection to close.
-    pub(super) fn give_way(&self) {
-        self.0.give_way.notify_one();
+    pub(super) fn request_close(&self) {
+        self.0.request_close.notify_one();
     }
 
     /// Ready once the connection is told to close.
-    pub(super) async fn told_to_give_way(&self) {
-        self.0.give_way.notified().await;
+    pub(super) async fn close_requested(&self) {
+        self.0.request_close.notified().await;
     }
 
     fn received(&self) {
@@ -109,7 +111,8 @@ impl Progress {
         }
     }
 
-    /// A flush does not count: it follows every read, also of a head that arrives byte by byte.
+    /// Records that the client has read something. A flush does not count, because hyper flushes after every read, even of a
+    /// head that arrives byte by byte.
     fn sent(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(1..)) = written {
             self.lock().since = now();
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_whole_head_or_a_part_of_a_response_ends_the_idle_time() {
+    async fn only_a_whole_head_or_a_part_of_a_response_restarts_the_idle_time() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let progress = Progress::new();
@@ -244,7 +247,7 @@ mod tests {
             socket.read_exact(&mut [0]).await.unwrap();
             socket.flush().await.unwrap();
         }
-        assert_eq!(progress.idle_since(), Some(opened), "a head that drips in");
+        assert_eq!(progress.idle_since(), Some(opened), "a head that arrives byte by byte");
         let body = progress.begin_service(true);
         let begun = progress.idle_since();
         assert!(begun > Some(opened), "waits for the body since the head is complete");

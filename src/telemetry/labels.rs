@@ -43,6 +43,13 @@ pub struct TokenLabels {
     pub role: &'static str,
 }
 
+/// One response with status 401.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct UnauthorizedLabels {
+    /// The kind of route: `mint`, `connections` or `operator`.
+    pub kind: &'static str,
+}
+
 /// The end of one alert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AlertLabels {

@@ -9,40 +9,55 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use super::labels::{
     AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
+    UnauthorizedLabels,
 };
 use super::provider_calls::ProviderCalls;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every name begins with this prefix.
+/// The commit that this program was built from, if the build was told.
+const REVISION: Option<&str> = option_env!("BROKER_REVISION");
+
+/// Every name of our own begins with this prefix. `process_start_time_seconds` is a name that dashboards expect.
 const PREFIX: &str = "turn_broker";
 /// Seconds: from a tenth of a millisecond to 4 s, within which every request is answered.
 const LATENCY_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
 
 /// Figures that other parts count and that are read at each scrape.
 #[derive(Debug)]
-pub struct ScrapedFigures(Registry);
+pub struct ScrapedFigures {
+    own: Registry,
+    /// Without the prefix.
+    process: Registry,
+}
 
 impl ScrapedFigures {
     /// No figures.
     #[must_use]
     pub fn new() -> Self {
-        Self(Registry::with_prefix(PREFIX))
+        Self { own: Registry::with_prefix(PREFIX), process: Registry::default() }
     }
 
     /// Adds a value that can rise and fall.
     pub fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.0.register(name, help, ConstGauge::new(value));
+        self.own.register(name, help, ConstGauge::new(value));
+    }
+
+    /// Adds the instant at which the process started, under the name that all programs use.
+    pub fn process_start(&mut self, seconds: u64) {
+        let help = "Start of the process, seconds since 1970";
+        self.process.register("process_start_time_seconds", help, ConstGauge::new(seconds));
     }
 
     /// Adds a value that only rises.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.0.register(name, help, ConstCounter::new(value));
+        self.own.register(name, help, ConstCounter::new(value));
     }
 }
 
@@ -66,7 +81,7 @@ pub struct Metrics {
     pub provider_latest: ProviderCalls,
     /// Mints that the budget refused.
     pub budget_refusals: Counter,
-    /// Those of them that were refused because their client address has reserved its share.
+    /// How many of these were refused because credentials of their client address reserve its whole share.
     pub address_refusals: Counter,
     /// Requests over the rate limit of their client.
     pub rate_limited: Counter,
@@ -75,6 +90,7 @@ pub struct Metrics {
     /// Requests from an origin that is not allowed.
     pub origins_refused: Counter,
     wrong_tokens: Family<TokenLabels, Counter>,
+    unauthorized: Family<UnauthorizedLabels, Counter>,
     /// Requests refused because too many were in progress.
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
@@ -107,6 +123,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let all = &mut registry;
+        all.register("build", "The program", Info::new(build_labels()));
         let seconds = || Histogram::new(LATENCY_BUCKETS);
         Self {
             requests: add(all, "http_requests", "HTTP responses"),
@@ -125,6 +142,7 @@ impl Metrics {
             ),
             origins_refused: add(all, "origins_refused", "Requests from an origin that is not allowed"),
             wrong_tokens: add(all, "wrong_tokens", "Wrong operator and reporter tokens"),
+            unauthorized: add(all, "unauthorized", "Responses with status 401"),
             shed: add(all, "requests_shed", "Requests refused because too many were in progress"),
             sockets_limited: add(all, "sockets_limited", "Sockets of a peer that holds too many"),
             panics: add(all, "panics", "Panics caught in request handlers"),
@@ -158,6 +176,11 @@ impl Metrics {
     /// Counts one wrong token.
     pub fn wrong_token(&self, role: &'static str) {
         self.wrong_tokens.get_or_create(&TokenLabels { role }).inc();
+    }
+
+    /// Counts one response with status 401, by the kind of its route.
+    pub fn unauthorized(&self, kind: &'static str) {
+        self.unauthorized.get_or_create(&UnauthorizedLabels { kind }).inc();
     }
 
     /// Counts one call to the provider.
@@ -227,7 +250,8 @@ impl Metrics {
     /// All counters and the scraped figures as text.
     pub fn render(&self, now: &ScrapedFigures) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
-        text::encode_registry(&mut out, &now.0)?;
+        text::encode_registry(&mut out, &now.process)?;
+        text::encode_registry(&mut out, &now.own)?;
         text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
@@ -237,6 +261,12 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The labels of `build_info`. `revision` only if it is known.
+fn build_labels() -> Vec<(&'static str, &'static str)> {
+    let revision = REVISION.filter(|revision| !revision.is_empty()).map(|revision| ("revision", revision));
+    [("version", env!("CARGO_PKG_VERSION"))].into_iter().chain(revision).collect()
 }
 
 fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
@@ -261,6 +291,8 @@ mod tests {
         let mut now = ScrapedFigures::new();
         now.gauge("used_bytes", "Billed bytes", 7);
         now.counter("pool_wasted", "Credentials discarded", 8);
+        now.process_start(9);
+        metrics.unauthorized("operator");
         let text = metrics.render(&now).unwrap();
         for line in [
             "turn_broker_claims_clamped_total 1",
@@ -268,6 +300,9 @@ mod tests {
             "turn_broker_alerts_total{event=\"budget.used_80\",outcome=\"delivered\"} 1",
             "turn_broker_used_bytes 7",
             "turn_broker_pool_wasted_total 8",
+            "process_start_time_seconds 9",
+            "turn_broker_unauthorized_total{kind=\"operator\"} 1",
+            concat!("turn_broker_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

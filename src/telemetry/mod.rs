@@ -5,4 +5,5 @@ mod labels;
 pub mod log;
 pub mod metrics;
 pub mod provider_calls;
+pub mod refusals;
 pub mod startup;

@@ -1,25 +1,41 @@
 // DOM helpers that all pages share. They set text as text, never as markup: ids and messages come from other parties.
 
 const ANSWER_SECONDS_MAX = 10;
+/** @typedef {string | Node | null} Child */
+
 const MARKS = ['good', 'warn', 'bad', 'quiet'];
 
-/** @param {string} id @returns {any} */
-export const $ = (id) => document.getElementById(id);
+/**
+ * The element with this id. It is in the page's HTML, so any other outcome is a mistake in the page.
+ * @type {{(id: string): HTMLElement, <E extends HTMLElement>(id: string, kind: new () => E): E}}
+ */
+export const $ = (/** @type {string} */ id, kind = HTMLElement) => {
+  const found = document.getElementById(id);
+  if (found instanceof kind) return found;
+  throw new TypeError(`#${id} is no ${kind.name}`);
+};
 
-/** Names with a dash, and `role`, are attributes; all others are properties. Children that are null are left out. */
-export function element(name, properties = {}, ...children) {
+/**
+ * Names with a dash, and `role`, are attributes; all others are properties. Children that are null are left out.
+ * @template {keyof HTMLElementTagNameMap} N
+ * @param {N} name
+ * @param {Partial<HTMLElementTagNameMap[N]> & {[attribute: `${string}-${string}`]: string}} [properties]
+ * @param {(Child | Child[])[]} children
+ */
+export function element(name, properties, ...children) {
   const made = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes('-') || key === 'role') made.setAttribute(key, value);
-    else made[key] = value;
+  for (const [key, value] of Object.entries(properties ?? {})) {
+    if (key.includes('-') || key === 'role') made.setAttribute(key, String(value));
+    else Object.assign(made, { [key]: value });
   }
   made.append(...children.flat().filter((child) => child !== null));
   return made;
 }
 
-/** Sets the text of an element. The same text again changes nothing, so that a selection stays. */
+/** Sets the text of an element. The same text again changes nothing, so that a selection stays. @param {string} id @param {string} text */
 export const put = (id, text) => {
-  if ($(id).textContent !== text) $(id).textContent = text;
+  const shown = $(id);
+  if (shown.textContent !== text) shown.textContent = text;
 };
 
 /**
@@ -31,10 +47,10 @@ export function mark(id, { mark: kind, word, why }) {
   const others = [...$(id).classList].filter((name) => !MARKS.includes(name));
   $(id).className = [...others, kind].join(' ');
   put(id, word);
-  if (why !== undefined && $(`${id}-why`)) put(`${id}-why`, why);
+  if (why !== undefined && document.getElementById(`${id}-why`)) put(`${id}-why`, why);
 }
 
-/** Buttons with `data-NAME`. Exactly one is pressed. @param {(value: string) => void} chosen Called after each click. */
+/** Buttons with `data-NAME`. Exactly one is pressed. @param {string} name @param {(value: string) => void} chosen Called after each click. */
 export function choice(name, chosen) {
   /** @type {NodeListOf<HTMLElement>} */
   const buttons = document.querySelectorAll(`[data-${name}]`);
@@ -52,6 +68,8 @@ export const load = (path) =>
 
 /**
  * Copies a text. Browsers have no clipboard without TLS: then `select` marks the text for a copy by hand.
+ * @param {string} text
+ * @param {() => void} select
  * @returns {Promise<string>} What happened, for the button.
  */
 export async function copy(text, select) {

@@ -40,7 +40,7 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/connections/{id}/close', 204, { ...connection, body: { token: grant } });
   await call('delete', '/api/connections/{id}', 204, { ...connection, token: grant });
 
-  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/metrics']) {
+  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/api/backup', '/metrics']) {
     await call('get', path, 200, { token: operatorToken });
     await call('get', path, 401);
   }
@@ -50,6 +50,7 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/budget/freeze', 200, { token: operatorToken, body: { frozen: true } });
   await call('get', '/api/turn-credentials', 200); // STUN only
   await call('post', '/api/budget/freeze', 200, { token: operatorToken, body: { frozen: false } });
+  await call('post', '/api/budget/drop-reading', 200, { token: operatorToken });
   await call('post', '/api/credentials/{grant}/revoke', 200, { path: grant, token: operatorToken });
   await call('post', '/api/credentials/{grant}/revoke', 404, { path: 'no-such-grant', token: operatorToken });
   for (const path of ['/api/bandwidth-status', '/health', '/ready', '/openapi.json', '/turn-client.js', '/turn-client.d.ts', '/dashboard', '/relay-check', '/docs']) await call('get', path, 200);

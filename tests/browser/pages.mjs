@@ -34,7 +34,7 @@ async function dashboard(browser) {
 }
 
 async function docs(browser) {
-  const settings = { ICE_SOURCES: 'coturn,stun', COTURN_SECRET: coturnSecret, COTURN_URLS: 'turn:127.0.0.1:3478', REPORTER_TOKEN, DOORS: 'turn,matrix,ice', PORT: '3004' };
+  const settings = { ICE_SOURCES: 'coturn,stun', COTURN_SECRET: coturnSecret, COTURN_URLS: 'turn:127.0.0.1:3478', REPORTER_TOKEN, DOORS: 'turn,matrix,ice', PORT: '3004', STATE_DIR: join(directory, 'docs-state') };
   const broker = await start(checkBroker('docs', settings));
   for (const does of [thePageShowsTheWholeDocument, thePageWorksUnderAPrefix]) await part(does, browser, 'http://127.0.0.1:3004');
   await part(theDocumentIsValidAndTrue, 'http://127.0.0.1:3004');

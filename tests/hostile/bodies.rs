@@ -1,5 +1,5 @@
-//! Item 6: sockets, heads and bodies. The program runs as a process of its own, so that its memory can be read. The honest
-//! clients have other addresses; where the attacker's sockets are idle, a health check comes from its address, too.
+//! Item 6: sockets, heads and bodies. The program runs in its own process, so that its memory can be read. The honest clients
+//! have other addresses. If the attacker's sockets are idle, a health check comes from the attacker's address too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,16 +19,18 @@ use crate::table::{Form, Outcome, count, grouped, size};
 
 /// Sockets of a peer that is not a trusted proxy.
 const SOCKETS_MAX: u64 = 256;
-/// What all sockets of such a peer may cost. Bytes.
+/// The most memory that all sockets of such a peer may need. Bytes.
 const MEMORY_MAX: u64 = 25_000_000;
-/// What a socket behind a trusted proxy may cost with a whole head or body in it: a read buffer, the body and a task. Bytes.
+/// The most memory that a socket behind a trusted proxy may need with a whole head or body: a read buffer, the body and a
+/// task. Bytes.
 const MEMORY_PER_SOCKET_MAX: u64 = 64 * 1024;
-/// Bytes of a body, but for its last chunk. The longest body has 16 KiB.
+/// Bytes of a body before its last chunk. The longest body has 16 KiB.
 const BODY: usize = 16 * 1024 - 1;
-/// Sockets and memory are at their peak when neither has grown for this long. A request may take 10 s, so it is soon.
+/// Sockets and memory are at their peak once neither has grown for this long. It is short, because a request may take only
+/// 10 s.
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_MAX: u32 = 8;
-/// From the end of a socket to the next one in its place.
+/// The pause before a closed socket is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) const ATTACKS: &[Attack] = &[
@@ -70,14 +72,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// What each socket sends. Nothing is ever complete.
+/// What each socket sends. No request is ever complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
-    /// A body of the largest size in chunks of so many bytes.
+    /// A body of the largest size, in chunks of this many bytes.
     Body {
         chunk: usize,
     },
-    /// A head of so many KiB.
+    /// A head of this many KiB.
     Head {
         kib: usize,
     },
@@ -215,7 +217,7 @@ async fn keep(server: SocketAddr, bytes: Arc<[u8]>, counts: Arc<Counts>) {
         if let Ok(mut stream) = TcpStream::connect(server).await {
             counts.opened.fetch_add(1, Ordering::Relaxed);
             if stream.write_all(&bytes).await.is_ok() {
-                // A response ends it as well as a close: what was sent is not held any longer.
+                // A response ends the attempt like a close, because the broker then no longer keeps what was sent.
                 let _ = stream.read(&mut [0]).await;
             }
         }

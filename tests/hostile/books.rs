@@ -1,5 +1,5 @@
-//! What attacks on the books share: a broker with a manual clock whose credentials cost nothing to mint, and what its
-//! public status says.
+//! Helpers for attacks on the books: a broker with a manual clock that mints without a provider, and the figures of its public
+//! status.
 
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ pub(crate) const COTURN: [(&str, &str); 3] = [
     ("COTURN_SECRET", "fixture-coturn-secret"),
 ];
 
-/// A broker behind a trusted proxy on loopback. The attacker keeps to the default rate of mints by itself, in the books'
-/// time, because the limiter of the broker may count in real time.
+/// A broker behind a trusted proxy on loopback. The attacker itself keeps to the default rate of mints in the books' time,
+/// because the broker's limiter may use real time.
 pub(crate) async fn broker(settings: &[(&str, &str)]) -> TestBroker {
     TestBroker::start(&[&COTURN, settings].concat()).await
 }

@@ -53,7 +53,7 @@ enum Attacker {
     OneAddress,
     /// One address whose grants live for a minute and are renewed as early as possible.
     Renewing,
-    /// 16 /64s of one /48 that take turns; each keeps to its rate.
+    /// 16 /64s of one /48, used in turn. Each keeps to its rate.
     Prefix,
 }
 
@@ -76,10 +76,10 @@ impl Attacker {
 
 /// What an attacker has collected.
 #[derive(Default)]
-struct Loot {
-    /// All grants. Each has one connection.
+struct Collected {
+    /// All its grants. Each has one connection.
     grants: Vec<String>,
-    /// Those of the last step: they can be renewed now.
+    /// The grants of the last step, which can be renewed now.
     fresh: Vec<String>,
     renewals: u64,
     mints: u64,
@@ -92,11 +92,11 @@ async fn claim(form: Form, attacker: Attacker) -> Outcome {
     let broker = broker(&[("RATE_LIMIT_REQUESTS", &rate)]).await;
     let mut clients: Vec<_> =
         attacker.addresses().iter().map(|address| Client::behind_proxy(broker.address, address)).collect();
-    let mut loots: Vec<Loot> = clients.iter().map(|_| Loot::default()).collect();
+    let mut loots: Vec<Collected> = clients.iter().map(|_| Collected::default()).collect();
     let (mut honest, mut spent_after) = (Tally::default(), None);
     for step in 0..=steps {
-        for (client, loot) in clients.iter_mut().zip(&mut loots) {
-            act(client, loot, attacker, if step == 0 { MINTS_AT_ONCE } else { 1 }).await;
+        for (client, collected) in clients.iter_mut().zip(&mut loots) {
+            act(client, collected, attacker, if step == 0 { MINTS_AT_ONCE } else { 1 }).await;
         }
         if step % (steps / 3) == 0 {
             honest = honest.plus(round(broker.address, u32::try_from(step).unwrap()).await);
@@ -113,7 +113,7 @@ async fn claim(form: Form, attacker: Attacker) -> Outcome {
     let charged = used(&broker).await;
     let cost = clients.iter().fold(Cost::default(), |sum, client| sum.plus(client.cost));
     let (mints, renewals) =
-        loots.iter().fold((0, 0), |sum, loot| (sum.0 + loot.mints, sum.1 + loot.renewals));
+        loots.iter().fold((0, 0), |sum, collected| (sum.0 + collected.mints, sum.1 + collected.renewals));
     let hourly = if attacker == Attacker::Prefix { 120_000_000_000 } else { 30_000_000_000 };
     let (minutes, seconds) = (steps * step_seconds / 60, steps * step_seconds);
     let is_within = charged <= hourly * seconds / 3_600 && renewals <= 40 + 40 * seconds.div_ceil(300);
@@ -126,27 +126,28 @@ async fn claim(form: Form, attacker: Attacker) -> Outcome {
     Outcome { attempts: cost.requests, cost, effect, honest, is_within }
 }
 
-/// One step: mints, renews what can be renewed, and lies on every connection.
-async fn act(client: &mut Client, loot: &mut Loot, attacker: Attacker, mints: usize) {
+/// One step: mints, renews what can be renewed, and reports false bytes on every connection.
+async fn act(client: &mut Client, collected: &mut Collected, attacker: Attacker, mints: usize) {
     let mut new = Vec::new();
     if attacker == Attacker::Renewing {
-        for grant in std::mem::take(&mut loot.fresh) {
+        for grant in std::mem::take(&mut collected.fresh) {
             new.extend(client.renew(&grant, attacker.query()).await);
         }
-        loot.renewals += count(new.len());
+        collected.renewals += count(new.len());
     }
     for _ in 0..mints {
         let grant = client.mint(attacker.query()).await;
-        loot.mints += u64::from(grant.is_some());
+        collected.mints += u64::from(grant.is_some());
         new.extend(grant);
     }
     for grant in &new {
         client.open(grant, &name(grant)).await;
     }
-    loot.fresh.clone_from(&new);
-    loot.grants.extend(new);
-    let lies: Vec<_> = loot.grants.iter().map(|grant| client.lie(grant, &name(grant), HUGE)).collect();
-    for batch in lies.chunks(100) {
+    collected.fresh.clone_from(&new);
+    collected.grants.extend(new);
+    let reports: Vec<_> =
+        collected.grants.iter().map(|grant| client.false_report(grant, &name(grant), HUGE)).collect();
+    for batch in reports.chunks(100) {
         client.pipeline(batch).await;
     }
 }
@@ -162,13 +163,13 @@ async fn vouched(form: Form) -> Outcome {
     let seconds = form.choose(300, 3_600);
     let mut attacker = Client::behind_proxy(broker.address, "198.51.100.7");
     let mut reporter = Client::behind_proxy(broker.address, "198.51.100.7");
-    let mut loot = Loot::default();
+    let mut collected = Collected::default();
     reporter.open(REPORTER, "vouched").await;
-    act(&mut attacker, &mut loot, Attacker::OneAddress, MINTS_AT_ONCE).await;
+    act(&mut attacker, &mut collected, Attacker::OneAddress, MINTS_AT_ONCE).await;
     let mut honest = Tally::default();
     for step in 1..=seconds / STEP {
         broker.advance(STEP);
-        act(&mut attacker, &mut loot, Attacker::OneAddress, 1).await;
+        act(&mut attacker, &mut collected, Attacker::OneAddress, 1).await;
         honest.count(reporter.beat(REPORTER, "vouched", step * STEP * 12_500_000).await == 200);
     }
     let charged = charged_to(&broker, "vouched").await;

@@ -1,5 +1,5 @@
-//! One HTTP client with an address of its own: a stranger or an honest client. It uses what anybody has, and counts what
-//! each exchange costs it: requests, sockets, bytes sent.
+//! One HTTP client with its own address: a stranger or an honest client. It uses only public routes, and counts what each
+//! exchange costs it: requests, sockets, bytes sent.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl Client {
         self.send(&request).await
     }
 
-    /// Mints; the grant, if there is one.
+    /// Mints. Returns the grant, if there is one.
     pub(crate) async fn mint(&mut self, query: &str) -> Option<String> {
         self.get(&format!("/api/turn-credentials{query}"), &[]).await?.grant()
     }
@@ -127,13 +127,13 @@ impl Client {
         self.get(&format!("/api/turn-credentials{query}"), &[&bearer]).await?.grant()
     }
 
-    /// Opens a connection; whether it is open.
+    /// Opens a connection. Returns whether it is open.
     pub(crate) async fn open(&mut self, token: &str, id: &str) -> bool {
         let reply = self.post("/api/connections", token, &json!({"connectionId": id})).await;
         reply.is_some_and(|reply| reply.status == 200 || reply.status == 201)
     }
 
-    /// Reports bytes; the status, or 0 without a response.
+    /// Reports bytes. Returns the status, or 0 without a response.
     pub(crate) async fn beat(&mut self, token: &str, id: &str, bytes: u64) -> u16 {
         let path = format!("/api/connections/{id}/heartbeat");
         let reply = self.post(&path, token, &json!({"bytesReceived": bytes})).await;
@@ -141,7 +141,7 @@ impl Client {
     }
 
     /// The bytes of a request that reports bytes.
-    pub(crate) fn lie(&self, token: &str, id: &str, bytes: u64) -> Vec<u8> {
+    pub(crate) fn false_report(&self, token: &str, id: &str, bytes: u64) -> Vec<u8> {
         let bearer = format!("Authorization: Bearer {token}");
         let body = json!({"bytesReceived": bytes}).to_string();
         self.head("POST", &format!("/api/connections/{id}/heartbeat"), &[&bearer], &body)
@@ -153,7 +153,7 @@ impl Client {
         reply.map_or(0, |reply| reply.status)
     }
 
-    /// Sends one request as it is, and reads its response. `None` if none comes in time.
+    /// Sends one request unchanged, and reads its response. `None` if none comes in time.
     pub(crate) async fn send(&mut self, request: &[u8]) -> Option<Reply> {
         self.cost.requests += 1;
         let reply = timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
@@ -163,7 +163,7 @@ impl Client {
         reply
     }
 
-    /// Sends requests in one piece, and reads a status for each.
+    /// Sends all requests in one write, and reads a status for each.
     pub(crate) async fn pipeline(&mut self, requests: &[Vec<u8>]) -> Vec<u16> {
         self.cost.requests += count(requests.len());
         let bytes = requests.concat();

@@ -1,4 +1,4 @@
-//! `turn-broker demo`, with its output in files, as a service manager keeps it.
+//! `turn-broker demo` with its output in files, like under a service manager.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Starts it, and waits until it names its page.
+    /// Starts it, and waits until it has printed the URL of its page.
     pub(crate) async fn start() -> Self {
         let directory = StateDir::new();
         let file = |name: &str| File::create(PathBuf::from(directory.path()).join(name)).unwrap();

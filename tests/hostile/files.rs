@@ -1,5 +1,5 @@
-//! Item 9: what another user of the machine, or of its logs, finds. The ledger has the key that signs grants, so whoever reads
-//! it can forge them. These attacks look at files, not at routes.
+//! Item 9: what another user of the machine, or a reader of its logs, can find. The ledger has the key that signs grants, so
+//! anybody who reads it can forge grants. These attacks use files, not routes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -78,7 +78,7 @@ async fn read_ledger() -> Outcome {
     Outcome { attempts: 2, cost, effect, honest, is_within: found.is_empty() }
 }
 
-/// Whether the program ends, rather than waiting for somebody to write.
+/// Whether the program ends in time. One that opened a FIFO waits until somebody writes to it.
 async fn ends(mut command: Command) -> bool {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..PATIENCE.as_millis() / 50 {

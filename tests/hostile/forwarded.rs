@@ -1,5 +1,5 @@
-//! Item 7: bytes in front of the proxy's own entry of `X-Forwarded-For`. Whatever the client writes there, the entry that the
-//! trusted proxy appends is the client.
+//! Item 7: bytes before the proxy's own entry in `X-Forwarded-For`. The entry that the trusted proxy appends is the client,
+//! whatever the client itself sends.
 
 use crate::Attack;
 use crate::books::broker;

@@ -1,5 +1,5 @@
-//! Honest clients beside an attack: a page that mints and reports one connection, an app server that reports, and a health
-//! check. Each call that gets what it should get counts as served.
+//! Honest clients during an attack: a page that mints and reports one connection, an app server that reports, and a health
+//! check. A call counts as served if its response is as documented.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ impl Tally {
     }
 }
 
-/// One visit and one round of the app server: eight calls. `n` gives them addresses and names of their own.
+/// One visit of a page and one round of the app server: eight calls. `n` determines their addresses and names.
 pub(crate) async fn round(server: SocketAddr, n: u32) -> Tally {
     let octets = n.to_be_bytes();
     let page = Client::behind_proxy(server, &format!("192.0.{}.{}", octets[2], octets[3]));

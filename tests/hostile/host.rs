@@ -1,5 +1,5 @@
-//! Item 8: the head of a request. A missing or second `Host`, transfer codings that a proxy may read otherwise, and names
-//! that an attacker's DNS points at this machine.
+//! Item 8: the head of a request. A missing or second `Host`, transfer codings that a proxy may interpret differently, and host
+//! names that an attacker's DNS resolves to this machine.
 
 use crate::Attack;
 use crate::books::broker;
@@ -57,7 +57,7 @@ async fn ambiguous() -> Outcome {
     let mut client = Client::new(broker.address);
     let mut accepted = vec![];
     for (name, request) in AMBIGUOUS {
-        // A closed socket is a refusal, too.
+        // A closed socket is a refusal too.
         if client.send(request.as_bytes()).await.is_some_and(|reply| reply.status != 400) {
             accepted.push(name);
         }
@@ -78,7 +78,7 @@ async fn ambiguous() -> Outcome {
     }
 }
 
-/// A request for this host; the status and whether it minted.
+/// Requests a credential with this host. Returns the status, and whether a credential was minted.
 async fn ask(client: &mut Client, host: &str) -> (u16, bool) {
     let request = format!("GET /api/turn-credentials HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let reply = client.send(request.as_bytes()).await;
@@ -111,7 +111,7 @@ async fn other_host() -> Outcome {
     Outcome { attempts: client.cost.requests, cost: client.cost, effect, honest, is_within }
 }
 
-/// A page whose name resolves to 127.0.0.1 is of the same origin as the demo, as far as the browser knows.
+/// For the browser, a page whose name resolves to 127.0.0.1 has the same origin as the demo.
 async fn rebinding() -> Outcome {
     let demo = Demo::start().await;
     let (server, port) = (demo.server, demo.server.port());

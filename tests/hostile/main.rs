@@ -1,10 +1,10 @@
-//! An attacker that lives in the repository. Each subcommand attacks one thing that a stranger must not be able to do, with
-//! what a stranger has: the public routes, its own grants, its addresses and sockets. (`files` and `tokens` look at what lies
-//! around.) Honest clients work beside it. The program prints a table, and exits with 1 if an attack achieves more than its
-//! allowance, or if an honest client is not served.
+//! A program that attacks the broker. Each subcommand tries one thing that a stranger must not be able to do. It uses what a
+//! stranger has: the public routes, its own grants, its addresses and sockets. (`files` and `tokens` also read files and guess
+//! tokens.) Honest clients work at the same time. The program prints a table, and exits with 1 if an attack achieves more than
+//! its allowance, or if an honest client is not served.
 //!
-//! Invariant: what decides is counted in the books' time (a manual clock), in requests or in bytes, not in seconds of this
-//! machine; except the sockets' idle time and the start of the program, which are real.
+//! Invariant: results depend on the books' time (a manual clock), on requests and on bytes, not on the speed of this machine.
+//! The exceptions are the sockets' idle time and the start of the program, which take real time.
 
 #![expect(clippy::unwrap_used, reason = "an attack that cannot go on fails, and is reported")]
 #![expect(clippy::print_stdout, reason = "the table is the program's output")]
@@ -42,7 +42,7 @@ use lexopt::ValueExt;
 use table::{Form, Outcome, Row};
 
 const HELP: &str = "\
-An attacker against the broker of this build, on loopback.
+Attacks the broker of this build, on loopback.
 
 Usage: hostile [--long] [--document FILE] [--before COMMIT] [SUBCOMMAND...]
 

@@ -1,5 +1,5 @@
 //! Item 4: requests that no person asked for. A speculation rule on any site, a popup or a link makes the visitor's browser
-//! mint.
+//! request a credential.
 
 use crate::Attack;
 use crate::books::broker;

@@ -6,7 +6,7 @@ use crate::books::COTURN;
 use crate::support::process::Process;
 use crate::support::{OPERATOR, REPORTER};
 
-/// Its log: only what it says at start, so that nobody has to read its output.
+/// The log setting: errors and the lines at start only, so that unread output does not block the program.
 pub(crate) const QUIET: (&str, &str) = ("RUST_LOG", "error,turn_broker::telemetry::startup=info");
 
 /// Starts it with these settings, and waits until it listens.

@@ -1,5 +1,4 @@
-//! Item 12: the relay in the process. Requests that nobody signed, sent under a known client's address, and all allocations
-//! for one address.
+//! Item 12: the relay in the process. Unsigned requests from a known client's address, and all allocations for one address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "12
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A Binding request: method, no attributes, cookie, transaction.
 const BINDING: [u8; 20] = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7];
-/// `ALLOCATIONS_MAX` of the relay: all there are.
+/// `ALLOCATIONS_MAX` of the relay.
 const ALL: u64 = 256;
 
 pub(crate) const ATTACKS: &[Attack] = &[
@@ -96,7 +95,8 @@ async fn reaches_a_new_peer(call: &Call) -> bool {
         && timeout(PATIENCE, peer.recv_from(&mut buffer)).await.is_ok()
 }
 
-/// The attacker forges the client's source address. Here it uses the client's own socket, which looks the same to the relay.
+/// The attacker forges the client's source address. The test uses the client's own socket, because the relay cannot tell the
+/// difference.
 async fn unsigned(form: Form) -> Outcome {
     let broker = TestBroker::start(&RELAY).await;
     let mut client = Client::behind_proxy(broker.address, "192.0.2.9");
@@ -142,7 +142,7 @@ async fn allocate_all() -> Outcome {
             }
         }
     }
-    // The rate of new allocations is bounded for all addresses together; this is not about it.
+    // This attack does not test the rate of new allocations, which is limited for all addresses together.
     broker.advance(60);
     let mut honest = round(broker.address, 1).await;
     let credential = Credential::mint(&mut Client::behind_proxy(broker.address, "192.0.2.9")).await.unwrap();

@@ -63,7 +63,8 @@ async fn revoked(form: Form) -> Outcome {
     Outcome { attempts: calls, cost: client.cost, effect, honest, is_within }
 }
 
-/// One grant of a minute: 2 Mbps until its tail ends are promised. Then the operator freezes, and the claims begin.
+/// One grant with a lifetime of a minute, for which 2 Mbps are promised until its tail ends. Then the operator freezes minting,
+/// and the claims begin.
 async fn frozen(form: Form) -> Outcome {
     let broker = broker(&[]).await;
     let mut client = Client::behind_proxy(broker.address, STRANGER);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The attacker against the broker of this tree, both built for release: `tests/hostile/run.sh` runs the short form in about a
-# minute. `tests/hostile/run.sh long` simulates hours and floods, takes some minutes and writes its table into
-# docs/RELIABILITY.md. Exits with 1 if an attack achieves more than its allowance.
+# Attacks the broker of this source tree, with release builds. `tests/hostile/run.sh` runs the short form in about a minute.
+# `tests/hostile/run.sh long` simulates hours and floods, takes some minutes and writes its table into docs/RELIABILITY.md.
+# Exits with 1 if an attack achieves more than its allowance, or if an honest client is not served.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

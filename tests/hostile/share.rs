@@ -1,5 +1,5 @@
-//! Item 1: the shares of one address. Promises of a strict budget, open connections, and what the operator learns when the
-//! proxy in front is not trusted, so that everybody is one address.
+//! Item 1: the shares of one address. Promises of a strict budget, open connections, and whether the operator gets a hint when
+//! the proxy in front is not trusted, so that all clients are one address.
 
 use crate::Attack;
 use crate::books::{broker, gigabytes};
@@ -11,7 +11,7 @@ use crate::table::{Form, Outcome, grouped};
 const RESERVED_PERCENT_MAX: f64 = 5.0;
 /// Open connections of one address.
 const CONNECTIONS_MAX: u64 = 256;
-/// Of one grant.
+/// Open connections of one grant.
 const PER_GRANT: u32 = 64;
 const STRANGER: &str = "198.51.100.7";
 
@@ -90,7 +90,7 @@ async fn connect() -> Outcome {
     Outcome { attempts: cost.requests, cost, effect, honest, is_within: open <= CONNECTIONS_MAX }
 }
 
-/// No attack: a configuration in which everybody shares one allowance. The operator must learn it.
+/// Not an attack, but a configuration in which all clients share one allowance. The operator must get a hint.
 async fn untrusted_proxy() -> Outcome {
     let broker = broker(&[("TRUSTED_PROXIES", ""), ("RATE_LIMIT_REQUESTS", "10")]).await;
     let mut minted = 0_u64;

@@ -1,5 +1,5 @@
-//! Item 5: bytes and time-based guesses of one grant. 64 connections that say nothing are charged by time; with claims on
-//! top they must not come to more than the client's allowance.
+//! Item 5: bytes and estimates by time of one grant. 64 connections that report nothing are charged by time. Together with
+//! claims, these charges must not exceed the client's allowance.
 
 use crate::Attack;
 use crate::books::{broker, mbps, used};
@@ -46,7 +46,7 @@ async fn charge(form: Form, estimated: &str, claims: bool) -> Outcome {
     let mut honest_bytes = 0;
     for step in 1..=seconds / STEP {
         broker.advance(STEP);
-        // One claims; the others are kept alive and say nothing.
+        // One connection claims. The others are kept alive and report nothing.
         for n in 0..CONNECTIONS {
             match n {
                 0 if claims => client.beat(&grant, "s0", 1 << 50).await,

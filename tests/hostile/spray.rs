@@ -1,5 +1,5 @@
-//! Item 2: one request each from very many addresses, so that the limiter has no row left for anybody else. The requests ask
-//! for an impossible lifetime: they count against the rate and cost the attacker no mint.
+//! Item 2: one request each from very many addresses, so that the limiter has no row left for anybody else. The requests have
+//! an invalid lifetime, so they count against the rate and mint nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,7 +15,7 @@ const MEMORY_MAX: u64 = 64_000_000;
 const NEWCOMERS: u32 = 20;
 /// `RATE_LIMIT_REQUESTS` by default.
 const EACH: u32 = 10;
-/// Requests in one piece.
+/// Requests in one write.
 const BATCH: u32 = 250;
 /// Sockets of the attacker.
 const SOCKETS: u32 = 4;
@@ -52,7 +52,7 @@ impl Family {
     /// The n-th address of the spray.
     fn address(self, n: u32) -> String {
         match self {
-            // Ten /16s have 655,360 addresses; beyond them, the first ones ask again.
+            // Ten /16s have 655,360 addresses. After the last one, the first ones are used again.
             Self::V4 => Ipv4Addr::from(((0x6440 + n % 10) << 16) | ((n / 10) % 0x1_0000)).to_string(),
             Self::V6 => {
                 let network = 0x2001_0db8_0100_u128 + u128::from(n % 4);

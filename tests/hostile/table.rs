@@ -1,5 +1,5 @@
 //! The table of results. A row fails if the effect is above the allowance, or if an honest client was not served. The column
-//! "before" comes from `before.tsv`, which this program wrote at the commit that the file names; nothing is typed by hand.
+//! "before" comes from `before.tsv`, which this program wrote at the commit that the file names. No figure is typed by hand.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -39,7 +39,7 @@ impl Form {
     }
 }
 
-/// What an attack came to.
+/// The result of an attack.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) attempts: u64,

@@ -1,5 +1,5 @@
-//! Item 11: the table of connections. One client that wants all of it, many clients that fill it, and the start of a broker
-//! whose ledger has it full.
+//! Item 11: the table of connections. One client that tries to take all of it, many clients that fill it, and the start of a
+//! broker whose ledger has a full table.
 
 use serde_json::json;
 use turn_broker::clock::{Clock, SystemClock};
@@ -17,7 +17,7 @@ const PER_GRANT: u32 = 64;
 const CONNECTIONS_MAX: u64 = 256;
 /// From the start of the process to its listener. Milliseconds.
 const START_MAX: u128 = 500;
-/// Requests in one piece.
+/// Requests in one write.
 const BATCH: usize = 250;
 
 pub(crate) const ATTACKS: &[Attack] = &[
@@ -56,7 +56,8 @@ async fn open_connections(broker: &TestBroker) -> u64 {
     broker.operator("/api/connections").await.json()["total"].as_u64().unwrap()
 }
 
-/// The rate of mints is raised instead of waiting: a day at the default rate gives 2,890 grants, and renewals more.
+/// The rate limit of mints is raised, so that nothing has to wait. A day at the default rate gives 2,890 grants, and renewals
+/// give more.
 async fn one_client(form: Form) -> Outcome {
     let broker = broker(&[("RATE_LIMIT_REQUESTS", "5000")]).await;
     let mut client = Client::behind_proxy(broker.address, "198.51.100.7");
@@ -86,7 +87,7 @@ async fn many_clients(form: Form) -> Outcome {
     Outcome { attempts: cost.requests, cost, effect, honest, is_within: true }
 }
 
-/// An app server opens the connections, because that needs no grants. They are as large as others.
+/// An app server opens the connections, because that needs no grants. Their rows are as large as those of others.
 async fn start(form: Form) -> Outcome {
     let state = StateDir::new();
     // The table has 200,000 rows. Some are left for the honest clients.

@@ -9,7 +9,7 @@ use crate::honest::{Tally, round};
 use crate::support::{OPERATOR, REPORTER};
 use crate::table::{Form, Outcome};
 
-/// Wrong tokens of one address that are looked at in a minute.
+/// Wrong tokens of one address that are checked in a minute.
 const CHECKED_MAX: u64 = 20;
 /// Guesses in a minute.
 const GUESSES: u64 = 90;
@@ -38,7 +38,7 @@ enum Route {
 }
 
 impl Route {
-    /// One call with this token; its status.
+    /// Makes one call with this token. Returns its status.
     async fn call(self, client: &mut Client, n: u64, token: &str) -> u16 {
         let reply = match self {
             Self::Operator => {
@@ -90,7 +90,7 @@ async fn guess(form: Form, route: Route) -> Outcome {
     Outcome { attempts: client.cost.requests, cost: client.cost, effect, honest, is_within }
 }
 
-/// A counter above zero whose name speaks of tokens.
+/// Whether this line is a counter above zero with "token" in its name.
 fn is_count_of_tokens(line: &str) -> bool {
     !line.starts_with('#') && line.contains("token") && !line.ends_with(" 0")
 }

@@ -122,7 +122,7 @@ async fn ipv6_clients_are_distinguished_by_their_prefix() {
 }
 
 #[tokio::test]
-async fn the_clients_of_one_48_share_four_times_the_allowance_of_one() {
+async fn the_clients_of_one_48_together_have_four_times_the_allowance_of_a_client() {
     let broker = TestBroker::start(&[("RATE_LIMIT_REQUESTS", "2")]).await;
     for _ in 0..20 {
         // The requests over the rate of this client do not count against its neighbours.
@@ -158,7 +158,7 @@ async fn a_flood_from_one_network_fills_its_share_of_the_table_and_affects_no_ot
     assert_eq!(
         broker.metric("turn_broker_rate_limit_clients").await,
         Some(13),
-        "of 25 rows, as many as are free"
+        "of 25 rows, the network may have as many as are free"
     );
     assert_eq!(broker.metric("turn_broker_rate_limit_overflow_total").await, Some(188));
     assert_eq!(
@@ -231,20 +231,21 @@ async fn a_preflight_is_answered_for_the_calls_that_pages_make() {
             .request(Method::OPTIONS, path)
             .header("origin", "https://app.example")
             .header("access-control-request-method", method)
-            .header("access-control-request-headers", "authorization,content-type");
+            .header("access-control-request-headers", "authorization,content-type,traceparent");
         let answer = Answer::of(request).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"), "{path}");
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method), "{path}");
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            Some("authorization,content-type"),
+            Some("authorization,content-type,traceparent"),
             "{path}"
         );
     }
 }
 
-/// What a browser sends with a request that nobody fetches on purpose, or from elsewhere. It never sends `Origin` with these.
+/// The headers that a browser sends if another site causes the request, or if it fetches the URL ahead. It sends no `Origin`
+/// with these.
 const MINTS_NOTHING: [&[(&str, &str)]; 14] = [
     // Loaded by another page.
     &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
@@ -257,7 +258,7 @@ const MINTS_NOTHING: [&[(&str, &str)]; 14] = [
     // Opened by another page: a link, a popup.
     &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
     &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
-    // Fetched ahead, by whichever page.
+    // Fetched ahead, by any page.
     &[("sec-purpose", "prefetch"), ("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
     &[("sec-purpose", "prefetch;prerender"), ("sec-fetch-site", "same-origin")],
     &[("sec-purpose", "prefetch;anonymous-client-ip"), ("sec-fetch-site", "cross-site")],
@@ -316,7 +317,7 @@ async fn only_a_fetch_by_an_allowed_page_a_person_or_a_program_mints_in_every_wi
     }
 }
 
-/// `*` allows the pages of every site to ask. A link, an image or a prefetch is no page that asks.
+/// `*` allows the pages of every site to fetch credentials. It does not allow a link, an image or a prefetch.
 #[tokio::test]
 async fn an_asterisk_allows_only_requests_that_a_page_makes_on_purpose() {
     let open = TestBroker::start(&[("CLIENT_URL", "*")]).await;
@@ -344,6 +345,17 @@ async fn one_foreign_origin_among_several_is_rejected() {
         .header("origin", "https://app.example")
         .header("origin", "https://evil.example");
     assert_eq!(Answer::of(request).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_page_without_an_origin_is_not_told_to_put_it_into_the_settings() {
+    let broker = TestBroker::start(&[]).await;
+    for (origin, shown) in [("https://evil.example", true), ("null", false), ("", false)] {
+        let answer = mint_with_origin(&broker, origin).await;
+        assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{origin}");
+        let told = format!("Add {origin} to CLIENT_URL");
+        assert_eq!(answer.json()["message"].as_str().unwrap().starts_with(&told), shown, "{origin}");
+    }
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ fn constant(source: &str, name: &str) -> Result<Value, String> {
     }
 }
 
-/// Those that bind least first.
+/// The operators, those with the lowest precedence first.
 const OPERATORS: [&str; 3] = ["<<", "+", "*"];
 
 struct Expression<'a> {

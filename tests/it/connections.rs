@@ -113,7 +113,7 @@ async fn reported_bytes_replace_the_estimate_and_are_charged_in_one_direction() 
     beat(&broker, &grant, "c", report).await;
     assert_eq!(used_bytes(&broker).await, 3_000_000);
     broker.advance(20);
-    assert_eq!(used_bytes(&broker).await, 3_000_000, "its bytes are known: no guess on top");
+    assert_eq!(used_bytes(&broker).await, 3_000_000, "its bytes are known, so no estimate is added");
     beat(&broker, &grant, "c", json!({"bytesReceived": 8_000_000})).await;
     beat(&broker, &grant, "c", json!({"bytesReceived": 5_000_000})).await;
     assert_eq!(used_bytes(&broker).await, 8_000_000, "claims never go backwards");

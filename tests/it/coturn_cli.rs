@@ -125,7 +125,7 @@ async fn a_wrong_password_is_sent_once_and_never_shown() {
 }
 
 #[tokio::test]
-async fn every_failure_has_its_name_and_ends() {
+async fn every_failure_has_its_own_name_and_ends_in_time() {
     let faults = [
         (CliFault::Silence, "timeout"),
         (CliFault::HangAfterPassword, "timeout"),

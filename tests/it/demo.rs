@@ -22,9 +22,10 @@ const FILES: [&str; 12] = [
     "/dashboard/broker.js",
     "/turn-client.js",
 ];
-/// A running demo.
+/// The most bytes that the page and its files may have.
 const PAGE_BYTES_MAX: usize = 180_000;
 
+/// A running demo.
 struct Demo {
     process: Process,
     token: String,
@@ -74,7 +75,7 @@ async fn the_page_loads_only_its_own_files() {
 }
 
 #[tokio::test]
-async fn it_mints_for_its_relay_under_a_small_budget_and_takes_orders_for_its_token() {
+async fn it_mints_for_its_relay_under_a_small_budget_and_its_token_allows_overrides() {
     let demo = Demo::start(&["--port", "0"], &[]);
     let minted = demo.get("/api/turn-credentials").await.json();
     assert_eq!((minted["source"].as_str(), minted["ttl"].as_u64()), (Some("relay"), Some(120)));

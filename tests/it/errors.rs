@@ -91,7 +91,7 @@ async fn a_slow_body_does_not_count_as_a_request_in_progress() {
     let mut slow = tokio::net::TcpStream::connect(broker.address).await.unwrap();
     let head = "POST /api/connections HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
-    // Long enough for the headers to be read; were it too short, the test would only see less.
+    // Long enough for the headers to be read. If it were too short, the test would pass without testing anything.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert_eq!(broker.mint().await.status, 200);
 }
@@ -108,7 +108,7 @@ async fn a_plain_request_id_is_kept_and_any_other_is_replaced() {
     for bad in ["", "a b", "a\tb", "<script>", &"x".repeat(65)] {
         assert_ne!(ask(bad).await, bad);
     }
-    assert_ne!(ask("").await, ask("").await, "made-up ids differ");
+    assert_ne!(ask("").await, ask("").await, "generated ids differ");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The rules of a request's head: one `Host`, the hosts that are served, and where a body ends. Over bare sockets, because no
-//! HTTP client sends these requests.
+//! The rules of a request's head: one `Host`, the hosts that are served, and where a body ends. The tests write to sockets
+//! directly, because no HTTP client sends these requests.
 
 use crate::support::{OPERATOR, REPORTER, TestBroker, with_cloudflare_and};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,7 @@ async fn exchange(broker: &TestBroker, request: &str) -> String {
     let mut socket = TcpStream::connect(broker.address).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = vec![];
-    // A reset is an end as good as any.
+    // A reset ends the connection too.
     let _ = socket.read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -83,7 +83,7 @@ async fn any_transfer_encoding_but_chunked_alone_is_refused_and_the_connection_c
     }
 }
 
-/// A proxy that believes the other header sees the end of the body elsewhere. So nothing after the body is a request.
+/// A proxy that uses the other header finds another end of the body. So whatever follows the body must not be a request.
 #[tokio::test]
 async fn after_a_request_with_both_a_length_and_an_encoding_nothing_more_is_read() {
     let broker = TestBroker::start(&[]).await;
@@ -128,7 +128,7 @@ async fn with_allowed_hosts_another_host_is_misdirected_and_mints_nothing() {
         (mint, "Host: 192.0.2.7:3001\r\n"),
         (mint, "Host: [2001:DB8:0::1]:3001\r\n"),
         ("http://turn.example/api/turn-credentials", "Host: turn.example\r\n"),
-        // The probes of a container platform name an address.
+        // The probes of a container platform use an address as host.
         ("/health", "Host: 10.1.2.3:3001\r\n"),
         ("/ready", "Host: 10.1.2.3:3001\r\n"),
     ] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the top. Modules of one layer do not import each other.
 pub(crate) const LAYERS: [&[&str]; 13] = [
     &["main", "lib"],
-    &["demo", "doctor", "healthcheck", "ledger_command", "serve"],
+    &["demo", "doctor", "healthcheck", "ledger_command", "operator_command", "serve"],
     &["router"],
     &["web"],
     &["http"],

@@ -254,7 +254,7 @@ async fn the_measured_lag_survives_a_restart_until_a_longer_one_is_configured() 
 }
 
 #[tokio::test]
-async fn a_test_of_the_lag_that_fails_does_not_spoil_the_reading_beside_it() {
+async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
     let (cloudflare, broker) = with_analytics(&[]).await;
     // The span of the reading is answered, and the hour of the test is not.
     cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(1));

@@ -21,6 +21,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
     let expected = [
         "delete /api/connections/{id}",
         "get /api/alerts",
+        "get /api/backup",
         "get /api/bandwidth-status",
         "get /api/connections",
         "get /api/overview",

@@ -21,7 +21,7 @@ async fn ready_is_503_with_the_reason_while_the_process_shuts_down() {
     broker.app.draining.store(true, std::sync::atomic::Ordering::Relaxed);
     let answer = broker.get("/ready").await;
     assert_eq!(answer.error(), (503, "SHUTTING_DOWN".into()));
-    assert_eq!(broker.get("/health").await.status, 200, "it lives");
+    assert_eq!(broker.get("/health").await.status, 200, "the process is alive");
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn connections_without_heartbeats_are_closed_without_a_request() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("nobody looked");
+    panic!("the connection was not closed");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn the_overview_shows_an_open_breaker_and_null_without_a_provider() {
     }
     let provider = broker.operator("/api/overview").await.json()["provider"].clone();
     assert_eq!((&provider["breaker"], &provider["outcomes"]["breaker_open"]), (&json!("open"), &json!(1)));
-    assert_eq!(provider["latest"]["calls"], 5, "a call that was not made took no time");
+    assert_eq!(provider["latest"]["calls"], 5, "a call that was not made has no duration");
     let without = TestBroker::start(&[]).await;
     assert_eq!(without.operator("/api/overview").await.json()["provider"], Value::Null);
 }
@@ -133,9 +133,9 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             broker.advance(1_200);
         }
         broker.app.account.evaluate_alerts(Some(true), false);
-        let told = alerts(&broker).await;
+        let listed = alerts(&broker).await;
         broker.finish().await;
-        told
+        listed
     };
     assert!(before.iter().any(|alert| alert["event"] == "budget.used_50"), "{before:?}");
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -160,7 +160,7 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     assert_eq!((&alert["usedGB"], &alert["limitGB"]), (&json!("810.00"), &json!(1000)));
     assert!(alert["what"].as_str().unwrap().starts_with("80 % of the bandwidth limit is used"));
     assert!(alert["advice"].as_str().unwrap().starts_with("If it will not last"));
-    assert_eq!(alert["waiting"], false, "the log is where it was told");
+    assert_eq!(alert["waiting"], false, "without a webhook, the alert is only logged");
 }
 
 #[tokio::test]

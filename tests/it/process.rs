@@ -64,7 +64,7 @@ fn all_problems_of_a_configuration_are_reported_at_once_with_exit_status_78() {
 }
 
 #[test]
-fn a_misspelt_name_is_reported_with_the_problem_that_it_causes() {
+fn a_misspelled_name_is_reported_with_the_problem_that_it_causes() {
     let output = run(&[], &[("CLOUDFLARE_TURN_KEY_ID", "k"), ("CLOUDFLARE_TURN_TOKEN", API_TOKEN)]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78));
@@ -75,13 +75,13 @@ fn a_misspelt_name_is_reported_with_the_problem_that_it_causes() {
 }
 
 #[test]
-fn a_misspelt_name_gets_the_nearest_name_as_a_hint() {
+fn a_misspelled_name_gets_the_nearest_name_as_a_hint() {
     let mut process = Process::start(&[("TURN_TTL_SECOND", "600")]);
     process.read_until("TURN_TTL_SECONDS");
 }
 
 #[test]
-fn a_misspelt_name_about_money_refuses_the_start_with_every_problem() {
+fn a_misspelled_name_about_money_prevents_the_start_and_every_problem_is_reported() {
     let output =
         run(&[], &[("BANDWITH_LIMIT_GB", "100"), ("OPERATR_TOKEN", "hush-hush-hush-hush"), ("PORT", "abc")]);
     let text = String::from_utf8(output.stderr).unwrap();

@@ -25,8 +25,8 @@ fn fatal_faults() -> Vec<Fault> {
     ]
 }
 
-/// Twice the 4 s that callers are promised, which our deadline of 3 s keeps: only an answer that never comes fails here, not a busy
-/// machine.
+/// Twice the 4 s that callers are promised. Our own deadline is 3 s. So only a response that never comes fails a test, and not
+/// a busy machine.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn check_fault(broker: &TestBroker, fault: Fault) {
     let answer = answer.unwrap_or_else(|_| panic!("{fault:?}: no answer"));
     assert_degraded(&answer, &fault);
     let status = broker.status().await;
-    assert_eq!(status["reservedGB"], "0.00", "{fault:?}: nobody can use it, so the hold went back");
+    assert_eq!(status["reservedGB"], "0.00", "{fault:?}: nobody can use it, so the hold was released");
     assert_eq!(status["grants"]["issued"], 0, "{fault:?}");
     assert_eq!(status["grants"]["live"], 0, "{fault:?}");
     for leak in [Fault::BODY_MARK, "1010", API_TOKEN] {
@@ -154,7 +154,7 @@ async fn a_failed_trial_keeps_the_breaker_open() {
     broker.advance(2);
     broker.mint().await;
     broker.mint().await;
-    assert_eq!(cloudflare.history().mints(), 6, "one try, then silence");
+    assert_eq!(cloudflare.history().mints(), 6, "one trial call, then none");
 }
 
 #[tokio::test]

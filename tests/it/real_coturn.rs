@@ -1,5 +1,5 @@
-//! A real coturn: its CLI is understood, its bytes equal those of its log, and a cut ends the flow. tests/coturn/run.sh
-//! creates the network and runs this. The calls are those of coturn's own test client.
+//! Tests with a real coturn: the broker reads its CLI, the bytes equal those of coturn's log, and a cut ends the traffic of a
+//! grant. tests/coturn/run.sh creates the network and runs this. The calls are those of coturn's own test client.
 
 #![expect(clippy::print_stdout, reason = "its figures are read by people")]
 
@@ -21,11 +21,11 @@ use turn_ledger::units::BitRate;
 
 pub(crate) const SECRET: &str = "real-coturn-secret";
 pub(crate) const PASSWORD: &str = "real-coturn-password";
-const GUESS: BitRate = BitRate::new(2_000_000);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const ESTIMATED_RATE: BitRate = BitRate::new(2_000_000);
+const LISTING_INTERVAL: Duration = Duration::from_millis(500);
 /// The payload of a packet, and the bytes that coturn counts for it: channel data adds four.
 const PAYLOAD: u64 = 1_000;
-const ON_THE_LEG: u64 = PAYLOAD + 4;
+const COUNTED_PER_PACKET: u64 = PAYLOAD + 4;
 
 /// A process. Dropping it ends it.
 struct Running(Child);
@@ -163,8 +163,8 @@ async fn real_coturn_is_measured_and_cut() {
 /// The listing agrees with the log so far, and the ledger counts all of it in the end.
 async fn measure(coturn: &RealCoturn, grant: GrantId) {
     let mut client = coturn.call(grant, 8_000);
-    let (mut book, mut shown, mut told) = (Sessions::default(), 0, 0);
-    let (mut looks, mut looks_that_agree) = (0, 0);
+    let (mut book, mut shown, mut logged_so_far) = (Sessions::default(), 0, 0);
+    let (mut listings, mut listings_that_agree) = (0, 0);
     coturn
         .until("the call to end", async || {
             let ended = client.0.try_wait().unwrap().is_some();
@@ -174,29 +174,29 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
             let now: u64 = ours.map(|session| session.traffic.sent.get()).sum();
             if !ended && now > 5_000_000 {
                 shown = now;
-                told = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
-                looks += 1;
-                looks_that_agree += u32::from(shown.abs_diff(told) * 50 <= told);
+                logged_so_far = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
+                listings += 1;
+                listings_that_agree += u32::from(shown.abs_diff(logged_so_far) * 50 <= logged_so_far);
             }
-            let _ = book.take(&listing, SystemClock.now(), GUESS);
-            tokio::time::sleep(LOOK_EVERY).await;
+            let _ = book.take(&listing, SystemClock.now(), ESTIMATED_RATE);
+            tokio::time::sleep(LISTING_INTERVAL).await;
             ended
         })
         .await;
     let sessions = 2;
     coturn
-        .until("coturn's last word on both sessions", async || {
+        .until("coturn's last log line of both sessions", async || {
             coturn.log().matches(&format!(":{grant}> realm <relay.test> origin <>, local")).count()
                 >= sessions
         })
         .await;
-    let taken = book.take(&coturn.sessions().await, SystemClock.now(), GUESS);
+    let taken = book.take(&coturn.sessions().await, SystemClock.now(), ESTIMATED_RATE);
     let logged: u64 = coturn.usage(grant).iter().map(|(_, sent)| sent).sum();
     let booked = taken.total.sent.get();
     println!("  egress to the two clients          bytes     share");
     for (who, bytes) in [
-        ("log, at the last look", told),
-        ("listing, at the last look", shown),
+        ("log, at the last listing", logged_so_far),
+        ("listing, the last one", shown),
         ("log, in all", logged),
         ("book, in all", booked),
     ] {
@@ -206,10 +206,13 @@ async fn measure(coturn: &RealCoturn, grant: GrantId) {
         );
     }
     // Listing and log are not read at the same instant, and each update is a megabyte.
-    assert!(looks > 4 && looks_that_agree * 4 > looks * 3, "within 2 %: {looks_that_agree} of {looks} looks");
+    assert!(
+        listings > 4 && listings_that_agree * 4 > listings * 3,
+        "within 2 %: {listings_that_agree} of {listings} listings"
+    );
     assert!(booked >= logged, "everything is counted: {booked} of {logged}");
     // For each session: the hidden bytes, and its rate up to the first listing without it.
-    let most = logged + 4 * HIDDEN_PACKETS_MAX * ON_THE_LEG;
+    let most = logged + 4 * HIDDEN_PACKETS_MAX * COUNTED_PER_PACKET;
     assert!(booked <= most, "{booked}, and {most} at most");
 }
 
@@ -240,7 +243,7 @@ async fn cut(coturn: &RealCoturn, grant: GrantId) {
     coturn
         .until("the other call to go on", async || {
             let now: u64 = coturn.usage(bystander).iter().map(|(_, sent)| sent).sum();
-            now > before + 4 * 2_048 * ON_THE_LEG
+            now > before + 4 * 2_048 * COUNTED_PER_PACKET
         })
         .await;
     assert_eq!(coturn.usage(grant), at_the_cut, "nothing flowed after the cut");

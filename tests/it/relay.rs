@@ -357,7 +357,7 @@ async fn unsigned_requests_from_the_address_of_a_client_do_not_use_up_its_rate()
     let call = allocate_from(&credential, Arc::clone(&socket)).await.unwrap();
     for kind in [BINDING_REQUEST, REFRESH_REQUEST] {
         for _ in 0..150 {
-            // What a forged source address would send.
+            // The packets that an attacker with a forged source address would send.
             socket.send_to(&unsigned(kind), credential.server).await.unwrap();
         }
     }

@@ -20,21 +20,21 @@ async fn open(broker: &TestBroker, count: usize, bytes: &str) -> Vec<TcpStream> 
 }
 
 #[tokio::test]
-async fn an_address_at_its_limit_loses_the_longest_idle_socket_and_its_health_check_is_served() {
+async fn at_the_limit_of_an_address_its_longest_idle_socket_is_closed_and_its_health_check_is_served() {
     let half_body = format!(
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9\r\n\r\n{{"
     );
     for unfinished in ["", "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", &half_body] {
         let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
         let sockets = open(&broker, SOCKETS_PER_PEER_MAX, unfinished).await;
-        // A new connection for each: the client of the test keeps one open.
+        // Each check needs a new connection, because the test's HTTP client keeps one open.
         let check = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         for _ in 0..3 {
             let mut answer = String::new();
             open(&broker, 1, check).await.remove(0).read_to_string(&mut answer).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 200 "), "{unfinished:?}: {answer}");
         }
-        // Each check needed one place at most, and so does the request for this figure.
+        // Each check needed one slot at most, and so does the request for this figure.
         let closed = broker.metric(LIMITED).await.unwrap();
         assert!((1..=4).contains(&closed), "{unfinished:?}: {closed}");
         let is_closed = |socket: &TcpStream| match socket.try_read(&mut [0; 1]) {
@@ -46,7 +46,7 @@ async fn an_address_at_its_limit_loses_the_longest_idle_socket_and_its_health_ch
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_holds_as_many_sockets_as_its_clients_need() {
+async fn a_trusted_proxy_may_have_as_many_sockets_as_its_clients_need() {
     let broker = TestBroker::start(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let mut sockets = open(&broker, SOCKETS_PER_PEER_MAX + 44, "GET /health HTTP/1.1\r\nHost: x\r\n").await;
     for socket in &mut sockets {
@@ -59,7 +59,7 @@ async fn a_trusted_proxy_holds_as_many_sockets_as_its_clients_need() {
 }
 
 #[tokio::test]
-async fn a_place_is_free_again_once_its_socket_is_closed() {
+async fn a_slot_is_free_again_once_its_socket_is_closed() {
     let broker = TestBroker::start(&[("TRUSTED_PROXIES", "")]).await;
     for _ in 0..3 {
         drop(open(&broker, SOCKETS_PER_PEER_MAX / 2, "").await);

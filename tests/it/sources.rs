@@ -67,7 +67,7 @@ async fn when_the_first_source_fails_the_next_one_serves_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_source_without_settings_is_passed_over() {
+async fn a_source_without_settings_is_skipped() {
     let broker = TestBroker::start(&[("ICE_SOURCES", "cloudflare,manual"), MANUAL]).await;
     let body = broker.mint().await.json();
     assert_eq!((body["source"].as_str(), body["reason"].as_str()), (Some("manual"), Some("NOT_CONFIGURED")));
@@ -176,7 +176,7 @@ async fn a_spent_budget_is_the_reason_even_when_the_first_source_is_not_configur
 }
 
 #[tokio::test]
-async fn a_clock_more_than_two_days_ahead_and_not_believed_refuses_or_falls_back() {
+async fn while_a_clock_more_than_two_days_ahead_is_not_accepted_mints_are_refused_or_fall_back() {
     for (action, status, code) in
         [("refuse", 503, json!("LEDGER_UNAVAILABLE")), ("fallback", 200, json!(null))]
     {
@@ -191,7 +191,7 @@ async fn a_clock_more_than_two_days_ahead_and_not_believed_refuses_or_falls_back
             assert_eq!(answer.json()["reason"], "LEDGER_UNAVAILABLE");
         }
         broker.advance(300);
-        assert_eq!(broker.mint().await.json()["source"], "coturn", "it is believed");
+        assert_eq!(broker.mint().await.json()["source"], "coturn", "the clock is accepted");
     }
 }
 

@@ -306,7 +306,7 @@ async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
     let status = broker.status().await;
     assert_eq!(
         status["boundHolds"], true,
-        "that month has come, and the credentials from before the jump have ended"
+        "the wall clock has reached that month, and the credentials from before the jump have ended"
     );
 }
 

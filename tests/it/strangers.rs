@@ -1,4 +1,4 @@
-//! What one client address can do over HTTP, and what a revoked grant can. The arithmetic is tested with the books.
+//! The limits of one client address, and of a revoked grant, over HTTP. The tests of the books check the arithmetic.
 
 use crate::support::{
     Answer, OPERATOR, REPORTER, StateDir, TestBroker, with_cloudflare, with_cloudflare_and,
@@ -74,7 +74,7 @@ async fn the_address_of_a_grant_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn what_a_reporter_reports_is_not_clamped() {
+async fn reports_of_the_reporter_are_not_clamped() {
     let (_cloudflare, broker) = with_cloudflare().await;
     open(&broker, REPORTER, "c").await;
     broker.advance(1);
@@ -105,7 +105,19 @@ async fn one_address_opens_256_connections_and_others_are_served() {
 }
 
 #[tokio::test]
-async fn in_strict_mode_an_address_with_its_share_is_refused_like_a_spent_budget_and_others_are_served() {
+async fn credentials_that_cost_nothing_count_for_the_connections_of_their_address() {
+    let manual = r#"[{"urls": "turn:turn.example", "username": "u", "credential": "c"}]"#;
+    let broker = TestBroker::start(&[("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", manual)]).await;
+    for n in 0..=256 {
+        let grant = grant_from(&broker, "203.0.113.9").await;
+        let request = broker.request(Method::POST, "/api/connections").bearer_auth(grant);
+        let opened = Answer::of(request.header("x-forwarded-for", "203.0.113.9").body("{}")).await;
+        assert_eq!(opened.status, if n < 256 { 201 } else { 429 });
+    }
+}
+
+#[tokio::test]
+async fn in_strict_mode_an_address_that_has_used_its_share_gets_budget_exhausted_and_others_are_served() {
     let settings = [("BUDGET_MODE", "strict"), ("RATE_LIMIT_REQUESTS", "1000")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     let mut lives = vec![];
@@ -153,7 +165,7 @@ async fn a_revoked_grant_gets_401_its_connections_close_and_the_time_is_shown() 
     }
     assert_eq!(used_bytes(&broker).await, charged);
     let again = broker.post(OPERATOR, &format!("/api/credentials/{grant}/revoke"), json!({})).await.json();
-    assert_eq!(again["revokedAt"], "2025-01-15T12:00:10.000Z", "the first time stays");
+    assert_eq!(again["revokedAt"], "2025-01-15T12:00:10.000Z", "the time of the first revocation");
     let shown = broker.operator("/api/overview").await.json()["revoked"].clone();
     assert_eq!(shown[0]["grant"], revoked["grant"]);
     assert_eq!(shown[0]["revokedAt"], "2025-01-15T12:00:10.000Z");
@@ -161,7 +173,7 @@ async fn a_revoked_grant_gets_401_its_connections_close_and_the_time_is_shown() 
 }
 
 #[tokio::test]
-async fn while_frozen_claims_stay_within_what_is_promised() {
+async fn while_minting_is_frozen_claims_are_clamped_to_what_is_promised() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let grant = grant_from(&broker, "203.0.113.9").await;
     open(&broker, &grant, "c").await;

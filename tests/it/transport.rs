@@ -8,18 +8,18 @@ use tokio::net::TcpStream;
 use turn_broker::http::body::{PARTS_MAX, REQUEST_TIMEOUT};
 use turn_broker::serve::{KEEP_ALIVE, STALL_MAX};
 
-/// More than the 10 s for headers and body: only what never ends fails here, not a busy machine.
+/// More than the 10 s for headers and body, so only a connection that never ends fails a test, and not a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn read_to_end(socket: &mut TcpStream) -> String {
     let mut bytes = vec![];
-    // A reset is an end as good as any.
+    // A reset ends the connection too.
     let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.expect("closed in the end");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Sends the head, then one byte after another for as long as somebody listens; what came back.
-async fn drip(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
+/// Sends the head, then one byte after another until the connection is closed. Returns what was received.
+async fn send_slowly(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
     let (mut reading, mut writing) = TcpStream::connect(broker.address).await.unwrap().into_split();
     writing.write_all(head.as_bytes()).await.unwrap();
     let dripping = tokio::spawn(async move {
@@ -36,7 +36,7 @@ async fn drip(broker: &TestBroker, head: &str, byte: &'static [u8]) -> String {
 #[tokio::test]
 async fn a_client_that_never_finishes_its_headers_is_disconnected() {
     let broker = TestBroker::start(&[]).await;
-    let answer = drip(&broker, "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a").await;
+    let answer = send_slowly(&broker, "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a").await;
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
@@ -58,7 +58,7 @@ async fn a_body_that_arrives_byte_by_byte_gets_a_400() {
     let head = format!(
         "POST /api/connections HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {REPORTER}\r\nContent-Length: 9999\r\n\r\n{{"
     );
-    let answer = drip(&broker, &head, b" ").await;
+    let answer = send_slowly(&broker, &head, b" ").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
 }
 
@@ -141,7 +141,7 @@ async fn a_body_whose_announced_length_is_too_long_is_rejected_before_it_arrives
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
 }
 
-/// Each part costs memory besides its bytes, so one-byte chunks would cost a hundred times as much as the body.
+/// Each part needs more memory than its bytes, so chunks of one byte would need a hundred times as much memory as the body.
 #[tokio::test]
 async fn a_body_in_too_many_parts_is_refused_and_one_in_as_many_as_allowed_is_not() {
     let broker = TestBroker::start(&[]).await;
@@ -157,7 +157,7 @@ async fn a_body_in_too_many_parts_is_refused_and_one_in_as_many_as_allowed_is_no
     }
 }
 
-/// A client learns why, as long as it reads before it has sent everything.
+/// A client receives the 431 if it reads before it has sent everything.
 #[tokio::test]
 async fn a_head_over_the_limit_gets_a_431_and_one_below_it_is_served() {
     let broker = TestBroker::start(&[]).await;

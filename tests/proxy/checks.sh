@@ -46,7 +46,7 @@ until_it() {
 
 start_broker() {
     env -i TRUSTED_PROXIES=127.0.0.1,::1 HOST=127.0.0.1 PORT=3001 RATE_LIMIT_REQUESTS=3 CLIENT_URL=https://app.example \
-        OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
+        OPERATOR_TOKEN=$OPERATOR REPORTER_TOKEN=$REPORTER LOG_FORMAT=json RUST_LOG=info,turn_broker=debug "$TURN_BROKER_BIN" >"$proxy.log" 2>&1 &
     broker=$!
     until_it curl -sfo /dev/null http://127.0.0.1:3001/health
 }

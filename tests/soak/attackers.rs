@@ -1,4 +1,4 @@
-//! Attackers, each from addresses of its own: false reports, a spray of addresses, slow bodies and heads, wrong tokens.
+//! Attackers, each with its own addresses: false reports, a spray of addresses, slow bodies and heads, wrong tokens.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

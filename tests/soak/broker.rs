@@ -38,7 +38,9 @@ impl Broker {
             .env("CLOUDFLARE_ANALYTICS_TOKEN", "soak-fixture-analytics")
             .env("BUDGET_MODE", "strict")
             .env("BANDWIDTH_LIMIT_GB", "100000")
-            .env("TURN_TTL_SECONDS", "600")
+            // Short, so that as many grants end as begin after a few minutes.
+            .env("TURN_TTL_SECONDS", "120")
+            .env("TURN_EXPIRY_TAIL_SECONDS", "60")
             .env("STATE_DIR", &state)
             .env("OPERATOR_TOKEN", OPERATOR)
             .env("LOG_FORMAT", "text")
@@ -57,7 +59,7 @@ impl Broker {
                 break rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u16>()?;
             }
         };
-        // Nobody reads the log further, but it must not block the broker.
+        // The rest of the log is read and discarded, so that it does not block the broker.
         std::thread::spawn(move || lines.for_each(drop));
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         Ok(Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)), client, state })
@@ -75,7 +77,7 @@ impl Broker {
         Ok(begin.elapsed())
     }
 
-    /// What the budget says was used, in GB.
+    /// The used GB, according to the status.
     pub(crate) async fn used_gb(&self) -> Result<f64, Box<dyn Error>> {
         let response =
             self.client.get(format!("http://{}/api/bandwidth-status", self.address)).send().await?;
@@ -95,7 +97,7 @@ impl Broker {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Ends the program as a container engine does. Returns the output of `ledger verify`, or its complaint.
+    /// Ends the program like a container engine. Returns the output of `ledger verify`, or why it failed.
     pub(crate) fn stop_and_verify(
         &mut self,
         program: &Path,

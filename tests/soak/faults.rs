@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::broker::CLOCK_FILE;
 use crate::fake_cloudflare::{FakeCloudflare, Fault};
 
-/// What is wrong at the moment.
+/// The current fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Now {
@@ -32,7 +32,7 @@ const SCRIPT: [(Now, u64); 8] = [
     (Now::ClockBehind, 30),
 ];
 
-/// The present fault, for all to see.
+/// The current fault, shared by all tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(AtomicU8);
 
@@ -57,7 +57,7 @@ impl Faults {
     }
 }
 
-/// Plays the script again and again.
+/// Runs the script again and again.
 pub(crate) async fn play(faults: Arc<Faults>, cloudflare: Arc<FakeCloudflare>, disk: PathBuf) {
     for (now, seconds) in SCRIPT.iter().cycle() {
         let begun = match now {

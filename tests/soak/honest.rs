@@ -1,4 +1,4 @@
-//! Honest callers: each has an address of its own, mints well within the allowance, reports its connection, and renews.
+//! Honest callers. Each has its own address, mints well within the allowance, reports its connection, and closes it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,11 +12,11 @@ use crate::faults::{Faults, Now};
 
 /// Callers at the same time.
 const CALLERS: u8 = 100;
-/// Calls of one caller in its allowance's window of 300 s: two mints, of 10 that are allowed.
+/// How long one call lasts. So a caller mints two or three times in the rate limit's window of 300 s, which allows 10 mints.
 const CALL: Duration = Duration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// What became of the honest callers' requests, by outcome.
+/// The honest callers' requests, counted by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<BTreeMap<String, u64>>);
 

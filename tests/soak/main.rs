@@ -1,8 +1,8 @@
 //! A broker under mixed load with faults: honest callers and attackers from many addresses of 127.0.0.0/8, a provider that
 //! hangs, a disk that becomes full and a wall clock that steps. `tests/soak/run.sh` runs it in namespaces of its own.
 //!
-//! It uses the shipped program as a child process and only what the outside has: HTTP, the process's figures in `/proc`, and
-//! `turn-broker ledger verify` at the end.
+//! It runs the shipped program as a child process and uses only what is visible from outside: HTTP, the process's figures in
+//! `/proc`, and `turn-broker ledger verify` at the end.
 
 #![expect(clippy::disallowed_methods, reason = "it measures another process, so it reads the clock")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its result")]

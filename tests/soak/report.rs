@@ -20,7 +20,7 @@ const MARKS: (&str, &str) = ("<!-- soak: begin -->", "<!-- soak: end -->");
 /// A figure of a sample.
 type Value = fn(&Sample) -> f64;
 
-/// One look at the broker.
+/// The figures of the broker at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     at: Duration,

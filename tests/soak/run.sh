@@ -11,7 +11,7 @@ root=$(cd "$here/../.." && pwd)
 export MINUTES="${MINUTES:-30}"
 if [ "${1:-}" = --inside ]; then
     shift
-    mount -t tmpfs -o size=48m,mode=700 tmpfs "$SOAK_DISK"
+    mount -t tmpfs -o size=256m,mode=700 tmpfs "$SOAK_DISK"
     exec "$@"
 fi
 

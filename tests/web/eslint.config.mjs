@@ -3,7 +3,7 @@ import js from '@eslint/js';
 import globals from 'globals';
 
 export default [
-  { ignores: ['**/node_modules/', 'target/', 'src/web/vendor/', '**/*.jsx'] },
+  { ignores: ['**/node_modules/', 'target/', 'src/web/vendor/'] },
   js.configs.recommended,
   {
     languageOptions: { ecmaVersion: 2023, sourceType: 'module' },
@@ -11,7 +11,7 @@ export default [
   },
   // A field is taken out of a copy: `const { left, ...rest } = all`.
   { rules: { 'no-unused-vars': ['error', { ignoreRestSiblings: true }] } },
-  { files: ['src/web/**/*.js'], languageOptions: { globals: globals.browser } },
+  { files: ['src/web/**/*.{js,jsx}'], languageOptions: { globals: globals.browser, parserOptions: { ecmaFeatures: { jsx: true } } } },
   { files: ['**/*.mjs'], languageOptions: { globals: globals.nodeBuiltin } },
   // Functions in these tests run in the page, which has these globals.
   {

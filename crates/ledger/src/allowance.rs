@@ -1,5 +1,5 @@
 //! Allowances: the most bytes that the claims of a group of connections may be charged. An allowance grows at a fixed rate
-//! while at least one connection of the group is open. Claimed bytes and time that is charged by guess are both taken from
+//! while at least one connection of the group is open. Claimed bytes and time at the estimated rate are both taken from
 //! it, so together they never exceed the rate times the time. What is left over is saved up to a limit, so that a group that
 //! waits for days does not collect a large amount.
 //!
@@ -18,7 +18,7 @@ pub const SAVED_MAX: Duration = Duration::from_secs(600);
 /// `bit/s × ms` in a byte.
 const UNITS_PER_BYTE: u64 = 8_000;
 
-/// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives nobody
+/// The allowance of one group of connections. It is not stored: after a restart nothing is left, so a restart gives no client
 /// more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
@@ -61,19 +61,24 @@ impl Allowance {
         self.open
     }
 
+    /// Drops what was saved.
+    pub(crate) fn forfeit(&mut self) {
+        self.left = 0;
+    }
+
     /// Moves to `now`.
     fn advance(&mut self, now: Timestamp, terms: &AllowanceTerms) {
         let millis = now.millis_since(self.at);
         self.at = self.at.max(now);
+        // More than can be saved was given back for one report, which has not used it up.
+        self.left = self.left.min(terms.saved_max);
         if self.open == 0 {
             return;
         }
-        let guessed = terms.estimated.saturating_mul(self.clocks.into());
-        let gained = terms.rate.saturating_sub(guessed).saturating_mul(millis);
-        let lost = guessed.saturating_sub(terms.rate).saturating_mul(millis);
-        // What was given back may exceed what is saved.
-        let most = terms.saved_max.max(self.left);
-        self.left = self.left.saturating_add(gained).min(most).saturating_sub(lost);
+        let estimated = terms.estimated.saturating_mul(self.clocks.into());
+        let gained = terms.rate.saturating_sub(estimated).saturating_mul(millis);
+        let lost = estimated.saturating_sub(terms.rate).saturating_mul(millis);
+        self.left = self.left.saturating_add(gained).min(terms.saved_max).saturating_sub(lost);
     }
 
     /// Whether the clock of one more connection fits into the rate.
@@ -93,7 +98,7 @@ struct Scope<'a> {
 #[derive(Debug, Default)]
 pub struct Allowances<'a> {
     scopes: [Option<Scope<'a>>; 3],
-    /// Somebody vouches for what is charged: it is charged in full.
+    /// A reporter vouches for the report, so it is charged in full.
     is_vouched: bool,
     /// Whether less was charged than claimed.
     clamped: bool,
@@ -189,7 +194,7 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// Charges a past stretch of `millis` by time. Returns the part that fits.
+    /// Charges a past span of `millis` by time. Returns the part that fits.
     pub fn take_time(&mut self, millis: u64) -> u64 {
         if self.is_vouched {
             return millis;
@@ -205,7 +210,8 @@ impl<'a> Allowances<'a> {
         taken
     }
 
-    /// Gives back a stretch of `millis` that was charged by time, because its bytes are known now.
+    /// Gives back a span of `millis` that was charged by time, because its bytes are known now. Bytes of the same report
+    /// may use all of it. The rest is saved up to the limit.
     pub fn give_back(&mut self, millis: u64) {
         self.each(|Scope { allowance, terms }| {
             allowance.left = allowance.left.saturating_add(terms.estimated.saturating_mul(millis));
@@ -214,7 +220,7 @@ impl<'a> Allowances<'a> {
 
     /// Drops what was saved.
     pub fn forfeit(&mut self) {
-        self.each(|scope| scope.allowance.left = 0);
+        self.each(|scope| scope.allowance.forfeit());
     }
 
     fn left(&self) -> Option<u64> {

@@ -71,7 +71,23 @@ fn no_more_than_ten_minutes_are_saved() {
 }
 
 #[test]
-fn clocks_run_only_as_far_as_the_rate_reaches() {
+fn time_that_is_given_back_is_not_saved_beyond_ten_minutes() {
+    let mut group = Group::default();
+    group.at(at(0)).open();
+    for round in 0..1_000 {
+        let mut allowances = group.at(at(round * 30));
+        let clocks = (0..64).filter(|_| allowances.start_clock()).count();
+        let mut allowances = group.at(at(round * 30 + 30));
+        for _ in 0..clocks {
+            allowances.stop_clock();
+            allowances.give_back(30_000);
+        }
+    }
+    assert_eq!(group.at(at(30_000)).take(HUGE), ByteCount::new(600 * 12_500_000));
+}
+
+#[test]
+fn only_as_many_clocks_run_as_the_rate_allows() {
     let mut group = Group::default();
     for _ in 0..64 {
         group.at(at(0)).open();
@@ -115,13 +131,13 @@ fn a_claim_must_fit_into_all_allowances() {
 proptest! {
     /// Whatever a group claims, by bytes, by running clocks and by past time, all together stays within its rate.
     #[test]
-    fn bytes_and_guesses_together_never_exceed_the_rate_times_the_time(
+    fn bytes_and_time_charges_together_never_exceed_the_rate_times_the_time(
         estimated in 1u64..300_000_000,
         steps in prop::collection::vec((0u64..100, 0u8..6, 0u64..10_000_000_000), 1..80),
     ) {
         let terms = AllowanceTerms::new(RELAY_RATE_MAX, &rules(estimated));
         let mut allowance = Allowance::default();
-        let (mut now, mut clocks, mut charged, mut guessed) = (0_u64, 0_u128, 0_u128, vec![]);
+        let (mut now, mut clocks, mut charged, mut by_time) = (0_u64, 0_u128, 0_u128, vec![]);
         Allowances::new([Some((&mut allowance, terms)), None, None], at(0)).open();
         for (wait, action, amount) in steps {
             now += wait;
@@ -136,9 +152,9 @@ proptest! {
                 2 => {
                     let millis = allowances.take_time(amount / 100_000);
                     charged += u128::from(estimated) * u128::from(millis);
-                    guessed.push(millis);
+                    by_time.push(millis);
                 }
-                3 => if let Some(millis) = guessed.pop() {
+                3 => if let Some(millis) = by_time.pop() {
                     allowances.give_back(millis);
                     charged -= u128::from(estimated) * u128::from(millis);
                 }

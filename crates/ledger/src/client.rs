@@ -1,4 +1,4 @@
-//! Client keys: who counts as one stranger. An IPv4 address is one client. In IPv6 one client has a whole /64, and a /48 is a
+//! Client keys: which addresses count as one client. An IPv4 address is one client. In IPv6 one client has a whole /64, and a /48 is a
 //! group of clients with four times the allowances of one. Each key has at most one wider key above it.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What each client holds: open connections, its allowance for claims, and in strict mode the minutes that its live grants
 //! reserve. A client and the group above it ([`ClientKey::wider`]) have one row each. A row exists only while it holds
-//! something. Every holding belongs to a grant or to a reservation, so the table is bounded by those.
+//! something. Everything that is held belongs to a grant or to a reservation, so the table is bounded by those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::HashMap;

@@ -5,6 +5,9 @@
 //! and allowances are arguments, and changes are returned.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod by_time;
+mod row;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
+use by_time::{Clock, Span};
 
 /// Who opened a connection, and so who may report on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,28 +75,6 @@ pub struct Report {
     pub relayed: Option<bool>,
 }
 
-mod row;
-
-/// A stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stretch {
-    from: Timestamp,
-    to: Timestamp,
-}
-
-/// The ledger's clock for a connection that is charged by time. It stops one interval after the last report. After
-/// that, the connection is charged again only if it reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Clock {
-    since: Timestamp,
-    stops_at: Timestamp,
-    running: bool,
-}
-
-/// Most time charges that a later count can reverse. Only a connection that switches between direct and relayed without
-/// a count has more of them. Then the oldest stay charged.
-const GUESSES_MAX: usize = 8;
-
 /// See the module's invariant. Its JSON is for exports, and that of older formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
@@ -113,8 +95,9 @@ pub struct Connection {
     /// Highest count reported, relay → client.
     pub bytes_received: u64,
     clock: Option<Clock>,
-    /// Stretches charged by time since the last count.
-    guesses: Vec<Stretch>,
+    /// Spans charged by time since the last count.
+    #[serde(rename = "guesses")]
+    estimates: Vec<Span>,
     /// The part of the cumulative count that was processed, and when.
     counted: u64,
     counted_until: Timestamp,
@@ -170,7 +153,7 @@ impl Connection {
             bytes_sent: 0,
             bytes_received: 0,
             clock: None,
-            guesses: vec![],
+            estimates: vec![],
             counted: 0,
             counted_until: now,
             claimed: ByteCount::ZERO,
@@ -218,7 +201,7 @@ impl Connection {
                 let mut changes = vec![];
                 if !self.is_direct() {
                     let to = self.last_seen.plus(rules.heartbeat);
-                    self.guess(Stretch { from: self.last_seen, to }, allowances, &mut changes);
+                    self.estimate(Span { from: self.last_seen, to }, allowances, &mut changes);
                 }
                 Elapsed::GivenUp(changes)
             }
@@ -264,7 +247,7 @@ impl Connection {
         let mut changes = vec![];
         let charged_until = self.stop_clock(now, allowances, &mut changes);
         if !self.is_direct() {
-            self.guess(Stretch { from: charged_until, to: now }, allowances, &mut changes);
+            self.estimate(Span { from: charged_until, to: now }, allowances, &mut changes);
         }
         changes
     }
@@ -273,8 +256,8 @@ impl Connection {
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
-        let guessed = self.guesses.iter().map(Stretch::millis).fold(running, u64::saturating_add);
-        let millis = u128::from(self.settled_millis.saturating_add(guessed));
+        let estimated = self.estimates.iter().map(Span::millis).fold(running, u64::saturating_add);
+        let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
@@ -313,13 +296,13 @@ impl Connection {
         let taken = if free {
             // The count also covers time that may have been relayed. Its time charges become final.
             self.forgive(now, allowances, changes);
-            self.settle_guesses();
+            self.settle_estimates();
             wanted
         } else {
             self.stop_clock(now, allowances, changes);
-            for guess in std::mem::take(&mut self.guesses) {
-                allowances.give_back(guess.millis());
-                changes.push(ChangeKind::RemoveTime { from: guess.from, to: guess.to });
+            for estimate in std::mem::take(&mut self.estimates) {
+                allowances.give_back(estimate.millis());
+                changes.push(ChangeKind::RemoveTime { from: estimate.from, to: estimate.to });
             }
             let taken = allowances.take(wanted);
             self.claimed = self.claimed.plus(taken);
@@ -330,105 +313,6 @@ impl Connection {
         };
         self.counted = self.counted.saturating_add(taken.get());
         self.counted_until = now;
-    }
-
-    /// Makes the time since the last report free.
-    fn forgive(&mut self, now: Timestamp, allowances: &mut Allowances<'_>, changes: &mut Changes) {
-        self.stop_clock(now, allowances, changes);
-        let Some(last) = self.guesses.last_mut().filter(|guess| guess.to > self.last_seen) else { return };
-        let from = last.from.max(self.last_seen);
-        changes.push(ChangeKind::RemoveTime { from, to: last.to });
-        allowances.give_back(last.to.millis_since(from));
-        last.to = from;
-        self.guesses.retain(|guess| guess.millis() > 0);
-    }
-
-    /// Charges the time since the last report, and the time from now on if the connection is relayed.
-    fn charge_time(
-        &mut self,
-        now: Timestamp,
-        rules: &UsageRules,
-        allowances: &mut Allowances<'_>,
-        changes: &mut Changes,
-    ) {
-        if let Some(clock) = self.clock.as_mut().filter(|clock| clock.running)
-            && self.relayed != Some(false)
-        {
-            clock.stops_at = now.plus(rules.heartbeat);
-            return;
-        }
-        let charged_until = self.stop_clock(now, allowances, changes);
-        self.guess(Stretch { from: charged_until, to: now }, allowances, changes);
-        if !self.is_direct() {
-            self.start_clock(now, rules, allowances, changes);
-        }
-    }
-
-    /// Starts the clock, if the allowances have room for it.
-    fn start_clock(
-        &mut self,
-        now: Timestamp,
-        rules: &UsageRules,
-        allowances: &mut Allowances<'_>,
-        changes: &mut Changes,
-    ) {
-        if allowances.start_clock() {
-            self.clock = Some(Clock { since: now, stops_at: now.plus(rules.heartbeat), running: true });
-            changes.push(ChangeKind::StartClock);
-        }
-    }
-
-    /// Stops the clock. Its charge becomes one that a count can reverse. Returns the instant up to which time is
-    /// charged.
-    fn stop_clock(
-        &mut self,
-        now: Timestamp,
-        allowances: &mut Allowances<'_>,
-        changes: &mut Changes,
-    ) -> Timestamp {
-        let Some(clock) = self.clock.take() else { return self.last_seen };
-        if clock.running {
-            allowances.stop_clock();
-            changes.push(ChangeKind::StopClock);
-        }
-        let to = now.min(clock.stops_at);
-        self.remember(Stretch { from: clock.since, to });
-        to
-    }
-
-    /// Charges the end of a past stretch by time, as far as the allowances have room. A later count can reverse it.
-    fn guess(&mut self, stretch: Stretch, allowances: &mut Allowances<'_>, changes: &mut Changes) {
-        let left_out = stretch.millis().saturating_sub(allowances.take_time(stretch.millis()));
-        let stretch = Stretch { from: stretch.from.plus_millis(left_out), to: stretch.to };
-        if stretch.millis() > 0 {
-            changes.push(ChangeKind::AddTime { from: stretch.from, to: stretch.to });
-            self.remember(stretch);
-        }
-    }
-
-    fn remember(&mut self, stretch: Stretch) {
-        match self.guesses.last_mut() {
-            Some(last) if last.to == stretch.from => last.to = stretch.to,
-            _ if stretch.millis() == 0 => {}
-            _ => self.guesses.push(stretch),
-        }
-        if self.guesses.len() > GUESSES_MAX {
-            let oldest = self.guesses.remove(0);
-            self.settled_millis = self.settled_millis.saturating_add(oldest.millis());
-        }
-    }
-
-    /// Makes all time charges final.
-    fn settle_guesses(&mut self) {
-        for guess in std::mem::take(&mut self.guesses) {
-            self.settled_millis = self.settled_millis.saturating_add(guess.millis());
-        }
-    }
-}
-
-impl Stretch {
-    fn millis(&self) -> u64 {
-        self.to.millis_since(self.from)
     }
 }
 

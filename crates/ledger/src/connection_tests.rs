@@ -1,3 +1,4 @@
+use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
 
@@ -105,7 +106,7 @@ fn the_time_after_the_last_byte_count_is_charged_by_time() {
 }
 
 #[test]
-fn a_byte_count_replaces_estimates_from_before_a_direct_stretch() {
+fn a_byte_count_replaces_estimates_from_before_a_direct_span() {
     let (mut connection, mut limit) = open(Some(true));
     let _ = connection.report(report_relayed(false), at(10), &rules(), &mut limit.at(at(10)));
     let report = Report { bytes_received: Some(4_000_000), ..report_relayed(true) };
@@ -119,7 +120,7 @@ fn the_number_of_kept_estimates_is_bounded() {
     for n in 1..100 {
         let _ = connection.report(report_relayed(n % 4 < 2), at(n), &rules(), &mut limit.at(at(n)));
     }
-    assert!(connection.guesses.len() <= GUESSES_MAX);
+    assert!(connection.estimates.len() <= ESTIMATES_MAX);
 }
 
 #[test]

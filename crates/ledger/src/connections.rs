@@ -4,6 +4,8 @@
 //! changes, which the caller applies to the ledger in order.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod stored;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::Timestamp;
-use crate::usage_change::{ChangeKind, UsageChange};
+use crate::usage_change::UsageChange;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
 const REPORTER_SHARE: usize = 10;
@@ -85,36 +87,6 @@ impl Connections {
         }
     }
 
-    /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
-    /// clock for the connections that were charged by time.
-    pub fn restore(
-        &mut self,
-        grants: &mut Grants,
-        connections: impl IntoIterator<Item = Connection>,
-        now: Timestamp,
-    ) -> Vec<UsageChange> {
-        let mut changes = vec![];
-        for connection in connections {
-            let Payer { source, basis } = Payer::of(&connection);
-            let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
-            allowances.open();
-            if connection.is_charged_by_time() {
-                allowances.count_clock();
-                changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
-            }
-            self.insert(connection);
-        }
-        self.dirty = Dirty::tracking();
-        changes
-    }
-
-    /// Connections that have changed since the last call; `None` for one that was closed.
-    pub fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
-        let changed = self.dirty.take().into_keys();
-        let row = |name: &Name| self.by_name.get(name).and_then(|slot| self.rows.get(*slot));
-        changed.map(|name| (name.clone(), row(&name).map(|row| row.connection.clone()))).collect()
-    }
-
     /// How connections are charged.
     #[must_use]
     pub fn rules(&self) -> &UsageRules {
@@ -161,8 +133,8 @@ impl Connections {
             return Err(OpenError::GrantExpired);
         }
         if let Some(slot) = self.by_name.get(&name) {
-            let heard = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
-            return Ok(heard.with(Opened::Already));
+            let outcome = self.report(grants, caller, *slot, Report { relayed, ..Report::default() }, now);
+            return Ok(outcome.with(Opened::Already));
         }
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
@@ -209,7 +181,7 @@ impl Connections {
         Ok(self.end(grants, slot, now))
     }
 
-    /// Closes all connections of these grants. Looks at every row, so it is for an operator's calls only.
+    /// Closes all connections of these grants. Reads every row, so it is for an operator's calls only.
     pub fn close_all_of(
         &mut self,
         grants: &mut Grants,

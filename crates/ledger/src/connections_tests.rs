@@ -5,6 +5,7 @@ use crate::minute::Minute;
 use crate::reports::CONNECTIONS_PER_GRANT_MAX;
 use crate::token::Grant;
 use crate::units::{BitRate, ByteCount};
+use crate::usage_change::ChangeKind;
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {
@@ -225,8 +226,8 @@ fn a_report_after_the_tail_extends_its_grant_by_a_minute() {
     let mut table = empty();
     let _ = table.open(client(1), "c", None, at(0)).unwrap();
     let mut report = |seconds| {
-        let heard = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
-        heard
+        let outcome = table.heartbeat(client(1), "c", Report::default(), at(seconds)).unwrap();
+        outcome
             .changes
             .into_iter()
             .map(|change| change.kind)
@@ -259,11 +260,11 @@ fn a_lost_connection_adds_allowance_for_one_interval() {
     let _ = table.open(client(1), "a", None, at(0)).unwrap();
     while table.elapse().is_some() {}
     let _ = table.open(client(1), "b", None, at(100)).unwrap();
-    let heard = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
+    let outcome = table.heartbeat(client(1), "b", received(u64::MAX), at(100)).unwrap();
     // The interval was charged by time already.
     let bytes = ByteCount::new(30 * (12_500_000 - 250_000));
     assert!(
-        heard.changes.iter().any(|c| matches!(c.kind, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
+        outcome.changes.iter().any(|c| matches!(c.kind, ChangeKind::AddBytes { bytes: b, .. } if b == bytes))
     );
 }
 

@@ -1,5 +1,5 @@
 //! The doubt about an absurd count. A count that grows by more than ten times what was promised, and by a tenth of the limit, is
-//! believed only if the next count confirms it. A count never goes down, so one that is believed stays until the reset.
+//! accepted only if the next count confirms it. A count never goes down, so one that is accepted stays until the reset.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use crate::period::Period;
@@ -18,10 +18,10 @@ pub(crate) struct CountDoubt {
 }
 
 impl CountDoubt {
-    /// Whether a reading is believed. It adds `growth` bytes to the one before; `promised`: the most that the live grants
-    /// could relay since. A reading that is not believed is in doubt from now on, and the next one can confirm it, up to
+    /// Whether a reading is accepted. It adds `growth` bytes to the one before; `promised`: the most that the live grants
+    /// could relay since. A reading that is not accepted is in doubt from now on, and the next one can confirm it, up to
     /// `sampling` percent lower.
-    pub(crate) fn believes(
+    pub(crate) fn accepts(
         &mut self,
         reading: &Reading,
         growth: u64,
@@ -65,30 +65,30 @@ mod tests {
         Reading { period: period(), as_of: period().start, granted, other }
     }
 
-    fn believes(doubt: &mut CountDoubt, growth: u64, promised: u128) -> bool {
-        doubt.believes(&reading(growth), growth, promised, LIMIT, 5)
+    fn accepts(doubt: &mut CountDoubt, growth: u64, promised: u128) -> bool {
+        doubt.accepts(&reading(growth), growth, promised, LIMIT, 5)
     }
 
     #[test]
     fn a_count_is_absurd_above_ten_times_the_promise_and_a_tenth_of_the_limit() {
-        for (growth, promised, is_believed) in
+        for (growth, promised, is_accepted) in
             [(100, 0, true), (101, 0, false), (500, 50, true), (501, 50, false), (90, 1, true)]
         {
-            assert_eq!(believes(&mut CountDoubt::default(), growth, promised), is_believed, "{growth}");
+            assert_eq!(accepts(&mut CountDoubt::default(), growth, promised), is_accepted, "{growth}");
         }
     }
 
     #[test]
     fn only_a_second_count_in_a_row_confirms_the_first() {
-        for (second, is_believed) in [(9_000, true), (1_000, true), (950, true), (949, false), (50, true)] {
+        for (second, is_accepted) in [(9_000, true), (1_000, true), (950, true), (949, false), (50, true)] {
             let mut doubt = CountDoubt::default();
-            assert!(!believes(&mut doubt, 1_000, 0));
+            assert!(!accepts(&mut doubt, 1_000, 0));
             assert!(doubt.is_open(period()));
-            assert_eq!(believes(&mut doubt, second, 0), is_believed, "{second}");
-            assert_eq!(doubt.is_open(period()), !is_believed);
+            assert_eq!(accepts(&mut doubt, second, 0), is_accepted, "{second}");
+            assert_eq!(doubt.is_open(period()), !is_accepted);
         }
         let mut doubt = CountDoubt::default();
-        assert!(!believes(&mut doubt, 1_000, 0) && believes(&mut doubt, 50, 0));
-        assert!(!believes(&mut doubt, 1_000, 0), "a plausible count in between ends the doubt");
+        assert!(!accepts(&mut doubt, 1_000, 0) && accepts(&mut doubt, 50, 0));
+        assert!(!accepts(&mut doubt, 1_000, 0), "a plausible count in between ends the doubt");
     }
 }

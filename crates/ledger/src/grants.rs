@@ -5,159 +5,26 @@
 //! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod row;
+mod tail;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::allowance::{Allowance, AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
 use crate::client::ClientKey;
 use crate::clients::{ClientTerms, Clients};
 use crate::connection::UsageRules;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
 use crate::verdict::ClientShare;
 
-/// How long grants count as alive.
-#[derive(Clone, Debug, Default)]
-pub struct Coverage {
-    /// For each source, how long a grant without a row counts as alive after its expiry. Grants of a source that is
-    /// missing here cost nothing.
-    pub after_expiry: Vec<(IceSource, Duration)>,
-    /// Whether a later report extends the time in which a grant counts as alive. If not, a late report only shows that
-    /// the bound's assumption is wrong.
-    pub extends: bool,
-}
-
-impl Coverage {
-    fn alive_until(&self, source: IceSource, expires_at: Timestamp) -> Option<Minute> {
-        let covered = self.after_expiry.iter().find(|(of, _)| *of == source);
-        covered.map(|(_, after)| Minute::from_end(expires_at.plus(*after)))
-    }
-}
-
-/// One grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantRow {
-    /// The source that made its credential.
-    pub source: IceSource,
-    /// When the credential was requested, in the books' time. 1970 in a row of an older version.
-    #[serde(default)]
-    pub issued_at: Timestamp,
-    /// When the credential expires, in the books' time.
-    pub expires_at: Timestamp,
-    /// The TURN user name; `None` if it is not known.
-    pub username: Option<Box<str>>,
-    /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
-    /// Admission, charging and cutting all use this value.
-    pub alive_until: Option<Minute>,
-    /// Whether its one renewal was used.
-    pub renewed: bool,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// Whether its client has reported a connection.
-    #[serde(default)]
-    pub reported: bool,
-    /// The client that it was issued to. `None` in a row of an older version, until the client reports again.
-    #[serde(default)]
-    pub client: Option<ClientKey>,
-    /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
-    #[serde(default)]
-    pub reserved_minutes: u64,
-    /// Who spends what it relays, as far as is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spender: Option<Arc<Spender>>,
-    /// What its client may claim.
-    #[serde(skip)]
-    claims: Allowance,
-}
-
-impl GrantRow {
-    /// A grant that has just been issued.
-    #[must_use]
-    pub fn new(grant: &Grant, username: Option<&str>, alive_until: Option<Minute>) -> Self {
-        Self {
-            source: grant.source,
-            issued_at: grant.issued_at,
-            expires_at: grant.expires_at,
-            username: username.map(Into::into),
-            alive_until,
-            renewed: false,
-            revoked_at: None,
-            reported: false,
-            client: None,
-            reserved_minutes: 0,
-            spender: None,
-            claims: Allowance::default(),
-        }
-    }
-
-    /// The same grant, issued to this client, with so many reserved minutes.
-    #[must_use]
-    pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {
-        Self { client, reserved_minutes, ..self }
-    }
-
-    /// The same grant, with who spends what it relays.
-    #[must_use]
-    pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
-        Self { spender, ..self }
-    }
-
-    /// Whether its credential still works or a connection is open on it.
-    fn is_in_use(&self, now: Timestamp) -> bool {
-        self.expires_at > now || self.claims.open_count() > 0
-    }
-
-    /// The same grant after its client has reported a connection.
-    #[must_use]
-    pub fn reported(self) -> Self {
-        Self { reported: true, ..self }
-    }
-}
-
-/// A revoked grant, as an operator sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revoked {
-    /// The grant.
-    pub grant: GrantId,
-    /// Its source.
-    pub source: IceSource,
-    /// When it was revoked.
-    pub revoked_at: Timestamp,
-    /// When its credential expires.
-    pub expires_at: Timestamp,
-}
-
-/// The reason why the relay stops serving a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantEnd {
-    /// Its credential has expired.
-    Expired,
-    /// The operator has revoked it.
-    Revoked,
-    /// The budget is spent.
-    Spent,
-}
-
-impl GrantEnd {
-    /// The name in logs and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Spent => "spent",
-        }
-    }
-}
+pub use row::{GrantEnd, GrantRow, Revoked};
+pub use tail::Coverage;
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -359,17 +226,23 @@ impl Grants {
         Allowances::new([Some(own), client, group], now)
     }
 
-    /// Sets the most that the client of one grant may claim from now on.
+    /// Sets the most that the client of one grant may claim from now on. With a rate, what was saved is dropped.
     pub fn set_claim_rate(&mut self, rate: Option<BitRate>) {
         self.claim_rate = rate.unwrap_or(RELAY_RATE_MAX);
+        if rate.is_some() {
+            self.rows.values_mut().for_each(|row| row.claims.forfeit());
+        }
     }
 
-    /// Notes the client of a grant whose row does not name one: it was written by an older version, or added by a report.
-    pub fn adopt(&mut self, id: GrantId, client: ClientKey, now: Timestamp, rules: &UsageRules) {
-        let Some(row) = self.rows.get_mut(&id).filter(|row| row.client.is_none()) else { return };
+    /// Notes the client of a grant whose row does not name one: it was written by an older version, or is added here.
+    pub fn adopt(&mut self, grant: &Grant, client: ClientKey, now: Timestamp, rules: &UsageRules) {
+        if !grant.is_expired(now) {
+            let _ = self.find_or_insert(grant);
+        }
+        let Some(row) = self.rows.get_mut(&grant.id).filter(|row| row.client.is_none()) else { return };
         row.client = Some(client);
         let claims = row.claims.clone();
-        self.dirty.note(id);
+        self.dirty.note(grant.id);
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
@@ -380,55 +253,6 @@ impl Grants {
         let known = self.rows.get(&id).and_then(|row| row.spender.as_deref().cloned()).unwrap_or_default();
         let spender = known.reported(by_reporter).known();
         self.change(id, |row| row.spender = spender);
-    }
-
-    /// Notes that a connection of a grant relays until `until`, by its client's report. Returns a change if the grant
-    /// does not count as alive until then.
-    pub fn extend(&mut self, id: GrantId, until: Timestamp) -> Option<ChangeKind> {
-        let until = Minute::from_end(until);
-        let from = self.rows.get(&id)?.alive_until.filter(|alive_until| *alive_until < until)?;
-        if !self.coverage.extends {
-            return Some(ChangeKind::Outlived { until: until.start() });
-        }
-        self.change(id, |row| row.alive_until = Some(until));
-        Some(ChangeKind::ExtendGrant { from, until })
-    }
-
-    /// Extends every grant of a source that counts as alive for less than `after_expiry`, if it could still relay at `now`.
-    pub fn extend_tails(
-        &mut self,
-        source: IceSource,
-        after_expiry: Duration,
-        now: Timestamp,
-    ) -> Vec<ChangeKind> {
-        let mut changes = vec![];
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source) {
-            let until = Minute::from_end(row.expires_at.plus(after_expiry));
-            if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
-                row.alive_until = Some(until);
-                if let Some(client) = row.client.filter(|_| row.reserved_minutes > 0) {
-                    self.clients.release(client, from, row.reserved_minutes);
-                    row.reserved_minutes = row.reserved_minutes.saturating_add(until.since(from));
-                    self.clients.reserve(client, until, row.reserved_minutes);
-                }
-                self.dirty.note(*id);
-                changes.push(ChangeKind::ExtendGrant { from, until });
-            }
-        }
-        changes
-    }
-
-    /// For each source, until when the last of its grants that count as alive at `now` does.
-    #[must_use]
-    pub fn alive_until(&self, now: Timestamp) -> BTreeMap<IceSource, Minute> {
-        let mut until = BTreeMap::new();
-        for row in self.rows.values() {
-            if let Some(alive_until) = row.alive_until.filter(|until| until.start() > now) {
-                let last = until.entry(row.source).or_insert(alive_until);
-                *last = alive_until.max(*last);
-            }
-        }
-        until
     }
 
     /// Whether a grant's client has reported a connection. `false` for an unknown grant.

@@ -1,4 +1,7 @@
 use super::*;
+use std::time::Duration;
+
+use crate::source::IceSource;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1_000)

@@ -1,6 +1,9 @@
 use super::*;
+use std::time::Duration;
+
+use crate::minute::Minute;
 use crate::minute_usage::Basis;
-use crate::reading::Reading;
+use crate::reading::{Reading, ReadingOutcome};
 use crate::trial::Assumption;
 use crate::units::BitRate;
 

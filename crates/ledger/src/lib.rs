@@ -9,7 +9,7 @@
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`], [`spender`] | one row per grant; signed tokens; who spends |
 //! | [`connection`], [`connections`], [`reports`] | reported connections |
-//! | [`client`], [`clients`], [`allowance`] | who counts as one stranger; what each may claim, hold and reserve |
+//! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |

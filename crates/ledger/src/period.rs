@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn periods_tile_time_without_gap_or_overlap(day in 1u32..=31, millis in -2_000_000_000_000i64..8_000_000_000_000) {
+        fn periods_follow_each_other_without_gap_or_overlap(day in 1u32..=31, millis in -2_000_000_000_000i64..8_000_000_000_000) {
             let day = BillingDay::new(day).unwrap();
             let instant = Timestamp::from_millis(millis);
             let period = day.period_at(instant);

@@ -61,7 +61,7 @@ pub struct StoredReading {
     /// count itself is used.
     #[serde(default)]
     pub at_most: ByteCount,
-    /// What was promised in stretches of the period that nobody watched.
+    /// What was promised in spans of the period that were not observed.
     #[serde(default)]
     pub unseen: ByteCount,
     /// How far the count could be from the truth when it was taken, in percent; `None` in a ledger of an older version.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::units::{ByteCount, Timestamp};
 
-/// Of each stretch of this length, only the last point is kept.
-const STRETCH: Duration = Duration::from_secs(600);
+/// Of each span of this length, only the last point is kept.
+const SPAN: Duration = Duration::from_secs(600);
 /// Most points kept: more than a month of them. The oldest is dropped first.
 const POINTS_MAX: usize = 5_000;
 
@@ -34,7 +34,7 @@ impl ReadingHistory {
             if counted.as_of < last.as_of {
                 return;
             }
-            if stretch(counted.as_of, STRETCH) == stretch(last.as_of, STRETCH) {
+            if span_number(counted.as_of, SPAN) == span_number(last.as_of, SPAN) {
                 self.points.pop_back();
             }
         }
@@ -55,7 +55,9 @@ impl ReadingHistory {
         let mut thinned: Vec<ReadingPoint> = Vec::new();
         for counted in self.points.iter().filter(|counted| from <= counted.as_of && counted.as_of <= to) {
             match thinned.last_mut() {
-                Some(last) if stretch(last.as_of, step) == stretch(counted.as_of, step) => *last = *counted,
+                Some(last) if span_number(last.as_of, step) == span_number(counted.as_of, step) => {
+                    *last = *counted;
+                }
                 _ => thinned.push(*counted),
             }
         }
@@ -63,8 +65,8 @@ impl ReadingHistory {
     }
 }
 
-/// The number of the stretch that contains an instant.
-fn stretch(at: Timestamp, length: Duration) -> i64 {
+/// The number of the span that contains an instant.
+fn span_number(at: Timestamp, length: Duration) -> i64 {
     at.as_secs().div_euclid(i64::try_from(length.as_secs()).unwrap_or(i64::MAX).max(1))
 }
 

@@ -212,7 +212,7 @@ impl SourceLedger {
                 self.record(&(from..until), None, LiveDelta::plus);
             }
             ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
-            ChangeKind::GrantReported { expires_at } => {
+            ChangeKind::GrantReported { expires_at } | ChangeKind::UnreportedRevoked { expires_at } => {
                 if timeline.mark_reported(expires_at) {
                     let change = LiveDelta { live: 0, unreported: -1 };
                     self.deltas.change(Minute::of(expires_at), |delta| *delta = delta.plus(change));
@@ -232,7 +232,7 @@ impl SourceLedger {
     ) -> ReadingOutcome {
         if self.terms.source.is_counted_by_provider()
             && let Some((growth, promised)) = self.timeline.growth_by(reading)
-            && !self.doubt.believes(reading, growth, promised, limit, self.terms.sampling)
+            && !self.doubt.accepts(reading, growth, promised, limit, self.terms.sampling)
         {
             return ReadingOutcome::Doubted;
         }
@@ -247,7 +247,7 @@ impl SourceLedger {
     /// Drops the reading of this period. `false` without one.
     pub(crate) fn drop_reading(&mut self, assumed: BitRate) -> bool {
         self.doubt = CountDoubt::default();
-        // The points of the trial are other ones now, however many there are.
+        // The points of the trial have changed, even if their number has not.
         self.stored_hours = usize::MAX;
         self.timeline.drop_reading(assumed)
     }

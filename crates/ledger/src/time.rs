@@ -28,21 +28,21 @@ impl From<Timestamp> for Moment {
 const JUMP: Duration = Duration::from_secs(60);
 /// A jump ahead is accepted after this time. A clock that was set wrong by mistake is usually corrected before.
 const DOUBT: Duration = Duration::from_secs(300);
-/// A witness counts for this time. The time since boot drifts by less than a second meanwhile.
-const WITNESS_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// A reference clock counts for this time. The time since boot drifts by less than a second meanwhile.
+const REFERENCE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Wall time that never steps back, never stands still, and does not follow a short jump of the wall clock. When the
 /// wall clock steps back, time continues from the latest instant at the pace of the time since boot, which includes sleep,
-/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a witness confirms the
-/// jump, or until the same jump has lasted 300 s and no witness contradicts it. Pure.
+/// until the wall clock has caught up. When the wall clock jumps ahead, time continues in the same way until a reference
+/// clock confirms the jump, or until the same jump has lasted 300 s and no reference clock contradicts it. Pure.
 #[derive(Debug)]
 pub struct SteadyTime {
     /// The last accepted wall time, and the time since boot at its reading.
     anchor: (Timestamp, Duration),
     /// The time since boot when the wall clock was first seen ahead by this jump, and how far.
     ahead_since: Option<(Duration, Duration)>,
-    /// The latest time of another machine's clock, and the time since boot when it arrived.
-    witness: Option<(Timestamp, Duration)>,
+    /// The latest time of the reference clock, which another machine has, and the time since boot when it arrived.
+    reference: Option<(Timestamp, Duration)>,
     /// Whether no wall clock was read yet. The first reading is accepted if it is later than the anchor.
     is_new: bool,
 }
@@ -51,7 +51,7 @@ impl SteadyTime {
     /// Time that continues from `then`, the latest stored instant, at this time since boot.
     #[must_use]
     pub fn from(then: Timestamp, since_boot: Duration) -> Self {
-        Self { anchor: (then, since_boot), ahead_since: None, witness: None, is_new: true }
+        Self { anchor: (then, since_boot), ahead_since: None, reference: None, is_new: true }
     }
 
     /// The moment at a reading of both clocks.
@@ -72,10 +72,10 @@ impl SteadyTime {
         Moment { now: wall, wall, jumped, in_doubt: false }
     }
 
-    /// Takes the time of another machine's clock, which has just arrived. It decides only whether a jump of the wall clock
+    /// Takes the time of the reference clock, which has just arrived from another machine. It decides only whether a jump of the wall clock
     /// is accepted.
-    pub fn hear(&mut self, date: Timestamp, since_boot: Duration) {
-        self.witness = Some((date, since_boot));
+    pub fn set_reference(&mut self, date: Timestamp, since_boot: Duration) {
+        self.reference = Some((date, since_boot));
     }
 
     /// Whether the wall clock is ahead by the same jump for [`DOUBT`]. If the jump changes by more than [`JUMP`], the doubt
@@ -89,13 +89,13 @@ impl SteadyTime {
         self.ahead_since.is_some_and(|(since, _)| since_boot.saturating_sub(since) >= DOUBT)
     }
 
-    /// Whether the witness agrees with the wall clock to within [`JUMP`]. `None` without a witness, and if its clock is later.
+    /// Whether the reference clock agrees with the wall clock to within [`JUMP`]. `None` without one, and if it is later.
     fn confirms(&self, wall: Timestamp, since_boot: Duration) -> Option<bool> {
-        let (date, at) = self.witness?;
+        let (date, at) = self.reference?;
         let age = since_boot.saturating_sub(at);
         let date = date.plus(age);
         match () {
-            () if age > WITNESS_AGE_MAX => None,
+            () if age > REFERENCE_AGE_MAX => None,
             () if wall > date.plus(JUMP) => Some(false),
             () => (wall.plus(JUMP) >= date).then_some(true),
         }
@@ -174,28 +174,32 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_that_a_witness_contradicts_is_not_accepted_however_long_it_lasts() {
+    fn a_jump_that_a_reference_clock_contradicts_is_not_accepted_however_long_it_lasts() {
         let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
-        let hear = |steady: &mut SteadyTime, date: i64, since_boot| {
-            steady.hear(Timestamp::from_millis(date * 1_000), secs(since_boot));
+        let set_reference = |steady: &mut SteadyTime, date: i64, since_boot| {
+            steady.set_reference(Timestamp::from_millis(date * 1_000), secs(since_boot));
         };
         assert_eq!(read(&mut steady, 1_000, 0), 1_000);
-        hear(&mut steady, 1_000, 0);
+        set_reference(&mut steady, 1_000, 0);
         assert_eq!(read(&mut steady, 1_010 + MONTH, 10), 1_010);
         assert_eq!(read(&mut steady, 4_000 + MONTH, 3_000), 4_000);
-        hear(&mut steady, 4_000, 3_000);
-        assert_eq!(read(&mut steady, 7_600 + MONTH, 6_600), 7_600, "the witness is an hour old");
-        assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "the witness is too old");
+        set_reference(&mut steady, 4_000, 3_000);
+        assert_eq!(
+            read(&mut steady, 7_600 + MONTH, 6_600),
+            7_600,
+            "the reference clock was read an hour ago"
+        );
+        assert_eq!(read(&mut steady, 7_601 + MONTH, 6_601), 7_601 + MONTH, "that is too long ago");
     }
 
     #[test]
-    fn a_jump_that_a_witness_confirms_is_accepted_at_once() {
+    fn a_jump_that_a_reference_clock_confirms_is_accepted_at_once() {
         for (date, now) in
             [(0, 1_010 + MONTH), (60, 1_010 + MONTH), (61, 1_010), (-60, 1_010 + MONTH), (-61, 1_010)]
         {
             let mut steady = SteadyTime::from(Timestamp::from_millis(0), secs(0));
             assert_eq!(read(&mut steady, 1_000, 0), 1_000);
-            steady.hear(Timestamp::from_millis((1_010 + MONTH + date) * 1_000), secs(10));
+            steady.set_reference(Timestamp::from_millis((1_010 + MONTH + date) * 1_000), secs(10));
             assert_eq!(read(&mut steady, 1_010 + MONTH, 10), now, "{date}");
         }
     }

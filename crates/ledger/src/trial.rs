@@ -16,7 +16,7 @@ use crate::units::{BitRate, ByteCount, Timestamp};
 pub struct Assumption {
     /// Whether the readings fit the assumption.
     pub holds: bool,
-    /// The average rate of one live grant. While the assumption does not hold, the rate in the stretch that contradicts
+    /// The average rate of one live grant. While the assumption does not hold, the rate in the span that contradicts
     /// it most. `None` without two readings, or without a live grant between them.
     pub observed: Option<BitRate>,
 }
@@ -30,7 +30,7 @@ impl Default for Assumption {
 /// Most points of the last hour, at least a minute apart.
 const MINUTES_MAX: usize = 60;
 /// Most points of the whole period, at least an hour apart. Sampling may hide a share of all bytes, so only a long
-/// stretch shows an excess that is small in each hour.
+/// span shows an excess that is small in each hour.
 const HOURS_MAX: usize = 31 * 24;
 /// The distance of these points.
 const HOUR_MILLIS: u64 = 60 * Minute::MILLIS;
@@ -158,7 +158,7 @@ fn is_later_by(last: Option<&Point>, point: &Point, millis: u64) -> bool {
     last.is_none_or(|last| point.as_of.millis_since(last.as_of) >= millis)
 }
 
-/// The tolerance at both ends of a stretch, in grant-minutes: the provider's minutes may differ from ours by one.
+/// The tolerance at both ends of a span, in grant-minutes: the provider's minutes may differ from ours by one.
 fn edges(to: &Point) -> u128 {
     u128::from(to.live).saturating_mul(2)
 }

@@ -24,25 +24,25 @@ pub enum ChangeKind {
     StartClock,
     /// One connection fewer is charged by time from now on.
     StopClock,
-    /// A past stretch of a connection is charged by time.
+    /// A past span of a connection is charged by time.
     AddTime {
         /// Its start.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
     },
-    /// The charge for a past stretch is reversed, because its bytes are known now.
+    /// The charge for a past span is reversed, because its bytes are known now.
     RemoveTime {
         /// Its start.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
     },
-    /// A connection reported that it received bytes over a past stretch.
+    /// A connection reported that it received bytes over a past span.
     AddBytes {
         /// Received bytes, at least one.
         bytes: ByteCount,
-        /// Start of the stretch.
+        /// Start of the span.
         from: Timestamp,
         /// Its end.
         to: Timestamp,
@@ -62,6 +62,11 @@ pub enum ChangeKind {
     },
     /// The client of a grant with this expiry has reported its first connection.
     GrantReported {
+        /// When its credential expires.
+        expires_at: Timestamp,
+    },
+    /// A grant with this expiry was revoked before its client reported a connection.
+    UnreportedRevoked {
         /// When its credential expires.
         expires_at: Timestamp,
     },

@@ -94,7 +94,7 @@ mod tests {
         BillingDay::new(1).unwrap().period_at(minute_at(NOON))
     }
 
-    fn sound() -> Stored {
+    fn consistent() -> Stored {
         let mut rows = SourceRows::default();
         rows.deltas.insert(Minute::new(NOON), LiveDelta { live: 1, unreported: 0 });
         rows.deltas.insert(Minute::new(NOON + 60), LiveDelta { live: -1, unreported: 1 });
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn broken(break_it: impl FnOnce(&mut Stored, &mut SourceRows)) -> Vec<String> {
-        let mut stored = sound();
+        let mut stored = consistent();
         let mut rows = stored.sources.remove(&IceSource::Cloudflare).unwrap();
         break_it(&mut stored, &mut rows);
         stored.sources.insert(IceSource::Cloudflare, rows);
@@ -116,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_ledger_has_no_contradiction() {
-        assert_eq!(contradictions(&sound()), Vec::<String>::new());
+    fn a_consistent_ledger_has_no_contradiction() {
+        assert_eq!(contradictions(&consistent()), Vec::<String>::new());
         assert_eq!(broken(|_, _| {}), Vec::<String>::new());
     }
 

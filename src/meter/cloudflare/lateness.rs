@@ -1,7 +1,7 @@
-//! The test of the lag. Each hour it compares two counts of one hour's window: the first when the window has settled by the
-//! lag, and another an hour later. If the window grew, counts settle later than the lag: the lag doubles, up to an hour, and
-//! the bound does not hold until a window has stayed the same. The lag shrinks only
-//! when a longer one is configured. Pure: the meter queries and publishes.
+//! The test of the lag. It compares two counts of the same hour: the first one when the lag has passed since the end of that
+//! hour, and the second one an hour later. If the count has grown by more than noise, counts settle later than the lag. Then
+//! the lag doubles, up to an hour, and the bound does not hold until the count of a later hour has not grown. The lag shrinks
+//! only when a longer one is configured. Pure: the meter queries and publishes.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use turn_ledger::units::{ByteCount, Timestamp};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The longest lag, which is also the longest `ANALYTICS_LAG_SECONDS`.
 const LAG_MAX: Duration = HOUR;
-/// The lag that follows a lag of 0.
+/// The lag after a lag of 0 was too short.
 const LAG_MIN: Duration = Duration::from_secs(60);
-/// A growth of a window by no more than this is noise, and so is one within the margin: strict mode keeps that reserved.
+/// Growth of a window up to this is noise. So is growth within the margin, which strict mode keeps reserved.
 const NOISE: ByteCount = ByteCount::new(1_000_000);
 
 /// The lag in use, and the window under test.

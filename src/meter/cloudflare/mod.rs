@@ -126,7 +126,7 @@ impl CloudflareMeter {
             // The error may be in a finished slice, so all of them are queried again.
             state.tally = Tally::default();
         }
-        // A count of the test that fails is due again with the next reading. The reading itself is good.
+        // If a count for the lag's test fails, it is due again with the next reading. This reading is valid.
         match self.test_lag(now, &mut state.lateness).await {
             Ok(()) => state.untested = 0,
             Err(error) => {
@@ -144,7 +144,7 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Sends one query. The account hears Cloudflare's clock from its response, also from a failed one.
+    /// Sends one query. Passes Cloudflare's clock in the response to the account, even if the query failed.
     async fn ask(
         &self,
         from: Timestamp,

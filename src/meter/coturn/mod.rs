@@ -13,7 +13,8 @@ use crate::telemetry::metrics::Metrics;
 use cli::{CliError, CoturnCli};
 use turn_ledger::source::IceSource;
 
-/// The interval between listings. It bounds what flows after the budget is spent, besides what coturn does not show yet.
+/// The interval between listings. It bounds the bytes that are relayed after the budget is spent, except for those that coturn
+/// does not show yet.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long relaying may outlive a grant that we end. It allows for some failed or slow listings.
 pub const CUT_TAIL: Duration = Duration::from_secs(30);

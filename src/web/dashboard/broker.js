@@ -6,6 +6,7 @@ const SECONDS_MAX = 10;
 
 /** A failed request; `status` is 0 if no response came in time. */
 export class Fault extends Error {
+  /** @param {number} status @param {string | undefined} code @param {string} message */
   constructor(status, code, message) {
     super(message);
     this.status = status;
@@ -15,16 +16,30 @@ export class Fault extends Error {
 
 export const token = {
   get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
+  set: (/** @type {string} */ value) => sessionStorage.setItem(KEY, value),
   forget: () => sessionStorage.removeItem(KEY),
 };
 
 /**
- * @param {string} path Relative to this page's folder.
- * @param {object} [content] Posted as JSON.
+ * The responses are those of this version's broker.
+ * @template {keyof import('./api.d.ts').Got} P
+ * @param {P} path Relative to this page's folder.
+ * @returns {Promise<import('./api.d.ts').Got[P]>}
  * @throws {Fault}
  */
-export async function ask(path, content) {
+export const ask = (path) => request(path);
+
+/**
+ * @template {keyof import('./api.d.ts').Posted} P
+ * @param {P} path Relative to this page's folder.
+ * @param {object} content Posted as JSON.
+ * @returns {Promise<import('./api.d.ts').Posted[P]>}
+ * @throws {Fault}
+ */
+export const post = (path, content) => request(path, content);
+
+/** @param {string} path @param {object} [content] */
+async function request(path, content) {
   /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${token.get()}` };
   const posted = content && { method: 'POST', body: JSON.stringify(content) };

@@ -2,6 +2,7 @@
 
 const GB = 1e9;
 const MINUS = '\u2212';
+/** @param {number} digits */
 const number = (digits) => new Intl.NumberFormat('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const [whole, two] = [number(0), number(2)];
 
@@ -12,15 +13,16 @@ export function size(bytes) {
   return `${number(1).format(bytes / 1e3)} kB`;
 }
 
-/** "1,234". */
+/** "1,234". @param {number} value */
 export const count = (value) => whole.format(value);
 
-/** "1,000" or "0.5", with at most three decimals. */
+/** "1,000" or "0.5", with at most three decimals. @param {number} value */
 export const plain = (value) => new Intl.NumberFormat('en-US', { maximumFractionDigits: 3 }).format(value);
 
-/** "-3.2", with a minus sign instead of the hyphen. */
+/** "-3.2", with a minus sign instead of the hyphen. @param {number} value @param {number} digits */
 export const signed = (value, digits) => number(digits).format(value).replace('-', MINUS);
 
+/** @param {Intl.DateTimeFormatOptions} options */
 const part = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', ...options });
 const [clock, day, dayClock] = [
   part({ hour: '2-digit', minute: '2-digit' }),
@@ -33,7 +35,7 @@ export function assumed(text) {
   return text
     .replace(' per grant', ' for each credential')
     .replace(/ until 0 s after expiry$/, ', until it expires')
-    .replace(/ until (.+) after expiry$/, (_, tails) => `, until ${tails.replace(/(\d+) s/g, (__, seconds) => span(Number(seconds)))} after it expires`);
+    .replace(/ until (.+) after expiry$/, (_, /** @type {string} */ tails) => `, until ${tails.replace(/\d+ s/g, (seconds) => span(parseInt(seconds, 10)))} after it expires`);
 }
 
 /** The assumed rate in `boundAssumes`; null if no source is metered. @param {string} text */
@@ -44,12 +46,14 @@ export function assumedMbps(text) {
 
 /**
  * The budget in one unit: MB if it is smaller than 1 GB. Used is rounded to the nearest; reserved and overshoot are rounded up.
+ * @param {Pick<import('./api.d.ts').OverviewBody, 'bytes' | 'status'>} overview
  * @returns {{unit: string, used: string, limit: string, reserved: string, past: string}}
  */
 export function amounts({ bytes, status }) {
   if (Math.max(bytes.limit, bytes.used) >= GB) {
     return { unit: 'GB', used: status.bandwidthUsedGB, limit: String(status.bandwidthLimitGB), reserved: status.reservedGB, past: status.overshootBoundGB };
   }
+  /** @param {number} value */
   const up = (value) => (Math.ceil(value / 1e5) / 10).toFixed(1);
   return {
     unit: 'MB',
@@ -90,5 +94,5 @@ export function span(seconds) {
   return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${hours / 24} d`;
 }
 
-/** "3 connections", "1 connection". */
+/** "3 connections", "1 connection". @param {number} value @param {string} thing */
 export const some = (value, thing) => `${count(value)} ${thing}${value === 1 ? '' : 's'}`;

@@ -13,11 +13,22 @@ const PAUSE_SECONDS = 5;
 const SERIES_EACH = 12;
 const DAY_SECONDS = 86_400;
 const DAY_STEP = 300;
+const tokenField = $('token', HTMLInputElement);
 
+/**
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./series.js').Period} Period
+ * @typedef {{period: Period, day: Period, previous: import('./api.d.ts').UsageBody['previousPeriod']}} Series
+ */
+
+/** @type {Overview | null} */
 let overview = null;
+/** @type {Date | null} */
 let answeredAt = null;
 let range = 'day';
+/** @type {Series | null} */
 let series = null;
+/** @type {{usage: UsagePlot, rate: RatePlot} | null} */
 let plots = null;
 let wake = () => {};
 /** Polls until series are read again. */
@@ -28,47 +39,54 @@ const revoke = actions.wire(() => overview, refreshAll);
 async function read() {
   const [latest, connections] = await Promise.all([ask('api/overview'), ask('api/connections')]);
   overview = latest;
-  showOverview(overview);
-  showConnections(connections, overview.at, revoke);
+  showOverview(latest);
+  showConnections(connections, latest.at, revoke);
   if (seriesIn <= 0) {
-    await readSeries();
+    await readSeries(latest);
     seriesIn = SERIES_EACH;
   }
   seriesIn -= 1;
-  answeredAt = new Date(overview.at);
+  answeredAt = new Date(latest.at);
   showAvailable();
 }
 
-async function readSeries() {
-  const dayAgo = new Date(Date.parse(overview.at) - DAY_SECONDS * 1000).toISOString();
+/** @param {Overview} latest */
+async function readSeries(latest) {
+  const dayAgo = new Date(Date.parse(latest.at) - DAY_SECONDS * 1000).toISOString();
   const [whole, day, alerts] = await Promise.all([
     ask('api/usage'),
     ask(`api/usage?from=${dayAgo}&step=${DAY_STEP}`),
     ask('api/alerts'),
   ]);
-  series = { period: period(whole, overview), day: period(day, overview), previous: whole.previousPeriod };
-  showAlerts(alerts, overview.at);
-  showUsage();
-  showRates();
+  series = { period: period(whole, latest), day: period(day, latest), previous: whole.previousPeriod };
+  showAlerts(alerts, latest.at);
+  showUsage(series, latest);
+  showRates(series);
 }
 
-function showUsage() {
-  plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) };
-  const expected = forecast(series.period);
-  const asOf = series.period.readings.at(-1)?.asOf ?? null;
-  const { used, limit } = series.period;
-  showForecast(expected, overview);
+/** The charts are as wide as the board, which is hidden at first. */
+const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
+
+/** @param {Series} series @param {Overview} latest */
+function showUsage({ period: whole, previous }, latest) {
+  const expected = forecast(whole);
+  const asOf = whole.readings.at(-1)?.asOf ?? null;
+  const { used, limit } = whole;
+  showForecast(expected, latest);
   const label = `Usage over the period: ${size(used)} of ${size(limit)}${expected ? `, forecast at the reset: ${size(expected.atReset)}` : ''}`;
-  plots.usage.update(curves(series.period, expected), asOf, label);
-  $('usage-note').textContent = series.previous ? `last period: ${size(series.previous.usedBytes)}` : '';
+  charts().usage.update(curves(whole, expected), asOf, label);
+  $('usage-note').textContent = previous ? `last period: ${size(previous.usedBytes)}` : '';
 }
 
-function showRates() {
-  const { period: whole, day } = series;
+/** @param {Series} series */
+function showRates({ period: whole, day }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
-  const shown = rates({ day, week, period: whole }[range]);
+  /** @type {Record<string, typeof week>} */
+  const ranges = { day, week, period: whole };
+  const shown = rates(ranges[range]);
+  /** @param {number[]} values */
   const most = (values) => values.reduce((a, b) => Math.max(a, b), 0);
-  plots.rate.update(shown, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
+  charts().rate.update(shown, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
 }
 
 async function run() {
@@ -93,17 +111,18 @@ async function poll() {
   }
 }
 
-/** Ends early when `wake` is called. */
+/** Ends early when `wake` is called. @param {number} seconds */
 function pause(seconds) {
-  return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
+  return new Promise((resolve) => {
     const timer = setTimeout(resolve, seconds * 1000);
     wake = () => {
       clearTimeout(timer);
-      resolve();
+      resolve(undefined);
     };
   });
 }
 
+/** @param {EventTarget} target @param {string} event */
 const once = (target, event) => new Promise((resolve) => target.addEventListener(event, resolve, { once: true }));
 
 function refreshAll() {
@@ -125,14 +144,14 @@ function signOut(why = '') {
   $('board').hidden = true;
   $('sign-in').hidden = false;
   $('sign-in-fault').textContent = why;
-  $('token').value = '';
-  $('token').focus();
+  tokenField.value = '';
+  tokenField.focus();
 }
 
 $('sign-in-form').addEventListener('submit', (event) => {
   event.preventDefault();
-  token.set($('token').value.trim());
-  $('token').value = '';
+  token.set(tokenField.value.trim());
+  tokenField.value = '';
   signIn();
 });
 // A reload also removes the figures from the page.
@@ -145,7 +164,7 @@ document.addEventListener('visibilitychange', () => {
 });
 choice('range', (chosen) => {
   range = chosen;
-  if (series) showRates();
+  if (series) showRates(series);
 });
 
 if (token.get()) signIn();

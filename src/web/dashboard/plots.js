@@ -4,15 +4,20 @@
 const HEIGHT = 240;
 const GB = 1e9;
 export const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+/** @param {string} name */
 export const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 /** Curves with steps. uPlot's types allow builds without them. */
 export const stepped = () => uPlot.paths.stepped?.({ align: 1 });
+/** @param {number} at */
 const utc = (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC');
 const stamp = uPlot.fmtDate('{D} {MMM} {HH}:{mm}');
+/** @param {string} unit @param {number} digits @returns {(plot: uPlot, value: number | null) => string} */
 const withUnit = (unit, digits) => (_, value) => (value == null ? '–' : `${value.toFixed(digits)} ${unit}`);
 
+/** @type {uPlot.Series} */
 const time = { label: 'UTC', value: (_, at) => (at == null ? '' : stamp(utc(at))) };
 
+/** @param {uPlot.Axis} more @returns {uPlot.Axis} */
 export function axis(more) {
   const faint = { stroke: color('--line'), width: 1 };
   return { stroke: color('--muted'), font: FONT, grid: faint, ticks: { ...faint, size: 5 }, ...more };
@@ -30,17 +35,20 @@ const timeAxis = () => axis({
   ],
 });
 
+/** Columns as uPlot's type wants them: a tuple, which `map` does not return. @param {(number | null)[][]} data The x values come first. */
+const aligned = (data) => /** @type {uPlot.AlignedData} */ (data);
+
 /** A chart as wide as its `element`. It is redrawn when the colors change. */
 export class Plot {
   /** @param {HTMLElement} element @param {Partial<uPlot.Options> & {series: uPlot.Series[]}} options */
   constructor(element, { height = HEIGHT, ...options }) {
     const size = () => ({ width: Math.max(240, element.clientWidth), height });
-    /** @type {any} */
+    /** @type {number[][]} */
     const empty = options.series.map(() => []);
     /** @type {(plot: uPlot, index: number) => 'dashed' | 'solid'} */
     const dash = ({ series }, index) => (series[index].dash ? 'dashed' : 'solid');
     const legend = { markers: { dash } };
-    this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, empty, element);
+    this.plot = new uPlot({ ...size(), tzDate: utc, padding: [10, 8, 0, 0], legend, ...options }, aligned(empty), element);
     this.element = element;
     new ResizeObserver(() => this.plot.setSize(size())).observe(element);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#recolor());
@@ -49,27 +57,36 @@ export class Plot {
   /** The chart reads its colors at every draw. The swatches in the legend keep theirs, so they are set here. */
   #recolor() {
     this.plot.redraw(false, true);
-    this.element.querySelectorAll('.u-legend .u-marker').forEach((/** @type {any} */ swatch, index) => {
-      /** @type {any} Our colors are functions. */
-      const series = this.plot.series[index];
+    /** @type {NodeListOf<HTMLElement>} */
+    const swatches = this.element.querySelectorAll('.u-legend .u-marker');
+    swatches.forEach((swatch, index) => {
       if (index === 0) return; // the x axis has no swatch
-      swatch.style.borderColor = series.stroke(this.plot, index);
-      swatch.style.background = series.fill(this.plot, index) ?? '';
+      const { stroke, fill } = this.plot.series[index];
+      /** Our colors are functions, and uPlot makes one of a missing fill. @param {uPlot.Series.Stroke | undefined} style */
+      const painted = (style) => (typeof style === 'function' ? String(style(this.plot, index) ?? '') : '');
+      swatch.style.borderColor = painted(stroke);
+      swatch.style.background = painted(fill);
     });
   }
 
   /** @param {(number | null)[][]} data The x values come first. @param {string} label The same in words, for screen readers. */
   show(data, label) {
     this.element.setAttribute('aria-label', label);
-    this.plot.setData(/** @type {uPlot.AlignedData} */ (data));
+    this.plot.setData(aligned(data));
   }
 }
 
 /** Usage over the period: best figure, sum of the minutes (counted, then estimated), forecast and limit. */
 export class UsagePlot extends Plot {
+  /** @type {number | null} */
+  asOf = null;
+
+  /** @param {HTMLElement} element */
   constructor(element) {
     const gb = withUnit('GB', 2);
+    /** @param {string} label @param {string} stroke @param {uPlot.Series} more @returns {uPlot.Series} */
     const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: gb, ...more });
+    /** @type {uPlot.Axis.DynamicValues} */
     const gbTicks = (_, ticks) => ticks.map((tick) => String(+tick.toPrecision(6)));
     super(element, {
       scales: { y: { range: (_, __, most) => [0, (most || 1) * 1.06] } },
@@ -85,16 +102,17 @@ export class UsagePlot extends Plot {
     });
   }
 
-  /** @param {ReturnType<import('./series.js').curves>} curves @param {number | null} asOf */
+  /** @param {ReturnType<import('./series.js').curves>} curves @param {number | null} asOf @param {string} label */
   update({ x, used, estimate, expected, limit }, asOf, label) {
     this.asOf = asOf;
+    /** @param {(number | null)[]} values */
     const gb = (values) => values.map((value) => (value === null ? null : value / GB));
     this.show([x, gb(used), gb(estimate), gb(expected), gb(limit)], label);
     // Without a reading both lines are the same.
     if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
   }
 
-  /** Marks the end of the latest reading. */
+  /** Marks the end of the latest reading. @param {uPlot} plot */
   drawAsOf(plot) {
     if (!this.asOf) return;
     const { ctx, bbox } = plot;
@@ -119,7 +137,9 @@ export class UsagePlot extends Plot {
 
 /** Average rate and live credentials. */
 export class RatePlot extends Plot {
+  /** @param {HTMLElement} element */
   constructor(element) {
+    /** @type {uPlot.Axis.DynamicValues} */
     const whole = (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : ''));
     /** @type {(least: number) => uPlot.Range.Function} */
     const fromZero = (least) => (_, __, most) => [0, Math.max(least, most * 1.12)];
@@ -138,7 +158,7 @@ export class RatePlot extends Plot {
     });
   }
 
-  /** @param {ReturnType<import('./series.js').rates>} rates */
+  /** @param {ReturnType<import('./series.js').rates>} rates @param {string} label */
   update({ x, mbps, live }, label) {
     this.show([x, mbps, live], label);
   }

@@ -14,7 +14,7 @@ export const WINDOW_SECONDS_MIN = 6 * HOUR;
  * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, atReset: number, limitAt: number | null}} Forecast
  */
 
-/** @param {any} usage The response of `GET /api/usage`. @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
+/** @param {import('./api.d.ts').UsageBody} usage @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
 export function period(usage, overview) {
   return {
     start: seconds(usage.periodStart),
@@ -28,6 +28,7 @@ export function period(usage, overview) {
   };
 }
 
+/** @param {string} instant */
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
@@ -90,11 +91,13 @@ export function curves(period, expected) {
   const counts = latest && readings[0].asOf > start ? [{ asOf: start, bytes: 0 }, ...readings] : readings;
   const ends = period.points.map(({ at }) => Math.min(at + period.step, now));
   const x = [...new Set([start, ...ends, ...(asOf > start ? [asOf] : []), now, reset])].sort((a, b) => a - b);
+  /** @param {number} at */
   const usedAt = (at) => {
     if (at === now) return used;
     if (!latest) return estimateAt(at);
     return at <= asOf ? between(counts, at) : latest.bytes + estimateAt(at) - estimateAt(asOf);
   };
+  /** @param {(at: number) => number | null} value */
   const past = (value) => x.map((at) => (at <= now ? value(at) : null));
   return {
     x,
@@ -105,11 +108,12 @@ export function curves(period, expected) {
   };
 }
 
-/** Returns a function of time: the estimated bytes from the start of the period to that time. */
+/** Returns a function of time: the estimated bytes from the start of the period to that time. @param {Period} period */
 function estimated({ start, step, points, now }) {
   const sums = [0];
-  for (const { usedBytes } of points) sums.push(sums.at(-1) + usedBytes);
-  return (at) => {
+  let sum = 0;
+  for (const { usedBytes } of points) sums.push((sum += usedBytes));
+  return (/** @type {number} */ at) => {
     const index = Math.min(Math.max(0, Math.floor((at - start) / step)), points.length);
     const point = points[index];
     if (!point) return sums[index];
@@ -118,7 +122,7 @@ function estimated({ start, step, points, now }) {
   };
 }
 
-/** Interpolates between two readings; null before the first. */
+/** Interpolates between two readings; null before the first. @param {Reading[]} readings @param {number} at */
 function between(readings, at) {
   const next = readings.findIndex(({ asOf }) => asOf >= at);
   const [before, after] = [readings[next - 1], readings[next]];
@@ -133,6 +137,7 @@ function between(readings, at) {
  * @returns {{x: number[], mbps: number[], live: number[]}}
  */
 export function rates({ points, step, now }) {
+  /** @param {Point} point */
   const length = ({ at }) => Math.max(1, Math.min(step, now - at));
   return {
     x: points.map(({ at }) => at),

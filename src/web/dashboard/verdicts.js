@@ -1,12 +1,18 @@
 // Verdicts: what the figures mean, as a mark, a few words and a reason. Pure.
 import { amounts, assumed, assumedMbps, count, date, plain, signed, size, some, span, time } from './format.js';
 
-/** @typedef {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string, why: string}} Verdict */
+/**
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./api.d.ts').ProviderBody} Provider
+ * @typedef {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string, why: string}} Verdict
+ */
 
+/** @param {Verdict['mark']} mark @param {string} word @returns {Verdict} */
 const verdict = (mark, word, why = '') => ({ mark, word, why });
+/** @param {Overview} overview @param {string} code */
 const hasHint = ({ status }, code) => status.hints.some((hint) => hint.code === code);
 
-/** Whether credentials are minted. @returns {Verdict} */
+/** Whether credentials are minted. @param {Overview} overview @returns {Verdict} */
 export function minting(overview) {
   const { status, provider, ledgerFailing } = overview;
   if (status.frozen) return verdict('bad', 'Minting is stopped by an override');
@@ -18,13 +24,14 @@ export function minting(overview) {
   return verdict('good', 'Minting');
 }
 
-/** Who counts usage. Without Cloudflare it can only be a relay. */
+/** Who counts usage. Without Cloudflare it can only be a relay. @param {Overview} overview */
 const counter = ({ provider }) => (provider === null ? 'the relay' : 'Cloudflare');
+/** @param {Overview} overview */
 const isUnread = (overview) => hasHint(overview, 'NO_ANALYTICS');
 /** The last count may be that of a relay, or an old one of Cloudflare. The page cannot tell which. */
 const UNREAD = 'Cloudflare’s count is not read.';
 
-/** Whether the figure of used bytes is reliable. @returns {Verdict} */
+/** Whether the figure of used bytes is reliable. @param {Overview} overview @returns {Verdict} */
 export function reliability(overview) {
   const { status, bytes, at } = overview;
   const forgets = status.durable ? '' : ' A restart forgets it.';
@@ -34,15 +41,16 @@ export function reliability(overview) {
     return verdict('warn', 'Partly: an estimate', `Based on reported connections. ${uncounted}${forgets}`);
   }
   const [asOf, now] = [new Date(status.asOf), new Date(at)];
-  const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(bytes.measured)}` : `${sentence(counter(overview))} counted ${size(bytes.measured)}`;
-  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - bytes.measured))} since then are estimated.${forgets}`;
+  const last = bytes.measured ?? 0;
+  const counted = isUnread(overview) ? `${UNREAD} The last count is ${size(last)}` : `${sentence(counter(overview))} counted ${size(last)}`;
+  const measured = `${counted} up to ${time(asOf, now)}, ${span((now.getTime() - asOf.getTime()) / 1000)} ago. ${size(Math.max(0, bytes.used - last))} since then are estimated.${forgets}`;
   if (status.stale) return verdict('warn', 'Partly: the count is stale', measured);
   return status.durable ? verdict('good', 'Yes: measured', measured) : verdict('warn', 'Yes: measured, but in memory only', measured);
 }
 
 const GRAVE = ['ASSUMPTION_BROKEN', 'FROZEN', 'DISABLED', 'PROMISED_IN_FULL'];
 
-/** Reasons why the figure is unreliable or minting has stopped. Red means broken or stopped. @returns {{code: string, mark: string, text: string}[]} */
+/** Reasons why the figure is unreliable or minting has stopped. Red means broken or stopped. @param {Overview} overview @returns {{code: string, mark: string, text: string}[]} */
 export function hintNotes(overview) {
   const isMeasured = overview.status.asOf !== null && !isUnread(overview);
   return overview.status.hints.map(({ code, message }) => {
@@ -53,18 +61,19 @@ export function hintNotes(overview) {
   });
 }
 
+/** @param {string} text */
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** The note under the button that stops or allows minting. */
+/** The note under the button that stops or allows minting. @param {Pick<Overview['status'], 'frozen'>} status */
 export const freezeNote = ({ frozen }) => (frozen
   ? 'New callers now get STUN only. Once allowed, they get credentials within the limit.'
   : 'If stopped, new callers get STUN only. Running calls continue.');
 
-/** The note under the field for the limit. */
+/** The note under the field for the limit. @param {Pick<Overview, 'status' | 'bytes'>} overview */
 export const limitNote = ({ status: { bandwidthLimitGB }, bytes: { limit, configuredLimit } }) =>
   `Now ${bandwidthLimitGB} GB, ${limit === configuredLimit ? 'as configured' : `by an override; the configured limit is ${configuredLimit / 1e9} GB`}.`;
 
-/** How far usage can pass the limit. @returns {Verdict} */
+/** How far usage can pass the limit. @param {Overview} overview @returns {Verdict} */
 export function bound(overview) {
   const { status, bytes } = overview;
   const { past, unit } = amounts(overview);
@@ -78,7 +87,7 @@ export function bound(overview) {
   return verdict(bytes.overshootBound > 0 ? 'warn' : 'good', `${past} ${unit}`, `${assumes} ${evidence(overview, limit)}`);
 }
 
-/** What the observed rate says about the assumed one. A short time may average more without a contradiction. */
+/** What the observed rate says about the assumed one. A short time may average more without a contradiction. @param {Overview} overview @param {number} limit */
 function evidence(overview, limit) {
   const observed = overview.status.observedMbpsPerGrant;
   if (observed === null) return isUnread(overview) ? `Not tested: ${UNREAD}` : `Not yet tested against ${counter(overview)}’s count.`;
@@ -86,7 +95,7 @@ function evidence(overview, limit) {
   return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
-/** @param {import('./series.js').Forecast | null} expected @returns {Verdict} */
+/** @param {import('./series.js').Forecast | null} expected @param {Pick<Overview, 'at' | 'bytes'>} overview @returns {Verdict} */
 export function outlook(expected, { at, bytes }) {
   if (!expected) return verdict('quiet', 'not enough data', 'A forecast needs six hours with traffic.');
   const rate = `the ${expected.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(expected.seconds)} (${size(expected.rate * 86400)} per day)`;
@@ -96,9 +105,10 @@ export function outlook(expected, { at, bytes }) {
   return verdict('warn', word, `At ${rate}, the limit is reached about ${time(new Date(expected.limitAt * 1000), new Date(at))}.`);
 }
 
-/** @returns {Verdict} */
+/** @param {Pick<Provider, 'breaker'> | null} provider @returns {Verdict} */
 export function breaker(provider) {
   if (!provider) return verdict('quiet', 'no network provider');
+  /** @type {Record<string, [Verdict['mark'], string]>} */
   const words = { closed: ['good', 'works'], 'half-open': ['warn', 'is being retried'], open: ['bad', 'fails: requests are paused'] };
   const [mark, word] = words[provider.breaker] ?? ['quiet', provider.breaker];
   return verdict(mark, `Cloudflare ${word}`);
@@ -106,17 +116,19 @@ export function breaker(provider) {
 
 /** @typedef {{name: string, value: string, isSub?: boolean, isWarning?: boolean}} Row */
 
-/** Responses to callers since the start. @returns {Row[]} */
+/** Responses to callers since the start. @param {Pick<Overview, 'callers'>} overview @returns {Row[]} */
 export function callerRows({ callers }) {
-  const sum = (answers) => answers.reduce((total, { count }) => total + count, 0);
-  const isDegraded = ({ reason }) => reason !== null;
+  /** @typedef {typeof callers.answers} Answers */
+  const sum = (/** @type {Answers} */ answers) => answers.reduce((total, { count }) => total + count, 0);
+  const isDegraded = (/** @type {Answers[number]} */ { reason }) => reason !== null;
   const degraded = callers.answers.filter(isDegraded);
+  /** @param {string} name @param {number} value @param {Partial<Row>} [more] @returns {Row} */
   const row = (name, value, more) => ({ name, value: count(value), ...more });
   const reasons = new Set(degraded.map(({ reason }) => reason));
   return [
     row('from the first source', sum(callers.answers.filter((answer) => !isDegraded(answer)))),
     row('degraded', sum(degraded), { isWarning: degraded.length > 0 }),
-    ...[...reasons].map((reason) => row(reason, sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
+    ...[...reasons].map((reason) => row(String(reason), sum(degraded.filter((answer) => answer.reason === reason)), { isSub: true })),
     row('rejected: budget', callers.refused, { isWarning: callers.refused > 0 }),
     row('because of one address', callers.addressRefused, { isSub: true }),
     row('rejected: rate limit', callers.rateLimited),
@@ -125,7 +137,7 @@ export function callerRows({ callers }) {
   ];
 }
 
-/** @returns {{rows: Row[], note: string}} */
+/** @param {Pick<Overview, 'status' | 'connections'>} overview @returns {{rows: Row[], note: string}} */
 export function grants({ status, connections }) {
   const { issued, live, reported } = status.grants;
   const share = issued ? `${plain(Math.round((reported / issued) * 1000) / 10)} %` : '–';
@@ -143,28 +155,32 @@ export function grants({ status, connections }) {
   return { rows, note };
 }
 
-/** @returns {string[]} One line for each revoked credential. */
+/** @param {Overview['revoked']} revoked @returns {string[]} One line for each revoked credential. */
 export function revocations(revoked) {
   return revoked.map(({ grant, source, revokedAt, expiresAt }) => `${grant} (${source}): revoked ${revokedAt}, expires ${expiresAt}`);
 }
 
-/** @returns {Row[]} */
+/** @param {Provider | null} provider @returns {Row[]} */
 export function providerRows(provider) {
   if (!provider) return [];
   const { latest, outcomes, pool } = provider;
+  /** @param {number} value */
   const ms = (value) => `${signed(value, value < 10 ? 1 : 0)} ms`;
   const { minted = 0, ...failed } = outcomes;
   const times = latest
     ? [{ name: `median of the last ${latest.calls}`, value: ms(latest.medianMs) }, { name: '95th percentile', value: ms(latest.p95Ms) }, { name: 'longest', value: ms(latest.longestMs) }]
     : [{ name: 'no calls yet', value: '' }];
   const counts = Object.entries(failed).map(([name, value]) => ({ name, value: count(value), isWarning: true }));
-  const pooled = [['minted ahead, ready', pool.ready], ['minted ahead, used', pool.handedOut], ['minted ahead, discarded', pool.wasted]]
-    .map(([name, value]) => ({ name, value: count(value) }));
+  const pooled = [
+    { name: 'minted ahead, ready', value: count(pool.ready) },
+    { name: 'minted ahead, used', value: count(pool.handedOut) },
+    { name: 'minted ahead, discarded', value: count(pool.wasted) },
+  ];
   const isUsed = pool.ready + pool.handedOut + pool.wasted > 0;
   return [...times, { name: 'minted', value: count(minted) }, ...(isUsed ? pooled : []), ...counts];
 }
 
-/** "1 Nov – 1 Dec, reset in 9 d 4 h". */
+/** "1 Nov – 1 Dec, reset in 9 d 4 h". @param {Pick<Overview, 'at' | 'status'>} overview */
 export function periodWords({ at, status }) {
   const [start, reset] = [new Date(status.periodStart), new Date(status.resetDate)];
   return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;

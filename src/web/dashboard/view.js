@@ -4,8 +4,14 @@ import { amounts, size, span, time, withTimes } from './format.js';
 import { $, element, mark, put } from './page.js';
 import * as verdicts from './verdicts.js';
 
+/**
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./api.d.ts').OpenConnectionBody} Connection
+ */
+
 const ROWS_MAX = 200;
 
+/** @param {string} id @param {verdicts.Row[]} list */
 function rows(id, list) {
   $(id).replaceChildren(...list.flatMap(({ name, value, isSub, isWarning }) => [
     element('dt', { className: isSub ? 'sub' : '', textContent: name }),
@@ -13,6 +19,7 @@ function rows(id, list) {
   ]));
 }
 
+/** @param {Overview} overview */
 export function showOverview(overview) {
   const { status, bytes, at } = overview;
   put('period', verdicts.periodWords(overview));
@@ -44,8 +51,10 @@ export function showOverview(overview) {
   document.title = `${status.percentage} % · turn-broker`;
 }
 
+/** @param {Overview['bytes']} bytes */
 function showBar({ used, committed, limit }) {
   const whole = Math.max(limit, committed, used, 1);
+  /** @param {number} bytes */
   const share = (bytes) => `${Math.min(100, (bytes / whole) * 100)}%`;
   $('bar-used').style.width = share(used);
   $('bar-worst').style.width = share(committed);
@@ -53,35 +62,39 @@ function showBar({ used, committed, limit }) {
   $('bar').setAttribute('aria-label', `${size(used)} used of ${size(limit)}; worst case ${size(committed)}`);
 }
 
+/** @param {Overview} overview */
 function showHints(overview) {
   const hints = verdicts.hintNotes(overview);
   $('hints').hidden = hints.length === 0;
   const notes = hints.map(({ code, mark, text }) =>
     element('p', { className: `note ${mark}`.trim() }, element('b', { className: 'code', textContent: code }), ` ${withTimes(text, new Date(overview.at))}`));
-  const isSame = notes.map((note) => note.className + note.textContent).join() === [...$('hints').children].map((note) => note.className + note.textContent).join();
+  const shown = (/** @type {Element[]} */ list) => list.map((note) => note.className + note.textContent).join();
+  const isSame = shown(notes) === shown([...$('hints').children]);
   if (!isSame) $('hints').replaceChildren(...notes);
 }
 
+/** @param {Overview} overview */
 function showRevoked({ revoked, at }) {
   const lines = verdicts.revocations(revoked).map((line) => withTimes(line, new Date(at)));
   const isSame = lines.join() === [...$('revoked').children].map(({ textContent }) => textContent).join();
   if (!isSame) $('revoked').replaceChildren(...lines.map((textContent) => element('li', { textContent })));
 }
 
+/** @param {import('./series.js').Forecast | null} expected @param {Overview} overview */
 export function showForecast(expected, overview) {
   mark('forecast', verdicts.outlook(expected, overview));
 }
 
-/** The rows by connection. A row is kept while its connection is open, so that its button keeps the focus. */
+/** The rows by connection. A row is kept while its connection is open, so that its button keeps the focus. @type {Map<string, HTMLTableRowElement>} */
 const shownRows = new Map();
 
-/** @param {any} listed @param {string} at @param {(grant: string) => void} revoke */
+/** @param {import('./api.d.ts').ConnectionsBody} listed @param {string} at @param {(grant: string) => void} revoke */
 export function showConnections({ connections, total }, at, revoke) {
   const shown = [...connections].sort((a, b) => b.chargedBytes - a.chargedBytes || (a.connectionId < b.connectionId ? -1 : 1)).slice(0, ROWS_MAX);
   $('connections-table').hidden = total === 0;
   $('connections-none').hidden = total > 0;
   put('connections-note', total === 0 ? '' : verdicts.connectionWords(shown.length, connections.length, total));
-  const key = ({ connectionId, grant }) => JSON.stringify([connectionId, grant]);
+  const key = (/** @type {Connection} */ { connectionId, grant }) => JSON.stringify([connectionId, grant]);
   const keys = new Set(shown.map(key));
   for (const [id, row] of shownRows) {
     if (!keys.has(id)) {
@@ -102,6 +115,7 @@ export function showConnections({ connections, total }, at, revoke) {
   }
 }
 
+/** @param {Connection} connection @param {(grant: string) => void} revoke */
 function newRow({ connectionId, grant }, revoke) {
   const cells = Array.from({ length: 10 }, (_, index) => element('td', { className: index > 3 && index < 9 ? 'number' : '' }));
   cells[0].className = cells[1].className = 'id code';
@@ -116,8 +130,9 @@ function newRow({ connectionId, grant }, revoke) {
   return element('tr', {}, ...cells);
 }
 
+/** @param {HTMLTableRowElement} row @param {Connection} connection @param {Date} now */
 function fillRow(row, connection, now) {
-  const ago = (instant) => span((now - Date.parse(instant)) / 1000);
+  const ago = (/** @type {string} */ instant) => span((now.getTime() - Date.parse(instant)) / 1000);
   const path = connection.relayed === null ? 'unknown' : connection.relayed ? 'relayed' : 'direct';
   const texts = [connection.source, path, ago(connection.openedAt), `${ago(connection.lastSeenAt)} ago`, size(connection.bytesReceived), size(connection.bytesSent), size(connection.chargedBytes)];
   texts.forEach((text, index) => {
@@ -128,6 +143,7 @@ function fillRow(row, connection, now) {
 
 const SEVERITY = { info: 'quiet', warning: 'warn', critical: 'bad' };
 
+/** @param {import('./api.d.ts').AlertsBody} alerts @param {string} at */
 export function showAlerts({ alerts, webhook }, at) {
   const now = new Date(at);
   put('alerts-note', webhook ? 'sent to ALERT_WEBHOOK_URL' : 'in the log only: ALERT_WEBHOOK_URL is not set');

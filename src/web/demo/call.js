@@ -3,11 +3,19 @@
 
 /** The broker gave no relay credentials. `code` is the code of its error, or the reason in its response. */
 export class Refused extends Error {
+  /** @param {string | null} code @param {string} message */
   constructor(code, message) {
     super(message);
     this.code = code;
   }
 }
+
+/**
+ * @typedef {import('../turn-client.js').TurnClient} TurnClient
+ * @typedef {{track: MediaStreamTrack, video: HTMLVideoElement}} Seat The track to send, and where to show the other's.
+ * @typedef {(end: End) => void} OnRenew
+ * @typedef {{candidate?: RTCIceCandidate, description?: RTCSessionDescription | null}} Message
+ */
 
 /** One end of the call: Ann, who calls, or Ben. */
 class End {
@@ -17,6 +25,7 @@ class End {
   #isIgnoring = false;
   #inbox = Promise.resolve();
 
+  /** @param {string} name @param {TurnClient} client @param {RTCIceServer[]} iceServers @param {Seat & {onRenew: OnRenew}} seat */
   constructor(name, client, iceServers, { track, video, onRenew }) {
     this.name = name;
     this.client = client;
@@ -50,13 +59,14 @@ class End {
     this.answer = (description) => other.take({ description });
   }
 
-  /** Handles messages one after the other, as from a socket. Messages after the end of the call are dropped. */
+  /** Handles messages one after the other, as from a socket. Messages after the end of the call are dropped. @param {Message} message */
   take(message) {
     this.#inbox = this.#inbox.then(() => this.#handle(message)).catch((error) => {
       if (this.pc.signalingState !== 'closed') throw error;
     });
   }
 
+  /** @param {Message} message */
   async #handle({ candidate, description }) {
     if (candidate) {
       await this.pc.addIceCandidate(candidate).catch((error) => {
@@ -64,6 +74,7 @@ class End {
       });
       return;
     }
+    if (!description) return;
     const collides = description.type === 'offer' && (this.#isMakingOffer || this.pc.signalingState !== 'stable');
     this.#isIgnoring = !this.#isPolite && collides;
     if (this.#isIgnoring) return;
@@ -73,6 +84,7 @@ class End {
     this.answer(this.pc.localDescription);
   }
 
+  /** @param {number} mbps */
   async limit(mbps) {
     const parameters = this.sender.getParameters();
     if (!parameters.encodings?.length) return;
@@ -99,25 +111,28 @@ class End {
 export class Call {
   /** @type {End[]} */
   ends = [];
+  /** @type {Map<End, number>} */
   #bytes = new Map();
 
   /**
    * Mints credentials for each end and connects them.
-   * @param {() => [object, () => {code: string, message: string} | null]} makeClient A turn-client, and its last error.
-   * @param {{track: MediaStreamTrack, video: HTMLVideoElement}[]} seats Ann's and Ben's: the track to send, and where to show the other's.
+   * @param {() => [TurnClient, () => {code: string, message: string} | null]} makeClient A turn-client, and its last error.
+   * @param {Seat[]} seats Ann's and Ben's.
+   * @param {number} mbps
+   * @param {OnRenew} onRenew
    * @throws {Refused}
    */
   static async begin(makeClient, seats, mbps, onRenew) {
     const call = new Call();
-    const clients = [];
+    const minted = [];
     for (const name of ['Ann', 'Ben']) {
       const [client, fault] = makeClient();
       const iceServers = await client.iceServers();
       const { source, reason } = client.status();
       if (source === null || source === 'stun') throw new Refused(fault()?.code ?? reason, fault()?.message ?? 'the response has no relay');
-      clients.push([name, client, iceServers]);
+      minted.push({ name, client, iceServers });
     }
-    call.ends = clients.map(([name, client, iceServers], index) => new End(name, client, iceServers, { ...seats[index], onRenew }));
+    call.ends = minted.map(({ name, client, iceServers }, index) => new End(name, client, iceServers, { ...seats[index], onRenew }));
     const [ann, ben] = call.ends;
     ann.signalTo(ben);
     ben.signalTo(ann);
@@ -125,6 +140,7 @@ export class Call {
     return call;
   }
 
+  /** @param {number} mbps */
   limit(mbps) {
     return Promise.all(this.ends.map((end) => end.limit(mbps)));
   }

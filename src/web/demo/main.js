@@ -1,7 +1,7 @@
 // The demo page: two ends of a call, and the broker's figures once a second. The operator's token comes in the URL after the
 // `#`. The page removes it from the URL at once and keeps it in this tab.
 import { createTurnClient } from '../turn-client.js';
-import { Fault, ask, token } from '../dashboard/broker.js';
+import { Fault, ask, post, token } from '../dashboard/broker.js';
 import { Call, Refused } from './call.js';
 import { $, choice, element, mark, put } from './page.js';
 import { BudgetPlot } from './plot.js';
@@ -20,42 +20,51 @@ const SAMPLES_MAX = 30;
 const GB = 1e9;
 const EVENTS_MAX = 40;
 
-/** @type {{phase: import('./words.js').Phase, why: import('./words.js').Why | null, rejection: object | null}} */
+/**
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {import('./words.js').Why} Why
+ * @typedef {import('./words.js').Rejection} Rejection
+ */
+
+/** @type {{phase: import('./words.js').Phase, why: Why | null, rejection: Rejection | null}} */
 let state = { phase: 'idle', why: null, rejection: null };
 /** @type {Call | null} */
 let call = null;
+/** @type {Overview | null} */
 let overview = null;
+/** @type {BudgetPlot | null} */
 let plot = null;
 let mbps = 3.5;
+/** @type {MediaStreamTrack | null} */
 let camera = null;
 /** Bytes that both ends received in earlier calls. */
 let receivedBefore = 0;
-/** When the last byte arrived, by the page's clock; null before the first. */
+/** When the last byte arrived, by the page's clock; null before the first. @type {number | null} */
 let lastByteAt = null;
 let received = 0;
 let isRevoked = false;
 /** `[time, bytes]` that both ends had received. Page and broker are on one machine and share a clock. @type {[number, number][]} */
 let samples = [];
-/** The ledger's count before this page received anything. A reload starts the page's count at zero. */
+/** The ledger's count before this page received anything. A reload starts the page's count at zero. @type {number | null} */
 let countedBefore = null;
 /** `[time, used]`, for the rate. @type {[number, number][]} */
 let latest = [];
 const startedAt = Date.now();
 const scenes = [sceneTrack('Ann', 212), sceneTrack('Ben', 22)];
 
-/** Adds an event to the list, and to the chart if it has a short name. */
+/** Adds an event to the list, and to the chart if it has a short name. @param {string} text @param {string} short */
 function log(text, short) {
   const when = new Date(Date.now() - startedAt).toISOString().slice(14, 19);
   const time = element('span', { className: 'when', textContent: when });
   $('events').querySelector('li.muted')?.remove();
   $('events').prepend(element('li', {}, time, element('span', { textContent: text })));
-  while ($('events').children.length > EVENTS_MAX) $('events').lastChild.remove();
+  while ($('events').children.length > EVENTS_MAX) $('events').lastElementChild?.remove();
   if (short && overview) plot?.mark(new Date(overview.at), short);
 }
 
-/** @returns {[import('../turn-client.js').TurnClient, () => any]} */
+/** @returns {[import('../turn-client.js').TurnClient, () => import('../turn-client.js').TurnClientError | null]} */
 function makeClient() {
-  /** @type {any} */
+  /** @type {import('../turn-client.js').TurnClientError | null} */
   let fault = null;
   const client = createTurnClient({ storage: null, onError: (error) => {
     fault = error;
@@ -65,7 +74,7 @@ function makeClient() {
 
 async function start() {
   enter('starting');
-  const seats = [{ track: camera ?? scenes[0], video: $('at-ann') }, { track: scenes[1], video: $('at-ben') }];
+  const seats = [{ track: camera ?? scenes[0], video: $('at-ann', HTMLVideoElement) }, { track: scenes[1], video: $('at-ben', HTMLVideoElement) }];
   lastByteAt = null;
   isRevoked = false;
   try {
@@ -116,9 +125,9 @@ function showKept() {
   for (const video of document.querySelectorAll('video')) video.srcObject = null;
 }
 
-/** The relay gives no reason for the cut, so the page asks the broker. */
+/** The relay gives no reason for the cut, so the page asks the broker. @param {boolean} hasExpired */
 async function wasCut(hasExpired) {
-  const isSpent = overview.status.status === 'LIMIT_EXCEEDED';
+  const isSpent = overview?.status.status === 'LIMIT_EXCEEDED';
   const why = whyCut({ isSpent, isRevoked, hasExpired });
   await leaveCall();
   log(`The relay cut the call: ${{ spent: 'the budget is spent', revoked: 'a credential was revoked', expired: 'the credentials expired', lost: 'no packets arrive' }[why]}.`, 'cut');
@@ -135,15 +144,15 @@ async function rejectionNow() {
 
 /**
  * @param {import('./words.js').Phase} phase
- * @param {{why?: import('./words.js').Why | null, rejection?: object | null}} [more]
+ * @param {{why?: Why | null, rejection?: Rejection | null}} [more]
  */
 function enter(phase, { why = null, rejection = null } = {}) {
   state = { phase, why, rejection };
   const isOn = phase === 'starting' || phase === 'running';
   put('start', isOn ? 'Hang up' : phase === 'idle' ? 'Start the call' : 'Start again');
   $('start').classList.toggle('main', !isOn);
-  $('start').disabled = phase === 'starting' && call === null;
-  $('revoke').disabled = phase !== 'running';
+  $('start', HTMLButtonElement).disabled = phase === 'starting' && call === null;
+  $('revoke', HTMLButtonElement).disabled = phase !== 'running';
   for (const screen of document.querySelectorAll('.screen')) {
     screen.classList.toggle('is-still', phase !== 'running');
     screen.querySelector('.cut')?.toggleAttribute('hidden', phase !== 'cut');
@@ -165,9 +174,9 @@ async function poll() {
   const hadCall = call !== null;
   const [latestOverview, sample] = await Promise.all([ask('api/overview'), call?.sample()]);
   overview = latestOverview;
-  if (countedBefore === null || (!hadCall && receivedBefore + received === 0)) countedBefore = counted(overview);
+  if (countedBefore === null || (!hadCall && receivedBefore + received === 0)) countedBefore = counted(latestOverview);
   plot ??= new BudgetPlot($('plot'));
-  plot.add(new Date(overview.at), overview.bytes);
+  plot.add(new Date(latestOverview.at), latestOverview.bytes);
   if (call && sample) await follow(sample);
   show();
 }
@@ -193,15 +202,16 @@ async function follow(sample) {
   if (isSilent || isLost) await wasCut(hasExpired);
 }
 
-function rate() {
-  latest = [...latest, /** @type {[number, number]} */ ([Date.parse(overview.at), overview.bytes.used])].filter(([at]) => Date.parse(overview.at) - at <= RATE_SECONDS * 1_000);
+/** @param {Overview} overview */
+function rate({ at: now, bytes }) {
+  latest = [...latest, /** @type {[number, number]} */ ([Date.parse(now), bytes.used])].filter(([at]) => Date.parse(now) - at <= RATE_SECONDS * 1_000);
   const [[from, first], [to, last]] = [latest[0], latest[latest.length - 1]];
   return to > from ? ((last - first) * 8) / ((to - from) * 1_000) : null;
 }
 
 function show() {
   const held = call?.credentials ?? [];
-  const ends = held.map(({ expiresAt }) => expiresAt).filter(Boolean);
+  const ends = held.flatMap(({ expiresAt }) => expiresAt?.getTime() ?? []);
   const secondsLeft = ends.length ? Math.max(0, Math.round((Math.min(...ends) - Date.now()) / 1_000)) : null;
   const now = { ...state, overview, secondsLeft, inUse: held.length };
   const { mark: kind, text } = story(now);
@@ -209,8 +219,10 @@ function show() {
   put('story', text);
   mark('phase', phaseMark(now));
   if (!overview) return;
-  const words = figures(overview, rate());
-  for (const name of ['used', 'limit', 'rate']) put(name, words[name]);
+  const words = figures(overview, rate(overview));
+  put('used', words.used);
+  put('limit', words.limit);
+  put('rate', words.rate);
   mark('bound', words.bound);
   put('bound-why', words.boundWhy);
   mark('minting', words.minting);
@@ -223,21 +235,29 @@ function show() {
   for (const [id, text] of [['path', ''], ['ann-note', 'sees Ben'], ['ben-note', 'sees Ann']]) put(id, text);
 }
 
-/** Runs an action on click. An error is shown beside the buttons. */
+/** Runs an action on click. An error is shown beside the buttons. @param {string} id @param {() => Promise<void>} action */
 const onClick = (id, action) => $(id).addEventListener('click', async () => {
-  $(id).disabled = true;
+  const button = $(id, HTMLButtonElement);
+  button.disabled = true;
   put('action-fault', '');
   try {
     await action();
   } catch (error) {
     put('action-fault', error instanceof Error ? error.message : String(error));
   } finally {
-    $(id).disabled = id === 'revoke' && (state.phase !== 'running' || isRevoked);
+    button.disabled = id === 'revoke' && (state.phase !== 'running' || isRevoked);
   }
 });
 
+/** The latest figures, for an action that depends on them. */
+function figuresNow() {
+  if (!overview) throw new Error('The page has no figures yet. Try again in a second.');
+  return overview;
+}
+
+/** @param {number} bytes @param {string} short */
 async function setLimit(bytes, short) {
-  const { bandwidthLimitGB } = await ask('api/budget/limit', { limitGB: bytes / GB });
+  const { bandwidthLimitGB } = await post('api/budget/limit', { limitGB: bytes / GB });
   log(`The limit is now ${mb(bandwidthLimitGB * GB)} MB.`, short);
   await refresh();
 }
@@ -247,7 +267,7 @@ async function revoke() {
   const { connectionId } = call?.ends[0].watch ?? {};
   const grant = connections.find((connection) => connection.connectionId === connectionId)?.grant;
   if (!grant) throw new Error('Ann’s connection is not reported yet. Try again in a second.');
-  await ask(`api/credentials/${grant}/revoke`, {});
+  await post(`api/credentials/${grant}/revoke`, {});
   isRevoked = true;
   log('Ann’s credential was revoked.', 'revoked');
 }
@@ -267,10 +287,10 @@ async function useCamera() {
 
 onClick('start', () => (call ? hangUp() : start()));
 onClick('camera', useCamera);
-onClick('raise', () => setLimit(overview.bytes.limit + RAISE_GB * GB, 'limit raised'));
-onClick('leave', () => setLimit(Math.ceil((overview.bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB remain'));
+onClick('raise', () => setLimit(figuresNow().bytes.limit + RAISE_GB * GB, 'limit raised'));
+onClick('leave', () => setLimit(Math.ceil((figuresNow().bytes.used + LEAVE_BYTES) / MB) * MB, '10 MB remain'));
 onClick('freeze', async () => {
-  const { frozen } = await ask('api/budget/freeze', { frozen: !overview.status.frozen });
+  const { frozen } = await post('api/budget/freeze', { frozen: !figuresNow().status.frozen });
   log(frozen ? 'Minting is stopped.' : 'Minting is allowed again.', frozen ? 'stopped' : 'allowed');
   await refresh();
 });
@@ -279,7 +299,7 @@ choice('mbps', (chosen) => {
   mbps = Number(chosen);
   void call?.limit(mbps);
 });
-if (!navigator.mediaDevices) $('camera').disabled = true;
+if (!navigator.mediaDevices) $('camera', HTMLButtonElement).disabled = true;
 
 function takeTokenFromUrl() {
   const found = new URLSearchParams(location.hash.slice(1)).get('token');
@@ -288,6 +308,7 @@ function takeTokenFromUrl() {
   history.replaceState(null, '', location.pathname);
 }
 
+/** @param {Fault} error */
 function showUnavailable(error) {
   const isWrongToken = error.status === 401 || error.status === 404;
   put('unavailable', isWrongToken

@@ -14,7 +14,9 @@ const ROW_HEIGHT = 14;
 const HEIGHT = 280;
 const MB = 1e6;
 
+/** @param {number} seconds */
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds) % 60).padStart(2, '0')}`;
+/** @type {(plot: uPlot, value: number | null) => string} */
 const inMb = (_, value) => (value == null ? '–' : `${value.toFixed(1)} MB`);
 
 export class BudgetPlot extends Plot {
@@ -25,8 +27,11 @@ export class BudgetPlot extends Plot {
   /** @type {Date | null} */
   #startedAt = null;
 
+  /** @param {HTMLElement} element */
   constructor(element) {
+    /** @param {string} label @param {string} stroke @param {uPlot.Series} more @returns {uPlot.Series} */
     const line = (label, stroke, more) => ({ label, stroke: color(stroke), points: { show: false }, value: inMb, ...more });
+    /** @param {string} name @param {string} alpha */
     const soft = (name, alpha) => () => `${color(name)()}${alpha}`;
     super(element, {
       height: HEIGHT,
@@ -51,6 +56,7 @@ export class BudgetPlot extends Plot {
     });
   }
 
+  /** @param {number | null} index */
   #past(index) {
     const at = index ?? this.#columns[0].length - 1;
     const [, , worst, limit] = this.#columns.map((column) => column[at]);
@@ -69,7 +75,7 @@ export class BudgetPlot extends Plot {
     if (idx == null) this.plot.setLegend({ idx: this.#columns[0].length - 1 });
   }
 
-  /** Adds an event. @param {Date} at */
+  /** Adds an event. @param {Date} at @param {string} text */
   mark(at, text) {
     if (this.#startedAt) this.#marks = [...this.#marks, { seconds: this.#seconds(at), text }].slice(-MARKS_MAX);
   }
@@ -79,6 +85,7 @@ export class BudgetPlot extends Plot {
     return (at.getTime() - (this.#startedAt ?? at).getTime()) / 1_000;
   }
 
+  /** @param {uPlot} plot */
   #drawMarks({ ctx, bbox }) {
     const scale = devicePixelRatio;
     ctx.save();

@@ -14,10 +14,11 @@ export function sceneTrack(name, hue) {
   const startedAt = performance.now();
   const track = canvas.captureStream(FRAMES_PER_SECOND).getVideoTracks()[0];
   // Animation frames would stop while the page is hidden.
-  setInterval(() => draw(context, noise, name, hue, performance.now() - startedAt), 1000 / FRAMES_PER_SECOND);
+  if (context) setInterval(() => draw(context, noise, name, hue, performance.now() - startedAt), 1000 / FRAMES_PER_SECOND);
   return track;
 }
 
+/** @param {number} hue */
 function noiseTile(hue) {
   const tile = Object.assign(document.createElement('canvas'), { width: NOISE, height: NOISE });
   const context = tile.getContext('2d');
@@ -31,6 +32,7 @@ function noiseTile(hue) {
   return tile;
 }
 
+/** @param {CanvasRenderingContext2D} context @param {HTMLCanvasElement} noise @param {string} name @param {number} hue @param {number} ms */
 function draw(context, noise, name, hue, ms) {
   const shift = () => Math.floor(Math.random() * NOISE);
   const [left, top] = [shift(), shift()];

@@ -3,16 +3,20 @@ import { assumed } from '../dashboard/format.js';
 
 const MB = 1e6;
 
+/** @param {number} bytes */
 export const mb = (bytes) => (bytes / MB).toFixed(1);
 
 /**
  * @typedef {'idle' | 'starting' | 'running' | 'over' | 'cut' | 'rejected'} Phase
  * @typedef {'spent' | 'revoked' | 'expired' | 'lost'} Why The reason why a call ended by itself.
+ * @typedef {{code: string | null, message: string}} Rejection
+ * @typedef {import('./api.d.ts').OverviewBody} Overview
+ * @typedef {{mark: string, text: string}} Story The kind of note, and the text.
  */
 
 /**
  * Why the broker does not mint now, regardless of its earlier responses.
- * @param {object | null} overview @returns {'stopped' | 'spent' | null}
+ * @param {Overview | null} overview @returns {'stopped' | 'spent' | null}
  */
 export function obstacle(overview) {
   if (overview?.status.frozen) return 'stopped';
@@ -21,9 +25,12 @@ export function obstacle(overview) {
 
 /** Rejections that an override can lift. */
 const TEMPORARY = ['BUDGET_EXHAUSTED', 'DISABLED'];
-const isLifted = (rejection, overview) => TEMPORARY.includes(rejection?.code) && obstacle(overview) === null;
+/** @param {Rejection | null} rejection */
+const isTemporary = (rejection) => TEMPORARY.includes(rejection?.code ?? '');
+/** @param {Rejection | null} rejection @param {Overview | null} overview */
+const isLifted = (rejection, overview) => isTemporary(rejection) && obstacle(overview) === null;
 
-/** The mark at the top. @param {{phase: Phase, why: Why | null, rejection: {code: string} | null, overview: object | null}} now */
+/** The mark at the top. @param {Omit<Now, 'secondsLeft' | 'inUse'>} now */
 export function phaseMark({ phase, why, rejection, overview }) {
   switch (phase) {
     case 'idle': return { mark: 'quiet', word: 'no call' };
@@ -35,35 +42,36 @@ export function phaseMark({ phase, why, rejection, overview }) {
   }
 }
 
-/** Why a call receives nothing any more, as far as the page can know. */
+/** Why a call receives nothing any more, as far as the page can know. @param {{isSpent: boolean, isRevoked: boolean, hasExpired: boolean}} known @returns {Why} */
 export function whyCut({ isSpent, isRevoked, hasExpired }) {
   if (isRevoked) return 'revoked';
   if (isSpent) return 'spent';
   return hasExpired ? 'expired' : 'lost';
 }
 
-/** Why there was no credential, for the list of events. @param {string} code From the broker or from turn-client.js. */
+/** Why there was no credential, for the list of events. @param {string | null} code From the broker or from turn-client.js. */
 export function rejectionReason(code) {
+  /** @type {Record<string, string>} */
   const known = { BUDGET_EXHAUSTED: 'the budget is spent', DISABLED: 'minting is stopped', RATE_LIMITED: 'too many requests', NETWORK: 'the broker does not answer' };
-  return known[code] ?? `the broker says ${code}`;
+  return known[code ?? ''] ?? `the broker says ${code}`;
 }
 
-/** What to do before the next call. */
 const NEXT = {
   stopped: 'Minting is stopped. Allow minting again, then start again.',
   spent: 'Raise the limit, then start again.',
+  none: 'Start again.',
 };
-const next = (overview) => NEXT[obstacle(overview)] ?? 'Start again.';
+/** What to do before the next call. @param {Overview | null} overview */
+const next = (overview) => NEXT[obstacle(overview) ?? 'none'];
 
 /**
- * @typedef {{phase: Phase, why: Why | null, rejection: {code: string, message: string} | null, overview: object | null,
+ * @typedef {{phase: Phase, why: Why | null, rejection: Rejection | null, overview: Overview | null,
  *     secondsLeft: number | null, inUse: number}} Now `inUse`: credentials that the call uses.
  */
 
 /**
  * What happens now, in a few sentences. An earlier rejection counts only while its reason lasts.
- * @param {Now} now
- * @returns {{mark: string, text: string}} The kind of note, and the text.
+ * @param {Now} now @returns {Story}
  */
 export function story(now) {
   switch (now.phase) {
@@ -76,18 +84,20 @@ export function story(now) {
   }
 }
 
+/** @param {Now} now @returns {Story} */
 function rejected({ rejection, overview }) {
-  if (!TEMPORARY.includes(rejection?.code)) return { mark: 'bad', text: `The broker gives no relay credentials (${rejection?.code}): ${rejection?.message}.` };
+  if (!isTemporary(rejection)) return { mark: 'bad', text: `The broker gives no relay credentials (${rejection?.code}): ${rejection?.message}.` };
   switch (obstacle(overview)) {
     case 'stopped': return { mark: 'warn', text: 'Minting is stopped. The broker returns public STUN servers only, so a call that needs a relay cannot start. Allow minting again, then start again.' };
     case 'spent': {
-      const quote = rejection.code === 'BUDGET_EXHAUSTED' ? ` (429 ${rejection.code}): “${rejection.message}”` : '.';
+      const quote = rejection?.code === 'BUDGET_EXHAUSTED' ? ` (429 ${rejection.code}): “${rejection.message}”` : '.';
       return { mark: 'bad', text: `The budget is spent, so the broker gives no credentials${quote} Raise the limit, then start again.` };
     }
     default: return { mark: 'good', text: 'Minting works again. Start the call.' };
   }
 }
 
+/** @param {Now} now @returns {Story} */
 function cut({ why, rejection, overview }) {
   if (why === 'spent') {
     if (obstacle(overview) === null) return { mark: 'good', text: 'The budget was spent, so the relay cut the call. Minting works again. Start the call.' };
@@ -100,25 +110,27 @@ function cut({ why, rejection, overview }) {
   return { mark: 'warn', text: `No packets arrive, and the broker does not know why. ${todo}` };
 }
 
+/** @param {Now} now @returns {Story} */
 function running({ overview, secondsLeft, inUse }) {
   const { overshootBound, used, limit } = overview?.bytes ?? { overshootBound: 0, used: 0, limit: 1 };
   if (overview?.status.frozen) return { mark: 'warn', text: `Minting is stopped. Running calls continue, but without renewal. The relay will cut this call when its credentials expire${secondsLeft === null ? '' : `, in about ${secondsLeft} s`}.` };
   if (limit - used < 0.1 * limit || limit - used < 12 * MB) return { mark: 'warn', text: `${mb(Math.max(0, limit - used))} MB are left. The relay counts every packet and drops all packets after the one that reaches the limit.` };
   if (overview?.status.boundHolds === false) return { mark: 'warn', text: 'The call relays more than the assumed rate per credential. The ledger now uses the observed rate, so the worst case is larger.' };
-  if (overshootBound > 0) {
+  if (overview && overshootBound > 0) {
     const earlier = overview.status.grants.live > inUse ? ' Older credentials count until they expire.' : '';
     return { mark: 'warn', text: `Live credentials could take usage ${mb(overshootBound)} MB past the limit. This is the overshoot bound.${earlier} This relay cuts calls at the limit. For providers that do not, strict mode keeps the bound at zero.` };
   }
   return { mark: 'good', text: 'The relay counts every byte of the call. The worst case adds what live credentials could still use before they expire. It rises with each renewal.' };
 }
 
-/** @param {object} overview From `/api/overview`. @param {number | null} mbps The billed rate of the last seconds. */
+/** @param {Overview} overview @param {number | null} mbps The billed rate of the last seconds. */
 export function figures(overview, mbps) {
   const { bytes, status } = overview;
   const minting = {
     stopped: { mark: 'warn', word: 'minting is stopped' },
     spent: { mark: 'bad', word: 'rejected: the limit is reached' },
-  }[obstacle(overview)] ?? { mark: 'good', word: 'minting' };
+    none: { mark: 'good', word: 'minting' },
+  }[obstacle(overview) ?? 'none'];
   const bound = bytes.overshootBound;
   return {
     used: mb(bytes.used),
@@ -133,6 +145,7 @@ export function figures(overview, mbps) {
 /**
  * Bytes at a time, interpolated between two samples, or those of the nearest sample.
  * @param {[number, number][]} samples Time and bytes, sorted by time.
+ * @param {number} instant
  */
 export function bytesAt(samples, instant) {
   const next = samples.findIndex(([at]) => at >= instant);
@@ -141,18 +154,18 @@ export function bytesAt(samples, instant) {
   return least + ((most - least) * (instant - from)) / (to - from);
 }
 
-/** The measured bytes of this period; without a reading, the estimate. */
+/** The measured bytes of this period; without a reading, the estimate. @param {Overview} overview */
 export const counted = ({ bytes }) => bytes.measured ?? bytes.used;
 
 /**
  * The origin of the figure, and the page's own count of the same bytes up to the same time.
- * @param {object} overview @param {[number, number][]} samples
+ * @param {Overview} overview @param {[number, number][]} samples
  * @param {number} before The ledger's count before the page received its first byte.
  */
 export function known(overview, samples, before) {
   const { status, at } = overview;
-  const seconds = Math.max(0, Math.round((Date.parse(at) - Date.parse(status.asOf)) / 1_000));
-  const how = status.asOf ? `measured at the relay, ${seconds} s ago` : 'estimated';
+  const age = (/** @type {string} */ asOf) => Math.max(0, Math.round((Date.parse(at) - Date.parse(asOf)) / 1_000));
+  const how = status.asOf ? `measured at the relay, ${age(status.asOf)} s ago` : 'estimated';
   const since = counted(overview) - before;
   const pageBytes = bytesAt(samples, Date.parse(status.asOf ?? at));
   if (pageBytes < MB || since <= 0) return { how, page: 'The browser’s own count appears during the first call.' };
@@ -176,6 +189,7 @@ export function credentials(held, live, now) {
 /**
  * Places words in rows above the chart without overlap; null if there is no room. The latest words are placed first.
  * @param {{x: number, width: number}[]} words Sorted by `x`. A word extends to the right, or to the left at the edge.
+ * @param {{right: number, rows: number}} room
  * @returns {({row: number, isLeft: boolean} | null)[]}
  */
 export function placed(words, { right, rows }) {

@@ -1,13 +1,16 @@
 // The curl command for an operation, with all that is required. Tokens and names come from shell variables. Pure.
 import { resolved } from './document.js';
 
-/** @typedef {import('./document.js').Operation} Operation */
+/**
+ * @typedef {import('./document.js').Operation} Operation
+ * @typedef {import('./openapi.d.ts').Document} Document
+ */
 
-/** The shell variable for each kind of token. */
+/** The shell variable for each kind of token. @type {Record<string, string>} */
 const TOKENS = { grant: 'GRANT', reporter: 'REPORTER_TOKEN', operator: 'OPERATOR_TOKEN' };
 
 /**
- * @param {any} document
+ * @param {Document} document
  * @param {Operation} operation
  * @param {string} base The URL of the service, with a slash at the end.
  */
@@ -26,17 +29,21 @@ export function command(document, operation, base) {
   return parts.join(' ');
 }
 
-/** The variable for the first accepted token; undefined if no token is needed. */
+/** The variable for the first accepted token; undefined if no token is needed. @param {Operation['security']} security */
 function bearer(security) {
   const [first] = security;
   const [name] = Object.keys(first ?? {});
   return name && (TOKENS[name] ?? name.toUpperCase());
 }
 
-/** For a POSIX shell. */
+/** For a POSIX shell. @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A value that fits a schema: its example, or the minimum that is required. */
+/**
+ * A value that fits a schema: its example, or the minimum that is required.
+ * @param {Document} document @param {import('./openapi.d.ts').Schema} schema
+ * @returns {unknown}
+ */
 export function example(document, schema, depth = 0) {
   const own = resolved(document, schema);
   const given = own.example ?? own.examples?.[0] ?? own.const ?? own.enum?.[0] ?? own.default;

@@ -5,15 +5,26 @@ import { $, copy, element, load } from './page.js';
 
 /** Screens with room for the table of contents beside the text. */
 const WIDE = matchMedia('(min-width: 900px)');
+const contents = $('contents', HTMLDetailsElement);
+
+/**
+ * @typedef {import('./openapi.d.ts').Document} Document
+ * @typedef {import('./document.js').Group} Group
+ * @typedef {import('./document.js').Operation} Operation
+ * @typedef {import('./document.js').Field & {place?: string}} Field
+ */
 
 const base = new URL('.', document.baseURI).href;
 
-/** Shows words between backticks as code. */
+/** Shows words between backticks as code. @param {string} text */
 const inline = (text) => text.split('`').map((part, n) => (n % 2 ? element('code', { textContent: part }) : part));
+/** @param {string} text */
 const paragraphs = (text, className = '') => text.split(/\n\s*\n/).filter(Boolean).map((one) => element('p', { className }, ...inline(one)));
+/** @param {string} textContent */
 const code = (textContent, className = '') => element('code', { textContent, className });
 
 async function show() {
+  /** @type {Document} */
   let described;
   try {
     const answer = await load('openapi.json');
@@ -27,6 +38,7 @@ async function show() {
   draw(described);
 }
 
+/** @param {Document} described */
 function draw(described) {
   const all = groups(described);
   $('title').textContent = `${described.info.title} API`;
@@ -42,17 +54,21 @@ function draw(described) {
   goToAnchor();
 }
 
+/** @param {string} method */
 const methodMark = (method) => element('span', { className: `method ${method}`, textContent: method.toUpperCase() });
 
+/** @param {Group} group */
 function contentsOf({ name, operations }) {
   const links = operations.map(({ id, method, path }) => element('li', {}, element('a', { href: `#${id}` }, methodMark(method), ' ', code(path))));
   return element('div', { className: 'group' }, element('a', { href: `#tag-${name}`, className: 'name', textContent: name }), element('ul', {}, ...links));
 }
 
+/** @param {Document} described @param {Group} group */
 function section(described, { name, description, operations }) {
   return element('section', { className: 'tag' }, element('h2', { id: `tag-${name}`, textContent: name, tabIndex: -1 }), ...paragraphs(description, 'muted'), ...operations.map((one) => article(described, one)));
 }
 
+/** @param {Document} described @param {Operation} operation */
 function article(described, operation) {
   const { id, method, path, summary, description, callers, parameters, body, answers } = operation;
   const link = element('a', { href: `#${id}`, className: 'link', textContent: '#', 'aria-label': `Link to ${method.toUpperCase()} ${path}` });
@@ -66,6 +82,7 @@ function article(described, operation) {
     element('h4', { textContent: 'Answers' }), ...answers.map(answer));
 }
 
+/** @param {string} text @param {string} what */
 function copyable(text, what) {
   const area = element('pre', { tabIndex: 0, role: 'region', 'aria-label': `Command for ${what}` }, code(text));
   const button = element('button', { type: 'button', textContent: 'Copy' });
@@ -76,7 +93,7 @@ function copyable(text, what) {
   return element('div', { className: 'command' }, area, button);
 }
 
-/** Errors are folded, since they all have the same body. */
+/** Errors are folded, since they all have the same body. @param {import('./document.js').Answer} answer */
 function answer({ status, description, headers, contents }) {
   const [first = '', ...rest] = description.split(/\n\s*\n/);
   const head = [code(status, `status s${status[0]}`), ' ', element('span', {}, ...inline(first))];
@@ -86,17 +103,18 @@ function answer({ status, description, headers, contents }) {
     ...(headers.length ? [element('h5', { textContent: 'Headers' }), fieldList(headers, '')] : []), ...contents.map((one) => content(one, 'always present')));
 }
 
-/** @param {any} one @param {string} needed The mark of required fields. */
+/** @param {import('./document.js').Content} one @param {string} needed The mark of required fields. */
 function content({ type, field }, needed) {
   const name = element('h5', {}, code(type), ` ${field.type}`);
   return element('div', { className: 'content' }, name, ...(field.fields.length ? [fieldList(field.fields, needed)] : []));
 }
 
+/** @param {Field[]} fields @param {string} needed @returns {HTMLElement} */
 function fieldList(fields, needed) {
   return element('ul', { className: 'fields' }, ...fields.map((one) => item(one, needed)));
 }
 
-/** @param {import('./document.js').Field & {place?: string}} field */
+/** @param {Field} field @param {string} needed */
 function item({ name, place, type, isRequired, limits, values, example, description, fields }, needed) {
   const marks = [place && `in ${place}`, type, ...limits].filter(Boolean).join(' · ');
   const one = values.length ? [element('p', { className: 'small' }, values.length > 1 ? 'one of ' : 'always ', ...values.flatMap((value, n) => [n ? ', ' : '', code(value)]))] : [];
@@ -108,12 +126,12 @@ function item({ name, place, type, isRequired, limits, values, example, descript
 /** Scrolls to the anchor in the URL, which exists only now. The focus follows, for keyboard users. */
 function goToAnchor() {
   const named = location.hash.slice(1);
-  const target = $(named) ?? $(decoded(named));
+  const target = document.getElementById(named) ?? document.getElementById(decoded(named));
   target?.scrollIntoView();
   target?.focus({ preventScroll: true });
 }
 
-/** Some programs encode the braces in an anchor. */
+/** Some programs encode the braces in an anchor. @param {string} text */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -123,12 +141,12 @@ function decoded(text) {
 }
 
 function openContents() {
-  $('contents').open = WIDE.matches;
+  contents.open = WIDE.matches;
 }
 
 WIDE.addEventListener('change', openContents);
 addEventListener('hashchange', goToAnchor);
 $('groups').addEventListener('click', ({ target }) => {
-  if (target.closest('a') && !WIDE.matches) $('contents').open = false;
+  if (target instanceof Element && target.closest('a') && !WIDE.matches) contents.open = false;
 });
 show();

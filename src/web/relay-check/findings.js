@@ -4,7 +4,9 @@ import { proof } from './gather.js';
 /**
  * @typedef {import('./gather.js').Attempt} Attempt
  * @typedef {{mark: 'good' | 'warn' | 'bad', title: string, text: string}} Finding
- * @typedef {{status: number, body: any}} Answer The broker's response; `status` 0 if there was none.
+ * @typedef {import('./api.d.ts').CredentialsBody} Credentials
+ * @typedef {Partial<Credentials & import('./api.d.ts').ErrorBody> & {retryAfter?: number}} Body A proxy in front of the broker may send any.
+ * @typedef {{status: number, body: Body | null}} Answer The broker's response; `status` 0 if there was none.
  */
 
 const REFUSED = [401, 403, 431, 441];
@@ -14,17 +16,23 @@ const UNREACHED = [701, 0];
 
 /** @param {Attempt} attempt */
 export const works = (attempt) => attempt.candidates.some(({ type }) => type === proof(attempt));
+/** @param {number[]} codes @returns {(attempt: Attempt) => boolean} */
 const hasError = (codes) => ({ errors }) => errors.some(({ code }) => codes.includes(code));
+/** @param {Attempt} attempt */
 const isRefused = (attempt) => !works(attempt) && hasError(REFUSED)(attempt);
+/** @param {Attempt} attempt */
 const isUnnamed = ({ errors }) => errors.length > 0 && errors.every(({ text }) => /lookup/i.test(text));
+/** @param {Attempt} attempt */
 const isFull = (attempt) => !works(attempt) && hasError(FULL)(attempt);
-/** A server answered, if only with an error. */
+/** A server answered, if only with an error. @param {Attempt} attempt */
 const isReached = (attempt) => works(attempt) || attempt.errors.some(({ code }) => code >= 300 && code < 700);
-/** The port refused the connection, so packets reach that machine. */
+/** The port refused the connection, so packets reach that machine. @param {Attempt} attempt */
 const isShut = ({ errors }) => errors.some(({ text }) => /refused/i.test(text));
-/** Nothing came back: the network may block it. */
+/** Nothing came back: the network may block it. @param {Attempt} attempt */
 const isSilent = (attempt) => outcome(attempt).word === 'no answer' && !attempt.errors.some(({ text }) => /lookup/i.test(text)) && !isShut(attempt);
+/** @param {Attempt} attempt */
 const isUnanswered = (attempt) => outcome(attempt).word === 'no answer';
+/** @param {Attempt} attempt */
 const portOf = ({ url }) => Number(/:(\d+)(?=\?|$)/.exec(url)?.[1] ?? (/^(stuns|turns):/i.test(url) ? 5349 : 3478));
 
 /** @param {Attempt} attempt @returns {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string}} */
@@ -39,6 +47,7 @@ export function outcome(attempt) {
   return { mark: 'bad', word: attempt.errors.some(({ code }) => !UNREACHED.includes(code)) ? 'failed' : 'no answer' };
 }
 
+/** @param {Finding['mark']} mark @param {string} title @param {string} text @returns {Finding} */
 const finding = (mark, title, text) => ({ mark, title, text });
 
 /** @param {Answer} answer @param {Attempt[]} attempts All have ended. @returns {Finding[]} */
@@ -47,15 +56,16 @@ export function findings(answer, attempts) {
   const turn = attempts.filter(({ kind }) => kind === 'turn');
   const stun = attempts.filter(({ kind }) => kind === 'stun');
   return [
-    ...(turn.length ? relayFindings(turn, stun) : [onlyStun(answer.body)]),
-    ...(turn.length && answer.body.degraded ? [degraded(answer.body)] : []),
+    ...(turn.length ? relayFindings(turn, stun) : [onlyStun(answer.body ?? {})]),
+    ...(turn.length && answer.body?.degraded ? [degraded(answer.body)] : []),
     ...stunFindings(stun, turn),
   ];
 }
 
-/** The broker sent no ICE servers. */
+/** The broker sent no ICE servers. @param {Answer} answer */
 function refusal({ status, body }) {
   const said = [body?.error, body?.message].filter(Boolean).join('. ');
+  /** @type {Record<number, string[]>} */
   const known = {
     0: ['The broker does not answer', 'No response in time. Check that the broker runs and that this network can reach it.'],
     403: ['The broker rejects this page', `${said}. Open the check at the broker’s own address.`],
@@ -67,6 +77,7 @@ function refusal({ status, body }) {
   return finding('bad', title, text);
 }
 
+/** @type {Record<NonNullable<Credentials['reason']>, string>} */
 const REASONS = {
   NOT_CONFIGURED: 'No TURN source is configured. Set the key of the provider, or COTURN_URLS and COTURN_SECRET.',
   DISABLED: 'Minting is stopped by TURN_ENABLED or by the operator.',
@@ -75,20 +86,23 @@ const REASONS = {
   LEDGER_UNAVAILABLE: 'The broker cannot write its ledger. Check the disk of STATE_DIR.',
 };
 
+/** @param {Body} body */
 const onlyStun = (body) => finding('bad', 'Only STUN: no relay was offered',
-  `Calls that need a relay will fail. ${REASONS[body.reason] ?? (body.source === 'stun' ? 'ICE_SOURCES begins with stun.' : '')}`.trim());
+  `Calls that need a relay will fail. ${(body.reason && REASONS[body.reason]) ?? (body.source === 'stun' ? 'ICE_SOURCES begins with stun.' : '')}`.trim());
 
-const degraded = (body) => finding('warn', `The response is degraded (${body.reason})`, `It came from ${body.source}. ${REASONS[body.reason] ?? ''}`.trim());
+/** @param {Body} body */
+const degraded = (body) => finding('warn', `The response is degraded (${body.reason})`, `It came from ${body.source}. ${(body.reason && REASONS[body.reason]) ?? ''}`.trim());
 
-/** Which transports reach the relay. */
+/** Which transports reach the relay. @param {Attempt[]} turn @param {Attempt[]} stun */
 function relayFindings(turn, stun) {
   const good = turn.filter(works);
   if (!good.length) return [noRelay(turn, stun)];
+  /** @param {Attempt['transport'][]} names */
   const over = (names) => turn.filter(({ transport }) => names.includes(transport));
   const [udp, tcp, tls] = [over(['udp', 'dtls']), over(['tcp']), over(['tls'])];
-  const through = (list) => list.some(works);
-  const fails = (list) => list.length > 0 && !through(list);
-  const first = Math.min(...good.map((attempt) => attempt.candidates.find(({ type }) => type === 'relay').ms));
+  const through = (/** @type {Attempt[]} */ list) => list.some(works);
+  const fails = (/** @type {Attempt[]} */ list) => list.length > 0 && !through(list);
+  const first = Math.min(...good.flatMap((attempt) => attempt.candidates.find(({ type }) => type === 'relay')?.ms ?? []));
   const found = [];
   const instead = `Calls work over ${through(tcp) ? 'TCP' : 'TLS'}, with more delay, and suffer more from packet loss.`;
   if (fails(udp) && !udp.every(isSilent)) {
@@ -110,9 +124,11 @@ function relayFindings(turn, stun) {
 /**
  * Servers that fail while others over the same transport work. Firewalls block ports, so a server is called broken only if
  * another one on the same port works.
+ * @param {Attempt[]} turn @param {Attempt[]} good
  */
 function mixedFindings(turn, good) {
   const mixed = turn.filter((attempt) => !works(attempt) && good.some(({ transport }) => transport === attempt.transport));
+  /** @param {Attempt} attempt */
   const isBroken = (attempt) => !isUnanswered(attempt) || good.some((one) => one.transport === attempt.transport && portOf(one) === portOf(attempt));
   const [broken, closed] = [mixed.filter(isBroken), mixed.filter((attempt) => !isBroken(attempt))];
   const [subject, it] = broken.length === 1 ? ['One server does', 'it'] : [`${broken.length} servers do`, 'them'];
@@ -122,8 +138,10 @@ function mixedFindings(turn, good) {
   ];
 }
 
+/** @param {Attempt} attempt */
 const describe = (attempt) => `${attempt.url} (${outcome(attempt).word})`;
 
+/** @param {Attempt[]} turn @param {Attempt[]} stun */
 function noRelay(turn, stun) {
   if (turn.some(isRefused)) {
     return finding('bad', 'The relay rejects the credentials', 'Check that its secret is the broker’s COTURN_SECRET, that its realm is right, and that both clocks agree. Credentials of another key are also rejected.');
@@ -136,6 +154,7 @@ function noRelay(turn, stun) {
   return finding('bad', 'No server can be reached', 'No server answers over any transport. Either this network blocks them all, or the relay is down. Try another network.');
 }
 
+/** @param {Attempt[]} stun @param {Attempt[]} turn */
 function stunFindings(stun, turn) {
   if (!stun.length || stun.some(works)) return [];
   if (stun.every((attempt) => outcome(attempt).word === 'no new address')) return [];

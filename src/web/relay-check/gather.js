@@ -44,11 +44,14 @@ export async function gather({ attempt, server }, changed) {
   const startedAt = performance.now();
   const ms = () => Math.round(performance.now() - startedAt);
   const policy = attempt.kind === 'turn' ? 'relay' : 'all';
-  let connection;
+  /** @type {RTCPeerConnection | undefined} */
+  let opened;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   try {
-    connection = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: policy });
-    const ended = new Promise((resolve) => {
+    const connection = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: policy });
+    opened = connection;
+    const ended = new Promise((/** @type {(state: 'done' | 'timeout') => void} */ resolve) => {
       timer = setTimeout(() => resolve('timeout'), ATTEMPT_SECONDS_MAX * 1000);
       connection.onicecandidate = ({ candidate }) => {
         if (!candidate) return resolve('done'); // Firefox and Safari also signal the end like this
@@ -73,19 +76,20 @@ export async function gather({ attempt, server }, changed) {
     attempt.state = 'unusable';
   }
   clearTimeout(timer);
-  connection?.close();
+  opened?.close();
   changed();
 }
 
-/** Whether the server sent the error. Codes from 701 on come from the browser, for one address of the device. */
+/** Whether the server sent the error. Codes from 701 on come from the browser, for one address of the device. @param {RTCPeerConnectionIceErrorEvent} event */
 const isFinal = ({ errorCode }) => errorCode >= 400 && errorCode < 700;
 
+/** @param {Attempt} attempt @param {RTCIceCandidate} candidate @param {number} ms */
 function addCandidate(attempt, { type, protocol, candidate }, ms) {
   if (!candidate || attempt.candidates.some((known) => known.type === type)) return;
-  attempt.candidates.push({ type, protocol, ms });
+  attempt.candidates.push({ type: type ?? '', protocol: protocol ?? '', ms });
 }
 
-/** Browsers repeat an error for each address of the device. */
+/** Browsers repeat an error for each address of the device. @param {Attempt} attempt @param {RTCPeerConnectionIceErrorEvent} event @param {number} ms */
 function addError(attempt, { errorCode, errorText }, ms) {
   const known = attempt.errors.find(({ code, text }) => code === errorCode && text === errorText);
   if (known) known.times += 1;

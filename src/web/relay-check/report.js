@@ -17,16 +17,20 @@ export function errorLines(attempt) {
 /** The fields of the response that contain no secret. @param {import('./findings.js').Answer} answer @returns {[string, string][]} */
 export function answerRows({ status, body }) {
   if (status !== 200) {
-    const given = ['code', 'error', 'message', 'requestId'].filter((name) => body?.[name]);
-    /** @type {[string, string][]} */
-    const rows = given.map((name) => [name, String(body[name])]);
-    return [['status', status ? String(status) : 'no answer'], ...rows];
+    return [['status', status ? String(status) : 'no answer'], ...fields(body, ['code', 'error', 'message', 'requestId']).filter(([, value]) => value)];
   }
-  const known = ['source', 'degraded', 'reason', 'ttl', 'issuedAt', 'expiresAt'].filter((name) => body[name] !== undefined);
-  /** @type {[string, string][]} */
-  const rows = known.map((name) => [name, name === 'ttl' ? `${body[name]} s (requested: 300 s)` : String(body[name])]);
-  return [['status', '200'], ...rows, ['servers', String(body.iceServers?.length ?? 0)]];
+  const rows = fields(body, ['source', 'degraded', 'reason', 'ttl', 'issuedAt', 'expiresAt']);
+  const shown = rows.map(([name, value]) => /** @type {[string, string]} */ ([name, name === 'ttl' ? `${value} s (requested: 300 s)` : value]));
+  return [['status', '200'], ...shown, ['servers', String(body?.iceServers?.length ?? 0)]];
 }
+
+/**
+ * The fields of these names that are present, as text.
+ * @param {import('./findings.js').Body | null} body
+ * @param {(keyof import('./findings.js').Body)[]} names
+ * @returns {[string, string][]}
+ */
+const fields = (body, names) => names.flatMap((name) => (body?.[name] == null ? [] : [[name, String(body[name])]]));
 
 /**
  * @param {import('./findings.js').Answer} answer

@@ -1,5 +1,6 @@
 //! Files for browsers: the module, and the [pages] of the broker.
 
+mod api_types;
 mod pages;
 
 use crate::support::{Answer, TestBroker};

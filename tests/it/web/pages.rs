@@ -159,6 +159,7 @@ async fn an_unknown_file_is_not_found_and_a_page_accepts_only_reads() {
         "/dashboard/",
         "/dashboard/index.html",
         "/dashboard/..%2fmod.rs",
+        "/dashboard/api.d.ts",
         "/relay-check/uplot.js",
         "/relay-check/x/y",
         "/docs/",

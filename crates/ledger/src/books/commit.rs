@@ -115,7 +115,7 @@ impl Books {
         let shares = client.map_or([None; 2], |client| self.grants.shares(client, now));
         let slack = slack.saturating_add(ahead);
         let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares)?;
-        hold.client = client;
+        (hold.client, hold.clock_ahead) = (client, ahead);
         if let (Some(client), Some(end)) = (client, hold.alive_until()) {
             self.grants.reserve(client, end, hold.minutes());
         }
@@ -155,8 +155,10 @@ impl Books {
         let is_metered = grant.source.is_metered();
         if is_metered || is_reported {
             let reserved = hold.client.map_or(0, |_| hold.minutes());
-            let row = GrantRow::new(grant, username, hold.alive_until()).issued_to(client, reserved);
-            let row = row.spent_by(spender);
+            let row = GrantRow::new(grant, username, hold.alive_until())
+                .issued_to(client, reserved)
+                .with_clock_ahead(hold.clock_ahead)
+                .spent_by(spender);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
         self.ledger.commit(&hold, unreported_at);
@@ -171,8 +173,10 @@ impl Books {
             Written::Yes => Ok(()),
             Written::Unknown => Err(NotRecorded),
             Written::No => {
+                let row = self.grants.get(commit.grant);
+                let is_charged = row.is_none_or(|row| row.unreported_at().is_some());
+                self.ledger.undo(&commit.hold, commit.unreported_at.filter(|_| is_charged));
                 self.grants.remove(commit.grant);
-                self.ledger.undo(&commit.hold, commit.unreported_at);
                 self.release_share(&commit.hold);
                 Err(NotRecorded)
             }

@@ -64,7 +64,7 @@ enum Whole {
 
 /// The result of a report, and whether an allowance clamped it.
 #[derive(Debug)]
-pub struct Heard<T> {
+pub struct Outcome<T> {
     /// The result.
     pub value: T,
     /// Whether less was charged than claimed.
@@ -170,16 +170,16 @@ impl Books {
 
     /// Opens a connection.
     pub fn open(&mut self, caller: Caller, id: &str, relayed: Option<bool>) -> Result<Opened, OpenError> {
-        self.heard_open(caller, id, relayed).map(|heard| heard.value)
+        self.open_with_outcome(caller, id, relayed).map(|outcome| outcome.value)
     }
 
     /// The same, with whether an allowance clamped the charge.
-    pub fn heard_open(
+    pub fn open_with_outcome(
         &mut self,
         caller: Caller,
         id: &str,
         relayed: Option<bool>,
-    ) -> Result<Heard<Opened>, OpenError> {
+    ) -> Result<Outcome<Opened>, OpenError> {
         if self.is_revoked(caller) {
             return Err(OpenError::GrantRevoked);
         }
@@ -192,11 +192,11 @@ impl Books {
         Ok(opened)
     }
 
-    /// Notes the address of a caller whose grant's row has none.
+    /// Notes the address of a caller whose grant's row has none, before its call: the call counts for that address.
     pub fn note_client(&mut self, caller: Caller, client: ClientKey) {
         if let Caller::Grant(grant) = caller {
             let now = self.now();
-            self.grants.adopt(grant.id, client, now, self.connections.rules());
+            self.grants.adopt(&grant, client, now, self.connections.rules());
         }
     }
 
@@ -215,7 +215,12 @@ impl Books {
     }
 
     /// Applies a connection's report.
-    pub fn heartbeat(&mut self, caller: Caller, id: &str, report: Report) -> Result<Heard<()>, ReportError> {
+    pub fn heartbeat(
+        &mut self,
+        caller: Caller,
+        id: &str,
+        report: Report,
+    ) -> Result<Outcome<()>, ReportError> {
         if self.is_revoked(caller) {
             return Err(ReportError::GrantRevoked);
         }
@@ -230,18 +235,18 @@ impl Books {
         caller: Caller,
         id: &str,
         last: Report,
-    ) -> Result<Heard<Option<Closed>>, ReportError> {
+    ) -> Result<Outcome<Option<Closed>>, ReportError> {
         if self.is_revoked(caller) {
             return Err(ReportError::GrantRevoked);
         }
         let now = self.now();
         // The last counts of a connection that is not open any more are ignored.
-        let clamped =
-            last != Report::default() && self.heartbeat(caller, id, last).is_ok_and(|heard| heard.clamped);
+        let clamped = last != Report::default()
+            && self.heartbeat(caller, id, last).is_ok_and(|outcome| outcome.clamped);
         let entry = self.connections.close(&mut self.grants, caller, id, now)?;
         let closed = entry.map(|entry| self.apply(entry));
-        let clamped = clamped || closed.as_ref().is_some_and(|heard| heard.clamped);
-        Ok(Heard { value: closed.map(|heard| heard.value), clamped })
+        let clamped = clamped || closed.as_ref().is_some_and(|outcome| outcome.clamped);
+        Ok(Outcome { value: closed.map(|outcome| outcome.value), clamped })
     }
 
     /// The latest reading of a source in this period, or in one that overlaps it because the billing day has changed.
@@ -310,14 +315,14 @@ impl Books {
         self.ledger.previous()
     }
 
-    fn apply<T>(&mut self, entry: Entry<T>) -> Heard<T> {
+    fn apply<T>(&mut self, entry: Entry<T>) -> Outcome<T> {
         for change in entry.changes {
             self.ledger.apply(change);
         }
         if entry.clamped {
             self.ledger.count_clamped();
         }
-        Heard { value: entry.value, clamped: entry.clamped }
+        Outcome { value: entry.value, clamped: entry.clamped }
     }
 }
 

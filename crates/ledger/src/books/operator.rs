@@ -4,9 +4,11 @@ use super::{Books, Snapshot, Whole};
 use crate::alert::Alert;
 use crate::alert_rules::{AlertInput, AlertRules};
 use crate::grants::{GrantRow, Grants};
+use crate::minute_usage::Basis;
 use crate::reports::Closed;
 use crate::token::GrantId;
 use crate::units::ByteCount;
+use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Books {
     /// Overrides the limit; `None` removes the override.
@@ -101,10 +103,15 @@ impl Books {
     }
 
     /// Revokes a credential and closes its connections. `None` if no metered grant of that id is known. Its budget stays
-    /// reserved.
+    /// reserved, and nothing more is charged for it: neither by a report nor for the lack of one.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
+        let unreported_at = self.grants.get(grant).and_then(GrantRow::unreported_at);
         let row = self.grants.revoke(grant, now)?.clone();
+        if let Some(expires_at) = unreported_at {
+            let kind = ChangeKind::UnreportedRevoked { expires_at };
+            self.ledger.apply(UsageChange { source: row.source, basis: Basis::Granted, kind });
+        }
         let is_it = |_: &Grants, id| id == grant;
         let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
         Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Books, Whole};
 use crate::coturn::listing::{Listing, SessionId};
 use crate::coturn::sessions::to_cut;
-use crate::coturn::usage::Look;
+use crate::coturn::usage::ListingRead;
 use crate::grants::GrantEnd;
 use crate::minute_usage::Basis;
 use crate::source::{IceSource, MINT_SLACK};
@@ -24,12 +24,12 @@ impl Books {
         let (now, period) = (self.now(), self.ledger.figures().period);
         let used = self.ledger.used_of(IceSource::Coturn);
         let seen_at = self.coturn.complete_at();
-        let look = self.coturn.take(listing, now, period, used, self.connections.rules());
+        let read = self.coturn.take(listing, now, period, used, self.connections.rules());
         self.dirty.note(Whole::Coturn);
-        if let Some(Look { reading, is_after_gap }) = look {
-            // A jump in doubt may be a pause of this machine, in which nobody cut either.
+        if let Some(ListingRead { reading, is_after_gap }) = read {
+            // A jump in doubt may be a pause of this machine. Then no session was cut in it either.
             if is_after_gap || self.clock_ahead() > UNSEEN_TOLERATED {
-                // Nobody cut sessions in the gap, so the short tail did not hold in it.
+                // No session was cut in the gap, so the short tail did not hold in it.
                 self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
                 self.ledger.keep_unseen(IceSource::Coturn);
             }
@@ -63,10 +63,10 @@ impl Books {
     }
 
     /// Sets the tails of the grants after a start, since the settings may have changed. The short tail of a coturn holds only
-    /// while a broker cuts its sessions, so the last look must not be older than that tail.
+    /// while a broker cuts its sessions, so the last listing must not be older than that tail.
     pub(super) fn settle_tails(&mut self) {
-        let looked_ago = self.now().since(self.coturn.complete_at());
-        if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| looked_ago <= tail) {
+        let listed_ago = self.now().since(self.coturn.complete_at());
+        if self.ledger.cut_tail(IceSource::Coturn).is_some_and(|tail| listed_ago <= tail) {
             self.ledger.set_cutting(IceSource::Coturn, true);
         }
         self.settle_tails_since(self.coturn.complete_at());
@@ -83,7 +83,7 @@ impl Books {
         }
     }
 
-    /// Extends every grant whose tail is shorter than the one that its source has now. Nobody has cut coturn's sessions since
+    /// Extends every grant whose tail is shorter than the one that its source has now. coturn's sessions were not cut since
     /// `seen_at`.
     fn settle_tails_since(&mut self, seen_at: Timestamp) {
         for (source, tail) in self.ledger.tails() {

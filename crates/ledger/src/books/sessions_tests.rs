@@ -4,8 +4,10 @@ use crate::connection::{BilledDirections, UsageRules};
 use crate::connections::Bounds;
 use crate::coturn::listing::{Reach, Session};
 use crate::ledger::{SourceTerms, Terms};
+use crate::minute::Minute;
 use crate::open::Setup;
 use crate::period::BillingDay;
+use crate::time::Moment;
 use crate::timeline::Rates;
 use crate::token::Grant;
 use crate::traffic::Traffic;
@@ -68,7 +70,7 @@ impl Broker {
     }
 
     /// Takes a listing at that time. Returns the sessions that must end.
-    fn look(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
+    fn list(&mut self, seconds: u64, sessions: &[(u64, u64)]) -> Vec<SessionId> {
         self.books.advance(at(seconds));
         self.books.take_sessions(&listing(sessions))
     }
@@ -87,7 +89,7 @@ impl Broker {
 /// A strict broker that has just read its coturn.
 fn strict() -> Broker {
     let mut broker = Broker::open(&setup(BudgetMode::Strict));
-    assert_eq!(broker.look(0, &[]), []);
+    assert_eq!(broker.list(0, &[]), []);
     broker
 }
 
@@ -127,13 +129,13 @@ fn after_a_grace_period_a_coturn_that_does_not_answer_raises_an_alert() {
 }
 
 #[test]
-fn the_counts_of_a_look_are_stored() {
+fn the_counts_of_a_listing_are_stored() {
     let mut broker = strict();
-    broker.look(2, &[(1, 5_000)]);
+    broker.list(2, &[(1, 5_000)]);
     let batch = broker.books.take_batch();
     assert!(batch.coturn.is_some());
     assert_eq!(batch.sessions.keys().map(|id| id.get()).collect::<Vec<_>>(), [1]);
-    broker.look(4, &[(1, 5_000)]);
+    broker.list(4, &[(1, 5_000)]);
     assert!(broker.books.take_batch().sessions.is_empty(), "an unchanged session is not stored again");
 }
 
@@ -141,37 +143,37 @@ fn the_counts_of_a_look_are_stored() {
 fn a_spent_budget_ends_every_session_of_ours() {
     let mut broker = strict();
     broker.mint(1, 600);
-    assert_eq!(broker.look(2, &[(1, 5_000)]), []);
+    assert_eq!(broker.list(2, &[(1, 5_000)]), []);
     broker.books.override_limit(Some(ByteCount::new(5_000)));
-    assert_eq!(broker.look(4, &[(1, 5_000)]), [SessionId::new(1).unwrap()]);
+    assert_eq!(broker.list(4, &[(1, 5_000)]), [SessionId::new(1).unwrap()]);
 }
 
 /// While coturn does not answer, sessions can begin and end uncounted.
 #[test]
-fn a_gap_between_looks_releases_no_budget_that_was_reserved_in_it() {
+fn a_gap_between_listings_releases_no_budget_that_was_reserved_in_it() {
     let mut broker = strict();
     for number in 1..=10 {
         broker.mint(number, HOUR);
     }
     let promised = broker.committed();
-    broker.look(2, &[]);
+    broker.list(2, &[]);
     // Four hours later all grants have ended, and none has a session.
-    broker.look(4 * HOUR, &[]);
+    broker.list(4 * HOUR, &[]);
     let kept = broker.committed();
     assert!(kept + 10 * 3 * MINUTE_BYTES >= promised, "{kept} of {promised}");
     assert_eq!(broker.books.snapshot().figures.used, ByteCount::ZERO);
-    broker.look(4 * HOUR + 2, &[]);
-    assert_eq!(broker.committed(), kept, "looks without a gap release the budget reserved between them");
+    broker.list(4 * HOUR + 2, &[]);
+    assert_eq!(broker.committed(), kept, "listings without a gap release the budget reserved between them");
     let again = broker.reopened(&setup(BudgetMode::Strict), 4 * HOUR + 4);
     assert_eq!(again.committed(), kept);
 }
 
 #[test]
-fn looks_without_a_gap_release_reserved_budget() {
+fn listings_without_a_gap_release_reserved_budget() {
     let mut broker = strict();
     broker.mint(1, 600);
     for seconds in (2..700).step_by(2) {
-        broker.look(seconds, &[]);
+        broker.list(seconds, &[]);
     }
     assert_eq!(broker.committed(), 0);
 }
@@ -181,11 +183,11 @@ fn looks_without_a_gap_release_reserved_budget() {
 fn a_new_billing_day_keeps_the_counted_bytes() {
     let mut broker = strict();
     broker.mint(1, 600);
-    broker.look(2, &[(1, 920_000_000)]);
+    broker.list(2, &[(1, 920_000_000)]);
     let mut other = setup(BudgetMode::Strict);
     other.terms.billing_day = BillingDay::new(15).unwrap();
     let mut again = broker.reopened(&other, 4);
-    again.look(4, &[(1, 921_000_000)]);
+    again.list(4, &[(1, 921_000_000)]);
     assert!(again.books.snapshot().figures.used.get() >= 921_000_000);
 }
 
@@ -203,14 +205,16 @@ fn a_removed_command_line_extends_the_tail_of_every_grant() {
     assert!((minutes - 1..=minutes + 1).contains(&(difference / MINUTE_BYTES)), "{difference}");
 }
 
+/// Strict settings of a source whose sessions are not cut.
+fn with_tail(seconds: u64) -> Setup {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.sources[0].cut_tail = None;
+    setup.sources[0].tail = Duration::from_secs(seconds);
+    setup
+}
+
 #[test]
 fn a_longer_tail_in_the_settings_extends_every_grant_once() {
-    let with_tail = |seconds| {
-        let mut setup = setup(BudgetMode::Strict);
-        setup.sources[0].cut_tail = None;
-        setup.sources[0].tail = Duration::from_secs(seconds);
-        setup
-    };
     let mut broker = Broker::open(&with_tail(0));
     broker.mint(1, 600);
     let short = broker.committed();
@@ -221,9 +225,24 @@ fn a_longer_tail_in_the_settings_extends_every_grant_once() {
     assert_eq!(longer.reopened(&with_tail(0), 8).committed(), long, "a shorter tail releases nothing");
 }
 
+/// A credential that was minted while the wall clock was ahead expires by the wall clock, if that clock is right.
+#[test]
+fn a_longer_tail_counts_from_the_later_clock_of_a_mint_in_doubt() {
+    let mut broker = Broker::open(&with_tail(0));
+    let wall = at(4 * HOUR);
+    broker.books.advance(Moment { now: at(0), wall, jumped: Duration::ZERO, in_doubt: true });
+    broker.mint(1, 300);
+    let alive_until = |broker: &Broker| broker.books.grants().get(id(1)).unwrap().alive_until.unwrap();
+    let short = alive_until(&broker);
+    assert_eq!(short, Minute::from_end(wall.plus(Duration::from_secs(300) + MINT_SLACK)));
+    let mut longer = broker.reopened(&with_tail(7_200), 4);
+    assert_eq!(alive_until(&longer).since(short), 120);
+    assert_eq!(alive_until(&longer.reopened(&with_tail(7_260), 8)).since(short), 121, "it is stored");
+}
+
 /// No broker ran for an hour, so sessions of expired grants were not cut.
 #[test]
-fn a_restart_extends_short_tails_unless_the_last_look_was_recent() {
+fn a_restart_extends_short_tails_unless_the_last_listing_was_recent() {
     let mut broker = strict();
     broker.mint(1, 600);
     let short = broker.committed();
@@ -238,15 +257,15 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     let mut broker = strict();
     broker.mint(1, 600);
     for seconds in (2..=602).step_by(30) {
-        broker.look(seconds, &[(1, 5_000)]);
+        broker.list(seconds, &[(1, 5_000)]);
     }
-    let dead = broker.look(640, &[(1, 5_000)]);
+    let dead = broker.list(640, &[(1, 5_000)]);
     assert_eq!(dead.len(), 1);
     broker.books.cut_sessions(&dead);
-    broker.look(650, &[(1, 5_000)]);
+    broker.list(650, &[(1, 5_000)]);
     assert!(broker.books.snapshot().bound_holds(), "10 s are allowed");
     let before = broker.committed();
-    broker.look(652, &[(1, 5_000)]);
+    broker.list(652, &[(1, 5_000)]);
     assert!(!broker.books.snapshot().bound_holds());
     assert!(broker.committed() >= before + 100 * MINUTE_BYTES, "the long tail counts");
 }

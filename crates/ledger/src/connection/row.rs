@@ -1,9 +1,10 @@
 //! The stored form of a connection: a few dozen bytes. Numbers have variable length, and instants count from the opening.
-//! The first byte is the version of the form, so a later version can tell an older row.
+//! The first byte is the version of the form, so a later version recognizes an older row.
 
 use std::sync::Arc;
 
-use super::{Clock, Connection, GUESSES_MAX, Owner, Stretch};
+use super::by_time::{Clock, ESTIMATES_MAX, Span};
+use super::{Connection, Owner};
 use crate::source::IceSource;
 use crate::spender::{Label, Spender, User};
 use crate::token::{GrantId, source_code};
@@ -55,10 +56,10 @@ impl Connection {
             row.at(clock.since);
             row.at(clock.stops_at);
         }
-        row.number(self.guesses.len().try_into().unwrap_or(u64::MAX));
-        for guess in &self.guesses {
-            row.at(guess.from);
-            row.at(guess.to);
+        row.number(self.estimates.len().try_into().unwrap_or(u64::MAX));
+        for estimate in &self.estimates {
+            row.at(estimate.from);
+            row.at(estimate.to);
         }
         row.number(self.counted);
         row.at(self.counted_until);
@@ -96,9 +97,9 @@ impl Connection {
         } else {
             Some(Clock { since: row.at()?, stops_at: row.at()?, running: flags & CLOCK_RUNS != 0 })
         };
-        let count = usize::try_from(row.number()?).ok().filter(|count| *count <= GUESSES_MAX)?;
-        let guess = |_| Some(Stretch { from: row.at()?, to: row.at()? });
-        let guesses = (0..count).map(guess).collect::<Option<_>>()?;
+        let count = usize::try_from(row.number()?).ok().filter(|count| *count <= ESTIMATES_MAX)?;
+        let estimate = |_| Some(Span { from: row.at()?, to: row.at()? });
+        let estimates = (0..count).map(estimate).collect::<Option<_>>()?;
         let connection = Self {
             id: Arc::from(id),
             owner,
@@ -109,7 +110,7 @@ impl Connection {
             bytes_sent,
             bytes_received,
             clock,
-            guesses,
+            estimates,
             counted: row.number()?,
             counted_until: row.at()?,
             claimed: ByteCount::new(row.number()?),
@@ -205,8 +206,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn stretch() -> impl Strategy<Value = Stretch> {
-        (any::<i64>(), any::<i64>()).prop_map(|(from, to)| Stretch {
+    fn span() -> impl Strategy<Value = Span> {
+        (any::<i64>(), any::<i64>()).prop_map(|(from, to)| Span {
             from: Timestamp::from_millis(from),
             to: Timestamp::from_millis(to),
         })
@@ -215,8 +216,8 @@ mod tests {
     prop_compose! {
         fn connection()(
             times in any::<[i64; 3]>(), numbers in any::<[u64; 5]>(), relayed: Option<bool>,
-            clock in prop::option::of((stretch(), any::<bool>())), is_reported: bool, is_named: bool,
-            guesses in prop::collection::vec(stretch(), 0..=GUESSES_MAX), source in 0usize..5,
+            clock in prop::option::of((span(), any::<bool>())), is_reported: bool, is_named: bool,
+            estimates in prop::collection::vec(span(), 0..=ESTIMATES_MAX), source in 0usize..5,
         ) -> Connection {
             let [opened_at, last_seen, counted_until] = times.map(Timestamp::from_millis);
             let [bytes_sent, bytes_received, counted, claimed, settled_millis] = numbers;
@@ -230,7 +231,7 @@ mod tests {
                 bytes_sent,
                 bytes_received,
                 clock: clock.map(|(span, running)| Clock { since: span.from, stops_at: span.to, running }),
-                guesses,
+                estimates,
                 counted,
                 counted_until,
                 claimed: ByteCount::new(claimed),
@@ -277,7 +278,7 @@ mod tests {
             bytes_sent: 150_000_000,
             bytes_received: 150_000_000,
             clock: None,
-            guesses: vec![],
+            estimates: vec![],
             counted: 150_000_000,
             counted_until: at(600_000),
             claimed: ByteCount::new(150_000_000),

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
+use super::row::PACKET_BYTES;
 use super::*;
-use crate::coturn::listing::Forger;
+use crate::coturn::listing::{Forger, Reach};
 use crate::units::ByteCount;
 
-const GUESS: BitRate = BitRate::new(2_000_000);
+const DEFAULT_RATE: BitRate = BitRate::new(2_000_000);
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_736_000_000_000).plus_millis(millis)
@@ -54,41 +55,41 @@ fn sent(taken: &SessionDelta) -> u64 {
 fn hidden_bytes_are_charged_once_at_the_last_rate() {
     let mut book = Sessions::default();
     // 2,048 packets in 10 s: 204.8 kB/s.
-    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
-    let taken = book.take(&listing([session(1, 10, 2_048)]), at(10_000), GUESS);
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
+    let taken = book.take(&listing([session(1, 10, 2_048)]), at(10_000), DEFAULT_RATE);
     assert!(sent(&taken) >= 2_048_000);
-    let taken = book.take(&listing([session(1, 15, 2_048)]), at(15_000), GUESS);
+    let taken = book.take(&listing([session(1, 15, 2_048)]), at(15_000), DEFAULT_RATE);
     let estimated = sent(&taken);
     assert!((2_048_000 + 1_024_000..=2_048_000 + 2_047_000).contains(&estimated), "{estimated}");
-    let taken = book.take(&listing([session(1, 3_600, 2_048)]), at(3_600_000), GUESS);
+    let taken = book.take(&listing([session(1, 3_600, 2_048)]), at(3_600_000), DEFAULT_RATE);
     assert_eq!(sent(&taken), 2_048_000 + 2_047_000, "one more packet and coturn would have shown them");
-    let taken = book.take(&listing([session(1, 3_610, 4_096)]), at(3_610_000), GUESS);
+    let taken = book.take(&listing([session(1, 3_610, 4_096)]), at(3_610_000), DEFAULT_RATE);
     let over = sent(&taken) - 4_096_000;
     assert!(over <= 2_047_000, "the estimate was not replaced: {over} bytes too many");
 }
 
 #[test]
-fn a_session_that_ends_between_two_looks_is_charged_until_the_second() {
+fn a_session_that_ends_between_two_listings_is_charged_until_the_second() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
-    let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), GUESS);
-    let taken = book.take(&listing([]), at(20_000), GUESS);
-    // 10 s at 204.8 kB/s, or at up to 409.5 kB/s, plus the bytes that were hidden at the last look.
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
+    let _ = book.take(&listing([session(1, 110, 22_528)]), at(10_000), DEFAULT_RATE);
+    let taken = book.take(&listing([]), at(20_000), DEFAULT_RATE);
+    // 10 s at 204.8 kB/s, or at up to 409.5 kB/s, plus the bytes that were hidden at the last listing.
     let bounds = 22_528_000 + 2_048_000..=22_528_000 + 4_095_000 + 2_047_000;
     assert!(bounds.contains(&sent(&taken)), "{}", sent(&taken));
     assert_eq!((taken.live, taken.ended_unwatched), (0, 0));
-    let again = book.take(&listing([]), at(30_000), GUESS);
+    let again = book.take(&listing([]), at(30_000), DEFAULT_RATE);
     assert_eq!((again.total, again.added.len()), (taken.total, 0));
 }
 
 #[test]
 fn an_idle_session_is_charged_little_for_its_end() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
-    let _ = book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS);
-    let rested = sent(&book.take(&listing([session(1, 210, 40_960)]), at(110_000), GUESS));
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
+    let _ = book.take(&listing([session(1, 110, 40_960)]), at(10_000), DEFAULT_RATE);
+    let rested = sent(&book.take(&listing([session(1, 210, 40_960)]), at(110_000), DEFAULT_RATE));
     assert_eq!(rested, 40_960_000 + 2_047_000);
-    let ended = sent(&book.take(&listing([]), at(112_000), GUESS));
+    let ended = sent(&book.take(&listing([]), at(112_000), DEFAULT_RATE));
     // It carried at most 2,047 packets in 100 s, so at most 41 in 2 s.
     assert_eq!(ended - rested, 2_047_000 * 2 / 100);
 }
@@ -97,12 +98,12 @@ fn an_idle_session_is_charged_little_for_its_end() {
 fn a_session_that_was_cut_is_charged_until_the_cut() {
     let charged_at_the_end = |cut: Option<u64>| {
         let mut book = Sessions::default();
-        let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
-        let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
+        let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
+        let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), DEFAULT_RATE));
         if let Some(cut) = cut {
             book.cut(&[id(1), id(2)], at(cut));
         }
-        sent(&book.take(&listing([]), at(12_000), GUESS)) - before
+        sent(&book.take(&listing([]), at(12_000), DEFAULT_RATE)) - before
     };
     // 20,480 to 22,527 packets in 10 s. The hidden ones are already charged.
     let per_second = 2_252_700;
@@ -115,19 +116,19 @@ fn a_session_that_was_cut_is_charged_until_the_cut() {
 #[test]
 fn a_session_that_survives_its_cut_is_charged_like_any_other() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
     book.cut(&[id(1)], at(0));
-    let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), GUESS));
-    let after = sent(&book.take(&listing([]), at(12_000), GUESS));
+    let before = sent(&book.take(&listing([session(1, 110, 40_960)]), at(10_000), DEFAULT_RATE));
+    let after = sent(&book.take(&listing([]), at(12_000), DEFAULT_RATE));
     assert_eq!(after - before, 2 * 2_252_700);
 }
 
 #[test]
 fn a_session_that_ended_in_a_gap_is_charged_for_ten_minutes_and_reported() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
     let mut book = reopened(book);
-    let taken = book.take(&listing([]), at(8 * 3_600_000), GUESS);
+    let taken = book.take(&listing([]), at(8 * 3_600_000), DEFAULT_RATE);
     assert_eq!(taken.ended_unwatched, 1);
     // 20,480 to 22,527 packets in 100 s.
     let ten_minutes = 600 * 225_270;
@@ -137,9 +138,9 @@ fn a_session_that_ended_in_a_gap_is_charged_for_ten_minutes_and_reported() {
 #[test]
 fn a_session_that_continued_through_a_gap_is_charged_what_coturn_shows() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 100, 20_480)]), at(0), DEFAULT_RATE);
     let mut book = reopened(book);
-    let taken = book.take(&listing([session(1, 28_900, 2_048_000)]), at(8 * 3_600_000), GUESS);
+    let taken = book.take(&listing([session(1, 28_900, 2_048_000)]), at(8 * 3_600_000), DEFAULT_RATE);
     assert_eq!(taken.ended_unwatched, 0);
     assert!((2_048_000_000..=2_048_000_000 + 2_047_000).contains(&sent(&taken)));
 }
@@ -149,11 +150,11 @@ fn a_session_that_was_never_measured_is_estimated_once_it_has_a_channel() {
     for (reach, most) in [(Reach::Nobody, 0), (Reach::Permitted, 0), (Reach::Bound, 2_047 * 1_200)] {
         let mut book = Sessions::default();
         let unreported = |seconds| Session { reach, ..session(1, seconds, 0) };
-        let taken = book.take(&listing([unreported(2)]), at(0), GUESS);
+        let taken = book.take(&listing([unreported(2)]), at(0), DEFAULT_RATE);
         assert_eq!(sent(&taken), most.min(750_000), "{reach:?}: 2 to 3 s at 2 Mbps");
-        let taken = book.take(&listing([unreported(62)]), at(60_000), GUESS);
+        let taken = book.take(&listing([unreported(62)]), at(60_000), DEFAULT_RATE);
         assert_eq!(sent(&taken), most, "{reach:?}");
-        assert_eq!(sent(&book.take(&listing([]), at(70_000), GUESS)), most, "{reach:?}");
+        assert_eq!(sent(&book.take(&listing([]), at(70_000), DEFAULT_RATE)), most, "{reach:?}");
     }
 }
 
@@ -164,9 +165,9 @@ fn a_reused_id_is_a_new_session() {
     let other = Session { user: "carol".into(), grant: None, ..session(1, 120, 90_000) };
     for (what, next) in [("younger", younger), ("fallen", fallen), ("of another user", other)] {
         let mut book = Sessions::default();
-        let before = sent(&book.take(&listing([session(1, 100, 80_000)]), at(0), GUESS));
+        let before = sent(&book.take(&listing([session(1, 100, 80_000)]), at(0), DEFAULT_RATE));
         let shown = next.traffic.sent.get();
-        let taken = book.take(&listing([next]), at(20_000), GUESS);
+        let taken = book.take(&listing([next]), at(20_000), DEFAULT_RATE);
         assert!(sent(&taken) >= before + shown, "{what}: {} after {before}", sent(&taken));
         assert_eq!(taken.live, 1);
     }
@@ -175,11 +176,12 @@ fn a_reused_id_is_a_new_session() {
 #[test]
 fn a_session_missing_from_a_partial_listing_has_not_ended() {
     let mut book = Sessions::default();
-    let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), GUESS);
+    let taken = book.take(&listing([session(1, 100, 20_480), session(2, 100, 20_480)]), at(0), DEFAULT_RATE);
     let partial = Listing { is_complete: false, ..listing([session(2, 105, 20_480)]) };
-    let later = book.take(&partial, at(5_000), GUESS);
+    let later = book.take(&partial, at(5_000), DEFAULT_RATE);
     assert_eq!((later.live, later.total), (2, taken.total), "2,047 packets were charged at once");
-    let back = book.take(&listing([session(1, 110, 22_528), session(2, 110, 22_528)]), at(10_000), GUESS);
+    let back =
+        book.take(&listing([session(1, 110, 22_528), session(2, 110, 22_528)]), at(10_000), DEFAULT_RATE);
     assert!(sent(&back) <= 2 * (22_528_000 + 2_047_000), "no session is charged twice");
 }
 
@@ -191,8 +193,8 @@ fn partial_listings_do_not_grow_the_table_without_bound() {
         let sessions = (from..from + most).map(|n| session(n, 1, 10)).collect();
         Listing { sessions, is_complete: false, forger: None }
     };
-    assert_eq!(book.take(&full(1), at(0), GUESS).live, SESSIONS_MAX);
-    let taken = book.take(&full(2), at(1_000), GUESS);
+    assert_eq!(book.take(&full(1), at(0), DEFAULT_RATE).live, SESSIONS_MAX);
+    let taken = book.take(&full(2), at(1_000), DEFAULT_RATE);
     assert_eq!(taken.live, SESSIONS_MAX);
     assert!(sent(&taken) >= (most + 1) * 10_000);
 }
@@ -200,17 +202,17 @@ fn partial_listings_do_not_grow_the_table_without_bound() {
 #[test]
 fn an_estimate_is_never_faster_than_a_relay() {
     let mut book = Sessions::default();
-    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
-    let first = sent(&book.take(&listing([session(1, 0, 2_000_000)]), at(1), GUESS));
-    let taken = book.take(&listing([]), at(8_001), GUESS);
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
+    let first = sent(&book.take(&listing([session(1, 0, 2_000_000)]), at(1), DEFAULT_RATE));
+    let taken = book.take(&listing([]), at(8_001), DEFAULT_RATE);
     assert!(sent(&taken) - first <= 100_000_000 + 2_047_000, "8 s at 100 Mbps");
 }
 
 #[test]
 fn a_clock_that_steps_back_lowers_no_count() {
     let mut book = Sessions::default();
-    let before = book.take(&listing([session(1, 100, 20_480)]), at(60_000), GUESS);
-    let taken = book.take(&listing([session(1, 105, 20_480)]), at(0), GUESS);
+    let before = book.take(&listing([session(1, 100, 20_480)]), at(60_000), DEFAULT_RATE);
+    let taken = book.take(&listing([session(1, 105, 20_480)]), at(0), DEFAULT_RATE);
     assert!(sent(&taken) >= sent(&before));
 }
 
@@ -220,7 +222,7 @@ fn sessions_of_others_are_counted_separately_and_never_cut() {
     let ours = session(2, 100, 20_480);
     let live = Session { grant: Some(grant(2)), ..session(3, 100, 20_480) };
     let list = listing([others, ours, live]);
-    let taken = Sessions::default().take(&list, at(0), GUESS);
+    let taken = Sessions::default().take(&list, at(0), DEFAULT_RATE);
     let sum = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
     assert_eq!(sum, taken.total);
     assert_eq!(taken.added.keys().copied().collect::<Vec<_>>(), [None, Some(grant(1)), Some(grant(2))]);
@@ -283,15 +285,15 @@ fn any_session() -> impl Strategy<Value = Session> {
 proptest! {
     #[test]
     fn the_total_never_falls_and_is_the_sum_of_all_deltas(
-        looks in proptest::collection::vec(
+        listings in proptest::collection::vec(
             (proptest::collection::vec(any_session(), 0..6), any::<bool>(), 0u64..2_000_000), 1..30),
     ) {
         let mut book = Sessions::default();
         let (mut total, mut now) = (Traffic::ZERO, 0);
-        for (sessions, is_complete, pause) in looks {
+        for (sessions, is_complete, pause) in listings {
             now += pause;
             let shown = sessions.iter().map(|s| (s.id, s.traffic.sent)).collect::<BTreeMap<_, _>>();
-            let taken = book.take(&Listing { sessions, is_complete, forger: None }, at(now), GUESS);
+            let taken = book.take(&Listing { sessions, is_complete, forger: None }, at(now), DEFAULT_RATE);
             let added = taken.added.values().fold(Traffic::ZERO, |sum, added| sum.plus(*added));
             prop_assert_eq!(total.plus(added), taken.total);
             total = taken.total;
@@ -309,12 +311,12 @@ proptest! {
         let mut book = Sessions::default();
         for now in (0..=450_000).step_by(usize::try_from(pause).unwrap()) {
             let sessions: Vec<_> = (1..).zip(&flows).filter_map(|(n, flow)| flow.shown(n, now)).collect();
-            let taken = book.take(&Listing { sessions, is_complete: true, forger: None }, at(now), GUESS);
+            let taken = book.take(&Listing { sessions, is_complete: true, forger: None }, at(now), DEFAULT_RATE);
             let (mut least, mut most) = (0, 0);
-            let looks = || (0..=now).step_by(usize::try_from(pause).unwrap());
+            let times = || (0..=now).step_by(usize::try_from(pause).unwrap());
             for flow in &flows {
                 let hidden = HIDDEN_PACKETS_MAX * flow.packet_bytes;
-                let seen: Vec<_> = looks().filter_map(|look| flow.shown(1, look)).collect();
+                let seen: Vec<_> = times().filter_map(|at| flow.shown(1, at)).collect();
                 if seen.iter().any(|session| session.packets > 0) {
                     least += flow.bytes(now);
                 }
@@ -333,24 +335,24 @@ proptest! {
 #[test]
 fn only_a_session_that_has_changed_is_stored_again() {
     let mut book = reopened(Sessions::default());
-    let _ = book.take(&listing([session(1, 0, 4_096), session(2, 0, 4_096)]), at(0), GUESS);
-    let _ = book.take(&listing([session(1, 60, 4_096), session(2, 60, 4_096)]), at(60_000), GUESS);
+    let _ = book.take(&listing([session(1, 0, 4_096), session(2, 0, 4_096)]), at(0), DEFAULT_RATE);
+    let _ = book.take(&listing([session(1, 60, 4_096), session(2, 60, 4_096)]), at(60_000), DEFAULT_RATE);
     let _ = book.take_changes();
-    let _ = book.take(&listing([session(1, 62, 4_096), session(2, 62, 8_192)]), at(62_000), GUESS);
+    let _ = book.take(&listing([session(1, 62, 4_096), session(2, 62, 8_192)]), at(62_000), DEFAULT_RATE);
     let changes = book.take_changes();
     assert_eq!(changes.keys().copied().collect::<Vec<_>>(), [id(2)]);
-    let _ = book.take(&listing([session(2, 64, 8_192)]), at(64_000), GUESS);
+    let _ = book.take(&listing([session(2, 64, 8_192)]), at(64_000), DEFAULT_RATE);
     assert_eq!(book.take_changes().get(&id(1)), Some(&None), "the session has ended");
 }
 
 #[test]
-fn a_restored_session_was_last_seen_by_the_last_complete_look() {
+fn a_restored_session_was_last_seen_in_the_last_complete_listing() {
     let mut book = reopened(Sessions::default());
-    let _ = book.take(&listing([session(1, 0, 0)]), at(0), GUESS);
+    let _ = book.take(&listing([session(1, 0, 0)]), at(0), DEFAULT_RATE);
     let stored = book.take_changes();
-    let _ = book.take(&listing([session(1, 3_600, 0)]), at(3_600_000), GUESS);
+    let _ = book.take(&listing([session(1, 3_600, 0)]), at(3_600_000), DEFAULT_RATE);
     let rows = stored.into_iter().filter_map(|(id, row)| Some((id, row?))).collect();
     let mut book = Sessions::restore(book.sums(), rows);
-    let ended = book.take(&listing([]), at(3_601_000), GUESS);
+    let ended = book.take(&listing([]), at(3_601_000), DEFAULT_RATE);
     assert_eq!(ended.ended_unwatched, 0);
 }

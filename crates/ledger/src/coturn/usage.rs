@@ -1,6 +1,6 @@
-//! The readings of coturn's sessions in billing periods. Looks in close succession see all relayed bytes. After a gap,
+//! The readings of coturn's sessions in billing periods. Listings in close succession show all relayed bytes. After a gap,
 //! the ledger's estimate of that time counts if it is higher, because sessions may have begun and ended between the
-//! looks.
+//! listings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::period::Period;
 use crate::reading::Reading;
 use crate::units::{ByteCount, Timestamp};
 
-/// Two looks that are further apart than this have a gap between them.
+/// Two listings that are further apart than this have a gap between them.
 const GAP: Duration = Duration::from_secs(60);
 
 /// See the module's description.
@@ -22,16 +22,16 @@ const GAP: Duration = Duration::from_secs(60);
 pub struct CoturnUsage {
     sessions: Sessions,
     counts: PeriodSums,
-    /// Whether the last look listed a session that should have ended.
+    /// Whether the last listing contained a session that should have ended.
     is_uncut: bool,
 }
 
-/// A look that showed all sessions.
+/// A reading from a listing that showed all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct ListingRead {
     /// What they have carried in the period.
     pub reading: Reading,
-    /// Whether sessions may have come and gone since the last look.
+    /// Whether sessions may have come and gone since the last listing.
     pub is_after_gap: bool,
 }
 
@@ -81,8 +81,8 @@ impl CoturnUsage {
         CoturnSums { sessions: self.sessions.sums(), counts: self.counts }
     }
 
-    /// Takes a look at `now`, which lies in `period`. `used` is the books' figure for this source so far. Returns
-    /// `None` if the look did not show all sessions and so is not a reading.
+    /// Takes the listing at `now`, which lies in `period`. `used` is the books' figure for this source so far. Returns
+    /// `None` if the listing does not show all sessions and so is not a reading.
     pub fn take(
         &mut self,
         listing: &Listing,
@@ -90,7 +90,7 @@ impl CoturnUsage {
         period: Period,
         used: ByteCount,
         rules: &UsageRules,
-    ) -> Option<Look> {
+    ) -> Option<ListingRead> {
         let complete_at = self.complete_at();
         let delta = self.sessions.take(listing, now, rules.estimated_rate);
         self.is_uncut = delta.is_uncut;
@@ -110,7 +110,7 @@ impl CoturnUsage {
             *granted = (*granted).max(used.minus(*other));
         }
         let reading = Reading { period, as_of: now, granted: *granted, other: *other };
-        Some(Look { reading, is_after_gap })
+        Some(ListingRead { reading, is_after_gap })
     }
 
     /// Whether coturn ends the sessions that it is commanded to end.
@@ -124,7 +124,7 @@ impl CoturnUsage {
         self.sessions.cut(ids, now);
     }
 
-    /// The time of the last look that showed all sessions; 1970 before the first.
+    /// The time of the last listing that showed all sessions; 1970 before the first.
     #[must_use]
     pub fn complete_at(&self) -> Timestamp {
         self.sessions.sums().complete_at()
@@ -149,7 +149,7 @@ mod tests {
         Timestamp::from_millis(START).plus_millis(seconds * 1_000)
     }
 
-    fn look(
+    fn read(
         book: &mut CoturnUsage,
         seconds: u64,
         used: u64,
@@ -173,44 +173,44 @@ mod tests {
             estimated_rate: BitRate::new(2_000_000),
         };
         let period = BillingDay::new(1).unwrap().period_at(at(seconds));
-        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules).map(|look| look.reading)
+        book.take(&listing, at(seconds), period, ByteCount::new(used), &rules).map(|read| read.reading)
     }
 
     #[test]
-    fn looks_add_up_separately_for_our_sessions_and_others() {
+    fn the_sums_of_our_sessions_and_of_others_are_separate() {
         let mut book = CoturnUsage::default();
-        let first = look(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
+        let first = read(&mut book, 10, 0, &[(1, true, 500), (2, false, 70)]).unwrap();
         assert_eq!(
             (first.granted, first.other, first.as_of),
             (ByteCount::new(500), ByteCount::new(70), at(10))
         );
-        let second = look(&mut book, 12, 0, &[(1, true, 900), (3, true, 5)]).unwrap();
+        let second = read(&mut book, 12, 0, &[(1, true, 900), (3, true, 5)]).unwrap();
         assert_eq!((second.granted, second.other), (ByteCount::new(905), ByteCount::new(70)));
     }
 
     #[test]
     fn after_a_gap_the_estimate_counts_if_it_is_higher() {
         let mut book = CoturnUsage::default();
-        let first = look(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
-        assert_eq!(first.granted, ByteCount::new(4_000), "the estimate before the first look");
-        let near = look(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
+        let first = read(&mut book, 10, 4_000, &[(1, true, 500)]).unwrap();
+        assert_eq!(first.granted, ByteCount::new(4_000), "the estimate before the first listing");
+        let near = read(&mut book, 15, 9_000, &[(1, true, 600)]).unwrap();
         assert_eq!(near.granted, ByteCount::new(4_100));
-        let far = look(&mut book, 600, 9_000, &[(1, true, 700)]).unwrap();
+        let far = read(&mut book, 600, 9_000, &[(1, true, 700)]).unwrap();
         assert_eq!(far.granted, ByteCount::new(9_000));
     }
 
     #[test]
-    fn a_new_period_begins_with_the_bytes_since_the_last_look() {
+    fn a_new_period_begins_with_the_bytes_since_the_last_listing() {
         let mut book = CoturnUsage::default();
-        look(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
-        let next = look(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
+        read(&mut book, 3_598, 0, &[(1, true, 500)]).unwrap();
+        let next = read(&mut book, 3_601, 0, &[(1, true, 800)]).unwrap();
         assert_eq!((next.granted, next.period.start), (ByteCount::new(300), at(3_600)));
     }
 
     #[test]
-    fn an_incomplete_look_is_no_reading_but_its_bytes_count_later() {
+    fn an_incomplete_listing_is_no_reading_but_its_bytes_count_later() {
         let mut book = CoturnUsage::default();
-        look(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
+        read(&mut book, 10, 0, &[(1, true, 500)]).unwrap();
         let rules = UsageRules {
             heartbeat: Duration::from_secs(30),
             billed: BilledDirections::Egress,
@@ -219,7 +219,7 @@ mod tests {
         let partial = Listing { sessions: vec![], is_complete: false, forger: None };
         let period = BillingDay::new(1).unwrap().period_at(at(12));
         assert_eq!(book.take(&partial, at(12), period, NONE, &rules), None);
-        let whole = look(&mut book, 14, 0, &[(1, true, 700)]).unwrap();
+        let whole = read(&mut book, 14, 0, &[(1, true, 700)]).unwrap();
         assert_eq!(whole.granted, ByteCount::new(700));
     }
 }

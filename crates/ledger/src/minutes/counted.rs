@@ -15,7 +15,7 @@ pub(crate) struct CountedPart {
     /// could relay since the previous reading, as long as the readings fit the assumed rate.
     at_most: u128,
     pub(crate) other: u128,
-    /// What was promised in stretches that nobody watched. Bytes that flowed there may be missing in `granted`.
+    /// What was promised in spans that were not observed. Bytes that flowed there may be missing in `granted`.
     pub(crate) unseen: u128,
     as_of: Timestamp,
     /// Minutes before this one are covered in full.
@@ -63,7 +63,7 @@ impl Minutes {
         self.counted.at_most.saturating_add(at_most(self.counted.other, self.sampling))
     }
 
-    /// Keeps what is promised from the latest reading up to now: nobody watched that stretch, so its bytes may be missing
+    /// Keeps what is promised from the latest reading up to now: that time was not observed, so its bytes may be missing
     /// in the next reading.
     pub(crate) fn keep_unseen(&mut self, now: Timestamp) {
         let unseen = self.promised_between(self.counted.as_of, now);
@@ -75,7 +75,7 @@ impl Minutes {
         self.counted.unseen = unseen;
     }
 
-    /// What was promised in stretches that nobody watched.
+    /// What was promised in spans that were not observed.
     pub(crate) fn unseen(&self) -> u128 {
         self.counted.unseen
     }

@@ -1,4 +1,4 @@
-//! Readings at the edges: a margin that is raised, a key that is replaced and put back, a stretch that nobody watched.
+//! Readings at the edges: a margin that is raised, a key that is replaced and put back, a span that was not observed.
 
 use super::*;
 use crate::minute_usage::LiveDelta;
@@ -61,7 +61,7 @@ fn bytes_that_come_back_with_their_key_did_not_flow_now() {
 }
 
 #[test]
-fn a_stretch_that_nobody_watched_stays_promised_until_the_reset() {
+fn a_span_that_was_not_observed_stays_promised_until_the_reset() {
     let mut timeline = timeline_of(rates(true), START);
     timeline.add_grant(minutes(at(START), at(START + 10 * MINUTE)));
     timeline.advance(at(START + 20 * MINUTE));

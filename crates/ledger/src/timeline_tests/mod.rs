@@ -6,6 +6,7 @@ mod model;
 mod readings;
 
 use super::*;
+use crate::reading::{Reading, ReadingOutcome};
 use crate::units::BitRate;
 
 const MINUTE: i64 = 60_000;

@@ -43,7 +43,7 @@ struct Model {
     rates: Rates,
     now: i64,
     running: Vec<(Basis, i64)>,
-    stretches: Vec<(Basis, i64, i64)>,
+    spans: Vec<(Basis, i64, i64)>,
     claims: Vec<(Basis, u64, i64, i64)>,
     grants: Vec<(i64, i64)>,
     /// The latest reading, and the most bytes that it can stand for.
@@ -57,7 +57,7 @@ impl Model {
             rates: rates(promises_cap_claims),
             now: START,
             running: vec![],
-            stretches: vec![],
+            spans: vec![],
             claims: vec![],
             grants: vec![],
             reading: None,
@@ -89,7 +89,7 @@ impl Model {
 
     fn time_in(&self, basis: Basis, minute: i64) -> u128 {
         let open = self.running.iter().map(|(basis, from)| (*basis, *from, self.now));
-        let all = self.stretches.iter().copied().chain(open).filter(|(of, _, _)| *of == basis);
+        let all = self.spans.iter().copied().chain(open).filter(|(of, _, _)| *of == basis);
         let millis: i64 = all.map(|(_, from, to)| (to.min(minute + MINUTE) - from.max(minute)).max(0)).sum();
         u128::try_from(millis).unwrap()
     }
@@ -200,7 +200,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         Op::Stop { basis } => {
             if let Some(nth) = model.running.iter().position(|(of, _)| *of == basis) {
                 let (_, from) = model.running.remove(nth);
-                model.stretches.push((basis, from, now));
+                model.spans.push((basis, from, now));
                 timeline.stop_clock(basis);
             }
         }
@@ -211,7 +211,7 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
         }
         Op::Time { basis, back } => {
             let from = (now - back).max(START);
-            model.stretches.push((basis, from, now));
+            model.spans.push((basis, from, now));
             timeline.add_time(basis, at(from), at(now));
         }
         Op::Grant { ahead, life } => {
@@ -226,8 +226,8 @@ fn apply(op: &Op, timeline: &mut Timeline, model: &mut Model) {
             }
         }
         Op::TakeBack { nth } => {
-            if nth < model.stretches.len() {
-                let (basis, from, to) = model.stretches.remove(nth);
+            if nth < model.spans.len() {
+                let (basis, from, to) = model.spans.remove(nth);
                 timeline.remove_time(basis, at(from), at(to));
             }
         }

@@ -12,7 +12,7 @@
 //! - the assumed rate holds (estimate mode only).
 //!
 //! Counts may settle later than the lag, the wall clock may be set ahead for good, restarts change settings, an app server
-//! reports connections, and coturn may be silent or not cut. `DAYS=100` runs so many days with every fault.
+//! reports connections, and coturn may not answer or not cut. `DAYS=100` runs so many days with every fault.
 //!
 //! Not simulated, because the bound does not cover it: a relay that exceeds the assumed rate or tail, bytes of others on the
 //! same bill, a wrong wall clock that was accepted, and a count that misses more than the sampling margin (in estimate mode:
@@ -21,6 +21,7 @@
 //! For a long run: `SEEDS=10000 cargo test --release -p turn-ledger --test simulation`. `SEED=7` runs one seed. A failure
 //! prints the shortest failing scenario that was found, in the syntax of `reproductions.rs`.
 
+mod mutants;
 mod reproductions;
 mod restart;
 mod walk;
@@ -51,7 +52,8 @@ fn no_scenario_exceeds_the_bound() {
             tally = tally.plus(check(&Scenario::random(seed, steps, strict)));
         }
     }
-    assert!(only != u64::MAX || tally.unchecked * 4 < tally.steps, "too little is checked: {tally:?}");
+    // After a jump of the clock, the bound is not published as holding until the older credentials have ended.
+    assert!(only != u64::MAX || tally.unchecked * 10 < tally.steps * 3, "too little is checked: {tally:?}");
     assert!(only != u64::MAX || tally.excused * 2 < tally.strict, "too little is checked: {tally:?}");
 }
 

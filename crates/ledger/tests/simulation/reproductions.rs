@@ -139,7 +139,7 @@ fn what_sampling_missed_before_two_replaced_keys_is_no_excess() {
 /// No process ran for longer than the tails of coturn's sessions. They went on for the long tail and ended, and what they
 /// relayed after the short one was in no figure.
 #[test]
-fn sessions_that_nobody_cut_for_a_while_are_promised_the_long_tail() {
+fn sessions_that_were_not_cut_for_a_while_are_promised_the_long_tail() {
     let settings = Settings { limit: 1_000_000_000, sources: COTURN, cli: true, ..STRICT };
     let mut ops = vec![Mint { life: 60, delay: 0 }; 5];
     ops.extend([Down { millis: 3 * HOUR, share: 256 }, Wait { millis: 10 * MINUTE, share: 256 }]);

@@ -1,4 +1,4 @@
-//! Promises under a wall clock that is ahead and not believed yet.
+//! Promises under a wall clock that is ahead and not accepted yet.
 
 use super::*;
 use crate::source::MINT_SLACK;
@@ -88,7 +88,7 @@ impl Machine {
 }
 
 #[test]
-fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_believed() {
+fn credentials_minted_while_the_clock_is_in_doubt_stay_committed_once_it_is_accepted() {
     for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
         let mut machine = Machine::new(mode);
         machine.pause(8 * HOUR);
@@ -115,11 +115,11 @@ fn nothing_metered_is_minted_while_the_clock_is_more_than_two_days_ahead() {
     assert_eq!(machine.mint(), Err(NotAdmitted::ClockInDoubt));
     assert!(machine.books.reserve(IceSource::Manual, secs(DAY), MINT_SLACK, None).is_ok());
     machine.pass(300);
-    assert_eq!(machine.mint(), Ok(()), "it is believed");
+    assert_eq!(machine.mint(), Ok(()), "it is accepted");
 }
 
 #[test]
-fn after_a_jump_that_is_believed_the_bound_does_not_hold_until_older_credentials_have_ended() {
+fn after_an_accepted_jump_the_bound_does_not_hold_until_older_credentials_have_ended() {
     for mode in [BudgetMode::Strict, BudgetMode::Estimate] {
         let mut machine = Machine::new(mode);
         machine.mint_all(20);
@@ -164,7 +164,7 @@ fn bytes_that_flowed_while_the_machine_was_paused_do_not_contradict_the_assumed_
     machine.pass(120);
     assert!(take(&mut machine, bytes), "still in doubt");
     machine.pass(181);
-    assert!(take(&mut machine, bytes), "believed");
+    assert!(take(&mut machine, bytes), "accepted");
     // No more time can have passed than the clocks say.
     machine.pass(60);
     assert!(!take(&mut machine, bytes + 2_000_000_000));

@@ -38,9 +38,9 @@ pub(crate) struct Broker<D> {
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
     pub(super) cli: Cli,
-    /// When coturn was last looked at, in the world's milliseconds and in the books' time.
-    pub(super) looked_at: Option<(u64, Timestamp)>,
-    /// Bytes of coturn's sessions that began or went on between two looks and then ended. No count has them.
+    /// When coturn's sessions were last listed, in the world's milliseconds and in the books' time.
+    pub(super) listed_at: Option<(u64, Timestamp)>,
+    /// Bytes of coturn's sessions that began or went on between two listings and then ended. No count has them.
     pub(crate) unseen: u64,
     /// When the TURN key was replaced, in the world's milliseconds. Bytes relayed before belong to another key.
     pub(super) key_since: u64,
@@ -87,7 +87,7 @@ impl<D: Disk> Broker<D> {
             minted: 0,
             from: 0,
             cli: Cli::default(),
-            looked_at: None,
+            listed_at: None,
             unseen: 0,
             key_since: 0,
             limit: ByteCount::new(settings.limit),
@@ -250,12 +250,12 @@ impl<D: Disk> Broker<D> {
             Op::ReadAhead { millis } => self.read_ahead(world, millis),
             Op::Coturn(cli) => self.cli = cli,
             Op::Down { millis, share } => {
-                // With a clock that is behind, nobody knows afterwards how long no process ran.
+                // With a clock that is behind, it is unknown afterwards how long no process ran.
                 self.offset = 0;
                 (self.signs.is_paused, self.signs.is_excuse) = (true, true);
                 world.pass(millis, share);
                 self.restart(world);
-                self.look(world);
+                self.list_sessions(world);
             }
             Op::From { nth } => self.from = nth,
             Op::ReadRelay => self.read_relay(world),
@@ -299,8 +299,8 @@ impl<D: Disk> Broker<D> {
         self.unwritten = None;
         // A reading that brought the bound down may be lost.
         self.signs.is_excuse |= self.may_break || self.lacked || self.settings.cli;
-        // What was read or looked at and not written is lost.
-        (self.last_read, self.looked_at, self.lacks) = (None, None, self.lacked);
+        // What was read or listed and not written is lost.
+        (self.last_read, self.listed_at, self.lacks) = (None, None, self.lacked);
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.lateness = self.settings.lateness(&self.books);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));

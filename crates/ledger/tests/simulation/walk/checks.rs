@@ -65,7 +65,7 @@ impl Checks {
         let figures = snapshot.figures;
         self.highest_limit = self.highest_limit.max(figures.limit);
         let signs = broker.take_signs();
-        // A clock that was set wrong has lost time. After a pause the bound is right, although the broker cannot tell.
+        // A clock that was set wrong has lost time. After a pause the bound is right, although the broker does not know.
         self.is_set_wrong = broker.step > 0 || (self.is_set_wrong && !snapshot.bound_holds());
         let holds = |snapshot: &Snapshot| {
             let mut status = *snapshot;
@@ -77,7 +77,7 @@ impl Checks {
         let is_void = signs.is_void || !holds(&snapshot) || !holds(&self.before);
         let lacks = broker.lacks || self.lacked.0;
         self.tally.steps += 1;
-        // Nobody cuts coturn's sessions while the machine is paused. Afterwards, their grants get the long tail.
+        // coturn's sessions are not cut while the machine is paused. Afterwards, their grants get the long tail.
         let is_paused = signs.is_paused && broker.settings.cli;
         let is_extended = broker.settings.cli && !snapshot.clock_ahead.is_zero();
         let unchecked = is_void || lacks || is_paused;

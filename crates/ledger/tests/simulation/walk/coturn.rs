@@ -23,17 +23,17 @@ pub(crate) enum Cli {
     Silent,
 }
 
-/// The longest time between two looks of a simulated broker. The service looks every two seconds.
-const LOOKS: u64 = 50_000;
-/// The time after an expiry, or after a cut that may not have worked, until the next look.
+/// The longest time between two listings of a simulated broker. The service reads one every two seconds.
+const LISTING_PAUSE: u64 = 50_000;
+/// The time after an expiry, or after a cut that may not have worked, until the next listing.
 const SOON: u64 = 2_000;
-/// A longer time passes without looks.
+/// A longer time passes without listings.
 const WATCHED_MAX: u64 = 4 * 3_600_000;
 /// A gap that is longer keeps what was promised in it.
 const GAP: u64 = 60_000;
 
 impl<D: Disk> Broker<D> {
-    /// Lets time pass. The broker looks at coturn meanwhile if it has its command line.
+    /// Lets time pass. The broker reads coturn's listings meanwhile if it has its command line.
     pub(super) fn pass(&mut self, millis: u64, share: u64, world: &mut World) {
         let is_watched = self.settings.cli && millis <= WATCHED_MAX;
         if !is_watched || self.cli == Cli::Silent {
@@ -49,12 +49,12 @@ impl<D: Disk> Broker<D> {
         let mut again = 0_u32;
         while world.now < end {
             let next = world.next_end(IceSource::Coturn, SOON).unwrap_or(end);
-            let pause = if again > 0 { SOON } else { LOOKS };
+            let pause = if again > 0 { SOON } else { LISTING_PAUSE };
             let part = next.saturating_sub(world.now).clamp(1, pause).min(end - world.now);
-            again = if self.look(world) { 8 } else { again.saturating_sub(1) };
+            again = if self.list_sessions(world) { 8 } else { again.saturating_sub(1) };
             world.pass(part, share);
         }
-        self.look(world);
+        self.list_sessions(world);
     }
 
     fn miss(&mut self, world: &mut World) {
@@ -64,19 +64,19 @@ impl<D: Disk> Broker<D> {
         }
     }
 
-    /// Looks at coturn once. Returns whether it was commanded to end sessions.
-    pub(super) fn look(&mut self, world: &mut World) -> bool {
+    /// Reads coturn's listing once. Returns whether it was commanded to end sessions.
+    pub(super) fn list_sessions(&mut self, world: &mut World) -> bool {
         let now = self.advance(world);
         if !self.settings.cli || self.cli == Cli::Silent {
             self.miss(world);
             return false;
         }
-        let looked = self.looked_at.replace((world.now, now));
-        let since = looked.map_or(u64::MAX, |(at, _)| world.now - at);
+        let listed = self.listed_at.replace((world.now, now));
+        let since = listed.map_or(u64::MAX, |(at, _)| world.now - at);
         // What was promised in a gap stays promised.
-        self.signs.is_excuse |= looked.is_none_or(|(_, at)| now.millis_since(at) > GAP);
+        self.signs.is_excuse |= listed.is_none_or(|(_, at)| now.millis_since(at) > GAP);
         let text = listing(world, self.begin);
-        // Sessions that have ended in a gap are covered, those that end between two looks are not.
+        // Sessions that have ended in a gap are covered, those that end between two listings are not.
         self.unseen += world.end_unlisted(since <= GAP);
         let Ok(listing) = Listing::parse(text.as_bytes()) else { return false };
         let dead = self.books.take_sessions(&listing);

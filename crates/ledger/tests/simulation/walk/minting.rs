@@ -59,7 +59,7 @@ impl<D: Disk> Broker<D> {
 
     /// A client renews one of its grants. Of the two it relays with one.
     pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
-        self.look(world);
+        self.list_sessions(world);
         let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
             return;
         };

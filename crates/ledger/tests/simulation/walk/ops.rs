@@ -24,7 +24,7 @@ pub(crate) enum Op {
     Mint { life: u64, delay: u64 },
     /// A client renews one of its grants.
     Renew { nth: u64, life: u64, delay: u64 },
-    /// The provider fails, or its response comes after our timeout. Nobody holds that credential.
+    /// The provider fails, or its response comes after our timeout. No client has that credential.
     MintFails { life: u64 },
     /// The grant is not written, or the outcome is unknown. The credential is not handed out.
     MintUnwritten { life: u64, written: Written },

@@ -13,15 +13,15 @@ use super::world::World;
 
 impl<D: Disk> Broker<D> {
     /// Passes the provider's clock to the broker. That clock is right and comes with each count.
-    fn hear(&mut self, world: &mut World) {
-        self.time.hear(self.present(world), self.since_boot(world));
+    fn set_reference(&mut self, world: &mut World) {
+        self.time.set_reference(self.present(world), self.since_boot(world));
         self.advance(world);
     }
 
     /// Reads the provider's count up to `back` milliseconds before the wall clock, or up to the lag in use. It misses
     /// `missed` thousandths.
     pub(super) fn read(&mut self, world: &mut World, back: u64, missed: u64) {
-        self.hear(world);
+        self.set_reference(world);
         self.test_the_lag(world);
         let lag = u64::try_from(self.lateness.lag().as_millis()).unwrap_or(0);
         let as_of = self.wall(world).as_millis() - i64::try_from(back.max(lag)).unwrap_or(0);
@@ -42,7 +42,7 @@ impl<D: Disk> Broker<D> {
 
     /// Reads the count of the whole previous period. It misses `missed` thousandths.
     pub(super) fn read_last(&mut self, world: &mut World, missed: u64) {
-        self.hear(world);
+        self.set_reference(world);
         let Some((period, _)) = self.books.previous() else { return };
         let reading = self.reading(world, period, period.end, missed);
         let (start, end) = span(period, self.begin);
@@ -78,8 +78,8 @@ impl<D: Disk> Broker<D> {
     /// The provider's count, which misses `missed` thousandths.
     fn reading(&self, world: &World, period: Period, as_of: Timestamp, missed: u64) -> Reading {
         let (begin, end) = (period.start.millis_since(self.begin), as_of.millis_since(self.begin));
-        let (end, told) = (end.min(world.visible()), 1_000 - missed);
-        let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * told).div_ceil(1_000));
+        let (end, counted) = (end.min(world.visible()), 1_000 - missed);
+        let seen = |from, to| ByteCount::new((world.bytes_of(SOURCE, from, to) * counted).div_ceil(1_000));
         let other = seen(begin, end.min(self.key_since));
         Reading { period, as_of, granted: seen(begin.max(self.key_since), end), other }
     }
@@ -98,7 +98,7 @@ impl<D: Disk> Broker<D> {
 
     /// Reads the provider's count up to a time in the future. It contains the bytes until now.
     pub(super) fn read_ahead(&mut self, world: &mut World, ahead: u64) {
-        self.hear(world);
+        self.set_reference(world);
         let now = self.books.now();
         let period = self.books.snapshot().figures.period;
         let reading = self.reading(world, period, now.plus_millis(ahead), 0);

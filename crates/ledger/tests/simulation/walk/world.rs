@@ -26,7 +26,7 @@ pub(crate) struct Holder {
 }
 
 /// A time span in which holders relayed at a share of the maximum rate.
-struct Stretch {
+struct Span {
     from: u64,
     /// In 256ths.
     share: u64,
@@ -40,7 +40,7 @@ struct Stretch {
 #[derive(Default)]
 struct Flow {
     holders: Vec<Holder>,
-    past: Vec<Stretch>,
+    past: Vec<Span>,
     /// Those that have ended since they were listed.
     ended: Vec<Holder>,
 }
@@ -188,7 +188,7 @@ impl Flow {
     fn pass(&mut self, now: u64, millis: u64, share: u64) {
         let before = self.relayed_until(now);
         let ends = self.holders.iter().map(|holder| holder.end).collect();
-        self.past.push(Stretch { from: now, share, ends, before });
+        self.past.push(Span { from: now, share, ends, before });
         let then = now + millis;
         for holder in &mut self.holders {
             let relayed = holder.end.min(then).saturating_sub(now);
@@ -199,11 +199,11 @@ impl Flow {
     }
 
     fn relayed_until(&self, to: u64) -> u128 {
-        let Some(nth) = self.past.partition_point(|stretch| stretch.from < to).checked_sub(1) else {
+        let Some(nth) = self.past.partition_point(|span| span.from < to).checked_sub(1) else {
             return 0;
         };
-        let stretch = &self.past[nth];
-        let millis: u64 = stretch.ends.iter().map(|end| (*end).min(to).saturating_sub(stretch.from)).sum();
-        stretch.before + u128::from(millis) * u128::from(stretch.share)
+        let span = &self.past[nth];
+        let millis: u64 = span.ends.iter().map(|end| (*end).min(to).saturating_sub(span.from)).sum();
+        span.before + u128::from(millis) * u128::from(span.share)
     }
 }

@@ -1,0 +1,129 @@
+//! Commits: what is written with a grant, what is undone, and what a grant holds.
+
+use super::*;
+
+#[test]
+fn a_grant_is_in_the_same_batch_as_the_reading_that_made_room_for_it() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(100_000_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let used = ByteCount::new(1_000);
+    let period = books.snapshot().figures.period;
+    let reading = Reading { period, as_of: at(0), granted: used, other: ByteCount::ZERO };
+    assert_eq!(books.take_reading(IceSource::Cloudflare, &reading), ReadingOutcome::Taken);
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let grant = minted(at(0), 300);
+    let (_, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let mut stored = Stored::default();
+    stored.apply(batch.expect("a metered source"));
+    assert!(stored.grants.contains_key(&grant.id));
+    let rows = &stored.sources[&IceSource::Cloudflare];
+    assert_eq!(rows.reading.map(|stored| stored.reading), Some(reading));
+}
+
+#[test]
+fn a_renewal_extends_the_promise_for_the_grant_that_it_renews() {
+    let mut setup = setup(BudgetMode::Strict);
+    setup.terms.limit = ByteCount::new(100_000_000_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let life = Duration::from_secs(600);
+    let minted_at = |books: &mut Books, millis, id: u8, renews| {
+        let books = advanced(books, at(millis));
+        let hold = books.reserve(IceSource::Cloudflare, life, Duration::ZERO, renews).unwrap();
+        let grant = Grant { id: GrantId::new([id; 16]), ..minted(at(millis), 600) };
+        books.commit(hold, &grant, Some("user"), renews).unwrap().0
+    };
+    let _ = minted_at(&mut books, 0, 1, None);
+    let promised = |books: &Books| {
+        let figures = books.snapshot().figures;
+        figures.committed.plus(figures.committed_next)
+    };
+    let one_grant = promised(&books);
+    let renewal = minted_at(&mut books, 540_000, 2, Some(GrantId::new([1; 16])));
+    let nine_minutes = ByteCount::new(9 * 60 * 2_000_000 / 8);
+    assert_eq!(promised(&books).minus(one_grant), nine_minutes);
+    assert_eq!(books.snapshot().live_grants, 1, "one of the two relays");
+
+    assert_eq!(books.settle(&renewal, Written::No), Err(NotRecorded));
+    assert_eq!(promised(&books), one_grant);
+    let _ = minted_at(&mut books, 540_000, 3, Some(GrantId::new([9; 16])));
+    assert!(promised(&books).minus(one_grant) > nine_minutes, "no grant is renewed");
+}
+
+#[test]
+fn a_batch_that_was_not_written_is_undone_by_the_next_one() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let grant = minted(at(0), 300);
+    let (commit, batch) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(books.snapshot(), before);
+    assert!(books.grants().get(grant.id).is_none());
+    let mut stored = Stored::default();
+    let mut batch = batch.unwrap();
+    batch.append(books.take_batch());
+    stored.apply(batch);
+    assert!(stored.grants.is_empty());
+    let deltas = stored.sources.into_values().flat_map(|rows| rows.deltas.into_values());
+    assert!(deltas.into_iter().all(|delta| delta == LiveDelta::default()), "no budget is reserved for it");
+}
+
+#[test]
+fn a_batch_that_may_still_be_written_keeps_its_grant() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let grant = minted(at(0), 300);
+    let (commit, _) = books.commit(hold, &grant, Some("user"), None).unwrap();
+    let with_grant = books.snapshot();
+    assert_eq!(books.settle(&commit, Written::Unknown), Err(NotRecorded));
+    assert_eq!(books.snapshot(), with_grant);
+}
+
+#[test]
+fn the_end_of_a_grant_is_the_end_of_its_hold() {
+    let mut setup = setup(BudgetMode::Estimate);
+    // Before the first listing, coturn's sessions are not cut, so the long tail counts.
+    let (tail, cut_tail) = (Duration::from_secs(7_200), Some(Duration::from_secs(30)));
+    let source = IceSource::Coturn;
+    setup.sources = vec![SourceTerms { source, tail, cut_tail, sampling: 0, is_read: true }];
+    let mut books = setup.open(None, at(0));
+    let hold = books.reserve(source, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let alive_until = hold.alive_until();
+    let grant = Grant { source, ..minted(at(0), 300) };
+    let _ = books.commit(hold, &grant, None, None).unwrap();
+    assert_eq!(books.grants().get(grant.id).unwrap().alive_until, alive_until);
+    assert_eq!(alive_until, Some(Minute::from_end(at(7_500_000))));
+    let caller = Caller::Grant(grant);
+    books.open(caller, "c", None).unwrap();
+    let before = books.snapshot().figures.committed;
+    for seconds in (0..600).step_by(20) {
+        let _ = advanced(&mut books, at(seconds * 1_000)).heartbeat(caller, "c", received(0));
+    }
+    assert_eq!(books.snapshot().figures.committed, before, "no minute counts twice");
+}
+
+#[test]
+fn while_minting_is_stopped_no_credential_is_committed() {
+    let mut books = stored_books(BudgetMode::Estimate);
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    books.override_freeze(true);
+    let stopped = books.commit(hold, &minted(at(0), 300), None, None).unwrap_err();
+    assert_eq!(stopped, NotCommitted::Stopped);
+    assert_eq!(books.snapshot().figures, before.figures, "the hold is released");
+}
+
+#[test]
+fn an_undone_grant_is_not_charged_as_unreported() {
+    let mut setup = setup(BudgetMode::Estimate);
+    setup.terms.rates.unreported_grant = ByteCount::new(5_000_000);
+    let mut books = setup.open(Some(Stored::default()), at(0));
+    let before = books.snapshot();
+    let hold = books.reserve(IceSource::Cloudflare, Duration::from_secs(300), Duration::ZERO, None).unwrap();
+    let (commit, _) = books.commit(hold, &minted(at(0), 300), None, None).unwrap();
+    assert_eq!(books.settle(&commit, Written::No), Err(NotRecorded));
+    assert_eq!(books.snapshot(), before);
+    books.advance(at(600_000));
+    assert_eq!(used(&books), 0);
+}

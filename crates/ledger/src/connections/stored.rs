@@ -1,0 +1,45 @@
+//! The open connections from stored rows, and the rows that must be stored.
+//!
+//! A restored connection goes on where it stopped: it keeps its due instant, and is charged by time if it was before.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+
+use super::{Connections, Payer};
+use crate::connection::{Connection, Name};
+use crate::dirty::Dirty;
+use crate::grants::Grants;
+use crate::units::Timestamp;
+use crate::usage_change::{ChangeKind, UsageChange};
+
+impl Connections {
+    /// Restores the stored connections. From here on, changes are recorded. The returned changes restart the ledger's
+    /// clock for the connections that were charged by time.
+    pub fn restore(
+        &mut self,
+        grants: &mut Grants,
+        connections: impl IntoIterator<Item = Connection>,
+        now: Timestamp,
+    ) -> Vec<UsageChange> {
+        let mut changes = vec![];
+        for connection in connections {
+            let Payer { source, basis } = Payer::of(&connection);
+            let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
+            allowances.open();
+            if connection.is_charged_by_time() {
+                allowances.count_clock();
+                changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
+            }
+            self.insert(connection);
+        }
+        self.dirty = Dirty::tracking();
+        changes
+    }
+
+    /// Connections that have changed since the last call; `None` for one that was closed.
+    pub fn take_changes(&mut self) -> BTreeMap<Name, Option<Connection>> {
+        let changed = self.dirty.take().into_keys();
+        let row = |name: &Name| self.by_name.get(name).and_then(|slot| self.rows.get(*slot));
+        changed.map(|name| (name.clone(), row(&name).map(|row| row.connection.clone()))).collect()
+    }
+}

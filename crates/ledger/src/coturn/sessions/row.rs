@@ -1,0 +1,197 @@
+//! One coturn session: the counts that coturn has shown, and the estimate of what it does not show.
+//!
+//! What is charged never decreases, and is never less than the shown counts.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CUT_TIME, HIDDEN_PACKETS_MAX, UNWATCHED_MAX};
+use crate::allowance::RELAY_RATE_MAX;
+use crate::coturn::listing::{Reach, Session};
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::{BitRate, Timestamp};
+
+/// Bytes of a packet if none was measured: a full packet of video or of a data channel.
+pub(super) const PACKET_BYTES: u64 = 1_200;
+
+/// Fewest packets that give a rate. Fewer are the handshake, which coturn shows separately.
+const MEASURE_PACKETS: u64 = 1_024;
+
+/// coturn shows ages in whole seconds, rounded down. No measurement covers less time than this.
+const AGE_UNIT: Duration = Duration::from_secs(1);
+
+/// A session whose age decreased by at most this is still the same one, because coturn's clock may have been set.
+const AGE_SLACK: Duration = Duration::from_secs(5);
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    user: Arc<str>,
+    pub(super) grant: Option<GrantId>,
+    age: Option<Duration>,
+    reach: Reach,
+    pub(super) seen_at: Timestamp,
+    /// Packets as coturn shows them.
+    packets: u64,
+    pub(super) traffic: Traffic,
+    /// The counts at the start of the span that is being measured.
+    mark: Baseline,
+    /// The last measurement.
+    measured: Option<Measurement>,
+    /// The charges so far, at least `traffic`.
+    charged: Traffic,
+    /// When coturn accepted the command to end it; `None` if a later listing shows it.
+    #[serde(default)]
+    pub(super) cut_at: Option<Timestamp>,
+    /// When coturn first accepted the command to end it.
+    #[serde(default)]
+    pub(super) first_cut_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Baseline {
+    packets: u64,
+    traffic: Traffic,
+    /// The time of the listing that showed these counts.
+    at: Timestamp,
+    /// The time of the listing before it. Hidden packets may have begun to flow then.
+    hidden_since: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Measurement {
+    packets: u64,
+    traffic: Traffic,
+    /// At least [`AGE_UNIT`].
+    millis: u64,
+}
+
+impl SessionRow {
+    pub(super) fn new(session: &Session, at: Timestamp) -> Self {
+        let age = session.age.unwrap_or_default();
+        let (latest, earliest) = (before(at, age), before(at, age.saturating_add(AGE_UNIT)));
+        Self {
+            user: session.user.as_str().into(),
+            grant: session.grant,
+            age: session.age,
+            reach: session.reach,
+            // No earlier listing showed this session.
+            seen_at: earliest,
+            packets: 0,
+            traffic: Traffic::ZERO,
+            mark: Baseline { packets: 0, traffic: Traffic::ZERO, at: latest, hidden_since: earliest },
+            measured: None,
+            charged: Traffic::ZERO,
+            cut_at: None,
+            first_cut_at: None,
+        }
+    }
+
+    /// Whether more than the times of the last listing have changed. Those are not stored again.
+    pub(super) fn has_changed_since(&self, before: &Self) -> bool {
+        Self { seen_at: self.seen_at, age: self.age, ..before.clone() } != *self
+    }
+
+    /// Whether it should have ended by `at`.
+    pub(super) fn is_uncut(&self, at: Timestamp) -> bool {
+        self.first_cut_at.is_some_and(|cut| at.since(cut) > CUT_TIME)
+    }
+
+    /// Whether this is the row's session, and not a new one with the same id after a restart of coturn.
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        let has_fallen = session.packets < self.packets || session.traffic.min(self.traffic) != self.traffic;
+        let is_younger =
+            self.age.zip(session.age).is_some_and(|(was, is)| is.saturating_add(AGE_SLACK) < was);
+        *self.user == *session.user && !has_fallen && !is_younger
+    }
+
+    pub(super) fn update(&mut self, session: &Session, at: Timestamp) {
+        let before = self.seen_at;
+        self.age = session.age.or(self.age);
+        self.reach = self.reach.max(session.reach);
+        self.packets = session.packets;
+        self.traffic = session.traffic;
+        self.seen_at = at;
+        self.cut_at = None;
+        let packets = self.packets.saturating_sub(self.mark.packets);
+        if packets >= MEASURE_PACKETS {
+            let traffic = self.traffic.minus(self.mark.traffic);
+            let millis = millis(at.since(self.mark.at).max(AGE_UNIT));
+            self.measured = Some(Measurement { packets, traffic, millis });
+            self.mark = Baseline { packets: self.packets, traffic: self.traffic, at, hidden_since: before };
+        }
+    }
+
+    /// The estimated traffic by `at` of a live session, beyond the shown counts.
+    pub(super) fn hidden(&self, at: Timestamp, default_rate: BitRate) -> Traffic {
+        let millis = at.millis_since(self.mark.hidden_since);
+        let Some(measured) = self.measured else {
+            return self.unmeasured(millis, default_rate);
+        };
+        measured.over(millis).min(measured.hidden_max())
+    }
+
+    fn unmeasured(&self, millis: u64, default_rate: BitRate) -> Traffic {
+        if self.reach < Reach::Bound {
+            return Traffic::ZERO;
+        }
+        let hidden = HIDDEN_PACKETS_MAX.saturating_sub(self.packets).saturating_mul(PACKET_BYTES);
+        Traffic::of_rate(default_rate, millis).min(Traffic::new(hidden, hidden))
+    }
+
+    /// The estimated total of a session that had ended by `at`.
+    pub(super) fn at_its_end(&self, at: Timestamp, default_rate: BitRate) -> Traffic {
+        let unwatched = at.since(self.seen_at).min(UNWATCHED_MAX);
+        let Some(measured) = self.measured else {
+            return self.traffic.plus(self.hidden(self.seen_at.plus(unwatched), default_rate));
+        };
+        self.traffic.plus(self.hidden(self.seen_at, default_rate)).plus(self.since_seen(measured, unwatched))
+    }
+
+    /// The estimated traffic since the last listing. A session that was idle then is assumed to have stayed idle.
+    fn since_seen(&self, measured: Measurement, unwatched: Duration) -> Traffic {
+        let at_last_rate = measured.over(millis(unwatched));
+        let idle = self.seen_at.millis_since(self.mark.at);
+        if idle == 0 {
+            return at_last_rate;
+        }
+        let carried = self.traffic.minus(self.mark.traffic).plus(measured.hidden_max());
+        at_last_rate.min(carried.scaled(millis(unwatched), idle))
+    }
+
+    /// Raises the charges to `sum` if that is more. Returns the difference.
+    pub(super) fn charge(&mut self, sum: Traffic) -> Traffic {
+        let added = sum.minus(self.charged);
+        self.charged = self.charged.plus(added);
+        added
+    }
+}
+
+impl Measurement {
+    /// Traffic at this measurement's rate over `millis`, at most at [`RELAY_RATE_MAX`]. The rate includes up to 2,047
+    /// hidden packets, so it is never too low. It is too high by at most these packets and the rounding of a young
+    /// session's age.
+    fn over(&self, millis: u64) -> Traffic {
+        let with_hidden = self.traffic.plus(self.hidden_max());
+        with_hidden.scaled(millis, self.millis).min(Traffic::of_rate(RELAY_RATE_MAX, millis))
+    }
+
+    /// [`HIDDEN_PACKETS_MAX`] packets of this measurement's mean size.
+    fn hidden_max(&self) -> Traffic {
+        self.traffic.scaled(HIDDEN_PACKETS_MAX, self.packets)
+    }
+}
+
+/// `at` minus `span`, not before 1970.
+fn before(at: Timestamp, span: Duration) -> Timestamp {
+    let epoch = Timestamp::from_millis(0);
+    epoch.plus_millis(at.millis_since(epoch.plus(span)))
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

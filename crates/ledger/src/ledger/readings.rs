@@ -1,0 +1,159 @@
+//! The readings of all sources, and what qualifies them: late counts, jumps of the time, sessions that are not cut.
+//!
+//! A source that is not known changes nothing here.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::time::Duration;
+
+use super::Ledger;
+use crate::reading::{LateCounts, Reading, ReadingOutcome};
+use crate::reading_history::{ReadingHistory, ReadingPoint};
+use crate::source::IceSource;
+use crate::source_ledger::{MeasuredUsage, SourceLedger};
+use crate::units::{BitRate, Timestamp};
+
+impl Ledger {
+    /// Takes a reading of a source.
+    pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
+        let (now, limit, is_test) = (self.now, self.terms.limit, !self.is_doubtful);
+        let taken = self
+            .source_ledger(source)
+            .map_or(ReadingOutcome::OtherPeriod, |ledger| ledger.take_reading(reading, is_test, limit, now));
+        if taken == ReadingOutcome::Taken {
+            self.remember_reading();
+        }
+        taken
+    }
+
+    /// Drops the readings of this period that come from providers. `false` if there are none.
+    pub fn drop_readings(&mut self) -> bool {
+        let assumed = self.terms.rates.liability;
+        let mut dropped = false;
+        for source in &mut self.sources {
+            dropped |= source.terms.source.is_counted_by_provider() && source.drop_reading(assumed);
+        }
+        if dropped {
+            self.history.clear();
+        }
+        dropped
+    }
+
+    /// Sets whether more time may have passed than the books know. Readings do not test the assumed rate then.
+    pub fn set_doubtful(&mut self, is_doubtful: bool) {
+        self.is_doubtful = is_doubtful;
+    }
+
+    /// Sets whether we cut sessions of this source whose grant is over.
+    pub fn set_cutting(&mut self, source: IceSource, is_cutting: bool) {
+        let now = self.now;
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.set_cutting(is_cutting, now);
+        }
+    }
+
+    /// Sets how late this source's counts settle.
+    pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.late_counts = Some(late);
+        }
+    }
+
+    /// Forgets how late this source's counts settle if the configured lag is as long as the measured one.
+    pub fn settle_late_counts(&mut self, source: IceSource, configured: Duration) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.late_counts = ledger.late_counts.filter(|late| late.lag > configured);
+        }
+    }
+
+    /// Notes that grants of a source may relay until then, beyond what is promised, because the time has jumped.
+    pub fn note_jump(&mut self, source: IceSource, until: Timestamp) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.jumped_until = ledger.jumped_until.max(until);
+        }
+    }
+
+    /// Marks the start of reading. The time in which no process ran does not make a count stale.
+    pub fn begin_readings(&mut self) {
+        for source in &mut self.sources {
+            source.begin_readings(self.now);
+        }
+    }
+
+    /// Keeps what is promised from a source's latest reading up to now, because the sessions of that time were not observed.
+    pub fn keep_unseen(&mut self, source: IceSource) {
+        if let Some(ledger) = self.source_ledger(source) {
+            ledger.timeline.keep_unseen();
+        }
+    }
+
+    /// How long a grant of each metered source counts as alive after its expiry, as of now.
+    #[must_use]
+    pub fn tails(&self) -> Vec<(IceSource, Duration)> {
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        metered.map(|source| (source.terms.source, source.tail())).collect()
+    }
+
+    /// The tail of a source while its sessions are not cut; zero for an unknown source.
+    #[must_use]
+    pub fn long_tail(&self, source: IceSource) -> Duration {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
+        ledger.map_or(Duration::ZERO, |ledger| ledger.terms.tail)
+    }
+
+    /// The tail of a source while we cut its sessions; `None` if we cannot.
+    #[must_use]
+    pub fn cut_tail(&self, source: IceSource) -> Option<Duration> {
+        self.sources.iter().find(|ledger| ledger.terms.source == source)?.terms.cut_tail
+    }
+
+    /// Whether we cut sessions of this source whose grant is over.
+    #[must_use]
+    pub fn is_cutting(&self, source: IceSource) -> bool {
+        self.sources.iter().any(|ledger| ledger.terms.source == source && ledger.is_cutting())
+    }
+
+    /// A source's latest reading of this period, or of one that overlaps it.
+    #[must_use]
+    pub fn overlapping_reading(&self, source: IceSource) -> Option<Reading> {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source)?;
+        ledger.timeline.overlapping_reading().copied()
+    }
+
+    pub(super) fn remember_reading(&mut self) {
+        let MeasuredUsage { as_of, bytes, .. } = self.measured();
+        if let Some(as_of) = as_of {
+            self.history.add(ReadingPoint { as_of, bytes });
+        }
+    }
+
+    /// The readings of this period that this process has seen.
+    #[must_use]
+    pub fn history(&self) -> &ReadingHistory {
+        &self.history
+    }
+
+    /// The readings of all metered sources, combined.
+    #[must_use]
+    pub fn measured(&self) -> MeasuredUsage {
+        let mut measured = MeasuredUsage::default();
+        for source in self.sources.iter().filter(|source| source.terms.source.is_metered()) {
+            source.add_to(&mut measured, self.now);
+        }
+        measured.observed = self.observed_rate();
+        measured
+    }
+
+    /// The bits of all sources divided by their grant-minutes, rounded up. Without grant-minutes in the last hour the highest
+    /// rate.
+    fn observed_rate(&self) -> Option<BitRate> {
+        let metered = self.sources.iter().filter(|source| source.terms.source.is_metered());
+        let rates: Vec<_> = metered.filter_map(SourceLedger::observed).collect();
+        let minutes = rates.iter().map(|(_, minutes)| *minutes).fold(0, u128::saturating_add);
+        let weighted = rates.iter().map(|(rate, minutes)| minutes.saturating_mul(rate.get().into()));
+        let weighted = weighted.fold(0, u128::saturating_add);
+        if minutes == 0 {
+            return rates.into_iter().map(|(rate, _)| rate).max();
+        }
+        Some(BitRate::new(u64::try_from(weighted.div_ceil(minutes)).unwrap_or(u64::MAX)))
+    }
+}

@@ -1,0 +1,136 @@
+use super::*;
+use crate::period::BillingDay;
+use proptest::prelude::*;
+
+/// 15 MB a minute: 2 Mbps.
+const PER_MINUTE: u128 = 15_000_000;
+
+fn figures(used: u64, committed: u64, limit: u64) -> Figures {
+    // 2025-01-15T12:00:00Z
+    let now = Timestamp::from_millis(1_736_942_400_000);
+    Figures {
+        now,
+        period: BillingDay::new(1).unwrap().period_at(now),
+        used: ByteCount::new(used),
+        committed: ByteCount::new(committed),
+        margin: ByteCount::ZERO,
+        committed_next: ByteCount::ZERO,
+        limit: ByteCount::new(limit),
+    }
+}
+
+fn wish(life: u64) -> Wish {
+    let overhead = Duration::from_secs(7_204);
+    Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE, covered: 0, clients: [None; 2] }
+}
+
+#[test]
+fn a_renewal_needs_room_only_for_the_minutes_after_the_renewed_promise() {
+    let fits = |covered, this, next| {
+        let room = Room { this: this * PER_MINUTE, next: next * PER_MINUTE, minutes_left: 10 };
+        room.fits(covered, 30, PER_MINUTE)
+    };
+    for (covered, this, next) in [(0, 10, 20), (4, 6, 20), (10, 0, 20), (13, 0, 17), (30, 0, 0), (31, 0, 0)] {
+        assert!(fits(covered, this, next), "{covered}");
+        assert!(this == 0 || !fits(covered, this - 1, next), "{covered}");
+        assert!(next == 0 || !fits(covered, this, next - 1), "{covered}");
+    }
+}
+
+fn strict(figures: Figures, life: u64) -> Option<u64> {
+    decide(BudgetMode::Strict, figures, wish(life)).ok().map(|life| life.as_secs())
+}
+
+#[test]
+fn estimate_mode_admits_one_byte_below_the_limit_and_refuses_at_the_limit() {
+    let estimate = |figures| decide(BudgetMode::Estimate, figures, wish(86_400));
+    assert_eq!(estimate(figures(99, 99, 100)), Ok(Duration::from_secs(86_400)));
+    assert!(estimate(figures(100, 100, 100)).is_err());
+    assert!(estimate(figures(0, 0, 0)).is_err(), "a limit of zero admits nothing");
+}
+
+#[test]
+fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
+    let promised = figures(10, 250, 100);
+    assert!(decide(BudgetMode::Estimate, promised, wish(60)).is_ok());
+    assert_eq!(promised.overshoot_bound(), ByteCount::new(150));
+    assert_eq!(promised.reserved(), ByteCount::new(240));
+}
+
+#[test]
+fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
+    let refusal = |used, awaits_reading| {
+        Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None }
+            .retry_in()
+            .as_secs()
+    };
+    // From noon of the 15th to the first.
+    let reset = 16 * 86_400 + 43_200;
+    assert_eq!(refusal(50, false), reset);
+    assert_eq!(refusal(50, true), 60);
+    assert_eq!(refusal(100, true), reset, "used bytes are not freed");
+}
+
+#[test]
+fn the_remaining_bytes_are_never_negative() {
+    assert_eq!(figures(150, 150, 100).remaining(), ByteCount::ZERO);
+}
+
+#[test]
+fn a_strict_lifetime_shrinks_with_the_room_down_to_five_minutes() {
+    // A day and its tail are 1561 minutes, 23.4 GB: less than a hundredth of 10 TB.
+    assert_eq!(strict(figures(0, 0, 10_000_000_000_000), 86_400), Some(86_400));
+    // A hundredth of 1000 GB is 666 minutes, less 2 h and 4 s.
+    assert_eq!(strict(figures(0, 0, 1_000_000_000_000), 86_400), Some(666 * 60 - 7_204));
+    // A hundredth of 100 GB is less than the tail needs, but five minutes fit into the whole.
+    assert_eq!(strict(figures(0, 0, 100_000_000_000), 86_400), Some(300));
+    assert_eq!(strict(figures(0, 0, 100_000_000_000), 120), Some(120), "shorter only on request");
+}
+
+#[test]
+fn a_strict_grant_is_refused_when_five_minutes_and_the_tail_do_not_fit() {
+    // 7504 s cover 126 minutes.
+    let needed = 126 * 15_000_000;
+    assert_eq!(strict(figures(0, 0, needed), 86_400), Some(300));
+    assert_eq!(strict(figures(0, 0, needed - 1), 86_400), None);
+    assert_eq!(strict(figures(0, 1, needed), 86_400), None);
+}
+
+#[test]
+fn a_strict_grant_that_crosses_the_reset_must_fit_into_both_periods() {
+    let near_the_end = |committed, committed_next| {
+        let figures = figures(0, committed, 100_000_000_000);
+        // Ten minutes before the reset.
+        let now = Timestamp::from_millis(figures.period.end.as_millis() - 600_000);
+        Figures { now, committed_next: ByteCount::new(committed_next), ..figures }
+    };
+    assert_eq!(strict(near_the_end(0, 0), 86_400), Some(300));
+    let full = 100_000_000_000;
+    assert_eq!(
+        strict(near_the_end(full - 10 * 15_000_000, 0), 86_400),
+        Some(300),
+        "this period has room for the last ten minutes only"
+    );
+    assert_eq!(strict(near_the_end(full - 10 * 15_000_000 + 1, 0), 86_400), None);
+    assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000), 86_400), Some(300));
+    assert_eq!(strict(near_the_end(0, full - 116 * 15_000_000 + 1), 86_400), None, "the next period is full");
+}
+
+proptest! {
+    #[test]
+    fn a_strict_grant_fits_and_lives_no_longer_than_requested(
+        used in 0u64..1 << 42, promised in 0u64..1 << 42, next in 0u64..1 << 42, limit in 0u64..1 << 42,
+        life in 60u64..200_000, before_end in 0u64..3_000_000_000,
+    ) {
+        let figures = figures(used, used.saturating_add(promised), limit);
+        let now = Timestamp::from_millis(figures.period.end.as_millis() - 1).as_millis();
+        let now = Timestamp::from_millis(now - i64::try_from(before_end % 2_000_000_000).unwrap());
+        let figures = Figures { now, committed_next: ByteCount::new(next), ..figures };
+        if let Ok(admitted) = decide(BudgetMode::Strict, figures, wish(life)) {
+            prop_assert!(admitted <= Duration::from_secs(life));
+            prop_assert!(admitted >= STRICT_LIFE_MIN.min(Duration::from_secs(life)));
+            let into_minute = now.since(Minute::of(now).start());
+            prop_assert!(Room::of(&figures).fits(0, wish(life).minutes(admitted, into_minute), PER_MINUTE));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `GET /api/backup`: a copy of the ledger while the service runs. The copy is complete before the response begins, so an error
+//! is an error response. One copy at a time; it exists on disk, without a name, until the client has read it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use crate::app::App;
+use crate::journal::backup::{BackupError, LedgerFile};
+use crate::telemetry::cause::innermost;
+
+/// Bytes of one read from the copy.
+const CHUNK: usize = 64 * 1024;
+/// Chunks that wait for a slow client.
+const CHUNKS_WAITING: usize = 2;
+
+/// The file in the `OpenAPI` document.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes the response for the OpenAPI document")]
+pub struct LedgerBytes(Vec<u8>);
+
+/// Copies the ledger.
+///
+/// The response is a complete ledger file as of the request, for `STATE_DIR` of a broker that takes over. **It contains the key
+/// that signs grant tokens**, so keep it like the ledger. Minting continues while the copy is made.
+#[utoipa::path(
+    get,
+    path = "/api/backup",
+    operation_id = "getBackup",
+    tag = "operator",
+    responses(
+        (status = 200, description = "The file `ledger.redb`.", body = inline(LedgerBytes), content_type = "application/octet-stream"),
+        (status = 404, description = "`NOT_FOUND`: `STATE_DIR` is not set, so there is no ledger on disk.", body = ErrorBody),
+        (status = 503, description = "`OVERLOADED`: another copy is being made or sent.\n\n`LEDGER_UNAVAILABLE`: the ledger cannot be written or copied, for example because the disk has no room for a copy.", body = ErrorBody),
+    )
+)]
+pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    if !app.account.is_durable() {
+        return Err(ApiError::NothingToBackUp);
+    }
+    let slot = Arc::clone(&app.backup_slot).try_acquire_owned().map_err(|_| ApiError::BackupRunning)?;
+    let view = app.account.stored_view().await.ok_or(ApiError::NotBackedUp)?;
+    // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
+    let copied = tokio::task::spawn_blocking(move || (view.copy(), slot)).await;
+    let (copy, slot) = copied.map_err(|_| ApiError::Internal)?;
+    let copy = copy.map_err(|error| not_backed_up(&error))?;
+    tracing::warn!(bytes = copy.bytes, "the operator backs up the ledger");
+    let length = copy.bytes;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"ledger.redb\"")),
+        (CONTENT_LENGTH, HeaderValue::from(length)),
+    ];
+    Ok((headers, Body::new(send(copy, slot))).into_response())
+}
+
+fn not_backed_up(error: &BackupError) -> ApiError {
+    tracing::error!(cause = innermost(error), "the ledger was not copied: {error}");
+    ApiError::NotBackedUp
+}
+
+/// A body whose chunks another thread reads from the file. That thread ends with the body.
+fn send(copy: LedgerFile, slot: OwnedSemaphorePermit) -> FileBody {
+    let (chunks, received) = channel(CHUNKS_WAITING);
+    let left = copy.bytes;
+    tokio::task::spawn_blocking(move || {
+        read_all(copy.file, &chunks);
+        drop(slot);
+    });
+    FileBody { chunks: received, left }
+}
+
+fn read_all(mut file: File, chunks: &Sender<io::Result<Bytes>>) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = file.read(&mut buffer);
+        let chunk = read.map(|read| Bytes::copy_from_slice(&buffer[..read]));
+        let is_last = chunk.as_ref().map_or(true, Bytes::is_empty);
+        // An error means that the client is gone.
+        if chunks.blocking_send(chunk).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// A body of known length.
+struct FileBody {
+    chunks: Receiver<io::Result<Bytes>>,
+    /// Bytes that follow.
+    left: u64,
+}
+
+impl HttpBody for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.chunks.poll_recv(context).map(|chunk| match chunk? {
+            Ok(chunk) if chunk.is_empty() => None,
+            Ok(chunk) => {
+                self.left = self.left.saturating_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+                Some(Ok(Frame::data(chunk)))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,150 @@
+//! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
+//! `request` line. What monitoring and pages poll is at `debug`, and so are refusals between two summaries.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::header::ORIGIN;
+use axum::response::Response;
+
+use super::error::ErrorBody;
+use super::origin::ORIGIN_SHOWN_MAX;
+use crate::app::App;
+use crate::mint::{Answer, DegradedReason};
+use crate::request::client_addr::ClientAddr;
+use crate::request::trace::TraceParent;
+use turn_ledger::source::IceSource;
+use turn_ledger::spender::{Label, Spender, User};
+use turn_ledger::token::GrantId;
+
+/// Routes that somebody reads every few seconds.
+const POLLED: [(&str, &str); 6] = [
+    ("GET", "/api/bandwidth-status"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/api/overview"),
+    ("GET", "/api/connections"),
+];
+
+/// What the log says about a mint.
+#[derive(Clone, Debug)]
+struct Mint {
+    source: IceSource,
+    reason: Option<DegradedReason>,
+    /// The credential, if there is one.
+    issued: Option<(GrantId, Duration)>,
+    user: Option<User>,
+    label: Option<Label>,
+}
+
+/// Where a handler that mints writes its result for the log line. Among the extensions of each request.
+#[derive(Clone, Debug, Default)]
+pub struct MintNote(Arc<OnceLock<Mint>>);
+
+impl MintNote {
+    /// Notes the result, and who spends. The first note stays.
+    pub fn note(&self, answer: &Answer, spender: Option<&Spender>) {
+        let (source, reason, issued) = match answer {
+            Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
+            Answer::Stun(reason) => (IceSource::Stun, *reason, None),
+        };
+        let user = spender.and_then(|spender| spender.user.clone());
+        let label = spender.and_then(|spender| spender.label.clone());
+        let mint = Mint { source, reason, issued, user, label };
+        // Only a second note of the same request fails.
+        let _ = self.0.set(mint);
+    }
+}
+
+/// What is known of a request before it is handled.
+pub struct RequestHead<'a> {
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
+    /// The client's address.
+    pub client: Option<ClientAddr>,
+    /// The method.
+    pub method: &'static str,
+    /// The route's pattern.
+    pub route: &'a str,
+    /// The page's origin.
+    pub origin: Option<String>,
+    /// The result of a mint.
+    pub mint: MintNote,
+}
+
+/// The page's origin, shortened.
+pub fn origin_of(request: &Request) -> Option<String> {
+    let origin = request.headers().get(ORIGIN)?.to_str().ok()?;
+    Some(origin.chars().take(ORIGIN_SHOWN_MAX).collect())
+}
+
+/// Writes the line.
+pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Duration) {
+    let RequestHead { request_id, trace, client, method, route, origin, mint } = head;
+    let status = response.status().as_u16();
+    let error = response.extensions().get::<ErrorBody>();
+    let code = error.map(|error| error.code);
+    let trace_id = trace.map(|trace| trace.trace_id());
+    let client = client.map(|client| tracing::field::display(client.0));
+    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    if let Some(Mint { source, reason, issued, user, label }) = mint.0.get() {
+        let outcome = if issued.is_some() { "minted" } else { "stun" };
+        let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
+        let (source, reason) = (source.name(), reason.map(DegradedReason::code));
+        tracing::info!(
+            request_id,
+            trace_id,
+            client,
+            route,
+            status,
+            outcome,
+            grant.id = grant,
+            source,
+            reason,
+            ttl,
+            user = user.as_ref().map(User::as_str),
+            label = label.as_ref().map(Label::as_str),
+            origin,
+            duration_us,
+            "mint"
+        );
+        return;
+    }
+    // The page cannot read the response to a foreign origin, so the operator finds it here.
+    let origin = error.and_then(|error| error.refused_origin.as_deref());
+    macro_rules! line {
+        ($level:ident, $held_back:expr) => {
+            tracing::$level!(
+                request_id,
+                trace_id,
+                client,
+                method,
+                route,
+                status,
+                code,
+                origin,
+                duration_us,
+                held_back = $held_back,
+                "request"
+            )
+        };
+    }
+    let held_back = code.map(|code| app.refusal_log.pass(code, app.clock.instant()));
+    match held_back {
+        _ if POLLED.contains(&(method, route)) => line!(debug, None::<u64>),
+        Some(None) => line!(debug, None::<u64>),
+        Some(Some(held_back)) if status >= 500 => line!(warn, counted(held_back)),
+        Some(Some(held_back)) => line!(info, counted(held_back)),
+        None if status >= 500 => line!(warn, None::<u64>),
+        None => line!(info, None::<u64>),
+    }
+}
+
+/// The count of a summary; `None` if the line stands only for itself.
+fn counted(held_back: u64) -> Option<u64> {
+    (held_back > 0).then_some(held_back)
+}

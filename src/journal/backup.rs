@@ -1,0 +1,153 @@
+//! A copy of the ledger's file while the service runs. The writer's thread opens a view of what is stored: one state between
+//! two writes, which later writes do not change. Another thread copies the view into a new file, so no mint waits for the copy.
+//! The new file has no name: nothing is left of it when it is closed, or when the process is killed.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use redb::{Builder, ReadTransaction};
+
+use super::file::{Broken, FILE_NAME, catch_panic, make_file};
+use super::tables::{self, StoreError};
+
+/// The copy is made only if this many times the ledger's length is free: for the copy, and because pages that the view shows
+/// cannot be used again until it ends.
+const SPACE_FACTOR: u64 = 2;
+/// Memory for pages of the copy. Bytes.
+const CACHE: usize = 4 << 20;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A full disk would stop the mint.
+    #[error("{free} bytes are free beside the ledger, and a copy needs {needed}")]
+    NoSpace {
+        /// Free bytes.
+        free: u64,
+        /// Required bytes.
+        needed: u64,
+    },
+    /// The file of the copy cannot be created or read.
+    #[error("the copy's file cannot be used")]
+    File(#[from] io::Error),
+    /// A table cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger is damaged.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// What was stored at one moment.
+#[derive(Debug)]
+pub struct StoredView {
+    pub(super) transaction: ReadTransaction,
+    pub(super) directory: PathBuf,
+    /// The length of the ledger's file.
+    pub(super) bytes: u64,
+}
+
+/// A complete ledger file that has no name.
+#[derive(Debug)]
+pub struct LedgerFile {
+    /// The file, at its start.
+    pub file: File,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+impl StoredView {
+    /// Copies the view into a new file on the ledger's disk. Takes about as long as reading the ledger at a start.
+    pub fn copy(self) -> Result<LedgerFile, BackupError> {
+        let stat = rustix::fs::statvfs(&self.directory).map_err(io::Error::from)?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        check_space(free, self.bytes)?;
+        let file = self.nameless_file()?;
+        catch_panic(|| self.fill(file.try_clone()?)).unwrap_or_else(|broken| Err(broken.into()))?;
+        let mut file = file;
+        io::Seek::rewind(&mut file)?;
+        let bytes = file.metadata()?.len();
+        Ok(LedgerFile { file, bytes })
+    }
+
+    /// Only one copy is made at a time, so an existing file is left from a process that was killed.
+    fn nameless_file(&self) -> io::Result<File> {
+        let path = self.directory.join(format!("{FILE_NAME}.copy"));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = make_file(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+
+    fn fill(&self, file: File) -> Result<(), BackupError> {
+        let copy = Builder::new().set_cache_size(CACHE).create_file(file).map_err(StoreError::from)?;
+        let to = copy.begin_write().map_err(StoreError::from)?;
+        tables::copy_all(&self.transaction, &to)?;
+        to.commit().map_err(StoreError::from)?;
+        Ok(())
+    }
+}
+
+fn check_space(free: u64, ledger: u64) -> Result<(), BackupError> {
+    let needed = ledger.saturating_mul(SPACE_FACTOR);
+    if free < needed { Err(BackupError::NoSpace { free, needed }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Storage;
+    use super::super::inspect::LedgerCopy;
+    use super::super::store::Store;
+    use super::*;
+    use redb::{Database, ReadableDatabase, TableHandle};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn table_names(database: &Database) -> Vec<String> {
+        let transaction = database.begin_read().unwrap();
+        let mut names: Vec<_> =
+            transaction.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_copy_is_a_sound_ledger_with_every_table_and_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let stored = store.load().unwrap();
+        let mut copy = store.view().unwrap().copy().unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "only the ledger itself");
+        assert_eq!(copy.file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let path = elsewhere.path().join(FILE_NAME);
+        let written = io::copy(&mut copy.file, &mut File::create(&path).unwrap()).unwrap();
+        assert_eq!(written, copy.bytes);
+        let mut ledger = LedgerCopy::take(elsewhere.path()).unwrap();
+        assert_eq!(ledger.findings(), Vec::<String>::new());
+        assert_eq!(ledger.stored().unwrap().key, stored.key, "the key of grant tokens is copied");
+        drop(store);
+        let original = Database::open(directory.path().join(FILE_NAME)).unwrap();
+        assert_eq!(table_names(&Database::open(path).unwrap()), table_names(&original));
+    }
+
+    #[test]
+    fn a_file_that_a_killed_process_left_does_not_prevent_a_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        std::fs::write(directory.path().join("ledger.redb.copy"), "unfinished").unwrap();
+        assert!(store.view().unwrap().copy().unwrap().bytes > 0);
+        assert!(!directory.path().join("ledger.redb.copy").exists());
+    }
+
+    #[test]
+    fn without_room_for_two_ledgers_nothing_is_copied() {
+        assert!(check_space(200, 100).is_ok());
+        let refused = check_space(199, 100).unwrap_err();
+        assert!(matches!(refused, BackupError::NoSpace { free: 199, needed: 200 }), "{refused}");
+    }
+}

@@ -1,0 +1,201 @@
+//! Commands for a running broker: `status`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API. What a
+//! call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, Response, StatusCode};
+use url::Url;
+
+use crate::config::Config;
+use crate::http_client::{ClientError, bearer, body_up_to, http_client};
+use crate::telemetry::cause::innermost;
+
+mod arguments;
+mod text;
+
+pub use arguments::{NewLimit, OperatorCommand, Options, parse};
+use text::{failure, summary};
+
+/// Longest JSON response that is read. Real ones have 3 KiB.
+const BODY_MAX: usize = 64 * 1024;
+/// The time limit of a whole backup. Other calls have that of the HTTP client.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Why a command failed. Every text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The command needs the operator's token.
+    #[error(
+        "OPERATOR_TOKEN is not set. Set it to the token of the running service, or OPERATOR_TOKEN_FILE to a file that contains it."
+    )]
+    NoToken,
+    /// The HTTP client cannot be built.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No response.
+    #[error("no response from {url}: {cause}. Start the service, or give its address with --url.")]
+    Unreachable {
+        /// The broker's address.
+        url: String,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// The broker refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The response is not one of a broker.
+    #[error("{0} did not respond as a broker does. Give the broker's address with --url.")]
+    NotABroker(String),
+    /// The backup's file exists already.
+    #[error("{0} exists. Choose another name: a backup overwrites nothing.")]
+    Exists(PathBuf),
+    /// The backup's file cannot be written.
+    #[error(
+        "{path} cannot be written: {error}. Choose a directory that this user may write to, on a disk with free space."
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The response ended early.
+    #[error(
+        "the backup ended early ({cause}), and {path} was removed. Look at the service's log, and try again."
+    )]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// The innermost cause.
+        cause: String,
+    },
+}
+
+/// Runs a command. Returns what to print.
+pub async fn run(
+    config: &Config,
+    command: &OperatorCommand,
+    options: &Options,
+) -> Result<String, OperatorError> {
+    let url = match &options.url {
+        Some(url) => url.clone(),
+        None => local(config),
+    };
+    let response = send(config, command, &url).await?;
+    if let OperatorCommand::Backup(path) = command {
+        let bytes = save(path, response).await?;
+        return Ok(if options.json { text::saved_json(path, bytes) } else { text::saved(path, bytes) });
+    }
+    let not_a_broker = || OperatorError::NotABroker(url.to_string());
+    let body = body_up_to(BODY_MAX, response).await.ok().flatten().ok_or_else(not_a_broker)?;
+    let summary = summary(&body).ok_or_else(not_a_broker)?;
+    Ok(if options.json { String::from_utf8_lossy(&body).into_owned() } else { summary })
+}
+
+/// The service on this machine.
+fn local(config: &Config) -> Url {
+    let mut url = Url::parse("http://127.0.0.1").expect("a valid URL");
+    let address = config.server.reachable();
+    // Neither fails for an `http` URL.
+    let _ = url.set_ip_host(address.ip());
+    let _ = url.set_port(Some(address.port()));
+    url
+}
+
+/// Sends the call, and returns a response with status 200.
+async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
+    let call = command.call();
+    let mut target = url.clone();
+    if let Ok(mut segments) = target.path_segments_mut() {
+        segments.pop_if_empty().extend(call.path.split('/'));
+    }
+    let method = if call.body.is_some() { Method::POST } else { Method::GET };
+    let mut request = http_client()?.request(method, target);
+    if call.needs_token {
+        let token = config.access.operator_token.as_ref().and_then(bearer).ok_or(OperatorError::NoToken)?;
+        request = request.header(AUTHORIZATION, token);
+    }
+    if let Some(body) = &call.body {
+        request = request.json(body);
+    }
+    if let OperatorCommand::Backup(path) = command {
+        // Before the broker makes a copy. The file is created with the first byte, and only if it does not exist.
+        if path.symlink_metadata().is_ok() {
+            return Err(OperatorError::Exists(path.clone()));
+        }
+        request = request.timeout(BACKUP_TIMEOUT);
+    }
+    let unreachable =
+        |error: reqwest::Error| OperatorError::Unreachable { url: url.to_string(), cause: cause(error) };
+    let response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(response);
+    }
+    let body = body_up_to(BODY_MAX, response).await.ok().flatten();
+    let said = body.and_then(|body| failure(status.as_u16(), &body));
+    Err(said.map_or_else(|| OperatorError::NotABroker(url.to_string()), OperatorError::Refused))
+}
+
+/// The innermost cause, which says most.
+fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    innermost(&error).unwrap_or_else(|| error.to_string())
+}
+
+/// Writes the response to a new file, which only its owner can read. Returns its length. Removes it after a failure.
+async fn save(path: &Path, mut response: Response) -> Result<u64, OperatorError> {
+    let mut file = UnfinishedFile::create(path)?;
+    let unwritten = |error| OperatorError::File { path: path.to_owned(), error };
+    let mut bytes = 0_u64;
+    loop {
+        let chunk = response
+            .chunk()
+            .await
+            .map_err(|error| OperatorError::Incomplete { path: path.to_owned(), cause: cause(error) })?;
+        let Some(chunk) = chunk else { break };
+        file.file.write_all(&chunk).map_err(unwritten)?;
+        bytes = bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+    }
+    file.finish().map_err(unwritten)?;
+    Ok(bytes)
+}
+
+/// A file that is removed unless it is finished.
+struct UnfinishedFile<'a> {
+    file: File,
+    path: &'a Path,
+    is_finished: bool,
+}
+
+impl<'a> UnfinishedFile<'a> {
+    fn create(path: &'a Path) -> Result<Self, OperatorError> {
+        match File::options().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(file) => Ok(Self { file, path, is_finished: false }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(OperatorError::Exists(path.to_owned()))
+            }
+            Err(error) => Err(OperatorError::File { path: path.to_owned(), error }),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for UnfinishedFile<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The error that is reported says more.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}

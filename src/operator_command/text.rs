@@ -1,0 +1,181 @@
+//! What a person reads about a response of the broker. Pure.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Number, json};
+
+/// The parts of `GET /api/bandwidth-status` that are shown.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(rename = "bandwidthUsedGB")]
+    used: String,
+    #[serde(rename = "bandwidthLimitGB")]
+    limit: Number,
+    percentage: Number,
+    #[serde(rename = "remainingGB")]
+    remaining: String,
+    #[serde(rename = "reservedGB")]
+    reserved: String,
+    #[serde(rename = "overshootBoundGB")]
+    bound: String,
+    bound_holds: bool,
+    reset_date: String,
+    active_connections: u64,
+    source: String,
+    as_of: Option<String>,
+    grants: Grants,
+    durable: bool,
+    frozen: bool,
+    hints: Vec<Hint>,
+}
+
+#[derive(Deserialize)]
+struct Grants {
+    issued: u64,
+    live: u64,
+    reported: u64,
+}
+
+#[derive(Deserialize)]
+struct Hint {
+    code: String,
+    message: String,
+}
+
+/// An error response.
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
+    #[serde(default)]
+    message: String,
+    code: String,
+    #[serde(rename = "requestId")]
+    request_id: String,
+}
+
+/// The state of the budget, a line each. `None` if the body is not a status.
+pub(super) fn summary(body: &[u8]) -> Option<String> {
+    let status: Status = serde_json::from_slice(body).ok()?;
+    let Status { used, limit, percentage, remaining, reserved, bound, reset_date, source, .. } = &status;
+    let minting = if status.frozen { "stopped by the operator" } else { "on" };
+    let as_of = status.as_of.as_ref().map(|as_of| format!(", counted up to {as_of}")).unwrap_or_default();
+    let holds = if status.bound_holds { "" } else { " (the data contradict this)" };
+    let Grants { issued, live, reported } = status.grants;
+    let ledger = if status.durable { "on disk" } else { "in memory only" };
+    let mut text = format!(
+        "Minting      {minting}\n\
+         Used         {used} of {limit} GB ({percentage} %), {source}{as_of}\n\
+         Remaining    {remaining} GB until {reset_date}\n\
+         Reserved     {reserved} GB; usage can pass the limit by {bound} GB at most{holds}\n\
+         Grants       {issued} issued, {reported} reported, {live} live\n\
+         Connections  {} open\n\
+         Ledger       {ledger}",
+        status.active_connections
+    );
+    for Hint { code, message } in &status.hints {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\nHint         {code}: {message}");
+    }
+    Some(plain(&text))
+}
+
+/// What an error response says, and what to do. `None` if the body is not a broker's.
+pub(super) fn failure(status: u16, body: &[u8]) -> Option<String> {
+    let Failure { error, message, code, request_id } = serde_json::from_slice(body).ok()?;
+    let remedy = match code.as_str() {
+        "UNAUTHORIZED" => "Set OPERATOR_TOKEN to the token of that service.",
+        "MISDIRECTED_REQUEST" => "Give an address with --url whose host is in ALLOWED_HOSTS.",
+        _ => &message,
+    };
+    let text = format!("the broker responded {status} {code}: {error}. {remedy}");
+    Some(plain(&format!("{} (request {request_id})", text.trim_end())))
+}
+
+pub(super) fn saved(path: &Path, bytes: u64) -> String {
+    format!(
+        "{} has {bytes} bytes. It contains the key of grant tokens: keep it as safe as the ledger.",
+        path.display()
+    )
+}
+
+pub(super) fn saved_json(path: &Path, bytes: u64) -> String {
+    json!({ "file": path.to_string_lossy(), "bytes": bytes }).to_string()
+}
+
+/// Without control characters, which would act on a terminal. Keeps line breaks.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\n').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> serde_json::Value {
+        json!({
+            "bandwidthUsedGB": "45.23", "bandwidthLimitGB": 1000, "percentage": 4.52, "remainingGB": "954.77",
+            "resetDate": "2025-02-01T00:00:00.000Z", "activeConnections": 3, "status": "OK",
+            "source": "measured+estimate", "asOf": "2025-01-15T11:50:00.000Z", "reservedGB": "12.00",
+            "overshootBoundGB": "0.00", "boundHolds": true, "durable": true, "frozen": false,
+            "grants": {"issued": 120, "live": 7, "reported": 80}, "hints": [], "more": 1
+        })
+    }
+
+    #[test]
+    fn a_status_is_a_few_lines() {
+        assert_eq!(
+            summary(status().to_string().as_bytes()).unwrap(),
+            "Minting      on\n\
+             Used         45.23 of 1000 GB (4.52 %), measured+estimate, counted up to 2025-01-15T11:50:00.000Z\n\
+             Remaining    954.77 GB until 2025-02-01T00:00:00.000Z\n\
+             Reserved     12.00 GB; usage can pass the limit by 0.00 GB at most\n\
+             Grants       120 issued, 80 reported, 7 live\n\
+             Connections  3 open\n\
+             Ledger       on disk"
+        );
+    }
+
+    #[test]
+    fn what_is_not_normal_is_said() {
+        let mut body = status();
+        body["frozen"] = true.into();
+        body["durable"] = false.into();
+        body["boundHolds"] = false.into();
+        body["asOf"] = serde_json::Value::Null;
+        body["hints"] = json!([{"code": "NO_REPORTS", "message": "no client reports\u{1b}[2J"}]);
+        let text = summary(body.to_string().as_bytes()).unwrap();
+        for expected in [
+            "Minting      stopped by the operator",
+            "(the data contradict this)",
+            "Ledger       in memory only",
+            "Hint         NO_REPORTS: no client reports[2J",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let said = |code: &str, message: &str| {
+            let body = json!({"error": "Refused", "message": message, "code": code, "requestId": "r-1"});
+            failure(401, body.to_string().as_bytes()).unwrap()
+        };
+        assert_eq!(
+            said("UNAUTHORIZED", "Send it."),
+            "the broker responded 401 UNAUTHORIZED: Refused. Set OPERATOR_TOKEN to the token of that service. (request r-1)"
+        );
+        assert!(said("MISDIRECTED_REQUEST", "Use it.").contains("--url"));
+        assert!(said("OVERLOADED", "Try again.").contains("Refused. Try again. (request"));
+        assert!(said("INTERNAL", "").ends_with("Refused. (request r-1)"));
+    }
+
+    #[test]
+    fn another_program_is_not_a_broker() {
+        for body in ["", "[]", "{}", "<html>", r#"{"error":"x"}"#] {
+            assert!(summary(body.as_bytes()).is_none() && failure(404, body.as_bytes()).is_none(), "{body}");
+        }
+    }
+}

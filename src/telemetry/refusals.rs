@@ -1,0 +1,54 @@
+//! Summaries of refusals in the log. A client can cause as many refusals as it can send requests, so of those that follow from
+//! a limit or a rule, each code logs one line in [`LOG_WINDOW`]. The line says how many it stands for.
+
+use std::time::{Duration, Instant};
+
+use super::log::Throttle;
+
+/// The codes that are summarized. All other errors have a line each.
+const SUMMARIZED: [&str; 5] =
+    ["RATE_LIMITED", "BUDGET_EXHAUSTED", "ORIGIN_NOT_ALLOWED", "LEDGER_UNAVAILABLE", "OVERLOADED"];
+/// One line for each code in this time.
+const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// One throttle for each summarized code.
+#[derive(Debug)]
+pub struct RefusalLog([Throttle; SUMMARIZED.len()]);
+
+impl RefusalLog {
+    /// No refusal yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([const { Throttle::new(LOG_WINDOW) }; SUMMARIZED.len()])
+    }
+
+    /// `Some(n)` if a line may be written now, where `n` lines with this code were suppressed since the last one.
+    pub fn pass(&self, code: &str, now: Instant) -> Option<u64> {
+        let nth = SUMMARIZED.iter().position(|summarized| *summarized == code);
+        nth.map_or(Some(0), |nth| self.0[nth].pass(now))
+    }
+}
+
+impl Default for RefusalLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant cannot be made otherwise")]
+    fn each_code_is_summarized_apart_and_other_errors_are_not() {
+        let (log, now) = (RefusalLog::new(), Instant::now());
+        assert_eq!(log.pass("RATE_LIMITED", now), Some(0));
+        assert_eq!(log.pass("RATE_LIMITED", now), None);
+        assert_eq!(log.pass("BUDGET_EXHAUSTED", now), Some(0));
+        for _ in 0..3 {
+            assert_eq!(log.pass("INVALID_REQUEST", now), Some(0));
+        }
+        assert_eq!(log.pass("RATE_LIMITED", now + LOG_WINDOW), Some(1));
+    }
+}

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Checks the files in deploy/: the alert rules with their unit tests, and the systemd unit. tests/it/deploy.rs checks that the
+# series exist. Takes `promtool` out of Debian's package `prometheus` if it is not installed; the package itself is not
+# installed, because it would start a service.
+set -eu
+cd "$(dirname "$0")/../.."
+promtool=$(command -v promtool || true)
+if [ -z "$promtool" ]; then
+    promtool=$PWD/target/promtool/usr/bin/promtool
+    if [ ! -x "$promtool" ]; then
+        mkdir -p target/promtool
+        (cd target/promtool && rm -f prometheus_*.deb && apt-get -q download prometheus &&
+            dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb) || {
+            echo 'cannot get promtool. Install the Debian package prometheus, or run apt-get update, then run this again.' >&2
+            exit 1
+        }
+    fi
+fi
+"$promtool" check rules deploy/prometheus-rules.yml
+"$promtool" test rules deploy/prometheus-rules.test.yml
+"$promtool" check config --syntax-only deploy/prometheus.yml
+
+# The unit is checked with a program that exists, because it names the place of the installation.
+if command -v systemd-analyze >/dev/null; then
+    checked=$(mktemp -d)
+    trap 'rm -r "$checked"' EXIT
+    sed "s:^ExecStart=/usr/local/bin/turn-broker:ExecStart=$(command -v true):" deploy/turn-broker.service >"$checked/turn-broker.service"
+    said=$(systemd-analyze verify --man=no "$checked/turn-broker.service" 2>&1) || true
+    case $said in
+    *turn-broker.service*) printf '%s\n' "$said" >&2; exit 1 ;;
+    esac
+    # 0 is closed, 10 is open. The network and its own directory are what is left.
+    systemd-analyze security --offline=yes --threshold=20 "$checked/turn-broker.service" >/dev/null ||
+        { echo 'the unit is less hardened than before: systemd-analyze security' >&2; exit 1; }
+    echo 'the systemd unit is valid and hardened'
+else
+    echo 'no systemd-analyze here: the systemd unit was not checked'
+fi

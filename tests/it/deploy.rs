@@ -1,0 +1,107 @@
+//! The files in deploy/: every series that the dashboard and the alert rules name exists, and every alert has a test.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use turn_broker::telemetry::metrics::RequestLabels;
+
+use crate::support::TestBroker;
+
+const DASHBOARD: &str = include_str!("../../deploy/grafana-dashboard.json");
+const RULES: &str = include_str!("../../deploy/prometheus-rules.yml");
+const RULE_TESTS: &str = include_str!("../../deploy/prometheus-rules.test.yml");
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+/// The names that begin like a series of the broker.
+fn series_in(text: &str) -> BTreeSet<String> {
+    let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = names.filter(|name| name.starts_with("turn_broker_") || name.starts_with("process_"));
+    ours.map(str::to_owned).collect()
+}
+
+/// The names of all series of a broker that has counted one event of each kind.
+async fn series_of_a_broker() -> BTreeSet<String> {
+    let broker = TestBroker::start(&[]).await;
+    let metrics = &broker.app.metrics;
+    let took = Duration::from_millis(1);
+    metrics.request(&RequestLabels { route: "/".into(), method: "GET", status: 200 }, took);
+    metrics.credential("stun", "none");
+    metrics.wrong_token("operator");
+    metrics.unauthorized("operator");
+    metrics.provider_call("minted", took);
+    metrics.connection_ended(false);
+    metrics.socket_limited("refused");
+    metrics.connection_refused("table");
+    metrics.reading("coturn", "taken");
+    metrics.key_fetch("ok");
+    metrics.relay_ended("closed");
+    metrics.relay_refused("full");
+    metrics.relay_dropped("peer");
+    metrics.alert("test", "delivered", 1);
+    let text = broker.operator("/metrics").await.text;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned).collect()
+}
+
+/// Every query of the dashboard, those of its variables included.
+fn queries_of(json: &Value, found: &mut Vec<String>) {
+    match json {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if matches!(name.as_str(), "expr" | "query") => {
+                        found.push(text.clone());
+                    }
+                    other => queries_of(other, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| queries_of(item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_series_of_the_dashboard_and_the_alert_rules_exists() {
+    let exists = series_of_a_broker().await;
+    let mut queries = vec![];
+    queries_of(&serde_json::from_str(DASHBOARD).unwrap(), &mut queries);
+    assert!(queries.len() > 20, "{queries:?}");
+    for (file, text) in
+        [("dashboard", queries.join(" ")), ("rules", RULES.into()), ("rule tests", RULE_TESTS.into())]
+    {
+        let named = series_in(&text);
+        assert!(named.len() > 5, "{file}");
+        let unknown: Vec<_> = named.difference(&exists).collect();
+        assert!(unknown.is_empty(), "{file}: no such series: {unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_series_is_in_the_table_of_metrics() {
+    let (_, table) = OPERATIONS.split_once("\n## Metrics\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let documented: BTreeSet<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let exists = series_of_a_broker().await.into_iter().map(|name| {
+        let base =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        base.strip_prefix("turn_broker_").unwrap_or(base).to_owned()
+    });
+    assert_eq!(exists.collect::<BTreeSet<_>>(), documented);
+}
+
+#[test]
+fn every_alert_rule_has_a_test_and_a_remedy() {
+    let mut alerts: Vec<_> = RULES.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() > 10);
+    for rule in &mut alerts {
+        let name = rule.lines().next().unwrap();
+        assert!(RULE_TESTS.contains(&format!("alertname=\"{name}\"")), "{name} has no test");
+        assert!(rule.contains("severity: ") && rule.contains("description: "), "{name}");
+    }
+}

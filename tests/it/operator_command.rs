@@ -1,0 +1,129 @@
+//! The commands for a running broker, as an operator runs them beside it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::process::{Process, run};
+use crate::support::{OPERATOR, StateDir};
+
+fn start(settings: &[(&str, &str)]) -> Process {
+    let base = [
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:relay.example"),
+        ("COTURN_SECRET", "command-fixture-secret"),
+        ("OPERATOR_TOKEN", OPERATOR),
+    ];
+    Process::start(&[&base[..], settings].concat())
+}
+
+/// Runs a command with the configuration that names the port of `broker`.
+fn command_at(broker: &Process, arguments: &[&str], token: &str) -> Output {
+    let port = broker.port.to_string();
+    run(arguments, &[("HOST", "127.0.0.1"), ("PORT", &port), ("OPERATOR_TOKEN", token)])
+}
+
+/// Standard output of a command that succeeds.
+fn output_of(broker: &Process, arguments: &[&str]) -> String {
+    let output = command_at(broker, arguments, OPERATOR);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", error_of(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn error_of(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn status_freeze_and_limit_act_on_the_running_broker() {
+    let broker = start(&[("BANDWIDTH_LIMIT_GB", "500")]);
+    let status = output_of(&broker, &["status"]);
+    assert!(status.contains("Minting      on\n") && status.contains("0.00 of 500 GB"), "{status}");
+    assert!(output_of(&broker, &["freeze"]).contains("Minting      stopped by the operator"));
+    assert!(output_of(&broker, &["unfreeze"]).contains("Minting      on"));
+    assert!(output_of(&broker, &["limit", "250.5"]).contains("of 250.5 GB"));
+    assert!(output_of(&broker, &["limit", "default"]).contains("of 500 GB"));
+    let json: Value = serde_json::from_str(&output_of(&broker, &["status", "--json"])).unwrap();
+    assert_eq!((&json["bandwidthLimitGB"], &json["frozen"]), (&500.into(), &false.into()));
+}
+
+#[test]
+fn the_address_can_be_given() {
+    let broker = start(&[]);
+    let url = broker.url("/");
+    let output = run(&["status", "--url", &url], &[]);
+    assert_eq!(output.status.code(), Some(0), "status needs no token: {}", error_of(&output));
+    let output = run(&["freeze", "--url", &url], &[("OPERATOR_TOKEN", OPERATOR)]);
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+}
+
+#[test]
+fn the_token_can_come_from_a_file() {
+    let broker = start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, OPERATOR).unwrap();
+    let output =
+        run(&["freeze", "--url", &broker.url("/")], &[("OPERATOR_TOKEN_FILE", file.to_str().unwrap())]);
+    assert_eq!(output.status.code(), Some(0), "{}", error_of(&output));
+}
+
+#[test]
+fn every_failure_has_its_exit_status_and_a_remedy() {
+    let broker = start(&[]);
+    let url = broker.url("/");
+    let token = ("OPERATOR_TOKEN", OPERATOR);
+    for (arguments, variables, code, remedy) in [
+        (&["freeze", "--url", &url][..], &[][..], 78, "Set it to the token"),
+        (
+            &["freeze", "--url", &url],
+            &[("OPERATOR_TOKEN", "a-wrong-operator-token")],
+            1,
+            "Set OPERATOR_TOKEN",
+        ),
+        (&["freeze", "--url", "http://127.0.0.1:1"], &[token], 1, "Start the service, or give its address"),
+        (&["backup", "/nowhere/b.redb", "--url", &url], &[token], 1, "Set STATE_DIR"),
+        (&["status"], &[("PORT", "abc")], 78, "PORT: expected"),
+        (&["limit", "much"], &[token], 64, "turn-broker --help"),
+        (&["backup"], &[token], 64, "turn-broker --help"),
+    ] {
+        let output = run(arguments, variables);
+        let error = error_of(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(remedy), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty() && !error.contains(OPERATOR), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_backup_is_a_private_file_that_verify_accepts() {
+    let (state, copy) = (StateDir::new(), StateDir::new());
+    let broker = start(&[("STATE_DIR", state.path())]);
+    output_of(&broker, &["limit", "123"]);
+    let file = copy.file();
+    let name = file.to_str().unwrap();
+    let said = output_of(&broker, &["backup", name]);
+    assert!(said.starts_with(name), "{said}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    let ledger = |what: &str| run(&["ledger", what], &[("STATE_DIR", copy.path())]);
+    let verified = ledger("verify");
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    let shown = String::from_utf8(ledger("show").stdout).unwrap();
+    assert!(shown.contains("Limit        123 GB"), "{shown}");
+
+    let before = std::fs::read(&file).unwrap();
+    let again = command_at(&broker, &["backup", name], OPERATOR);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(error_of(&again).contains("a backup overwrites nothing"), "{}", error_of(&again));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let state = StateDir::new();
+    let broker = start(&[("STATE_DIR", state.path())]);
+    let output = command_at(&broker, &["backup", "/nowhere/b.redb"], OPERATOR);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_of(&output).contains("/nowhere/b.redb cannot be written"), "{}", error_of(&output));
+}
