@@ -12,6 +12,7 @@
 //! | [`http`] | the handlers, the error responses and what surrounds every request |
 //! | [`app`] | what the handlers share, and the function that builds it |
 //! | [`mint`] | issuing a credential: reserve, call a source, commit |
+//! | [`auth`] | whose mint it is, by a token of the application's sign-in |
 //! | [`limit`] | the rate limit of each client |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
 //! | [`relay`] | a small TURN server in this process, for demos and tests |
@@ -28,6 +29,7 @@
 pub mod account;
 pub mod alert;
 pub mod app;
+pub mod auth;
 pub mod backoff;
 pub mod clock;
 pub mod config;

@@ -23,6 +23,7 @@ use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
 use turn_ledger::source::IceSource;
+use turn_ledger::spender::Spender;
 use turn_ledger::time::SteadyTime;
 use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
@@ -87,7 +88,7 @@ impl Account {
         requester: Requester,
     ) -> Result<Reservation, NotAdmitted> {
         let (hold, moment) =
-            self.with(|books| (books.reserve(source, life, slack, requester), books.moment()));
+            self.with(|books| (books.reserve(source, life, slack, requester.clone()), books.moment()));
         let hold = hold.inspect_err(|why| {
             if let NotAdmitted::Refused(refusal) = why {
                 self.metrics.budget_refusals.inc();
@@ -136,21 +137,30 @@ impl Account {
     /// Takes a grant's right to renew. `None` if it may not renew now.
     #[must_use]
     pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
-        let taken = self.with(|books| books.take_renewal(grant));
-        taken.then(|| RenewalRight::new(self, grant))
+        let spender = self.with(|books| {
+            let spender = |books: &Books| books.grants().get(grant.id).and_then(|row| row.spender.clone());
+            books.take_renewal(grant).then(|| spender(books))
+        })?;
+        Some(RenewalRight::new(self, grant, spender))
     }
 
     /// Opens a connection. For one that is already open, this counts as a report. `client`: where the call comes from.
+    /// `by_reporter`: who spends, if the caller is the reporter.
     pub fn open(
         &self,
         caller: Caller,
         client: Option<ClientKey>,
         id: &str,
         relayed: Option<bool>,
+        by_reporter: Spender,
     ) -> Result<Opened, OpenError> {
         let opened = self.with(|books| {
             note_client(books, caller, client);
-            books.open_with_outcome(caller, id, relayed)
+            let opened = books.open_with_outcome(caller, id, relayed);
+            if opened.is_ok() {
+                books.report_spender(caller, id, by_reporter);
+            }
+            opened
         });
         let opened = opened.inspect_err(|why| {
             if let Some(outcome) = why.full_table() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Account;
 use turn_ledger::books::{NotCommitted, NotRecorded, Requester, Written};
 use turn_ledger::ledger::Hold;
+use turn_ledger::spender::Spender;
 use turn_ledger::time::Moment;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
@@ -27,18 +28,25 @@ pub struct Reservation {
 pub struct RenewalRight {
     account: Arc<Account>,
     grant: Grant,
+    spender: Option<Arc<Spender>>,
     is_used: AtomicBool,
 }
 
 impl RenewalRight {
-    pub(super) fn new(account: &Arc<Account>, grant: &Grant) -> Self {
-        Self { account: Arc::clone(account), grant: *grant, is_used: AtomicBool::new(false) }
+    pub(super) fn new(account: &Arc<Account>, grant: &Grant, spender: Option<Arc<Spender>>) -> Self {
+        Self { account: Arc::clone(account), grant: *grant, spender, is_used: AtomicBool::new(false) }
     }
 
     /// The grant that is renewed.
     #[must_use]
     pub fn grant(&self) -> GrantId {
         self.grant.id
+    }
+
+    /// Who spends what the renewed grant relays.
+    #[must_use]
+    pub fn spender(&self) -> Option<&Spender> {
+        self.spender.as_deref()
     }
 
     fn use_up(&self) {
@@ -88,7 +96,7 @@ impl Reservation {
         renewal: Option<&RenewalRight>,
     ) -> Result<(), NotCommitted> {
         let Some(hold) = self.hold.take() else { return Err(NotRecorded.into()) };
-        let requester = self.requester;
+        let requester = std::mem::take(&mut self.requester);
         let (commit, pending) = self.account.with(|books| {
             let Some(journal) = self.account.journal.as_ref().filter(|_| grant.source.is_metered()) else {
                 let (commit, _) = books.commit(hold, grant, username, requester)?;

@@ -11,6 +11,7 @@ use super::{App, IN_FLIGHT_MAX};
 use crate::account::Account;
 use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::{CloudflareConfig, Config};
 use crate::http_client::{ClientError, http_client};
@@ -89,6 +90,7 @@ pub fn build(
         coturn_meter,
         relay,
         dispatcher: parts.dispatcher()?,
+        auth: parts.auth()?,
         started: parts.clock.instant(),
         started_at: parts.clock.now(),
         rate_limit: RateLimit::new(
@@ -143,6 +145,11 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             retry: RetryPolicy::default(),
         }))
+    }
+
+    fn auth(&self) -> Result<Option<Auth>, BuildError> {
+        let Some(auth) = &self.config.auth else { return Ok(None) };
+        Ok(Some(Auth::new(auth, http_client()?, Arc::clone(&self.clock), Arc::clone(&self.metrics))))
     }
 
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {

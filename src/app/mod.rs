@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::{AllowedHosts, AllowedOrigins, WireFormat};
 use crate::ice::server::IceServerList;
@@ -60,7 +61,9 @@ pub struct App {
     pub relay: Option<Relay>,
     /// Sends alerts to the operator's webhook. `None` without `ALERT_WEBHOOK_URL`.
     pub dispatcher: Option<AlertDispatcher>,
-    /// The rate limit of each client address.
+    /// Verifies users' tokens. `None` without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL`.
+    pub auth: Option<Auth>,
+    /// The rate limit of each client address and each user.
     pub rate_limit: RateLimit,
     /// Wrong operator and reporter tokens.
     pub wrong_tokens: WrongTokens,

@@ -4,6 +4,7 @@
 
 mod access;
 mod alert;
+mod auth;
 mod budget;
 mod dotenv;
 mod environment;
@@ -23,10 +24,11 @@ mod wire_formats;
 #[cfg(test)]
 mod example_file;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use access::{AccessConfig, RateLimitConfig};
 pub use alert::{AlertConfig, WebhookUrl};
+pub use auth::AuthConfig;
 pub use budget::{BudgetConfig, LimitAction, UsageConfig};
 pub use environment::Environment;
 pub use host::{AllowedHost, AllowedHosts};
@@ -49,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Access: origins, rate limit, proxies, tokens.
     pub access: AccessConfig,
+    /// How users are known; with `None` every caller is anonymous.
+    pub auth: Option<AuthConfig>,
     /// The ICE sources.
     pub ice: IceConfig,
     /// The budget and the action at its limit.
@@ -88,6 +92,7 @@ impl Config {
         let server = ServerConfig::read(settings);
         let log = LogConfig::read(settings);
         let access = AccessConfig::read(settings);
+        let auth = AuthConfig::read(settings);
         let ice = IceConfig::read(settings);
         let usage = UsageConfig::read(settings);
         let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
@@ -99,6 +104,7 @@ impl Config {
             server: server?,
             log: log?,
             access: access?,
+            auth: auth?,
             ice: ice?,
             budget: budget?,
             usage: usage?,
@@ -190,7 +196,7 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 13] = [
+    const SECRETS: [(&str, &str); 14] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
@@ -207,6 +213,7 @@ mod tests {
         ("CLOUDFLARE_ANALYTICS_TOKEN", "hush-analytics"),
         ("ALERT_WEBHOOK_URL", "https://hooks.example/hush-path?hush-query"),
         ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret"),
+        ("AUTH_JWT_SECRET", "hush-jwt-secret-of-at-least-32-characters"),
     ];
 
     #[test]

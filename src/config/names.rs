@@ -97,6 +97,11 @@ variables! {
         ANALYTICS_LAG_SECONDS = "600";
         ANALYTICS_MARGIN_PERCENT = "5";
         DOORS;
+        AUTH_JWKS_URL;
+        AUTH_ISSUER;
+        AUTH_AUDIENCE;
+        AUTH_USER_CLAIM = "sub";
+        AUTH_REQUIRED = "false";
     }
     secret {
         OPERATOR_TOKEN;
@@ -108,6 +113,7 @@ variables! {
         CLOUDFLARE_ANALYTICS_TOKEN;
         ALERT_WEBHOOK_URL;
         ALERT_WEBHOOK_SECRET;
+        AUTH_JWT_SECRET;
     }
 }
 
@@ -129,8 +135,8 @@ pub(super) fn is_known(name: &str) -> bool {
 /// From this similarity on, a name without one of our prefixes counts as misspelled too.
 const SIMILARITY_MIN: f64 = 0.8;
 
-/// Settings that limit what is spent. A default in their place can cost money.
-const MONEY: [Variable; 14] = [
+/// Settings that limit what is spent, or by whom. A default in their place can cost money.
+const MONEY: [Variable; 18] = [
     TURN_ENABLED,
     ICE_SOURCES,
     CLOUDFLARE_TURN_KEY_ID,
@@ -145,6 +151,10 @@ const MONEY: [Variable; 14] = [
     BILLED_DIRECTIONS,
     UNREPORTED_GRANT_MB,
     STATE_DIR,
+    AUTH_JWKS_URL,
+    AUTH_ISSUER,
+    AUTH_AUDIENCE,
+    AUTH_REQUIRED,
 ];
 
 /// A name that differs from ours by more characters than this is not one of ours with a typing error. Other programs have
@@ -260,6 +270,7 @@ mod tests {
             "COTURN_SECRETS",
             "ALERT_WEBHOOK",
             "STATE_DIRS",
+            "AUTH_REQUIRE",
         ] {
             assert!(is_grave(name), "{name}");
         }

@@ -3,19 +3,19 @@
 use super::{Config, ConfigErrors, Environment};
 
 /// Loads only these variables.
-pub(super) fn load<const N: usize>(pairs: [(&str, &str); N]) -> Config {
+pub(crate) fn load<const N: usize>(pairs: [(&str, &str); N]) -> Config {
     let outcome = load_in(&Environment::from_pairs(pairs));
     outcome.unwrap_or_else(|errors| panic!("a valid configuration, but:\n{errors}"))
 }
 
 /// Loads an environment.
-pub(super) fn load_in(environment: &Environment) -> Result<Config, ConfigErrors> {
+pub(crate) fn load_in(environment: &Environment) -> Result<Config, ConfigErrors> {
     Config::from_env(environment)
 }
 
 /// Asserts that these variables have exactly these problems, in this order, and that no message contains `hush`.
 #[track_caller]
-pub(super) fn assert_refused<const N: usize>(pairs: [(&str, &str); N], lines: &[&str]) {
+pub(crate) fn assert_refused<const N: usize>(pairs: [(&str, &str); N], lines: &[&str]) {
     let errors = load_in(&Environment::from_pairs(pairs)).expect_err("refused").to_string();
     assert_eq!(errors.lines().collect::<Vec<_>>(), lines, "{pairs:?}");
     assert!(!errors.contains("hush"), "{errors}");

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::read_json;
+use super::credentials::checked_label;
 use super::error::{ApiError, ErrorBody};
 use super::operator::{client_of, wrong_token};
 use crate::app::App;
@@ -24,6 +25,7 @@ use crate::request::bearer::bearer;
 use turn_ledger::client::ClientKey;
 use turn_ledger::connection::Report;
 use turn_ledger::reports::{Caller, OpenError, Opened, ReportError};
+use turn_ledger::spender::{Spender, User};
 use turn_ledger::token::GrantToken;
 
 const UNAUTHORIZED: ApiError =
@@ -47,6 +49,12 @@ pub struct ConnectionRequest {
     /// Bytes from relay to client since the connection began (`transport.bytesReceived`). These are billed.
     #[serde(deserialize_with = "count")]
     bytes_received: Option<u64>,
+    /// Only for opening, and only by an app server: the user that this connection's traffic counts for, 1 to 128 bytes.
+    #[schema(min_length = 1, max_length = 128, example = "user-7")]
+    user: Option<String>,
+    /// Only for opening, and only by an app server: a name of your own, such as a room.
+    #[schema(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
+    label: Option<String>,
     /// The token, for a beacon, which cannot set an `Authorization` header.
     token: Option<String>,
 }
@@ -102,11 +110,17 @@ pub struct ConnectionBody {
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
     let Call { caller, client, request } = call;
+    let by_reporter = match caller {
+        Caller::Reporter => named_spender(&request)?,
+        // A client names nobody: its user comes from its token, its label from its mint.
+        Caller::Grant(_) => Spender::default(),
+    };
     let id = match request.connection_id {
         Some(id) => id,
         None => URL_SAFE_NO_PAD.encode(random::bytes::<16>()?),
     };
-    let opened = app.account.open(caller, client, &id, request.relayed).map_err(|error| match error {
+    let opened = app.account.open(caller, client, &id, request.relayed, by_reporter);
+    let opened = opened.map_err(|error| match error {
         OpenError::GrantExpired => ApiError::InvalidGrant,
         OpenError::GrantRevoked => ApiError::GrantRevoked,
         OpenError::TooManyOnGrant => {
@@ -196,6 +210,14 @@ pub async fn delete_connection(
     call: Call,
 ) -> Result<StatusCode, ApiError> {
     close(&app, &id, &call)
+}
+
+/// Who spends, as an app server says.
+fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
+    let invalid = || ApiError::invalid("Set `user` to 1 to 128 bytes without control characters.");
+    let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
+    let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
+    Ok(Spender { user, label, origin: None })
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {

@@ -20,6 +20,7 @@ use crate::ice::server::IceServerList;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
 use turn_ledger::source::IceSource;
+use turn_ledger::spender::{Label, Spender};
 use turn_ledger::token::{GrantId, GrantToken};
 use turn_ledger::units::Timestamp;
 
@@ -90,6 +91,10 @@ pub struct MintQuery {
     /// Requested lifetime in whole seconds. The default, and the longest, is `TURN_TTL_SECONDS` (86400 unless set).
     #[param(minimum = 60, example = 3600)]
     ttl: Option<u64>,
+    /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
+    /// trusted.
+    #[param(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
+    label: Option<String>,
 }
 
 /// Returns ICE servers for `new RTCPeerConnection`.
@@ -142,11 +147,20 @@ fn reason_schema() -> RefOr<Schema> {
 /// Mints for all wire formats.
 pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
     let ttl = requested_ttl(query, app.ttl_max)?;
+    let label = requested_label(query)?;
     let grant = GrantId::new(random::bytes()?);
-    let Asker { client, renewal, trace, note } = asker;
-    let request = MintRequest { ttl, grant, client: *client, renewal: renewal.as_deref(), trace: *trace };
+    let Asker { client, renewal, user, origin, trace, note } = asker;
+    let spender = Spender { user: user.clone(), label, origin: origin.clone() };
+    let renewal = renewal.as_deref();
+    let spender = match renewal {
+        Some(right) => spender.renewing(right.spender()),
+        None => spender,
+    };
+    let spender = spender.known();
+    let request =
+        MintRequest { ttl, grant, client: *client, spender: spender.as_ref(), renewal, trace: *trace };
     let answer = app.mint.answer(&request).await.map_err(refused)?;
-    note.note(&answer);
+    note.note(&answer, spender.as_deref());
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),
@@ -213,6 +227,22 @@ fn requested_ttl(query: Option<&str>, ttl_max: Duration) -> Result<Duration, Api
     })
 }
 
+/// `?label=`. An empty one is none.
+fn requested_label(query: Option<&str>) -> Result<Option<Label>, ApiError> {
+    match parameters(query, "label").as_slice() {
+        [] => Ok(None),
+        [text] if text.is_empty() => Ok(None),
+        [text] => checked_label(text).map(Some),
+        _ => Err(ApiError::invalid("Set `label` once.")),
+    }
+}
+
+/// The label of a request.
+pub(super) fn checked_label(text: &str) -> Result<Label, ApiError> {
+    let invalid = || ApiError::invalid("Set `label` to at most 64 characters of A-Z a-z 0-9 . _ : @ / -.");
+    Label::new(text).ok_or_else(invalid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +255,20 @@ mod tests {
         assert_eq!(requested_ttl(Some("other=1"), MAX), Ok(MAX));
         assert_eq!(requested_ttl(Some("ttl=60"), MAX), Ok(TTL_MIN));
         assert_eq!(requested_ttl(Some("ttl=86400"), MAX), Ok(MAX));
+    }
+
+    #[test]
+    fn a_label_is_optional_and_has_few_characters() {
+        let label = |query: &str| {
+            requested_label(Some(query)).map(|label| label.map(|label| label.as_str().to_owned()))
+        };
+        assert_eq!((label("ttl=60"), label("label=")), (Ok(None), Ok(None)));
+        assert_eq!(label("label=team%2Froom-1:a@b.c_d"), Ok(Some("team/room-1:a@b.c_d".into())));
+        assert!(label(&format!("label={}", "x".repeat(64))).is_ok());
+        for query in ["label=a b", "label=a+b", "label=%C3%BC", "label=%FF", "label=a&label=a", "label=%00"] {
+            assert!(label(query).is_err(), "{query}");
+        }
+        assert!(label(&format!("label={}", "x".repeat(65))).is_err());
     }
 
     #[test]

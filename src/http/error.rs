@@ -13,6 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::openapi::one_of;
 use super::origin::ForeignRequest;
+use crate::auth::{Fault, NoUser};
 use crate::json::plain_number;
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
@@ -31,6 +32,10 @@ pub enum ApiError {
     },
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     InvalidGrant,
+    /// The bearer token is a JWT, but not a valid one.
+    InvalidToken(Fault),
+    /// The keys of users' tokens cannot be fetched.
+    KeysUnreachable,
     /// The operator has revoked the grant.
     GrantRevoked,
     /// Another site's page, or a browser's prefetch, may not mint.
@@ -91,10 +96,11 @@ pub enum ApiError {
 }
 
 /// All codes.
-const CODES: [&str; 14] = [
+const CODES: [&str; 15] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
     "INVALID_GRANT",
+    "INVALID_TOKEN",
     "ORIGIN_NOT_ALLOWED",
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
@@ -210,6 +216,15 @@ impl ApiError {
                 Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(
                     "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",
                 )
+            }
+            Self::InvalidToken(fault) => {
+                Described::new(StatusCode::UNAUTHORIZED, "INVALID_TOKEN", "Invalid token")
+                    .message(format!("Sign in again and send a new token: {fault}."))
+            }
+            Self::KeysUnreachable => {
+                Described::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "Keys unreachable")
+                    .message("Try again in 10 seconds. The operator checks AUTH_JWKS_URL: its keys cannot be fetched.")
+                    .retry_in(Duration::from_secs(10))
             }
             Self::GrantRevoked => {
                 Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Grant revoked")
@@ -350,6 +365,15 @@ impl From<Rejected> for ApiError {
         match rejected {
             Rejected::OverRate { retry_in } => Self::RateLimited { retry_in },
             Rejected::NoClient => Self::Internal,
+        }
+    }
+}
+
+impl From<NoUser> for ApiError {
+    fn from(why: NoUser) -> Self {
+        match why {
+            NoUser::Invalid(fault) => Self::InvalidToken(fault),
+            NoUser::KeysUnreachable => Self::KeysUnreachable,
         }
     }
 }

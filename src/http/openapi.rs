@@ -47,13 +47,17 @@ const TAGS: [(&str, &str); 6] = [
     ("browser", "What a browser loads: the browser module, pages, and this document."),
 ];
 
-/// Title, version, groups and the three kinds of bearer token.
+/// Title, version, groups and the four kinds of bearer token.
 #[must_use]
 pub fn head() -> OpenApi {
     let info =
         InfoBuilder::new().title("turn-broker").version(env!("CARGO_PKG_VERSION")).description(Some(ABOUT));
     let components = ComponentsBuilder::new()
         .security_scheme("grant", bearer("The `grant` of your credentials."))
+        .security_scheme(
+            "user",
+            bearer("A JWT of your sign-in. Only with `AUTH_JWT_SECRET` or `AUTH_JWKS_URL`."),
+        )
         .security_scheme("reporter", bearer("`REPORTER_TOKEN`, for app servers."))
         .security_scheme("operator", bearer("`OPERATOR_TOKEN`."));
     let mut document = OpenApiBuilder::new()
@@ -159,11 +163,21 @@ pub fn describe_mint(document: &mut OpenApi, ttl_max: Duration) {
         for parameter in operation.parameters.iter_mut().flatten() {
             limit_ttl(parameter, ttl_max);
         }
-        operation.security = Some(vec![SecurityRequirement::default(), token("grant")]);
+        operation.security = Some(vec![SecurityRequirement::default(), token("user"), token("grant")]);
         fails(
             operation,
             "400",
-            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`.",
+            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed.",
+        );
+        fails(
+            operation,
+            "401",
+            "`INVALID_TOKEN`: the token is a JWT that is not valid, or has expired.\n\n`UNAUTHORIZED`: there is no valid token, and `AUTH_REQUIRED` is set.",
+        );
+        fails(
+            operation,
+            "503",
+            "`OVERLOADED`: the keys of `AUTH_JWKS_URL` cannot be fetched, and the token's key is not known.",
         );
         let spent = "`BUDGET_EXHAUSTED`: the budget is spent, or in strict mode reserved in full. Only with `LIMIT_ACTION=refuse`.";
         fails(operation, "429", spent);
@@ -174,9 +188,9 @@ pub fn describe_mint(document: &mut OpenApi, ttl_max: Duration) {
         fails(
             operation,
             "429",
-            "`RATE_LIMITED`: too many requests from this client address, or from the IPv6 /48 around it.",
+            "`RATE_LIMITED`: too many requests of this user, from this client address, or from the IPv6 /48 around it.",
         );
-        for status in ["200", "400", "429"] {
+        for status in ["200", "400", "401", "429"] {
             if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
                 response.headers.extend(rate_headers());
             }

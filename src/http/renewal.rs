@@ -1,28 +1,41 @@
-//! Renewals: a mint with a grant that may renew counts against the client's allowance for renewals. Any other token is
-//! ignored. The right to renew is taken before the mint; if the mint fails or is refused, dropping it gives it back.
+//! Who asks for a credential. A bearer token is a user's JWT, or a grant; any other token is ignored. A mint with a grant that
+//! may renew counts against the allowance for renewals, and keeps the grant's user. The right to renew is taken before the mint; if
+//! the mint fails or is refused, dropping it gives it back.
+//!
+//! A caller without a valid token counts against its address before it is refused.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::error::ApiError;
 use super::request_log::MintNote;
 use crate::account::RenewalRight;
 use crate::app::App;
+use crate::auth::{NoUser, is_jwt};
 use crate::limit::gate::Kind;
 use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
 use turn_ledger::client::ClientKey;
+use turn_ledger::spender::{ORIGIN_MAX, User};
 
-/// Who asks for a credential: the client's address, the right to renew if the request is a renewal, and what the log needs.
+const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your sign-in" };
+
+/// Who asks for a credential, and what the log needs.
 pub struct Asker {
     /// The client.
     pub client: Option<ClientKey>,
+    /// The user, by a token. For a renewal, the renewed grant says it.
+    pub user: Option<User>,
+    /// The origin of the page.
+    pub origin: Option<Arc<str>>,
     /// The right to renew.
     pub renewal: Option<Arc<RenewalRight>>,
     /// The trace that the request belongs to.
@@ -31,30 +44,95 @@ pub struct Asker {
     pub note: MintNote,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asker {
-    type Rejection = Infallible;
+/// What the token proves. It is among the extensions of the request.
+#[derive(Clone)]
+enum Proof {
+    Nothing,
+    User(User),
+    Renewal(Arc<RenewalRight>),
+    /// The request is refused.
+    Refused(Refused),
+}
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
-        Ok(Self {
-            client,
-            renewal: parts.extensions.get::<Arc<RenewalRight>>().cloned(),
-            trace: parts.extensions.get().copied(),
-            note: parts.extensions.get().cloned().unwrap_or_default(),
-        })
+#[derive(Clone, Copy)]
+enum Refused {
+    /// There is no token, but `AUTH_REQUIRED` is set.
+    NoToken,
+    /// There is a JWT that names no user.
+    NoUser(NoUser),
+}
+
+impl Proof {
+    /// The user whose allowance the request counts against.
+    fn user(&self) -> Option<&User> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Renewal(right) => right.spender()?.user.as_ref(),
+            Self::Nothing | Self::Refused(_) => None,
+        }
+    }
+
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Renewal(_) => Kind::Renewal,
+            Self::Nothing | Self::User(_) | Self::Refused(_) => Kind::Mint,
+        }
     }
 }
 
-/// Takes the grant's right to renew. The limiter and the mint find it in the request's extensions.
-pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let grant = bearer(request.headers()).and_then(|token| app.grant_key.verify(token));
-    app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
-    let right = grant.and_then(|grant| app.account.take_renewal(&grant));
-    app.rate_limit.charge(&mut request, if right.is_some() { Kind::Renewal } else { Kind::Mint });
-    if let Some(right) = right {
-        request.extensions_mut().insert(Arc::new(right));
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
+        let asker = Self {
+            client,
+            user: None,
+            origin: origin(&parts.headers),
+            renewal: None,
+            trace: parts.extensions.get().copied(),
+            note: parts.extensions.get().cloned().unwrap_or_default(),
+        };
+        match parts.extensions.get::<Proof>() {
+            None | Some(Proof::Nothing) => Ok(asker),
+            Some(Proof::User(user)) => Ok(Self { user: Some(user.clone()), ..asker }),
+            Some(Proof::Renewal(right)) => Ok(Self { renewal: Some(Arc::clone(right)), ..asker }),
+            Some(Proof::Refused(Refused::NoToken)) => Err(NO_USER),
+            Some(Proof::Refused(Refused::NoUser(why))) => Err((*why).into()),
+        }
     }
+}
+
+/// Finds out what the token proves. The limiter and the mint find it in the request's extensions.
+pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let proof = proof(&app, bearer(request.headers())).await;
+    app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
+    app.rate_limit.charge(&mut request, proof.kind(), proof.user());
+    request.extensions_mut().insert(proof);
     next.run(request).await
+}
+
+async fn proof(app: &App, token: Option<&str>) -> Proof {
+    if let (Some(auth), Some(token)) = (&app.auth, token)
+        && is_jwt(token)
+    {
+        return match auth.user(token).await {
+            Ok(user) => Proof::User(user),
+            Err(why) => Proof::Refused(Refused::NoUser(why)),
+        };
+    }
+    let grant = token.and_then(|token| app.grant_key.verify(token));
+    match grant.and_then(|grant| app.account.take_renewal(&grant)) {
+        Some(right) => Proof::Renewal(Arc::new(right)),
+        None if app.auth.as_ref().is_some_and(|auth| auth.required) => Proof::Refused(Refused::NoToken),
+        None => Proof::Nothing,
+    }
+}
+
+/// The origin of the page, which the origin rule has allowed. One that is too long is left out.
+fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
+    let origin = headers.get(ORIGIN)?.to_str().ok()?;
+    (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }
 
 /// Whether the request has an `X-Forwarded-For` that is not read, because its peer is not among `TRUSTED_PROXIES`.

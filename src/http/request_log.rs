@@ -15,6 +15,7 @@ use crate::mint::{Answer, DegradedReason};
 use crate::request::client_addr::ClientAddr;
 use crate::request::trace::TraceParent;
 use turn_ledger::source::IceSource;
+use turn_ledger::spender::{Label, Spender, User};
 use turn_ledger::token::GrantId;
 
 /// Routes that somebody reads every few seconds.
@@ -28,12 +29,14 @@ const POLLED: [(&str, &str); 6] = [
 ];
 
 /// What the log says about a mint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Mint {
     source: IceSource,
     reason: Option<DegradedReason>,
     /// The credential, if there is one.
     issued: Option<(GrantId, Duration)>,
+    user: Option<User>,
+    label: Option<Label>,
 }
 
 /// Where a handler that mints writes its result for the log line. Among the extensions of each request.
@@ -41,16 +44,15 @@ struct Mint {
 pub struct MintNote(Arc<OnceLock<Mint>>);
 
 impl MintNote {
-    /// Notes the result. The first note stays.
-    pub fn note(&self, answer: &Answer) {
-        let mint = match answer {
-            Answer::Minted(minted) => Mint {
-                source: minted.source,
-                reason: minted.degraded,
-                issued: Some((minted.grant, minted.ttl)),
-            },
-            Answer::Stun(reason) => Mint { source: IceSource::Stun, reason: *reason, issued: None },
+    /// Notes the result, and who spends. The first note stays.
+    pub fn note(&self, answer: &Answer, spender: Option<&Spender>) {
+        let (source, reason, issued) = match answer {
+            Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
+            Answer::Stun(reason) => (IceSource::Stun, *reason, None),
         };
+        let user = spender.and_then(|spender| spender.user.clone());
+        let label = spender.and_then(|spender| spender.label.clone());
+        let mint = Mint { source, reason, issued, user, label };
         // Only a second note of the same request fails.
         let _ = self.0.set(mint);
     }
@@ -89,7 +91,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if let Some(Mint { source, reason, issued }) = mint.0.get() {
+    if let Some(Mint { source, reason, issued, user, label }) = mint.0.get() {
         let outcome = if issued.is_some() { "minted" } else { "stun" };
         let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
         let (source, reason) = (source.name(), reason.map(DegradedReason::code));
@@ -104,6 +106,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
             source,
             reason,
             ttl,
+            user = user.as_ref().map(User::as_str),
+            label = label.as_ref().map(Label::as_str),
             origin,
             duration_us,
             "mint"

@@ -34,7 +34,7 @@ impl Rows {
     /// Whether the client shares a row with others.
     #[must_use]
     pub fn is_shared(self) -> bool {
-        self.each().any(|(row, _)| matches!(row, Row::Shared { .. }))
+        self.each().any(|(row, _)| row.is_shared())
     }
 }
 

@@ -23,25 +23,47 @@ pub enum Kind {
     Renewal,
 }
 
+/// Who has an allowance. A user has one, and then those of its address are wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A client without a user.
+    Client,
+    /// The wide prefix around it.
+    Wide,
+    /// A user.
+    User,
+    /// The client that a user's request comes from.
+    ClientOfUsers,
+    /// The wide prefix around that client.
+    WideOfUsers,
+}
+
 /// What a request counts against. An extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charge {
     pub(super) kind: Kind,
     pub(super) rows: Rows,
+    /// The row of the user, if the request has one.
+    pub(super) user: Option<Row>,
 }
 
 /// Finds the row of a request for one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct RowOf {
     pub(super) kind: Kind,
-    /// Whether this is the limit of the wide prefixes.
-    pub(super) is_wide: bool,
+    pub(super) scope: Scope,
 }
 
 impl RowOf {
     /// `None` if the limit does not apply to the request.
     fn row(self, charge: &Charge) -> Option<Row> {
-        let row = if self.is_wide { charge.rows.wide } else { Some(charge.rows.client) };
+        let Charge { rows, user, .. } = charge;
+        let row = match (self.scope, user) {
+            (Scope::User, user) => *user,
+            (Scope::Client, None) | (Scope::ClientOfUsers, Some(_)) => Some(rows.client),
+            (Scope::Wide, None) | (Scope::WideOfUsers, Some(_)) => rows.wide,
+            _ => None,
+        };
         row.filter(|_| charge.kind == self.kind)
     }
 }

@@ -1,10 +1,11 @@
 //! The rate limits of each client: `tower_governor`'s GCRA over tables of fixed size. Mints and renewals have separate
-//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. Every response has
-//! `RateLimit-*` headers. Body and headers of a 429 contain the same wait, rounded up. The library uses its own clock. Our
-//! clock only decides when a row of the tables is removed.
+//! allowances. Each one is checked for the client and again for the wide IPv6 prefix around it. A user has its own allowance,
+//! and then those of its address are [`USERS_FACTOR`] times as much. Every response has `RateLimit-*` headers. Body and headers
+//! of a 429 contain the same wait, rounded up. The library uses its own clock. Our clock only decides when a row of the tables
+//! is removed.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::RateLimitConfig;
 use crate::request::client_addr::ClientAddr;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::spender::User;
 use turn_ledger::units::wait_seconds;
 
 pub mod client;
@@ -24,6 +26,7 @@ pub mod clients;
 pub mod gate;
 pub mod proxies;
 pub mod table;
+pub mod users;
 pub mod wrong_tokens;
 
 #[cfg(test)]
@@ -31,7 +34,9 @@ mod table_tests;
 
 use client::WIDE_FACTOR;
 use clients::Clients;
-use gate::{Charge, Gate, Kind, RowOf};
+use gate::{Charge, Gate, Kind, RowOf, Scope};
+use table::Row;
+use users::UserTable;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -40,15 +45,20 @@ const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 const LIBRARY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LIBRARY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
+/// The allowance of an address for requests of users, as a multiple of the one for requests without a user.
+pub const USERS_FACTOR: u32 = 10;
+
 /// The layers around a route that mints, the outermost first.
-pub type RateLimitLayer = (Gate, Gate, Gate, Gate);
+pub type RateLimitLayer = (GatesOfKind, GatesOfKind);
+type GatesOfKind = (Gate, Gate, Gate, Gate, Gate);
 
 /// The rate limiter. All its layers share the same tables.
 pub struct RateLimit {
-    /// For each kind: the limit of a client, then the limit of a wide prefix. A request over the first does not count against
-    /// the second, so one client cannot use up the allowance of its neighbours.
-    limits: [Limit; 4],
+    /// For each kind: the limit of a client, then the limit of a wide prefix; the limit of a user, then the wider ones around it.
+    /// A request over one does not count against the next, so none can use up the allowance of its neighbours.
+    limits: [[Limit; 5]; 2],
     clients: Mutex<Clients>,
+    users: Mutex<UserTable>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -91,18 +101,33 @@ impl RateLimit {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, QuotaError> {
-        let (window, factor) = (config.window, NonZeroU32::MIN.saturating_add(WIDE_FACTOR - 1));
-        let limit = |kind, requests: NonZeroU32, is_wide| {
-            let requests = if is_wide { requests.saturating_mul(factor) } else { requests };
-            Limit::new(RowOf { kind, is_wide }, Quota { requests, window })
+        let window = config.window;
+        let limit = |kind, scope| {
+            let requests = match kind {
+                Kind::Mint => config.requests,
+                Kind::Renewal => config.renewals,
+            };
+            let factor = match scope {
+                Scope::Client | Scope::User => 1,
+                Scope::Wide => WIDE_FACTOR,
+                Scope::ClientOfUsers => USERS_FACTOR,
+                Scope::WideOfUsers => USERS_FACTOR * WIDE_FACTOR,
+            };
+            let requests = requests.saturating_mul(NonZeroU32::MIN.saturating_add(factor - 1));
+            Limit::new(RowOf { kind, scope }, Quota { requests, window })
+        };
+        let of_kind = |kind| {
+            Ok([
+                limit(kind, Scope::Client)?,
+                limit(kind, Scope::Wide)?,
+                limit(kind, Scope::User)?,
+                limit(kind, Scope::ClientOfUsers)?,
+                limit(kind, Scope::WideOfUsers)?,
+            ])
         };
         Ok(Self {
-            limits: [
-                limit(Kind::Mint, config.requests, false)?,
-                limit(Kind::Mint, config.requests, true)?,
-                limit(Kind::Renewal, config.renewals, false)?,
-                limit(Kind::Renewal, config.renewals, true)?,
-            ],
+            limits: [of_kind(Kind::Mint)?, of_kind(Kind::Renewal)?],
+            users: Mutex::new(UserTable::new(config.clients_max.get().div_ceil(2), window)),
             clients: Mutex::new(Clients::new(config.clients_max.get(), window, config.ipv6_prefix)),
             clock,
             metrics,
@@ -110,13 +135,14 @@ impl RateLimit {
     }
 
     /// Records in the request what it counts against. Called once for each request, before the layer.
-    pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind) {
+    pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind, user: Option<&User>) {
         let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
         let rows = self.with_clients(|clients, now| clients.rows(address, now));
-        if rows.is_shared() {
+        let user = user.map(|user| self.users().row(user.as_str(), self.clock.instant()));
+        if rows.is_shared() || user.is_some_and(Row::is_shared) {
             self.metrics.rate_limit_overflow.inc();
         }
-        request.extensions_mut().insert(Charge { kind, rows });
+        request.extensions_mut().insert(Charge { kind, rows, user });
     }
 
     /// The layer. `respond` makes the response to a rejected request.
@@ -128,15 +154,18 @@ impl RateLimit {
                 .error_handler(move |error| reject(&error, quota, &metrics, respond));
             Gate { row: limit.row, layer }
         };
-        let [mint, mint_wide, renewal, renewal_wide] = &self.limits;
-        (gate(mint), gate(mint_wide), gate(renewal), gate(renewal_wide))
+        let [mint, renewal] = self.limits.each_ref().map(|limits| {
+            let [client, wide, user, client_of_users, wide_of_users] = limits.each_ref().map(gate);
+            (client, wide, user, client_of_users, wide_of_users)
+        });
+        (mint, renewal)
     }
 
     /// Renames the library's headers to those of the IETF draft, on responses that passed the limiter.
     pub fn standard_headers(
         &self,
     ) -> impl Fn(Response<Body>) -> std::future::Ready<Response<Body>> + Clone + use<> {
-        let [Limit { quota: Quota { window, .. }, .. }, ..] = self.limits;
+        let [[Limit { quota: Quota { window, .. }, .. }, ..], ..] = self.limits;
         move |mut response| {
             translate(response.headers_mut(), window);
             std::future::ready(response)
@@ -146,7 +175,8 @@ impl RateLimit {
     /// Removes clients whose buckets have refilled. The library does not do so by itself.
     pub fn sweep(&self) {
         self.with_clients(Clients::sweep);
-        for limit in &self.limits {
+        self.users().sweep(self.clock.instant());
+        for limit in self.limits.as_flattened() {
             let limiter = limit.governor.limiter();
             limiter.retain_recent();
             limiter.shrink_to_fit();
@@ -157,6 +187,10 @@ impl RateLimit {
     #[must_use]
     pub fn clients(&self) -> usize {
         self.with_clients(|clients, _| clients.len())
+    }
+
+    fn users(&self) -> MutexGuard<'_, UserTable> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_clients<T>(&self, call: impl FnOnce(&mut Clients, std::time::Instant) -> T) -> T {

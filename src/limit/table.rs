@@ -37,6 +37,18 @@ pub enum Row {
         /// The number of the row.
         number: u64,
     },
+    /// The row of one user.
+    User(u64),
+    /// One of [`SHARED_ROWS`] rows that users share.
+    SharedByUsers(u64),
+}
+
+impl Row {
+    /// Whether several share the row.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::Shared { .. } | Self::SharedByUsers(_))
+    }
 }
 
 /// The table of clients.

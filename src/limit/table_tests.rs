@@ -87,6 +87,7 @@ fn a_full_table_keeps_its_clients_and_lets_others_share_rows() {
         match table.row(v4(0, n), now) {
             Row::Own(_) => assert!(n < 50),
             Row::Shared { ipv4, number } => assert!(n >= 50 && ipv4 && number < SHARED_ROWS),
+            Row::User(_) | Row::SharedByUsers(_) => panic!("no user"),
         }
     }
 }

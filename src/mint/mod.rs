@@ -16,6 +16,7 @@ use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
 use turn_ledger::grants::GrantRow;
 use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::spender::Spender;
 use turn_ledger::token::{Grant, GrantId, GrantKey};
 use turn_ledger::verdict::Refusal;
 
@@ -45,6 +46,8 @@ pub struct MintRequest<'a> {
     pub grant: GrantId,
     /// The client that asks.
     pub client: Option<ClientKey>,
+    /// Who spends what the credential relays.
+    pub spender: Option<&'a Arc<Spender>>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<&'a RenewalRight>,
     /// The trace that the request belongs to, for the provider.
@@ -242,8 +245,11 @@ impl Mint {
             // A credential that cannot be recorded must not be handed out.
             return Err(Skipped::NotRecorded);
         }
-        let requester =
-            Requester { client: request.client, renews: request.renewal.map(RenewalRight::grant) };
+        let requester = Requester {
+            client: request.client,
+            renews: request.renewal.map(RenewalRight::grant),
+            spender: request.spender.cloned(),
+        };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;

@@ -83,6 +83,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let relay = tokio::spawn(relay(Arc::clone(&app), shutdown.soft.clone()));
     let pool = tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone()));
     let probe = tokio::spawn(probe(Arc::clone(&app), shutdown.soft.clone()));
+    let keys = tokio::spawn(keys(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let acceptor = Acceptor {
@@ -117,7 +118,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
-    let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe);
+    let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe, keys);
     app.account.finish().await;
     ended
 }
@@ -252,6 +253,13 @@ async fn pool(app: Arc<App>, end: CancellationToken) {
 /// Tests the provider's key and token once after the start.
 async fn probe(app: Arc<App>, end: CancellationToken) {
     app.mint.probe(&end).await;
+}
+
+/// Keeps the keys of users' tokens up to date.
+async fn keys(app: Arc<App>, end: CancellationToken) {
+    if let Some(auth) = &app.auth {
+        auth.keep_fresh(&end).await;
+    }
 }
 
 /// Delivers alerts to the operator, one at a time.

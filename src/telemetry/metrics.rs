@@ -111,6 +111,7 @@ pub struct Metrics {
     relay_refusals: Family<OutcomeLabels, Counter>,
     relay_drops: Family<OutcomeLabels, Counter>,
     readings: Family<ReadingLabels, Counter>,
+    key_fetches: Family<OutcomeLabels, Counter>,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -155,6 +156,7 @@ impl Metrics {
             relay_refusals: add(all, "relay_refusals", "Allocation requests that the relay refused"),
             relay_drops: add(all, "relay_dropped", "Packets that the relay dropped"),
             readings: add(all, "readings", "Requests for a provider's own count"),
+            key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
             alerts: add(all, "alerts", "Alerts to the operator that are finished"),
             registry,
         }
@@ -213,6 +215,11 @@ impl Metrics {
     /// Counts one request for a provider's own count.
     pub fn reading(&self, source: &'static str, outcome: &'static str) {
         self.readings.get_or_create(&ReadingLabels { source, outcome }).inc();
+    }
+
+    /// Counts one call for the keys of users' tokens.
+    pub fn key_fetch(&self, outcome: &'static str) {
+        self.key_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets how many allocations the relay has.

@@ -79,6 +79,15 @@ fn report_meters(config: &Config) {
 }
 
 fn report_access(config: &Config) {
+    if let Some(auth) = &config.auth {
+        let keys = match (&auth.secret, &auth.jwks_url) {
+            (Some(_), Some(_)) => "AUTH_JWT_SECRET and AUTH_JWKS_URL",
+            (Some(_), None) => "AUTH_JWT_SECRET",
+            _ => "AUTH_JWKS_URL",
+        };
+        let others = if auth.required { "refused" } else { "served" };
+        tracing::info!("Users: by tokens of {keys}; callers without one are {others}");
+    }
     let proxies = config.access.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
     match proxies.as_slice() {
         [] => tracing::info!("Trusted proxies: none"),

@@ -65,8 +65,10 @@ export interface ConnectionRequest {
   bytesReceived?: number | null;
   bytesSent?: number | null;
   connectionId?: string | null;
+  label?: string | null;
   relayed?: boolean | null;
   token?: string | null;
+  user?: string | null;
 }
 
 export interface ConnectionsBody {
@@ -89,7 +91,7 @@ export interface CredentialsBody {
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "ORIGIN_NOT_ALLOWED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   error: string;
   message?: string;
   requestId: string;

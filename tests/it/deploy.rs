@@ -34,6 +34,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.socket_limited("refused");
     metrics.connection_refused("table");
     metrics.reading("coturn", "taken");
+    metrics.key_fetch("ok");
     metrics.relay_ended("closed");
     metrics.relay_refused("full");
     metrics.relay_dropped("peer");

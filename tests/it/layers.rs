@@ -12,7 +12,7 @@ pub(crate) const LAYERS: [&[&str]; 13] = [
     &["web"],
     &["http"],
     &["app"],
-    &["limit", "meter", "mint", "relay"],
+    &["auth", "limit", "meter", "mint", "relay"],
     &["account"],
     &["alert", "journal"],
     &["telemetry"],

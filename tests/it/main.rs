@@ -45,5 +45,6 @@ mod sources;
 mod status;
 mod strangers;
 mod transport;
+mod users;
 mod web;
 mod wire_formats;

@@ -128,7 +128,11 @@ async fn an_operation_lists_the_responses_of_the_layers_around_it() {
         assert_eq!(says("421", "MISDIRECTED_REQUEST"), group != "health", "{name}");
         assert!(says("400", "INVALID_REQUEST"), "{name}: without a Host");
         assert_eq!(says("413", "PAYLOAD_TOO_LARGE"), said["requestBody"].is_object(), "{name}");
-        assert_eq!(says("401", "UNAUTHORIZED"), matches!(group, "operator" | "connections"), "{name}");
+        assert_eq!(
+            says("401", "UNAUTHORIZED"),
+            matches!(group, "operator" | "connections" | "credentials"),
+            "{name}"
+        );
         for code in [("403", "ORIGIN_NOT_ALLOWED"), ("429", "BUDGET_EXHAUSTED")] {
             assert_eq!(says(code.0, code.1), group == "credentials", "{name}");
         }

@@ -2,8 +2,9 @@
 //! caller.
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::fake_issuer::Signer;
 use crate::support::process::Process;
 use crate::support::{OPERATOR, http_client, with_cloudflare};
 
@@ -59,6 +60,21 @@ async fn a_mint_is_one_line_with_its_outcome() {
         assert_eq!(line[field], value, "{field} of {line}");
     }
     assert_eq!((&line["ttl"], &line["status"]), (&600.into(), &200.into()));
+}
+
+#[tokio::test]
+async fn the_line_of_a_mint_names_user_and_label_if_there_are_any() {
+    let secret = "log-fixture-secret-of-32-characters";
+    let process = start(&[("AUTH_JWT_SECRET", secret)]);
+    // It expires in 2100.
+    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_i64}));
+    let named = http_client().get(process.url("/api/turn-credentials?label=room-1")).bearer_auth(token);
+    assert_eq!(send(named).await, 200);
+    assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 200);
+    let lines = lines(process);
+    let spenders: Vec<_> =
+        of(&lines, "mint").iter().map(|line| json!([line["user"], line["label"]])).collect();
+    assert_eq!(spenders, [json!(["ann", "room-1"]), json!([null, null])]);
 }
 
 #[tokio::test]

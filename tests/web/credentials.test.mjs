@@ -35,6 +35,39 @@ test('the request has the ttl option, and the base URL may end in a slash', asyn
   assert.equal(world.broker.asked[0].url, 'https://broker.example/sub/api/turn-credentials?ttl=120');
 });
 
+test('the request has the label and a token of the sign-in; a renewal has the grant', async () => {
+  const { broker, time } = world;
+  let calls = 0;
+  const client = world.client({ label: 'team/room 1', ttl: 600, getToken: async () => `jwt-${++calls}` });
+  await client.iceServers();
+  assert.equal(broker.asked[0].url, '/api/turn-credentials?ttl=600&label=team%2Froom+1');
+  await time.pass(450, 10);
+  assert.equal(username(await client.iceServers()), 'user-2');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), ['jwt-1', 'grant-1']);
+});
+
+test('a grant that does not renew is followed by a token of the sign-in', async () => {
+  const { broker, time } = world;
+  const client = world.client({ getToken: () => 'jwt' });
+  await client.iceServers();
+  await time.pass(450, 10);
+  broker.next('mint', error(401, 'UNAUTHORIZED'));
+  assert.equal(username(await client.iceServers()), 'user-2');
+  assert.deepEqual(broker.of('mint').map(({ token }) => token), ['jwt', 'grant-1', 'jwt']);
+});
+
+test('a sign-in that fails is reported, and public STUN servers are used', async () => {
+  const client = world.client({ getToken: () => Promise.reject(new Error('signed out')) });
+  assert.deepEqual(urls(await client.iceServers()), STUN);
+  assert.equal(client.status().reason, 'TOKEN');
+  assert.equal(world.broker.of('mint').length, 0);
+});
+
+test('without a user signed in there is no token', async () => {
+  await world.client({ getToken: () => null }).iceServers();
+  assert.deepEqual(world.broker.of('mint').map(({ token }) => token), [undefined]);
+});
+
 test('after a reload the stored response keeps its age', async () => {
   const { broker, time } = world;
   await world.client().iceServers();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowance::Allowances;
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
@@ -104,6 +105,9 @@ pub struct Connection {
     claimed: ByteCount,
     /// Milliseconds of time charges that are final.
     settled_millis: u64,
+    /// Who spends what it relays, as the reporter says; `None` for a connection of a grant, whose row says it.
+    #[serde(default)]
+    pub spender: Option<Arc<Spender>>,
 }
 
 /// The changes of one call; few.
@@ -154,6 +158,7 @@ impl Connection {
             counted_until: now,
             claimed: ByteCount::ZERO,
             settled_millis: 0,
+            spender: None,
         };
         let mut changes = vec![];
         if !connection.is_direct() {

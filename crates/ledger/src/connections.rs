@@ -18,6 +18,7 @@ use crate::grants::Grants;
 use crate::minute_usage::Basis;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::token::GrantId;
 use crate::units::Timestamp;
 use crate::usage_change::UsageChange;
@@ -220,6 +221,20 @@ impl Connections {
     #[must_use]
     pub fn open_count(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The grant of the connection of that name, if exactly one grant uses the name.
+    pub(crate) fn grant_of(&self, id: &str) -> Option<GrantId> {
+        let mut grants = self.named(id).filter_map(|slot| self.rows.get(slot)?.connection.grant());
+        grants.next().filter(|_| grants.next().is_none())
+    }
+
+    /// Notes who spends what a connection of the reporter relays.
+    pub(crate) fn report_spender(&mut self, id: &str, by_reporter: Spender) {
+        let name = (Arc::<str>::from(id), Owner::Reporter);
+        let Some(row) = self.by_name.get(&name).and_then(|slot| self.rows.get_mut(*slot)) else { return };
+        row.connection.spender = by_reporter.known();
+        self.dirty.note(name);
     }
 
     /// The row that the caller may report on: a client on its own, the reporter on its own or, if only one grant uses

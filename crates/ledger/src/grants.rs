@@ -17,6 +17,7 @@ use crate::connection::UsageRules;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
+use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
@@ -245,6 +246,13 @@ impl Grants {
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
+    }
+
+    /// Notes who spends what a grant relays, as the reporter says.
+    pub fn report_spender(&mut self, id: GrantId, by_reporter: Spender) {
+        let known = self.rows.get(&id).and_then(|row| row.spender.as_deref().cloned()).unwrap_or_default();
+        let spender = known.reported(by_reporter).known();
+        self.change(id, |row| row.spender = spender);
     }
 
     /// Whether a grant's client has reported a connection. `false` for an unknown grant.

@@ -7,7 +7,7 @@
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`grants`], [`token`] | one row per grant; signed tokens |
+//! | [`grants`], [`token`], [`spender`] | one row per grant; signed tokens; who spends |
 //! | [`connection`], [`connections`], [`reports`] | reported connections |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
@@ -40,6 +40,7 @@ pub mod reading_history;
 pub mod reports;
 pub mod source;
 mod source_ledger;
+pub mod spender;
 pub mod time;
 pub mod timeline;
 pub mod token;

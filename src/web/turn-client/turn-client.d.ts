@@ -8,6 +8,16 @@ export interface TurnClientOptions {
    */
   ttl?: number;
   /**
+   * Returns a token of your sign-in (a JWT), for a broker that knows users. Called before each request that needs one, so it should
+   * return a token that has not expired; null asks without a user. If it throws, or takes longer than 8 s, `onError` gets `TOKEN`.
+   */
+  getToken?: () => string | null | Promise<string | null>;
+  /**
+   * Your own name for what the credentials are used for, such as a room: up to 64 characters of `A-Z a-z 0-9 . _ : @ / -`. The operator
+   * sees usage by label. If the broker rejects it, `onError` gets `INVALID_REQUEST` and no label is sent.
+   */
+  label?: string;
+  /**
    * Keeps the last response across a reload, **including the TURN credential and the grant token**: every script in the page can
    * read it. Default: `sessionStorage`. `null` keeps it in memory only.
    */
@@ -26,7 +36,8 @@ export class TurnClientError extends Error {
   readonly name: 'TurnClientError';
   /**
    * The broker's code (`RATE_LIMITED`, `BUDGET_EXHAUSTED`, `INVALID_GRANT`, …) or reason (`PROVIDER_UNAVAILABLE`, …). Otherwise `NETWORK`
-   * (no response, or an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TURN_REFUSED`.
+   * (no response, or an origin that is not in `CLIENT_URL`), `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`, `TOKEN`
+   * (`getToken` gave none), `TURN_REFUSED`.
    */
   readonly code: string;
   /** HTTP status of the response, if there was one. */

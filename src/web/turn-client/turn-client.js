@@ -44,7 +44,7 @@ const ISSUED_MAX = 8;
 
 /**
  * An error for `onError`. `code` is the broker's, or `NETWORK`, `BAD_ANSWER`, `HTTP_<status>`, `PEER_CONNECTION`,
- * `TURN_REFUSED`.
+ * `TOKEN`, `TURN_REFUSED`.
  */
 export class TurnClientError extends Error {
   /** @type {'TurnClientError'} */
@@ -215,6 +215,11 @@ class Credential {
     return this.isRefused || this.age >= this.#refreshAt || (this.grant === null && this.#lifeMax < Infinity);
   }
 
+  /** The broker renews it from now on. */
+  get isRenewable() {
+    return this.age >= this.#refreshAt;
+  }
+
   /** Must be replaced in a running call. */
   get isDueInCall() {
     return this.isDue && (this.isRefused || this.grant === null || this.age >= this.#refreshAt + this.#jitter * (this.#lifeMax - this.#refreshAt));
@@ -235,6 +240,7 @@ class Credentials {
   /** @type {Credential | null} */
   current = null;
   #broker;
+  #getToken;
   #path = MINT;
   #storage;
   #key;
@@ -255,9 +261,11 @@ class Credentials {
    * @param {Broker} broker
    * @param {TurnClientOptions} options
    */
-  constructor(broker, { storage, ttl, onStatus }) {
+  constructor(broker, { storage, ttl, label, getToken, onStatus }) {
     this.#broker = broker;
-    if (ttl !== undefined) this.#path = `${MINT}?ttl=${ttl}`;
+    this.#getToken = getToken;
+    const query = String(new URLSearchParams({ ...(ttl !== undefined && { ttl: String(ttl) }), ...(label && { label }) }));
+    if (query) this.#path = `${MINT}?${query}`;
     this.#storage = storage === undefined ? sessionStorageIfAny() : storage;
     this.#key = `turn-client ${broker.url}${this.#path}`;
     this.#onStatus = onStatus;
@@ -338,8 +346,7 @@ class Credentials {
 
   async #mint() {
     const startedAt = performance.now();
-    const token = this.current?.isAlive ? this.current.grant : null;
-    const answer = await this.#ask(token);
+    const answer = await this.#ask();
     if (!isAnswer(answer)) throw new TurnClientError('BAD_ANSWER', 'the response has no ICE servers');
     if (answer.grant === undefined && answer.degraded) {
       this.#stun = answer.iceServers;
@@ -353,11 +360,38 @@ class Credentials {
     if (answer.grant !== undefined) harmless(() => this.#storage?.setItem(this.#key, credential.stored));
   }
 
+  /** A grant that is due renews itself and keeps its user. Otherwise the broker gets the user's token, if there is one. */
+  async #ask() {
+    const { current } = this;
+    const grant = current?.isAlive ? current.grant : null;
+    if (!this.#getToken) return this.#send(grant);
+    if (grant && current?.isRenewable) {
+      try {
+        return await this.#send(grant);
+      } catch (error) {
+        if (!(error instanceof TurnClientError) || error.status !== 401) throw error;
+      }
+    }
+    return this.#send(await this.#userToken(this.#getToken));
+  }
+
   /**
-   * If the broker rejects the requested ttl, the default is better than no relay.
+   * @param {NonNullable<TurnClientOptions['getToken']>} getToken
+   * @returns {Promise<string | null>}
+   */
+  async #userToken(getToken) {
+    try {
+      return (await within(REQUEST_MAX, Promise.resolve(getToken()))) ?? null;
+    } catch (cause) {
+      throw new TurnClientError('TOKEN', 'getToken gave no token', { cause });
+    }
+  }
+
+  /**
+   * If the broker rejects the requested ttl or label, the default is better than no relay.
    * @param {string | null} token
    */
-  async #ask(token) {
+  async #send(token) {
     try {
       return await this.#broker.ask(this.#path, { token });
     } catch (error) {

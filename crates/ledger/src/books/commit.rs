@@ -3,6 +3,7 @@
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Books;
@@ -11,6 +12,7 @@ use crate::client::ClientKey;
 use crate::grants::GrantRow;
 use crate::ledger::Hold;
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::verdict::Refusal;
@@ -19,17 +21,19 @@ use crate::verdict::Refusal;
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(2 * 86_400);
 
 /// Who asks for a credential.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requester {
     /// The client. `None` for one whose requests are vouched for: no allowance of an address applies.
     pub client: Option<ClientKey>,
     /// The grant that the credential renews.
     pub renews: Option<GrantId>,
+    /// Who spends what the credential relays.
+    pub spender: Option<Arc<Spender>>,
 }
 
 impl From<Option<GrantId>> for Requester {
     fn from(renews: Option<GrantId>) -> Self {
-        Self { client: None, renews }
+        Self { renews, ..Self::default() }
     }
 }
 
@@ -99,7 +103,7 @@ impl Books {
         slack: Duration,
         requester: impl Into<Requester>,
     ) -> Result<Hold, NotAdmitted> {
-        let Requester { client, renews } = requester.into();
+        let Requester { client, renews, .. } = requester.into();
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
@@ -140,7 +144,7 @@ impl Books {
         username: Option<&str>,
         requester: impl Into<Requester>,
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
-        let Requester { client, renews } = requester.into();
+        let Requester { client, renews, spender } = requester.into();
         if self.has_stopped(renews) {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
@@ -153,7 +157,8 @@ impl Books {
             let reserved = hold.client.map_or(0, |_| hold.minutes());
             let row = GrantRow::new(grant, username, hold.alive_until())
                 .issued_to(client, reserved)
-                .with_clock_ahead(hold.clock_ahead);
+                .with_clock_ahead(hold.clock_ahead)
+                .spent_by(spender);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
         self.ledger.commit(&hold, unreported_at);

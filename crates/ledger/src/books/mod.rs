@@ -24,6 +24,7 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::units::{ByteCount, Timestamp};
@@ -196,6 +197,16 @@ impl Books {
         if let Caller::Grant(grant) = caller {
             let now = self.now();
             self.grants.adopt(&grant, client, now, self.connections.rules());
+        }
+    }
+
+    /// Notes who spends what a connection relays, as the reporter says: with the connection's grant if it has one, else with the
+    /// connection. A client's word is not taken.
+    pub fn report_spender(&mut self, caller: Caller, id: &str, by_reporter: Spender) {
+        match self.connections.grant_of(id) {
+            _ if caller != Caller::Reporter || by_reporter == Spender::default() => {}
+            Some(grant) => self.grants.report_spender(grant, by_reporter),
+            None => self.connections.report_spender(id, by_reporter),
         }
     }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 mod clock;
 mod commits;
 mod revoked;
+mod spenders;
 mod strangers;
 
 /// 2025-01-31T22:00Z: two hours before a reset.

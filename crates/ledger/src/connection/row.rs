@@ -6,10 +6,14 @@ use std::sync::Arc;
 use super::by_time::{Clock, ESTIMATES_MAX, Span};
 use super::{Connection, Owner};
 use crate::source::IceSource;
+use crate::spender::{Label, Spender, User};
 use crate::token::{GrantId, source_code};
 use crate::units::{ByteCount, Timestamp};
 
+/// Without a spender.
 const VERSION: u8 = 1;
+/// With a spender at the end: user, label and origin, each with its length before it.
+const VERSION_WITH_SPENDER: u8 = 2;
 const DIRECT: u8 = 1;
 const RELAYED: u8 = 2;
 const HAS_CLOCK: u8 = 4;
@@ -42,7 +46,8 @@ impl Connection {
         let mut row = Writer { bytes: Vec::with_capacity(64), start: self.opened_at };
         let relayed = self.relayed.map_or(0, |relayed| if relayed { RELAYED } else { DIRECT });
         let clock = self.clock.map_or(0, |clock| HAS_CLOCK | if clock.running { CLOCK_RUNS } else { 0 });
-        row.bytes.extend([VERSION, relayed | clock, source_code(self.source)]);
+        let version = if self.spender.is_some() { VERSION_WITH_SPENDER } else { VERSION };
+        row.bytes.extend([version, relayed | clock, source_code(self.source)]);
         row.signed(self.opened_at.as_millis());
         row.at(self.last_seen);
         row.number(self.bytes_sent);
@@ -60,13 +65,21 @@ impl Connection {
         row.at(self.counted_until);
         row.number(self.claimed.get());
         row.number(self.settled_millis);
+        if let Some(spender) = &self.spender {
+            row.text(spender.user.as_ref().map(User::as_str));
+            row.text(spender.label.as_ref().map(Label::as_str));
+            row.text(spender.origin.as_deref());
+        }
         row.bytes
     }
 
     /// The connection of that name from its stored form; `None` if this is not one.
     #[must_use]
     pub fn from_row(id: &str, owner: Owner, bytes: &[u8]) -> Option<Self> {
-        let (&[VERSION, flags, source], rest) = bytes.split_first_chunk()? else { return None };
+        let (&[version, flags, source], rest) = bytes.split_first_chunk()?;
+        if !matches!(version, VERSION | VERSION_WITH_SPENDER) {
+            return None;
+        }
         let source = IceSource::ALL.into_iter().find(|known| source_code(*known) == source)?;
         let relayed = match flags & (DIRECT | RELAYED) {
             0 => None,
@@ -102,7 +115,18 @@ impl Connection {
             counted_until: row.at()?,
             claimed: ByteCount::new(row.number()?),
             settled_millis: row.number()?,
+            spender: None,
         };
+        if version == VERSION_WITH_SPENDER {
+            let (user, label, origin) = (row.text()?, row.text()?, row.text()?);
+            let spender = Spender {
+                user: if user.is_empty() { None } else { Some(User::new(user)?) },
+                label: if label.is_empty() { None } else { Some(Label::new(label)?) },
+                origin: (!origin.is_empty()).then(|| origin.into()),
+            };
+            let connection = Self { spender: Some(Arc::new(spender)), ..connection };
+            return row.bytes.is_empty().then_some(connection);
+        }
         row.bytes.is_empty().then_some(connection)
     }
 }
@@ -128,6 +152,13 @@ impl Writer {
         self.number((number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
     }
 
+    /// Nothing is stored as an empty text.
+    fn text(&mut self, text: Option<&str>) {
+        let text = text.unwrap_or_default();
+        self.number(text.len().try_into().unwrap_or(u64::MAX));
+        self.bytes.extend(text.as_bytes());
+    }
+
     fn at(&mut self, at: Timestamp) {
         self.signed(at.as_millis().wrapping_sub(self.start.as_millis()));
     }
@@ -138,7 +169,7 @@ struct Reader<'a> {
     start: Timestamp,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn number(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -156,6 +187,13 @@ impl Reader<'_> {
     fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1).cast_signed() ^ (number & 1).cast_signed().wrapping_neg())
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        std::str::from_utf8(text).ok()
     }
 
     fn at(&mut self) -> Option<Timestamp> {
@@ -178,7 +216,7 @@ mod tests {
     prop_compose! {
         fn connection()(
             times in any::<[i64; 3]>(), numbers in any::<[u64; 5]>(), relayed: Option<bool>,
-            clock in prop::option::of((span(), any::<bool>())), is_reported: bool,
+            clock in prop::option::of((span(), any::<bool>())), is_reported: bool, is_named: bool,
             estimates in prop::collection::vec(span(), 0..=ESTIMATES_MAX), source in 0usize..5,
         ) -> Connection {
             let [opened_at, last_seen, counted_until] = times.map(Timestamp::from_millis);
@@ -198,6 +236,7 @@ mod tests {
                 counted_until,
                 claimed: ByteCount::new(claimed),
                 settled_millis,
+                spender: is_named.then(|| Arc::new(Spender { label: Label::new("room-1"), ..Spender::default() })),
             }
         }
     }
@@ -244,6 +283,7 @@ mod tests {
             counted_until: at(600_000),
             claimed: ByteCount::new(150_000_000),
             settled_millis: 0,
+            spender: None,
         };
         assert!(connection.to_row().len() < 40, "{} bytes", connection.to_row().len());
     }

@@ -3,6 +3,7 @@
 //! A row is changed only by the table, which records each change.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::minute::Minute;
 use crate::source::IceSource;
+use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 
@@ -46,6 +48,9 @@ pub struct GrantRow {
     /// credential expires this much later.
     #[serde(default)]
     pub clock_ahead_millis: u64,
+    /// Who spends what it relays, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spender: Option<Arc<Spender>>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
@@ -67,6 +72,7 @@ impl GrantRow {
             client: None,
             reserved_minutes: 0,
             clock_ahead_millis: 0,
+            spender: None,
             claims: Allowance::default(),
         }
     }
@@ -81,6 +87,12 @@ impl GrantRow {
     #[must_use]
     pub fn with_clock_ahead(self, ahead: Duration) -> Self {
         Self { clock_ahead_millis: u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX), ..self }
+    }
+
+    /// The same grant, with who spends what it relays.
+    #[must_use]
+    pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
+        Self { spender, ..self }
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.

@@ -65,8 +65,13 @@ impl World {
     }
 
     fn mint(&mut self, client: &mut Client) -> Result<(), NotAdmitted> {
-        let requester = Requester { client: Some(client.key), renews: None };
-        let hold = self.books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester)?;
+        let requester = Requester { client: Some(client.key), ..Requester::default() };
+        let hold = self.books.reserve(
+            IceSource::Cloudflare,
+            MINT_LIFE,
+            Duration::from_secs(4),
+            requester.clone(),
+        )?;
         self.minted += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.minted.to_be_bytes());

@@ -45,9 +45,9 @@ fn a_budget_whose_share_is_smaller_than_one_credential_is_usable() {
 #[test]
 fn a_released_or_unwritten_credential_gives_its_share_back() {
     let mut world = World::new(BudgetMode::Strict);
-    let requester = Requester { client: Some(key("203.0.113.9")), renews: None };
+    let requester = Requester { client: Some(key("203.0.113.9")), ..Requester::default() };
     let reserve = |books: &mut Books| {
-        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester).unwrap()
+        books.reserve(IceSource::Cloudflare, MINT_LIFE, Duration::from_secs(4), requester.clone()).unwrap()
     };
     for round in 0..200 {
         let hold = reserve(&mut world.books);
@@ -55,7 +55,7 @@ fn a_released_or_unwritten_credential_gives_its_share_back() {
             world.books.release(&hold);
         } else {
             let grant = minted(world.books.now(), 300);
-            let (commit, _) = world.books.commit(hold, &grant, None, requester).unwrap();
+            let (commit, _) = world.books.commit(hold, &grant, None, requester.clone()).unwrap();
             assert!(world.books.settle(&commit, Written::No).is_err());
         }
     }

@@ -1,0 +1,156 @@
+//! Who spends what a grant relays: a user, a label and an origin, each with a fixed longest length, so a row stays small. The
+//! user is verified before it gets here. The label is the application's free text, and nobody verifies it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest user, in bytes.
+pub const USER_MAX: usize = 128;
+/// The longest label, in bytes.
+pub const LABEL_MAX: usize = 64;
+/// The longest origin, in bytes. A host name has at most 253.
+pub const ORIGIN_MAX: usize = 270;
+
+/// A user: 1 to [`USER_MAX`] bytes of text without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct User(Arc<str>);
+
+impl User {
+    /// `None` if the text is empty, too long, or has a control character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_good = (1..=USER_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        is_good.then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A label: 1 to [`LABEL_MAX`] characters of `[A-Za-z0-9._:@/-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Label(Arc<str>);
+
+impl Label {
+    /// `None` if the text is empty, too long, or has another character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:@/-".contains(&b);
+        let is_good = (1..=LABEL_MAX).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_good.then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who spends. What is not known is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spender {
+    /// Named by a verified token or by the reporter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+    /// Named by the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+    /// The origin of the page that asked for the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Arc<str>>,
+}
+
+impl Spender {
+    /// The same, with what it does not say taken from the grant that it renews. The user is always the renewed grant's.
+    #[must_use]
+    pub fn renewing(self, renewed: Option<&Self>) -> Self {
+        let renewed = renewed.cloned().unwrap_or_default();
+        Self {
+            user: renewed.user,
+            label: self.label.or(renewed.label),
+            origin: self.origin.or(renewed.origin),
+        }
+    }
+
+    /// The same after the reporter has named a user and a label. A user from a token stays; the reporter's label is preferred,
+    /// because the other one is a client's.
+    #[must_use]
+    pub fn reported(self, by_reporter: Self) -> Self {
+        Self {
+            user: self.user.or(by_reporter.user),
+            label: by_reporter.label.or(self.label),
+            origin: self.origin,
+        }
+    }
+
+    /// The value to store: nothing if nothing is known.
+    #[must_use]
+    pub fn known(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spender(user: Option<&str>, label: Option<&str>, origin: Option<&str>) -> Spender {
+        Spender {
+            user: user.and_then(User::new),
+            label: label.and_then(Label::new),
+            origin: origin.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_user_is_1_to_128_bytes_without_control_characters() {
+        for good in ["a", "auth0|507f", "Zoë 😀", &"u".repeat(128)] {
+            assert_eq!(User::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a\nb", "a\u{7f}", "\u{85}", &"u".repeat(129), &"ü".repeat(65)] {
+            assert_eq!(User::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_1_to_64_characters_of_a_few() {
+        for good in ["a", "room-1/team:a@b.c_d", &"l".repeat(64)] {
+            assert_eq!(Label::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "ü", "a\0", "<a>", "a,b", &"l".repeat(65)] {
+            assert_eq!(Label::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_keeps_the_user_and_what_it_does_not_say() {
+        let renewed = spender(Some("ann"), Some("room-1"), Some("https://a.example"));
+        assert_eq!(Spender::default().renewing(Some(&renewed)), renewed);
+        let says = spender(Some("eve"), Some("room-2"), None).renewing(Some(&renewed));
+        assert_eq!(says, spender(Some("ann"), Some("room-2"), Some("https://a.example")));
+        assert_eq!(spender(Some("eve"), None, None).renewing(None), Spender::default());
+    }
+
+    #[test]
+    fn a_reporter_names_who_is_not_known_yet() {
+        let by_reporter = spender(Some("bob"), Some("room-9"), None);
+        assert_eq!(Spender::default().reported(by_reporter.clone()), by_reporter);
+        let known = spender(Some("ann"), Some("room-1"), None);
+        assert_eq!(known.reported(by_reporter), spender(Some("ann"), Some("room-9"), None));
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_stored() {
+        assert_eq!(Spender::default().known(), None);
+        let stored = serde_json::to_string(&spender(Some("ann"), None, None)).unwrap();
+        assert_eq!(stored, r#"{"user":"ann"}"#);
+        assert_eq!(serde_json::from_str::<Spender>(&stored).unwrap(), spender(Some("ann"), None, None));
+    }
+}

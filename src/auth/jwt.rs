@@ -1,0 +1,155 @@
+//! What a user's token must be. Pure: keys and time are arguments. The configuration decides which algorithm a key is for, and a
+//! token that names another one is refused. Every token has an expiry.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+use turn_ledger::spender::User;
+use turn_ledger::units::Timestamp;
+
+use crate::config::AuthConfig;
+
+/// How far the issuer's clock may be from ours.
+pub(super) const LEEWAY: Duration = Duration::from_secs(30);
+
+/// Why a token names no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It is not a JWT.
+    #[error("it cannot be read")]
+    Malformed,
+    /// It is signed in another way than the keys.
+    #[error("its algorithm is not one of the configured keys'")]
+    Algorithm,
+    /// No key has its id.
+    #[error("no key has its `kid`")]
+    UnknownKey,
+    /// The signature is wrong.
+    #[error("its signature is wrong")]
+    Signature,
+    /// It has no `exp`, or one that is not a time.
+    #[error("it has no valid `exp`")]
+    NoExpiry,
+    /// It has expired.
+    #[error("it has expired")]
+    Expired,
+    /// It is not valid yet.
+    #[error("it is not valid yet, by `nbf`")]
+    NotYet,
+    /// It is another issuer's.
+    #[error("its `iss` is not AUTH_ISSUER")]
+    Issuer,
+    /// It is for another service.
+    #[error("its `aud` does not contain AUTH_AUDIENCE")]
+    Audience,
+    /// It names no user, or one that is too long.
+    #[error("the claim AUTH_USER_CLAIM is not a text of 1 to 128 bytes")]
+    User,
+}
+
+/// What the claims must say.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    issuer: Option<String>,
+    audience: Option<String>,
+    user_claim: String,
+}
+
+/// The key that a token says it is signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// One of the four algorithms.
+    pub algorithm: Algorithm,
+    /// The id of the key.
+    pub key_id: Option<String>,
+}
+
+/// Whether a bearer token is a JWT: its first part is a JSON object with `alg`.
+#[must_use]
+pub fn is_jwt(token: &str) -> bool {
+    let first = token.split('.').next().unwrap_or_default();
+    let Ok(json) = URL_SAFE_NO_PAD.decode(first) else { return false };
+    serde_json::from_slice::<Map<String, Value>>(&json).is_ok_and(|header| header.contains_key("alg"))
+}
+
+/// How the token says that it is signed. Nothing is verified yet.
+pub(super) fn signed(token: &str) -> Result<Signed, Fault> {
+    let header = decode_header(token).map_err(|_| Fault::Malformed)?;
+    // `crit` names extensions that a reader must understand. We know none.
+    if header.crit.is_some() {
+        return Err(Fault::Malformed);
+    }
+    match header.alg {
+        Algorithm::HS256 | Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => {
+            Ok(Signed { algorithm: header.alg, key_id: header.kid })
+        }
+        _ => Err(Fault::Algorithm),
+    }
+}
+
+/// The claims of a token that this key has signed with this algorithm.
+pub(super) fn claims(
+    token: &str,
+    algorithm: Algorithm,
+    key: &DecodingKey,
+) -> Result<Map<String, Value>, Fault> {
+    let mut validation = Validation::new(algorithm);
+    // The library checks only the signature: it would take the time from the system's clock.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    decode(token, key, &validation).map(|token| token.claims).map_err(|_| Fault::Signature)
+}
+
+impl Rules {
+    /// The rules of the configuration.
+    #[must_use]
+    pub(super) fn of(config: &AuthConfig) -> Self {
+        Self {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            user_claim: config.user_claim.clone(),
+        }
+    }
+
+    /// The user that verified claims name.
+    pub(super) fn user(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<User, Fault> {
+        let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+        let expiry = claims.get("exp").and_then(seconds).ok_or(Fault::NoExpiry)?;
+        if now >= expiry.saturating_add(LEEWAY) {
+            return Err(Fault::Expired);
+        }
+        if let Some(begin) = claims.get("nbf") {
+            let begin = seconds(begin).ok_or(Fault::NotYet)?;
+            if begin > now.saturating_add(LEEWAY) {
+                return Err(Fault::NotYet);
+            }
+        }
+        let is = |claim: &str, expected: &str| claims.get(claim).and_then(Value::as_str) == Some(expected);
+        if self.issuer.as_deref().is_some_and(|issuer| !is("iss", issuer)) {
+            return Err(Fault::Issuer);
+        }
+        if self.audience.as_deref().is_some_and(|audience| !names(claims.get("aud"), audience)) {
+            return Err(Fault::Audience);
+        }
+        claims.get(&self.user_claim).and_then(Value::as_str).and_then(User::new).ok_or(Fault::User)
+    }
+}
+
+/// Seconds since 1970, perhaps with a fraction.
+fn seconds(claim: &Value) -> Option<Duration> {
+    claim.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// Whether `aud`, a text or a list of texts, has this one.
+fn names(audiences: Option<&Value>, expected: &str) -> bool {
+    match audiences {
+        Some(Value::String(one)) => one == expected,
+        Some(Value::Array(several)) => several.iter().any(|one| one == expected),
+        _ => false,
+    }
+}

@@ -1,0 +1,139 @@
+//! The public keys of an issuer, from its JWKS document. Pure. Each key has one algorithm, which its type decides: a token
+//! cannot choose another one for it. Keys for other purposes are left out.
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The most keys that are kept. Issuers have two or three.
+pub(super) const KEYS_MAX: usize = 64;
+
+/// The public keys of one issuer, at most [`KEYS_MAX`].
+#[derive(Debug, Default)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(Debug)]
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    verifies: DecodingKey,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// The keys in a JWKS document. `None` if it is not one, or has no key that can verify a token.
+    #[must_use]
+    pub(super) fn parse(document: &[u8]) -> Option<Self> {
+        let Document { keys } = serde_json::from_slice(document).ok()?;
+        let keys: Vec<Key> = keys.into_iter().filter_map(Key::parse).take(KEYS_MAX).collect();
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+
+    /// The key of that id for that algorithm. Without an id, the only key for the algorithm.
+    #[must_use]
+    pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {
+        let mut fitting = self
+            .keys
+            .iter()
+            .filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id));
+        let first = fitting.next()?;
+        fitting.next().is_none().then_some(&first.verifies)
+    }
+}
+
+impl Key {
+    fn parse(key: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(key).ok()?;
+        let (algorithm, named) = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                (Algorithm::ES256, KeyAlgorithm::ES256)
+            }
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+            }
+            // Among them symmetric keys: a published one is no secret.
+            _ => return None,
+        };
+        let is_for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+        if !is_for_signatures || !is_for_algorithm {
+            return None;
+        }
+        let verifies = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: jwk.common.key_id, algorithm, verifies })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(keys: &Value) -> Option<KeySet> {
+        KeySet::parse(&serde_json::to_vec(&json!({ "keys": keys })).unwrap())
+    }
+
+    fn rsa(id: &str) -> Value {
+        json!({"kty": "RSA", "kid": id, "n": "AQAB", "e": "AQAB"})
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_id_and_algorithm() {
+        let ec = json!({"kty": "EC", "crv": "P-256", "kid": "b", "alg": "ES256", "use": "sig", "x": "AA", "y": "AA"});
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "kid": "c", "x": "AA"});
+        let set = parse(&json!([rsa("a"), ec, ed])).unwrap();
+        for (algorithm, id) in [(Algorithm::RS256, "a"), (Algorithm::ES256, "b"), (Algorithm::EdDSA, "c")] {
+            assert!(set.find(algorithm, Some(id)).is_some() && set.find(algorithm, None).is_some());
+            assert!(set.find(algorithm, Some("d")).is_none());
+        }
+        assert!(
+            set.find(Algorithm::RS256, Some("b")).is_none() && set.find(Algorithm::HS256, None).is_none()
+        );
+    }
+
+    #[test]
+    fn a_token_without_a_key_id_needs_an_only_key() {
+        let set = parse(&json!([rsa("a"), rsa("b")])).unwrap();
+        assert!(set.find(Algorithm::RS256, None).is_none());
+        assert!(set.find(Algorithm::RS256, Some("a")).is_some());
+    }
+
+    #[test]
+    fn keys_for_another_purpose_are_left_out() {
+        for other in [
+            json!({"kty": "oct", "kid": "a", "k": "c2VjcmV0"}),
+            json!({"kty": "RSA", "kid": "a", "use": "enc", "n": "AQAB", "e": "AQAB"}),
+            json!({"kty": "RSA", "kid": "a", "alg": "RS512", "n": "AQAB", "e": "AQAB"}),
+            json!({"kty": "EC", "crv": "P-384", "kid": "a", "x": "AA", "y": "AA"}),
+            json!({"kty": "RSA", "kid": "a", "n": "!", "e": "AQAB"}),
+            json!({"kty": "new"}),
+            json!("key"),
+        ] {
+            assert!(parse(&json!([other])).is_none(), "{other}");
+            assert!(parse(&json!([other, rsa("b")])).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_keys_is_refused() {
+        for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]}"#, "<html>"] {
+            assert!(KeySet::parse(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_64_keys_are_kept() {
+        let keys: Vec<Value> = (0..=KEYS_MAX).map(|id| rsa(&id.to_string())).collect();
+        let set = parse(&json!(keys)).unwrap();
+        assert!(set.find(Algorithm::RS256, Some("63")).is_some());
+        assert!(set.find(Algorithm::RS256, Some("64")).is_none());
+    }
+}

@@ -1,0 +1,96 @@
+//! Users: who a mint is for, by a token that the application's own sign-in has signed. Verification is pure (`jwt`); only the
+//! issuer's keys are fetched (`issuer_keys`).
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, DecodingKey};
+use reqwest::Client;
+use tokio_util::sync::CancellationToken;
+use turn_ledger::spender::User;
+
+use crate::clock::Clock;
+use crate::config::AuthConfig;
+use crate::telemetry::metrics::Metrics;
+
+mod issuer_keys;
+mod jwt;
+#[cfg(test)]
+mod jwt_tests;
+mod key_set;
+mod signature;
+
+use issuer_keys::{IssuerKeys, NoKey};
+pub use jwt::{Fault, is_jwt};
+use jwt::{Rules, Signed};
+
+/// Verifies users' tokens.
+#[derive(Debug)]
+pub struct Auth {
+    /// Whether a mint needs a user. `AUTH_REQUIRED`.
+    pub required: bool,
+    /// For HS256, and for nothing else.
+    secret: Option<DecodingKey>,
+    keys: Option<IssuerKeys>,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a token names no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoUser {
+    /// The token is not valid.
+    Invalid(Fault),
+    /// The issuer's keys cannot be fetched, so it is not known.
+    KeysUnreachable,
+}
+
+impl From<Fault> for NoUser {
+    fn from(fault: Fault) -> Self {
+        Self::Invalid(fault)
+    }
+}
+
+impl Auth {
+    /// Fetches nothing yet. `client` is for the issuer's keys.
+    #[must_use]
+    pub fn new(config: &AuthConfig, client: Client, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        signature::install();
+        let keys = config.jwks_url.clone();
+        Self {
+            required: config.required,
+            secret: config.secret_bytes().map(DecodingKey::from_secret),
+            keys: keys.map(|url| IssuerKeys::new(client, url, Arc::clone(&clock), metrics)),
+            rules: Rules::of(config),
+            clock,
+        }
+    }
+
+    /// The user of a token.
+    pub async fn user(&self, token: &str) -> Result<User, NoUser> {
+        let signed = jwt::signed(token)?;
+        let key = self.key(&signed).await?;
+        let claims = jwt::claims(token, signed.algorithm, &key)?;
+        Ok(self.rules.user(&claims, self.clock.now())?)
+    }
+
+    /// Keeps the issuer's keys up to date, until `end`.
+    pub async fn keep_fresh(&self, end: &CancellationToken) {
+        if let Some(keys) = &self.keys {
+            keys.keep_fresh(end).await;
+        }
+    }
+
+    async fn key(&self, signed: &Signed) -> Result<DecodingKey, NoUser> {
+        let Signed { algorithm, key_id } = signed;
+        match (algorithm, &self.secret, &self.keys) {
+            (Algorithm::HS256, Some(secret), _) => Ok(secret.clone()),
+            (Algorithm::HS256, None, _) | (_, _, None) => Err(Fault::Algorithm.into()),
+            (algorithm, _, Some(keys)) => {
+                keys.find(*algorithm, key_id.as_deref()).await.map_err(|why| match why {
+                    NoKey::Unknown => Fault::UnknownKey.into(),
+                    NoKey::Unreachable => NoUser::KeysUnreachable,
+                })
+            }
+        }
+    }
+}
