@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
 use super::Storage;
 use super::backup::StoredView;
@@ -18,6 +18,8 @@ use turn_ledger::changes::{Batch, Stored};
 
 /// Bytes. Compacting a smaller file is not worth the time.
 const COMPACT_MIN: u64 = 4 << 20;
+/// Memory for pages of the file, in bytes. The library's own bound is 1 GiB, so memory would grow with the file.
+const PAGES_MAX: usize = 16 << 20;
 
 /// Why a ledger cannot be used. Every text names the file and a remedy.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,13 @@ impl OpenError {
     }
 }
 
+/// Opens ledger files whose pages in memory are bounded.
+fn files() -> Builder {
+    let mut files = Builder::new();
+    files.set_cache_size(PAGES_MAX);
+    files
+}
+
 /// An open ledger file.
 #[derive(Debug)]
 pub struct Store {
@@ -113,7 +122,7 @@ impl Storage for Store {
         if std::fs::metadata(&path).map_err(unusable)?.len() == 0 {
             return Err(OpenError::damaged(&path, &"it is empty"));
         }
-        let database = Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?;
+        let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         let store = Self { database, path };
         store.upgrade()?;
         store.tidy(directory)
@@ -127,7 +136,7 @@ impl Storage for Store {
 
     fn reopen(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
-        Ok(Self { database: Database::open(&path)?, path })
+        Ok(Self { database: files().open(&path)?, path })
     }
 
     fn load(&self) -> Result<Stored, OpenError> {
@@ -154,14 +163,13 @@ impl Store {
     fn create(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         let file =
             make_file(path).map_err(|error| OpenError::Directory { path: directory.to_owned(), error })?;
-        let made = Database::builder()
-            .create_file(file)
-            .map_err(|error| cannot_open(error, directory, path))
-            .and_then(|database| {
+        let made = files().create_file(file).map_err(|error| cannot_open(error, directory, path)).and_then(
+            |database| {
                 let store = Self { database, path: path.to_owned() };
                 let made = store.change(|transaction| tables::make_all(transaction, FORMAT));
                 made.map_err(|error| store.unusable(error)).map(|()| store)
-            });
+            },
+        );
         made.inspect_err(|_| {
             let _ = std::fs::remove_file(path);
         })
@@ -196,7 +204,7 @@ impl Store {
         let Self { database, path } = self;
         // After a failed write the database's state is unknown, so it is opened again.
         drop(database);
-        let database = Database::open(&path).map_err(|error| cannot_open(error, directory, &path))?;
+        let database = files().open(&path).map_err(|error| cannot_open(error, directory, &path))?;
         Ok(Self { database, path })
     }
 
