@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -24,6 +25,8 @@ use crate::telemetry::cause::innermost;
 
 /// Bytes of one read from the copy.
 const CHUNK: usize = 64 * 1024;
+/// How long a request waits for the end of another copy. A client has read a copy to its end just before the copy ends here.
+const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// Chunks that wait for a slow client.
 const CHUNKS_WAITING: usize = 2;
 
@@ -52,7 +55,8 @@ pub async fn get_backup(State(app): State<Arc<App>>) -> Result<Response, ApiErro
     if !app.account.is_durable() {
         return Err(ApiError::NothingToBackUp);
     }
-    let slot = Arc::clone(&app.backup_slot).try_acquire_owned().map_err(|_| ApiError::BackupRunning)?;
+    let slot = tokio::time::timeout(SLOT_WAIT, Arc::clone(&app.backup_slot).acquire_owned()).await;
+    let slot = slot.ok().and_then(Result::ok).ok_or(ApiError::BackupRunning)?;
     let view = app.account.stored_view().await.ok_or(ApiError::NotBackedUp)?;
     // The slot goes with the copy, so it stays taken if the client leaves meanwhile.
     let copied = tokio::task::spawn_blocking(move || (view.copy(), slot)).await;
