@@ -49,8 +49,8 @@ pub struct ConnectionRequest {
     /// Bytes from relay to client since the connection began (`transport.bytesReceived`). These are billed.
     #[serde(deserialize_with = "count")]
     bytes_received: Option<u64>,
-    /// Only for opening, and only by an app server: the user that this connection's traffic counts for, 1 to 128 bytes.
-    #[schema(min_length = 1, max_length = 128, example = "user-7")]
+    /// Only for opening, and only by an app server: the user that this connection's traffic counts for. No control characters.
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "user-7")]
     user: Option<String>,
     /// Only for opening, and only by an app server: a name of your own, such as a room.
     #[schema(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
@@ -109,9 +109,9 @@ pub struct ConnectionBody {
     )
 )]
 pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<Response, ApiError> {
-    let Call { caller, client, request } = call;
+    let Call { caller, client, named, request } = call;
     let by_reporter = match caller {
-        Caller::Reporter => named_spender(&request)?,
+        Caller::Reporter => named,
         // A client names nobody: its user comes from its token, its label from its mint.
         Caller::Grant(_) => Spender::default(),
     };
@@ -212,9 +212,10 @@ pub async fn delete_connection(
     close(&app, &id, &call)
 }
 
-/// Who spends, as an app server says.
+/// Who spends, as the body says. Only an app server's word counts.
 fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
-    let invalid = || ApiError::invalid("Set `user` to 1 to 128 bytes without control characters.");
+    let invalid =
+        || ApiError::invalid("Set `user` to 1 to 128 characters, none of them a control character.");
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
     Ok(Spender { user, label, origin: None })
@@ -236,6 +237,8 @@ fn not_taken(why: ReportError) -> ApiError {
 pub struct Call {
     caller: Caller,
     client: Option<ClientKey>,
+    /// Who spends, as the body says.
+    named: Spender,
     request: ConnectionRequest,
 }
 
@@ -248,9 +251,10 @@ impl FromRequest<Arc<App>> for Call {
         let key = client.map(|address| ClientKey::of(address.0));
         let request: ConnectionRequest = read_json(request).await?;
         request.connection_id.as_deref().map(checked_id).transpose()?;
+        let named = named_spender(&request)?;
         let token = in_header.as_deref().or(request.token.as_deref()).ok_or(UNAUTHORIZED)?;
         match caller(app, token) {
-            Some(caller) => Ok(Self { caller, client: key, request }),
+            Some(caller) => Ok(Self { caller, client: key, named, request }),
             // A page may hold a grant of an earlier key. That is not a guess, so it is not counted as a wrong token.
             None if GrantToken::has_form(token) => Err(ApiError::InvalidGrant),
             None => Err(wrong_token(app, Role::Reporter, client, ApiError::InvalidGrant)),
