@@ -65,7 +65,7 @@ coturn=$!
 until_it served
 is 'coturn accepts every line of its configuration' 0 "$(grep -ciE 'bad configuration|unknown|warning|error' coturn.log || :)"
 
-mkdir broker
+mkdir -m 700 broker
 cp .env broker/
 # The first two are those of the compose file.
 STATE_DIR=$WORK_DIR/broker HOST=127.0.0.1 RATE_LIMIT_REQUESTS=100
