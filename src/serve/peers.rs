@@ -13,16 +13,12 @@ use super::socket::Progress;
 use crate::clock::Clock;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::client::ClientKey;
 
 /// The most open sockets of one IPv4 address, or of one IPv6 /64.
 pub const SOCKETS_PER_PEER_MAX: usize = 256;
-/// The most open sockets of one IPv6 /48.
-const SOCKETS_PER_SITE_MAX: usize = 4 * SOCKETS_PER_PEER_MAX;
 /// Peers at their limit log at most one line in this time.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
-
-/// A network that counts as one peer, and the most sockets that it may have open.
-type Group = (IpNet, usize);
 
 /// The sockets of all peers.
 pub(super) struct Peers {
@@ -36,7 +32,7 @@ pub(super) struct Peers {
 /// The slot of one open socket. Dropping it frees the slot.
 pub(super) struct Slot {
     peers: Arc<Peers>,
-    groups: Vec<Group>,
+    clients: Vec<ClientKey>,
     id: u64,
 }
 
@@ -48,8 +44,8 @@ impl Peers {
 
     /// Takes a slot for a new socket of `peer`. `None` if the peer has too many sockets and none is idle.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, progress: &Progress) -> Option<Slot> {
-        let groups = groups(peer, &self.trusted);
-        let admission = self.lock().admit(&groups, progress);
+        let clients = counted(peer, &self.trusted);
+        let admission = self.lock().admit(&clients, progress);
         match &admission {
             Admission::Open { evicted: None, .. } => {}
             Admission::Open { evicted: Some(idle), .. } => {
@@ -59,7 +55,7 @@ impl Peers {
             Admission::Refused => self.report(peer, "refused"),
         }
         let Admission::Open { id, .. } = admission else { return None };
-        Some(Slot { peers: Arc::clone(self), groups, id })
+        Some(Slot { peers: Arc::clone(self), clients, id })
     }
 
     fn report(&self, peer: IpAddr, outcome: &'static str) {
@@ -79,27 +75,29 @@ impl Peers {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.peers.lock().remove(&self.groups, self.id);
+        self.peers.lock().remove(&self.clients, self.id);
     }
 }
 
-/// The networks in which a peer's sockets are counted. None for a trusted proxy, which forwards for many clients.
-fn groups(peer: IpAddr, trusted: &[IpNet]) -> Vec<Group> {
+/// The clients that a peer's sockets are counted for. None for a trusted proxy, which forwards for many clients.
+fn counted(peer: IpAddr, trusted: &[IpNet]) -> Vec<ClientKey> {
     let peer = peer.to_canonical();
-    let sizes: &[(u8, usize)] = match peer {
-        _ if trusted.iter().any(|network| network.contains(&peer)) => &[],
-        IpAddr::V4(_) => &[(32, SOCKETS_PER_PEER_MAX)],
-        IpAddr::V6(_) => &[(64, SOCKETS_PER_PEER_MAX), (48, SOCKETS_PER_SITE_MAX)],
-    };
-    let group = |(prefix, most): &(u8, usize)| Some((IpNet::new(peer, *prefix).ok()?.trunc(), *most));
-    sizes.iter().filter_map(group).collect()
+    if trusted.iter().any(|network| network.contains(&peer)) {
+        return vec![];
+    }
+    ClientKey::of(peer).with_wider().collect()
 }
 
-/// The sockets by network, in the order in which they were opened.
+/// The most open sockets of a client, or of the /48 around one.
+fn most(client: ClientKey) -> usize {
+    SOCKETS_PER_PEER_MAX * usize::try_from(client.factor()).unwrap_or(1)
+}
+
+/// The sockets by client, in the order in which they were opened.
 #[derive(Default)]
 struct Table {
     next_id: u64,
-    sockets: HashMap<IpNet, BTreeMap<u64, (Progress, Vec<Group>)>>,
+    sockets: HashMap<ClientKey, BTreeMap<u64, (Progress, Vec<ClientKey>)>>,
 }
 
 #[must_use]
@@ -113,11 +111,12 @@ enum Admission {
 }
 
 impl Table {
-    fn admit(&mut self, groups: &[Group], progress: &Progress) -> Admission {
+    fn admit(&mut self, clients: &[ClientKey], progress: &Progress) -> Admission {
         let mut evicted = None;
-        // Closing a socket of the smaller network makes room in the larger one too.
-        for (network, most) in groups {
-            let Some(sockets) = self.sockets.get(network).filter(|sockets| sockets.len() >= *most) else {
+        // Closing a socket of the client makes room in the /48 around it too.
+        for client in clients {
+            let is_full = |sockets: &&BTreeMap<_, _>| sockets.len() >= most(*client);
+            let Some(sockets) = self.sockets.get(client).filter(is_full) else {
                 continue;
             };
             let idle = sockets.iter().filter_map(|(id, socket)| Some((socket.0.idle_since()?, *id)));
@@ -128,19 +127,19 @@ impl Table {
         }
         let id = self.next_id;
         self.next_id += 1;
-        for (network, _) in groups {
-            self.sockets.entry(*network).or_default().insert(id, (progress.clone(), groups.to_vec()));
+        for client in clients {
+            self.sockets.entry(*client).or_default().insert(id, (progress.clone(), clients.to_vec()));
         }
         Admission::Open { id, evicted }
     }
 
     /// Removes a socket that may have been removed before.
-    fn remove(&mut self, groups: &[Group], id: u64) {
-        for (network, _) in groups {
-            if let Some(sockets) = self.sockets.get_mut(network) {
+    fn remove(&mut self, clients: &[ClientKey], id: u64) {
+        for client in clients {
+            if let Some(sockets) = self.sockets.get_mut(client) {
                 sockets.remove(&id);
                 if sockets.is_empty() {
-                    self.sockets.remove(network);
+                    self.sockets.remove(client);
                 }
             }
         }

@@ -99,7 +99,7 @@ impl Progress {
         self.0.request_close.notify_one();
     }
 
-    /// Ready once the connection is told to close.
+    /// Resolves when [`Progress::request_close`] was called.
     pub(super) async fn close_requested(&self) {
         self.0.request_close.notified().await;
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// How much more a group of clients may use than one client.
-const GROUP_FACTOR: u32 = 4;
+pub const GROUP_FACTOR: u32 = 4;
 
 /// A client, or a group of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,11 @@ impl ClientKey {
             Self::V6(prefix) => Some(Self::V6Group(prefix & !0xffff)),
             Self::V4(_) | Self::V6Group(_) => None,
         }
+    }
+
+    /// This key, and the one of the group that it belongs to.
+    pub fn with_wider(self) -> impl Iterator<Item = Self> {
+        std::iter::once(self).chain(self.wider())
     }
 
     /// How many times the allowances of one client it has.

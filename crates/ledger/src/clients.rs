@@ -82,7 +82,7 @@ impl Clients {
 
     /// Whether a client may open one more connection.
     pub(crate) fn may_open(&self, client: ClientKey) -> bool {
-        keys(client).all(|key| {
+        client.with_wider().all(|key| {
             let open = self.rows.get(&key).map_or(0, |row| row.claims.open_count());
             open < CONNECTIONS_PER_CLIENT_MAX.saturating_mul(key.factor())
         })
@@ -107,7 +107,7 @@ impl Clients {
 
     /// Reserves minutes until `end`.
     pub(crate) fn reserve(&mut self, client: ClientKey, end: Minute, minutes: u64) {
-        for key in keys(client).filter(|_| minutes > 0) {
+        for key in client.with_wider().filter(|_| minutes > 0) {
             let reserved = &mut self.rows.entry(key).or_default().reserved;
             match reserved.binary_search_by_key(&end, |(end, _)| *end) {
                 Ok(at) => {
@@ -122,7 +122,7 @@ impl Clients {
 
     /// Reverses [`Self::reserve`]. Does nothing if `end` has passed.
     pub(crate) fn release(&mut self, client: ClientKey, end: Minute, minutes: u64) {
-        for key in keys(client) {
+        for key in client.with_wider() {
             let Entry::Occupied(mut row) = self.rows.entry(key) else { continue };
             let reserved = &mut row.get_mut().reserved;
             if let Ok(at) = reserved.binary_search_by_key(&end, |(end, _)| *end)
@@ -151,10 +151,6 @@ impl Clients {
     pub(crate) fn count(&self) -> usize {
         self.rows.len()
     }
-}
-
-fn keys(client: ClientKey) -> impl Iterator<Item = ClientKey> {
-    std::iter::once(client).chain(client.wider())
 }
 
 #[cfg(test)]

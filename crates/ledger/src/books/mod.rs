@@ -203,8 +203,10 @@ impl Books {
     /// Notes who spends what a connection relays, as the reporter says: with the connection's grant if it has one, else with the
     /// connection. A client's word is not taken.
     pub fn report_spender(&mut self, caller: Caller, id: &str, by_reporter: Spender) {
+        if caller != Caller::Reporter || by_reporter == Spender::default() {
+            return;
+        }
         match self.connections.grant_of(id) {
-            _ if caller != Caller::Reporter || by_reporter == Spender::default() => {}
             Some(grant) => self.grants.report_spender(grant, by_reporter),
             None => self.connections.report_spender(id, by_reporter),
         }
