@@ -164,6 +164,9 @@ const ERRORS_MAX: usize = 2;
 /// Names of other programs that differ from ours by less.
 const FOREIGN: [&str; 2] = ["TURN_SECRET", "TURN_SECRET_FILE"];
 
+/// Kubernetes sets variables with this prefix in every container if a Service is named `turn-broker`.
+const KUBERNETES_PREFIX: &str = "TURN_BROKER_";
+
 /// A name that looks like a setting and is not one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Misspelled {
@@ -171,13 +174,13 @@ pub(super) struct Misspelled {
     /// The known name that is most similar.
     pub(super) nearest: String,
     /// Whether the setting that is meant limits what is spent, or is a secret. Then it must not be ignored.
-    pub(super) is_grave: bool,
+    pub(super) is_fatal: bool,
 }
 
 impl Misspelled {
     /// A name with one of our prefixes, or one that is very similar to a known name, ignoring case.
     pub(super) fn of(name: &str) -> Option<Self> {
-        if is_known(name) {
+        if is_known(name) || name.starts_with(KUBERNETES_PREFIX) {
             return None;
         }
         let upper = name.to_ascii_uppercase();
@@ -188,9 +191,9 @@ impl Misspelled {
         let is_ours = OWN_PREFIXES.iter().any(|prefix| upper.starts_with(prefix));
         let is_meant = nearest.starts_with(&upper)
             || strsim::damerau_levenshtein(&upper, &nearest) <= ERRORS_MAX && !FOREIGN.contains(&name);
-        let is_grave = is_similar && is_meant && is_grave(&nearest);
+        let is_fatal = is_similar && is_meant && is_fatal(&nearest);
         let name = name.escape_debug().to_string();
-        (is_ours || is_similar).then_some(Self { name, nearest, is_grave })
+        (is_ours || is_similar).then_some(Self { name, nearest, is_fatal })
     }
 }
 
@@ -200,7 +203,7 @@ impl std::fmt::Display for Misspelled {
     }
 }
 
-fn is_grave(known: &str) -> bool {
+fn is_fatal(known: &str) -> bool {
     let is_secret = |secret: &SecretVariable| known == secret.name() || known == secret.file_name();
     SECRET.iter().any(is_secret) || MONEY.iter().any(|variable| variable.name() == known)
 }
@@ -241,16 +244,16 @@ mod tests {
 
     #[test]
     fn known_and_foreign_names_get_no_hint() {
-        for name in
-            all().chain(["PATH".into(), "HOSTNAME".into(), "RATE".into(), "XTURN_TTL".into(), String::new()])
-        {
+        let foreign =
+            ["PATH", "HOSTNAME", "RATE", "XTURN_TTL", "TURN_BROKER_PORT", "TURN_BROKER_SERVICE_HOST", ""];
+        for name in all().chain(foreign.map(String::from)) {
             assert_eq!(Misspelled::of(&name), None, "{name}");
         }
     }
 
     #[test]
-    fn only_a_near_miss_of_a_name_about_money_or_secrets_is_grave() {
-        let is_grave = |name: &str| Misspelled::of(name).is_some_and(|misspelled| misspelled.is_grave);
+    fn only_a_near_miss_of_a_name_about_money_or_secrets_is_fatal() {
+        let is_fatal = |name: &str| Misspelled::of(name).is_some_and(|misspelled| misspelled.is_fatal);
         for name in [
             "BANDWITH_LIMIT_GB",
             "BANDWIDTH_LIMIT",
@@ -272,7 +275,7 @@ mod tests {
             "STATE_DIRS",
             "AUTH_REQUIRE",
         ] {
-            assert!(is_grave(name), "{name}");
+            assert!(is_fatal(name), "{name}");
         }
         // Others set these, or their defaults cost nothing.
         for name in [
@@ -306,7 +309,7 @@ mod tests {
             "RUNTIME_DIRECTORY",
             "API_TOKEN",
         ] {
-            assert!(!is_grave(name), "{name}");
+            assert!(!is_fatal(name), "{name}");
         }
     }
 

@@ -52,7 +52,7 @@ impl<'a> Settings<'a> {
     /// secrets is a problem by itself.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
         let mut hints: Vec<String> = self.spelling.iter().map(ToString::to_string).collect();
-        if !self.problems.is_empty() || self.spelling.iter().any(|misspelled| misspelled.is_grave) {
+        if !self.problems.is_empty() || self.spelling.iter().any(|misspelled| misspelled.is_fatal) {
             return Err(ConfigErrors::new(self.problems, hints));
         }
         hints.append(&mut self.warnings);
