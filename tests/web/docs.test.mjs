@@ -111,7 +111,7 @@ test('a field has its limits, values and choices', () => {
 
 test('a command has all required values, and its quotes are escaped', () => {
   assert.equal(command(DOCUMENT, things(), 'https://turn.example/prefix/'),
-    ['curl', '-X DELETE', '-H "Authorization: Bearer $OPERATOR_TOKEN"', "-H 'Content-Type: application/json'", `-d '{"at":"it'\\''s"}'`,
+    ['curl -X DELETE', '-H "Authorization: Bearer $OPERATOR_TOKEN"', "-H 'Content-Type: application/json'", `-d '{"at":"it'\\''s"}'`,
       '"https://turn.example/prefix/api/things/$ID?step=3600"'].join(' \\\n  '));
   assert.equal(command(DOCUMENT, groups(DOCUMENT)[1].operations[0], 'http://b:3001/'), "curl 'http://b:3001/other'");
 });

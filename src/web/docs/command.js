@@ -16,8 +16,7 @@ const TOKENS = { grant: 'GRANT', reporter: 'REPORTER_TOKEN', operator: 'OPERATOR
  */
 export function command(document, operation, base) {
   const { method, path, parameters, security, body } = operation;
-  const parts = ['curl'];
-  if (method !== 'get') parts.push(`-X ${method.toUpperCase()}`);
+  const parts = [method === 'get' ? 'curl' : `curl -X ${method.toUpperCase()}`];
   const token = bearer(security);
   if (token) parts.push(`-H "Authorization: Bearer $${token}"`);
   const sent = body?.contents[0];
