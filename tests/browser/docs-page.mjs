@@ -122,7 +122,7 @@ function theExamplesFit(document, fits) {
   }
 }
 
-/** A quarter of what the page measured when it showed everything at once: 29,775 px. */
+/** In CSS pixels, before anything is opened: a quarter of what a page that showed everything at once measured, 29,775 px. */
 const HEIGHT_MAX = 7_400;
 const HEARTBEAT = 'post-/api/connections/{id}/heartbeat';
 const heightOf = (page) => page.evaluate(() => globalThis.document.documentElement.scrollHeight);
