@@ -20,6 +20,7 @@ pub struct AlertsBody {
     /// The latest 50 alerts, newest first. They are stored with the ledger.
     alerts: Vec<AlertBody>,
     /// Whether `ALERT_WEBHOOK_URL` is set. Without it, alerts appear in the log and here only.
+    #[schema(example = true)]
     webhook: bool,
 }
 
@@ -37,11 +38,13 @@ pub struct AlertBody {
     #[schema(schema_with = severity_schema)]
     severity: &'static str,
     /// When it happened.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     at: Timestamp,
     /// What happened.
+    #[schema(example = "80 % of the budget is used.")]
     what: String,
     /// What to do.
+    #[schema(example = "Raise the limit, or wait for the reset.")]
     advice: &'static str,
     /// GB used at that instant, two decimals.
     #[serde(rename = "usedGB")]
@@ -56,6 +59,7 @@ pub struct AlertBody {
     #[schema(example = "0.00")]
     overshoot_bound_gb: String,
     /// Whether it is not delivered yet.
+    #[schema(example = false)]
     waiting: bool,
 }
 

@@ -37,7 +37,7 @@ pub struct StatusBody {
     #[schema(example = "954.77")]
     remaining_gb: String,
     /// When the period ends.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-02-01T00:00:00Z")]
     reset_date: Timestamp,
     /// Reported connections that are open.
     #[schema(example = 3)]
@@ -46,15 +46,16 @@ pub struct StatusBody {
     #[schema(schema_with = status_schema)]
     status: &'static str,
     /// When the period began.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
     period_start: Timestamp,
     /// Where the figure comes from.
     #[schema(schema_with = knowledge_schema)]
     source: &'static str,
     /// The end of the provider's own count; null without one.
-    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T11:58:00Z")]
     as_of: Option<Timestamp>,
     /// Whether the provider's count is older than it should be.
+    #[schema(example = false)]
     stale: bool,
     /// GB that live credentials could still use, at the assumed rate, rounded up.
     #[serde(rename = "reservedGB")]
@@ -69,6 +70,7 @@ pub struct StatusBody {
     bound_assumes: String,
     /// Whether the bound can be relied on. It cannot if the provider's count contradicts the assumption, is in doubt, was
     /// dropped or settles later than the lag; or if the wall clock contradicts the period or has jumped ahead.
+    #[schema(example = true)]
     bound_holds: bool,
     /// Observed average rate of one live grant, in Mbps; null without two readings to compare.
     #[schema(value_type = Option<f64>, required = true, example = 0.7)]
@@ -76,12 +78,16 @@ pub struct StatusBody {
     /// Grants of this period.
     grants: GrantsBody,
     /// Billed bytes of this period.
+    #[schema(example = 45_230_000_000_u64)]
     used_bytes: u64,
     /// Whether the ledger survives a restart.
+    #[schema(example = true)]
     durable: bool,
     /// Whether the operator has stopped all minting.
+    #[schema(example = false)]
     frozen: bool,
     /// What makes the figures unreliable, and what to do about it. An empty list is normal.
+    #[schema(example = json!([]))]
     hints: Vec<HintBody>,
 }
 
@@ -89,10 +95,13 @@ pub struct StatusBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GrantsBody {
     /// Credentials issued in this period.
+    #[schema(example = 412)]
     issued: u64,
     /// Live grants. A grant stays live while relaying can outlive its credential.
+    #[schema(example = 6)]
     live: u64,
     /// Grants whose first connection was reported in this period.
+    #[schema(example = 388)]
     reported: u64,
 }
 
@@ -102,7 +111,7 @@ fn status_schema() -> RefOr<Schema> {
 
 fn knowledge_schema() -> RefOr<Schema> {
     one_of(
-        ["estimate", "measured+estimate"],
+        ["measured+estimate", "estimate"],
         "Where the figure comes from. `measured` is the provider's own count up to `asOf`.",
     )
 }

@@ -42,12 +42,15 @@ pub struct ConnectionRequest {
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", example = "call-42")]
     connection_id: Option<String>,
     /// Whether the packets go through the relay. True until reported otherwise.
+    #[schema(example = true)]
     relayed: Option<bool>,
     /// Bytes from client to relay since the connection began (`transport.bytesSent`).
     #[serde(deserialize_with = "count")]
+    #[schema(example = 40_000)]
     bytes_sent: Option<u64>,
     /// Bytes from relay to client since the connection began (`transport.bytesReceived`). These are billed.
     #[serde(deserialize_with = "count")]
+    #[schema(example = 150_000)]
     bytes_received: Option<u64>,
     /// Only for opening, and only by an app server: the user that this connection's traffic counts for. No control characters.
     #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "user-7")]
@@ -56,6 +59,7 @@ pub struct ConnectionRequest {
     #[schema(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
     label: Option<String>,
     /// The token, for a beacon, which cannot set an `Authorization` header.
+    #[schema(example = "AZ09LWzTBDYa_xlvnJeEngEAAAGUad7A…")]
     token: Option<String>,
 }
 

@@ -36,10 +36,10 @@ pub struct IceServerSchema {
     #[schema(schema_with = urls_schema)]
     urls: Vec<String>,
     /// Present only with `turn:` and `turns:` URLs.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = String, required = false, example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     username: Option<String>,
     /// Present only with `turn:` and `turns:` URLs.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = String, required = false, example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
     credential: Option<String>,
 }
 
@@ -57,15 +57,15 @@ pub struct CredentialsBody {
     /// When the request to the source began; for a credential minted ahead, when it was handed out. Absent with STUN servers
     /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, format = DateTime, required = false)]
+    #[schema(value_type = String, format = DateTime, required = false, example = "2025-01-15T12:00:00Z")]
     issued_at: Option<Timestamp>,
     /// The earliest instant at which the credential can expire. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, format = DateTime, required = false)]
+    #[schema(value_type = String, format = DateTime, required = false, example = "2025-01-16T12:00:00Z")]
     expires_at: Option<Timestamp>,
     /// When to fetch the next credential: after three quarters of the lifetime. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, format = DateTime, required = false)]
+    #[schema(value_type = String, format = DateTime, required = false, example = "2025-01-16T06:00:00Z")]
     refresh_after: Option<Timestamp>,
     /// The source of the ICE servers.
     #[schema(schema_with = source_schema)]
@@ -79,7 +79,7 @@ pub struct CredentialsBody {
     /// Proof that these credentials were issued here: the bearer token for reporting connections and for one renewal. It gives
     /// no access to a TURN server. Absent with STUN servers only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = String, required = false, example = "AZ09LWzTBDYa_xlvnJeEngEAAAGUad7A…")]
     grant: Option<GrantToken>,
 }
 
@@ -109,7 +109,31 @@ pub struct MintQuery {
     tag = "credentials",
     params(MintQuery),
     responses(
-        (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody),
+        (status = 200, description = "A credential. If no source can mint one: public STUN servers, with `degraded: true` and a reason.", body = CredentialsBody, examples(
+            ("credential" = (summary = "A credential", value = json!({
+                "iceServers": [
+                    {"urls": ["stun:stun.cloudflare.com:3478"]},
+                    {
+                        "urls": ["turn:turn.cloudflare.com:3478?transport=udp", "turns:turn.cloudflare.com:443?transport=tcp"],
+                        "username": "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A",
+                        "credential": "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=",
+                    },
+                ],
+                "ttl": 86_400,
+                "issuedAt": "2025-01-15T12:00:00Z",
+                "expiresAt": "2025-01-16T12:00:00Z",
+                "refreshAfter": "2025-01-16T06:00:00Z",
+                "source": "cloudflare",
+                "degraded": false,
+                "grant": "AZ09LWzTBDYa_xlvnJeEngEAAAGUad7A…",
+            }))),
+            ("stun" = (summary = "Public STUN servers only", value = json!({
+                "iceServers": [{"urls": ["stun:stun.cloudflare.com:3478"]}],
+                "source": "stun",
+                "degraded": true,
+                "reason": "BUDGET_EXHAUSTED",
+            }))),
+        )),
     )
 )]
 pub async fn get_credentials(

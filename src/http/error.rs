@@ -96,7 +96,7 @@ pub enum ApiError {
 }
 
 /// All codes.
-const CODES: [&str; 15] = [
+pub(super) const CODES: [&str; 15] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
     "INVALID_GRANT",
@@ -127,7 +127,7 @@ pub struct ErrorBody {
     pub error: &'static str,
     /// What to do. Absent if there is nothing to add.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = String, required = false, example = "Close connections that have ended.")]
     pub message: Option<Cow<'static, str>>,
     /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub struct ErrorBody {
     pub bandwidth_limit: Option<serde_json::Number>,
     /// When the period ends. Only with `BUDGET_EXHAUSTED`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, format = DateTime, required = false)]
+    #[schema(value_type = String, format = DateTime, required = false, example = "2025-02-01T00:00:00Z")]
     pub reset_date: Option<String>,
     /// Stable identifier for programs.
     #[schema(schema_with = code_schema)]
@@ -200,6 +200,13 @@ impl ApiError {
     #[must_use]
     pub fn into_body(self) -> ErrorBody {
         self.describe().body
+    }
+
+    /// The status, and the body without the request's id.
+    #[must_use]
+    pub fn into_status_and_body(self) -> (StatusCode, ErrorBody) {
+        let Described { status, body, .. } = self.describe();
+        (status, body)
     }
 
     /// Status, code, texts and wait.

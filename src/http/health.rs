@@ -18,10 +18,13 @@ use crate::app::App;
 #[serde(rename_all = "camelCase")]
 pub struct HealthBody {
     /// Always `ok`.
+    #[schema(example = "ok")]
     status: &'static str,
     /// Seconds since the process started.
+    #[schema(example = 86_400)]
     uptime_seconds: u64,
     /// Version of this program.
+    #[schema(example = "0.1.0")]
     version: &'static str,
 }
 
@@ -29,6 +32,7 @@ pub struct HealthBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadyBody {
     /// Always `ready`.
+    #[schema(example = "ready")]
     status: &'static str,
     /// Whether the provider mints: `up` or `down`. While it is down, callers get the next of `ICE_SOURCES`, so the process is
     /// ready. Absent if no provider is configured.

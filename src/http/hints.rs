@@ -22,6 +22,7 @@ pub struct HintBody {
     #[schema(example = "NO_REPORTS")]
     code: &'static str,
     /// What it means, and what to do.
+    #[schema(example = "No client reports its connections, so usage is estimated by time.")]
     message: String,
 }
 

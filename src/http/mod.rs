@@ -9,6 +9,7 @@ pub mod connections;
 pub mod credentials;
 pub mod envelope;
 pub mod error;
+pub mod error_examples;
 pub mod head;
 pub mod health;
 pub mod hints;

@@ -20,6 +20,8 @@ use utoipa::openapi::{
     Schema, Server, Type,
 };
 
+use super::error_examples;
+
 const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budget.
 
 Times are UTC, RFC 3339. GB is 10^9 bytes; figures in GB with two decimals are strings, so that both decimals are kept. Unknown fields in a request are ignored. New fields may be added to responses.
@@ -89,6 +91,7 @@ impl From<&OpenApi> for Document {
     fn from(document: &OpenApi) -> Self {
         let mut json = serde_json::to_value(document).expect("strings always serialize");
         forget_integer_formats(&mut json);
+        error_examples::add(&mut json);
         Self(Bytes::from(json.to_string()))
     }
 }

@@ -61,6 +61,7 @@ pub struct ConnectionsBody {
     /// Sorted by id; the first 1000.
     connections: Vec<OpenConnectionBody>,
     /// Number of open connections.
+    #[schema(example = 1)]
     total: usize,
 }
 
@@ -69,27 +70,31 @@ pub struct ConnectionsBody {
 #[serde(rename_all = "camelCase")]
 pub struct OpenConnectionBody {
     /// The connection's id.
+    #[schema(example = "call-42")]
     connection_id: String,
     /// The grant's id; null if an app server reports the connection.
-    #[schema(required = true)]
+    #[schema(required = true, example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: Option<String>,
     /// The source of the grant's credential.
     #[schema(schema_with = source_schema)]
     source: &'static str,
     /// Whether the packets go through the relay; null until reported.
-    #[schema(required = true)]
+    #[schema(required = true, example = true)]
     relayed: Option<bool>,
     /// When it was opened.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:40:00Z")]
     opened_at: Timestamp,
     /// When it was last reported.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     last_seen_at: Timestamp,
     /// Reported bytes from client to relay.
+    #[schema(example = 40_000)]
     bytes_sent: u64,
     /// Reported bytes from relay to client.
+    #[schema(example = 150_000)]
     bytes_received: u64,
     /// Bytes charged so far.
+    #[schema(example = 150_000)]
     charged_bytes: u64,
 }
 
@@ -131,10 +136,10 @@ fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
 #[serde(rename_all = "camelCase")]
 pub struct UsageBody {
     /// When the period began.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
     period_start: Timestamp,
     /// When the period ends.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-02-01T00:00:00Z")]
     reset_date: Timestamp,
     /// Seconds from one point to the next.
     #[schema(example = 3600)]
@@ -154,11 +159,13 @@ pub struct UsageBody {
 #[serde(rename_all = "camelCase")]
 pub struct UsagePoint {
     /// Start of the step.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:00:00Z")]
     at: Timestamp,
     /// Billed bytes in the step: a share of the provider's count where it has counted, else the estimate.
+    #[schema(example = 180_000_000)]
     used_bytes: u64,
     /// The most grants that were live at once in the step.
+    #[schema(example = 6)]
     live_grants: u32,
 }
 
@@ -167,9 +174,10 @@ pub struct UsagePoint {
 #[serde(rename_all = "camelCase")]
 pub struct UsageReading {
     /// End of the count.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:58:00Z")]
     as_of: Timestamp,
     /// Billed bytes since the period's start.
+    #[schema(example = 45_100_000_000_u64)]
     bytes: u64,
 }
 
@@ -178,12 +186,13 @@ pub struct UsageReading {
 #[serde(rename_all = "camelCase")]
 pub struct PreviousPeriod {
     /// Start of the period.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2024-12-01T00:00:00Z")]
     start: Timestamp,
     /// End of the period, which is the start of the current one.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-01T00:00:00Z")]
     end: Timestamp,
     /// Billed bytes.
+    #[schema(example = 702_410_000_000_u64)]
     used_bytes: u64,
 }
 

@@ -149,8 +149,10 @@ pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody
 #[serde(rename_all = "camelCase")]
 pub struct RevocationBody {
     /// The grant's id.
+    #[schema(example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: String,
     /// Always true: the grant cannot be renewed.
+    #[schema(example = true)]
     revoked: bool,
     #[schema(schema_with = source_schema)]
     source: IceSource,
@@ -158,14 +160,16 @@ pub struct RevocationBody {
     #[schema(schema_with = provider_schema)]
     provider: &'static str,
     /// When the grant was revoked, which is the time of the first of several calls.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     revoked_at: Timestamp,
     /// When the credential expires.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-16T12:00:00Z")]
     expires_at: Timestamp,
     /// Always false: the bytes reserved for the credential stay reserved.
+    #[schema(example = false)]
     reservation_released: bool,
     /// What the result means, for people.
+    #[schema(example = "The provider has revoked the credential.")]
     message: &'static str,
 }
 

@@ -30,17 +30,20 @@ const REVOKED_MAX: usize = 20;
 #[serde(rename_all = "camelCase")]
 pub struct OverviewBody {
     /// The ledger's time.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     at: Timestamp,
     /// Version of this program.
+    #[schema(example = "0.1.0")]
     version: &'static str,
     /// Seconds since the process started.
+    #[schema(example = 86_400)]
     uptime_seconds: u64,
     /// The same as `GET /api/bandwidth-status`.
     status: StatusBody,
     /// The same figures in bytes.
     bytes: BytesBody,
     /// Whether the last write of the ledger failed.
+    #[schema(example = false)]
     ledger_failing: bool,
     /// The responses to callers.
     callers: CallersBody,
@@ -58,14 +61,15 @@ pub struct OverviewBody {
 #[serde(rename_all = "camelCase")]
 pub struct RevokedBody {
     /// The grant's id.
+    #[schema(example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: String,
     #[schema(schema_with = source_schema)]
     source: IceSource,
     /// When it was revoked.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     revoked_at: Timestamp,
     /// When the credential expires.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-16T12:00:00Z")]
     expires_at: Timestamp,
 }
 
@@ -74,17 +78,22 @@ pub struct RevokedBody {
 #[serde(rename_all = "camelCase")]
 pub struct BytesBody {
     /// The best figure.
+    #[schema(example = 45_230_000_000_u64)]
     used: u64,
     /// The worst case, under the assumption of the bound.
+    #[schema(example = 57_230_000_000_u64)]
     committed: u64,
     /// The limit in effect.
+    #[schema(example = 1_000_000_000_000_u64)]
     limit: u64,
     /// The configured limit, which applies without an override.
+    #[schema(example = 1_000_000_000_000_u64)]
     configured_limit: u64,
     /// Bytes by which the worst case passes the limit.
+    #[schema(example = 0)]
     overshoot_bound: u64,
     /// The provider's own count, up to `status.asOf`; null without one.
-    #[schema(required = true)]
+    #[schema(required = true, example = 45_100_000_000_u64)]
     measured: Option<u64>,
 }
 
@@ -95,14 +104,19 @@ pub struct CallersBody {
     /// Responses with ICE servers, by source and reason. Zero counts are left out.
     answers: Vec<AnswersBody>,
     /// Mints that the budget refused. With `LIMIT_ACTION=fallback` these callers got a degraded response.
+    #[schema(example = 0)]
     refused: u64,
     /// How many of these were refused because credentials of their address reserve its whole share.
+    #[schema(example = 0)]
     address_refused: u64,
     /// Requests over the rate limit of their client.
+    #[schema(example = 17)]
     rate_limited: u64,
     /// Requests from an origin that is not allowed.
+    #[schema(example = 2)]
     origins_refused: u64,
     /// Requests rejected because too many were in progress.
+    #[schema(example = 0)]
     shed: u64,
 }
 
@@ -112,9 +126,10 @@ pub struct AnswersBody {
     #[schema(schema_with = source_schema)]
     source: IceSource,
     /// Why the first source was skipped; null if it was not.
-    #[schema(required = true)]
+    #[schema(required = true, example = json!(null))]
     reason: Option<&'static str>,
     /// Number of responses.
+    #[schema(example = 412)]
     count: u64,
 }
 
@@ -123,8 +138,10 @@ pub struct AnswersBody {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderBody {
     /// State of the circuit breaker: `closed` (normal), `half-open` (one call is being tried) or `open` (no calls for a while).
+    #[schema(example = "closed")]
     breaker: &'static str,
     /// Mint calls by outcome: `minted`, or the kind of failure.
+    #[schema(example = json!({"minted": 412, "timeout": 1}))]
     outcomes: BTreeMap<&'static str, u64>,
     /// Duration of the latest calls, including failures; null before the first call.
     #[schema(required = true)]
@@ -137,10 +154,13 @@ pub struct ProviderBody {
 #[serde(rename_all = "camelCase")]
 pub struct PoolBody {
     /// Not handed out yet.
+    #[schema(example = 2)]
     ready: u64,
     /// Handed out since the start.
+    #[schema(example = 180)]
     handed_out: u64,
     /// Discarded since the start: too old, or minted with a key that no longer exists.
+    #[schema(example = 11)]
     wasted: u64,
 }
 
@@ -149,6 +169,7 @@ pub struct PoolBody {
 #[serde(rename_all = "camelCase")]
 pub struct CallTimesBody {
     /// Number of calls, at most 200.
+    #[schema(example = 200)]
     calls: usize,
     /// Median in milliseconds.
     #[schema(value_type = f64, example = 42.5)]
@@ -166,12 +187,16 @@ pub struct CallTimesBody {
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
     /// Opened.
+    #[schema(example = 388)]
     opened: u64,
     /// Closed by a call.
+    #[schema(example = 371)]
     closed: u64,
     /// Closed after three missed heartbeats.
+    #[schema(example = 14)]
     given_up: u64,
     /// Reports that claimed more than one grant or one address may claim.
+    #[schema(example = 0)]
     claims_clamped: u64,
 }
 

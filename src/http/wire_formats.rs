@@ -35,10 +35,13 @@ pub struct ServiceQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TurnRestBody {
     /// Empty if there are only STUN servers.
+    #[schema(example = "1736956800:nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     username: String,
     /// Empty if there are only STUN servers.
+    #[schema(example = "kP3wJt0Jr7Qw5m0mX2m1cQ8hVbE=")]
     password: String,
     /// Life in seconds. 300 if there are only STUN servers.
+    #[schema(example = 86_400)]
     ttl: u64,
     /// URLs of the TURN servers that accept the credential, and of STUN servers.
     #[schema(value_type = Vec<String>, example = json!(["turn:turn.cloudflare.com:3478?transport=udp"]))]
@@ -53,6 +56,7 @@ pub struct StunnerBody {
     #[schema(value_type = Vec<IceServerSchema>)]
     ice_servers: IceServerList,
     /// Always `all`: the client may also connect without a relay.
+    #[schema(example = "all")]
     ice_transport_policy: &'static str,
 }
 

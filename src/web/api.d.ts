@@ -214,7 +214,7 @@ export interface StatusBody {
   remainingGB: string;
   reservedGB: string;
   resetDate: string;
-  source: "estimate" | "measured+estimate";
+  source: "measured+estimate" | "estimate";
   stale: boolean;
   status: "OK" | "LIMIT_EXCEEDED";
   usedBytes: number;

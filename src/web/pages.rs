@@ -99,10 +99,16 @@ pub static RELAY_CHECK: Page = Page {
 pub static DOCS: Page = Page {
     path: "/docs",
     operation_id: "getDocs",
-    summary: "A page that shows this document, with a curl command for every operation.",
+    summary: "A page that shows this document: search, examples, a curl command for every operation.",
     needs_operator: false,
     html: html!("docs"),
-    files: &[SHARED, files!("docs": "docs.css", "main.js", "command.js", "document.js")],
+    files: &[
+        SHARED,
+        files!("docs":
+            "docs.css", "main.js", "command.js", "document.js", "examples.js", "request.js", "schema.js", "search.js", "text.js",
+            "try.js", "view.js"
+        ),
+    ],
 };
 
 /// The page of `turn-broker demo`. It also loads files of the dashboard.

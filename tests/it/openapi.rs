@@ -166,3 +166,53 @@ async fn the_document_and_errors_md_list_the_same_codes() {
     explained.dedup();
     assert_eq!(named, explained);
 }
+
+/// The page shows a full example of every response, made from those of the fields.
+#[tokio::test]
+async fn every_text_and_number_of_a_schema_has_an_example() {
+    let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
+    let document = broker.get("/openapi.json").await.json();
+    let mut without = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for (field, of) in schema["properties"].as_object().unwrap() {
+            let kinds =
+                [of["type"].clone()].into_iter().chain(of["type"].as_array().cloned().unwrap_or_default());
+            let is_value =
+                kinds.into_iter().any(|kind| matches!(kind.as_str(), Some("string" | "integer" | "number")));
+            if is_value && of.get("example").is_none() && of["enum"].is_null() {
+                without.push(format!("{name}.{field}"));
+            }
+        }
+    }
+    assert_eq!(without, [""; 0], "add `example` to the attribute of the field");
+}
+
+#[tokio::test]
+async fn every_error_response_refers_to_the_examples_of_its_codes() {
+    let broker = TestBroker::start(&[]).await;
+    let document = broker.get("/openapi.json").await.json();
+    let examples = document["components"]["examples"].as_object().unwrap();
+    let codes =
+        document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"].as_array().unwrap();
+    assert_eq!(examples.len(), codes.len());
+    for (code, example) in examples {
+        assert_eq!(example["value"]["code"], *code);
+    }
+    let mut errors = 0;
+    for (name, said) in described().await {
+        for (status, answer) in said["responses"].as_object().unwrap() {
+            let content = &answer["content"]["application/json"];
+            if content["schema"]["$ref"] != "#/components/schemas/ErrorBody" {
+                continue;
+            }
+            errors += 1;
+            let named = content["examples"].as_object().unwrap_or_else(|| panic!("{name}: {status}"));
+            let paragraphs = answer["description"].as_str().unwrap().split("\n\n").count();
+            assert!(!named.is_empty() && named.len() <= paragraphs, "{name}: {status}");
+            for (code, example) in named {
+                assert_eq!(example["$ref"], format!("#/components/examples/{code}"), "{name}: {status}");
+            }
+        }
+    }
+    assert!(errors > 50, "{errors}");
+}

@@ -6,8 +6,8 @@ import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../.
 import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
 import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
-import { attempts, parse } from '../../src/web/relay-check/gather.js';
-import { answerRows, report } from '../../src/web/relay-check/report.js';
+import { attempts, gatherAll, hasEnded, parse, secondsMax } from '../../src/web/relay-check/gather.js';
+import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
@@ -394,12 +394,50 @@ test('an error of the broker has its own finding', () => {
 test('each attempt has an outcome', () => {
   const word = (made) => outcome(made).word;
   assert.equal(word(works(UDP)), 'works');
-  assert.equal(word(attempt(UDP, { state: 'running' })), 'trying');
+  assert.equal(word(attempt(UDP, { state: 'waiting' })), 'waiting');
+  assert.equal(word(attempt(UDP, { state: 'running' })), 'gathering');
   assert.equal(word(attempt(UDP, { state: 'timeout' })), 'no answer');
   assert.equal(word(attempt(UDP, { state: 'unusable' })), 'rejected by this browser');
   assert.equal(word(fails(UDP, 441)), 'refused');
   assert.equal(word(fails(UDP, 437)), 'failed');
   assert.equal(word(attempt(STUN, { candidates: [{ type: 'host', protocol: 'udp', ms: 3 }] })), 'no new address');
+});
+
+test('a row waits, then shows how long it has been gathering, then its result', () => {
+  const [{ attempt: made }] = attempts([{ urls: UDP }]);
+  const word = (more) => progressWord({ ...made, ...more }, 5_999);
+  assert.equal(word({}), 'waiting');
+  assert.equal(word({ state: 'running', startedAt: 1_000 }), 'gathering, 4 s');
+  assert.equal(word({ state: 'running', startedAt: 1_000, candidates: works(UDP).candidates }), 'works', 'a proof is a result');
+  assert.equal(word({ state: 'timeout', startedAt: 1_000 }), 'no answer');
+  assert.equal(word(works(UDP)), 'works');
+});
+
+test('every attempt runs once, at most 8 at the same time', async () => {
+  const planned = attempts(Array.from({ length: 20 }, () => ({ urls: UDP })));
+  const runs = [];
+  let [running, most] = [0, 0];
+  const run = async ({ attempt }, changed) => {
+    running += 1;
+    most = Math.max(most, running);
+    runs.push(attempt);
+    await null;
+    Object.assign(attempt, { state: 'done' });
+    changed();
+    running -= 1;
+  };
+  const changes = [];
+  await gatherAll(planned, (attempt) => changes.push(attempt), run);
+  assert.deepEqual(runs, planned.map(({ attempt }) => attempt));
+  assert.deepEqual([most, changes.length], [8, 20]);
+  assert.ok(planned.every(({ attempt }) => hasEnded(attempt)));
+  assert.deepEqual([1, 8, 9, 24].map(secondsMax), [15, 15, 30, 45]);
+});
+
+test('the progress is said after each result', () => {
+  const list = [works(UDP), attempt(TCP, { state: 'running' }), attempt(TLS, { state: 'waiting' })];
+  assert.equal(progressLine(list, list[0]), `1 of 3 tested. ${UDP}: works`);
+  assert.equal(progressLine(list), '1 of 3 tested');
 });
 
 test('a report contains the findings and no secret', () => {

@@ -4,7 +4,11 @@ export interface Document {
   info: { title: string; version: string; description?: string };
   tags?: { name: string; description?: string }[];
   security?: Security[];
-  components?: { securitySchemes?: Record<string, { description?: string }> };
+  components?: {
+    securitySchemes?: Record<string, { description?: string }>;
+    schemas?: Record<string, Schema>;
+    examples?: Record<string, Example>;
+  };
   paths?: Record<string, PathItem>;
 }
 
@@ -50,7 +54,12 @@ export interface Response extends Referable {
   content?: Content;
 }
 
-export type Content = Record<string, { schema?: Schema; example?: unknown }>;
+export interface Example extends Referable {
+  summary?: string;
+  value?: unknown;
+}
+
+export type Content = Record<string, { schema?: Schema; example?: unknown; examples?: Record<string, Example> }>;
 
 export interface Schema extends Referable {
   type?: string | string[];

@@ -38,7 +38,8 @@ const portOf = ({ url }) => Number(/:(\d+)(?=\?|$)/.exec(url)?.[1] ?? (/^(stuns|
 /** @param {Attempt} attempt @returns {{mark: 'good' | 'warn' | 'bad' | 'quiet', word: string}} */
 export function outcome(attempt) {
   if (works(attempt)) return { mark: 'good', word: 'works' };
-  if (attempt.state === 'running') return { mark: 'quiet', word: 'trying' };
+  if (attempt.state === 'waiting') return { mark: 'quiet', word: 'waiting' };
+  if (attempt.state === 'running') return { mark: 'quiet', word: 'gathering' };
   if (attempt.state === 'unusable') return { mark: 'bad', word: 'rejected by this browser' };
   if (isRefused(attempt)) return { mark: 'bad', word: 'refused' };
   if (isFull(attempt)) return { mark: 'bad', word: 'full' };

@@ -1,12 +1,13 @@
 // Tests of single ICE servers, each with its own peer connection. With a TURN server, only relayed candidates are allowed, so any
 // candidate proves that the server works. An attempt ends when gathering ends, soon after the proof or an error from the server,
-// or at a deadline.
+// or at a deadline. A few run at once; the others wait.
 
 /**
  * @typedef {{type: string, protocol: string, ms: number}} Candidate The first of its type.
  * @typedef {{code: number, text: string, ms: number, times: number}} GatherError
  * @typedef {{url: string, kind: 'stun' | 'turn', transport: 'udp' | 'tcp' | 'tls' | 'dtls', candidates: Candidate[], errors: GatherError[],
- *     state: 'running' | 'done' | 'timeout' | 'unusable'}} Attempt
+ *     state: 'waiting' | 'running' | 'done' | 'timeout' | 'unusable', startedAt: number}} Attempt `startedAt` by `performance.now()`.
+ * @typedef {{attempt: Attempt, server: RTCIceServer}} Planned
  */
 
 /** The deadline of an attempt. Without a deadline, Chromium waits 40 s for a response over UDP. */
@@ -15,11 +16,13 @@ export const ATTEMPT_SECONDS_MAX = 15;
 const LINGER_MS = 400;
 const ERRORS_MAX = 6;
 const URLS_MAX = 24;
+/** Attempts at once, so that a long list does not slow down each of them. */
+const AT_ONCE_MAX = 8;
 
-/** One attempt for each URL, before its start. @param {RTCIceServer[]} iceServers @returns {{attempt: Attempt, server: RTCIceServer}[]} */
+/** One attempt for each URL, before its start. @param {RTCIceServer[]} iceServers @returns {Planned[]} */
 export function attempts(iceServers) {
   const single = iceServers.flatMap(({ urls, ...credentials }) => [urls].flat().map((url) => ({ urls: url, ...credentials })));
-  return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'running' } }));
+  return single.slice(0, URLS_MAX).map((server) => ({ server, attempt: { url: server.urls, ...parse(server.urls), candidates: [], errors: [], state: 'waiting', startedAt: 0 } }));
 }
 
 /** @param {string} url @returns {Pick<Attempt, 'kind' | 'transport'>} */
@@ -36,12 +39,33 @@ export function parse(url) {
 /** The type of candidate that proves that the server works. @param {Attempt} attempt */
 export const proof = ({ kind }) => (kind === 'turn' ? 'relay' : 'srflx');
 
+/** How long all attempts take at most, in seconds. @param {number} count */
+export const secondsMax = (count) => Math.ceil(count / AT_ONCE_MAX) * ATTEMPT_SECONDS_MAX;
+/** Whether the attempt has a result. @param {Attempt} attempt */
+export const hasEnded = ({ state }) => state !== 'waiting' && state !== 'running';
+
 /**
- * @param {{attempt: Attempt, server: RTCIceServer}} one
+ * Runs all attempts, in the order of the list.
+ * @param {Planned[]} planned
+ * @param {(attempt: Attempt) => void} changed Called after each event.
+ * @param {typeof gather} run
+ */
+export async function gatherAll(planned, changed, run = gather) {
+  const next = planned.values(); // shared, so that each attempt runs once
+  const oneByOne = async () => {
+    for (const one of next) await run(one, () => changed(one.attempt));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE_MAX }, oneByOne));
+}
+
+/**
+ * @param {Planned} planned
  * @param {() => void} changed Called after each event.
  */
 export async function gather({ attempt, server }, changed) {
   const startedAt = performance.now();
+  Object.assign(attempt, { state: 'running', startedAt });
+  changed();
   const ms = () => Math.round(performance.now() - startedAt);
   const policy = attempt.kind === 'turn' ? 'relay' : 'all';
   /** @type {RTCPeerConnection | undefined} */

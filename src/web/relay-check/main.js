@@ -1,8 +1,8 @@
 // The relay check. The user starts each check, because each one is a mint.
 import { findings, outcome } from './findings.js';
-import { attempts, gather } from './gather.js';
+import { attempts, gatherAll, hasEnded, secondsMax } from './gather.js';
 import { $, copy, element, load } from './page.js';
-import { answerRows, candidateWords, errorLines, report } from './report.js';
+import { answerRows, candidateWords, errorLines, progressLine, progressWord, report } from './report.js';
 
 const TTL_SECONDS = 300;
 const startButton = $('start', HTMLButtonElement);
@@ -35,9 +35,7 @@ async function check() {
   showAnswer(answer);
   const all = answer.status === 200 ? attempts(answer.body?.iceServers ?? []) : [];
   const tried = all.map(({ attempt }) => attempt);
-  showServers(tried);
-  if (all.length) $('progress').textContent = `testing ${all.length} server${all.length === 1 ? '' : 's'}, up to 15 s …`;
-  await Promise.all(all.map((one) => gather(one, () => showServers(tried))));
+  if (all.length) await test(all, tried);
   const found = findings(answer, tried);
   showFindings(found);
   showReport(report(answer, tried, found, { at: new Date(), page: location.origin, agent: navigator.userAgent }));
@@ -53,18 +51,40 @@ function showAnswer(answer) {
   $('answer-card').hidden = false;
 }
 
-/** @param {import('./gather.js').Attempt[]} tried */
-function showServers(tried) {
-  $('servers-card').hidden = tried.length === 0;
-  $('servers').replaceChildren(...tried.map((attempt) => {
-    const { mark, word } = outcome(attempt);
-    const list = (/** @type {string[]} */ words) => element('ul', {}, ...words.map((text) => element('li', { textContent: text })));
-    return element('tr', {},
-      element('td', { className: 'code', textContent: attempt.url }),
-      element('td', {}, element('span', { className: `mark ${mark}`, textContent: word })),
-      element('td', {}, list(attempt.candidates.map(candidateWords))),
-      element('td', {}, list(errorLines(attempt))));
-  }));
+/** Each row shows how far its test is. @param {import('./gather.js').Planned[]} all @param {import('./gather.js').Attempt[]} tried */
+async function test(all, tried) {
+  const rows = new Map(tried.map((attempt) => [attempt, serverRow(attempt)]));
+  $('servers').replaceChildren(...[...rows.values()].map(({ row }) => row));
+  $('servers-card').hidden = false;
+  $('progress').textContent = `testing ${all.length} server${all.length === 1 ? '' : 's'}, up to ${secondsMax(all.length)} s …`;
+  const ticks = setInterval(() => rows.forEach(({ update }) => update()), 1000);
+  await gatherAll(all, (attempt) => {
+    rows.get(attempt)?.update();
+    if (hasEnded(attempt)) $('progress').textContent = progressLine(tried, attempt);
+  });
+  clearInterval(ticks);
+}
+
+/** A row of the table. An update changes only the cells whose text changes, so that a selection stays. @param {import('./gather.js').Attempt} attempt */
+function serverRow(attempt) {
+  const mark = element('span', {});
+  const [candidates, errors] = [element('ul', {}), element('ul', {})];
+  const row = element('tr', {}, element('td', { className: 'code', textContent: attempt.url }), element('td', {}, mark), element('td', {}, candidates), element('td', {}, errors));
+  const update = () => {
+    const word = progressWord(attempt, performance.now());
+    if (mark.textContent !== word) mark.textContent = word;
+    mark.className = `mark ${outcome(attempt).mark} ${hasEnded(attempt) ? '' : attempt.state}`.trim();
+    showLines(candidates, attempt.candidates.map(candidateWords));
+    showLines(errors, errorLines(attempt));
+  };
+  update();
+  return { row, update };
+}
+
+/** @param {HTMLElement} list @param {string[]} lines */
+function showLines(list, lines) {
+  const shown = [...list.children].map(({ textContent }) => textContent);
+  if (shown.join('\n') !== lines.join('\n')) list.replaceChildren(...lines.map((textContent) => element('li', { textContent })));
 }
 
 /** @param {import('./findings.js').Finding[]} found */

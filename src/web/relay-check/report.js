@@ -1,12 +1,24 @@
 // The report as text. It contains named fields only, so it cannot contain a credential or a token.
 import { outcome, works } from './findings.js';
-import { ATTEMPT_SECONDS_MAX } from './gather.js';
+import { ATTEMPT_SECONDS_MAX, hasEnded } from './gather.js';
 
 /** "relay/udp 83 ms". @param {import('./gather.js').Candidate} candidate */
 export const candidateWords = ({ type, protocol, ms }) => `${type}${protocol ? `/${protocol}` : ''} ${ms} ms`;
 
 /** "701 STUN host lookup received error, after 12 ms". @param {import('./gather.js').GatherError} error */
 const errorWords = ({ code, text, ms, times }) => `${code || ''} ${text.replace(/\.$/, '') || 'no text'}${times > 1 ? ` (${times} times)` : ''}, after ${ms} ms`.trim();
+
+/** The outcome, or how long the attempt has been running. @param {import('./gather.js').Attempt} attempt @param {number} now As `startedAt`. */
+export function progressWord(attempt, now) {
+  const { word } = outcome(attempt);
+  return attempt.state === 'running' && !works(attempt) ? `${word}, ${Math.floor((now - attempt.startedAt) / 1000)} s` : word;
+}
+
+/** How far the check is, for people who cannot see the rows. `last` has just ended. @param {import('./gather.js').Attempt[]} attempts @param {import('./gather.js').Attempt} [last] */
+export function progressLine(attempts, last) {
+  const line = `${attempts.filter(hasEnded).length} of ${attempts.length} tested`;
+  return last ? `${line}. ${last.url}: ${outcome(last).word}` : line;
+}
 
 /** @param {import('./gather.js').Attempt} attempt @returns {string[]} */
 export function errorLines(attempt) {

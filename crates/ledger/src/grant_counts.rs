@@ -1,0 +1,25 @@
+//! What a source counted for each grant in a span of time, as one plain value. The counts are attributions: the total that the
+//! budget charges comes from the source's readings and never from here.
+
+use std::collections::BTreeMap;
+
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::Timestamp;
+
+/// See the module's description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantCounts {
+    /// The first instant of the span.
+    pub from: Timestamp,
+    /// The first instant after the span.
+    pub until: Timestamp,
+    /// Bytes by grant. An identifier that is not the id of a grant is in `other`.
+    pub by_grant: BTreeMap<GrantId, Traffic>,
+    /// Bytes under identifiers that are not the id of a grant, and without an identifier.
+    pub other: Traffic,
+    /// Whether every identifier of the span is included. Otherwise the source had more than could be asked for.
+    pub is_complete: bool,
+    /// Whether the span is settled: it will not be counted again, and its counts are final.
+    pub is_final: bool,
+}

@@ -1,0 +1,90 @@
+//! An example of every error in the `OpenAPI` document. Each is made by the code that makes the real response, so its texts are
+//! the real ones. The document contains each example once; responses refer to those of their codes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::body::BODY_MAX;
+use super::error::{ApiError, CODES, ErrorBody};
+use super::origin::ForeignRequest;
+use crate::auth::Fault;
+use turn_ledger::period::Period;
+use turn_ledger::units::{ByteCount, Timestamp};
+use turn_ledger::verdict::{Figures, Refusal};
+
+const REQUEST_ID: &str = "672e560945ec9517-9";
+/// 2025-01-01 and 2025-02-01, in milliseconds.
+const PERIOD: [i64; 2] = [1_735_689_600_000, 1_738_368_000_000];
+
+/// Adds the examples to the document, and references to them to every error response.
+pub fn add(document: &mut Value) {
+    let examples = CODES.into_iter().filter_map(|code| Some((code.to_owned(), example(error(code)?))));
+    document["components"]["examples"] = Value::Object(examples.collect());
+    let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = items.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut());
+    for responses in operations.filter_map(|operation| operation["responses"].as_object_mut()) {
+        responses.values_mut().for_each(refer);
+    }
+}
+
+/// Refers to the examples of the codes that the response's description names.
+fn refer(response: &mut Value) {
+    let description = response["description"].as_str().unwrap_or_default();
+    let named = description.split("\n\n").filter_map(|text| text.strip_prefix('`')?.split_once("`:"));
+    let references = named
+        .filter(|(code, _)| CODES.contains(code))
+        .map(|(code, _)| (code.to_owned(), json!({"$ref": format!("#/components/examples/{code}")})));
+    let references: serde_json::Map<_, _> = references.collect();
+    if let Some(content) = response.pointer_mut("/content/application~1json")
+        && !references.is_empty()
+    {
+        content["examples"] = Value::Object(references);
+    }
+}
+
+/// The status as the summary, and the body.
+fn example(error: ApiError) -> Value {
+    let (status, body) = error.into_status_and_body();
+    json!({"summary": status.to_string(), "value": ErrorBody { request_id: REQUEST_ID.to_owned(), ..body }})
+}
+
+/// An error with this code.
+fn error(code: &str) -> Option<ApiError> {
+    Some(match code {
+        "INVALID_REQUEST" => ApiError::invalid("Set `ttl` to a whole number of seconds from 60 to 86400."),
+        "UNAUTHORIZED" => ApiError::Unauthorized { expected: "the OPERATOR_TOKEN" },
+        "INVALID_GRANT" => ApiError::InvalidGrant,
+        "INVALID_TOKEN" => ApiError::InvalidToken(Fault::Expired),
+        "ORIGIN_NOT_ALLOWED" => {
+            ApiError::OriginNotAllowed(ForeignRequest::Origin("https://app.example".to_owned()))
+        }
+        "NOT_FOUND" => ApiError::NotFound,
+        "METHOD_NOT_ALLOWED" => ApiError::MethodNotAllowed { allow: None },
+        "PAYLOAD_TOO_LARGE" => ApiError::PayloadTooLarge { bytes_max: BODY_MAX },
+        "MISDIRECTED_REQUEST" => ApiError::MisdirectedRequest,
+        "RATE_LIMITED" => ApiError::RateLimited { retry_in: Duration::from_secs(1) },
+        "BUDGET_EXHAUSTED" => ApiError::BudgetExhausted(spent()),
+        "LEDGER_UNAVAILABLE" => ApiError::LedgerUnavailable,
+        "OVERLOADED" => ApiError::Overloaded,
+        "SHUTTING_DOWN" => ApiError::ShuttingDown,
+        "INTERNAL" => ApiError::Internal,
+        _ => return None,
+    })
+}
+
+/// A refusal because 1000 GB are spent.
+fn spent() -> Refusal {
+    let [start, end] = PERIOD.map(Timestamp::from_millis);
+    let used = ByteCount::new(1_000_020_000_000);
+    let figures = Figures {
+        now: start,
+        period: Period { start, end },
+        used,
+        committed: used,
+        margin: ByteCount::ZERO,
+        committed_next: ByteCount::ZERO,
+        limit: ByteCount::new(1_000_000_000_000),
+    };
+    Refusal { figures, awaits_reading: false, client_frees_at: None }
+}
