@@ -21,6 +21,8 @@ step "an attacker with what a stranger has, in its short form"
 tests/hostile/run.sh
 step "a call over a real relay in a real browser"
 tests/browser/run.sh
+step "calls that mint only when needed, in two real browsers"
+tests/browser/run.sh needed
 step "the pages in a real browser"
 tests/browser/run.sh pages
 step "the demo, as somebody meets it"

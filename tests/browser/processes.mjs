@@ -98,8 +98,9 @@ export function brokerProcess(directory, env, name = 'broker') {
  * @param {number} port
  * @param {string} name Relative to this directory: a script, a module (`.mjs`), or a whole page (`.html`).
  * @param {string[]} modules Modules that it imports, also relative to this directory and served under their file names.
+ * @param {string} host
  */
-export async function serveSite(port, name = 'page.js', modules = []) {
+export async function serveSite(port, name = 'page.js', modules = [], host = '127.0.0.1') {
   const file = readFileSync(new URL(name, import.meta.url));
   const beside = new Map(modules.map((module) => [`/${module.split('/').at(-1)}`, readFileSync(new URL(module, import.meta.url))]));
   const type = name.endsWith('.mjs') ? ' type="module"' : '';
@@ -110,17 +111,32 @@ export async function serveSite(port, name = 'page.js', modules = []) {
     answer.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
     answer.end(script ?? page);
   });
-  await new Promise((resolve) => site.listen(port, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${port}`;
+  await new Promise((resolve) => site.listen(port, host, resolve));
+  return `http://${host}:${port}`;
 }
 
 /** Chromium has no sandbox as root, and by default it uses no loopback addresses for calls. */
 export function launchBrowser(directory) {
+  const args = ['--allow-loopback-in-peer-connection'];
+  return launch({ executablePath: process.env.CHROMIUM, userDataDir: join(directory, 'chromium'), args }, directory);
+}
+
+/**
+ * A browser in another network namespace. Commands go through a pipe, since a port of the browser cannot be reached from here.
+ * Candidates have addresses, since names of a local network do not resolve in another one.
+ * @param {string} directory
+ * @param {string} program Starts Chromium in the namespace.
+ */
+export function launchBrowserElsewhere(directory, program) {
+  const args = ['--disable-features=WebRtcHideLocalIpsWithMdns'];
+  return launch({ executablePath: program, userDataDir: `${program}.profile`, pipe: true, args }, directory);
+}
+
+function launch({ args, ...options }, directory) {
   return puppeteer.launch({
-    executablePath: process.env.CHROMIUM,
-    userDataDir: join(directory, 'chromium'),
+    ...options,
     env: { ...process.env, HOME: directory, TMPDIR: directory },
-    args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', '--allow-loopback-in-peer-connection'],
+    args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking', ...args],
   });
 }
 

@@ -116,6 +116,15 @@ export class Peer extends Target {
     this.dispatch('connectionstatechange');
   }
 
+  /** Offer and answer are set. Another `ufrag` is an ICE restart. */
+  describe(type = 'offer', ufrag = 'g1') {
+    const other = type === 'offer' ? 'answer' : 'offer';
+    this.currentLocalDescription = { type, sdp: `v=0\r\na=ice-ufrag:${ufrag}\r\na=ice-pwd:x\r\n` };
+    this.currentRemoteDescription = { type: other, sdp: `v=0\r\na=ice-ufrag:r${ufrag}\r\na=ice-pwd:x\r\n` };
+    this.localDescription = this.currentLocalDescription;
+    this.dispatch('signalingstatechange');
+  }
+
   /** Fires no event, as in a browser. */
   close() {
     this.signalingState = 'closed';

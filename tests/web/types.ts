@@ -15,6 +15,9 @@ createTurnClient({ storage: null });
 const pc = new RTCPeerConnection({ iceServers: await client.iceServers() });
 const watch = client.watch(pc, { connectionId: 'room-9.alice', onRenew: ({ restart, relayed }) => restart && relayed === true });
 client.watch(pc, { onRenew() {} });
+const direct = new RTCPeerConnection({ iceServers: await client.iceServers({ when: 'needed' }) });
+client.watch(direct, { when: 'needed', relayAfterSeconds: 2 });
+createTurnClient({ stunUrls: ['stun:turn.example:3478'] });
 const id: string | null = watch.connectionId;
 await watch.stop();
 await client.close();
@@ -30,5 +33,7 @@ createTurnClient({ ttl: '600' });
 new RTCPeerConnection({ iceServers: client.iceServers() });
 // @ts-expect-error read only
 watch.connectionId = 'other';
+// @ts-expect-error no such time
+await client.iceServers({ when: 'later' });
 // @ts-expect-error no such option
 createTurnClient({ base: '' });

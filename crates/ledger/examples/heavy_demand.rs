@@ -1,6 +1,8 @@
 //! A model of heavy demand in strict mode: how many calls are refused in a month, with and without renewals that extend
-//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md). Runs the books that ship, in simulated time, and prints one table row for
-//! each case: `cargo run --release -p turn-ledger --example heavy_demand`.
+//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md), and when only the calls that need a relay mint (docs/BUDGET.md). Runs the
+//! books that ship, in simulated time, and prints one table row for each case:
+//! `cargo run --release -p turn-ledger --example heavy_demand`. All cases relay the same bytes if nothing is refused, unless their calls
+//! are shorter. So they differ only in what is promised.
 
 #![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
 
@@ -26,9 +28,9 @@ const BEGIN: i64 = 1_735_689_600_000;
 const DAYS: u64 = 30;
 /// 300 an hour.
 const CALLS_A_MINUTE: u64 = 5;
-/// One call in so many relays: 0.6 %.
+/// If all calls mint, one in so many relays: 0.6 %.
 const RELAYED_ONE_IN: u64 = 167;
-/// Bytes of a relayed call in a minute: 2 Mbps.
+/// What such a call relays in a minute: 2 Mbps.
 const BYTES_A_MINUTE: u64 = 15_000_000;
 const LIFE: Duration = Duration::from_secs(600);
 const SLACK: Duration = Duration::from_secs(4);
@@ -43,6 +45,25 @@ struct Case {
     call: u64,
     /// Whether a renewal names the grant that it renews. If not, the ledger takes it for a new credential.
     is_chained: bool,
+    calls_a_minute: u64,
+    /// One call in so many needs a relay. Only these mint, and they all relay. None: every call mints when it begins.
+    needed_one_in: Option<u64>,
+}
+
+impl Case {
+    const fn every_call_mints(name: &'static str, call: u64, is_chained: bool) -> Self {
+        Self { name, call, is_chained, calls_a_minute: CALLS_A_MINUTE, needed_one_in: None }
+    }
+
+    const fn needed(name: &'static str, calls_a_minute: u64, one_in: u64) -> Self {
+        Self { name, call: 30, is_chained: true, calls_a_minute, needed_one_in: Some(one_in) }
+    }
+
+    /// The mean over all calls of a minute is the same in each case.
+    fn relayed_a_minute(&self) -> u64 {
+        let one_in = self.needed_one_in.unwrap_or(RELAYED_ONE_IN);
+        BYTES_A_MINUTE * one_in * CALLS_A_MINUTE / (RELAYED_ONE_IN * self.calls_a_minute)
+    }
 }
 
 struct Call {
@@ -62,12 +83,15 @@ struct Counts {
 
 fn main() {
     println!("| calls | new calls refused | renewals refused | relayed |\n| --- | --- | --- | --- |");
-    for (name, call, is_chained) in [
-        ("10 minutes, no renewal", 10, false),
-        ("30 minutes, each renewal a new promise", 30, false),
-        ("30 minutes, a renewal extends the promise", 30, true),
+    for case in [
+        Case::every_call_mints("10 minutes, no renewal", 10, false),
+        Case::every_call_mints("30 minutes, each renewal a new promise", 30, false),
+        Case::every_call_mints("30 minutes, a renewal extends the promise", 30, true),
+        Case::needed("the same, the 10 % that need a relay mint", CALLS_A_MINUTE, 10),
+        Case::needed("the same, the 20 % that need a relay mint", CALLS_A_MINUTE, 5),
+        Case::needed("1,500 an hour, the 10 % that need a relay mint", 5 * CALLS_A_MINUTE, 10),
+        Case::needed("3,000 an hour, the 10 % that need a relay mint", 10 * CALLS_A_MINUTE, 10),
     ] {
-        let case = Case { name, call, is_chained };
         let (counts, bytes) = month(case);
         let share = |part: u64, all: u64| if all == 0 { 0 } else { (part * 1_000).div_ceil(all) };
         let (new, renewed) =
@@ -103,16 +127,21 @@ fn month(case: Case) -> (Counts, u64) {
                 }
             }
         }
-        for nth in 0..CALLS_A_MINUTE {
+        for nth in 0..case.calls_a_minute {
             counts.asked += 1;
-            let is_relayed = (minute * CALLS_A_MINUTE + nth).is_multiple_of(RELAYED_ONE_IN);
+            let call = minute * case.calls_a_minute + nth;
+            if case.needed_one_in.is_some_and(|one_in| !call.is_multiple_of(one_in)) {
+                continue;
+            }
+            let is_relayed = case.needed_one_in.is_some() || call.is_multiple_of(RELAYED_ONE_IN);
             match mint(&mut books, &mut counts, None) {
                 Some(grant) => calls.push(Call { begun: minute, grant, is_relayed }),
                 None => counts.refused += 1,
             }
         }
         calls.retain(|call| minute + 1 < call.begun + case.call);
-        let relayed = calls.iter().filter(|call| call.is_relayed).map(|_| BYTES_A_MINUTE).sum::<u64>();
+        let relayed =
+            calls.iter().filter(|call| call.is_relayed).map(|_| case.relayed_a_minute()).sum::<u64>();
         bytes.push(bytes.last().map_or(0, |sum| sum + relayed));
         books.forget_expired();
         let _ = books.take_batch();

@@ -22,6 +22,11 @@ export interface TurnClientOptions {
    * read it. Default: `sessionStorage`. `null` keeps it in memory only.
    */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | null;
+  /**
+   * Public STUN servers, used without a broker and by `iceServers({ when: 'needed' })`. Default: two of Google's. Most relays answer
+   * STUN too: `['stun:turn.example:3478']`.
+   */
+  stunUrls?: string[];
   /** Replaces the global `fetch`. */
   fetch?: (url: string, init?: RequestInit) => Promise<Response>;
   /** Called for every error. Nothing needs to be done: the client retries, and the call continues. */
@@ -58,16 +63,34 @@ export interface TurnStatus {
   readonly expiresAt: Date | null;
 }
 
+/**
+ * When credentials are requested: `now` (the default), or when a peer connection has not connected without them. The latter needs
+ * `watch(pc)`, and an app that makes an offer when `negotiationneeded` fires.
+ */
+export type When = 'now' | 'needed';
+
+export interface IceServersOptions {
+  when?: When;
+}
+
 export interface WatchOptions {
+  /** Default: that of the last call of `iceServers()`. */
+  when?: When;
+  /**
+   * With `needed`: seconds from the end of offer and answer, or from a lost path, until credentials are requested. Default: 3. The end
+   * that answered waits half as long again. If ICE fails, it does not wait for the rest.
+   */
+  relayAfterSeconds?: number;
   /**
    * Id of the connection at the broker, 1 to 128 visible ASCII characters, different for each call. Default: a random id, null until
    * the first report.
    */
   connectionId?: string;
   /**
-   * Called when the peer connection has new credentials. If `restart` is true, its packets are relayed, and `restartIce()` follows
-   * within a minute unless the other end restarts first. That fires `negotiationneeded`: answer it with an offer as usual. Return
-   * `false` to prevent the restart, and make an offer with `iceRestart` yourself before the old credentials expire.
+   * Called when the peer connection has new credentials. If `restart` is true, its packets are relayed, or it needs a relay to
+   * connect (then `relayed` is not true). `restartIce()` follows: at once, or for a relayed path within a minute unless the other end
+   * restarts first. That fires `negotiationneeded`: answer it with an offer as usual. Return `false` to prevent the restart, and make
+   * an offer with `iceRestart` yourself, or ask the other end to.
    */
   onRenew?: (renewal: Renewal) => boolean | void;
 }
@@ -102,8 +125,9 @@ export interface TurnClient {
   /**
    * ICE servers for `new RTCPeerConnection({ iceServers })`. Never rejects: without a broker it returns the last credentials until they
    * expire, then public STUN servers. Sends one request for all callers, and none before the last response is due for renewal.
+   * With `when: 'needed'`, sends none at all: returns fresh credentials if there are any, otherwise `stunUrls`.
    */
-  iceServers(): Promise<RTCIceServer[]>;
+  iceServers(options?: IceServersOptions): Promise<RTCIceServer[]>;
   /** Reports the peer connection while it is connected and renews its credentials. A second call returns the same handle. */
   watch(pc: RTCPeerConnection, options?: WatchOptions): WatchHandle;
   status(): TurnStatus;

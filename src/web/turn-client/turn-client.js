@@ -6,7 +6,7 @@
 //
 // Ages are measured from the arrival of a response, so the page's clock may be wrong by hours.
 
-/** @import { TurnClientOptions, TurnStatus, WatchHandle, WatchOptions } from './turn-client.js' */
+/** @import { IceServersOptions, TurnClientOptions, TurnStatus, WatchHandle, WatchOptions, When } from './turn-client.js' */
 /**
  * A response of the mint.
  * @typedef {{ iceServers: RTCIceServer[], ttl: number, issuedAt: string, expiresAt: string, refreshAfter: string, source: string,
@@ -16,7 +16,7 @@
  * @typedef {{ method?: string, token?: string | null, body?: object, keepalive?: boolean }} Request
  */
 
-const PUBLIC_STUN = [{ urls: 'stun:stun.l.google.com:19302' }, { urls: 'stun:stun1.l.google.com:19302' }];
+const PUBLIC_STUN = ['stun:stun.l.google.com:19302', 'stun:stun1.l.google.com:19302'];
 const MINT = '/api/turn-credentials';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -32,6 +32,8 @@ const FAILED_MAX = 30 * SECOND;
  * media.
  */
 const RESTART_TURN_MAX = 30 * SECOND;
+/** How long ICE may take without a relay before one is fetched. Most direct paths connect within a second or two. */
+const RELAY_AFTER_SECONDS = 3;
 const HEARTBEAT_DEFAULT = 30;
 /** The longest pauses between attempts, without and with `Retry-After`. */
 const MINT_PAUSE_MAX = 5 * MINUTE;
@@ -75,14 +77,14 @@ export function createTurnClient(options = {}) {
   /** Counts by peer connection. They outlive a watch, since a peer connection may be watched again. @type {WeakMap<RTCPeerConnection, Meter>} */
   const meters = new WeakMap();
   return {
-    iceServers: () => credentials.iceServers(),
+    iceServers: (iceOptions) => credentials.iceServers(iceOptions),
     status: () => credentials.status(),
     watch(pc, watchOptions = {}) {
       const watched = watches.get(pc);
       if (watched) return watched;
       const meter = meters.get(pc) ?? new Meter();
       meters.set(pc, meter);
-      const watch = new Watch({ pc, meter, broker, credentials, options: watchOptions });
+      const watch = new Watch({ pc, meter, broker, credentials, options: { ...watchOptions, when: watchOptions.when ?? credentials.when } });
       watches.set(pc, watch);
       watch.begin(() => watches.delete(pc));
       return watch;
@@ -239,6 +241,8 @@ class Credential {
 class Credentials {
   /** @type {Credential | null} */
   current = null;
+  /** What the page asked for last. A watch follows it. @type {When} */
+  when = 'now';
   #broker;
   #getToken;
   #path = MINT;
@@ -247,7 +251,8 @@ class Credentials {
   #onStatus;
   /** @type {Credential[]} */
   #issued = [];
-  #stun = PUBLIC_STUN;
+  /** @type {RTCIceServer[]} */
+  #stun;
   /** @type {string | null} */
   #reason = null;
   #failures = 0;
@@ -261,9 +266,10 @@ class Credentials {
    * @param {Broker} broker
    * @param {TurnClientOptions} options
    */
-  constructor(broker, { storage, ttl, label, getToken, onStatus }) {
+  constructor(broker, { storage, ttl, label, getToken, stunUrls = PUBLIC_STUN, onStatus }) {
     this.#broker = broker;
     this.#getToken = getToken;
+    this.#stun = stunUrls.map((urls) => ({ urls }));
     const query = String(new URLSearchParams({ ...(ttl !== undefined && { ttl: String(ttl) }), ...(label && { label }) }));
     if (query) this.#path = `${MINT}?${query}`;
     this.#storage = storage === undefined ? sessionStorageIfAny() : storage;
@@ -275,10 +281,16 @@ class Credentials {
     if (!this.current?.isAlive) this.current = null;
   }
 
-  async iceServers() {
-    if (!this.current || this.current.isDue) await this.refresh();
-    const servers = this.current?.isAlive ? this.current.iceServers : this.#stun;
-    return copied(servers);
+  /**
+   * With `needed`, nothing is requested. Fresh credentials are used all the same, since their share of the budget is reserved.
+   * @param {IceServersOptions} [options]
+   */
+  async iceServers({ when = 'now' } = {}) {
+    this.when = when;
+    const isFresh = () => this.current !== null && !this.current.isDue;
+    if (when === 'now' && !isFresh()) await this.refresh();
+    const isUsed = when === 'now' ? this.current?.isAlive : isFresh();
+    return copied(isUsed && this.current ? this.current.iceServers : this.#stun);
   }
 
   /** @returns {TurnStatus} */
@@ -516,6 +528,8 @@ class Watch {
   #heartbeatMs = HEARTBEAT_DEFAULT * SECOND;
   /** @type {number | null} */
   #failedSince = null;
+  /** Since when both ends are described and ICE is not connected. @type {number | null} */
+  #waitingSince = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {Promise<void> | null} */
@@ -631,7 +645,7 @@ class Watch {
   }
 
   get #pauseLeft() {
-    const left = [this.#dueAt, this.#restartAt].map((at) => at - performance.now());
+    const left = [this.#dueAt, this.#restartAt, this.#relayAt].map((at) => at - performance.now());
     return Math.min(SAMPLE, ...left.filter((ms) => ms > 0));
   }
 
@@ -643,15 +657,16 @@ class Watch {
     this.#failedSince = state === 'failed' ? (this.#failedSince ?? performance.now()) : null;
     const isLost = this.#failedSince !== null && performance.now() - this.#failedSince >= FAILED_MAX;
     const isConnected = state === 'connected' || state === 'completed';
+    this.#waitingSince = isConnected || !isDescribed(this.#pc) ? null : (this.#waitingSince ?? performance.now());
     if (isConnected || this.#connection) await this.#read();
     if (this.#isOver) return;
     if (isClosed(this.#pc)) return void this.stop();
-    if (state !== 'new' && !isLost) this.#renew();
+    if (this.#needsRelay && !isLost) this.#renew();
     this.#restart();
     if (isLost) return this.#close();
     const pending = this.#pending;
     if (pending && this.#hasMoved) {
-      await this.#close();
+      if (this.#credential !== pending.credential) await this.#close();
       this.#credential = pending.credential;
       this.#pending = null;
       this.#restartAt = Infinity;
@@ -670,6 +685,31 @@ class Watch {
     }
   }
 
+  get #isOnDemand() {
+    return this.#options.when === 'needed';
+  }
+
+  /**
+   * On demand, a peer connection needs a relay while it uses one, and when ICE has failed or has not connected in time.
+   * Credentials that it does not use are not renewed.
+   */
+  get #needsRelay() {
+    if (!this.#isOnDemand) return this.#pc.iceConnectionState !== 'new';
+    const isUsed = this.#given !== null && this.#meter.relayed === true;
+    return isUsed || performance.now() >= this.#relayAt;
+  }
+
+  /**
+   * When a relay is needed unless ICE connects before. One relay connects most calls, so the end that answered waits half as
+   * long again: the relay of the other end then spares it a credential.
+   */
+  get #relayAt() {
+    if (!this.#isOnDemand || this.#waitingSince === null) return Infinity;
+    const after = (this.#options.relayAfterSeconds ?? RELAY_AFTER_SECONDS) * SECOND;
+    const isAnswerer = this.#pc.currentLocalDescription?.type === 'answer';
+    return Math.min(this.#waitingSince + after, this.#failedSince ?? Infinity) + (isAnswerer ? after / 2 : 0);
+  }
+
   /** Fetches the next credential when it is due, and sets it on the peer connection. */
   #renew() {
     const { current } = this.#credentials;
@@ -678,13 +718,11 @@ class Watch {
     }
     if (!current?.isAlive) return;
     if (current !== this.#given) this.#give(current);
-    if (this.#credential?.grant) return;
-    this.#credential = current;
-    this.#pending = null;
+    if (!this.#credential?.grant) this.#credential = current;
   }
 
   /**
-   * Sets new credentials. They take effect with an ICE restart, which only a relayed pair needs.
+   * Sets new credentials. They take effect with an ICE restart. Only a relayed pair needs one, and an end that waits for a relay.
    * @param {Credential} credential
    */
   #give(credential) {
@@ -697,18 +735,32 @@ class Watch {
       const own = (configuration.iceServers ?? []).filter((server) => !known.has(keyOf(server)));
       this.#pc.setConfiguration({ ...configuration, iceServers: [...own, ...credential.iceServers] });
     }
-    const [, ...described] = this.#pc.localDescription?.sdp?.split('a=ice-ufrag:') ?? [];
-    const generations = [...this.#meter.generations, ...described.map((rest) => rest.split(/\s/, 1)[0])];
-    this.#pending = { credential, generations: new Set(isSame ? [] : generations) };
-    const restart = !isSame && this.#meter.relayed === true;
+    this.#pending = { credential, generations: new Set(isSame ? [] : this.#generations) };
+    const restart = !isSame && this.#mustGatherAgain && credential.iceServers.some(({ username }) => username);
     const iceServers = copied(credential.iceServers);
     const answer = harmless(this.#options.onRenew, { pc: this.#pc, iceServers, relayed: this.#meter.relayed, restart });
     this.#restartAt = restart && answer !== false ? performance.now() + this.#restartTurn : Infinity;
   }
 
+  /** All ICE generations of this end, even if they have no candidate yet. */
+  get #generations() {
+    const [, ...described] = this.#pc.localDescription?.sdp?.split('a=ice-ufrag:') ?? [];
+    return [...this.#meter.generations, ...described.map((rest) => rest.split(/\s/, 1)[0])];
+  }
+
+  /** The packets are relayed, or there is no path and a relay may give one. */
+  get #mustGatherAgain() {
+    return this.#meter.relayed === true || this.#isWaiting;
+  }
+
+  /** On demand, ICE is not connected. */
+  get #isWaiting() {
+    return this.#isOnDemand && this.#waitingSince !== null;
+  }
+
   /**
    * How long to wait before the restart. Both ends renew at about the same time and need one restart, so the controlling end
-   * goes first.
+   * goes first. Ends that wait for a relay took turns before they fetched credentials.
    */
   get #restartTurn() {
     const turn = Math.max(0, Math.min(RESTART_TURN_MAX, (this.#credential?.lifeLeft ?? 0) / 4));
@@ -719,10 +771,10 @@ class Watch {
     if (performance.now() < this.#restartAt) return;
     /** @param {string} generation */
     const isNew = (generation) => this.#pending !== null && !this.#pending.generations.has(generation);
-    const isServed = [...this.#meter.generations].some(isNew);
-    if (!isServed && this.#meter.relayed && this.#pc.signalingState !== 'stable') return;
+    const isServed = this.#generations.some(isNew);
+    if (!isServed && this.#mustGatherAgain && this.#pc.signalingState !== 'stable') return;
     this.#restartAt = Infinity;
-    if (!isServed && this.#meter.relayed) this.#pc.restartIce();
+    if (!isServed && this.#mustGatherAgain) this.#pc.restartIce();
   }
 
   /** The selected pair was gathered with the new credentials, so their grant is charged. */
@@ -827,6 +879,9 @@ class Watch {
 
 /** `close()` fires no event at its own end. @param {RTCPeerConnection} pc */
 const isClosed = (pc) => pc.signalingState === 'closed' || pc.connectionState === 'closed';
+
+/** Offer and answer are set, or ICE runs, so it can connect. @param {RTCPeerConnection} pc */
+const isDescribed = (pc) => pc.iceConnectionState !== 'new' || Boolean(pc.currentLocalDescription && pc.currentRemoteDescription);
 
 /** @param {RTCIceServer} server */
 const keyOf = ({ urls, username }) => JSON.stringify([[urls].flat(), username ?? '']);
