@@ -16,14 +16,14 @@ mod tail;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::changes::Rows;
 use crate::client::ClientKey;
 use crate::clients::{ClientTerms, Clients};
 use crate::connection::UsageRules;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
-use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
-use crate::changes::Rows;
 use crate::period::Period;
+use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::spender::Spender;
 use crate::spenders::{RowKey, Spenders, Sums};
 use crate::token::{Grant, GrantId};

@@ -202,3 +202,14 @@ fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     assert_eq!(grants.get(grant.id).unwrap().alive_until, Some(until));
     assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [], "once");
 }
+
+#[test]
+fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    assert_eq!(grants.extend_tails(IceSource::Cloudflare, Duration::from_secs(7_200), at(0)).len(), 1);
+    grants.forget_expired(at(8_219));
+    assert!(grants.get(grant.id).is_some());
+    grants.forget_expired(at(8_220));
+    assert_eq!(grants.get(grant.id), None);
+}

@@ -355,7 +355,3 @@ pub(crate) fn only(key: SpenderKey) -> Keys {
     }
     keys
 }
-
-#[cfg(test)]
-#[path = "spenders_tests.rs"]
-mod tests;

@@ -84,7 +84,7 @@ pub struct Refusal {
     /// Set if the budget has room and only the caller's address has reserved its share: when the first of its promises ends.
     pub client_frees_at: Option<Timestamp>,
     /// Set if the budget has room and only the limit of the user has none.
-    pub user: Option<UserShare>,
+    pub user: Option<UserUsage>,
 }
 
 /// The time after which a new reading is expected.
@@ -125,17 +125,24 @@ pub struct Wish {
 /// What one user has used and reserved of the limit for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserShare {
-    /// Bytes that one user may use in a period.
-    pub limit: ByteCount,
-    /// Bytes that the user's grants have used in this period, by the best figures.
-    pub used: ByteCount,
+    /// The limit, and what was used.
+    pub usage: UserUsage,
     /// Worst case for this whole period at the assumed rate. In estimate mode, what was used.
     pub committed: ByteCount,
     /// Worst case for the next period.
     pub committed_next: ByteCount,
 }
 
-impl UserShare {
+/// What one user has used of the limit for each user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserUsage {
+    /// Bytes that one user may use in a period.
+    pub limit: ByteCount,
+    /// Bytes that the user's grants have used in this period, by the best figures.
+    pub used: ByteCount,
+}
+
+impl UserUsage {
     /// Whether the user has used the limit up.
     #[must_use]
     pub fn is_spent(&self) -> bool {
@@ -169,11 +176,11 @@ impl ClientShare {
 pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
     let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, user: None };
     let refused = Err(refusal);
-    let refused_to_user = Err(Refusal { user: wish.user, ..refusal });
+    let refused_to_user = Err(Refusal { user: wish.user.map(|user| user.usage), ..refusal });
     if figures.is_spent() {
         return refused;
     }
-    if wish.user.is_some_and(|user| user.is_spent()) {
+    if wish.user.is_some_and(|user| user.usage.is_spent()) {
         return refused_to_user;
     }
     match mode {
@@ -229,8 +236,8 @@ impl Room {
     /// The room that the limit of a user leaves.
     fn of_user(figures: &Figures, user: &UserShare) -> Self {
         Self {
-            this: user.limit.minus(user.committed).get().into(),
-            next: user.limit.minus(user.committed_next).get().into(),
+            this: user.usage.limit.minus(user.committed).get().into(),
+            next: user.usage.limit.minus(user.committed_next).get().into(),
             ..Self::of(figures)
         }
     }

@@ -21,7 +21,14 @@ fn figures(used: u64, committed: u64, limit: u64) -> Figures {
 
 fn wish(life: u64) -> Wish {
     let overhead = Duration::from_secs(7_204);
-    Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE, covered: 0, clients: [None; 2], user: None }
+    Wish {
+        life: Duration::from_secs(life),
+        overhead,
+        per_minute: PER_MINUTE,
+        covered: 0,
+        clients: [None; 2],
+        user: None,
+    }
 }
 
 #[test]

@@ -139,8 +139,7 @@ impl Books {
         }
         let of_user = user.as_ref().and_then(|user| self.user_share(user));
         let slack = slack.saturating_add(ahead);
-        let mut hold =
-            self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
+        let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
         (hold.client, hold.clock_ahead) = (client, ahead);
         if let Some(user) = user.filter(|_| self.grants.promises_to_users()) {
             self.grants.promise(&user, source, hold.alive());

@@ -11,7 +11,7 @@ use crate::spender::User;
 use crate::token::GrantId;
 use crate::traffic::Traffic;
 use crate::units::{ByteCount, Timestamp};
-use crate::verdict::UserShare;
+use crate::verdict::{UserShare, UserUsage};
 
 /// Most users that can be blocked.
 pub const BLOCKED_USERS_MAX: usize = 10_000;
@@ -78,7 +78,8 @@ impl Books {
             next = next.saturating_add(u128::from(next_period).saturating_mul(rate));
         }
         let committed = ByteCount::saturating(committed).max(promises.used);
-        Some(UserShare { limit, used: promises.used, committed, committed_next: ByteCount::saturating(next) })
+        let usage = UserUsage { limit, used: promises.used };
+        Some(UserShare { usage, committed, committed_next: ByteCount::saturating(next) })
     }
 
     /// Refuses credentials to a user from now on. What the user has goes on until it is revoked.
@@ -131,5 +132,5 @@ impl Books {
 }
 
 #[cfg(test)]
-#[path = "spending_tests.rs"]
+#[path = "spending_tests/mod.rs"]
 mod tests;

@@ -2,6 +2,7 @@
 //! origin and address by the same difference. A grant that has ended stays in the table as history until the period ends.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -79,7 +80,7 @@ impl Grants {
     #[must_use]
     pub fn with_spending(self, spending: SpendingTerms) -> Self {
         let spenders = Spenders::new(spending.spenders.bounds, spending.spenders.user_limit.is_some());
-        Self { spenders, spending, ..self }
+        Self { spending, spenders, ..self }
     }
 
     /// Bytes that one user may use in a period.
@@ -160,7 +161,9 @@ impl Grants {
             }
         }
         if counts.is_final && !counts.is_complete {
-            self.assume(source, counts.from, counts.until, |id| counts.by_grant.contains_key(&id).then_some(u128::MAX));
+            self.assume(source, counts.from, counts.until, |id| {
+                counts.by_grant.contains_key(&id).then_some(u128::MAX)
+            });
         }
         let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
         counted.unknown.period = start;
@@ -254,7 +257,8 @@ impl Grants {
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
         let Spender { user, label, origin } = spender.clone();
-        let keys = [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), None];
+        let keys =
+            [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), None];
         self.spenders.add_kept(&keys, &Sums::of_charge(charge.before, charge.after, charge.at));
     }
 
@@ -292,8 +296,8 @@ impl Grants {
         self.counted = counted;
         let begin = Minute::of(now).start();
         for source in sources.filter(|source| source.is_metered()) {
-            if !self.counted.contains_key(&source) {
-                self.counted.insert(source, CountedSource::since(begin));
+            if let Entry::Vacant(counted) = self.counted.entry(source) {
+                counted.insert(CountedSource::since(begin));
                 self.assume(source, Timestamp::default(), begin, |_| None);
             }
         }
@@ -301,7 +305,8 @@ impl Grants {
 
     /// Puts the rows as stored into the sums. `of`: the start of the period that their bytes must belong to.
     pub(super) fn restore_spending(&mut self, of: Option<Timestamp>) {
-        let (rows, ended): (HashMap<_, _>, _) = std::mem::take(&mut self.rows).into_iter().partition(|(_, row)| !row.ended);
+        let (rows, ended): (HashMap<_, _>, _) =
+            std::mem::take(&mut self.rows).into_iter().partition(|(_, row)| !row.ended);
         self.rows = rows;
         self.ended = EndedGrants::restore(ended.into_iter().map(|(id, row)| (id, *row)).collect());
         let start = self.period.start;
@@ -310,7 +315,8 @@ impl Grants {
         for id in ids {
             let is_live = self.rows.contains_key(&id);
             let Some(row) = row_of(&mut self.rows, &mut self.ended, id) else { continue };
-            row.spent = row.spent.take().filter(|spent| Some(spent.period) == of);
+            let spent = row.spent.take().filter(|spent| Some(spent.period) == of);
+            row.spent = spent.map(|spent| Box::new(spent.without_open()));
             if let Some(spent) = row.spent.as_deref_mut().filter(|spent| spent.period != start) {
                 spent.period = start;
                 restamped.push(id);
@@ -407,7 +413,14 @@ impl Grants {
         }
     }
 
-    fn count_bytes(&mut self, source: IceSource, id: GrantId, bytes: ByteCount, is_final: bool, at: Timestamp) -> bool {
+    fn count_bytes(
+        &mut self,
+        source: IceSource,
+        id: GrantId,
+        bytes: ByteCount,
+        is_final: bool,
+        at: Timestamp,
+    ) -> bool {
         let row = row_of(&mut self.rows, &mut self.ended, id);
         if row.is_none_or(|row| row.source != source) {
             return false;
@@ -455,7 +468,9 @@ impl Grants {
         }
         self.spenders.add(&after, &share, true);
         self.spenders.remove(&before, &share, true);
-        if let (true, [None, ..], [Some(SpenderKey::User(user)), ..]) = (self.spending.promises(), &before, &after) {
+        if let (true, [None, ..], [Some(SpenderKey::User(user)), ..]) =
+            (self.spending.promises(), &before, &after)
+        {
             self.spenders.promise(user, row.source, &row.promised_minutes());
         }
     }

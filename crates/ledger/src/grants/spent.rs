@@ -126,6 +126,11 @@ impl Spent {
         }
     }
 
+    /// The value as stored: the claims of open connections are added again by the connections.
+    pub(super) fn without_open(self) -> Self {
+        StoredSpent::from(self).into()
+    }
+
     /// Begins another period. What open connections were charged so far belongs to the last one.
     pub(super) fn begin(&mut self, period: Timestamp) {
         *self = Self { period, open: self.open, seen_at: self.seen_at, ..Self::default() };

@@ -91,7 +91,10 @@ impl Ledger {
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let covered = promised_until.since(Minute::of(now));
-        let wish = Wish::new(asked, slack, tail, liability).renewing(covered.into()).of_client(clients).of_user(user);
+        let wish = Wish::new(asked, slack, tail, liability)
+            .renewing(covered.into())
+            .of_client(clients)
+            .of_user(user);
         let life = if source.is_metered() {
             let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)

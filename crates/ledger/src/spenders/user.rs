@@ -31,7 +31,7 @@ impl Spenders {
     ) -> UserPromises {
         let key = SpenderKey::User(user.clone());
         let Some(row) = self.rows.get(&key) else { return UserPromises::default() };
-        let (used, settled) = (row.total.bytes(), row.total.settled());
+        let total = row.total;
         let (mut minutes, end) = (vec![], Minute::of(end));
         self.change(&key, |row| {
             let Some(promised) = &mut row.promised else { return };
@@ -46,7 +46,7 @@ impl Spenders {
             }
             row.drop_promises_if_empty();
         });
-        UserPromises { used, settled, minutes }
+        UserPromises { used: total.bytes(), settled: total.settled(), minutes }
     }
 
     /// Whether a user has a row, or can get one.
