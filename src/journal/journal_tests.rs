@@ -57,6 +57,9 @@ fn batch(seconds: i64) -> Batch {
     Batch {
         sources: [].into(),
         grants: [].into(),
+        spenders: [].into(),
+        counted: None,
+        blocked: None,
         connections: [].into(),
         sessions: [].into(),
         coturn: None,

@@ -2,7 +2,7 @@
 //! version can ignore fields that it does not know. A row that cannot be read is an error unless the reader asks to
 //! continue. The error never contains the row's content, which may be secret.
 
-use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,6 +13,7 @@ use turn_ledger::coturn::sessions::SessionRow;
 use turn_ledger::minute::Minute;
 use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
 use turn_ledger::source::IceSource;
+use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
 
 /// Name → JSON or bytes.
@@ -30,12 +31,17 @@ pub(super) const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new
 /// Session of a coturn → JSON. New in format 3.
 pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
 
+/// (kind, key) → JSON. The row of others has an empty key. Added to format 4: older files do not have it.
+pub(super) const SPENDERS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("spenders");
+
 const KEY_FORMAT: &str = "format";
 const KEY_NOW: &str = "now";
 const KEY_COUNTS: &str = "counts";
 pub(super) const KEY_COTURN: &str = "coturn";
 const KEY_ALERTS: &str = "alerts";
 const KEY_OVERRIDES: &str = "orders";
+const KEY_COUNTED: &str = "counted";
+const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
 
 /// A read or a write that failed. A failed write leaves the file unchanged.
@@ -87,6 +93,7 @@ pub(super) fn make_all(transaction: &WriteTransaction, format: u32) -> Result<()
     transaction.open_table(OPEN_CONNECTIONS)?;
     transaction.open_table(GRANTS)?;
     transaction.open_table(SESSIONS)?;
+    transaction.open_table(SPENDERS)?;
     Ok(())
 }
 
@@ -97,7 +104,13 @@ pub(super) fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<
     copy(from, to, FLOWS)?;
     copy(from, to, OPEN_CONNECTIONS)?;
     copy(from, to, GRANTS)?;
-    copy(from, to, SESSIONS)
+    copy(from, to, SESSIONS)?;
+    if has_spenders(from)? { copy(from, to, SPENDERS) } else { Ok(()) }
+}
+
+/// Whether the file has the table of who spends. One of an earlier version of the format has none before its first write.
+fn has_spenders(transaction: &ReadTransaction) -> Result<bool, StoreError> {
+    Ok(transaction.list_tables()?.any(|table| table.name() == SPENDERS.name()))
 }
 
 fn copy<K: Key + 'static, V: Value + 'static>(
@@ -154,6 +167,19 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
         stored.sessions.insert(id, from_json(row)?);
         Ok(())
     })?;
+    if has_spenders(transaction)? {
+        rows(transaction, SPENDERS, bad, |(kind, key), row| {
+            let kind = SpenderKind::from_name(kind).ok_or("is of a kind that this version does not know")?;
+            let key = match key {
+                "" => None,
+                key => Some(SpenderKey::parse(kind, key).ok_or("does not have a key of its kind")?),
+            };
+            stored.spenders.insert((kind, key), from_json(row)?);
+            Ok(())
+        })?;
+    }
+    stored.counted = json_of(transaction, KEY_COUNTED, bad)?.unwrap_or_default();
+    stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     stored.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
     stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
@@ -185,6 +211,9 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
         }
     }
     write_sessions(transaction, &batch.sessions)?;
+    write_spenders(transaction, &batch.spenders)?;
+    put(transaction, KEY_COUNTED, batch.counted.as_ref())?;
+    put(transaction, KEY_BLOCKED, batch.blocked.as_ref())?;
     put(transaction, KEY_COUNTS, Some(&batch.counts))?;
     put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
     put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
@@ -204,6 +233,21 @@ fn write_sessions(
         match row {
             Some(row) => drop(table.insert(id.get(), to_json(row)?.as_slice())?),
             None => drop(table.remove(id.get())?),
+        }
+    }
+    Ok(())
+}
+
+fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>) -> Result<(), StoreError> {
+    if spenders.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(SPENDERS)?;
+    for ((kind, key), row) in spenders {
+        let text = key.as_ref().map(SpenderKey::to_string).unwrap_or_default();
+        match row {
+            Some(row) => drop(table.insert((kind.name(), text.as_str()), to_json(row)?.as_slice())?),
+            None => drop(table.remove((kind.name(), text.as_str()))?),
         }
     }
     Ok(())

@@ -249,6 +249,7 @@ impl Mint {
             client: request.client,
             renews: request.renewal.map(RenewalRight::grant),
             spender: request.spender.cloned(),
+            address: None,
         };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
@@ -311,7 +312,8 @@ impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Refused(refusal) => Self::Refused(refusal),
-            NotAdmitted::ClockInDoubt => Self::NotRecorded,
+            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyUsers => Self::NotRecorded,
+            NotAdmitted::UserBlocked => Self::Stopped,
         }
     }
 }

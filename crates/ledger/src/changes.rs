@@ -3,19 +3,21 @@
 //!
 //! A batch is written whole or not at all. A grant and everything that its admission depends on are in one batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alert_rules::AlertRules;
 use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
-use crate::grants::GrantRow;
+use crate::grants::{CountedSources, GrantRow};
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
 use crate::period::Period;
 use crate::source::IceSource;
+use crate::spender::User;
+use crate::spenders::{RowKey, Sums};
 use crate::token::GrantId;
 use crate::units::Timestamp;
 
@@ -30,6 +32,12 @@ pub struct Batch {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: Rows<GrantId, GrantRow>,
+    /// Shares of grants that are not in the table any more, by who spent them.
+    pub spenders: Rows<RowKey, Sums>,
+    /// The state of the counts by grant, if it has changed.
+    pub counted: Option<CountedSources>,
+    /// Blocked users, if they have changed.
+    pub blocked: Option<BTreeSet<User>>,
     /// Open connections.
     pub connections: Rows<Name, Connection>,
     /// The sessions of coturn.
@@ -53,6 +61,12 @@ pub struct Stored {
     pub sources: BTreeMap<IceSource, SourceRows>,
     /// Grants.
     pub grants: BTreeMap<GrantId, GrantRow>,
+    /// Shares of grants that are not in the table any more, by who spent them.
+    pub spenders: BTreeMap<RowKey, Sums>,
+    /// The state of the counts by grant.
+    pub counted: CountedSources,
+    /// Blocked users.
+    pub blocked: BTreeSet<User>,
     /// Open connections.
     pub connections: BTreeMap<Name, Connection>,
     /// The sessions of coturn.
@@ -78,6 +92,9 @@ impl Batch {
             self.sources.entry(source).or_default().apply(rows);
         }
         self.grants.extend(later.grants);
+        self.spenders.extend(later.spenders);
+        self.counted = later.counted.or(self.counted.take());
+        self.blocked = later.blocked.or(self.blocked.take());
         self.connections.extend(later.connections);
         self.sessions.extend(later.sessions);
         self.coturn = later.coturn.or(self.coturn);
@@ -95,6 +112,13 @@ impl Stored {
             self.sources.entry(source).or_default().apply(rows);
         }
         replace(&mut self.grants, batch.grants);
+        replace(&mut self.spenders, batch.spenders);
+        if let Some(counted) = batch.counted {
+            self.counted = counted;
+        }
+        if let Some(blocked) = batch.blocked {
+            self.blocked = blocked;
+        }
         replace(&mut self.connections, batch.connections);
         replace(&mut self.sessions, batch.sessions);
         self.coturn = batch.coturn.unwrap_or(self.coturn);

@@ -261,6 +261,12 @@ impl Connection {
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
 
+    /// Bytes that it was charged as of its last report. They were noted for who spends them.
+    #[must_use]
+    pub(crate) fn noted(&self, rules: &UsageRules) -> ByteCount {
+        self.charged(self.last_seen, rules)
+    }
+
     /// Whether its last report says that it does not use the relay.
     #[must_use]
     pub fn is_direct(&self) -> bool {

@@ -14,13 +14,14 @@ use slab::Slab;
 use crate::clients::ClientTerms;
 use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
 use crate::dirty::Dirty;
-use crate::grants::Grants;
+use crate::grants::{Charge, Grants};
 use crate::minute_usage::Basis;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, UnknownConnection};
 use crate::source::IceSource;
 use crate::spender::Spender;
+use crate::spenders::SpenderTerms;
 use crate::token::GrantId;
-use crate::units::Timestamp;
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
@@ -35,11 +36,14 @@ pub struct Bounds {
     pub grants: usize,
     /// What one client address may claim and reserve.
     pub client: ClientTerms,
+    /// How bytes are attributed to who spends them.
+    pub spenders: SpenderTerms,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 200_000, grants: 500_000, client: ClientTerms::default() }
+        let (client, spenders) = (ClientTerms::default(), SpenderTerms::default());
+        Self { connections: 200_000, grants: 500_000, client, spenders }
     }
 }
 
@@ -104,6 +108,7 @@ impl Connections {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
+        let before = row.connection.noted(&self.rules);
         let mut allowances = grants.allowances(row.connection.grant(), due, &self.rules);
         match row.connection.elapse(&self.rules, &mut allowances) {
             Elapsed::ClockStopped(changes) => {
@@ -111,7 +116,7 @@ impl Connections {
                 Some(entry(None, payer, changes, false))
             }
             Elapsed::GivenUp(changes) => {
-                let closed = self.remove(grants, slot, due, true)?;
+                let closed = self.remove(grants, slot, before, due, true)?;
                 Some(entry(Some(closed), payer, changes, false))
             }
         }
@@ -266,6 +271,7 @@ impl Connections {
             return Entry { value: (), changes: vec![], clamped: false };
         };
         let connection = &mut row.connection;
+        let before = connection.noted(&self.rules);
         let grant = connection.grant();
         let is_vouched = caller == Caller::Reporter;
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched);
@@ -274,6 +280,8 @@ impl Connections {
             outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));
         }
         let payer = Payer::of(connection);
+        let charge = Charge { before, after: connection.noted(&self.rules), is_last: false, at: now };
+        note_charge(grants, connection, &charge);
         self.schedule(slot);
         entry((), payer, outcome.changes, outcome.clamped)
     }
@@ -282,10 +290,11 @@ impl Connections {
     fn end(&mut self, grants: &mut Grants, slot: usize, now: Timestamp) -> Option<Entry<Closed>> {
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
+        let before = row.connection.noted(&self.rules);
         let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
         let changes = row.connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
-        self.remove(grants, slot, now, false).map(|closed| entry(closed, payer, changes, clamped))
+        self.remove(grants, slot, before, now, false).map(|closed| entry(closed, payer, changes, clamped))
     }
 
     /// Whether the table has a row for this caller. The reporter may use all of them, clients all but the reporter's share.
@@ -312,7 +321,15 @@ impl Connections {
         self.dirty.note(row.connection.name());
     }
 
-    fn remove(&mut self, grants: &mut Grants, slot: usize, now: Timestamp, given_up: bool) -> Option<Closed> {
+    /// `before`: what the connection was charged as of its last report.
+    fn remove(
+        &mut self,
+        grants: &mut Grants,
+        slot: usize,
+        before: ByteCount,
+        now: Timestamp,
+        given_up: bool,
+    ) -> Option<Closed> {
         let row = self.rows.try_remove(slot)?;
         let connection = row.connection;
         let name = connection.name();
@@ -324,7 +341,17 @@ impl Connections {
         let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
+        note_charge(grants, &connection, &Charge { before, after: charged, is_last: true, at: now });
         Some(Closed { id: connection.id, charged, given_up })
+    }
+}
+
+/// Notes a charge for who spends it.
+fn note_charge(grants: &mut Grants, connection: &Connection, charge: &Charge) {
+    match (connection.grant(), &connection.spender) {
+        (Some(id), _) => grants.charge(id, charge),
+        (None, Some(spender)) => grants.charge_ungranted(spender, charge),
+        (None, None) => {}
     }
 }
 

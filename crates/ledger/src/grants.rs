@@ -2,35 +2,57 @@
 //! the grant as alive, whether it was renewed or revoked, and who it was issued to. Every method that changes what is stored
 //! of a row records the change. What a client may claim over all its grants is kept beside the rows.
 //!
-//! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on.
+//! The table is bounded. When it is full, credentials are still issued: they cannot be revoked, renewed or reported on. Grants that
+//! have ended are kept apart until the period ends, for what they spent. They have no other effect.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod counted;
+mod ended;
 mod row;
+mod spending;
+mod spent;
 mod tail;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::allowance::{AllowanceTerms, Allowances, RELAY_RATE_MAX};
+use crate::changes::Rows;
 use crate::client::ClientKey;
 use crate::clients::{ClientTerms, Clients};
 use crate::connection::UsageRules;
 use crate::dirty::Dirty;
 use crate::minute::Minute;
+use crate::period::Period;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
 use crate::spender::Spender;
+use crate::spenders::{RowKey, Spenders, Sums};
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
 use crate::verdict::ClientShare;
 
+pub use counted::{CountedSource, CountedSources};
+pub use ended::ENDED_GRANTS_MAX;
+use ended::EndedGrants;
 pub use row::{GrantEnd, GrantRow, Revoked};
+pub use spending::{KeptAddresses, SpendingTerms};
+pub(crate) use spent::Charge;
+pub use spent::Spent;
 pub use tail::Coverage;
 
 /// See the module's invariant.
 #[derive(Debug)]
 pub struct Grants {
-    rows: HashMap<GrantId, GrantRow>,
+    /// Live grants. Boxed, because half of a table of this size is empty.
+    rows: HashMap<GrantId, Box<GrantRow>>,
     rows_max: usize,
+    /// The live grants by the first minute in which they may have ended.
+    due: BTreeMap<Minute, Vec<GrantId>>,
+    ended: EndedGrants,
+    spending: SpendingTerms,
+    spenders: Spenders,
+    counted: CountedSources,
+    period: Period,
     coverage: Coverage,
     clients: Clients,
     /// The most that the client of one grant may claim.
@@ -47,6 +69,12 @@ impl Grants {
         Self {
             rows: HashMap::new(),
             rows_max,
+            due: BTreeMap::new(),
+            ended: EndedGrants::default(),
+            spending: SpendingTerms::default(),
+            spenders: Spenders::default(),
+            counted: CountedSources::default(),
+            period: Period { start: Timestamp::default(), end: Timestamp::default() },
             coverage,
             clients: Clients::new(client),
             claim_rate: RELAY_RATE_MAX,
@@ -55,10 +83,20 @@ impl Grants {
         }
     }
 
-    /// Restores the stored rows. From here on, changes are recorded.
-    pub fn restore(&mut self, rows: impl IntoIterator<Item = (GrantId, GrantRow)>) {
-        self.rows = rows.into_iter().collect();
-        for (id, row) in &mut self.rows {
+    /// Sets the current period of an empty table.
+    pub(crate) fn set_period(&mut self, period: Period) {
+        self.period = period;
+    }
+
+    /// Restores the stored rows and sums. From here on, changes are recorded. `of`: the start of the period of the last write.
+    pub(crate) fn restore(
+        &mut self,
+        rows: impl IntoIterator<Item = (GrantId, GrantRow)>,
+        sums: BTreeMap<RowKey, Sums>,
+        of: Option<Timestamp>,
+    ) {
+        self.rows = rows.into_iter().map(|(id, row)| (id, Box::new(row))).collect();
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.ended) {
             if row.alive_until.is_none() {
                 // A row of an older version has no value here.
                 row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
@@ -69,21 +107,28 @@ impl Grants {
             }
         }
         self.dirty = Dirty::tracking();
+        self.spenders.restore(sums);
+        self.restore_spending(of);
+    }
+
+    /// Stored sums that have changed since the last call.
+    pub(crate) fn take_spender_changes(&mut self) -> Rows<RowKey, Sums> {
+        self.spenders.take_changes()
     }
 
     /// Rows that have changed since the last call; `None` for a removed one.
     pub fn take_changes(&mut self) -> BTreeMap<GrantId, Option<GrantRow>> {
         let changed = self.dirty.take().into_keys();
-        changed.map(|id| (id, self.rows.get(&id).cloned())).collect()
+        changed.map(|id| (id, self.get(id).or_else(|| self.ended.get(id)).cloned())).collect()
     }
 
-    /// The row of a grant.
+    /// The row of a live grant.
     #[must_use]
     pub fn get(&self, id: GrantId) -> Option<&GrantRow> {
-        self.rows.get(&id)
+        self.rows.get(&id).map(|row| &**row)
     }
 
-    /// How many rows there are.
+    /// How many live grants have a row.
     #[must_use]
     pub fn count(&self) -> usize {
         self.rows.len()
@@ -92,15 +137,19 @@ impl Grants {
     /// Adds a grant. Does nothing if the table is full.
     pub fn issue(&mut self, id: GrantId, row: GrantRow) {
         if self.rows.len() < self.rows_max {
-            self.rows.insert(id, row);
+            self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
+            self.enter(id);
         }
     }
 
     /// Removes a grant whose credential was not handed out.
     pub fn remove(&mut self, id: GrantId) {
-        if let Some(at) = self.rows.remove(&id).and_then(|row| row.revoked_at) {
-            self.revoked.remove(&(at, id));
+        if let Some(row) = self.rows.remove(&id) {
+            self.leave(id, &row);
+            if let Some(at) = row.revoked_at {
+                self.revoked.remove(&(at, id));
+            }
         }
         self.dirty.note_removed(id);
     }
@@ -160,7 +209,7 @@ impl Grants {
             self.change(id, |row| row.revoked_at = Some(now));
             self.revoked.insert((now, id));
         }
-        self.rows.get(&id)
+        self.get(id)
     }
 
     /// The revoked grants that the table still has, the latest revocation first.
@@ -239,10 +288,9 @@ impl Grants {
         if !grant.is_expired(now) {
             let _ = self.find_or_insert(grant);
         }
-        let Some(row) = self.rows.get_mut(&grant.id).filter(|row| row.client.is_none()) else { return };
-        row.client = Some(client);
+        let Some(row) = self.rows.get(&grant.id).filter(|row| row.client.is_none()) else { return };
         let claims = row.claims.clone();
-        self.dirty.note(grant.id);
+        self.change_spender(grant.id, |row| row.client = Some(client));
         let [client, group] = self.clients.scopes(client, rules);
         let mut allowances = Allowances::new([None, client, group], now);
         allowances.join(&claims);
@@ -252,7 +300,7 @@ impl Grants {
     pub fn report_spender(&mut self, id: GrantId, by_reporter: Spender) {
         let known = self.rows.get(&id).and_then(|row| row.spender.as_deref().cloned()).unwrap_or_default();
         let spender = known.reported(by_reporter).known();
-        self.change(id, |row| row.spender = spender);
+        self.change_spender(id, |row| row.spender = spender);
     }
 
     /// Whether a grant's client has reported a connection. `false` for an unknown grant.
@@ -261,21 +309,10 @@ impl Grants {
         self.rows.get(&id).is_some_and(|row| row.reported)
     }
 
-    /// Removes grants whose promise is over and that are not in use. They can have no further effect.
+    /// Ends grants whose promise is over and that are not in use. They can have no further effect.
     pub fn forget_expired(&mut self, now: Timestamp) {
         self.clients.forget_idle(now);
-        let (dirty, revoked) = (&mut self.dirty, &mut self.revoked);
-        self.rows.retain(|id, row| {
-            let is_alive = row.alive_until.is_some_and(|until| until.start() > now);
-            let stays = is_alive || row.is_in_use(now);
-            if !stays {
-                dirty.note_removed(*id);
-                if let Some(at) = row.revoked_at {
-                    revoked.remove(&(at, *id));
-                }
-            }
-            stays
-        });
+        self.end_due(now);
     }
 
     /// The row of a grant, added if the table has room: for a grant that was issued when the table was full, or that
@@ -285,7 +322,7 @@ impl Grants {
             let alive_until = self.coverage.alive_until(grant.source, grant.expires_at);
             self.issue(grant.id, GrantRow::new(grant, None, alive_until));
         }
-        self.rows.get_mut(&grant.id)
+        self.rows.get_mut(&grant.id).map(|row| &mut **row)
     }
 
     fn change(&mut self, id: GrantId, change: impl FnOnce(&mut GrantRow)) {

@@ -31,7 +31,7 @@ fn grants() -> Grants {
 fn table(extends: bool) -> Grants {
     let after_expiry = vec![(IceSource::Cloudflare, Duration::from_secs(120))];
     let mut grants = Grants::new(3, Coverage { after_expiry, extends }, ClientTerms::default());
-    grants.restore([]);
+    grants.restore([], [].into(), None);
     grants
 }
 
@@ -67,7 +67,7 @@ fn every_change_of_a_row_is_recorded() {
     grants.revoke(grant.id, at(30)).unwrap();
     assert_eq!(changed(&mut grants).unwrap().revoked_at, Some(at(30)));
     grants.forget_expired(at(3_600));
-    assert_eq!(changed(&mut grants), None);
+    assert!(changed(&mut grants).unwrap().has_ended());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn stored_grants_are_restored() {
     let json = serde_json::to_string(&rows[0].1).unwrap();
     assert_eq!(serde_json::from_str::<GrantRow>(&json).unwrap(), rows[0].1);
     let mut after = grants();
-    after.restore(rows);
+    after.restore(rows, [].into(), None);
     assert!(after.is_revoked(grant.id) && after.take_changes().is_empty());
 }
 
@@ -201,4 +201,15 @@ fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [extended]);
     assert_eq!(grants.get(grant.id).unwrap().alive_until, Some(until));
     assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [], "once");
+}
+
+#[test]
+fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
+    let mut grants = grants();
+    let grant = issued(&mut grants, 1);
+    assert_eq!(grants.extend_tails(IceSource::Cloudflare, Duration::from_secs(7_200), at(0)).len(), 1);
+    grants.forget_expired(at(8_219));
+    assert!(grants.get(grant.id).is_some());
+    grants.forget_expired(at(8_220));
+    assert_eq!(grants.get(grant.id), None);
 }

@@ -7,6 +7,7 @@ mod readings;
 
 use std::collections::BTreeMap;
 
+use crate::minute::Minute;
 use crate::minute_usage::SourceRows;
 use crate::period::{BillingDay, Period};
 pub use crate::reading::LateCounts;
@@ -147,6 +148,25 @@ impl Ledger {
         if let Some(ledger) = self.source_ledger(change.source) {
             ledger.apply(change);
         }
+    }
+
+    /// The period that contains the ledger's time.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// Every source that issues grants or is read.
+    pub fn sources(&self) -> impl Iterator<Item = IceSource> {
+        self.sources.iter().map(|source| source.terms.source)
+    }
+
+    /// Bytes that one grant of a source is assumed to relay in a minute at most.
+    #[must_use]
+    pub fn bytes_per_minute(&self, source: IceSource) -> u128 {
+        let ledger = self.sources.iter().find(|ledger| ledger.terms.source == source);
+        let rate = ledger.map_or(self.terms.rates.liability, |ledger| ledger.timeline.liability());
+        rate.over_millis(Minute::MILLIS.into())
     }
 
     /// The best figure of one source in this period; zero for an unknown source.

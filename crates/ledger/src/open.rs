@@ -7,8 +7,9 @@ use crate::books::Books;
 use crate::changes::Stored;
 use crate::connection::UsageRules;
 use crate::connections::{Bounds, Connections};
-use crate::grants::{Coverage, Grants};
+use crate::grants::{Coverage, Grants, SpendingTerms};
 use crate::ledger::{Ledger, SourceTerms, Terms};
+use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::units::Timestamp;
 use crate::verdict::BudgetMode;
@@ -34,6 +35,7 @@ impl Setup {
     pub fn open(&self, stored: Option<Stored>, now: Timestamp) -> Books {
         let connections = Connections::new(self.rules, self.bounds.connections, self.default_source);
         let grants = Grants::new(self.bounds.grants, self.coverage(), self.bounds.client);
+        let grants = grants.with_spending(self.spending());
         let Some(stored) = stored else {
             return Books::new(Ledger::new(self.terms, &self.sources, now), connections, grants);
         };
@@ -44,6 +46,15 @@ impl Setup {
         let ledger =
             Ledger::restore(self.terms, &self.sources, then, counts.unwrap_or_default(), &stored.sources);
         Books::restore(ledger, connections, grants, stored, now)
+    }
+
+    fn spending(&self) -> SpendingTerms {
+        SpendingTerms {
+            spenders: self.bounds.spenders,
+            is_strict: self.terms.mode == BudgetMode::Strict,
+            sampling: self.sources.iter().map(|source| (source.source, source.sampling)).collect(),
+            per_minute: self.terms.rates.liability.over_millis(Minute::MILLIS.into()),
+        }
     }
 
     /// How long a grant counts as alive after its expiry. In estimate mode, a later report extends that. Strict mode

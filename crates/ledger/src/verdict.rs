@@ -83,6 +83,8 @@ pub struct Refusal {
     pub awaits_reading: bool,
     /// Set if the budget has room and only the caller's address has reserved its share: when the first of its promises ends.
     pub client_frees_at: Option<Timestamp>,
+    /// Set if the budget has room and only the limit of the user has none.
+    pub user: Option<UserUsage>,
 }
 
 /// The time after which a new reading is expected.
@@ -97,7 +99,8 @@ impl Refusal {
             return frees_at.since(self.figures.now).max(Duration::from_secs(1));
         }
         let reset = self.figures.period.end.since(self.figures.now);
-        let may_ease = self.awaits_reading && !self.figures.is_spent();
+        let is_spent = self.user.map_or(self.figures.is_spent(), |user| user.is_spent());
+        let may_ease = self.awaits_reading && !is_spent;
         if may_ease { reset.min(NEXT_READING) } else { reset }
     }
 }
@@ -115,6 +118,36 @@ pub struct Wish {
     pub covered: u128,
     /// What the caller's address and its group have reserved, in strict mode. `None` without an address.
     pub clients: [Option<ClientShare>; 2],
+    /// What the user has used and reserved, if there is a limit for each user.
+    pub user: Option<UserShare>,
+}
+
+/// What one user has used and reserved of the limit for each user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserShare {
+    /// The limit, and what was used.
+    pub usage: UserUsage,
+    /// Worst case for this whole period at the assumed rate. In estimate mode, what was used.
+    pub committed: ByteCount,
+    /// Worst case for the next period.
+    pub committed_next: ByteCount,
+}
+
+/// What one user has used of the limit for each user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserUsage {
+    /// Bytes that one user may use in a period.
+    pub limit: ByteCount,
+    /// Bytes that the user's grants have used in this period, by the best figures.
+    pub used: ByteCount,
+}
+
+impl UserUsage {
+    /// Whether the user has used the limit up.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.used >= self.limit
+    }
 }
 
 /// The share of a strict budget that one client, or a group of clients, may reserve with live grants. With nothing reserved,
@@ -141,9 +174,14 @@ impl ClientShare {
 
 /// Returns the lifetime that the credential gets, at most the requested one, or the refusal.
 pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration, Refusal> {
-    let refused = Err(Refusal { figures, awaits_reading: false, client_frees_at: None });
+    let refusal = Refusal { figures, awaits_reading: false, client_frees_at: None, user: None };
+    let refused = Err(refusal);
+    let refused_to_user = Err(Refusal { user: wish.user.map(|user| user.usage), ..refusal });
     if figures.is_spent() {
         return refused;
+    }
+    if wish.user.is_some_and(|user| user.usage.is_spent()) {
+        return refused_to_user;
     }
     match mode {
         BudgetMode::Estimate => Ok(wish.life),
@@ -153,6 +191,8 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
             let of_client = wish.client_room(figures.limit, into_minute);
             let share = room.minutes(wish.per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
+            let of_user = wish.user.map(|user| Room::of_user(&figures, &user));
+            let share = of_user.map_or(share, |room| share.min(room.minutes(wish.per_minute, CLIENT_SHARE)));
             let longest = wish.longest_life(share.saturating_add(wish.covered), into_minute);
             let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
             let minutes = wish.minutes(life, into_minute);
@@ -163,7 +203,10 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
             if minutes.saturating_sub(wish.covered) > of_client {
                 let frees_at = wish.clients.iter().flatten().filter_map(|share| share.frees_at).min();
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
-                return Err(Refusal { figures, awaits_reading: false, client_frees_at });
+                return Err(Refusal { client_frees_at, ..refusal });
+            }
+            if of_user.is_some_and(|room| !room.fits(wish.covered, minutes, wish.per_minute)) {
+                return refused_to_user;
             }
             Ok(life)
         }
@@ -187,6 +230,15 @@ impl Room {
             minutes_left: u128::from(figures.period.end.millis_since(figures.now).div_ceil(60_000)),
             this: figures.limit.minus(figures.committed).get().into(),
             next: figures.limit.minus(figures.committed_next).get().into(),
+        }
+    }
+
+    /// The room that the limit of a user leaves.
+    fn of_user(figures: &Figures, user: &UserShare) -> Self {
+        Self {
+            this: user.usage.limit.minus(user.committed).get().into(),
+            next: user.usage.limit.minus(user.committed_next).get().into(),
+            ..Self::of(figures)
         }
     }
 
@@ -221,6 +273,7 @@ impl Wish {
             per_minute: rate.over_millis(Minute::MILLIS.into()),
             covered: 0,
             clients: [None; 2],
+            user: None,
         }
     }
 
@@ -234,6 +287,12 @@ impl Wish {
     #[must_use]
     pub fn of_client(self, clients: [Option<ClientShare>; 2]) -> Self {
         Self { clients, ..self }
+    }
+
+    /// The same for a user with this share.
+    #[must_use]
+    pub fn of_user(self, user: Option<UserShare>) -> Self {
+        Self { user, ..self }
     }
 
     /// Minutes that the client and its group may still reserve.

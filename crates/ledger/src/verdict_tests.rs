@@ -21,7 +21,14 @@ fn figures(used: u64, committed: u64, limit: u64) -> Figures {
 
 fn wish(life: u64) -> Wish {
     let overhead = Duration::from_secs(7_204);
-    Wish { life: Duration::from_secs(life), overhead, per_minute: PER_MINUTE, covered: 0, clients: [None; 2] }
+    Wish {
+        life: Duration::from_secs(life),
+        overhead,
+        per_minute: PER_MINUTE,
+        covered: 0,
+        clients: [None; 2],
+        user: None,
+    }
 }
 
 #[test]
@@ -60,7 +67,7 @@ fn estimate_mode_admits_beyond_the_committed_limit_and_publishes_the_bound() {
 #[test]
 fn a_refusal_lasts_until_the_reset_unless_a_reading_may_free_room() {
     let refusal = |used, awaits_reading| {
-        Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None }
+        Refusal { figures: figures(used, 100, 100), awaits_reading, client_frees_at: None, user: None }
             .retry_in()
             .as_secs()
     };

@@ -3,6 +3,7 @@
 //! A grant is in the same batch as every change that its admission relied on, so the disk never has one without the other.
 //! If a batch cannot be written, the commit is undone in the books, and the undoing changes are written after the batch.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::client::ClientKey;
 use crate::grants::GrantRow;
 use crate::ledger::Hold;
 use crate::source::IceSource;
-use crate::spender::Spender;
+use crate::spender::{Spender, User};
 use crate::token::{Grant, GrantId};
 use crate::units::Timestamp;
 use crate::verdict::Refusal;
@@ -29,6 +30,16 @@ pub struct Requester {
     pub renews: Option<GrantId>,
     /// Who spends what the credential relays.
     pub spender: Option<Arc<Spender>>,
+    /// The client's whole IPv6 address, if it is kept.
+    pub address: Option<Ipv6Addr>,
+}
+
+impl Requester {
+    /// The user who spends.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.spender.as_deref()?.user.as_ref()
+    }
 }
 
 impl From<Option<GrantId>> for Requester {
@@ -44,6 +55,10 @@ pub enum NotAdmitted {
     Refused(Refusal),
     /// The wall clock is more than two days ahead of the books.
     ClockInDoubt,
+    /// The user is blocked.
+    UserBlocked,
+    /// There is a limit for each user, and the table of users has no room for another one.
+    TooManyUsers,
 }
 
 impl From<Refusal> for NotAdmitted {
@@ -95,7 +110,7 @@ impl Books {
     /// ends with a credential that is created at the wall clock's time, so it covers the credential in both cases.
     ///
     /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
-    /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit.
+    /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit, and a user the limit of a user.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -103,7 +118,12 @@ impl Books {
         slack: Duration,
         requester: impl Into<Requester>,
     ) -> Result<Hold, NotAdmitted> {
-        let Requester { client, renews, .. } = requester.into();
+        let requester = requester.into();
+        let user = requester.user().cloned();
+        if user.as_ref().is_some_and(|user| self.is_blocked(user)) {
+            return Err(NotAdmitted::UserBlocked);
+        }
+        let Requester { client, renews, .. } = requester;
         let ahead = self.clock_ahead();
         if source.is_metered() && ahead > CLOCK_AHEAD_MAX {
             return Err(NotAdmitted::ClockInDoubt);
@@ -113,9 +133,18 @@ impl Books {
         let client = client.filter(|_| self.ledger.is_strict() && source.is_metered());
         let now = self.now();
         let shares = client.map_or([None; 2], |client| self.grants.shares(client, now));
+        let user = user.filter(|_| source.is_metered() && self.user_limit().is_some());
+        if user.as_ref().is_some_and(|user| !self.grants.has_room_for(user, now)) {
+            return Err(NotAdmitted::TooManyUsers);
+        }
+        let of_user = user.as_ref().and_then(|user| self.user_share(user));
         let slack = slack.saturating_add(ahead);
-        let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares)?;
+        let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
         (hold.client, hold.clock_ahead) = (client, ahead);
+        if let Some(user) = user.filter(|_| self.grants.promises_to_users()) {
+            self.grants.promise(&user, source, hold.alive());
+            hold.user = Some(user);
+        }
         if let (Some(client), Some(end)) = (client, hold.alive_until()) {
             self.grants.reserve(client, end, hold.minutes());
         }
@@ -126,6 +155,13 @@ impl Books {
     pub fn release(&mut self, hold: &Hold) {
         self.ledger.release(hold);
         self.release_share(hold);
+        self.withdraw(hold);
+    }
+
+    fn withdraw(&mut self, hold: &Hold) {
+        if let Some(user) = &hold.user {
+            self.grants.withdraw(user, hold.source(), hold.alive());
+        }
     }
 
     fn release_share(&mut self, hold: &Hold) {
@@ -144,8 +180,10 @@ impl Books {
         username: Option<&str>,
         requester: impl Into<Requester>,
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
-        let Requester { client, renews, spender } = requester.into();
-        if self.has_stopped(renews) {
+        let requester = requester.into();
+        let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
+        let Requester { client, renews, spender, address } = requester;
+        if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
         }
@@ -158,6 +196,7 @@ impl Books {
             let row = GrantRow::new(grant, username, hold.alive_until())
                 .issued_to(client, reserved)
                 .with_clock_ahead(hold.clock_ahead)
+                .promised(hold.alive().start, address)
                 .spent_by(spender);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
@@ -169,10 +208,17 @@ impl Books {
     /// Ends a commit with the outcome of its write. `Ok`: the credential may be handed out. If the outcome is unknown, the
     /// grant stays in the books, so that they never have fewer grants than the disk.
     pub fn settle(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
+        if written != Written::No {
+            self.settle_promise(commit);
+        }
         match written {
             Written::Yes => Ok(()),
             Written::Unknown => Err(NotRecorded),
             Written::No => {
+                let row = self.grants.get(commit.grant);
+                if row.is_none() {
+                    self.withdraw(&commit.hold);
+                }
                 let row = self.grants.get(commit.grant);
                 let is_charged = row.is_none_or(|row| row.unreported_at().is_some());
                 self.ledger.undo(&commit.hold, commit.unreported_at.filter(|_| is_charged));
@@ -180,6 +226,15 @@ impl Books {
                 self.release_share(&commit.hold);
                 Err(NotRecorded)
             }
+        }
+    }
+
+    /// The row of the grant has taken its user's promise over. Without a row, the promise cannot be given back any more.
+    fn settle_promise(&mut self, commit: &Commit) {
+        if let Some(user) = commit.hold.user.as_ref().filter(|_| self.grants.get(commit.grant).is_none()) {
+            let (minutes, now) = (commit.hold.minutes(), self.now());
+            self.withdraw(&commit.hold);
+            self.grants.assume_all(user, minutes, now);
         }
     }
 

@@ -6,7 +6,9 @@ mod commit;
 mod operator;
 mod sessions;
 mod snapshot;
+mod spending;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::alert_rules::AlertRules;
@@ -16,7 +18,7 @@ use crate::connection::{Connection, Report, UsageRules};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
-use crate::grants::Grants;
+use crate::grants::{CountedSources, Grants};
 use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
 use crate::period::Period;
@@ -24,7 +26,7 @@ use crate::reading::{Reading, ReadingOutcome};
 use crate::reading_history::ReadingHistory;
 use crate::reports::{Caller, Closed, Entry, OpenError, Opened, ReportError};
 use crate::source::IceSource;
-use crate::spender::Spender;
+use crate::spender::{Spender, User};
 use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::units::{ByteCount, Timestamp};
@@ -32,6 +34,7 @@ use crate::units::{ByteCount, Timestamp};
 pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use sessions::UNSEEN_TOLERATED;
 pub use snapshot::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
+pub use spending::{BLOCKED_USERS_MAX, TooManyBlocked, UserRevoked};
 
 /// See the module's invariant.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Books {
     overrides: Overrides,
     alerts: AlertRules,
     coturn: CoturnUsage,
+    /// Users who get no credentials.
+    blocked: BTreeSet<User>,
     /// Which of the values that are stored as a whole have changed.
     dirty: Dirty<Whole>,
     /// The limit in the configuration.
@@ -60,6 +65,8 @@ enum Whole {
     Overrides,
     Alerts,
     Coturn,
+    Counted,
+    Blocked,
 }
 
 /// The result of a report, and whether an allowance clamped it.
@@ -76,6 +83,9 @@ impl Books {
     #[must_use]
     pub fn new(ledger: Ledger, connections: Connections, grants: Grants) -> Self {
         let figures = ledger.figures();
+        let mut grants = grants;
+        grants.set_period(figures.period);
+        grants.restore_counts(CountedSources::default(), ledger.sources(), figures.now);
         Self {
             configured_limit: figures.limit,
             moment: figures.now.into(),
@@ -86,6 +96,7 @@ impl Books {
             overrides: Overrides::default(),
             alerts: AlertRules::default(),
             coturn: CoturnUsage::default(),
+            blocked: BTreeSet::new(),
             dirty: Dirty::default(),
             given_up: Vec::new(),
         }
@@ -101,8 +112,11 @@ impl Books {
         now: Timestamp,
     ) -> Self {
         let mut books = Self::new(ledger, connections, grants);
-        books.grants.restore(stored.grants);
+        let of = stored.counts.map(|(period, _)| period.start);
+        books.grants.restore(stored.grants, stored.spenders, of);
         let then = books.now();
+        books.grants.restore_counts(stored.counted, books.ledger.sources(), then);
+        books.blocked = stored.blocked;
         let restored = books.connections.restore(&mut books.grants, stored.connections.into_values(), then);
         for change in restored {
             books.ledger.apply(change);
@@ -111,6 +125,7 @@ impl Books {
         books.alerts = stored.alerts;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
         books.dirty = Dirty::tracking();
+        books.dirty.note(Whole::Counted);
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
         books.settle_claims();
         books.settle_revocations();
@@ -129,6 +144,9 @@ impl Books {
         Batch {
             sources: self.ledger.take_changes(),
             grants: self.grants.take_changes(),
+            spenders: self.grants.take_spender_changes(),
+            counted: is_dirty(Whole::Counted).then(|| self.grants.counted().clone()),
+            blocked: is_dirty(Whole::Blocked).then(|| self.blocked.clone()),
             connections: self.connections.take_changes(),
             sessions: self.coturn.take_changes(),
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
@@ -146,14 +164,23 @@ impl Books {
         self.note_jump(self.moment.jumped);
         self.ledger.set_doubtful(self.moment.in_doubt);
         while let Some(due) = self.connections.next_due(now) {
-            self.ledger.advance(due);
+            self.step_to(due);
             let Some(elapsed) = self.connections.elapse(&mut self.grants) else { break };
             if let Some(closed) = self.apply(elapsed).value {
                 self.given_up.push(closed);
             }
         }
-        self.ledger.advance(now);
+        self.step_to(now);
         now
+    }
+
+    fn step_to(&mut self, now: Timestamp) {
+        let period = self.ledger.period();
+        self.ledger.advance(now);
+        if self.ledger.period() != period {
+            self.grants.begin_period(self.ledger.period());
+            self.dirty.note(Whole::Counted);
+        }
     }
 
     /// The books' time.

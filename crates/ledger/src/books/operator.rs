@@ -7,7 +7,7 @@ use crate::grants::{GrantRow, Grants};
 use crate::minute_usage::Basis;
 use crate::reports::Closed;
 use crate::token::GrantId;
-use crate::units::ByteCount;
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Books {
@@ -106,15 +106,21 @@ impl Books {
     /// reserved, and nothing more is charged for it: neither by a report nor for the lack of one.
     pub fn revoke(&mut self, grant: GrantId) -> Option<(GrantRow, Vec<Closed>)> {
         let now = self.now();
+        let row = self.revoke_row(grant, now)?;
+        let is_it = |_: &Grants, id| id == grant;
+        let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
+        Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))
+    }
+
+    /// Revokes a credential. `None` if no metered grant of that id is known.
+    pub(super) fn revoke_row(&mut self, grant: GrantId, now: Timestamp) -> Option<GrantRow> {
         let unreported_at = self.grants.get(grant).and_then(GrantRow::unreported_at);
         let row = self.grants.revoke(grant, now)?.clone();
         if let Some(expires_at) = unreported_at {
             let kind = ChangeKind::UnreportedRevoked { expires_at };
             self.ledger.apply(UsageChange { source: row.source, basis: Basis::Granted, kind });
         }
-        let is_it = |_: &Grants, id| id == grant;
-        let ended = self.connections.close_all_of(&mut self.grants, is_it, now);
-        Some((row, ended.into_iter().map(|entry| self.apply(entry).value).collect()))
+        Some(row)
     }
 
     /// Closes the connections of revoked grants, which an older version left open.

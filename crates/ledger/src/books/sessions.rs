@@ -25,16 +25,22 @@ impl Books {
         let used = self.ledger.used_of(IceSource::Coturn);
         let seen_at = self.coturn.complete_at();
         let read = self.coturn.take(listing, now, period, used, self.connections.rules());
+        let by_grant = self.coturn.take_by_grant();
         self.dirty.note(Whole::Coturn);
+        self.dirty.note(Whole::Counted);
+        let counted_until = read.map(|_| now);
         if let Some(ListingRead { reading, is_after_gap }) = read {
             // A jump in doubt may be a pause of this machine. Then no session was cut in it either.
             if is_after_gap || self.clock_ahead() > UNSEEN_TOLERATED {
                 // No session was cut in the gap, so the short tail did not hold in it.
                 self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
                 self.ledger.keep_unseen(IceSource::Coturn);
+                let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
+                self.grants.assume(IceSource::Coturn, seen_at, now, counted);
             }
             let _ = self.ledger.take_reading(IceSource::Coturn, &reading);
         }
+        self.grants.add_counts(IceSource::Coturn, &by_grant, counted_until, now);
         self.set_cutting(self.coturn.cuts_work());
         to_cut(listing, |grant, session| self.grant_end(grant, session.expires_at).is_some())
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::{Connections, Payer};
 use crate::connection::{Connection, Name};
 use crate::dirty::Dirty;
-use crate::grants::Grants;
-use crate::units::Timestamp;
+use crate::grants::{Charge, Grants};
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
 
 impl Connections {
@@ -29,6 +29,10 @@ impl Connections {
             if connection.is_charged_by_time() {
                 allowances.count_clock();
                 changes.push(UsageChange { source, basis, kind: ChangeKind::StartClock });
+            }
+            if let Some(grant) = connection.grant() {
+                let (after, at) = (connection.noted(&self.rules), connection.last_seen);
+                grants.charge(grant, &Charge { before: ByteCount::ZERO, after, is_last: false, at });
             }
             self.insert(connection);
         }

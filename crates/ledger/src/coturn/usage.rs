@@ -12,6 +12,7 @@ use super::sessions::{SessionRow, SessionSums, Sessions};
 use crate::connection::UsageRules;
 use crate::period::Period;
 use crate::reading::Reading;
+use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
 /// Two listings that are further apart than this have a gap between them.
@@ -24,6 +25,8 @@ pub struct CoturnUsage {
     counts: PeriodSums,
     /// Whether the last listing contained a session that should have ended.
     is_uncut: bool,
+    /// Billed bytes of each grant since the last [`Self::take_by_grant`].
+    by_grant: BTreeMap<GrantId, ByteCount>,
 }
 
 /// A reading from a listing that showed all sessions.
@@ -67,7 +70,7 @@ impl CoturnUsage {
     /// The usage as stored. From here on, changes are recorded.
     #[must_use]
     pub fn restore(sums: CoturnSums, sessions: BTreeMap<SessionId, SessionRow>) -> Self {
-        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts, is_uncut: false }
+        Self { sessions: Sessions::restore(sums.sessions, sessions), counts: sums.counts, ..Self::default() }
     }
 
     /// Sessions that have changed since the last call; `None` for one that has ended.
@@ -99,8 +102,13 @@ impl CoturnUsage {
         }
         let PeriodSums { granted, other, .. } = &mut self.counts;
         for (grant, traffic) in delta.added {
+            let bytes = traffic.billed(rules.billed);
             let sum = if grant.is_some() { &mut *granted } else { &mut *other };
-            *sum = sum.plus(traffic.billed(rules.billed));
+            *sum = sum.plus(bytes);
+            if let Some(grant) = grant {
+                let sum = self.by_grant.entry(grant).or_default();
+                *sum = sum.plus(bytes);
+            }
         }
         if !listing.is_complete {
             return None;
@@ -111,6 +119,11 @@ impl CoturnUsage {
         }
         let reading = Reading { period, as_of: now, granted: *granted, other: *other };
         Some(ListingRead { reading, is_after_gap })
+    }
+
+    /// Takes the billed bytes of each grant since the last call.
+    pub fn take_by_grant(&mut self) -> BTreeMap<GrantId, ByteCount> {
+        std::mem::take(&mut self.by_grant)
     }
 
     /// Whether coturn ends the sessions that it is commanded to end.
@@ -137,7 +150,6 @@ mod tests {
     use crate::connection::BilledDirections;
     use crate::coturn::listing::{Reach, Session};
     use crate::period::BillingDay;
-    use crate::token::GrantId;
     use crate::traffic::Traffic;
     use crate::units::BitRate;
 

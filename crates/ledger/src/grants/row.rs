@@ -3,11 +3,14 @@
 //! A row is changed only by the table, which records each change.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+use std::net::Ipv6Addr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
 use crate::minute::Minute;
@@ -51,9 +54,26 @@ pub struct GrantRow {
     /// Who spends what it relays, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
+    /// The whole IPv6 address of its client, if it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Box<Ipv6Addr>>,
+    /// The first minute for which room was taken for it. 1970 in a row of an older version, and for a grant that was added later.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub promised_from: Minute,
+    /// What it has spent in this period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) spent: Option<Box<Spent>>,
+    /// Whether it has ended and is kept for its bytes only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ended: bool,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_unknown(minute: &Minute) -> bool {
+    *minute == Minute::default()
 }
 
 impl GrantRow {
@@ -73,6 +93,10 @@ impl GrantRow {
             reserved_minutes: 0,
             clock_ahead_millis: 0,
             spender: None,
+            address: None,
+            promised_from: Minute::default(),
+            spent: None,
+            ended: false,
             claims: Allowance::default(),
         }
     }
@@ -93,6 +117,42 @@ impl GrantRow {
     #[must_use]
     pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
         Self { spender, ..self }
+    }
+
+    /// The same grant, with room for the minutes from this one on, and its client's whole address.
+    #[must_use]
+    pub fn promised(self, from: Minute, address: Option<Ipv6Addr>) -> Self {
+        Self { promised_from: from, address: address.map(Box::new), ..self }
+    }
+
+    /// What it has spent in this period.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Whether it has ended and is kept for its bytes only.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The minutes in which it may relay, as far as room was taken for them. Nothing for a grant that costs nothing.
+    pub(crate) fn promised_minutes(&self) -> Range<Minute> {
+        let is_known = self.promised_from != Minute::default();
+        let from = if is_known { self.promised_from } else { Minute::of(self.issued_at) };
+        let until = self.alive_until.unwrap_or(from);
+        from.min(until)..until
+    }
+
+    /// The first minute in which it may have ended.
+    pub(super) fn ends_in(&self) -> Minute {
+        self.alive_until.unwrap_or_default().max(Minute::from_end(self.expires_at))
+    }
+
+    /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it.
+    pub(super) fn is_live(&self, now: Timestamp) -> bool {
+        self.alive_until.is_some_and(|until| until.start() > now) || self.is_in_use(now)
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.

@@ -55,6 +55,12 @@ impl Grants {
         for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source) {
             let until = Minute::from_end(row.latest_expiry().plus(after_expiry));
             if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
+                let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());
+                if let Some(user) = user.filter(|_| self.spending.promises()) {
+                    let start = row.promised_minutes().start;
+                    self.spenders.withdraw(user, source, &(start..from));
+                    self.spenders.promise(user, source, &(start..until));
+                }
                 row.alive_until = Some(until);
                 if let Some(client) = row.client.filter(|_| row.reserved_minutes > 0) {
                     self.clients.release(client, from, row.reserved_minutes);

@@ -11,8 +11,9 @@ use crate::client::ClientKey;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::source_ledger::SourceLedger;
+use crate::spender::User;
 use crate::units::Timestamp;
-use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, Wish, decide};
+use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, UserShare, Wish, decide};
 
 /// Room that is reserved for one credential before the provider is asked. [`Ledger::release`] returns it,
 /// [`Ledger::commit`] makes it final.
@@ -23,6 +24,8 @@ pub struct Hold {
     life: Duration,
     /// The client that reserves its minutes, in strict mode.
     pub(crate) client: Option<ClientKey>,
+    /// The user that reserves its minutes, in strict mode with a limit for each user.
+    pub(crate) user: Option<User>,
     /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
     pub(crate) clock_ahead: Duration,
 }
@@ -40,7 +43,17 @@ impl Hold {
         self.source.is_metered().then_some(self.alive.end)
     }
 
-    /// Minutes that it reserves.
+    /// The source of the credential.
+    pub(crate) fn source(&self) -> IceSource {
+        self.source
+    }
+
+    /// The minutes that it reserves.
+    pub(crate) fn alive(&self) -> &Range<Minute> {
+        &self.alive
+    }
+
+    /// How many minutes it reserves.
     #[must_use]
     pub fn minutes(&self) -> u64 {
         self.alive.end.since(self.alive.start)
@@ -58,10 +71,10 @@ impl Ledger {
         slack: Duration,
         promised_until: Option<Minute>,
     ) -> Result<Hold, Refusal> {
-        self.try_admit_client(source, asked, slack, promised_until, [None; 2])
+        self.try_admit_client(source, asked, slack, promised_until, [None; 2], None)
     }
 
-    /// The same for a client that has reserved these shares, and its group.
+    /// The same for a client that has reserved these shares, and its group, and for a user.
     pub fn try_admit_client(
         &mut self,
         source: IceSource,
@@ -69,6 +82,7 @@ impl Ledger {
         slack: Duration,
         promised_until: Option<Minute>,
         clients: [Option<ClientShare>; 2],
+        user: Option<UserShare>,
     ) -> Result<Hold, Refusal> {
         let now = self.now;
         let promised_until = promised_until.unwrap_or_default().max(Minute::of(now));
@@ -77,7 +91,10 @@ impl Ledger {
             None => (Duration::ZERO, self.terms.rates.liability),
         };
         let covered = promised_until.since(Minute::of(now));
-        let wish = Wish::new(asked, slack, tail, liability).renewing(covered.into()).of_client(clients);
+        let wish = Wish::new(asked, slack, tail, liability)
+            .renewing(covered.into())
+            .of_client(clients)
+            .of_user(user);
         let life = if source.is_metered() {
             let awaits_reading = self.sources.iter().any(|source| source.terms.is_read);
             decide(self.terms.mode, self.figures(), wish)
@@ -91,6 +108,7 @@ impl Ledger {
             alive: promised_until.min(until)..until,
             life,
             client: None,
+            user: None,
             clock_ahead: Duration::ZERO,
         };
         if let Some(ledger) = self.source_ledger(source) {

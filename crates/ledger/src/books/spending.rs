@@ -1,0 +1,136 @@
+//! Who spends: counts by grant, the limit of each user, and users that are blocked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Books, Whole};
+use crate::grant_counts::GrantCounts;
+use crate::grants::{GrantRow, Grants};
+use crate::reports::Closed;
+use crate::source::IceSource;
+use crate::spender::User;
+use crate::token::GrantId;
+use crate::traffic::Traffic;
+use crate::units::{ByteCount, Timestamp};
+use crate::verdict::{UserShare, UserUsage};
+
+/// Most users that can be blocked.
+pub const BLOCKED_USERS_MAX: usize = 10_000;
+
+/// [`BLOCKED_USERS_MAX`] users are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{BLOCKED_USERS_MAX} users are blocked")]
+pub struct TooManyBlocked;
+
+/// What [`Books::revoke_user`] has done.
+#[derive(Debug, Default)]
+pub struct UserRevoked {
+    /// The user's live grants, all of them revoked.
+    pub grants: Vec<(GrantId, GrantRow)>,
+    /// The connections that were closed.
+    pub closed: Vec<Closed>,
+}
+
+impl Books {
+    /// Until when a source has counted its grants in this period for good. The next span of [`Self::take_grant_counts`] begins here.
+    #[must_use]
+    pub fn grant_counts_from(&self, source: IceSource) -> Timestamp {
+        self.grants.counted_until(source)
+    }
+
+    /// Takes what a source counted for its grants since [`Self::grant_counts_from`]. A span that is not final replaces the last
+    /// one. `false`, and nothing changes, if the span begins at another time: the period has ended, or the counts were taken.
+    pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> bool {
+        let is_taken = self.grants.take_counts(source, counts, self.connections.rules().billed);
+        if is_taken {
+            self.dirty.note(Whole::Counted);
+        }
+        is_taken
+    }
+
+    /// Takes what a relay of this process has carried for its grants since the last call.
+    pub fn add_grant_traffic(&mut self, source: IceSource, added: &BTreeMap<GrantId, Traffic>) {
+        let (now, billed) = (self.now(), self.connections.rules().billed);
+        let added = added.iter().map(|(id, traffic)| (*id, traffic.billed(billed))).collect();
+        self.grants.add_counts(source, &added, Some(now), now);
+        self.dirty.note(Whole::Counted);
+    }
+
+    /// Bytes of this period that sources counted under identifiers that this ledger does not know.
+    #[must_use]
+    pub fn unknown_bytes(&self) -> ByteCount {
+        self.grants.unknown_bytes()
+    }
+
+    /// The limit of each user in a period.
+    #[must_use]
+    pub fn user_limit(&self) -> Option<ByteCount> {
+        self.grants.user_limit()
+    }
+
+    /// What a user has used and reserved under the limit for each user; `None` without one.
+    pub fn user_share(&mut self, user: &User) -> Option<UserShare> {
+        let limit = self.grants.user_limit()?;
+        let promises = self.grants.promises_of(user);
+        let (mut committed, mut next) = (u128::from(promises.settled.get()), 0_u128);
+        for (source, this_period, next_period) in promises.minutes {
+            let rate = self.ledger.bytes_per_minute(source);
+            committed = committed.saturating_add(u128::from(this_period).saturating_mul(rate));
+            next = next.saturating_add(u128::from(next_period).saturating_mul(rate));
+        }
+        let committed = ByteCount::saturating(committed).max(promises.used);
+        let usage = UserUsage { limit, used: promises.used };
+        Some(UserShare { usage, committed, committed_next: ByteCount::saturating(next) })
+    }
+
+    /// Refuses credentials to a user from now on. What the user has goes on until it is revoked.
+    pub fn block_user(&mut self, user: &User) -> Result<(), TooManyBlocked> {
+        if !self.blocked.contains(user) {
+            if self.blocked.len() >= BLOCKED_USERS_MAX {
+                return Err(TooManyBlocked);
+            }
+            self.blocked.insert(user.clone());
+        }
+        // Noted in either case, so that a caller who waits for the disk waits for the earlier call too.
+        self.dirty.note(Whole::Blocked);
+        Ok(())
+    }
+
+    /// Ends [`Self::block_user`]. `false` if the user was not blocked.
+    pub fn unblock_user(&mut self, user: &User) -> bool {
+        let was_blocked = self.blocked.remove(user);
+        self.dirty.note(Whole::Blocked);
+        was_blocked
+    }
+
+    /// Whether a user is blocked.
+    #[must_use]
+    pub fn is_blocked(&self, user: &User) -> bool {
+        self.blocked.contains(user)
+    }
+
+    /// The blocked users.
+    #[must_use]
+    pub fn blocked(&self) -> &BTreeSet<User> {
+        &self.blocked
+    }
+
+    /// Revokes all live grants of a user, and closes their connections. Reads every row.
+    pub fn revoke_user(&mut self, user: &User) -> UserRevoked {
+        let now = self.now();
+        let mut grants = vec![];
+        for id in self.grants.live_of(user) {
+            if let Some(row) = self.revoke_row(id, now) {
+                grants.push((id, row));
+            }
+        }
+        let ids: BTreeSet<_> = grants.iter().map(|(id, _)| *id).collect();
+        let is_theirs = |_: &Grants, id| ids.contains(&id);
+        let ended = self.connections.close_all_of(&mut self.grants, is_theirs, now);
+        let closed = ended.into_iter().map(|entry| self.apply(entry).value).collect();
+        UserRevoked { grants, closed }
+    }
+}
+
+#[cfg(test)]
+#[path = "spending_tests/mod.rs"]
+mod tests;

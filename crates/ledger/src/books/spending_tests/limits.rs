@@ -1,0 +1,198 @@
+//! The limit of each user, and blocked users.
+
+use super::*;
+use crate::books::NotAdmitted;
+
+/// What the user has used, if the limit of the user is the reason for a refusal.
+fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {
+    let life = Duration::from_secs(600);
+    match broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name)) {
+        Err(NotAdmitted::Refused(refusal)) => refusal.user.map(|user| user.used.get()),
+        Ok(hold) => {
+            broker.books.release(&hold);
+            None
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn in_estimate_mode_a_user_who_has_used_the_limit_gets_no_more() {
+    let mut broker = Broker::with_limit(BudgetMode::Estimate, 5 * MB);
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    assert!(broker.count(at(60), false, &[(ann.id, 5 * MB - 1)], 0));
+    assert_eq!(refused_to_user(&mut broker, "ann"), None);
+    assert!(broker.count(at(60), false, &[(ann.id, 5 * MB)], 0));
+    assert_eq!(refused_to_user(&mut broker, "ann"), Some(5 * MB));
+    broker.restart();
+    assert_eq!(refused_to_user(&mut broker, "ann"), Some(5 * MB));
+    assert!(broker.mint(requester("bob"), 3_600).is_some());
+    broker.books.advance(at(7_200));
+    assert_eq!(refused_to_user(&mut broker, "ann"), None, "another period");
+}
+
+#[test]
+fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 21 * MINUTE_BYTES);
+    let long = broker.mint(requester("eve"), 600).unwrap();
+    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(300), "a grant takes a part of the room");
+    let [first, second] = [1, 2].map(|_| broker.mint(requester("ann"), SHORT).unwrap());
+    for _ in 0..2 {
+        assert!(broker.mint(requester("ann"), SHORT).is_some());
+    }
+    assert_eq!(refused_to_user(&mut broker, "ann"), Some(0));
+    assert!(broker.mint(requester("bob"), SHORT).is_some());
+    // A count gives back what was not relayed.
+    broker.books.advance(at(120));
+    assert!(broker.count(at(120), true, &[(first.id, MINUTE_BYTES), (second.id, 7)], 0));
+    assert_eq!(refused_to_user(&mut broker, "ann"), None);
+    let share = broker.books.user_share(&user("ann")).unwrap();
+    assert_eq!((share.usage.used.get(), share.committed.get()), (MINUTE_BYTES + 7, 13 * MINUTE_BYTES + 7));
+    broker.restart();
+    assert_eq!(broker.books.user_share(&user("ann")), Some(share));
+    // An ended grant is not given back by time alone.
+    broker.books.advance(at(900));
+    broker.books.forget_expired();
+    broker.restart();
+    assert_eq!(broker.books.user_share(&user("ann")), Some(share));
+}
+
+#[test]
+fn a_hold_that_is_released_leaves_no_trace() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    let life = Duration::from_secs(SHORT);
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 5 * MINUTE_BYTES);
+    broker.books.release(&hold);
+    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+}
+
+#[test]
+fn a_commit_that_is_undone_gives_the_promise_back() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    let life = Duration::from_secs(SHORT);
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    let grant = Grant { id: GrantId::new([3; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
+    let (commit, _) = broker.books.commit(hold, &grant, None, requester("ann")).unwrap();
+    assert!(broker.books.settle(&commit, crate::books::Written::No).is_err());
+    assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+}
+
+#[test]
+fn a_grant_without_a_row_counts_as_used_in_full() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    broker.setup.bounds.grants = 0;
+    broker.restart();
+    broker.mint(requester("ann"), SHORT).unwrap();
+    for _ in 0..2 {
+        broker.books.advance(at(600));
+        assert!(broker.books.take_batch().grants.is_empty());
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!((share.usage.used.get(), share.committed.get()), (0, 5 * MINUTE_BYTES));
+    }
+}
+
+#[test]
+fn what_nobody_counted_of_a_grant_that_left_the_history_stays_reserved() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let spenders = SpenderTerms { user_limit: limit, ended_max: 0, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Strict, spenders);
+    let grant = broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(120));
+    assert!(broker.count(at(120), true, &[(grant.id, 9)], 0));
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert_eq!(broker.books.grants().ended_count(), 0);
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!((share.usage.used.get(), share.committed.get()), (9, 9 + 3 * MINUTE_BYTES));
+        broker.restart();
+    }
+}
+
+#[test]
+fn a_count_that_is_not_complete_gives_nothing_back_for_the_grants_that_it_lacks() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    let [first, _] = ["ann", "bob"].map(|name| broker.mint(requester(name), SHORT).unwrap());
+    broker.books.advance(at(120));
+    let by_grant = [(first.id, Traffic::new(0, 9))].into();
+    let counts =
+        GrantCounts { from: at(0), until: at(120), by_grant, is_final: true, ..GrantCounts::default() };
+    assert!(broker.books.take_grant_counts(SOURCE, &counts));
+    for _ in 0..2 {
+        let committed =
+            ["ann", "bob"].map(|name| broker.books.user_share(&user(name)).unwrap().committed.get());
+        assert_eq!(committed, [9 + 3 * MINUTE_BYTES, 5 * MINUTE_BYTES]);
+        broker.restart();
+    }
+}
+
+#[test]
+fn a_full_table_of_users_admits_no_further_one() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let bounds = SpenderBounds { users: 1, others: 10 };
+    let spenders = SpenderTerms { user_limit: limit, bounds, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Strict, spenders);
+    let ann = broker.mint(requester("ann"), SHORT).unwrap();
+    let refused = |broker: &mut Broker| {
+        let life = Duration::from_secs(SHORT);
+        matches!(
+            broker.books.reserve(SOURCE, life, MINT_SLACK, requester("bob")),
+            Err(NotAdmitted::TooManyUsers)
+        )
+    };
+    assert!(refused(&mut broker));
+    broker.books.advance(at(600));
+    broker.books.forget_expired();
+    assert!(refused(&mut broker), "what ann may have relayed is not counted yet");
+    assert!(broker.count(at(600), true, &[(ann.id, 1)], 0));
+    broker.books.advance(at(660));
+    assert!(refused(&mut broker), "ann has bytes");
+    broker.books.advance(at(7_200));
+    assert!(!refused(&mut broker), "another period");
+}
+
+#[test]
+fn a_blocked_user_gets_nothing_until_unblocked() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let life = Duration::from_secs(SHORT);
+    let hold = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann")).unwrap();
+    broker.books.block_user(&user("ann")).unwrap();
+    let grant = Grant { id: GrantId::new([3; 16]), source: SOURCE, issued_at: at(0), expires_at: at(SHORT) };
+    assert!(broker.books.commit(hold, &grant, None, requester("ann")).is_err(), "blocked meanwhile");
+    broker.restart();
+    assert!(broker.books.is_blocked(&user("ann")));
+    let refusal = broker.books.reserve(SOURCE, life, MINT_SLACK, requester("ann"));
+    assert_eq!(refusal, Err(NotAdmitted::UserBlocked));
+    assert!(broker.mint(requester("bob"), SHORT).is_some());
+    assert!(broker.books.unblock_user(&user("ann")) && !broker.books.unblock_user(&user("ann")));
+    broker.restart();
+    assert!(broker.mint(requester("ann"), SHORT).is_some());
+}
+
+#[test]
+fn a_number_of_users_is_blocked_at_most() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    for n in 0..BLOCKED_USERS_MAX {
+        broker.books.block_user(&user(&format!("user-{n}"))).unwrap();
+    }
+    assert_eq!(broker.books.block_user(&user("another")), Err(TooManyBlocked));
+    assert_eq!(broker.books.block_user(&user("user-7")), Ok(()), "twice is harmless");
+}
+
+#[test]
+fn all_grants_of_a_user_are_revoked_and_no_others() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let [first, second, other] = ["ann", "ann", "bob"].map(|name| broker.mint(requester(name), 600).unwrap());
+    for grant in [first, other] {
+        broker.books.open(Caller::Grant(grant), "c", Some(true)).unwrap();
+    }
+    let UserRevoked { mut grants, closed } = broker.books.revoke_user(&user("ann"));
+    grants.sort_by_key(|(id, _)| *id);
+    assert_eq!(grants.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [first.id, second.id]);
+    assert!(grants.iter().all(|(_, row)| row.revoked_at == Some(at(0))));
+    assert_eq!((closed.len(), broker.books.connections().count()), (1, 1));
+    assert!(!broker.books.grants().is_revoked(other.id));
+}

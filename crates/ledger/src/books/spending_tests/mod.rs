@@ -1,0 +1,306 @@
+use super::*;
+use crate::books::Requester;
+use crate::changes::Stored;
+use crate::client::ClientKey;
+use crate::connection::{BilledDirections, Report, UsageRules};
+use crate::connections::Bounds;
+use crate::ledger::{SourceTerms, Terms};
+use crate::open::Setup;
+use crate::period::BillingDay;
+use crate::reports::Caller;
+use crate::source::MINT_SLACK;
+use crate::spender::{Label, Spender};
+use crate::spenders::{SpenderBounds, SpenderKey, SpenderKind, SpenderTerms, Sums};
+use crate::timeline::Rates;
+use crate::token::Grant;
+use crate::units::BitRate;
+use crate::verdict::BudgetMode;
+use std::time::Duration;
+
+mod limits;
+mod model;
+
+const SOURCE: IceSource = IceSource::Cloudflare;
+/// 2 Mbps for a minute.
+const MINUTE_BYTES: u64 = 15_000_000;
+/// With the slack for minting, five minutes.
+const SHORT: u64 = 296;
+const MB: u64 = 1_000_000;
+
+/// 2025-01-31T22:00Z, two hours before a reset, plus so many seconds.
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_738_360_800_000).plus_millis(seconds * 1_000)
+}
+
+fn setup(mode: BudgetMode, spenders: SpenderTerms) -> Setup {
+    let rate = BitRate::new(2_000_000);
+    Setup {
+        terms: Terms {
+            limit: ByteCount::new(1_000_000 * MB),
+            billing_day: BillingDay::new(1).unwrap(),
+            mode,
+            rates: Rates {
+                estimated: rate,
+                liability: rate,
+                unreported_grant: ByteCount::ZERO,
+                promises_cap_claims: mode == BudgetMode::Strict,
+            },
+        },
+        sources: vec![SourceTerms {
+            source: SOURCE,
+            tail: Duration::ZERO,
+            cut_tail: None,
+            sampling: 0,
+            is_read: true,
+        }],
+        rules: UsageRules {
+            heartbeat: Duration::from_secs(30),
+            billed: BilledDirections::Egress,
+            estimated_rate: rate,
+        },
+        bounds: Bounds { spenders, ..Bounds::default() },
+        default_source: SOURCE,
+    }
+}
+
+fn user(name: &str) -> User {
+    User::new(name).unwrap()
+}
+
+fn requester(name: &str) -> Requester {
+    let spender = Spender { user: User::new(name), label: Label::new("room-1"), origin: None };
+    let client = Some(ClientKey::of("203.0.113.9".parse().unwrap()));
+    Requester { client, spender: spender.known(), ..Requester::default() }
+}
+
+/// Books, and what is stored of them.
+struct Broker {
+    setup: Setup,
+    books: Books,
+    stored: Stored,
+    minted: u64,
+}
+
+impl Broker {
+    fn new(mode: BudgetMode, spenders: SpenderTerms) -> Self {
+        let setup = setup(mode, spenders);
+        let books = setup.open(Some(Stored::default()), at(0));
+        Self { setup, books, stored: Stored::default(), minted: 0 }
+    }
+
+    fn with_limit(mode: BudgetMode, limit: u64) -> Self {
+        Self::new(mode, SpenderTerms { user_limit: Some(ByteCount::new(limit)), ..SpenderTerms::default() })
+    }
+
+    fn flush(&mut self) {
+        let batch = self.books.take_batch();
+        self.stored.apply(batch);
+    }
+
+    fn restart(&mut self) {
+        let now = self.books.now();
+        self.flush();
+        self.books = self.setup.open(Some(self.stored.clone()), now);
+    }
+
+    fn mint(&mut self, requester: Requester, life: u64) -> Option<Grant> {
+        let life = Duration::from_secs(life);
+        let hold = self.books.reserve(SOURCE, life, MINT_SLACK, requester.clone()).ok()?;
+        self.minted += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.minted.to_be_bytes());
+        let issued_at = self.books.now();
+        let grant = Grant {
+            id: GrantId::new(id),
+            source: SOURCE,
+            issued_at,
+            expires_at: issued_at.plus(hold.life()),
+        };
+        let (commit, batch) = self.books.commit(hold, &grant, Some("name"), requester).unwrap();
+        self.stored.apply(batch.unwrap());
+        self.books.settle(&commit, crate::books::Written::Yes).unwrap();
+        Some(grant)
+    }
+
+    fn count(&mut self, until: Timestamp, is_final: bool, bytes: &[(GrantId, u64)], other: u64) -> bool {
+        let by_grant = bytes.iter().map(|(id, bytes)| (*id, Traffic::new(0, *bytes))).collect();
+        let from = self.books.grant_counts_from(SOURCE);
+        let other = Traffic::new(0, other);
+        let counts = GrantCounts { from, until, by_grant, other, is_complete: true, is_final };
+        self.books.take_grant_counts(SOURCE, &counts)
+    }
+
+    fn beat(&mut self, grant: Grant, bytes: u64) {
+        let report = Report { bytes_received: Some(bytes), relayed: Some(true), ..Report::default() };
+        self.books.heartbeat(Caller::Grant(grant), "c", report).unwrap();
+    }
+
+    /// Measured, claimed and all bytes of a key.
+    fn sums(&self, kind: SpenderKind, key: &str) -> Option<(u64, u64, u64)> {
+        let row = self.books.grants().spenders().get(&SpenderKey::parse(kind, key).unwrap())?;
+        Some((row.sums.measured().get(), row.sums.claimed().get(), row.sums.bytes().get()))
+    }
+}
+
+#[test]
+fn the_larger_of_measured_and_claimed_bytes_counts() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let (ann, bob) =
+        (broker.mint(requester("ann"), 3_600).unwrap(), broker.mint(requester("bob"), 3_600).unwrap());
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.books.advance(at(20));
+    broker.beat(ann, 4 * MB);
+    assert!(broker.count(at(20), false, &[(ann.id, MB), (bob.id, 3 * MB)], 0));
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((MB, 4 * MB, 4 * MB)));
+    assert_eq!(broker.sums(SpenderKind::User, "bob"), Some((3 * MB, 0, 3 * MB)));
+    for (kind, key) in [(SpenderKind::Label, "room-1"), (SpenderKind::Address, "203.0.113.9")] {
+        assert_eq!(broker.sums(kind, key), Some((4 * MB, 4 * MB, 7 * MB)));
+    }
+    broker.restart();
+    assert_eq!(broker.sums(SpenderKind::Label, "room-1"), Some((4 * MB, 4 * MB, 7 * MB)));
+    broker.books.advance(at(40));
+    broker.beat(ann, 6 * MB);
+    broker.books.close(Caller::Grant(ann), "c", Report::default()).unwrap();
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((MB, 6 * MB, 6 * MB)));
+    broker.restart();
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((MB, 6 * MB, 6 * MB)));
+    let shown = broker.books.grants().spenders().get(&SpenderKey::User(user("ann"))).unwrap();
+    assert_eq!((shown.live, shown.sums.grants()), (1, 1));
+    assert_eq!((shown.sums.first_seen, shown.sums.last_seen), (at(0), at(40)));
+}
+
+#[test]
+fn counts_continue_where_they_are_final_and_another_span_is_refused() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    assert_eq!(broker.books.grant_counts_from(SOURCE), at(0));
+    assert!(broker.count(at(60), false, &[(ann.id, 5)], 0) && broker.count(at(60), true, &[(ann.id, 4)], 0));
+    assert_eq!(broker.books.grant_counts_from(SOURCE), at(60));
+    broker.restart();
+    assert_eq!(broker.books.grant_counts_from(SOURCE), at(60), "it is stored");
+    let again = GrantCounts { from: at(0), until: at(60), ..GrantCounts::default() };
+    assert!(!broker.books.take_grant_counts(SOURCE, &again));
+    assert!(broker.count(at(90), false, &[(ann.id, 3)], 0));
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((7, 0, 7)));
+}
+
+#[test]
+fn bytes_of_identifiers_that_are_not_in_the_table_are_unknown() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    let stranger = GrantId::new([9; 16]);
+    assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 7)], 2));
+    assert!(broker.count(at(60), false, &[(ann.id, 5), (stranger, 8)], 2));
+    assert_eq!(broker.books.unknown_bytes().get(), 10);
+    assert!(broker.count(at(60), true, &[(stranger, 8)], 2) && broker.count(at(90), false, &[], 3));
+    broker.restart();
+    assert_eq!(broker.books.unknown_bytes().get(), 13);
+    broker.books.advance(at(7_200));
+    assert_eq!(broker.books.unknown_bytes().get(), 0, "another period");
+}
+
+#[test]
+fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 600).unwrap();
+    assert!(broker.count(at(60), true, &[(ann.id, 5)], 0));
+    broker.books.advance(at(700));
+    broker.books.forget_expired();
+    let grants = broker.books.grants();
+    assert_eq!((grants.count(), grants.ended_count(), grants.get(ann.id)), (0, 1, None));
+    assert!(broker.books.revoke(ann.id).is_none() && !broker.books.take_renewal(&ann));
+    assert!(broker.count(at(700), true, &[(ann.id, 6)], 0), "its counts come late");
+    broker.restart();
+    assert_eq!(broker.books.grants().ended_count(), 1);
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((11, 0, 11)));
+    let shown = broker.books.grants().spenders().get(&SpenderKey::User(user("ann"))).unwrap();
+    assert_eq!((shown.live, shown.sums.grants()), (0, 1));
+    broker.books.advance(at(7_200));
+    assert_eq!((broker.books.grants().ended_count(), broker.sums(SpenderKind::User, "ann")), (0, None));
+    broker.restart();
+    assert_eq!((broker.books.grants().ended_count(), broker.stored.grants.len()), (0, 0));
+}
+
+#[test]
+fn a_period_begins_with_no_bytes_of_the_grants_that_go_on() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 20_000).unwrap();
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    for seconds in (30..=7_200).step_by(30) {
+        broker.books.advance(at(seconds));
+        broker.beat(ann, seconds * 1_000);
+    }
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((0, 30_000, 30_000)), "the report of 00:00");
+    broker.restart();
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((0, 30_000, 30_000)));
+    broker.books.advance(at(7_230));
+    broker.beat(ann, 7_230_000);
+    broker.books.close(Caller::Grant(ann), "c", Report::default()).unwrap();
+    broker.restart();
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((0, 60_000, 60_000)));
+}
+
+#[test]
+fn a_sum_keeps_the_bytes_of_a_grant_that_left_the_history() {
+    let spenders = SpenderTerms { ended_max: 1, ..SpenderTerms::default() };
+    let mut broker = Broker::new(BudgetMode::Estimate, spenders);
+    for n in 1..=3 {
+        let grant = broker.mint(requester("ann"), 60).unwrap();
+        let now = broker.books.now();
+        broker.books.advance(now.plus_millis(120_000));
+        broker.books.forget_expired();
+        let until = broker.books.now();
+        assert!(broker.count(until, true, &[(grant.id, n)], 0));
+    }
+    assert_eq!(broker.books.grants().ended_count(), 1);
+    for _ in 0..2 {
+        assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((6, 0, 6)));
+        let shown = broker.books.grants().spenders().get(&SpenderKey::User(user("ann"))).unwrap();
+        assert_eq!(shown.sums.grants(), 3);
+        broker.restart();
+    }
+    broker.books.advance(at(7_200));
+    broker.flush();
+    assert!(broker.stored.spenders.is_empty());
+}
+
+#[test]
+fn a_full_table_moves_its_smallest_idle_row_into_the_others() {
+    let bounds = SpenderBounds { users: 2, others: 2 };
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms { bounds, ..SpenderTerms::default() });
+    for (name, bytes) in [("ann", 5), ("bob", 3)] {
+        let grant = broker.mint(requester(name), 60).unwrap();
+        let until = broker.books.now();
+        assert!(broker.count(until, true, &[(grant.id, bytes)], 0));
+    }
+    let eve = broker.mint(requester("eve"), 60).unwrap();
+    assert!(broker.count(at(0), true, &[(eve.id, 7)], 0), "no row is idle");
+    assert_eq!(broker.sums(SpenderKind::User, "eve"), None);
+    broker.books.advance(at(120));
+    broker.books.forget_expired();
+    broker.mint(requester("joe"), 60).unwrap();
+    let rows = |broker: &Broker| {
+        let rows = broker.books.grants().spenders().top(SpenderKind::User, 10, None);
+        let rows = rows.into_iter().map(|row| (row.key.map(|key| key.to_string()), row.sums.bytes().get()));
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&broker), [(None, 10), (Some("ann".into()), 5), (Some("joe".into()), 0)]);
+    assert_eq!(broker.books.grants().spenders().counts_of(SpenderKind::User), (2, 1));
+    broker.restart();
+    assert_eq!(rows(&broker).iter().map(|(_, bytes)| bytes).sum::<u64>(), 15);
+}
+
+#[test]
+fn what_the_reporter_says_without_a_grant_counts_for_its_user() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
+    let by_reporter = Spender { user: User::new("ann"), ..Spender::default() };
+    broker.books.report_spender(Caller::Reporter, "r", by_reporter);
+    broker.books.advance(at(30));
+    let report = Report { bytes_received: Some(9), ..Report::default() };
+    broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
+    for _ in 0..2 {
+        assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((0, 9, 9)));
+        broker.restart();
+    }
+}

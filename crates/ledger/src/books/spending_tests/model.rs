@@ -1,0 +1,158 @@
+//! The sums after random histories, compared with a sum over all grants that there ever were in the period.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Mint { user: usize, life: u64 },
+    Open { nth: usize },
+    Beat { nth: usize, bytes: Option<u64> },
+    Close { nth: usize },
+    Count { bytes: Vec<u64>, is_final: bool },
+    Advance { seconds: u64 },
+    Reporter { nth: usize, user: usize },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_usize..6, 60_u64..900).prop_map(|(user, life)| Step::Mint { user, life }),
+        2 => (0_usize..4).prop_map(|nth| Step::Open { nth }),
+        3 => (0_usize..4, prop::option::of(0_u64..90_000_000)).prop_map(|(nth, bytes)| Step::Beat { nth, bytes }),
+        1 => (0_usize..4).prop_map(|nth| Step::Close { nth }),
+        3 => (prop::collection::vec(0_u64..50_000_000, 0..5), any::<bool>())
+            .prop_map(|(bytes, is_final)| Step::Count { bytes, is_final }),
+        4 => prop_oneof![9 => 1_u64..400, 1 => 1_u64..8_000].prop_map(|seconds| Step::Advance { seconds }),
+        1 => (0_usize..4, 0_usize..6).prop_map(|(nth, user)| Step::Reporter { nth, user }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+const USERS: [&str; 6] = ["", "ann", "bob", "eve", "joe", "zoe"];
+
+/// The last known share of every grant of the period, live, ended or dropped.
+#[derive(Default)]
+struct Model {
+    period: Option<Timestamp>,
+    grants: HashMap<GrantId, (Option<String>, u64, u64)>,
+}
+
+impl Model {
+    fn look(&mut self, books: &Books) {
+        let period = books.snapshot().figures.period.start;
+        if self.period != Some(period) {
+            *self = Self { period: Some(period), grants: HashMap::new() };
+        }
+        for (id, row) in books.grants().iter() {
+            let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());
+            let user = user.map(|user| user.as_str().to_owned());
+            let spent = row.spent();
+            self.grants.insert(*id, (user, spent.measured().get(), spent.claimed().get()));
+        }
+    }
+
+    /// Measured, claimed, all bytes and the number of grants that `is` holds for.
+    fn sum(&self, is: impl Fn(&Option<String>) -> bool) -> [u64; 4] {
+        let of_it = self.grants.values().filter(|(user, ..)| is(user));
+        of_it.fold([0; 4], |[a, b, c, d], (_, measured, claimed)| {
+            [a + measured, b + claimed, c + measured.max(claimed), d + 1]
+        })
+    }
+}
+
+fn figures(sums: &Sums) -> [u64; 4] {
+    [sums.measured().get(), sums.claimed().get(), sums.bytes().get(), sums.grants()]
+}
+
+fn run(steps: Vec<Step>, users: usize, ended_max: usize) {
+    let bounds = SpenderBounds { users, others: 10 };
+    let mut broker =
+        Broker::new(BudgetMode::Estimate, SpenderTerms { bounds, ended_max, ..SpenderTerms::default() });
+    let mut model = Model::default();
+    let mut held: Vec<Grant> = vec![];
+    for step in steps {
+        let nth = |held: &Vec<Grant>, nth: usize| held.iter().rev().nth(nth).copied();
+        match step {
+            Step::Mint { user, life } => held.extend(broker.mint(requester(USERS[user]), life)),
+            Step::Open { nth: n } => {
+                if let Some(grant) = nth(&held, n) {
+                    let _ = broker.books.open(Caller::Grant(grant), "c", None);
+                }
+            }
+            Step::Beat { nth: n, bytes } => {
+                if let Some(grant) = nth(&held, n) {
+                    let report = Report { bytes_received: bytes, ..Report::default() };
+                    let _ = broker.books.heartbeat(Caller::Grant(grant), "c", report);
+                }
+            }
+            Step::Close { nth: n } => {
+                if let Some(grant) = nth(&held, n) {
+                    let _ = broker.books.close(Caller::Grant(grant), "c", Report::default());
+                }
+            }
+            Step::Count { bytes, is_final } => {
+                let bytes: Vec<_> =
+                    held.iter().rev().zip(bytes).map(|(grant, bytes)| (grant.id, bytes)).collect();
+                let until = broker.books.now();
+                broker.count(until, is_final, &bytes, 0);
+            }
+            Step::Advance { seconds } => {
+                let now = broker.books.now();
+                broker.books.advance(now.plus_millis(seconds * 1_000));
+                // A grant can be dropped as soon as it ends.
+                model.look(&broker.books);
+                broker.books.forget_expired();
+            }
+            Step::Reporter { nth: n, user } => {
+                let is_open = |grant: &Grant| {
+                    broker.books.connections().filter(|open| open.grant() == Some(grant.id)).count() == 1
+                        && broker.books.connections().count() == 1
+                };
+                if nth(&held, n).is_some_and(|grant| is_open(&grant)) {
+                    let by_reporter = Spender { user: User::new(USERS[user]), ..Spender::default() };
+                    broker.books.report_spender(Caller::Reporter, "c", by_reporter);
+                }
+            }
+            Step::Restart => broker.restart(),
+        }
+        model.look(&broker.books);
+        check(&broker, &model, users);
+    }
+}
+
+fn check(broker: &Broker, model: &Model, users: usize) {
+    let spenders = broker.books.grants().spenders();
+    let rows = spenders.top(SpenderKind::User, 100, None);
+    let mut all = [0; 4];
+    for row in &rows {
+        let found = figures(&row.sums);
+        all = std::array::from_fn(|n| all[n] + found[n]);
+        if users >= USERS.len()
+            && let Some(key) = &row.key
+        {
+            assert_eq!(found, model.sum(|user| *user == Some(key.to_string())), "{key}");
+        }
+    }
+    assert_eq!(all, model.sum(Option::is_some), "the rows of a kind add up: {rows:?}");
+    let by_address = spenders.get(&SpenderKey::parse(SpenderKind::Address, "203.0.113.9").unwrap());
+    assert_eq!(by_address.map(|row| figures(&row.sums)).unwrap_or_default(), model.sum(|_| true));
+    let live: u64 = rows.iter().map(|row| row.live).sum();
+    let named = broker.books.grants().iter().filter(|(_, row)| {
+        let is_named = row.spender.as_deref().is_some_and(|spender| spender.user.is_some());
+        is_named && !row.has_ended()
+    });
+    let named = u64::try_from(named.count()).unwrap();
+    assert!(live == named || users < USERS.len(), "{live} live of {named}");
+}
+
+proptest! {
+    #[test]
+    fn the_sums_are_those_of_all_grants(
+        steps in prop::collection::vec(step(), 0..60), users in prop::sample::select(vec![2, 10]),
+        ended_max in prop::sample::select(vec![0, 2, 100]),
+    ) {
+        run(steps, users, ended_max);
+    }
+}

@@ -1,0 +1,35 @@
+//! Until when each source has counted its grants for good, and what it counted under identifiers that the ledger does not know.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::spent::Spent;
+use crate::source::IceSource;
+use crate::units::{ByteCount, Timestamp};
+
+/// The state of each source's counts by grant.
+pub type CountedSources = BTreeMap<IceSource, CountedSource>;
+
+/// The state of one source's counts by grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedSource {
+    /// Everything before this instant is counted for good.
+    pub until: Timestamp,
+    /// Bytes of this period under identifiers that the ledger does not know.
+    pub(super) unknown: Spent,
+}
+
+impl CountedSource {
+    /// Counting begins at `until`.
+    pub(super) fn since(until: Timestamp) -> Self {
+        Self { until, unknown: Spent::default() }
+    }
+
+    /// Bytes of this period under identifiers that the ledger does not know.
+    #[must_use]
+    pub fn unknown(&self) -> ByteCount {
+        self.unknown.measured()
+    }
+}

@@ -1,0 +1,206 @@
+//! The bytes of one grant in the current period: what its connections claimed and what its source counted.
+//!
+//! What was measured never decreases in a period. The part of the claims that belongs to open connections is not stored: a start
+//! takes it from the connections, so a report rewrites only the row of its connection.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use serde::{Deserialize, Serialize};
+
+use crate::reading::at_most;
+use crate::units::{ByteCount, Timestamp};
+
+/// See the module's description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSpent", into = "StoredSpent")]
+pub struct Spent {
+    /// The start of the period that the bytes belong to.
+    pub(super) period: Timestamp,
+    /// Charged bytes of all its connections. Below zero if a charge of the period before was reversed.
+    pub(super) claimed: i64,
+    /// The part of them that belongs to open connections.
+    pub(super) open: i64,
+    /// The most that its source has counted so far.
+    pub(super) measured: ByteCount,
+    /// The part of it that will not be counted again.
+    pub(super) closed: ByteCount,
+    /// Bytes of time that nobody counted, at the assumed rate.
+    pub(super) assumed: ByteCount,
+    /// When something was last counted or claimed.
+    pub(super) seen_at: Timestamp,
+}
+
+/// The stored form: without open connections.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredSpent {
+    period: Timestamp,
+    #[serde(skip_serializing_if = "is_zero")]
+    claimed: i64,
+    #[serde(skip_serializing_if = "is_none")]
+    measured: ByteCount,
+    #[serde(skip_serializing_if = "is_none")]
+    closed: ByteCount,
+    #[serde(skip_serializing_if = "is_none")]
+    assumed: ByteCount,
+    seen_at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(bytes: &ByteCount) -> bool {
+    *bytes == ByteCount::ZERO
+}
+
+impl From<StoredSpent> for Spent {
+    fn from(StoredSpent { period, claimed, measured, closed, assumed, seen_at }: StoredSpent) -> Self {
+        Self { period, claimed, open: 0, measured, closed, assumed, seen_at }
+    }
+}
+
+impl From<Spent> for StoredSpent {
+    fn from(Spent { period, claimed, open, measured, closed, assumed, seen_at }: Spent) -> Self {
+        Self { period, claimed: claimed.saturating_sub(open), measured, closed, assumed, seen_at }
+    }
+}
+
+/// A change of what one connection of a grant was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// What was charged as of the last call.
+    pub(crate) before: ByteCount,
+    /// What is charged now.
+    pub(crate) after: ByteCount,
+    /// Whether the connection has ended.
+    pub(crate) is_last: bool,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+impl Spent {
+    /// Bytes that its connections claimed.
+    #[must_use]
+    pub fn claimed(&self) -> ByteCount {
+        ByteCount::new(u64::try_from(self.claimed).unwrap_or(0))
+    }
+
+    /// Bytes that its source counted.
+    #[must_use]
+    pub fn measured(&self) -> ByteCount {
+        self.measured
+    }
+
+    /// When something was last counted or claimed.
+    #[must_use]
+    pub fn seen_at(&self) -> Timestamp {
+        self.seen_at
+    }
+
+    /// The most that was relayed in the time that is counted for good. `sampling`: the count's margin of error in percent.
+    pub(super) fn settled(&self, sampling: u32) -> ByteCount {
+        ByteCount::saturating(at_most(self.closed.get().into(), sampling)).plus(self.assumed)
+    }
+
+    /// One of its connections was charged. The charges belong to this period.
+    pub(super) fn charge(&mut self, charge: &Charge) {
+        let signed = |bytes: ByteCount| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
+        let (before, after) = (signed(charge.before), signed(charge.after));
+        self.claimed = self.claimed.saturating_add(after.saturating_sub(before));
+        let open = if charge.is_last { 0 } else { after };
+        self.open = self.open.saturating_add(open.saturating_sub(before));
+        self.seen_at = self.seen_at.max(charge.at);
+    }
+
+    /// Its source counted bytes in a span of time. `is_final`: they will not be counted again.
+    pub(super) fn count(&mut self, bytes: ByteCount, is_final: bool, at: Timestamp) {
+        let total = self.closed.plus(bytes);
+        if is_final {
+            self.closed = total;
+        }
+        if total > self.measured {
+            self.measured = total;
+            self.seen_at = self.seen_at.max(at);
+        }
+    }
+
+    /// The value as stored: the claims of open connections are added again by the connections.
+    pub(super) fn without_open(self) -> Self {
+        StoredSpent::from(self).into()
+    }
+
+    /// Begins another period. What open connections were charged so far belongs to the last one.
+    pub(super) fn begin(&mut self, period: Timestamp) {
+        *self = Self { period, open: self.open, seen_at: self.seen_at, ..Self::default() };
+    }
+
+    /// Whether it says anything.
+    pub(super) fn is_empty(&self) -> bool {
+        (self.claimed, self.open) == (0, 0)
+            && [self.measured, self.closed, self.assumed] == [ByteCount::ZERO; 3]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn spent(counts: &[(u64, bool)]) -> Spent {
+        let mut spent = Spent::default();
+        for (bytes, is_final) in counts {
+            spent.count(ByteCount::new(*bytes), *is_final, at(1));
+        }
+        spent
+    }
+
+    #[test]
+    fn an_open_window_replaces_the_last_one_and_a_final_one_is_added() {
+        let of = |counts| spent(counts).measured().get();
+        assert_eq!(of(&[(10, false), (15, false)]), 15);
+        assert_eq!(of(&[(10, false), (12, true)]), 12);
+        assert_eq!(of(&[(12, true), (3, false), (5, true), (1, false)]), 18);
+    }
+
+    #[test]
+    fn what_was_measured_never_decreases() {
+        let of = |counts| spent(counts).measured().get();
+        assert_eq!(of(&[(10, false), (8, true)]), 10);
+        assert_eq!(of(&[(10, false), (8, true), (1, false)]), 10);
+        assert_eq!(of(&[(10, false), (8, true), (3, false)]), 11);
+    }
+
+    #[test]
+    fn the_claims_of_open_connections_are_not_stored() {
+        let mut spent = Spent::default();
+        let charge = |before, after, is_last| Charge {
+            before: ByteCount::new(before),
+            after: ByteCount::new(after),
+            is_last,
+            at: at(5),
+        };
+        spent.charge(&charge(0, 100, false));
+        spent.charge(&charge(100, 70, false));
+        spent.charge(&charge(0, 9, true));
+        assert_eq!((spent.claimed().get(), spent.open), (79, 70));
+        let stored: Spent = serde_json::from_str(&serde_json::to_string(&spent).unwrap()).unwrap();
+        assert_eq!((stored.claimed().get(), stored.open), (9, 0));
+        spent.begin(at(60));
+        assert_eq!((spent.claimed().get(), spent.open), (0, 70), "the period before has these bytes");
+        spent.charge(&charge(70, 90, true));
+        assert_eq!((spent.claimed().get(), spent.open), (20, 0));
+    }
+
+    #[test]
+    fn what_is_settled_contains_the_margin_of_the_count() {
+        let mut spent = spent(&[(95, true), (1_000, false)]);
+        assert_eq!(spent.settled(5).get(), 100);
+        spent.assumed = ByteCount::new(7);
+        assert_eq!(spent.settled(0).get(), 102);
+    }
+}

@@ -1,0 +1,135 @@
+//! The keys of the sums: who spends, as a user, a label, an origin or an address.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::client::ClientKey;
+use crate::spender::{Label, ORIGIN_MAX, User};
+
+/// What a sum is grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpenderKind {
+    /// By user.
+    User,
+    /// By label.
+    Label,
+    /// By origin.
+    Origin,
+    /// By client address.
+    Address,
+}
+
+impl SpenderKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::User, Self::Label, Self::Origin, Self::Address];
+
+    /// The name in queries, responses and stored rows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Label => "label",
+            Self::Origin => "origin",
+            Self::Address => "address",
+        }
+    }
+
+    /// The kind of that name; `None` if there is none.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Its place in a list of one value for each kind.
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Label => 1,
+            Self::Origin => 2,
+            Self::Address => 3,
+        }
+    }
+}
+
+/// One value for each kind.
+pub(crate) type Keys = [Option<SpenderKey>; 4];
+
+/// Who spends. The text of a key and its kind identify it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpenderKey {
+    /// A user.
+    User(User),
+    /// A label.
+    Label(Label),
+    /// An origin.
+    Origin(Arc<str>),
+    /// An IPv4 address or an IPv6 prefix.
+    Client(ClientKey),
+    /// A whole IPv6 address.
+    Address(IpAddr),
+}
+
+impl SpenderKey {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> SpenderKind {
+        match self {
+            Self::User(_) => SpenderKind::User,
+            Self::Label(_) => SpenderKind::Label,
+            Self::Origin(_) => SpenderKind::Origin,
+            Self::Client(_) | Self::Address(_) => SpenderKind::Address,
+        }
+    }
+
+    /// The key with this text; `None` if the text is not one of that kind.
+    #[must_use]
+    pub fn parse(kind: SpenderKind, text: &str) -> Option<Self> {
+        match kind {
+            SpenderKind::User => User::new(text).map(Self::User),
+            SpenderKind::Label => Label::new(text).map(Self::Label),
+            SpenderKind::Origin => (1..=ORIGIN_MAX).contains(&text.len()).then(|| Self::Origin(text.into())),
+            SpenderKind::Address => match text.parse::<ClientKey>() {
+                Ok(client) => Some(Self::Client(client)),
+                Err(_) => text.parse().ok().map(Self::Address),
+            },
+        }
+    }
+}
+
+impl fmt::Display for SpenderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => f.write_str(user.as_str()),
+            Self::Label(label) => f.write_str(label.as_str()),
+            Self::Origin(origin) => f.write_str(origin),
+            Self::Client(client) => client.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_from_its_kind_and_text() {
+        let keys = [
+            SpenderKey::User(User::new("ann").unwrap()),
+            SpenderKey::Label(Label::new("room-1").unwrap()),
+            SpenderKey::Origin("https://a.example".into()),
+            SpenderKey::Client("203.0.113.9".parse().unwrap()),
+            SpenderKey::Client("2001:db8:1:2::/64".parse().unwrap()),
+            SpenderKey::Address("2001:db8::1".parse().unwrap()),
+        ];
+        for key in keys {
+            assert_eq!(SpenderKey::parse(key.kind(), &key.to_string()), Some(key));
+        }
+        assert_eq!(SpenderKey::parse(SpenderKind::Address, "here"), None);
+        assert_eq!(SpenderKey::parse(SpenderKind::User, ""), None);
+        for kind in SpenderKind::ALL {
+            assert_eq!(SpenderKind::from_name(kind.name()), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The sums of one key, or the share of one grant in them. They are signed, so that adding and subtracting shares in any order
+//! gives the same result. What is shown is never below zero.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteCount, Timestamp};
+
+/// See the module's description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sums {
+    measured: i64,
+    claimed: i64,
+    bytes: i64,
+    /// Bytes that are certain not to be given back: counted by the source for good, or assumed for time that nobody counted.
+    settled: i64,
+    grants: i64,
+    /// When the first grant was issued; 1970 in an empty sum.
+    pub first_seen: Timestamp,
+    /// When the last grant was issued or something was counted for one.
+    pub last_seen: Timestamp,
+}
+
+/// The larger of two evidences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The source counted at least as much as was claimed.
+    Measured,
+    /// Clients claimed more than was counted, or nothing was counted.
+    Claimed,
+}
+
+impl Evidence {
+    /// Which of the two figures the bytes come from.
+    #[must_use]
+    pub fn of(measured: ByteCount, claimed: ByteCount) -> Self {
+        if measured > ByteCount::ZERO && measured >= claimed { Self::Measured } else { Self::Claimed }
+    }
+
+    /// The name in responses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Claimed => "claimed",
+        }
+    }
+}
+
+impl Sums {
+    /// The share of one grant.
+    pub(crate) fn of_grant(
+        measured: ByteCount,
+        claimed: ByteCount,
+        settled: ByteCount,
+        seen: [Timestamp; 2],
+    ) -> Self {
+        let [first_seen, last_seen] = seen;
+        Self {
+            measured: signed(measured),
+            claimed: signed(claimed),
+            bytes: signed(measured.max(claimed)),
+            settled: signed(settled),
+            grants: 1,
+            first_seen,
+            last_seen,
+        }
+    }
+
+    /// What a charge of a connection without a grant changes.
+    pub(crate) fn of_charge(before: ByteCount, after: ByteCount, at: Timestamp) -> Self {
+        let claimed = signed(after).saturating_sub(signed(before));
+        Self { claimed, bytes: claimed, first_seen: at, last_seen: at, ..Self::default() }
+    }
+
+    /// Bytes that nobody counted and that count as relayed.
+    pub(crate) fn of_assumed(bytes: ByteCount, at: Timestamp) -> Self {
+        Self { settled: signed(bytes), first_seen: at, last_seen: at, ..Self::default() }
+    }
+
+    /// Bytes that sources counted.
+    #[must_use]
+    pub fn measured(&self) -> ByteCount {
+        shown(self.measured)
+    }
+
+    /// Bytes that connections claimed, reported or by time.
+    #[must_use]
+    pub fn claimed(&self) -> ByteCount {
+        shown(self.claimed)
+    }
+
+    /// The sum of the larger figure of each grant.
+    #[must_use]
+    pub fn bytes(&self) -> ByteCount {
+        shown(self.bytes)
+    }
+
+    /// Bytes that are certain not to be given back.
+    #[must_use]
+    pub fn settled(&self) -> ByteCount {
+        shown(self.settled)
+    }
+
+    /// Grants.
+    #[must_use]
+    pub fn grants(&self) -> u64 {
+        u64::try_from(self.grants).unwrap_or(0)
+    }
+
+    /// Which of the figures the bytes come from.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        Evidence::of(self.measured(), self.claimed())
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { measured, claimed, bytes, settled, grants, .. } = *self;
+        [measured, claimed, bytes, settled, grants] == [0; 5]
+    }
+
+    /// Adds a share.
+    pub(super) fn add(&mut self, share: &Self) {
+        self.join(share, i64::saturating_add);
+        let first = share.first_seen;
+        let is_first = self.first_seen == Timestamp::default() || first < self.first_seen;
+        if is_first && first != Timestamp::default() {
+            self.first_seen = first;
+        }
+        self.last_seen = self.last_seen.max(share.last_seen);
+    }
+
+    /// Takes a share away. The times stay.
+    pub(super) fn remove(&mut self, share: &Self) {
+        self.join(share, i64::saturating_sub);
+    }
+
+    fn join(&mut self, share: &Self, of: impl Fn(i64, i64) -> i64) {
+        self.measured = of(self.measured, share.measured);
+        self.claimed = of(self.claimed, share.claimed);
+        self.bytes = of(self.bytes, share.bytes);
+        self.settled = of(self.settled, share.settled);
+        self.grants = of(self.grants, share.grants);
+    }
+}
+
+fn signed(bytes: ByteCount) -> i64 {
+    i64::try_from(bytes.get()).unwrap_or(i64::MAX)
+}
+
+fn shown(bytes: i64) -> ByteCount {
+    ByteCount::new(u64::try_from(bytes).unwrap_or(0))
+}
