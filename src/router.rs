@@ -24,7 +24,7 @@ use crate::http::{
     operator, origin, overrides, overview, wire_formats,
 };
 use crate::web;
-use crate::web::pages::{self, Page};
+use crate::web::{navigation, pages};
 
 /// All routes with their layers.
 pub fn build(app: &Arc<App>) -> Router {
@@ -72,9 +72,11 @@ pub fn build(app: &Arc<App>) -> Router {
 
     // Static files for any page.
     let mut web = OpenApiRouter::new();
+    let listed = pages::served(app);
     let demo = app.is_demo.then_some(&pages::DEMO);
-    let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo).flat_map(Page::routes);
-    let dashboard = pages::DASHBOARD.routes().map(|route| route.map(|route| if_operator(route, app)));
+    let public = [&pages::RELAY_CHECK, &pages::DOCS].into_iter().chain(demo);
+    let public = public.flat_map(|page| page.routes(&listed));
+    let dashboard = pages::DASHBOARD.routes(&listed).map(|route| route.map(|route| if_operator(route, app)));
     for route in web::module().into_iter().chain(dashboard).chain(public) {
         web = web.routes(route);
     }
@@ -90,6 +92,7 @@ pub fn build(app: &Arc<App>) -> Router {
     openapi::describe_waits(&mut document);
     let document = openapi::Document::from(&document);
     served
+        .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))

@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{AllowedHosts, AllowedOrigins, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -91,6 +91,8 @@ pub struct App {
     pub operator_token: Option<TokenDigest>,
     /// Authorizes an app server to report any connection.
     pub reporter_token: Option<TokenDigest>,
+    /// What the bytes cost.
+    pub prices: PriceConfig,
     /// The assumption behind the published bound.
     pub bound_terms: BoundTerms,
     /// Whether Cloudflare bills usage whose count this process does not read.

@@ -16,7 +16,7 @@ use turn_ledger::units::{BitRate, ByteCount};
 use turn_ledger::verdict::BudgetMode;
 
 /// The largest amount of GB, MB or Mbps: a petabyte a month, a terabit a second. More is a typing error.
-const AMOUNT_MAX: f64 = 1_000_000.0;
+pub(super) const AMOUNT_MAX: f64 = 1_000_000.0;
 
 /// The budget and the action at its limit.
 #[derive(Clone, Debug)]

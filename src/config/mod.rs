@@ -14,6 +14,7 @@ mod manual;
 mod meter;
 mod names;
 mod origin;
+mod price;
 mod problem;
 mod relay;
 mod server;
@@ -35,6 +36,7 @@ pub use host::{AllowedHost, AllowedHosts};
 pub use ice::{CloudflareConfig, CoturnConfig, IceConfig};
 pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
+pub use price::PriceConfig;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use relay::RelayConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
@@ -59,6 +61,8 @@ pub struct Config {
     pub budget: BudgetConfig,
     /// The usage estimate.
     pub usage: UsageConfig,
+    /// What the bytes cost.
+    pub prices: PriceConfig,
     /// Measured usage.
     pub meter: MeterConfig,
     /// The receiver of alerts; with `None` no alerts are sent.
@@ -97,6 +101,7 @@ impl Config {
         let usage = UsageConfig::read(settings);
         let estimated_rate = usage.as_ref().map(|usage| usage.estimated_rate).map_err(|refused| *refused);
         let budget = BudgetConfig::read(settings, estimated_rate);
+        let prices = PriceConfig::read(settings);
         let meter = MeterConfig::read(settings);
         let alert = AlertConfig::read(settings);
         let wire_formats = wire_formats::read(settings);
@@ -108,6 +113,7 @@ impl Config {
             ice: ice?,
             budget: budget?,
             usage: usage?,
+            prices: prices?,
             meter: meter?,
             alert: alert?,
             wire_formats: wire_formats?,

@@ -87,6 +87,9 @@ variables! {
         BILLED_DIRECTIONS = "egress";
         HEARTBEAT_SECONDS = "30";
         UNREPORTED_GRANT_MB = "0";
+        PRICE_PER_GB = "0.05";
+        FREE_GB = "1000";
+        CURRENCY = "USD";
         CLAIMS_MBPS_PER_CLIENT = "50";
         RESERVED_PERCENT_PER_CLIENT = "5";
         STATE_DIR;

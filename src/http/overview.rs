@@ -12,15 +12,18 @@ use utoipa::ToSchema;
 use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
 use crate::app::App;
+use crate::config::PriceConfig;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::mint::pool::PoolCounts;
 use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::books::Snapshot;
+use turn_ledger::cost::forecast;
 use turn_ledger::grants::Revoked;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
+use turn_ledger::verdict::Figures;
 
 /// Longest list of revocations.
 const REVOKED_MAX: usize = 20;
@@ -42,6 +45,8 @@ pub struct OverviewBody {
     status: StatusBody,
     /// The same figures in bytes.
     bytes: BytesBody,
+    /// What the bytes cost, by the price in the settings.
+    cost: CostBody,
     /// Whether the last write of the ledger failed.
     #[schema(example = false)]
     ledger_failing: bool,
@@ -95,6 +100,40 @@ pub struct BytesBody {
     /// The provider's own count, up to `status.asOf`; null without one.
     #[schema(required = true, example = 45_100_000_000_u64)]
     measured: Option<u64>,
+}
+
+/// The cost of this period. Amounts are strings with two decimals, rounded up.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CostBody {
+    /// `CURRENCY`.
+    #[schema(example = "USD")]
+    currency: String,
+    /// `PRICE_PER_GB`.
+    #[serde(rename = "pricePerGB")]
+    #[schema(value_type = f64, example = 0.05)]
+    price_per_gb: serde_json::Number,
+    /// `FREE_GB`: what a period has free of charge.
+    #[serde(rename = "freeGB")]
+    #[schema(value_type = f64, example = 1000)]
+    free_gb: serde_json::Number,
+    /// The cost of the bytes used so far.
+    #[schema(example = "12.35")]
+    so_far: String,
+    /// Null in the first day of a period.
+    #[schema(required = true)]
+    forecast: Option<ForecastBody>,
+}
+
+/// The end of the period, if the average rate since its start continues.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastBody {
+    /// Billed bytes.
+    used_bytes: u64,
+    /// Their cost.
+    #[schema(example = "40.00")]
+    cost: String,
 }
 
 /// The responses to callers.
@@ -217,6 +256,7 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.instant().saturating_duration_since(app.started).as_secs(),
         bytes: bytes(&snapshot),
+        cost: cost(&app.prices, &snapshot.figures),
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
@@ -240,6 +280,18 @@ fn bytes(snapshot: &Snapshot) -> BytesBody {
         configured_limit: snapshot.configured_limit.get(),
         overshoot_bound: figures.overshoot_bound().get(),
         measured: measured.as_of.map(|_| measured.bytes.get()),
+    }
+}
+
+fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> CostBody {
+    let at_end = forecast(figures.period, figures.now, figures.used);
+    CostBody {
+        currency: currency.clone(),
+        price_per_gb: plain_number(price.per_gb.as_units()),
+        free_gb: plain_number(price.free.as_gb()),
+        so_far: price.of(figures.used).to_string(),
+        forecast: at_end
+            .map(|used| ForecastBody { used_bytes: used.get(), cost: price.of(used).to_string() }),
     }
 }
 

@@ -76,6 +76,14 @@ export interface ConnectionsBody {
   total: number;
 }
 
+export interface CostBody {
+  currency: string;
+  forecast: ForecastBody | null;
+  freeGB: number;
+  pricePerGB: number;
+  soFar: string;
+}
+
 export interface CredentialsBody {
   degraded: boolean;
   expiresAt?: string;
@@ -96,6 +104,11 @@ export interface ErrorBody {
   message?: string;
   requestId: string;
   resetDate?: string;
+}
+
+export interface ForecastBody {
+  cost: string;
+  usedBytes: number;
 }
 
 export interface FreezeOverride {
@@ -146,6 +159,7 @@ export interface OverviewBody {
   bytes: BytesBody;
   callers: CallersBody;
   connections: ConnectionCounts;
+  cost: CostBody;
   ledgerFailing: boolean;
   provider: ProviderBody | null;
   revoked: Array<RevokedBody>;

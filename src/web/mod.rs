@@ -1,6 +1,7 @@
 //! Files for browsers: the module `turn-client.js` with its types, and the [`pages`]. They contain no data: every client
 //! gets the same bytes, may keep them, and revalidates them by their `ETag`. Any origin may import the module.
 
+pub mod navigation;
 pub mod pages;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use utoipa::PartialSchema;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Content, Ref, Required, Response as Described, ResponseBuilder};
 
-use super::{Route, operation, route, unless_cached};
+use super::{Route, navigation, operation, route, unless_cached};
 use crate::app::App;
 use crate::http::error::ApiError;
 
@@ -55,7 +55,9 @@ const UPLOT: &[File] = &[
 
 /// A page under a path of one name, and its files below that path.
 pub struct Page {
-    path: &'static str,
+    pub(super) path: &'static str,
+    /// Its name in the navigation.
+    pub(super) title: &'static str,
     /// The `operationId` of the page; that of its files ends in `File`.
     operation_id: &'static str,
     summary: &'static str,
@@ -68,6 +70,7 @@ pub struct Page {
 /// The operator's page.
 pub static DASHBOARD: Page = Page {
     path: "/dashboard",
+    title: "Dashboard",
     operation_id: "getDashboard",
     summary: "The operator's page. It has no data before the operator enters the token.",
     needs_operator: true,
@@ -76,8 +79,9 @@ pub static DASHBOARD: Page = Page {
         SHARED,
         UPLOT,
         files!("dashboard":
-            "dashboard.css", "plots.css", "main.js", "actions.js", "broker.js", "format.js", "plots.js", "series.js",
-            "verdicts.js", "view.js"
+            "dashboard.css", "plots.css", "main.js", "actions.js", "advice.js", "alerts.js", "broker.js", "confirm.js", "connections.js",
+            "format.js", "plots.js", "rows.js", "series.js", "spenders.js", "spending.js", "table.js", "verdicts.js",
+            "view.js"
         ),
     ],
 };
@@ -85,6 +89,7 @@ pub static DASHBOARD: Page = Page {
 /// Checks the ICE servers from a browser.
 pub static RELAY_CHECK: Page = Page {
     path: "/relay-check",
+    title: "Relay check",
     operation_id: "getRelayCheck",
     summary: "A page that tests every ICE server from this browser. Each check mints credentials.",
     needs_operator: false,
@@ -98,6 +103,7 @@ pub static RELAY_CHECK: Page = Page {
 /// Shows `/openapi.json`.
 pub static DOCS: Page = Page {
     path: "/docs",
+    title: "API",
     operation_id: "getDocs",
     summary: "A page that shows this document: search, examples, a curl command for every operation.",
     needs_operator: false,
@@ -114,6 +120,7 @@ pub static DOCS: Page = Page {
 /// The page of `turn-broker demo`. It also loads files of the dashboard.
 pub static DEMO: Page = Page {
     path: "/demo",
+    title: "Demo",
     operation_id: "getDemo",
     summary: "A call through the relay in this process and its effect on the budget. With `turn-broker demo` only.",
     needs_operator: false,
@@ -121,9 +128,16 @@ pub static DEMO: Page = Page {
     files: &[SHARED, files!("demo": "demo.css", "main.js", "call.js", "plot.js", "scene.js", "words.js")],
 };
 
+/// The pages that this process serves, the start page first.
+pub fn served(app: &App) -> Vec<&'static Page> {
+    let demo = app.is_demo.then_some(&DEMO);
+    let dashboard = app.operator_token.is_some().then_some(&DASHBOARD);
+    demo.into_iter().chain(dashboard).chain([&RELAY_CHECK, &DOCS]).collect()
+}
+
 impl Page {
-    /// The page and its files.
-    pub fn routes(&'static self) -> [Route; 2] {
+    /// The page, with links to all `served` pages, and its files.
+    pub fn routes(&'static self, served: &[&Page]) -> [Route; 2] {
         let mut page = operation(self.operation_id, self.summary, "A page", "text/html");
         if self.needs_operator {
             page = page.response("404", not_found("there is no `OPERATOR_TOKEN`"));
@@ -139,9 +153,10 @@ impl Page {
         let file = operation(&id, "The page's scripts and styles.", "A script or a style", "text/javascript")
             .parameter(name)
             .response("404", not_found("the page has no such file."));
+        let html: Arc<str> = self.html.replacen(navigation::MARK, &navigation::links(served, self), 1).into();
         let get_page = async move |headers: HeaderMap| {
             let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
-            (policies, same_origin("index.html", self.html, &headers))
+            (policies, same_origin("index.html", &html, &headers))
         };
         let get_file = async move |Path(name): Path<String>, headers: HeaderMap| match self
             .files
@@ -175,7 +190,7 @@ pub async fn only_with_operator(State(app): State<Arc<App>>, request: Request, n
 }
 
 /// A file that only pages of this origin may load.
-fn same_origin(name: &str, text: &'static str, request: &HeaderMap) -> Response {
+fn same_origin(name: &str, text: &str, request: &HeaderMap) -> Response {
     let content_type = match name.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
@@ -188,5 +203,5 @@ fn same_origin(name: &str, text: &'static str, request: &HeaderMap) -> Response 
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, unless_cached(text, request, ([(CONTENT_TYPE, content_type)], text))).into_response()
+    (headers, unless_cached(text, request, ([(CONTENT_TYPE, content_type)], text.to_owned()))).into_response()
 }

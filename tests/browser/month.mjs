@@ -20,11 +20,16 @@ function rate(ms) {
   return 580_000 * (0.06 + day * weekend * noise) * (1 + (ms - START) / (RESET - START) / 2);
 }
 
+/** For two days of the month the broker did not run: of these, only the sum is known. */
+const [STOPPED, STARTED] = [START + 7 * 24 * HOUR + 9 * HOUR, START + 9 * 24 * HOUR + 14 * HOUR];
+const wasStopped = (ms) => STOPPED <= ms && ms < STARTED;
+
 function points(from, step) {
   const made = [];
   for (let at = from; at < NOW; at += step) {
-    const bytes = rate(at) * (Math.min(step, NOW - at) / 1000);
-    made.push({ at: instant(at), usedBytes: Math.round(bytes), liveGrants: Math.round(8 + (rate(at - 2 * HOUR) + rate(at - HOUR) + rate(at)) / 90_000) });
+    const bytes = (wasStopped(at) ? 190_000 : rate(at)) * (Math.min(step, NOW - at) / 1000);
+    const liveGrants = wasStopped(at) ? 0 : Math.round(8 + (rate(at - 2 * HOUR) + rate(at - HOUR) + rate(at)) / 90_000);
+    made.push({ at: instant(at), usedBytes: Math.round(bytes), liveGrants });
   }
   return made;
 }
@@ -32,12 +37,11 @@ function points(from, step) {
 function usage(from, step) {
   const hours = points(START, HOUR);
   const readings = [];
-  let estimated = 0;
+  let counted = 0;
   for (const { at, usedBytes } of hours) {
-    estimated += usedBytes;
     const asOf = Math.min(Date.parse(at) + HOUR, AS_OF);
-    // Clients report slightly less than the provider counts.
-    if (asOf > START + 30 * HOUR && asOf >= from) readings.push({ asOf: instant(asOf), bytes: Math.round(estimated * 1.07) });
+    counted += usedBytes * Math.min(1, (asOf - Date.parse(at)) / Math.min(HOUR, NOW - Date.parse(at)));
+    if (asOf >= from && !wasStopped(Date.parse(at))) readings.push({ asOf: instant(asOf), bytes: Math.round(counted) });
   }
   return {
     periodStart: instant(START), resetDate: instant(RESET), stepSeconds: step / 1000, points: points(from, step), readings,
@@ -51,13 +55,13 @@ function figures() {
   return { whole, measured, used: measured + Math.round(rate(NOW) * 14 * 60) };
 }
 
-/** @param {'calm' | 'trouble' | 'reserved'} mood `reserved`: strict mode has reserved the whole limit. */
+/** @param {'calm' | 'alarm' | 'trouble' | 'reserved'} mood `alarm`: 95 % of the limit is passed. `reserved`: strict mode has reserved the whole limit. */
 export function month(mood) {
   const { whole, measured, used } = figures();
   const trouble = mood === 'trouble';
   const reserved = mood === 'reserved';
-  const limit = trouble ? Math.round(used * 0.998) : LIMIT;
-  const committed = reserved ? limit - 0.01 * GB : used + (trouble ? 43 : 187.4) * GB;
+  const limit = Math.round(trouble ? used * 0.998 : mood === 'alarm' ? used / 0.957 : LIMIT);
+  const committed = reserved ? limit - 0.01 * GB : used + (trouble ? 43 : mood === 'alarm' ? 31 : 187.4) * GB;
   const gb = (bytes) => (bytes / GB).toFixed(2);
   const bound = Math.max(0, committed - limit);
   const status = {
@@ -79,6 +83,10 @@ export function month(mood) {
     'api/overview': {
       at: instant(NOW), version: '0.1.0', uptimeSeconds: 812_345, status,
       bytes: { used, committed, limit, configuredLimit: limit, overshootBound: bound, measured }, ledgerFailing: false,
+      cost: {
+        currency: 'USD', pricePerGB: 0.05, freeGB: 250, soFar: money(used - 250 * GB),
+        forecast: { usedBytes: atReset(used), cost: money(atReset(used) - 250 * GB) },
+      },
       callers: {
         answers: [
           { source: 'cloudflare', reason: null, count: 5120 },
@@ -97,7 +105,7 @@ export function month(mood) {
     'api/connections': { connections: connections(), total: 14 },
     'api/usage': whole,
     'api/usage?': usage(Math.max(START, NOW - 24 * HOUR), 300_000),
-    'api/alerts': { alerts: alerts(status), webhook: true },
+    'api/alerts': { alerts: alerts(status, mood), webhook: true },
   };
 }
 
@@ -111,12 +119,16 @@ function connections() {
   }));
 }
 
-function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }) {
+const atReset = (used) => Math.ceil(used * ((RESET - START) / (NOW - START)));
+const money = (bytes) => (Math.ceil((Math.max(0, bytes) / GB) * 5) / 100).toFixed(2);
+
+function alerts({ bandwidthUsedGB, bandwidthLimitGB, overshootBoundGB }, mood) {
   const alert = (event, severity, hoursAgo, what, advice, waiting = false) => ({
     id: `2026-11-01/${event.replace(/[._]/g, '-')}/1`, event, severity, at: instant(NOW - hoursAgo * HOUR), what, advice,
     usedGB: bandwidthUsedGB, limitGB: bandwidthLimitGB, overshootBoundGB, waiting,
   });
   return [
+    ...(mood === 'alarm' ? [alert('budget.used_95', 'critical', 0.1, `95 % of the bandwidth limit is used: ${bandwidthUsedGB} of ${bandwidthLimitGB} GB. The period ends at 2026-12-01T00:00:00.000Z.`, 'Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset.')] : []),
     alert('provider.up', 'info', 5.2, 'The TURN provider mints again. It was down since 2026-11-20T09:08:12.004Z.', 'No action is needed.'),
     alert('provider.down', 'critical', 5.3, 'The TURN provider does not mint.', 'Clients get the next of ICE_SOURCES. With STUN only, calls that need a relay fail. See the log, and check the TURN key and the provider\'s status page.', true),
     alert('budget.used_50', 'info', 71, '50 % of the bandwidth limit is used: 500.01 of 1000 GB. The period ends at 2026-12-01T00:00:00.000Z.', 'Compare the usage with the remaining days. Minting continues.'),

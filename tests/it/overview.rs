@@ -48,6 +48,32 @@ async fn the_overview_contains_the_status_and_the_same_figures_in_bytes() {
 }
 
 #[tokio::test]
+async fn the_overview_states_the_cost_so_far_and_at_the_end_by_the_rate_so_far() {
+    let prices = [("PRICE_PER_GB", "0.1"), ("FREE_GB", "5"), ("CURRENCY", "EUR")];
+    let (_cloudflare, broker) = with_cloudflare_and(&prices).await;
+    // Half a day and 14 days of 31 have passed.
+    assert_eq!(count(&broker, 29 * GB), ReadingOutcome::Taken);
+    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
+    let expected = json!({
+        "currency": "EUR", "pricePerGB": 0.1, "freeGB": 5, "soFar": "2.40",
+        "forecast": {"usedBytes": 62 * GB, "cost": "5.70"},
+    });
+    assert_eq!(cost, expected);
+}
+
+#[tokio::test]
+async fn there_is_no_forecast_in_the_first_day_of_a_period() {
+    let broker = TestBroker::start(&[("BILLING_DAY", "15")]).await;
+    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
+    let expected =
+        json!({"currency": "USD", "pricePerGB": 0.05, "freeGB": 1000, "soFar": "0.00", "forecast": null});
+    assert_eq!(cost, expected);
+    broker.advance(12 * 3_600);
+    let cost = broker.operator("/api/overview").await.json()["cost"].clone();
+    assert_eq!(cost["forecast"], json!({"usedBytes": 0, "cost": "0.00"}));
+}
+
+#[tokio::test]
 async fn the_overview_counts_responses_and_provider_calls() {
     let (cloudflare, broker) =
         with_cloudflare_and(&[("RATE_LIMIT_REQUESTS", "3"), ("CLIENT_URL", "https://app.example")]).await;

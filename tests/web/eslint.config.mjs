@@ -17,7 +17,7 @@ export default [
   {
     files: ['tests/browser/**', 'benches/**'],
     languageOptions: {
-      globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', video: 'readonly', refusedByPolicy: 'readonly' },
+      globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', video: 'readonly', refusedByPolicy: 'readonly', clicked: 'readonly' },
     },
   },
   { files: ['tests/browser/*.mjs'], languageOptions: { globals: { call: 'readonly' } } },

@@ -1,10 +1,11 @@
-// The pages' logic without a browser: curves, forecast and verdicts of the dashboard, and the findings of the relay check.
+// The pages' logic without a browser: curves and verdicts of the dashboard, and the findings of the relay check.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Fault, ask } from '../../src/web/dashboard/broker.js';
 import { amounts, assumed, size, span, time, typedNumber, withTimes } from '../../src/web/dashboard/format.js';
-import { curves, forecast, period, rates } from '../../src/web/dashboard/series.js';
-import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, outlook, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
+import { curves, period, rates, runway, unknown } from '../../src/web/dashboard/series.js';
+import * as verdicts from '../../src/web/dashboard/verdicts.js';
+import { reliability, bound, breaker, callerRows, connectionWords, freezeNote, grants, hintNotes, limitNote, minting, providerRows, revocations } from '../../src/web/dashboard/verdicts.js';
 import { findings, outcome } from '../../src/web/relay-check/findings.js';
 import { attempts, gatherAll, hasEnded, parse, secondsMax } from '../../src/web/relay-check/gather.js';
 import { answerRows, progressLine, progressWord, report } from '../../src/web/relay-check/report.js';
@@ -22,58 +23,62 @@ function world(hours, more = {}) {
 
 const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
 
-test('a forecast extends the last three days to the reset', () => {
-  const expected = forecast(world(240));
-  assert.deepEqual([expected.basis, expected.seconds], ['estimate', 3 * DAY]);
-  near(expected.atReset, 240 * GB + 20 * 24 * GB);
-  assert.equal(expected.limitAt, null);
+/** No traffic in the last day. */
+const QUIET = { points: [] };
+
+test('the limit is reached by the rate of the last three days', () => {
+  const found = runway(world(240, { limit: 264 * GB }), QUIET);
+  assert.deepEqual([found.basis, found.seconds], ['estimate', 3 * DAY]);
+  near(found.limitAt, 11 * DAY);
+  assert.equal(runway(world(240), QUIET).limitAt, null, 'not before the reset');
+  assert.equal(runway(world(240, { limit: 200 * GB }), QUIET).limitAt, 10 * DAY, 'the limit is already reached');
 });
 
-test('usage before the last three days does not change the forecast', () => {
+test('usage before the last three days does not change the rate', () => {
   const points = world(240).points.map((point, n) => (n < 160 ? { ...point, usedBytes: 50 * GB } : point));
-  near(forecast(world(240, { points })).rate * HOUR, GB);
+  near(runway(world(240, { points }), QUIET).rate * HOUR, GB);
 });
 
-test('empty hours before the first usage do not lower the forecast', () => {
-  const expected = forecast(world(12));
-  assert.equal(expected.seconds, 12 * HOUR);
-  near(expected.rate * HOUR, GB);
-});
-
-test('hours with live credentials and no traffic lower the forecast', () => {
+test('empty hours before the first usage do not lower the rate, hours with live credentials do', () => {
+  const found = runway(world(12), QUIET);
+  assert.equal(found.seconds, 12 * HOUR);
+  near(found.rate * HOUR, GB);
   const points = world(12).points.map((point, n) => (n >= 216 ? { ...point, liveGrants: 1 } : point));
-  const expected = forecast(world(12, { points }));
-  assert.equal(expected.seconds, DAY);
-  near(expected.rate * HOUR, GB / 2);
+  const lower = runway(world(12, { points }), QUIET);
+  assert.equal(lower.seconds, DAY);
+  near(lower.rate * HOUR, GB / 2);
 });
 
-test('there is no forecast from less than six hours of data', () => {
-  assert.equal(forecast(world(5)), null);
-  assert.equal(forecast(world(0)), null);
-  assert.notEqual(forecast(world(6)), null);
+test('there is no rate from less than six hours of data', () => {
+  assert.equal(runway(world(5), QUIET), null);
+  assert.equal(runway(world(0), QUIET), null);
+  assert.notEqual(runway(world(6), QUIET), null);
 });
 
-test('a forecast uses the readings once they span enough time', () => {
+test('the rate is that of the readings once they span enough time', () => {
   const readings = [{ asOf: 9 * DAY, bytes: 100 * GB }, { asOf: 10 * DAY - 600, bytes: 148 * GB }];
-  const expected = forecast(world(240, { readings }));
-  assert.equal(expected.basis, 'measured');
-  near((expected.rate * (DAY - 600)) / GB, 48);
+  const found = runway(world(240, { readings }), QUIET);
+  assert.equal(found.basis, 'measured');
+  near((found.rate * (DAY - 600)) / GB, 48);
   const short = [{ asOf: 10 * DAY - 5 * HOUR, bytes: 0 }, { asOf: 10 * DAY, bytes: 500 * GB }];
-  assert.equal(forecast(world(240, { readings: short })).basis, 'estimate');
+  assert.equal(runway(world(240, { readings: short }), QUIET).basis, 'estimate');
 });
 
-test('a forecast says when the limit is reached before the reset', () => {
-  near(forecast(world(240, { limit: 264 * GB })).limitAt, 11 * DAY);
-  assert.equal(forecast(world(240, { limit: 200 * GB })).limitAt, 10 * DAY, 'the limit is already reached');
+test('the rate of the last hour counts if it reaches the limit within a day', () => {
+  const lately = (gb) => ({ points: [{ at: 10 * DAY - 2 * HOUR, usedBytes: 900 * GB }, { at: 10 * DAY - HOUR, usedBytes: gb * GB }] });
+  const soon = runway(world(240, { limit: 1000 * GB }), lately(40));
+  assert.equal(soon.seconds, HOUR);
+  near(soon.limitAt, 10 * DAY + 19 * HOUR);
+  assert.equal(runway(world(240, { limit: 1000 * GB }), lately(30)).seconds, 3 * DAY, 'in more than a day');
 });
 
-test('without readings the used curve is the estimate and ends at the used figure', () => {
-  const { x, used, estimate, expected, limit } = curves(world(240), { atReset: 700 * GB });
+test('the used curve is the sum of the points and ends at the used figure', () => {
+  const { x, used, dashed, expected, limit } = curves(world(240), 700 * GB);
   assert.deepEqual([x[0], x.at(-1)], [0, 30 * DAY]);
-  assert.deepEqual(used, estimate);
   assert.equal(used[x.indexOf(5 * DAY)], 120 * GB);
   assert.equal(used[x.indexOf(10 * DAY)], 240 * GB);
   assert.equal(used.at(-1), null, 'there is no usage in the future');
+  assert.ok(dashed.every((value) => value === null));
   assert.deepEqual([expected[x.indexOf(10 * DAY)], expected.at(-1)], [240 * GB, 700 * GB]);
   assert.ok(limit.every((value) => value === 1000 * GB));
 });
@@ -85,29 +90,42 @@ test('an unfinished step ends now', () => {
   assert.deepEqual(used.slice(-3), [239 * GB, 239.5 * GB, null]);
 });
 
-test('with readings the used curve follows them, then the estimate', () => {
-  const asOf = 9 * DAY + 1800;
-  const readings = [{ asOf: 8 * DAY, bytes: 300 * GB }, { asOf, bytes: 337 * GB }];
-  const { x, used, estimate } = curves(world(240, { readings, used: 360 * GB }), null);
-  const at = (instant) => used[x.indexOf(instant)];
-  near(at(7 * DAY), 300 * GB * (7 / 8));
-  assert.deepEqual([at(8 * DAY), at(asOf)], [300 * GB, 337 * GB]);
-  near(at(8 * DAY + 18 * HOUR), 300 * GB + 37 * GB * (18 / 24.5));
-  near(at(9 * DAY + 2 * HOUR), 337 * GB + 1.5 * GB);
-  assert.equal(at(10 * DAY), 360 * GB, 'the broker’s figure, to the byte');
-  assert.equal(estimate[x.indexOf(10 * DAY)], 240 * GB);
+test('without a count, the time before the first credential is a gap', () => {
+  const known = world(48);
+  assert.deepEqual(unknown(known), [{ from: 0, to: 8 * DAY }]);
+  const { x, used, dashed } = curves(known, null);
+  assert.deepEqual([used[0], used[x.indexOf(4 * DAY)]], [null, null]);
+  assert.equal(used[x.indexOf(8 * DAY)], 0);
+  assert.ok(dashed.every((value) => value === null), 'nothing is known of it, not even the sum');
+  assert.deepEqual(unknown(world(0)), [], 'nothing was ever used');
+  const points = known.points.map((point, n) => (n === 0 ? { ...point, liveGrants: 1 } : point));
+  assert.deepEqual(unknown({ ...known, points }), [], 'without live credentials nothing is relayed');
 });
 
-test('the curve to the first reading starts at zero', () => {
-  const asOf = 10 * DAY - 10;
-  const { x, used } = curves(world(0, { readings: [{ asOf, bytes: 2 * GB }], used: 2 * GB }), null);
-  const at = (instant) => used[x.indexOf(instant)];
-  assert.deepEqual([at(0), at(asOf), at(10 * DAY)], [0, 2 * GB, 2 * GB]);
-  near(at(5 * DAY), 2 * GB * ((5 * DAY) / asOf));
+test('with counts, a stretch without a record is dashed between its known ends', () => {
+  const at = (hour) => ({ asOf: hour * HOUR + 600, bytes: hour * GB });
+  const readings = [...Array(100).keys(), ...Array.from({ length: 100 }, (_, n) => n + 140)].map(at);
+  const measured = world(240, { readings });
+  assert.deepEqual(unknown(measured), [{ from: 100 * HOUR, to: 140 * HOUR }]);
+  const { x, used, dashed } = curves(measured, null);
+  const value = (list, hour) => list[x.indexOf(hour * HOUR)];
+  assert.deepEqual([value(used, 100), value(used, 120), value(used, 140)], [100 * GB, null, 140 * GB]);
+  assert.deepEqual([value(dashed, 99), value(dashed, 100), value(dashed, 120), value(dashed, 140), value(dashed, 141)], [null, 100 * GB, 120 * GB, 140 * GB, null]);
+  const { mbps } = rates(measured, unknown(measured));
+  assert.deepEqual([mbps[99] > 0, mbps[100], mbps[139], mbps[140] > 0], [true, null, null, true]);
+});
+
+test('the stretch before the first reading is unknown, and one with live credentials is known', () => {
+  const readings = [{ asOf: 10 * DAY - 600, bytes: 240 * GB }];
+  const points = world(240).points.map((point, n) => ({ ...point, liveGrants: n < 48 ? 0 : 3 }));
+  const measured = world(240, { readings, points });
+  assert.deepEqual(unknown(measured), [{ from: 0, to: 2 * DAY }]);
+  const { used, dashed } = curves(measured, null);
+  assert.deepEqual([used[0], dashed[0]], [null, 0]);
 });
 
 test('the average of an unfinished step covers the elapsed time only', () => {
-  const { mbps, live } = rates({ step: HOUR, now: HOUR + 8, points: [{ at: 0, usedBytes: 450e6, liveGrants: 3 }, { at: HOUR, usedBytes: 1e6, liveGrants: 4 }] });
+  const { mbps, live } = rates({ step: HOUR, now: HOUR + 8, points: [{ at: 0, usedBytes: 450e6, liveGrants: 3 }, { at: HOUR, usedBytes: 1e6, liveGrants: 4 }] }, []);
   assert.deepEqual([mbps, live], [[1, 1], [3, 4]]);
 });
 
@@ -209,15 +227,40 @@ test('a bound that the data contradict is shown as unreliable', () => {
   assert.equal(bound(overview({}, { bytes: { limit: 10 * GB, used: 0, overshootBound: 1 } })).mark, 'warn');
 });
 
-test('a forecast says what it is based on', () => {
-  assert.equal(outlook(null, overview()).word, 'not enough data');
-  const expected = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, atReset: 9 * GB, limitAt: null };
-  const calm = outlook(expected, overview());
-  assert.deepEqual([calm.mark, calm.word], ['good', 'about 9.00 GB']);
-  assert.match(calm.why, /At the measured rate of the last 3 d \(1\.00 GB per day\)/);
-  const soon = outlook({ ...expected, limitAt: Date.parse('2026-11-25T09:30:00Z') / 1000 }, overview());
-  assert.match(soon.why, /reached about 25 Nov, 09:30/);
-  assert.equal(outlook(expected, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).mark, 'bad');
+test('the runway says when the limit is reached, and by which rate', () => {
+  const found = { rate: GB / DAY, basis: 'measured', seconds: 3 * DAY, limitAt: null };
+  assert.equal(verdicts.runway(null, overview()).word, 'not enough data');
+  const calm = verdicts.runway(found, overview());
+  assert.deepEqual([calm.mark, calm.word], ['good', 'not before the reset']);
+  assert.equal(calm.why, 'At the measured rate of the last 3 d: 1.00 GB per day.');
+  const at = (instant) => verdicts.runway({ ...found, limitAt: Date.parse(instant) / 1000 }, overview());
+  assert.deepEqual([at('2026-11-25T09:30:00Z').mark, at('2026-11-25T09:30:00Z').word], ['warn', 'about 25 Nov, 09:30']);
+  assert.deepEqual([at('2026-11-20T17:24:00Z').mark, at('2026-11-20T17:24:00Z').word], ['bad', 'in about 3 h']);
+  assert.equal(verdicts.runway(found, overview({}, { bytes: { used: 10 * GB, limit: 10 * GB } })).word, 'it is reached');
+});
+
+test('the bar is scaled to the limit, and what is beyond it is shown apart', () => {
+  assert.deepEqual(verdicts.bar({ used: 20, committed: 50, limit: 100 }), { used: 20, worst: 50, usedOver: 0, over: 0 });
+  assert.deepEqual(verdicts.bar({ used: 90, committed: 130, limit: 100 }), { used: 90, worst: 100, usedOver: 0, over: 30 });
+  assert.deepEqual(verdicts.bar({ used: 110, committed: 140, limit: 100 }), { used: 100, worst: 100, usedOver: 25, over: 40 });
+  assert.deepEqual(verdicts.bar({ used: 0, committed: 0, limit: 0 }), { used: 100, worst: 100, usedOver: 0, over: 0 });
+});
+
+test('the bar is amber from 80 % and red from 95 %, and says so', () => {
+  const marks = [0, 79.99, 80, 94.99, 95, 99.99, 100].map((used) => verdicts.level({ used: used * GB, limit: 100 * GB }).mark);
+  assert.deepEqual(marks, ['good', 'good', 'warn', 'warn', 'bad', 'bad', 'bad']);
+  assert.equal(verdicts.level({ used: 96, limit: 100 }).word, 'above 95 % of the limit');
+  assert.equal(verdicts.level({ used: 100, limit: 100 }).word, 'the limit is reached');
+});
+
+test('the cost is stated in the currency, with the basis of the forecast', () => {
+  const cost = { currency: 'EUR', pricePerGB: 0.05, freeGB: 1000, soFar: '12.35', forecast: { usedBytes: 2000 * GB, cost: '50.00' } };
+  const made = (more) => verdicts.costs(overview({ periodStart: '2026-11-01T00:00:00.000Z' }, { cost: { ...cost, ...more } }));
+  assert.equal(made().soFar, '€12.35');
+  assert.deepEqual(made().rows.map(({ value }) => value), ['€50.00', '2,000.00 GB', '€0.05', '998.00 GB']);
+  assert.equal(made().note, 'The forecast continues the average rate since 1 Nov.');
+  assert.deepEqual([made({ forecast: null }).rows[0].value, made({ pricePerGB: 0.0005 }).rows[2].value], ['–', '€0.0005']);
+  assert.match(made({ forecast: null }).note, /first day/);
 });
 
 test('a response of a proxy in front of the broker is a fault', async () => {
@@ -246,10 +289,9 @@ test('a note points out unused credentials', () => {
   assert.equal(breaker(null).word, 'no network provider');
 });
 
-test('the table says which connections it shows', () => {
-  assert.equal(connectionWords(3, 3, 3), '3 connections');
-  assert.equal(connectionWords(200, 900, 900), '200 of 900: the most expensive');
-  assert.equal(connectionWords(200, 1000, 5000), '200 of 5,000: the most expensive among the first 1,000');
+test('the table says how many connections it lists', () => {
+  assert.equal(connectionWords(3, 3), '3 connections');
+  assert.equal(connectionWords(1000, 5000), 'the first 1,000 of 5,000');
 });
 
 test('credentials minted ahead are listed if there are any', () => {

@@ -12,6 +12,7 @@
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
+//! | [`cost`] | what the billed bytes cost, and a forecast |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
@@ -24,6 +25,7 @@ pub mod client;
 pub mod clients;
 pub mod connection;
 pub mod connections;
+pub mod cost;
 pub mod coturn;
 pub mod dirty;
 mod doubt;

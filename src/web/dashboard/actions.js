@@ -1,29 +1,20 @@
-// The operator's actions: overrides of the limit and of minting, and revocation. Each one says what it does and needs a
-// second click.
-import { Fault, post } from './broker.js';
+// The operator's actions: overrides of the limit and of minting, revocations, blocked users. Each one says what it does and
+// needs a second click.
+import { post, send } from './broker.js';
+import { act, confirmed, showResult } from './confirm.js';
 import { plain, typedNumber } from './format.js';
 import { $ } from './page.js';
 
 const LIMIT_GB_MAX = 1_000_000;
-const dialog = $('confirm', HTMLDialogElement);
+let changed = () => {};
 
 /**
+ * Connects the buttons that are always there.
  * @param {() => import('./api.d.ts').OverviewBody | null} overview Returns the latest overview.
- * @param {() => void} changed Called after each action.
- * @returns {(grant: string) => Promise<void>} Revokes a credential.
+ * @param {() => void} afterChange Called after each action.
  */
-export function wire(overview, changed) {
-  /** @param {() => Promise<string>} action Returns what it did. */
-  const act = async (action) => {
-    try {
-      showResult('good', await action());
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error;
-      showResult('bad', `Failed: ${error.message}`);
-    }
-    changed();
-  };
-
+export function wire(overview, afterChange) {
+  changed = afterChange;
   $('limit-form').addEventListener('submit', async (event) => {
     event.preventDefault();
     const limitGB = typedNumber($('limit-input', HTMLInputElement).value);
@@ -33,69 +24,93 @@ export function wire(overview, changed) {
     }
     const now = overview()?.status.bandwidthLimitGB;
     const text = `From ${now} GB to ${plain(limitGB)} GB, in this period and later ones. With a durable ledger, the override survives a restart.`;
-    if (await confirmed('Change the limit?', text, 'Change the limit')) await act(() => setLimit(limitGB));
+    await ask({ title: 'Change the limit?', text, verb: 'Change the limit' }, () => setLimit(limitGB));
   });
-  $('limit-reset').addEventListener('click', async () => {
+  $('limit-reset').addEventListener('click', () => {
     const text = `This removes the override of the limit, which is now ${overview()?.status.bandwidthLimitGB} GB. Without an override, nothing changes.`;
-    if (await confirmed('Back to BANDWIDTH_LIMIT_GB?', text, 'Remove the override')) await act(() => setLimit(null));
+    ask({ title: 'Back to BANDWIDTH_LIMIT_GB?', text, verb: 'Remove the override' }, () => setLimit(null));
   });
-  $('freeze').addEventListener('click', async () => {
-    const frozen = !overview()?.status.frozen;
-    const [title, text, verb] = frozen
-      ? ['Stop all minting?', 'New callers get STUN only, so calls that need a relay fail. Running calls continue and are billed. Minting stays stopped until you allow it again.', 'Stop minting']
-      : ['Allow minting again?', 'Callers get credentials again, within the limit.', 'Allow minting'];
-    if (await confirmed(title, text, verb, frozen)) await act(() => freeze(frozen));
-  });
-  /** @param {string} grant */
-  const revoke = async (grant) => {
-    const text = `${grant} cannot be renewed any more, and the provider is asked to end it. A running call may continue, so its reservation stays.`;
-    if (await confirmed('Revoke this credential?', text, 'Revoke', true)) {
-      await act(async () => (await post(`api/credentials/${encodeURIComponent(grant)}/revoke`, {})).message);
-    }
-  };
-  $('revoke-form').addEventListener('submit', async (event) => {
+  $('freeze').addEventListener('click', () => freeze(!overview()?.status.frozen));
+  const user = () => $('user-input', HTMLInputElement).value.trim();
+  $('user-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    await revoke($('revoke-input', HTMLInputElement).value.trim());
+    block(user());
   });
-  return revoke;
+  $('user-allow').addEventListener('click', () => {
+    if ($('user-form', HTMLFormElement).reportValidity()) allow(user());
+  });
+  $('revoke-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    revoke($('revoke-input', HTMLInputElement).value.trim());
+  });
 }
+
+/** @typedef {Parameters<typeof confirmed>[0]} Question */
+
+/**
+ * @param {Question} question
+ * @param {(more: boolean) => Promise<string>} action Returns what it did.
+ * @returns {Promise<boolean>} Whether it was done.
+ */
+async function ask(question, action) {
+  const answer = await confirmed(question);
+  if (!answer) return false;
+  const isDone = await act(() => action(answer.more));
+  changed();
+  return isDone;
+}
+
+/** Stops minting, or allows it again. @param {boolean} frozen */
+export function freeze(frozen) {
+  const question = frozen
+    ? { title: 'Stop all minting?', text: 'New callers get STUN only, so calls that need a relay fail. Running calls continue and are billed. Minting stays stopped until you allow it again.', verb: 'Stop minting', isDangerous: true }
+    : { title: 'Allow minting again?', text: 'Callers get credentials again, within the limit.', verb: 'Allow minting' };
+  return ask(question, async () => ((await post('api/budget/freeze', { frozen })).frozen ? 'Minting is stopped.' : 'Minting is allowed again.'));
+}
+
+/** @param {string} grant */
+export const revoke = (grant) => ask({
+  title: 'Revoke this credential?',
+  text: `${grant} cannot be renewed any more, and the provider is asked to end it. A running call may continue, so its reservation stays.`,
+  verb: 'Revoke',
+  isDangerous: true,
+}, async () => (await post(`api/credentials/${encodeURIComponent(grant)}/revoke`, {})).message);
+
+const path = (/** @type {string} */ user, /** @type {string} */ verb) => `api/users/${encodeURIComponent(user)}/${verb}`;
+
+/** @param {string} user */
+export const block = (user) => ask({
+  title: `Block ${user}?`,
+  text: `${user} gets no credentials until you allow it again. This survives a restart.`,
+  verb: 'Block',
+  isDangerous: true,
+  more: 'Also revoke the user’s live credentials. Running calls may continue until they expire.',
+}, async (more) => {
+  await send('POST', path(user, 'block'), {});
+  if (!more) return `${user} is blocked.`;
+  await send('POST', path(user, 'revoke'), {});
+  return `${user} is blocked. The user’s credentials are revoked.`;
+});
+
+/** @param {string} user */
+export const allow = (user) => ask({ title: `Allow ${user} again?`, text: 'The user gets credentials again, within the limits. What was revoked stays revoked.', verb: 'Allow again' }, async () => {
+  await send('DELETE', path(user, 'block'));
+  return `${user} is allowed again.`;
+});
+
+/** @param {string} user */
+export const revokeAll = (user) => ask({
+  title: `Revoke all credentials of ${user}?`,
+  text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. The user can get new credentials.',
+  verb: 'Revoke all',
+  isDangerous: true,
+}, async () => {
+  await send('POST', path(user, 'revoke'), {});
+  return `The credentials of ${user} are revoked.`;
+});
 
 /** @param {number | null} limitGB Null removes the override. */
 async function setLimit(limitGB) {
   const { bandwidthLimitGB } = await post('api/budget/limit', { limitGB });
   return `The limit is now ${bandwidthLimitGB} GB.`;
 }
-
-/** @param {boolean} frozen */
-async function freeze(frozen) {
-  const status = await post('api/budget/freeze', { frozen });
-  return status.frozen ? 'Minting is stopped.' : 'Minting is allowed again.';
-}
-
-/** @param {'good' | 'bad'} mark @param {string} text */
-function showResult(mark, text) {
-  const result = $('action-result');
-  result.className = `note ${mark}`;
-  result.textContent = text;
-  result.hidden = false;
-}
-
-/**
- * Waits for the second click; Escape cancels.
- * @param {string} title @param {string} text @param {string} verb
- * @returns {Promise<boolean>}
- */
-function confirmed(title, text, verb, isDangerous = false) {
-  $('confirm-title').textContent = title;
-  $('confirm-text').textContent = text;
-  $('confirm-yes').textContent = verb;
-  $('confirm-yes').classList.toggle('danger', isDangerous);
-  dialog.returnValue = '';
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
-  });
-}
-
-$('confirm-no').addEventListener('click', () => dialog.close('no'));
-$('confirm-yes').addEventListener('click', () => dialog.close('yes'));

@@ -27,7 +27,7 @@ export const token = {
  * @returns {Promise<import('./api.d.ts').Got[P]>}
  * @throws {Fault}
  */
-export const ask = (path) => request(path);
+export const ask = (path) => send('GET', path);
 
 /**
  * @template {keyof import('./api.d.ts').Posted} P
@@ -36,22 +36,27 @@ export const ask = (path) => request(path);
  * @returns {Promise<import('./api.d.ts').Posted[P]>}
  * @throws {Fault}
  */
-export const post = (path, content) => request(path, content);
+export const post = (path, content) => send('POST', path, content);
 
-/** @param {string} path @param {object} [content] */
-async function request(path, content) {
+/**
+ * For routes that another version of the broker may not have.
+ * @param {string} method @param {string} path Relative to this page's folder. @param {object} [content]
+ * @returns {Promise<any>} Null if the response has no body.
+ * @throws {Fault}
+ */
+export async function send(method, path, content) {
   /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${token.get()}` };
-  const posted = content && { method: 'POST', body: JSON.stringify(content) };
+  const posted = content && { body: JSON.stringify(content) };
   if (posted) headers['Content-Type'] = 'application/json';
   const signal = AbortSignal.timeout(SECONDS_MAX * 1000);
   /** @type {RequestInit} */
-  const init = { headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...posted };
+  const init = { method, headers, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', ...posted };
   let answer;
-  let body;
+  let body = null;
   try {
     answer = await fetch(new URL(path, document.baseURI), init);
-    body = await answer.json();
+    if (answer.status !== 204) body = await answer.json();
   } catch (error) {
     throw new Fault(answer?.status ?? 0, 'NO_ANSWER', error instanceof Error && error.name === 'TimeoutError' ? `no answer within ${SECONDS_MAX} s` : 'no answer');
   }

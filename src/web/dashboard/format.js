@@ -22,6 +22,10 @@ export const plain = (value) => new Intl.NumberFormat('en-US', { maximumFraction
 /** "-3.2", with a minus sign instead of the hyphen. @param {number} value @param {number} digits */
 export const signed = (value, digits) => number(digits).format(value).replace('-', MINUS);
 
+/** "$12.35". Prices below a hundredth keep their decimals. @param {number} amount @param {string} currency */
+export const money = (amount, currency) =>
+  new Intl.NumberFormat('en-US', { style: 'currency', currency, maximumFractionDigits: amount > 0 && amount < 0.01 ? 6 : 2 }).format(amount);
+
 /** @param {Intl.DateTimeFormatOptions} options */
 const part = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', ...options });
 const [clock, day, dayClock] = [

@@ -1,12 +1,15 @@
 // The operator's page. It asks for the token, then polls the broker every few seconds while the page is visible. States:
 // signed out; polling; unavailable (the last figures stay, marked as old, and polling continues).
 import * as actions from './actions.js';
+import { showAlerts } from './alerts.js';
 import { Fault, ask, token } from './broker.js';
+import { showConnections } from './connections.js';
 import { size } from './format.js';
 import { $, choice } from './page.js';
 import { RatePlot, UsagePlot } from './plots.js';
-import { curves, forecast, period, rates } from './series.js';
-import { showAlerts, showAvailable, showConnections, showForecast, showOverview, showUnavailable } from './view.js';
+import { curves, period, rates, runway, unknown } from './series.js';
+import * as spenders from './spenders.js';
+import { showAvailable, showOverview, showRunway, showUnavailable } from './view.js';
 
 const PAUSE_SECONDS = 5;
 /** Polls between two reads of series and alerts, which are large and change slowly. */
@@ -31,16 +34,19 @@ let series = null;
 /** @type {{usage: UsagePlot, rate: RatePlot} | null} */
 let plots = null;
 let wake = () => {};
+/** Called after each poll that succeeded. */
+let shown = () => {};
 /** Polls until series are read again. */
 let seriesIn = 0;
 
-const revoke = actions.wire(() => overview, refreshAll);
+actions.wire(() => overview, refreshAll);
+spenders.wire(failed);
 
 async function read() {
   const [latest, connections] = await Promise.all([ask('api/overview'), ask('api/connections')]);
   overview = latest;
   showOverview(latest);
-  showConnections(connections, latest.at, revoke);
+  showConnections(connections, latest.at);
   if (seriesIn <= 0) {
     await readSeries(latest);
     seriesIn = SERIES_EACH;
@@ -48,6 +54,7 @@ async function read() {
   seriesIn -= 1;
   answeredAt = new Date(latest.at);
   showAvailable();
+  shown();
 }
 
 /** @param {Overview} latest */
@@ -57,9 +64,10 @@ async function readSeries(latest) {
     ask('api/usage'),
     ask(`api/usage?from=${dayAgo}&step=${DAY_STEP}`),
     ask('api/alerts'),
+    spenders.refresh({ now: new Date(latest.at), used: latest.bytes.used }),
   ]);
   series = { period: period(whole, latest), day: period(day, latest), previous: whole.previousPeriod };
-  showAlerts(alerts, latest.at);
+  showAlerts(alerts, { at: latest.at, isFrozen: latest.status.frozen });
   showUsage(series, latest);
   showRates(series);
 }
@@ -68,13 +76,15 @@ async function readSeries(latest) {
 const charts = () => (plots ??= { usage: new UsagePlot($('usage-plot')), rate: new RatePlot($('rate-plot')) });
 
 /** @param {Series} series @param {Overview} latest */
-function showUsage({ period: whole, previous }, latest) {
-  const expected = forecast(whole);
-  const asOf = whole.readings.at(-1)?.asOf ?? null;
+function showUsage({ period: whole, day, previous }, latest) {
   const { used, limit } = whole;
-  showForecast(expected, latest);
-  const label = `Usage over the period: ${size(used)} of ${size(limit)}${expected ? `, forecast at the reset: ${size(expected.atReset)}` : ''}`;
-  charts().usage.update(curves(whole, expected), asOf, label);
+  const atReset = latest.cost.forecast?.usedBytes ?? null;
+  showRunway(runway(whole, day), latest);
+  const stretches = unknown(whole);
+  const asOf = latest.status.asOf === null ? null : Date.parse(latest.status.asOf) / 1000;
+  const hours = stretches.reduce((sum, { from, to }) => sum + (to - from) / 3600, 0);
+  const label = `Usage over the period: ${size(used)} of ${size(limit)}${atReset === null ? '' : `, forecast at the reset: ${size(atReset)}`}${hours ? `; ${Math.round(hours)} hours without a record` : ''}`;
+  charts().usage.update(curves(whole, atReset), { asOf, unknown: stretches }, label);
   $('usage-note').textContent = previous ? `last period: ${size(previous.usedBytes)}` : '';
 }
 
@@ -83,9 +93,9 @@ function showRates({ period: whole, day }) {
   const week = { ...whole, points: whole.points.filter(({ at }) => at >= whole.now - 7 * DAY_SECONDS) };
   /** @type {Record<string, typeof week>} */
   const ranges = { day, week, period: whole };
-  const shown = rates(ranges[range]);
-  /** @param {number[]} values */
-  const most = (values) => values.reduce((a, b) => Math.max(a, b), 0);
+  const shown = rates(ranges[range], unknown(whole));
+  /** @param {(number | null)[]} values */
+  const most = (values) => values.reduce((/** @type {number} */ a, b) => Math.max(a, b ?? 0), 0);
   charts().rate.update(shown, `Average rate, at most ${most(shown.mbps).toFixed(1)} Mbps; live credentials, at most ${most(shown.live)}`);
 }
 
@@ -104,11 +114,16 @@ async function poll() {
   try {
     await read();
   } catch (error) {
-    if (error instanceof Fault && (error.status === 401 || error.status === 404)) return signOut('The broker rejects this token.');
-    seriesIn = 0; // after a restart, another process may answer
-    showUnavailable(/** @type {Error} */ (error), answeredAt);
-    if (!(error instanceof Fault)) reportError(error);
+    failed(error);
   }
+}
+
+/** @param {unknown} error */
+function failed(error) {
+  if (error instanceof Fault && (error.status === 401 || error.status === 404)) return signOut('The broker rejects this token.');
+  seriesIn = 0; // after a restart, another process may answer
+  showUnavailable(/** @type {Error} */ (error), answeredAt);
+  if (!(error instanceof Fault)) reportError(error);
 }
 
 /** Ends early when `wake` is called. @param {number} seconds */
@@ -130,19 +145,37 @@ function refreshAll() {
   wake();
 }
 
-function signIn() {
-  $('sign-in').hidden = true;
-  $('board').hidden = false;
+/** @param {boolean} isSignedIn */
+function show(isSignedIn) {
+  for (const id of ['board', 'footer', 'freshness', 'sign-out']) $(id).hidden = !isSignedIn;
+  $('sign-in').hidden = isSignedIn;
+}
+
+async function signIn() {
+  show(true);
   seriesIn = 0;
-  run();
+  $('budget').focus({ preventScroll: true });
+  const polls = run();
+  // What an alert links to, once the sections above it have their height.
+  await new Promise((resolve) => { shown = () => resolve(undefined); });
+  goTo(location.hash.slice(1));
+  await polls;
+}
+
+/** Moves focus and view to a part of the page. @param {string} id */
+function goTo(id) {
+  const found = id && document.getElementById(id);
+  if (!found) return;
+  found.focus({ preventScroll: true });
+  found.scrollIntoView({ block: found.matches('section') ? 'start' : 'center' });
 }
 
 function signOut(why = '') {
   token.forget();
   overview = null;
   wake();
-  $('board').hidden = true;
-  $('sign-in').hidden = false;
+  show(false);
+  $('period').textContent = '';
   $('sign-in-fault').textContent = why;
   tokenField.value = '';
   tokenField.focus();
@@ -162,6 +195,12 @@ $('sign-out').addEventListener('click', () => {
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) wake();
 });
+// A second click on the same link is no change of the address.
+document.addEventListener('click', ({ target }) => {
+  const link = target instanceof Element && target.closest('a[href^="#"]');
+  if (link) setTimeout(() => goTo(String(link.getAttribute('href')).slice(1)));
+});
+addEventListener('hashchange', () => goTo(location.hash.slice(1)));
 choice('range', (chosen) => {
   range = chosen;
   if (series) showRates(series);

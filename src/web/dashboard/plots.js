@@ -76,10 +76,12 @@ export class Plot {
   }
 }
 
-/** Usage over the period: best figure, sum of the minutes (counted, then estimated), forecast and limit. */
+/** Usage over the period: what is known, dashed where only the sum is, forecast and limit. */
 export class UsagePlot extends Plot {
   /** @type {number | null} */
   asOf = null;
+  /** @type {import('./series.js').Stretch[]} */
+  unknown = [];
 
   /** @param {HTMLElement} element */
   constructor(element) {
@@ -94,22 +96,38 @@ export class UsagePlot extends Plot {
       series: [
         time,
         line('used', '--accent', { width: 2.5, fill: () => `${color('--accent')()}1f` }),
-        line('by the minute', '--second', { width: 1.5, dash: [2, 3] }),
+        line('no record, only the sum', '--muted', { width: 2, dash: [3, 5] }),
         line('forecast', '--accent', { width: 1.5, dash: [8, 5] }),
         line('limit', '--ink', { width: 1.5 }),
       ],
-      hooks: { draw: [(plot) => this.drawAsOf(plot)] },
+      hooks: { draw: [(plot) => this.drawUnknown(plot), (plot) => this.drawAsOf(plot)] },
     });
   }
 
-  /** @param {ReturnType<import('./series.js').curves>} curves @param {number | null} asOf @param {string} label */
-  update({ x, used, estimate, expected, limit }, asOf, label) {
-    this.asOf = asOf;
+  /** @param {ReturnType<import('./series.js').curves>} curves @param {{asOf: number | null, unknown: import('./series.js').Stretch[]}} marks @param {string} label */
+  update({ x, used, dashed, expected, limit }, { asOf, unknown }, label) {
+    Object.assign(this, { asOf, unknown });
     /** @param {(number | null)[]} values */
     const gb = (values) => values.map((value) => (value === null ? null : value / GB));
-    this.show([x, gb(used), gb(estimate), gb(expected), gb(limit)], label);
-    // Without a reading both lines are the same.
-    if (this.plot.series[2].show !== (asOf !== null)) this.plot.setSeries(2, { show: asOf !== null });
+    this.show([x, gb(used), gb(dashed), gb(expected), gb(limit)], label);
+    const isDashed = dashed.some((value) => value !== null);
+    if (this.plot.series[2].show !== isDashed) this.plot.setSeries(2, { show: isDashed });
+  }
+
+  /** Shades and names the stretches without a record. @param {uPlot} plot */
+  drawUnknown({ ctx, bbox, valToPos }) {
+    const scale = devicePixelRatio;
+    ctx.save();
+    ctx.font = FONT.replace('12px', `${11 * scale}px`);
+    ctx.textAlign = 'center';
+    for (const { from, to } of this.unknown) {
+      const [left, right] = [valToPos(from, 'x', true), valToPos(to, 'x', true)];
+      ctx.fillStyle = `${color('--muted')()}22`;
+      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+      ctx.fillStyle = color('--muted')();
+      if (right - left > 30 * scale) ctx.fillText('no record', (left + right) / 2, bbox.top + 14 * scale);
+    }
+    ctx.restore();
   }
 
   /** Marks the end of the latest reading. @param {uPlot} plot */

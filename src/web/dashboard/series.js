@@ -1,17 +1,21 @@
-// Curves and forecast, computed from the broker's series. Pure: times are seconds since 1970, sizes are bytes.
+// Curves and rates, computed from the broker's series. Pure: times are seconds since 1970, sizes are bytes.
 
 const HOUR = 3600;
-/** The forecast uses at most this much of the past. */
-export const WINDOW_SECONDS = 72 * HOUR;
-/** With less data than this there is no forecast. */
-export const WINDOW_SECONDS_MIN = 6 * HOUR;
+const DAY = 24 * HOUR;
+/** A rate is the average of at most this much of the past. */
+const WINDOW_SECONDS = 3 * DAY;
+/** With less data than this there is no rate. */
+const WINDOW_SECONDS_MIN = 6 * HOUR;
+/** A stretch that is shorter counts as known. */
+const UNKNOWN_SECONDS_MIN = 3 * HOUR;
 
 /**
  * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point One step of the series.
  * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
  * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
  *     limit: number}} Period `points` from `start` to `now`; `used` is the best figure.
- * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, atReset: number, limitAt: number | null}} Forecast
+ * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, limitAt: number | null}} Runway `limitAt`: before the reset.
+ * @typedef {{from: number, to: number}} Stretch
  */
 
 /** @param {import('./api.d.ts').UsageBody} usage @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
@@ -32,28 +36,28 @@ export function period(usage, overview) {
 export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
- * Extends the average rate of the latest days. The rate is that of the readings if they span enough time, otherwise that of the
- * estimate.
- * @param {Period} period
- * @returns {Forecast | null} Null without enough data.
+ * Extends the average rate of the latest days up to the limit. The rate is that of the readings if they span enough time,
+ * otherwise that of the estimate. If the rate of the last hour reaches the limit within a day, that counts: somebody may have
+ * just begun to spend.
+ * @param {Period} period @param {Period} day The last 24 hours, in finer steps.
+ * @returns {Runway | null} Null without enough data.
  */
-export function forecast({ reset, now, step, points, readings, used, limit }) {
-  const past = measuredPast(readings, now) ?? estimatedPast(points, step, now);
+export function runway({ reset, now, step, points, readings, used, limit }, day) {
+  const left = Math.max(0, limit - used);
+  const lately = { basis: /** @type {const} */ ('estimate'), seconds: HOUR, bytes: bytesSince(day.points, now - HOUR) };
+  const isSoon = lately.bytes > 0 && (left / lately.bytes) * HOUR < Math.min(DAY, reset - now);
+  const past = isSoon ? lately : measuredPast(readings, now) ?? estimatedPast(points, step, now);
   if (!past) return null;
   const rate = past.bytes / past.seconds;
-  const left = Math.max(0, limit - used);
   const limitAt = left === 0 ? now : rate > 0 ? now + left / rate : null;
-  return {
-    rate,
-    basis: past.basis,
-    seconds: past.seconds,
-    atReset: used + rate * Math.max(0, reset - now),
-    limitAt: limitAt !== null && limitAt < reset ? limitAt : null,
-  };
+  return { rate, basis: past.basis, seconds: past.seconds, limitAt: limitAt !== null && limitAt < reset ? limitAt : null };
 }
 
+/** @param {Point[]} points @param {number} from */
+const bytesSince = (points, from) => points.filter(({ at }) => at >= from).reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+
 /**
- * @typedef {{basis: Forecast['basis'], seconds: number, bytes: number}} Past
+ * @typedef {{basis: Runway['basis'], seconds: number, bytes: number}} Past
  * @param {Reading[]} readings @param {number} now @returns {Past | null}
  */
 function measuredPast(readings, now) {
@@ -76,40 +80,65 @@ function estimatedPast(points, step, now) {
 }
 
 /**
- * Curves over the whole period, on common x values.
- * @param {Period} period
- * @param {Forecast | null} expected
- * @returns {{x: number[], used: (number | null)[], estimate: (number | null)[], expected: (number | null)[], limit: number[]}}
- *     `used` follows the readings, then the estimate. Before the first reading it is a straight line from zero at the start
- *     of the period.
+ * The stretches of the period of which no hour is known: no credential was live, and the provider was not read. If the
+ * provider has counted, the sum of a stretch is known. If not, only the time before the first credential is unknown: later,
+ * without a live credential nothing is relayed.
+ * @param {Pick<Period, 'points' | 'readings' | 'step' | 'now' | 'start'>} period
+ * @returns {Stretch[]}
  */
-export function curves(period, expected) {
-  const { start, reset, now, readings, used } = period;
-  const estimateAt = estimated(period);
-  const latest = readings.at(-1) ?? null;
-  const asOf = latest?.asOf ?? -Infinity;
-  const counts = latest && readings[0].asOf > start ? [{ asOf: start, bytes: 0 }, ...readings] : readings;
-  const ends = period.points.map(({ at }) => Math.min(at + period.step, now));
-  const x = [...new Set([start, ...ends, ...(asOf > start ? [asOf] : []), now, reset])].sort((a, b) => a - b);
+export function unknown({ points, readings, step, now, start }) {
+  const isMeasured = readings.length > 0;
+  const read = new Set(readings.map(({ asOf }) => Math.floor((asOf - start) / step)));
+  /** @param {Point} point */
+  const isKnown = ({ at, usedBytes, liveGrants }) => liveGrants > 0 || read.has(Math.floor((at - start) / step)) || (!isMeasured && usedBytes > 0);
+  /** @type {Stretch[]} */
+  const stretches = [];
+  for (const point of points) {
+    if (isKnown(point)) {
+      if (!isMeasured) break;
+      continue;
+    }
+    const last = stretches.at(-1);
+    const to = Math.min(point.at + step, now);
+    if (last?.to === point.at) last.to = to;
+    else stretches.push({ from: point.at, to });
+  }
+  // A short stretch looks the same either way. Without any credential there is nothing to show.
+  return stretches.filter(({ from, to }) => to - from >= UNKNOWN_SECONDS_MIN && (isMeasured || to < now));
+}
+
+/** @param {Stretch[]} stretches @param {number} from @param {number} to */
+const isIn = (stretches, from, to) => stretches.some((stretch) => stretch.from <= from && to <= stretch.to);
+
+/**
+ * Curves over the whole period, on common x values. `used` has a gap where the hours are unknown; `dashed` connects what is
+ * known around it, if the provider has counted.
+ * @param {Period} period
+ * @param {number | null} atReset The forecast.
+ * @returns {{x: number[], used: (number | null)[], dashed: (number | null)[], expected: (number | null)[], limit: number[]}}
+ */
+export function curves(period, atReset) {
+  const { start, reset, now, readings, used, points, step } = period;
+  const usedAt = summed(period);
+  const stretches = unknown(period);
+  const ends = points.map(({ at }) => Math.min(at + step, now));
+  const x = [...new Set([start, ...ends, now, reset])].sort((a, b) => a - b);
   /** @param {number} at */
-  const usedAt = (at) => {
-    if (at === now) return used;
-    if (!latest) return estimateAt(at);
-    return at <= asOf ? between(counts, at) : latest.bytes + estimateAt(at) - estimateAt(asOf);
-  };
-  /** @param {(at: number) => number | null} value */
-  const past = (value) => x.map((at) => (at <= now ? value(at) : null));
+  const value = (at) => (at === now ? used : usedAt(at));
+  /** Inside, or at an end that the period's end shares. @param {number} at */
+  const isUnknown = (at) => stretches.some(({ from, to }) => from < at && at < to) || stretches.some(({ from, to }) => (from === start && at === start) || (to === now && at === now));
+  const edges = new Set(stretches.flatMap(({ from, to }) => [from, to]));
   return {
     x,
-    used: past(usedAt),
-    estimate: past(estimateAt),
-    expected: x.map((at) => (at === now ? used : at === reset && expected ? expected.atReset : null)),
+    used: x.map((at) => (at <= now && !isUnknown(at) ? value(at) : null)),
+    dashed: x.map((at) => (readings.length > 0 && at <= now && (edges.has(at) || isUnknown(at)) ? value(at) : null)),
+    expected: x.map((at) => (at === now ? used : at === reset ? atReset : null)),
     limit: x.map(() => period.limit),
   };
 }
 
-/** Returns a function of time: the estimated bytes from the start of the period to that time. @param {Period} period */
-function estimated({ start, step, points, now }) {
+/** Returns a function of time: the bytes from the start of the period to that time. @param {Period} period */
+function summed({ start, step, points, now }) {
   const sums = [0];
   let sum = 0;
   for (const { usedBytes } of points) sums.push((sum += usedBytes));
@@ -122,26 +151,20 @@ function estimated({ start, step, points, now }) {
   };
 }
 
-/** Interpolates between two readings; null before the first. @param {Reading[]} readings @param {number} at */
-function between(readings, at) {
-  const next = readings.findIndex(({ asOf }) => asOf >= at);
-  const [before, after] = [readings[next - 1], readings[next]];
-  if (after.asOf === at) return after.bytes;
-  if (!before) return null;
-  return before.bytes + (after.bytes - before.bytes) * ((at - before.asOf) / (after.asOf - before.asOf));
-}
-
 /**
- * The average rate and the number of live credentials in each step.
+ * The average rate and the number of live credentials in each step; null where the hours are unknown.
  * @param {Pick<Period, 'points' | 'step' | 'now'>} period
- * @returns {{x: number[], mbps: number[], live: number[]}}
+ * @param {Stretch[]} stretches The unknown ones.
+ * @returns {{x: number[], mbps: (number | null)[], live: (number | null)[]}}
  */
-export function rates({ points, step, now }) {
+export function rates({ points, step, now }, stretches) {
   /** @param {Point} point */
   const length = ({ at }) => Math.max(1, Math.min(step, now - at));
+  /** @param {(point: Point) => number} value */
+  const known = (value) => points.map((point) => (isIn(stretches, point.at, point.at + length(point)) ? null : value(point)));
   return {
     x: points.map(({ at }) => at),
-    mbps: points.map((point) => (point.usedBytes * 8) / length(point) / 1e6),
-    live: points.map(({ liveGrants }) => liveGrants),
+    mbps: known((point) => (point.usedBytes * 8) / length(point) / 1e6),
+    live: known(({ liveGrants }) => liveGrants),
   };
 }

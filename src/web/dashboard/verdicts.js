@@ -1,5 +1,5 @@
 // Verdicts: what the figures mean, as a mark, a few words and a reason. Pure.
-import { amounts, assumed, assumedMbps, count, date, plain, signed, size, some, span, time } from './format.js';
+import { amounts, assumed, assumedMbps, count, date, money, plain, signed, size, some, span, time } from './format.js';
 
 /**
  * @typedef {import('./api.d.ts').OverviewBody} Overview
@@ -95,14 +95,54 @@ function evidence(overview, limit) {
   return `It holds: ${plain(observed)} Mbps were observed on average.`;
 }
 
-/** @param {import('./series.js').Forecast | null} expected @param {Pick<Overview, 'at' | 'bytes'>} overview @returns {Verdict} */
-export function outlook(expected, { at, bytes }) {
-  if (!expected) return verdict('quiet', 'not enough data', 'A forecast needs six hours with traffic.');
-  const rate = `the ${expected.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(expected.seconds)} (${size(expected.rate * 86400)} per day)`;
-  const word = `about ${size(expected.atReset)}`;
-  if (bytes.used >= bytes.limit) return verdict('bad', word, `The limit is already reached. The forecast uses ${rate}.`);
-  if (expected.limitAt === null) return verdict('good', word, `At ${rate}, usage stays below the limit.`);
-  return verdict('warn', word, `At ${rate}, the limit is reached about ${time(new Date(expected.limitAt * 1000), new Date(at))}.`);
+const ALERTED = [{ from: 1, mark: 'bad', word: 'the limit is reached' }, { from: 0.95, mark: 'bad', word: 'above 95 % of the limit' }, { from: 0.8, mark: 'warn', word: 'above 80 % of the limit' }];
+
+/** How near usage is to the limit, in the steps of the alerts. @param {Pick<Overview['bytes'], 'used' | 'limit'>} bytes @returns {Verdict} */
+export function level({ used, limit }) {
+  const passed = ALERTED.find(({ from }) => used >= from * limit);
+  return passed ? verdict(/** @type {Verdict['mark']} */ (passed.mark), passed.word) : verdict('good', 'below 80 % of the limit');
+}
+
+/**
+ * The parts of the bar, in percent of its width, which is the limit; and of the part beyond the limit, which has a scale of its own.
+ * @param {Pick<Overview['bytes'], 'used' | 'committed' | 'limit'>} bytes
+ */
+export function bar({ used, committed, limit }) {
+  /** @param {number} part @param {number} whole */
+  const percent = (part, whole) => (whole > 0 ? Math.min(100, (part / whole) * 100) : 100);
+  const worst = Math.max(used, committed);
+  const [usedOver, worstOver] = [Math.max(0, used - limit), Math.max(0, worst - limit)];
+  return { used: percent(used, limit), worst: percent(worst, limit), usedOver: worstOver ? percent(usedOver, worstOver) : 0, over: worstOver };
+}
+
+const DAY = 86_400;
+const SOON = 6 * 3600;
+
+/** When usage reaches the limit. @param {import('./series.js').Runway | null} found @param {Pick<Overview, 'at' | 'bytes'>} overview @returns {Verdict} */
+export function runway(found, { at, bytes }) {
+  if (bytes.used >= bytes.limit) return verdict('bad', 'it is reached');
+  if (!found) return verdict('quiet', 'not enough data', 'This needs six hours with traffic.');
+  const basis = `At the ${found.basis === 'measured' ? 'measured' : 'estimated'} rate of the last ${span(found.seconds)}: ${size(found.rate * DAY)} per day.`;
+  if (found.limitAt === null) return verdict('good', 'not before the reset', basis);
+  const left = found.limitAt - Date.parse(at) / 1000;
+  const word = left < DAY ? `in about ${span(left)}` : `about ${time(new Date(found.limitAt * 1000), new Date(at))}`;
+  return verdict(left < SOON ? 'bad' : 'warn', word, basis);
+}
+
+/** Cost so far and at the reset. @param {Pick<Overview, 'cost' | 'bytes' | 'status'>} overview @returns {{soFar: string, rows: Row[], note: string}} */
+export function costs({ cost, bytes, status }) {
+  const price = (/** @type {string | number} */ amount) => money(Number(amount), cost.currency);
+  const free = cost.freeGB * 1e9;
+  const rows = [
+    { name: 'forecast at the reset', value: cost.forecast ? price(cost.forecast.cost) : '–' },
+    { name: 'usage by then', value: cost.forecast ? size(cost.forecast.usedBytes) : '–' },
+    { name: 'price of a GB', value: price(cost.pricePerGB) },
+    { name: `left of ${plain(cost.freeGB)} free GB`, value: size(Math.max(0, free - bytes.used)) },
+  ];
+  const note = cost.forecast
+    ? `The forecast continues the average rate since ${date(new Date(status.periodStart))}.`
+    : 'There is no forecast in the first day of a period.';
+  return { soFar: price(cost.soFar), rows, note };
 }
 
 /** @param {Pick<Provider, 'breaker'> | null} provider @returns {Verdict} */
@@ -186,9 +226,6 @@ export function periodWords({ at, status }) {
   return `${date(start)} – ${date(reset)}, reset in ${span((reset.getTime() - Date.parse(at)) / 1000)}`;
 }
 
-/** @param {number} shown In the table. @param {number} listed By the broker, which lists a part of all. @param {number} total */
-export function connectionWords(shown, listed, total) {
-  if (shown === total) return some(total, 'connection');
-  const among = listed < total ? ` among the first ${count(listed)}` : '';
-  return `${count(shown)} of ${count(total)}: the most expensive${among}`;
-}
+/** @param {number} listed By the broker, which lists a part of all. @param {number} total */
+export const connectionWords = (listed, total) =>
+  (listed === total ? some(total, 'connection') : `the first ${count(listed)} of ${count(total)}`);

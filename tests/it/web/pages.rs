@@ -5,7 +5,7 @@ use reqwest::Method;
 
 const PAGES: [&str; 3] = ["/dashboard", "/relay-check", "/docs"];
 /// The size of a page with all its files, uncompressed.
-const PAGE_BYTES_MAX: usize = 150_000;
+const PAGE_BYTES_MAX: usize = 175_000;
 
 const POLICY: [&str; 8] = [
     "default-src 'none'",
@@ -140,6 +140,49 @@ async fn without_an_operator_the_dashboard_does_not_exist() {
     }
     assert_eq!(broker.get("/relay-check").await.status, 200);
     assert_eq!(broker.get("/docs").await.status, 200);
+}
+
+/// The links of the navigation: their targets, and which one is that of the page itself.
+fn links(page: &str) -> Vec<(String, bool)> {
+    let (_, rest) = page.split_once("<nav class=\"pages\"").expect("a navigation");
+    let (navigation, _) = rest.split_once("</nav>").unwrap();
+    let links = navigation.split("<a ").skip(1);
+    links
+        .map(|link| (quoted(link, "href=\"")[0].to_owned(), link.contains("aria-current=\"page\"")))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_page_links_to_all_pages_and_marks_itself() {
+    let broker = TestBroker::start(&[]).await;
+    for page in PAGES {
+        let expected = ["dashboard", "relay-check", "docs"].map(|name| (name.into(), page.ends_with(name)));
+        assert_eq!(links(&broker.get(page).await.text), expected, "{page}");
+    }
+    let broker = TestBroker::start(&[("OPERATOR_TOKEN", "")]).await;
+    let expected = [("relay-check".into(), false), ("docs".into(), true)];
+    assert_eq!(links(&broker.get("/docs").await.text), expected, "there is no dashboard");
+}
+
+#[tokio::test]
+async fn a_browser_is_led_from_the_root_to_the_first_page() {
+    for (token, first) in [("an-operator-token-of-a-test", "dashboard"), ("", "relay-check")] {
+        let broker = TestBroker::start(&[("OPERATOR_TOKEN", token)]).await;
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let url = broker.request(Method::GET, "/").build().unwrap().url().clone();
+        let accept = "text/html,application/xhtml+xml,*/*;q=0.8";
+        let answer = Answer::of(browser.get(url).header("accept", accept)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some(first)));
+        assert_eq!(
+            (answer.header("vary"), answer.header("cache-control")),
+            (Some("accept"), Some("no-store"))
+        );
+        assert_eq!(
+            broker.get("/").await.error(),
+            (404, "NOT_FOUND".into()),
+            "a program gets an error in JSON"
+        );
+    }
 }
 
 #[tokio::test]

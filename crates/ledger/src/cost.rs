@@ -1,0 +1,160 @@
+//! What the billed bytes of a period cost: so far, and at the end of the period if its average rate continues. Amounts are
+//! rounded up. No admission depends on them.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::period::Period;
+use crate::units::{ByteCount, Timestamp, lossy};
+
+/// There is no forecast before this part of a period has passed: the rate of a few hours is not that of whole days.
+pub const FORECAST_AFTER: Duration = Duration::from_secs(86_400);
+
+/// Millionths of a currency's unit in one unit, and in its hundredth.
+const MICROS_PER_UNIT: f64 = 1e6;
+const MICROS_PER_HUNDREDTH: u64 = 10_000;
+const BYTES_PER_GB: u128 = 1_000_000_000;
+
+/// An amount of money, in millionths of a currency's unit. It does not know the currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Money(u64);
+
+impl Money {
+    /// From units with decimals, rounded to the nearest millionth; `None` when negative, not a number, or above
+    /// 9,007,199,254.
+    #[must_use]
+    pub fn from_units(units: f64) -> Option<Self> {
+        // As whole numbers in floating point, micros and bytes have the same range.
+        ByteCount::from_whole((units * MICROS_PER_UNIT).round()).map(|micros| Self(micros.get()))
+    }
+
+    /// The number of millionths.
+    #[must_use]
+    pub const fn micros(self) -> u64 {
+        self.0
+    }
+
+    /// Units with decimals, for display only.
+    #[must_use]
+    pub fn as_units(self) -> f64 {
+        lossy(self.0) / MICROS_PER_UNIT
+    }
+}
+
+impl fmt::Display for Money {
+    /// Two decimals, rounded up: `12.35`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundredths = self.0.div_ceil(MICROS_PER_HUNDREDTH);
+        write!(f, "{}.{:02}", hundredths / 100, hundredths % 100)
+    }
+}
+
+/// What the provider charges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// For each GB above the free ones.
+    pub per_gb: Money,
+    /// Bytes of a period that cost nothing.
+    pub free: ByteCount,
+}
+
+impl Price {
+    /// The cost of the bytes of a whole period so far, rounded up to a millionth.
+    #[must_use]
+    pub fn of(&self, used: ByteCount) -> Money {
+        let billed = u128::from(used.minus(self.free).get());
+        let micros = billed.saturating_mul(self.per_gb.0.into()).div_ceil(BYTES_PER_GB);
+        Money(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+/// The bytes at the end of the period if the average rate since its start continues, rounded up. `None` in the first day of
+/// a period.
+#[must_use]
+pub fn forecast(period: Period, now: Timestamp, used: ByteCount) -> Option<ByteCount> {
+    let elapsed = now.min(period.end).since(period.start);
+    let whole = period.end.since(period.start).as_millis();
+    let bytes = u128::from(used.get()).saturating_mul(whole).div_ceil(elapsed.as_millis().max(1));
+    (elapsed >= FORECAST_AFTER).then(|| ByteCount::saturating(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::period::BillingDay;
+    use proptest::prelude::*;
+
+    const GB: u64 = 1_000_000_000;
+    const DAY_MILLIS: u64 = 86_400_000;
+
+    fn price(per_gb: f64, free_gb: u64) -> Price {
+        Price { per_gb: Money::from_units(per_gb).unwrap(), free: ByteCount::new(free_gb * GB) }
+    }
+
+    fn cost(price: Price, bytes: u64) -> String {
+        price.of(ByteCount::new(bytes)).to_string()
+    }
+
+    /// 2025-01-01 to 2025-02-01: 31 days.
+    fn january() -> Period {
+        BillingDay::new(1).unwrap().period_at(Timestamp::from_millis(1_736_942_400_000))
+    }
+
+    #[test]
+    fn the_free_bytes_cost_nothing_and_each_further_gb_has_its_price() {
+        let cloudflare = price(0.05, 1_000);
+        assert_eq!(cost(cloudflare, 0), "0.00");
+        assert_eq!(cost(cloudflare, 1_000 * GB), "0.00");
+        assert_eq!(cost(cloudflare, 1_001 * GB), "0.05");
+        assert_eq!(cost(cloudflare, 3_000 * GB), "100.00");
+        assert_eq!(cost(price(0.0, 0), 3_000 * GB), "0.00");
+    }
+
+    #[test]
+    fn an_amount_is_rounded_up() {
+        assert_eq!(cost(price(0.05, 0), 1), "0.01");
+        assert_eq!(cost(price(0.05, 0), GB + 1), "0.06");
+        assert_eq!(price(0.000_001, 0).of(ByteCount::new(1)).micros(), 1);
+    }
+
+    #[test]
+    fn the_largest_bill_is_capped_and_never_wraps() {
+        assert_eq!(price(1e6, 0).of(ByteCount::new(u64::MAX)).micros(), u64::MAX);
+    }
+
+    #[test]
+    fn money_is_neither_negative_nor_without_a_bound() {
+        for units in [-0.01, f64::NAN, f64::INFINITY, 1e10] {
+            assert_eq!(Money::from_units(units), None, "{units}");
+        }
+        assert_eq!(Money::from_units(0.05).unwrap().micros(), 50_000);
+    }
+
+    #[test]
+    fn a_forecast_continues_the_average_rate_since_the_start_of_the_period() {
+        let at = |days: u64| january().start.plus_millis(days * DAY_MILLIS);
+        let used = ByteCount::new(100 * GB);
+        assert_eq!(forecast(january(), at(10), used), Some(ByteCount::new(310 * GB)));
+        assert_eq!(forecast(january(), at(31), used), Some(used));
+        assert_eq!(forecast(january(), at(40), used), Some(used), "the period has ended");
+    }
+
+    #[test]
+    fn there_is_no_forecast_in_the_first_day_of_a_period() {
+        let at = |millis: u64| january().start.plus_millis(millis);
+        let used = ByteCount::new(GB);
+        assert_eq!(forecast(january(), at(0), used), None);
+        assert_eq!(forecast(january(), at(DAY_MILLIS - 1), used), None);
+        assert_eq!(forecast(january(), at(DAY_MILLIS), used), Some(ByteCount::new(31 * GB)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_forecast_is_never_below_what_is_used(used: u64, millis in DAY_MILLIS..=31 * DAY_MILLIS) {
+            let used = ByteCount::new(used);
+            let expected = forecast(january(), january().start.plus_millis(millis), used).unwrap();
+            prop_assert!(expected >= used);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// The second click that every change needs, and the line that says what came of it.
+import { Fault } from './broker.js';
+import { $ } from './page.js';
+
+const dialog = $('confirm', HTMLDialogElement);
+const also = $('confirm-also', HTMLInputElement);
+
+/**
+ * Waits for the second click; Escape cancels. The browser gives the focus back to the button that was pressed.
+ * @param {{title: string, text: string, verb: string, isDangerous?: boolean, more?: string}} question `more`: something
+ *     that can be done as well, and is unless the operator says no.
+ * @returns {Promise<{more: boolean} | null>} Null if cancelled.
+ */
+export function confirmed({ title, text, verb, isDangerous = false, more }) {
+  $('confirm-title').textContent = title;
+  $('confirm-text').textContent = text;
+  $('confirm-yes').textContent = verb;
+  $('confirm-yes').classList.toggle('danger', isDangerous);
+  $('confirm-more').hidden = more === undefined;
+  $('confirm-also-text').textContent = more ?? '';
+  also.checked = true;
+  dialog.returnValue = '';
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes' ? { more: more !== undefined && also.checked } : null), { once: true });
+  });
+}
+
+/**
+ * Runs an action and shows its result.
+ * @param {() => Promise<string>} action Returns what it did.
+ * @returns {Promise<boolean>} Whether it was done.
+ */
+export async function act(action) {
+  try {
+    showResult('good', await action());
+    return true;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    showResult('bad', `Failed: ${error.message}`);
+    return false;
+  }
+}
+
+/** @param {'good' | 'bad'} mark @param {string} text */
+export function showResult(mark, text) {
+  const result = $('action-result');
+  result.className = `note ${mark}`;
+  result.textContent = text;
+  result.hidden = false;
+}
+
+$('confirm-no').addEventListener('click', () => dialog.close('no'));
+$('confirm-yes').addEventListener('click', () => dialog.close('yes'));

@@ -1,0 +1,63 @@
+// Who spends, as texts for the table of spenders and for that of one spender's grants. Pure.
+import { count, signed, size, some, span, time } from './format.js';
+
+/**
+ * @typedef {'user' | 'label' | 'origin' | 'address'} By What a spender is.
+ * @typedef {{key: string | null, bytes: number, measuredBytes: number, claimedBytes: number, evidence: string, grants: number, live: number,
+ *     firstSeen: string, lastSeen: string, blocked?: boolean}} Spender
+ * @typedef {{by: By, asOf: string | null, unknownBytes: number, spenders: Spender[], next: string | null}} Spenders
+ * @typedef {{id: string, user: string | null, label: string | null, origin: string | null, address: string | null, call: string | null,
+ *     source: string, issuedAt: string, expiresAt: string, revokedAt: string | null, live: boolean, bytes: number, measuredBytes: number,
+ *     claimedBytes: number, evidence: string}} Grant
+ * @typedef {{grants: Grant[], next: string | null}} Grants
+ */
+
+/** What a spender without a key is called. @type {Record<By, string>} */
+export const NOBODY = { user: 'without a user', label: 'without a label', origin: 'without an origin', address: 'without an address' };
+const NONE = { user: 'No user', label: 'No label', origin: 'No origin', address: 'No address' };
+
+/** @param {Pick<Spender, 'key'>} spender @param {By} by */
+export const nameOf = ({ key }, by) => key || NOBODY[by];
+
+/** Shown instead of an empty table. @param {By} by */
+export const noneOf = (by) => `${NONE[by]} has spent anything in this period.${by === 'user' ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
+
+/** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
+export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
+
+/** @param {number} bytes @param {number} used Of the period. */
+export function share(bytes, used) {
+  if (used <= 0) return '–';
+  const percent = (bytes / used) * 100;
+  return percent > 0 && percent < 0.1 ? '< 0.1 %' : `${signed(percent, 1)} %`;
+}
+
+/** @param {Pick<Spender, 'grants' | 'live'>} spender */
+export const credentials = ({ grants, live }) => `${count(live)} live of ${count(grants)}`;
+
+/** The state of a grant. @param {Pick<Grant, 'revokedAt' | 'live' | 'expiresAt'>} grant @param {Date} now */
+export function state({ revokedAt, live, expiresAt }, now) {
+  if (revokedAt) return { mark: 'bad', word: `revoked ${time(new Date(revokedAt), now)}` };
+  if (Date.parse(expiresAt) > now.getTime()) return { mark: 'good', word: 'live' };
+  return live ? { mark: 'warn', word: 'in its tail' } : { mark: 'quiet', word: 'expired' };
+}
+
+/** Whether a revocation changes anything. @param {Pick<Grant, 'revokedAt' | 'live'>} grant */
+export const isRevocable = ({ revokedAt, live }) => live && !revokedAt;
+
+/** The line beside the title. @param {Spenders} list @param {Date} now */
+export function note({ asOf, unknownBytes, spenders, next }, now) {
+  const upTo = asOf ? `measured up to ${time(new Date(asOf), now)}` : 'as claimed by clients; nothing is measured yet';
+  const unknown = unknownBytes > 0 ? ` ${size(unknownBytes)} are of credentials that this ledger does not know.` : '';
+  const part = next ? ` Search and order apply to the ${some(spenders.length, 'row')} loaded, the largest.` : '';
+  return `${upTo}.${unknown}${part}`;
+}
+
+/** The query for the grants of a spender. Without a key there is none: the page selects the rows. @param {By} by @param {string | null} key */
+export const grantsPath = (by, key, limit = 200) => `api/grants?${key ? `${by}=${encodeURIComponent(key)}&` : ''}limit=${limit}`;
+
+/** A broker may not know a filter, so the page selects again. @param {Grant[]} grants @param {By} by @param {string | null} key */
+export const ofSpender = (grants, by, key) => grants.filter((grant) => (grant[by] ?? null) === (key || null));
+
+/** "3 min ago". @param {string} instant @param {Date} now */
+export const ago = (instant, now) => `${span((now.getTime() - Date.parse(instant)) / 1000)} ago`;

@@ -1,0 +1,51 @@
+//! The links between the pages, and `/`, which leads a browser to the first page. Both are made from one list: the pages that
+//! this process serves. Links are relative, so they work behind a proxy that adds a path.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::http::header::{ACCEPT, CACHE_CONTROL, LOCATION, VARY};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use super::pages::Page;
+use crate::app::App;
+use crate::http::error::ApiError;
+
+/// The place of the links in the HTML of a page.
+pub(super) const MARK: &str = "<!-- navigation -->";
+
+/// Links to `pages`; that of `current` is marked.
+pub(super) fn links(pages: &[&Page], current: &Page) -> String {
+    let mut html = String::from("<nav class=\"pages\" aria-label=\"Pages\">");
+    for page in pages {
+        let mark = if page.path == current.path { " aria-current=\"page\"" } else { "" };
+        write!(html, "<a href=\"{}\"{mark}>{}</a>", relative(page), page.title).unwrap_or_default();
+    }
+    html + "</nav>"
+}
+
+/// `/`: redirects a browser to the first of `pages`. For other clients the path does not exist.
+pub fn start(pages: &[&'static Page]) -> MethodRouter<Arc<App>> {
+    let first = pages.first().copied();
+    get(async move |headers: HeaderMap| match first.filter(|_| accepts_html(&headers)) {
+        Some(page) => redirect(page),
+        None => ApiError::NotFound.into_response(),
+    })
+}
+
+fn redirect(page: &Page) -> Response {
+    let headers = [(LOCATION, relative(page)), (VARY, "accept"), (CACHE_CONTROL, "no-store")];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// The path of a page, relative to `/` and to every page.
+fn relative(page: &Page) -> &'static str {
+    page.path.trim_start_matches('/')
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|range| range.trim_start().starts_with("text/html"))
+}

@@ -1,0 +1,223 @@
+// The dashboard with a month that a short test cannot produce, from made-up responses in the format of the real broker: its
+// look, its tables, and the way of an operator on call from an alert to a blocked user, with the clicks counted.
+import assert from 'node:assert/strict';
+import { BROKER, operator, operatorToken } from './harness.mjs';
+import { Spenders } from './made-up-spenders.mjs';
+import { differences, month } from './month.mjs';
+import { until } from './processes.mjs';
+import { DESKTOP, PHONE, axeFindsNothing, isNotTooWide, isShown, nothingWentWrong, openPage, picture, text } from './watched-page.mjs';
+
+/** From the alert to "this user is blocked". */
+const CLICKS_MAX = 4;
+const WALK_SECONDS_MAX = 30;
+/** The message of an alert, as a chat shows it. */
+const ALERT = `<!doctype html><title>Alert</title><link rel="icon" href="data:,"><p>turn-broker: 95 % of the bandwidth limit is used. <a href="${BROKER}/dashboard#spenders">Who spends</a></p>`;
+const SMALL_PHONE = { ...PHONE, height: 667 };
+
+/** @param {string} [token] */
+export async function signIn(page, token = operatorToken) {
+  await page.goto(`${BROKER}/dashboard`);
+  await page.type('#token', token);
+  await page.click('#sign-in-form button');
+}
+
+/** Answers the page's requests with the month. `isOld`: a broker without the lists of spenders. */
+async function answerWith(page, answers, { isOld = false, isEmpty = false } = {}) {
+  const spenders = new Spenders(answers['api/overview'].bytes.used);
+  await page.setRequestInterception(true);
+  page.on('request', (request) => {
+    const { pathname, searchParams, search } = new URL(request.url());
+    const path = pathname.slice(1);
+    if (path === 'alert') return request.respond({ contentType: 'text/html', body: ALERT });
+    if (!path.startsWith('api/')) return request.continue();
+    const respond = (status, body) => request.respond({ status, contentType: 'application/json', body: JSON.stringify(body) });
+    if (!/^api\/(spenders|grants|users|credentials)/.test(path)) return respond(200, answers[search ? `${path}?` : path]);
+    if (isOld) return respond(404, { error: 'Not found', code: 'NOT_FOUND', requestId: '1' });
+    const [status, body] = spenders.answer(request.method(), path, searchParams);
+    return respond(status, isEmpty && body.spenders ? { ...body, spenders: [] } : body);
+  });
+  return spenders;
+}
+
+/** The dashboard with these responses. */
+async function aMonth(browser, answers, { viewport = DESKTOP, scheme = 'light', ...more } = {}) {
+  const page = await openPage(browser, viewport);
+  await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  await answerWith(page, answers, more);
+  await signIn(page);
+  await until('the plots', () => page.$eval('#rate-plot', (plot) => plot.querySelector('canvas')?.width > 100));
+  return page;
+}
+
+/** The month in each state, on each screen, in light and dark. */
+export async function theDashboardOfAMonth(browser) {
+  const reserved = await aMonth(browser, month('reserved'));
+  assert.match(await text(reserved, 'minting'), /reserved in full/);
+  await picture(reserved, 'dashboard-reserved-light-desktop');
+  await reserved.close();
+  for (const mood of ['calm', 'alarm', 'trouble']) {
+    const answers = month(mood);
+    await theFormatIsThatOfTheBroker(answers);
+    for (const scheme of ['light', 'dark']) {
+      for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+        const page = await aMonth(browser, answers, { viewport, scheme });
+        await axeFindsNothing(page, `dashboard, ${mood}, ${scheme}, ${name}`);
+        await isNotTooWide(page, name);
+        await picture(page, `dashboard-${mood}-${scheme}-${name}`);
+        nothingWentWrong(page);
+        await page.close();
+      }
+    }
+  }
+}
+
+async function theFormatIsThatOfTheBroker(answers) {
+  for (const path of ['api/overview', 'api/connections', 'api/usage', 'api/alerts']) {
+    assert.deepEqual(differences(await (await operator(`/${path}`)).json(), answers[path], path), []);
+  }
+  const spenders = new Spenders(1);
+  for (const [path, query] of [['api/spenders', 'by=user'], ['api/grants', '']]) {
+    const real = await operator(`/${path}?${query}`);
+    if (real.ok) assert.deepEqual(differences(await real.json(), spenders.answer('GET', path, new URLSearchParams(query))[1], path), []);
+  }
+}
+
+/** Some systems hide scroll bars, so each whole table must fit, with its buttons. */
+export async function theTablesFitOnEveryScreen(browser) {
+  const page = await aMonth(browser, month('calm'));
+  await page.click('.row-toggle');
+  await page.waitForSelector('.opened tbody tr');
+  for (const width of [360, 640, 641, 765, 900, 901, 1024, 1100, 1280]) {
+    await page.setViewport({ width, height: 900, deviceScaleFactor: 1 });
+    const out = await page.$$eval('.scroll', (all) => all.map((one) => `${one.firstChild.ariaLabel}: ${one.scrollWidth - one.clientWidth}`));
+    assert.deepEqual(out.filter((one) => !one.endsWith(': 0')), [], `at ${width} px`);
+    if (width === 765) await picture(page, 'dashboard-calm-light-tablet');
+  }
+  await page.close();
+}
+
+/** On a small phone, with the most that the page can say above it. */
+export async function mintingCanBeStoppedWithoutScrolling(browser) {
+  const page = await aMonth(browser, month('trouble'), { viewport: SMALL_PHONE });
+  const box = await (await page.$('#freeze')).boundingBox();
+  assert.equal(await page.evaluate(() => scrollY), 0);
+  assert.ok(box.y + box.height < SMALL_PHONE.height, `the button ends at ${box.y + box.height} px`);
+  await picture(page, 'dashboard-trouble-first-screen-phone', { fullPage: false });
+  await page.close();
+}
+
+const rowNames = (page) => page.$$eval('#spenders-panel .row-toggle', (all) => all.map(({ textContent }) => textContent));
+
+export async function aTableSortsSearchesAndHasPages(browser) {
+  const page = await aMonth(browser, month('calm'));
+  assert.deepEqual((await rowNames(page)).slice(0, 2), ['mallory@example.com', 'user-1042']);
+  const pager = (button) => page.$eval('#spenders-panel .pager', (one, at) => (at < 0 ? one.children[1].textContent : one.children[at].click()), button);
+  assert.equal(await pager(-1), '1–10 of 12');
+  await pager(2);
+  assert.deepEqual([await pager(-1), await rowNames(page)], ['11–12 of 12', ['user-31', 'user-6']]);
+  await page.click('#spenders-panel .sort');
+  assert.equal((await rowNames(page))[1], 'ann@example.com', 'after the row without a user');
+  assert.equal(await page.$eval('#spenders-panel th', (head) => head.ariaSort), 'ascending');
+  await page.type('#spenders-search', 'EXAMPLE');
+  assert.deepEqual(await rowNames(page), ['ann@example.com', 'ben@example.com', 'mallory@example.com']);
+  await page.type('#spenders-search', '?');
+  assert.match(await text(page, 'spenders-panel'), /No row has this text\./);
+  await page.focus('#by-user');
+  await page.keyboard.press('ArrowRight');
+  await until('the labels', async () => (await rowNames(page)).includes('room-1'));
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'by-label');
+  nothingWentWrong(page);
+  await page.close();
+}
+
+/** The row stays open and says what happened; the focus stays on its button. */
+export async function aRowOpensItsCredentials(browser) {
+  const page = await aMonth(browser, month('alarm'));
+  await page.focus('.row-toggle');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.opened tbody tr');
+  assert.deepEqual(await page.evaluate(() => [document.activeElement.className, document.activeElement.ariaExpanded]), ['row-toggle code', 'true']);
+  await axeFindsNothing(page, 'an open row');
+  await picture(page, 'dashboard-alarm-open-row');
+  const first = () => page.$eval('.opened tbody tr', (row) => row.textContent);
+  assert.match(await first(), /live/);
+  await page.click('.opened tbody button');
+  await page.waitForSelector('#confirm[open]');
+  await page.click('#confirm-yes');
+  await until('the revocation', async () => /revoked 14:23/.test(await first()));
+  assert.doesNotMatch(await first(), /Revoke/, 'it has no button any more');
+  assert.match(await text(page, 'action-result'), /^The provider has revoked/);
+  nothingWentWrong(page);
+  await page.close();
+}
+
+export async function aBrokerWithoutSpendersIsShownAsOne(browser) {
+  const old = await aMonth(browser, month('calm'), { isOld: true });
+  assert.match(await text(old, 'spenders-fault'), /^This broker does not list who spends\./);
+  assert.equal(await isShown(old, 'spenders-panel'), false);
+  assert.match(await text(old, 'freshness'), /^live/);
+  old.faults = old.faults.filter((fault) => !fault.includes('status of 404'));
+  await axeFindsNothing(old, 'without spenders');
+  nothingWentWrong(old);
+  await old.close();
+  const empty = await aMonth(browser, month('calm'), { isEmpty: true });
+  assert.match(await text(empty, 'spenders-panel'), /No user has spent anything in this period\./);
+  nothingWentWrong(empty);
+  await empty.close();
+}
+
+/** A password manager needs a user name and a current password. The token is in no address. */
+export async function aPasswordManagerCanSignIn(browser) {
+  const page = await aMonth(browser, month('calm'));
+  const fields = await page.$$eval('#sign-in-form input', (all) => all.map(({ autocomplete, type }) => `${autocomplete} ${type}`));
+  assert.deepEqual(fields, ['username text', 'current-password password']);
+  assert.equal(await page.$eval('#sign-in-form', ({ method }) => method), 'post', 'a form that is sent by mistake has no token in its address');
+  assert.ok(!page.url().includes(operatorToken));
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'budget', 'the focus is in the page that appeared');
+  await page.click('#sign-out');
+  await until('the sign-in', () => page.evaluate(() => document.activeElement?.id === 'token'));
+  await page.close();
+}
+
+/** From the link of the 95 % alert to a blocked user. The token is filled in by a password manager. */
+export async function anAlertLeadsToABlockedUser(browser) {
+  for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+    const page = await openPage(browser, viewport);
+    let clicks = 0;
+    await page.exposeFunction('clicked', () => { clicks += 1; });
+    await page.evaluateOnNewDocument(() => addEventListener('click', ({ isTrusted, target }) => isTrusted && target instanceof HTMLElement && clicked(), true));
+    const spenders = await answerWith(page, month('alarm'));
+    const step = (what) => picture(page, `on-call-${name}-${what}`, { fullPage: false });
+    const begun = Date.now();
+
+    await page.goto(`${BROKER}/alert`);
+    await Promise.all([page.waitForNavigation(), page.click('a')]);
+    await page.waitForSelector('#token', { visible: true });
+    await page.$eval('#token', (field, token) => { field.value = token; }, operatorToken);
+    await step('1-sign-in');
+    await page.click('#sign-in-form button');
+    await until('the spenders in view', () => page.evaluate(() => {
+      const row = document.querySelector('#spenders-panel tbody tr')?.getBoundingClientRect();
+      return row && row.top > 0 && row.bottom < innerHeight && document.activeElement.id === 'spenders';
+    }));
+    await step('2-who-spends');
+    await page.click('#spenders-panel tbody button[aria-label="Block mallory@example.com"]');
+    await page.waitForSelector('#confirm[open]');
+    await axeFindsNothing(page, 'the question');
+    await step('3-question');
+    await page.click('#confirm-yes');
+    await until('the user to be blocked', async () => /^mallory@example\.com is blocked\. The user’s credentials are revoked\.$/.test(await text(page, 'action-result')));
+    await until('the row to say so', () => page.$eval('#spenders-panel tbody tr', (row) => /blocked.*Allow again/.test(row.textContent)));
+    const seconds = (Date.now() - begun) / 1000;
+    await step('4-blocked');
+
+    assert.ok(spenders.blocked.has('mallory@example.com') && spenders.revoked.size > 0, 'the broker was asked');
+    await until('the focus on the button of the row', () => page.evaluate(() => document.activeElement.ariaLabel === 'Allow again mallory@example.com'));
+    await axeFindsNothing(page, 'after the block');
+    console.log(`on call, ${name}: ${clicks} clicks, ${seconds.toFixed(1)} s`);
+    assert.ok(clicks > 0 && clicks <= CLICKS_MAX, `${clicks} clicks`);
+    assert.ok(seconds < WALK_SECONDS_MAX, `${seconds} s`);
+    nothingWentWrong(page);
+    await page.close();
+  }
+}

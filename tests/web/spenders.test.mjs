@@ -1,0 +1,89 @@
+// The dashboard's tables and alerts without a browser: which rows a table shows, what it says of spenders and their grants, and
+// the buttons of an alert.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
+import { pageOf } from '../../src/web/dashboard/rows.js';
+import { ago, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state } from '../../src/web/dashboard/spending.js';
+
+const NOW = new Date('2026-11-20T14:24:00Z');
+const GB = 1e9;
+
+const rows = (names) => names.map((name, at) => ({ name, bytes: at % 3 }));
+const shown = (all, more = {}) => pageOf(all, { text: '', words: ({ name }) => name, by: ({ bytes }) => bytes, isDescending: true, key: ({ name }) => name, first: 0, size: 3, ...more });
+const names = ({ rows: list }) => list.map(({ name }) => name).join('');
+
+test('rows are sorted by the column, then by their key', () => {
+  const all = rows(['f', 'e', 'd', 'c', 'b', 'a']);
+  assert.equal(names(shown(all, { size: 9 })), 'adbecf');
+  assert.equal(names(shown(all, { size: 9, isDescending: false })), 'cfbead');
+  assert.equal(names(shown(all, { size: 9, by: ({ name }) => name })), 'fedcba');
+});
+
+test('a search ignores case and the rows that it leaves out', () => {
+  const all = rows(['Ann', 'ben', 'joann']);
+  const found = shown(all, { text: ' ANN ' });
+  assert.deepEqual([found.matching, names(found)], [2, 'joannAnn']);
+  assert.deepEqual(shown(all, { text: 'zoe' }), { rows: [], first: 0, matching: 0 });
+});
+
+test('a page beyond the last row is the last page', () => {
+  const all = rows([...'abcdefg']);
+  const by = { by: ({ name }) => name, isDescending: false };
+  assert.deepEqual([names(shown(all, by)), names(shown(all, { ...by, first: 3 })), names(shown(all, { ...by, first: 6 }))], ['abc', 'def', 'g']);
+  assert.deepEqual([shown(all, { ...by, first: 90 }).first, shown(all, { ...by, first: -3 }).first], [6, 0]);
+});
+
+test('a spender without a key is named by what is missing', () => {
+  assert.equal(nameOf({ key: 'ann' }, 'user'), 'ann');
+  assert.deepEqual(['user', 'label', 'origin', 'address'].map((by) => nameOf({ key: null }, by)), ['without a user', 'without a label', 'without an origin', 'without an address']);
+});
+
+test('an empty list says how users and labels become known', () => {
+  assert.match(noneOf('user'), /^No user has spent anything in this period\. .*AUTH_JWT_SECRET/);
+  assert.match(noneOf('label'), /\?label=/);
+  assert.equal(noneOf('origin'), 'No origin has spent anything in this period.');
+});
+
+test('a share is of the usage of the period', () => {
+  assert.deepEqual([share(GB, 4 * GB), share(1, GB), share(0, GB), share(GB, 0)], ['25.0 %', '< 0.1 %', '0.0 %', '–']);
+});
+
+test('the evidence for bytes is a word beside them', () => {
+  assert.equal(evidence({ evidence: 'measured' }).word, 'measured');
+  assert.equal(evidence({ evidence: 'claimed' }).word, 'claimed');
+  assert.equal(credentials({ grants: 1200, live: 3 }), '3 live of 1,200');
+});
+
+test('the note says how far the list is measured, what is unknown, and that it is a part', () => {
+  const list = (more) => note({ by: 'user', asOf: null, unknownBytes: 0, spenders: [{}, {}], next: null, ...more }, NOW);
+  assert.equal(list(), 'as claimed by clients; nothing is measured yet.');
+  assert.equal(list({ asOf: '2026-11-20T14:10:00Z', unknownBytes: 3.2 * GB }), 'measured up to 14:10. 3.20 GB are of credentials that this ledger does not know.');
+  assert.match(list({ next: 'c' }), / Search and order apply to the 2 rows loaded, the largest\.$/);
+});
+
+test('a revoked credential says so, whatever else it is', () => {
+  const grant = { revokedAt: null, live: true, expiresAt: '2026-11-21T00:00:00Z' };
+  assert.deepEqual(state(grant, NOW), { mark: 'good', word: 'live' });
+  assert.deepEqual(state({ ...grant, revokedAt: '2026-11-20T14:20:00Z' }, NOW), { mark: 'bad', word: 'revoked 14:20' });
+  const expired = { ...grant, expiresAt: '2026-11-20T14:00:00Z' };
+  assert.equal(state(expired, NOW).word, 'in its tail');
+  assert.equal(state({ ...expired, live: false }, NOW).word, 'expired');
+  assert.deepEqual([isRevocable(grant), isRevocable({ ...grant, revokedAt: 'x' }), isRevocable({ ...grant, live: false })], [true, false, false]);
+});
+
+test('the grants of a spender are asked for by its key, and selected again', () => {
+  assert.equal(grantsPath('user', 'a&b c'), 'api/grants?user=a%26b%20c&limit=200');
+  assert.equal(grantsPath('label', null), 'api/grants?limit=200');
+  const grants = [{ id: '1', origin: 'https://a' }, { id: '2', origin: null }, { id: '3', origin: 'https://b' }];
+  const ids = (key) => ofSpender(grants, 'origin', key).map(({ id }) => id);
+  assert.deepEqual([ids('https://b'), ids(null)], [['3'], ['2']]);
+  assert.equal(ago('2026-11-20T14:04:00Z', NOW), '20 min ago');
+});
+
+test('an alert has buttons in the place of routes', () => {
+  assert.deepEqual(told('budget.used_95').buttons, ['spenders', 'limit', 'stop']);
+  assert.deepEqual(told('usage.unknown_keys'), { title: 'usage unknown keys', buttons: [] });
+  assert.equal(withoutRoutes('Decide now: raise the limit (POST /api/budget/limit), or wait.'), 'Decide now: raise the limit, or wait.');
+  assert.equal(withoutRoutes('Find what uses it (GET /api/usage), then act (now).'), 'Find what uses it, then act (now).');
+});
