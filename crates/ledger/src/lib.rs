@@ -11,7 +11,7 @@
 //! | [`connection`], [`connections`], [`reports`] | reported connections |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
-| [`grant_counts`] | what a source counted for each grant |
+//! | [`grant_counts`] | what a source counted for each grant |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
