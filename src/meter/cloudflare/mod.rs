@@ -1,14 +1,16 @@
 //! The meter of Cloudflare's analytics. It reads the count from the period's start to a whole minute that is
 //! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. One query
 //! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
-//! each hour, and keeps their higher counts.
+//! each hour, and keeps their higher counts. [`by_grant`] asks for the bytes of each grant, beside it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
+pub mod by_grant;
 pub mod lateness;
 
 use crate::account::Account;
@@ -79,8 +81,15 @@ struct FinishedSlice {
 }
 
 impl CloudflareMeter {
-    /// Queries until `end`.
+    /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
+    /// when the total was read.
     pub async fn run(&self, end: &CancellationToken) {
+        let (reads, is_read) = watch::channel(false);
+        tokio::join!(self.run_total(end, &reads), self.run_by_grant(end, is_read));
+    }
+
+    /// Queries the total until `end`. `reads`: whether the latest query was answered.
+    async fn run_total(&self, end: &CancellationToken, reads: &watch::Sender<bool>) {
         let (mut state, mut failures) = (self.initial_state(), 0);
         loop {
             let asked = tokio::select! {
@@ -93,8 +102,8 @@ impl CloudflareMeter {
                 _ => Duration::ZERO,
             };
             failures = self.report(&asked, failures);
-            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let pause = next_pause(self.interval, failures, random).max(rest);
+            reads.send_replace(asked.is_ok());
+            let pause = next_pause(self.interval, failures, jitter()).max(rest);
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -252,6 +261,10 @@ impl CloudflareMeter {
 fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
     let pause = backoff::step(interval, failures, PAUSE_MAX.max(interval));
     pause.saturating_add(backoff::jitter(pause / 10, random))
+}
+
+fn jitter() -> u64 {
+    random::bytes().map(u64::from_le_bytes).unwrap_or_default()
 }
 
 /// The period that contains or ends at `as_of`.

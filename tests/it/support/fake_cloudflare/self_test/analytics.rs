@@ -145,7 +145,10 @@ async fn a_sampled_sum_is_rounded_for_each_group() {
     let sampled = groups(&fake, "limit: 9", "customIdentifier").await;
     assert_eq!(sampled, [" 0", "a 0", "b 2000", "c 2000"]);
     let all = account(&fake, ALL).await;
-    assert_eq!(all["callsTurnUsageAdaptiveGroups"][0]["sum"]["egressBytes"], 3_000, "not the sum of the groups");
+    assert_eq!(
+        all["callsTurnUsageAdaptiveGroups"][0]["sum"]["egressBytes"], 3_000,
+        "not the sum of the groups"
+    );
 }
 
 #[tokio::test]
