@@ -1,5 +1,5 @@
 //! A model of heavy demand in strict mode: how many calls are refused in a month, with and without renewals that extend
-//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md). Runs the books that ship, in simulated time, and prints one table row for
+//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md), and with a shorter tail (docs/BUDGET.md). Runs the books that ship, in simulated time, and prints one table row for
 //! each case: `cargo run --release -p turn-ledger --example heavy_demand`.
 
 #![expect(clippy::print_stdout, clippy::disallowed_macros, reason = "a command line program")]
@@ -41,6 +41,7 @@ struct Case {
     name: &'static str,
     /// Minutes that a call lasts.
     call: u64,
+    tail: Duration,
     /// Whether a renewal names the grant that it renews. If not, the ledger takes it for a new credential.
     is_chained: bool,
 }
@@ -62,12 +63,13 @@ struct Counts {
 
 fn main() {
     println!("| calls | new calls refused | renewals refused | relayed |\n| --- | --- | --- | --- |");
-    for (name, call, is_chained) in [
-        ("10 minutes, no renewal", 10, false),
-        ("30 minutes, each renewal a new promise", 30, false),
-        ("30 minutes, a renewal extends the promise", 30, true),
+    for (name, call, tail, is_chained) in [
+        ("10 minutes, no renewal", 10, 120, false),
+        ("30 minutes, each renewal a new promise", 30, 120, false),
+        ("30 minutes, a renewal extends the promise", 30, 120, true),
+        ("30 minutes, a renewal extends the promise, a tail of 60 minutes", 30, 60, true),
     ] {
-        let case = Case { name, call, is_chained };
+        let case = Case { name, call, tail: Duration::from_secs(tail * 60), is_chained };
         let (counts, bytes) = month(case);
         let share = |part: u64, all: u64| if all == 0 { 0 } else { (part * 1_000).div_ceil(all) };
         let (new, renewed) =
@@ -87,7 +89,7 @@ fn main() {
 }
 
 fn month(case: Case) -> (Counts, u64) {
-    let mut books = books();
+    let mut books = books(case.tail);
     let (mut calls, mut counts, mut bytes) = (Vec::<Call>::new(), Counts::default(), vec![0_u64]);
     for minute in 0..DAYS * 1_440 {
         books.advance(at(minute));
@@ -146,7 +148,7 @@ fn at(minute: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN).plus_millis(minute * 60_000)
 }
 
-fn books() -> Books {
+fn books(tail: Duration) -> Books {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
@@ -164,7 +166,6 @@ fn books() -> Books {
         billed: BilledDirections::Egress,
         estimated_rate: rate,
     };
-    let tail = Duration::from_secs(7_200);
     let sources = vec![SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true }];
     Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE }
         .open(Some(Stored::default()), at(0))

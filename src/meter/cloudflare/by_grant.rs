@@ -4,7 +4,10 @@
 //! Counts are final up to an instant. The open span after it is counted at each poll, so grants are seen within minutes. Its
 //! first hour is counted finally, once, when the lag and another hour have passed since its end. The end of the final
 //! counts is stored with the ledger, so no hour is counted twice.
+//!
+//! The counts also say which grants were in use at their expiry. [`super::tail`] looks at what they relayed after it.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::analytics::by_grant::{PageBounds, Span};
 use super::analytics::{AnalyticsError, RATE_LIMIT_REST};
 use super::lateness::settled_minute;
+use super::tail::TailWatch;
 use super::{CloudflareMeter, RECOUNT_INTERVAL, jitter, next_pause};
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::minute::Minute;
@@ -20,13 +24,17 @@ use turn_ledger::source::IceSource;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::Timestamp;
 
-/// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and in 5 minutes
-/// 100 of the 300 queries that Cloudflare allows.
+/// The shortest interval between two polls. A poll is at most two spans, so with [`PageBounds`] 20 pages, and one
+/// query of tails: in 5 minutes 105 of the 300 queries that Cloudflare allows.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// The length of a span that is counted finally.
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// The longest open span. What is older was missed while the broker did not run.
 const OPEN_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// A grant that expires within this time, or expired within it, is one whose tail is looked at.
+const EXPIRES_SOON: Duration = Duration::from_secs(600);
+/// How many grants are looked up at once, because the books are locked meanwhile.
+const LOOK_UP_MAX: usize = 1_000;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
 /// What is remembered from poll to poll.
@@ -36,6 +44,7 @@ pub struct GrantsState {
     pub bounds: PageBounds,
     /// Where counting begins if there are no final counts.
     since: Timestamp,
+    tail: TailWatch,
 }
 
 /// What a poll counts.
@@ -52,7 +61,8 @@ impl CloudflareMeter {
     /// The state before the first poll.
     #[must_use]
     pub fn initial_grants_state(&self) -> GrantsState {
-        GrantsState { bounds: PageBounds::default(), since: Minute::of(self.clock.now()).start() }
+        let since = Minute::of(self.clock.now()).start();
+        GrantsState { bounds: PageBounds::default(), since, tail: TailWatch::default() }
     }
 
     /// Polls until `end`, while `reads` says that the total can be read: a wrong token is reported only there.
@@ -105,7 +115,38 @@ impl CloudflareMeter {
         for counts in &taken {
             self.take_by_grant(counts);
         }
-        failed.map_or(Ok(taken), Err)
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.look_at_tails(&taken, &mut state.tail).await?;
+        Ok(taken)
+    }
+
+    /// Notes the grants that relay and expire now, and asks for the minutes of those whose minutes have settled.
+    async fn look_at_tails(
+        &self,
+        taken: &[GrantCounts],
+        watch: &mut TailWatch,
+    ) -> Result<(), AnalyticsError> {
+        let now = self.clock.now();
+        let soon = now.plus(EXPIRES_SOON.max(self.interval * 2));
+        let ids: Vec<_> = taken.iter().flat_map(|counts| counts.by_grant.keys().copied()).collect();
+        for ids in ids.chunks(LOOK_UP_MAX) {
+            for (grant, expires_at) in self.account.expiries(ids) {
+                if expires_at <= soon && expires_at.plus(EXPIRES_SOON) > now {
+                    watch.wait_for(grant, expires_at);
+                }
+            }
+        }
+        let query = watch.due(now, self.tail, self.settled_after());
+        if let Some(query) = query {
+            let grants: Vec<_> = query.grants.keys().copied().collect();
+            let minutes = self.api.minutes_of(&grants, query.span).await;
+            self.hear_date();
+            watch.take(&query, &minutes?);
+        }
+        *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner) = watch.seen();
+        Ok(())
     }
 
     /// How long after its end an hour is counted finally.
@@ -122,9 +163,7 @@ impl CloudflareMeter {
         bounds: PageBounds,
     ) -> Result<GrantCounts, AnalyticsError> {
         let counted = self.api.count_by_grant(span, is_final, bounds).await;
-        if let Some(date) = self.api.take_date() {
-            self.account.hear_date(date);
-        }
+        self.hear_date();
         counted
     }
 

@@ -3,7 +3,7 @@
 //! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
 //! each hour, and keeps their higher counts. [`by_grant`] asks for the bytes of each grant, beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub mod analytics;
 pub mod by_grant;
 pub mod lateness;
+pub mod tail;
 
 use crate::account::Account;
 use crate::backoff;
@@ -20,6 +21,7 @@ use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use lateness::{Lateness, settled_minute};
+use tail::TailSeen;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
@@ -43,6 +45,10 @@ pub struct CloudflareMeter {
     pub lag: Duration,
     /// The largest sampling error, in percent.
     pub sampling: u32,
+    /// The configured tail of Cloudflare's grants.
+    pub tail: Duration,
+    /// What was seen of the tail.
+    pub tail_seen: Mutex<TailSeen>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// Receives the readings.
@@ -81,6 +87,11 @@ struct FinishedSlice {
 }
 
 impl CloudflareMeter {
+    /// What was seen of the tail since the start.
+    pub fn tail_seen(&self) -> TailSeen {
+        *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
     /// when the total was read.
     pub async fn run(&self, end: &CancellationToken) {
@@ -153,7 +164,14 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Sends one query. Passes Cloudflare's clock in the response to the account, even if the query failed.
+    /// Passes Cloudflare's clock in the latest response to the account.
+    fn hear_date(&self) {
+        if let Some(date) = self.api.take_date() {
+            self.account.hear_date(date);
+        }
+    }
+
+    /// Sends one query. Hears Cloudflare's clock even if the query failed.
     async fn ask(
         &self,
         from: Timestamp,
@@ -161,9 +179,7 @@ impl CloudflareMeter {
         age: Duration,
     ) -> Result<UsageCount, AnalyticsError> {
         let counted = self.api.count(from, until, age).await;
-        if let Some(date) = self.api.take_date() {
-            self.account.hear_date(date);
-        }
+        self.hear_date();
         counted
     }
 
