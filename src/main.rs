@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -14,7 +15,7 @@ use turn_broker::app;
 use turn_broker::clock::{Clock, SystemClock};
 use turn_broker::config::{Config, Environment};
 use turn_broker::demo::{self, Demo, DemoError};
-use turn_broker::doctor::{self, OutputFormat, Progress};
+use turn_broker::doctor::{self, OutputFormat, ProbeTail, Progress};
 use turn_broker::journal::Journal;
 use turn_broker::journal::store::Store;
 use turn_broker::ledger_command::{self, LedgerCommand};
@@ -28,6 +29,9 @@ use turn_broker::{healthcheck, router, serve};
 const EXIT_USAGE: u8 = 64;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
+
+/// The longest probe of the tail, in minutes: two days.
+const PROBE_MINUTES_MAX: u64 = 2_880;
 
 /// The signal for a write beyond the file size limit. The number is the same on every supported platform.
 const SIGXFSZ: i32 = 25;
@@ -45,6 +49,8 @@ Commands:
                  60 s, STUN and TURN, analytics, alerts; exit status 0 (also with warnings), 1 or 78
       --json             print one JSON document
       --send-test-alert  post an alert to ALERT_WEBHOOK_URL, instead of only connecting to it
+      --probe-tail[=MIN] also keep an allocation of a credential of 60 s open, and say for how long after its expiry the
+                         server accepts it; takes up to MIN minutes, 15 unless given
       --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
   status         show the state of the budget
   freeze         stop all minting; running calls continue
@@ -156,11 +162,21 @@ fn doctor_options(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> 
             Short('h') | Long("help") => return Ok(Command::Help(HELP)),
             Long("json") => options.json = true,
             Long("send-test-alert") => options.send_test_alert = true,
+            Long("probe-tail") => options.probe_tail = Some(probe_tail(parser.optional_value())?),
             Long("ca") => options.ca = Some(parser.value()?.into()),
             other => return Err(other.unexpected()),
         }
     }
     Ok(Command::Doctor(options))
+}
+
+/// Parses the minutes of `--probe-tail`.
+fn probe_tail(minutes: Option<OsString>) -> Result<ProbeTail, lexopt::Error> {
+    let Some(minutes) = minutes else { return Ok(ProbeTail::up_to(doctor::PROBE_TAIL_DEFAULT)) };
+    let minutes = minutes.to_str().and_then(|text| text.parse().ok());
+    let minutes = minutes.filter(|minutes| (1..=PROBE_MINUTES_MAX).contains(minutes));
+    let minutes = minutes.ok_or("--probe-tail: expected minutes, 1 to 2880")?;
+    Ok(ProbeTail::up_to(Duration::from_secs(minutes * 60)))
 }
 
 /// Parses the options of `demo`.

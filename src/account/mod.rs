@@ -1,6 +1,7 @@
 //! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
 //! across an await. All values that one call reads under it belong to the same instant.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+mod grant_counts;
 pub mod relay;
 mod reservation;
 
@@ -49,6 +51,7 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
+    grant_counts_from: BTreeMap<IceSource, Timestamp>,
 }
 
 /// One open connection, as an operator sees it.
@@ -75,7 +78,8 @@ impl Account {
     /// Puts the books behind the lock.
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let guarded = Guarded { time: SteadyTime::from(books.now(), clock.since_boot()), books };
+        let time = SteadyTime::from(books.now(), clock.since_boot());
+        let guarded = Guarded { time, books, grant_counts_from: BTreeMap::new() };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
@@ -388,7 +392,7 @@ impl Account {
     fn with<T>(&self, call: impl FnOnce(&mut Books) -> T) -> T {
         let (wall, since_boot) = (self.clock.now(), self.clock.since_boot());
         let mut guarded = self.lock();
-        let Guarded { books, time } = &mut *guarded;
+        let Guarded { books, time, .. } = &mut *guarded;
         books.advance(time.read(wall, since_boot));
         call(books)
     }

@@ -1,8 +1,8 @@
 //! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
 //! bind the relay's port.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
@@ -163,6 +163,8 @@ impl Parts<'_> {
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
+            tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
+            tail_seen: Mutex::default(),
             billing_day: self.config.budget.billing_day,
             account: Arc::clone(&self.account),
             clock: Arc::clone(&self.clock),

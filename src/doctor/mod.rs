@@ -26,6 +26,7 @@ use url::Url;
 
 pub use finding::{Check, Finding, Remedy, Report, State};
 pub use progress::{OutputFormat, Progress};
+pub use relay::tail::{PROBE_TAIL_DEFAULT, ProbeTail};
 pub use report::TextStyle;
 pub use tls::CaError;
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub json: bool,
     /// Post a test alert. Otherwise the check only connects to the receiver.
     pub send_test_alert: bool,
+    /// Keep an allocation open after its credential has expired.
+    pub probe_tail: Option<ProbeTail>,
     /// A PEM file with further authorities to trust for `turns:` and `stuns:`.
     pub ca: Option<PathBuf>,
 }
@@ -93,6 +96,9 @@ pub async fn run<W: Write>(
     examination.names().await;
     examination.apis().await;
     examination.credentials().await;
+    if let Some(probe) = options.probe_tail {
+        examination.tail(probe).await;
+    }
     examination.meters().await;
     examination.alerts(options.send_test_alert).await;
     Ok(progress.finish())
@@ -123,7 +129,7 @@ impl<W: Write> Examination<'_, W> {
 
     /// What the service says, if it runs.
     async fn service(&mut self) {
-        if let Some(finding) = service::check(&self.config.server, &self.client).await {
+        for finding in service::check(self.config, &self.client).await {
             self.progress.found(finding);
         }
     }
@@ -191,6 +197,38 @@ impl<W: Write> Examination<'_, W> {
         self.progress.starts(Check::Revoke.name());
         if let Some(finding) = provider::revoke(api, servers).await {
             self.progress.found(finding);
+        }
+    }
+
+    /// Mints another credential, and keeps an allocation of it open after its expiry.
+    async fn tail(&mut self, probe: ProbeTail) {
+        let config = self.config;
+        let sources = [IceSource::Cloudflare, IceSource::Coturn];
+        let Some(source) = sources.into_iter().find(|source| configuration::is_on(config, *source)) else {
+            let why = "neither cloudflare nor coturn is a source";
+            self.progress.found(Finding::skipped(Check::Tail, "", why));
+            return;
+        };
+        let cloudflare = provider::cloudflare(config, &self.client);
+        let expires = self.clock.instant() + provider::TTL;
+        let given = provider::check(source, config, cloudflare.as_ref(), &*self.clock).await;
+        let Some(servers) = given.servers else {
+            self.progress.found(Finding::skipped(Check::Tail, source.name(), "no credential, see above"));
+            return;
+        };
+        let minted = servers.clone();
+        let context = Context {
+            names: &mut self.names,
+            trust: &self.for_relays,
+            clock: &self.clock,
+            progress: self.progress,
+        };
+        let configured = config.budget.expiry_tail.unwrap_or(source.expiry_tail());
+        let finding =
+            relay::tail::probe(Offer { source, servers }, expires, probe, configured, context).await;
+        self.progress.found(finding);
+        if source == IceSource::Cloudflare {
+            self.revoke(cloudflare.as_ref(), Some(&minted)).await;
         }
     }
 

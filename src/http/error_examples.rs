@@ -86,5 +86,5 @@ fn spent() -> Refusal {
         committed_next: ByteCount::ZERO,
         limit: ByteCount::new(1_000_000_000_000),
     };
-    Refusal { figures, awaits_reading: false, client_frees_at: None }
+    Refusal { figures, awaits_reading: false, client_frees_at: None, user: None }
 }

@@ -111,6 +111,8 @@ pub struct Metrics {
     relay_refusals: Family<OutcomeLabels, Counter>,
     relay_drops: Family<OutcomeLabels, Counter>,
     readings: Family<ReadingLabels, Counter>,
+    grant_counts: Family<ReadingLabels, Counter>,
+    grant_count_bytes: Family<OutcomeLabels, Counter>,
     key_fetches: Family<OutcomeLabels, Counter>,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
@@ -156,6 +158,8 @@ impl Metrics {
             relay_refusals: add(all, "relay_refusals", "Allocation requests that the relay refused"),
             relay_drops: add(all, "relay_dropped", "Packets that the relay dropped"),
             readings: add(all, "readings", "Requests for a provider's own count"),
+            grant_counts: add(all, "grant_counts", "Counts of the bytes of each grant"),
+            grant_count_bytes: add(all, "grant_count_bytes", "Egress bytes in final counts by grant"),
             key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
             alerts: add(all, "alerts", "Alerts to the operator that are finished"),
             registry,
@@ -215,6 +219,18 @@ impl Metrics {
     /// Counts one request for a provider's own count.
     pub fn reading(&self, source: &'static str, outcome: &'static str) {
         self.readings.get_or_create(&ReadingLabels { source, outcome }).inc();
+    }
+
+    /// Counts one count of the bytes of each grant.
+    pub fn grant_counts(&self, source: &'static str, outcome: &'static str) {
+        self.grant_counts.get_or_create(&ReadingLabels { source, outcome }).inc();
+    }
+
+    /// Counts bytes of a final count: under ids of grants, and under other identifiers.
+    pub fn grant_count_bytes(&self, granted: u64, other: u64) {
+        for (outcome, bytes) in [("grant", granted), ("other", other)] {
+            self.grant_count_bytes.get_or_create(&OutcomeLabels { outcome }).inc_by(bytes);
+        }
     }
 
     /// Counts one call for the keys of users' tokens.

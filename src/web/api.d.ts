@@ -142,6 +142,13 @@ export interface LimitOverride {
   limitGB: number | null;
 }
 
+export interface ObservedTailBody {
+  grants: number;
+  leftOut: number;
+  longestSeconds: number;
+  relayedAfterExpiry: number;
+}
+
 export interface OpenConnectionBody {
   bytesReceived: number;
   bytesSent: number;
@@ -222,6 +229,7 @@ export interface StatusBody {
   grants: GrantsBody;
   hints: Array<HintBody>;
   observedMbpsPerGrant: number | null;
+  observedTail: ObservedTailBody | null;
   overshootBoundGB: string;
   percentage: number;
   periodStart: string;

@@ -34,6 +34,8 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.socket_limited("refused");
     metrics.connection_refused("table");
     metrics.reading("coturn", "taken");
+    metrics.grant_counts("cloudflare", "final");
+    metrics.grant_count_bytes(1, 0);
     metrics.key_fetch("ok");
     metrics.relay_ended("closed");
     metrics.relay_refused("full");

@@ -10,6 +10,7 @@ mod alerts;
 mod analytics;
 mod architecture;
 mod backup;
+mod by_grant;
 mod connections;
 mod coturn_cli;
 mod coturn_meter;

@@ -19,7 +19,7 @@ const ANALYTICS: [(&str, &str); 3] = [
 ];
 
 /// A broker at 2025-01-15T12:00 that reads analytics only when the test asks for it, because its own first query failed.
-async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+pub(crate) async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
     let cloudflare = FakeCloudflare::start().await;
     cloudflare.analytics().require_account("account");
     cloudflare.analytics().require_token("analytics-fixture-token");
@@ -31,12 +31,12 @@ async fn with_analytics(settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroke
     (cloudflare, broker)
 }
 
-async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {
+pub(crate) async fn read(broker: &TestBroker) -> Result<ReadingOutcome, AnalyticsError> {
     let meter = meter(broker);
     meter.read(&mut meter.initial_state()).await
 }
 
-fn meter(broker: &TestBroker) -> &CloudflareMeter {
+pub(crate) fn meter(broker: &TestBroker) -> &CloudflareMeter {
     broker.app.cloudflare_meter.as_ref().unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! A model of heavy demand in strict mode: how many calls are refused in a month, with and without renewals that extend
-//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md), and when only the calls that need a relay mint (docs/BUDGET.md). Runs the
-//! books that ship, in simulated time, and prints one table row for each case:
+//! a promise (docs/adr/0020-a-renewal-extends-a-promise.md), with a shorter tail, and when only the calls that need a relay mint
+//! (docs/BUDGET.md). Runs the books that ship, in simulated time, and prints one table row for each case:
 //! `cargo run --release -p turn-ledger --example heavy_demand`. All cases relay the same bytes if nothing is refused, unless their calls
 //! are shorter. So they differ only in what is promised.
 
@@ -33,6 +33,8 @@ const RELAYED_ONE_IN: u64 = 167;
 /// What such a call relays in a minute: 2 Mbps.
 const BYTES_A_MINUTE: u64 = 15_000_000;
 const LIFE: Duration = Duration::from_secs(600);
+/// Cloudflare's tail.
+const TAIL: Duration = Duration::from_secs(7_200);
 const SLACK: Duration = Duration::from_secs(4);
 /// Minutes from a mint to its renewal, and from one reading to the next.
 const TEN: u64 = 10;
@@ -43,6 +45,7 @@ struct Case {
     name: &'static str,
     /// Minutes that a call lasts.
     call: u64,
+    tail: Duration,
     /// Whether a renewal names the grant that it renews. If not, the ledger takes it for a new credential.
     is_chained: bool,
     calls_a_minute: u64,
@@ -52,11 +55,11 @@ struct Case {
 
 impl Case {
     const fn every_call_mints(name: &'static str, call: u64, is_chained: bool) -> Self {
-        Self { name, call, is_chained, calls_a_minute: CALLS_A_MINUTE, needed_one_in: None }
+        Self { name, call, tail: TAIL, is_chained, calls_a_minute: CALLS_A_MINUTE, needed_one_in: None }
     }
 
     const fn needed(name: &'static str, calls_a_minute: u64, one_in: u64) -> Self {
-        Self { name, call: 30, is_chained: true, calls_a_minute, needed_one_in: Some(one_in) }
+        Self { name, call: 30, tail: TAIL, is_chained: true, calls_a_minute, needed_one_in: Some(one_in) }
     }
 
     /// The mean over all calls of a minute is the same in each case.
@@ -87,6 +90,10 @@ fn main() {
         Case::every_call_mints("10 minutes, no renewal", 10, false),
         Case::every_call_mints("30 minutes, each renewal a new promise", 30, false),
         Case::every_call_mints("30 minutes, a renewal extends the promise", 30, true),
+        Case {
+            tail: Duration::from_secs(3_600),
+            ..Case::every_call_mints("the same, a tail of 60 minutes", 30, true)
+        },
         Case::needed("the same, the 10 % that need a relay mint", CALLS_A_MINUTE, 10),
         Case::needed("the same, the 20 % that need a relay mint", CALLS_A_MINUTE, 5),
         Case::needed("1,500 an hour, the 10 % that need a relay mint", 5 * CALLS_A_MINUTE, 10),
@@ -111,7 +118,7 @@ fn main() {
 }
 
 fn month(case: Case) -> (Counts, u64) {
-    let mut books = books();
+    let mut books = books(case.tail);
     let (mut calls, mut counts, mut bytes) = (Vec::<Call>::new(), Counts::default(), vec![0_u64]);
     for minute in 0..DAYS * 1_440 {
         books.advance(at(minute));
@@ -175,7 +182,7 @@ fn at(minute: u64) -> Timestamp {
     Timestamp::from_millis(BEGIN).plus_millis(minute * 60_000)
 }
 
-fn books() -> Books {
+fn books(tail: Duration) -> Books {
     let rate = BitRate::new(2_000_000);
     let terms = Terms {
         limit: ByteCount::new(1_000_000_000_000),
@@ -193,7 +200,6 @@ fn books() -> Books {
         billed: BilledDirections::Egress,
         estimated_rate: rate,
     };
-    let tail = Duration::from_secs(7_200);
     let sources = vec![SourceTerms { source: SOURCE, tail, cut_tail: None, sampling: 5, is_read: true }];
     Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE }
         .open(Some(Stored::default()), at(0))

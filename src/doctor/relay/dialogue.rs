@@ -1,7 +1,8 @@
 //! The dialogue with a STUN or TURN server: one binding request, or an allocation with the credential that is released at
-//! once.
+//! once or kept for a time.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use stun_types::message::TransactionId;
 
@@ -9,6 +10,7 @@ use super::super::tls::Trust;
 use super::error::{ProbeError, Step};
 use super::exchange::Link;
 use super::message::{self, Answer, Credential, Proof, RequestKind, Unusable};
+use crate::clock::Clock;
 use crate::ice::url::IceUrl;
 use crate::random;
 
@@ -28,6 +30,31 @@ pub(super) struct Served {
     pub(super) is_sha256_only: bool,
     /// The allocation was not released; it expires by itself.
     pub(super) is_left: bool,
+}
+
+/// How long an allocation is kept.
+pub(super) struct Hold<'a> {
+    pub(super) until: Instant,
+    /// The time between two refreshes.
+    pub(super) pause: Duration,
+    pub(super) clock: &'a dyn Clock,
+}
+
+/// An allocation that was kept.
+pub(super) struct Held {
+    /// When it was allocated or refreshed last.
+    pub(super) last: Instant,
+    pub(super) end: End,
+}
+
+/// Why an allocation is no longer kept.
+pub(super) enum End {
+    /// The time is over.
+    Open,
+    /// The server refused to refresh it.
+    Refused { code: u16, at: Instant },
+    /// The server could not be asked.
+    Lost(ProbeError),
 }
 
 /// One server, at one address.
@@ -60,30 +87,75 @@ impl Target<'_> {
     /// Asks for an allocation, and releases it.
     async fn allocate(&self, credential: &Credential) -> Result<Served, ProbeError> {
         let mut link = Link::open(self.url, self.address, self.trust).await?;
-        let mut proof = None;
-        for _ in 0..=CHALLENGES_MAX {
-            match ask(&mut link, RequestKind::Allocate, proof.as_ref()).await? {
-                Answer::Done { mapped, relayed } => {
-                    let served = Served {
-                        mapped,
-                        relayed,
-                        is_open: proof.is_none(),
-                        is_sha256_only: proof.as_ref().is_some_and(Proof::needs_sha256),
-                        is_left: false,
-                    };
-                    return Ok(release(&mut link, proof.as_ref(), served).await);
-                }
-                Answer::Refused { code, challenge } => {
-                    let is_first = code == 401 && proof.is_none();
-                    match challenge.filter(|_| is_first || code == 438) {
-                        Some(challenge) => proof = Some(Proof::new(credential, challenge)),
-                        None => return Err(refused(code, proof.is_some())),
-                    }
+        let (served, proof) = open_allocation(&mut link, credential).await?;
+        Ok(release(&mut link, proof.as_ref(), served).await)
+    }
+
+    /// Asks for an allocation, and refreshes it until the server refuses, or until the hold ends.
+    pub(super) async fn hold(&self, credential: &Credential, hold: Hold<'_>) -> Result<Held, ProbeError> {
+        let Hold { until, pause, clock } = hold;
+        let mut link = Link::open(self.url, self.address, self.trust).await?;
+        let (served, mut proof) = open_allocation(&mut link, credential).await?;
+        let mut last = clock.instant();
+        while clock.instant() < until {
+            tokio::time::sleep(pause).await;
+            match refresh(&mut link, credential, &mut proof).await {
+                Ok(None) => last = clock.instant(),
+                Ok(Some(code)) => return Ok(Held { last, end: End::Refused { code, at: clock.instant() } }),
+                Err(error) => return Ok(Held { last, end: End::Lost(error) }),
+            }
+        }
+        release(&mut link, proof.as_ref(), served).await;
+        Ok(Held { last, end: End::Open })
+    }
+}
+
+/// Asks for an allocation. Returns the proof that the server accepted; `None` if it asked for none.
+async fn open_allocation(
+    link: &mut Link,
+    credential: &Credential,
+) -> Result<(Served, Option<Proof>), ProbeError> {
+    let mut proof = None;
+    for _ in 0..=CHALLENGES_MAX {
+        match ask(link, RequestKind::Allocate, proof.as_ref()).await? {
+            Answer::Done { mapped, relayed } => {
+                let served = Served {
+                    mapped,
+                    relayed,
+                    is_open: proof.is_none(),
+                    is_sha256_only: proof.as_ref().is_some_and(Proof::needs_sha256),
+                    is_left: false,
+                };
+                return Ok((served, proof));
+            }
+            Answer::Refused { code, challenge } => {
+                let is_first = code == 401 && proof.is_none();
+                match challenge.filter(|_| is_first || code == 438) {
+                    Some(challenge) => proof = Some(Proof::new(credential, challenge)),
+                    None => return Err(refused(code, proof.is_some())),
                 }
             }
         }
-        Err(refused(438, true))
     }
+    Err(refused(438, true))
+}
+
+/// Refreshes an allocation; a stale nonce is replaced once. Returns the code of a refusal.
+async fn refresh(
+    link: &mut Link,
+    credential: &Credential,
+    proof: &mut Option<Proof>,
+) -> Result<Option<u16>, ProbeError> {
+    for is_first in [true, false] {
+        match ask(link, RequestKind::Refresh, proof.as_ref()).await? {
+            Answer::Done { .. } => return Ok(None),
+            Answer::Refused { code: 438, challenge: Some(challenge) } if is_first => {
+                *proof = Some(Proof::new(credential, challenge));
+            }
+            Answer::Refused { code, .. } => return Ok(Some(code)),
+        }
+    }
+    Ok(Some(438))
 }
 
 fn refused(code: u16, with_credential: bool) -> ProbeError {
@@ -100,6 +172,7 @@ async fn ask(link: &mut Link, kind: RequestKind, proof: Option<&Proof>) -> Resul
     let step = match kind {
         RequestKind::Binding => Step::Binding,
         RequestKind::Allocate => Step::Allocate,
+        RequestKind::Refresh => Step::Refresh,
         RequestKind::Release => Step::Release,
     };
     let request = message::request(kind, fresh_id(), proof).map_err(|_| ProbeError::TooLong)?;

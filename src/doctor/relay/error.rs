@@ -17,6 +17,8 @@ pub(super) enum Step {
     Binding,
     /// An Allocate request, at first without a credential; the server answers with a challenge.
     Allocate,
+    /// Refreshing the allocation.
+    Refresh,
     /// Releasing the allocation.
     Release,
 }
@@ -159,6 +161,7 @@ const fn noun(step: Step) -> &'static str {
         Step::Handshake => "the TLS handshake",
         Step::Binding => "the binding request",
         Step::Allocate => "the allocation request",
+        Step::Refresh => "the refresh of the allocation",
         Step::Release => "the release of the allocation",
     }
 }

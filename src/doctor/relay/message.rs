@@ -1,4 +1,4 @@
-//! The STUN messages of the doctor: three requests and their responses. Pure; the codec is `stun-types`. Requests are
+//! The STUN messages of the doctor: four requests and their responses. Pure; the codec is `stun-types`. Requests are
 //! signed as in browsers: MD5 keys and SHA-1 (RFC 8489 keeps both), and SHA-256 only if the server offers nothing else.
 //! The texts of a server (reason phrase, software) are dropped.
 
@@ -91,6 +91,8 @@ pub(super) enum RequestKind {
     Binding,
     /// Asks for an allocation.
     Allocate,
+    /// Keeps the allocation for another minute.
+    Refresh,
     /// Releases the allocation.
     Release,
 }
@@ -100,7 +102,7 @@ impl RequestKind {
         match self {
             Self::Binding => BINDING,
             Self::Allocate => ALLOCATE,
-            Self::Release => REFRESH,
+            Self::Refresh | Self::Release => REFRESH,
         }
     }
 }
@@ -146,7 +148,9 @@ pub(super) fn request(
             message.add_attribute(&RawAttribute::new(REQUESTED_TRANSPORT, &RELAY_UDP))?;
             message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
         }
-        RequestKind::Release => message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?,
+        RequestKind::Refresh | RequestKind::Release => {
+            message.add_attribute(&RawAttribute::new(LIFETIME, &lifetime))?;
+        }
     }
     if let Some(proof) = proof {
         proof.write(&mut message)?;

@@ -6,6 +6,7 @@ mod error;
 mod exchange;
 mod message;
 mod pattern;
+pub(super) mod tail;
 mod verdict;
 
 use std::io::Write;

@@ -3,6 +3,7 @@
 //! response is an error, never a smaller count. docs/PROVIDER.md describes the API.
 
 mod answer;
+pub mod by_grant;
 mod error;
 
 use std::fmt;
@@ -29,10 +30,12 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub const RATE_LIMIT_REST: Duration = Duration::from_secs(5 * 60);
 /// The tolerated lag of Cloudflare's clock, which is sent in whole seconds and arrives late.
 const CLOCK_TOLERATED: Duration = Duration::from_secs(5);
-/// The longest response. One with one group for each selection has 0.3 KiB.
+/// The longest response to a query of sums. One with one group for each selection has 0.3 KiB.
 const BODY_MAX: usize = 64 * 1024;
 /// The most groups that the API returns for one selection. Without dimensions it returns one; if there are more, all count.
 const GROUPS_MAX: u32 = 10_000;
+/// The filter of a span of time.
+const SPAN: &str = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
 
 /// The analytics of one account.
 pub struct CloudflareAnalytics {
@@ -115,19 +118,20 @@ impl CloudflareAnalytics {
         age: Duration,
     ) -> Result<UsageCount, AnalyticsError> {
         let question = question(&self.account_id, self.key_id.as_deref(), from, until);
-        let asked = tokio::time::timeout(deadline, self.ask(deadline, &question));
-        let RawResponse { status, at, body } = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        let counted = answer::parse(status, &body, self.key_id.is_some(), self.billed)?;
-        let is_over = |end: Timestamp| at.is_some_and(|at| end <= at.plus(CLOCK_TOLERATED));
-        match at {
-            Some(_) if !is_over(until) => Err(AnalyticsError::ClockAhead),
-            _ if !is_over(until.plus(age)) => Err(AnalyticsError::Unsettled),
-            _ => Ok(counted),
-        }
+        let asked = tokio::time::timeout(deadline, self.ask(deadline, &question, BODY_MAX));
+        let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let counted = answer::parse(response.status, &response.body, self.key_id.is_some(), self.billed)?;
+        response.check_age(until, age)?;
+        Ok(counted)
     }
 
     /// The body of an error response only distinguishes errors, so an unreadable one counts as empty.
-    async fn ask(&self, deadline: Duration, question: &Value) -> Result<RawResponse, AnalyticsError> {
+    async fn ask(
+        &self,
+        deadline: Duration,
+        question: &Value,
+        body_max: usize,
+    ) -> Result<RawResponse, AnalyticsError> {
         let request = self
             .client
             .post(self.endpoint.clone())
@@ -140,8 +144,12 @@ impl CloudflareAnalytics {
             *self.date() = at;
         }
         match response.status() {
-            StatusCode::OK => Ok(RawResponse { status: StatusCode::OK, at, body: read(response).await? }),
-            status => Ok(RawResponse { status, at, body: read(response).await.unwrap_or_default() }),
+            StatusCode::OK => {
+                Ok(RawResponse { status: StatusCode::OK, at, body: read(response, body_max).await? })
+            }
+            status => {
+                Ok(RawResponse { status, at, body: read(response, body_max).await.unwrap_or_default() })
+            }
         }
     }
 }
@@ -154,6 +162,18 @@ struct RawResponse {
     body: Vec<u8>,
 }
 
+impl RawResponse {
+    /// Whether a span that ends at `until` ended at least `age` ago, by Cloudflare's clock.
+    fn check_age(&self, until: Timestamp, age: Duration) -> Result<(), AnalyticsError> {
+        let is_over = |end: Timestamp| self.at.is_some_and(|at| end <= at.plus(CLOCK_TOLERATED));
+        match self.at {
+            Some(_) if !is_over(until) => Err(AnalyticsError::ClockAhead),
+            _ if !is_over(until.plus(age)) => Err(AnalyticsError::Unsettled),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Debug for CloudflareAnalytics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CloudflareAnalytics")
@@ -162,8 +182,8 @@ impl fmt::Debug for CloudflareAnalytics {
     }
 }
 
-async fn read(response: Response) -> Result<Vec<u8>, AnalyticsError> {
-    let body = body_up_to(BODY_MAX, response).await.map_err(AnalyticsError::of_exchange)?;
+async fn read(response: Response, body_max: usize) -> Result<Vec<u8>, AnalyticsError> {
+    let body = body_up_to(body_max, response).await.map_err(AnalyticsError::of_exchange)?;
     body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
@@ -172,17 +192,13 @@ async fn read(response: Response) -> Result<Vec<u8>, AnalyticsError> {
 /// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
 /// before `from`" selects the cell at `from` and none before it.
 fn question(account_id: &str, key_id: Option<&str>, from: Timestamp, until: Timestamp) -> Value {
-    let span = "datetimeMinute_gt: $after, datetimeMinute_lt: $before";
+    let span = SPAN;
     let groups = |name: &str, filter: &str| {
         format!("{name}(limit: {GROUPS_MAX}, filter: {{{filter}}}) {{ sum {{ egressBytes ingressBytes }} }}")
     };
     let all = groups("callsTurnUsageAdaptiveGroups", span);
     let sfu = groups("callsUsageAdaptiveGroups", span);
-    let mut variables = json!({
-        "accountTag": account_id,
-        "after": wire(Timestamp::from_millis(from.as_millis().saturating_sub(1_000))),
-        "before": wire(until),
-    });
+    let mut variables = variables(account_id, from, until);
     let (declared, own) = match key_id {
         None => ("", String::new()),
         Some(key_id) => {
@@ -196,6 +212,15 @@ fn question(account_id: &str, key_id: Option<&str>, from: Timestamp, until: Time
          {{ viewer {{ accounts(filter: {{accountTag: $accountTag}}) {{ {all} {sfu} {own} }} }} }}"
     );
     json!({ "query": query, "variables": variables })
+}
+
+/// The variables that every query has.
+fn variables(account_id: &str, from: Timestamp, until: Timestamp) -> Value {
+    json!({
+        "accountTag": account_id,
+        "after": wire(Timestamp::from_millis(from.as_millis().saturating_sub(1_000))),
+        "before": wire(until),
+    })
 }
 
 /// RFC 3339 in whole seconds, as in Cloudflare's examples.

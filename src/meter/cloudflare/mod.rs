@@ -1,15 +1,18 @@
 //! The meter of Cloudflare's analytics. It reads the count from the period's start to a whole minute that is
 //! `ANALYTICS_LAG_SECONDS` old, because newer minutes are still filling; [`lateness`] tests that lag each hour. One query
 //! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
-//! each hour, and keeps their higher counts.
+//! each hour, and keeps their higher counts. [`by_grant`] asks for the bytes of each grant, beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub mod analytics;
+pub mod by_grant;
 pub mod lateness;
+pub mod tail;
 
 use crate::account::Account;
 use crate::backoff;
@@ -18,6 +21,7 @@ use crate::random;
 use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use lateness::{Lateness, settled_minute};
+use tail::TailSeen;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
@@ -41,6 +45,10 @@ pub struct CloudflareMeter {
     pub lag: Duration,
     /// The largest sampling error, in percent.
     pub sampling: u32,
+    /// The configured tail of Cloudflare's grants.
+    pub tail: Duration,
+    /// What was seen of the tail.
+    pub tail_seen: Mutex<TailSeen>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
     /// Receives the readings.
@@ -79,8 +87,20 @@ struct FinishedSlice {
 }
 
 impl CloudflareMeter {
-    /// Queries until `end`.
+    /// What was seen of the tail since the start.
+    pub fn tail_seen(&self) -> TailSeen {
+        *self.tail_seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queries until `end`: the total, and the bytes of each grant. Neither waits for the other, except that the second begins
+    /// when the total was read.
     pub async fn run(&self, end: &CancellationToken) {
+        let (reads, is_read) = watch::channel(false);
+        tokio::join!(self.run_total(end, &reads), self.run_by_grant(end, is_read));
+    }
+
+    /// Queries the total until `end`. `reads`: whether the latest query was answered.
+    async fn run_total(&self, end: &CancellationToken, reads: &watch::Sender<bool>) {
         let (mut state, mut failures) = (self.initial_state(), 0);
         loop {
             let asked = tokio::select! {
@@ -93,8 +113,8 @@ impl CloudflareMeter {
                 _ => Duration::ZERO,
             };
             failures = self.report(&asked, failures);
-            let random = random::bytes().map(u64::from_le_bytes).unwrap_or_default();
-            let pause = next_pause(self.interval, failures, random).max(rest);
+            reads.send_replace(asked.is_ok());
+            let pause = next_pause(self.interval, failures, jitter()).max(rest);
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -144,7 +164,14 @@ impl CloudflareMeter {
         Ok(taken)
     }
 
-    /// Sends one query. Passes Cloudflare's clock in the response to the account, even if the query failed.
+    /// Passes Cloudflare's clock in the latest response to the account.
+    fn hear_date(&self) {
+        if let Some(date) = self.api.take_date() {
+            self.account.hear_date(date);
+        }
+    }
+
+    /// Sends one query. Hears Cloudflare's clock even if the query failed.
     async fn ask(
         &self,
         from: Timestamp,
@@ -152,9 +179,7 @@ impl CloudflareMeter {
         age: Duration,
     ) -> Result<UsageCount, AnalyticsError> {
         let counted = self.api.count(from, until, age).await;
-        if let Some(date) = self.api.take_date() {
-            self.account.hear_date(date);
-        }
+        self.hear_date();
         counted
     }
 
@@ -252,6 +277,10 @@ impl CloudflareMeter {
 fn next_pause(interval: Duration, failures: u32, random: u64) -> Duration {
     let pause = backoff::step(interval, failures, PAUSE_MAX.max(interval));
     pause.saturating_add(backoff::jitter(pause / 10, random))
+}
+
+fn jitter() -> u64 {
+    random::bytes().map(u64::from_le_bytes).unwrap_or_default()
 }
 
 /// The period that contains or ends at `as_of`.

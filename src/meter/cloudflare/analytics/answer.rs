@@ -3,10 +3,12 @@
 
 use reqwest::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use super::{AnalyticsError, BadBody, UsageCount};
 use turn_ledger::connection::BilledDirections;
+use turn_ledger::traffic::Traffic;
 use turn_ledger::units::ByteCount;
 
 /// Phrases in Cloudflare's messages, in lower case, by meaning. They are searched in this order: a rate limit voids the
@@ -38,10 +40,16 @@ pub(super) fn parse(
     has_key: bool,
     billed: BilledDirections,
 ) -> Result<UsageCount, AnalyticsError> {
+    let account: Account = account(status, body)?;
+    account.count(has_key, billed).map_err(AnalyticsError::BadBody)
+}
+
+/// The selections of the one account of a query, or an error.
+pub(super) fn account<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A, AnalyticsError> {
     let errors = complaint(body);
     match status {
         StatusCode::OK => match errors.map_err(AnalyticsError::BadBody)? {
-            None => count(body, has_key, billed),
+            None => only_account(body),
             Some(errors) => Err(known(&errors).unwrap_or(AnalyticsError::QueryRefused)),
         },
         StatusCode::UNAUTHORIZED => Err(AnalyticsError::Unauthorized),
@@ -84,18 +92,18 @@ fn known(errors: &str) -> Option<AnalyticsError> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Data,
+struct Answer<A> {
+    data: Data<A>,
 }
 
 #[derive(Deserialize)]
-struct Data {
-    viewer: Viewer,
+struct Data<A> {
+    viewer: Viewer<A>,
 }
 
 #[derive(Deserialize)]
-struct Viewer {
-    accounts: Vec<Account>,
+struct Viewer<A> {
+    accounts: Vec<A>,
 }
 
 /// A selection that is absent or null counts nothing.
@@ -112,19 +120,28 @@ struct Group {
     sum: Sum,
 }
 
+/// The bytes of one group.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Sum {
+pub(super) struct Sum {
     egress_bytes: Number,
     ingress_bytes: Number,
 }
 
-fn count(body: &[u8], has_key: bool, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
-    match &answer.data.viewer.accounts[..] {
-        [] => Err(AnalyticsError::NoAccount),
-        [account] => account.count(has_key, billed).map_err(AnalyticsError::BadBody),
-        [_, _, ..] => Err(AnalyticsError::BadBody(BadBody::Shape)),
+impl Sum {
+    pub(super) fn traffic(&self) -> Result<Traffic, BadBody> {
+        Ok(Traffic { received: bytes(&self.ingress_bytes)?, sent: bytes(&self.egress_bytes)? })
+    }
+}
+
+fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
+    let answer: Answer<A> =
+        serde_json::from_slice(body).map_err(|_| AnalyticsError::BadBody(BadBody::Shape))?;
+    let mut accounts = answer.data.viewer.accounts;
+    match (accounts.pop(), accounts.is_empty()) {
+        (None, _) => Err(AnalyticsError::NoAccount),
+        (Some(account), true) => Ok(account),
+        (Some(_), false) => Err(AnalyticsError::BadBody(BadBody::Shape)),
     }
 }
 
@@ -145,13 +162,10 @@ impl Account {
 }
 
 fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, BadBody> {
-    groups.unwrap_or_default().iter().try_fold(ByteCount::ZERO, |total, Group { sum }| {
-        let (egress, ingress) = (bytes(&sum.egress_bytes)?, bytes(&sum.ingress_bytes)?);
-        Ok(match billed {
-            BilledDirections::Egress => total.plus(egress),
-            BilledDirections::Both => total.plus(egress).plus(ingress),
-        })
-    })
+    groups
+        .unwrap_or_default()
+        .iter()
+        .try_fold(ByteCount::ZERO, |total, Group { sum }| Ok(total.plus(sum.traffic()?.billed(billed))))
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 
-use super::{BODY_MAX, DEADLINE};
+use super::DEADLINE;
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum AnalyticsError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
     /// Longer than any real response.
-    #[error("longer than {BODY_MAX} bytes")]
+    #[error("longer than any real one")]
     TooLong,
     /// Not a JSON object.
     #[error("not JSON")]
@@ -58,6 +58,9 @@ pub enum BadBody {
     /// All keys have bytes, and the count of our own key is missing.
     #[error("the count of our TURN key is missing")]
     OwnKey,
+    /// A page has a row of the page before.
+    #[error("its pages overlap")]
+    Order,
 }
 
 impl AnalyticsError {

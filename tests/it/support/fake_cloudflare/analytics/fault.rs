@@ -58,6 +58,8 @@ pub(crate) enum AnalyticsFault {
     Falling(u8),
     /// The newest minutes are missing: this many, counted from the newest entry.
     Late(u16),
+    /// The sum of each group is rounded to a multiple of this many bytes, as if one packet in many were counted.
+    Sampled(u64),
     /// The good answer with this `Date` header.
     Dated(&'static str),
 }
@@ -68,6 +70,7 @@ impl AnalyticsFault {
         match self {
             Self::Falling(percent) => Distortion { percent, ..Distortion::NONE },
             Self::Late(minutes) => Distortion { late: minutes, ..Distortion::NONE },
+            Self::Sampled(sample) => Distortion { sample, ..Distortion::NONE },
             Self::WiderThan(days) => Distortion { days_max: days, ..Distortion::NONE },
             Self::NarrowerThan(days) => Distortion { days_min: days, ..Distortion::NONE },
             _ => Distortion::NONE,
@@ -110,6 +113,7 @@ impl AnalyticsFault {
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Falling(_)
             | Self::Late(_)
+            | Self::Sampled(_)
             | Self::WiderThan(_)
             | Self::NarrowerThan(_)
             | Self::Latency(_)

@@ -20,7 +20,7 @@ use super::history::Recorded;
 use super::provider::Answer;
 use fault::refusal;
 use query::Field;
-use usage::{Dataset, Distortion, Usage};
+use usage::{Dataset, Distortion, Relayed, Usage};
 
 /// The path of queries.
 pub(super) const PATH: &str = "/client/v4/graphql";
@@ -33,20 +33,29 @@ pub(super) struct Analytics {
     account: Option<String>,
     token: Option<String>,
     fault: Option<AnalyticsFault>,
+    /// The fault of queries with dimensions. It takes precedence.
+    grouped_fault: Option<AnalyticsFault>,
 }
 
 /// The control side: `fake.analytics()`.
 pub(crate) struct Control<'a>(pub(super) &'a Core);
 
 impl Control<'_> {
-    /// Adds TURN usage of a key in the minute of `at` (RFC 3339).
+    /// Adds TURN usage of a key in the minute of `at` (RFC 3339), without an identifier.
     pub(crate) fn relay(&self, key_id: &str, at: &str, egress: u64, ingress: u64) {
-        self.0.settings().analytics.usage.add(Dataset::Turn, key_id, at, egress, ingress);
+        self.relay_as(key_id, "", at, egress, ingress);
+    }
+
+    /// Adds TURN usage of a credential that was minted with this `customIdentifier`.
+    pub(crate) fn relay_as(&self, key_id: &str, identifier: &str, at: &str, egress: u64, ingress: u64) {
+        let relayed = Relayed { key_id, identifier, at, egress, ingress };
+        self.0.settings().analytics.usage.add(Dataset::Turn, &relayed);
     }
 
     /// Adds SFU usage in the minute of `at`.
     pub(crate) fn sfu(&self, at: &str, egress: u64, ingress: u64) {
-        self.0.settings().analytics.usage.add(Dataset::Sfu, "", at, egress, ingress);
+        let relayed = Relayed { key_id: "", identifier: "", at, egress, ingress };
+        self.0.settings().analytics.usage.add(Dataset::Sfu, &relayed);
     }
 
     /// Accepts only this account. Any other gets 403.
@@ -64,9 +73,15 @@ impl Control<'_> {
         self.0.settings().analytics.fault = Some(fault);
     }
 
-    /// Ends the fault.
+    /// Applies a fault to every query with dimensions until [`Self::heal`].
+    pub(crate) fn set_grouped_fault(&self, fault: AnalyticsFault) {
+        self.0.settings().analytics.grouped_fault = Some(fault);
+    }
+
+    /// Ends the faults.
     pub(crate) fn heal(&self) {
-        self.0.settings().analytics.fault = None;
+        let analytics = &mut self.0.settings().analytics;
+        (analytics.fault, analytics.grouped_fault) = (None, None);
     }
 
     /// The number of queries, failed ones included.
@@ -83,9 +98,11 @@ impl Control<'_> {
 impl Analytics {
     /// The outcome of a query.
     pub(super) fn outcome(&self, request: &Recorded) -> Outcome {
-        let distortion = self.fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
+        let is_grouped = request.body["query"].as_str().is_some_and(|query| query.contains("dimensions"));
+        let fault = self.grouped_fault.filter(|_| is_grouped).or(self.fault);
+        let distortion = fault.map_or(Distortion::NONE, AnalyticsFault::distortion);
         let good = self.answer(request, distortion).unwrap_or_else(|refused| refused);
-        match self.fault {
+        match fault {
             Some(fault) => fault.apply(good),
             None => Outcome::Answer { answer: good, delivery: Delivery::Whole },
         }

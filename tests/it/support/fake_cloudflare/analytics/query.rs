@@ -112,9 +112,17 @@ impl Parser<'_> {
             self.expect('$')?;
             let name = self.name()?;
             self.expect(':')?;
+            let is_list = self.skip('[');
             let scalar = self.name()?;
             if !SCALARS.contains(&&*scalar) {
                 return Err(format!("unknown type {scalar} of ${name}"));
+            }
+            if is_list {
+                self.skip('!');
+                self.expect(']')?;
+            }
+            if self.given[&name].is_array() != is_list && !self.given[&name].is_null() {
+                return Err(format!("variable ${name} has another type"));
             }
             if self.skip('!') && self.given[&name].is_null() {
                 return Err(format!("variable ${name} is required"));
@@ -242,6 +250,7 @@ mod tests {
             "{ a(x: $undeclared) }",
             "query ($a: string!) { a }",
             "query ($a: integer) { a }",
+            "query ($a: [string) { a }",
             "mutation { a }",
             "{ a(x: \"unfinished) }",
             "{ ä }",

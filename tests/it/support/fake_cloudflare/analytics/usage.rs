@@ -2,6 +2,7 @@
 //!
 //! Invariant: an unknown argument, filter or field is an error, so that a misspelled query fails.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Duration, DurationRound, SecondsFormat, Utc};
@@ -34,6 +35,8 @@ struct Entry {
     dataset: Dataset,
     /// Empty for the SFU.
     key_id: String,
+    /// The identifier that the credential was minted with. Empty without one.
+    identifier: String,
     egress: u64,
     ingress: u64,
 }
@@ -49,6 +52,18 @@ pub(super) struct Distortion {
     pub(super) days_max: u16,
     /// The shortest span of a query, in whole days.
     pub(super) days_min: u16,
+    /// The sum of a group is rounded to a multiple of this many bytes.
+    pub(super) sample: u64,
+}
+
+/// Bytes as a test adds them.
+pub(super) struct Relayed<'a> {
+    pub(super) key_id: &'a str,
+    pub(super) identifier: &'a str,
+    /// RFC 3339.
+    pub(super) at: &'a str,
+    pub(super) egress: u64,
+    pub(super) ingress: u64,
 }
 
 impl Dataset {
@@ -62,17 +77,25 @@ impl Dataset {
 }
 
 impl Distortion {
-    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, days_min: 0 };
+    pub(super) const NONE: Self = Self { percent: 100, late: 0, days_max: u16::MAX, days_min: 0, sample: 1 };
+
+    /// The returned part of a sum.
+    fn of(self, bytes: u64) -> u64 {
+        let share = bytes * u64::from(self.percent) / 100;
+        (share + self.sample / 2) / self.sample * self.sample
+    }
 }
 
 impl Usage {
-    pub(super) fn add(&mut self, dataset: Dataset, key_id: &str, at: &str, egress: u64, ingress: u64) {
+    pub(super) fn add(&mut self, dataset: Dataset, relayed: &Relayed<'_>) {
+        let &Relayed { key_id, identifier, at, egress, ingress } = relayed;
         let at = instant(at).expect("the time of usage is RFC 3339");
         let minute = at.duration_trunc(Duration::minutes(1)).expect("a time can be truncated to the minute");
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry { minute, dataset, key_id: key_id.to_owned(), egress, ingress });
+        let (key_id, identifier) = (key_id.to_owned(), identifier.to_owned());
+        self.entries.push_back(Entry { minute, dataset, key_id, identifier, egress, ingress });
     }
 
     /// The groups of a selection of this dataset: one for each combination of the selected dimensions. Empty if nothing
@@ -85,6 +108,7 @@ impl Usage {
     ) -> Result<Vec<Value>, String> {
         check(dataset, field)?;
         let limit = limit(field)?;
+        let order = order(field)?;
         let conditions = conditions(dataset, field)?;
         if days(field).is_some_and(|days| days > distortion.days_max.into()) {
             return Err("query time range is too large".to_owned());
@@ -105,8 +129,17 @@ impl Usage {
                 *ingress += entry.ingress;
             }
         }
-        let share = |bytes: u64| bytes * u64::from(distortion.percent) / 100;
-        let group = |(of, (egress, ingress))| selected(field, of, share(egress), share(ingress));
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by(|(one, _), (other, _)| {
+            let by = |(at, is_descending): &(usize, bool)| {
+                let ascending = one[*at].cmp(&other[*at]);
+                if *is_descending { ascending.reverse() } else { ascending }
+            };
+            order.iter().map(by).fold(Ordering::Equal, Ordering::then)
+        });
+        let group = |(of, (egress, ingress)): (Vec<String>, (u64, u64))| {
+            selected(field, of, distortion.of(egress), distortion.of(ingress))
+        };
         Ok(groups.into_iter().take(limit).map(group).collect())
     }
 }
@@ -116,6 +149,7 @@ impl Entry {
     fn dimension(&self, name: &str) -> String {
         match name {
             "keyId" => self.key_id.clone(),
+            "customIdentifier" => self.identifier.clone(),
             _ => self.minute.to_rfc3339_opts(SecondsFormat::Secs, true),
         }
     }
@@ -124,7 +158,8 @@ impl Entry {
 /// Days between the two instants of a selection's filter, if it has two.
 fn days(field: &Field) -> Option<i64> {
     let filter = field.arguments.get("filter")?.as_object()?;
-    let mut instants = filter.values().filter_map(Value::as_str).filter_map(instant);
+    let of_time = filter.iter().filter(|(name, _)| name.starts_with("datetimeMinute"));
+    let mut instants = of_time.filter_map(|(_, value)| value.as_str()).filter_map(instant);
     let (one, other) = (instants.next()?, instants.next()?);
     Some((one - other).abs().num_days())
 }
@@ -138,7 +173,7 @@ fn check(dataset: Dataset, field: &Field) -> Result<(), String> {
     for part in &field.selections {
         let known: &[&str] = match (&*part.name, dataset) {
             ("sum", _) => &["egressBytes", "ingressBytes"],
-            ("dimensions", Dataset::Turn) => &["datetimeMinute", "keyId"],
+            ("dimensions", Dataset::Turn) => &["datetimeMinute", "keyId", "customIdentifier"],
             ("dimensions", Dataset::Sfu) => &["datetimeMinute"],
             (unknown, _) => return Err(format!("unknown field {unknown:?}")),
         };
@@ -176,7 +211,8 @@ fn dimensions(field: &Field) -> Vec<&str> {
 }
 
 fn limit(field: &Field) -> Result<usize, String> {
-    if let Some(unknown) = field.arguments.keys().find(|name| !matches!(&***name, "limit" | "filter")) {
+    let is_known = |name: &str| matches!(name, "limit" | "filter" | "orderBy");
+    if let Some(unknown) = field.arguments.keys().find(|name| !is_known(name)) {
         return Err(format!("error parsing args for {:?}: unknown arg {unknown:?}", field.name));
     }
     let limit = field.arguments.get("limit").and_then(Value::as_u64);
@@ -185,9 +221,30 @@ fn limit(field: &Field) -> Result<usize, String> {
     limit.ok_or_else(|| format!("limit must be positive number and not greater than {LIMIT_MAX}"))
 }
 
+/// The order of the groups: the place of each dimension in the query, and whether it descends. Only selected dimensions can
+/// be ordered by.
+fn order(field: &Field) -> Result<Vec<(usize, bool)>, String> {
+    let Some(order) = field.arguments.get("orderBy") else { return Ok(Vec::new()) };
+    let bad = || format!("error parsing args for {:?}: \"orderBy\"", field.name);
+    let names = dimensions(field);
+    let place = |by: &Value| {
+        let (name, direction) = by.as_str().and_then(|by| by.rsplit_once('_')).ok_or_else(bad)?;
+        let at = names.iter().position(|selected| *selected == name).ok_or_else(bad)?;
+        match direction {
+            "ASC" => Ok((at, false)),
+            "DESC" => Ok((at, true)),
+            _ => Err(bad()),
+        }
+    };
+    order.as_array().ok_or_else(bad)?.iter().map(place).collect()
+}
+
 /// One member of a filter.
 enum Condition {
     Key(String),
+    Identifier(String),
+    IdentifierAfter(String),
+    IdentifierIn(Vec<String>),
     Minute(fn(&DateTime<Utc>, &DateTime<Utc>) -> bool, DateTime<Utc>),
 }
 
@@ -195,6 +252,9 @@ impl Condition {
     fn holds(&self, entry: &Entry) -> bool {
         match self {
             Self::Key(key_id) => *key_id == entry.key_id,
+            Self::Identifier(identifier) => *identifier == entry.identifier,
+            Self::IdentifierAfter(cursor) => entry.identifier > *cursor,
+            Self::IdentifierIn(identifiers) => identifiers.contains(&entry.identifier),
             Self::Minute(compare, than) => compare(&entry.minute, than),
         }
     }
@@ -204,9 +264,16 @@ fn conditions(dataset: Dataset, field: &Field) -> Result<Vec<Condition>, String>
     let filter = field.arguments.get("filter").and_then(Value::as_object);
     let condition = |(name, value): (&String, &Value)| {
         let bad = || format!("error parsing args for {:?}: {name:?}", field.name);
+        if (&**name, dataset) == ("customIdentifier_in", Dataset::Turn) {
+            let texts = value.as_array().ok_or_else(bad)?.iter().map(|text| text.as_str().map(str::to_owned));
+            return texts.collect::<Option<_>>().map(Condition::IdentifierIn).ok_or_else(bad);
+        }
         let text = value.as_str().ok_or_else(bad)?;
         let compare = match (&**name, dataset) {
             ("keyId", Dataset::Turn) => return Ok(Condition::Key(text.to_owned())),
+            ("customIdentifier", Dataset::Turn) => return Ok(Condition::Identifier(text.to_owned())),
+            ("customIdentifier_gt", Dataset::Turn) => return Ok(Condition::IdentifierAfter(text.to_owned())),
+            ("datetimeMinute", _) => DateTime::eq,
             ("datetimeMinute_gt", _) => DateTime::gt,
             ("datetimeMinute_geq", _) => DateTime::ge,
             ("datetimeMinute_lt", _) => DateTime::lt,

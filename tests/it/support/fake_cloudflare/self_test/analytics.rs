@@ -85,6 +85,94 @@ async fn dimensions_make_groups_and_aliases_name_them() {
     assert_eq!(first["usage"].as_array().map(Vec::len), Some(1));
 }
 
+/// Usage under three identifiers, one of them in two minutes, and without one.
+async fn relayed_as() -> FakeCloudflare {
+    let fake = FakeCloudflare::start().await;
+    let analytics = fake.analytics();
+    analytics.relay("ours", ELEVEN, 7, 0);
+    for (identifier, egress) in [("c", 1_640), ("a", 120), ("b", 1_550)] {
+        analytics.relay_as("ours", identifier, ELEVEN, egress, 1);
+    }
+    analytics.relay_as("ours", "b", "2025-01-15T11:02:00Z", 1, 0);
+    fake
+}
+
+/// The groups of a selection with these arguments, each as its dimensions and its egress bytes.
+async fn groups(fake: &FakeCloudflare, arguments: &str, dimensions: &str) -> Vec<String> {
+    let query = format!(
+        "{{ viewer {{ accounts(filter: {{accountTag: \"a\"}}) {{ usage: callsTurnUsageAdaptiveGroups({arguments}) \
+         {{ dimensions {{ {dimensions} }} sum {{ egressBytes }} }} }} }} }}"
+    );
+    let account = account(fake, &query).await;
+    let group = |group: &Value| {
+        let of = group["dimensions"].as_object().unwrap().values().filter_map(Value::as_str);
+        format!("{} {}", of.collect::<Vec<_>>().join(" "), group["sum"]["egressBytes"])
+    };
+    account["usage"].as_array().unwrap().iter().map(group).collect()
+}
+
+#[tokio::test]
+async fn groups_by_identifier_are_ordered_and_read_page_by_page() {
+    let fake = relayed_as().await;
+    let page = async |more: &str| {
+        let arguments = format!("limit: 2, orderBy: [customIdentifier_ASC]{more}");
+        groups(&fake, &arguments, "customIdentifier").await
+    };
+    assert_eq!(page("").await, [" 7", "a 120"]);
+    assert_eq!(page(", filter: {customIdentifier_gt: \"a\"}").await, ["b 1551", "c 1640"]);
+    assert_eq!(page(", filter: {customIdentifier_gt: \"c\"}").await, Vec::<String>::new());
+    let last = groups(&fake, "limit: 1, orderBy: [customIdentifier_DESC]", "customIdentifier").await;
+    assert_eq!(last, ["c 1640"]);
+}
+
+#[tokio::test]
+async fn groups_by_identifier_and_minute_are_filtered_by_both() {
+    let fake = relayed_as().await;
+    let of = async |filter: &str| {
+        let arguments = format!("limit: 9, filter: {{{filter}}}");
+        groups(&fake, &arguments, "customIdentifier datetimeMinute").await
+    };
+    let b = ["b 2025-01-15T11:00:00Z 1550", "b 2025-01-15T11:02:00Z 1"];
+    assert_eq!(of("customIdentifier: \"b\"").await, b);
+    assert_eq!(of("customIdentifier_in: [\"b\", \"x\"]").await, b);
+    assert_eq!(of("customIdentifier_in: [\"b\"], datetimeMinute: \"2025-01-15T11:02:00Z\"").await, b[1..]);
+}
+
+#[tokio::test]
+async fn a_sampled_sum_is_rounded_for_each_group() {
+    let fake = relayed_as().await;
+    fake.analytics().set_fault(AnalyticsFault::Sampled(1_000));
+    let sampled = groups(&fake, "limit: 9", "customIdentifier").await;
+    assert_eq!(sampled, [" 0", "a 0", "b 2000", "c 2000"]);
+    let all = account(&fake, ALL).await;
+    assert_eq!(
+        all["callsTurnUsageAdaptiveGroups"][0]["sum"]["egressBytes"], 3_000,
+        "not the sum of the groups"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_of_queries_with_dimensions_spares_the_others() {
+    let fake = relayed_as().await;
+    fake.analytics().set_grouped_fault(AnalyticsFault::ServerErrorHtml(503));
+    let grouped = ALL.replacen("{ sum", "{ dimensions { customIdentifier } sum", 1);
+    assert_eq!(ask(&grouped, &Value::Null).of(&fake).await.status, 503);
+    assert_eq!(ask(ALL, &Value::Null).of(&fake).await.status, 200);
+    fake.analytics().heal();
+    assert_eq!(ask(&grouped, &Value::Null).of(&fake).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_list_is_a_variable_with_a_type_of_its_own() {
+    let fake = relayed_as().await;
+    let query = "query Q($ids: [string!]!) { viewer { accounts(filter: {accountTag: \"a\"}) { \
+                 callsTurnUsageAdaptiveGroups(limit: 1, filter: {customIdentifier_in: $ids}) { sum { egressBytes } } } } }";
+    let answer = ask(query, &json!({ "ids": ["a", "c"] })).of(&fake).await.json();
+    let groups = &answer["data"]["viewer"]["accounts"][0]["callsTurnUsageAdaptiveGroups"];
+    assert_eq!(groups[0]["sum"]["egressBytes"], 1_760);
+    assert_eq!(ask(query, &json!({ "ids": "a" })).of(&fake).await.status, 400);
+}
+
 #[tokio::test]
 async fn variables_are_used_and_recorded_in_the_history() {
     let fake = relayed().await;
@@ -124,6 +212,8 @@ async fn the_wrong_token_account_and_query_are_refused_in_the_documented_form() 
         ("limit: 10", "limit: 10001"),
         ("limit: 10", "limit: 10, orderBy: [x]"),
         ("limit: 10", "limit: 10, filter: {customer: \"x\"}"),
+        ("limit: 10", "limit: 10, orderBy: [customIdentifier_ASC]"),
+        ("limit: 10", "limit: 10, filter: {customIdentifier_in: \"x\"}"),
         ("limit: 10", "limit: 10, filter: {keyId: 5}"),
         ("limit: 10", "limit: 10, filter: {datetimeMinute_gt: \"noon\"}"),
         ("{ egressBytes }", ""),
@@ -131,7 +221,7 @@ async fn the_wrong_token_account_and_query_are_refused_in_the_documented_form() 
     ] {
         assert_eq!(refused(ask(&ALL.replace(from, to), &Value::Null)).await.0, 400, "{to}");
     }
-    assert_eq!((fake.analytics().asked(), fake.analytics().queries().len()), (13, 13));
+    assert_eq!((fake.analytics().asked(), fake.analytics().queries().len()), (15, 15));
 }
 
 async fn reply_with_fault(fault: AnalyticsFault) -> (FakeCloudflare, Reply) {

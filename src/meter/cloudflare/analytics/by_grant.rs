@@ -1,0 +1,212 @@
+//! Queries of bytes for each grant. A mint sends the grant's id as `customIdentifier`, and these queries group by it. One query
+//! returns one page, and its rows are in the order of the identifiers. A page that is not is an error, so no row counts twice.
+//! The sum of all rows is no total: each group is sampled by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{self, Sum};
+use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, SPAN, variables};
+use turn_ledger::grant_counts::GrantCounts;
+use turn_ledger::minute::Minute;
+use turn_ledger::token::GrantId;
+use turn_ledger::traffic::Traffic;
+use turn_ledger::units::Timestamp;
+
+/// The most rows of one page. Cloudflare returns at most as many.
+pub const ROWS_MAX: usize = 10_000;
+/// The most pages that are asked for one span of time.
+pub const PAGES_MAX: usize = 10;
+/// The longest page. A row has some 130 bytes.
+const PAGE_MAX: usize = 4 << 20;
+
+/// How much is asked for at most.
+#[derive(Clone, Copy, Debug)]
+pub struct PageBounds {
+    /// Rows of one page, at most [`ROWS_MAX`].
+    pub rows: usize,
+    /// Pages of one span.
+    pub pages: usize,
+}
+
+impl Default for PageBounds {
+    fn default() -> Self {
+        Self { rows: ROWS_MAX, pages: PAGES_MAX }
+    }
+}
+
+/// A span of whole minutes, and how long ago it ended at least by Cloudflare's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The first instant after it.
+    pub until: Timestamp,
+    /// A count of a younger span is an error.
+    pub age: Duration,
+}
+
+impl CloudflareAnalytics {
+    /// The bytes of each grant in a span, page by page.
+    pub async fn count_by_grant(
+        &self,
+        span: Span,
+        is_final: bool,
+        bounds: PageBounds,
+    ) -> Result<GrantCounts, AnalyticsError> {
+        let mut counts =
+            GrantCounts { from: span.from, until: span.until, is_final, ..GrantCounts::default() };
+        let mut cursor = None;
+        for _ in 0..bounds.pages {
+            let question = self.page_question(span, bounds.rows, cursor.as_deref());
+            let rows = self.rows(span, &question).await?;
+            let is_last = rows.len() < bounds.rows;
+            cursor = add_page(rows, cursor, &mut counts).map_err(AnalyticsError::BadBody)?;
+            if is_last {
+                counts.is_complete = true;
+                break;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The minutes of a span in which these grants relayed. Complete if grants times minutes is less than [`ROWS_MAX`].
+    pub async fn minutes_of(
+        &self,
+        grants: &[GrantId],
+        span: Span,
+    ) -> Result<BTreeMap<GrantId, BTreeSet<Minute>>, AnalyticsError> {
+        let question = self.minutes_question(grants, span);
+        let mut minutes = BTreeMap::<_, BTreeSet<_>>::new();
+        for row in self.rows(span, &question).await? {
+            let known = row.grant().zip(row.minute());
+            let (grant, minute) = known.ok_or(AnalyticsError::BadBody(BadBody::Shape))?;
+            if row.sum.traffic().map_err(AnalyticsError::BadBody)? != Traffic::ZERO {
+                minutes.entry(grant).or_default().insert(minute);
+            }
+        }
+        Ok(minutes)
+    }
+
+    async fn rows(&self, span: Span, question: &Value) -> Result<Vec<Row>, AnalyticsError> {
+        let asked = tokio::time::timeout(DEADLINE, self.ask(DEADLINE, question, PAGE_MAX));
+        let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
+        let account: Account = answer::account(response.status, &response.body)?;
+        response.check_age(span.until, span.age)?;
+        Ok(account.by_grant.unwrap_or_default())
+    }
+
+    /// The request body for one page: the identifiers after `cursor`, or the first ones.
+    fn page_question(&self, span: Span, rows: usize, cursor: Option<&str>) -> Value {
+        let arguments = format!("limit: {rows}, orderBy: [customIdentifier_ASC]");
+        let (declared, filter) = match cursor {
+            None => ("", ""),
+            Some(_) => (", $cursor: string!", ", customIdentifier_gt: $cursor"),
+        };
+        let mut question = self.grouped_question(span, &arguments, declared, filter, "customIdentifier");
+        if let Some(cursor) = cursor {
+            question["variables"]["cursor"] = cursor.into();
+        }
+        question
+    }
+
+    fn minutes_question(&self, grants: &[GrantId], span: Span) -> Value {
+        let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
+        let dimensions = "customIdentifier datetimeMinute";
+        let mut question =
+            self.grouped_question(span, &format!("limit: {ROWS_MAX}"), declared, filter, dimensions);
+        question["variables"]["grants"] = grants.iter().map(ToString::to_string).collect();
+        question
+    }
+
+    /// One selection of our key, or of all keys if ours is not known.
+    fn grouped_question(
+        &self,
+        span: Span,
+        arguments: &str,
+        declared: &str,
+        filter: &str,
+        dimensions: &str,
+    ) -> Value {
+        let mut variables = variables(&self.account_id, span.from, span.until);
+        let (declared_key, key) = match &self.key_id {
+            None => ("", ""),
+            Some(key_id) => {
+                variables["keyId"] = key_id.as_str().into();
+                (", $keyId: string!", ", keyId: $keyId")
+            }
+        };
+        let query = format!(
+            "query BytesByGrant($accountTag: string!, $after: Time!, $before: Time!{declared_key}{declared}) \
+             {{ viewer {{ accounts(filter: {{accountTag: $accountTag}}) {{ \
+             byGrant: callsTurnUsageAdaptiveGroups({arguments}, filter: {{{SPAN}{key}{filter}}}) \
+             {{ dimensions {{ {dimensions} }} sum {{ egressBytes ingressBytes }} }} }} }} }}"
+        );
+        json!({ "query": query, "variables": variables })
+    }
+}
+
+/// A selection that is absent or null has no rows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    by_grant: Option<Vec<Row>>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    dimensions: Dimensions,
+    sum: Sum,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dimensions {
+    /// `null` or empty for a credential without one.
+    custom_identifier: Option<String>,
+    datetime_minute: Option<String>,
+}
+
+impl Row {
+    fn identifier(&self) -> &str {
+        self.dimensions.custom_identifier.as_deref().unwrap_or_default()
+    }
+
+    fn grant(&self) -> Option<GrantId> {
+        self.identifier().parse().ok()
+    }
+
+    fn minute(&self) -> Option<Minute> {
+        let at = chrono::DateTime::parse_from_rfc3339(self.dimensions.datetime_minute.as_deref()?).ok()?;
+        Some(Minute::of(at.to_utc().into()))
+    }
+}
+
+/// Adds the rows of a page. Returns the identifier after which the next page begins.
+fn add_page(
+    rows: Vec<Row>,
+    cursor: Option<String>,
+    counts: &mut GrantCounts,
+) -> Result<Option<String>, BadBody> {
+    let mut last = None;
+    for row in rows {
+        let traffic = row.sum.traffic()?;
+        if cursor.as_deref() == Some(row.identifier()) {
+            return Err(BadBody::Order);
+        }
+        match row.grant() {
+            Some(grant) if counts.by_grant.insert(grant, traffic).is_some() => return Err(BadBody::Order),
+            Some(_) => {}
+            None => counts.other = counts.other.plus(traffic),
+        }
+        last = row.dimensions.custom_identifier.or(Some(String::new()));
+    }
+    Ok(last.or(cursor))
+}
+
+#[cfg(test)]
+#[path = "by_grant_tests.rs"]
+mod tests;

@@ -1,0 +1,81 @@
+use super::*;
+use crate::config::AnalyticsConfig;
+use crate::http_client::http_client;
+use turn_ledger::connection::BilledDirections;
+
+/// 2025-01-15T12:00:00Z
+const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
+const HOUR: Span =
+    Span { from: NOON, until: Timestamp::from_millis(1_736_946_000_000), age: Duration::from_secs(600) };
+
+fn api(key_id: Option<&str>) -> CloudflareAnalytics {
+    let config = AnalyticsConfig {
+        account_id: "account".into(),
+        token: "analytics-fixture-token".into(),
+        base: "https://api.example".parse().unwrap(),
+        lag: Duration::ZERO,
+        interval: Duration::from_secs(60),
+    };
+    CloudflareAnalytics::new(http_client().unwrap(), &config, key_id, BilledDirections::Egress).unwrap()
+}
+
+fn rows(body: &Value) -> Vec<Row> {
+    serde_json::from_value(body.clone()).unwrap()
+}
+
+fn row(identifier: impl Into<Value>, egress: u64) -> Value {
+    let sum = json!({ "egressBytes": egress, "ingressBytes": 1 });
+    json!({ "dimensions": { "customIdentifier": identifier.into() }, "sum": sum })
+}
+
+#[test]
+fn a_page_is_a_query_with_the_cursor_as_a_variable() {
+    let nasty = r#""}) { x } #"#;
+    let next = api(Some("key")).page_question(HOUR, 5, Some(nasty));
+    let expected = json!({
+        "accountTag": "account",
+        "keyId": "key",
+        "after": "2025-01-15T11:59:59Z",
+        "before": "2025-01-15T13:00:00Z",
+        "cursor": nasty,
+    });
+    assert_eq!(next["variables"], expected);
+    let query = next["query"].as_str().unwrap();
+    assert!(query.contains("limit: 5, orderBy: [customIdentifier_ASC]"), "{query}");
+    assert!(query.contains("keyId: $keyId, customIdentifier_gt: $cursor"), "{query}");
+    let first = api(None).page_question(HOUR, 5, None).to_string();
+    assert!(!first.contains("cursor") && !first.contains("keyId"), "{first}");
+}
+
+#[test]
+fn identifiers_that_are_no_grant_ids_are_added_up() {
+    let grant = GrantId::new([7; 16]);
+    let page = json!([row(Value::Null, 1), row("", 2), row(grant.to_string(), 30), row("a user", 400)]);
+    let mut counts = GrantCounts::default();
+    assert_eq!(add_page(rows(&page), None, &mut counts), Ok(Some("a user".into())));
+    assert_eq!(counts.by_grant, BTreeMap::from([(grant, Traffic::new(1, 30))]));
+    assert_eq!(counts.other, Traffic::new(3, 403));
+}
+
+#[test]
+fn a_page_that_repeats_an_identifier_is_an_error() {
+    let [one, two] = [1, 2].map(|byte| GrantId::new([byte; 16]).to_string());
+    let page = |identifiers: &[&str]| rows(&identifiers.iter().map(|text| row(*text, 1)).collect());
+    let mut counts = GrantCounts::default();
+    let cursor = add_page(page(&[&one, &two]), None, &mut counts).unwrap();
+    assert_eq!(cursor, Some(two.clone()));
+    for repeated in [&[&*one][..], &[&two]] {
+        assert_eq!(add_page(page(repeated), cursor.clone(), &mut counts.clone()), Err(BadBody::Order));
+    }
+    assert_eq!(add_page(Vec::new(), cursor.clone(), &mut counts), Ok(cursor));
+}
+
+#[test]
+fn a_row_without_a_whole_number_or_a_dimension_is_an_error() {
+    let fraction = json!([{ "dimensions": {}, "sum": { "egressBytes": 0.5, "ingressBytes": 1 } }]);
+    assert_eq!(add_page(rows(&fraction), None, &mut GrantCounts::default()), Err(BadBody::Number));
+    assert!(
+        serde_json::from_value::<Vec<Row>>(json!([{ "sum": { "egressBytes": 0, "ingressBytes": 1 } }]))
+            .is_err()
+    );
+}

@@ -1,0 +1,254 @@
+//! Tests of the bytes of each grant by Cloudflare's count: what a poll counts, what is final, and that a failure leaves the
+//! total as it is.
+
+use serde_json::Value;
+use turn_broker::meter::cloudflare::analytics::by_grant::PageBounds;
+use turn_broker::meter::cloudflare::by_grant::GrantsState;
+use turn_ledger::grant_counts::GrantCounts;
+use turn_ledger::reading::ReadingOutcome;
+use turn_ledger::token::GrantId;
+use turn_ledger::traffic::Traffic;
+
+use super::measured::{meter, read, with_analytics};
+use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, TestBroker, broker_at, eventually};
+
+const NOON: &str = "2025-01-15T12:00:00Z";
+
+/// Mints; returns the grant's id as the provider knows it.
+async fn mint(cloudflare: &FakeCloudflare, broker: &TestBroker) -> GrantId {
+    assert_eq!(broker.mint().await.status, 200);
+    let minted = cloudflare.history().requests().pop().unwrap();
+    minted.custom_identifier.unwrap().parse().unwrap()
+}
+
+async fn poll(broker: &TestBroker, state: &mut GrantsState) -> Vec<GrantCounts> {
+    meter(broker).read_by_grant(state).await.unwrap()
+}
+
+fn span(counts: &GrantCounts) -> (String, String, bool) {
+    let minute = |at: turn_ledger::units::Timestamp| at.to_utc().format("%H:%M").to_string();
+    (minute(counts.from), minute(counts.until), counts.is_final)
+}
+
+fn spans(taken: &[GrantCounts]) -> Vec<(String, String, bool)> {
+    taken.iter().map(span).collect()
+}
+
+fn grouped_queries(cloudflare: &FakeCloudflare) -> usize {
+    let is_grouped = |body: &Value| body["query"].as_str().unwrap().contains("customIdentifier");
+    cloudflare.analytics().queries().iter().filter(|asked| is_grouped(&asked.body)).count()
+}
+
+#[tokio::test]
+async fn the_bytes_of_each_grant_arrive_under_its_id() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    let (one, two) = (mint(&cloudflare, &broker).await, mint(&cloudflare, &broker).await);
+    let analytics = cloudflare.analytics();
+    analytics.relay_as("key-id", &one.to_string(), "2025-01-15T12:01:00Z", 500, 5);
+    analytics.relay_as("key-id", &one.to_string(), "2025-01-15T12:02:00Z", 70, 7);
+    analytics.relay_as("key-id", &two.to_string(), "2025-01-15T12:02:00Z", 9, 1);
+    analytics.relay_as("another-key", &two.to_string(), "2025-01-15T12:02:00Z", 1_000, 1_000);
+    analytics.relay_as("key-id", "a-guest", "2025-01-15T12:02:00Z", 20, 2);
+    analytics.relay("key-id", "2025-01-15T12:02:00Z", 3, 0);
+    assert!(poll(&broker, &mut state).await.is_empty(), "no whole minute has passed");
+
+    broker.advance(180);
+    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    assert_eq!(span(counts), ("12:00".into(), "12:03".into(), false));
+    assert_eq!(counts.by_grant, [(one, Traffic::new(12, 570)), (two, Traffic::new(1, 9))].into());
+    assert_eq!((counts.other, counts.is_complete), (Traffic::new(2, 23), true));
+    assert_eq!(
+        broker.metric("turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"open\"}").await,
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn an_hour_is_counted_finally_once() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    let grant = mint(&cloudflare, &broker).await;
+    cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T12:59:00Z", 40, 0);
+    cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T13:00:00Z", 2, 0);
+    // The lag of 10 minutes and an hour after 13:00.
+    broker.advance_to("2025-01-15T14:09:00Z");
+    assert_eq!(spans(&poll(&broker, &mut state).await), [("12:00".into(), "14:09".into(), false)]);
+    broker.advance(60);
+    let taken = poll(&broker, &mut state).await;
+    let expected = [("12:00".into(), "13:00".into(), true), ("13:00".into(), "14:10".into(), false)];
+    assert_eq!(spans(&taken), expected);
+    assert_eq!([&taken[0], &taken[1]].map(|counts| counts.by_grant[&grant].sent.get()), [40, 2]);
+    assert_eq!(broker.metric("turn_broker_grant_count_bytes_total{outcome=\"grant\"}").await, Some(40));
+    assert_eq!(spans(&poll(&broker, &mut state).await), [("13:00".into(), "14:10".into(), false)]);
+
+    // After a pause, one hour with each poll. The state of the process is not needed.
+    broker.advance_to("2025-01-15T18:00:00Z");
+    let mut state = meter(&broker).initial_grants_state();
+    for hour in ["13:00", "14:00", "15:00"] {
+        assert_eq!(spans(&poll(&broker, &mut state).await)[0].0, hour);
+    }
+    assert_eq!(spans(&poll(&broker, &mut state).await), [("16:00".into(), "18:00".into(), false)]);
+}
+
+#[tokio::test]
+async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    let ids: Vec<_> = (0..6).map(|number| GrantId::new([number; 16])).collect();
+    for id in &ids {
+        cloudflare.analytics().relay_as("key-id", &id.to_string(), NOON, 10, 0);
+    }
+    broker.advance(60);
+    state.bounds = PageBounds { rows: 2, pages: 4 };
+    let before = grouped_queries(&cloudflare);
+    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    assert_eq!((counts.by_grant.len(), counts.is_complete), (6, true));
+    assert_eq!(grouped_queries(&cloudflare) - before, 4, "three full pages and an empty one");
+
+    cloudflare.analytics().relay_as("key-id", "zzz", NOON, 1, 0);
+    state.bounds = PageBounds { rows: 2, pages: 3 };
+    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    assert_eq!((counts.by_grant.len(), counts.is_complete, counts.other), (6, false, Traffic::ZERO));
+    let incomplete = "turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"incomplete\"}";
+    assert_eq!(broker.metric(incomplete).await, Some(1));
+}
+
+#[tokio::test]
+async fn three_pages_of_the_largest_size_have_every_grant() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    for number in 0_u32..21_000 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        cloudflare.analytics().relay_as("key-id", &GrantId::new(id).to_string(), NOON, 1, 0);
+    }
+    broker.advance(60);
+    let before = grouped_queries(&cloudflare);
+    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    assert_eq!((counts.by_grant.len(), counts.is_complete), (21_000, true));
+    assert_eq!(grouped_queries(&cloudflare) - before, 3);
+}
+
+#[tokio::test]
+async fn sampled_counts_are_taken_as_they_are() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    let grant = GrantId::new([7; 16]);
+    cloudflare.analytics().relay_as("key-id", &grant.to_string(), NOON, 1_600, 400);
+    cloudflare.analytics().set_fault(AnalyticsFault::Sampled(1_000));
+    broker.advance(60);
+    let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+    assert_eq!(counts.by_grant, [(grant, Traffic::new(0, 2_000))].into());
+}
+
+#[tokio::test]
+async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40_000_000_000, 0);
+    broker.advance(8_000);
+    for (fault, outcome) in [
+        (AnalyticsFault::ErrorsAt200, "query_refused"),
+        (AnalyticsFault::TooManyRequests, "rate_limited"),
+        (AnalyticsFault::ServerErrorHtml(503), "status"),
+        (AnalyticsFault::NotJson, "bad_body"),
+        (AnalyticsFault::Huge, "bad_body"),
+        (AnalyticsFault::ResetMidBody, "unreachable"),
+        (AnalyticsFault::NoAccounts, "no_account"),
+        (AnalyticsFault::Dated("Wed, 15 Jan 2025 12:00:00 GMT"), "clock_ahead"),
+    ] {
+        cloudflare.analytics().set_grouped_fault(fault);
+        let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+        assert_eq!(failed.outcome(), outcome, "{fault:?}");
+    }
+    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
+    let status = broker.status().await;
+    assert_eq!((&status["bandwidthUsedGB"], &status["stale"]), (&"40.00".into(), &false.into()));
+    cloudflare.analytics().heal();
+    let taken = poll(&broker, &mut state).await;
+    assert_eq!(spans(&taken)[0], ("12:00".into(), "13:00".into(), true), "what failed is asked again");
+}
+
+#[tokio::test]
+async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
+    let (cloudflare, broker) = with_analytics(&[]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    broker.advance(2 * 86_400);
+    cloudflare.analytics().set_grouped_fault(AnalyticsFault::NarrowerThan(1));
+    let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+    assert_eq!(failed.outcome(), "query_refused");
+    let count = async |outcome| {
+        broker
+            .metric(&format!("turn_broker_grant_counts_total{{source=\"cloudflare\",outcome=\"{outcome}\"}}"))
+            .await
+    };
+    assert_eq!((count("open").await, count("final").await), (Some(1), None));
+    cloudflare.analytics().heal();
+    assert_eq!(spans(&poll(&broker, &mut state).await)[0], ("12:00".into(), "13:00".into(), true));
+}
+
+#[tokio::test]
+async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
+    let settings = [
+        ("CLOUDFLARE_ACCOUNT_ID", "account"),
+        ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),
+        ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "1"),
+    ];
+    let broker = broker_at(&cloudflare, &settings).await;
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    eventually("a failed query", async || broker.metric(failed).await.is_some()).await;
+    assert_eq!(grouped_queries(&cloudflare), 0);
+    broker.advance(120);
+    cloudflare.analytics().heal();
+    let counted = "turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"open\"}";
+    eventually("a poll", async || broker.metric(counted).await == Some(1)).await;
+}
+
+#[tokio::test]
+async fn the_status_shows_for_how_long_grants_relayed_after_their_expiry() {
+    let (cloudflare, broker) = with_analytics(&[("TURN_TTL_SECONDS", "3600")]).await;
+    let mut state = meter(&broker).initial_grants_state();
+    let (used, idle, revoked) = (
+        mint(&cloudflare, &broker).await,
+        mint(&cloudflare, &broker).await,
+        mint(&cloudflare, &broker).await,
+    );
+    let analytics = cloudflare.analytics();
+    for (grant, at) in
+        [(used, "12:55"), (used, "13:04"), (idle, "12:10"), (revoked, "12:55"), (revoked, "13:50")]
+    {
+        analytics.relay_as("key-id", &grant.to_string(), &format!("2025-01-15T{at}:00Z"), 1_000, 0);
+    }
+    let path = format!("/api/credentials/{revoked}/revoke");
+    assert_eq!(broker.post(OPERATOR, &path, serde_json::json!({})).await.status, 200);
+    broker.advance_to("2025-01-15T12:56:00Z");
+    poll(&broker, &mut state).await;
+    poll(&broker, &mut state).await;
+    let nothing =
+        serde_json::json!({ "longestSeconds": 0, "grants": 0, "relayedAfterExpiry": 0, "leftOut": 0 });
+    assert_eq!(broker.status().await["observedTail"], nothing);
+
+    // The tail of 2 hours and another hour, then the lag and an hour.
+    broker.advance_to("2025-01-15T17:10:00Z");
+    poll(&broker, &mut state).await;
+    assert_eq!(broker.status().await["observedTail"], nothing, "its minutes have not settled");
+    broker.advance_to("2025-01-15T17:11:00Z");
+    cloudflare.analytics().set_grouped_fault(AnalyticsFault::ServerErrorHtml(503));
+    meter(&broker).read_by_grant(&mut state).await.unwrap_err();
+    cloudflare.analytics().heal();
+    poll(&broker, &mut state).await;
+    let seen =
+        serde_json::json!({ "longestSeconds": 300, "grants": 1, "relayedAfterExpiry": 1, "leftOut": 0 });
+    assert_eq!(broker.status().await["observedTail"], seen);
+    let asked = grouped_queries(&cloudflare);
+    poll(&broker, &mut state).await;
+    assert_eq!(
+        grouped_queries(&cloudflare) - asked,
+        2,
+        "a closed hour and the open span: no grant is asked for again"
+    );
+    assert_eq!(broker.status().await["observedTail"], seen);
+}
