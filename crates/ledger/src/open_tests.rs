@@ -1,9 +1,12 @@
 use super::*;
 use crate::connection::BilledDirections;
 use crate::ledger::PeriodCounts;
+use crate::minute::Minute;
 use crate::period::BillingDay;
 use crate::reading::{Reading, ReadingOutcome};
+use crate::reports::Caller;
 use crate::timeline::Rates;
+use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, ByteCount};
 
 /// 2025-01-15T12:00Z
@@ -80,4 +83,15 @@ fn the_books_continue_from_the_stored_time() {
     let stored = Stored { now: Some(at(60_000)), ..Stored::default() };
     assert_eq!(setup.open(Some(stored.clone()), at(0)).now(), at(60_000), "the clock was set back");
     assert_eq!(setup.open(Some(stored), at(90_000)).now(), at(90_000));
+}
+
+#[test]
+fn a_grant_without_a_row_counts_until_its_slack_and_its_tail_have_passed() {
+    let source = IceSource::Cloudflare;
+    let mut books = setup(&[source]).open(Some(Stored::default()), at(0));
+    let grant = Grant { id: GrantId::new([7; 16]), source, issued_at: at(0), expires_at: at(600_000) };
+    books.open(Caller::Grant(grant), "c", None).unwrap();
+    // Expiry and tail end with a minute, so the slack reaches into the next one.
+    let without_slack = Minute::from_end(grant.expires_at.plus(source.expiry_tail()));
+    assert_eq!(books.grants().get(grant.id).unwrap().alive_until, Some(without_slack.next()));
 }

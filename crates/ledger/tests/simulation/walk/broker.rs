@@ -190,7 +190,7 @@ impl<D: Disk> Broker<D> {
                 self.offset = 0;
                 self.set_ahead(0, world);
                 self.paused += millis;
-                world.pass(millis, share);
+                world.pass_without_broker(millis, share);
             }
             Op::ClockBack { millis } => {
                 // The flush of every second: a crash on a clock that is behind loses what came after it.
@@ -258,7 +258,7 @@ impl<D: Disk> Broker<D> {
                 // With a clock that is behind, it is unknown afterwards how long no process ran.
                 self.offset = 0;
                 (self.signs.is_paused, self.signs.is_excuse) = (true, true);
-                world.pass(millis, share);
+                world.pass_without_broker(millis, share);
                 self.restart(world);
                 self.list_sessions(world);
             }

@@ -64,6 +64,16 @@ impl<D: Disk> Broker<D> {
         }
     }
 
+    /// Reads coturn's listing, unless it was read at this instant: two seconds pass between the listings of the service. A session
+    /// that is cut begins again at once, and would be charged in each listing of the same instant.
+    pub(crate) fn list_sessions_if_due(&mut self, world: &mut World) {
+        if self.listed_at.is_none_or(|(at, _)| at < world.now) {
+            self.list_sessions(world);
+        } else {
+            self.advance(world);
+        }
+    }
+
     /// Reads coturn's listing once. Returns whether it was commanded to end sessions.
     pub(super) fn list_sessions(&mut self, world: &mut World) -> bool {
         let now = self.advance(world);

@@ -127,8 +127,7 @@ fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<(Broker<D>, Tally), Fail
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {
         broker.apply(*op, &mut world);
-        // The listing of every two seconds.
-        broker.list_sessions(&mut world);
+        broker.list_sessions_if_due(&mut world);
         if let Some(what) = checks.step(&world, &mut broker) {
             let figures = broker.books.snapshot().figures;
             return Err(Failure { step, what: format!("{what}; {figures:?}") });

@@ -152,9 +152,18 @@ impl World {
 
     /// Lets time pass while credential holders relay at `share` 256ths of the maximum rate.
     pub(crate) fn pass(&mut self, millis: u64, share: u64) {
+        self.pass_each(millis, [share; 3]);
+    }
+
+    /// The same while the broker's process does not run. The relay in that process relays nothing.
+    pub(crate) fn pass_without_broker(&mut self, millis: u64, share: u64) {
+        self.pass_each(millis, [share, share, 0]);
+    }
+
+    fn pass_each(&mut self, millis: u64, shares: [u64; 3]) {
         self.counted = self.visible();
         let now = self.now;
-        for flow in &mut self.flows {
+        for (flow, share) in self.flows.iter_mut().zip(shares) {
             flow.pass(now, millis, share);
         }
         self.now += millis;
