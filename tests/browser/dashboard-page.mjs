@@ -55,6 +55,10 @@ export async function theDashboardOfAMonth(browser) {
   assert.match(await text(reserved, 'minting'), /reserved in full/);
   await picture(reserved, 'dashboard-reserved-light-desktop');
   await reserved.close();
+  // docs/dashboard.png is a copy of this one.
+  const first = await aMonth(browser, month('calm'), { viewport: { ...DESKTOP, height: 1690 } });
+  await picture(first, 'dashboard', { fullPage: false });
+  await first.close();
   for (const mood of ['calm', 'alarm', 'trouble']) {
     const answers = month(mood);
     await theFormatIsThatOfTheBroker(answers);

@@ -18,7 +18,7 @@ const GB = 1e9;
 function world(hours, more = {}) {
   const now = 10 * DAY;
   const points = Array.from({ length: 240 }, (_, n) => ({ at: n * HOUR, usedBytes: n >= 240 - hours ? GB : 0, liveGrants: 0 }));
-  return { start: 0, reset: 30 * DAY, now, step: HOUR, points, readings: [], used: hours * GB, limit: 1000 * GB, ...more };
+  return { start: 0, reset: 30 * DAY, now, step: HOUR, points, readings: [], used: hours * GB, limit: 1000 * GB, recordedFrom: now, ...more };
 }
 
 const near = (actual, expected) => assert.ok(Math.abs(actual - expected) < 1, `${actual} is not ${expected}`);
@@ -100,12 +100,15 @@ test('without a count, the time before the first credential is a gap', () => {
   assert.deepEqual(unknown(world(0)), [], 'nothing was ever used');
   const points = known.points.map((point, n) => (n === 0 ? { ...point, liveGrants: 1 } : point));
   assert.deepEqual(unknown({ ...known, points }), [], 'without live credentials nothing is relayed');
+  assert.deepEqual(unknown({ ...known, recordedFrom: 5 * DAY }), [{ from: 0, to: 5 * DAY }], 'the broker ran, and nobody came');
 });
 
 test('with counts, a stretch without a record is dashed between its known ends', () => {
   const at = (hour) => ({ asOf: hour * HOUR + 600, bytes: hour * GB });
   const readings = [...Array(100).keys(), ...Array.from({ length: 100 }, (_, n) => n + 140)].map(at);
   const measured = world(240, { readings });
+  const quiet = measured.points.map((point) => ({ ...point, usedBytes: 0 }));
+  assert.deepEqual(unknown({ ...measured, points: quiet }), [], 'nothing was used');
   assert.deepEqual(unknown(measured), [{ from: 100 * HOUR, to: 140 * HOUR }]);
   const { x, used, dashed } = curves(measured, null);
   const value = (list, hour) => list[x.indexOf(hour * HOUR)];
@@ -131,7 +134,10 @@ test('the average of an unfinished step covers the elapsed time only', () => {
 
 test('timestamps become seconds', () => {
   const usage = { periodStart: '1970-01-01T00:00:10.000Z', resetDate: '1970-01-31T00:00:00.000Z', stepSeconds: 60, points: [{ at: '1970-01-01T00:01:00.000Z', usedBytes: 1, liveGrants: 2 }], readings: [{ asOf: '1970-01-01T00:02:00.500Z', bytes: 3 }] };
-  const made = period(usage, { at: '1970-01-02T00:00:00.000Z', bytes: { used: 4, limit: 5 } });
+  const made = period(usage, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } });
+  assert.equal(made.recordedFrom, DAY - 400, 'the start of the process');
+  const before = { ...usage, previousPeriod: { usedBytes: 0 } };
+  assert.equal(period(before, { at: '1970-01-02T00:00:00.000Z', uptimeSeconds: 400, bytes: { used: 4, limit: 5 } }).recordedFrom, 10, 'the ledger is older than the period');
   assert.deepEqual([made.start, made.now, made.points[0].at, made.readings[0].asOf, made.used, made.limit], [10, DAY, 60, 120.5, 4, 5]);
 });
 

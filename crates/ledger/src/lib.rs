@@ -4,6 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`units`], [`time`], [`period`], [`minute`] | bytes, bit rates, instants; the time of the books; billing periods; minutes |
+//! | [`cost`] | what the billed bytes cost, and a forecast |
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
@@ -12,7 +13,6 @@
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
-//! | [`cost`] | what the billed bytes cost, and a forecast |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 

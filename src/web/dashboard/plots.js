@@ -125,7 +125,7 @@ export class UsagePlot extends Plot {
       ctx.fillStyle = `${color('--muted')()}22`;
       ctx.fillRect(left, bbox.top, right - left, bbox.height);
       ctx.fillStyle = color('--muted')();
-      if (right - left > 30 * scale) ctx.fillText('no record', (left + right) / 2, bbox.top + 14 * scale);
+      if (right - left > 30 * scale) ctx.fillText('no record', (left + right) / 2, bbox.top + 34 * scale);
     }
     ctx.restore();
   }

@@ -13,12 +13,13 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
  * @typedef {{at: number, usedBytes: number, liveGrants: number}} Point One step of the series.
  * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
  * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
- *     limit: number}} Period `points` from `start` to `now`; `used` is the best figure.
+ *     limit: number, recordedFrom: number}} Period `points` from `start` to `now`; `used` is the best figure. `recordedFrom`:
+ *     the ledger was there from here on at the latest.
  * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, limitAt: number | null}} Runway `limitAt`: before the reset.
  * @typedef {{from: number, to: number}} Stretch
  */
 
-/** @param {import('./api.d.ts').UsageBody} usage @param {{at: string, bytes: {used: number, limit: number}}} overview @returns {Period} */
+/** @param {import('./api.d.ts').UsageBody} usage @param {{at: string, uptimeSeconds: number, bytes: {used: number, limit: number}}} overview @returns {Period} */
 export function period(usage, overview) {
   return {
     start: seconds(usage.periodStart),
@@ -29,6 +30,7 @@ export function period(usage, overview) {
     readings: usage.readings.map(({ asOf, bytes }) => ({ asOf: seconds(asOf), bytes })),
     used: overview.bytes.used,
     limit: overview.bytes.limit,
+    recordedFrom: usage.previousPeriod ? seconds(usage.periodStart) : seconds(overview.at) - overview.uptimeSeconds,
   };
 }
 
@@ -80,17 +82,20 @@ function estimatedPast(points, step, now) {
 }
 
 /**
- * The stretches of the period of which no hour is known: no credential was live, and the provider was not read. If the
- * provider has counted, the sum of a stretch is known. If not, only the time before the first credential is unknown: later,
- * without a live credential nothing is relayed.
- * @param {Pick<Period, 'points' | 'readings' | 'step' | 'now' | 'start'>} period
+ * The stretches of the period of which no hour is known. If the provider has counted, these are the hours with usage in which
+ * no credential was live and the provider was not read: only their sum is known. If it has not, it is the time before the
+ * first credential, unless the ledger was there: later, without a live credential nothing is relayed.
+ * @param {Pick<Period, 'points' | 'readings' | 'step' | 'now' | 'start' | 'recordedFrom'>} period
  * @returns {Stretch[]}
  */
-export function unknown({ points, readings, step, now, start }) {
+export function unknown({ points, readings, step, now, start, recordedFrom }) {
   const isMeasured = readings.length > 0;
   const read = new Set(readings.map(({ asOf }) => Math.floor((asOf - start) / step)));
   /** @param {Point} point */
-  const isKnown = ({ at, usedBytes, liveGrants }) => liveGrants > 0 || read.has(Math.floor((at - start) / step)) || (!isMeasured && usedBytes > 0);
+  const isKnown = ({ at, usedBytes, liveGrants }) => {
+    if (liveGrants > 0) return true;
+    return isMeasured ? usedBytes === 0 || read.has(Math.floor((at - start) / step)) : usedBytes > 0 || at + step > recordedFrom;
+  };
   /** @type {Stretch[]} */
   const stretches = [];
   for (const point of points) {

@@ -14,7 +14,6 @@ import { Table, buttonIn, write } from './table.js';
  * @typedef {{now: Date, used: number}} Moment The broker's time, and the bytes of the period.
  */
 
-const LIMIT = 200;
 /** @type {By[]} */
 const TABS = ['user', 'label', 'origin', 'address'];
 
@@ -189,7 +188,7 @@ async function read(isMore) {
   const mine = (load += 1);
   const cursor = isMore && list?.next ? `&cursor=${encodeURIComponent(list.next)}` : '';
   try {
-    const part = await send('GET', `api/spenders?by=${by}&limit=${LIMIT}${cursor}`);
+    const part = await send('GET', `api/spenders?by=${by}&limit=${words.ROWS_ASKED}${cursor}`);
     if (mine !== load) return;
     const before = isMore && list ? list.spenders : [];
     list = { ...part, spenders: [...before, ...part.spenders] };

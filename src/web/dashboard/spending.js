@@ -12,6 +12,9 @@ import { count, signed, size, some, span, time } from './format.js';
  * @typedef {{grants: Grant[], next: string | null}} Grants
  */
 
+/** Spenders, or credentials of one, that are asked for at once. */
+export const ROWS_ASKED = 200;
+
 /** What a spender without a key is called. @type {Record<By, string>} */
 export const NOBODY = { user: 'without a user', label: 'without a label', origin: 'without an origin', address: 'without an address' };
 const NONE = { user: 'No user', label: 'No label', origin: 'No origin', address: 'No address' };
@@ -54,7 +57,7 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
 }
 
 /** The query for the grants of a spender. Without a key there is none: the page selects the rows. @param {By} by @param {string | null} key */
-export const grantsPath = (by, key, limit = 200) => `api/grants?${key ? `${by}=${encodeURIComponent(key)}&` : ''}limit=${limit}`;
+export const grantsPath = (by, key) => `api/grants?${key ? `${by}=${encodeURIComponent(key)}&` : ''}limit=${ROWS_ASKED}`;
 
 /** A broker may not know a filter, so the page selects again. @param {Grant[]} grants @param {By} by @param {string | null} key */
 export const ofSpender = (grants, by, key) => grants.filter((grant) => (grant[by] ?? null) === (key || null));
