@@ -299,6 +299,10 @@ impl Grants {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource::since(begin));
                 self.assume(source, Timestamp::default(), begin, |_| None);
+            } else if source == IceSource::Relay {
+                // What it carried since the last write of its counts is lost with the process.
+                self.assume(source, self.counted_until(source), now, |_| None);
+                self.add_counts(source, &BTreeMap::new(), Some(now), now);
             }
         }
     }
