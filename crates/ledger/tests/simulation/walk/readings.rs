@@ -44,15 +44,21 @@ impl<D: Disk> Broker<D> {
             return;
         }
         let (begin, end) = (from.millis_since(self.begin), until.millis_since(self.begin));
-        let is_complete = missed % 5 != 0;
+        let is_complete = !missed.is_multiple_of(5);
         let seen = |grant: &GrantId| {
             let bytes = (world.bytes_of_grant(*grant, begin, end) * (1_000 - missed)).div_ceil(1_000);
-            (bytes > 0 && (is_complete || grant.as_bytes()[7] % 2 == 0))
+            (bytes > 0 && (is_complete || grant.as_bytes()[7].is_multiple_of(2)))
                 .then_some((*grant, Traffic::new(0, bytes)))
         };
         let by_grant = self.users.keys().filter_map(seen).collect();
-        let counts =
-            GrantCounts { from, until, by_grant, other: Traffic::ZERO, is_complete, is_final: back % 3 != 0 };
+        let counts = GrantCounts {
+            from,
+            until,
+            by_grant,
+            other: Traffic::ZERO,
+            is_complete,
+            is_final: !back.is_multiple_of(3),
+        };
         assert!(self.books.take_grant_counts(SOURCE, &counts), "the span begins where the last one ended");
     }
 
