@@ -222,3 +222,28 @@ fn what_nobody_saw_between_two_listings_stays_reserved() {
     let _ = books.take_sessions(&listing);
     assert_eq!(committed(&mut books), 8 * MINUTE_BYTES, "six minutes were not seen, and two are left");
 }
+
+#[test]
+fn a_longer_tail_is_reserved_for_the_user_too() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.setup.sources[0].tail = Duration::from_secs(600);
+    broker.restart();
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!(share.committed.get(), 15 * MINUTE_BYTES);
+        broker.restart();
+    }
+}
+
+#[test]
+fn minutes_after_the_reset_are_reserved_in_the_next_period() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 8 * MINUTE_BYTES);
+    broker.books.advance(at(6_900));
+    broker.mint(requester("ann"), 596).unwrap();
+    let share = broker.books.user_share(&user("ann")).unwrap();
+    assert_eq!((share.committed.get(), share.committed_next.get()), (5 * MINUTE_BYTES, MINUTE_BYTES));
+    broker.books.advance(at(7_200));
+    let share = broker.books.user_share(&user("ann")).unwrap();
+    assert_eq!((share.committed.get(), share.committed_next.get()), (MINUTE_BYTES, 0));
+}
