@@ -1,5 +1,5 @@
-//! The command line: `turn-broker [serve | healthcheck | demo | doctor | status | freeze | unfreeze | limit GB | backup FILE |
-//! ledger show|export|verify]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
+//! The command line: `turn-broker [serve | healthcheck | demo | doctor | status | spenders [BY] | freeze | unfreeze | limit GB |
+//! backup FILE | ledger show|export|verify]`. Exit status: 0 success, 1 failure, 64 wrong usage, 78 invalid configuration.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -53,6 +53,7 @@ Commands:
                          server accepts it; takes up to MIN minutes, 15 unless given
       --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
   status         show the state of the budget
+  spenders [BY]  list who spends most, by user, label, origin, address or grant; by user unless given
   freeze         stop all minting; running calls continue
   unfreeze       resume minting
   limit GB       set the limit; `limit default` restores BANDWIDTH_LIMIT_GB
@@ -144,7 +145,7 @@ fn ledger(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
 }
 
 fn is_operators(name: &OsStr) -> bool {
-    ["status", "freeze", "unfreeze", "limit", "backup"].iter().any(|known| name == *known)
+    ["status", "spenders", "freeze", "unfreeze", "limit", "backup"].iter().any(|known| name == *known)
 }
 
 /// Parses what follows the name of a command for a running broker.

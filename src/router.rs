@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
     alerts, backup, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi,
-    operator, origin, overrides, overview, wire_formats,
+    operator, origin, overrides, overview, spenders, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -56,10 +56,14 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(overrides::override_limit).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::override_freeze).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::drop_reading).map(|route| operator_path(route, app)))
-        .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)));
+        .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)))
+        .routes(routes!(users::revoke_user).map(|route| operator_path(route, app)))
+        .routes(routes!(users::block_user, users::unblock_user).map(|route| operator_path(route, app)));
     openapi::describe_overrides(overrides.get_openapi_mut());
     let mut operator = overrides
         .routes(routes!(operator::list_connections).map(|route| operator_method(route, app)))
+        .routes(routes!(spenders::list_spenders).map(|route| operator_path(route, app)))
+        .routes(routes!(spenders::list_grants).map(|route| operator_path(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))
         .routes(routes!(overview::get_overview).map(|route| operator_path(route, app)))
         .routes(routes!(alerts::get_alerts).map(|route| operator_path(route, app)))

@@ -1,7 +1,6 @@
 //! The account: the books behind one lock, with the clock and the journal. The lock is held for microseconds and never
 //! across an await. All values that one call reads under it belong to the same instant.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,9 +29,9 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
-mod grant_counts;
 pub mod relay;
 mod reservation;
+mod spending;
 
 pub use reservation::{RenewalRight, Reservation};
 
@@ -51,7 +50,6 @@ pub struct Account {
 struct Guarded {
     books: Books,
     time: SteadyTime,
-    grant_counts_from: BTreeMap<IceSource, Timestamp>,
 }
 
 /// One open connection, as an operator sees it.
@@ -79,7 +77,7 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let time = SteadyTime::from(books.now(), clock.since_boot());
-        let guarded = Guarded { time, books, grant_counts_from: BTreeMap::new() };
+        let guarded = Guarded { time, books };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
@@ -96,6 +94,9 @@ impl Account {
         let hold = hold.inspect_err(|why| {
             if let NotAdmitted::Refused(refusal) = why {
                 self.metrics.budget_refusals.inc();
+                if refusal.user.is_some() {
+                    self.metrics.user_refusals.inc();
+                }
                 if refusal.client_frees_at.is_some() {
                     self.metrics.address_refusals.inc();
                 }

@@ -1,10 +1,13 @@
 //! The account's interface for the built-in relay: the count to start from, and the end of a grant.
 
+use std::collections::BTreeMap;
+
 use super::Account;
 use turn_ledger::grants::GrantEnd;
 use turn_ledger::reading::Reading;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
+use turn_ledger::traffic::Traffic;
 use turn_ledger::units::Timestamp;
 
 impl Account {
@@ -12,6 +15,11 @@ impl Account {
     #[must_use]
     pub fn grant_end(&self, grant: GrantId, expires_at: Timestamp) -> Option<GrantEnd> {
         self.with(|books| books.grant_end(grant, Some(expires_at)))
+    }
+
+    /// Takes what the relay has carried for its grants since the last call.
+    pub fn add_grant_traffic(&self, added: &BTreeMap<GrantId, Traffic>) {
+        self.with(|books| books.add_grant_traffic(IceSource::Relay, added));
     }
 
     /// The latest reading of a source in this period.

@@ -8,6 +8,7 @@ use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::source::IceSource;
+use turn_ledger::spenders::SpenderTerms;
 use turn_ledger::timeline::Rates;
 use turn_ledger::trial::Assumption;
 use turn_ledger::units::BitRate;
@@ -38,6 +39,11 @@ pub fn setup(config: &Config) -> Setup {
             client: ClientTerms {
                 claims: config.usage.claims_per_client,
                 reserved_percent: config.budget.reserved_percent_per_client,
+            },
+            spenders: SpenderTerms {
+                user_limit: config.budget.user_limit,
+                addresses: config.usage.client_addresses,
+                ..SpenderTerms::default()
             },
             ..Bounds::default()
         },

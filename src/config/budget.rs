@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::names::{
     BANDWIDTH_LIMIT_GB, BILLED_DIRECTIONS, BILLING_DAY, BUDGET_MODE, CLAIMS_MBPS_PER_CLIENT,
-    ESTIMATED_MBPS_PER_CONNECTION, HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT, LIMIT_ACTION,
-    RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
+    CLIENT_ADDRESSES, ESTIMATED_MBPS_PER_CONNECTION, HEARTBEAT_SECONDS, LIABILITY_MBPS_PER_GRANT,
+    LIMIT_ACTION, RESERVED_PERCENT_PER_CLIENT, STATE_DIR, TURN_EXPIRY_TAIL_SECONDS, UNREPORTED_GRANT_MB,
+    USER_LIMIT_GB,
 };
 use super::settings::{Read, Settings};
 use super::value::parse_decimal;
 use turn_ledger::connection::BilledDirections;
+use turn_ledger::grants::KeptAddresses;
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount};
 use turn_ledger::verdict::BudgetMode;
@@ -39,6 +41,9 @@ pub struct BudgetConfig {
     /// The most that the live grants of one client address may reserve in strict mode, 1 to 100 percent of the limit.
     /// `RESERVED_PERCENT_PER_CLIENT`; 5 when unset.
     pub reserved_percent_per_client: u32,
+    /// The bytes that the grants of one user may relay per period, above 0 up to 1,000,000 GB. `USER_LIMIT_GB`; no limit when
+    /// unset.
+    pub user_limit: Option<ByteCount>,
     /// How long relaying may outlive a credential, 0 to 7 days. `TURN_EXPIRY_TAIL_SECONDS`; each source's own when unset.
     pub expiry_tail: Option<Duration>,
 }
@@ -69,11 +74,15 @@ pub struct UsageConfig {
     /// The most that all grants of one client address may claim, above 0 up to 1,000,000 Mbps. An IPv6 /48 has four times as
     /// much. `CLAIMS_MBPS_PER_CLIENT`; 50 Mbps when unset.
     pub claims_per_client: BitRate,
+    /// What of a client's address is kept with a grant for the sums by address. `CLIENT_ADDRESSES`; prefix when unset.
+    pub client_addresses: KeptAddresses,
 }
 
 const MODES: &[(&str, BudgetMode)] = &[("estimate", BudgetMode::Estimate), ("strict", BudgetMode::Strict)];
 const ACTIONS: &[(&str, LimitAction)] =
     &[("refuse", LimitAction::Refuse), ("fallback", LimitAction::Fallback)];
+const ADDRESSES: &[(&str, KeptAddresses)] =
+    &[("full", KeptAddresses::Full), ("prefix", KeptAddresses::Prefix), ("none", KeptAddresses::None)];
 const DIRECTIONS: &[(&str, BilledDirections)] =
     &[("egress", BilledDirections::Egress), ("both", BilledDirections::Both)];
 
@@ -88,6 +97,8 @@ impl BudgetConfig {
         let limit_action = settings.word(LIMIT_ACTION, ACTIONS);
         let liability_rate = settings.optional(LIABILITY_MBPS_PER_GRANT, RATE, parse_rate);
         let reserved_percent = settings.number(RESERVED_PERCENT_PER_CLIENT, 1..=100);
+        let user_limit =
+            settings.optional(USER_LIMIT_GB, "GB above 0, at most 1000000, decimals allowed", parse_some_gb);
         let expiry_tail = settings.optional_seconds(TURN_EXPIRY_TAIL_SECONDS, 0..=604_800);
         let (limit, limit_gb) = limit?;
         Ok(Self {
@@ -99,6 +110,7 @@ impl BudgetConfig {
             limit_action: limit_action?,
             liability_rate: liability_rate?.map_or(estimated_rate, Ok)?,
             reserved_percent_per_client: reserved_percent?,
+            user_limit: user_limit?,
             expiry_tail: expiry_tail?,
         })
     }
@@ -110,6 +122,7 @@ impl UsageConfig {
         let billed = settings.word(BILLED_DIRECTIONS, DIRECTIONS);
         let heartbeat = settings.seconds(HEARTBEAT_SECONDS, 1..=3_600);
         let claims_per_client = settings.required(CLAIMS_MBPS_PER_CLIENT, RATE, parse_rate);
+        let client_addresses = settings.word(CLIENT_ADDRESSES, ADDRESSES);
         let unreported =
             settings.required(UNREPORTED_GRANT_MB, "MB from 0 to 1000000, decimals allowed", parse_mb);
         Ok(Self {
@@ -118,6 +131,7 @@ impl UsageConfig {
             heartbeat: heartbeat?,
             unreported_grant: unreported?,
             claims_per_client: claims_per_client?,
+            client_addresses: client_addresses?,
         })
     }
 }
@@ -132,6 +146,11 @@ fn parse_rate(text: &str) -> Option<BitRate> {
 fn parse_gb(text: &str) -> Option<(ByteCount, f64)> {
     let gb = parse_decimal(text, AMOUNT_MAX)?;
     ByteCount::from_gb(gb).map(|bytes| (bytes, gb))
+}
+
+/// More than zero: a limit of zero would refuse every user.
+fn parse_some_gb(text: &str) -> Option<ByteCount> {
+    parse_gb(text).map(|(bytes, _)| bytes).filter(|bytes| *bytes > ByteCount::ZERO)
 }
 
 fn parse_mb(text: &str) -> Option<ByteCount> {
@@ -193,7 +212,7 @@ mod tests {
         let mb = "expected MB from 0 to 1000000, decimals allowed";
         let rate = "expected Mbps above 0, at most 1000000, decimals allowed";
         let day = "expected a day of the month from 1 to 31";
-        let cases: [(&str, &str, &[&str]); 12] = [
+        let cases: [(&str, &str, &[&str]); 14] = [
             ("BANDWIDTH_LIMIT_GB", gb, &["-1", "-0", "nan", "inf", "1e3", "1,000", "1000000.1", "1 TB"]),
             ("UNREPORTED_GRANT_MB", mb, &["-1", "NaN", "1000001"]),
             (
@@ -208,6 +227,12 @@ mod tests {
             ("BUDGET_MODE", "expected estimate or strict", &["lax"]),
             ("LIMIT_ACTION", "expected refuse or fallback", &["ignore"]),
             ("BILLED_DIRECTIONS", "expected egress or both", &["ingress"]),
+            (
+                "USER_LIMIT_GB",
+                "expected GB above 0, at most 1000000, decimals allowed",
+                &["0", "-1", "1000001"],
+            ),
+            ("CLIENT_ADDRESSES", "expected full, prefix or none", &["some"]),
             ("HEARTBEAT_SECONDS", "expected a number from 1 to 3600", &["0", "3601", "0.5"]),
             ("TURN_EXPIRY_TAIL_SECONDS", "expected a number from 0 to 604800", &["-1", "604801"]),
         ];

@@ -92,6 +92,8 @@ variables! {
         CURRENCY = "USD";
         CLAIMS_MBPS_PER_CLIENT = "50";
         RESERVED_PERCENT_PER_CLIENT = "5";
+        USER_LIMIT_GB;
+        CLIENT_ADDRESSES = "prefix";
         STATE_DIR;
         COTURN_CLI;
         CLOUDFLARE_ACCOUNT_ID;

@@ -173,7 +173,7 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
     let ttl = requested_ttl(query, app.ttl_max)?;
     let label = requested_label(query)?;
     let grant = GrantId::new(random::bytes()?);
-    let Asker { client, renewal, user, origin, trace, note } = asker;
+    let Asker { client, address, renewal, user, origin, trace, note } = asker;
     let spender = Spender { user: user.clone(), label, origin: origin.clone() };
     let renewal = renewal.as_deref();
     let spender = match renewal {
@@ -181,8 +181,15 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
         None => spender,
     };
     let spender = spender.known();
-    let request =
-        MintRequest { ttl, grant, client: *client, spender: spender.as_ref(), renewal, trace: *trace };
+    let request = MintRequest {
+        ttl,
+        grant,
+        client: *client,
+        address: *address,
+        spender: spender.as_ref(),
+        renewal,
+        trace: *trace,
+    };
     let answer = app.mint.answer(&request).await.map_err(refused)?;
     note.note(&answer, spender.as_deref());
     let (source, reason) = match &answer {
@@ -203,6 +210,8 @@ fn refused(why: NoAnswer) -> ApiError {
     match why {
         NoAnswer::Refused(refusal) => ApiError::BudgetExhausted(refusal),
         NoAnswer::NotRecorded => ApiError::LedgerUnavailable,
+        NoAnswer::UserBlocked => ApiError::UserBlocked,
+        NoAnswer::TooManyUsers => ApiError::TooManyUsers,
     }
 }
 

@@ -17,8 +17,8 @@ use crate::auth::{Fault, NoUser};
 use crate::json::plain_number;
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
-use turn_ledger::units::wait_seconds;
-use turn_ledger::verdict::Refusal;
+use turn_ledger::units::{ByteCount, wait_seconds};
+use turn_ledger::verdict::{Refusal, UserUsage};
 
 /// Why a request failed.
 #[derive(Debug, PartialEq)]
@@ -75,8 +75,14 @@ pub enum ApiError {
         /// After this time the broker has closed lost connections.
         retry_in: Duration,
     },
-    /// The budget has no room.
+    /// The budget, or the limit of the user, has no room.
     BudgetExhausted(Refusal),
+    /// The operator has blocked the user.
+    UserBlocked,
+    /// The table of users has no room for another one.
+    TooManyUsers,
+    /// As many users are blocked as can be.
+    TooManyBlocked,
     /// The ledger cannot be written, or its time is in doubt.
     LedgerUnavailable,
     /// An override is in effect, but the ledger could not be written.
@@ -96,12 +102,14 @@ pub enum ApiError {
 }
 
 /// All codes.
-pub(super) const CODES: [&str; 15] = [
+pub(super) const CODES: [&str; 17] = [
     "INVALID_REQUEST",
     "UNAUTHORIZED",
     "INVALID_GRANT",
     "INVALID_TOKEN",
     "ORIGIN_NOT_ALLOWED",
+    "USER_BLOCKED",
+    "USER_LIMIT_REACHED",
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
     "PAYLOAD_TOO_LARGE",
@@ -129,15 +137,15 @@ pub struct ErrorBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "Close connections that have ended.")]
     pub message: Option<Cow<'static, str>>,
-    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`.
+    /// Used GB with two decimals. Only with `BUDGET_EXHAUSTED`, and of the user with `USER_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "1000.02")]
     pub bandwidth_used: Option<String>,
-    /// The limit in GB. Only with `BUDGET_EXHAUSTED`.
+    /// The limit in GB. Only with `BUDGET_EXHAUSTED`, and of one user with `USER_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = f64, required = false, example = 1000)]
     pub bandwidth_limit: Option<serde_json::Number>,
-    /// When the period ends. Only with `BUDGET_EXHAUSTED`.
+    /// When the period ends. Only with `BUDGET_EXHAUSTED` and `USER_LIMIT_REACHED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false, example = "2025-02-01T00:00:00Z")]
     pub reset_date: Option<String>,
@@ -176,6 +184,17 @@ impl Described {
 
     fn retry_in(self, wait: Duration) -> Self {
         Self { retry_in: Some(wait), ..self }
+    }
+
+    /// The same with what was used of a limit in GB, and when to try again.
+    fn with_figures(self, refusal: &Refusal, used: ByteCount, limit: serde_json::Number) -> Self {
+        let body = ErrorBody {
+            bandwidth_used: Some(used.gb_nearest()),
+            bandwidth_limit: Some(limit),
+            reset_date: Some(refusal.figures.period.end.to_string()),
+            ..self.body
+        };
+        Self { body, ..self }.retry_in(refusal.retry_in())
     }
 }
 
@@ -274,7 +293,16 @@ impl ApiError {
                     .message(format!("Close connections {of} that have ended."))
                     .retry_in(retry_in)
             }
-            Self::BudgetExhausted(refusal) => budget_exhausted(&refusal),
+            Self::BudgetExhausted(refusal) => match refusal.user {
+                Some(user) => user_limit_reached(&refusal, user),
+                None => budget_exhausted(&refusal),
+            },
+            Self::UserBlocked => Described::new(StatusCode::FORBIDDEN, "USER_BLOCKED", "User blocked")
+                .message("Ask the operator of this service to unblock you."),
+            Self::TooManyUsers => overloaded(
+                "Try again later. The operator removes USER_LIMIT_GB: the table of users is full until the period ends.",
+            ),
+            Self::TooManyBlocked => overloaded("Unblock a user first: as many as possible are blocked."),
             Self::LedgerUnavailable => ledger_unavailable(
                 "The ledger cannot be written, or the clock is in doubt. Check the log, the disk that holds STATE_DIR, and the hints of the status.",
             )
@@ -356,15 +384,20 @@ fn budget_exhausted(refusal: &Refusal) -> Described {
     };
     let described =
         Described::new(StatusCode::TOO_MANY_REQUESTS, "BUDGET_EXHAUSTED", "Bandwidth limit reached")
-            .message(format!("Monthly bandwidth limit of {limit} GB {state}"))
-            .retry_in(refusal.retry_in());
-    let body = ErrorBody {
-        bandwidth_used: Some(figures.used.gb_nearest()),
-        bandwidth_limit: Some(limit),
-        reset_date: Some(figures.period.end.to_string()),
-        ..described.body
+            .message(format!("Monthly bandwidth limit of {limit} GB {state}"));
+    described.with_figures(refusal, figures.used, limit)
+}
+
+fn user_limit_reached(refusal: &Refusal, user: UserUsage) -> Described {
+    let limit = plain_number(user.limit.as_gb());
+    let state = if user.is_spent() {
+        "has been reached. Please wait until next month."
+    } else {
+        "is reserved in full by credentials already issued to you. Please try again later."
     };
-    Described { body, ..described }
+    let described = Described::new(StatusCode::TOO_MANY_REQUESTS, "USER_LIMIT_REACHED", "User limit reached")
+        .message(format!("Your monthly bandwidth limit of {limit} GB {state}"));
+    described.with_figures(refusal, user.used, limit)
 }
 
 impl From<Rejected> for ApiError {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::limit::proxies::Unread;
 use turn_ledger::books::{CLOCK_DIFFERENCE_TOLERATED, Snapshot};
+use turn_ledger::grants::FastGrant;
 use turn_ledger::ledger::LateCounts;
 
 /// How long after a clamped claim the hint is shown.
@@ -74,6 +75,23 @@ fn about_counts(hints: &mut Hints, app: &App, snapshot: &Snapshot) {
         !measured.assumption.holds,
         "ASSUMPTION_BROKEN",
         "live credentials relay more or longer than assumed: the bound is unreliable. Raise LIABILITY_MBPS_PER_GRANT or TURN_EXPIRY_TAIL_SECONDS, and check who else uses the TURN key.",
+    );
+    if let Some(FastGrant { grant, rate }) = snapshot.fastest {
+        hints.add(
+            true,
+            "GRANT_TOO_FAST",
+            &format!(
+                "credential {grant} relays at {rate}, more than the assumed rate of a grant: the bound is unreliable. Look it up with GET /api/grants, revoke it (POST /api/credentials/{grant}/revoke), or raise LIABILITY_MBPS_PER_GRANT."
+            ),
+        );
+    }
+    hints.add(
+        snapshot.has_unknown_bytes(),
+        "UNKNOWN_BYTES",
+        &format!(
+            "the provider counted {} GB under identifiers that this ledger does not know: another broker, an older ledger, or a stolen key uses the TURN key. Find who does, or create a new key.",
+            snapshot.unknown_bytes.gb_nearest()
+        ),
     );
     hints.add(
         measured.doubted,

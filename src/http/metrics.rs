@@ -58,6 +58,14 @@ fn figures(app: &App) -> ScrapedFigures {
     );
     gauge("frozen", "1 while the operator has stopped minting", u64::from(snapshot.frozen));
     gauge("grants_live", "Live grants, including the tail after their expiry", snapshot.live_grants);
+    let (ended, spenders) = app.account.spender_counts();
+    gauge("grants_ended", "Ended grants that are kept until the period ends", from_usize(ended));
+    let (rows, folded) = spenders
+        .into_iter()
+        .fold((0_usize, 0_u64), |(rows, folded), (_, more, gone)| (rows + more, folded + gone));
+    gauge("spender_rows", "Users, labels, origins and addresses with sums of their own", from_usize(rows));
+    gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
+    gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
     gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));
     gauge(

@@ -21,4 +21,6 @@ pub mod overrides;
 pub mod overview;
 pub mod renewal;
 pub mod request_log;
+pub mod spenders;
+pub mod users;
 pub mod wire_formats;

@@ -236,6 +236,6 @@ fn message(revocation: Revocation) -> &'static str {
     }
 }
 
-fn not_recorded(_: NotRecorded) -> ApiError {
+pub(super) fn not_recorded(_: NotRecorded) -> ApiError {
     ApiError::OverrideNotRecorded
 }

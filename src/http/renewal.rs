@@ -4,7 +4,7 @@
 //!
 //! A caller without a valid token counts against its address before it is refused.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -32,6 +32,8 @@ const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your si
 pub struct Asker {
     /// The client.
     pub client: Option<ClientKey>,
+    /// Its whole address, if it is an IPv6 address.
+    pub address: Option<Ipv6Addr>,
     /// The user, by a token. For a renewal, the renewed grant says it.
     pub user: Option<User>,
     /// The origin of the page.
@@ -84,9 +86,13 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let client = parts.extensions.get::<ClientAddr>().map(|client| ClientKey::of(client.0));
+        let address = parts.extensions.get::<ClientAddr>().map(|client| client.0);
         let asker = Self {
-            client,
+            client: address.map(ClientKey::of),
+            address: match address {
+                Some(IpAddr::V6(address)) => Some(address),
+                Some(IpAddr::V4(_)) | None => None,
+            },
             user: None,
             origin: origin(&parts.headers),
             renewal: None,

@@ -53,6 +53,10 @@ pub enum NoAnswer {
     Refused(Refusal),
     /// The ledger cannot be written, or its time is in doubt.
     NotRecorded,
+    /// The operator has blocked the user.
+    UserBlocked,
+    /// There is a limit for each user, and the table of users has no room for another one.
+    TooManyUsers,
 }
 
 /// A credential issued to one caller.

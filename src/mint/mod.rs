@@ -3,6 +3,7 @@
 //! response is sent, and released when the source fails. Once the budget has refused, no metered source is called for this
 //! request.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct MintRequest<'a> {
     pub grant: GrantId,
     /// The client that asks.
     pub client: Option<ClientKey>,
+    /// The client's whole address, if it is an IPv6 address.
+    pub address: Option<Ipv6Addr>,
     /// Who spends what the credential relays.
     pub spender: Option<&'a Arc<Spender>>,
     /// The right to renew, if this is a renewal. The commit consumes it.
@@ -117,6 +120,10 @@ pub struct Mint {
 impl Mint {
     /// Mints for one client: a credential from the first source that can issue one.
     pub async fn answer(&self, request: &MintRequest<'_>) -> Result<Answer, NoAnswer> {
+        let user = request.spender.and_then(|spender| spender.user.as_ref());
+        if user.is_some_and(|user| self.account.is_blocked(user)) {
+            return Err(NoAnswer::UserBlocked);
+        }
         if self.is_stopped() {
             return Ok(Answer::Stun(Some(DegradedReason::Disabled)));
         }
@@ -143,6 +150,10 @@ impl Mint {
                     return Err(NoAnswer::Refused(refusal));
                 }
                 Err(Skipped::Stopped) => return Ok(Answer::Stun(Some(DegradedReason::Disabled))),
+                Err(Skipped::UserBlocked) => return Err(NoAnswer::UserBlocked),
+                Err(Skipped::TooManyUsers) if self.limit_action == LimitAction::Refuse => {
+                    return Err(NoAnswer::TooManyUsers);
+                }
                 Err(Skipped::NotRecorded) if self.limit_action == LimitAction::Refuse => {
                     return Err(NoAnswer::NotRecorded);
                 }
@@ -150,7 +161,7 @@ impl Mint {
                     metered_is_closed = true;
                     reason = Some(DegradedReason::LedgerUnavailable);
                 }
-                Err(Skipped::Refused(_)) => {
+                Err(Skipped::Refused(_) | Skipped::TooManyUsers) => {
                     metered_is_closed = true;
                     // This reason replaces any other: the operator can act on it.
                     reason = Some(DegradedReason::BudgetExhausted);
@@ -249,7 +260,7 @@ impl Mint {
             client: request.client,
             renews: request.renewal.map(RenewalRight::grant),
             spender: request.spender.cloned(),
-            address: None,
+            address: request.address,
         };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
@@ -306,14 +317,17 @@ enum Skipped {
     Refused(Refusal),
     NotRecorded,
     Stopped,
+    UserBlocked,
+    TooManyUsers,
 }
 
 impl From<NotAdmitted> for Skipped {
     fn from(why: NotAdmitted) -> Self {
         match why {
             NotAdmitted::Refused(refusal) => Self::Refused(refusal),
-            NotAdmitted::ClockInDoubt | NotAdmitted::TooManyUsers => Self::NotRecorded,
-            NotAdmitted::UserBlocked => Self::Stopped,
+            NotAdmitted::ClockInDoubt => Self::NotRecorded,
+            NotAdmitted::TooManyUsers => Self::TooManyUsers,
+            NotAdmitted::UserBlocked => Self::UserBlocked,
         }
     }
 }

@@ -20,8 +20,39 @@ pub enum OperatorCommand {
     Unfreeze,
     /// Sets the limit.
     Limit(NewLimit),
+    /// Lists who spends most.
+    Spenders(SpenderGroup),
     /// Copies the ledger into this file.
     Backup(PathBuf),
+}
+
+/// What `spenders` groups by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpenderGroup {
+    /// By user.
+    User,
+    /// By label.
+    Label,
+    /// By origin.
+    Origin,
+    /// By client address.
+    Address,
+    /// By grant.
+    Grant,
+}
+
+impl SpenderGroup {
+    const ALL: [Self; 5] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Grant];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Label => "label",
+            Self::Origin => "origin",
+            Self::Address => "address",
+            Self::Grant => "grant",
+        }
+    }
 }
 
 /// The argument of `limit`.
@@ -47,6 +78,8 @@ pub struct Options {
 pub(super) struct Call {
     /// Without the first slash.
     pub(super) path: &'static str,
+    /// The value of `by` in the query, if there is one.
+    pub(super) by: Option<&'static str>,
     /// The body of a POST; `None` for a GET.
     pub(super) body: Option<Value>,
     pub(super) needs_token: bool,
@@ -54,14 +87,17 @@ pub(super) struct Call {
 
 impl OperatorCommand {
     pub(super) fn call(&self) -> Call {
-        let post = |path, body| Call { path, body: Some(body), needs_token: true };
+        let post = |path, body| Call { path, by: None, body: Some(body), needs_token: true };
         match self {
-            Self::Status => Call { path: "api/bandwidth-status", body: None, needs_token: false },
+            Self::Status => Call { path: "api/bandwidth-status", by: None, body: None, needs_token: false },
             Self::Freeze => post("api/budget/freeze", json!({ "frozen": true })),
             Self::Unfreeze => post("api/budget/freeze", json!({ "frozen": false })),
             Self::Limit(NewLimit::Gb(gb)) => post("api/budget/limit", json!({ "limitGB": gb })),
             Self::Limit(NewLimit::Configured) => post("api/budget/limit", json!({ "limitGB": null })),
-            Self::Backup(_) => Call { path: "api/backup", body: None, needs_token: true },
+            Self::Spenders(by) => {
+                Call { path: "api/spenders", by: Some(by.name()), body: None, needs_token: true }
+            }
+            Self::Backup(_) => Call { path: "api/backup", by: None, body: None, needs_token: true },
         }
     }
 }
@@ -78,7 +114,9 @@ pub fn parse(
             Short('h') | Long("help") => return Ok(None),
             Long("json") => options.json = true,
             Long("url") => options.url = Some(parser.value()?.parse_with(broker_url)?),
-            Value(value) if operand.is_none() && matches!(name, "limit" | "backup") => operand = Some(value),
+            Value(value) if operand.is_none() && matches!(name, "limit" | "backup" | "spenders") => {
+                operand = Some(value)
+            }
             other => return Err(other.unexpected()),
         }
     }
@@ -87,6 +125,8 @@ pub fn parse(
         ("freeze", None) => OperatorCommand::Freeze,
         ("unfreeze", None) => OperatorCommand::Unfreeze,
         ("limit", Some(limit)) => OperatorCommand::Limit(limit.parse_with(new_limit)?),
+        ("spenders", None) => OperatorCommand::Spenders(SpenderGroup::User),
+        ("spenders", Some(by)) => OperatorCommand::Spenders(by.parse_with(spender_group)?),
         ("backup", Some(file)) => OperatorCommand::Backup(file.into()),
         ("limit", None) => return Err("expected limit GB, or limit default".into()),
         _ => return Err("expected backup FILE".into()),
@@ -105,6 +145,11 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
     }
     let gb = text.parse().ok().filter(|gb| (0.0..=LIMIT_GB_MAX).contains(gb));
     gb.map(NewLimit::Gb).ok_or("expected GB from 0 to 1000000, or default")
+}
+
+fn spender_group(text: &str) -> Result<SpenderGroup, &'static str> {
+    let group = SpenderGroup::ALL.into_iter().find(|group| group.name() == text);
+    group.ok_or("expected user, label, origin, address or grant")
 }
 
 #[cfg(test)]
@@ -131,7 +176,11 @@ mod tests {
             ("backup b.redb", "api/backup", None),
         ] {
             let needs_token = line != "status";
-            assert_eq!(command(line).call(), Call { path, body, needs_token }, "{line}");
+            assert_eq!(command(line).call(), Call { path, by: None, body, needs_token }, "{line}");
+        }
+        for (line, by) in [("spenders", "user"), ("spenders label", "label"), ("spenders grant", "grant")] {
+            let call = Call { path: "api/spenders", by: Some(by), body: None, needs_token: true };
+            assert_eq!(command(line).call(), call, "{line}");
         }
     }
 
@@ -154,6 +203,7 @@ mod tests {
             ("limit 1 2", "unexpected argument"),
             ("backup", "backup FILE"),
             ("freeze now", "unexpected argument"),
+            ("spenders everybody", "expected user, label"),
             ("status --url broker.example", "an address"),
             ("status --url ftp://broker.example", "an address"),
             ("status --verbose", "--verbose"),

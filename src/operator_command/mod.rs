@@ -1,4 +1,4 @@
-//! Commands for a running broker: `status`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API. What a
+//! Commands for a running broker: `status`, `spenders`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API. What a
 //! call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
 
 use std::fs::File;
@@ -18,11 +18,13 @@ use crate::telemetry::cause::innermost;
 mod arguments;
 mod text;
 
-pub use arguments::{NewLimit, OperatorCommand, Options, parse};
-use text::{failure, summary};
+pub use arguments::{NewLimit, OperatorCommand, Options, SpenderGroup, parse};
+use text::{failure, spenders, summary};
 
-/// Longest JSON response that is read. Real ones have 3 KiB.
+/// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
+/// How many spenders are listed.
+const SPENDERS_SHOWN: &str = "20";
 /// The time limit of a whole backup. Other calls have that of the HTTP client.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -93,7 +95,11 @@ pub async fn run(
     }
     let not_a_broker = || OperatorError::NotABroker(url.to_string());
     let body = body_up_to(BODY_MAX, response).await.ok().flatten().ok_or_else(not_a_broker)?;
-    let summary = summary(&body).ok_or_else(not_a_broker)?;
+    let summary = match command {
+        OperatorCommand::Spenders(_) => spenders(&body),
+        _ => summary(&body),
+    };
+    let summary = summary.ok_or_else(not_a_broker)?;
     Ok(if options.json { String::from_utf8_lossy(&body).into_owned() } else { summary })
 }
 
@@ -113,6 +119,9 @@ async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<R
     let mut target = url.clone();
     if let Ok(mut segments) = target.path_segments_mut() {
         segments.pop_if_empty().extend(call.path.split('/'));
+    }
+    if let Some(by) = call.by {
+        target.query_pairs_mut().append_pair("by", by).append_pair("limit", SPENDERS_SHOWN);
     }
     let method = if call.body.is_some() { Method::POST } else { Method::GET };
     let mut request = http_client()?.request(method, target);

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Number, json};
 
+use turn_ledger::units::ByteCount;
+
 /// The parts of `GET /api/bandwidth-status` that are shown.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +80,52 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
     for Hint { code, message } in &status.hints {
         // Writing to a string does not fail.
         let _ = write!(text, "\nHint         {code}: {message}");
+    }
+    Some(plain(&text))
+}
+
+/// A page of `GET /api/spenders`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spenders {
+    by: String,
+    as_of: String,
+    unknown_bytes: u64,
+    spenders: Vec<Spender>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Spender {
+    key: Option<String>,
+    bytes: u64,
+    evidence: String,
+    grants: u64,
+    live: u64,
+}
+
+/// Who spends most, a line each. `None` if the body is not a page of spenders.
+pub(super) fn spenders(body: &[u8]) -> Option<String> {
+    let Spenders { by, as_of, unknown_bytes, spenders, next } = serde_json::from_slice(body).ok()?;
+    let gb = |bytes| ByteCount::new(bytes).gb_four_decimals();
+    let mut text = format!(
+        "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  live  {by}",
+        "GB", "evidence"
+    );
+    for Spender { key, bytes, evidence, grants, live } in &spenders {
+        let key = key.as_deref().unwrap_or("(all others)");
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n{:>12}  {evidence:8}  {grants:>6}  {live:>4}  {key}", gb(*bytes));
+    }
+    if spenders.is_empty() {
+        let _ = write!(text, "\nNobody has spent anything.");
+    }
+    if next.is_some() {
+        let _ = write!(text, "\nThere are more: see GET /api/spenders.");
+    }
+    if unknown_bytes > 0 {
+        let _ =
+            write!(text, "\n{} GB are under identifiers that this ledger does not know.", gb(unknown_bytes));
     }
     Some(plain(&text))
 }
@@ -155,6 +203,26 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn spenders_are_a_table() {
+        let row = |key: Option<&str>, bytes: u64| {
+            json!({"key": key, "bytes": bytes, "measuredBytes": bytes, "claimedBytes": 0, "evidence": "measured",
+                "grants": 2, "live": 1, "firstSeen": "", "lastSeen": ""})
+        };
+        let body = json!({"by": "user", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
+            "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
+        assert_eq!(
+            spenders(body.to_string().as_bytes()).unwrap(),
+            "Spent in this period by user, as of 2025-01-15T12:00:00.000Z\n\
+             \x20         GB  evidence  grants  live  user\n\
+             \x20     1.5000  measured       2     1  ann\n\
+             \x20     0.0000  measured       2     1  (all others)\n\
+             There are more: see GET /api/spenders.\n\
+             0.0010 GB are under identifiers that this ledger does not know."
+        );
+        assert!(spenders(b"{}").is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of clients that have an allocation, by address. A row exists as long as the TURN library has the allocation,
 //! to within a second. Data of a client without a row is dropped. The bound on allocations bounds the table.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use super::rate::RequestRate;
 use super::sockets::ClientSocket;
 use turn_ledger::client::ClientKey;
 use turn_ledger::token::GrantId;
+use turn_ledger::traffic::Traffic;
 
 /// One client address.
 pub(super) struct Client {
@@ -24,6 +25,29 @@ pub(super) struct Client {
     pub(super) requests: RequestRate,
     /// The key that its requests are signed with.
     pub(super) signer: MessageIntegrityCredentials,
+    /// The part of its traffic that the ledger has.
+    noted: Mutex<Traffic>,
+}
+
+impl Client {
+    pub(super) fn new(
+        name: String,
+        user: Username,
+        socket: Arc<ClientSocket>,
+        requests: RequestRate,
+        signer: MessageIntegrityCredentials,
+    ) -> Self {
+        Self { name, user, socket, requests, signer, noted: Mutex::default() }
+    }
+
+    /// Its traffic since the last call.
+    pub(super) fn take_traffic(&self) -> Traffic {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.socket.traffic();
+        let new = all.minus(*noted);
+        *noted = all;
+        new
+    }
 }
 
 /// Whose rate a request counts against.
@@ -83,6 +107,17 @@ impl Clients {
     /// The user names that have allocations.
     pub(super) fn users(&self) -> HashMap<String, Username> {
         self.lock().values().map(|client| (client.name.clone(), client.user)).collect()
+    }
+
+    /// The traffic of each grant since the last call.
+    pub(super) fn take_traffic(&self) -> BTreeMap<GrantId, Traffic> {
+        let mut by_grant = BTreeMap::new();
+        for client in self.lock().values() {
+            let sum: &mut Traffic = by_grant.entry(client.user.grant).or_default();
+            *sum = sum.plus(client.take_traffic());
+        }
+        by_grant.retain(|_, traffic| *traffic != Traffic::ZERO);
+        by_grant
     }
 
     /// Removes the rows of a user name.

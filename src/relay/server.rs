@@ -222,7 +222,7 @@ impl Relay {
                 let requests = RequestRate::of_client(&self.clock);
                 let name = found.username;
                 let signer = signer(&name, self.credentials.secret().password(&name), REALM);
-                self.clients.insert(client, Client { name, user, socket, requests, signer });
+                self.clients.insert(client, Client::new(name, user, socket, requests, signer));
             }
             (None, false) | (Some(_), true) => {}
         }
@@ -256,6 +256,7 @@ impl Relay {
         let reading = Reading { period: before.period, as_of: before.now, granted, other: ByteCount::ZERO };
         let taken = self.account.take_reading(IceSource::Relay, &reading);
         self.metrics.reading(IceSource::Relay.name(), taken.name());
+        self.account.add_grant_traffic(&self.clients.take_traffic());
         let figures = self.account.snapshot().figures;
         self.ceiling.allow(billed, figures.remaining());
         for (name, user) in self.clients.users() {
@@ -285,6 +286,8 @@ impl Relay {
 
     fn report_end(&self, client: &Client, why: &'static str) {
         self.metrics.relay_ended(why);
+        // The last bytes before the end.
+        self.account.add_grant_traffic(&[(client.user.grant, client.take_traffic())].into());
         let traffic = client.socket.traffic();
         tracing::info!(
             grant.id = %client.user.grant,

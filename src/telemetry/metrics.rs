@@ -83,6 +83,8 @@ pub struct Metrics {
     pub budget_refusals: Counter,
     /// How many of these were refused because credentials of their client address reserve its whole share.
     pub address_refusals: Counter,
+    /// Mints that the limit of a user refused.
+    pub user_refusals: Counter,
     /// Requests over the rate limit of their client.
     pub rate_limited: Counter,
     /// Requests whose client shared a row because the limiter's table was full.
@@ -136,6 +138,7 @@ impl Metrics {
             provider_latest: ProviderCalls::default(),
             budget_refusals: add(all, "budget_refusals", "Mints that the budget refused"),
             address_refusals: add(all, "address_refusals", "Mints that the share of an address refused"),
+            user_refusals: add(all, "user_refusals", "Mints that the limit of a user refused"),
             rate_limited: add(all, "rate_limited", "Requests over the rate limit of their client"),
             rate_limit_overflow: add(
                 all,

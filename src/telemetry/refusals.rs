@@ -6,8 +6,15 @@ use std::time::{Duration, Instant};
 use super::log::Throttle;
 
 /// The codes that are summarized. All other errors have a line each.
-const SUMMARIZED: [&str; 5] =
-    ["RATE_LIMITED", "BUDGET_EXHAUSTED", "ORIGIN_NOT_ALLOWED", "LEDGER_UNAVAILABLE", "OVERLOADED"];
+const SUMMARIZED: [&str; 7] = [
+    "RATE_LIMITED",
+    "BUDGET_EXHAUSTED",
+    "USER_LIMIT_REACHED",
+    "USER_BLOCKED",
+    "ORIGIN_NOT_ALLOWED",
+    "LEDGER_UNAVAILABLE",
+    "OVERLOADED",
+];
 /// One line for each code in this time.
 const LOG_WINDOW: Duration = Duration::from_secs(10);
 

@@ -3,7 +3,7 @@
 export interface AlertBody {
   advice: string;
   at: string;
-  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "test";
+  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "test";
   id: string;
   limitGB: number;
   overshootBoundGB: string;
@@ -99,7 +99,7 @@ export interface CredentialsBody {
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
-  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
+  code: "INVALID_REQUEST" | "UNAUTHORIZED" | "INVALID_GRANT" | "INVALID_TOKEN" | "ORIGIN_NOT_ALLOWED" | "USER_BLOCKED" | "USER_LIMIT_REACHED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "PAYLOAD_TOO_LARGE" | "MISDIRECTED_REQUEST" | "RATE_LIMITED" | "BUDGET_EXHAUSTED" | "LEDGER_UNAVAILABLE" | "OVERLOADED" | "SHUTTING_DOWN" | "INTERNAL";
   error: string;
   message?: string;
   requestId: string;
@@ -113,6 +113,24 @@ export interface ForecastBody {
 
 export interface FreezeOverride {
   frozen?: boolean;
+}
+
+export interface GrantBody {
+  address: string | null;
+  bytes: number;
+  call: string | null;
+  claimedBytes: number;
+  evidence: "measured" | "claimed";
+  expiresAt: string;
+  id: string;
+  issuedAt: string;
+  label: string | null;
+  live: boolean;
+  measuredBytes: number;
+  origin: string | null;
+  revokedAt: string | null;
+  source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  user: string | null;
 }
 
 export interface GrantsBody {
@@ -217,6 +235,26 @@ export interface RevokedBody {
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
 }
 
+export interface SpenderBody {
+  bytes: number;
+  claimedBytes: number;
+  evidence: "measured" | "claimed";
+  firstSeen: string;
+  grants: number;
+  key: string | null;
+  lastSeen: string;
+  live: number;
+  measuredBytes: number;
+}
+
+export interface SpendersBody {
+  asOf: string;
+  by: "user" | "label" | "origin" | "address" | "call" | "grant";
+  next: string | null;
+  spenders: Array<SpenderBody>;
+  unknownBytes: number;
+}
+
 export interface StatusBody {
   activeConnections: number;
   asOf: string | null;
@@ -262,12 +300,27 @@ export interface UsageReading {
   bytes: number;
 }
 
+export interface UserBlockBody {
+  blocked: boolean;
+  user: string;
+}
+
+export interface UserRevocationBody {
+  ended: number;
+  revoked: number;
+  user: string;
+}
+
 /** Bodies of responses to `GET`, by path below the broker's URL. */
 export interface Got {
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/connections': ConnectionsBody;
+  'api/grants': GrantsBody;
+  [path: `api/grants?${string}`]: GrantsBody;
   'api/overview': OverviewBody;
+  'api/spenders': SpendersBody;
+  [path: `api/spenders?${string}`]: SpendersBody;
   'api/turn-credentials': CredentialsBody;
   [path: `api/turn-credentials?${string}`]: CredentialsBody;
   'api/usage': UsageBody;
@@ -284,4 +337,6 @@ export interface Posted {
   'api/connections': ConnectionBody;
   [path: `api/connections/${string}/heartbeat`]: ConnectionBody;
   [path: `api/credentials/${string}/revoke`]: RevocationBody;
+  [path: `api/users/${string}/block`]: UserBlockBody;
+  [path: `api/users/${string}/revoke`]: UserRevocationBody;
 }

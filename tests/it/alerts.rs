@@ -60,6 +60,7 @@ fn used(percent: u64) -> AlertInput {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
         coturn_unreachable: false,
+        has_unknown_bytes: false,
         counts_late: false,
     }
 }
@@ -378,6 +379,7 @@ async fn stored_alert_rules_deliver_after_a_restart() {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
         coturn_unreachable: false,
+        has_unknown_bytes: false,
         counts_late: false,
     });
     let stored = serde_json::to_vec(&rules).unwrap();

@@ -42,7 +42,7 @@ fn grouped_queries(cloudflare: &FakeCloudflare) -> usize {
 #[tokio::test]
 async fn the_bytes_of_each_grant_arrive_under_its_id() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     let (one, two) = (mint(&cloudflare, &broker).await, mint(&cloudflare, &broker).await);
     let analytics = cloudflare.analytics();
     analytics.relay_as("key-id", &one.to_string(), "2025-01-15T12:01:00Z", 500, 5);
@@ -67,7 +67,7 @@ async fn the_bytes_of_each_grant_arrive_under_its_id() {
 #[tokio::test]
 async fn an_hour_is_counted_finally_once() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     let grant = mint(&cloudflare, &broker).await;
     cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T12:59:00Z", 40, 0);
     cloudflare.analytics().relay_as("key-id", &grant.to_string(), "2025-01-15T13:00:00Z", 2, 0);
@@ -84,7 +84,7 @@ async fn an_hour_is_counted_finally_once() {
 
     // After a pause, one hour with each poll. The state of the process is not needed.
     broker.advance_to("2025-01-15T18:00:00Z");
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     for hour in ["13:00", "14:00", "15:00"] {
         assert_eq!(spans(&poll(&broker, &mut state).await)[0].0, hour);
     }
@@ -94,7 +94,7 @@ async fn an_hour_is_counted_finally_once() {
 #[tokio::test]
 async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     let ids: Vec<_> = (0..6).map(|number| GrantId::new([number; 16])).collect();
     for id in &ids {
         cloudflare.analytics().relay_as("key-id", &id.to_string(), NOON, 10, 0);
@@ -117,7 +117,7 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
 #[tokio::test]
 async fn three_pages_of_the_largest_size_have_every_grant() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     for number in 0_u32..21_000 {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());
@@ -133,7 +133,7 @@ async fn three_pages_of_the_largest_size_have_every_grant() {
 #[tokio::test]
 async fn sampled_counts_are_taken_as_they_are() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     let grant = GrantId::new([7; 16]);
     cloudflare.analytics().relay_as("key-id", &grant.to_string(), NOON, 1_600, 400);
     cloudflare.analytics().set_fault(AnalyticsFault::Sampled(1_000));
@@ -145,7 +145,7 @@ async fn sampled_counts_are_taken_as_they_are() {
 #[tokio::test]
 async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     cloudflare.analytics().relay("key-id", "2025-01-10T00:00:00Z", 40_000_000_000, 0);
     broker.advance(8_000);
     for (fault, outcome) in [
@@ -173,7 +173,7 @@ async fn a_failing_grouped_query_leaves_the_total_as_it_is() {
 #[tokio::test]
 async fn an_hour_that_cannot_be_counted_finally_does_not_hide_the_open_span() {
     let (cloudflare, broker) = with_analytics(&[]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     broker.advance(2 * 86_400);
     cloudflare.analytics().set_grouped_fault(AnalyticsFault::NarrowerThan(1));
     let failed = meter(&broker).read_by_grant(&mut state).await.unwrap_err();
@@ -210,7 +210,7 @@ async fn the_broker_polls_by_grant_once_the_total_can_be_read() {
 #[tokio::test]
 async fn the_status_shows_for_how_long_grants_relayed_after_their_expiry() {
     let (cloudflare, broker) = with_analytics(&[("TURN_TTL_SECONDS", "3600")]).await;
-    let mut state = meter(&broker).initial_grants_state();
+    let mut state = GrantsState::default();
     let (used, idle, revoked) = (
         mint(&cloudflare, &broker).await,
         mint(&cloudflare, &broker).await,

@@ -43,6 +43,7 @@ mod renewal;
 mod request_log;
 mod sockets;
 mod sources;
+mod spenders;
 mod status;
 mod strangers;
 mod transport;

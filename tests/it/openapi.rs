@@ -20,11 +20,14 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
     described.sort();
     let expected = [
         "delete /api/connections/{id}",
+        "delete /api/users/{user}/block",
         "get /api/alerts",
         "get /api/backup",
         "get /api/bandwidth-status",
         "get /api/connections",
+        "get /api/grants",
         "get /api/overview",
+        "get /api/spenders",
         "get /api/turn-credentials",
         "get /api/usage",
         "get /dashboard",
@@ -46,6 +49,8 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "post /api/connections/{id}/close",
         "post /api/connections/{id}/heartbeat",
         "post /api/credentials/{grant}/revoke",
+        "post /api/users/{user}/block",
+        "post /api/users/{user}/revoke",
     ];
     assert_eq!(described, expected);
     let status = &document["components"]["schemas"]["StatusBody"]["properties"];

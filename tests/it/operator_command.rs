@@ -49,6 +49,15 @@ fn status_freeze_and_limit_act_on_the_running_broker() {
 }
 
 #[test]
+fn spenders_are_listed() {
+    let broker = start(&[]);
+    let table = output_of(&broker, &["spenders", "label"]);
+    assert!(table.starts_with("Spent in this period by label") && table.contains("Nobody"), "{table}");
+    let json: Value = serde_json::from_str(&output_of(&broker, &["spenders", "--json"])).unwrap();
+    assert_eq!((&json["by"], &json["spenders"]), (&"user".into(), &serde_json::json!([])));
+}
+
+#[test]
 fn the_address_can_be_given() {
     let broker = start(&[]);
     let url = broker.url("/");

@@ -180,6 +180,14 @@ async fn a_minted_credential_relays_and_every_byte_is_in_the_status() {
     assert_eq!(status["asOf"], "2025-01-15T12:00:00.000Z", "now: nothing is estimated");
     assert_eq!(broker.metric("turn_broker_measured_bytes").await, Some(counted));
     assert_eq!(broker.metric("turn_broker_relay_allocations").await, Some(1));
+    let of_grant = async || broker.operator("/api/spenders?by=grant").await.json()["spenders"][0].clone();
+    eventually("the count of the grant", async || {
+        of_grant().await["measuredBytes"].as_u64() >= Some(payload)
+    })
+    .await;
+    let row = of_grant().await;
+    assert_eq!(row["evidence"], "measured");
+    assert!(row["bytes"].as_u64() <= Some(used().await), "{row}");
 }
 
 #[tokio::test]

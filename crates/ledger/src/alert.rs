@@ -110,6 +110,12 @@ pub enum AlertKind {
     /// The provider's counts have settled within the longer lag for an hour.
     #[serde(rename = "counts.settled")]
     CountsSettled,
+    /// The provider counted many bytes under identifiers that this ledger does not know.
+    #[serde(rename = "counts.unknown")]
+    CountsUnknown,
+    /// Few bytes are under unknown identifiers again.
+    #[serde(rename = "counts.known")]
+    CountsKnown,
     /// A test message. Never stored.
     #[serde(rename = "test")]
     Test,
@@ -117,7 +123,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -132,6 +138,8 @@ impl AlertKind {
         Self::CoturnReachable,
         Self::CountsLate,
         Self::CountsSettled,
+        Self::CountsUnknown,
+        Self::CountsKnown,
         Self::Test,
     ];
 
@@ -153,6 +161,8 @@ impl AlertKind {
             Self::CoturnReachable => "coturn.reachable",
             Self::CountsLate => "counts.late",
             Self::CountsSettled => "counts.settled",
+            Self::CountsUnknown => "counts.unknown",
+            Self::CountsKnown => "counts.known",
             Self::Test => "test",
         }
     }
@@ -167,8 +177,9 @@ impl AlertKind {
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
+            | Self::CountsKnown
             | Self::Test => Severity::Info,
-            Self::Used80 | Self::AnalyticsStale | Self::CountsLate => Severity::Warning,
+            Self::Used80 | Self::AnalyticsStale | Self::CountsLate | Self::CountsUnknown => Severity::Warning,
             Self::Used95
             | Self::Used100
             | Self::ProviderDown
@@ -206,11 +217,15 @@ impl AlertKind {
             Self::CountsLate => {
                 "Set ANALYTICS_LAG_SECONDS to the lag that the status names (GET /api/bandwidth-status, COUNTS_LATE)."
             }
+            Self::CountsUnknown => {
+                "Find who else uses the TURN key: another broker, an older ledger, or a stolen key. Create a new key if nobody should."
+            }
             Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
+            | Self::CountsKnown
             | Self::Test => "Nothing to do.",
         }
     }

@@ -50,6 +50,8 @@ pub struct AlertInput {
     pub analytics_stale: bool,
     /// Whether coturn's command line does not answer; `false` if it is not used.
     pub coturn_unreachable: bool,
+    /// Whether the provider counted many bytes under identifiers that the ledger does not know.
+    pub has_unknown_bytes: bool,
     /// Whether the provider's counts settle later than the lag.
     pub counts_late: bool,
 }
@@ -87,6 +89,7 @@ pub struct AlertRules {
     analytics: Edge,
     coturn: Edge,
     counts: Edge,
+    unknown: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -109,6 +112,7 @@ impl AlertRules {
         made.extend(self.analytics(input));
         made.extend(self.coturn(input));
         made.extend(self.counts(input));
+        made.extend(self.unknown(input));
         for alert in &made {
             self.queue(alert.clone());
         }
@@ -238,6 +242,23 @@ impl AlertRules {
             Transition::Recovered { since } => (
                 AlertKind::CountsSettled,
                 format!("The provider's counts settle within the longer lag; they did not since {since}."),
+            ),
+        };
+        Some(input.alert(kind, input.now.as_millis(), what))
+    }
+
+    fn unknown(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.unknown.transition(input.has_unknown_bytes, input.now)? {
+            Transition::Failed => (
+                AlertKind::CountsUnknown,
+                "More than 5 % of the measured bytes are under identifiers that this ledger does not know."
+                    .into(),
+            ),
+            Transition::Recovered { since } => (
+                AlertKind::CountsKnown,
+                format!(
+                    "At most 5 % of the measured bytes are under unknown identifiers; they were more since {since}."
+                ),
             ),
         };
         Some(input.alert(kind, input.now.as_millis(), what))

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsLate, CountsSettled, ProviderDown, ProviderUp, Used50, Used80, Used95, Used100,
+    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, Used50, Used80, Used95,
+    Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -29,6 +30,7 @@ fn input(millis: u64) -> AlertInput {
         assumed_rate: BitRate::new(2_000_000),
         analytics_stale: false,
         coturn_unreachable: false,
+        has_unknown_bytes: false,
         counts_late: false,
     }
 }
@@ -378,4 +380,13 @@ fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
     assert_eq!(kinds(&mut rules, late(0)), [CountsLate]);
     assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
     assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [CountsSettled]);
+}
+
+#[test]
+fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
+    let mut rules = AlertRules::default();
+    let unknown = |millis| AlertInput { has_unknown_bytes: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, unknown(0)), [CountsUnknown]);
+    assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [CountsKnown]);
 }

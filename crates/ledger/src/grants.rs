@@ -8,6 +8,7 @@
 
 mod counted;
 mod ended;
+mod listing;
 mod row;
 mod spending;
 mod spent;
@@ -31,9 +32,10 @@ use crate::units::{BitRate, Timestamp};
 use crate::usage_change::ChangeKind;
 use crate::verdict::ClientShare;
 
-pub use counted::{CountedSource, CountedSources};
+pub use counted::{CountedSource, CountedSources, FastGrant};
 pub use ended::ENDED_GRANTS_MAX;
 use ended::EndedGrants;
+pub use listing::{GrantFilter, GrantPlace, ListedGrant};
 pub use row::{GrantEnd, GrantRow, Revoked};
 pub use spending::{KeptAddresses, SpendingTerms};
 pub(crate) use spent::Charge;

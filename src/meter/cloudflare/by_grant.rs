@@ -38,12 +38,10 @@ const LOOK_UP_MAX: usize = 1_000;
 const SOURCE: IceSource = IceSource::Cloudflare;
 
 /// What is remembered from poll to poll.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GrantsState {
     /// How much one poll asks for.
     pub bounds: PageBounds,
-    /// Where counting begins if there are no final counts.
-    since: Timestamp,
     tail: TailWatch,
 }
 
@@ -58,16 +56,9 @@ struct Spans {
 }
 
 impl CloudflareMeter {
-    /// The state before the first poll.
-    #[must_use]
-    pub fn initial_grants_state(&self) -> GrantsState {
-        let since = Minute::of(self.clock.now()).start();
-        GrantsState { bounds: PageBounds::default(), since, tail: TailWatch::default() }
-    }
-
     /// Polls until `end`, while `reads` says that the total can be read: a wrong token is reported only there.
     pub(super) async fn run_by_grant(&self, end: &CancellationToken, mut reads: watch::Receiver<bool>) {
-        let (mut state, mut failures) = (self.initial_grants_state(), 0);
+        let (mut state, mut failures) = (GrantsState::default(), 0);
         let poll = async {
             loop {
                 if reads.wait_for(|is_read| *is_read).await.is_err() {
@@ -93,7 +84,7 @@ impl CloudflareMeter {
     /// Counts the hour that has settled, if there is one, and the open span. If the first fails, the open span is counted
     /// all the same. If the second fails, nothing is taken, so that no grant seems to lose bytes. Returns what was taken.
     pub async fn read_by_grant(&self, state: &mut GrantsState) -> Result<Vec<GrantCounts>, AnalyticsError> {
-        let from = self.account.grant_counts_from(SOURCE).unwrap_or(state.since);
+        let from = self.account.grant_counts_from(SOURCE);
         let Some(spans) = spans(from, self.clock.now(), self.settled_after()) else {
             return Ok(Vec::new());
         };
@@ -168,17 +159,19 @@ impl CloudflareMeter {
     }
 
     fn take_by_grant(&self, counts: &GrantCounts) {
+        let is_taken = self.account.take_grant_counts(SOURCE, counts);
         let outcome = match (counts.is_complete, counts.is_final) {
+            // The period has ended since the question.
+            _ if !is_taken => "ignored",
             (false, _) => "incomplete",
             (true, false) => "open",
             (true, true) => "final",
         };
         self.metrics.grant_counts(SOURCE.name(), outcome);
-        if counts.is_final {
+        if counts.is_final && is_taken {
             let granted = counts.by_grant.values().fold(Traffic::ZERO, |sum, bytes| sum.plus(*bytes));
             self.metrics.grant_count_bytes(granted.sent.get(), counts.other.sent.get());
         }
-        self.account.take_grant_counts(SOURCE, counts);
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.

@@ -183,6 +183,7 @@ impl Books {
         let requester = requester.into();
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
         let Requester { client, renews, spender, address } = requester;
+        let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
             return Err(NotCommitted::Stopped);

@@ -68,7 +68,8 @@ impl Books {
 
     /// Returns the alerts that are due. `provider`: whether the provider mints; `None` without a provider.
     pub fn evaluate_alerts(&mut self, provider: Option<bool>) -> Vec<Alert> {
-        let Snapshot { figures, measured, .. } = self.snapshot();
+        let snapshot = self.snapshot();
+        let Snapshot { figures, measured, .. } = snapshot;
         let input = AlertInput {
             now: figures.now,
             period: figures.period,
@@ -81,6 +82,7 @@ impl Books {
             assumed_rate: self.ledger.assumed_rate(),
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,
+            has_unknown_bytes: snapshot.has_unknown_bytes(),
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
         };
         self.change_alerts(|rules| rules.evaluate(&input))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Books;
+use crate::grants::FastGrant;
 use crate::ledger::{MeasuredUsage, PeriodCounts};
 use crate::overrides::in_words;
 use crate::source::MINT_SLACK;
@@ -11,6 +12,9 @@ use crate::verdict::Figures;
 
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
+
+/// Bytes under unknown identifiers are reported if they are more than this part of the measured bytes, in percent.
+const UNKNOWN_PERCENT: u32 = 5;
 
 /// All figures at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,10 @@ pub struct Snapshot {
     pub live_grants: u64,
     /// Open connections.
     pub open_connections: usize,
+    /// Bytes of this period that sources counted under identifiers that the ledger does not know.
+    pub unknown_bytes: ByteCount,
+    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    pub fastest: Option<FastGrant>,
     /// How far the wall clock is behind the books' time: it was set back, or was ahead before.
     pub clock_behind: Duration,
     /// How far the wall clock is ahead of the books' time: it has jumped, and the jump is not accepted yet.
@@ -42,6 +50,13 @@ impl Snapshot {
     #[must_use]
     pub fn overrides_in_words(&self) -> Option<String> {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
+    }
+
+    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured.
+    #[must_use]
+    pub fn has_unknown_bytes(&self) -> bool {
+        let share = self.measured.bytes.share_up(UNKNOWN_PERCENT);
+        u128::from(self.unknown_bytes.get()) > share
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the
@@ -72,6 +87,8 @@ impl Books {
             promised_in_full: self.ledger.is_promised_in_full(MINT_SLACK.saturating_add(self.clock_ahead())),
             live_grants: self.ledger.live_grants(),
             open_connections: self.connections.open_count(),
+            unknown_bytes: self.grants.unknown_bytes(),
+            fastest: self.grants.fastest(),
             clock_behind: figures.now.since(self.moment.wall),
             clock_ahead: self.clock_ahead(),
         }

@@ -38,7 +38,8 @@ impl Books {
     }
 
     /// Takes what a source counted for its grants since [`Self::grant_counts_from`]. A span that is not final replaces the last
-    /// one. `false`, and nothing changes, if the span begins at another time: the period has ended, or the counts were taken.
+    /// one. What a span that begins later leaves out counts as not counted. `false`, and nothing changes, if the span begins
+    /// earlier: the counts were taken.
     pub fn take_grant_counts(&mut self, source: IceSource, counts: &GrantCounts) -> bool {
         let is_taken = self.grants.take_counts(source, counts, self.connections.rules().billed);
         if is_taken {

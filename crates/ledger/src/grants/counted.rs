@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::spent::Spent;
 use crate::source::IceSource;
-use crate::units::{ByteCount, Timestamp};
+use crate::token::GrantId;
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// The state of each source's counts by grant.
 pub type CountedSources = BTreeMap<IceSource, CountedSource>;
@@ -19,12 +20,24 @@ pub struct CountedSource {
     pub until: Timestamp,
     /// Bytes of this period under identifiers that the ledger does not know.
     pub(super) unknown: Spent,
+    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fastest: Option<FastGrant>,
+}
+
+/// A grant that relayed faster than a grant is assumed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FastGrant {
+    /// Its average rate in the span that was counted.
+    pub rate: BitRate,
+    /// The grant.
+    pub grant: GrantId,
 }
 
 impl CountedSource {
     /// Counting begins at `until`.
     pub(super) fn since(until: Timestamp) -> Self {
-        Self { until, unknown: Spent::default() }
+        Self { until, ..Self::default() }
     }
 
     /// Bytes of this period under identifiers that the ledger does not know.

@@ -17,7 +17,7 @@ use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::{Grant, GrantId};
-use crate::units::Timestamp;
+use crate::units::{ByteCount, Timestamp};
 
 /// One grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,13 @@ impl GrantRow {
     #[must_use]
     pub fn spent(&self) -> Spent {
         self.spent.as_deref().copied().unwrap_or_default()
+    }
+
+    /// What it has spent in this period: the larger of the measured and the claimed bytes.
+    #[must_use]
+    pub fn bytes(&self) -> ByteCount {
+        let spent = self.spent();
+        spent.measured().max(spent.claimed())
     }
 
     /// Whether it has ended and is kept for its bytes only.

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::counted::{CountedSource, CountedSources};
+use super::counted::{CountedSource, CountedSources, FastGrant};
 use super::ended::EndedGrants;
 use super::spent::{Charge, Spent};
 use super::{GrantRow, Grants};
@@ -18,7 +18,7 @@ use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::spenders::{Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
 use crate::token::GrantId;
-use crate::units::{ByteCount, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 /// How bytes are attributed to who spends them.
 #[derive(Clone, Debug, Default)]
@@ -44,14 +44,19 @@ impl SpendingTerms {
             return Keys::default();
         }
         let Spender { user, label, origin } = row.spender.as_deref().cloned().unwrap_or_default();
+        let address = self.address(row);
+        [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), address]
+    }
+
+    /// What is kept of a client's address.
+    pub(super) fn address(&self, row: &GrantRow) -> Option<SpenderKey> {
         let client = || row.client.map(SpenderKey::Client);
         let whole = || row.address.as_deref().map(|address| SpenderKey::Address(IpAddr::V6(*address)));
-        let address = match self.spenders.addresses {
+        match self.spenders.addresses {
             KeptAddresses::Full => whole().or_else(client),
             KeptAddresses::Prefix => client(),
             KeptAddresses::None => None,
-        };
-        [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), address]
+        }
     }
 
     fn share(&self, row: &GrantRow) -> Sums {
@@ -92,6 +97,17 @@ impl Grants {
     /// Whether room is taken for what each user's grants may relay.
     pub(crate) fn promises_to_users(&self) -> bool {
         self.spending.promises()
+    }
+
+    /// Whether whole addresses are kept.
+    pub(crate) fn keeps_whole_addresses(&self) -> bool {
+        self.spending.spenders.addresses == KeptAddresses::Full
+    }
+
+    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    #[must_use]
+    pub fn fastest(&self) -> Option<FastGrant> {
+        self.counted.values().filter_map(|counted| counted.fastest).max_by_key(|fast| fast.rate)
     }
 
     /// The sums by who spends.
@@ -143,22 +159,29 @@ impl Grants {
         }
     }
 
-    /// Takes what a source counted for its grants since [`Self::counted_until`]. `false`, and nothing changes, for another span.
+    /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
+    /// counted by anybody. `false`, and nothing changes, for a span that begins earlier.
     pub(crate) fn take_counts(
         &mut self,
         source: IceSource,
         counts: &GrantCounts,
         billed: BilledDirections,
     ) -> bool {
-        if counts.from != self.counted_until(source) || counts.until < counts.from {
+        let counted_until = self.counted_until(source);
+        if counts.from < counted_until || counts.until < counts.from {
             return false;
         }
         let mut unknown = counts.other.billed(billed);
+        let mut fastest = None;
         for (id, traffic) in &counts.by_grant {
             let bytes = traffic.billed(billed);
+            fastest = self.fast(*id, bytes, counts.from, counts.until).max(fastest);
             if !self.count_bytes(source, *id, bytes, counts.is_final, counts.until) {
                 unknown = unknown.plus(bytes);
             }
+        }
+        if counts.is_final && counts.from > counted_until {
+            self.assume(source, counted_until, counts.from, |_| None);
         }
         if counts.is_final && !counts.is_complete {
             self.assume(source, counts.from, counts.until, |id| {
@@ -168,6 +191,7 @@ impl Grants {
         let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
         counted.unknown.period = start;
         counted.unknown.count(unknown, counts.is_final, counts.until);
+        counted.fastest = counted.fastest.max(fastest);
         if counts.is_final {
             counted.until = counts.until;
         }
@@ -184,15 +208,35 @@ impl Grants {
         now: Timestamp,
     ) {
         let mut unknown = ByteCount::ZERO;
+        let mut fastest = None;
         for (id, bytes) in added {
-            if !self.count_bytes(source, *id, *bytes, true, now) {
+            if self.count_bytes(source, *id, *bytes, true, now) {
+                // Two looks are too close together for a rate, so the time since its issue is taken.
+                let total = row_of(&mut self.rows, &mut self.ended, *id).map(|row| row.spent().measured());
+                fastest = self.fast(*id, total.unwrap_or_default(), self.period.start, now).max(fastest);
+            } else {
                 unknown = unknown.plus(*bytes);
             }
         }
         let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
         counted.unknown.period = start;
         counted.unknown.count(unknown, true, now);
+        counted.fastest = counted.fastest.max(fastest);
         counted.until = counted.until.max(until.unwrap_or_default());
+    }
+
+    /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
+    /// counts by the minute.
+    fn fast(&self, grant: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) -> Option<FastGrant> {
+        let row = self.get(grant).or_else(|| self.ended.get(grant))?;
+        let end = row.alive_until.map_or(until, |end| end.start().min(until));
+        let millis = end.millis_since(from.max(row.issued_at)).max(Minute::MILLIS);
+        let allowed =
+            self.spending.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
+        let relayed = u128::from(bytes.get()).saturating_mul(Minute::MILLIS.into());
+        let rate = u128::from(bytes.get()).saturating_mul(8_000).checked_div(millis.into()).unwrap_or(0);
+        let rate = BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX));
+        (relayed > allowed).then_some(FastGrant { rate, grant })
     }
 
     /// Nobody counted a source's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
@@ -283,6 +327,7 @@ impl Grants {
         }
         for counted in self.counted.values_mut() {
             counted.unknown.begin(period.start);
+            counted.fastest = None;
         }
     }
 
@@ -299,6 +344,10 @@ impl Grants {
             if let Entry::Vacant(counted) = self.counted.entry(source) {
                 counted.insert(CountedSource::since(begin));
                 self.assume(source, Timestamp::default(), begin, |_| None);
+            } else if source == IceSource::Relay {
+                // What it carried since the last write of its counts is lost with the process.
+                self.assume(source, self.counted_until(source), now, |_| None);
+                self.add_counts(source, &BTreeMap::new(), Some(now), now);
             }
         }
     }

@@ -9,7 +9,8 @@
 //! - the measured bytes do not exceed the true bytes;
 //! - the limit is the one that was set last;
 //! - the books' time is the world's time, or the status shows how far the wall clock is ahead of it;
-//! - the assumed rate holds (estimate mode only).
+//! - the assumed rate holds (estimate mode only);
+//! - in strict mode with a limit for each user, no user's true bytes exceed it.
 //!
 //! Counts may settle later than the lag, the wall clock may be set ahead for good, restarts change settings, an app server
 //! reports connections, and coturn may not answer or not cut. `DAYS=100` runs so many days with every fault.
@@ -62,6 +63,18 @@ fn no_long_scenario_exceeds_the_bound() {
     for (seed, strict) in [(0, false), (0, true), (1, true)] {
         check(&Scenario::random(seed, 1_000, strict));
     }
+}
+
+#[test]
+fn no_user_exceeds_the_limit_of_a_user_in_strict_mode() {
+    let (steps, only) = (setting("STEPS", 200), setting("SEED", u64::MAX));
+    let seeds = if only == u64::MAX { 0..setting("SEEDS", 48) / 3 } else { only..only + 1 };
+    let mut tally = Tally::default();
+    for seed in seeds {
+        tally = tally.plus(check(&Scenario::of_users(seed, steps)));
+    }
+    assert!(only != u64::MAX || tally.users * 3 > tally.strict, "too little is checked: {tally:?}");
+    assert!(only != u64::MAX || tally.near * 20 > tally.users, "the limit is rarely near: {tally:?}");
 }
 
 #[test]

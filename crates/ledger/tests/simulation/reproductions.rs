@@ -19,6 +19,7 @@ const ESTIMATE: Settings = Settings {
     sampling: 5,
     sources: ONE,
     cli: false,
+    user_limit: None,
 };
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;

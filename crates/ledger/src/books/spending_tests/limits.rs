@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::books::NotAdmitted;
+use crate::coturn::listing::Listing;
 
 /// What the user has used, if the limit of the user is the reason for a refusal.
 fn refused_to_user(broker: &mut Broker, name: &str) -> Option<u64> {
@@ -195,4 +196,54 @@ fn all_grants_of_a_user_are_revoked_and_no_others() {
     assert!(grants.iter().all(|(_, row)| row.revoked_at == Some(at(0))));
     assert_eq!((closed.len(), broker.books.connections().count()), (1, 1));
     assert!(!broker.books.grants().is_revoked(other.id));
+}
+
+#[test]
+fn what_nobody_saw_between_two_listings_stays_reserved() {
+    let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+    let mut setup = setup(BudgetMode::Strict, SpenderTerms { user_limit: limit, ..SpenderTerms::default() });
+    setup.sources[0].source = IceSource::Coturn;
+    let mut books = setup.open(None, at(0));
+    let listing = Listing { sessions: vec![], is_complete: true, forger: None };
+    let _ = books.take_sessions(&listing);
+    let life = Duration::from_secs(596);
+    let hold = books.reserve(IceSource::Coturn, life, MINT_SLACK, requester("ann")).unwrap();
+    let grant =
+        Grant { id: GrantId::new([3; 16]), source: IceSource::Coturn, issued_at: at(0), expires_at: at(596) };
+    let (commit, _) = books.commit(hold, &grant, None, requester("ann")).unwrap();
+    books.settle(&commit, crate::books::Written::Yes).unwrap();
+    let committed = |books: &mut Books| books.user_share(&user("ann")).unwrap().committed.get();
+    for seconds in (30..=120).step_by(30) {
+        books.advance(at(seconds));
+        let _ = books.take_sessions(&listing);
+    }
+    assert_eq!(committed(&mut books), 8 * MINUTE_BYTES, "the first two minutes were seen");
+    books.advance(at(480));
+    let _ = books.take_sessions(&listing);
+    assert_eq!(committed(&mut books), 8 * MINUTE_BYTES, "six minutes were not seen, and two are left");
+}
+
+#[test]
+fn a_longer_tail_is_reserved_for_the_user_too() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    broker.mint(requester("ann"), SHORT).unwrap();
+    broker.setup.sources[0].tail = Duration::from_secs(600);
+    broker.restart();
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!(share.committed.get(), 15 * MINUTE_BYTES);
+        broker.restart();
+    }
+}
+
+#[test]
+fn minutes_after_the_reset_are_reserved_in_the_next_period() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 8 * MINUTE_BYTES);
+    broker.books.advance(at(6_900));
+    broker.mint(requester("ann"), 596).unwrap();
+    let share = broker.books.user_share(&user("ann")).unwrap();
+    assert_eq!((share.committed.get(), share.committed_next.get()), (5 * MINUTE_BYTES, MINUTE_BYTES));
+    broker.books.advance(at(7_200));
+    let share = broker.books.user_share(&user("ann")).unwrap();
+    assert_eq!((share.committed.get(), share.committed_next.get()), (MINUTE_BYTES, 0));
 }

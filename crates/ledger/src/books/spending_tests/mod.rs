@@ -4,6 +4,7 @@ use crate::changes::Stored;
 use crate::client::ClientKey;
 use crate::connection::{BilledDirections, Report, UsageRules};
 use crate::connections::Bounds;
+use crate::grants::{GrantFilter, KeptAddresses};
 use crate::ledger::{SourceTerms, Terms};
 use crate::open::Setup;
 use crate::period::BillingDay;
@@ -302,5 +303,68 @@ fn what_the_reporter_says_without_a_grant_counts_for_its_user() {
     for _ in 0..2 {
         assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((0, 9, 9)));
         broker.restart();
+    }
+}
+
+#[test]
+fn a_grant_that_relays_faster_than_assumed_is_named_until_the_period_ends() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let [slow, fast] = ["ann", "bob"].map(|name| broker.mint(requester(name), 3_600).unwrap());
+    broker.books.advance(at(600));
+    assert!(broker.count(at(600), true, &[(slow.id, 11 * MINUTE_BYTES), (fast.id, 11 * MINUTE_BYTES)], 0));
+    assert_eq!(broker.books.snapshot().fastest, None);
+    assert!(broker.count(at(1_200), false, &[(slow.id, MINUTE_BYTES), (fast.id, 20 * MINUTE_BYTES)], 0));
+    for _ in 0..2 {
+        let found = broker.books.snapshot().fastest.unwrap();
+        assert_eq!((found.grant, found.rate), (fast.id, BitRate::new(4_000_000)));
+        broker.restart();
+    }
+    broker.books.advance(at(7_200));
+    assert_eq!(broker.books.snapshot().fastest, None);
+}
+
+#[test]
+fn grants_are_listed_with_the_most_bytes_first_in_pages() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let grants = ["ann", "bob", "ann", "eve"].map(|name| broker.mint(requester(name), 600).unwrap());
+    let bytes: Vec<_> = grants.iter().zip([3, 9, 5, 5]).map(|(grant, bytes)| (grant.id, bytes)).collect();
+    assert!(broker.count(at(0), true, &bytes, 0));
+    let list = |broker: &Broker, filter: &GrantFilter, limit, after| {
+        let found = broker.books.grants().top(filter, limit, after, broker.books.now());
+        let found = found.iter().map(|grant| (grant.row.bytes().get(), grant.live));
+        found.collect::<Vec<_>>()
+    };
+    let all = GrantFilter::default();
+    assert_eq!(list(&broker, &all, 10, None), [(9, true), (5, true), (5, true), (3, true)]);
+    let first = broker.books.grants().top(&all, 2, None, at(0));
+    assert_eq!(list(&broker, &all, 2, first.last().map(|grant| grant.place())), [(5, true), (3, true)]);
+    let of_ann = GrantFilter { user: Some(user("ann")), ..all.clone() };
+    assert_eq!(list(&broker, &of_ann, 10, None), [(5, true), (3, true)]);
+    let elsewhere =
+        GrantFilter { address: SpenderKey::parse(SpenderKind::Address, "192.0.2.1"), ..all.clone() };
+    assert_eq!(list(&broker, &elsewhere, 10, None), []);
+    broker.books.advance(at(700));
+    broker.books.forget_expired();
+    let live = GrantFilter { live: Some(true), ..all.clone() };
+    assert_eq!((list(&broker, &live, 10, None), list(&broker, &all, 1, None)), (vec![], vec![(9, false)]));
+}
+
+#[test]
+fn what_is_kept_of_an_address_is_a_setting() {
+    let address = "2001:db8:1:2::7".parse().unwrap();
+    for (addresses, expected) in [
+        (KeptAddresses::Full, Some("2001:db8:1:2::7")),
+        (KeptAddresses::Prefix, Some("2001:db8:1:2::/64")),
+        (KeptAddresses::None, None),
+    ] {
+        let mut broker =
+            Broker::new(BudgetMode::Estimate, SpenderTerms { addresses, ..SpenderTerms::default() });
+        let client = Some(ClientKey::of(std::net::IpAddr::V6(address)));
+        broker.mint(Requester { client, address: Some(address), ..requester("ann") }, 600).unwrap();
+        let rows = broker.books.grants().spenders().top(SpenderKind::Address, 10, None);
+        let keys: Vec<_> = rows.iter().filter_map(|row| row.key.as_ref()).map(ToString::to_string).collect();
+        assert_eq!(keys.first().map(String::as_str), expected);
+        let kept = broker.stored.grants.values().any(|row| row.address.is_some());
+        assert_eq!(kept, addresses == KeptAddresses::Full);
     }
 }

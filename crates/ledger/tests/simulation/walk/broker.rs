@@ -1,5 +1,6 @@
 //! A broker without sockets: books, disk and clocks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
@@ -9,6 +10,7 @@ use turn_ledger::period::Period;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::time::SteadyTime;
+use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 use super::coturn::Cli;
@@ -36,6 +38,8 @@ pub(crate) struct Broker<D> {
     paused: u64,
     pub(super) grants: Vec<Held>,
     pub(super) minted: u64,
+    /// The user of each grant, if there is a limit for each user.
+    pub(crate) users: BTreeMap<GrantId, u64>,
     /// The place of the next credential's source in `ICE_SOURCES`.
     pub(super) from: u64,
     pub(super) cli: Cli,
@@ -88,6 +92,7 @@ impl<D: Disk> Broker<D> {
             paused: 0,
             grants: vec![],
             minted: 0,
+            users: BTreeMap::new(),
             from: 0,
             cli: Cli::default(),
             listed_at: None,
@@ -107,6 +112,13 @@ impl<D: Disk> Broker<D> {
     pub(crate) fn truth(&self, world: &World, period: Period) -> u64 {
         let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));
         world.bytes_between(start, world.now.min(end))
+    }
+
+    /// True bytes of a user in a period.
+    pub(crate) fn truth_of_user(&self, world: &World, user: u64, period: Period) -> u64 {
+        let (start, end) = (period.start.millis_since(self.begin), period.end.millis_since(self.begin));
+        let grants = self.users.iter().filter(|(_, of)| **of == user);
+        grants.map(|(grant, _)| world.bytes_of_grant(*grant, start, end)).sum()
     }
 
     /// The world's time, which the books must have. While the wall clock is ahead, it is the later of the two.
@@ -245,7 +257,10 @@ impl<D: Disk> Broker<D> {
             }
             // Strict mode reserves nothing for other keys.
             Op::ReplaceKey => self.key_since = if self.settings.strict { 0 } else { world.now },
-            Op::Read { back, missed } => self.read(world, back, missed),
+            Op::Read { back, missed } => {
+                self.read(world, back, missed);
+                self.read_by_grant(world, back, missed);
+            }
             Op::ReadLast { missed } => self.read_last(world, missed),
             Op::Late { millis } => {
                 world.lateness = millis;

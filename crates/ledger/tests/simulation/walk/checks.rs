@@ -20,6 +20,10 @@ pub(crate) struct Tally {
     pub(crate) strict: u64,
     /// Steps in strict mode in which the bound was allowed to exceed zero.
     pub(crate) excused: u64,
+    /// Steps in which the limit of each user was checked.
+    pub(crate) users: u64,
+    /// Times that a user had used most of it.
+    pub(crate) near: u64,
 }
 
 impl Tally {
@@ -29,6 +33,8 @@ impl Tally {
             unchecked: self.unchecked + other.unchecked,
             strict: self.strict + other.strict,
             excused: self.excused + other.excused,
+            users: self.users + other.users,
+            near: self.near + other.near,
         }
     }
 }
@@ -42,6 +48,8 @@ pub(crate) struct Checks {
     highest_limit: ByteCount,
     /// Whether strict mode's bound may exceed zero, because something else than a credential raised it.
     is_excused: bool,
+    /// Whether a user may have used more than the limit of a user in this period, because an assumption did not hold.
+    is_user_excused: bool,
     /// Whether an accepted jump was a fault of the clock, and credentials from before it may be alive.
     is_set_wrong: bool,
     pub(crate) tally: Tally,
@@ -54,6 +62,7 @@ impl Checks {
             lacked: (false, false),
             highest_limit: broker.limit,
             is_excused: false,
+            is_user_excused: false,
             is_set_wrong: false,
             tally: Tally::default(),
         }
@@ -89,8 +98,23 @@ impl Checks {
         let bound = (!unchecked).then(|| self.bound(world, broker, &figures)).flatten();
         let failed = bound.or_else(|| sums(world, broker, &snapshot));
         let failed = failed.or_else(|| status(world, broker, &snapshot));
+        let is_same = self.before.figures.period == figures.period;
+        let may_exceed = unchecked || is_extended || (broker.settings.cli && signs.is_excuse);
+        self.is_user_excused = may_exceed || (self.is_user_excused && is_same);
+        let failed = failed.or_else(|| self.users(world, broker, &figures));
         (self.before, self.lacked) = (snapshot, (broker.lacks, broker.lacked));
         failed
+    }
+
+    /// No user has relayed more than the limit of a user, in strict mode.
+    fn users(&mut self, world: &World, broker: &mut Broker<impl Disk>, now: &Figures) -> Option<String> {
+        let limit = broker.settings.user_limit.filter(|_| broker.settings.strict && !self.is_user_excused)?;
+        self.tally.users += 1;
+        (0..3).find_map(|user| {
+            let truth = broker.truth_of_user(world, user, now.period).saturating_sub(broker.unseen);
+            self.tally.near += u64::from(truth > limit / 100 * 80);
+            (truth > limit).then(|| format!("user {user} has relayed {truth} of {limit}"))
+        })
     }
 
     /// The true bytes do not exceed what the status said, in this period and in one that ended with this step.

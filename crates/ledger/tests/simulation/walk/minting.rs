@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use turn_ledger::books::Written;
+use turn_ledger::books::{Requester, Written};
 use turn_ledger::ledger::Hold;
 use turn_ledger::reports::Caller;
 use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::spender::{Spender, User};
 use turn_ledger::token::{Grant, GrantId};
 
 use super::broker::Broker;
@@ -34,9 +35,10 @@ impl<D: Disk> Broker<D> {
     /// lifetime is minted anew, like in the service.
     pub(super) fn mint_from_pool(&mut self, life: u64, age: u64, world: &mut World) {
         let life = Duration::from_secs(life);
-        let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, None) else { return };
+        let requester = self.requester(None);
+        let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()) else { return };
         let left = hold.life().saturating_sub(Duration::from_secs(if hold.life() == life { age } else { 0 }));
-        if let Some(grant) = self.commit(hold, left, Written::Yes, None) {
+        if let Some(grant) = self.commit(hold, left, Written::Yes, requester) {
             let number = self.hand_out(world, 0, &grant);
             self.grants.push(Held { grant, number });
         }
@@ -44,16 +46,26 @@ impl<D: Disk> Broker<D> {
 
     /// The provider fails: the hold is released.
     pub(super) fn fail_to_mint(&mut self, life: u64) {
-        if let Ok(hold) = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, None) {
+        if let Ok(hold) =
+            self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, self.requester(None))
+        {
             self.books.release(&hold);
         }
     }
 
     /// Issues one credential.
     pub(super) fn mint(&mut self, life: u64, written: Written, renews: Option<GrantId>) -> Option<Grant> {
-        let hold = self.books.reserve(self.source(), Duration::from_secs(life), MINT_SLACK, renews).ok()?;
+        let (requester, life) = (self.requester(renews), Duration::from_secs(life));
+        let hold = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()).ok()?;
         let left = hold.life();
-        self.commit(hold, left, written, renews)
+        self.commit(hold, left, written, requester)
+    }
+
+    /// Who asks. With a limit for each user, one of three users, and a renewal has the user of the grant that it renews.
+    fn requester(&self, renews: Option<GrantId>) -> Requester {
+        let user = renews.and_then(|renews| self.users.get(&renews).copied()).unwrap_or(self.minted % 3);
+        let user = self.settings.user_limit.and_then(|_| User::new(&user.to_string()));
+        Requester { renews, spender: Spender { user, ..Spender::default() }.known(), ..Requester::default() }
     }
 
     /// Commits a credential whose lifetime is `left`.
@@ -62,7 +74,7 @@ impl<D: Disk> Broker<D> {
         hold: Hold,
         left: Duration,
         written: Written,
-        renews: Option<GrantId>,
+        requester: Requester,
     ) -> Option<Grant> {
         let source = self.source();
         self.minted += 1;
@@ -70,7 +82,9 @@ impl<D: Disk> Broker<D> {
         id[..8].copy_from_slice(&self.minted.to_be_bytes());
         let issued_at = self.books.now();
         let grant = Grant { id: GrantId::new(id), source, issued_at, expires_at: issued_at.plus(left) };
-        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), renews).ok()?;
+        let user = requester.user().and_then(|user| user.as_str().parse().ok());
+        let (commit, batch) = self.books.commit(hold, &grant, Some("user"), requester).ok()?;
+        self.users.extend(user.map(|user| (grant.id, user)));
         match &mut self.unwritten {
             Some(unwritten) => unwritten.append(batch?),
             None => self.unwritten = batch,

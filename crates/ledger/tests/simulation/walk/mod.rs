@@ -1,5 +1,6 @@
 //! One scenario: its operations, and the checks after each step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use broker::Broker;
 use checks::{Checks, Tally};
 use disk::{Disk, MemoryDisk};
 use ops::{Dice, Faults, Op};
-use settings::{COTURN, Settings};
+use settings::{COTURN, ONE, Settings};
 use world::World;
 
 /// 2025-02-01T00:00Z: a reset.
@@ -64,6 +65,19 @@ impl Scenario {
             (settings.limit, settings.billing_day) = (dice.limit(), dice.billing_day());
         }
         Self { settings, before_reset, ops: (0..steps).map(|_| dice.op()).collect() }
+    }
+
+    /// Random operations of three users with a limit for each, in strict mode.
+    pub(crate) fn of_users(seed: u64, steps: u64) -> Self {
+        let scenario =
+            Self::random(seed / 4 * 8 + [0, 2, 4, 6][usize::try_from(seed % 4).unwrap_or(0)], steps, true);
+        let settings = Settings {
+            user_limit: Some(6_000_000_000),
+            limit: 100_000_000_000,
+            sources: if scenario.settings.cli { COTURN } else { ONE },
+            ..scenario.settings
+        };
+        Self { settings, ..scenario }
     }
 
     /// A day of the books' time with every fault.
@@ -123,6 +137,7 @@ pub(crate) fn end_of<D: Disk>(scenario: &Scenario, disk: D) -> (Broker<D>, Tally
 
 fn run<D: Disk>(scenario: &Scenario, disk: D) -> Result<(Broker<D>, Tally), Failure> {
     let mut world = World::default();
+    world.by_grant = scenario.settings.user_limit.map(|_| BTreeMap::new());
     let mut broker = Broker::new(scenario.settings, scenario.start(), disk);
     let mut checks = Checks::new(&broker);
     for (step, op) in scenario.ops.iter().enumerate() {

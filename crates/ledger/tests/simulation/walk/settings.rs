@@ -10,6 +10,7 @@ use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
 use turn_ledger::period::BillingDay;
 use turn_ledger::source::IceSource;
+use turn_ledger::spenders::SpenderTerms;
 use turn_ledger::timeline::Rates;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
 use turn_ledger::verdict::BudgetMode;
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) sources: &'static [IceSource],
     /// Whether coturn's command line is configured.
     pub(crate) cli: bool,
+    /// `USER_LIMIT_GB` in bytes. With a limit, every credential has a user.
+    pub(crate) user_limit: Option<u64>,
 }
 
 /// How long relaying may outlive a grant that the broker ends: the value of the service.
@@ -67,6 +70,7 @@ impl Default for Settings {
             sampling: 5,
             sources: ONE,
             cli: false,
+            user_limit: None,
         }
     }
 }
@@ -111,8 +115,11 @@ impl Settings {
         let is_only_read = !self.sources.contains(&SOURCE);
         let sources = self.sources.iter().chain(is_only_read.then_some(&SOURCE));
         let sources = sources.map(|source| self.terms_of(*source)).collect();
-        let setup =
-            Setup { terms, sources, rules, bounds: Bounds::default(), default_source: self.sources[0] };
+        let user_limit = self.user_limit.map(ByteCount::new);
+        // Few ended grants are kept, so that their shares move into the sums.
+        let spenders = SpenderTerms { user_limit, ended_max: 5, ..SpenderTerms::default() };
+        let bounds = Bounds { spenders, ..Bounds::default() };
+        let setup = Setup { terms, sources, rules, bounds, default_source: self.sources[0] };
         let then = stored.now.unwrap_or(now);
         setup.open(Some(stored), then)
     }

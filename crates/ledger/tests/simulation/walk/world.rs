@@ -1,6 +1,8 @@
 //! The true bytes: every credential that somebody may hold relays at up to the assumed rate until its tail ends. Each source
 //! sees those of its own credentials, and can report the count up to any time.
 
+use std::collections::BTreeMap;
+
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 
@@ -58,6 +60,8 @@ pub(crate) struct World {
     pub(crate) lateness: u64,
     /// The provider has counted every byte before this.
     counted: u64,
+    /// The bytes of each grant up to some instants, in the unit of [`Holder::carried`]; `None` if nobody asks for them.
+    pub(crate) by_grant: Option<BTreeMap<GrantId, Vec<(u64, u128)>>>,
 }
 
 fn index(source: IceSource) -> usize {
@@ -164,9 +168,34 @@ impl World {
         self.counted = self.visible();
         let now = self.now;
         for (flow, share) in self.flows.iter_mut().zip(shares) {
+            if let Some(by_grant) = &mut self.by_grant {
+                for holder in &flow.holders {
+                    let sums = by_grant.entry(holder.grant).or_insert_with(|| vec![(now, 0)]);
+                    let before = sums.last().map_or(0, |(_, carried)| *carried);
+                    let until = holder.end.clamp(now, now + millis);
+                    sums.push((now, before));
+                    sums.push((until, before + u128::from(until - now) * u128::from(share)));
+                }
+            }
             flow.pass(now, millis, share);
         }
         self.now += millis;
+    }
+
+    /// True bytes of one grant in `[from, to)`, rounded up.
+    pub(crate) fn bytes_of_grant(&self, grant: GrantId, from: u64, to: u64) -> u64 {
+        let Some(sums) = self.by_grant.as_ref().and_then(|by_grant| by_grant.get(&grant)) else { return 0 };
+        let until = |at: u64| {
+            let next = sums.partition_point(|(then, _)| *then < at);
+            let (Some((then, before)), Some((later, after))) =
+                (next.checked_sub(1).map(|last| sums[last]), sums.get(next))
+            else {
+                return sums.get(next.saturating_sub(1)).map_or(0, |(_, carried)| *carried);
+            };
+            let part = u128::from(at - then) * (after - before);
+            before + part / u128::from((later - then).max(1))
+        };
+        bytes(until(to).saturating_sub(until(from.min(to))))
     }
 
     /// The provider has counted every byte before this instant, and no later ones.

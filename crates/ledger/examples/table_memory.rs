@@ -1,0 +1,93 @@
+//! The memory of a full table: `table_memory GRANTS USERS` issues so many grants to so many users and prints the resident memory
+//! before and after, in MB: `cargo run --release -p turn-ledger --example table_memory 500000 0`. Linux only.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a command line program that measures memory"
+)]
+
+use std::time::Duration;
+
+use turn_ledger::books::{Requester, Written};
+use turn_ledger::client::ClientKey;
+use turn_ledger::connection::{BilledDirections, UsageRules};
+use turn_ledger::connections::Bounds;
+use turn_ledger::ledger::{SourceTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::period::BillingDay;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::spender::{Spender, User};
+use turn_ledger::timeline::Rates;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::verdict::BudgetMode;
+
+const SOURCE: IceSource = IceSource::Cloudflare;
+const BEGIN: Timestamp = Timestamp::from_millis(1_736_000_000_000);
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), AnyError> {
+    let arguments: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let [grants, users] = arguments.as_slice() else { return Err("usage: table_memory GRANTS USERS".into()) };
+    let rate = BitRate::new(2_000_000);
+    let terms = Terms {
+        limit: ByteCount::new(u64::MAX / 2),
+        billing_day: BillingDay::new(1).ok_or("a day")?,
+        mode: BudgetMode::Estimate,
+        rates: Rates {
+            estimated: rate,
+            liability: rate,
+            unreported_grant: ByteCount::ZERO,
+            promises_cap_claims: false,
+        },
+    };
+    let sources = vec![SourceTerms {
+        source: SOURCE,
+        tail: Duration::from_secs(7_200),
+        cut_tail: None,
+        sampling: 0,
+        is_read: true,
+    }];
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: rate,
+    };
+    let setup = Setup { terms, sources, rules, bounds: Bounds::default(), default_source: SOURCE };
+    let mut books = setup.open(None, BEGIN);
+    let before = resident()?;
+    for n in 0..*grants {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        id[8..].copy_from_slice(&n.to_be_bytes());
+        let user = n.checked_rem(*users).and_then(|user| User::new(&format!("auth0|{user:024}")));
+        let address = std::net::Ipv4Addr::from_bits(u32::try_from(n % 1_000_000)?);
+        let requester = Requester {
+            client: Some(ClientKey::V4(address)),
+            spender: Spender { user, ..Spender::default() }.known(),
+            ..Requester::default()
+        };
+        books.advance(BEGIN.plus_millis(n));
+        let life = Duration::from_secs(86_400);
+        let Ok(hold) = books.reserve(SOURCE, life, MINT_SLACK, requester.clone()) else {
+            return Err("no room".into());
+        };
+        let issued_at = books.now();
+        let grant =
+            Grant { id: GrantId::new(id), source: SOURCE, issued_at, expires_at: issued_at.plus(life) };
+        let username = format!("{:064x}", u128::from(n) + (1 << 80));
+        let (commit, _) = books.commit(hold, &grant, Some(&username), requester)?;
+        books.settle(&commit, Written::Yes)?;
+    }
+    println!("resident before {before:.0} MB, after {:.0} MB, live {}", resident()?, books.grants().count());
+    Ok(())
+}
+
+fn resident() -> Result<f64, AnyError> {
+    let text = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u32 = text.split(' ').nth(1).ok_or("no number")?.parse()?;
+    Ok(f64::from(pages) * 4_096.0 / 1e6)
+}

@@ -1,0 +1,94 @@
+//! The grants of this period in the order in which an operator reads them: most bytes first, in pages.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::cmp::Reverse;
+
+use super::{GrantRow, Grants};
+use crate::spender::{Label, User};
+use crate::spenders::SpenderKey;
+use crate::token::GrantId;
+use crate::units::{ByteCount, Timestamp};
+
+/// Which grants are listed. What is absent does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantFilter {
+    /// Grants of this user.
+    pub user: Option<User>,
+    /// Grants with this label.
+    pub label: Option<Label>,
+    /// Grants of this client address, as far as it is kept.
+    pub address: Option<SpenderKey>,
+    /// Only live or only ended ones.
+    pub live: Option<bool>,
+}
+
+/// A grant, as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct ListedGrant {
+    /// Its id.
+    pub id: GrantId,
+    /// Its row.
+    pub row: GrantRow,
+    /// What is kept of its client's address.
+    pub address: Option<SpenderKey>,
+    /// Whether it counts as alive, tail included.
+    pub live: bool,
+}
+
+/// A place in the order: grants with more bytes come first, then by id.
+pub type GrantPlace = (ByteCount, GrantId);
+
+impl ListedGrant {
+    /// Its place in the order.
+    #[must_use]
+    pub fn place(&self) -> GrantPlace {
+        (self.row.bytes(), self.id)
+    }
+}
+
+impl Grants {
+    /// The first `limit` grants after a place, most bytes first. Reads every row, so it is for an operator's calls only.
+    #[must_use]
+    pub fn top(
+        &self,
+        filter: &GrantFilter,
+        limit: usize,
+        after: Option<GrantPlace>,
+        now: Timestamp,
+    ) -> Vec<ListedGrant> {
+        let order = |(bytes, id): GrantPlace| (Reverse(bytes), id);
+        let is_later = |place: GrantPlace| after.is_none_or(|after| order(place) > order(after));
+        let metered = self.iter().filter(|(_, row)| row.source.is_metered());
+        let mut places: Vec<_> = metered
+            .map(|(id, row)| (row, (row.bytes(), *id)))
+            .filter(|(row, place)| is_later(*place) && self.is_listed(row, filter, now))
+            .map(|(_, place)| place)
+            .collect();
+        if places.len() > limit {
+            places.select_nth_unstable_by_key(limit, |place| order(*place));
+            places.truncate(limit);
+        }
+        places.sort_unstable_by_key(|place| order(*place));
+        places.into_iter().filter_map(|(_, id)| self.listed(id, now)).collect()
+    }
+
+    fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {
+        let GrantFilter { user, label, address, live } = filter;
+        let spender = row.spender.as_deref();
+        let has_user =
+            || user.is_none() || spender.is_some_and(|spender| spender.user.as_ref() == user.as_ref());
+        let has_label =
+            || label.is_none() || spender.is_some_and(|spender| spender.label.as_ref() == label.as_ref());
+        let has_address = || address.is_none() || self.spending.address(row) == *address;
+        live.is_none_or(|live| (!row.ended && row.is_live(now)) == live)
+            && has_user()
+            && has_label()
+            && has_address()
+    }
+
+    fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {
+        let row = self.get(id).or_else(|| self.ended.get(id))?;
+        let live = !row.ended && row.is_live(now);
+        Some(ListedGrant { id, row: row.clone(), address: self.spending.address(row), live })
+    }
+}

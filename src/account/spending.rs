@@ -1,0 +1,98 @@
+//! Who spends: the sums of users, labels, origins and addresses, the grants behind them, what a source counted for each grant, and
+//! what the operator does about a user.
+
+use super::Account;
+use turn_ledger::books::{Books, NotRecorded, Snapshot, TooManyBlocked, UserRevoked};
+use turn_ledger::grant_counts::GrantCounts;
+use turn_ledger::grants::{GrantFilter, GrantPlace, GrantRow, ListedGrant};
+use turn_ledger::source::IceSource;
+use turn_ledger::spender::User;
+use turn_ledger::spenders::{Place as SpenderPlace, SpenderKind, SpenderSums};
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
+
+impl Account {
+    /// Revokes all live grants of a user, and closes their connections. Takes effect at once.
+    pub async fn revoke_user(&self, user: &User) -> (Vec<(GrantId, GrantRow)>, Result<(), NotRecorded>) {
+        let (UserRevoked { grants, closed }, snapshot) =
+            self.with(|books| (books.revoke_user(user), books.snapshot()));
+        for closed in closed {
+            self.report_end(&closed, &snapshot);
+        }
+        (grants, self.record(false).await)
+    }
+
+    /// Blocks a user. Takes effect at once.
+    pub async fn block_user(&self, user: &User) -> Result<Result<(), NotRecorded>, TooManyBlocked> {
+        self.with(|books| books.block_user(user))?;
+        Ok(self.record(false).await)
+    }
+
+    /// Unblocks a user. Takes effect at once. `false` if the user was not blocked.
+    pub async fn unblock_user(&self, user: &User) -> Result<bool, NotRecorded> {
+        let was_blocked = self.with(|books| books.unblock_user(user));
+        self.record(false).await.map(|()| was_blocked)
+    }
+
+    /// Whether a user is blocked.
+    #[must_use]
+    pub fn is_blocked(&self, user: &User) -> bool {
+        self.with(|books| books.is_blocked(user))
+    }
+
+    /// The first `limit` sums of a kind after a place, most bytes first, and the instant of these figures.
+    #[must_use]
+    pub fn spenders(
+        &self,
+        kind: SpenderKind,
+        limit: usize,
+        after: Option<&SpenderPlace>,
+    ) -> (Vec<SpenderSums>, Snapshot) {
+        self.with(|books| (books.grants().spenders().top(kind, limit, after), books.snapshot()))
+    }
+
+    /// The first `limit` grants of this period after a place, most bytes first, and the instant of these figures.
+    #[must_use]
+    pub fn grants(
+        &self,
+        filter: &GrantFilter,
+        limit: usize,
+        after: Option<GrantPlace>,
+    ) -> (Vec<ListedGrant>, Snapshot) {
+        self.with(|books| (books.grants().top(filter, limit, after, books.now()), books.snapshot()))
+    }
+
+    /// Until when a source has counted its grants for good: the next counts by grant begin here.
+    #[must_use]
+    pub fn grant_counts_from(&self, source: IceSource) -> Timestamp {
+        self.with(|books| books.grant_counts_from(source))
+    }
+
+    /// Takes what a source counted for its grants. `false` if the counts begin before [`Self::grant_counts_from`].
+    pub fn take_grant_counts(&self, source: IceSource, counts: &GrantCounts) -> bool {
+        self.with(|books| books.take_grant_counts(source, counts))
+    }
+
+    /// How many ended grants are kept, and how many keys of each kind have a row and gave it up.
+    #[must_use]
+    pub fn spender_counts(&self) -> (usize, [(SpenderKind, usize, u64); 4]) {
+        self.with(|books| {
+            let grants = books.grants();
+            let counts = SpenderKind::ALL.map(|kind| {
+                let (rows, folded) = grants.spenders().counts_of(kind);
+                (kind, rows, folded)
+            });
+            (grants.ended_count(), counts)
+        })
+    }
+
+    /// When the credentials of these grants expire. Without those that are not known or were revoked.
+    #[must_use]
+    pub fn expiries(&self, grants: &[GrantId]) -> Vec<(GrantId, Timestamp)> {
+        let expiry = |books: &Books, id: GrantId| {
+            let row = books.grants().get(id).filter(|row| row.revoked_at.is_none())?;
+            Some((id, row.expires_at))
+        };
+        self.with(|books| grants.iter().filter_map(|id| expiry(books, *id)).collect())
+    }
+}

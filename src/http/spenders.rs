@@ -1,0 +1,407 @@
+//! Who spends: sums by user, label, origin, address or grant, and the grants themselves. Most bytes first, in pages. A cursor names
+//! the last row of a page, so it stays valid while figures change.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::credentials::{parameters, source_schema};
+use super::error::{ApiError, ErrorBody};
+use super::openapi::one_of;
+use crate::app::App;
+use turn_ledger::grants::{GrantFilter, GrantPlace, ListedGrant};
+use turn_ledger::source::IceSource;
+use turn_ledger::spender::{Label, Spender, User};
+use turn_ledger::spenders::{Evidence, Place, SpenderKey, SpenderKind, SpenderSums};
+use turn_ledger::token::GrantId;
+use turn_ledger::units::{ByteCount, Timestamp};
+
+/// Most rows of a page.
+const PAGE_MAX: usize = 1_000;
+/// Rows of a page without `limit`.
+const PAGE_DEFAULT: usize = 100;
+
+/// Sums of this period by who spends.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpendersBody {
+    /// What the sums are grouped by.
+    #[schema(schema_with = by_schema)]
+    by: &'static str,
+    /// The instant of these figures.
+    #[schema(value_type = String, format = DateTime)]
+    as_of: Timestamp,
+    /// Bytes of this period that providers counted under identifiers that this ledger does not know: another broker with the same
+    /// key, an older ledger, or a stolen key.
+    unknown_bytes: u64,
+    /// Most bytes first.
+    spenders: Vec<SpenderBody>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required = true)]
+    next: Option<String>,
+}
+
+/// The sums of one key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpenderBody {
+    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many.
+    #[schema(required = true, example = "room-1")]
+    key: Option<String>,
+    /// Bytes in this period: for each grant, the larger of the measured and the claimed ones.
+    bytes: u64,
+    /// Bytes that the source counted.
+    measured_bytes: u64,
+    /// Bytes that connections reported or were charged by time.
+    claimed_bytes: u64,
+    #[schema(schema_with = evidence_schema)]
+    evidence: &'static str,
+    /// Grants in this period.
+    grants: u64,
+    /// Grants that count as alive now.
+    live: u64,
+    /// When the first grant was issued.
+    #[schema(value_type = String, format = DateTime)]
+    first_seen: Timestamp,
+    /// When the last grant was issued, or something was counted for one.
+    #[schema(value_type = String, format = DateTime)]
+    last_seen: Timestamp,
+}
+
+/// Grants of this period.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantsBody {
+    /// Most bytes first.
+    grants: Vec<GrantBody>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required = true)]
+    next: Option<String>,
+}
+
+/// One grant.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantBody {
+    /// The grant's id.
+    id: String,
+    /// The user, by a verified token or by the app server.
+    #[schema(required = true)]
+    user: Option<String>,
+    /// The application's label, which nobody verifies.
+    #[schema(required = true)]
+    label: Option<String>,
+    /// The origin of the page.
+    #[schema(required = true)]
+    origin: Option<String>,
+    /// What is kept of the client's address.
+    #[schema(required = true)]
+    address: Option<String>,
+    /// The call that the grant belongs to.
+    #[schema(required = true)]
+    call: Option<String>,
+    #[schema(schema_with = source_schema)]
+    source: IceSource,
+    /// When it was issued.
+    #[schema(value_type = String, format = DateTime)]
+    issued_at: Timestamp,
+    /// When its credential expires.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// When it was revoked.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    revoked_at: Option<Timestamp>,
+    /// Whether it counts as alive, tail included.
+    live: bool,
+    /// The larger of the measured and the claimed bytes.
+    bytes: u64,
+    /// Bytes that the source counted in this period.
+    measured_bytes: u64,
+    /// Bytes that its connections reported or were charged by time in this period.
+    claimed_bytes: u64,
+    #[schema(schema_with = evidence_schema)]
+    evidence: &'static str,
+}
+
+/// What the sums can be grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Kind(SpenderKind),
+    Grant,
+    /// No grant belongs to a call yet.
+    Call,
+}
+
+const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
+
+impl By {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "grant" => Some(Self::Grant),
+            "call" => Some(Self::Call),
+            kind => SpenderKind::from_name(kind).map(Self::Kind),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kind(kind) => kind.name(),
+            Self::Grant => "grant",
+            Self::Call => "call",
+        }
+    }
+}
+
+fn by_schema() -> RefOr<Schema> {
+    one_of(BY, "What the sums are grouped by.")
+}
+
+fn evidence_schema() -> RefOr<Schema> {
+    let names = [Evidence::Measured, Evidence::Claimed].map(Evidence::name);
+    one_of(names, "`measured` if the source counted at least as much as was claimed, else `claimed`.")
+}
+
+/// Lists who spends.
+///
+/// The sums cover this period. Without counts by grant, they are what clients claim, and `evidence` says so.
+#[utoipa::path(
+    get,
+    path = "/api/spenders",
+    operation_id = "listSpenders",
+    tag = "operator",
+    params(
+        ("by" = Option<String>, Query, description = "What to group by: `user` (the default), `label`, `origin`, `address`, `call` or `grant`.", example = "label"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 by default."),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
+    ),
+    responses(
+        (status = 200, description = "A page of sums.", body = SpendersBody),
+        (status = 400, description = "`INVALID_REQUEST`: `by`, `limit` or `cursor` is not one of these.", body = ErrorBody),
+    )
+)]
+pub async fn list_spenders(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<SpendersBody>, ApiError> {
+    let query = query.as_deref();
+    let by = match one(query, "by")? {
+        Some(by) => By::parse(&by)
+            .ok_or_else(|| ApiError::invalid(format!("Set `by` to one of {}.", BY.join(", "))))?,
+        None => By::Kind(SpenderKind::User),
+    };
+    let (limit, cursor) = (limit(query)?, one(query, "cursor")?);
+    let (rows, next, snapshot) = match by {
+        By::Kind(kind) => {
+            let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
+            let (rows, snapshot) = app.account.spenders(kind, limit + 1, after.as_ref());
+            let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
+            (rows.iter().map(spender_body).collect(), next, snapshot)
+        }
+        By::Grant => {
+            let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
+            let (rows, snapshot) = app.account.grants(&GrantFilter::default(), limit + 1, after);
+            let (rows, next) = page(rows, limit, grant_cursor);
+            (rows.iter().map(grant_as_spender).collect(), next, snapshot)
+        }
+        By::Call => (vec![], None, app.account.snapshot()),
+    };
+    Ok(Json(SpendersBody {
+        by: by.name(),
+        as_of: snapshot.figures.now,
+        unknown_bytes: snapshot.unknown_bytes.get(),
+        spenders: rows,
+        next,
+    }))
+}
+
+/// Lists the grants of this period.
+///
+/// Grants that have ended are kept until the period ends, at most 50000 of them.
+#[utoipa::path(
+    get,
+    path = "/api/grants",
+    operation_id = "listGrants",
+    tag = "operator",
+    params(
+        ("user" = Option<String>, Query, description = "Only grants of this user."),
+        ("label" = Option<String>, Query, description = "Only grants with this label."),
+        ("address" = Option<String>, Query, description = "Only grants of this client address, as `GET /api/spenders?by=address` shows it."),
+        ("live" = Option<bool>, Query, description = "Only grants that count as alive, or only those that do not."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 by default."),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
+    ),
+    responses(
+        (status = 200, description = "A page of grants.", body = GrantsBody),
+        (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),
+    )
+)]
+pub async fn list_grants(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<GrantsBody>, ApiError> {
+    let query = query.as_deref();
+    let filter = GrantFilter {
+        user: parsed(query, "user", User::new)?,
+        label: parsed(query, "label", Label::new)?,
+        address: parsed(query, "address", |text| SpenderKey::parse(SpenderKind::Address, text))?,
+        live: parsed(query, "live", |text| text.parse().ok())?,
+    };
+    let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
+    let (rows, _) = app.account.grants(&filter, limit + 1, after);
+    let (rows, next) = page(rows, limit, grant_cursor);
+    Ok(Json(GrantsBody { grants: rows.iter().map(grant_body).collect(), next }))
+}
+
+fn spender_body(row: &SpenderSums) -> SpenderBody {
+    let sums = &row.sums;
+    SpenderBody {
+        key: row.key.as_ref().map(ToString::to_string),
+        bytes: sums.bytes().get(),
+        measured_bytes: sums.measured().get(),
+        claimed_bytes: sums.claimed().get(),
+        evidence: sums.evidence().name(),
+        grants: sums.grants(),
+        live: row.live,
+        first_seen: sums.first_seen,
+        last_seen: sums.last_seen,
+    }
+}
+
+fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
+    let spent = grant.row.spent();
+    SpenderBody {
+        key: Some(grant.id.to_string()),
+        bytes: grant.row.bytes().get(),
+        measured_bytes: spent.measured().get(),
+        claimed_bytes: spent.claimed().get(),
+        evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
+        grants: 1,
+        live: u64::from(grant.live),
+        first_seen: grant.row.issued_at,
+        last_seen: grant.row.issued_at.max(spent.seen_at()),
+    }
+}
+
+fn grant_body(grant: &ListedGrant) -> GrantBody {
+    let (row, spent) = (&grant.row, grant.row.spent());
+    let Spender { user, label, origin } = row.spender.as_deref().cloned().unwrap_or_default();
+    GrantBody {
+        id: grant.id.to_string(),
+        user: user.map(|user| user.as_str().to_owned()),
+        label: label.map(|label| label.as_str().to_owned()),
+        origin: origin.map(|origin| origin.to_string()),
+        address: grant.address.as_ref().map(ToString::to_string),
+        call: None,
+        source: row.source,
+        issued_at: row.issued_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+        live: grant.live,
+        bytes: row.bytes().get(),
+        measured_bytes: spent.measured().get(),
+        claimed_bytes: spent.claimed().get(),
+        evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
+    }
+}
+
+/// The first `limit` of the rows, and the cursor of the page after them. `rows` has one more row if there is such a page.
+fn page<T>(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(cursor);
+    (rows, next)
+}
+
+fn cursor_of(bytes: ByteCount, key: Option<&SpenderKey>) -> String {
+    let key = key.map(ToString::to_string).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode(format!("{}:{key}", bytes.get()))
+}
+
+fn grant_cursor(grant: &ListedGrant) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", grant.row.bytes().get(), grant.id))
+}
+
+/// Bytes and key of a cursor.
+fn parts(cursor: &str) -> Option<(ByteCount, String)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (bytes, key) = text.split_once(':')?;
+    Some((ByteCount::new(bytes.parse().ok()?), key.to_owned()))
+}
+
+fn place(kind: SpenderKind, cursor: &str) -> Option<Place> {
+    let (bytes, key) = parts(cursor)?;
+    let key = if key.is_empty() { None } else { Some(SpenderKey::parse(kind, &key)?) };
+    Some(Place { bytes, key })
+}
+
+fn grant_place(cursor: &str) -> Option<GrantPlace> {
+    let (bytes, id) = parts(cursor)?;
+    Some((bytes, id.parse::<GrantId>().ok()?))
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::invalid("Set `cursor` to the `next` of the page before.")
+}
+
+fn limit(query: Option<&str>) -> Result<usize, ApiError> {
+    let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    Ok(parsed(query, "limit", in_range)?.unwrap_or(PAGE_DEFAULT))
+}
+
+/// A parameter that may be absent.
+fn parsed<T>(
+    query: Option<&str>,
+    name: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    let Some(text) = one(query, name)? else { return Ok(None) };
+    parse(&text).map(Some).ok_or_else(|| match name {
+        "cursor" => bad_cursor(),
+        "limit" => ApiError::invalid("Set `limit` to a number from 1 to 1000."),
+        "live" => ApiError::invalid("Set `live` to true or false."),
+        name => ApiError::invalid(format!("Set `{name}` to one that `GET /api/spenders` shows.")),
+    })
+}
+
+/// The value of a parameter. An empty one is absent.
+fn one(query: Option<&str>, name: &'static str) -> Result<Option<String>, ApiError> {
+    match parameters(query, name).as_slice() {
+        [] => Ok(None),
+        [text] if text.is_empty() => Ok(None),
+        [text] => Ok(Some(text.to_string())),
+        _ => Err(ApiError::invalid(format!("Set `{name}` once."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back() {
+        for (kind, key) in [(SpenderKind::User, "a:b"), (SpenderKind::Address, "2001:db8::/64")] {
+            let key = SpenderKey::parse(kind, key);
+            assert!(key.is_some());
+            let cursor = cursor_of(ByteCount::new(7), key.as_ref());
+            assert_eq!(place(kind, &cursor), Some(Place { bytes: ByteCount::new(7), key }));
+        }
+        let others = cursor_of(ByteCount::new(1), None);
+        assert_eq!(place(SpenderKind::Label, &others), Some(Place { bytes: ByteCount::new(1), key: None }));
+        for bad in ["", "!", "Nw", "eDp5"] {
+            assert_eq!((place(SpenderKind::User, bad), grant_place(bad)), (None, None), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_a_next_one_only_if_there_are_more_rows() {
+        let cursor = |row: &u8| row.to_string();
+        assert_eq!(page(vec![3, 2, 1], 2, cursor), (vec![3, 2], Some("2".into())));
+        assert_eq!(page(vec![3, 2], 2, cursor), (vec![3, 2], None));
+        assert_eq!(page(vec![], 2, cursor), (vec![], None));
+    }
+}

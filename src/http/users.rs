@@ -1,0 +1,127 @@
+//! What an operator does about a user: revoke the user's credentials, block and unblock the user. Each is in effect when its
+//! response is sent, and survives a restart if the ledger does.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use super::overrides::not_recorded;
+use crate::app::App;
+use crate::mint::Revocation;
+use turn_ledger::spender::User;
+
+/// Most credentials of one user that the source is asked to revoke. The others cannot be renewed, and their connections are closed.
+const ASKED_MAX: usize = 100;
+
+/// The result of revoking a user's credentials.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRevocationBody {
+    /// The user.
+    user: String,
+    /// Live grants that are revoked now.
+    revoked: usize,
+    /// How many of them the source has revoked, or this process ends within seconds. The others work until they expire.
+    ended: usize,
+}
+
+/// Whether a user is blocked.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserBlockBody {
+    /// The user.
+    user: String,
+    /// Whether the user is blocked now.
+    blocked: bool,
+}
+
+/// Revokes all credentials of a user.
+///
+/// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
+/// revoke them, at most 100. The user can fetch new credentials: block the user first if that is not wanted.
+#[utoipa::path(
+    post,
+    path = "/api/users/{user}/revoke",
+    operation_id = "revokeUser",
+    tag = "operator",
+    params(("user" = String, Path, description = "The user, as in `GET /api/spenders`.")),
+    responses(
+        (status = 200, description = "What was revoked.", body = UserRevocationBody),
+        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
+    )
+)]
+pub async fn revoke_user(
+    State(app): State<Arc<App>>,
+    Path(user): Path<String>,
+) -> Result<Json<UserRevocationBody>, ApiError> {
+    let user = checked(&user)?;
+    let (grants, recorded) = app.account.revoke_user(&user).await;
+    let mut ended = 0;
+    for (_, row) in grants.iter().take(ASKED_MAX) {
+        ended += usize::from(matches!(app.mint.revoke(row).await, Revocation::Done | Revocation::Cut));
+    }
+    tracing::warn!(
+        user = user.as_str(),
+        revoked = grants.len(),
+        "the operator has revoked a user's credentials"
+    );
+    recorded.map_err(not_recorded)?;
+    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), revoked: grants.len(), ended }))
+}
+
+/// Blocks a user.
+///
+/// A blocked user gets 403 `USER_BLOCKED` instead of credentials, also for a renewal. What the user has continues to work: revoke it
+/// with `POST /api/users/{user}/revoke`. At most 10000 users can be blocked.
+#[utoipa::path(
+    post,
+    path = "/api/users/{user}/block",
+    operation_id = "blockUser",
+    tag = "operator",
+    params(("user" = String, Path, description = "The user, as in `GET /api/spenders`.")),
+    responses(
+        (status = 200, description = "The user is blocked.", body = UserBlockBody),
+        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
+    )
+)]
+pub async fn block_user(
+    State(app): State<Arc<App>>,
+    Path(user): Path<String>,
+) -> Result<Json<UserBlockBody>, ApiError> {
+    let user = checked(&user)?;
+    let recorded = app.account.block_user(&user).await.map_err(|_| ApiError::TooManyBlocked)?;
+    tracing::warn!(user = user.as_str(), "the operator has blocked a user");
+    recorded.map_err(not_recorded)?;
+    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true }))
+}
+
+/// Unblocks a user.
+#[utoipa::path(
+    delete,
+    path = "/api/users/{user}/block",
+    operation_id = "unblockUser",
+    tag = "operator",
+    params(("user" = String, Path, description = "The user.")),
+    responses(
+        (status = 200, description = "The user is not blocked.", body = UserBlockBody),
+        (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
+    )
+)]
+pub async fn unblock_user(
+    State(app): State<Arc<App>>,
+    Path(user): Path<String>,
+) -> Result<Json<UserBlockBody>, ApiError> {
+    let user = checked(&user)?;
+    let was_blocked = app.account.unblock_user(&user).await.map_err(not_recorded)?;
+    tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
+    Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false }))
+}
+
+fn checked(user: &str) -> Result<User, ApiError> {
+    let invalid = || ApiError::invalid("Name a user of 1 to 128 characters, without control characters.");
+    User::new(user).ok_or_else(invalid)
+}

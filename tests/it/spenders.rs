@@ -1,0 +1,225 @@
+//! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
+
+use crate::support::fake_issuer::Signer;
+use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const SECRET: &str = "jwt-fixture-secret-of-32-characters-or-more";
+/// The time of [`TestBroker::start`].
+const NOW: i64 = 1_736_942_400;
+
+const BASE: [(&str, &str); 5] = [
+    ("AUTH_JWT_SECRET", SECRET),
+    ("ICE_SOURCES", "coturn"),
+    ("COTURN_URLS", "turn:relay.example"),
+    ("COTURN_SECRET", "spenders-fixture-secret"),
+    ("BANDWIDTH_LIMIT_GB", "1000"),
+];
+
+async fn broker(settings: &[(&str, &str)]) -> TestBroker {
+    TestBroker::start(&[&BASE[..], settings].concat()).await
+}
+
+async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
+    let token = Signer::hs256(SECRET).sign(None, &json!({"sub": user, "exp": NOW + 86_400}));
+    let path = format!("/api/turn-credentials{query}");
+    Answer::of(broker.request(Method::GET, &path).bearer_auth(token)).await
+}
+
+/// The grant of a mint.
+fn grant(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+    answer.json()["grant"].as_str().unwrap().to_owned()
+}
+
+/// Reports that a call with this grant has received so many bytes.
+async fn spend(broker: &TestBroker, grant: &str, bytes: u64) {
+    let opened = broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    assert!(opened.status.is_success());
+    broker.advance(20);
+    let report = json!({"bytesReceived": bytes, "relayed": true});
+    assert!(broker.post(grant, "/api/connections/c/heartbeat", report).await.status.is_success());
+}
+
+async fn operator(broker: &TestBroker, method: Method, path: &str) -> Answer {
+    Answer::of(broker.request(method, path).bearer_auth(OPERATOR)).await
+}
+
+fn keys(page: &Value) -> Vec<(Value, u64)> {
+    let rows = page["spenders"].as_array().unwrap().iter();
+    rows.map(|row| (row["key"].clone(), row["bytes"].as_u64().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn the_sums_name_who_has_spent_most() {
+    let broker = broker(&[]).await;
+    let ann = grant(&mint_as(&broker, "ann", "?label=room-1").await);
+    let bob = grant(&mint_as(&broker, "bob", "?label=room-1").await);
+    spend(&broker, &ann, 4_000_000).await;
+    spend(&broker, &bob, 9_000_000).await;
+    let page = broker.operator("/api/spenders").await.json();
+    assert_eq!(keys(&page), [("bob".into(), 9_000_000), ("ann".into(), 4_000_000)]);
+    let first = &page["spenders"][0];
+    assert_eq!(
+        (&page["by"], &page["unknownBytes"], &page["next"]),
+        (&"user".into(), &0.into(), &Value::Null)
+    );
+    assert_eq!((&first["evidence"], &first["claimedBytes"]), (&"claimed".into(), &9_000_000.into()));
+    assert_eq!(
+        (&first["measuredBytes"], &first["grants"], &first["live"]),
+        (&0.into(), &1.into(), &1.into())
+    );
+    assert_eq!(first["lastSeen"], "2025-01-15T12:00:40.000Z");
+    let by_label = broker.operator("/api/spenders?by=label").await.json();
+    assert_eq!(keys(&by_label), [("room-1".into(), 13_000_000)]);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=address").await.json()).len(), 1);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=grant").await.json()).len(), 2);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=call").await.json()), []);
+
+    let page = broker.operator("/api/spenders?limit=1").await.json();
+    let next = page["next"].as_str().unwrap();
+    let second = broker.operator(&format!("/api/spenders?limit=1&cursor={next}")).await.json();
+    assert_eq!((keys(&second), &second["next"]), (vec![("ann".into(), 4_000_000)], &Value::Null));
+}
+
+#[tokio::test]
+async fn grants_are_listed_and_filtered() {
+    let broker = broker(&[]).await;
+    let ann = grant(&mint_as(&broker, "ann", "?label=room-1&ttl=600").await);
+    grant(&mint_as(&broker, "bob", "").await);
+    spend(&broker, &ann, 4_000_000).await;
+    let all = broker.operator("/api/grants").await.json();
+    assert_eq!(all["grants"].as_array().unwrap().len(), 2);
+    let of_ann = broker.operator("/api/grants?user=ann&label=room-1&live=true").await.json();
+    let row = of_ann["grants"][0].clone();
+    assert_eq!(of_ann["grants"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&row["user"], &row["label"], &row["origin"]),
+        (&"ann".into(), &"room-1".into(), &Value::Null)
+    );
+    assert_eq!((&row["call"], &row["revokedAt"], &row["live"]), (&Value::Null, &Value::Null, &true.into()));
+    assert_eq!((&row["source"], &row["bytes"]), (&"coturn".into(), &4_000_000.into()));
+    let address = row["address"].as_str().unwrap().to_owned();
+    let there = broker.operator(&format!("/api/grants?address={address}&limit=1")).await.json();
+    let next = there["next"].as_str().unwrap();
+    let rest = broker.operator(&format!("/api/grants?address={address}&cursor={next}")).await.json();
+    assert_eq!((rest["grants"][0]["user"].clone(), &rest["next"]), ("bob".into(), &Value::Null));
+
+    for bad in ["live=maybe", "limit=0", "limit=1001", "cursor=x", "user=a&user=b", "address=here"] {
+        let refused = broker.operator(&format!("/api/grants?{bad}")).await;
+        assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
+    }
+    let refused = broker.operator("/api/spenders?by=nobody").await;
+    assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()));
+}
+
+#[tokio::test]
+async fn no_address_is_kept_if_none_is_wanted() {
+    let broker = broker(&[("CLIENT_ADDRESSES", "none")]).await;
+    grant(&mint_as(&broker, "ann", "").await);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=address").await.json()), []);
+    assert_eq!(broker.operator("/api/grants").await.json()["grants"][0]["address"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_user_over_the_limit_is_refused_and_others_are_not() {
+    let broker = broker(&[("USER_LIMIT_GB", "0.01")]).await;
+    let ann = grant(&mint_as(&broker, "ann", "?ttl=600").await);
+    spend(&broker, &ann, 12_000_000).await;
+    let refused = mint_as(&broker, "ann", "").await;
+    assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
+    let body = refused.json();
+    assert_eq!(
+        body["message"],
+        "Your monthly bandwidth limit of 0.01 GB has been reached. Please wait until next month."
+    );
+    assert_eq!((&body["bandwidthUsed"], &body["bandwidthLimit"]), (&"0.01".into(), &0.01.into()));
+    assert_eq!(body["resetDate"], "2025-02-01T00:00:00.000Z");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait > 86_400, "until the reset, not {wait}");
+    assert_eq!(mint_as(&broker, "bob", "").await.status, 200);
+    assert_eq!(broker.metric("turn_broker_user_refusals_total").await, Some(1));
+    broker.advance(460);
+    let renewal = Answer::of(broker.request(Method::GET, "/api/turn-credentials").bearer_auth(&ann)).await;
+    assert_eq!(renewal.error(), (429, "USER_LIMIT_REACHED".into()), "a renewal keeps the user");
+}
+
+#[tokio::test]
+async fn in_strict_mode_what_a_user_holds_is_reserved() {
+    let settings = [("USER_LIMIT_GB", "0.2"), ("BUDGET_MODE", "strict"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
+    let broker = broker(&settings).await;
+    // 15 MB a minute: twice six minutes fit.
+    for _ in 0..2 {
+        grant(&mint_as(&broker, "ann", "?ttl=300").await);
+    }
+    let refused = mint_as(&broker, "ann", "?ttl=300").await;
+    assert_eq!(refused.error(), (429, "USER_LIMIT_REACHED".into()));
+    assert!(refused.json()["message"].as_str().unwrap().contains("is reserved in full"));
+    assert_eq!(refused.json()["bandwidthUsed"], "0.00");
+    assert_eq!(mint_as(&broker, "bob", "?ttl=300").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_blocked_user_is_refused_also_after_a_restart() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path())];
+    let first = broker(&settings).await;
+    let ann = grant(&mint_as(&first, "ann", "?ttl=600").await);
+    let blocked = operator(&first, Method::POST, "/api/users/ann/block").await;
+    assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true}));
+    assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
+    first.advance(460);
+    let renewal = Answer::of(first.request(Method::GET, "/api/turn-credentials").bearer_auth(&ann)).await;
+    assert_eq!(renewal.error(), (403, "USER_BLOCKED".into()));
+    first.finish().await;
+    let second = broker(&settings).await;
+    assert_eq!(mint_as(&second, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
+    assert_eq!(mint_as(&second, "bob", "").await.status, 200);
+    let unblocked = operator(&second, Method::DELETE, "/api/users/ann/block").await;
+    assert_eq!(unblocked.json(), json!({"user": "ann", "blocked": false}));
+    assert_eq!(mint_as(&second, "ann", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn all_credentials_of_a_user_are_revoked_at_once() {
+    let broker = broker(&[]).await;
+    let ann = grant(&mint_as(&broker, "ann", "").await);
+    grant(&mint_as(&broker, "ann", "").await);
+    let bob = grant(&mint_as(&broker, "bob", "").await);
+    for token in [&ann, &bob] {
+        assert!(broker.post(token, "/api/connections", json!({})).await.status.is_success());
+    }
+    let revoked = operator(&broker, Method::POST, "/api/users/ann/revoke").await;
+    assert_eq!((revoked.json()["user"].clone(), revoked.json()["revoked"].clone()), ("ann".into(), 2.into()));
+    let refused = broker.post(&ann, "/api/connections", json!({})).await;
+    assert_eq!(refused.error(), (401, "INVALID_GRANT".into()));
+    assert!(broker.post(&bob, "/api/connections", json!({})).await.status.is_success());
+    let rows = broker.operator("/api/grants?user=ann").await.json();
+    let rows = rows["grants"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["revokedAt"] == "2025-01-15T12:00:00.000Z"));
+}
+
+#[tokio::test]
+async fn what_an_app_server_reports_counts_for_the_user_it_names() {
+    let broker = broker(&[]).await;
+    let opened = json!({"connectionId": "r", "user": "ann", "label": "room-9"});
+    assert!(broker.post(REPORTER, "/api/connections", opened).await.status.is_success());
+    broker.advance(20);
+    let report = json!({"bytesReceived": 7_000_000});
+    assert!(broker.post(REPORTER, "/api/connections/r/heartbeat", report).await.status.is_success());
+    assert_eq!(keys(&broker.operator("/api/spenders").await.json()), [("ann".into(), 7_000_000)]);
+    assert_eq!(keys(&broker.operator("/api/spenders?by=label").await.json()), [("room-9".into(), 7_000_000)]);
+}
+
+#[tokio::test]
+async fn the_routes_need_the_operators_token() {
+    let broker = broker(&[]).await;
+    for path in ["/api/spenders", "/api/grants"] {
+        assert_eq!(broker.get(path).await.error(), (401, "UNAUTHORIZED".into()), "{path}");
+    }
+    for (method, path) in [(Method::POST, "revoke"), (Method::POST, "block"), (Method::DELETE, "block")] {
+        let answer = Answer::of(broker.request(method, &format!("/api/users/ann/{path}"))).await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "{path}");
+    }
+}
