@@ -30,10 +30,8 @@ impl Books {
         self.dirty.note(Whole::Counted);
         let counted_until = read.map(|_| now);
         if let Some(ListingRead { reading, is_after_gap }) = read {
-            // A jump in doubt may be a pause of this machine. Then no session was cut in it either.
             if is_after_gap || self.clock_ahead() > UNSEEN_TOLERATED {
-                // No session was cut in the gap, so the short tail did not hold in it.
-                self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
+                self.extend_uncut(seen_at);
                 self.ledger.keep_unseen(IceSource::Coturn);
                 let counted = |id| by_grant.get(&id).map(|bytes| u128::from(bytes.get()));
                 self.grants.assume(IceSource::Coturn, seen_at, now, counted);
@@ -54,9 +52,18 @@ impl Books {
     /// Notes that a coturn did not answer. After [`UNSEEN_TOLERATED`], its sessions count as not cut.
     pub fn miss_sessions(&mut self) {
         let seen_at = self.coturn.complete_at().max(self.opened_at);
-        if self.now().since(seen_at) > UNSEEN_TOLERATED {
+        let unseen = self.now().since(seen_at);
+        if unseen > UNSEEN_TOLERATED {
             self.set_cutting(false);
+        } else if unseen.saturating_add(self.clock_ahead()) > UNSEEN_TOLERATED {
+            self.extend_uncut(seen_at);
         }
+    }
+
+    /// Sets the long tail for every grant whose sessions may not have been cut since `seen_at`: in a gap between listings, or
+    /// while a jump of the wall clock is in doubt, which may be a pause of this machine.
+    fn extend_uncut(&mut self, seen_at: Timestamp) {
+        self.extend_tails(IceSource::Coturn, self.ledger.long_tail(IceSource::Coturn), seen_at);
     }
 
     /// Sets whether coturn's sessions are cut from now on. When cutting stops, every grant gets the long tail.

@@ -269,3 +269,19 @@ fn a_session_that_survives_its_cut_ends_the_short_tail() {
     assert!(!broker.books.snapshot().bound_holds());
     assert!(broker.committed() >= before + 100 * MINUTE_BYTES, "the long tail counts");
 }
+
+/// A machine that was paused sees its wall clock ahead. No session was cut in the pause, and coturn does not answer afterwards.
+#[test]
+fn a_jump_in_doubt_ends_the_short_tail_although_coturn_is_not_missed_for_long() {
+    for (ahead, is_long) in [(13, false), (14, true)] {
+        let mut broker = strict();
+        broker.mint(1, 600);
+        let short = broker.committed();
+        let (now, wall) = (at(2), at(2 + ahead));
+        broker.books.advance(Moment { now, wall, jumped: Duration::ZERO, in_doubt: true });
+        broker.books.miss_sessions();
+        let long = broker.committed() >= short + 100 * MINUTE_BYTES;
+        assert_eq!(long, is_long, "{ahead} s ahead");
+        assert!(broker.books.snapshot().bound_holds());
+    }
+}

@@ -87,6 +87,7 @@ mutants=(
     'coturn: a gap forgets the estimate|coturn/usage.rs|*granted = (*granted).max(used.minus(*other));|'
     'coturn: a gap releases promises|books/sessions.rs|if is_after_gap \|\| self.clock_ahead()|if is_after_gap && now < period.start \|\| self.clock_ahead()'
     'coturn: bytes of a gap are forgotten at a restart|timeline.rs|timeline.minutes.set_unseen(last.unseen.get().into());|'
+    'coturn: a pause leaves the short tails|books/sessions.rs|unseen.saturating_add(self.clock_ahead()) > UNSEEN_TOLERATED|unseen > UNSEEN_TOLERATED'
     'coturn: another billing day starts at zero|coturn/usage.rs|if self.period.is_none_or(|if true \|\| self.period.is_none_or('
     'coturn: a failed cut is ignored|books/sessions.rs|self.set_cutting(self.coturn.cuts_work());|self.set_cutting(true);'
     'tails: a longer one is not promised|books/sessions.rs|self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });|let _ = (source, Basis::Granted, kind);'

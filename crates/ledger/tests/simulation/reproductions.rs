@@ -5,8 +5,9 @@ use turn_ledger::books::Written;
 use crate::check;
 use crate::restart::check_restart;
 use crate::walk::Scenario;
+use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
+    Coturn, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
 };
 use crate::walk::settings::{COTURN, ONE, Settings};
 
@@ -145,4 +146,19 @@ fn sessions_that_were_not_cut_for_a_while_are_promised_the_long_tail() {
     let mut ops = vec![Mint { life: 60, delay: 0 }; 5];
     ops.extend([Down { millis: 3 * HOUR, share: 256 }, Wait { millis: 10 * MINUTE, share: 256 }]);
     check(&Scenario { settings, before_reset: 20 * DAY, ops });
+}
+
+/// coturn stopped answering, and the machine was paused before the broker noticed. Nobody cut its sessions in the pause.
+#[test]
+fn a_pause_without_coturns_answer_ends_the_short_tails() {
+    let ops = vec![
+        Mint { life: 3_600, delay: 3_635 },
+        Mint { life: 300, delay: 2_145 },
+        Coturn(Cli::Silent),
+        Mint { life: 172_800, delay: 715 },
+        Mint { life: 172_800, delay: 2_043 },
+        Pause { millis: 12_150_004, share: 252 },
+    ];
+    let settings = Settings { sources: COTURN, cli: true, ..ESTIMATE };
+    check(&Scenario { settings, before_reset: 4 * HOUR, ops });
 }

@@ -92,7 +92,9 @@ impl Checks {
         let unchecked = is_void || lacks || is_paused;
         self.tally.unchecked += u64::from(unchecked);
         let is_above = figures.committed.max(figures.committed_next) > self.highest_limit;
-        self.is_excused = unchecked || is_extended || signs.is_excuse || (self.is_excused && is_above);
+        // A count that lacked bytes has released promises for them.
+        let is_excused = unchecked || broker.lacked || is_extended || signs.is_excuse;
+        self.is_excused = is_excused || (self.is_excused && is_above);
         self.tally.strict += u64::from(broker.settings.strict);
         self.tally.excused += u64::from(broker.settings.strict && self.is_excused);
         let bound = (!unchecked).then(|| self.bound(world, broker, &figures)).flatten();
