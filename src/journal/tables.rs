@@ -398,3 +398,54 @@ fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRow
         IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;
     Ok(stored.sources.entry(source).or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
+    use turn_ledger::changes::Batch;
+    use turn_ledger::ledger::PeriodCounts;
+    use turn_ledger::period::BillingDay;
+    use turn_ledger::spender::User;
+
+    fn batch() -> Batch {
+        let now = Timestamp::from_millis(1_736_942_400_000);
+        let period = BillingDay::new(1).unwrap().period_at(now);
+        let key = SpenderKey::parse(SpenderKind::User, "ann");
+        Batch {
+            sources: [].into(),
+            grants: [].into(),
+            spenders: [
+                ((SpenderKind::User, key), Some(Sums::default())),
+                ((SpenderKind::Label, None), Some(Sums::default())),
+            ]
+            .into(),
+            counted: None,
+            blocked: Some([User::new("eve").unwrap()].into()),
+            connections: [].into(),
+            sessions: [].into(),
+            coturn: None,
+            overrides: None,
+            alerts: None,
+            counts: (period, PeriodCounts::default()),
+            now,
+        }
+    }
+
+    #[test]
+    fn a_file_without_the_table_of_who_spends_has_no_sums_and_gets_it_with_the_next_write() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        make_all(&transaction, 4).unwrap();
+        transaction.delete_table(SPENDERS).unwrap();
+        transaction.commit().unwrap();
+        let stored = || read(&database.begin_read().unwrap(), &mut Err).unwrap();
+        assert!(stored().spenders.is_empty() && stored().blocked.is_empty());
+        let transaction = database.begin_write().unwrap();
+        write(&transaction, &batch()).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!((stored().spenders.len(), stored().blocked.len()), (2, 1));
+        let written = batch().spenders.into_iter().map(|(key, sums)| (key, sums.unwrap()));
+        assert_eq!(stored().spenders, written.collect());
+    }
+}

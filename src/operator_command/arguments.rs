@@ -115,7 +115,7 @@ pub fn parse(
             Long("json") => options.json = true,
             Long("url") => options.url = Some(parser.value()?.parse_with(broker_url)?),
             Value(value) if operand.is_none() && matches!(name, "limit" | "backup" | "spenders") => {
-                operand = Some(value)
+                operand = Some(value);
             }
             other => return Err(other.unexpected()),
         }

@@ -87,7 +87,7 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
 /// A page of `GET /api/spenders`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spenders {
+struct SpenderPage {
     by: String,
     as_of: String,
     unknown_bytes: u64,
@@ -106,7 +106,7 @@ struct Spender {
 
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
 pub(super) fn spenders(body: &[u8]) -> Option<String> {
-    let Spenders { by, as_of, unknown_bytes, spenders, next } = serde_json::from_slice(body).ok()?;
+    let SpenderPage { by, as_of, unknown_bytes, spenders, next } = serde_json::from_slice(body).ok()?;
     let gb = |bytes| ByteCount::new(bytes).gb_four_decimals();
     let mut text = format!(
         "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  live  {by}",

@@ -30,6 +30,7 @@ pub struct GrantRow {
     /// When the credential expires, in the books' time.
     pub expires_at: Timestamp,
     /// The TURN user name; `None` if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<Box<str>>,
     /// The first minute in which the ledger no longer counts it as alive; `None` for a grant that costs nothing.
     /// Admission, charging and cutting all use this value.
@@ -37,19 +38,20 @@ pub struct GrantRow {
     /// Whether its one renewal was used.
     pub renewed: bool,
     /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Whether its client has reported a connection.
     #[serde(default)]
     pub reported: bool,
     /// The client that it was issued to. `None` in a row of an older version, until the client reports again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientKey>,
     /// The minutes that strict mode reserved for it. A renewal reserves only those after the renewed grant's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub reserved_minutes: u64,
     /// How far the wall clock was ahead of the books' time when it was issued, in milliseconds. If that clock was right, the
     /// credential expires this much later.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub clock_ahead_millis: u64,
     /// Who spends what it relays, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +71,11 @@ pub struct GrantRow {
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

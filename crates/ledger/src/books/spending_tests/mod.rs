@@ -4,7 +4,7 @@ use crate::changes::Stored;
 use crate::client::ClientKey;
 use crate::connection::{BilledDirections, Report, UsageRules};
 use crate::connections::Bounds;
-use crate::grants::{GrantFilter, KeptAddresses};
+use crate::grants::{GrantFilter, KeptAddresses, ListedGrant};
 use crate::ledger::{SourceTerms, Terms};
 use crate::open::Setup;
 use crate::period::BillingDay;
@@ -337,7 +337,7 @@ fn grants_are_listed_with_the_most_bytes_first_in_pages() {
     let all = GrantFilter::default();
     assert_eq!(list(&broker, &all, 10, None), [(9, true), (5, true), (5, true), (3, true)]);
     let first = broker.books.grants().top(&all, 2, None, at(0));
-    assert_eq!(list(&broker, &all, 2, first.last().map(|grant| grant.place())), [(5, true), (3, true)]);
+    assert_eq!(list(&broker, &all, 2, first.last().map(ListedGrant::place)), [(5, true), (3, true)]);
     let of_ann = GrantFilter { user: Some(user("ann")), ..all.clone() };
     assert_eq!(list(&broker, &of_ann, 10, None), [(5, true), (3, true)]);
     let elsewhere =
