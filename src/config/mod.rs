@@ -16,6 +16,7 @@ mod names;
 mod origin;
 mod price;
 mod problem;
+mod public_url;
 mod relay;
 mod server;
 mod settings;
@@ -38,6 +39,7 @@ pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use price::PriceConfig;
 pub use problem::{ConfigErrors, ConfigProblem};
+pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
 pub use wire_formats::WireFormat;
@@ -67,6 +69,8 @@ pub struct Config {
     pub meter: MeterConfig,
     /// The receiver of alerts; with `None` no alerts are sent.
     pub alert: Option<AlertConfig>,
+    /// The address of this broker for people; with `None` alerts have no link.
+    pub public_url: Option<PublicUrl>,
     /// The other wire formats of the mint that are on.
     pub wire_formats: Vec<WireFormat>,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
@@ -104,6 +108,7 @@ impl Config {
         let prices = PriceConfig::read(settings);
         let meter = MeterConfig::read(settings);
         let alert = AlertConfig::read(settings);
+        let public_url = PublicUrl::read(settings);
         let wire_formats = wire_formats::read(settings);
         Ok(Self {
             server: server?,
@@ -116,6 +121,7 @@ impl Config {
             prices: prices?,
             meter: meter?,
             alert: alert?,
+            public_url: public_url?,
             wire_formats: wire_formats?,
             is_demo: false,
             warnings: Vec::new(),

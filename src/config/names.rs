@@ -90,6 +90,7 @@ variables! {
         PRICE_PER_GB = "0.05";
         FREE_GB = "1000";
         CURRENCY = "USD";
+        PUBLIC_URL;
         CLAIMS_MBPS_PER_CLIENT = "50";
         RESERVED_PERCENT_PER_CLIENT = "5";
         USER_LIMIT_GB;

@@ -1,0 +1,109 @@
+//! The address of this broker for people, of which alerts link to the dashboard.
+
+use std::fmt;
+
+use url::Url;
+
+use super::names::{OPERATOR_TOKEN, PUBLIC_URL};
+use super::settings::{Read, Settings};
+use super::value::{is_cleartext, is_visible_ascii, parse_base};
+
+/// The longest URL, so that an alert with its link fits into a chat message.
+const PUBLIC_URL_MAX: usize = 200;
+
+/// An `http:` or `https:` URL without user, query and fragment, at most 200 characters. `PUBLIC_URL`; alerts have no link when
+/// unset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+impl PublicUrl {
+    /// `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_short = |url: &Url| url.as_str().len() <= PUBLIC_URL_MAX;
+        is_visible_ascii(text).then(|| parse_base(text)).flatten().filter(is_short).map(Self)
+    }
+
+    /// The address of a part of the dashboard, by its id in the page.
+    #[must_use]
+    pub fn dashboard(&self, section: &str) -> String {
+        format!("{self}dashboard#{section}")
+    }
+
+    pub(super) fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
+        let expected = "an http: or https: URL without user, query and fragment, at most 200 characters";
+        let Some(url) = settings.optional(PUBLIC_URL, expected, Self::parse)? else { return Ok(None) };
+        if !settings.is_secret_set(OPERATOR_TOKEN) {
+            settings.warn("PUBLIC_URL has no effect: OPERATOR_TOKEN is not set, so there is no dashboard");
+            return Ok(None);
+        }
+        if is_cleartext(&url.0) {
+            settings.warn("PUBLIC_URL is http: others on the network path can read OPERATOR_TOKEN when you sign in; use https");
+        }
+        Ok(Some(url))
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    /// Ends in `/`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{assert_refused, load};
+
+    const TOKEN: (&str, &str) = ("OPERATOR_TOKEN", "hush-operator-token");
+
+    #[test]
+    fn the_dashboard_is_below_the_url() {
+        for (text, link) in [
+            ("https://turn.example.com", "https://turn.example.com/dashboard#spenders"),
+            ("https://example.com/turn", "https://example.com/turn/dashboard#spenders"),
+            ("http://localhost:3001/", "http://localhost:3001/dashboard#spenders"),
+        ] {
+            let config = load([("PUBLIC_URL", text), TOKEN]);
+            assert_eq!(config.public_url.unwrap().dashboard("spenders"), link);
+            assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        }
+        assert_eq!(load([TOKEN]).public_url, None);
+    }
+
+    #[test]
+    fn without_a_dashboard_there_is_no_link() {
+        let config = load([("PUBLIC_URL", "https://turn.example.com")]);
+        assert_eq!(config.public_url, None);
+        assert!(config.warnings[0].starts_with("PUBLIC_URL has no effect"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn http_to_another_machine_gives_a_warning() {
+        let warnings = load([("PUBLIC_URL", "http://turn.example.com"), TOKEN]).warnings;
+        assert!(warnings[0].starts_with("PUBLIC_URL is http"), "{warnings:?}");
+    }
+
+    #[test]
+    fn each_bad_value_is_refused() {
+        let expected =
+            "expected an http: or https: URL without user, query and fragment, at most 200 characters";
+        let long = format!("https://turn.example.com/{}", "p".repeat(200));
+        for value in [
+            "turn.example.com",
+            "ftp://turn.example.com",
+            "https://turn.example.com/?a=b",
+            "https://a.example/#b",
+        ] {
+            assert_refused(
+                [("PUBLIC_URL", value), TOKEN],
+                &[&format!("PUBLIC_URL: {expected}, found {value:?}")],
+            );
+        }
+        let fits = format!("https://turn.example.com/{}/", "p".repeat(174));
+        assert_eq!((fits.len(), PublicUrl::parse(&fits).is_some()), (200, true));
+        assert_eq!(PublicUrl::parse(&fits.replace("/p", "/pp")), None);
+        assert_eq!(PublicUrl::parse(&long), None);
+    }
+}
