@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::alert::dispatcher::Outbox;
 use crate::clock::Clock;
+use crate::config::PriceConfig;
 use crate::journal::Journal;
 use crate::journal::backup::StoredView;
 use crate::telemetry::metrics::Metrics;
@@ -346,10 +347,10 @@ impl Account {
     }
 
     /// Logs the alerts that are due, and queues them for delivery if `is_delivered`. `provider`: whether the provider mints;
-    /// `None` without a provider.
-    pub fn evaluate_alerts(&self, provider: Option<bool>, is_delivered: bool) {
+    /// `None` without a provider. `prices`: of the cost that an alert shows.
+    pub fn evaluate_alerts(&self, provider: Option<bool>, prices: &PriceConfig, is_delivered: bool) {
         let (alerts, dropped) = self.with(|books| {
-            let alerts = books.evaluate_alerts(provider);
+            let alerts = books.evaluate_alerts(provider, &prices.price, &prices.currency);
             if !is_delivered {
                 for alert in &alerts {
                     books.change_alerts(|rules| rules.delivered(&alert.id));
@@ -361,7 +362,7 @@ impl Account {
             self.metrics.alert(kind.name(), "dropped", count);
         }
         for alert in alerts {
-            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.text());
+            tracing::warn!(alert = alert.id, event = alert.kind.name(), "{}", alert.log_text());
         }
     }
 

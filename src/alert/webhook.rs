@@ -11,11 +11,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use sha2::Sha256;
 
-use crate::config::{AlertConfig, WebhookUrl};
-use crate::json::plain_number;
+use super::body;
+use crate::config::{AlertConfig, PublicUrl, WebhookUrl};
 use turn_ledger::alert::Alert;
 use turn_ledger::units::Timestamp;
 
@@ -29,6 +28,8 @@ pub struct Webhook {
     client: Client,
     url: WebhookUrl,
     key: Option<Hmac<Sha256>>,
+    /// Where the dashboard is.
+    public_url: Option<PublicUrl>,
 }
 
 /// Why an alert was not delivered.
@@ -79,9 +80,9 @@ impl SendError {
 impl Webhook {
     /// `client` must not follow redirects: one of [`crate::http_client::http_client`].
     #[must_use]
-    pub fn new(client: Client, config: &AlertConfig) -> Self {
+    pub fn new(client: Client, config: &AlertConfig, public_url: Option<PublicUrl>) -> Self {
         let key = config.signing_key.as_ref().map(|key| mac(key.expose_secret()));
-        Self { client, url: config.url.clone(), key }
+        Self { client, url: config.url.clone(), key, public_url }
     }
 
     /// The host, which is not secret.
@@ -92,7 +93,7 @@ impl Webhook {
 
     /// Makes one attempt, within [`DEADLINE`]. `at`: the current time, because receivers refuse old signatures.
     pub async fn send(&self, alert: &Alert, at: Timestamp) -> Result<(), SendError> {
-        let body = body_of(alert);
+        let body = body::of(alert, self.public_url.as_ref());
         let mut request = self
             .client
             .post(self.url.expose().clone())
@@ -112,56 +113,6 @@ impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook").field("url", &self.url).finish_non_exhaustive()
     }
-}
-
-/// Slack shows `text`, Discord shows `content`; both ignore unknown fields.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Message<'a> {
-    text: &'a str,
-    content: &'a str,
-    /// Discord's own name and form: it keeps the text from mentioning users.
-    #[serde(rename = "allowed_mentions")]
-    allowed_mentions: AllowedMentions,
-    event: &'static str,
-    id: &'a str,
-    at: Timestamp,
-    severity: &'static str,
-    service: &'static str,
-    #[serde(rename = "usedGB")]
-    used_gb: String,
-    #[serde(rename = "limitGB")]
-    limit_gb: serde_json::Number,
-    percentage: serde_json::Number,
-    #[serde(rename = "overshootBoundGB")]
-    overshoot_bound_gb: String,
-    reset_date: Timestamp,
-}
-
-#[derive(Serialize)]
-struct AllowedMentions {
-    parse: [&'static str; 0],
-}
-
-/// The body, the same for every attempt.
-fn body_of(alert: &Alert) -> String {
-    let (text, budget) = (alert.text(), &alert.budget);
-    let message = Message {
-        text: &text,
-        content: &text,
-        allowed_mentions: AllowedMentions { parse: [] },
-        event: alert.kind.name(),
-        id: &alert.id,
-        at: alert.at,
-        severity: alert.kind.severity().name(),
-        service: "turn-broker",
-        used_gb: budget.used.gb_nearest(),
-        limit_gb: plain_number(budget.limit.as_gb()),
-        percentage: plain_number(budget.used.percent_of(budget.limit)),
-        overshoot_bound_gb: budget.overshoot_bound.gb_up(),
-        reset_date: budget.reset,
-    };
-    serde_json::to_string(&message).expect("strings and numbers are valid JSON")
 }
 
 fn mac(key: &[u8]) -> Hmac<Sha256> {

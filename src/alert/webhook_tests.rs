@@ -1,25 +1,45 @@
 use super::*;
 use crate::config::{Config, Environment};
 use serde_json::{Value, json};
-use turn_ledger::alert::{AlertKind, BudgetFigures};
+use turn_ledger::alert::{AlertCost, AlertKind, BudgetFigures, Forecast, Spending, TopSpender};
+use turn_ledger::cost::Money;
+use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::ByteCount;
 
-/// The longest message of Discord; Slack allows more.
-const TEXT_MAX: usize = 2_000;
+/// The page that shows this alert as an example.
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
-fn alert(kind: AlertKind) -> Alert {
+/// 95 % of 1,000 GB.
+fn alert() -> Alert {
+    let gb = |gb: u64| ByteCount::new(gb * 1_000_000_000);
+    let money = |units| Money::from_units(units).unwrap();
+    let top = [("auth0|507f1f77", 431), ("ann@example.com", 88), ("bob", 3)];
+    let top = top.map(|(key, bytes)| TopSpender { key: key.into(), bytes: gb(bytes) });
+    let cost = AlertCost {
+        currency: "USD".into(),
+        so_far: money(0.0),
+        forecast: Some(Forecast { used: gb(1_840), cost: money(42.0) }),
+    };
     Alert {
-        id: "2025-01-01/budget-used-80/1000000000000".into(),
-        kind,
+        id: "2025-01-01/budget-used-95/1000000000000".into(),
+        kind: AlertKind::Used95,
         at: Timestamp::from_millis(1_737_000_000_000),
-        what: "80 % is used.".into(),
+        what: "95 % of the bandwidth limit is used: 951.20 of 1000 GB, and the period ends at 2025-02-01T00:00Z."
+            .into(),
+        callers: "Credentials are still issued; at the limit, new callers get none for a metered relay.".into(),
         budget: BudgetFigures {
-            used: ByteCount::new(812_344_000_000),
-            limit: ByteCount::new(1_000_000_000_000),
+            used: ByteCount::new(951_200_000_000),
+            limit: gb(1_000),
             overshoot_bound: ByteCount::new(23_400_000_001),
             reset: Timestamp::from_millis(1_738_368_000_000),
         },
+        spending: Spending { by: Some(SpenderKind::User), top: top.into(), cost: Some(cost) },
     }
+}
+
+fn body(alert: &Alert, public_url: Option<&str>) -> Value {
+    let public_url = public_url.map(|text| PublicUrl::parse(text).unwrap());
+    serde_json::from_str(&body::of(alert, public_url.as_ref())).unwrap()
 }
 
 fn key(secret: &str) -> Hmac<Sha256> {
@@ -44,28 +64,45 @@ fn the_signature_equals_that_of_the_reference_libraries_and_openssl() {
 }
 
 #[test]
+fn the_body_is_the_example_of_the_page() {
+    let (_, alerts) = OPERATIONS.split_once("\n## Alerts\n").unwrap();
+    let (_, example) = alerts.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let made = body(&alert(), Some("https://turn.example.com"));
+    let shown = serde_json::from_str::<Value>(example).ok();
+    assert_eq!(shown.as_ref(), Some(&made), "the page should have\n{made:#}");
+}
+
+#[test]
 fn the_body_suits_slack_discord_and_programs() {
-    let alert = alert(AlertKind::Used80);
-    let body: Value = serde_json::from_str(&body_of(&alert)).unwrap();
-    let text = alert.text();
+    let (alert, made) = (alert(), body(&alert(), Some("https://turn.example.com")));
+    let link = "https://turn.example.com/dashboard#spenders";
+    assert_eq!((&made["text"], &made["content"]), (&made["text"], &json!(alert.text(Some(link)))));
+    assert_eq!((&made["link"], &made["allowed_mentions"]), (&json!(link), &json!({"parse": []})));
+    assert_eq!((&made["usedGB"], &made["overshootBoundGB"]), (&json!("951.20"), &json!("23.41")));
     assert_eq!(
-        body,
-        json!({
-            "text": text, "content": text, "allowed_mentions": {"parse": []},
-            "event": "budget.used_80", "id": "2025-01-01/budget-used-80/1000000000000",
-            "at": "2025-01-16T04:00:00.000Z", "severity": "warning", "service": "turn-broker",
-            "usedGB": "812.34", "limitGB": 1000, "percentage": 81.23, "overshootBoundGB": "23.41",
-            "resetDate": "2025-02-01T00:00:00.000Z"
-        })
+        made["spenders"][0],
+        json!({"key": "auth0|507f1f77", "bytes": 431_000_000_000_u64, "percentage": 45.31})
     );
 }
 
 #[test]
-fn every_text_fits_in_half_a_message() {
-    for kind in AlertKind::ALL {
-        let length = alert(kind).text().len();
-        assert!(length < TEXT_MAX / 2, "{}: {length}", kind.name());
+fn without_a_url_spenders_and_cost_the_fields_are_null_or_empty() {
+    let made = body(&Alert { spending: Spending::default(), callers: String::new(), ..alert() }, None);
+    for (name, expected) in
+        [("link", json!(null)), ("spendersBy", json!(null)), ("spenders", json!([])), ("cost", json!(null))]
+    {
+        assert_eq!(made[name], expected, "{name}");
     }
+}
+
+#[test]
+fn the_largest_body_is_small() {
+    let spender = TopSpender { key: "\u{1d4d0}".repeat(128), bytes: ByteCount::new(u64::MAX) };
+    let mut alert = alert();
+    alert.spending.top = vec![spender; 3];
+    let url = format!("https://turn.example.com/{}/", "p".repeat(174));
+    assert!(body(&alert, Some(&url)).to_string().len() < 8_000);
 }
 
 #[test]
@@ -96,4 +133,18 @@ fn retry_after_is_honoured_up_to_five_minutes() {
     }
     let error = judge(StatusCode::TOO_MANY_REQUESTS, &headers("7")).unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn the_page_says_for_each_alert_what_to_do_first() {
+    let (_, alerts) = OPERATIONS.split_once("\n## Alerts\n").unwrap();
+    let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("| `")).collect();
+    for kind in AlertKind::ALL {
+        let row = rows
+            .iter()
+            .find(|row| row.contains(&format!("`{}`", kind.name())))
+            .unwrap_or_else(|| panic!("{}", kind.name()));
+        let (step, is_recovery) = (kind.first_step(), !kind.shows_spending());
+        assert!(is_recovery || row.ends_with(&format!("| {step} |")), "{}: {row}", kind.name());
+    }
 }

@@ -141,7 +141,7 @@ impl Parts<'_> {
     fn dispatcher(&self) -> Result<Option<AlertDispatcher>, BuildError> {
         let Some(alert) = &self.config.alert else { return Ok(None) };
         Ok(Some(AlertDispatcher {
-            webhook: Webhook::new(http_client()?, alert),
+            webhook: Webhook::new(http_client()?, alert, self.config.public_url.clone()),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             retry: RetryPolicy::default(),

@@ -6,7 +6,8 @@ use crate::alert::webhook::{SendError, Webhook};
 use crate::clock::Clock;
 use crate::config::{AlertConfig, Config};
 use crate::http_client::http_client;
-use turn_ledger::alert::{Alert, AlertKind, BudgetFigures};
+use turn_ledger::alert::{Alert, AlertCost, BudgetFigures, Forecast, Spending, TopSpender};
+use turn_ledger::spenders::SpenderKind;
 use turn_ledger::units::{ByteCount, Timestamp};
 
 /// Sends one test alert.
@@ -22,7 +23,8 @@ pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock
     };
     let now = clock.now();
     let began = clock.instant();
-    let sent = Webhook::new(client, alert).send(&test_alert(config, now), now).await;
+    let sent =
+        Webhook::new(client, alert, config.public_url.clone()).send(&test_alert(config, now), now).await;
     let took = clock.instant().saturating_duration_since(began);
     match sent {
         Ok(()) => Finding::ok(Check::Alerts, host, "it accepted the test alert").after(took),
@@ -30,21 +32,23 @@ pub(super) async fn send(config: &Config, alert: &AlertConfig, clock: &dyn Clock
     }
 }
 
+/// In the form of a real one, with examples for names and figures.
 fn test_alert(config: &Config, now: Timestamp) -> Alert {
-    Alert {
-        id: format!("test/{}", now.as_millis()),
-        kind: AlertKind::Test,
-        at: now,
-        what:
-            "This is a test: doctor was run with --send-test-alert. The figures are not those of the service."
-                .into(),
-        budget: BudgetFigures {
-            used: ByteCount::ZERO,
-            limit: config.budget.limit,
-            overshoot_bound: ByteCount::ZERO,
-            reset: config.budget.billing_day.period_at(now).end,
-        },
-    }
+    let Config { budget, prices, .. } = config;
+    let period = budget.billing_day.period_at(now);
+    let share = |percent| ByteCount::saturating(budget.limit.share_up(percent));
+    let spender = |(key, percent): (&str, u32)| TopSpender { key: key.into(), bytes: share(percent) };
+    let (used, at_end) = (share(80), share(125));
+    let forecast = Forecast { used: at_end, cost: prices.price.of(at_end) };
+    let cost = AlertCost {
+        currency: prices.currency.clone(),
+        so_far: prices.price.of(used),
+        forecast: Some(forecast),
+    };
+    let top = [("example-user-1", 40), ("example-user-2", 20), ("example-user-3", 10)].map(spender).into();
+    let spending = Spending { by: Some(SpenderKind::User), top, cost: Some(cost) };
+    let figures = BudgetFigures { used, limit: budget.limit, overshoot_bound: share(5), reset: period.end };
+    Alert::test(now, figures, spending)
 }
 
 fn remedy(error: &SendError) -> &'static str {

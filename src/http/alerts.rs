@@ -40,11 +40,15 @@ pub struct AlertBody {
     /// When it happened.
     #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     at: Timestamp,
-    /// What happened.
-    #[schema(example = "80 % of the budget is used.")]
+    /// What happened, and what it means for callers.
+    #[schema(
+        example = "80 % of the bandwidth limit is used: 801.50 of 1000 GB, and the period ends at 2025-02-01T00:00Z. Credentials are still issued."
+    )]
     what: String,
-    /// What to do.
-    #[schema(example = "Raise the limit, or wait for the reset.")]
+    /// What to do first.
+    #[schema(
+        example = "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders; or raise the limit: turn-broker limit GB."
+    )]
     advice: &'static str,
     /// GB used at that instant, two decimals.
     #[serde(rename = "usedGB")]
@@ -92,12 +96,12 @@ fn body(alert: Alert, waiting: bool) -> AlertBody {
         event: alert.kind.name(),
         severity: alert.kind.severity().name(),
         at: alert.at,
-        advice: alert.kind.advice(),
+        advice: alert.kind.first_step(),
         used_gb: alert.budget.used.gb_nearest(),
         limit_gb: plain_number(alert.budget.limit.as_gb()),
         overshoot_bound_gb: alert.budget.overshoot_bound.gb_up(),
         id: alert.id,
-        what: alert.what,
+        what: [alert.what, alert.callers].join(" ").trim_end().to_owned(),
         waiting,
     }
 }

@@ -16,7 +16,7 @@ use turn_broker::alert::webhook::{SendError, Webhook};
 use turn_broker::config::{Config, Environment};
 use turn_broker::http_client::http_client;
 use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
-use turn_ledger::alert::{Alert, AlertKind};
+use turn_ledger::alert::{Alert, AlertKind, Spending};
 use turn_ledger::alert_rules::{AlertInput, AlertRules};
 use turn_ledger::period::BillingDay;
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
@@ -36,14 +36,14 @@ fn webhook(url: &str, secret: Option<&str>) -> Webhook {
 fn webhook_with(client: reqwest::Client, url: &str, secret: Option<&str>) -> Webhook {
     let settings = [("ALERT_WEBHOOK_URL", url), ("ALERT_WEBHOOK_SECRET", secret.unwrap_or_default())];
     let config = Config::from_env(&Environment::from_pairs(settings)).unwrap();
-    Webhook::new(client, &config.alert.unwrap())
+    Webhook::new(client, &config.alert.unwrap(), config.public_url)
 }
 
 /// The alerts of a budget whose usage rises to so many percent.
 fn alerts(percent: u64) -> Vec<Alert> {
     let mut rules = AlertRules::default();
     let steps = [50, 80, 95, 100].into_iter().filter(|step| *step <= percent);
-    steps.flat_map(|step| rules.evaluate(&used(step))).collect()
+    steps.flat_map(|step| rules.evaluate(&used(step), Spending::default)).collect()
 }
 
 fn used(percent: u64) -> AlertInput {
@@ -62,6 +62,8 @@ fn used(percent: u64) -> AlertInput {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
+        frozen: false,
+        promised_in_full: false,
     }
 }
 
@@ -367,7 +369,7 @@ async fn a_later_alert_is_delivered() {
 async fn stored_alert_rules_deliver_after_a_restart() {
     let mut rules = AlertRules::default();
     let now: Timestamp = timestamp(START);
-    rules.evaluate(&AlertInput {
+    let input = AlertInput {
         now,
         period: BillingDay::new(1).unwrap().period_at(now),
         used: ByteCount::ZERO,
@@ -381,7 +383,10 @@ async fn stored_alert_rules_deliver_after_a_restart() {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
-    });
+        frozen: false,
+        promised_in_full: false,
+    };
+    rules.evaluate(&input, Spending::default);
     let stored = serde_json::to_vec(&rules).unwrap();
     let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();
     let waiting = restarted.next_pending().cloned().into_iter().collect();

@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod alert_contents;
 mod alerts;
 mod analytics;
 mod architecture;

@@ -158,7 +158,7 @@ async fn after_a_restart_the_latest_reading_and_all_alerts_are_left() {
             assert_eq!(count(&broker, bytes * GB), ReadingOutcome::Taken);
             broker.advance(1_200);
         }
-        broker.app.account.evaluate_alerts(Some(true), false);
+        broker.app.account.evaluate_alerts(Some(true), &broker.app.prices, false);
         let listed = alerts(&broker).await;
         broker.finish().await;
         listed
@@ -175,9 +175,9 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     let (_cloudflare, broker) = with_cloudflare().await;
     let none = broker.operator("/api/alerts").await.json();
     assert_eq!(none, json!({"alerts": [], "webhook": false}));
-    broker.app.account.evaluate_alerts(Some(false), false);
+    broker.app.account.evaluate_alerts(Some(false), &broker.app.prices, false);
     count(&broker, 810 * GB);
-    broker.app.account.evaluate_alerts(Some(false), false);
+    broker.app.account.evaluate_alerts(Some(false), &broker.app.prices, false);
     let listed = alerts(&broker).await;
     let events: Vec<_> = listed.iter().map(|alert| alert["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["budget.used_80", "provider.down"]);
@@ -185,7 +185,7 @@ async fn the_latest_alerts_are_listed_newest_first_with_advice() {
     assert_eq!((&alert["severity"], &alert["at"]), (&json!("warning"), &json!("2025-01-15T12:00:00.000Z")));
     assert_eq!((&alert["usedGB"], &alert["limitGB"]), (&json!("810.00"), &json!(1000)));
     assert!(alert["what"].as_str().unwrap().starts_with("80 % of the bandwidth limit is used"));
-    assert!(alert["advice"].as_str().unwrap().starts_with("If it will not last"));
+    assert!(alert["advice"].as_str().unwrap().starts_with("Find who uses more"));
     assert_eq!(alert["waiting"], false, "without a webhook, the alert is only logged");
 }
 
@@ -195,7 +195,7 @@ async fn an_undelivered_alert_is_shown_as_waiting() {
     let settings = [("ALERT_WEBHOOK_URL", "http://127.0.0.1:9/")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
     count(&broker, 500 * GB);
-    broker.app.account.evaluate_alerts(Some(true), true);
+    broker.app.account.evaluate_alerts(Some(true), &broker.app.prices, true);
     let body = broker.operator("/api/alerts").await.json();
     assert_eq!((&body["webhook"], &body["alerts"][0]["waiting"]), (&json!(true), &json!(true)));
 }

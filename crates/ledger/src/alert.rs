@@ -1,9 +1,15 @@
 //! Operator alerts as values. An [`Alert`] is complete when it is made. Its id is the same on every delivery attempt
-//! and after a restart, so a receiver can drop repeats. It contains no text from clients.
+//! and after a restart, so a receiver can drop repeats. The only texts from outside are the names of the largest spenders; the
+//! message shows them in a form that no chat interprets.
+
+mod message;
+mod spending;
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteCount, Timestamp};
+
+pub use spending::{AlertCost, Forecast, Spending, TOP_SPENDERS, TopSpender};
 
 /// One message to the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,18 +21,16 @@ pub struct Alert {
     pub kind: AlertKind,
     /// When the event was noticed, in the books' time.
     pub at: Timestamp,
-    /// What happened, in whole sentences.
+    /// What happened, in one sentence.
     pub what: String,
+    /// What it means for callers, in one sentence. Empty in an alert of an older version.
+    #[serde(default)]
+    pub callers: String,
     /// The budget at that instant.
     pub budget: BudgetFigures,
-}
-
-impl Alert {
-    /// The message text: what happened, and what to do.
-    #[must_use]
-    pub fn text(&self) -> String {
-        format!("turn-broker: {} {}", self.what, self.kind.advice())
-    }
+    /// The largest spenders and the cost at that instant. Nothing in a recovery and in an alert of an older version.
+    #[serde(default)]
+    pub spending: Spending,
 }
 
 /// The budget as an alert shows it.
@@ -187,48 +191,6 @@ impl AlertKind {
             | Self::CoturnUnreachable => Severity::Critical,
         }
     }
-
-    /// What the operator should do.
-    #[must_use]
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::Used50 => "Compare it with the days that are left. Nothing stops yet.",
-            Self::Used80 => {
-                "If it will not last, find what uses it (GET /api/usage), shorten TURN_TTL_SECONDS or raise the limit (POST /api/budget/limit)."
-            }
-            Self::Used95 => {
-                "Decide now: raise the limit (POST /api/budget/limit), or let minting stop at the limit until the reset."
-            }
-            Self::Used100 => {
-                "Metered sources mint nothing until the reset. Running calls continue and are billed, except where the broker cuts them: on its own relay, and on a coturn that it commands. Raise the limit (POST /api/budget/limit) to mint again."
-            }
-            Self::ProviderDown => {
-                "Check the TURN key and the provider's status page; the log names the cause. Clients get the next of ICE_SOURCES, and STUN in the end. Calls across strict networks fail."
-            }
-            Self::AssumptionBroken => {
-                "Set LIABILITY_MBPS_PER_GRANT above the observed rate and restart. Look for credentials that many connections share."
-            }
-            Self::AnalyticsStale => {
-                "Check CLOUDFLARE_ANALYTICS_TOKEN and the way to the API; the log names the cause. The newest usage rests on what connections report."
-            }
-            Self::CoturnUnreachable => {
-                "Check COTURN_CLI, COTURN_CLI_PASSWORD and whether coturn runs; the log names the cause."
-            }
-            Self::CountsLate => {
-                "Set ANALYTICS_LAG_SECONDS to the lag that the status names (GET /api/bandwidth-status, COUNTS_LATE)."
-            }
-            Self::CountsUnknown => {
-                "Find who else uses the TURN key: another broker, an older ledger, or a stolen key. Create a new key if nobody should."
-            }
-            Self::ProviderUp
-            | Self::AssumptionHolds
-            | Self::AnalyticsFresh
-            | Self::CoturnReachable
-            | Self::CountsSettled
-            | Self::CountsKnown
-            | Self::Test => "Nothing to do.",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -241,13 +203,6 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_');
             assert!(kind.name().bytes().all(is_plain), "{}", kind.name());
-        }
-    }
-
-    #[test]
-    fn advice_contains_no_chat_markup_and_no_mention() {
-        for kind in AlertKind::ALL {
-            assert!(!kind.advice().contains(['<', '>', '&', '@', '*', '`', '~', '|']), "{}", kind.name());
         }
     }
 }

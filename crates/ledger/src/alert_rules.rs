@@ -2,13 +2,15 @@
 //! once more on recovery, at most one such pair in [`FLAP_PAUSE`]. The sent and pending alerts are part of the stored
 //! value, so a restart changes nothing. Pure: the time is part of the input.
 
+mod texts;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKind, BudgetFigures};
+use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
 use crate::period::Period;
 use crate::units::{BitRate, ByteCount, Timestamp};
 
@@ -54,6 +56,10 @@ pub struct AlertInput {
     pub has_unknown_bytes: bool,
     /// Whether the provider's counts settle later than the lag.
     pub counts_late: bool,
+    /// Whether an override stops all minting.
+    pub frozen: bool,
+    /// Whether strict mode has no room for another credential although the budget is not spent.
+    pub promised_in_full: bool,
 }
 
 impl AlertInput {
@@ -62,7 +68,7 @@ impl AlertInput {
         hundredfold(self.used, 100) >= hundredfold(self.limit, percent)
     }
 
-    fn alert(&self, kind: AlertKind, which: impl Display, what: String) -> Alert {
+    fn alert(&self, kind: AlertKind, which: impl Display, since: Timestamp) -> Alert {
         let day = self.period.start.to_utc().date_naive();
         let budget = BudgetFigures {
             used: self.used,
@@ -71,7 +77,8 @@ impl AlertInput {
             reset: self.period.end,
         };
         let id = format!("{day}/{}/{which}", kind.name().replace(['.', '_'], "-"));
-        Alert { id, kind, at: self.now, what, budget }
+        let (what, callers) = (texts::what(kind, self, since), texts::callers(kind, self));
+        Alert { id, kind, at: self.now, what, callers, budget, spending: Spending::default() }
     }
 }
 
@@ -104,15 +111,17 @@ struct SentThresholds {
 }
 
 impl AlertRules {
-    /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`].
-    pub fn evaluate(&mut self, input: &AlertInput) -> Vec<Alert> {
+    /// Returns the new alerts. They also wait for delivery in [`Self::next_pending`]. `spending` is called only if an alert shows
+    /// it, because it reads every spender.
+    pub fn evaluate(&mut self, input: &AlertInput, spending: impl FnOnce() -> Spending) -> Vec<Alert> {
         let mut made: Vec<_> = self.threshold(input).into_iter().collect();
-        made.extend(self.provider(input));
-        made.extend(self.assumption(input));
-        made.extend(self.analytics(input));
-        made.extend(self.coturn(input));
-        made.extend(self.counts(input));
-        made.extend(self.unknown(input));
+        made.extend(self.failures(input));
+        if made.iter().any(|alert| alert.kind.shows_spending()) {
+            let spending = spending();
+            for alert in made.iter_mut().filter(|alert| alert.kind.shows_spending()) {
+                alert.spending = spending.clone();
+            }
+        }
         for alert in &made {
             self.queue(alert.clone());
         }
@@ -167,11 +176,11 @@ impl AlertRules {
         for (percent, kind) in THRESHOLDS {
             if input.has_reached(percent) && !percents.contains(&percent) {
                 percents.push(percent);
-                highest = Some((percent, kind));
+                highest = Some(kind);
             }
         }
-        let (percent, kind) = highest?;
-        Some(input.alert(kind, input.limit.get(), usage_sentence(input, percent)))
+        let kind = highest?;
+        Some(input.alert(kind, input.limit.get(), input.now))
     }
 
     /// The sent thresholds of this period and limit. A new limit starts with the sent thresholds that it has reached
@@ -198,84 +207,29 @@ impl AlertRules {
         &mut self.sent.back_mut().expect("a missing entry was pushed above").percents
     }
 
-    fn provider(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.provider.transition(!input.provider?, input.now)? {
-            Transition::Failed => (AlertKind::ProviderDown, "The TURN provider does not mint.".into()),
-            Transition::Recovered { since } => {
-                (AlertKind::ProviderUp, format!("The TURN provider mints again; it was down since {since}."))
-            }
+    /// The failures that began, and those that ended.
+    fn failures(&mut self, input: &AlertInput) -> Vec<Alert> {
+        use AlertKind::{
+            AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable,
+            CoturnUnreachable, CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown,
+            ProviderUp,
         };
-        Some(input.alert(kind, input.now.as_millis(), what))
-    }
-
-    fn assumption(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.assumption.transition(!input.assumption_holds, input.now)? {
-            Transition::Failed => (AlertKind::AssumptionBroken, broken_sentence(input)),
-            Transition::Recovered { since } => (
-                AlertKind::AssumptionHolds,
-                format!("The overshoot bound holds again; it did not since {since}."),
-            ),
-        };
-        Some(input.alert(kind, input.now.as_millis(), what))
-    }
-
-    fn coturn(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.coturn.transition(input.coturn_unreachable, input.now)? {
-            Transition::Failed => (
-                AlertKind::CoturnUnreachable,
-                "coturn's command line does not answer. Its sessions are neither counted nor cut, so the overshoot bound does not hold.".into(),
-            ),
-            Transition::Recovered { since } => (
-                AlertKind::CoturnReachable,
-                format!("coturn's command line answers again; it did not since {since}."),
-            ),
-        };
-        Some(input.alert(kind, input.now.as_millis(), what))
-    }
-
-    fn counts(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.counts.transition(input.counts_late, input.now)? {
-            Transition::Failed => (
-                AlertKind::CountsLate,
-                "The provider's counts settle later than ANALYTICS_LAG_SECONDS, so the overshoot bound does not hold.".into(),
-            ),
-            Transition::Recovered { since } => (
-                AlertKind::CountsSettled,
-                format!("The provider's counts settle within the longer lag; they did not since {since}."),
-            ),
-        };
-        Some(input.alert(kind, input.now.as_millis(), what))
-    }
-
-    fn unknown(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.unknown.transition(input.has_unknown_bytes, input.now)? {
-            Transition::Failed => (
-                AlertKind::CountsUnknown,
-                "More than 5 % of the measured bytes are under identifiers that this ledger does not know."
-                    .into(),
-            ),
-            Transition::Recovered { since } => (
-                AlertKind::CountsKnown,
-                format!(
-                    "At most 5 % of the measured bytes are under unknown identifiers; they were more since {since}."
-                ),
-            ),
-        };
-        Some(input.alert(kind, input.now.as_millis(), what))
-    }
-
-    fn analytics(&mut self, input: &AlertInput) -> Option<Alert> {
-        let (kind, what) = match self.analytics.transition(input.analytics_stale, input.now)? {
-            Transition::Failed => (
-                AlertKind::AnalyticsStale,
-                "The provider's own count of usage could not be read for a while.".into(),
-            ),
-            Transition::Recovered { since } => (
-                AlertKind::AnalyticsFresh,
-                format!("The provider's own count of usage is read again; it was stale since {since}."),
-            ),
-        };
-        Some(input.alert(kind, input.now.as_millis(), what))
+        let conditions = [
+            (&mut self.provider, input.provider.map(|is_up| !is_up), (ProviderDown, ProviderUp)),
+            (&mut self.assumption, Some(!input.assumption_holds), (AssumptionBroken, AssumptionHolds)),
+            (&mut self.analytics, Some(input.analytics_stale), (AnalyticsStale, AnalyticsFresh)),
+            (&mut self.coturn, Some(input.coturn_unreachable), (CoturnUnreachable, CoturnReachable)),
+            (&mut self.counts, Some(input.counts_late), (CountsLate, CountsSettled)),
+            (&mut self.unknown, Some(input.has_unknown_bytes), (CountsUnknown, CountsKnown)),
+        ];
+        let changed = conditions.into_iter().filter_map(|(edge, is_bad, (failed, recovered))| {
+            let (kind, since) = match edge.transition(is_bad?, input.now)? {
+                Transition::Failed => (failed, input.now),
+                Transition::Recovered { since } => (recovered, since),
+            };
+            Some(input.alert(kind, input.now.as_millis(), since))
+        });
+        changed.collect()
     }
 }
 
@@ -310,31 +264,6 @@ impl Edge {
         self.is_bad = false;
         Some(Transition::Recovered { since: self.since.unwrap_or(now) })
     }
-}
-
-fn usage_sentence(input: &AlertInput, percent: u64) -> String {
-    let (used, limit) = (input.used.gb_nearest(), input.limit.as_gb());
-    let reset = input.period.end;
-    let what = if percent < 100 {
-        format!("{percent} % of the bandwidth limit is used: {used} of {limit} GB, to last until {reset}.")
-    } else {
-        format!("The bandwidth limit is reached: {used} of {limit} GB used, to last until {reset}.")
-    };
-    if input.overshoot_bound == ByteCount::ZERO {
-        return what;
-    }
-    let bound = input.overshoot_bound.gb_up();
-    format!(
-        "{what} If nothing cuts them, credentials already issued can take it up to {bound} GB past the limit."
-    )
-}
-
-fn broken_sentence(input: &AlertInput) -> String {
-    let assumed = input.assumed_rate;
-    let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
-    format!(
-        "Credentials relay more than the {assumed} assumed of each{observed}: the overshoot bound does not hold."
-    )
 }
 
 #[cfg(test)]

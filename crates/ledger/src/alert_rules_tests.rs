@@ -1,4 +1,6 @@
 use super::*;
+use crate::alert::TopSpender;
+use crate::spenders::SpenderKind;
 use proptest::prelude::*;
 
 use AlertKind::{
@@ -32,6 +34,8 @@ fn input(millis: u64) -> AlertInput {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
+        frozen: false,
+        promised_in_full: false,
     }
 }
 
@@ -47,8 +51,12 @@ fn provider(millis: u64, is_up: bool) -> AlertInput {
     AlertInput { provider: Some(is_up), ..input(millis) }
 }
 
+fn evaluate(rules: &mut AlertRules, input: &AlertInput) -> Vec<Alert> {
+    rules.evaluate(input, Spending::default)
+}
+
 fn kinds(rules: &mut AlertRules, input: AlertInput) -> Vec<AlertKind> {
-    rules.evaluate(&input).into_iter().map(|alert| alert.kind).collect()
+    evaluate(rules, &input).into_iter().map(|alert| alert.kind).collect()
 }
 
 #[test]
@@ -77,14 +85,14 @@ fn of_several_thresholds_at_once_only_the_highest_is_sent() {
 #[test]
 fn the_latest_alerts_are_kept_whether_delivered_or_not() {
     let mut rules = AlertRules::default();
-    rules.evaluate(&used(0, 500));
+    evaluate(&mut rules, &used(0, 500));
     let first = rules.next_pending().unwrap().id.clone();
-    rules.evaluate(&used(1, 800));
+    evaluate(&mut rules, &used(1, 800));
     rules.delivered(&first);
     let recent: Vec<_> = rules.recent().map(|(alert, waits)| (alert.kind, waits)).collect();
     assert_eq!(recent, [(Used80, true), (Used50, false)]);
     for n in 1..=u64::try_from(RECENT_MAX).unwrap() {
-        rules.evaluate(&provider(n * DAY / 24, n % 2 == 0));
+        evaluate(&mut rules, &provider(n * DAY / 24, n % 2 == 0));
     }
     assert_eq!(rules.recent().count(), RECENT_MAX);
     assert!(
@@ -127,7 +135,7 @@ fn a_limit_that_comes_back_repeats_no_id() {
     let mut rules = AlertRules::default();
     let mut ids = Vec::new();
     for limit in [1_000, 2_000, 1_000, 2_000, 1_000] {
-        ids.extend(rules.evaluate(&limited(0, 900, limit)).into_iter().map(|alert| alert.id));
+        ids.extend(evaluate(&mut rules, &limited(0, 900, limit)).into_iter().map(|alert| alert.id));
     }
     assert_eq!(ids, ["2025-01-01/budget-used-80/1000000000000"]);
 }
@@ -136,7 +144,7 @@ fn a_limit_that_comes_back_repeats_no_id() {
 fn the_limits_that_are_remembered_are_bounded() {
     let mut rules = AlertRules::default();
     for limit in 1..100 {
-        rules.evaluate(&limited(0, 900, limit));
+        evaluate(&mut rules, &limited(0, 900, limit));
         assert!(rules.sent.len() <= LIMITS_MAX);
     }
 }
@@ -189,7 +197,7 @@ fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
     let mut rules = AlertRules::default();
     let observed_rate = Some(BitRate::new(4_500_000));
     let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
-    let [alert] = rules.evaluate(&broken).try_into().unwrap();
+    let [alert] = evaluate(&mut rules, &broken).try_into().unwrap();
     assert_eq!(alert.kind, AssumptionBroken);
     assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
     assert_eq!(kinds(&mut rules, input(1)), [AssumptionHolds]);
@@ -208,24 +216,23 @@ fn stale_analytics_send_one_alert_until_the_next_reading() {
 fn an_alert_contains_the_figures_of_its_time() {
     let mut rules = AlertRules::default();
     let overshoot_bound = ByteCount::new(23_400_000_000);
-    let [alert] =
-        rules.evaluate(&AlertInput { overshoot_bound, ..used(5 * DAY, 512) }).try_into().expect("one alert");
+    let [alert] = evaluate(&mut rules, &AlertInput { overshoot_bound, ..used(5 * DAY, 512) })
+        .try_into()
+        .expect("one alert");
     assert_eq!(alert.id, "2025-01-01/budget-used-50/1000000000000");
     assert_eq!(alert.at.to_string(), "2025-01-06T00:00:00.000Z");
     assert_eq!(alert.budget.used, ByteCount::new(512 * GB));
     assert_eq!(
-        alert.text(),
-        "turn-broker: 50 % of the bandwidth limit is used: 512.00 of 1000 GB, to last until 2025-01-31T00:00:00.000Z. \
-         If nothing cuts them, credentials already issued can take it up to 23.40 GB past the limit. \
-         Compare it with the days that are left. Nothing stops yet."
+        alert.what,
+        "50 % of the bandwidth limit is used: 512.00 of 1000 GB, and the period ends at 2025-01-31T00:00Z."
     );
 }
 
 #[test]
 fn undelivered_alerts_stay_in_order() {
     let mut rules = AlertRules::default();
-    let mut made = rules.evaluate(&used(0, 500));
-    made.extend(rules.evaluate(&used(1, 800)));
+    let mut made = evaluate(&mut rules, &used(0, 500));
+    made.extend(evaluate(&mut rules, &used(1, 800)));
     assert_eq!(rules.next_pending(), Some(&made[0]));
     rules.delivered("an-unknown-id");
     assert_eq!(rules.pending_len(), 2);
@@ -239,7 +246,7 @@ fn undelivered_alerts_stay_in_order() {
 fn above_the_maximum_the_oldest_alert_is_dropped_and_counted() {
     let mut rules = AlertRules::default();
     for step in 0..65 {
-        rules.evaluate(&provider(step * 10 * MINUTE, step % 2 == 1));
+        evaluate(&mut rules, &provider(step * 10 * MINUTE, step % 2 == 1));
     }
     assert_eq!(rules.pending_len(), PENDING_MAX);
     assert_eq!(rules.next_pending().map(|alert| alert.kind), Some(ProviderUp), "the first down is gone");
@@ -285,7 +292,7 @@ proptest! {
         let mut rules = AlertRules::default();
         let mut sent = Vec::new();
         for input in walk {
-            for alert in rules.evaluate(&input) {
+            for alert in evaluate(&mut rules, &input) {
                 let is_threshold = THRESHOLDS.iter().any(|(_, kind)| *kind == alert.kind);
                 let what = (input.period.start, alert.budget.limit, alert.kind);
                 prop_assert!(!is_threshold || !sent.contains(&what), "{what:?} was sent twice");
@@ -308,7 +315,7 @@ proptest! {
         {
             let mut last_bad: Option<Timestamp> = None;
             let mut is_bad = false;
-            for alert in walk.iter().flat_map(|input| rules.evaluate(input)) {
+            for alert in walk.iter().flat_map(|input| evaluate(&mut rules, input)) {
                 if alert.kind == bad {
                     prop_assert!(!is_bad);
                     prop_assert!(last_bad.is_none_or(|last| alert.at.since(last) >= FLAP_PAUSE));
@@ -331,7 +338,7 @@ proptest! {
         let mut kept = AlertRules::default();
         let mut restarted = AlertRules::default();
         for (index, input) in walk.iter().enumerate() {
-            prop_assert_eq!(kept.evaluate(input), restarted.evaluate(input));
+            prop_assert_eq!(evaluate(&mut kept, input), evaluate(&mut restarted, input));
             if delivers && let Some(alert) = kept.next_pending().cloned() {
                 kept.delivered(&alert.id);
                 restarted.delivered(&alert.id);
@@ -348,7 +355,7 @@ proptest! {
         let mut rules = AlertRules::default();
         let mut made = 0;
         for input in walk {
-            made += rules.evaluate(&input).len();
+            made += evaluate(&mut rules, &input).len();
             prop_assert!(rules.pending_len() <= PENDING_MAX);
         }
         let dropped: u64 = rules.take_dropped().values().sum();
@@ -389,4 +396,39 @@ fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
     assert_eq!(kinds(&mut rules, unknown(0)), [CountsUnknown]);
     assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
     assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [CountsKnown]);
+}
+
+#[test]
+fn the_spenders_are_read_only_for_an_alert_that_shows_them() {
+    let mut rules = AlertRules::default();
+    let mut reads = 0;
+    let top = vec![TopSpender { key: "ann".into(), bytes: ByteCount::new(7) }];
+    let spending = Spending { by: Some(SpenderKind::User), top, cost: None };
+    let mut kinds = |input: &AlertInput| {
+        let made = rules.evaluate(input, || {
+            reads += 1;
+            spending.clone()
+        });
+        made.into_iter().map(|alert| (alert.kind, alert.spending == spending)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&used(0, 400)), []);
+    let both = AlertInput { provider: Some(false), ..used(1, 500) };
+    assert_eq!(kinds(&both), [(Used50, true), (ProviderDown, true)]);
+    assert_eq!(kinds(&used(2, 500)), [(ProviderUp, false)]);
+    assert_eq!(reads, 1);
+}
+
+#[test]
+fn an_alert_of_an_older_version_is_read_and_shown() {
+    let stored = r#"{"pending":[{"id":"2025-01-01/provider-down/1","kind":"provider.down","at":"2025-01-15T12:00:00.000Z",
+        "what":"The TURN provider does not mint.","budget":{"used":1,"limit":2,"overshoot_bound":3,
+        "reset":"2025-02-01T00:00:00.000Z"}}]}"#;
+    let rules: AlertRules = serde_json::from_str(stored).unwrap();
+    let alert = rules.next_pending().unwrap();
+    assert_eq!((&*alert.callers, &alert.spending), ("", &Spending::default()));
+    assert!(
+        alert
+            .text(None)
+            .starts_with("turn-broker: The TURN provider does not mint.\nFirst: Run turn-broker doctor")
+    );
 }

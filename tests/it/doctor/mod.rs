@@ -178,7 +178,16 @@ async fn an_alert_is_sent_only_on_request() {
     assert_eq!(examined.only("alerts").0, "ok", "{}", examined.text);
     let received = webhook.history();
     assert_eq!(received.len(), 1);
-    assert_eq!(received[0].json()["event"], "test");
+    let body = received[0].json();
+    assert_eq!((&body["event"], &body["spendersBy"]), (&"test".into(), &"user".into()));
+    let text = body["text"].as_str().unwrap();
+    for line in [
+        "First: Nothing to do.",
+        "Largest users: \"example-user-1\" 400.00 GB (50 %), ",
+        "Cost: 0.00 USD so far",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
     assert!(!examined.text.contains(fake_webhook::PATH) && !examined.text.contains("hush"));
 }
 

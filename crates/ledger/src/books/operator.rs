@@ -1,8 +1,9 @@
 //! The operator's overrides and alerts.
 
 use super::{Books, Snapshot, Whole};
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertCost, Spending};
 use crate::alert_rules::{AlertInput, AlertRules};
+use crate::cost::Price;
 use crate::grants::{GrantRow, Grants};
 use crate::minute_usage::Basis;
 use crate::reports::Closed;
@@ -66,10 +67,11 @@ impl Books {
         self.is_frozen() || renews.is_some_and(|grant| self.grants.is_revoked(grant))
     }
 
-    /// Returns the alerts that are due. `provider`: whether the provider mints; `None` without a provider.
-    pub fn evaluate_alerts(&mut self, provider: Option<bool>) -> Vec<Alert> {
+    /// Returns the alerts that are due. `provider`: whether the provider mints; `None` without a provider. `price` and `currency`:
+    /// of the cost that an alert shows.
+    pub fn evaluate_alerts(&mut self, provider: Option<bool>, price: &Price, currency: &str) -> Vec<Alert> {
         let snapshot = self.snapshot();
-        let Snapshot { figures, measured, .. } = snapshot;
+        let Snapshot { figures, measured, frozen, promised_in_full, .. } = snapshot;
         let input = AlertInput {
             now: figures.now,
             period: figures.period,
@@ -84,8 +86,20 @@ impl Books {
             coturn_unreachable: measured.uncut,
             has_unknown_bytes: snapshot.has_unknown_bytes(),
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
+            frozen,
+            promised_in_full,
         };
-        self.change_alerts(|rules| rules.evaluate(&input))
+        let mut rules = self.alerts.clone();
+        let made = rules.evaluate(&input, || {
+            let spenders = self.grants.spenders();
+            let cost = AlertCost::of(price, currency, &figures);
+            Spending::new(|kind, limit| spenders.top(kind, limit, None), cost)
+        });
+        if rules != self.alerts {
+            self.alerts = rules;
+            self.dirty.note(Whole::Alerts);
+        }
+        made
     }
 
     /// The alerts, delivered or waiting.

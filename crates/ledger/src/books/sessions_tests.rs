@@ -1,7 +1,9 @@
 use super::*;
+use crate::alert::Alert;
 use crate::changes::Stored;
 use crate::connection::{BilledDirections, UsageRules};
 use crate::connections::Bounds;
+use crate::cost::{Money, Price};
 use crate::coturn::listing::{Reach, Session};
 use crate::ledger::{SourceTerms, Terms};
 use crate::minute::Minute;
@@ -112,20 +114,25 @@ fn id(number: u8) -> GrantId {
     GrantId::new([number; 16])
 }
 
+fn alerts(books: &mut Books) -> Vec<Alert> {
+    let price = Price { per_gb: Money::default(), free: ByteCount::ZERO };
+    books.evaluate_alerts(None, &price, "USD")
+}
+
 #[test]
 fn after_a_grace_period_a_coturn_that_does_not_answer_raises_an_alert() {
     let mut books = setup(BudgetMode::Estimate).open(None, at(0));
     for seconds in 0..=15 {
         books.advance(at(seconds));
         books.miss_sessions();
-        assert_eq!(books.evaluate_alerts(None), [], "{seconds} s after the start");
+        assert_eq!(alerts(&mut books), [], "{seconds} s after the start");
         assert!(books.snapshot().bound_holds());
     }
     books.advance(at(16));
     books.miss_sessions();
     assert!(!books.snapshot().bound_holds());
-    let alerts = books.evaluate_alerts(None);
-    assert_eq!(alerts.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
+    let made = alerts(&mut books);
+    assert_eq!(made.iter().map(|alert| alert.kind.name()).collect::<Vec<_>>(), ["coturn.unreachable"]);
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! The message of an alert, a line for each question of an operator: what happened, what it means for callers, what to do
+//! first, who spends, what it costs, how far it can go, and where to act. Names of spenders come from outside: what a chat would
+//! read as markup, a mention or a link is replaced, and a long name is cut.
+
+use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
+use crate::spenders::SpenderKind;
+use crate::units::ByteCount;
+
+/// The most characters of a spender's name in a message.
+const NAME_CHARS_MAX: usize = 64;
+/// What a name may have beside letters and digits.
+const NAME_MARKS: &str = " .,:;_@/+=-|";
+
+impl Alert {
+    /// The message, in lines. `link`: where the operator acts.
+    #[must_use]
+    pub fn text(&self, link: Option<&str>) -> String {
+        let mut lines = self.lines();
+        lines.extend(link.map(str::to_owned));
+        lines.join("\n")
+    }
+
+    /// The message in one line, for the log.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        self.lines().join(" ")
+    }
+
+    /// A spender's share of the usage at that instant, in percent.
+    #[must_use]
+    pub fn share_of(&self, spender: &TopSpender) -> f64 {
+        share(spender.bytes, self.budget.used)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("turn-broker: {}", self.what)];
+        if !self.callers.is_empty() {
+            lines.push(format!("Callers: {}", self.callers));
+        }
+        lines.push(format!("First: {}", self.kind.first_step()));
+        lines.extend(spenders(&self.spending, self.budget.used));
+        lines.extend(self.spending.cost.as_ref().map(cost));
+        if self.kind.is_about_usage() && self.budget.overshoot_bound > ByteCount::ZERO {
+            let bound = self.budget.overshoot_bound.gb_up();
+            lines.push(format!(
+                "Worst case: credentials already issued can take usage {bound} GB past the limit."
+            ));
+        }
+        lines
+    }
+}
+
+fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<String> {
+    let kind = match (*by)? {
+        SpenderKind::User => "users",
+        SpenderKind::Label => "labels",
+        SpenderKind::Origin => "origins",
+        SpenderKind::Address => "addresses",
+    };
+    let named = top.iter().map(|spender| {
+        let percent = share(spender.bytes, used);
+        let decimals = usize::from(percent < 1.0);
+        format!("\"{}\" {} GB ({percent:.decimals$} %)", shown(&spender.key), spender.bytes.gb_nearest())
+    });
+    Some(format!("Largest {kind}: {}.", named.collect::<Vec<_>>().join(", ")))
+}
+
+/// In percent. Claims of clients can add up to more than the usage.
+fn share(bytes: ByteCount, used: ByteCount) -> f64 {
+    bytes.percent_of(used).min(100.0)
+}
+
+fn cost(AlertCost { currency, so_far, forecast }: &AlertCost) -> String {
+    let at_end = forecast.as_ref().map(|Forecast { used, cost }| {
+        format!(
+            ", {cost} {currency} ({} GB) at the end of the period if it goes on like this",
+            used.gb_nearest()
+        )
+    });
+    format!("Cost: {so_far} {currency} so far{}.", at_end.unwrap_or_default())
+}
+
+/// A name that a chat shows as it is: without markup, mentions and links.
+fn shown(name: &str) -> String {
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    let mut chars = name.chars();
+    let plain = |c: char| if c.is_alphanumeric() || NAME_MARKS.contains(c) { c } else { '?' };
+    let mut text: String = chars.by_ref().take(NAME_CHARS_MAX).map(plain).collect();
+    for markup in ["://", "//", "||", "__"] {
+        text = text.replace(markup, "?");
+    }
+    if chars.next().is_some() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_without_markup_mentions_and_links() {
+        for (name, expected) in [
+            ("ann@example.com", "ann@example.com"),
+            ("auth0|507f", "auth0|507f"),
+            ("Zoë 😀", "Zoë ?"),
+            ("https://app.example:8443", "app.example:8443"),
+            ("2001:db8:1:2::/64", "2001:db8:1:2::/64"),
+            ("<!channel>", "??channel?"),
+            ("[pay](https://evil.example)", "?pay??https?evil.example?"),
+            ("https://https://evil.example", "https?evil.example"),
+            ("**a** ||b|| __c__ `d` ~e~ \"f\"", "??a?? ?b? ?c? ?d? ?e? ?f?"),
+            ("a\u{202e}b", "a?b"),
+        ] {
+            assert_eq!(shown(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(shown(&"ü".repeat(64)), "ü".repeat(64));
+        assert_eq!(shown(&"ü".repeat(65)), format!("{}…", "ü".repeat(64)));
+    }
+
+    #[test]
+    fn a_share_is_at_most_everything() {
+        let share = |bytes, used| share(ByteCount::new(bytes), ByteCount::new(used)).to_string();
+        assert_eq!([share(1, 4), share(5, 4), share(1, 0)], ["25", "100", "100"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The texts of all alerts in one place: what happened, what it means for callers, what to do first, and the part of the dashboard
+//! where the operator does it. One plain sentence each, for somebody who has just been woken up. `texts.txt` shows every
+//! message as it is delivered; a test compares it with the code.
+
+use super::AlertInput;
+use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
+use crate::units::Timestamp;
+
+const TEST: &str =
+    "This is a test from turn-broker doctor --send-test-alert; its figures and names are examples.";
+const TEST_CALLERS: &str = "Nothing changes.";
+
+impl Alert {
+    /// A test alert. It is never stored.
+    #[must_use]
+    pub fn test(at: Timestamp, budget: BudgetFigures, spending: Spending) -> Self {
+        let (id, kind) = (format!("test/{}", at.as_millis()), AlertKind::Test);
+        Self { id, kind, at, what: TEST.into(), callers: TEST_CALLERS.into(), budget, spending }
+    }
+}
+
+/// What happened. `since`: when a failure began that has ended.
+pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> String {
+    let since = minute(since);
+    match kind {
+        AlertKind::Used50 => used(input, 50),
+        AlertKind::Used80 => used(input, 80),
+        AlertKind::Used95 => used(input, 95),
+        AlertKind::Used100 => format!("The bandwidth limit is reached: {}.", usage(input)),
+        AlertKind::ProviderDown => "The TURN provider issues no credentials.".into(),
+        AlertKind::ProviderUp => format!("The TURN provider issues credentials again; it was down since {since}."),
+        AlertKind::AssumptionBroken => {
+            let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
+            format!(
+                "Credentials relay more than the assumed {} each{observed}, so usage can pass the limit by more than the status says.",
+                input.assumed_rate
+            )
+        }
+        AlertKind::AssumptionHolds => {
+            format!("Credentials relay no more than assumed again; they relayed more since {since}.")
+        }
+        AlertKind::AnalyticsStale => {
+            "The provider's own count of usage is too old, so the newest usage is only an estimate.".into()
+        }
+        AlertKind::AnalyticsFresh => {
+            format!("The provider's own count of usage is read again; it was too old since {since}.")
+        }
+        AlertKind::CoturnUnreachable => {
+            "coturn's command line does not answer, so its sessions are neither counted nor ended, and usage can pass the limit by more than the status says.".into()
+        }
+        AlertKind::CoturnReachable => {
+            format!("coturn's command line answers again; it did not since {since}.")
+        }
+        AlertKind::CountsLate => {
+            "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.".into()
+        }
+        AlertKind::CountsSettled => {
+            format!("The provider's counts become final in time again; they were late since {since}.")
+        }
+        AlertKind::CountsUnknown => {
+            "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.".into()
+        }
+        AlertKind::CountsKnown => {
+            format!("At most 5 % of the counted bytes are under unknown identifiers again; they were more since {since}.")
+        }
+        AlertKind::Test => TEST.into(),
+    }
+}
+
+/// What it means for callers now.
+pub(super) fn callers(kind: AlertKind, input: &AlertInput) -> String {
+    if kind == AlertKind::Test {
+        return TEST_CALLERS.into();
+    }
+    if input.frozen {
+        return "No credentials are issued, because the operator has stopped all minting.".into();
+    }
+    if input.has_reached(100) {
+        let end = minute(input.period.end);
+        return format!(
+            "New callers get no credentials for a metered relay until {end}, or until the limit is raised; calls in progress over Cloudflare continue and are billed."
+        );
+    }
+    if input.promised_in_full {
+        return "New callers get no credentials for a metered relay for now, because live credentials reserve the rest of the budget.".into();
+    }
+    if kind == AlertKind::ProviderDown || input.provider == Some(false) {
+        return "New callers get the next entry of ICE_SOURCES; if that is STUN, calls that need a relay fail.".into();
+    }
+    match kind {
+        AlertKind::Used95 => {
+            "Credentials are still issued; at the limit, new callers get none for a metered relay.".into()
+        }
+        _ => "Credentials are still issued.".into(),
+    }
+}
+
+impl AlertKind {
+    /// What the operator should do first.
+    #[must_use]
+    pub const fn first_step(self) -> &'static str {
+        match self {
+            Self::Used50 => "Compare the forecast with the limit; nothing needs to happen now.",
+            Self::Used80 => {
+                "Find who uses more than expected, under \"Who spends\" on the dashboard or with turn-broker spenders; or raise the limit: turn-broker limit GB."
+            }
+            Self::Used95 => {
+                "Block or revoke the largest spender under \"Who spends\" on the dashboard, or raise the limit: turn-broker limit GB."
+            }
+            Self::Used100 => {
+                "Raise the limit to issue credentials again, with \"Set\" under \"Actions\" on the dashboard or with turn-broker limit GB; or wait."
+            }
+            Self::ProviderDown => {
+                "Run turn-broker doctor: it asks the provider for a credential and says what is wrong."
+            }
+            Self::AssumptionBroken => {
+                "Revoke the credential that relays most, under \"Who spends\" on the dashboard; if the rate is normal, set LIABILITY_MBPS_PER_GRANT above it and restart."
+            }
+            Self::AnalyticsStale => "Run turn-broker doctor: it reads the count once and says what is wrong.",
+            Self::CoturnUnreachable => {
+                "Check that coturn runs, then run turn-broker doctor: it tries COTURN_CLI and says what is wrong."
+            }
+            Self::CountsLate => {
+                "Set ANALYTICS_LAG_SECONDS to the lag that turn-broker status shows at COUNTS_LATE, and restart."
+            }
+            Self::CountsUnknown => {
+                "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one."
+            }
+            Self::ProviderUp
+            | Self::AssumptionHolds
+            | Self::AnalyticsFresh
+            | Self::CoturnReachable
+            | Self::CountsSettled
+            | Self::CountsKnown
+            | Self::Test => "Nothing to do.",
+        }
+    }
+
+    /// The part of the dashboard where the operator acts, by its id in the page.
+    #[must_use]
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Used80 | Self::Used95 | Self::AssumptionBroken | Self::CountsUnknown => "spenders",
+            Self::Used100 => "limit-input",
+            Self::ProviderDown => "alerts-card",
+            Self::Used50
+            | Self::ProviderUp
+            | Self::AssumptionHolds
+            | Self::AnalyticsStale
+            | Self::AnalyticsFresh
+            | Self::CoturnUnreachable
+            | Self::CoturnReachable
+            | Self::CountsLate
+            | Self::CountsSettled
+            | Self::CountsKnown
+            | Self::Test => "budget",
+        }
+    }
+
+    /// Whether it is about the limit. The others are about the broker's knowledge: during most of them, the bound does not hold.
+    #[must_use]
+    pub const fn is_about_usage(self) -> bool {
+        matches!(self, Self::Used50 | Self::Used80 | Self::Used95 | Self::Used100 | Self::Test)
+    }
+
+    /// Whether the largest spenders and the cost help the operator: not after a recovery.
+    #[must_use]
+    pub const fn shows_spending(self) -> bool {
+        match self {
+            Self::Used50
+            | Self::Used80
+            | Self::Used95
+            | Self::Used100
+            | Self::ProviderDown
+            | Self::AssumptionBroken
+            | Self::AnalyticsStale
+            | Self::CoturnUnreachable
+            | Self::CountsLate
+            | Self::CountsUnknown
+            | Self::Test => true,
+            Self::ProviderUp
+            | Self::AssumptionHolds
+            | Self::AnalyticsFresh
+            | Self::CoturnReachable
+            | Self::CountsSettled
+            | Self::CountsKnown => false,
+        }
+    }
+}
+
+fn used(input: &AlertInput, percent: u64) -> String {
+    format!("{percent} % of the bandwidth limit is used: {}.", usage(input))
+}
+
+fn usage(input: &AlertInput) -> String {
+    let (used, limit, end) = (input.used.gb_nearest(), input.limit.as_gb(), minute(input.period.end));
+    format!("{used} of {limit} GB, and the period ends at {end}")
+}
+
+/// `2025-02-01T00:00Z`: the dashboard shows it as the reader's time.
+fn minute(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%dT%H:%MZ").to_string()
+}
+
+#[cfg(test)]
+#[path = "texts_tests.rs"]
+mod tests;

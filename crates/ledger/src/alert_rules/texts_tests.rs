@@ -1,0 +1,129 @@
+use super::*;
+use crate::alert::{AlertCost, Forecast, TopSpender};
+use crate::cost::Money;
+use crate::period::BillingDay;
+use crate::spenders::SpenderKind;
+use crate::units::{BitRate, ByteCount};
+
+/// Every message. After a change of the texts, the failing test prints the new content.
+const EXPECTED: &str = include_str!("texts.txt");
+const GB: u64 = 1_000_000_000;
+/// The longest message of Discord; Slack allows more.
+const TEXT_MAX: usize = 2_000;
+/// The longest link: the longest `PUBLIC_URL` and a section of the dashboard.
+const LINK_MAX: usize = 230;
+
+fn at(text: &str) -> Timestamp {
+    serde_json::from_value(text.into()).unwrap()
+}
+
+/// All is well, with 812 of 1,000 GB.
+fn input() -> AlertInput {
+    let now = at("2025-01-16T03:04:05.678Z");
+    AlertInput {
+        now,
+        period: BillingDay::new(1).unwrap().period_at(now),
+        used: ByteCount::new(812_344_000_000),
+        limit: ByteCount::new(1_000 * GB),
+        overshoot_bound: ByteCount::new(23_400_000_001),
+        provider: Some(true),
+        assumption_holds: true,
+        observed_rate: Some(BitRate::new(4_500_000)),
+        assumed_rate: BitRate::new(2_000_000),
+        analytics_stale: false,
+        coturn_unreachable: false,
+        has_unknown_bytes: false,
+        counts_late: false,
+        frozen: false,
+        promised_in_full: false,
+    }
+}
+
+fn spending(names: [&str; 3]) -> Spending {
+    let top = names.into_iter().zip([412, 101, 3]);
+    let top = top.map(|(key, gb)| TopSpender { key: key.into(), bytes: ByteCount::new(gb * GB) });
+    let money = |units| Money::from_units(units).unwrap();
+    let forecast = Forecast { used: ByteCount::new(1_650 * GB), cost: money(32.5) };
+    let cost = AlertCost { currency: "USD".into(), so_far: money(0.0), forecast: Some(forecast) };
+    Spending { by: Some(SpenderKind::User), top: top.collect(), cost: Some(cost) }
+}
+
+fn alert(kind: AlertKind, input: &AlertInput, spending: &Spending) -> Alert {
+    let alert = input.alert(kind, 0, at("2025-01-16T02:00:00Z"));
+    let spending = if kind.shows_spending() { spending.clone() } else { Spending::default() };
+    Alert { spending, ..alert }
+}
+
+fn message(kind: AlertKind, input: &AlertInput) -> String {
+    let link = format!("https://turn.example.com/dashboard#{}", kind.section());
+    let names = ["ann@example.com", "bob", "carol"];
+    alert(kind, input, &spending(names)).text(Some(&link))
+}
+
+fn of_kind(kind: AlertKind) -> String {
+    let used = match kind {
+        AlertKind::Used50 => 512,
+        AlertKind::Used95 => 958,
+        AlertKind::Used100 => 1_001,
+        _ => 812,
+    };
+    let input = AlertInput { used: ByteCount::new(used * GB), ..input() };
+    format!("## {}, {}\n\n{}", kind.name(), kind.severity().name(), message(kind, &input))
+}
+
+#[test]
+fn every_message_is_as_in_the_file() {
+    let states = [
+        ("while minting is stopped", AlertInput { frozen: true, ..input() }),
+        ("while the limit is reached", AlertInput { limit: ByteCount::new(GB), ..input() }),
+        ("while strict mode has no room", AlertInput { promised_in_full: true, ..input() }),
+    ];
+    let down =
+        |(state, input)| format!("## provider.down {state}\n\n{}", message(AlertKind::ProviderDown, &input));
+    let messages: Vec<_> = AlertKind::ALL.into_iter().map(of_kind).chain(states.map(down)).collect();
+    let all = messages.join("\n\n");
+    assert!(all.trim() == EXPECTED.trim(), "texts.txt should be:\n{all}");
+}
+
+#[test]
+fn a_message_asks_for_one_thing_first_and_starts_with_a_verb() {
+    let verbs = ["Compare", "Find", "Open", "Block", "Raise", "Run", "Revoke", "Check", "Set", "Nothing"];
+    for kind in AlertKind::ALL {
+        let step = kind.first_step();
+        assert!(verbs.iter().any(|verb| step.starts_with(verb)), "{step}");
+        let is_recovery = !kind.shows_spending() || kind == AlertKind::Test;
+        assert_eq!(step == "Nothing to do.", is_recovery, "{}", kind.name());
+    }
+}
+
+#[test]
+fn the_texts_have_no_chat_markup_and_no_mention() {
+    for kind in AlertKind::ALL {
+        let markup = ['<', '>', '&', '@', '*', '`', '~', '|'];
+        let alert = alert(kind, &input(), &Spending::default());
+        assert!(!alert.text(None).contains(markup), "{}", kind.name());
+    }
+}
+
+#[test]
+fn the_longest_message_fits_into_a_chat() {
+    let long = "\u{1d4d0}".repeat(128);
+    let (spending, link) = (spending([&long; 3]), "l".repeat(LINK_MAX));
+    let most = ByteCount::new(u64::MAX);
+    let states =
+        [input(), AlertInput { frozen: true, ..input() }, AlertInput { promised_in_full: true, ..input() }];
+    for state in states {
+        for kind in AlertKind::ALL {
+            let input = AlertInput {
+                used: most,
+                limit: most.minus(ByteCount::new(1)),
+                overshoot_bound: most,
+                ..state
+            };
+            for input in [input, AlertInput { limit: most, used: ByteCount::ZERO, ..input }] {
+                let length = alert(kind, &input, &spending).text(Some(&link)).encode_utf16().count();
+                assert!(length < TEXT_MAX, "{}: {length}", kind.name());
+            }
+        }
+    }
+}
