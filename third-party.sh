@@ -1,8 +1,9 @@
 #!/bin/sh
 # Prints the licenses of everything that the binary contains besides our own code: the crates, the chart library of the pages,
-# Rust's standard library and, in the image, the C library. The texts come from the sources that were built; the same text is
-# printed once. A crate without a text of its own fails the script, unless its license is one of ours. Needs cargo; the
-# Dockerfile runs it.
+# Rust's standard library and the C library, if that is linked statically. The texts come from the sources that were built; the
+# same text is printed once. A crate without a text of its own fails the script, unless its license is one of ours. Needs cargo.
+# The Dockerfile and release.sh run it.
+#   CARGO_BUILD_TARGET  what the binary was built for, by default this machine
 set -eu
 cd "$(dirname "$0")"
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
@@ -56,7 +57,13 @@ heading 'uPlot' 'MIT'
 texts src/web/vendor/uplot
 heading "Rust's standard library, $(rustc --version)" 'MIT OR Apache-2.0'
 echo 'Copyright (c) The Rust Project Contributors. The texts are in LICENSE-MIT and LICENSE-APACHE.'
-if [ -f /usr/share/doc/libc6/copyright ]; then
-    heading 'The GNU C library, linked statically in the image' 'LGPL-2.1-or-later'
-    cat /usr/share/doc/libc6/copyright
+case ${CARGO_BUILD_TARGET:-} in
+*-musl) library=musl heading='musl, the C library, linked statically' license=MIT ;;
+*) library=libc6 heading='The GNU C library, linked statically in the image' license=LGPL-2.1-or-later ;;
+esac
+if [ -f /usr/share/doc/$library/copyright ]; then
+    heading "$heading" $license
+    cat /usr/share/doc/$library/copyright
+elif [ $library = musl ]; then
+    echo 'no license text of musl: install the Debian package musl' >&2 && exit 1
 fi

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::config::{AllowedHosts, Config, ConfigErrors, Environment};
+use crate::config::{AllowedHosts, Config, ConfigErrors, Environment, RelayConfig};
 use crate::random::{self, NoRandomness};
 
 /// The variables that the demo reads.
@@ -28,8 +28,9 @@ Options:
 
 Environment:
   HOST        by default 127.0.0.1: only this machine. With another address of this machine, such as 192.168.1.10,
-              the relay listens there too, and a phone in that network can open the page. Requests that name another
-              host or port than the demo's own, localhost or loopback are refused
+              the relay listens there too, and a phone in that network can open the page. With 0.0.0.0, as in the
+              container image, publish the port under its own number for TCP and UDP, and open the page at
+              127.0.0.1. Requests that name another host or port than the demo's own, localhost or loopback are refused
   PORT        the same as --port, which takes precedence
   LOG_FORMAT  text (the default) or json
   RUST_LOG    by default warnings only, so that the page's address stays visible
@@ -106,7 +107,7 @@ impl Demo {
         let moved = (!is_port_set && address.port() != PORT).then_some(PORT);
         let page = format!("http://{}/demo#token={token}", reachable(address));
         let config = Config { is_demo: true, ..config };
-        let config = with_hosts(config, reachable(address));
+        let config = with_hosts(with_relay(config, address), reachable(address));
         Ok(Self { config, listener, greeting: greeting(&page, moved) })
     }
 }
@@ -134,6 +135,15 @@ fn settings(environment: Environment, address: SocketAddr, token: &str) -> Envir
         .with("CLIENT_URL", format!("http://{page},{by_name}"))
         .with("RELAY_LISTEN", SocketAddr::new(page.ip(), 0).to_string())
         .with("OPERATOR_TOKEN", token)
+}
+
+/// On all addresses, the relay is at the UDP port with the page's number. A container then needs one number only, and the
+/// credentials name the address at which the machine around it publishes that port.
+fn with_relay(mut config: Config, address: SocketAddr) -> Config {
+    if address.ip().is_unspecified() {
+        config.ice.relay = Some(RelayConfig { listen: address, public_ip: reachable(address).ip() });
+    }
+    config
 }
 
 /// Only requests to this machine, or to the address that the demo was told to listen on. A page elsewhere can make its own
@@ -199,6 +209,18 @@ mod tests {
         assert_eq!((relay.listen.to_string().as_str(), demo.config.is_demo), ("127.0.0.1:0", true));
         assert!(demo.config.budget.state_dir.is_none());
         assert_eq!(demo.config.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn on_all_addresses_the_relay_has_the_number_of_the_page_and_clients_reach_both_on_loopback() {
+        let settings = [("HOST", "0.0.0.0"), ("PORT", "0")];
+        let demo = Demo::prepare(Environment::from_pairs(settings), None).unwrap();
+        let address = demo.listener.local_addr().unwrap();
+        let relay = demo.config.ice.relay.unwrap();
+        assert_eq!((relay.listen, relay.public_ip.to_string().as_str()), (address, "127.0.0.1"));
+        let page = format!("http://127.0.0.1:{}/demo#token=", address.port());
+        assert!(page_of(&demo).starts_with(&page), "{}", demo.greeting);
+        assert!(demo.config.access.hosts.allows(&format!("127.0.0.1:{}", address.port())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# What a test asks of the machine, for scripts that source this under `set -eu`: `need` for Debian packages, `broker` for the
-# program, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
+# What a script asks of the machine, for those that source this under `set -eu`: `need` for Debian packages, `tool` for programs
+# written in Rust, `broker` for ours, `isolate` for a network that has nothing but `lo`. Expects a Debian where something is missing, and root or `sudo -n` to install it.
 
 # need COMMAND=PACKAGE...: installs the packages of those commands that are missing, or ends the script.
 need() {
@@ -15,6 +15,13 @@ need() {
         echo "cannot install:$missing. Install these Debian packages as root, then run this again." >&2
         exit 1
     fi
+}
+
+# tool NAME VERSION: builds it into target/tools of the current tree, unless this version is there. Takes minutes.
+tool() {
+    tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
+    cargo install --list --root "$tools" | grep -q "^$1 v$2:" ||
+        CARGO_TARGET_DIR=$tools/build cargo install --locked --root "$tools" "$1@$2"
 }
 
 # broker ROOT: TURN_BROKER_BIN is the program; where it is not set, it is built in the tree at ROOT.

@@ -5,13 +5,9 @@
 #   ADVISORIES=1  also looks for known vulnerabilities, in a database from the network
 set -eu
 cd "$(dirname "$0")/.."
+# shellcheck source=tests/machine.sh
+. tests/machine.sh
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-
-# tool NAME VERSION: builds it, unless this version is there.
-tool() {
-    [ "$("$target/tools/bin/$1" --version 2>/dev/null | awk '{ print $NF }')" = "$2" ] ||
-        CARGO_TARGET_DIR=$target/tools/build cargo install --locked --root "$target/tools" "$1@$2"
-}
 step() { printf '\n== %s\n' "$*"; }
 
 tool cargo-deny 0.20.2

@@ -40,19 +40,38 @@ engine_export() {
     tar -c -C "$root" .
 }
 in_namespace() { nsenter -t "$namespace" -n "$@"; }
-engine_start() {
+# new_network: makes one and sets `network`, the process that holds it.
+new_network() {
     unshare --net sleep infinity &
-    helpers=$!
+    network=$!
+    helpers="$helpers $network"
     # Not before it is one: what is looked for by namespace must not be looked for on the whole machine.
-    while [ "$(readlink "/proc/$helpers/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
-    namespace=$helpers
-    in_namespace ip link set lo up
+    while [ "$(readlink "/proc/$network/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
+    nsenter -t "$network" -n ip link set lo up
+}
+engine_start() {
+    new_network
+    namespace=$network
     nsenter -t "$namespace" -n python3 "$here/provider.py" &
     helpers="$helpers $!"
     engine_exec /usr/local/bin/turn-broker >"$work/broker.log" 2>&1 &
     broker=$!
 }
 ask() { in_namespace curl -sf --max-time 10 "http://127.0.0.1:3001$1"; }
+# In the same network, which gets a link to a second one. From there the demo is asked: loopback would hide where it listens.
+engine_start_demo() {
+    new_network
+    outside=$network
+    demo=192.0.2.2:3001
+    ip link add demo netns "$outside" type veth peer name demo netns "$namespace"
+    outside ip addr add 192.0.2.1/30 dev demo
+    in_namespace ip addr add "${demo%:*}/30" dev demo
+    outside ip link set demo up
+    in_namespace ip link set demo up
+    engine_exec /usr/local/bin/turn-broker demo >"$work/broker.log" 2>&1 &
+    broker=$!
+}
+outside() { nsenter -t "$outside" -n "$@"; }
 engine_exec() {
     in_namespace buildah --root "$work/storage" --runroot "$work/runroot" run --isolation chroot \
         -e CLOUDFLARE_API_BASE=http://provider.test:8787 \

@@ -20,6 +20,13 @@ engine_start() {
     container=$("$ENGINE" run -d -p 127.0.0.1::3001 "$image")
     address=$("$ENGINE" port "$container" 3001/tcp)
 }
+# The port has to keep its number, because the demo's page and credentials name it.
+engine_start_demo() {
+    "$ENGINE" rm -f -v "$container" >/dev/null
+    demo=127.0.0.1:$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    container=$("$ENGINE" run -d -e PORT="${demo#*:}" -p "$demo:${demo#*:}" -p "$demo:${demo#*:}/udp" "$image" demo)
+}
+outside() { "$@"; }
 ask() { curl -sf --max-time 10 "http://$address$1"; }
 engine_exec() { "$ENGINE" exec "$container" "$@"; }
 engine_uid() {

