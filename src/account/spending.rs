@@ -7,7 +7,7 @@ use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::grants::{GrantFilter, GrantPlace, GrantRow, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::User;
-use turn_ledger::spenders::{Place as SpenderPlace, SpenderKind, SpenderSums};
+use turn_ledger::spenders::{Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
@@ -40,15 +40,27 @@ impl Account {
         self.with(|books| books.is_blocked(user))
     }
 
-    /// The first `limit` sums of a kind after a place, most bytes first, and the instant of these figures.
+    /// The first `limit` sums of a kind after a place, most bytes first, each with whether its user is blocked, and the instant of
+    /// these figures.
     #[must_use]
     pub fn spenders(
         &self,
         kind: SpenderKind,
         limit: usize,
         after: Option<&SpenderPlace>,
-    ) -> (Vec<SpenderSums>, Snapshot) {
-        self.with(|books| (books.grants().spenders().top(kind, limit, after), books.snapshot()))
+    ) -> (Vec<(SpenderSums, Option<bool>)>, Snapshot) {
+        self.with(|books| {
+            let is_blocked = |row: &SpenderSums| match row.key.as_ref()? {
+                SpenderKey::User(user) => Some(books.is_blocked(user)),
+                _ => None,
+            };
+            let with_blocked = |row| {
+                let blocked = is_blocked(&row);
+                (row, blocked)
+            };
+            let rows = books.grants().spenders().top(kind, limit, after);
+            (rows.into_iter().map(with_blocked).collect(), books.snapshot())
+        })
     }
 
     /// The first `limit` grants of this period after a place, most bytes first, and the instant of these figures.

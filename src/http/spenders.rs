@@ -62,6 +62,10 @@ pub struct SpenderBody {
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
     evidence: &'static str,
+    /// Whether the user is blocked. Only with `by=user`, and not in the row without a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = false)]
+    blocked: Option<bool>,
     /// Grants in this period.
     grants: u64,
     /// Grants that count as alive now.
@@ -199,8 +203,8 @@ pub async fn list_spenders(
         By::Kind(kind) => {
             let after = cursor.map(|text| place(kind, &text).ok_or_else(bad_cursor)).transpose()?;
             let (rows, snapshot) = app.account.spenders(kind, limit + 1, after.as_ref());
-            let (rows, next) = page(rows, limit, |row| cursor_of(row.sums.bytes(), row.key.as_ref()));
-            (rows.iter().map(spender_body).collect(), next, snapshot)
+            let (rows, next) = page(rows, limit, |(row, _)| cursor_of(row.sums.bytes(), row.key.as_ref()));
+            (rows.iter().map(|(row, blocked)| spender_body(row, *blocked)).collect(), next, snapshot)
         }
         By::Grant => {
             let after = cursor.map(|text| grant_place(&text).ok_or_else(bad_cursor)).transpose()?;
@@ -230,6 +234,7 @@ pub async fn list_spenders(
     params(
         ("user" = Option<String>, Query, description = "Only grants of this user."),
         ("label" = Option<String>, Query, description = "Only grants with this label."),
+        ("origin" = Option<String>, Query, description = "Only grants of pages of this origin.", example = "https://app.example.com"),
         ("address" = Option<String>, Query, description = "Only grants of this client address, as `GET /api/spenders?by=address` shows it."),
         ("live" = Option<bool>, Query, description = "Only grants that count as alive, or only those that do not."),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 by default."),
@@ -248,6 +253,7 @@ pub async fn list_grants(
     let filter = GrantFilter {
         user: parsed(query, "user", User::new)?,
         label: parsed(query, "label", Label::new)?,
+        origin: parsed(query, "origin", |text| Some(text.into()))?,
         address: parsed(query, "address", |text| SpenderKey::parse(SpenderKind::Address, text))?,
         live: parsed(query, "live", |text| text.parse().ok())?,
     };
@@ -257,7 +263,7 @@ pub async fn list_grants(
     Ok(Json(GrantsBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
-fn spender_body(row: &SpenderSums) -> SpenderBody {
+fn spender_body(row: &SpenderSums, blocked: Option<bool>) -> SpenderBody {
     let sums = &row.sums;
     SpenderBody {
         key: row.key.as_ref().map(ToString::to_string),
@@ -265,6 +271,7 @@ fn spender_body(row: &SpenderSums) -> SpenderBody {
         measured_bytes: sums.measured().get(),
         claimed_bytes: sums.claimed().get(),
         evidence: sums.evidence().name(),
+        blocked,
         grants: sums.grants(),
         live: row.live,
         first_seen: sums.first_seen,
@@ -280,6 +287,7 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
         evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
+        blocked: None,
         grants: 1,
         live: u64::from(grant.live),
         first_seen: grant.row.issued_at,

@@ -236,6 +236,7 @@ export interface RevokedBody {
 }
 
 export interface SpenderBody {
+  blocked?: boolean;
   bytes: number;
   claimedBytes: number;
   evidence: "measured" | "claimed";

@@ -22,9 +22,13 @@ async fn broker(settings: &[(&str, &str)]) -> TestBroker {
 }
 
 async fn mint_as(broker: &TestBroker, user: &str, query: &str) -> Answer {
-    let token = Signer::hs256(SECRET).sign(None, &json!({"sub": user, "exp": NOW + 86_400}));
     let path = format!("/api/turn-credentials{query}");
-    Answer::of(broker.request(Method::GET, &path).bearer_auth(token)).await
+    Answer::of(broker.request(Method::GET, &path).bearer_auth(sign(user))).await
+}
+
+/// A token of this user.
+fn sign(user: &str) -> String {
+    Signer::hs256(SECRET).sign(None, &json!({"sub": user, "exp": NOW + 86_400}))
 }
 
 /// The grant of a mint.
@@ -85,12 +89,20 @@ async fn the_sums_name_who_has_spent_most() {
 
 #[tokio::test]
 async fn grants_are_listed_and_filtered() {
-    let broker = broker(&[]).await;
+    let broker = broker(&[("CLIENT_URL", "https://app.example")]).await;
     let ann = grant(&mint_as(&broker, "ann", "?label=room-1&ttl=600").await);
     grant(&mint_as(&broker, "bob", "").await);
     spend(&broker, &ann, 4_000_000).await;
+    let carol = sign("carol");
+    let page = broker.request(Method::GET, "/api/turn-credentials").header("Origin", "https://app.example");
+    grant(&Answer::of(page.bearer_auth(carol)).await);
     let all = broker.operator("/api/grants").await.json();
-    assert_eq!(all["grants"].as_array().unwrap().len(), 2);
+    assert_eq!(all["grants"].as_array().unwrap().len(), 3);
+    for (origin, expected) in [("https://app.example", vec!["carol"]), ("https://other.example", vec![])] {
+        let of_origin = broker.operator(&format!("/api/grants?origin={origin}")).await.json();
+        let users = of_origin["grants"].as_array().unwrap().iter().map(|row| row["user"].clone());
+        assert_eq!(users.collect::<Vec<_>>(), expected, "{origin}");
+    }
     let of_ann = broker.operator("/api/grants?user=ann&label=room-1&live=true").await.json();
     let row = of_ann["grants"][0].clone();
     assert_eq!(of_ann["grants"].as_array().unwrap().len(), 1);
@@ -104,7 +116,7 @@ async fn grants_are_listed_and_filtered() {
     let there = broker.operator(&format!("/api/grants?address={address}&limit=1")).await.json();
     let next = there["next"].as_str().unwrap();
     let rest = broker.operator(&format!("/api/grants?address={address}&cursor={next}")).await.json();
-    assert_eq!((rest["grants"][0]["user"].clone(), &rest["next"]), ("bob".into(), &Value::Null));
+    assert_eq!((rest["grants"].as_array().unwrap().len(), &rest["next"]), (2, &Value::Null));
 
     for bad in ["live=maybe", "limit=0", "limit=1001", "cursor=x", "user=a&user=b", "address=here"] {
         let refused = broker.operator(&format!("/api/grants?{bad}")).await;
@@ -169,6 +181,10 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     let blocked = operator(&first, Method::POST, "/api/users/ann/block").await;
     assert_eq!(blocked.json(), json!({"user": "ann", "blocked": true}));
     assert_eq!(mint_as(&first, "ann", "").await.error(), (403, "USER_BLOCKED".into()));
+    let blocked_of = |page: Value| page["spenders"][0].get("blocked").cloned();
+    assert_eq!(blocked_of(first.operator("/api/spenders").await.json()), Some(true.into()));
+    assert_eq!(blocked_of(first.operator("/api/spenders?by=address").await.json()), None);
+    assert_eq!(blocked_of(first.operator("/api/spenders?by=grant").await.json()), None);
     first.advance(460);
     let renewal = Answer::of(first.request(Method::GET, "/api/turn-credentials").bearer_auth(&ann)).await;
     assert_eq!(renewal.error(), (403, "USER_BLOCKED".into()));
@@ -178,6 +194,9 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
     assert_eq!(mint_as(&second, "bob", "").await.status, 200);
     let unblocked = operator(&second, Method::DELETE, "/api/users/ann/block").await;
     assert_eq!(unblocked.json(), json!({"user": "ann", "blocked": false}));
+    let page = second.operator("/api/spenders").await.json();
+    let blocked = page["spenders"].as_array().unwrap().iter().map(|row| row["blocked"].clone());
+    assert_eq!(blocked.collect::<Vec<_>>(), [false, false]);
     assert_eq!(mint_as(&second, "ann", "").await.status, 200);
 }
 

@@ -1,6 +1,7 @@
 // The dashboard's tables and alerts without a browser: which rows a table shows, what it says of spenders and their grants, and
 // the buttons of an alert.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
@@ -79,6 +80,14 @@ test('the grants of a spender are asked for by its key, and selected again', () 
   const ids = (key) => ofSpender(grants, 'origin', key).map(({ id }) => id);
   assert.deepEqual([ids('https://b'), ids(null)], [['3'], ['2']]);
   assert.equal(ago('2026-11-20T14:04:00Z', NOW), '20 min ago');
+});
+
+test('each kind of alert has a title', () => {
+  const document = readFileSync(new URL('../../src/web/api.d.ts', import.meta.url), 'utf8');
+  const [, kinds] = /export interface AlertBody \{[^}]*?event: ([^;]+);/.exec(document);
+  const names = [...kinds.matchAll(/"([^"]+)"/g)].map(([, name]) => name);
+  assert.ok(names.includes('counts.unknown'));
+  assert.deepEqual(names.filter((name) => name !== 'test' && told(name).title === name.replace(/[._]/g, ' ')), []);
 });
 
 test('an alert has buttons in the place of routes', () => {

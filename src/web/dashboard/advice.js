@@ -18,6 +18,8 @@ const TOLD = {
   'coturn.reachable': { title: 'coturn answers again', buttons: [] },
   'counts.late': { title: 'Cloudflare’s counts settle late', buttons: ['budget'] },
   'counts.settled': { title: 'Cloudflare’s counts settle in time', buttons: [] },
+  'counts.unknown': { title: 'Bytes of unknown credentials', buttons: ['spenders', 'budget'] },
+  'counts.known': { title: 'Few bytes are of unknown credentials again', buttons: [] },
   test: { title: 'A test', buttons: [] },
 };
 

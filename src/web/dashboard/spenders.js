@@ -25,8 +25,6 @@ let moment = { now: new Date(0), used: 0 };
 let list = null;
 /** Grants of the rows that are open, by the spender's key. @type {Map<string, Opened>} */
 const opened = new Map();
-/** Users that were blocked or allowed in this tab; a broker may not list it. @type {Map<string, boolean>} */
-const blocked = new Map();
 /** Each load cancels the one before. */
 let load = 0;
 
@@ -50,9 +48,6 @@ const table = new Table($('spenders-panel'), {
   ],
 });
 
-/** @param {Spender} spender */
-const isBlocked = ({ key, blocked: said }) => said ?? blocked.get(key ?? '') ?? false;
-
 /** @param {HTMLTableCellElement} cell @param {Spender} spender */
 function fillName(cell, spender) {
   const key = spender.key ?? '';
@@ -61,7 +56,7 @@ function fillName(cell, spender) {
   button.title = key;
   button.setAttribute('aria-expanded', String(opened.has(key)));
   cell.querySelector('.mark')?.remove();
-  if (by === 'user' && isBlocked(spender)) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
+  if (spender.blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
 }
 
 /** @param {HTMLTableCellElement} cell @param {Spender} spender */
@@ -81,16 +76,17 @@ function fillUsage(cell, spender) {
 function fillAction(cell, spender) {
   const { key } = spender;
   if (by !== 'user' || !key) return cell.replaceChildren();
-  const is = isBlocked(spender);
-  const button = buttonIn(cell, '', () => change(key, !is));
-  button.className = is ? '' : 'danger';
-  write(button, is ? 'Allow again' : 'Block');
+  const { blocked } = spender;
+  const button = buttonIn(cell, '', () => change(key, !blocked));
+  button.className = blocked ? '' : 'danger';
+  write(button, blocked ? 'Allow again' : 'Block');
   button.setAttribute('aria-label', `${button.textContent} ${key}`);
 }
 
-/** @param {string} user @param {boolean} toBlocked */
+/** The row says it at once, the next list says it too. @param {string} user @param {boolean} toBlocked */
 async function change(user, toBlocked) {
-  if (await (toBlocked ? actions.block(user) : actions.allow(user))) blocked.set(user, toBlocked);
+  if (!(await (toBlocked ? actions.block(user) : actions.allow(user)))) return;
+  list?.spenders.filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });
   table.redraw();
 }
 

@@ -59,7 +59,7 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
 /** The query for the grants of a spender. Without a key there is none: the page selects the rows. @param {By} by @param {string | null} key */
 export const grantsPath = (by, key) => `api/grants?${key ? `${by}=${encodeURIComponent(key)}&` : ''}limit=${ROWS_ASKED}`;
 
-/** A broker may not know a filter, so the page selects again. @param {Grant[]} grants @param {By} by @param {string | null} key */
+/** There is no filter for a spender without a key, so the page selects. @param {Grant[]} grants @param {By} by @param {string | null} key */
 export const ofSpender = (grants, by, key) => grants.filter((grant) => (grant[by] ?? null) === (key || null));
 
 /** "3 min ago". @param {string} instant @param {Date} now */

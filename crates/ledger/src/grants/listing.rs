@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use super::{GrantRow, Grants};
 use crate::spender::{Label, User};
@@ -16,6 +17,8 @@ pub struct GrantFilter {
     pub user: Option<User>,
     /// Grants with this label.
     pub label: Option<Label>,
+    /// Grants of pages of this origin.
+    pub origin: Option<Arc<str>>,
     /// Grants of this client address, as far as it is kept.
     pub address: Option<SpenderKey>,
     /// Only live or only ended ones.
@@ -73,16 +76,19 @@ impl Grants {
     }
 
     fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {
-        let GrantFilter { user, label, address, live } = filter;
+        let GrantFilter { user, label, origin, address, live } = filter;
         let spender = row.spender.as_deref();
         let has_user =
             || user.is_none() || spender.is_some_and(|spender| spender.user.as_ref() == user.as_ref());
         let has_label =
             || label.is_none() || spender.is_some_and(|spender| spender.label.as_ref() == label.as_ref());
+        let has_origin =
+            || origin.is_none() || spender.is_some_and(|spender| spender.origin.as_ref() == origin.as_ref());
         let has_address = || address.is_none() || self.spending.address(row) == *address;
         live.is_none_or(|live| (!row.ended && row.is_live(now)) == live)
             && has_user()
             && has_label()
+            && has_origin()
             && has_address()
     }
 
