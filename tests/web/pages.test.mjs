@@ -436,6 +436,10 @@ test('an error of the broker has its own finding', () => {
   assert.equal(title(0, null), 'The broker does not answer');
   assert.equal(title(429, { code: 'RATE_LIMITED', error: 'Too many', retryAfter: 30 }), 'Too many requests from this address');
   assert.equal(title(429, { code: 'BUDGET_EXHAUSTED', error: 'Bandwidth limit reached' }), 'The budget is spent');
+  assert.equal(title(429, { code: 'USER_LIMIT_REACHED', error: 'User limit reached' }), 'This user has reached the limit');
+  assert.equal(title(403, { code: 'USER_BLOCKED', error: 'User blocked' }), 'This user is blocked');
+  assert.equal(title(403, { code: 'ORIGIN_NOT_ALLOWED', error: 'Origin not allowed' }), 'The broker rejects this page');
+  assert.equal(title(401, { code: 'UNAUTHORIZED', error: 'Unauthorized' }), 'The broker requires a sign-in');
   assert.equal(title(503, { error: 'Overloaded' }), 'The broker answered 503');
 });
 

@@ -66,15 +66,21 @@ export function findings(answer, attempts) {
 /** The broker sent no ICE servers. @param {Answer} answer */
 function refusal({ status, body }) {
   const said = [body?.error, body?.message].filter(Boolean).join('. ');
+  /** @type {Record<string, string[]>} */
+  const byCode = {
+    UNAUTHORIZED: ['The broker requires a sign-in', `${said} This page has no user, so it cannot test the relay while AUTH_REQUIRED is set.`],
+    USER_BLOCKED: ['This user is blocked', `${said} The operator can allow the user again.`],
+    USER_LIMIT_REACHED: ['This user has reached the limit', `${said} There are no credentials for this user until the reset, or until the operator raises USER_LIMIT_GB.`],
+  };
   /** @type {Record<number, string[]>} */
-  const known = {
+  const byStatus = {
     0: ['The broker does not answer', 'No response in time. Check that the broker runs and that this network can reach it.'],
     403: ['The broker rejects this page', `${said}. Open the check at the broker’s own address.`],
     429: body?.code === 'BUDGET_EXHAUSTED'
       ? ['The budget is spent', `${said} There are no credentials until the reset, or until the operator raises the limit.`]
       : ['Too many requests from this address', `${said}. Wait${body?.retryAfter ? ` ${body.retryAfter} s` : ' a few minutes'} and check again.`],
   };
-  const [title, text] = known[status] ?? [`The broker answered ${status}`, `${said ? `${said} ` : ''}See the broker’s log${body?.requestId ? ` for request ${body.requestId}` : ''}.`];
+  const [title, text] = byCode[body?.code ?? ''] ?? byStatus[status] ?? [`The broker answered ${status}`, `${said ? `${said} ` : ''}See the broker’s log${body?.requestId ? ` for request ${body.requestId}` : ''}.`];
   return finding('bad', title, text);
 }
 
