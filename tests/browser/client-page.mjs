@@ -20,9 +20,9 @@ class Peer {
   #lastAt = performance.now();
   #makingOffer = false;
 
-  static async join(name, isPolite, storage) {
+  static async join(name, isPolite, storage, options) {
     const client = createTurnClient({
-      baseUrl: 'http://127.0.0.1:3001', storage, onError: ({ code, message }) => peer.faults.push(`${code}: ${message}`),
+      baseUrl: 'http://127.0.0.1:3001', storage, onError: ({ code, message }) => peer.faults.push(`${code}: ${message}`), ...options,
     });
     const peer = new Peer(name, isPolite, client, await client.iceServers());
     return peer;
@@ -116,8 +116,10 @@ class Peer {
 
 /** The two ends of one call. Each function is one step of renewal.mjs. */
 globalThis.call = {
-  async connect() {
-    this.peers = [await Peer.join('a', true, sessionStorage), await Peer.join('b', false, null)];
+  /** @param {{token?: string, label?: string}} [user] */
+  async connect({ token, label } = {}) {
+    const options = { label, getToken: token && (() => token) };
+    this.peers = [await Peer.join('a', true, sessionStorage, options), await Peer.join('b', false, null, options)];
     const [a, b] = this.peers;
     const open = Promise.all([a.isOpen(), b.isOpen()]);
     a.signalTo(b);
@@ -137,6 +139,13 @@ globalThis.call = {
 
   look() {
     return this.peers.map((peer) => peer.look());
+  },
+
+  /** Bytes that the transports of both ends have received, now. */
+  async received() {
+    const stats = await Promise.all(this.peers.map(({ pc }) => pc.getStats()));
+    const transports = stats.flatMap((report) => [...report.values()].filter(({ type }) => type === 'transport'));
+    return transports.reduce((sum, { bytesReceived }) => sum + bytesReceived, 0);
   },
 
   /** One end stops its watch, the other only closes, as some pages do. */

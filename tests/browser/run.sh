@@ -8,6 +8,7 @@
 #   run.sh video     a minute of video over the relay in the broker, then over a coturn that the broker does not read (three minutes)
 #   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls without reports, ended by budget, revocation and expiry (two and a half minutes)
+#   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages (a minute and a half)
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
@@ -22,8 +23,9 @@ pages) script=pages.mjs ;;
 cut) script=cut.mjs ;;
 demo) script=demo.mjs ;;
 video) script=video.mjs ;;
+users) script=users.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | needed | needed-cost]" >&2; exit 64 ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
