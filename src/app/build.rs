@@ -13,17 +13,18 @@ use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{CloudflareConfig, Config};
+use crate::config::{CloudflareConfig, Config, TurnKeyConfig};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
+use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::journal::Journal;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
-use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::credential_source::CredentialSource;
@@ -54,7 +55,7 @@ pub enum BuildError {
     Quota(#[from] QuotaError),
     /// The settings of the Cloudflare API give no URL or no header.
     #[error(
-        "CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN do not form a valid request"
+        "CLOUDFLARE_API_BASE and the TURN keys do not form a valid request; check CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_KEYS"
     )]
     Endpoint,
     /// The settings of the analytics API give no URL or no header.
@@ -105,6 +106,7 @@ pub fn build(
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
         is_demo: config.is_demo,
+        countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         ttl_max: config.ice.ttl_max,
         stun: IceServerList::of_stun(&config.ice.stun),
         heartbeat: config.usage.heartbeat,
@@ -155,14 +157,16 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
-        let key_id = self.config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
-        let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, self.config.usage.billed);
+        let keys = self.config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
+        let keys = Arc::new(OwnKeys::new(keys.unwrap_or_default()));
+        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, self.config.usage.billed);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
             lag: analytics.lag,
             sampling: self.config.meter.sampling_percent,
             billing_day: self.config.budget.billing_day,
+            usage: KeyUsage::default(),
             account: Arc::clone(&self.account),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
@@ -218,7 +222,7 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let credentials = match source {
             IceSource::Cloudflare => match &ice.cloudflare {
-                Some(key) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(key)?))),
+                Some(cloudflare) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(cloudflare)?))),
                 None => None,
             },
             IceSource::Coturn => {
@@ -234,11 +238,16 @@ impl Parts<'_> {
         Ok(credentials.map_or(Source::Absent, Source::Ready))
     }
 
-    fn provider(&self, key: &CloudflareConfig) -> Result<Provider, BuildError> {
+    fn provider(&self, cloudflare: &CloudflareConfig) -> Result<Provider, BuildError> {
         let ice = &self.config.ice;
-        let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
-        let api = api.ok_or(BuildError::Endpoint)?;
+        let client = http_client()?;
+        let key = |key: &TurnKeyConfig| {
+            let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
+            let api = api.ok_or(BuildError::Endpoint)?;
+            Ok::<_, BuildError>(Arc::new(TurnKey::new(key.name, key.weight, api, Arc::clone(&self.clock))))
+        };
+        let keys = cloudflare.keys.iter().map(key).collect::<Result<_, _>>()?;
         let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
-        Ok(Provider::new(api, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
+        Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
     }
 }

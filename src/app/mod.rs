@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{AllowedHosts, AllowedOrigins, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -79,6 +79,8 @@ pub struct App {
     pub wire_formats: Vec<WireFormat>,
     /// Whether the demo page is served.
     pub is_demo: bool,
+    /// Which TURN key serves which country. `None` without TURN keys.
+    pub countries: Option<CountryKeys>,
     /// The longest life of a credential, and its life if the request names none.
     pub ttl_max: Duration,
     /// The ICE servers of a degraded response.

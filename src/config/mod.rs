@@ -18,6 +18,7 @@ mod problem;
 mod relay;
 mod server;
 mod settings;
+mod turn_keys;
 mod value;
 mod wire_formats;
 
@@ -38,6 +39,7 @@ pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use relay::RelayConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 
 use settings::{Read, Settings};
@@ -196,11 +198,12 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 14] = [
+    const SECRETS: [(&str, &str); 15] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
         ("CLOUDFLARE_TURN_API_TOKEN", "hush-api-token"),
+        ("CLOUDFLARE_TURN_KEYS", "eu=id-2:hush-key-token"),
         ("COTURN_URLS", "turn:coturn.example"),
         ("COTURN_SECRET", "hush-coturn"),
         (

@@ -73,6 +73,8 @@ variables! {
         TURN_POOL_MAX = "256";
         STUN_URLS = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
         CLOUDFLARE_TURN_KEY_ID;
+        COUNTRY_HEADER = "CF-IPCountry";
+        COUNTRY_KEYS;
         CLOUDFLARE_API_BASE = "https://rtc.live.cloudflare.com";
         COTURN_URLS;
         RELAY_LISTEN = "127.0.0.1:3478";
@@ -107,6 +109,7 @@ variables! {
         OPERATOR_TOKEN;
         REPORTER_TOKEN;
         CLOUDFLARE_TURN_API_TOKEN;
+        CLOUDFLARE_TURN_KEYS;
         COTURN_SECRET;
         MANUAL_ICE_SERVERS;
         COTURN_CLI_PASSWORD;

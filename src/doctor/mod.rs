@@ -32,7 +32,6 @@ pub use tls::CaError;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::http_client::{ClientError, http_client};
-use crate::ice::cloudflare::Cloudflare;
 use crate::ice::server::IceServerList;
 use names::{Names, Need};
 use relay::{Context, Offer};
@@ -164,16 +163,26 @@ impl<W: Write> Examination<'_, W> {
     /// Mints a credential from each source, tries its servers, and revokes it.
     async fn credentials(&mut self) {
         let config = self.config;
-        let cloudflare = provider::cloudflare(config, &self.client);
-        let mut offers = Vec::new();
+        let keys = provider::cloudflare(config, &self.client);
+        let (mut offers, mut minted) = (Vec::new(), Vec::new());
         for source in config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun) {
             self.progress.starts(&format!("{} {source}", Check::Provider.name()));
-            let given = provider::check(source, config, cloudflare.as_ref(), &*self.clock).await;
-            self.progress.found(given.finding);
-            offers.extend(given.servers.map(|servers| Offer { source, servers }));
+            let keys = if source == IceSource::Cloudflare { keys.as_slice() } else { &[] };
+            if keys.is_empty() {
+                let given = provider::check(source, config, &*self.clock);
+                self.progress.found(given.finding);
+                offers.extend(given.servers.map(|servers| Offer { source, servers }));
+            }
+            for key in keys {
+                let given = provider::mint(key, config, &*self.clock).await;
+                self.progress.found(given.finding);
+                // The relays of all keys are the same, so one is tried.
+                if minted.is_empty() {
+                    offers.extend(given.servers.clone().map(|servers| Offer { source, servers }));
+                }
+                minted.extend(given.servers.map(|servers| (key, servers)));
+            }
         }
-        let minted = offers.iter().find(|offer| offer.source == IceSource::Cloudflare);
-        let minted = minted.map(|offer| offer.servers.clone());
         let stun = IceServerList::of_stun(&config.ice.stun);
         offers.push(Offer { source: IceSource::Stun, servers: stun });
         let context = Context {
@@ -183,14 +192,11 @@ impl<W: Write> Examination<'_, W> {
             progress: self.progress,
         };
         relay::check(offers, context).await;
-        self.revoke(cloudflare.as_ref(), minted.as_ref()).await;
-    }
-
-    async fn revoke(&mut self, cloudflare: Option<&Cloudflare>, minted: Option<&IceServerList>) {
-        let (Some(api), Some(servers)) = (cloudflare, minted) else { return };
-        self.progress.starts(Check::Revoke.name());
-        if let Some(finding) = provider::revoke(api, servers).await {
-            self.progress.found(finding);
+        for (key, servers) in &minted {
+            self.progress.starts(Check::Revoke.name());
+            if let Some(finding) = provider::revoke(key, servers).await {
+                self.progress.found(finding);
+            }
         }
     }
 

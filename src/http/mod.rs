@@ -12,6 +12,7 @@ pub mod error;
 pub mod head;
 pub mod health;
 pub mod hints;
+mod key_choice;
 pub mod metrics;
 pub mod openapi;
 pub mod operator;

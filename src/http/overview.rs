@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
 use crate::app::App;
+use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::mint::pool::PoolCounts;
@@ -19,6 +20,8 @@ use crate::telemetry::metrics::{CredentialLabels, Metrics, OutcomeLabels};
 use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::books::Snapshot;
 use turn_ledger::grants::Revoked;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::period::Period;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
@@ -130,6 +133,26 @@ pub struct ProviderBody {
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
     pool: PoolBody,
+    /// The TURN keys.
+    keys: Vec<KeyBody>,
+}
+
+/// A TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyBody {
+    /// Its name in the settings.
+    #[schema(value_type = String, example = "eu")]
+    name: KeyName,
+    /// Its share of the mints, relative to the other keys. With 0 it serves only callers that ask for it.
+    weight: u32,
+    /// State of its circuit breaker: `closed`, `half-open` or `open`.
+    breaker: &'static str,
+    /// Whether it mints, as far as is known.
+    up: bool,
+    /// Its billed bytes in this period, as Cloudflare counted; null before the first count since the start.
+    #[schema(required = true)]
+    measured_bytes: Option<u64>,
 }
 
 /// Credentials minted ahead of callers.
@@ -195,7 +218,7 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
-        provider: provider(&app),
+        provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
         revoked: app.account.revoked(REVOKED_MAX).iter().map(revoked_body).collect(),
     })
@@ -239,14 +262,27 @@ fn callers(metrics: &Metrics) -> CallersBody {
     }
 }
 
-fn provider(app: &App) -> Option<ProviderBody> {
+fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times().map(call_times),
         pool: pool(app.mint.pool_counts()),
+        keys: keys(app, period),
     })
+}
+
+fn keys(app: &App, period: Period) -> Vec<KeyBody> {
+    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
+    let body = |key: &Arc<TurnKey>| KeyBody {
+        name: key.name,
+        weight: key.weight,
+        breaker: key.breaker.state().name(),
+        up: key.is_up(),
+        measured_bytes: usage.get(&key.name).map(|bytes| bytes.get()),
+    };
+    app.mint.turn_keys().iter().map(body).collect()
 }
 
 fn pool(counts: PoolCounts) -> PoolBody {

@@ -8,6 +8,7 @@ pub mod coturn;
 pub mod relay;
 pub mod rest;
 pub mod server;
+pub mod turn_keys;
 pub mod url;
 
 const _: () = assert!(

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use super::labels::{
-    AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
+    AlertLabels, CredentialLabels, KeyLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
     UnauthorizedLabels,
 };
 use super::provider_calls::ProviderCalls;
@@ -112,6 +112,7 @@ pub struct Metrics {
     relay_drops: Family<OutcomeLabels, Counter>,
     readings: Family<ReadingLabels, Counter>,
     key_fetches: Family<OutcomeLabels, Counter>,
+    turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -157,6 +158,11 @@ impl Metrics {
             relay_drops: add(all, "relay_dropped", "Packets that the relay dropped"),
             readings: add(all, "readings", "Requests for a provider's own count"),
             key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
+            turn_key_bytes: add(
+                all,
+                "turn_key_bytes",
+                "Bytes of each TURN key in this period, as Cloudflare counted",
+            ),
             alerts: add(all, "alerts", "Alerts to the operator that are finished"),
             registry,
         }
@@ -220,6 +226,14 @@ impl Metrics {
     /// Counts one call for the keys of users' tokens.
     pub fn key_fetch(&self, outcome: &'static str) {
         self.key_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
+    pub fn key_usage<'a>(&self, usage: impl Iterator<Item = (&'a str, u64)>) {
+        self.turn_key_bytes.clear();
+        for (key, bytes) in usage {
+            self.turn_key_bytes.get_or_create(&KeyLabels { key: key.to_owned() }).set(bytes);
+        }
     }
 
     /// Sets how many allocations the relay has.

@@ -125,6 +125,14 @@ export interface IceServer {
   username?: string;
 }
 
+export interface KeyBody {
+  breaker: string;
+  measuredBytes: number | null;
+  name: string;
+  up: boolean;
+  weight: number;
+}
+
 export interface LimitOverride {
   limitGB: number | null;
 }
@@ -168,6 +176,7 @@ export interface PreviousPeriod {
 
 export interface ProviderBody {
   breaker: string;
+  keys: Array<KeyBody>;
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;

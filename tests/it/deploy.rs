@@ -35,6 +35,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.connection_refused("table");
     metrics.reading("coturn", "taken");
     metrics.key_fetch("ok");
+    metrics.key_usage([("default", 1)].into_iter());
     metrics.relay_ended("closed");
     metrics.relay_refused("full");
     metrics.relay_dropped("peer");

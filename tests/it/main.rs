@@ -22,6 +22,7 @@ mod doctor_at_coturn;
 mod durable;
 mod errors;
 mod hosts;
+mod keys;
 mod layers;
 mod ledger_command;
 mod ledger_file;

@@ -7,11 +7,11 @@
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`grants`], [`token`], [`spender`] | one row per grant; signed tokens; who spends |
+//! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`reports`] | reported connections |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
-| [`grant_counts`] | what a source counted for each grant |
+//! | [`grant_counts`] | what a source counted for each grant |
 //! | [`alert`], [`alert_rules`] | operator alerts |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
@@ -29,6 +29,7 @@ pub mod dirty;
 mod doubt;
 pub mod grant_counts;
 pub mod grants;
+pub mod key_name;
 pub mod ledger;
 pub mod minute;
 pub mod minute_usage;

@@ -10,6 +10,7 @@ use super::Books;
 use crate::changes::Batch;
 use crate::client::ClientKey;
 use crate::grants::GrantRow;
+use crate::key_name::KeyName;
 use crate::ledger::Hold;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -29,6 +30,8 @@ pub struct Requester {
     pub renews: Option<GrantId>,
     /// Who spends what the credential relays.
     pub spender: Option<Arc<Spender>>,
+    /// The TURN key that minted the credential, once it is minted.
+    pub key: Option<KeyName>,
 }
 
 impl From<Option<GrantId>> for Requester {
@@ -144,7 +147,7 @@ impl Books {
         username: Option<&str>,
         requester: impl Into<Requester>,
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
-        let Requester { client, renews, spender } = requester.into();
+        let Requester { client, renews, spender, key } = requester.into();
         if self.has_stopped(renews) {
             self.release(&hold);
             return Err(NotCommitted::Stopped);
@@ -158,7 +161,8 @@ impl Books {
             let row = GrantRow::new(grant, username, hold.alive_until())
                 .issued_to(client, reserved)
                 .with_clock_ahead(hold.clock_ahead)
-                .spent_by(spender);
+                .spent_by(spender)
+                .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
         self.ledger.commit(&hold, unreported_at);

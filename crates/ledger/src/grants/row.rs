@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
+use crate::key_name::KeyName;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -51,6 +52,9 @@ pub struct GrantRow {
     /// Who spends what it relays, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spender: Option<Arc<Spender>>,
+    /// The TURN key that minted its credential. `None` in a row of an older version, and without a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyName>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
@@ -73,6 +77,7 @@ impl GrantRow {
             reserved_minutes: 0,
             clock_ahead_millis: 0,
             spender: None,
+            key: None,
             claims: Allowance::default(),
         }
     }
@@ -93,6 +98,12 @@ impl GrantRow {
     #[must_use]
     pub fn spent_by(self, spender: Option<Arc<Spender>>) -> Self {
         Self { spender, ..self }
+    }
+
+    /// The same grant, minted with this TURN key.
+    #[must_use]
+    pub fn minted_with(self, key: Option<KeyName>) -> Self {
+        Self { key, ..self }
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.

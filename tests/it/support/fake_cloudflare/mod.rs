@@ -145,6 +145,18 @@ impl FakeCloudflare {
         self.core.settings().provider.key_id = Some(key_id.to_owned());
     }
 
+    /// Accepts this key with this token too. Once a key is required or added, no other is accepted.
+    pub(crate) fn add_key(&self, key_id: &str, token: &str) {
+        let provider = &mut self.core.settings().provider;
+        provider.key_id.get_or_insert_default();
+        provider.keys.insert(key_id.to_owned(), token.to_owned());
+    }
+
+    /// Forgets a key that was added.
+    pub(crate) fn remove_key(&self, key_id: &str) {
+        self.core.settings().provider.keys.remove(key_id);
+    }
+
     /// The analytics. The faults above do not affect them.
     pub(crate) fn analytics(&self) -> analytics::Control<'_> {
         analytics::Control(&self.core)

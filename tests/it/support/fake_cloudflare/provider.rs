@@ -3,6 +3,8 @@
 //! Invariants: a credential is generated only for a request that the live service would accept. Error bodies are plain text,
 //! because those of the live service are undocumented.
 
+use std::collections::BTreeMap;
+
 use hyper::StatusCode;
 
 use super::analytics;
@@ -19,6 +21,8 @@ pub(super) struct Provider {
     pub(super) shape: Shape,
     pub(super) key_id: Option<String>,
     pub(super) token: Option<String>,
+    /// Keys beside the required one, each with its own token.
+    pub(super) keys: BTreeMap<String, String>,
     /// URLs that replace the provider's own. The response then has one entry, without STUN.
     pub(super) relays: Option<Vec<String>>,
 }
@@ -92,10 +96,13 @@ impl Provider {
     /// A wrong token gives 401.
     fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {
         let key_id = target.key_id()?;
+        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
+        if let Some(token) = self.keys.get(key_id) {
+            return (sent != Some(token)).then_some(StatusCode::UNAUTHORIZED);
+        }
         if self.key_id.as_deref().is_some_and(|right| right != key_id) {
             return Some(StatusCode::NOT_FOUND);
         }
-        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
         let token_is_wrong = self.token.as_deref().is_some_and(|right| sent != Some(right));
         token_is_wrong.then_some(StatusCode::UNAUTHORIZED)
     }

@@ -112,7 +112,12 @@ impl Parser<'_> {
             self.expect('$')?;
             let name = self.name()?;
             self.expect(':')?;
+            let is_list = self.skip('[');
             let scalar = self.name()?;
+            if is_list {
+                self.skip('!');
+                self.expect(']')?;
+            }
             if !SCALARS.contains(&&*scalar) {
                 return Err(format!("unknown type {scalar} of ${name}"));
             }

@@ -187,14 +187,14 @@ fn limit(field: &Field) -> Result<usize, String> {
 
 /// One member of a filter.
 enum Condition {
-    Key(String),
+    Keys(Vec<String>),
     Minute(fn(&DateTime<Utc>, &DateTime<Utc>) -> bool, DateTime<Utc>),
 }
 
 impl Condition {
     fn holds(&self, entry: &Entry) -> bool {
         match self {
-            Self::Key(key_id) => *key_id == entry.key_id,
+            Self::Keys(key_ids) => key_ids.contains(&entry.key_id),
             Self::Minute(compare, than) => compare(&entry.minute, than),
         }
     }
@@ -204,9 +204,14 @@ fn conditions(dataset: Dataset, field: &Field) -> Result<Vec<Condition>, String>
     let filter = field.arguments.get("filter").and_then(Value::as_object);
     let condition = |(name, value): (&String, &Value)| {
         let bad = || format!("error parsing args for {:?}: {name:?}", field.name);
+        if (&**name, dataset) == ("keyId_in", Dataset::Turn) {
+            let ids = value.as_array().ok_or_else(bad)?;
+            let ids = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+            return ids.map(Condition::Keys).ok_or_else(bad);
+        }
         let text = value.as_str().ok_or_else(bad)?;
         let compare = match (&**name, dataset) {
-            ("keyId", Dataset::Turn) => return Ok(Condition::Key(text.to_owned())),
+            ("keyId", Dataset::Turn) => return Ok(Condition::Keys(vec![text.to_owned()])),
             ("datetimeMinute_gt", _) => DateTime::gt,
             ("datetimeMinute_geq", _) => DateTime::ge,
             ("datetimeMinute_lt", _) => DateTime::lt,
