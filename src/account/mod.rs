@@ -31,6 +31,7 @@ use turn_ledger::units::{ByteCount, Timestamp};
 
 pub mod relay;
 mod reservation;
+mod rotation;
 
 pub use reservation::{RenewalRight, Reservation};
 

@@ -13,12 +13,13 @@ use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{CloudflareConfig, Config, TurnKeyConfig};
+use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{OwnKeys, TurnKey};
+use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
@@ -29,6 +30,7 @@ use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
+use crate::mint::rotation::KeyRotator;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
@@ -61,6 +63,11 @@ pub enum BuildError {
     /// The settings of the analytics API give no URL or no header.
     #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
     AnalyticsEndpoint,
+    /// The settings of the API for keys give no URL or no header.
+    #[error(
+        "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
+    )]
+    RestEndpoint,
     /// The relay cannot bind its port.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -82,11 +89,15 @@ pub fn build(
     let books = setup(config).open(stored, clock.now());
     let account = Arc::new(Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics)));
     let grant_key = Arc::new(GrantKey::new(&key));
-    let parts = Parts { config, account, clock, metrics };
+    let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
+    let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
+    let parts = Parts { config, account, clock, metrics, own_keys };
     let relay = parts.relay()?;
     let coturn_meter = parts.coturn_meter();
+    let mint = parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?;
     Ok(Arc::new(App {
-        mint: parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?,
+        rotator: parts.rotator(mint.provider())?,
+        mint,
         cloudflare_meter: parts.cloudflare_meter()?,
         coturn_meter,
         relay,
@@ -136,6 +147,7 @@ struct Parts<'a> {
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    own_keys: Arc<OwnKeys>,
 }
 
 impl Parts<'_> {
@@ -157,8 +169,7 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
-        let keys = self.config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
-        let keys = Arc::new(OwnKeys::new(keys.unwrap_or_default()));
+        let keys = Arc::clone(&self.own_keys);
         let api = CloudflareAnalytics::new(http_client()?, analytics, keys, self.config.usage.billed);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
@@ -171,6 +182,27 @@ impl Parts<'_> {
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
         }))
+    }
+
+    /// The rotation, with the keys of the ledger in use.
+    fn rotator(&self, provider: Option<&Arc<Provider>>) -> Result<Option<KeyRotator>, BuildError> {
+        let Some(cloudflare) = &self.config.ice.cloudflare else { return Ok(None) };
+        let (Some(rotation), Some(provider)) = (&cloudflare.rotation, provider) else { return Ok(None) };
+        let RotationConfig { every, account_id, token, base } = rotation;
+        let rotator = KeyRotator {
+            api: TurnKeysApi::new(http_client()?, base, account_id, token).ok_or(BuildError::RestEndpoint)?,
+            every: *every,
+            configured: provider.keys(),
+            configured_ids: cloudflare.own_keys(),
+            mints: (http_client()?, cloudflare.api_base.clone()),
+            provider: Arc::clone(provider),
+            own_keys: Arc::clone(&self.own_keys),
+            account: Arc::clone(&self.account),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+        };
+        rotator.apply();
+        Ok(Some(rotator))
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {

@@ -20,6 +20,7 @@ use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
+use crate::mint::rotation::KeyRotator;
 use crate::relay::Relay;
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
@@ -53,6 +54,8 @@ pub struct App {
     pub account: Arc<Account>,
     /// The sources in the order of `ICE_SOURCES`.
     pub mint: Mint,
+    /// Replaces the TURN key. `None` without `KEY_ROTATION_DAYS`.
+    pub rotator: Option<KeyRotator>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Reads and ends coturn's sessions. `None` without `COTURN_CLI`.

@@ -9,10 +9,11 @@ use url::Url;
 use super::manual::read_manual;
 use super::names::{
     CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS,
-    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, MANUAL_ICE_SERVERS, RELAY_LISTEN, RELAY_PUBLIC_IP, STUN_URLS,
-    TURN_ENABLED, TURN_POOL_MAX, TURN_TTL_SECONDS, Variable,
+    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, KEY_ROTATION_DAYS, MANUAL_ICE_SERVERS, RELAY_LISTEN,
+    RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX, TURN_TTL_SECONDS, Variable,
 };
 use super::relay::RelayConfig;
+use super::rotation::RotationConfig;
 use super::settings::{Read, Settings};
 use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
 use super::value::{BOOLEANS, is_cleartext, parse_base};
@@ -55,6 +56,8 @@ pub struct CloudflareConfig {
     pub keys: Vec<TurnKeyConfig>,
     /// Which key serves which country.
     pub countries: CountryKeys,
+    /// How the key named `default` is replaced; `None` without `KEY_ROTATION_DAYS`.
+    pub rotation: Option<RotationConfig>,
     /// The base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
     /// `https://rtc.live.cloudflare.com/` when unset.
     pub api_base: Url,
@@ -104,10 +107,13 @@ impl CloudflareConfig {
 
     fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
         let keys = read_keys(settings);
-        let countries = read_countries(settings, keys.as_deref().unwrap_or_default());
+        let rotation = RotationConfig::read(settings);
+        let is_rotated = rotation.as_ref().is_ok_and(Option::is_some);
+        let countries = read_countries(settings, keys.as_deref().unwrap_or_default(), is_rotated);
         let api_base = read_base(settings, CLOUDFLARE_API_BASE);
-        let (keys, countries, api_base) = (keys?, countries?, api_base?);
-        Ok((!keys.is_empty()).then_some(Self { keys, countries, api_base }))
+        let (keys, rotation, countries, api_base) = (keys?, rotation?, countries?, api_base?);
+        let has_keys = !keys.is_empty() || rotation.is_some();
+        Ok(has_keys.then_some(Self { keys, countries, rotation, api_base }))
     }
 }
 
@@ -179,6 +185,17 @@ fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
             has_defaults: true,
             is_set: true,
         }),
+        IceSource::Cloudflare
+            if settings.is_set(KEY_ROTATION_DAYS) && !settings.is_set(CLOUDFLARE_TURN_KEY_ID) =>
+        {
+            Some(Needs {
+                variables: "KEY_ROTATION_DAYS",
+                is: "is",
+                has: "has",
+                has_defaults: true,
+                is_set: true,
+            })
+        }
         IceSource::Cloudflare => Some(Needs {
             variables: "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
             is: "are",

@@ -16,6 +16,7 @@ mod names;
 mod origin;
 mod problem;
 mod relay;
+mod rotation;
 mod server;
 mod settings;
 mod turn_keys;
@@ -38,6 +39,7 @@ pub use meter::{AnalyticsConfig, CoturnCliConfig, MeterConfig};
 pub use origin::AllowedOrigins;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use relay::RelayConfig;
+pub use rotation::RotationConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
@@ -198,12 +200,13 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 15] = [
+    const SECRETS: [(&str, &str); 16] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
         ("CLOUDFLARE_TURN_API_TOKEN", "hush-api-token"),
         ("CLOUDFLARE_TURN_KEYS", "eu=id-2:hush-key-token"),
+        ("CLOUDFLARE_API_TOKEN", "hush-rest-token"),
         ("COTURN_URLS", "turn:coturn.example"),
         ("COTURN_SECRET", "hush-coturn"),
         (

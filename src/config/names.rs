@@ -73,6 +73,8 @@ variables! {
         TURN_POOL_MAX = "256";
         STUN_URLS = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
         CLOUDFLARE_TURN_KEY_ID;
+        KEY_ROTATION_DAYS;
+        CLOUDFLARE_REST_BASE = "https://api.cloudflare.com";
         COUNTRY_HEADER = "CF-IPCountry";
         COUNTRY_KEYS;
         CLOUDFLARE_API_BASE = "https://rtc.live.cloudflare.com";
@@ -110,6 +112,7 @@ variables! {
         REPORTER_TOKEN;
         CLOUDFLARE_TURN_API_TOKEN;
         CLOUDFLARE_TURN_KEYS;
+        CLOUDFLARE_API_TOKEN;
         COTURN_SECRET;
         MANUAL_ICE_SERVERS;
         COTURN_CLI_PASSWORD;
@@ -227,7 +230,6 @@ mod tests {
             ("RATE_LIMIT_REQUEST", "RATE_LIMIT_REQUESTS"),
             ("TURN_ENABLE", "TURN_ENABLED"),
             ("TURN_KEY_ID", "CLOUDFLARE_TURN_KEY_ID"),
-            ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_TURN_API_TOKEN"),
             ("TURN_STUN_URLS", "STUN_URLS"),
             ("BANDWIDTH_LIMIT", "BANDWIDTH_LIMIT_GB"),
             ("BANDWITH_LIMIT_GB", "BANDWIDTH_LIMIT_GB"),
@@ -279,8 +281,6 @@ mod tests {
         }
         // Others set these, or their defaults cost nothing.
         for name in [
-            "CLOUDFLARE_API_TOKEN",
-            "CLOUDFLARE_API_TOKEN_FILE",
             "CLOUDFLARE_API_KEY",
             "CLOUDFLARE_DNS_API_TOKEN",
             "CLOUDFLARE_DNS_API_TOKEN_FILE",

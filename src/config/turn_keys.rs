@@ -131,14 +131,20 @@ fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
     Ok(TurnKeyConfig { name, id, token: token.into(), weight })
 }
 
-/// Which of these keys serves which country.
-pub(super) fn read_countries(settings: &mut Settings<'_>, keys: &[TurnKeyConfig]) -> Read<CountryKeys> {
+/// Which of these keys serves which country. `is_rotated`: whether the key named `default` is created here.
+pub(super) fn read_countries(
+    settings: &mut Settings<'_>,
+    keys: &[TurnKeyConfig],
+    is_rotated: bool,
+) -> Read<CountryKeys> {
     let header = settings.required(COUNTRY_HEADER, "the name of a header, such as CF-IPCountry", |text| {
         HeaderName::from_bytes(text.as_bytes()).ok()
     });
     let expected = "COUNTRY=KEY with a code of two letters, such as DE=eu";
     let listed = settings.list(COUNTRY_KEYS, expected, parse_country_key)?.unwrap_or_default();
-    let is_known = |(_, name): &(Country, KeyName)| keys.iter().any(|key| key.name == *name);
+    let is_known = |(_, name): &(Country, KeyName)| {
+        is_rotated && *name == KeyName::DEFAULT || keys.iter().any(|key| key.name == *name)
+    };
     if !listed.iter().all(is_known) {
         let expected = "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one";
         return Err(settings.refuse(COUNTRY_KEYS.name(), expected));

@@ -26,6 +26,8 @@ pub enum Check {
     Network,
     /// Revoking the credential that the check minted.
     Revoke,
+    /// The API that replaces the TURN key.
+    TurnKeys,
     /// Cloudflare's analytics.
     Analytics,
     /// coturn's CLI.
@@ -49,6 +51,7 @@ impl Check {
             Self::Turn => "turn",
             Self::Network => "network",
             Self::Revoke => "revoke",
+            Self::TurnKeys => "turn-keys",
             Self::Analytics => "analytics",
             Self::CoturnCli => "coturn-cli",
             Self::Alerts => "alerts",

@@ -12,6 +12,7 @@ mod progress;
 mod provider;
 mod relay;
 mod report;
+mod rotation;
 mod service;
 mod skew;
 mod state;
@@ -201,6 +202,9 @@ impl<W: Write> Examination<'_, W> {
     }
 
     async fn meters(&mut self) {
+        if let Some(finding) = rotation::check(self.config, &self.client, &*self.clock).await {
+            self.progress.found(finding);
+        }
         self.progress.starts(Check::Analytics.name());
         let finding = meters::analytics(self.config, &self.client, &*self.clock).await;
         self.progress.found(finding);
@@ -237,5 +241,7 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let mint = key.map(|key| (&key.api_base, "CLOUDFLARE_API_BASE"));
     let analytics = config.meter.analytics.as_ref();
     let count = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
-    mint.into_iter().chain(count).collect()
+    let rotation = config.ice.cloudflare.as_ref().and_then(|cloudflare| cloudflare.rotation.as_ref());
+    let rest = rotation.map(|rotation| (&rotation.base, "CLOUDFLARE_REST_BASE"));
+    mint.into_iter().chain(count).chain(rest).collect()
 }

@@ -35,7 +35,7 @@ pub(super) fn by_region(app: &App, query: Option<&str>) -> Result<Option<KeyName
         [text] if text.is_empty() => Ok(None),
         [text] => {
             let named =
-                KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.name == *name));
+                KeyName::new(text).filter(|name| app.mint.turn_keys().iter().any(|key| key.group == *name));
             named.map(Some).ok_or_else(invalid)
         }
         _ => Err(invalid()),

@@ -8,9 +8,11 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
+use super::openapi::one_of;
 use crate::app::App;
 use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
@@ -21,6 +23,7 @@ use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::books::Snapshot;
 use turn_ledger::grants::Revoked;
 use turn_ledger::key_name::KeyName;
+use turn_ledger::key_rotation::{CreatedKey, RotationState};
 use turn_ledger::period::Period;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
@@ -133,8 +136,35 @@ pub struct ProviderBody {
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
     pool: PoolBody,
-    /// The TURN keys.
+    /// The TURN keys that mint.
     keys: Vec<KeyBody>,
+    /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
+    #[schema(required = true)]
+    rotation: Option<RotationBody>,
+}
+
+/// The rotation of the TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationBody {
+    /// The created key that mints; null while the key of the settings does.
+    #[schema(value_type = String, required = true, example = "auto-3")]
+    key: Option<KeyName>,
+    /// When it began to mint.
+    #[schema(value_type = String, format = DateTime, required = true)]
+    since: Option<Timestamp>,
+    /// How long it has minted.
+    #[schema(required = true)]
+    age_seconds: Option<u64>,
+    /// How long a key mints.
+    every_seconds: u64,
+    /// `waiting` for the next rotation, `creating` or `proving` a new key, or `failing`: the latest call failed and is made again.
+    #[schema(schema_with = rotation_state_schema)]
+    state: &'static str,
+    /// Failed calls in a row.
+    failures: u32,
+    /// Keys that no longer mint, and are deleted when their last grant has ended.
+    retired: usize,
 }
 
 /// A TURN key.
@@ -270,17 +300,36 @@ fn provider(app: &App, period: Period) -> Option<ProviderBody> {
         latest: app.metrics.provider_latest.times().map(call_times),
         pool: pool(app.mint.pool_counts()),
         keys: keys(app, period),
+        rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
     })
+}
+
+fn rotation(app: &App, every: Duration) -> RotationBody {
+    let rotation = app.account.rotation();
+    let (current, now) = (rotation.current(), app.account.snapshot().figures.now);
+    RotationBody {
+        key: current.map(CreatedKey::name),
+        since: current.map(|key| key.since),
+        age_seconds: current.map(|key| now.since(key.since).as_secs()),
+        every_seconds: every.as_secs(),
+        state: rotation.state().name(),
+        failures: rotation.failures(),
+        retired: rotation.retired().count(),
+    }
+}
+
+fn rotation_state_schema() -> RefOr<Schema> {
+    one_of(RotationState::ALL.map(RotationState::name), "What the rotation of the TURN key is doing.")
 }
 
 fn keys(app: &App, period: Period) -> Vec<KeyBody> {
     let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
     let body = |key: &Arc<TurnKey>| KeyBody {
-        name: key.name,
+        name: key.group,
         weight: key.weight,
         breaker: key.breaker.state().name(),
         up: key.is_up(),
-        measured_bytes: usage.get(&key.name).map(|bytes| bytes.get()),
+        measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
     };
     app.mint.turn_keys().iter().map(body).collect()
 }

@@ -15,6 +15,8 @@ use turn_ledger::key_name::KeyName;
 pub struct TurnKey {
     /// Its name.
     pub name: KeyName,
+    /// The name that callers ask for, and under which its bytes count. A created key is one of those named `default`.
+    pub group: KeyName,
     /// Its share of the mints that ask for no key, relative to the other keys.
     pub weight: u32,
     /// The client that uses it.
@@ -31,7 +33,13 @@ impl TurnKey {
     pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
         let breaker = SharedBreaker::new(clock);
         let (has_minted, probe_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { name, weight, api, breaker, has_minted, probe_failed }
+        Self { name, group: name, weight, api, breaker, has_minted, probe_failed }
+    }
+
+    /// The same key under the name of a group.
+    #[must_use]
+    pub fn counted_as(self, group: KeyName) -> Self {
+        Self { group, ..self }
     }
 
     /// Notes that the key has minted.

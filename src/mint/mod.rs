@@ -25,6 +25,7 @@ mod answer;
 pub mod credential_source;
 pub mod pool;
 pub mod provider;
+pub mod rotation;
 
 pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
@@ -234,7 +235,9 @@ impl Mint {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
     }
 
-    fn provider(&self) -> Option<&Arc<Provider>> {
+    /// The provider, if one is configured.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Arc<Provider>> {
         self.sources.iter().find_map(|source| match source {
             Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),
             Source::Ready(

@@ -41,6 +41,8 @@ const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 pub struct Provider {
     /// The keys that mint. Replaced as a whole.
     keys: RwLock<Keys>,
+    /// Keys that have minted before. They only revoke.
+    retired: RwLock<Keys>,
     /// The lifetime of all credentials in the pool.
     life: Duration,
     // A std mutex: it is never held across an await.
@@ -81,6 +83,7 @@ impl Provider {
     ) -> Self {
         Self {
             keys: RwLock::new(keys.into()),
+            retired: RwLock::new([].into()),
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
             account,
@@ -94,6 +97,31 @@ impl Provider {
     #[must_use]
     pub fn keys(&self) -> Keys {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A key that mints, or that has minted before.
+    #[must_use]
+    pub fn key(&self, name: KeyName) -> Option<Arc<TurnKey>> {
+        self.all_keys().find(|key| key.name == name)
+    }
+
+    fn all_keys(&self) -> impl Iterator<Item = Arc<TurnKey>> {
+        let retired = Arc::clone(&self.retired.read().unwrap_or_else(PoisonError::into_inner));
+        let keys = self.keys();
+        keys.iter().chain(retired.iter()).cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Mints with these keys from now on. Spares of other keys are discarded, because a key is deleted when its last grant ends.
+    pub fn replace_keys(&self, keys: Keys, retired: Keys) {
+        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = retired;
+        let before = std::mem::replace(
+            &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(&keys),
+        );
+        // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
+        for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
+            self.pool().discard_key(gone.name);
+        }
     }
 
     /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
@@ -134,12 +162,15 @@ impl Provider {
         Err(Unavailable)
     }
 
-    /// Revokes the credential with this user name, which this key minted; without a name, the first key. `false` if the provider
-    /// does not know it, or the key is gone.
+    /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. `false` if the
+    /// provider does not know it, or the key is gone.
     pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, ProviderError> {
-        let keys = self.keys();
-        let key = keys.iter().find(|own| key.is_none_or(|name| own.name == name));
-        match key {
+        let found = match key {
+            Some(name) => self.key(name),
+            // A row of an older version.
+            None => self.key(KeyName::DEFAULT).or_else(|| self.all_keys().next()),
+        };
+        match found {
             Some(key) => key.api.revoke(username).await,
             None => Ok(false),
         }
@@ -264,7 +295,7 @@ impl Provider {
 /// The keys in the order in which a mint tries them.
 fn in_order(keys: &Keys, preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
     let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
-    let preferred = keys.iter().position(|key| Some(key.name) == preferred);
+    let preferred = keys.iter().position(|key| Some(key.group) == preferred);
     // Without randomness no id of a grant could be made, so nothing would be minted.
     let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
     order(&weights, preferred, random).into_iter().filter_map(|index| keys.get(index))
@@ -292,7 +323,10 @@ impl PoolCall {
 
 impl Drop for PoolCall {
     fn drop(&mut self) {
-        let spare = self.spare.take();
-        self.provider.pool().finished(spare);
+        let mut pool = self.provider.pool();
+        // A key that was replaced meanwhile has no spares.
+        let keys = self.provider.keys();
+        let spare = self.spare.take().filter(|spare| keys.iter().any(|key| key.name == spare.key));
+        pool.finished(spare);
     }
 }

@@ -113,6 +113,7 @@ pub struct Metrics {
     readings: Family<ReadingLabels, Counter>,
     key_fetches: Family<OutcomeLabels, Counter>,
     turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
+    key_rotations: Family<OutcomeLabels, Counter>,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -158,6 +159,7 @@ impl Metrics {
             relay_drops: add(all, "relay_dropped", "Packets that the relay dropped"),
             readings: add(all, "readings", "Requests for a provider's own count"),
             key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
+            key_rotations: add(all, "key_rotations", "Rotations of the TURN key, and failed calls for them"),
             turn_key_bytes: add(
                 all,
                 "turn_key_bytes",
@@ -226,6 +228,11 @@ impl Metrics {
     /// Counts one call for the keys of users' tokens.
     pub fn key_fetch(&self, outcome: &'static str) {
         self.key_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a rotation of the TURN key (`rotated`), or a failed call for one (`failed`).
+    pub fn key_rotation(&self, outcome: &'static str) {
+        self.key_rotations.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets the bytes of each TURN key. A key that is not among them is forgotten.

@@ -3,7 +3,7 @@
 export interface AlertBody {
   advice: string;
   at: string;
-  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "test";
+  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "rotation.failing" | "rotation.works" | "test";
   id: string;
   limitGB: number;
   overshootBoundGB: string;
@@ -180,6 +180,7 @@ export interface ProviderBody {
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
+  rotation: RotationBody | null;
 }
 
 export interface ReadyBody {
@@ -203,6 +204,16 @@ export interface RevokedBody {
   grant: string;
   revokedAt: string;
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+}
+
+export interface RotationBody {
+  ageSeconds: number | null;
+  everySeconds: number;
+  failures: number;
+  key: string;
+  retired: number;
+  since: string;
+  state: "waiting" | "creating" | "proving" | "failing";
 }
 
 export interface StatusBody {

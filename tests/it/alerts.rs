@@ -61,6 +61,7 @@ fn used(percent: u64) -> AlertInput {
         analytics_stale: false,
         coturn_unreachable: false,
         counts_late: false,
+        rotation_failing: false,
     }
 }
 
@@ -379,6 +380,7 @@ async fn stored_alert_rules_deliver_after_a_restart() {
         analytics_stale: false,
         coturn_unreachable: false,
         counts_late: false,
+        rotation_failing: false,
     });
     let stored = serde_json::to_vec(&rules).unwrap();
     let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();

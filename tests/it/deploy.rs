@@ -36,6 +36,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.reading("coturn", "taken");
     metrics.key_fetch("ok");
     metrics.key_usage([("default", 1)].into_iter());
+    metrics.key_rotation("rotated");
     metrics.relay_ended("closed");
     metrics.relay_refused("full");
     metrics.relay_dropped("peer");

@@ -41,6 +41,7 @@ mod real_coturn;
 mod relay;
 mod renewal;
 mod request_log;
+mod rotation;
 mod sockets;
 mod sources;
 mod status;

@@ -110,6 +110,12 @@ pub enum AlertKind {
     /// The provider's counts have settled within the longer lag for an hour.
     #[serde(rename = "counts.settled")]
     CountsSettled,
+    /// The TURN key cannot be replaced.
+    #[serde(rename = "rotation.failing")]
+    RotationFailing,
+    /// The rotation of the TURN key works again.
+    #[serde(rename = "rotation.works")]
+    RotationWorks,
     /// A test message. Never stored.
     #[serde(rename = "test")]
     Test,
@@ -117,7 +123,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -132,6 +138,8 @@ impl AlertKind {
         Self::CoturnReachable,
         Self::CountsLate,
         Self::CountsSettled,
+        Self::RotationFailing,
+        Self::RotationWorks,
         Self::Test,
     ];
 
@@ -153,6 +161,8 @@ impl AlertKind {
             Self::CoturnReachable => "coturn.reachable",
             Self::CountsLate => "counts.late",
             Self::CountsSettled => "counts.settled",
+            Self::RotationFailing => "rotation.failing",
+            Self::RotationWorks => "rotation.works",
             Self::Test => "test",
         }
     }
@@ -167,8 +177,11 @@ impl AlertKind {
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
+            | Self::RotationWorks
             | Self::Test => Severity::Info,
-            Self::Used80 | Self::AnalyticsStale | Self::CountsLate => Severity::Warning,
+            Self::Used80 | Self::AnalyticsStale | Self::CountsLate | Self::RotationFailing => {
+                Severity::Warning
+            }
             Self::Used95
             | Self::Used100
             | Self::ProviderDown
@@ -206,11 +219,15 @@ impl AlertKind {
             Self::CountsLate => {
                 "Set ANALYTICS_LAG_SECONDS to the lag that the status names (GET /api/bandwidth-status, COUNTS_LATE)."
             }
+            Self::RotationFailing => {
+                "Check CLOUDFLARE_API_TOKEN; the log names the cause. The present key mints meanwhile, and the call is made again."
+            }
             Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
+            | Self::RotationWorks
             | Self::Test => "Nothing to do.",
         }
     }

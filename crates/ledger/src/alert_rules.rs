@@ -52,6 +52,8 @@ pub struct AlertInput {
     pub coturn_unreachable: bool,
     /// Whether the provider's counts settle later than the lag.
     pub counts_late: bool,
+    /// Whether calls that replace the TURN key fail.
+    pub rotation_failing: bool,
 }
 
 impl AlertInput {
@@ -87,6 +89,7 @@ pub struct AlertRules {
     analytics: Edge,
     coturn: Edge,
     counts: Edge,
+    rotation: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -109,6 +112,7 @@ impl AlertRules {
         made.extend(self.analytics(input));
         made.extend(self.coturn(input));
         made.extend(self.counts(input));
+        made.extend(self.rotation(input));
         for alert in &made {
             self.queue(alert.clone());
         }
@@ -238,6 +242,19 @@ impl AlertRules {
             Transition::Recovered { since } => (
                 AlertKind::CountsSettled,
                 format!("The provider's counts settle within the longer lag; they did not since {since}."),
+            ),
+        };
+        Some(input.alert(kind, input.now.as_millis(), what))
+    }
+
+    fn rotation(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.rotation.transition(input.rotation_failing, input.now)? {
+            Transition::Failed => {
+                (AlertKind::RotationFailing, "The calls that replace the TURN key fail.".into())
+            }
+            Transition::Recovered { since } => (
+                AlertKind::RotationWorks,
+                format!("The TURN key can be replaced again; it could not since {since}."),
             ),
         };
         Some(input.alert(kind, input.now.as_millis(), what))

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsLate, CountsSettled, ProviderDown, ProviderUp, Used50, Used80, Used95, Used100,
+    CountsLate, CountsSettled, ProviderDown, ProviderUp, RotationFailing, RotationWorks, Used50, Used80,
+    Used95, Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -30,6 +31,7 @@ fn input(millis: u64) -> AlertInput {
         analytics_stale: false,
         coturn_unreachable: false,
         counts_late: false,
+        rotation_failing: false,
     }
 }
 
@@ -378,4 +380,13 @@ fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
     assert_eq!(kinds(&mut rules, late(0)), [CountsLate]);
     assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
     assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [CountsSettled]);
+}
+
+#[test]
+fn a_failing_rotation_is_told_once_and_so_is_its_end() {
+    let mut rules = AlertRules::default();
+    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, failing(0)), [RotationFailing]);
+    assert_eq!(kinds(&mut rules, failing(1_000)), []);
+    assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
 }

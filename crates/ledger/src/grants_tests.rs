@@ -202,3 +202,27 @@ fn a_longer_tail_extends_the_grants_that_can_still_relay() {
     assert_eq!(grants.get(grant.id).unwrap().alive_until, Some(until));
     assert_eq!(grants.extend_tails(IceSource::Cloudflare, long, at(5_000)), [], "once");
 }
+
+#[test]
+fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_the_table() {
+    let name = |text| KeyName::new(text).unwrap();
+    let until = |minutes: i64| Some(Minute::new(minutes));
+    let at = |minutes: i64| Minute::new(minutes).start();
+    let row = |key, minutes| {
+        let grant = grant(1);
+        GrantRow { alive_until: until(minutes), ..GrantRow::new(&grant, None, None) }.minted_with(Some(key))
+    };
+    let one_row =
+        || Grants::new(1, Coverage { after_expiry: Vec::new(), extends: true }, ClientTerms::default());
+    let mut grants = one_row();
+    grants.issue(GrantId::new([1; 16]), row(name("old"), 100));
+    grants.issue(GrantId::new([2; 16]), row(name("old"), 300));
+    grants.issue(GrantId::new([3; 16]), row(name("new"), 200));
+    assert_eq!(grants.count(), 1);
+    assert!(grants.key_is_used(name("old"), at(299)) && !grants.key_is_used(name("old"), at(300)));
+    assert!(grants.key_is_used(name("new"), at(199)) && !grants.key_is_used(name("other"), at(0)));
+
+    let mut restored = one_row();
+    restored.restore([(GrantId::new([1; 16]), row(name("old"), 100))]);
+    assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
+}

@@ -13,6 +13,7 @@
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`grant_counts`] | what a source counted for each grant |
 //! | [`alert`], [`alert_rules`] | operator alerts |
+//! | [`key_rotation`] | when the TURN key is replaced, and by which calls |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
 pub mod alert;
@@ -30,6 +31,7 @@ mod doubt;
 pub mod grant_counts;
 pub mod grants;
 pub mod key_name;
+pub mod key_rotation;
 pub mod ledger;
 pub mod minute;
 pub mod minute_usage;

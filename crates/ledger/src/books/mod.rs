@@ -4,6 +4,7 @@
 
 mod commit;
 mod operator;
+mod rotation;
 mod sessions;
 mod snapshot;
 
@@ -17,6 +18,7 @@ use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::Grants;
+use crate::key_rotation::KeyRotation;
 use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
 use crate::period::Period;
@@ -41,6 +43,7 @@ pub struct Books {
     grants: Grants,
     overrides: Overrides,
     alerts: AlertRules,
+    rotation: KeyRotation,
     coturn: CoturnUsage,
     /// Which of the values that are stored as a whole have changed.
     dirty: Dirty<Whole>,
@@ -59,6 +62,7 @@ pub struct Books {
 enum Whole {
     Overrides,
     Alerts,
+    Rotation,
     Coturn,
 }
 
@@ -85,6 +89,7 @@ impl Books {
             grants,
             overrides: Overrides::default(),
             alerts: AlertRules::default(),
+            rotation: KeyRotation::default(),
             coturn: CoturnUsage::default(),
             dirty: Dirty::default(),
             given_up: Vec::new(),
@@ -109,6 +114,7 @@ impl Books {
         }
         books.overrides = stored.overrides;
         books.alerts = stored.alerts;
+        books.rotation = stored.rotation;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
         books.dirty = Dirty::tracking();
         books.ledger.set_limit(books.overrides.limit(books.configured_limit));
@@ -134,6 +140,7 @@ impl Books {
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
             alerts: is_dirty(Whole::Alerts).then(|| self.alerts.clone()),
+            rotation: is_dirty(Whole::Rotation).then(|| self.rotation.clone()),
             counts: (figures.period, self.ledger.counts()),
             now: figures.now,
         }

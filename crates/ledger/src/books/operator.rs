@@ -82,6 +82,7 @@ impl Books {
             analytics_stale: measured.is_stale(),
             coturn_unreachable: measured.uncut,
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
+            rotation_failing: self.rotation.is_failing(),
         };
         self.change_alerts(|rules| rules.evaluate(&input))
     }

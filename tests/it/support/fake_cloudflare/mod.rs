@@ -7,7 +7,7 @@
 //! Each test starts its own fake. `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people without
 //! an account. `server.rs` accepts connections. `provider.rs` builds the correct response, `faults.rs` corrupts it, and
 //! `wire.rs` sends the bytes. `analytics/` counts usage and responds to queries. `shapes.rs` has the forms of responses,
-//! `history.rs` the recorded requests.
+//! `history.rs` the recorded requests, `turn_keys.rs` the API for TURN keys.
 
 mod analytics;
 mod faults;
@@ -17,6 +17,7 @@ mod provider;
 mod self_test;
 mod server;
 mod shapes;
+mod turn_keys;
 mod wire;
 
 use std::io;
@@ -36,6 +37,7 @@ pub(crate) use shapes::Shape;
 use analytics::Analytics;
 use faults::FaultPlan;
 use provider::Provider;
+use turn_keys::TurnKeys;
 
 /// Connections that may wait to be accepted. The same as the default of [`TcpListener::bind`].
 const BACKLOG: u32 = 1024;
@@ -62,6 +64,7 @@ struct Settings {
     provider: Provider,
     plan: FaultPlan,
     analytics: Analytics,
+    turn_keys: TurnKeys,
     /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
@@ -155,6 +158,11 @@ impl FakeCloudflare {
     /// Forgets a key that was added.
     pub(crate) fn remove_key(&self, key_id: &str) {
         self.core.settings().provider.keys.remove(key_id);
+    }
+
+    /// The API that creates TURN keys. The faults above do not affect it.
+    pub(crate) fn turn_keys(&self) -> turn_keys::Control<'_> {
+        turn_keys::Control(&self.core)
     }
 
     /// The analytics. The faults above do not affect them.

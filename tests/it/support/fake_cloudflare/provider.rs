@@ -42,6 +42,7 @@ pub(super) enum Target<'a> {
     Mint { key_id: &'a str },
     Revoke { key_id: &'a str, username: &'a str },
     Analytics,
+    TurnKeys,
     AfterRedirect,
     Unknown,
 }
@@ -54,6 +55,9 @@ impl<'a> Target<'a> {
         let segments = path.strip_prefix("/v1/turn/keys/").unwrap_or_default().split('/').collect::<Vec<_>>();
         match (method, &segments[..]) {
             ("POST", _) if path == analytics::PATH => Self::Analytics,
+            _ if path.starts_with("/client/v4/accounts/") && path.contains("/calls/turn_keys") => {
+                Self::TurnKeys
+            }
             ("POST", &[key_id, "credentials", "generate-ice-servers"]) => Self::Mint { key_id },
             ("POST", &[key_id, "credentials", username, "revoke"]) => Self::Revoke { key_id, username },
             _ => Self::Unknown,
@@ -63,7 +67,7 @@ impl<'a> Target<'a> {
     pub(super) fn key_id(self) -> Option<&'a str> {
         match self {
             Self::Mint { key_id } | Self::Revoke { key_id, .. } => Some(key_id),
-            Self::Analytics | Self::AfterRedirect | Self::Unknown => None,
+            Self::Analytics | Self::TurnKeys | Self::AfterRedirect | Self::Unknown => None,
         }
     }
 }
@@ -81,7 +85,7 @@ impl Provider {
                 Answer::text(StatusCode::NO_CONTENT, "")
             }
             Target::AfterRedirect => trap(),
-            Target::Revoke { .. } | Target::Analytics | Target::Unknown => {
+            Target::Revoke { .. } | Target::Analytics | Target::TurnKeys | Target::Unknown => {
                 Answer::error(StatusCode::NOT_FOUND)
             }
         }
