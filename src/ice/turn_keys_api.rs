@@ -197,3 +197,48 @@ fn broken(error: reqwest::Error) -> TurnKeysError {
         TurnKeysError::Broken(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http_client::http_client;
+
+    #[test]
+    fn a_created_key_is_read_with_and_without_its_envelope() {
+        for body in [
+            r#"{"success":true,"errors":[],"result":{"uid":"id","key":"secret","name":"n"}}"#,
+            r#"{"uid":"id","key":"secret","name":"n","created":"2025-01-15T12:00:00Z"}"#,
+        ] {
+            let (Created::Enveloped { result: key } | Created::Bare(key)) =
+                serde_json::from_str(body).unwrap();
+            assert_eq!((&*key.uid, &*key.key), ("id", "secret"), "{body}");
+        }
+        for body in ["null", "{}", r#"{"result":{"uid":"id"}}"#, r#"{"result":[]}"#] {
+            assert!(serde_json::from_str::<Created>(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_changed() {
+        let status = StatusCode::BAD_GATEWAY;
+        for (error, expected) in [
+            (TurnKeysError::Unauthorized(StatusCode::FORBIDDEN), true),
+            (TurnKeysError::Refused(StatusCode::TOO_MANY_REQUESTS), true),
+            (TurnKeysError::Timeout, false),
+            (TurnKeysError::Status(status), false),
+            (TurnKeysError::Body, false),
+        ] {
+            assert_eq!(error.had_no_effect(), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_the_base_is_kept_and_debug_shows_no_token() {
+        let base = Url::parse("https://proxy.example/cf/").unwrap();
+        let token = SecretString::from("hush");
+        let api = TurnKeysApi::new(http_client().unwrap(), &base, "account", &token).unwrap();
+        let expected = "https://proxy.example/cf/client/v4/accounts/account/calls/turn_keys";
+        assert_eq!(api.endpoint.as_str(), expected);
+        assert!(!format!("{api:?}").contains("hush"));
+    }
+}

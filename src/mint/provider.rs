@@ -112,11 +112,11 @@ impl Provider {
     }
 
     /// Mints with these keys from now on. Spares of other keys are discarded, because a key is deleted when its last grant ends.
-    pub fn replace_keys(&self, keys: Keys, retired: Keys) {
+    pub fn replace_keys(&self, keys: &Keys, retired: Keys) {
         *self.retired.write().unwrap_or_else(PoisonError::into_inner) = retired;
         let before = std::mem::replace(
             &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
-            Arc::clone(&keys),
+            Arc::clone(keys),
         );
         // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
         for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
@@ -217,10 +217,11 @@ impl Provider {
         keys.iter().all(|key| key.has_minted())
     }
 
-    /// Whether callers can expect credentials, of one key at least.
+    /// Whether callers can expect credentials, of one key at least. Also while the first key is still being created.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.keys().iter().any(|key| key.is_up())
+        let keys = self.keys();
+        keys.is_empty() || keys.iter().any(|key| key.is_up())
     }
 
     /// The state of the breaker that lets most calls pass.

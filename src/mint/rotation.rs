@@ -112,7 +112,7 @@ impl KeyRotator {
         minting.extend(others);
         retired.extend(rotation.retired().filter_map(|key| self.turn_key(key, 0)));
         self.own_keys.replace(self.ids(&rotation));
-        self.provider.replace_keys(minting.into(), retired.into());
+        self.provider.replace_keys(&minting.into(), retired.into());
     }
 
     fn ids(&self, rotation: &KeyRotation) -> Vec<OwnKey> {

@@ -124,6 +124,16 @@ async fn a_key_that_cloudflare_refuses_costs_no_mint() {
     assert_eq!(broker.metric("turn_broker_provider_up").await, Some(1));
 }
 
+#[tokio::test]
+async fn one_mint_tries_two_keys_at_most() {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.add_key("another", "token-of-another-fixture");
+    let keys = "a=key-a:token-a-fixture,b=key-b:token-b-fixture,c=key-c:token-c-fixture";
+    let broker = broker_with(&cloudflare, keys, &[]).await;
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(mints(&cloudflare).values().copied().collect::<Vec<_>>(), [1, 1]);
+}
+
 const ANALYTICS: [(&str, &str); 3] = [
     ("CLOUDFLARE_ACCOUNT_ID", "account"),
     ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),

@@ -65,12 +65,10 @@ impl TurnKeys {
     pub(super) fn outcome(&mut self, request: &mut Recorded, provider: &mut Provider) -> Outcome {
         request.fault = self.plan.take();
         let id = request.path.rsplit('/').next().filter(|last| *last != "turn_keys").map(str::to_owned);
+        let mut good = || self.answer(request, id.as_deref(), provider);
         match request.fault {
-            Some(fault) => fault.apply(|| self.answer(request, id.as_deref(), provider)),
-            None => {
-                let answer = self.answer(request, id.as_deref(), provider);
-                Outcome::Answer { answer, delivery: Delivery::Whole }
-            }
+            Some(fault) => fault.apply(good),
+            None => Outcome::Answer { answer: good(), delivery: Delivery::Whole },
         }
     }
 
@@ -82,14 +80,14 @@ impl TurnKeys {
         match (request.method.as_str(), id) {
             ("GET", None) => {
                 let key = |(id, name): (&String, &String)| json!({ "uid": id, "name": name });
-                success(StatusCode::OK, self.names.iter().map(key).collect())
+                success(StatusCode::OK, &self.names.iter().map(key).collect())
             }
             ("POST", None) => match request.body["name"].as_str().filter(|name| !name.is_empty()) {
                 Some(name) => self.create(name, provider),
                 None => refusal(StatusCode::BAD_REQUEST, INVALID_NAME, "invalid name"),
             },
             ("DELETE", Some(id)) if self.remove(id, provider) => {
-                success(StatusCode::OK, json!({ "uid": id }))
+                success(StatusCode::OK, &json!({ "uid": id }))
             }
             _ => refusal(StatusCode::NOT_FOUND, UNKNOWN_KEY, "unknown key"),
         }
@@ -101,7 +99,7 @@ impl TurnKeys {
         self.names.insert(id.clone(), name.to_owned());
         provider.key_id.get_or_insert_default();
         provider.keys.insert(id.clone(), secret.clone());
-        success(StatusCode::CREATED, json!({ "uid": id, "name": name, "key": secret }))
+        success(StatusCode::CREATED, &json!({ "uid": id, "name": name, "key": secret }))
     }
 
     fn remove(&mut self, id: &str, provider: &mut Provider) -> bool {
@@ -110,7 +108,7 @@ impl TurnKeys {
     }
 }
 
-fn success(status: StatusCode, result: Value) -> Answer {
+fn success(status: StatusCode, result: &Value) -> Answer {
     let body = json!({ "success": true, "errors": [], "messages": [], "result": result });
     Answer::json(status, body.to_string())
 }
