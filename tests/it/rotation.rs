@@ -207,6 +207,31 @@ async fn usage_is_continuous_over_three_rotations() {
 }
 
 #[tokio::test]
+async fn credentials_minted_ahead_with_the_old_key_are_discarded() {
+    let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
+    let broker = rotating(&cloudflare, &state, &[]).await;
+    mints_with(&broker, "auto-1").await;
+    broker.advance(DAY - 200);
+    for _ in 0..3 {
+        for _ in 0..20 {
+            minted(&broker).await;
+        }
+        broker.advance(60);
+    }
+    let ready = "turn_broker_pool_ready";
+    eventually("the pool is full", async || broker.metric(ready).await == Some(10)).await;
+    broker.advance(20);
+    mints_with(&broker, "auto-2").await;
+    assert!(broker.metric("turn_broker_pool_wasted_total").await >= Some(10));
+    let new = ids(&cloudflare).last().cloned();
+    let before = cloudflare.history().requests().len();
+    minted(&broker).await;
+    broker.get("/api/turn-credentials?ttl=600").await;
+    let later = cloudflare.history().requests().split_off(before);
+    assert!(!later.is_empty() && later.iter().all(|request| request.key_id == new), "{later:?}");
+}
+
+#[tokio::test]
 async fn no_secret_of_a_created_key_leaves_the_ledger() {
     let (cloudflare, state) = (FakeCloudflare::start().await, StateDir::new());
     let broker = rotating(&cloudflare, &state, &[]).await;
