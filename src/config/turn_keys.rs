@@ -13,6 +13,7 @@ use super::names::{
 use super::settings::{Read, Settings};
 use super::value::{is_visible_ascii, parse_identifier, parse_number};
 use turn_ledger::key_name::KeyName;
+use turn_ledger::key_rotation::CREATED_PREFIX;
 
 /// The most TURN keys. Each one is a time series and a row of the overview.
 pub const KEYS_MAX: usize = 16;
@@ -113,6 +114,9 @@ fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
     let (name, key) = entry.split_once('=').ok_or(form)?;
     let name = KeyName::new(name.trim())
         .ok_or("a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the =")?;
+    if name.as_str().starts_with(CREATED_PREFIX) {
+        return Err("a name that does not begin with auto-, as created keys do,");
+    }
     let mut parts = key.split(':').map(str::trim);
     let (id, token, weight) = (parts.next().unwrap_or_default(), parts.next().ok_or(form)?, parts.next());
     if parts.next().is_some() {
@@ -208,6 +212,10 @@ mod tests {
             (
                 "EU=A:hush",
                 "expected a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the = in entry 1",
+            ),
+            (
+                "auto-1=A:hush",
+                "expected a name that does not begin with auto-, as created keys do, in entry 1",
             ),
             ("eu=:hush", "expected a key id of 1 to 128 letters, digits, _ or - after the = in entry 1"),
             (

@@ -43,6 +43,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause after failures.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
+/// How the names of created keys begin. No key in the settings has such a name.
+pub const CREATED_PREFIX: &str = "auto-";
 /// Failed calls in a row after which the operator is alerted. The last of them is about 15 s after the first.
 const FAILURES_TO_ALERT: u32 = 5;
 
@@ -88,8 +90,8 @@ impl CreatedKey {
     /// The name in the rows of its grants.
     #[must_use]
     pub fn name(&self) -> KeyName {
-        // "auto-" and at most ten digits.
-        KeyName::new(&format!("auto-{}", self.sequence)).unwrap_or(KeyName::DEFAULT)
+        // The prefix and at most ten digits.
+        KeyName::new(&format!("{CREATED_PREFIX}{}", self.sequence)).unwrap_or(KeyName::DEFAULT)
     }
 }
 
