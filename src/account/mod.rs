@@ -31,6 +31,7 @@ use turn_ledger::units::{ByteCount, Timestamp};
 
 pub mod relay;
 mod reservation;
+mod rotation;
 mod spending;
 
 pub use reservation::{RenewalRight, Reservation};
@@ -77,7 +78,7 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let time = SteadyTime::from(books.now(), clock.since_boot());
-        let guarded = Guarded { time, books };
+        let guarded = Guarded { books, time };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 

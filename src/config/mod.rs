@@ -17,8 +17,10 @@ mod origin;
 mod price;
 mod problem;
 mod relay;
+mod rotation;
 mod server;
 mod settings;
+mod turn_keys;
 mod value;
 mod wire_formats;
 
@@ -39,7 +41,9 @@ pub use origin::AllowedOrigins;
 pub use price::PriceConfig;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use relay::RelayConfig;
+pub use rotation::RotationConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 
 use settings::{Read, Settings};
@@ -202,11 +206,13 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 14] = [
+    const SECRETS: [(&str, &str); 16] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
         ("CLOUDFLARE_TURN_API_TOKEN", "hush-api-token"),
+        ("CLOUDFLARE_TURN_KEYS", "eu=id-2:hush-key-token"),
+        ("CLOUDFLARE_API_TOKEN", "hush-rest-token"),
         ("COTURN_URLS", "turn:coturn.example"),
         ("COTURN_SECRET", "hush-coturn"),
         (

@@ -3,7 +3,7 @@
 export interface AlertBody {
   advice: string;
   at: string;
-  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "test";
+  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "rotation.failing" | "rotation.works" | "test";
   id: string;
   limitGB: number;
   overshootBoundGB: string;
@@ -156,6 +156,14 @@ export interface IceServer {
   username?: string;
 }
 
+export interface KeyBody {
+  breaker: string;
+  measuredBytes: number | null;
+  name: string;
+  up: boolean;
+  weight: number;
+}
+
 export interface LimitOverride {
   limitGB: number | null;
 }
@@ -207,9 +215,11 @@ export interface PreviousPeriod {
 
 export interface ProviderBody {
   breaker: string;
+  keys: Array<KeyBody>;
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
+  rotation: RotationBody | null;
 }
 
 export interface ReadyBody {
@@ -233,6 +243,16 @@ export interface RevokedBody {
   grant: string;
   revokedAt: string;
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+}
+
+export interface RotationBody {
+  ageSeconds: number | null;
+  everySeconds: number;
+  failures: number;
+  key: string | null;
+  retired: number;
+  since: string | null;
+  state: "waiting" | "creating" | "proving" | "failing";
 }
 
 export interface SpenderBody {

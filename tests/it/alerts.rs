@@ -62,6 +62,7 @@ fn used(percent: u64) -> AlertInput {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
+        rotation_failing: false,
     }
 }
 
@@ -381,6 +382,7 @@ async fn stored_alert_rules_deliver_after_a_restart() {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
+        rotation_failing: false,
     });
     let stored = serde_json::to_vec(&rules).unwrap();
     let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();

@@ -54,6 +54,8 @@ pub struct AlertInput {
     pub has_unknown_bytes: bool,
     /// Whether the provider's counts settle later than the lag.
     pub counts_late: bool,
+    /// Whether calls that replace the TURN key fail.
+    pub rotation_failing: bool,
 }
 
 impl AlertInput {
@@ -90,6 +92,7 @@ pub struct AlertRules {
     coturn: Edge,
     counts: Edge,
     unknown: Edge,
+    rotation: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -113,6 +116,7 @@ impl AlertRules {
         made.extend(self.coturn(input));
         made.extend(self.counts(input));
         made.extend(self.unknown(input));
+        made.extend(self.rotation(input));
         for alert in &made {
             self.queue(alert.clone());
         }
@@ -259,6 +263,19 @@ impl AlertRules {
                 format!(
                     "At most 5 % of the measured bytes are under unknown identifiers; they were more since {since}."
                 ),
+            ),
+        };
+        Some(input.alert(kind, input.now.as_millis(), what))
+    }
+
+    fn rotation(&mut self, input: &AlertInput) -> Option<Alert> {
+        let (kind, what) = match self.rotation.transition(input.rotation_failing, input.now)? {
+            Transition::Failed => {
+                (AlertKind::RotationFailing, "The calls that replace the TURN key fail.".into())
+            }
+            Transition::Recovered { since } => (
+                AlertKind::RotationWorks,
+                format!("The TURN key can be replaced again; it could not since {since}."),
             ),
         };
         Some(input.alert(kind, input.now.as_millis(), what))

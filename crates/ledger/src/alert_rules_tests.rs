@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, Used50, Used80, Used95,
-    Used100,
+    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, RotationFailing,
+    RotationWorks, Used50, Used80, Used95, Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -32,6 +32,7 @@ fn input(millis: u64) -> AlertInput {
         coturn_unreachable: false,
         has_unknown_bytes: false,
         counts_late: false,
+        rotation_failing: false,
     }
 }
 
@@ -389,4 +390,13 @@ fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
     assert_eq!(kinds(&mut rules, unknown(0)), [CountsUnknown]);
     assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
     assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [CountsKnown]);
+}
+
+#[test]
+fn a_failing_rotation_is_told_once_and_so_is_its_end() {
+    let mut rules = AlertRules::default();
+    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, failing(0)), [RotationFailing]);
+    assert_eq!(kinds(&mut rules, failing(1_000)), []);
+    assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
 }

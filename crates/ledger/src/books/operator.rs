@@ -84,6 +84,7 @@ impl Books {
             coturn_unreachable: measured.uncut,
             has_unknown_bytes: snapshot.has_unknown_bytes(),
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
+            rotation_failing: self.rotation.is_failing(),
         };
         self.change_alerts(|rules| rules.evaluate(&input))
     }
