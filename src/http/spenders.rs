@@ -82,11 +82,11 @@ pub struct SpenderBody {
 
 /// Grants of this period.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct GrantsBody {
+pub struct GrantPageBody {
     /// Most bytes first.
     grants: Vec<GrantBody>,
     /// The `cursor` of the next page; null on the last one.
-    #[schema(required = true)]
+    #[schema(required = true, example = "MTIwMDAwMDAwMDpBWjA5TFd6VEJEWWFfeGx2bkplRW5n")]
     next: Option<String>,
 }
 
@@ -246,14 +246,14 @@ pub async fn list_spenders(
         ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
     ),
     responses(
-        (status = 200, description = "A page of grants.", body = GrantsBody),
+        (status = 200, description = "A page of grants.", body = GrantPageBody),
         (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),
     )
 )]
 pub async fn list_grants(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<GrantsBody>, ApiError> {
+) -> Result<Json<GrantPageBody>, ApiError> {
     let query = query.as_deref();
     let filter = GrantFilter {
         user: parsed(query, "user", User::new)?,
@@ -264,7 +264,7 @@ pub async fn list_grants(
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
     let (rows, _) = app.account.grants(&filter, limit + 1, after);
     let (rows, next) = page(rows, limit, grant_cursor);
-    Ok(Json(GrantsBody { grants: rows.iter().map(grant_body).collect(), next }))
+    Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
 fn spender_body(row: &SpenderSums) -> SpenderBody {

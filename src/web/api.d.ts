@@ -133,6 +133,11 @@ export interface GrantBody {
   user: string | null;
 }
 
+export interface GrantPageBody {
+  grants: Array<GrantBody>;
+  next: string | null;
+}
+
 export interface GrantsBody {
   issued: number;
   live: number;
@@ -336,8 +341,8 @@ export interface Got {
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/connections': ConnectionsBody;
-  'api/grants': GrantsBody;
-  [path: `api/grants?${string}`]: GrantsBody;
+  'api/grants': GrantPageBody;
+  [path: `api/grants?${string}`]: GrantPageBody;
   'api/overview': OverviewBody;
   'api/spenders': SpendersBody;
   [path: `api/spenders?${string}`]: SpendersBody;
