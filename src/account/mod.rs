@@ -15,12 +15,9 @@ use turn_ledger::alert_rules::AlertRules;
 use turn_ledger::books::{Books, NotAdmitted, NotRecorded, Requester, Snapshot, Written};
 use turn_ledger::client::ClientKey;
 use turn_ledger::connection::{Connection, Report};
-use turn_ledger::coturn::listing::{Listing, SessionId};
 use turn_ledger::grants::{GrantRow, Revoked};
-use turn_ledger::ledger::LateCounts;
 use turn_ledger::minute::Minute;
 use turn_ledger::period::Period;
-use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::reading_history::ReadingPoint;
 use turn_ledger::reports::{Caller, Closed, OpenError, Opened, ReportError};
 use turn_ledger::source::IceSource;
@@ -30,8 +27,10 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+mod counts;
 pub mod relay;
 mod reservation;
+mod rotation;
 mod spending;
 
 pub use reservation::{RenewalRight, Reservation};
@@ -78,7 +77,7 @@ impl Account {
     #[must_use]
     pub fn new(books: Books, journal: Option<Journal>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let time = SteadyTime::from(books.now(), clock.since_boot());
-        let guarded = Guarded { time, books };
+        let guarded = Guarded { books, time };
         Self { guarded: Mutex::new(guarded), journal, clock, metrics }
     }
 
@@ -273,37 +272,6 @@ impl Account {
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.with(|books| books.is_frozen())
-    }
-
-    /// Applies a reading of a source's own count.
-    pub fn take_reading(&self, source: IceSource, reading: &Reading) -> ReadingOutcome {
-        self.with(|books| books.take_reading(source, reading))
-    }
-
-    /// Sets how late this source's counts settle.
-    pub fn set_late_counts(&self, source: IceSource, late: LateCounts) {
-        self.with(|books| books.set_late_counts(source, late));
-    }
-
-    /// Forgets how late this source's counts settle if the configured lag is at least as long as the measured one.
-    pub fn settle_late_counts(&self, source: IceSource, configured: Duration) {
-        self.with(|books| books.settle_late_counts(source, configured));
-    }
-
-    /// Applies a coturn's session list. Returns the sessions that must end.
-    #[must_use]
-    pub fn take_sessions(&self, listing: &Listing) -> Vec<SessionId> {
-        self.with(|books| books.take_sessions(listing))
-    }
-
-    /// Notes that a coturn accepted the command to end these sessions.
-    pub fn cut_sessions(&self, ids: &[SessionId]) {
-        self.with(|books| books.cut_sessions(ids));
-    }
-
-    /// Notes that a coturn did not answer.
-    pub fn miss_sessions(&self) {
-        self.with(Books::miss_sessions);
     }
 
     /// All figures at this instant.

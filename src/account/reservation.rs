@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Account;
 use turn_ledger::books::{NotCommitted, NotRecorded, Requester, Written};
+use turn_ledger::key_name::KeyName;
 use turn_ledger::ledger::Hold;
 use turn_ledger::spender::Spender;
 use turn_ledger::time::Moment;
@@ -85,6 +86,13 @@ impl Reservation {
     #[must_use]
     pub fn life(&self) -> Duration {
         self.life
+    }
+
+    /// The same reservation, for a credential that this TURN key has minted.
+    #[must_use]
+    pub fn minted_with(mut self, key: Option<KeyName>) -> Self {
+        self.requester.key = key;
+        self
     }
 
     /// Records the grant of a new credential. This is the point of no return: after `Ok`, the credential may be handed out.

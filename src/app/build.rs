@@ -13,21 +13,24 @@ use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{CloudflareConfig, Config};
+use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
+use crate::ice::turn_keys::{OwnKeys, TurnKey};
+use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
-use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
 use crate::mint::credential_source::CredentialSource;
 use crate::mint::provider::Provider;
+use crate::mint::rotation::KeyRotator;
 use crate::mint::{Mint, Source};
 use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
@@ -54,12 +57,17 @@ pub enum BuildError {
     Quota(#[from] QuotaError),
     /// The settings of the Cloudflare API give no URL or no header.
     #[error(
-        "CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN do not form a valid request"
+        "CLOUDFLARE_API_BASE and the TURN keys do not form a valid request; check CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_KEYS"
     )]
     Endpoint,
     /// The settings of the analytics API give no URL or no header.
     #[error("CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN do not form a valid request")]
     AnalyticsEndpoint,
+    /// The settings of the API for keys give no URL or no header.
+    #[error(
+        "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
+    )]
+    RestEndpoint,
     /// The relay cannot bind its port.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -81,11 +89,15 @@ pub fn build(
     let books = setup(config).open(stored, clock.now());
     let account = Arc::new(Account::new(books, journal, Arc::clone(&clock), Arc::clone(&metrics)));
     let grant_key = Arc::new(GrantKey::new(&key));
-    let parts = Parts { config, account, clock, metrics };
+    let own_keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys);
+    let own_keys = Arc::new(OwnKeys::new(own_keys.unwrap_or_default()));
+    let parts = Parts { config, account, clock, metrics, own_keys };
     let relay = parts.relay()?;
     let coturn_meter = parts.coturn_meter();
+    let mint = parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?;
     Ok(Arc::new(App {
-        mint: parts.mint(&grant_key, relay.as_ref(), coturn_meter.as_ref())?,
+        rotator: parts.rotator(mint.provider())?,
+        mint,
         cloudflare_meter: parts.cloudflare_meter()?,
         coturn_meter,
         relay,
@@ -105,6 +117,7 @@ pub fn build(
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
         is_demo: config.is_demo,
+        countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         ttl_max: config.ice.ttl_max,
         stun: IceServerList::of_stun(&config.ice.stun),
         heartbeat: config.usage.heartbeat,
@@ -135,6 +148,7 @@ struct Parts<'a> {
     account: Arc<Account>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    own_keys: Arc<OwnKeys>,
 }
 
 impl Parts<'_> {
@@ -156,8 +170,8 @@ impl Parts<'_> {
     fn cloudflare_meter(&self) -> Result<Option<CloudflareMeter>, BuildError> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
-        let key_id = self.config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
-        let api = CloudflareAnalytics::new(http_client()?, analytics, key_id, self.config.usage.billed);
+        let keys = Arc::clone(&self.own_keys);
+        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, self.config.usage.billed);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
@@ -166,10 +180,32 @@ impl Parts<'_> {
             tail: self.config.budget.expiry_tail.unwrap_or(IceSource::Cloudflare.expiry_tail()),
             tail_seen: Mutex::default(),
             billing_day: self.config.budget.billing_day,
+            usage: KeyUsage::default(),
             account: Arc::clone(&self.account),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
         }))
+    }
+
+    /// The rotation, with the keys of the ledger in use.
+    fn rotator(&self, provider: Option<&Arc<Provider>>) -> Result<Option<KeyRotator>, BuildError> {
+        let Some(cloudflare) = &self.config.ice.cloudflare else { return Ok(None) };
+        let (Some(rotation), Some(provider)) = (&cloudflare.rotation, provider) else { return Ok(None) };
+        let RotationConfig { every, account_id, token, base } = rotation;
+        let rotator = KeyRotator {
+            api: TurnKeysApi::new(http_client()?, base, account_id, token).ok_or(BuildError::RestEndpoint)?,
+            every: *every,
+            configured: provider.keys(),
+            configured_ids: cloudflare.own_keys(),
+            mints: (http_client()?, cloudflare.api_base.clone()),
+            provider: Arc::clone(provider),
+            own_keys: Arc::clone(&self.own_keys),
+            account: Arc::clone(&self.account),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+        };
+        rotator.apply();
+        Ok(Some(rotator))
     }
 
     fn coturn_meter(&self) -> Option<CoturnMeter> {
@@ -221,7 +257,7 @@ impl Parts<'_> {
         let ice = &self.config.ice;
         let credentials = match source {
             IceSource::Cloudflare => match &ice.cloudflare {
-                Some(key) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(key)?))),
+                Some(cloudflare) => Some(CredentialSource::Cloudflare(Arc::new(self.provider(cloudflare)?))),
                 None => None,
             },
             IceSource::Coturn => {
@@ -237,11 +273,16 @@ impl Parts<'_> {
         Ok(credentials.map_or(Source::Absent, Source::Ready))
     }
 
-    fn provider(&self, key: &CloudflareConfig) -> Result<Provider, BuildError> {
+    fn provider(&self, cloudflare: &CloudflareConfig) -> Result<Provider, BuildError> {
         let ice = &self.config.ice;
-        let api = Cloudflare::new(http_client()?, &key.api_base, &key.key_id, &key.api_token);
-        let api = api.ok_or(BuildError::Endpoint)?;
+        let client = http_client()?;
+        let key = |key: &TurnKeyConfig| {
+            let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token);
+            let api = api.ok_or(BuildError::Endpoint)?;
+            Ok::<_, BuildError>(Arc::new(TurnKey::new(key.name, key.weight, api, Arc::clone(&self.clock))))
+        };
+        let keys = cloudflare.keys.iter().map(key).collect::<Result<_, _>>()?;
         let (account, clock) = (Arc::clone(&self.account), Arc::clone(&self.clock));
-        Ok(Provider::new(api, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
+        Ok(Provider::new(keys, ice.ttl_max, ice.pool_max, account, clock, Arc::clone(&self.metrics)))
     }
 }

@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::AlertDispatcher;
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{AllowedHosts, AllowedOrigins, PriceConfig, WireFormat};
+use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
 use crate::limit::proxies::UntrustedProxies;
@@ -20,6 +20,7 @@ use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
 use crate::meter::coturn::CoturnMeter;
 use crate::mint::Mint;
+use crate::mint::rotation::KeyRotator;
 use crate::relay::Relay;
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
@@ -53,6 +54,8 @@ pub struct App {
     pub account: Arc<Account>,
     /// The sources in the order of `ICE_SOURCES`.
     pub mint: Mint,
+    /// Replaces the TURN key. `None` without `KEY_ROTATION_DAYS`.
+    pub rotator: Option<KeyRotator>,
     /// Reads Cloudflare's own count. `None` without `CLOUDFLARE_ANALYTICS_TOKEN`.
     pub cloudflare_meter: Option<CloudflareMeter>,
     /// Reads and ends coturn's sessions. `None` without `COTURN_CLI`.
@@ -79,6 +82,8 @@ pub struct App {
     pub wire_formats: Vec<WireFormat>,
     /// Whether the demo page is served.
     pub is_demo: bool,
+    /// Which TURN key serves which country. `None` without TURN keys.
+    pub countries: Option<CountryKeys>,
     /// The longest life of a credential, and its life if the request names none.
     pub ttl_max: Duration,
     /// The ICE servers of a degraded response.

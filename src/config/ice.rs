@@ -8,14 +8,17 @@ use url::Url;
 
 use super::manual::read_manual;
 use super::names::{
-    CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, COTURN_SECRET, COTURN_URLS,
-    ICE_SOURCES, MANUAL_ICE_SERVERS, RELAY_LISTEN, RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX,
-    TURN_TTL_SECONDS, Variable,
+    CLOUDFLARE_API_BASE, CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS,
+    COTURN_SECRET, COTURN_URLS, ICE_SOURCES, KEY_ROTATION_DAYS, MANUAL_ICE_SERVERS, RELAY_LISTEN,
+    RELAY_PUBLIC_IP, STUN_URLS, TURN_ENABLED, TURN_POOL_MAX, TURN_TTL_SECONDS, Variable,
 };
 use super::relay::RelayConfig;
+use super::rotation::RotationConfig;
 use super::settings::{Read, Settings};
-use super::value::{BOOLEANS, is_cleartext, is_visible_ascii, parse_base, parse_identifier};
+use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
+use super::value::{BOOLEANS, is_cleartext, parse_base};
 use crate::ice::server::IceServerList;
+use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
 use turn_ledger::source::IceSource;
 
@@ -36,7 +39,7 @@ pub struct IceConfig {
     /// The degraded response: 1 to 64 `stun:` or `stuns:` URLs, none twice, none on port 53. `STUN_URLS`; two of Google's
     /// when unset.
     pub stun: Vec<IceUrl>,
-    /// Cloudflare's TURN key; `None` when neither id nor token is set.
+    /// Cloudflare's TURN keys; `None` when no key is set.
     pub cloudflare: Option<CloudflareConfig>,
     /// The operator's coturn; `None` when neither URLs nor secret are set.
     pub coturn: Option<CoturnConfig>,
@@ -46,13 +49,15 @@ pub struct IceConfig {
     pub manual: Option<IceServerList>,
 }
 
-/// Cloudflare's TURN key and API.
+/// Cloudflare's TURN keys and API.
 #[derive(Clone, Debug)]
 pub struct CloudflareConfig {
-    /// The id of the TURN key, 1 to 128 of `A-Z a-z 0-9 _ -`. `CLOUDFLARE_TURN_KEY_ID`.
-    pub key_id: String,
-    /// The API token of that key, visible ASCII. `CLOUDFLARE_TURN_API_TOKEN`.
-    pub api_token: SecretString,
+    /// The keys. `CLOUDFLARE_TURN_KEYS`, or the one of `CLOUDFLARE_TURN_KEY_ID` and `CLOUDFLARE_TURN_API_TOKEN`.
+    pub keys: Vec<TurnKeyConfig>,
+    /// Which key serves which country.
+    pub countries: CountryKeys,
+    /// How the key named `default` is replaced; `None` without `KEY_ROTATION_DAYS`.
+    pub rotation: Option<RotationConfig>,
     /// The base of the API, `http:` or `https:`; its path ends in `/`, so that `join` appends. `CLOUDFLARE_API_BASE`;
     /// `https://rtc.live.cloudflare.com/` when unset.
     pub api_base: Url,
@@ -94,16 +99,21 @@ impl IceConfig {
 }
 
 impl CloudflareConfig {
+    /// The keys as far as a count of bytes needs them.
+    #[must_use]
+    pub fn own_keys(&self) -> Vec<OwnKey> {
+        self.keys.iter().map(|key| OwnKey { name: key.name, id: key.id.as_str().into() }).collect()
+    }
+
     fn read(settings: &mut Settings<'_>) -> Read<Option<Self>> {
-        let expected = "1 to 128 letters, digits, _ or -";
-        let key_id = settings.optional(CLOUDFLARE_TURN_KEY_ID, expected, parse_identifier);
-        let expected = "visible ASCII characters without spaces";
-        let api_token = settings.secret(CLOUDFLARE_TURN_API_TOKEN, expected, is_visible_ascii);
+        let keys = read_keys(settings);
+        let rotation = RotationConfig::read(settings);
+        let is_rotated = rotation.as_ref().is_ok_and(Option::is_some);
+        let countries = read_countries(settings, keys.as_deref().unwrap_or_default(), is_rotated);
         let api_base = read_base(settings, CLOUDFLARE_API_BASE);
-        settings.both_or_neither(CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_API_TOKEN)?;
-        let api_base = api_base?;
-        let key = key_id?.zip(api_token?);
-        Ok(key.map(|(key_id, api_token)| Self { key_id, api_token, api_base }))
+        let (keys, rotation, countries, api_base) = (keys?, rotation?, countries?, api_base?);
+        let has_keys = !keys.is_empty() || rotation.is_some();
+        Ok(has_keys.then_some(Self { keys, countries, rotation, api_base }))
     }
 }
 
@@ -168,6 +178,24 @@ struct Needs {
 /// `None` for a source without settings.
 fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
     match source {
+        IceSource::Cloudflare if settings.is_secret_set(CLOUDFLARE_TURN_KEYS) => Some(Needs {
+            variables: "CLOUDFLARE_TURN_KEYS",
+            is: "is",
+            has: "has",
+            has_defaults: true,
+            is_set: true,
+        }),
+        IceSource::Cloudflare
+            if settings.is_set(KEY_ROTATION_DAYS) && !settings.is_set(CLOUDFLARE_TURN_KEY_ID) =>
+        {
+            Some(Needs {
+                variables: "KEY_ROTATION_DAYS",
+                is: "is",
+                has: "has",
+                has_defaults: true,
+                is_set: true,
+            })
+        }
         IceSource::Cloudflare => Some(Needs {
             variables: "CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
             is: "are",
@@ -234,7 +262,6 @@ fn read_urls(
 mod tests {
     use super::*;
     use crate::config::testing::{assert_refused, load};
-    use secrecy::ExposeSecret;
 
     const STUN: &str = "STUN_URLS: expected stun: or stuns: URLs";
     const COTURN: &str = "COTURN_URLS: expected stun:, stuns:, turn: or turns: URLs";
@@ -245,14 +272,6 @@ mod tests {
         let ice = load([("ICE_SOURCES", "cloudflare")]).ice;
         assert_eq!(ice.sources, [IceSource::Cloudflare]);
         assert!(ice.cloudflare.is_none());
-    }
-
-    #[test]
-    fn a_turn_key_has_an_id_and_a_token() {
-        let pair = [("CLOUDFLARE_TURN_KEY_ID", "abc_-1"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
-        let cloudflare = load(pair).ice.cloudflare.unwrap();
-        assert_eq!((&*cloudflare.key_id, cloudflare.api_token.expose_secret()), ("abc_-1", "hush"));
-        assert_eq!(cloudflare.api_base.as_str(), "https://rtc.live.cloudflare.com/");
     }
 
     #[test]

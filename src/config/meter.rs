@@ -9,6 +9,7 @@ use super::ice::read_base;
 use super::names::{
     ANALYTICS_LAG_SECONDS, ANALYTICS_MARGIN_PERCENT, CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE,
     CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD,
+    KEY_ROTATION_DAYS,
 };
 use super::settings::{Read, Settings};
 use super::value::{is_visible_ascii, parse_identifier, parse_number};
@@ -75,7 +76,10 @@ impl AnalyticsConfig {
         let base = read_base(settings, CLOUDFLARE_ANALYTICS_BASE);
         let interval = settings.seconds(CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, 1..=3_600);
         let lag = settings.seconds(ANALYTICS_LAG_SECONDS, 0..=3_600);
-        settings.both_or_neither(CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_TOKEN)?;
+        // The rotation of the TURN key needs the account too.
+        if settings.is_secret_set(CLOUDFLARE_ANALYTICS_TOKEN) || !settings.is_set(KEY_ROTATION_DAYS) {
+            settings.both_or_neither(CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_TOKEN)?;
+        }
         let (base, interval, lag) = (base?, interval?, lag?);
         let account = account_id?.zip(token?);
         Ok(account.map(|(account_id, token)| Self { account_id, token, base, interval, lag }))

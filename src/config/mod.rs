@@ -18,8 +18,10 @@ mod price;
 mod problem;
 mod public_url;
 mod relay;
+mod rotation;
 mod server;
 mod settings;
+mod turn_keys;
 mod value;
 mod wire_formats;
 
@@ -41,7 +43,9 @@ pub use price::PriceConfig;
 pub use problem::{ConfigErrors, ConfigProblem};
 pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
+pub use rotation::RotationConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 
 use settings::{Read, Settings};
@@ -208,11 +212,13 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 14] = [
+    const SECRETS: [(&str, &str); 16] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
         ("CLOUDFLARE_TURN_API_TOKEN", "hush-api-token"),
+        ("CLOUDFLARE_TURN_KEYS", "eu=id-2:hush-key-token"),
+        ("CLOUDFLARE_API_TOKEN", "hush-rest-token"),
         ("COTURN_URLS", "turn:coturn.example"),
         ("COTURN_SECRET", "hush-coturn"),
         (

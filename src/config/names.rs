@@ -73,6 +73,10 @@ variables! {
         TURN_POOL_MAX = "256";
         STUN_URLS = "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302";
         CLOUDFLARE_TURN_KEY_ID;
+        KEY_ROTATION_DAYS;
+        CLOUDFLARE_REST_BASE = "https://api.cloudflare.com";
+        COUNTRY_HEADER = "CF-IPCountry";
+        COUNTRY_KEYS;
         CLOUDFLARE_API_BASE = "https://rtc.live.cloudflare.com";
         COTURN_URLS;
         RELAY_LISTEN = "127.0.0.1:3478";
@@ -113,6 +117,8 @@ variables! {
         OPERATOR_TOKEN;
         REPORTER_TOKEN;
         CLOUDFLARE_TURN_API_TOKEN;
+        CLOUDFLARE_TURN_KEYS;
+        CLOUDFLARE_API_TOKEN;
         COTURN_SECRET;
         MANUAL_ICE_SERVERS;
         COTURN_CLI_PASSWORD;
@@ -233,7 +239,6 @@ mod tests {
             ("RATE_LIMIT_REQUEST", "RATE_LIMIT_REQUESTS"),
             ("TURN_ENABLE", "TURN_ENABLED"),
             ("TURN_KEY_ID", "CLOUDFLARE_TURN_KEY_ID"),
-            ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_TURN_API_TOKEN"),
             ("TURN_STUN_URLS", "STUN_URLS"),
             ("BANDWIDTH_LIMIT", "BANDWIDTH_LIMIT_GB"),
             ("BANDWITH_LIMIT_GB", "BANDWIDTH_LIMIT_GB"),
@@ -285,8 +290,6 @@ mod tests {
         }
         // Others set these, or their defaults cost nothing.
         for name in [
-            "CLOUDFLARE_API_TOKEN",
-            "CLOUDFLARE_API_TOKEN_FILE",
             "CLOUDFLARE_API_KEY",
             "CLOUDFLARE_DNS_API_TOKEN",
             "CLOUDFLARE_DNS_API_TOKEN_FILE",

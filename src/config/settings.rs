@@ -202,10 +202,15 @@ impl<'a> Settings<'a> {
         if !is_plain(&secret.text) || !is_good(&secret.text) {
             return Err(self.refuse(&secret.variable, format!("expected {expected}")));
         }
+        self.warn_of_example(&secret);
+        Ok(Some(secret.text.into()))
+    }
+
+    /// Warns if a secret is the one of `.env.example`.
+    pub(super) fn warn_of_example(&mut self, secret: &SecretText) {
         if secret.text.contains(EXAMPLE_MARK) {
             self.warn(format!("{} holds an example value, which is public; replace it", secret.variable));
         }
-        Ok(Some(secret.text.into()))
     }
 
     /// The text of a secret, from `NAME` or from the file that `NAME_FILE` names.

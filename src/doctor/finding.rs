@@ -28,6 +28,8 @@ pub enum Check {
     Revoke,
     /// How long a credential can be used after its expiry.
     Tail,
+    /// The API that replaces the TURN key.
+    TurnKeys,
     /// Cloudflare's analytics.
     Analytics,
     /// coturn's CLI.
@@ -52,6 +54,7 @@ impl Check {
             Self::Network => "network",
             Self::Revoke => "revoke",
             Self::Tail => "tail",
+            Self::TurnKeys => "turn-keys",
             Self::Analytics => "analytics",
             Self::CoturnCli => "coturn-cli",
             Self::Alerts => "alerts",

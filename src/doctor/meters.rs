@@ -1,12 +1,14 @@
 //! The checks of measured usage: one real query each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
-use crate::config::{Config, CoturnCliConfig};
+use crate::config::{CloudflareConfig, Config, CoturnCliConfig};
+use crate::ice::turn_keys::OwnKeys;
 use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_ledger::minute::Minute;
@@ -25,8 +27,9 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
             "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_ANALYTICS_TOKEN are not set: usage is an estimate",
         );
     };
-    let key_id = config.ice.cloudflare.as_ref().map(|key| key.key_id.as_str());
-    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, key_id, config.usage.billed) else {
+    let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
+    let keys = Arc::new(OwnKeys::new(keys));
+    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, keys, config.usage.billed) else {
         let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
         return Finding::fail(Check::Analytics, "", "the settings do not form a request", remedy);
     };
@@ -36,9 +39,10 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     let took = clock.instant().saturating_duration_since(began);
     let finding = match counted {
         Ok(counted) => {
+            let keys = if counted.by_key.len() > 1 { "these keys" } else { "this key" };
             let (own, other) = (counted.own.gb_four_decimals(), counted.other.gb_four_decimals());
             let seen = format!(
-                "in the last hour {own} GB with this key, {other} GB with others; the newest minutes may be missing"
+                "in the last hour {own} GB with {keys}, {other} GB with others; the newest minutes may be missing"
             );
             Finding::ok(Check::Analytics, "", seen)
         }

@@ -12,6 +12,7 @@ mod progress;
 mod provider;
 mod relay;
 mod report;
+mod rotation;
 mod service;
 mod skew;
 mod state;
@@ -33,9 +34,9 @@ pub use tls::CaError;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::http_client::{ClientError, http_client};
-use crate::ice::cloudflare::Cloudflare;
 use crate::ice::server::IceServerList;
 use names::{Names, Need};
+use provider::KeyClient;
 use relay::{Context, Offer};
 use tls::{Endpoint, Trust};
 use turn_ledger::source::IceSource;
@@ -170,16 +171,26 @@ impl<W: Write> Examination<'_, W> {
     /// Mints a credential from each source, tries its servers, and revokes it.
     async fn credentials(&mut self) {
         let config = self.config;
-        let cloudflare = provider::cloudflare(config, &self.client);
-        let mut offers = Vec::new();
+        let keys = provider::cloudflare(config, &self.client);
+        let (mut offers, mut minted) = (Vec::new(), Vec::new());
         for source in config.ice.sources.iter().copied().filter(|source| *source != IceSource::Stun) {
             self.progress.starts(&format!("{} {source}", Check::Provider.name()));
-            let given = provider::check(source, config, cloudflare.as_ref(), &*self.clock).await;
-            self.progress.found(given.finding);
-            offers.extend(given.servers.map(|servers| Offer { source, servers }));
+            let keys = if source == IceSource::Cloudflare { keys.as_slice() } else { &[] };
+            if keys.is_empty() {
+                let given = provider::check(source, config, &*self.clock);
+                self.progress.found(given.finding);
+                offers.extend(given.servers.map(|servers| Offer { source, servers }));
+            }
+            for key in keys {
+                let given = provider::mint(key, config, &*self.clock).await;
+                self.progress.found(given.finding);
+                // The relays of all keys are the same, so one is tried.
+                if minted.is_empty() {
+                    offers.extend(given.servers.clone().map(|servers| Offer { source, servers }));
+                }
+                minted.extend(given.servers.map(|servers| (key, servers)));
+            }
         }
-        let minted = offers.iter().find(|offer| offer.source == IceSource::Cloudflare);
-        let minted = minted.map(|offer| offer.servers.clone());
         let stun = IceServerList::of_stun(&config.ice.stun);
         offers.push(Offer { source: IceSource::Stun, servers: stun });
         let context = Context {
@@ -189,13 +200,14 @@ impl<W: Write> Examination<'_, W> {
             progress: self.progress,
         };
         relay::check(offers, context).await;
-        self.revoke(cloudflare.as_ref(), minted.as_ref()).await;
+        for (key, servers) in &minted {
+            self.revoke(key, servers).await;
+        }
     }
 
-    async fn revoke(&mut self, cloudflare: Option<&Cloudflare>, minted: Option<&IceServerList>) {
-        let (Some(api), Some(servers)) = (cloudflare, minted) else { return };
+    async fn revoke(&mut self, key: &KeyClient, servers: &IceServerList) {
         self.progress.starts(Check::Revoke.name());
-        if let Some(finding) = provider::revoke(api, servers).await {
+        if let Some(finding) = provider::revoke(key, servers).await {
             self.progress.found(finding);
         }
     }
@@ -209,9 +221,14 @@ impl<W: Write> Examination<'_, W> {
             self.progress.found(Finding::skipped(Check::Tail, "", why));
             return;
         };
-        let cloudflare = provider::cloudflare(config, &self.client);
+        // The relays of all keys are the same, so one is probed: the first, which is the default one if there is one.
+        let keys = provider::cloudflare(config, &self.client);
+        let key = keys.first().filter(|_| source == IceSource::Cloudflare);
         let expires = self.clock.instant() + provider::TTL;
-        let given = provider::check(source, config, cloudflare.as_ref(), &*self.clock).await;
+        let given = match key {
+            Some(key) => provider::mint(key, config, &*self.clock).await,
+            None => provider::check(source, config, &*self.clock),
+        };
         let Some(servers) = given.servers else {
             self.progress.found(Finding::skipped(Check::Tail, source.name(), "no credential, see above"));
             return;
@@ -227,12 +244,15 @@ impl<W: Write> Examination<'_, W> {
         let finding =
             relay::tail::probe(Offer { source, servers }, expires, probe, configured, context).await;
         self.progress.found(finding);
-        if source == IceSource::Cloudflare {
-            self.revoke(cloudflare.as_ref(), Some(&minted)).await;
+        if let Some(key) = key {
+            self.revoke(key, &minted).await;
         }
     }
 
     async fn meters(&mut self) {
+        if let Some(finding) = rotation::check(self.config, &self.client, &*self.clock).await {
+            self.progress.found(finding);
+        }
         self.progress.starts(Check::Analytics.name());
         let finding = meters::analytics(self.config, &self.client, &*self.clock).await;
         self.progress.found(finding);
@@ -269,5 +289,7 @@ fn apis(config: &Config) -> Vec<(&Url, &'static str)> {
     let mint = key.map(|key| (&key.api_base, "CLOUDFLARE_API_BASE"));
     let analytics = config.meter.analytics.as_ref();
     let count = analytics.map(|analytics| (&analytics.base, "CLOUDFLARE_ANALYTICS_BASE"));
-    mint.into_iter().chain(count).collect()
+    let rotation = config.ice.cloudflare.as_ref().and_then(|cloudflare| cloudflare.rotation.as_ref());
+    let rest = rotation.map(|rotation| (&rotation.base, "CLOUDFLARE_REST_BASE"));
+    mint.into_iter().chain(count).chain(rest).collect()
 }

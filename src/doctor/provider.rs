@@ -7,8 +7,8 @@ use reqwest::{Client, StatusCode};
 
 use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::ice::cloudflare::{Cloudflare, MintResponse, ProviderError};
+use crate::config::{Config, TurnKeyConfig};
+use crate::ice::cloudflare::{Cloudflare, DEADLINE, MintResponse, ProviderError};
 use crate::ice::coturn::Coturn;
 use crate::ice::server::IceServerList;
 use crate::telemetry::cause::innermost;
@@ -26,24 +26,30 @@ pub(super) struct Outcome {
     pub(super) servers: Option<IceServerList>,
 }
 
-/// The client of Cloudflare's API, if it is configured.
-pub(super) fn cloudflare(config: &Config, client: &Client) -> Option<Cloudflare> {
-    let key = config.ice.cloudflare.as_ref()?;
-    Cloudflare::new(client.clone(), &key.api_base, &key.key_id, &key.api_token)
+/// A TURN key and the client that uses it.
+pub(super) struct KeyClient {
+    /// What the findings call it.
+    subject: String,
+    api: Cloudflare,
 }
 
-/// Checks one source.
-pub(super) async fn check(
-    source: IceSource,
-    config: &Config,
-    cloudflare: Option<&Cloudflare>,
-    clock: &dyn Clock,
-) -> Outcome {
+/// The clients of Cloudflare's API, one for each TURN key.
+pub(super) fn cloudflare(config: &Config, client: &Client) -> Vec<KeyClient> {
+    let Some(cloudflare) = &config.ice.cloudflare else { return Vec::new() };
+    let is_only = cloudflare.keys.len() == 1;
+    let of = |key: &TurnKeyConfig| {
+        let source = IceSource::Cloudflare;
+        let subject = if is_only { source.name().to_owned() } else { format!("{source} {}", key.name) };
+        let api = Cloudflare::new(client.clone(), &cloudflare.api_base, &key.id, &key.token)?;
+        Some(KeyClient { subject, api })
+    };
+    cloudflare.keys.iter().filter_map(of).collect()
+}
+
+/// Checks one source other than Cloudflare.
+pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Outcome {
     match source {
-        IceSource::Cloudflare => match cloudflare {
-            None => none(not_configured()),
-            Some(api) => mint(api, config, clock).await,
-        },
+        IceSource::Cloudflare => none(not_configured()),
         IceSource::Coturn => match &config.ice.coturn {
             None => none(without_settings(source)),
             Some(coturn) => {
@@ -71,31 +77,32 @@ pub(super) async fn check(
     }
 }
 
-async fn mint(api: &Cloudflare, config: &Config, clock: &dyn Clock) -> Outcome {
+/// Mints a credential with one TURN key.
+pub(super) async fn mint(key: &KeyClient, config: &Config, clock: &dyn Clock) -> Outcome {
     let began = clock.instant();
-    let minted = api.mint(TTL, IDENTIFIER, None).await;
+    let minted = key.api.mint(TTL, IDENTIFIER, DEADLINE, None).await;
     let took = clock.instant().saturating_duration_since(began);
-    let source = IceSource::Cloudflare;
     match minted {
         Ok(MintResponse { servers, .. }) => {
-            let seen = format!("minted a credential of {} s; {}", TTL.as_secs(), cost(source, config));
-            given(Finding::ok(Check::Provider, source.name(), seen).after(took), servers)
+            let cost = cost(IceSource::Cloudflare, config);
+            let seen = format!("minted a credential of {} s; {cost}", TTL.as_secs());
+            given(Finding::ok(Check::Provider, &*key.subject, seen).after(took), servers)
         }
         Err(error) => {
             let seen = match innermost(&error) {
                 Some(cause) => format!("{} ({cause})", text_of(&error)),
                 None => text_of(&error),
             };
-            none(Finding::fail(Check::Provider, source.name(), seen, remedy(&error)).after(took))
+            none(Finding::fail(Check::Provider, &*key.subject, seen, remedy(&error)).after(took))
         }
     }
 }
 
 /// Revokes the credential. No figure depends on the revocation, because a revoked credential may work for a while.
-pub(super) async fn revoke(api: &Cloudflare, servers: &IceServerList) -> Option<Finding> {
+pub(super) async fn revoke(key: &KeyClient, servers: &IceServerList) -> Option<Finding> {
     let username = servers.username()?;
-    let subject = IceSource::Cloudflare.name();
-    Some(match api.revoke(username).await {
+    let subject = &*key.subject;
+    Some(match key.api.revoke(username).await {
         Ok(true) => Finding::ok(Check::Revoke, subject, "the credential is revoked"),
         Ok(false) => Finding::ok(Check::Revoke, subject, "the provider no longer knows the credential"),
         Err(error) => Finding::warn(

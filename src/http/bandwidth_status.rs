@@ -123,6 +123,7 @@ pub struct ObservedTailBody {
     #[schema(example = 12)]
     relayed_after_expiry: u64,
     /// Grants that were not looked at, because too many waited.
+    #[schema(example = 0)]
     left_out: u64,
 }
 

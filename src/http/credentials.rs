@@ -13,6 +13,7 @@ use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
+use super::key_choice::by_region;
 use super::openapi::one_of;
 use super::renewal::Asker;
 use crate::app::App;
@@ -95,6 +96,9 @@ pub struct MintQuery {
     /// trusted.
     #[param(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
     label: Option<String>,
+    /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
+    #[param(max_length = 15, pattern = "^([a-z][a-z0-9-]*)?$", example = "eu")]
+    region: Option<String>,
 }
 
 /// Returns ICE servers for `new RTCPeerConnection`.
@@ -173,7 +177,8 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
     let ttl = requested_ttl(query, app.ttl_max)?;
     let label = requested_label(query)?;
     let grant = GrantId::new(random::bytes()?);
-    let Asker { client, address, renewal, user, origin, trace, note } = asker;
+    let key = by_region(app, query)?.or(asker.country_key);
+    let Asker { client, address, renewal, user, origin, trace, note, .. } = asker;
     let spender = Spender { user: user.clone(), label, origin: origin.clone() };
     let renewal = renewal.as_deref();
     let spender = match renewal {
@@ -187,6 +192,7 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
         client: *client,
         address: *address,
         spender: spender.as_ref(),
+        key,
         renewal,
         trace: *trace,
     };

@@ -11,7 +11,7 @@ use super::origin::ForeignRequest;
 use crate::auth::Fault;
 use turn_ledger::period::Period;
 use turn_ledger::units::{ByteCount, Timestamp};
-use turn_ledger::verdict::{Figures, Refusal};
+use turn_ledger::verdict::{Figures, Refusal, UserUsage};
 
 const REQUEST_ID: &str = "672e560945ec9517-9";
 /// 2025-01-01 and 2025-02-01, in milliseconds.
@@ -59,6 +59,8 @@ fn error(code: &str) -> Option<ApiError> {
         "ORIGIN_NOT_ALLOWED" => {
             ApiError::OriginNotAllowed(ForeignRequest::Origin("https://app.example".to_owned()))
         }
+        "USER_BLOCKED" => ApiError::UserBlocked,
+        "USER_LIMIT_REACHED" => ApiError::BudgetExhausted(spent_by_user()),
         "NOT_FOUND" => ApiError::NotFound,
         "METHOD_NOT_ALLOWED" => ApiError::MethodNotAllowed { allow: None },
         "PAYLOAD_TOO_LARGE" => ApiError::PayloadTooLarge { bytes_max: BODY_MAX },
@@ -87,4 +89,12 @@ fn spent() -> Refusal {
         limit: ByteCount::new(1_000_000_000_000),
     };
     Refusal { figures, awaits_reading: false, client_frees_at: None, user: None }
+}
+
+/// A refusal because one user has spent a limit of 10 GB.
+fn spent_by_user() -> Refusal {
+    let refusal = spent();
+    let figures = Figures { used: ByteCount::ZERO, committed: ByteCount::ZERO, ..refusal.figures };
+    let user = UserUsage { used: ByteCount::new(10_020_000_000), limit: ByteCount::new(10_000_000_000) };
+    Refusal { figures, user: Some(user), ..refusal }
 }

@@ -13,6 +13,7 @@ pub mod error_examples;
 pub mod head;
 pub mod health;
 pub mod hints;
+mod key_choice;
 pub mod metrics;
 pub mod openapi;
 pub mod operator;

@@ -8,11 +8,14 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
 use super::credentials::source_schema;
+use super::openapi::one_of;
 use crate::app::App;
 use crate::config::PriceConfig;
+use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
 use crate::mint::DegradedReason;
 use crate::mint::pool::PoolCounts;
@@ -21,6 +24,9 @@ use crate::telemetry::provider_calls::CallTimes;
 use turn_ledger::books::Snapshot;
 use turn_ledger::cost::forecast;
 use turn_ledger::grants::Revoked;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::key_rotation::{CreatedKey, RotationState};
+use turn_ledger::period::Period;
 use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 use turn_ledger::verdict::Figures;
@@ -130,6 +136,7 @@ pub struct CostBody {
 #[serde(rename_all = "camelCase")]
 pub struct ForecastBody {
     /// Billed bytes.
+    #[schema(example = 1_800_000_000_000_u64)]
     used_bytes: u64,
     /// Their cost.
     #[schema(example = "40.00")]
@@ -186,6 +193,58 @@ pub struct ProviderBody {
     #[schema(required = true)]
     latest: Option<CallTimesBody>,
     pool: PoolBody,
+    /// The TURN keys that mint.
+    keys: Vec<KeyBody>,
+    /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
+    #[schema(required = true)]
+    rotation: Option<RotationBody>,
+}
+
+/// The rotation of the TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationBody {
+    /// The created key that mints; null while the key of the settings does.
+    #[schema(value_type = Option<String>, required = true, example = "auto-3")]
+    key: Option<KeyName>,
+    /// When it began to mint.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-14T12:00:00Z")]
+    since: Option<Timestamp>,
+    /// How long it has minted.
+    #[schema(required = true, example = 86_400)]
+    age_seconds: Option<u64>,
+    /// How long a key mints.
+    #[schema(example = 2_592_000)]
+    every_seconds: u64,
+    /// `waiting` for the next rotation, `creating` or `proving` a new key, or `failing`: the latest call failed and is made again.
+    #[schema(schema_with = rotation_state_schema)]
+    state: &'static str,
+    /// Failed calls in a row.
+    #[schema(example = 0)]
+    failures: u32,
+    /// Keys that no longer mint, and are deleted when their last grant has ended.
+    #[schema(example = 1)]
+    retired: usize,
+}
+
+/// A TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyBody {
+    /// Its name in the settings.
+    #[schema(value_type = String, example = "eu")]
+    name: KeyName,
+    /// Its share of the mints, relative to the other keys. With 0 it serves only callers that ask for it.
+    #[schema(example = 3)]
+    weight: u32,
+    /// State of its circuit breaker: `closed`, `half-open` or `open`.
+    #[schema(example = "closed")]
+    breaker: &'static str,
+    /// Whether it mints, as far as is known.
+    up: bool,
+    /// Its billed bytes in this period, as Cloudflare counted; null before the first count since the start.
+    #[schema(required = true, example = 45_230_000_000_u64)]
+    measured_bytes: Option<u64>,
 }
 
 /// Credentials minted ahead of callers.
@@ -260,7 +319,7 @@ pub async fn get_overview(State(app): State<Arc<App>>) -> Json<OverviewBody> {
         status: status(&app, &snapshot),
         ledger_failing: !app.account.is_writable(),
         callers: callers(&app.metrics),
-        provider: provider(&app),
+        provider: provider(&app, snapshot.figures.period),
         connections: connections(&app.metrics),
         revoked: app.account.revoked(REVOKED_MAX).iter().map(revoked_body).collect(),
     })
@@ -316,14 +375,46 @@ fn callers(metrics: &Metrics) -> CallersBody {
     }
 }
 
-fn provider(app: &App) -> Option<ProviderBody> {
+fn provider(app: &App, period: Period) -> Option<ProviderBody> {
     app.mint.provider_is_up()?;
     Some(ProviderBody {
         breaker: app.mint.breaker_state().name(),
         outcomes: app.metrics.provider_latest.outcomes(),
         latest: app.metrics.provider_latest.times().map(call_times),
         pool: pool(app.mint.pool_counts()),
+        keys: keys(app, period),
+        rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
     })
+}
+
+fn rotation(app: &App, every: Duration) -> RotationBody {
+    let rotation = app.account.rotation();
+    let (current, now) = (rotation.current(), app.account.snapshot().figures.now);
+    RotationBody {
+        key: current.map(CreatedKey::name),
+        since: current.map(|key| key.since),
+        age_seconds: current.map(|key| now.since(key.since).as_secs()),
+        every_seconds: every.as_secs(),
+        state: rotation.state().name(),
+        failures: rotation.failures(),
+        retired: rotation.retired().count(),
+    }
+}
+
+fn rotation_state_schema() -> RefOr<Schema> {
+    one_of(RotationState::ALL.map(RotationState::name), "What the rotation of the TURN key is doing.")
+}
+
+fn keys(app: &App, period: Period) -> Vec<KeyBody> {
+    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
+    let body = |key: &Arc<TurnKey>| KeyBody {
+        name: key.group,
+        weight: key.weight,
+        breaker: key.breaker.state().name(),
+        up: key.is_up(),
+        measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
+    };
+    app.mint.turn_keys().iter().map(body).collect()
 }
 
 fn pool(counts: PoolCounts) -> PoolBody {

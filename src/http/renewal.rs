@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::ApiError;
+use super::key_choice::by_country;
 use super::request_log::MintNote;
 use crate::account::RenewalRight;
 use crate::app::App;
@@ -24,6 +25,7 @@ use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
 use turn_ledger::client::ClientKey;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::spender::{ORIGIN_MAX, User};
 
 const NO_USER: ApiError = ApiError::Unauthorized { expected: "a token of your sign-in" };
@@ -38,6 +40,8 @@ pub struct Asker {
     pub user: Option<User>,
     /// The origin of the page.
     pub origin: Option<Arc<str>>,
+    /// The TURN key of the client's country.
+    pub country_key: Option<KeyName>,
     /// The right to renew.
     pub renewal: Option<Arc<RenewalRight>>,
     /// The trace that the request belongs to.
@@ -55,6 +59,10 @@ enum Proof {
     /// The request is refused.
     Refused(Refused),
 }
+
+/// The TURN key of the client's country. It is among the extensions of the request.
+#[derive(Clone, Copy)]
+struct CountryKey(Option<KeyName>);
 
 #[derive(Clone, Copy)]
 enum Refused {
@@ -95,6 +103,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
             },
             user: None,
             origin: origin(&parts.headers),
+            country_key: parts.extensions.get().and_then(|CountryKey(key)| *key),
             renewal: None,
             trace: parts.extensions.get().copied(),
             note: parts.extensions.get().cloned().unwrap_or_default(),
@@ -115,6 +124,8 @@ pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: 
     app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
     app.rate_limit.charge(&mut request, proof.kind(), proof.user());
     request.extensions_mut().insert(proof);
+    let country = CountryKey(by_country(&app, &request));
+    request.extensions_mut().insert(country);
     next.run(request).await
 }
 

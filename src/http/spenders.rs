@@ -35,15 +35,16 @@ pub struct SpendersBody {
     #[schema(schema_with = by_schema)]
     by: &'static str,
     /// The instant of these figures.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T12:00:00Z")]
     as_of: Timestamp,
     /// Bytes of this period that providers counted under identifiers that this ledger does not know: another broker with the same
     /// key, an older ledger, or a stolen key.
+    #[schema(example = 0)]
     unknown_bytes: u64,
     /// Most bytes first.
     spenders: Vec<SpenderBody>,
     /// The `cursor` of the next page; null on the last one.
-    #[schema(required = true)]
+    #[schema(required = true, example = "NDUwMDAwMDAwMDphbm4")]
     next: Option<String>,
 }
 
@@ -55,10 +56,13 @@ pub struct SpenderBody {
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
     /// Bytes in this period: for each grant, the larger of the measured and the claimed ones.
+    #[schema(example = 4_500_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted.
+    #[schema(example = 4_500_000_000_u64)]
     measured_bytes: u64,
     /// Bytes that connections reported or were charged by time.
+    #[schema(example = 3_900_000_000_u64)]
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
     evidence: &'static str,
@@ -67,24 +71,26 @@ pub struct SpenderBody {
     #[schema(nullable = false, example = false)]
     blocked: Option<bool>,
     /// Grants in this period.
+    #[schema(example = 12)]
     grants: u64,
     /// Grants that count as alive now.
+    #[schema(example = 2)]
     live: u64,
     /// When the first grant was issued.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-03T09:00:00Z")]
     first_seen: Timestamp,
     /// When the last grant was issued, or something was counted for one.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:58:00Z")]
     last_seen: Timestamp,
 }
 
 /// Grants of this period.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct GrantsBody {
+pub struct GrantPageBody {
     /// Most bytes first.
     grants: Vec<GrantBody>,
     /// The `cursor` of the next page; null on the last one.
-    #[schema(required = true)]
+    #[schema(required = true, example = "MTIwMDAwMDAwMDpBWjA5TFd6VEJEWWFfeGx2bkplRW5n")]
     next: Option<String>,
 }
 
@@ -93,40 +99,44 @@ pub struct GrantsBody {
 #[serde(rename_all = "camelCase")]
 pub struct GrantBody {
     /// The grant's id.
+    #[schema(example = "AZ09LWzTBDYa_xlvnJeEng")]
     id: String,
     /// The user, by a verified token or by the app server.
-    #[schema(required = true)]
+    #[schema(required = true, example = "ann")]
     user: Option<String>,
     /// The application's label, which nobody verifies.
-    #[schema(required = true)]
+    #[schema(required = true, example = "room-1")]
     label: Option<String>,
     /// The origin of the page.
-    #[schema(required = true)]
+    #[schema(required = true, example = "https://app.example")]
     origin: Option<String>,
     /// What is kept of the client's address.
-    #[schema(required = true)]
+    #[schema(required = true, example = "192.0.2.7")]
     address: Option<String>,
     /// The call that the grant belongs to.
-    #[schema(required = true)]
+    #[schema(required = true, example = "room-1")]
     call: Option<String>,
     #[schema(schema_with = source_schema)]
     source: IceSource,
     /// When it was issued.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:00:00Z")]
     issued_at: Timestamp,
     /// When its credential expires.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2025-01-16T11:00:00Z")]
     expires_at: Timestamp,
     /// When it was revoked.
-    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-15T11:30:00Z")]
     revoked_at: Option<Timestamp>,
     /// Whether it counts as alive, tail included.
     live: bool,
     /// The larger of the measured and the claimed bytes.
+    #[schema(example = 1_200_000_000_u64)]
     bytes: u64,
     /// Bytes that the source counted in this period.
+    #[schema(example = 1_200_000_000_u64)]
     measured_bytes: u64,
     /// Bytes that its connections reported or were charged by time in this period.
+    #[schema(example = 900_000_000_u64)]
     claimed_bytes: u64,
     #[schema(schema_with = evidence_schema)]
     evidence: &'static str,
@@ -241,14 +251,14 @@ pub async fn list_spenders(
         ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
     ),
     responses(
-        (status = 200, description = "A page of grants.", body = GrantsBody),
+        (status = 200, description = "A page of grants.", body = GrantPageBody),
         (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),
     )
 )]
 pub async fn list_grants(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<GrantsBody>, ApiError> {
+) -> Result<Json<GrantPageBody>, ApiError> {
     let query = query.as_deref();
     let filter = GrantFilter {
         user: parsed(query, "user", User::new)?,
@@ -260,7 +270,7 @@ pub async fn list_grants(
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
     let (rows, _) = app.account.grants(&filter, limit + 1, after);
     let (rows, next) = page(rows, limit, grant_cursor);
-    Ok(Json(GrantsBody { grants: rows.iter().map(grant_body).collect(), next }))
+    Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
 }
 
 fn spender_body(row: &SpenderSums, blocked: Option<bool>) -> SpenderBody {

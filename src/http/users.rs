@@ -22,10 +22,13 @@ const ASKED_MAX: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub struct UserRevocationBody {
     /// The user.
+    #[schema(example = "ann")]
     user: String,
     /// Live grants that are revoked now.
+    #[schema(example = 3)]
     revoked: usize,
     /// How many of them the source has revoked, or this process ends within seconds. The others work until they expire.
+    #[schema(example = 2)]
     ended: usize,
 }
 
@@ -34,6 +37,7 @@ pub struct UserRevocationBody {
 #[serde(rename_all = "camelCase")]
 pub struct UserBlockBody {
     /// The user.
+    #[schema(example = "ann")]
     user: String,
     /// Whether the user is blocked now.
     blocked: bool,

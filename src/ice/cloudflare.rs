@@ -1,4 +1,4 @@
-//! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every call ends within [`DEADLINE`], with a cleaned
+//! The client of Cloudflare Realtime TURN: mints and revokes credentials. Every mint ends within [`DEADLINE`], with a cleaned
 //! list of servers, or with a [`ProviderError`] that contains nothing of the response's body. docs/PROVIDER.md describes the
 //! API (shapes, statuses, the 201).
 
@@ -90,6 +90,12 @@ impl ProviderError {
         matches!(self, Self::Status(StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND))
     }
 
+    /// Whether another key may work: Cloudflare answered, and refused this one.
+    #[must_use]
+    pub fn is_of_the_key(&self) -> bool {
+        self.says_unknown_key() || matches!(self, Self::Status(StatusCode::FORBIDDEN))
+    }
+
     /// Whether a second attempt is safe and may help.
     fn is_worth_a_retry(&self) -> bool {
         match self {
@@ -116,14 +122,16 @@ impl Cloudflare {
         Some(Self { client, endpoint, authorization: bearer(api_token)? })
     }
 
-    /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call carries on the caller's `trace`.
+    /// Mints one credential with this lifetime. The provider stores `identifier` with it. The call ends `within` this time, and
+    /// carries on the caller's `trace`.
     pub async fn mint(
         &self,
         ttl: Duration,
         identifier: &str,
+        within: Duration,
         trace: Option<TraceParent>,
     ) -> Result<MintResponse, ProviderError> {
-        tokio::time::timeout(DEADLINE, self.attempts(ttl, identifier, trace))
+        tokio::time::timeout(within, self.attempts(ttl, identifier, trace))
             .await
             .unwrap_or(Err(ProviderError::Timeout))
     }
@@ -233,7 +241,7 @@ fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => "the token is mistyped or withdrawn: compare it, or create a new TURN key and set both values",
         403 => "the token lacks a permission, or the client is blocked: recreate the token with Calls Edit",
-        404 => "wrong key id (or token): compare CLOUDFLARE_TURN_KEY_ID with the dashboard's Turn Token ID",
+        404 => "wrong key id (or token): compare it with the dashboard's Turn Token ID",
         429 => "too many mints: find the callers that mint most",
         300..=399 => "redirects are not followed: check CLOUDFLARE_API_BASE",
         _ => "see docs/PROVIDER.md",

@@ -8,6 +8,8 @@ pub mod coturn;
 pub mod relay;
 pub mod rest;
 pub mod server;
+pub mod turn_keys;
+pub mod turn_keys_api;
 pub mod url;
 
 const _: () = assert!(

@@ -65,6 +65,7 @@ fn batch(seconds: i64) -> Batch {
         coturn: None,
         overrides: None,
         alerts: None,
+        rotation: None,
         counts: (period, PeriodCounts::default()),
         now: Timestamp::from_millis(seconds * 1_000),
     }

@@ -43,6 +43,8 @@ const KEY_OVERRIDES: &str = "orders";
 const KEY_COUNTED: &str = "counted";
 const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
+/// Holds the secrets of TURN keys.
+const KEY_ROTATION: &str = "key-rotation";
 
 /// A read or a write that failed. A failed write leaves the file unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +184,7 @@ pub(super) fn read(transaction: &ReadTransaction, bad: OnBadRow<'_>) -> Result<S
     stored.blocked = json_of(transaction, KEY_BLOCKED, bad)?.unwrap_or_default();
     stored.coturn = json_of(transaction, KEY_COTURN, bad)?.unwrap_or_default();
     stored.alerts = json_of(transaction, KEY_ALERTS, bad)?.unwrap_or_default();
+    stored.rotation = json_of(transaction, KEY_ROTATION, bad)?.unwrap_or_default();
     stored.overrides = json_of(transaction, KEY_OVERRIDES, bad)?.unwrap_or_default();
     stored.now = json_of(transaction, KEY_NOW, bad)?;
     stored.counts = json_of(transaction, KEY_COUNTS, bad)?;
@@ -218,6 +221,7 @@ pub(super) fn write(transaction: &WriteTransaction, batch: &Batch) -> Result<(),
     put(transaction, KEY_OVERRIDES, batch.overrides.as_ref())?;
     put(transaction, KEY_COTURN, batch.coturn.as_ref())?;
     put(transaction, KEY_ALERTS, batch.alerts.as_ref())?;
+    put(transaction, KEY_ROTATION, batch.rotation.as_ref())?;
     put(transaction, KEY_NOW, Some(&batch.now))
 }
 
@@ -427,6 +431,7 @@ mod tests {
             coturn: None,
             overrides: None,
             alerts: None,
+            rotation: None,
             counts: (period, PeriodCounts::default()),
             now,
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MintRequest;
+use super::pool::Spare;
 use super::provider::{Provider, Unavailable};
 use crate::ice::coturn::Coturn;
 use crate::ice::relay::EmbeddedRelay;
 use crate::ice::server::IceServerList;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
@@ -32,6 +34,8 @@ pub struct Minted {
     pub ice_servers: IceServerList,
     /// The id of the grant for it.
     pub grant: GrantId,
+    /// The TURN key that minted it, if the source has TURN keys.
+    pub key: Option<KeyName>,
     /// Its life from the start of the mint. Shorter than requested if it was minted ahead.
     pub life: Duration,
 }
@@ -60,16 +64,19 @@ impl CredentialSource {
         let expires_at = now.plus(life);
         let ice_servers = match self {
             Self::Cloudflare(provider) => {
-                if let Some((spare, left)) = provider.take_spare(life) {
+                // The pool's credentials are of any key.
+                let spare = if request.key.is_none() { provider.take_spare(life) } else { None };
+                if let Some((Spare { servers, grant, key, .. }, left)) = spare {
                     let life = Duration::from_secs(left.as_secs());
-                    return Ok(Minted { ice_servers: spare.servers, grant: spare.grant, life });
+                    return Ok(Minted { ice_servers: servers, grant, key: Some(key), life });
                 }
-                provider.mint(life, &grant, request.trace).await?
+                let (ice_servers, key) = provider.mint(life, &grant, request.key, request.trace).await?;
+                return Ok(Minted { ice_servers, grant, key: Some(key), life });
             }
             Self::Coturn(coturn) => coturn.credential(&grant.to_string(), expires_at),
             Self::Relay(relay) => relay.credential(&grant.to_string(), expires_at),
             Self::Manual(list) => list.clone(),
         };
-        Ok(Minted { ice_servers, grant, life })
+        Ok(Minted { ice_servers, grant, key: None, life })
     }
 }

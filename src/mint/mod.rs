@@ -16,6 +16,7 @@ use crate::request::trace::TraceParent;
 use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
 use turn_ledger::grants::GrantRow;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::Spender;
 use turn_ledger::token::{Grant, GrantId, GrantKey};
@@ -25,11 +26,12 @@ mod answer;
 pub mod credential_source;
 pub mod pool;
 pub mod provider;
+pub mod rotation;
 
 pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
-use provider::{Filled, Provider, Unavailable};
+use provider::{Filled, Keys, Provider, Unavailable};
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,6 +53,8 @@ pub struct MintRequest<'a> {
     pub address: Option<Ipv6Addr>,
     /// Who spends what the credential relays.
     pub spender: Option<&'a Arc<Spender>>,
+    /// The TURN key that should mint it.
+    pub key: Option<KeyName>,
     /// The right to renew, if this is a renewal. The commit consumes it.
     pub renewal: Option<&'a RenewalRight>,
     /// The trace that the request belongs to, for the provider.
@@ -179,7 +183,9 @@ impl Mint {
     /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays.
     pub async fn revoke(&self, grant: &GrantRow) -> Revocation {
         match (grant.source, grant.username.as_deref(), self.provider()) {
-            (IceSource::Cloudflare, Some(username), Some(provider)) => revoke_at(provider, username).await,
+            (IceSource::Cloudflare, Some(username), Some(provider)) => {
+                revoke_at(provider, username, grant.key).await
+            }
             (source, ..) if self.cut_here.contains(&source) => Revocation::Cut,
             _ => Revocation::Unsupported,
         }
@@ -222,6 +228,12 @@ impl Mint {
         self.provider().map(|provider| provider.is_up())
     }
 
+    /// The TURN keys that mint. Empty without a provider.
+    #[must_use]
+    pub fn turn_keys(&self) -> Keys {
+        self.provider().map_or_else(|| [].into(), |provider| provider.keys())
+    }
+
     /// The state of the provider's breaker.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
@@ -234,7 +246,9 @@ impl Mint {
         self.provider().map(|provider| provider.pool_counts()).unwrap_or_default()
     }
 
-    fn provider(&self) -> Option<&Arc<Provider>> {
+    /// The provider, if one is configured.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Arc<Provider>> {
         self.sources.iter().find_map(|source| match source {
             Source::Ready(CredentialSource::Cloudflare(provider)) => Some(provider),
             Source::Ready(
@@ -261,14 +275,15 @@ impl Mint {
             renews: request.renewal.map(RenewalRight::grant),
             spender: request.spender.cloned(),
             address: request.address,
+            key: None,
         };
         let reservation = self.account.reserve(source, request.ttl, MINT_SLACK, requester)?;
         let issued_at = reservation.earliest();
         let minted = credentials.mint(request, reservation.life(), issued_at).await;
-        let Minted { ice_servers, grant, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
+        let Minted { ice_servers, grant, key, life } = minted.map_err(|Unavailable| Skipped::Unavailable)?;
         let at = reservation.at();
         let record = Grant { id: grant, source, issued_at: at, expires_at: at.plus(life) };
-        reservation.commit(&record, ice_servers.username(), request.renewal).await.map_err(
+        reservation.minted_with(key).commit(&record, ice_servers.username(), request.renewal).await.map_err(
             |why| match why {
                 NotCommitted::NotRecorded(_) => Skipped::NotRecorded,
                 NotCommitted::Stopped => Skipped::Stopped,
@@ -299,8 +314,8 @@ fn pause_after(filled: Filled) -> Duration {
     }
 }
 
-async fn revoke_at(provider: &Provider, username: &str) -> Revocation {
-    match provider.revoke(username).await {
+async fn revoke_at(provider: &Provider, username: &str, key: Option<KeyName>) -> Revocation {
+    match provider.revoke(username, key).await {
         Ok(true) => Revocation::Done,
         Ok(false) => Revocation::Unknown,
         Err(error) => {

@@ -1,9 +1,9 @@
-//! The provider: Cloudflare's API behind a circuit breaker, with a pool of credentials minted ahead. Every call is counted,
-//! every failure is logged, and no caller waits for another caller's request.
+//! The provider: Cloudflare's API with the operator's TURN keys, a circuit breaker for each, and a pool of credentials minted
+//! ahead. Every call is counted, every failure is logged, and no caller waits for another caller's request. A key that Cloudflare
+//! refuses costs no mint while another key works.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -11,14 +11,16 @@ use tokio::task::JoinSet;
 use super::pool::{Moment, Pool, PoolCounts, Spare};
 use crate::account::Account;
 use crate::clock::Clock;
-use crate::ice::breaker::{BreakerState, SharedBreaker};
-use crate::ice::cloudflare::{Cloudflare, MintResponse, ProviderError};
+use crate::ice::breaker::BreakerState;
+use crate::ice::cloudflare::{DEADLINE, MintResponse, ProviderError};
 use crate::ice::server::IceServerList;
+use crate::ice::turn_keys::{TurnKey, order};
 use crate::random;
 use crate::request::trace::TraceParent;
 use crate::telemetry::cause::innermost;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::Metrics;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::token::GrantId;
 
 /// Failures of the provider log at most one line in this time.
@@ -26,20 +28,21 @@ const FAILURE_LOG_WINDOW: Duration = Duration::from_secs(10);
 /// Concurrent calls that fill the pool. Cloudflare asks its users to start with at most 500 mints a second.
 const FILL_AT_ONCE: u64 = 16;
 
+/// How many keys one mint tries. The second one follows only a refusal of the first, which comes quickly.
+const KEYS_TRIED_MAX: usize = 2;
+
 /// The lifetime of the credential that the probe mints. Nobody gets it, so it can relay nothing and costs nothing.
 const PROBE_LIFE: Duration = Duration::from_secs(60);
 /// What the provider stores with it.
 const PROBE_IDENTIFIER: &str = "turn-broker-probe";
 
-/// The provider with its breaker and its pool.
+/// The provider with its keys and its pool.
 #[derive(Debug)]
 pub struct Provider {
-    api: Cloudflare,
-    breaker: SharedBreaker,
-    /// Whether any call has minted since the start.
-    has_minted: AtomicBool,
-    /// Whether the last probe failed.
-    probe_failed: AtomicBool,
+    /// The keys that mint. Replaced as a whole.
+    keys: RwLock<Keys>,
+    /// Keys that have minted before. They only revoke.
+    retired: RwLock<Keys>,
     /// The lifetime of all credentials in the pool.
     life: Duration,
     // A std mutex: it is never held across an await.
@@ -51,7 +54,10 @@ pub struct Provider {
     failure_log: Throttle,
 }
 
-/// The provider failed, or its breaker is open. The failure has been counted and logged.
+/// The keys that mint.
+pub type Keys = Arc<[Arc<TurnKey>]>;
+
+/// The provider failed, or its breakers are open. The failure has been counted and logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
@@ -68,7 +74,7 @@ impl Provider {
     /// A provider with an empty pool of at most `pool_max` credentials, all of the same lifetime.
     #[must_use]
     pub fn new(
-        api: Cloudflare,
+        keys: Vec<Arc<TurnKey>>,
         life: Duration,
         pool_max: u64,
         account: Arc<Account>,
@@ -76,10 +82,8 @@ impl Provider {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            api,
-            breaker: SharedBreaker::new(Arc::clone(&clock)),
-            has_minted: AtomicBool::new(false),
-            probe_failed: AtomicBool::new(false),
+            keys: RwLock::new(keys.into()),
+            retired: RwLock::new([].into()),
             life,
             pool: Mutex::new(Pool::new(life, pool_max, clock.instant())),
             account,
@@ -89,40 +93,94 @@ impl Provider {
         }
     }
 
+    /// The keys that mint now.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A key that mints, or that has minted before.
+    #[must_use]
+    pub fn key(&self, name: KeyName) -> Option<Arc<TurnKey>> {
+        self.all_keys().find(|key| key.name == name)
+    }
+
+    fn all_keys(&self) -> impl Iterator<Item = Arc<TurnKey>> {
+        let retired = Arc::clone(&self.retired.read().unwrap_or_else(PoisonError::into_inner));
+        let keys = self.keys();
+        keys.iter().chain(retired.iter()).cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Mints with these keys from now on. Spares of other keys are discarded, because a key is deleted when its last grant ends.
+    pub fn replace_keys(&self, keys: &Keys, retired: Keys) {
+        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = retired;
+        let before = std::mem::replace(
+            &mut *self.keys.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(keys),
+        );
+        // After the keys have changed: a call for the pool that ends later finds that its key does not mint any more.
+        for gone in before.iter().filter(|key| !keys.iter().any(|now| now.name == key.name)) {
+            self.pool().discard_key(gone.name);
+        }
+    }
+
     /// A credential from the pool and the rest of its lifetime. `None` for any other lifetime than that of the pool.
     pub fn take_spare(&self, life: Duration) -> Option<(Spare, Duration)> {
         if life == self.life { self.with_pool(Pool::take) } else { None }
     }
 
-    /// Mints a credential of that lifetime. The provider stores `identifier` with it. The call belongs to the caller's `trace`.
+    /// Mints a credential of that lifetime, with the preferred key if that one works. The provider stores `identifier` with it.
+    /// The call belongs to the caller's `trace`. Returns the name of the key too.
     pub async fn mint(
         &self,
         life: Duration,
         identifier: &impl Display,
+        preferred: Option<KeyName>,
         trace: Option<TraceParent>,
-    ) -> Result<IceServerList, Unavailable> {
-        let Some(call) = self.breaker.admit() else {
-            self.metrics.provider_skipped("breaker_open");
-            return Err(Unavailable);
-        };
-        let minted = self.ask(life, identifier, trace).await;
-        call.finish(minted.is_ok());
-        if minted.is_ok() {
-            self.pool().minted();
+    ) -> Result<(IceServerList, KeyName), Unavailable> {
+        let keys = self.keys();
+        let admitted = in_order(&keys, preferred).filter_map(|key| Some((key, key.breaker.admit()?)));
+        let started = self.clock.instant();
+        let mut tried = 0;
+        for (key, call) in admitted.take(KEYS_TRIED_MAX) {
+            tried += 1;
+            let left = DEADLINE.saturating_sub(self.clock.instant().saturating_duration_since(started));
+            let minted = self.ask(key, life, identifier, left, trace).await;
+            call.finish(minted.is_ok());
+            match minted {
+                Ok(servers) => {
+                    self.pool().minted();
+                    return Ok((servers, key.name));
+                }
+                Err(error) if error.is_of_the_key() => {}
+                Err(_) => return Err(Unavailable),
+            }
         }
-        minted
+        if tried == 0 {
+            self.metrics.provider_skipped("breaker_open");
+        }
+        Err(Unavailable)
     }
 
-    /// Revokes the credential with this user name. `false` if the provider does not know it.
-    pub async fn revoke(&self, username: &str) -> Result<bool, ProviderError> {
-        self.api.revoke(username).await
+    /// Revokes the credential with this user name, which this key minted; without a name, the key of the settings. `false` if the
+    /// provider does not know it, or the key is gone.
+    pub async fn revoke(&self, username: &str, key: Option<KeyName>) -> Result<bool, ProviderError> {
+        let found = match key {
+            Some(name) => self.key(name),
+            // A row of an older version.
+            None => self.key(KeyName::DEFAULT).or_else(|| self.all_keys().next()),
+        };
+        match found {
+            Some(key) => key.api.revoke(username).await,
+            None => Ok(false),
+        }
     }
 
     /// Mints some credentials for expected callers. Refill failures do not count against the breaker.
     pub async fn fill(self: &Arc<Self>) -> Filled {
         let mut filled = Filled::default();
         // Only a caller's request tests whether a failed provider works again.
-        if self.breaker.state() != BreakerState::Closed {
+        if self.breaker_state() != BreakerState::Closed {
             return filled;
         }
         let started = self.with_pool(|pool, now| pool.start(FILL_AT_ONCE, now));
@@ -140,40 +198,38 @@ impl Provider {
         filled
     }
 
-    /// Tests key and token with one call, unless a caller's mint has already shown that they work. Returns whether they do.
-    /// The call is no caller's, so it counts neither in the metrics nor for the breaker.
+    /// Tests each key and its token with one call, unless a mint has already shown that they work. Returns whether all do.
+    /// The calls are no caller's, so they count neither in the metrics nor for the breakers.
     pub async fn probe(&self) -> bool {
-        if self.has_minted() {
-            return true;
-        }
-        match self.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, None).await {
-            Ok(_) => {
-                self.has_minted.store(true, Ordering::Relaxed);
-                tracing::info!("Cloudflare mints: the TURN key and its token work");
+        let keys = self.keys();
+        for key in keys.iter().filter(|key| !key.has_minted()) {
+            match key.api.mint(PROBE_LIFE, PROBE_IDENTIFIER, DEADLINE, None).await {
+                Ok(_) => {
+                    key.note_minted();
+                    tracing::info!(key = %key.name, "Cloudflare mints: the TURN key and its token work");
+                }
+                Err(error) => {
+                    key.note_probe_failed();
+                    self.log_failure(key.name, &error);
+                }
             }
-            Err(error) => {
-                self.probe_failed.store(true, Ordering::Relaxed);
-                self.log_failure(&error);
-            }
         }
-        self.has_minted()
+        keys.iter().all(|key| key.has_minted())
     }
 
-    /// Whether callers can expect credentials: the breaker is closed, and the probe has not failed, or a call has minted since.
+    /// Whether callers can expect credentials, of one key at least. Also while the first key is still being created.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        let is_refuted = self.probe_failed.load(Ordering::Relaxed) && !self.has_minted();
-        !is_refuted && self.breaker.state() == BreakerState::Closed
+        let keys = self.keys();
+        keys.is_empty() || keys.iter().any(|key| key.is_up())
     }
 
-    fn has_minted(&self) -> bool {
-        self.has_minted.load(Ordering::Relaxed)
-    }
-
-    /// The state of the breaker.
+    /// The state of the breaker that lets most calls pass.
     #[must_use]
     pub fn breaker_state(&self) -> BreakerState {
-        self.breaker.state()
+        let keys = self.keys();
+        let states = keys.iter().map(|key| key.breaker.state());
+        states.min_by_key(|state| state.gauge()).unwrap_or(BreakerState::Closed)
     }
 
     /// Counts of the pool.
@@ -189,32 +245,37 @@ impl Provider {
     /// One call. It is counted, and a failure is logged.
     async fn ask(
         &self,
+        key: &TurnKey,
         life: Duration,
         identifier: &impl Display,
+        within: Duration,
         trace: Option<TraceParent>,
-    ) -> Result<IceServerList, Unavailable> {
+    ) -> Result<IceServerList, ProviderError> {
         let started = self.clock.instant();
-        let result = self.api.mint(life, &identifier.to_string(), trace).await;
+        let result = key.api.mint(life, &identifier.to_string(), within, trace).await;
         if let Ok(MintResponse { date: Some(date), .. }) = result {
             self.account.hear_date(date);
         }
         let took = self.clock.instant().saturating_duration_since(started);
         let outcome = result.as_ref().map_or_else(ProviderError::outcome, |_| "minted");
         self.metrics.provider_call(outcome, took);
-        self.has_minted.fetch_or(result.is_ok(), Ordering::Relaxed);
-        result.map(|response| response.servers).map_err(|error| {
-            if error.says_unknown_key() {
-                self.pool().discard_all();
+        match &result {
+            Ok(_) => key.note_minted(),
+            Err(error) => {
+                if error.says_unknown_key() {
+                    self.pool().discard_key(key.name);
+                }
+                self.log_failure(key.name, error);
             }
-            self.log_failure(&error);
-            Unavailable
-        })
+        }
+        result.map(|response| response.servers)
     }
 
-    fn log_failure(&self, error: &ProviderError) {
+    fn log_failure(&self, key: KeyName, error: &ProviderError) {
         if let Some(held_back) = self.failure_log.pass(self.clock.instant()) {
             let cause = innermost(error);
-            tracing::warn!(outcome = error.outcome(), cause, held_back, "Cloudflare did not mint: {error}");
+            let outcome = error.outcome();
+            tracing::warn!(%key, outcome, cause, held_back, "Cloudflare did not mint: {error}");
         }
     }
 
@@ -232,6 +293,15 @@ impl Provider {
     }
 }
 
+/// The keys in the order in which a mint tries them.
+fn in_order(keys: &Keys, preferred: Option<KeyName>) -> impl Iterator<Item = &Arc<TurnKey>> {
+    let weights: Vec<u32> = keys.iter().map(|key| key.weight).collect();
+    let preferred = keys.iter().position(|key| Some(key.group) == preferred);
+    // Without randomness no id of a grant could be made, so nothing would be minted.
+    let random = random::bytes().map(u64::from_be_bytes).unwrap_or_default();
+    order(&weights, preferred, random).into_iter().filter_map(|index| keys.get(index))
+}
+
 /// A call for the pool. Dropping it reports the result to the pool; without a credential it counts as lost.
 struct PoolCall {
     provider: Arc<Provider>,
@@ -242,15 +312,22 @@ impl PoolCall {
     async fn mint(mut self) -> Result<(), Unavailable> {
         let asked = self.provider.now();
         let grant = random::bytes().map(GrantId::new).map_err(|_| Unavailable)?;
-        let servers = self.provider.ask(self.provider.life, &grant, None).await?;
-        self.spare = Some(Spare { servers, grant, asked });
+        let keys = self.provider.keys();
+        let is_closed = |key: &&Arc<TurnKey>| key.breaker.state() == BreakerState::Closed;
+        let key = in_order(&keys, None).find(is_closed).ok_or(Unavailable)?;
+        let minted = self.provider.ask(key, self.provider.life, &grant, DEADLINE, None).await;
+        let servers = minted.map_err(|_| Unavailable)?;
+        self.spare = Some(Spare { servers, grant, key: key.name, asked });
         Ok(())
     }
 }
 
 impl Drop for PoolCall {
     fn drop(&mut self) {
-        let spare = self.spare.take();
-        self.provider.pool().finished(spare);
+        let mut pool = self.provider.pool();
+        // A key that was replaced meanwhile has no spares.
+        let keys = self.provider.keys();
+        let spare = self.spare.take().filter(|spare| keys.iter().any(|key| key.name == spare.key));
+        pool.finished(spare);
     }
 }

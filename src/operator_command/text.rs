@@ -144,7 +144,7 @@ pub(super) fn failure(status: u16, body: &[u8]) -> Option<String> {
 
 pub(super) fn saved(path: &Path, bytes: u64) -> String {
     format!(
-        "{} has {bytes} bytes. It contains the key of grant tokens: keep it as safe as the ledger.",
+        "{} has {bytes} bytes. It contains the key of grant tokens and the secrets of created TURN keys: keep it as safe as the ledger.",
         path.display()
     )
 }

@@ -84,6 +84,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let pool = tokio::spawn(pool(Arc::clone(&app), shutdown.soft.clone()));
     let probe = tokio::spawn(probe(Arc::clone(&app), shutdown.soft.clone()));
     let keys = tokio::spawn(keys(Arc::clone(&app), shutdown.soft.clone()));
+    let rotation = tokio::spawn(rotation(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
     let graceful = GracefulShutdown::new();
     let acceptor = Acceptor {
@@ -118,7 +119,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         }
     }
     // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
-    let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe, keys);
+    let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe, keys, rotation);
     app.account.finish().await;
     ended
 }
@@ -259,6 +260,13 @@ async fn probe(app: Arc<App>, end: CancellationToken) {
 async fn keys(app: Arc<App>, end: CancellationToken) {
     if let Some(auth) = &app.auth {
         auth.keep_fresh(&end).await;
+    }
+}
+
+/// Replaces the TURN key at intervals.
+async fn rotation(app: Arc<App>, end: CancellationToken) {
+    if let Some(rotator) = &app.rotator {
+        rotator.run(&end).await;
     }
 }
 

@@ -58,3 +58,10 @@ pub struct AlertLabels {
     /// The outcome, from a closed set.
     pub outcome: &'static str,
 }
+
+/// One TURN key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyLabels {
+    /// The name of the key in the settings.
+    pub key: String,
+}

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use super::labels::{
-    AlertLabels, CredentialLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
+    AlertLabels, CredentialLabels, KeyLabels, OutcomeLabels, ReadingLabels, RequestLabels, TokenLabels,
     UnauthorizedLabels,
 };
 use super::provider_calls::ProviderCalls;
@@ -116,6 +116,8 @@ pub struct Metrics {
     grant_counts: Family<ReadingLabels, Counter>,
     grant_count_bytes: Family<OutcomeLabels, Counter>,
     key_fetches: Family<OutcomeLabels, Counter>,
+    turn_key_bytes: Family<KeyLabels, Gauge<u64, AtomicU64>>,
+    key_rotations: Family<OutcomeLabels, Counter>,
     /// Alerts that are finished, by kind: `delivered`; `failed`, the receiver refused it; `given_up` after too many
     /// attempts; `dropped` because too many waited.
     alerts: Family<AlertLabels, Counter>,
@@ -164,6 +166,12 @@ impl Metrics {
             grant_counts: add(all, "grant_counts", "Counts of the bytes of each grant"),
             grant_count_bytes: add(all, "grant_count_bytes", "Egress bytes in final counts by grant"),
             key_fetches: add(all, "key_fetches", "Calls for the keys of users' tokens"),
+            key_rotations: add(all, "key_rotations", "Rotations of the TURN key, and failed calls for them"),
+            turn_key_bytes: add(
+                all,
+                "turn_key_bytes",
+                "Bytes of each TURN key in this period, as Cloudflare counted",
+            ),
             alerts: add(all, "alerts", "Alerts to the operator that are finished"),
             registry,
         }
@@ -239,6 +247,19 @@ impl Metrics {
     /// Counts one call for the keys of users' tokens.
     pub fn key_fetch(&self, outcome: &'static str) {
         self.key_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a rotation of the TURN key (`rotated`), or a failed call for one (`failed`).
+    pub fn key_rotation(&self, outcome: &'static str) {
+        self.key_rotations.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets the bytes of each TURN key. A key that is not among them is forgotten.
+    pub fn key_usage<'a>(&self, usage: impl Iterator<Item = (&'a str, u64)>) {
+        self.turn_key_bytes.clear();
+        for (key, bytes) in usage {
+            self.turn_key_bytes.get_or_create(&KeyLabels { key: key.to_owned() }).set(bytes);
+        }
     }
 
     /// Sets how many allocations the relay has.

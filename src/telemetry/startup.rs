@@ -27,8 +27,13 @@ pub fn report(config: &Config, address: SocketAddr, books: &Snapshot) {
 fn report_sources(config: &Config) {
     let sources = config.ice.sources.iter().map(|source| source.name()).collect::<Vec<_>>().join(", ");
     let is_named = config.ice.sources.contains(&IceSource::Cloudflare);
-    if is_named && config.ice.cloudflare.is_some() {
-        tracing::info!(sources, "Cloudflare TURN service configured");
+    if let Some(cloudflare) = config.ice.cloudflare.as_ref().filter(|_| is_named) {
+        let keys = cloudflare.keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
+        tracing::info!(sources, keys, "Cloudflare TURN service configured");
+        if let Some(rotation) = &cloudflare.rotation {
+            let every_seconds = rotation.every.as_secs();
+            tracing::info!(every_seconds, "The TURN key named default is replaced at intervals");
+        }
     } else if is_named {
         let remedy = "set CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN (names are case-sensitive)";
         tracing::warn!(sources, remedy, "Cloudflare TURN not configured");

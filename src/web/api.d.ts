@@ -3,7 +3,7 @@
 export interface AlertBody {
   advice: string;
   at: string;
-  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "test";
+  event: "budget.used_50" | "budget.used_80" | "budget.used_95" | "budget.used_100" | "provider.down" | "provider.up" | "assumption.broken" | "assumption.holds" | "analytics.stale" | "analytics.fresh" | "coturn.unreachable" | "coturn.reachable" | "counts.late" | "counts.settled" | "counts.unknown" | "counts.known" | "rotation.failing" | "rotation.works" | "test";
   id: string;
   limitGB: number;
   overshootBoundGB: string;
@@ -133,6 +133,11 @@ export interface GrantBody {
   user: string | null;
 }
 
+export interface GrantPageBody {
+  grants: Array<GrantBody>;
+  next: string | null;
+}
+
 export interface GrantsBody {
   issued: number;
   live: number;
@@ -154,6 +159,14 @@ export interface IceServer {
   credential?: string;
   urls: string | Array<string>;
   username?: string;
+}
+
+export interface KeyBody {
+  breaker: string;
+  measuredBytes: number | null;
+  name: string;
+  up: boolean;
+  weight: number;
 }
 
 export interface LimitOverride {
@@ -207,9 +220,11 @@ export interface PreviousPeriod {
 
 export interface ProviderBody {
   breaker: string;
+  keys: Array<KeyBody>;
   latest: CallTimesBody | null;
   outcomes: Record<string, number>;
   pool: PoolBody;
+  rotation: RotationBody | null;
 }
 
 export interface ReadyBody {
@@ -233,6 +248,16 @@ export interface RevokedBody {
   grant: string;
   revokedAt: string;
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+}
+
+export interface RotationBody {
+  ageSeconds: number | null;
+  everySeconds: number;
+  failures: number;
+  key: string | null;
+  retired: number;
+  since: string | null;
+  state: "waiting" | "creating" | "proving" | "failing";
 }
 
 export interface SpenderBody {
@@ -317,8 +342,8 @@ export interface Got {
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
   'api/connections': ConnectionsBody;
-  'api/grants': GrantsBody;
-  [path: `api/grants?${string}`]: GrantsBody;
+  'api/grants': GrantPageBody;
+  [path: `api/grants?${string}`]: GrantPageBody;
   'api/overview': OverviewBody;
   'api/spenders': SpendersBody;
   [path: `api/spenders?${string}`]: SpendersBody;

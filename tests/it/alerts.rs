@@ -64,6 +64,7 @@ fn used(percent: u64) -> AlertInput {
         counts_late: false,
         frozen: false,
         promised_in_full: false,
+        rotation_failing: false,
     }
 }
 
@@ -385,6 +386,7 @@ async fn stored_alert_rules_deliver_after_a_restart() {
         counts_late: false,
         frozen: false,
         promised_in_full: false,
+        rotation_failing: false,
     };
     rules.evaluate(&input, Spending::default);
     let stored = serde_json::to_vec(&rules).unwrap();

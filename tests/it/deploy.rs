@@ -37,6 +37,8 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.grant_counts("cloudflare", "final");
     metrics.grant_count_bytes(1, 0);
     metrics.key_fetch("ok");
+    metrics.key_usage([("default", 1)].into_iter());
+    metrics.key_rotation("rotated");
     metrics.relay_ended("closed");
     metrics.relay_refused("full");
     metrics.relay_dropped("peer");

@@ -120,6 +120,12 @@ pub enum AlertKind {
     /// Few bytes are under unknown identifiers again.
     #[serde(rename = "counts.known")]
     CountsKnown,
+    /// The TURN key cannot be replaced.
+    #[serde(rename = "rotation.failing")]
+    RotationFailing,
+    /// The rotation of the TURN key works again.
+    #[serde(rename = "rotation.works")]
+    RotationWorks,
     /// A test message. Never stored.
     #[serde(rename = "test")]
     Test,
@@ -127,7 +133,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Used50,
         Self::Used80,
         Self::Used95,
@@ -144,6 +150,8 @@ impl AlertKind {
         Self::CountsSettled,
         Self::CountsUnknown,
         Self::CountsKnown,
+        Self::RotationFailing,
+        Self::RotationWorks,
         Self::Test,
     ];
 
@@ -167,6 +175,8 @@ impl AlertKind {
             Self::CountsSettled => "counts.settled",
             Self::CountsUnknown => "counts.unknown",
             Self::CountsKnown => "counts.known",
+            Self::RotationFailing => "rotation.failing",
+            Self::RotationWorks => "rotation.works",
             Self::Test => "test",
         }
     }
@@ -182,8 +192,13 @@ impl AlertKind {
             | Self::CoturnReachable
             | Self::CountsSettled
             | Self::CountsKnown
+            | Self::RotationWorks
             | Self::Test => Severity::Info,
-            Self::Used80 | Self::AnalyticsStale | Self::CountsLate | Self::CountsUnknown => Severity::Warning,
+            Self::Used80
+            | Self::AnalyticsStale
+            | Self::CountsLate
+            | Self::CountsUnknown
+            | Self::RotationFailing => Severity::Warning,
             Self::Used95
             | Self::Used100
             | Self::ProviderDown

@@ -60,6 +60,8 @@ pub struct AlertInput {
     pub frozen: bool,
     /// Whether strict mode has no room for another credential although the budget is not spent.
     pub promised_in_full: bool,
+    /// Whether calls that replace the TURN key fail.
+    pub rotation_failing: bool,
 }
 
 impl AlertInput {
@@ -97,6 +99,7 @@ pub struct AlertRules {
     coturn: Edge,
     counts: Edge,
     unknown: Edge,
+    rotation: Edge,
     pending: VecDeque<Alert>,
     dropped: BTreeMap<AlertKind, u64>,
     /// The newest last.
@@ -212,7 +215,7 @@ impl AlertRules {
         use AlertKind::{
             AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable,
             CoturnUnreachable, CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown,
-            ProviderUp,
+            ProviderUp, RotationFailing, RotationWorks,
         };
         let conditions = [
             (&mut self.provider, input.provider.map(|is_up| !is_up), (ProviderDown, ProviderUp)),
@@ -221,6 +224,7 @@ impl AlertRules {
             (&mut self.coturn, Some(input.coturn_unreachable), (CoturnUnreachable, CoturnReachable)),
             (&mut self.counts, Some(input.counts_late), (CountsLate, CountsSettled)),
             (&mut self.unknown, Some(input.has_unknown_bytes), (CountsUnknown, CountsKnown)),
+            (&mut self.rotation, Some(input.rotation_failing), (RotationFailing, RotationWorks)),
         ];
         let changed = conditions.into_iter().filter_map(|(edge, is_bad, (failed, recovered))| {
             let (kind, since) = match edge.transition(is_bad?, input.now)? {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
-    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, Used50, Used80, Used95,
-    Used100,
+    CountsKnown, CountsLate, CountsSettled, CountsUnknown, ProviderDown, ProviderUp, RotationFailing,
+    RotationWorks, Used50, Used80, Used95, Used100,
 };
 
 const GB: u64 = 1_000_000_000;
@@ -36,6 +36,7 @@ fn input(millis: u64) -> AlertInput {
         counts_late: false,
         frozen: false,
         promised_in_full: false,
+        rotation_failing: false,
     }
 }
 
@@ -431,4 +432,13 @@ fn an_alert_of_an_older_version_is_read_and_shown() {
             .text(None)
             .starts_with("turn-broker: The TURN provider does not mint.\nFirst: Run turn-broker doctor")
     );
+}
+
+#[test]
+fn a_failing_rotation_is_told_once_and_so_is_its_end() {
+    let mut rules = AlertRules::default();
+    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, failing(0)), [RotationFailing]);
+    assert_eq!(kinds(&mut rules, failing(1_000)), []);
+    assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
 }

@@ -11,6 +11,7 @@ use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
 use crate::grants::{CountedSources, GrantRow};
+use crate::key_rotation::KeyRotation;
 use crate::ledger::PeriodCounts;
 use crate::minute_usage::SourceRows;
 use crate::overrides::Overrides;
@@ -48,6 +49,8 @@ pub struct Batch {
     pub overrides: Option<Overrides>,
     /// The alerts, if they have changed.
     pub alerts: Option<AlertRules>,
+    /// The rotation of the TURN key, if it has changed. It holds secrets of keys.
+    pub rotation: Option<KeyRotation>,
     /// The current period and its counts.
     pub counts: (Period, PeriodCounts),
     /// The books' time.
@@ -77,6 +80,8 @@ pub struct Stored {
     pub overrides: Overrides,
     /// The alerts.
     pub alerts: AlertRules,
+    /// The rotation of the TURN key.
+    pub rotation: KeyRotation,
     /// The period of the last write, and its counts.
     pub counts: Option<(Period, PeriodCounts)>,
     /// The latest instant that the books have seen; `None` in a new ledger.
@@ -100,6 +105,7 @@ impl Batch {
         self.coturn = later.coturn.or(self.coturn);
         self.overrides = later.overrides.or(self.overrides);
         self.alerts = later.alerts.or(self.alerts.take());
+        self.rotation = later.rotation.or(self.rotation.take());
         self.counts = later.counts;
         self.now = later.now;
     }
@@ -125,6 +131,9 @@ impl Stored {
         self.overrides = batch.overrides.unwrap_or(self.overrides);
         if let Some(alerts) = batch.alerts {
             self.alerts = alerts;
+        }
+        if let Some(rotation) = batch.rotation {
+            self.rotation = rotation;
         }
         self.counts = Some(batch.counts);
         self.now = Some(batch.now);

@@ -22,6 +22,7 @@ use crate::client::ClientKey;
 use crate::clients::{ClientTerms, Clients};
 use crate::connection::UsageRules;
 use crate::dirty::Dirty;
+use crate::key_name::KeyName;
 use crate::minute::Minute;
 use crate::period::Period;
 use crate::reports::{CONNECTIONS_PER_GRANT_MAX, OpenError};
@@ -59,6 +60,8 @@ pub struct Grants {
     clients: Clients,
     /// The most that the client of one grant may claim.
     claim_rate: BitRate,
+    /// The first minute in which no grant of a TURN key is alive any more, also of grants that the full table could not take.
+    key_ends: BTreeMap<KeyName, Minute>,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
     dirty: Dirty<GrantId>,
@@ -80,6 +83,7 @@ impl Grants {
             coverage,
             clients: Clients::new(client),
             claim_rate: RELAY_RATE_MAX,
+            key_ends: BTreeMap::new(),
             revoked: BTreeSet::new(),
             dirty: Dirty::default(),
         }
@@ -104,6 +108,7 @@ impl Grants {
                 row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
             }
             self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
+            note_key_end(&mut self.key_ends, row);
             if let (Some(client), Some(end)) = (row.client, row.alive_until) {
                 self.clients.reserve(client, end, row.reserved_minutes);
             }
@@ -138,11 +143,18 @@ impl Grants {
 
     /// Adds a grant. Does nothing if the table is full.
     pub fn issue(&mut self, id: GrantId, row: GrantRow) {
+        note_key_end(&mut self.key_ends, &row);
         if self.rows.len() < self.rows_max {
             self.rows.insert(id, Box::new(row));
             self.dirty.note_added(id);
             self.enter(id);
         }
+    }
+
+    /// Whether a grant of this TURN key may be alive.
+    #[must_use]
+    pub fn key_is_used(&self, key: KeyName, now: Timestamp) -> bool {
+        self.key_ends.get(&key).is_some_and(|end| end.start() > now)
     }
 
     /// Removes a grant whose credential was not handed out.
@@ -314,6 +326,7 @@ impl Grants {
     /// Ends grants whose promise is over and that are not in use. They can have no further effect.
     pub fn forget_expired(&mut self, now: Timestamp) {
         self.clients.forget_idle(now);
+        self.key_ends.retain(|_, end| end.start() > now);
         self.end_due(now);
     }
 
@@ -332,6 +345,14 @@ impl Grants {
             change(row);
             self.dirty.note(id);
         }
+    }
+}
+
+/// Notes until when a grant keeps the key that minted it.
+fn note_key_end(ends: &mut BTreeMap<KeyName, Minute>, row: &GrantRow) {
+    if let (Some(key), Some(until)) = (row.key, row.alive_until) {
+        let end = ends.entry(key).or_insert(until);
+        *end = until.max(*end);
     }
 }
 

@@ -213,3 +213,44 @@ fn a_grant_whose_tail_was_lengthened_stays_until_its_end() {
     grants.forget_expired(at(8_220));
     assert_eq!(grants.get(grant.id), None);
 }
+
+#[test]
+fn a_key_is_used_until_its_last_grant_and_tail_have_ended_also_without_room_in_the_table() {
+    let name = |text| KeyName::new(text).unwrap();
+    let until = |minutes: i64| Some(Minute::new(minutes));
+    let at = |minutes: i64| Minute::new(minutes).start();
+    let row = |key, minutes| {
+        let grant = grant(1);
+        GrantRow { alive_until: until(minutes), ..GrantRow::new(&grant, None, None) }.minted_with(Some(key))
+    };
+    let one_row =
+        || Grants::new(1, Coverage { after_expiry: Vec::new(), extends: true }, ClientTerms::default());
+    let mut grants = one_row();
+    grants.issue(GrantId::new([1; 16]), row(name("old"), 100));
+    grants.issue(GrantId::new([2; 16]), row(name("old"), 300));
+    grants.issue(GrantId::new([3; 16]), row(name("new"), 200));
+    assert_eq!(grants.count(), 1);
+    assert!(grants.key_is_used(name("old"), at(299)) && !grants.key_is_used(name("old"), at(300)));
+    assert!(grants.key_is_used(name("new"), at(199)) && !grants.key_is_used(name("other"), at(0)));
+
+    let mut restored = one_row();
+    let ended = GrantRow { ended: true, ..row(name("other"), 300) };
+    let rows = [(GrantId::new([1; 16]), row(name("old"), 100)), (GrantId::new([4; 16]), ended)];
+    restored.restore(rows, BTreeMap::new(), None);
+    assert!(restored.key_is_used(name("old"), at(99)) && !restored.key_is_used(name("old"), at(100)));
+    assert!(!restored.key_is_used(name("other"), at(0)), "a grant that has ended keeps no key");
+}
+
+#[test]
+fn a_grant_that_counts_as_alive_for_longer_keeps_its_key_for_longer() {
+    let key = KeyName::new("old").unwrap();
+    let mut grants = grants();
+    let grant = grant(1);
+    let until = Minute::from_end(grant.expires_at);
+    grants.issue(grant.id, GrantRow::new(&grant, None, Some(until)).minted_with(Some(key)));
+    let later = until.start().plus(Duration::from_secs(600));
+    assert!(grants.extend(grant.id, later).is_some());
+    assert!(grants.key_is_used(key, until.start()) && !grants.key_is_used(key, later));
+    assert_eq!(grants.extend_tails(grant.source, Duration::from_secs(7_200), at(0)).len(), 1);
+    assert!(grants.key_is_used(key, later));
+}

@@ -8,12 +8,13 @@
 //! | [`timeline`], [`minute_usage`], [`usage_change`] | one source minute by minute, and how usage changes it |
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
-//! | [`grants`], [`token`], [`spender`] | one row per grant; signed tokens; who spends |
+//! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
 //! | [`connection`], [`connections`], [`reports`] | reported connections |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
 //! | [`alert`], [`alert_rules`] | operator alerts |
+//! | [`key_rotation`] | when the TURN key is replaced, and by which calls |
 //! | [`books`], [`open`], [`changes`], [`dirty`], [`verify`] | everything under one lock; opening it; what must be stored |
 
 pub mod alert;
@@ -31,6 +32,8 @@ pub mod dirty;
 mod doubt;
 pub mod grant_counts;
 pub mod grants;
+pub mod key_name;
+pub mod key_rotation;
 pub mod ledger;
 pub mod minute;
 pub mod minute_usage;

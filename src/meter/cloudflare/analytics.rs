@@ -6,8 +6,9 @@ mod answer;
 pub mod by_grant;
 mod error;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::SecondsFormat;
@@ -18,7 +19,9 @@ use url::Url;
 
 use crate::config::AnalyticsConfig;
 use crate::http_client::{bearer, body_up_to, date};
+use crate::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_ledger::connection::BilledDirections;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::minute::Minute;
 use turn_ledger::units::{ByteCount, Timestamp};
 
@@ -43,7 +46,7 @@ pub struct CloudflareAnalytics {
     endpoint: Url,
     authorization: HeaderValue,
     account_id: String,
-    key_id: Option<String>,
+    keys: Arc<OwnKeys>,
     billed: BilledDirections,
     /// Cloudflare's clock in the latest response.
     date: Mutex<Option<Timestamp>>,
@@ -51,10 +54,12 @@ pub struct CloudflareAnalytics {
 
 /// Cloudflare's count for a span of time, in the billed directions. It is sampled, so the same query may return more or
 /// less another time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageCount {
-    /// Bytes relayed with our TURN key, or with every TURN key of the account if ours is not known.
+    /// Bytes relayed with our TURN keys, or with every TURN key of the account if ours are not known.
     pub own: ByteCount,
+    /// The same by the key's id. Empty if our keys are not known.
+    pub by_key: BTreeMap<Arc<str>, ByteCount>,
     /// Bytes of other TURN keys and of the SFU, which share the account's free volume.
     pub other: ByteCount,
 }
@@ -69,21 +74,20 @@ impl UsageCount {
 
 impl CloudflareAnalytics {
     /// `client`: one of [`crate::http_client::http_client`], which follows no redirects; its time limits are replaced
-    /// except for connecting. `key_id`: our TURN key. `None` if the base or the token is invalid, which the configuration
+    /// except for connecting. `keys`: our TURN keys, which can change. `None` if the base or the token is invalid, which the configuration
     /// rules out.
     #[must_use]
     pub fn new(
         client: Client,
         config: &AnalyticsConfig,
-        key_id: Option<&str>,
+        keys: Arc<OwnKeys>,
         billed: BilledDirections,
     ) -> Option<Self> {
         let mut endpoint = config.base.clone();
         endpoint.path_segments_mut().ok()?.pop_if_empty().extend(["client", "v4", "graphql"]);
         let authorization = bearer(&config.token)?;
         let account_id = config.account_id.clone();
-        let key_id = key_id.map(str::to_owned);
-        Some(Self { client, endpoint, authorization, account_id, key_id, billed, date: Mutex::default() })
+        Some(Self { client, endpoint, authorization, account_id, keys, billed, date: Mutex::default() })
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -99,6 +103,17 @@ impl CloudflareAnalytics {
             "whole minutes"
         );
         self.count_by(DEADLINE, from, until, age).await
+    }
+
+    /// The bytes of each own key by its name. A key without bytes has zero; keys of one name are one sum.
+    #[must_use]
+    pub fn named(&self, by_key: &BTreeMap<Arc<str>, ByteCount>) -> BTreeMap<KeyName, ByteCount> {
+        let mut named = BTreeMap::<_, ByteCount>::new();
+        for OwnKey { name, id } in self.keys.now().iter() {
+            let bytes = named.entry(*name).or_default();
+            *bytes = bytes.plus(by_key.get(id).copied().unwrap_or_default());
+        }
+        named
     }
 
     /// Cloudflare's clock in the latest response since the last call, also if that response was an error.
@@ -117,10 +132,11 @@ impl CloudflareAnalytics {
         until: Timestamp,
         age: Duration,
     ) -> Result<UsageCount, AnalyticsError> {
-        let question = question(&self.account_id, self.key_id.as_deref(), from, until);
+        let keys = self.keys.now();
+        let question = question(&self.account_id, &keys, from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question, BODY_MAX));
         let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        let counted = answer::parse(response.status, &response.body, self.key_id.is_some(), self.billed)?;
+        let counted = answer::parse(response.status, &response.body, &keys, self.billed)?;
         response.check_age(until, age)?;
         Ok(counted)
     }
@@ -187,24 +203,60 @@ async fn read(response: Response, body_max: usize) -> Result<Vec<u8>, AnalyticsE
     body.ok_or(AnalyticsError::BadBody(BadBody::TooLong))
 }
 
-/// The request body: one query that selects all TURN keys, the SFU, and our own key if it is known.
+/// The filter of our own keys in a query. One key has the filter of Cloudflare's examples.
+struct KeyFilter {
+    /// The declaration of its variable.
+    declared: &'static str,
+    /// The filter.
+    filter: &'static str,
+    /// The name and value of its variable.
+    variable: (&'static str, Value),
+    /// What groups the bytes by key, if there are several keys.
+    dimensions: &'static str,
+}
+
+impl KeyFilter {
+    /// `None` if our keys are not known.
+    fn of(keys: &[OwnKey]) -> Option<Self> {
+        let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
+        Some(match ids.as_slice() {
+            [] => return None,
+            [id] => Self {
+                declared: ", $keyId: string!",
+                filter: "keyId: $keyId",
+                variable: ("keyId", json!(id)),
+                dimensions: "",
+            },
+            ids => Self {
+                declared: ", $keyIds: [string!]!",
+                filter: "keyId_in: $keyIds",
+                variable: ("keyIds", json!(ids)),
+                dimensions: "dimensions { keyId } ",
+            },
+        })
+    }
+}
+
+/// The request body: one query that selects all TURN keys, the SFU, and our own keys if they are known.
 ///
 /// The time filters are those of Cloudflare's examples. A cell has the time of the start of its minute, so "after one second
 /// before `from`" selects the cell at `from` and none before it.
-fn question(account_id: &str, key_id: Option<&str>, from: Timestamp, until: Timestamp) -> Value {
+fn question(account_id: &str, keys: &[OwnKey], from: Timestamp, until: Timestamp) -> Value {
     let span = SPAN;
-    let groups = |name: &str, filter: &str| {
-        format!("{name}(limit: {GROUPS_MAX}, filter: {{{filter}}}) {{ sum {{ egressBytes ingressBytes }} }}")
+    let groups = |name: &str, filter: &str, dimensions: &str| {
+        format!(
+            "{name}(limit: {GROUPS_MAX}, filter: {{{filter}}}) {{ {dimensions}sum {{ egressBytes ingressBytes }} }}"
+        )
     };
-    let all = groups("callsTurnUsageAdaptiveGroups", span);
-    let sfu = groups("callsUsageAdaptiveGroups", span);
+    let all = groups("callsTurnUsageAdaptiveGroups", span, "");
+    let sfu = groups("callsUsageAdaptiveGroups", span, "");
     let mut variables = variables(account_id, from, until);
-    let (declared, own) = match key_id {
+    let (declared, own) = match KeyFilter::of(keys) {
         None => ("", String::new()),
-        Some(key_id) => {
-            variables["keyId"] = key_id.into();
-            let own = groups("ownKey: callsTurnUsageAdaptiveGroups", &format!("{span}, keyId: $keyId"));
-            (", $keyId: string!", own)
+        Some(KeyFilter { declared, filter, variable: (name, value), dimensions }) => {
+            variables[name] = value;
+            let name = "ownKey: callsTurnUsageAdaptiveGroups";
+            (declared, groups(name, &format!("{span}, {filter}"), dimensions))
         }
     };
     let query = format!(
@@ -247,12 +299,17 @@ mod tests {
             interval: Duration::from_secs(60),
         };
         let client = http_client().unwrap();
-        CloudflareAnalytics::new(client, &config, Some("key"), BilledDirections::Egress).unwrap()
+        let keys = Arc::new(OwnKeys::new(keys(&["key"])));
+        CloudflareAnalytics::new(client, &config, keys, BilledDirections::Egress).unwrap()
+    }
+
+    fn keys(ids: &[&str]) -> Vec<OwnKey> {
+        ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
     }
 
     #[test]
     fn the_span_includes_its_first_minute_and_excludes_its_last() {
-        let question = question("account", Some("key"), NOON, NOON.plus(Duration::from_secs(60)));
+        let question = question("account", &keys(&["key"]), NOON, NOON.plus(Duration::from_secs(60)));
         let expected = json!({
             "accountTag": "account",
             "keyId": "key",
@@ -264,17 +321,27 @@ mod tests {
 
     #[test]
     fn without_a_key_the_query_has_no_key_filter() {
-        let with = question("account", Some("key"), NOON, NOON);
-        let without = question("account", None, NOON, NOON);
+        let with = question("account", &keys(&["key"]), NOON, NOON);
+        let without = question("account", &[], NOON, NOON);
         assert!(with["query"].as_str().unwrap().contains("ownKey: callsTurnUsageAdaptiveGroups("));
         assert!(!without.to_string().to_lowercase().contains("key"), "{without}");
+    }
+
+    #[test]
+    fn several_keys_are_one_filter_and_are_counted_apart() {
+        let question = question("account", &keys(&["a", "b"]), NOON, NOON);
+        assert_eq!(question["variables"]["keyIds"], json!(["a", "b"]));
+        let query = question["query"].as_str().unwrap();
+        for part in ["$keyIds: [string!]!", "keyId_in: $keyIds}) { dimensions { keyId } sum"] {
+            assert!(query.contains(part), "{part} is missing in {query}");
+        }
     }
 
     #[test]
     fn ids_are_variables_and_cannot_change_the_query() {
         let nasty = r#""}) { x } #"#;
         let (question, plain) =
-            (question(nasty, Some(nasty), NOON, NOON), question("a", Some("k"), NOON, NOON));
+            (question(nasty, &keys(&[nasty]), NOON, NOON), question("a", &keys(&["k"]), NOON, NOON));
         assert_eq!(question["query"], plain["query"]);
     }
 

@@ -3,6 +3,7 @@
 //! covers the whole period. If the API refuses such a span, the meter queries slices. It asks for the finished ones again
 //! each hour, and keeps their higher counts. [`by_grant`] asks for the bytes of each grant, beside it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,11 @@ use crate::telemetry::metrics::Metrics;
 use analytics::{AnalyticsError, CloudflareAnalytics, RATE_LIMIT_REST, UsageCount};
 use lateness::{Lateness, settled_minute};
 use tail::TailSeen;
+use turn_ledger::key_name::KeyName;
 use turn_ledger::period::{BillingDay, Period};
 use turn_ledger::reading::{Reading, ReadingOutcome};
 use turn_ledger::source::IceSource;
-use turn_ledger::units::Timestamp;
+use turn_ledger::units::{ByteCount, Timestamp};
 
 /// The longest pause after failures.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
@@ -51,12 +53,31 @@ pub struct CloudflareMeter {
     pub tail_seen: Mutex<TailSeen>,
     /// The start of billing periods.
     pub billing_day: BillingDay,
+    /// The bytes of each TURN key.
+    pub usage: KeyUsage,
     /// Receives the readings.
     pub account: Arc<Account>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+}
+
+/// The bytes of each TURN key in one period, by the latest count. In memory: the first count after a start sets it.
+#[derive(Debug, Default)]
+pub struct KeyUsage(Mutex<Option<(Period, BTreeMap<KeyName, ByteCount>)>>);
+
+impl KeyUsage {
+    /// The bytes in this period. Empty before its first count.
+    #[must_use]
+    pub fn of(&self, period: Period) -> BTreeMap<KeyName, ByteCount> {
+        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.as_ref().filter(|(of, _)| *of == period).map(|(_, usage)| usage.clone()).unwrap_or_default()
+    }
+
+    fn replace(&self, period: Period, usage: BTreeMap<KeyName, ByteCount>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((period, usage));
+    }
 }
 
 /// What the meter remembers from query to query.
@@ -78,7 +99,7 @@ struct Tally {
 }
 
 /// A slice that ended before the settled minutes do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct FinishedSlice {
     from: Timestamp,
     until: Timestamp,
@@ -138,10 +159,15 @@ impl CloudflareMeter {
         let as_of = settled.max(state.as_of);
         let age = lag.min(now.since(as_of));
         let period = period_until(as_of, self.billing_day);
-        let UsageCount { own, other } = self.count(period, as_of, age, &mut state.tally).await?;
+        let UsageCount { own, by_key, other } = self.count(period, as_of, age, &mut state.tally).await?;
         state.as_of = as_of;
         let reading = Reading { period, as_of, granted: own, other };
         let taken = self.account.take_reading(IceSource::Cloudflare, &reading);
+        if taken == ReadingOutcome::Taken {
+            let by_name = self.api.named(&by_key);
+            self.metrics.key_usage(by_name.iter().map(|(key, bytes)| (key.as_str(), bytes.get())));
+            self.usage.replace(period, by_name);
+        }
         if taken == ReadingOutcome::Doubted {
             // The error may be in a finished slice, so all of them are queried again.
             state.tally = Tally::default();
@@ -221,7 +247,7 @@ impl CloudflareMeter {
         for slice in &mut tally.finished {
             if asked_at.saturating_duration_since(slice.asked_at) >= RECOUNT_INTERVAL {
                 let counted = self.ask(slice.from, slice.until, age).await?;
-                slice.counted = higher(slice.counted, counted);
+                slice.counted = higher(std::mem::take(&mut slice.counted), counted);
                 slice.asked_at = asked_at;
             }
         }
@@ -233,7 +259,7 @@ impl CloudflareMeter {
             from = until;
         }
         let open = self.ask(from, as_of, age).await?;
-        Ok(tally.finished.iter().map(|slice| slice.counted).fold(open, sum))
+        Ok(tally.finished.iter().map(|slice| &slice.counted).fold(open, sum))
     }
 
     /// Updates metrics and log; returns the number of consecutive failures.
@@ -288,8 +314,13 @@ fn period_until(as_of: Timestamp, billing_day: BillingDay) -> Period {
     billing_day.period_at(Timestamp::from_millis(as_of.as_millis().saturating_sub(1)))
 }
 
-fn sum(a: UsageCount, b: UsageCount) -> UsageCount {
-    UsageCount { own: a.own.plus(b.own), other: a.other.plus(b.other) }
+fn sum(a: UsageCount, b: &UsageCount) -> UsageCount {
+    let mut by_key = a.by_key;
+    for (key, bytes) in &b.by_key {
+        let sum = by_key.entry(Arc::clone(key)).or_default();
+        *sum = sum.plus(*bytes);
+    }
+    UsageCount { own: a.own.plus(b.own), by_key, other: a.other.plus(b.other) }
 }
 
 /// The count with more bytes in total.

@@ -11,6 +11,7 @@ mod tests;
 
 use crate::ice::server::IceServerList;
 use demand::{Demand, WINDOW};
+use turn_ledger::key_name::KeyName;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::Timestamp;
 
@@ -39,6 +40,8 @@ pub struct Spare {
     pub servers: IceServerList,
     /// The identifier at the provider: the id of the future grant.
     pub grant: GrantId,
+    /// The TURN key that minted it.
+    pub key: KeyName,
     /// When the request to the provider began: the earliest start of its lifetime.
     pub asked: Moment,
 }
@@ -127,10 +130,11 @@ impl Pool {
         }
     }
 
-    /// Discards all credentials: the provider no longer knows the key that minted them, so they probably do not work.
-    pub fn discard_all(&mut self) {
-        self.wasted += self.ready();
-        self.spares.clear();
+    /// Discards the credentials of a key that the provider no longer knows, because they probably do not work.
+    pub fn discard_key(&mut self, key: KeyName) {
+        let before = self.ready();
+        self.spares.retain(|spare| spare.key != key);
+        self.wasted += before - self.ready();
     }
 
     /// Discards credentials that are too old to hand out.

@@ -22,7 +22,7 @@ fn spare(number: u64, asked: Moment) -> Spare {
     let servers = IceServerList::clean(serde_json::from_str(json).unwrap(), OnBadUrl::Refuse).unwrap();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
-    Spare { servers, grant: GrantId::new(id), asked }
+    Spare { servers, grant: GrantId::new(id), key: KeyName::DEFAULT, asked }
 }
 
 /// A provider that mints at once, and callers who use the pool first and the provider otherwise.
@@ -223,9 +223,20 @@ fn old_credentials_are_discarded_without_callers() {
 fn discarded_credentials_are_counted_and_not_handed_out() {
     let mut scene = Scene::new(DAY, 10);
     (1..=3).for_each(|number| scene.pool.finished(Some(spare(number, scene.start))));
-    scene.pool.discard_all();
+    scene.pool.discard_key(KeyName::DEFAULT);
     assert_eq!(scene.pool.counts(), PoolCounts { ready: 0, handed_out: 0, wasted: 3 });
     assert!(scene.pool.take(scene.start).is_none());
+}
+
+#[test]
+fn a_key_that_is_gone_discards_only_its_own_credentials() {
+    let mut scene = Scene::new(DAY, 10);
+    let other = Spare { key: KeyName::new("other").unwrap(), ..spare(1, scene.start) };
+    scene.pool.finished(Some(other));
+    scene.pool.finished(Some(spare(2, scene.start)));
+    scene.pool.discard_key(KeyName::DEFAULT);
+    assert_eq!(scene.pool.counts(), PoolCounts { ready: 1, handed_out: 0, wasted: 1 });
+    assert_eq!(scene.pool.take(scene.start).unwrap().0.key.as_str(), "other");
 }
 
 #[test]
@@ -305,7 +316,7 @@ proptest! {
                     failed += u64::from(number < failing);
                     scene.pool.finished((number >= failing).then_some(spare));
                 },
-                Event::KeyDeleted => scene.pool.discard_all(),
+                Event::KeyDeleted => scene.pool.discard_key(KeyName::DEFAULT),
                 Event::Wall(offset) => wall = offset,
                 Event::Nothing => {}
             }

@@ -63,6 +63,12 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         AlertKind::CountsKnown => {
             format!("At most 5 % of the counted bytes are under unknown identifiers again; they were more since {since}.")
         }
+        AlertKind::RotationFailing => {
+            "The calls that replace the TURN key fail; the present key still works.".into()
+        }
+        AlertKind::RotationWorks => {
+            format!("The TURN key can be replaced again; it could not since {since}.")
+        }
         AlertKind::Test => TEST.into(),
     }
 }
@@ -126,12 +132,14 @@ impl AlertKind {
             Self::CountsUnknown => {
                 "Find out whether another broker or program uses the TURN key; if none should, create a new key and delete this one."
             }
+            Self::RotationFailing => "Check CLOUDFLARE_API_TOKEN; the log names the cause.",
             Self::ProviderUp
             | Self::AssumptionHolds
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
             | Self::CountsKnown
+            | Self::RotationWorks
             | Self::Test => "Nothing to do.",
         }
     }
@@ -153,6 +161,8 @@ impl AlertKind {
             | Self::CountsLate
             | Self::CountsSettled
             | Self::CountsKnown
+            | Self::RotationFailing
+            | Self::RotationWorks
             | Self::Test => "budget",
         }
     }
@@ -183,7 +193,9 @@ impl AlertKind {
             | Self::AnalyticsFresh
             | Self::CoturnReachable
             | Self::CountsSettled
-            | Self::CountsKnown => false,
+            | Self::CountsKnown
+            | Self::RotationFailing
+            | Self::RotationWorks => false,
         }
     }
 }

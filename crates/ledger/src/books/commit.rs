@@ -11,6 +11,7 @@ use super::Books;
 use crate::changes::Batch;
 use crate::client::ClientKey;
 use crate::grants::GrantRow;
+use crate::key_name::KeyName;
 use crate::ledger::Hold;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
@@ -32,6 +33,8 @@ pub struct Requester {
     pub spender: Option<Arc<Spender>>,
     /// The client's whole IPv6 address, if it is kept.
     pub address: Option<Ipv6Addr>,
+    /// The TURN key that minted the credential, once it is minted.
+    pub key: Option<KeyName>,
 }
 
 impl Requester {
@@ -182,7 +185,7 @@ impl Books {
     ) -> Result<(Commit, Option<Batch>), NotCommitted> {
         let requester = requester.into();
         let is_blocked = requester.user().is_some_and(|user| self.is_blocked(user));
-        let Requester { client, renews, spender, address } = requester;
+        let Requester { client, renews, spender, address, key } = requester;
         let address = address.filter(|_| self.grants.keeps_whole_addresses());
         if is_blocked || self.has_stopped(renews) {
             self.release(&hold);
@@ -198,7 +201,8 @@ impl Books {
                 .issued_to(client, reserved)
                 .with_clock_ahead(hold.clock_ahead)
                 .promised(hold.alive().start, address)
-                .spent_by(spender);
+                .spent_by(spender)
+                .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
         self.ledger.commit(&hold, unreported_at);

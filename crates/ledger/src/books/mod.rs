@@ -4,6 +4,7 @@
 
 mod commit;
 mod operator;
+mod rotation;
 mod sessions;
 mod snapshot;
 mod spending;
@@ -19,6 +20,7 @@ use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
 use crate::grants::{CountedSources, Grants};
+use crate::key_rotation::KeyRotation;
 use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
 use crate::period::Period;
@@ -44,6 +46,7 @@ pub struct Books {
     grants: Grants,
     overrides: Overrides,
     alerts: AlertRules,
+    rotation: KeyRotation,
     coturn: CoturnUsage,
     /// Users who get no credentials.
     blocked: BTreeSet<User>,
@@ -64,6 +67,7 @@ pub struct Books {
 enum Whole {
     Overrides,
     Alerts,
+    Rotation,
     Coturn,
     Counted,
     Blocked,
@@ -95,6 +99,7 @@ impl Books {
             grants,
             overrides: Overrides::default(),
             alerts: AlertRules::default(),
+            rotation: KeyRotation::default(),
             coturn: CoturnUsage::default(),
             blocked: BTreeSet::new(),
             dirty: Dirty::default(),
@@ -123,6 +128,7 @@ impl Books {
         }
         books.overrides = stored.overrides;
         books.alerts = stored.alerts;
+        books.rotation = stored.rotation;
         books.coturn = CoturnUsage::restore(stored.coturn, stored.sessions);
         books.dirty = Dirty::tracking();
         books.dirty.note(Whole::Counted);
@@ -152,6 +158,7 @@ impl Books {
             coturn: is_dirty(Whole::Coturn).then(|| self.coturn.sums()),
             overrides: is_dirty(Whole::Overrides).then_some(self.overrides),
             alerts: is_dirty(Whole::Alerts).then(|| self.alerts.clone()),
+            rotation: is_dirty(Whole::Rotation).then(|| self.rotation.clone()),
             counts: (figures.period, self.ledger.counts()),
             now: figures.now,
         }

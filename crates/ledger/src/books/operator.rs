@@ -88,6 +88,7 @@ impl Books {
             counts_late: measured.late_counts.is_some_and(|late| late.grows),
             frozen,
             promised_in_full,
+            rotation_failing: self.rotation.is_failing(),
         };
         let mut rules = self.alerts.clone();
         let made = rules.evaluate(&input, || {

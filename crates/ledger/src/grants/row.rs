@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::spent::Spent;
 use crate::allowance::Allowance;
 use crate::client::ClientKey;
+use crate::key_name::KeyName;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::Spender;
@@ -68,6 +69,9 @@ pub struct GrantRow {
     /// Whether it has ended and is kept for its bytes only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ended: bool,
+    /// The TURN key that minted its credential. `None` in a row of an older version, and without a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyName>,
     /// What its client may claim.
     #[serde(skip)]
     pub(super) claims: Allowance,
@@ -104,6 +108,7 @@ impl GrantRow {
             promised_from: Minute::default(),
             spent: None,
             ended: false,
+            key: None,
             claims: Allowance::default(),
         }
     }
@@ -167,6 +172,12 @@ impl GrantRow {
     /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         self.alive_until.is_some_and(|until| until.start() > now) || self.is_in_use(now)
+    }
+
+    /// The same grant, minted with this TURN key.
+    #[must_use]
+    pub fn minted_with(self, key: Option<KeyName>) -> Self {
+        Self { key, ..self }
     }
 
     /// The latest time at which its credential expires, by the books' time or by the wall clock.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Grants;
+use super::{Grants, note_key_end};
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::token::GrantId;
@@ -41,6 +41,9 @@ impl Grants {
             return Some(ChangeKind::Outlived { until: until.start() });
         }
         self.change(id, |row| row.alive_until = Some(until));
+        if let Some(row) = self.rows.get(&id) {
+            note_key_end(&mut self.key_ends, row);
+        }
         Some(ChangeKind::ExtendGrant { from, until })
     }
 
@@ -62,6 +65,7 @@ impl Grants {
                     self.spenders.promise(user, source, &(start..until));
                 }
                 row.alive_until = Some(until);
+                note_key_end(&mut self.key_ends, row);
                 if let Some(client) = row.client.filter(|_| row.reserved_minutes > 0) {
                     self.clients.release(client, from, row.reserved_minutes);
                     row.reserved_minutes = row.reserved_minutes.saturating_add(until.since(from));

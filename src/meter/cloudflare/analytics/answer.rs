@@ -1,12 +1,16 @@
 //! The parser of responses: from status and body to a count. Pure. GraphQL reports errors with HTTP 200, so `errors` is
 //! read before `data`. Data with errors is refused, because it may be incomplete.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use super::{AnalyticsError, BadBody, UsageCount};
+use crate::ice::turn_keys::OwnKey;
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::ByteCount;
@@ -33,15 +37,15 @@ const NO_RIGHT: &[&str] = &[
     "invalid request headers",
 ];
 
-/// The count, or an error. `has_key`: whether the query asked for the count of our own key.
+/// The count, or an error. `keys`: our own keys, whose count the query asked for.
 pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
-    has_key: bool,
+    keys: &[OwnKey],
     billed: BilledDirections,
 ) -> Result<UsageCount, AnalyticsError> {
     let account: Account = account(status, body)?;
-    account.count(has_key, billed).map_err(AnalyticsError::BadBody)
+    account.count(keys, billed).map_err(AnalyticsError::BadBody)
 }
 
 /// The selections of the one account of a query, or an error.
@@ -118,6 +122,13 @@ struct Account {
 #[derive(Deserialize)]
 struct Group {
     sum: Sum,
+    dimensions: Option<Dimensions>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dimensions {
+    key_id: Arc<str>,
 }
 
 /// The bytes of one group.
@@ -146,26 +157,41 @@ fn only_account<A: DeserializeOwned>(body: &[u8]) -> Result<A, AnalyticsError> {
 }
 
 impl Account {
-    /// Each selection is sampled separately, so our key may exceed all keys. The others are zero then.
+    /// Each selection is sampled separately, so our keys may exceed all keys. The others are zero then.
     ///
-    /// A missing count of our key is zero only if no key was used: as zero it would release what our grants reserved.
-    fn count(&self, has_key: bool, billed: BilledDirections) -> Result<UsageCount, BadBody> {
+    /// A missing count of our keys is zero only if no key was used: as zero it would release what our grants reserved.
+    fn count(&self, keys: &[OwnKey], billed: BilledDirections) -> Result<UsageCount, BadBody> {
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
         let own = match &self.own_key {
             Some(groups) => total(Some(groups), billed)?,
-            None if has_key && all > ByteCount::ZERO => return Err(BadBody::OwnKey),
+            None if !keys.is_empty() && all > ByteCount::ZERO => return Err(BadBody::OwnKey),
             None => all,
         };
-        Ok(UsageCount { own, other: all.minus(own).plus(sfu) })
+        let by_key = match (keys, &self.own_key) {
+            ([key], _) => BTreeMap::from([(Arc::clone(&key.id), own)]),
+            (_, groups) => by_key(groups.as_deref().unwrap_or_default(), billed)?,
+        };
+        Ok(UsageCount { own, by_key, other: all.minus(own).plus(sfu) })
     }
+}
+
+/// The bytes of each key.
+fn by_key(groups: &[Group], billed: BilledDirections) -> Result<BTreeMap<Arc<str>, ByteCount>, BadBody> {
+    let mut keys = BTreeMap::<_, ByteCount>::new();
+    for group in groups {
+        let Some(Dimensions { key_id }) = &group.dimensions else { continue };
+        let bytes = keys.entry(Arc::clone(key_id)).or_default();
+        *bytes = bytes.plus(total(Some(std::slice::from_ref(group)), billed)?);
+    }
+    Ok(keys)
 }
 
 fn total(groups: Option<&[Group]>, billed: BilledDirections) -> Result<ByteCount, BadBody> {
     groups
         .unwrap_or_default()
         .iter()
-        .try_fold(ByteCount::ZERO, |total, Group { sum }| Ok(total.plus(sum.traffic()?.billed(billed))))
+        .try_fold(ByteCount::ZERO, |total, Group { sum, .. }| Ok(total.plus(sum.traffic()?.billed(billed))))
 }
 
 /// A whole number, possibly written as a float (`1.5e9`).

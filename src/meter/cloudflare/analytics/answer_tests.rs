@@ -2,18 +2,25 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use turn_ledger::key_name::KeyName;
 
 fn parsed(body: &Value, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
-    parse(StatusCode::OK, body.to_string().as_bytes(), false, billed)
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &[], billed)?;
+    Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
+}
+
+fn our_key() -> [OwnKey; 1] {
+    [OwnKey { name: KeyName::DEFAULT, id: "ours".into() }]
 }
 
 fn parsed_with_key(body: &Value) -> Result<UsageCount, AnalyticsError> {
-    parse(StatusCode::OK, body.to_string().as_bytes(), true, BilledDirections::Egress)
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &our_key(), BilledDirections::Egress)?;
+    Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 
 fn outcome(status: u16, body: &str) -> &'static str {
     let status = StatusCode::from_u16(status).unwrap();
-    parse(status, body.as_bytes(), false, BilledDirections::Egress).unwrap_err().outcome()
+    parse(status, body.as_bytes(), &[], BilledDirections::Egress).unwrap_err().outcome()
 }
 
 fn account(account: &Value) -> Value {
@@ -26,7 +33,7 @@ fn groups(sums: &[(u64, u64)]) -> Value {
 }
 
 fn counted(own: u64, other: u64) -> UsageCount {
-    UsageCount { own: ByteCount::new(own), other: ByteCount::new(other) }
+    UsageCount { own: ByteCount::new(own), other: ByteCount::new(other), ..UsageCount::default() }
 }
 
 fn refused(message: &str) -> String {
@@ -42,6 +49,21 @@ fn our_key_counts_as_own_and_the_rest_as_other() {
     }));
     assert_eq!(parsed(&body, BilledDirections::Egress).unwrap(), counted(600, 420));
     assert_eq!(parsed(&body, BilledDirections::Both).unwrap(), counted(603, 420));
+}
+
+#[test]
+fn each_of_several_keys_has_its_own_count() {
+    let group = |key: &str, egress: u64| json!({ "dimensions": { "keyId": key }, "sum": { "egressBytes": egress, "ingressBytes": 1 } });
+    let body = account(&json!({
+        "callsTurnUsageAdaptiveGroups": groups(&[(1_000, 1)]),
+        "ownKey": [group("a", 500), group("b", 70), group("a", 30)],
+    }));
+    let keys = ["a", "b", "c"].map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
+    let counted =
+        parse(StatusCode::OK, body.to_string().as_bytes(), &keys, BilledDirections::Egress).unwrap();
+    assert_eq!((counted.own.get(), counted.other.get()), (600, 400));
+    let by_key: Vec<_> = counted.by_key.iter().map(|(id, bytes)| (&**id, bytes.get())).collect();
+    assert_eq!(by_key, [("a", 530), ("b", 70)]);
 }
 
 #[test]
@@ -102,7 +124,7 @@ fn a_count_is_a_whole_number_of_plausible_size() {
     let with = |egress: &str| {
         let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
         let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
-        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), false, BilledDirections::Egress)
+        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), &[], BilledDirections::Egress)
     };
     for (egress, bytes) in [("0", 0), ("1.5e9", 1_500_000_000), ("160040068147.0", 160_040_068_147)] {
         assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
@@ -212,7 +234,7 @@ fn no_error_repeats_the_text_of_cloudflare() {
         let error = parse(
             StatusCode::from_u16(status).unwrap(),
             refused("their words").as_bytes(),
-            true,
+            &our_key(),
             BilledDirections::Egress,
         )
         .unwrap_err();
@@ -225,7 +247,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
-        let parsed = parse(status, &body, true, BilledDirections::Both);
+        let parsed = parse(status, &body, &our_key(), BilledDirections::Both);
         prop_assert!(parsed.is_err(), "random bytes are never a count");
     }
 
@@ -240,7 +262,7 @@ proptest! {
         .into_bytes();
         let at = at % body.len();
         if cut { body.truncate(at) } else { body[at] = byte }
-        let parsed = parse(StatusCode::OK, &body, true, BilledDirections::Both);
+        let parsed = parse(StatusCode::OK, &body, &our_key(), BilledDirections::Both);
         prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }

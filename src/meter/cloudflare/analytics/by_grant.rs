@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{self, Sum};
-use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, SPAN, variables};
+use super::{AnalyticsError, BadBody, CloudflareAnalytics, DEADLINE, KeyFilter, SPAN, variables};
+use crate::ice::turn_keys::OwnKey;
 use turn_ledger::grant_counts::GrantCounts;
 use turn_ledger::minute::Minute;
 use turn_ledger::token::GrantId;
@@ -60,8 +61,10 @@ impl CloudflareAnalytics {
         let mut counts =
             GrantCounts { from: span.from, until: span.until, is_final, ..GrantCounts::default() };
         let mut cursor = None;
+        // The keys of all pages: with another key, the order of the identifiers would be another one.
+        let keys = self.keys.now();
         for _ in 0..bounds.pages {
-            let question = self.page_question(span, bounds.rows, cursor.as_deref());
+            let question = self.page_question(&keys, span, bounds.rows, cursor.as_deref());
             let rows = self.rows(span, &question).await?;
             let is_last = rows.len() < bounds.rows;
             cursor = add_page(rows, cursor, &mut counts).map_err(AnalyticsError::BadBody)?;
@@ -100,13 +103,14 @@ impl CloudflareAnalytics {
     }
 
     /// The request body for one page: the identifiers after `cursor`, or the first ones.
-    fn page_question(&self, span: Span, rows: usize, cursor: Option<&str>) -> Value {
+    fn page_question(&self, keys: &[OwnKey], span: Span, rows: usize, cursor: Option<&str>) -> Value {
         let arguments = format!("limit: {rows}, orderBy: [customIdentifier_ASC]");
         let (declared, filter) = match cursor {
             None => ("", ""),
             Some(_) => (", $cursor: string!", ", customIdentifier_gt: $cursor"),
         };
-        let mut question = self.grouped_question(span, &arguments, declared, filter, "customIdentifier");
+        let mut question =
+            self.grouped_question(keys, span, &arguments, declared, filter, "customIdentifier");
         if let Some(cursor) = cursor {
             question["variables"]["cursor"] = cursor.into();
         }
@@ -116,15 +120,22 @@ impl CloudflareAnalytics {
     fn minutes_question(&self, grants: &[GrantId], span: Span) -> Value {
         let (declared, filter) = (", $grants: [string!]!", ", customIdentifier_in: $grants");
         let dimensions = "customIdentifier datetimeMinute";
-        let mut question =
-            self.grouped_question(span, &format!("limit: {ROWS_MAX}"), declared, filter, dimensions);
+        let mut question = self.grouped_question(
+            &self.keys.now(),
+            span,
+            &format!("limit: {ROWS_MAX}"),
+            declared,
+            filter,
+            dimensions,
+        );
         question["variables"]["grants"] = grants.iter().map(ToString::to_string).collect();
         question
     }
 
-    /// One selection of our key, or of all keys if ours is not known.
+    /// One selection of our keys, or of all keys if ours are not known.
     fn grouped_question(
         &self,
+        keys: &[OwnKey],
         span: Span,
         arguments: &str,
         declared: &str,
@@ -132,11 +143,11 @@ impl CloudflareAnalytics {
         dimensions: &str,
     ) -> Value {
         let mut variables = variables(&self.account_id, span.from, span.until);
-        let (declared_key, key) = match &self.key_id {
-            None => ("", ""),
-            Some(key_id) => {
-                variables["keyId"] = key_id.as_str().into();
-                (", $keyId: string!", ", keyId: $keyId")
+        let (declared_key, key) = match KeyFilter::of(keys) {
+            None => ("", String::new()),
+            Some(KeyFilter { declared, filter, variable: (name, value), .. }) => {
+                variables[name] = value;
+                (declared, format!(", {filter}"))
             }
         };
         let query = format!(

@@ -1,14 +1,21 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::config::AnalyticsConfig;
 use crate::http_client::http_client;
 use turn_ledger::connection::BilledDirections;
+use turn_ledger::key_name::KeyName;
 
 /// 2025-01-15T12:00:00Z
 const NOON: Timestamp = Timestamp::from_millis(1_736_942_400_000);
 const HOUR: Span =
     Span { from: NOON, until: Timestamp::from_millis(1_736_946_000_000), age: Duration::from_secs(600) };
 
-fn api(key_id: Option<&str>) -> CloudflareAnalytics {
+fn keys(ids: &[&str]) -> Vec<OwnKey> {
+    ids.iter().map(|id| OwnKey { name: KeyName::DEFAULT, id: (*id).into() }).collect()
+}
+
+fn api() -> CloudflareAnalytics {
     let config = AnalyticsConfig {
         account_id: "account".into(),
         token: "analytics-fixture-token".into(),
@@ -16,7 +23,8 @@ fn api(key_id: Option<&str>) -> CloudflareAnalytics {
         lag: Duration::ZERO,
         interval: Duration::from_secs(60),
     };
-    CloudflareAnalytics::new(http_client().unwrap(), &config, key_id, BilledDirections::Egress).unwrap()
+    let client = http_client().unwrap();
+    CloudflareAnalytics::new(client, &config, Arc::default(), BilledDirections::Egress).unwrap()
 }
 
 fn rows(body: &Value) -> Vec<Row> {
@@ -31,7 +39,7 @@ fn row(identifier: impl Into<Value>, egress: u64) -> Value {
 #[test]
 fn a_page_is_a_query_with_the_cursor_as_a_variable() {
     let nasty = r#""}) { x } #"#;
-    let next = api(Some("key")).page_question(HOUR, 5, Some(nasty));
+    let next = api().page_question(&keys(&["key"]), HOUR, 5, Some(nasty));
     let expected = json!({
         "accountTag": "account",
         "keyId": "key",
@@ -43,8 +51,11 @@ fn a_page_is_a_query_with_the_cursor_as_a_variable() {
     let query = next["query"].as_str().unwrap();
     assert!(query.contains("limit: 5, orderBy: [customIdentifier_ASC]"), "{query}");
     assert!(query.contains("keyId: $keyId, customIdentifier_gt: $cursor"), "{query}");
-    let first = api(None).page_question(HOUR, 5, None).to_string();
+    let first = api().page_question(&[], HOUR, 5, None).to_string();
     assert!(!first.contains("cursor") && !first.contains("keyId"), "{first}");
+    let several = api().page_question(&keys(&["a", "b"]), HOUR, 5, None);
+    assert_eq!(several["variables"]["keyIds"], json!(["a", "b"]));
+    assert!(several.to_string().contains("keyId_in: $keyIds"), "{several}");
 }
 
 #[test]

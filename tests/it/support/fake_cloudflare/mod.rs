@@ -7,7 +7,7 @@
 //! Each test starts its own fake. `cargo run --example fake-cloudflare` (`main.rs`) runs the same code for people without
 //! an account. `server.rs` accepts connections. `provider.rs` builds the correct response, `faults.rs` corrupts it, and
 //! `wire.rs` sends the bytes. `analytics/` counts usage and responds to queries. `shapes.rs` has the forms of responses,
-//! `history.rs` the recorded requests.
+//! `history.rs` the recorded requests, `turn_keys.rs` the API for TURN keys.
 
 mod analytics;
 mod faults;
@@ -17,6 +17,7 @@ mod provider;
 mod self_test;
 mod server;
 mod shapes;
+mod turn_keys;
 mod wire;
 
 use std::io;
@@ -36,6 +37,7 @@ pub(crate) use shapes::Shape;
 use analytics::Analytics;
 use faults::FaultPlan;
 use provider::Provider;
+use turn_keys::TurnKeys;
 
 /// Connections that may wait to be accepted. The same as the default of [`TcpListener::bind`].
 const BACKLOG: u32 = 1024;
@@ -62,6 +64,7 @@ struct Settings {
     provider: Provider,
     plan: FaultPlan,
     analytics: Analytics,
+    turn_keys: TurnKeys,
     /// The latency of a correct mint, before any fault; initially zero.
     latency: Duration,
     observer: Option<Arc<Observer>>,
@@ -143,6 +146,23 @@ impl FakeCloudflare {
     /// Accepts only this key id. Any other gets 404.
     pub(crate) fn require_key(&self, key_id: &str) {
         self.core.settings().provider.key_id = Some(key_id.to_owned());
+    }
+
+    /// Accepts this key with this token too. Once a key is required or added, no other is accepted.
+    pub(crate) fn add_key(&self, key_id: &str, token: &str) {
+        let provider = &mut self.core.settings().provider;
+        provider.key_id.get_or_insert_default();
+        provider.keys.insert(key_id.to_owned(), token.to_owned());
+    }
+
+    /// Forgets a key that was added.
+    pub(crate) fn remove_key(&self, key_id: &str) {
+        self.core.settings().provider.keys.remove(key_id);
+    }
+
+    /// The API that creates TURN keys. The faults above do not affect it.
+    pub(crate) fn turn_keys(&self) -> turn_keys::Control<'_> {
+        turn_keys::Control(&self.core)
     }
 
     /// The analytics. The faults above do not affect them.

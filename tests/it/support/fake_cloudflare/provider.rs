@@ -3,6 +3,8 @@
 //! Invariants: a credential is generated only for a request that the live service would accept. Error bodies are plain text,
 //! because those of the live service are undocumented.
 
+use std::collections::BTreeMap;
+
 use hyper::StatusCode;
 
 use super::analytics;
@@ -19,6 +21,8 @@ pub(super) struct Provider {
     pub(super) shape: Shape,
     pub(super) key_id: Option<String>,
     pub(super) token: Option<String>,
+    /// Keys beside the required one, each with its own token.
+    pub(super) keys: BTreeMap<String, String>,
     /// URLs that replace the provider's own. The response then has one entry, without STUN.
     pub(super) relays: Option<Vec<String>>,
 }
@@ -38,6 +42,7 @@ pub(super) enum Target<'a> {
     Mint { key_id: &'a str },
     Revoke { key_id: &'a str, username: &'a str },
     Analytics,
+    TurnKeys,
     AfterRedirect,
     Unknown,
 }
@@ -50,6 +55,9 @@ impl<'a> Target<'a> {
         let segments = path.strip_prefix("/v1/turn/keys/").unwrap_or_default().split('/').collect::<Vec<_>>();
         match (method, &segments[..]) {
             ("POST", _) if path == analytics::PATH => Self::Analytics,
+            _ if path.starts_with("/client/v4/accounts/") && path.contains("/calls/turn_keys") => {
+                Self::TurnKeys
+            }
             ("POST", &[key_id, "credentials", "generate-ice-servers"]) => Self::Mint { key_id },
             ("POST", &[key_id, "credentials", username, "revoke"]) => Self::Revoke { key_id, username },
             _ => Self::Unknown,
@@ -59,7 +67,7 @@ impl<'a> Target<'a> {
     pub(super) fn key_id(self) -> Option<&'a str> {
         match self {
             Self::Mint { key_id } | Self::Revoke { key_id, .. } => Some(key_id),
-            Self::Analytics | Self::AfterRedirect | Self::Unknown => None,
+            Self::Analytics | Self::TurnKeys | Self::AfterRedirect | Self::Unknown => None,
         }
     }
 }
@@ -77,7 +85,7 @@ impl Provider {
                 Answer::text(StatusCode::NO_CONTENT, "")
             }
             Target::AfterRedirect => trap(),
-            Target::Revoke { .. } | Target::Analytics | Target::Unknown => {
+            Target::Revoke { .. } | Target::Analytics | Target::TurnKeys | Target::Unknown => {
                 Answer::error(StatusCode::NOT_FOUND)
             }
         }
@@ -92,10 +100,13 @@ impl Provider {
     /// A wrong token gives 401.
     fn refusal(&self, target: Target<'_>, request: &Recorded) -> Option<StatusCode> {
         let key_id = target.key_id()?;
+        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
+        if let Some(token) = self.keys.get(key_id) {
+            return (sent != Some(token)).then_some(StatusCode::UNAUTHORIZED);
+        }
         if self.key_id.as_deref().is_some_and(|right| right != key_id) {
             return Some(StatusCode::NOT_FOUND);
         }
-        let sent = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
         let token_is_wrong = self.token.as_deref().is_some_and(|right| sent != Some(right));
         token_is_wrong.then_some(StatusCode::UNAUTHORIZED)
     }

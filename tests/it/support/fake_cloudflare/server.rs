@@ -18,11 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Core;
 use super::faults::{Delivery, Outcome};
 use super::history::Recorded;
 use super::provider::{Answer, Target};
 use super::wire::{BrokenOnPurpose, WireBody};
+use super::{Core, Settings};
 
 /// Maximum length of a request body in bytes. A mint needs about a hundred.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
@@ -87,6 +87,9 @@ fn decide(mut request: Recorded, core: &Core) -> (Outcome, Duration) {
     if target == Target::Analytics {
         return (decide_analytics(request, core), Duration::ZERO);
     }
+    if target == Target::TurnKeys {
+        return (decide_turn_keys(request, core), Duration::ZERO);
+    }
     let is_mint = matches!(target, Target::Mint { .. });
     if is_mint && request.custom_identifier.as_deref() == Some(PROBE) {
         core.history.record_probe();
@@ -129,6 +132,19 @@ fn decide_analytics(request: Recorded, core: &Core) -> Outcome {
         observer(&request, outcome.status());
     }
     core.history.record_query(request);
+    outcome
+}
+
+fn decide_turn_keys(mut request: Recorded, core: &Core) -> Outcome {
+    let mut settings = core.settings();
+    let Settings { turn_keys, provider, .. } = &mut *settings;
+    let outcome = turn_keys.outcome(&mut request, provider);
+    let observer = settings.observer.clone();
+    drop(settings);
+    if let Some(observer) = observer {
+        observer(&request, outcome.status());
+    }
+    core.history.record_other(request);
     outcome
 }
 

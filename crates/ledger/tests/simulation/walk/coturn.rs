@@ -27,6 +27,8 @@ pub(crate) enum Cli {
 const LISTING_PAUSE: u64 = 50_000;
 /// The time after an expiry, or after a cut that may not have worked, until the next listing.
 const SOON: u64 = 2_000;
+/// Bytes of a packet.
+pub(super) const PACKET_BYTES: u64 = 1_200;
 /// A longer time passes without listings.
 const WATCHED_MAX: u64 = 4 * 3_600_000;
 /// A gap that is longer keeps what was promised in it.
@@ -112,7 +114,7 @@ fn listing(world: &mut World, begin: Timestamp) -> String {
         *listed = *carried;
         let (sent, age) = (bytes(*carried), (now - *since) / 1_000);
         let (id, packets) =
-            (SessionId::new(*number).map(|id| id.to_string()).unwrap_or_default(), sent / 1_200);
+            (SessionId::new(*number).map(|id| id.to_string()).unwrap_or_default(), sent / PACKET_BYTES);
         let expiry = begin.plus_millis(*expires).as_secs();
         let _ = write!(
             text,

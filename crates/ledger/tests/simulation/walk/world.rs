@@ -91,6 +91,11 @@ impl World {
         number
     }
 
+    /// How many credentials and sessions have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.numbers
+    }
+
     /// The wall clock was set ahead, or was corrected.
     pub(crate) fn doubt(&mut self, is_ahead: bool) {
         self.in_doubt = is_ahead.then(Vec::new);

@@ -241,7 +241,7 @@ fn order(field: &Field) -> Result<Vec<(usize, bool)>, String> {
 
 /// One member of a filter.
 enum Condition {
-    Key(String),
+    Keys(Vec<String>),
     Identifier(String),
     IdentifierAfter(String),
     IdentifierIn(Vec<String>),
@@ -251,7 +251,7 @@ enum Condition {
 impl Condition {
     fn holds(&self, entry: &Entry) -> bool {
         match self {
-            Self::Key(key_id) => *key_id == entry.key_id,
+            Self::Keys(key_ids) => key_ids.contains(&entry.key_id),
             Self::Identifier(identifier) => *identifier == entry.identifier,
             Self::IdentifierAfter(cursor) => entry.identifier > *cursor,
             Self::IdentifierIn(identifiers) => identifiers.contains(&entry.identifier),
@@ -264,13 +264,18 @@ fn conditions(dataset: Dataset, field: &Field) -> Result<Vec<Condition>, String>
     let filter = field.arguments.get("filter").and_then(Value::as_object);
     let condition = |(name, value): (&String, &Value)| {
         let bad = || format!("error parsing args for {:?}: {name:?}", field.name);
-        if (&**name, dataset) == ("customIdentifier_in", Dataset::Turn) {
+        let texts = || {
             let texts = value.as_array().ok_or_else(bad)?.iter().map(|text| text.as_str().map(str::to_owned));
-            return texts.collect::<Option<_>>().map(Condition::IdentifierIn).ok_or_else(bad);
+            texts.collect::<Option<Vec<_>>>().ok_or_else(bad)
+        };
+        match (&**name, dataset) {
+            ("keyId_in", Dataset::Turn) => return texts().map(Condition::Keys),
+            ("customIdentifier_in", Dataset::Turn) => return texts().map(Condition::IdentifierIn),
+            _ => {}
         }
         let text = value.as_str().ok_or_else(bad)?;
         let compare = match (&**name, dataset) {
-            ("keyId", Dataset::Turn) => return Ok(Condition::Key(text.to_owned())),
+            ("keyId", Dataset::Turn) => return Ok(Condition::Keys(vec![text.to_owned()])),
             ("customIdentifier", Dataset::Turn) => return Ok(Condition::Identifier(text.to_owned())),
             ("customIdentifier_gt", Dataset::Turn) => return Ok(Condition::IdentifierAfter(text.to_owned())),
             ("datetimeMinute", _) => DateTime::eq,

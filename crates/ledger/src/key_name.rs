@@ -1,0 +1,114 @@
+//! The name of a TURN key: which of the operator's keys at the provider minted a credential. Never the key's id or its secret.
+//! It has a fixed size, so that it costs little in a row.
+
+use std::fmt;
+use std::num::NonZeroU8;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in bytes.
+pub const KEY_NAME_MAX: usize = 15;
+
+/// 1 to [`KEY_NAME_MAX`] characters of `a-z 0-9 -`; the first is a letter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyName {
+    // First, so that names compare as their texts do: the unused bytes are zero.
+    bytes: [u8; KEY_NAME_MAX],
+    length: NonZeroU8,
+}
+
+/// Not the name of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a TURN key")]
+pub struct NotAKeyName;
+
+impl KeyName {
+    /// The key of an operator who names none.
+    pub const DEFAULT: Self = Self {
+        bytes: *b"default\0\0\0\0\0\0\0\0",
+        length: match NonZeroU8::new(7) {
+            Some(length) => length,
+            None => unreachable!(),
+        },
+    };
+
+    /// `None` if the text is empty, too long, or has another character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_good = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(is_allowed);
+        let length = u8::try_from(text.len()).ok().and_then(NonZeroU8::new).filter(|_| is_good)?;
+        let mut bytes = [0; KEY_NAME_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        Some(Self { bytes, length })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let text = self.bytes.get(..usize::from(self.length.get())).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl TryFrom<String> for KeyName {
+    type Error = NotAKeyName;
+
+    fn try_from(text: String) -> Result<Self, NotAKeyName> {
+        Self::new(&text).ok_or(NotAKeyName)
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_few_characters_and_begins_with_a_letter() {
+        for good in ["a", "eu", "eu-west-1", "default", &"x".repeat(15)] {
+            assert_eq!(KeyName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "EU", "1", "-a", "a b", "a_b", "a:b", "ä", "a\0", &"x".repeat(16), &"x".repeat(300)]
+        {
+            assert_eq!(KeyName::new(bad), None, "{bad}");
+        }
+        assert_eq!(KeyName::new("default"), Some(KeyName::DEFAULT));
+    }
+
+    #[test]
+    fn names_compare_as_their_texts_do_and_take_16_bytes() {
+        let mut names = ["us", "eu", "eu-1", "a"].map(|name| KeyName::new(name).unwrap());
+        names.sort_unstable();
+        assert_eq!(names.map(|name| name.to_string()), ["a", "eu", "eu-1", "us"]);
+        assert_eq!(size_of::<Option<KeyName>>(), 16);
+    }
+
+    #[test]
+    fn a_name_is_stored_as_its_text() {
+        let json = serde_json::to_string(&KeyName::DEFAULT).unwrap();
+        assert_eq!(
+            (json.as_str(), serde_json::from_str(&json).ok()),
+            (r#""default""#, Some(KeyName::DEFAULT))
+        );
+        assert!(serde_json::from_str::<KeyName>(r#""A B""#).is_err());
+    }
+}

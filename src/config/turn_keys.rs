@@ -1,0 +1,297 @@
+//! The TURN keys at Cloudflare, and which country is served by which key. Each name and each id is there once, and if there is
+//! a key, some key has a weight. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because it has a token.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::HeaderName;
+use secrecy::SecretString;
+
+use super::names::{
+    CLOUDFLARE_TURN_API_TOKEN, CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_KEYS, COUNTRY_HEADER, COUNTRY_KEYS,
+    TRUSTED_PROXIES,
+};
+use super::settings::{Read, Settings};
+use super::value::{is_visible_ascii, parse_identifier, parse_number};
+use turn_ledger::key_name::KeyName;
+use turn_ledger::key_rotation::CREATED_PREFIX;
+
+/// The most TURN keys. Each one is a time series and a row of the overview.
+pub const KEYS_MAX: usize = 16;
+/// The largest weight of a key.
+const WEIGHT_MAX: u32 = 1_000;
+
+/// One TURN key.
+#[derive(Clone, Debug)]
+pub struct TurnKeyConfig {
+    /// The name, which callers may ask for. `default` for the key of `CLOUDFLARE_TURN_KEY_ID`.
+    pub name: KeyName,
+    /// The id, 1 to 128 of `A-Z a-z 0-9 _ -`.
+    pub id: String,
+    /// The API token of this key, visible ASCII.
+    pub token: SecretString,
+    /// Its share of the mints that ask for no key, relative to the other keys. With 0 it serves only those that ask for it.
+    pub weight: u32,
+}
+
+/// Which key serves which country.
+#[derive(Clone, Debug)]
+pub struct CountryKeys {
+    /// The header in which a trusted proxy states the country. `COUNTRY_HEADER`; `CF-IPCountry` when unset.
+    pub header: HeaderName,
+    /// The keys. `COUNTRY_KEYS`; none when unset.
+    pub keys: BTreeMap<Country, KeyName>,
+}
+
+/// Two letters or digits in capitals: a code of ISO 3166-1, or one that Cloudflare adds (`XX` for unknown, `T1` for Tor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Country([u8; 2]);
+
+impl Country {
+    /// The code in any case. `None` if it does not have two letters or digits.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let code: [u8; 2] = text.try_into().ok()?;
+        code.iter().all(u8::is_ascii_alphanumeric).then(|| Self(code.map(|b| b.to_ascii_uppercase())))
+    }
+}
+
+/// The key of `CLOUDFLARE_TURN_KEY_ID` and those of `CLOUDFLARE_TURN_KEYS`. Empty if neither is set.
+pub(super) fn read_keys(settings: &mut Settings<'_>) -> Read<Vec<TurnKeyConfig>> {
+    let expected = "1 to 128 letters, digits, _ or -";
+    let id = settings.optional(CLOUDFLARE_TURN_KEY_ID, expected, parse_identifier);
+    let expected = "visible ASCII characters without spaces";
+    let token = settings.secret(CLOUDFLARE_TURN_API_TOKEN, expected, is_visible_ascii);
+    let listed = read_list(settings);
+    settings.both_or_neither(CLOUDFLARE_TURN_KEY_ID, CLOUDFLARE_TURN_API_TOKEN)?;
+    let pair = id?.zip(token?);
+    let pair = pair.map(|(id, token)| TurnKeyConfig { name: KeyName::DEFAULT, id, token, weight: 1 });
+    let keys: Vec<TurnKeyConfig> = pair.into_iter().chain(listed?).collect();
+    match contradiction(&keys) {
+        None => Ok(keys),
+        Some(expected) => Err(settings.refuse(CLOUDFLARE_TURN_KEYS.name(), expected)),
+    }
+}
+
+/// What is wrong with the keys together.
+fn contradiction(keys: &[TurnKeyConfig]) -> Option<String> {
+    let once = |values: BTreeSet<&str>| values.len() == keys.len();
+    let expected = match () {
+        () if keys.len() > KEYS_MAX => {
+            return Some(format!("expected at most {KEYS_MAX} keys, found {}", keys.len()));
+        }
+        () if !once(keys.iter().map(|key| key.name.as_str()).collect()) => {
+            "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)"
+        }
+        () if !once(keys.iter().map(|key| key.id.as_str()).collect()) => {
+            "expected each key id once, found a repeated id"
+        }
+        () if !keys.is_empty() && keys.iter().all(|key| key.weight == 0) => {
+            "expected a key with a weight above 0, found none"
+        }
+        () => return None,
+    };
+    Some(expected.to_owned())
+}
+
+fn read_list(settings: &mut Settings<'_>) -> Read<Vec<TurnKeyConfig>> {
+    let Some(secret) = settings.secret_text(CLOUDFLARE_TURN_KEYS)? else { return Ok(Vec::new()) };
+    settings.warn_of_example(&secret);
+    parse_list(&secret.text).map_err(|expected| settings.refuse(&secret.variable, expected))
+}
+
+/// Entries between commas or on lines of their own. An error is what was expected, and where.
+fn parse_list(text: &str) -> Result<Vec<TurnKeyConfig>, String> {
+    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+    let parse = |(entry, number): (&str, u32)| {
+        parse_key(entry).map_err(|expected| format!("expected {expected} in entry {number}"))
+    };
+    entries.zip(1..).map(parse).collect()
+}
+
+/// `NAME=KEY_ID:TOKEN` or `NAME=KEY_ID:TOKEN:WEIGHT`.
+fn parse_key(entry: &str) -> Result<TurnKeyConfig, &'static str> {
+    let form = "NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT";
+    let (name, key) = entry.split_once('=').ok_or(form)?;
+    let name = KeyName::new(name.trim())
+        .ok_or("a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the =")?;
+    if name.as_str().starts_with(CREATED_PREFIX) {
+        return Err("a name that does not begin with auto-, as created keys do,");
+    }
+    let mut parts = key.split(':').map(str::trim);
+    let (id, token, weight) = (parts.next().unwrap_or_default(), parts.next().ok_or(form)?, parts.next());
+    if parts.next().is_some() {
+        return Err(form);
+    }
+    let id = parse_identifier(id)
+        .filter(|id| !id.is_empty())
+        .ok_or("a key id of 1 to 128 letters, digits, _ or - after the =")?;
+    if token.is_empty() || !is_visible_ascii(token) {
+        return Err("a token of visible ASCII characters without spaces after the key id");
+    }
+    let weight = match weight {
+        None => 1,
+        Some(text) => parse_number(text, &(0..=WEIGHT_MAX)).ok_or("a weight from 0 to 1000 at the end")?,
+    };
+    Ok(TurnKeyConfig { name, id, token: token.into(), weight })
+}
+
+/// Which of these keys serves which country. `is_rotated`: whether the key named `default` is created here.
+pub(super) fn read_countries(
+    settings: &mut Settings<'_>,
+    keys: &[TurnKeyConfig],
+    is_rotated: bool,
+) -> Read<CountryKeys> {
+    let header = settings.required(COUNTRY_HEADER, "the name of a header, such as CF-IPCountry", |text| {
+        HeaderName::from_bytes(text.as_bytes()).ok()
+    });
+    let expected = "COUNTRY=KEY with a code of two letters, such as DE=eu";
+    let listed = settings.list(COUNTRY_KEYS, expected, parse_country_key)?.unwrap_or_default();
+    let is_known = |(_, name): &(Country, KeyName)| {
+        is_rotated && *name == KeyName::DEFAULT || keys.iter().any(|key| key.name == *name)
+    };
+    if !listed.iter().all(is_known) {
+        let expected = "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one";
+        return Err(settings.refuse(COUNTRY_KEYS.name(), expected));
+    }
+    let count = listed.len();
+    let keys: BTreeMap<_, _> = listed.into_iter().collect();
+    if keys.len() < count {
+        return Err(settings.refuse(COUNTRY_KEYS.name(), "expected each country once, found a repeated one"));
+    }
+    if !keys.is_empty() && !settings.is_set(TRUSTED_PROXIES) {
+        settings.warn(
+            "COUNTRY_KEYS has no effect without TRUSTED_PROXIES: only a trusted proxy states the country",
+        );
+    }
+    Ok(CountryKeys { header: header?, keys })
+}
+
+fn parse_country_key(entry: &str) -> Option<(Country, KeyName)> {
+    let (country, name) = entry.split_once('=')?;
+    Some((Country::parse(country.trim().as_bytes())?, KeyName::new(name.trim())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+    use crate::config::testing::{assert_refused, load, load_in};
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    fn shown(key: &TurnKeyConfig) -> String {
+        format!("{}={}:{}:{}", key.name, key.id, key.token.expose_secret(), key.weight)
+    }
+
+    fn keys<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Vec<String> {
+        load(pairs).ice.cloudflare.unwrap().keys.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_pair_of_settings_is_one_key_named_default() {
+        let pair = [("CLOUDFLARE_TURN_KEY_ID", "abc_-1"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
+        assert_eq!(keys(pair), ["default=abc_-1:hush:1"]);
+    }
+
+    #[test]
+    fn several_keys_have_names_and_weights() {
+        let both = ["eu=A1:hush1:3", "us=B2:hush2:1"];
+        assert_eq!(keys([("CLOUDFLARE_TURN_KEYS", "eu=A1:hush1:3,us=B2:hush2")]), both);
+        let file = Environment::from_pairs([("CLOUDFLARE_TURN_KEYS_FILE", "/run/keys")])
+            .with_file_reader(|_| Ok(b"eu = A1:hush1:3\r\nus = B2 : hush2\n".to_vec()));
+        let read = load_in(&file).unwrap().ice.cloudflare.unwrap();
+        assert_eq!(read.keys.iter().map(shown).collect::<Vec<_>>(), both, "one on each line of a file");
+    }
+
+    #[test]
+    fn each_problem_names_the_entry_and_what_was_expected_there() {
+        for (text, expected) in [
+            ("eu=A:hush,us", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 2"),
+            ("eu=A", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1"),
+            ("eu=A:hush:1:2", "expected NAME=KEY_ID:TOKEN or NAME=KEY_ID:TOKEN:WEIGHT in entry 1"),
+            (
+                "EU=A:hush",
+                "expected a name of 1 to 15 letters a to z, digits and -, beginning with a letter, before the = in entry 1",
+            ),
+            (
+                "auto-1=A:hush",
+                "expected a name that does not begin with auto-, as created keys do, in entry 1",
+            ),
+            ("eu=:hush", "expected a key id of 1 to 128 letters, digits, _ or - after the = in entry 1"),
+            (
+                "eu=A:",
+                "expected a token of visible ASCII characters without spaces after the key id in entry 1",
+            ),
+            ("eu=A:hush:x", "expected a weight from 0 to 1000 at the end in entry 1"),
+            ("eu=A:hush:1001", "expected a weight from 0 to 1000 at the end in entry 1"),
+            (
+                "eu=A:hush,eu=B:hush",
+                "expected each name once, found a repeated name (CLOUDFLARE_TURN_KEY_ID is the key named default)",
+            ),
+            ("eu=A:hush,us=A:hush", "expected each key id once, found a repeated id"),
+            ("eu=A:hush:0", "expected a key with a weight above 0, found none"),
+        ] {
+            assert_refused([("CLOUDFLARE_TURN_KEYS", text)], &[&format!("CLOUDFLARE_TURN_KEYS: {expected}")]);
+        }
+    }
+
+    #[test]
+    fn there_are_16_keys_at_most() {
+        let list =
+            |count: usize| (0..count).map(|n| format!("k{n}=id{n}:hush")).collect::<Vec<_>>().join(",");
+        let contradiction = |count| contradiction(&parse_list(&list(count)).unwrap());
+        assert_eq!(contradiction(16), None);
+        assert_eq!(contradiction(17).unwrap(), "expected at most 16 keys, found 17");
+    }
+
+    #[test]
+    fn the_pair_is_a_key_beside_those_of_the_list() {
+        let pair = [("CLOUDFLARE_TURN_KEY_ID", "A"), ("CLOUDFLARE_TURN_API_TOKEN", "hush")];
+        let [id, token] = pair;
+        assert_eq!(
+            keys([id, token, ("CLOUDFLARE_TURN_KEYS", "us=B:hush")]),
+            ["default=A:hush:1", "us=B:hush:1"]
+        );
+        let line = "CLOUDFLARE_TURN_KEYS: expected each name once, found a repeated name \
+                    (CLOUDFLARE_TURN_KEY_ID is the key named default)";
+        assert_refused([id, token, ("CLOUDFLARE_TURN_KEYS", "default=B:hush")], &[line]);
+    }
+
+    #[test]
+    fn a_country_has_a_key_of_the_list() {
+        let listed = ("CLOUDFLARE_TURN_KEYS", "eu=A:hush,us=B:hush");
+        let config =
+            load([listed, ("COUNTRY_KEYS", "DE=eu, us = us,T1=eu"), ("TRUSTED_PROXIES", "10.0.0.1")]);
+        let countries = config.ice.cloudflare.unwrap().countries;
+        assert_eq!(countries.header, "cf-ipcountry");
+        let key = |code: &str| countries.keys.get(&Country::parse(code.as_bytes())?).map(ToString::to_string);
+        assert_eq!(
+            [key("de"), key("US"), key("T1"), key("FR")].map(Option::unwrap_or_default),
+            ["eu", "us", "eu", ""]
+        );
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        for (text, expected) in [
+            ("DE=asia", "expected the names of keys in CLOUDFLARE_TURN_KEYS, found another one"),
+            ("DE=eu,de=us", "expected each country once, found a repeated one"),
+            ("DEU=eu", "expected COUNTRY=KEY with a code of two letters, such as DE=eu, found \"DEU=eu\""),
+        ] {
+            assert_refused([listed, ("COUNTRY_KEYS", text)], &[&format!("COUNTRY_KEYS: {expected}")]);
+        }
+        let line = "COUNTRY_HEADER: expected the name of a header, such as CF-IPCountry, found \"a b\"";
+        assert_refused([listed, ("COUNTRY_HEADER", "a b")], &[line]);
+        let warnings = load([listed, ("COUNTRY_KEYS", "DE=eu")]).warnings;
+        assert!(
+            warnings[0].starts_with("COUNTRY_KEYS has no effect without TRUSTED_PROXIES"),
+            "{warnings:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_problem_contains_a_part_of_an_entry(text in "[a-z]{0,3}[=:,]?hush[A-Z0-9=:, ]{0,30}(:9x)?") {
+            if let Err(expected) = parse_list(&text) {
+                prop_assert!(!expected.contains("hush"), "{expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The operator's TURN keys at Cloudflare: which one mints, and which ids count as ours. A mint takes a key by weight, or the one
+//! it asks for. [`order`] is pure: randomness is an argument. The set is replaced as a whole, so a reader never sees half of
+//! a change.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::breaker::{BreakerState, SharedBreaker};
+use super::cloudflare::Cloudflare;
+use crate::clock::Clock;
+use turn_ledger::key_name::KeyName;
+
+/// A TURN key that mints, with what its calls have shown.
+#[derive(Debug)]
+pub struct TurnKey {
+    /// Its name.
+    pub name: KeyName,
+    /// The name that callers ask for, and under which its bytes count. A created key is one of those named `default`.
+    pub group: KeyName,
+    /// Its share of the mints that ask for no key, relative to the other keys.
+    pub weight: u32,
+    /// The client that uses it.
+    pub api: Cloudflare,
+    /// Its circuit breaker. A key can fail alone, and all keys fail when Cloudflare does.
+    pub breaker: SharedBreaker,
+    has_minted: AtomicBool,
+    probe_failed: AtomicBool,
+}
+
+impl TurnKey {
+    /// A key that has not been used yet.
+    #[must_use]
+    pub fn new(name: KeyName, weight: u32, api: Cloudflare, clock: Arc<dyn Clock>) -> Self {
+        let breaker = SharedBreaker::new(clock);
+        let (has_minted, probe_failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { name, group: name, weight, api, breaker, has_minted, probe_failed }
+    }
+
+    /// The same key under the name of a group.
+    #[must_use]
+    pub fn counted_as(self, group: KeyName) -> Self {
+        Self { group, ..self }
+    }
+
+    /// Notes that the key has minted.
+    pub fn note_minted(&self) {
+        self.has_minted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the probe of the key failed.
+    pub fn note_probe_failed(&self) {
+        self.probe_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the key has minted since the start.
+    #[must_use]
+    pub fn has_minted(&self) -> bool {
+        self.has_minted.load(Ordering::Relaxed)
+    }
+
+    /// Whether callers can expect credentials: the breaker is closed, and the probe has not failed, or a call has minted.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let is_refuted = self.probe_failed.load(Ordering::Relaxed) && !self.has_minted();
+        !is_refuted && self.breaker.state() == BreakerState::Closed
+    }
+}
+
+/// A key whose bytes count as ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKey {
+    /// Its name.
+    pub name: KeyName,
+    /// Its id at Cloudflare.
+    pub id: Arc<str>,
+}
+
+/// The ids of all keys whose bytes count as ours: those that mint, and those that have minted in this period.
+#[derive(Debug, Default)]
+pub struct OwnKeys(RwLock<Arc<[OwnKey]>>);
+
+impl OwnKeys {
+    /// These keys.
+    #[must_use]
+    pub fn new(keys: Vec<OwnKey>) -> Self {
+        Self(RwLock::new(keys.into()))
+    }
+
+    /// The keys as they are now.
+    #[must_use]
+    pub fn now(&self) -> Arc<[OwnKey]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the keys.
+    pub fn replace(&self, keys: Vec<OwnKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+    }
+}
+
+/// The order in which keys of these weights are tried: the preferred one, or one by weight, then the others with a weight.
+/// Each key with a weight is there once.
+#[must_use]
+pub fn order(weights: &[u32], preferred: Option<usize>, random: u64) -> Vec<usize> {
+    let first = preferred.or_else(|| by_weight(weights, random));
+    let others = weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);
+    first.into_iter().chain(others.filter(|index| Some(*index) != first)).collect()
+}
+
+/// A key by weight. `None` if no key has a weight.
+fn by_weight(weights: &[u32], random: u64) -> Option<usize> {
+    let sum: u64 = weights.iter().copied().map(u64::from).sum();
+    let mut rest = random.checked_rem(sum)?;
+    for (index, weight) in weights.iter().copied().map(u64::from).enumerate() {
+        match rest.checked_sub(weight) {
+            None => return Some(index),
+            Some(less) => rest = less,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_key_is_first_as_often_as_its_weight_says() {
+        let first = |random| order(&[3, 0, 1], None, random)[0];
+        assert_eq!([0, 1, 2, 3, 4].map(first), [0, 0, 0, 2, 0]);
+    }
+
+    #[test]
+    fn the_preferred_key_is_first_even_without_a_weight() {
+        assert_eq!(order(&[3, 0, 1], Some(1), 7), [1, 0, 2]);
+        assert_eq!(order(&[3, 0, 1], Some(2), 7), [2, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_with_a_weight_is_tried_once(
+            weights in prop::collection::vec(0u32..=1_000, 0..17), random: u64, preferred in prop::option::of(0usize..17),
+        ) {
+            let preferred = preferred.filter(|index| *index < weights.len());
+            let mut tried = order(&weights, preferred, random);
+            if let Some(preferred) = preferred {
+                prop_assert_eq!(tried[0], preferred);
+            } else if let Some(first) = tried.first() {
+                prop_assert!(weights[*first] > 0);
+            }
+            tried.sort_unstable();
+            let weighted = |index: &usize| weights[*index] > 0 || Some(*index) == preferred;
+            prop_assert_eq!(tried, (0..weights.len()).filter(weighted).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Several TURN keys: which one mints, what happens when one is refused, and whose bytes count as ours.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use turn_ledger::reading::ReadingOutcome;
+
+use crate::support::{AnalyticsFault, Answer, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
+
+const GB: u64 = 1_000_000_000;
+const EU_AND_US: &str = "eu=key-eu:token-of-eu-fixture:3,us=key-us:token-of-us-fixture:0";
+
+async fn with_keys(keys: &str, settings: &[(&str, &str)]) -> (FakeCloudflare, TestBroker) {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.add_key("key-eu", "token-of-eu-fixture");
+    cloudflare.add_key("key-us", "token-of-us-fixture");
+    let broker = broker_with(&cloudflare, keys, settings).await;
+    (cloudflare, broker)
+}
+
+async fn broker_with(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
+    let base = cloudflare.base_url();
+    let mut all = vec![
+        ("CLOUDFLARE_API_BASE", base.as_str()),
+        ("CLOUDFLARE_ANALYTICS_BASE", base.as_str()),
+        ("CLOUDFLARE_TURN_KEYS", keys),
+    ];
+    all.extend_from_slice(settings);
+    TestBroker::start(&all).await
+}
+
+/// How many mints each key was asked for.
+fn mints(cloudflare: &FakeCloudflare) -> BTreeMap<String, usize> {
+    let mut mints = BTreeMap::new();
+    for request in cloudflare.history().requests() {
+        if request.path.ends_with("/generate-ice-servers") {
+            *mints.entry(request.key_id.unwrap()).or_default() += 1;
+        }
+    }
+    mints
+}
+
+#[tokio::test]
+async fn a_key_mints_by_its_weight_or_by_its_name() {
+    let (cloudflare, broker) = with_keys(EU_AND_US, &[]).await;
+    for _ in 0..5 {
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    }
+    assert_eq!(mints(&cloudflare), BTreeMap::from([("key-eu".into(), 5)]));
+    for path in ["/api/turn-credentials?region=us", "/api/turn-credentials?ttl=600&region=us"] {
+        assert_eq!(broker.get(path).await.json()["degraded"], false);
+    }
+    assert_eq!(mints(&cloudflare)["key-us"], 2);
+    assert_eq!(broker.get("/api/turn-credentials?region=").await.json()["source"], "cloudflare");
+}
+
+#[tokio::test]
+async fn an_unknown_region_is_an_invalid_request() {
+    let (cloudflare, broker) = with_keys(EU_AND_US, &[]).await;
+    for query in ["region=asia", "region=EU", "region=key-eu", "region=eu&region=eu", "region=%00"] {
+        let answer = broker.get(&format!("/api/turn-credentials?{query}")).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".into()), "{query}");
+    }
+    assert!(mints(&cloudflare).is_empty());
+    let broker = TestBroker::start(&[]).await;
+    assert_eq!(broker.get("/api/turn-credentials?region=eu").await.error().0, 400, "without any key");
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_states_the_country() {
+    let countries = ("COUNTRY_KEYS", "US=us,DE=eu");
+    let (cloudflare, broker) = with_keys(EU_AND_US, &[countries]).await;
+    let from = async |broker: &TestBroker, countries: &[&str], query: &str| {
+        let mut request = broker.request(Method::GET, &format!("/api/turn-credentials{query}"));
+        for country in countries {
+            request = request.header("CF-IPCountry", *country);
+        }
+        assert_eq!(Answer::of(request).await.json()["degraded"], false, "{countries:?}");
+    };
+    from(&broker, &["us"], "").await;
+    assert_eq!(mints(&cloudflare), BTreeMap::from([("key-us".into(), 1)]));
+    // A country without a key, none, one that two lines state, and one that the request overrules.
+    from(&broker, &["FR"], "").await;
+    from(&broker, &["XX"], "").await;
+    from(&broker, &["US", "US"], "").await;
+    from(&broker, &["US"], "?region=eu").await;
+    assert_eq!(mints(&cloudflare)["key-eu"], 4);
+
+    let broker = broker_with(&cloudflare, EU_AND_US, &[countries, ("TRUSTED_PROXIES", "10.0.0.1")]).await;
+    from(&broker, &["US"], "").await;
+    assert_eq!((mints(&cloudflare)["key-eu"], mints(&cloudflare)["key-us"]), (5, 1));
+}
+
+#[tokio::test]
+async fn a_credential_is_revoked_with_the_key_that_minted_it_also_after_a_restart() {
+    let state = StateDir::new();
+    let (cloudflare, broker) = with_keys(EU_AND_US, &[("STATE_DIR", state.path())]).await;
+    broker.get("/api/turn-credentials?region=us&ttl=3600").await;
+    let grant = cloudflare.history().requests().pop().unwrap().custom_identifier.unwrap();
+    broker.finish().await;
+    let broker = broker_with(&cloudflare, EU_AND_US, &[("STATE_DIR", state.path())]).await;
+    let revoke =
+        broker.request(Method::POST, &format!("/api/credentials/{grant}/revoke")).bearer_auth(OPERATOR);
+    assert_eq!(Answer::of(revoke).await.json()["provider"], "revoked");
+    assert_eq!(cloudflare.history().requests().pop().unwrap().key_id.as_deref(), Some("key-us"));
+}
+
+#[tokio::test]
+async fn a_key_that_cloudflare_refuses_costs_no_mint() {
+    let keys = "eu=key-eu:token-of-eu-fixture,us=key-us:token-of-us-fixture";
+    let (cloudflare, broker) = with_keys(keys, &[]).await;
+    cloudflare.remove_key("key-us");
+    for _ in 0..40 {
+        let body = broker.get("/api/turn-credentials?region=us").await.json();
+        assert_eq!((&body["source"], &body["degraded"]), (&json!("cloudflare"), &json!(false)));
+    }
+    assert_eq!(mints(&cloudflare)["key-us"], 5, "the breaker of that key is open");
+    let overview = broker.operator("/api/overview").await.json();
+    assert_eq!(overview["provider"]["breaker"], "closed", "one key mints");
+    let states = overview["provider"]["keys"].as_array().unwrap().iter();
+    let states: Vec<_> = states.map(|key| (key["name"].clone(), key["breaker"].clone())).collect();
+    assert_eq!(states, [(json!("eu"), json!("closed")), (json!("us"), json!("open"))]);
+    assert_eq!(broker.metric("turn_broker_provider_up").await, Some(1));
+}
+
+#[tokio::test]
+async fn one_mint_tries_two_keys_at_most() {
+    let cloudflare = FakeCloudflare::start().await;
+    cloudflare.add_key("another", "token-of-another-fixture");
+    let keys = "a=key-a:token-a-fixture,b=key-b:token-b-fixture,c=key-c:token-c-fixture";
+    let broker = broker_with(&cloudflare, keys, &[]).await;
+    assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    assert_eq!(mints(&cloudflare).values().copied().collect::<Vec<_>>(), [1, 1]);
+}
+
+const ANALYTICS: [(&str, &str); 3] = [
+    ("CLOUDFLARE_ACCOUNT_ID", "account"),
+    ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),
+    ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),
+];
+
+/// A broker that reads analytics only when the test asks for it, because its own first query failed.
+async fn reading(cloudflare: &FakeCloudflare, keys: &str, settings: &[(&str, &str)]) -> TestBroker {
+    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
+    let broker = broker_with(cloudflare, keys, &[&ANALYTICS, settings].concat()).await;
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
+    cloudflare.analytics().heal();
+    broker
+}
+
+async fn read(broker: &TestBroker) -> Value {
+    let meter = broker.app.cloudflare_meter.as_ref().unwrap();
+    assert_eq!(meter.read(&mut meter.initial_state()).await.unwrap(), ReadingOutcome::Taken);
+    broker.operator("/api/overview").await.json()
+}
+
+#[tokio::test]
+async fn usage_is_counted_for_each_key_and_stays_continuous_when_a_key_is_added() {
+    let state = StateDir::new();
+    let cloudflare = FakeCloudflare::start().await;
+    let (turn, state) = (cloudflare.analytics(), [("STATE_DIR", state.path())]);
+    turn.relay("key-eu", "2025-01-15T10:00:00Z", 3 * GB, 0);
+    turn.relay("key-us", "2025-01-15T10:00:00Z", 2 * GB, 0);
+    turn.relay("another", "2025-01-15T10:00:00Z", GB, 0);
+
+    let broker = reading(&cloudflare, "eu=key-eu:token-of-eu-fixture", &state).await;
+    let overview = read(&broker).await;
+    assert_eq!(overview["bytes"]["measured"], 6 * GB);
+    assert_eq!(overview["provider"]["keys"][0]["measuredBytes"], 3 * GB);
+    assert_eq!(broker.metric("turn_broker_turn_key_bytes{key=\"eu\"}").await, Some(3 * GB));
+    broker.finish().await;
+
+    // The other key's bytes were other bytes. Now they are our own, and count once.
+    let broker = reading(&cloudflare, EU_AND_US, &state).await;
+    assert_eq!(
+        broker.operator("/api/overview").await.json()["provider"]["keys"][0]["measuredBytes"],
+        Value::Null
+    );
+    broker.advance(120);
+    let overview = read(&broker).await;
+    assert_eq!(
+        (&overview["bytes"]["measured"], &overview["bytes"]["used"]),
+        (&json!(6 * GB), &json!(6 * GB))
+    );
+    assert_eq!(overview["status"]["boundHolds"], true, "these bytes did not flow now");
+    let keys: Vec<_> = overview["provider"]["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["measuredBytes"].clone())
+        .collect();
+    assert_eq!(keys, [json!(3 * GB), json!(2 * GB)]);
+    assert_eq!(broker.metric("turn_broker_turn_key_bytes{key=\"us\"}").await, Some(2 * GB));
+    let query = cloudflare.analytics().queries().pop().unwrap();
+    assert!(query.body["query"].as_str().unwrap().contains("keyId_in"), "{query:?}");
+}
