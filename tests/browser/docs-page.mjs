@@ -42,10 +42,15 @@ export async function theDocumentIsValidAndTrue(broker) {
   await call('post', '/api/connections/{id}/close', 204, { ...connection, body: { token: grant } });
   await call('delete', '/api/connections/{id}', 204, { ...connection, token: grant });
 
-  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/api/backup', '/metrics']) {
+  for (const path of ['/api/overview', '/api/usage', '/api/alerts', '/api/backup', '/api/spenders', '/api/grants', '/metrics']) {
     await call('get', path, 200, { token: operatorToken });
     await call('get', path, 401);
   }
+  await call('get', '/api/spenders', 400, { token: operatorToken, query: '?by=nobody' });
+  await call('get', '/api/grants', 400, { token: operatorToken, query: '?limit=0' });
+  await call('post', '/api/users/{user}/block', 200, { path: 'ann', token: operatorToken });
+  await call('post', '/api/users/{user}/revoke', 200, { path: 'ann', token: operatorToken });
+  await call('delete', '/api/users/{user}/block', 200, { path: 'ann', token: operatorToken });
   await call('get', '/api/usage', 400, { token: operatorToken, query: '?step=7' });
   await call('post', '/api/budget/limit', 200, { token: operatorToken, body: { limitGB: 1500 } });
   await call('post', '/api/budget/limit', 400, { token: operatorToken, body: {} });

@@ -20,6 +20,8 @@ const TOLD = {
   'counts.settled': { title: 'Cloudflare’s counts settle in time', buttons: [] },
   'counts.unknown': { title: 'Bytes of unknown credentials', buttons: ['spenders', 'budget'] },
   'counts.known': { title: 'Few bytes are of unknown credentials again', buttons: [] },
+  'rotation.failing': { title: 'The TURN key cannot be rotated', buttons: [] },
+  'rotation.works': { title: 'The TURN key is rotated again', buttons: [] },
   test: { title: 'A test', buttons: [] },
 };
 
