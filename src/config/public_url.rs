@@ -1,4 +1,4 @@
-//! The address of this broker for people, of which alerts link to the dashboard.
+//! The address at which people open this broker. Alerts link to the dashboard there.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The TURN keys at Cloudflare, and which country is served by which key. Each name and each id is there once, and if there is
-//! a key, some key has a weight. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because it has a token.
+//! The TURN keys at Cloudflare, and which country is served by which key. Names and ids are unique. If there are keys, at least
+//! one has a weight above 0. No message contains an entry of `CLOUDFLARE_TURN_KEYS`, because an entry contains a token.
 
 use std::collections::{BTreeMap, BTreeSet};
 

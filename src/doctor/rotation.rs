@@ -1,5 +1,5 @@
-//! The check of the rotation of the TURN key: one list of the account's keys. Creating one would leave a key if its deletion
-//! failed, so the permission to write is not tested.
+//! The check of the rotation of the TURN key: it lists the account's keys once. It does not test the permission to write, because
+//! a key that it created would remain if its deletion failed.
 
 use reqwest::Client;
 

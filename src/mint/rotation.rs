@@ -1,5 +1,5 @@
 //! Replaces the TURN key named `default` at intervals: makes the calls that [`turn_ledger::key_rotation`] asks for, and mints with
-//! the key that it says. Nothing is decided here.
+//! the key that it names. Nothing is decided here.
 
 use std::sync::Arc;
 use std::time::Duration;

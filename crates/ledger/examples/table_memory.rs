@@ -1,5 +1,5 @@
-//! The memory of a full table: `table_memory GRANTS USERS` issues so many grants to so many users and prints the resident memory
-//! before and after, in MB: `cargo run --release -p turn-ledger --example table_memory 500000 0`. Linux only.
+//! The memory of a full table. `table_memory GRANTS USERS` issues that many grants to that many users, and prints the resident
+//! memory before and after, in MB: `cargo run --release -p turn-ledger --example table_memory 500000 0`. Linux only.
 
 #![expect(
     clippy::print_stdout,

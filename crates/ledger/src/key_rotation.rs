@@ -2,10 +2,10 @@
 //! last grant has ended. Pure: [`KeyRotation::step`] says which call is due, and [`KeyRotation::took`] applies its outcome. Time
 //! and randomness are arguments.
 //!
-//! The state is on disk before each call and after it. A key that may exist at the provider is always in the state: by its name
-//! from before it is asked for, by its id once that is known. So no crash and no lost response leaves a key that nobody
-//! deletes. A key mints only after a proof, and is deleted only if it mints for nobody. Keys that were not created here are never
-//! deleted.
+//! The state is on disk before each call and after it. Every key that may exist at the provider is in the state: by its name
+//! before the call that creates it, and by its id once that is known. So no crash and no lost response leaves a key that nobody
+//! deletes. A key mints only after a proof, and is deleted only when it has no live grants. Keys that were not created here are
+//! never deleted.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::fmt;
@@ -20,7 +20,7 @@ mod outcome;
 
 pub use outcome::{Call, CallOutcome, ListedKey};
 
-/// A key that was asked for and is not known may still appear for this long after the call.
+/// A key may still appear at the provider for this long after the call that asked for it.
 pub const LATE_MAX: Duration = Duration::from_secs(3_600);
 /// Most calls whose key may still appear. No further key is created before one is settled.
 pub const ATTEMPTS_MAX: usize = 8;
@@ -32,9 +32,9 @@ pub const DELETED_MAX: usize = 64;
 pub const PROOFS_MAX: u32 = 10;
 /// The shortest time for which a key stays after it has stopped minting: longer than any mint in progress.
 pub const RETIRED_MIN: Duration = Duration::from_secs(30);
-/// The keys at the provider are listed this often, and after a refusal of the key that mints.
+/// The keys at the provider are listed at this interval, and when the provider refuses the key that mints.
 const LIST_INTERVAL: Duration = Duration::from_secs(3_600);
-/// The same while a key may appear late.
+/// The interval while a key may still appear late.
 const LATE_LIST_INTERVAL: Duration = Duration::from_secs(600);
 /// The shortest time between two lists.
 const LIST_PAUSE: Duration = Duration::from_secs(60);

@@ -4,8 +4,8 @@
 //!
 //! The rows of each kind are bounded. When they are full, an idle row makes room: one without live grants, with the fewest bytes,
 //! and of those the one that was seen first. Its sums go into one row of "others", which has no key. If no row is idle, the new
-//! key's sums go there. With a limit for each user, a row of a user with bytes or promises stays, and a new user is refused: else
-//! the user whose row is gone would have a fresh allowance.
+//! key's sums go there. With a limit for each user, the row of a user with bytes or promises stays, and a new user is refused.
+//! Otherwise a user whose row was removed could use the whole limit again.
 //!
 //! Only the shares of grants that have left the table are stored. A start computes the others from the grants' rows.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]

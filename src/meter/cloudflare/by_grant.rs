@@ -1,9 +1,9 @@
 //! The bytes of each grant, by Cloudflare's own count. They say who spends. The total never comes from here, and a failure
 //! here does not disturb it.
 //!
-//! Counts are final up to an instant. The open span after it is counted at each poll, so grants are seen within minutes. Its
-//! first hour is counted finally, once, when the lag and another hour have passed since its end. The end of the final
-//! counts is stored with the ledger, so no hour is counted twice.
+//! Counts are final up to an instant. The open span after it is counted at each poll, so grants are seen within minutes.
+//! When the lag and another hour have passed since the end of the span's first hour, that hour is counted for the last time.
+//! The end of the final counts is stored with the ledger, so no hour is counted twice.
 //!
 //! The counts also say which grants were in use at their expiry. [`super::tail`] looks at what they relayed after it.
 
@@ -192,8 +192,7 @@ impl CloudflareMeter {
 }
 
 /// What to count now. `from`: the end of the final counts. `settled_after`: the age at which an hour is counted finally.
-/// `None` if
-/// no whole minute has passed.
+/// `None` if no whole minute has passed.
 fn spans(from: Timestamp, now: Timestamp, settled_after: Duration) -> Option<Spans> {
     let (until, oldest) = (Minute::of(now).start(), settled_minute(now, OPEN_MAX)?);
     let start = from.max(oldest);

@@ -20,12 +20,12 @@ const TOLD = {
   'counts.settled': { title: 'Cloudflare’s counts settle in time', buttons: [] },
   'counts.unknown': { title: 'Bytes of unknown credentials', buttons: ['spenders', 'budget'] },
   'counts.known': { title: 'Few bytes are of unknown credentials again', buttons: [] },
-  'rotation.failing': { title: 'The TURN key cannot be rotated', buttons: [] },
-  'rotation.works': { title: 'The TURN key is rotated again', buttons: [] },
+  'rotation.failing': { title: 'The TURN key cannot be replaced', buttons: ['budget'] },
+  'rotation.works': { title: 'The TURN key can be replaced again', buttons: [] },
   test: { title: 'A test', buttons: [] },
 };
 
-/** An alert of a later version has its name, without buttons. @param {string} event @returns {Told} */
+/** An event that this version does not know is shown by its name, without buttons. @param {string} event @returns {Told} */
 export const told = (event) => TOLD[event] ?? { title: event.replace(/[._]/g, ' '), buttons: [] };
 
 /** Advice without the names of routes: the buttons are in their place. @param {string} advice */

@@ -1,4 +1,4 @@
-// The latest alerts. What an alert asks for is a button here, not the name of a route.
+// The latest alerts. The steps that an alert asks for are buttons here, not names of routes.
 import { freeze } from './actions.js';
 import { told, withoutRoutes } from './advice.js';
 import { time, withTimes } from './format.js';

@@ -1,4 +1,4 @@
-// The second click that every change needs, and the line that says what came of it.
+// The second click that every change needs, and the line that shows the result.
 import { Fault } from './broker.js';
 import { $ } from './page.js';
 
@@ -7,8 +7,8 @@ const also = $('confirm-also', HTMLInputElement);
 
 /**
  * Waits for the second click; Escape cancels. The browser gives the focus back to the button that was pressed.
- * @param {{title: string, text: string, verb: string, isDangerous?: boolean, more?: string}} question `more`: something
- *     that can be done as well, and is unless the operator says no.
+ * @param {{title: string, text: string, verb: string, isDangerous?: boolean, more?: string}} question `more`: a
+ *     second action, which is done too unless the operator clears its checkbox.
  * @returns {Promise<{more: boolean} | null>} Null if cancelled.
  */
 export function confirmed({ title, text, verb, isDangerous = false, more }) {

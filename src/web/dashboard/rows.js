@@ -4,7 +4,7 @@
  * @template R
  * @param {R[]} all
  * @param {{text: string, words: (row: R) => string, by: (row: R) => number | string, isDescending: boolean, key: (row: R) => string, first: number, size: number}} choice
- *     `first`: the first row of the page, which may lie beyond the rows.
+ *     `first`: the index of the page's first row. It may be past the last row.
  * @returns {{rows: R[], first: number, matching: number}}
  */
 export function pageOf(all, { text, words, by, isDescending, key, first, size }) {

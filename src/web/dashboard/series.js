@@ -14,7 +14,7 @@ const UNKNOWN_SECONDS_MIN = 3 * HOUR;
  * @typedef {{asOf: number, bytes: number}} Reading The provider's own count since the period's start.
  * @typedef {{start: number, reset: number, now: number, step: number, points: Point[], readings: Reading[], used: number,
  *     limit: number, recordedFrom: number}} Period `points` from `start` to `now`; `used` is the best figure. `recordedFrom`:
- *     the ledger was there from here on at the latest.
+ *     the ledger existed at this time at the latest.
  * @typedef {{rate: number, basis: 'measured' | 'estimate', seconds: number, limitAt: number | null}} Runway `limitAt`: before the reset.
  * @typedef {{from: number, to: number}} Stretch
  */
@@ -39,7 +39,7 @@ export const seconds = (instant) => Date.parse(instant) / 1000;
 
 /**
  * Extends the average rate of the latest days up to the limit. The rate is that of the readings if they span enough time,
- * otherwise that of the estimate. If the rate of the last hour reaches the limit within a day, that counts: somebody may have
+ * otherwise that of the estimate. If the rate of the last hour reaches the limit within a day, that rate is used: somebody may have
  * just begun to spend.
  * @param {Period} period @param {Period} day The last 24 hours, in finer steps.
  * @returns {Runway | null} Null without enough data.
@@ -82,9 +82,9 @@ function estimatedPast(points, step, now) {
 }
 
 /**
- * The stretches of the period of which no hour is known. If the provider has counted, these are the hours with usage in which
+ * The stretches of the period whose hours are not known. If the provider has counted, these are the hours with usage in which
  * no credential was live and the provider was not read: only their sum is known. If it has not, it is the time before the
- * first credential, unless the ledger was there: later, without a live credential nothing is relayed.
+ * first credential, unless the ledger existed then. After that, nothing is relayed without a live credential.
  * @param {Pick<Period, 'points' | 'readings' | 'step' | 'now' | 'start' | 'recordedFrom'>} period
  * @returns {Stretch[]}
  */

@@ -1,5 +1,5 @@
 // The section "Who spends": a table of users, labels, origins or addresses. A row opens the grants of its spender, with their
-// buttons. A broker that does not list spenders gets a note instead.
+// buttons. If the broker does not list spenders, the section shows a note.
 import * as actions from './actions.js';
 import { Fault, send } from './broker.js';
 import { size, time } from './format.js';
@@ -83,7 +83,7 @@ function fillAction(cell, spender) {
   button.setAttribute('aria-label', `${button.textContent} ${key}`);
 }
 
-/** The row says it at once, the next list says it too. @param {string} user @param {boolean} toBlocked */
+/** Shows the change at once, before the next list contains it. @param {string} user @param {boolean} toBlocked */
 async function change(user, toBlocked) {
   if (!(await (toBlocked ? actions.block(user) : actions.allow(user)))) return;
   list?.spenders.filter(({ key }) => key === user).forEach((row) => { row.blocked = toBlocked; });

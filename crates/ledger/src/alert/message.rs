@@ -1,6 +1,6 @@
-//! The message of an alert, a line for each question of an operator: what happened, what it means for callers, what to do
-//! first, who spends, what it costs, how far it can go, and where to act. Names of spenders come from outside: what a chat would
-//! read as markup, a mention or a link is replaced, and a long name is cut.
+//! The message of an alert, with one line for each question of an operator: what happened, what it means for callers, what to
+//! do first, who spends, what it costs, the worst case, and where to act. Names of spenders come from outside: what a chat
+//! would read as markup, a mention or a link is replaced, and a long name is cut.
 
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
 use crate::spenders::SpenderKind;

@@ -1,4 +1,4 @@
-//! Who spends, and what it costs, as an alert says it. At most [`TOP_SPENDERS`] names of a bounded length.
+//! Who spends, and what it costs, as an alert states it. At most [`TOP_SPENDERS`] names of a bounded length.
 
 use serde::{Deserialize, Serialize};
 

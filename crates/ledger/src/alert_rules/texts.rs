@@ -1,6 +1,6 @@
-//! The texts of all alerts in one place: what happened, what it means for callers, what to do first, and the part of the dashboard
-//! where the operator does it. One plain sentence each, for somebody who has just been woken up. `texts.txt` shows every
-//! message as it is delivered; a test compares it with the code.
+//! The texts of all alerts in one place: what happened, what it means for callers, what to do first, and the part of the
+//! dashboard where the operator does it. Each text is one plain sentence. `texts.txt` shows every message as it is delivered; a
+//! test compares it with the code.
 
 use super::AlertInput;
 use crate::alert::{Alert, AlertKind, BudgetFigures, Spending};
@@ -28,7 +28,7 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
         AlertKind::Used95 => used(input, 95),
         AlertKind::Used100 => format!("The bandwidth limit is reached: {}.", usage(input)),
         AlertKind::ProviderDown => "The TURN provider issues no credentials.".into(),
-        AlertKind::ProviderUp => format!("The TURN provider issues credentials again; it was down since {since}."),
+        AlertKind::ProviderUp => format!("The TURN provider issues credentials again; it had been down since {since}."),
         AlertKind::AssumptionBroken => {
             let observed = input.observed_rate.map(|rate| format!(", up to {rate}")).unwrap_or_default();
             format!(
@@ -37,37 +37,37 @@ pub(super) fn what(kind: AlertKind, input: &AlertInput, since: Timestamp) -> Str
             )
         }
         AlertKind::AssumptionHolds => {
-            format!("Credentials relay no more than assumed again; they relayed more since {since}.")
+            format!("Credentials relay no more than assumed again; they had relayed more since {since}.")
         }
         AlertKind::AnalyticsStale => {
             "The provider's own count of usage is too old, so the newest usage is only an estimate.".into()
         }
         AlertKind::AnalyticsFresh => {
-            format!("The provider's own count of usage is read again; it was too old since {since}.")
+            format!("The provider's own count of usage is read again; it had been too old since {since}.")
         }
         AlertKind::CoturnUnreachable => {
             "coturn's command line does not answer, so its sessions are neither counted nor ended, and usage can pass the limit by more than the status says.".into()
         }
         AlertKind::CoturnReachable => {
-            format!("coturn's command line answers again; it did not since {since}.")
+            format!("coturn's command line answers again; it had not answered since {since}.")
         }
         AlertKind::CountsLate => {
             "The provider's counts become final later than ANALYTICS_LAG_SECONDS, so usage can pass the limit by more than the status says.".into()
         }
         AlertKind::CountsSettled => {
-            format!("The provider's counts become final in time again; they were late since {since}.")
+            format!("The provider's counts become final in time again; they had been late since {since}.")
         }
         AlertKind::CountsUnknown => {
             "More than 5 % of the bytes that the provider counted are under identifiers that this broker did not issue.".into()
         }
         AlertKind::CountsKnown => {
-            format!("At most 5 % of the counted bytes are under unknown identifiers again; they were more since {since}.")
+            format!("At most 5 % of the counted bytes are under unknown identifiers again; there had been more since {since}.")
         }
         AlertKind::RotationFailing => {
             "The calls that replace the TURN key fail; the present key still works.".into()
         }
         AlertKind::RotationWorks => {
-            format!("The TURN key can be replaced again; it could not since {since}.")
+            format!("The TURN key can be replaced again; the calls had failed since {since}.")
         }
         AlertKind::Test => TEST.into(),
     }

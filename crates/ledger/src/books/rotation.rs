@@ -1,4 +1,4 @@
-//! The rotation of the TURN key, with the grants that keep an old key.
+//! The rotation of the TURN key, as a part of the books: they know which old keys still have live grants.
 
 use std::time::Duration;
 

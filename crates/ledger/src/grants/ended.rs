@@ -1,4 +1,5 @@
-//! Grants that have ended, until the period does: kept for their bytes only. They are bounded, and the oldest leaves first.
+//! Grants that have ended. They are kept until the period ends, for their bytes only. Their number is bounded; the grant that
+//! ended first is dropped first.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::{HashMap, VecDeque};

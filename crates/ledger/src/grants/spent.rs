@@ -1,7 +1,7 @@
 //! The bytes of one grant in the current period: what its connections claimed and what its source counted.
 //!
-//! What was measured never decreases in a period. The part of the claims that belongs to open connections is not stored: a start
-//! takes it from the connections, so a report rewrites only the row of its connection.
+//! What was measured never decreases in a period. The part of the claims that belongs to open connections is not stored. A
+//! start computes it from the connections, so a report rewrites only the row of its connection.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use serde::{Deserialize, Serialize};

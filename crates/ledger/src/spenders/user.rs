@@ -1,4 +1,4 @@
-//! What the users' grants may still relay, for a limit of each user.
+//! What the grants of each user may still relay, for the limit of a user.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Queries of bytes for each grant. A mint sends the grant's id as `customIdentifier`, and these queries group by it. One query
-//! returns one page, and its rows are in the order of the identifiers. A page that is not is an error, so no row counts twice.
-//! The sum of all rows is no total: each group is sampled by itself.
+//! returns one page, with its rows in the order of the identifiers. A page in another order is an error, so no row counts twice.
+//! The sum of all rows is not the total, because each group is sampled by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The REST API for TURN keys: `GET`, `POST` and `DELETE` on `/client/v4/accounts/{account}/calls/turn_keys`.
 //!
-//! Invariants: a created key mints at once, with the secret that only the response to its creation has. A deleted one does not
-//! mint any more. A fault of this API's plan decides whether a request is carried out before its response is lost.
+//! Invariants: a created key mints at once, with the secret that only the response to its creation has. A deleted key does
+//! not mint any more. A fault of this API's plan decides whether a request is carried out before its response is lost.
 
 use std::collections::BTreeMap;
 

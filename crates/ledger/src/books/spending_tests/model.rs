@@ -1,4 +1,4 @@
-//! The sums after random histories, compared with a sum over all grants that there ever were in the period.
+//! The sums after random histories, compared with a sum over all grants of the period.
 
 use super::*;
 use proptest::prelude::*;
