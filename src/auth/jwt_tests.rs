@@ -1,5 +1,5 @@
 //! Tests of tokens that anybody may send: no bytes cause a panic, and nothing but a signature by the key is accepted. The table of
-//! bad tokens is in tests/it/users.rs.
+//! bad tokens is in tests/it/users/tokens.rs.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,31 +1,25 @@
-//! Who spends: sums by user, label, origin, address or grant, and the grants themselves. Most bytes first, in pages. A cursor names
-//! the last row of a page, so it stays valid while figures change.
+//! Who spends: sums by user, label, origin, address or grant, and the grants themselves. Most bytes first, in pages.
+
+mod page;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::credentials::{parameters, source_schema};
+use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
 use crate::app::App;
-use turn_ledger::grants::{GrantFilter, GrantPlace, ListedGrant};
+use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
+use turn_ledger::grants::{GrantFilter, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Label, Spender, User};
-use turn_ledger::spenders::{Evidence, Place, SpenderKey, SpenderKind, SpenderSums};
-use turn_ledger::token::GrantId;
-use turn_ledger::units::{ByteCount, Timestamp};
-
-/// Most rows of a page.
-const PAGE_MAX: usize = 1_000;
-/// Rows of a page without `limit`.
-const PAGE_DEFAULT: usize = 100;
+use turn_ledger::spenders::{Evidence, SpenderKey, SpenderKind, SpenderSums};
+use turn_ledger::units::Timestamp;
 
 /// Sums of this period by who spends.
 #[derive(Debug, Serialize, ToSchema)]
@@ -324,102 +318,5 @@ fn grant_body(grant: &ListedGrant) -> GrantBody {
         measured_bytes: spent.measured().get(),
         claimed_bytes: spent.claimed().get(),
         evidence: Evidence::of(spent.measured(), spent.claimed()).name(),
-    }
-}
-
-/// The first `limit` of the rows, and the cursor of the page after them. `rows` has one more row if there is such a page.
-fn page<T>(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(cursor);
-    (rows, next)
-}
-
-fn cursor_of(bytes: ByteCount, key: Option<&SpenderKey>) -> String {
-    let key = key.map(ToString::to_string).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(format!("{}:{key}", bytes.get()))
-}
-
-fn grant_cursor(grant: &ListedGrant) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}:{}", grant.row.bytes().get(), grant.id))
-}
-
-/// Bytes and key of a cursor.
-fn parts(cursor: &str) -> Option<(ByteCount, String)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let (bytes, key) = text.split_once(':')?;
-    Some((ByteCount::new(bytes.parse().ok()?), key.to_owned()))
-}
-
-fn place(kind: SpenderKind, cursor: &str) -> Option<Place> {
-    let (bytes, key) = parts(cursor)?;
-    let key = if key.is_empty() { None } else { Some(SpenderKey::parse(kind, &key)?) };
-    Some(Place { bytes, key })
-}
-
-fn grant_place(cursor: &str) -> Option<GrantPlace> {
-    let (bytes, id) = parts(cursor)?;
-    Some((bytes, id.parse::<GrantId>().ok()?))
-}
-
-fn bad_cursor() -> ApiError {
-    ApiError::invalid("Set `cursor` to the `next` of the page before.")
-}
-
-fn limit(query: Option<&str>) -> Result<usize, ApiError> {
-    let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-    Ok(parsed(query, "limit", in_range)?.unwrap_or(PAGE_DEFAULT))
-}
-
-/// A parameter that may be absent.
-fn parsed<T>(
-    query: Option<&str>,
-    name: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, ApiError> {
-    let Some(text) = one(query, name)? else { return Ok(None) };
-    parse(&text).map(Some).ok_or_else(|| match name {
-        "cursor" => bad_cursor(),
-        "limit" => ApiError::invalid("Set `limit` to a number from 1 to 1000."),
-        "live" => ApiError::invalid("Set `live` to true or false."),
-        name => ApiError::invalid(format!("Set `{name}` to one that `GET /api/spenders` shows.")),
-    })
-}
-
-/// The value of a parameter. An empty one is absent.
-fn one(query: Option<&str>, name: &'static str) -> Result<Option<String>, ApiError> {
-    match parameters(query, name).as_slice() {
-        [] => Ok(None),
-        [text] if text.is_empty() => Ok(None),
-        [text] => Ok(Some(text.to_string())),
-        _ => Err(ApiError::invalid(format!("Set `{name}` once."))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_read_back() {
-        for (kind, key) in [(SpenderKind::User, "a:b"), (SpenderKind::Address, "2001:db8::/64")] {
-            let key = SpenderKey::parse(kind, key);
-            assert!(key.is_some());
-            let cursor = cursor_of(ByteCount::new(7), key.as_ref());
-            assert_eq!(place(kind, &cursor), Some(Place { bytes: ByteCount::new(7), key }));
-        }
-        let others = cursor_of(ByteCount::new(1), None);
-        assert_eq!(place(SpenderKind::Label, &others), Some(Place { bytes: ByteCount::new(1), key: None }));
-        for bad in ["", "!", "Nw", "eDp5"] {
-            assert_eq!((place(SpenderKind::User, bad), grant_place(bad)), (None, None), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_page_has_a_next_one_only_if_there_are_more_rows() {
-        let cursor = |row: &u8| row.to_string();
-        assert_eq!(page(vec![3, 2, 1], 2, cursor), (vec![3, 2], Some("2".into())));
-        assert_eq!(page(vec![3, 2], 2, cursor), (vec![3, 2], None));
-        assert_eq!(page(vec![], 2, cursor), (vec![], None));
     }
 }

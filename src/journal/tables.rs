@@ -2,6 +2,9 @@
 //! version can ignore fields that it does not know. A row that cannot be read is an error unless the reader asks to
 //! continue. The error never contains the row's content, which may be secret.
 
+mod error;
+mod sources;
+
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Value, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,11 +13,11 @@ use turn_ledger::changes::{Batch, Rows, Stored};
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::coturn::sessions::SessionRow;
-use turn_ledger::minute::Minute;
-use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
-use turn_ledger::source::IceSource;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
+
+pub use error::{BadRow, StoreError};
+use sources::{read_sources, write_source};
 
 /// Name → JSON or bytes.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -45,44 +48,6 @@ const KEY_BLOCKED: &str = "blocked";
 const KEY_TOKEN_KEY: &str = "token-key";
 /// Holds the secrets of TURN keys.
 const KEY_ROTATION: &str = "key-rotation";
-
-/// A read or a write that failed. A failed write leaves the file unchanged.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file could not be read or written.
-    #[error("{0}")]
-    File(redb::Error),
-    /// A row cannot be read.
-    #[error(transparent)]
-    Row(#[from] BadRow),
-    /// A row of an older format cannot be migrated.
-    #[error("a row of the older format {0}")]
-    Migration(String),
-    /// A row cannot be written as JSON.
-    #[error("a row cannot be written as JSON")]
-    Form(#[from] serde_json::Error),
-}
-
-/// redb has an error type for each kind of call. This module needs only one.
-macro_rules! file_errors {
-    ($($error:ident),*) => {$(
-        impl From<redb::$error> for StoreError {
-            fn from(error: redb::$error) -> Self {
-                Self::File(error.into())
-            }
-        }
-    )*};
-}
-file_errors!(CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError);
-
-/// A row whose content cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("row {key} of {table:?} {what}")]
-pub struct BadRow {
-    table: String,
-    key: String,
-    what: String,
-}
 
 /// Called with each row that cannot be read. An error ends the reading.
 pub(super) type OnBadRow<'a> = &'a mut dyn FnMut(BadRow) -> Result<(), BadRow>;
@@ -257,62 +222,6 @@ fn write_spenders(transaction: &WriteTransaction, spenders: &Rows<RowKey, Sums>)
     Ok(())
 }
 
-fn read_sources(
-    transaction: &ReadTransaction,
-    stored: &mut Stored,
-    bad: OnBadRow<'_>,
-) -> Result<(), StoreError> {
-    rows(transaction, MARKS, bad, |(source, minute), (live, unreported)| {
-        rows_of(stored, source)?.deltas.insert(Minute::new(minute), LiveDelta { live, unreported });
-        Ok(())
-    })?;
-    rows(transaction, FLOWS, bad, |(source, minute), numbers| {
-        rows_of(stored, source)?.usage.insert(Minute::new(minute), usage_of(numbers));
-        Ok(())
-    })?;
-    for source in IceSource::ALL {
-        let previous = json_of(transaction, &previous_key(source), bad)?;
-        let reading = json_of(transaction, &reading_key(source), bad)?;
-        let trial = json_of(transaction, &trial_key(source), bad)?;
-        let late = json_of(transaction, &late_key(source), bad)?;
-        let jumped_until = json_of(transaction, &jump_key(source), bad)?;
-        let read = SourceRows { previous, reading, trial, late, jumped_until, ..SourceRows::default() };
-        if !read.is_empty() {
-            stored.sources.entry(source).or_default().apply(read);
-        }
-    }
-    Ok(())
-}
-
-fn write_source(
-    transaction: &WriteTransaction,
-    source: IceSource,
-    rows: &SourceRows,
-) -> Result<(), StoreError> {
-    let mut marks = transaction.open_table(MARKS)?;
-    for (minute, LiveDelta { live, unreported }) in &rows.deltas {
-        let key = (source.name(), minute.number());
-        let stored = marks.get(key)?.map_or((0, 0), |value| value.value());
-        let sum = (stored.0.saturating_add(*live), stored.1.saturating_add(*unreported));
-        if sum == (0, 0) {
-            marks.remove(key)?;
-        } else {
-            marks.insert(key, sum)?;
-        }
-    }
-    let mut flows = transaction.open_table(FLOWS)?;
-    for (minute, MinuteUsage { granted, ungranted }) in &rows.usage {
-        let row =
-            (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
-        flows.insert((source.name(), minute.number()), row)?;
-    }
-    put(transaction, &previous_key(source), rows.previous.as_ref())?;
-    put(transaction, &reading_key(source), rows.reading.as_ref())?;
-    put(transaction, &trial_key(source), rows.trial.as_ref())?;
-    put(transaction, &late_key(source), rows.late.as_ref())?;
-    put(transaction, &jump_key(source), rows.jumped_until.as_ref())
-}
-
 /// Passes each row of a table to `take`, which returns what is wrong with it.
 fn rows<K: Key + 'static, V: Value + 'static>(
     transaction: &ReadTransaction,
@@ -367,40 +276,6 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &[u8]) -> Result<T, String> {
         let what = if error.is_data() { "does not have the expected form" } else { "is not JSON" };
         format!("{what} (column {})", error.column())
     })
-}
-
-fn previous_key(source: IceSource) -> String {
-    format!("previous/{source}")
-}
-
-fn trial_key(source: IceSource) -> String {
-    format!("trial/{source}")
-}
-
-fn jump_key(source: IceSource) -> String {
-    format!("jump/{source}")
-}
-
-fn late_key(source: IceSource) -> String {
-    format!("late/{source}")
-}
-
-fn reading_key(source: IceSource) -> String {
-    format!("reading/{source}")
-}
-
-fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
-    MinuteUsage {
-        granted: ClaimedUsage { connection_millis: granted_millis, claimed: granted },
-        ungranted: ClaimedUsage { connection_millis: ungranted_millis, claimed: ungranted },
-    }
-}
-
-/// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.
-fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
-    let source =
-        IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;
-    Ok(stored.sources.entry(source).or_default())
 }
 
 #[cfg(test)]

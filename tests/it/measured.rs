@@ -1,5 +1,9 @@
-//! Tests of readings from Cloudflare's analytics: the estimates that they replace, the reservations that they release, and
-//! operation without them.
+//! Tests of readings from Cloudflare's analytics: the estimates that they replace, the assumption that they check, and operation
+//! without them.
+
+mod lag;
+mod slices;
+mod strict;
 
 use crate::support::{
     AnalyticsFault, FakeCloudflare, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, eventually,
@@ -119,81 +123,6 @@ async fn without_readings_the_estimate_continues_and_the_status_is_stale() {
 }
 
 #[tokio::test]
-async fn a_count_of_a_future_span_releases_nothing() {
-    let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
-    let (_cloudflare, broker) = with_analytics(&settings).await;
-    assert_eq!(broker.mint().await.status, 200);
-    // The fake sends the real time in its `Date` header.
-    broker.set_wall("2199-01-15T18:00:00Z");
-    assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
-    let status = broker.status().await;
-    assert_eq!((&status["reservedGB"], &status["asOf"]), (&json!("1.89"), &Value::Null));
-}
-
-#[tokio::test]
-async fn a_count_is_settled_by_cloudflares_clock_and_not_only_by_ours() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    // The newest minute that is asked for ends at 11:50. A lag of 600 s and a tolerance of 5 s apply.
-    for young in ["Wed, 15 Jan 2025 11:51:00 GMT", "Wed, 15 Jan 2025 11:59:54 GMT", "today"] {
-        cloudflare.analytics().set_fault(AnalyticsFault::Dated(young));
-        assert_eq!(read(&broker).await.unwrap_err().outcome(), "unsettled", "{young}");
-    }
-    assert_eq!(broker.status().await["asOf"], Value::Null);
-    cloudflare.analytics().set_fault(AnalyticsFault::Dated("Wed, 15 Jan 2025 11:59:55 GMT"));
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(broker.status().await["asOf"], "2025-01-15T11:50:00.000Z");
-}
-
-#[tokio::test]
-async fn a_failed_reading_still_shows_that_the_clock_is_ahead() {
-    let (_cloudflare, broker) = with_analytics(&[]).await;
-    broker.status().await;
-    broker.set_wall("2199-01-15T12:00:00Z");
-    // The fake sends the real time in its `Date` header.
-    assert_eq!(read(&broker).await.unwrap_err().outcome(), "clock_ahead");
-    broker.advance(301);
-    assert_eq!(broker.status().await["periodStart"], "2025-01-01T00:00:00.000Z");
-}
-
-#[tokio::test]
-async fn counts_that_settle_later_than_the_lag_double_it_and_void_the_bound_for_an_hour() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    let lag = "turn_broker_analytics_lag_seconds";
-    let meter = meter(&broker);
-    let mut state = meter.initial_state();
-    let mut read = async || {
-        assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
-        broker.status().await
-    };
-    cloudflare.analytics().relay("another-key", "2025-01-15T11:05:00Z", 10 * GB, 0);
-    assert_eq!(read().await["boundHolds"], true);
-    assert_eq!(broker.metric(lag).await, Some(600));
-    cloudflare.analytics().relay("another-key", "2025-01-15T11:48:00Z", GB, 0);
-    broker.advance(3_600);
-    let status = read().await;
-    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:50:00.000Z")));
-    assert!(codes(&status).contains(&"COUNTS_LATE") && !codes(&status).contains(&"ASSUMPTION_BROKEN"));
-    assert_eq!(broker.metric(lag).await, Some(1_200));
-    assert_eq!(broker.metric("turn_broker_bound_holds").await, Some(0));
-    broker.app.account.evaluate_alerts(None, &broker.app.prices, false);
-    let (alert, _) = broker.app.account.recent_alerts().remove(0);
-    assert_eq!(alert.kind.name(), "counts.late");
-
-    // Until later minutes have settled, the same ones are counted again.
-    cloudflare.analytics().relay("another-key", "2025-01-15T12:49:00Z", GB, 0);
-    cloudflare.analytics().relay("another-key", "2025-01-15T12:50:00Z", 100 * GB, 0);
-    broker.advance(300);
-    let status = read().await;
-    assert_eq!(status["bandwidthUsedGB"], "12.00");
-    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(false), &json!("2025-01-15T12:50:00.000Z")));
-    broker.advance(3_300);
-    let status = read().await;
-    assert_eq!((&status["boundHolds"], &status["asOf"]), (&json!(true), &json!("2025-01-15T13:40:00.000Z")));
-    assert!(codes(&status).contains(&"COUNTS_LATE"), "the setting is still too low");
-    assert_eq!(broker.metric(lag).await, Some(1_200));
-}
-
-#[tokio::test]
 async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
     let state = StateDir::new();
     let settings = [("STATE_DIR", state.path())];
@@ -231,39 +160,6 @@ async fn an_absurd_count_is_confirmed_first_and_an_override_drops_it() {
 }
 
 #[tokio::test]
-async fn the_measured_lag_survives_a_restart_until_a_longer_one_is_configured() {
-    let state = StateDir::new();
-    let settings = [("STATE_DIR", state.path())];
-    let (cloudflare, broker) = with_analytics(&settings).await;
-    let (meter, mut meter_state) = (meter(&broker), meter(&broker).initial_state());
-    meter.read(&mut meter_state).await.unwrap();
-    cloudflare.analytics().relay("another-key", "2025-01-15T11:48:00Z", GB, 0);
-    broker.advance(3_600);
-    meter.read(&mut meter_state).await.unwrap();
-    assert_eq!(broker.status().await["boundHolds"], false);
-    broker.finish().await;
-    for (lag, used, holds) in [("600", 1_200, false), ("1200", 1_200, true)] {
-        let settings = [&settings[..], &[("ANALYTICS_LAG_SECONDS", lag)]].concat();
-        let (_cloudflare, broker) = with_analytics(&settings).await;
-        let status = broker.status().await;
-        assert_eq!(status["boundHolds"], holds, "{lag}");
-        assert_eq!(codes(&status).contains(&"COUNTS_LATE"), !holds, "{lag}");
-        assert_eq!(broker.metric("turn_broker_analytics_lag_seconds").await, Some(used), "{lag}");
-        broker.finish().await;
-    }
-}
-
-#[tokio::test]
-async fn a_failed_test_of_the_lag_does_not_void_the_reading() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    // The span of the reading is answered, and the hour of the test is not.
-    cloudflare.analytics().set_fault(AnalyticsFault::NarrowerThan(1));
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(cloudflare.analytics().asked(), 3, "the first query, the reading and the test");
-    assert_ne!(broker.status().await["asOf"], Value::Null);
-}
-
-#[tokio::test]
 async fn a_count_without_a_turn_key_has_a_hint() {
     for (key, is_shown) in [("", true), ("key-id", false)] {
         let token = if is_shown { "" } else { "token" };
@@ -281,97 +177,6 @@ async fn an_empty_count_is_a_reading_of_zero() {
     cloudflare.analytics().set_fault(AnalyticsFault::NoGroups);
     assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
     assert_eq!(broker.status().await["source"], "measured+estimate");
-}
-
-#[tokio::test]
-async fn a_span_that_the_api_refuses_is_queried_in_slices() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(8));
-    for day in ["01T00:00", "07T23:59", "08T00:00", "14T12:00", "15T11:49"] {
-        cloudflare.analytics().relay("key-id", &format!("2025-01-{day}:00Z"), GB, 0);
-    }
-    let meter = meter(&broker);
-    let mut state = meter.initial_state();
-    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
-    let asked = cloudflare.analytics().asked();
-    broker.advance(60);
-    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken);
-    assert_eq!(
-        cloudflare.analytics().asked(),
-        asked + 1,
-        "finished slices are not queried with each reading"
-    );
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "5.00");
-}
-
-#[tokio::test]
-async fn finished_slices_are_queried_again_each_hour_and_keep_their_higher_count() {
-    let (cloudflare, broker) = with_analytics(&[]).await;
-    cloudflare.analytics().set_fault(AnalyticsFault::WiderThan(7));
-    cloudflare.analytics().relay("key-id", "2025-01-15T11:49:00Z", GB, 0);
-    let meter = meter(&broker);
-    let mut state = meter.initial_state();
-    meter.read(&mut state).await.unwrap();
-    cloudflare.analytics().relay("key-id", "2025-01-07T12:00:00Z", 40 * GB, 0);
-    broker.advance(3_599);
-    meter.read(&mut state).await.unwrap();
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "1.00");
-    broker.advance(1);
-    meter.read(&mut state).await.unwrap();
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00", "bytes that were counted late");
-    cloudflare.analytics().set_fault(AnalyticsFault::Falling(50));
-    broker.advance(3_600);
-    assert_eq!(meter.read(&mut state).await.unwrap(), ReadingOutcome::Taken, "only the open slice fell");
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "41.00");
-}
-
-#[tokio::test]
-async fn in_strict_mode_a_reading_releases_reserved_bytes_that_were_not_relayed() {
-    // One hour and its tail at 2 Mbps are a little over 2.7 GB.
-    let settings = [("BUDGET_MODE", "strict"), ("BANDWIDTH_LIMIT_GB", "3"), ("TURN_TTL_SECONDS", "300")];
-    let (cloudflare, broker) = with_analytics(&settings).await;
-    assert_eq!(broker.mint().await.status, 200);
-    let refused = broker.mint().await;
-    assert_eq!(refused.error(), (429, "BUDGET_EXHAUSTED".into()), "the first grant reserves the budget");
-    assert_eq!(refused.header("retry-after"), Some("60"), "the next reading may release some of it");
-    broker.advance(3 * 3_600);
-    assert_eq!(broker.mint().await.status, 429, "without a reading the reservation may have been used");
-    cloudflare.analytics().relay("key-id", "2025-01-15T12:05:00Z", GB / 10, 0);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let status = broker.status().await;
-    assert_eq!(status["bandwidthUsedGB"], "0.10");
-    assert_eq!(status["overshootBoundGB"], "0.00");
-    assert_eq!(broker.mint().await.status, 200);
-}
-
-#[tokio::test]
-async fn strict_mode_reserves_the_sampling_error() {
-    let settings = [("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
-    let (cloudflare, broker) = with_analytics(&settings).await;
-    cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
-    assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken);
-    let status = broker.status().await;
-    assert_eq!((&status["bandwidthUsedGB"], &status["reservedGB"]), (&json!("8.00"), &json!("2.00")));
-}
-
-#[tokio::test]
-async fn a_count_keeps_its_margin_when_cloudflare_is_no_longer_a_source() {
-    let state = StateDir::new();
-    let settings =
-        [("STATE_DIR", state.path()), ("BUDGET_MODE", "strict"), ("ANALYTICS_MARGIN_PERCENT", "20")];
-    for sources in ["cloudflare,stun", "stun"] {
-        let settings = [&settings[..], &[("ICE_SOURCES", sources)]].concat();
-        let (cloudflare, broker) = with_analytics(&settings).await;
-        cloudflare.analytics().sfu("2025-01-10T00:00:00Z", 8 * GB, 0);
-        assert_eq!(read(&broker).await.unwrap(), ReadingOutcome::Taken, "{sources}");
-        let status = broker.status().await;
-        let figures = (&status["bandwidthUsedGB"], &status["reservedGB"]);
-        assert_eq!(figures, (&json!("8.00"), &json!("2.00")), "{sources}");
-        let is_assumed = status["boundAssumes"] != "no metered source is configured";
-        assert_eq!(is_assumed, sources != "stun", "only a source that mints has an assumption");
-        broker.finish().await;
-    }
 }
 
 #[tokio::test]

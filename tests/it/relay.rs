@@ -1,5 +1,8 @@
-//! The relay in the process, with the TURN library's own client over loopback: a minted credential relays, the status has
-//! every byte, and allocations end when the grant expires or is revoked, or when the budget is spent.
+//! The relay in the process, with the TURN library's own client over loopback: a minted credential relays, and the status has
+//! every byte, also after a restart.
+
+mod ends;
+mod limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +12,10 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use turn::client::{Client, ClientConfig};
-use turn_broker::relay::auth::{ALLOCATIONS_PER_ADDRESS_MAX, ALLOCATIONS_PER_GRANT_MAX};
 use turn_ledger::token::GrantId;
 use webrtc_util::Conn;
 
-use crate::support::{OPERATOR, StateDir, TestBroker, eventually};
+use crate::support::{StateDir, TestBroker, eventually};
 
 /// The payload of a packet. Channel data adds four bytes.
 const PAYLOAD: usize = 1_000;
@@ -21,14 +23,6 @@ const PAYLOAD: usize = 1_000;
 const SILENCE: Duration = Duration::from_millis(300);
 /// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-const BINDING_REQUEST: u8 = 1;
-const REFRESH_REQUEST: u8 = 4;
-
-/// A request without attributes: method, length, cookie, transaction.
-fn unsigned(method: u8) -> Vec<u8> {
-    [&[0, method, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat()
-}
 
 const RELAY: [(&str, &str); 2] = [("ICE_SOURCES", "relay"), ("RELAY_LISTEN", "127.0.0.1:0")];
 
@@ -222,190 +216,6 @@ async fn an_invalid_credential_gets_no_allocation() {
     broker.advance(60);
     assert!(allocate(&good).await.is_err(), "expired");
     assert!(refused(&broker, "expired").await >= Some(1));
-}
-
-#[tokio::test]
-async fn a_running_allocation_ends_at_its_expiry() {
-    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
-    let credential = Credential::mint(&broker).await;
-    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    broker.advance(59);
-    call.flow(&peer, relayed, 10).await;
-    broker.advance(1);
-    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
-    is_cut(&call, &peer, relayed).await;
-}
-
-#[tokio::test]
-async fn setting_the_clock_back_extends_no_allocation() {
-    let broker = broker_with(&[("TURN_TTL_SECONDS", "60")]).await;
-    let credential = Credential::mint(&broker).await;
-    let _call = allocate(&credential).await.unwrap();
-    broker.set_wall("2025-01-15T11:00:00Z");
-    broker.advance(60);
-    eventually("the cut", async || ended(&broker, "expired").await == Some(1)).await;
-}
-
-#[tokio::test]
-async fn a_revoked_grant_is_cut_and_others_continue() {
-    let broker = broker_with(&[]).await;
-    let (revoked, other) = (Credential::mint(&broker).await, Credential::mint(&broker).await);
-    let (call, bystander) = (allocate(&revoked).await.unwrap(), allocate(&other).await.unwrap());
-    let (peer, other_peer) = (a_peer().await, a_peer().await);
-    let (relayed, others) = (call.greet(&peer).await, bystander.greet(&other_peer).await);
-    let path = format!("/api/credentials/{}/revoke", revoked.grant);
-    let answer = broker.post(OPERATOR, &path, json!({})).await;
-    assert_eq!(answer.json()["provider"], "cut", "{}", answer.text);
-    eventually("the cut", async || ended(&broker, "revoked").await == Some(1)).await;
-    is_cut(&call, &peer, relayed).await;
-    assert!(allocate(&revoked).await.is_err());
-    assert!(refused(&broker, "revoked").await >= Some(1));
-    bystander.flow(&other_peer, others, 10).await;
-}
-
-/// Sends from the peer until the budget is spent and the call ends.
-async fn spend(broker: &TestBroker, peer: &UdpSocket, relayed: SocketAddr) {
-    eventually("the cut", async || {
-        peer.send_to(&[7; PAYLOAD], relayed).await.unwrap();
-        ended(broker, "spent").await == Some(1)
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_spent_budget_ends_all_calls_within_one_packet() {
-    let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.0001")]).await;
-    let credential = Credential::mint(&broker).await;
-    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    spend(&broker, &peer, relayed).await;
-    is_cut(&call, &peer, relayed).await;
-    let status = broker.status().await;
-    let used = status["usedBytes"].as_u64().unwrap();
-    assert!((100_000..101_500).contains(&used), "{used}");
-    assert_eq!(status["status"], "LIMIT_EXCEEDED");
-    assert!(allocate(&credential).await.is_err());
-    assert!(refused(&broker, "spent").await >= Some(1));
-    assert_eq!(broker.mint().await.error(), (429, "BUDGET_EXHAUSTED".into()));
-}
-
-#[tokio::test]
-async fn a_new_period_allows_relaying_again() {
-    let broker = broker_with(&[("BANDWIDTH_LIMIT_GB", "0.00001"), ("TURN_TTL_SECONDS", "60")]).await;
-    broker.advance_to("2025-01-31T23:59:30Z");
-    let credential = Credential::mint(&broker).await;
-    let (call, peer) = (allocate(&credential).await.unwrap(), a_peer().await);
-    let relayed = call.greet(&peer).await;
-    spend(&broker, &peer, relayed).await;
-    broker.advance_to("2025-02-01T00:00:05Z");
-    eventually("the new period", async || broker.status().await["usedBytes"] == 0).await;
-    eventually("an allocation", async || allocate(&credential).await.is_ok()).await;
-    let used = broker.status().await["usedBytes"].as_u64().unwrap();
-    assert!(used < 2_000, "its own bytes only: {used}");
-}
-
-#[tokio::test]
-async fn one_grant_has_eight_allocations_and_a_released_one_makes_room() {
-    let broker = broker_with(&[]).await;
-    let credential = Credential::mint(&broker).await;
-    let mut calls = Vec::new();
-    for _ in 0..ALLOCATIONS_PER_GRANT_MAX {
-        calls.push(allocate(&credential).await.unwrap());
-    }
-    assert!(allocate(&credential).await.is_err());
-    assert!(refused(&broker, "grant_full").await >= Some(1));
-    let leaver = calls.pop().unwrap();
-    leaver.relayed.close().await.unwrap();
-    eventually("its end", async || ended(&broker, "closed").await == Some(1)).await;
-    assert!(allocate(&credential).await.is_ok());
-    assert!(allocate(&Credential::mint(&broker).await).await.is_ok(), "another grant has its own");
-}
-
-#[tokio::test]
-async fn refused_peers_receive_nothing() {
-    let broker = broker_with(&[]).await;
-    let credential = Credential::mint(&broker).await;
-    let call = allocate(&credential).await.unwrap();
-    let dropped = async || broker.metric("turn_broker_relay_dropped_total{outcome=\"peer\"}").await;
-    call.relayed.send_to(b"hello", "10.0.0.1:9".parse().unwrap()).await.unwrap();
-    call.relayed.send_to(b"hello", credential.server).await.unwrap();
-    eventually("both to be dropped", async || dropped().await >= Some(2)).await;
-}
-
-#[tokio::test]
-async fn requests_of_unknown_senders_are_rate_limited() {
-    let broker = broker_with(&[]).await;
-    let credential = Credential::mint(&broker).await;
-    let (peer, stranger) = (a_peer().await, a_peer().await);
-    let call = allocate(&credential).await.unwrap();
-    let request = unsigned(BINDING_REQUEST);
-    let answers = async || {
-        let mut buffer = [0; 2_000];
-        for count in 0..2_000 {
-            stranger.send_to(&request, credential.server).await.unwrap();
-            if timeout(SILENCE, stranger.recv_from(&mut buffer)).await.is_err() {
-                return count;
-            }
-        }
-        2_000
-    };
-    let at_once = answers().await;
-    assert!((500..=512).contains(&at_once), "{at_once}");
-    call.greet(&peer).await;
-    broker.advance(1);
-    assert_eq!(answers().await, 100, "a hundred a second");
-}
-
-#[tokio::test]
-async fn unsigned_requests_from_the_address_of_a_client_do_not_use_up_its_rate() {
-    let broker = broker_with(&[]).await;
-    let (credential, peer) = (Credential::mint(&broker).await, a_peer().await);
-    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    let call = allocate_from(&credential, Arc::clone(&socket)).await.unwrap();
-    for kind in [BINDING_REQUEST, REFRESH_REQUEST] {
-        for _ in 0..150 {
-            // The packets that an attacker with a forged source address would send.
-            socket.send_to(&unsigned(kind), credential.server).await.unwrap();
-        }
-    }
-    call.greet(&peer).await;
-    let dropped = broker.metric("turn_broker_relay_dropped_total{outcome=\"pace\"}").await;
-    assert_eq!(dropped, None, "the permission and the channel were within the client's own rate");
-}
-
-#[tokio::test]
-async fn one_address_has_64_allocations() {
-    let broker = broker_with(&[("RATE_LIMIT_REQUESTS", "100")]).await;
-    let mut calls = Vec::new();
-    for _ in 0..ALLOCATIONS_PER_ADDRESS_MAX / ALLOCATIONS_PER_GRANT_MAX {
-        let credential = Credential::mint(&broker).await;
-        for _ in 0..ALLOCATIONS_PER_GRANT_MAX {
-            calls.push(allocate(&credential).await.unwrap());
-        }
-    }
-    assert!(allocate(&Credential::mint(&broker).await).await.is_err());
-    assert!(refused(&broker, "address_full").await >= Some(1));
-}
-
-#[tokio::test]
-async fn a_public_relay_does_not_reach_its_own_machine() {
-    let public = [("RELAY_LISTEN", "0.0.0.0:0"), ("RELAY_PUBLIC_IP", "45.0.0.7")];
-    let broker = TestBroker::start(&[public[0], public[1], ("ICE_SOURCES", "relay")]).await;
-    let credential = Credential::mint(&broker).await;
-    assert_eq!(credential.server.ip().to_string(), "45.0.0.7");
-    let here = SocketAddr::new("127.0.0.1".parse().unwrap(), credential.server.port());
-    let call = allocate(&Credential { server: here, ..credential }).await.unwrap();
-    assert_eq!(call.relayed.local_addr().unwrap().ip().to_string(), "45.0.0.7");
-    let peer = a_peer().await;
-    let dropped = async || broker.metric("turn_broker_relay_dropped_total{outcome=\"peer\"}").await;
-    eventually("packets to be dropped", async || {
-        call.send(&peer).await;
-        dropped().await >= Some(3)
-    })
-    .await;
-    let mut buffer = [0; 2_000];
-    assert!(timeout(SILENCE, peer.recv_from(&mut buffer)).await.is_err(), "nothing arrives");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Tests of `/api/bandwidth-status`.
 
-use crate::support::manual_clock::timestamp;
+mod clock;
+mod strict;
+
 use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
 use serde_json::{Value, json};
 
@@ -149,20 +151,6 @@ async fn the_billing_day_moves_the_period() {
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_set_back_lowers_no_figure() {
-    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000")]).await;
-    broker.post(REPORTER, "/api/connections", json!({})).await;
-    broker.advance(10);
-    assert_eq!(broker.status().await["bandwidthUsedGB"], "10.00");
-    broker.set_wall("2024-12-01T00:00:00Z");
-    let status = broker.status().await;
-    assert_eq!(
-        (status["bandwidthUsedGB"].as_str(), status["periodStart"].as_str()),
-        (Some("10.00"), Some("2025-01-01T00:00:00.000Z"))
-    );
-}
-
-#[tokio::test]
 async fn a_grant_that_never_reports_is_charged_once_when_it_ends() {
     let (_cloudflare, broker) =
         with_cloudflare_and(&[("UNREPORTED_GRANT_MB", "50"), ("TURN_TTL_SECONDS", "600")]).await;
@@ -191,127 +179,6 @@ async fn any_origin_may_request_the_status_but_only_allowed_ones_may_read_it() {
 }
 
 #[tokio::test]
-async fn while_the_wall_clock_is_behind_usage_continues_and_a_hint_says_so() {
-    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "3600")];
-    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    broker.status().await;
-    broker.set_wall("2025-01-15T06:00:00Z");
-    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
-    let opened = broker.post(&grant, "/api/connections", json!({})).await;
-    assert_eq!(opened.status, 201, "a new grant is not expired");
-    broker.advance(10);
-    let status = broker.status().await;
-    assert_eq!(status["bandwidthUsedGB"], "10.00");
-    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
-    broker.set_wall("2025-01-15T12:00:20Z");
-    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "the wall clock has caught up");
-}
-
-#[tokio::test]
-async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
-    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("HEARTBEAT_SECONDS", "3600")];
-    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    broker.post(REPORTER, "/api/connections", json!({})).await;
-    broker.advance(10);
-    broker.mint().await;
-    let before = broker.status().await;
-    broker.set_wall("2025-02-15T12:00:10Z");
-    broker.advance(60);
-    let meanwhile = broker.status().await;
-    assert_eq!(meanwhile["periodStart"], before["periodStart"]);
-    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "usage keeps rising");
-    assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
-    broker.set_wall("2025-01-15T12:01:10Z");
-    let after = broker.status().await;
-    assert_eq!((&after["bandwidthUsedGB"], &after["grants"]), (&json!("70.00"), &before["grants"]));
-    assert!(!hint_codes(&after).contains(&"CLOCK_AHEAD"));
-}
-
-#[tokio::test]
-async fn after_a_suspend_the_books_have_the_current_time_at_once() {
-    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
-    broker.mint().await;
-    broker.suspend(2 * 3_600);
-    broker.mint().await;
-    let status = broker.status().await;
-    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
-    assert_eq!(status["grants"]["live"], 2, "the first one is in its tail");
-    broker.suspend(2 * 3_600);
-    assert_eq!(broker.status().await["grants"]["live"], 1);
-}
-
-#[tokio::test]
-async fn a_clock_set_past_the_reset_is_accepted_with_a_delay_and_the_period_is_kept() {
-    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
-    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
-    broker.post(REPORTER, "/api/connections", json!({})).await;
-    broker.advance(10);
-    broker.set_wall("2025-02-15T12:00:00Z");
-    broker.status().await;
-    broker.advance(300);
-    let status = broker.status().await;
-    assert_eq!(
-        (&status["periodStart"], &status["bandwidthUsedGB"]),
-        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
-    );
-    broker.set_wall("2025-01-20T00:00:00Z");
-    let status = broker.status().await;
-    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z", "the later period is kept");
-    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
-}
-
-#[tokio::test]
-async fn a_jump_that_cloudflares_date_contradicts_is_never_accepted() {
-    let (_cloudflare, broker) = with_cloudflare().await;
-    // The fake sends the real time.
-    broker.mint().await;
-    broker.set_wall("2199-02-15T12:00:00Z");
-    broker.status().await;
-    broker.advance(3_600);
-    let status = broker.status().await;
-    assert_eq!(status["periodStart"], "2025-01-01T00:00:00.000Z");
-    assert!(hint_codes(&status).contains(&"CLOCK_AHEAD"));
-}
-
-#[tokio::test]
-async fn a_jump_that_cloudflares_date_confirms_is_accepted_at_once() {
-    let (_cloudflare, broker) = with_cloudflare().await;
-    broker.status().await;
-    broker.set_wall("2025-02-15T12:00:00Z");
-    assert!(hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"));
-    broker.app.account.hear_date(timestamp("2025-02-15T12:00:01Z"));
-    let status = broker.status().await;
-    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z");
-    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
-}
-
-#[tokio::test]
-async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
-    let (_cloudflare, broker) = with_cloudflare_and(&[("BUDGET_MODE", "strict")]).await;
-    broker.mint().await;
-    assert_eq!(broker.status().await["boundHolds"], true);
-    broker.set_wall("2025-02-20T00:00:00Z");
-    broker.status().await;
-    broker.advance(300);
-    broker.status().await;
-    broker.set_wall("2025-01-15T12:10:00Z");
-    let status = broker.status().await;
-    assert_eq!(
-        (&status["periodStart"], &status["overshootBoundGB"]),
-        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
-    );
-    assert_eq!(status["boundHolds"], false, "bytes that January's grants still relay are not counted");
-    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
-    broker.set_wall("2025-02-20T00:05:00Z");
-    broker.advance_to("2025-02-23T00:00:00Z");
-    let status = broker.status().await;
-    assert_eq!(
-        status["boundHolds"], true,
-        "the wall clock has reached that month, and the credentials from before the jump have ended"
-    );
-}
-
-#[tokio::test]
 async fn a_connection_that_outlives_its_grants_tail_stays_in_the_bound() {
     let settings = [("TURN_TTL_SECONDS", "60"), ("TURN_EXPIRY_TAIL_SECONDS", "0")];
     let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
@@ -324,85 +191,4 @@ async fn a_connection_that_outlives_its_grants_tail_stays_in_the_bound() {
     let status = broker.status().await;
     assert_eq!(status["grants"]["live"], 1);
     assert_ne!(status["reservedGB"], "0.00");
-}
-
-mod strict {
-    use super::*;
-    use crate::support::{Answer, OPERATOR};
-
-    /// A grant of 300 s at 2 Mbps without a tail, and 4 s for the provider's response: six minutes, 90 MB.
-    const ROOM_FOR_SEVEN: [(&str, &str); 5] = [
-        ("BUDGET_MODE", "strict"),
-        // All callers of these tests have one address.
-        ("RESERVED_PERCENT_PER_CLIENT", "100"),
-        ("BANDWIDTH_LIMIT_GB", "0.63"),
-        ("TURN_EXPIRY_TAIL_SECONDS", "0"),
-        ("RATE_LIMIT_REQUESTS", "10000"),
-    ];
-
-    #[tokio::test]
-    async fn of_three_hundred_concurrent_callers_only_those_that_fit_are_served() {
-        let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-        let calls: Vec<_> = (0..300)
-            .map(|_| tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials"))))
-            .collect();
-        let mut minted = 0;
-        for call in calls {
-            let answer = call.await.unwrap();
-            match answer.status.as_u16() {
-                200 => minted += 1,
-                _ => assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into())),
-            }
-        }
-        assert_eq!((minted, cloudflare.history().mints()), (7, 7));
-        let status = broker.status().await;
-        assert_eq!(status["overshootBoundGB"], "0.00");
-        assert_eq!((status["status"].as_str(), status["reservedGB"].as_str()), (Some("OK"), Some("0.63")));
-    }
-
-    #[tokio::test]
-    async fn a_fully_reserved_limit_is_reported_as_such() {
-        let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-        for _ in 0..7 {
-            assert_eq!(broker.mint().await.json()["ttl"], 300, "the lifetime shrinks to five minutes");
-        }
-        let answer = broker.mint().await;
-        let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
-        assert_eq!(answer.json()["message"], expected);
-        assert!(answer.header("retry-after").is_some());
-        assert!(hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
-        broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
-        assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
-        assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
-    }
-
-    #[tokio::test]
-    async fn no_report_raises_the_bound_above_zero() {
-        let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-        let mut grants = vec![];
-        for _ in 0..7 {
-            grants.push(broker.mint().await.json()["grant"].as_str().unwrap().to_owned());
-        }
-        for grant in &grants {
-            broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
-        }
-        broker.advance(60);
-        for grant in &grants {
-            broker.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": u64::MAX})).await;
-        }
-        assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
-    }
-
-    #[tokio::test]
-    async fn a_failed_mint_releases_its_reservation() {
-        let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
-        for _ in 0..3 {
-            cloudflare.next(crate::support::Fault::NotFound404);
-            assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
-        }
-        for _ in 0..7 {
-            assert_eq!(broker.mint().await.json()["source"], "cloudflare");
-        }
-        assert_eq!(broker.mint().await.status, 429);
-    }
 }

@@ -7,7 +7,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod counted;
+mod counts;
 mod ended;
+mod history;
 mod listing;
 mod row;
 mod spending;

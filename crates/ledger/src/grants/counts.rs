@@ -1,0 +1,196 @@
+//! What the sources count for their grants in this period. A source's final counts are taken once, in the order of time. What
+//! nobody counted is assumed to have been relayed in full, in strict mode with a limit for each user.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::counted::{CountedSource, CountedSources, FastGrant};
+use super::spending::row_of;
+use super::{GrantRow, Grants};
+use crate::connection::BilledDirections;
+use crate::grant_counts::GrantCounts;
+use crate::minute::Minute;
+use crate::source::IceSource;
+use crate::token::GrantId;
+use crate::units::{BitRate, ByteCount, Timestamp};
+
+impl Grants {
+    /// The grant that relayed fastest in this period, if one was faster than assumed.
+    #[must_use]
+    pub fn fastest(&self) -> Option<FastGrant> {
+        self.counted.values().filter_map(|counted| counted.fastest).max_by_key(|fast| fast.rate)
+    }
+
+    /// Until when a source has counted its grants in this period for good.
+    #[must_use]
+    pub fn counted_until(&self, source: IceSource) -> Timestamp {
+        let until = self.counted.get(&source).map_or(Timestamp::default(), |counted| counted.until);
+        until.max(self.period.start)
+    }
+
+    /// Bytes of this period that sources counted under identifiers that are not those of a grant in the table.
+    #[must_use]
+    pub fn unknown_bytes(&self) -> ByteCount {
+        self.counted.values().map(CountedSource::unknown).fold(ByteCount::ZERO, ByteCount::plus)
+    }
+
+    /// The state of the counts, for storing.
+    pub(crate) fn counted(&self) -> &CountedSources {
+        &self.counted
+    }
+
+    /// Takes what a source counted for its grants since [`Self::counted_until`]. What a span that begins later leaves out was not
+    /// counted by anybody. `false`, and nothing changes, for a span that begins earlier.
+    pub(crate) fn take_counts(
+        &mut self,
+        source: IceSource,
+        counts: &GrantCounts,
+        billed: BilledDirections,
+    ) -> bool {
+        let counted_until = self.counted_until(source);
+        if counts.from < counted_until || counts.until < counts.from {
+            return false;
+        }
+        let mut unknown = counts.other.billed(billed);
+        let mut fastest = None;
+        for (id, traffic) in &counts.by_grant {
+            let bytes = traffic.billed(billed);
+            fastest = self.fast(*id, bytes, counts.from, counts.until).max(fastest);
+            if !self.count_bytes(source, *id, bytes, counts.is_final, counts.until) {
+                unknown = unknown.plus(bytes);
+            }
+        }
+        if counts.is_final && counts.from > counted_until {
+            self.assume(source, counted_until, counts.from, |_| None);
+        }
+        if counts.is_final && !counts.is_complete {
+            self.assume(source, counts.from, counts.until, |id| {
+                counts.by_grant.contains_key(&id).then_some(u128::MAX)
+            });
+        }
+        let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
+        counted.unknown.period = start;
+        counted.unknown.count(unknown, counts.is_final, counts.until);
+        counted.fastest = counted.fastest.max(fastest);
+        if counts.is_final {
+            counted.until = counts.until;
+        }
+        true
+    }
+
+    /// Takes what a source that is watched here has counted for its grants since the last call. `until`: everything before it is
+    /// counted; `None` if some of it may be missing.
+    pub(crate) fn add_counts(
+        &mut self,
+        source: IceSource,
+        added: &BTreeMap<GrantId, ByteCount>,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let mut unknown = ByteCount::ZERO;
+        let mut fastest = None;
+        for (id, bytes) in added {
+            if self.count_bytes(source, *id, *bytes, true, now) {
+                // Two looks are too close together for a rate, so the time since its issue is taken.
+                let total = row_of(&mut self.rows, &mut self.ended, *id).map(|row| row.spent().measured());
+                fastest = self.fast(*id, total.unwrap_or_default(), self.period.start, now).max(fastest);
+            } else {
+                unknown = unknown.plus(*bytes);
+            }
+        }
+        let (start, counted) = (self.period.start, self.counted.entry(source).or_default());
+        counted.unknown.period = start;
+        counted.unknown.count(unknown, true, now);
+        counted.fastest = counted.fastest.max(fastest);
+        counted.until = counted.until.max(until.unwrap_or_default());
+    }
+
+    /// The rate of a grant that relayed these bytes within a span of time, if it was faster than assumed. A minute of grace covers
+    /// counts by the minute.
+    fn fast(&self, grant: GrantId, bytes: ByteCount, from: Timestamp, until: Timestamp) -> Option<FastGrant> {
+        let row = self.get(grant).or_else(|| self.ended.get(grant))?;
+        let end = row.alive_until.map_or(until, |end| end.start().min(until));
+        let millis = end.millis_since(from.max(row.issued_at)).max(Minute::MILLIS);
+        let allowed =
+            self.spending.per_minute.saturating_mul(u128::from(millis.saturating_add(Minute::MILLIS)));
+        let relayed = u128::from(bytes.get()).saturating_mul(Minute::MILLIS.into());
+        let rate = u128::from(bytes.get()).saturating_mul(8_000).checked_div(millis.into()).unwrap_or(0);
+        let rate = BitRate::new(u64::try_from(rate).unwrap_or(u64::MAX));
+        (relayed > allowed).then_some(FastGrant { rate, grant })
+    }
+
+    /// Nobody counted a source's grants in `[from, until)`, apart from what `counted` says. Users are charged what may have been
+    /// relayed.
+    pub(crate) fn assume(
+        &mut self,
+        source: IceSource,
+        from: Timestamp,
+        until: Timestamp,
+        counted: impl Fn(GrantId) -> Option<u128>,
+    ) {
+        if !self.spending.promises() {
+            return;
+        }
+        let from = Minute::of(from.max(self.period.start));
+        let until = Minute::from_end(until);
+        let per_minute = self.spending.per_minute;
+        let missing = |(id, row): (&GrantId, &GrantRow)| {
+            let minutes = row.promised_minutes();
+            let minutes = minutes.end.min(until).since(minutes.start.max(from));
+            let most = u128::from(minutes).saturating_mul(per_minute);
+            let bytes = ByteCount::saturating(most.saturating_sub(counted(*id).unwrap_or(0)));
+            (row.source == source && bytes > ByteCount::ZERO).then_some((*id, bytes))
+        };
+        let missing: Vec<_> = self.iter().filter_map(missing).collect();
+        for (id, bytes) in missing {
+            self.change_spent(id, |spent| spent.assumed = spent.assumed.plus(bytes));
+            self.dirty.note(id);
+        }
+    }
+
+    /// Restores the stored counts and sums. Sources without a stored state are counted from `now` on.
+    pub(crate) fn restore_counts(
+        &mut self,
+        counted: CountedSources,
+        sources: impl Iterator<Item = IceSource>,
+        now: Timestamp,
+    ) {
+        self.counted = counted;
+        let begin = Minute::of(now).start();
+        for source in sources.filter(|source| source.is_metered()) {
+            if let Entry::Vacant(counted) = self.counted.entry(source) {
+                counted.insert(CountedSource::since(begin));
+                self.assume(source, Timestamp::default(), begin, |_| None);
+            } else if source == IceSource::Relay {
+                // What it carried since the last write of its counts is lost with the process.
+                self.assume(source, self.counted_until(source), now, |_| None);
+                self.add_counts(source, &BTreeMap::new(), Some(now), now);
+            }
+        }
+    }
+
+    fn count_bytes(
+        &mut self,
+        source: IceSource,
+        id: GrantId,
+        bytes: ByteCount,
+        is_final: bool,
+        at: Timestamp,
+    ) -> bool {
+        let row = row_of(&mut self.rows, &mut self.ended, id);
+        if row.is_none_or(|row| row.source != source) {
+            return false;
+        }
+        let mut has_changed = false;
+        self.change_spent(id, |spent| {
+            let before = *spent;
+            spent.count(bytes, is_final, at);
+            has_changed = *spent != before;
+        });
+        if has_changed {
+            self.dirty.note(id);
+        }
+        true
+    }
+}

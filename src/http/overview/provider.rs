@@ -1,0 +1,182 @@
+//! The provider in the overview: its calls, its TURN keys, their rotation, and the pool of credentials.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::app::App;
+use crate::http::openapi::one_of;
+use crate::ice::turn_keys::TurnKey;
+use crate::json::plain_number;
+use crate::mint::pool::PoolCounts;
+use crate::telemetry::provider_calls::CallTimes;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::key_rotation::{CreatedKey, RotationState};
+use turn_ledger::period::Period;
+use turn_ledger::units::Timestamp;
+
+/// The provider that mints over the network.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProviderBody {
+    /// State of the circuit breaker: `closed` (normal), `half-open` (one call is being tried) or `open` (no calls for a while).
+    #[schema(example = "closed")]
+    breaker: &'static str,
+    /// Mint calls by outcome: `minted`, or the kind of failure.
+    #[schema(example = json!({"minted": 412, "timeout": 1}))]
+    outcomes: BTreeMap<&'static str, u64>,
+    /// Duration of the latest calls, including failures; null before the first call.
+    #[schema(required = true)]
+    latest: Option<CallTimesBody>,
+    pool: PoolBody,
+    /// The TURN keys that mint.
+    keys: Vec<KeyBody>,
+    /// The rotation of the key named `default`; null without `KEY_ROTATION_DAYS`.
+    #[schema(required = true)]
+    rotation: Option<RotationBody>,
+}
+
+/// The rotation of the TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RotationBody {
+    /// The created key that mints; null while the key of the settings does.
+    #[schema(value_type = Option<String>, required = true, example = "auto-3")]
+    key: Option<KeyName>,
+    /// When it began to mint.
+    #[schema(value_type = Option<String>, format = DateTime, required = true, example = "2025-01-14T12:00:00Z")]
+    since: Option<Timestamp>,
+    /// How long it has minted.
+    #[schema(required = true, example = 86_400)]
+    age_seconds: Option<u64>,
+    /// How long a key mints.
+    #[schema(example = 2_592_000)]
+    every_seconds: u64,
+    /// `waiting` for the next rotation, `creating` or `proving` a new key, or `failing`: the latest call failed and is made again.
+    #[schema(schema_with = rotation_state_schema)]
+    state: &'static str,
+    /// Failed calls in a row.
+    #[schema(example = 0)]
+    failures: u32,
+    /// Keys that no longer mint, and are deleted when their last grant has ended.
+    #[schema(example = 1)]
+    retired: usize,
+}
+
+/// A TURN key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyBody {
+    /// Its name in the settings.
+    #[schema(value_type = String, example = "eu")]
+    name: KeyName,
+    /// Its share of the mints, relative to the other keys. With 0 it serves only callers that ask for it.
+    #[schema(example = 3)]
+    weight: u32,
+    /// State of its circuit breaker: `closed`, `half-open` or `open`.
+    #[schema(example = "closed")]
+    breaker: &'static str,
+    /// Whether it mints, as far as is known.
+    up: bool,
+    /// Its billed bytes in this period, as Cloudflare counted; null before the first count since the start.
+    #[schema(required = true, example = 45_230_000_000_u64)]
+    measured_bytes: Option<u64>,
+}
+
+/// Credentials minted ahead of callers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PoolBody {
+    /// Not handed out yet.
+    #[schema(example = 2)]
+    ready: u64,
+    /// Handed out since the start.
+    #[schema(example = 180)]
+    handed_out: u64,
+    /// Discarded since the start: too old, or minted with a key that no longer exists.
+    #[schema(example = 11)]
+    wasted: u64,
+}
+
+/// Duration of the latest calls.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CallTimesBody {
+    /// Number of calls, at most 200.
+    #[schema(example = 200)]
+    calls: usize,
+    /// Median in milliseconds.
+    #[schema(value_type = f64, example = 42.5)]
+    median_ms: serde_json::Number,
+    /// 95th percentile in milliseconds.
+    #[schema(value_type = f64, example = 120)]
+    p95_ms: serde_json::Number,
+    /// The longest call in milliseconds.
+    #[schema(value_type = f64, example = 300)]
+    longest_ms: serde_json::Number,
+}
+
+pub(super) fn provider(app: &App, period: Period) -> Option<ProviderBody> {
+    app.mint.provider_is_up()?;
+    Some(ProviderBody {
+        breaker: app.mint.breaker_state().name(),
+        outcomes: app.metrics.provider_latest.outcomes(),
+        latest: app.metrics.provider_latest.times().map(call_times),
+        pool: pool(app.mint.pool_counts()),
+        keys: keys(app, period),
+        rotation: app.rotator.as_ref().map(|rotator| rotation(app, rotator.every)),
+    })
+}
+
+fn rotation(app: &App, every: Duration) -> RotationBody {
+    let rotation = app.account.rotation();
+    let (current, now) = (rotation.current(), app.account.snapshot().figures.now);
+    RotationBody {
+        key: current.map(CreatedKey::name),
+        since: current.map(|key| key.since),
+        age_seconds: current.map(|key| now.since(key.since).as_secs()),
+        every_seconds: every.as_secs(),
+        state: rotation.state().name(),
+        failures: rotation.failures(),
+        retired: rotation.retired().count(),
+    }
+}
+
+fn rotation_state_schema() -> RefOr<Schema> {
+    one_of(RotationState::ALL.map(RotationState::name), "What the rotation of the TURN key is doing.")
+}
+
+fn keys(app: &App, period: Period) -> Vec<KeyBody> {
+    let usage = app.cloudflare_meter.as_ref().map(|meter| meter.usage.of(period)).unwrap_or_default();
+    let body = |key: &Arc<TurnKey>| KeyBody {
+        name: key.group,
+        weight: key.weight,
+        breaker: key.breaker.state().name(),
+        up: key.is_up(),
+        measured_bytes: usage.get(&key.group).map(|bytes| bytes.get()),
+    };
+    app.mint.turn_keys().iter().map(body).collect()
+}
+
+fn pool(counts: PoolCounts) -> PoolBody {
+    let PoolCounts { ready, handed_out, wasted } = counts;
+    PoolBody { ready, handed_out, wasted }
+}
+
+fn call_times(times: CallTimes) -> CallTimesBody {
+    CallTimesBody {
+        calls: times.calls,
+        median_ms: millis(times.median),
+        p95_ms: millis(times.p95),
+        longest_ms: millis(times.longest),
+    }
+}
+
+/// Rounded to a tenth of a millisecond.
+fn millis(took: Duration) -> serde_json::Number {
+    plain_number((took.as_secs_f64() * 10_000.0).round() / 10.0)
+}

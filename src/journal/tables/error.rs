@@ -1,0 +1,39 @@
+//! Why a ledger file could not be read or written. No error contains the content of a row, which may be secret.
+
+/// A read or a write that failed. A failed write leaves the file unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file could not be read or written.
+    #[error("{0}")]
+    File(redb::Error),
+    /// A row cannot be read.
+    #[error(transparent)]
+    Row(#[from] BadRow),
+    /// A row of an older format cannot be migrated.
+    #[error("a row of the older format {0}")]
+    Migration(String),
+    /// A row cannot be written as JSON.
+    #[error("a row cannot be written as JSON")]
+    Form(#[from] serde_json::Error),
+}
+
+/// redb has an error type for each kind of call. This module needs only one.
+macro_rules! file_errors {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> Self {
+                Self::File(error.into())
+            }
+        }
+    )*};
+}
+file_errors!(CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError);
+
+/// A row whose content cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("row {key} of {table:?} {what}")]
+pub struct BadRow {
+    pub(super) table: String,
+    pub(super) key: String,
+    pub(super) what: String,
+}

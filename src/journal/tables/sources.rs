@@ -1,0 +1,101 @@
+//! The rows of each source: what it counted, and its minutes. The rows of live grants are differences, which add up. Those of a
+//! source that this version does not know are an error, so that its usage is not lost.
+
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use turn_ledger::changes::Stored;
+use turn_ledger::minute::Minute;
+use turn_ledger::minute_usage::{ClaimedUsage, LiveDelta, MinuteUsage, SourceRows};
+use turn_ledger::source::IceSource;
+
+use super::{FLOWS, MARKS, OnBadRow, StoreError, json_of, put, rows};
+
+pub(super) fn read_sources(
+    transaction: &ReadTransaction,
+    stored: &mut Stored,
+    bad: OnBadRow<'_>,
+) -> Result<(), StoreError> {
+    rows(transaction, MARKS, bad, |(source, minute), (live, unreported)| {
+        rows_of(stored, source)?.deltas.insert(Minute::new(minute), LiveDelta { live, unreported });
+        Ok(())
+    })?;
+    rows(transaction, FLOWS, bad, |(source, minute), numbers| {
+        rows_of(stored, source)?.usage.insert(Minute::new(minute), usage_of(numbers));
+        Ok(())
+    })?;
+    for source in IceSource::ALL {
+        let previous = json_of(transaction, &previous_key(source), bad)?;
+        let reading = json_of(transaction, &reading_key(source), bad)?;
+        let trial = json_of(transaction, &trial_key(source), bad)?;
+        let late = json_of(transaction, &late_key(source), bad)?;
+        let jumped_until = json_of(transaction, &jump_key(source), bad)?;
+        let read = SourceRows { previous, reading, trial, late, jumped_until, ..SourceRows::default() };
+        if !read.is_empty() {
+            stored.sources.entry(source).or_default().apply(read);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write_source(
+    transaction: &WriteTransaction,
+    source: IceSource,
+    rows: &SourceRows,
+) -> Result<(), StoreError> {
+    let mut marks = transaction.open_table(MARKS)?;
+    for (minute, LiveDelta { live, unreported }) in &rows.deltas {
+        let key = (source.name(), minute.number());
+        let stored = marks.get(key)?.map_or((0, 0), |value| value.value());
+        let sum = (stored.0.saturating_add(*live), stored.1.saturating_add(*unreported));
+        if sum == (0, 0) {
+            marks.remove(key)?;
+        } else {
+            marks.insert(key, sum)?;
+        }
+    }
+    let mut flows = transaction.open_table(FLOWS)?;
+    for (minute, MinuteUsage { granted, ungranted }) in &rows.usage {
+        let row =
+            (granted.connection_millis, granted.claimed, ungranted.connection_millis, ungranted.claimed);
+        flows.insert((source.name(), minute.number()), row)?;
+    }
+    put(transaction, &previous_key(source), rows.previous.as_ref())?;
+    put(transaction, &reading_key(source), rows.reading.as_ref())?;
+    put(transaction, &trial_key(source), rows.trial.as_ref())?;
+    put(transaction, &late_key(source), rows.late.as_ref())?;
+    put(transaction, &jump_key(source), rows.jumped_until.as_ref())
+}
+
+fn previous_key(source: IceSource) -> String {
+    format!("previous/{source}")
+}
+
+fn trial_key(source: IceSource) -> String {
+    format!("trial/{source}")
+}
+
+fn jump_key(source: IceSource) -> String {
+    format!("jump/{source}")
+}
+
+fn late_key(source: IceSource) -> String {
+    format!("late/{source}")
+}
+
+fn reading_key(source: IceSource) -> String {
+    format!("reading/{source}")
+}
+
+fn usage_of((granted_millis, granted, ungranted_millis, ungranted): (u64, u64, u64, u64)) -> MinuteUsage {
+    MinuteUsage {
+        granted: ClaimedUsage { connection_millis: granted_millis, claimed: granted },
+        ungranted: ClaimedUsage { connection_millis: ungranted_millis, claimed: ungranted },
+    }
+}
+
+/// The rows of the source of that name. An unknown source is an error, so that its usage is not lost.
+fn rows_of<'a>(stored: &'a mut Stored, source: &str) -> Result<&'a mut SourceRows, String> {
+    let source =
+        IceSource::from_name(source).ok_or("belongs to an ICE source that this version does not know")?;
+    Ok(stored.sources.entry(source).or_default())
+}

@@ -1,0 +1,142 @@
+//! The status while the wall clock is behind, is ahead or jumps: no figure falls, and hints say so.
+
+use crate::support::manual_clock::timestamp;
+use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};
+use serde_json::json;
+
+use super::hint_codes;
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_lowers_no_figure() {
+    let broker = TestBroker::start(&[("ESTIMATED_MBPS_PER_CONNECTION", "8000")]).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    assert_eq!(broker.status().await["bandwidthUsedGB"], "10.00");
+    broker.set_wall("2024-12-01T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(
+        (status["bandwidthUsedGB"].as_str(), status["periodStart"].as_str()),
+        (Some("10.00"), Some("2025-01-01T00:00:00.000Z"))
+    );
+}
+
+#[tokio::test]
+async fn while_the_wall_clock_is_behind_usage_continues_and_a_hint_says_so() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("TURN_TTL_SECONDS", "3600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.status().await;
+    broker.set_wall("2025-01-15T06:00:00Z");
+    let grant = broker.mint().await.json()["grant"].as_str().unwrap().to_owned();
+    let opened = broker.post(&grant, "/api/connections", json!({})).await;
+    assert_eq!(opened.status, 201, "a new grant is not expired");
+    broker.advance(10);
+    let status = broker.status().await;
+    assert_eq!(status["bandwidthUsedGB"], "10.00");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    broker.set_wall("2025-01-15T12:00:20Z");
+    assert!(!hint_codes(&broker.status().await).contains(&"CLOCK_BEHIND"), "the wall clock has caught up");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_a_month_ahead_and_back_changes_nothing() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000"), ("HEARTBEAT_SECONDS", "3600")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.mint().await;
+    let before = broker.status().await;
+    broker.set_wall("2025-02-15T12:00:10Z");
+    broker.advance(60);
+    let meanwhile = broker.status().await;
+    assert_eq!(meanwhile["periodStart"], before["periodStart"]);
+    assert_eq!(meanwhile["bandwidthUsedGB"], "70.00", "usage keeps rising");
+    assert!(hint_codes(&meanwhile).contains(&"CLOCK_AHEAD"));
+    broker.set_wall("2025-01-15T12:01:10Z");
+    let after = broker.status().await;
+    assert_eq!((&after["bandwidthUsedGB"], &after["grants"]), (&json!("70.00"), &before["grants"]));
+    assert!(!hint_codes(&after).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn after_a_suspend_the_books_have_the_current_time_at_once() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("TURN_TTL_SECONDS", "3600")]).await;
+    broker.mint().await;
+    broker.suspend(2 * 3_600);
+    broker.mint().await;
+    let status = broker.status().await;
+    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
+    assert_eq!(status["grants"]["live"], 2, "the first one is in its tail");
+    broker.suspend(2 * 3_600);
+    assert_eq!(broker.status().await["grants"]["live"], 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_past_the_reset_is_accepted_with_a_delay_and_the_period_is_kept() {
+    let settings = [("ESTIMATED_MBPS_PER_CONNECTION", "8000")];
+    let (_cloudflare, broker) = with_cloudflare_and(&settings).await;
+    broker.post(REPORTER, "/api/connections", json!({})).await;
+    broker.advance(10);
+    broker.set_wall("2025-02-15T12:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["bandwidthUsedGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    broker.set_wall("2025-01-20T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z", "the later period is kept");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+}
+
+#[tokio::test]
+async fn a_jump_that_cloudflares_date_contradicts_is_never_accepted() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    // The fake sends the real time.
+    broker.mint().await;
+    broker.set_wall("2199-02-15T12:00:00Z");
+    broker.status().await;
+    broker.advance(3_600);
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-01-01T00:00:00.000Z");
+    assert!(hint_codes(&status).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn a_jump_that_cloudflares_date_confirms_is_accepted_at_once() {
+    let (_cloudflare, broker) = with_cloudflare().await;
+    broker.status().await;
+    broker.set_wall("2025-02-15T12:00:00Z");
+    assert!(hint_codes(&broker.status().await).contains(&"CLOCK_AHEAD"));
+    broker.app.account.hear_date(timestamp("2025-02-15T12:00:01Z"));
+    let status = broker.status().await;
+    assert_eq!(status["periodStart"], "2025-02-01T00:00:00.000Z");
+    assert!(!hint_codes(&status).contains(&"CLOCK_AHEAD"));
+}
+
+#[tokio::test]
+async fn after_a_clock_was_a_month_ahead_the_bound_does_not_hold() {
+    let (_cloudflare, broker) = with_cloudflare_and(&[("BUDGET_MODE", "strict")]).await;
+    broker.mint().await;
+    assert_eq!(broker.status().await["boundHolds"], true);
+    broker.set_wall("2025-02-20T00:00:00Z");
+    broker.status().await;
+    broker.advance(300);
+    broker.status().await;
+    broker.set_wall("2025-01-15T12:10:00Z");
+    let status = broker.status().await;
+    assert_eq!(
+        (&status["periodStart"], &status["overshootBoundGB"]),
+        (&json!("2025-02-01T00:00:00.000Z"), &json!("0.00"))
+    );
+    assert_eq!(status["boundHolds"], false, "bytes that January's grants still relay are not counted");
+    assert!(hint_codes(&status).contains(&"CLOCK_BEHIND"));
+    broker.set_wall("2025-02-20T00:05:00Z");
+    broker.advance_to("2025-02-23T00:00:00Z");
+    let status = broker.status().await;
+    assert_eq!(
+        status["boundHolds"], true,
+        "the wall clock has reached that month, and the credentials from before the jump have ended"
+    );
+}

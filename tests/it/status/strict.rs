@@ -1,0 +1,82 @@
+//! The status in strict mode: what is reserved never exceeds the limit.
+
+use crate::support::{Answer, OPERATOR, with_cloudflare_and};
+use serde_json::json;
+
+use super::hint_codes;
+
+/// A grant of 300 s at 2 Mbps without a tail, and 4 s for the provider's response: six minutes, 90 MB.
+const ROOM_FOR_SEVEN: [(&str, &str); 5] = [
+    ("BUDGET_MODE", "strict"),
+    // All callers of these tests have one address.
+    ("RESERVED_PERCENT_PER_CLIENT", "100"),
+    ("BANDWIDTH_LIMIT_GB", "0.63"),
+    ("TURN_EXPIRY_TAIL_SECONDS", "0"),
+    ("RATE_LIMIT_REQUESTS", "10000"),
+];
+
+#[tokio::test]
+async fn of_three_hundred_concurrent_callers_only_those_that_fit_are_served() {
+    let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+    let calls: Vec<_> = (0..300)
+        .map(|_| tokio::spawn(Answer::of(broker.request(reqwest::Method::GET, "/api/turn-credentials"))))
+        .collect();
+    let mut minted = 0;
+    for call in calls {
+        let answer = call.await.unwrap();
+        match answer.status.as_u16() {
+            200 => minted += 1,
+            _ => assert_eq!(answer.error(), (429, "BUDGET_EXHAUSTED".into())),
+        }
+    }
+    assert_eq!((minted, cloudflare.history().mints()), (7, 7));
+    let status = broker.status().await;
+    assert_eq!(status["overshootBoundGB"], "0.00");
+    assert_eq!((status["status"].as_str(), status["reservedGB"].as_str()), (Some("OK"), Some("0.63")));
+}
+
+#[tokio::test]
+async fn a_fully_reserved_limit_is_reported_as_such() {
+    let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+    for _ in 0..7 {
+        assert_eq!(broker.mint().await.json()["ttl"], 300, "the lifetime shrinks to five minutes");
+    }
+    let answer = broker.mint().await;
+    let expected = "Monthly bandwidth limit of 0.63 GB is reserved in full by credentials already issued. Please try again later.";
+    assert_eq!(answer.json()["message"], expected);
+    assert!(answer.header("retry-after").is_some());
+    assert!(hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+    broker.post(OPERATOR, "/api/budget/limit", json!({"limitGB": 0.72})).await;
+    assert!(!hint_codes(&broker.status().await).contains(&"PROMISED_IN_FULL"));
+    assert_eq!(broker.mint().await.json()["source"], "cloudflare", "there is room for another grant");
+}
+
+#[tokio::test]
+async fn no_report_raises_the_bound_above_zero() {
+    let (_cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+    let mut grants = vec![];
+    for _ in 0..7 {
+        grants.push(broker.mint().await.json()["grant"].as_str().unwrap().to_owned());
+    }
+    for grant in &grants {
+        broker.post(grant, "/api/connections", json!({"connectionId": "c"})).await;
+    }
+    broker.advance(60);
+    for grant in &grants {
+        broker.post(grant, "/api/connections/c/heartbeat", json!({"bytesReceived": u64::MAX})).await;
+    }
+    assert_eq!(broker.status().await["overshootBoundGB"], "0.00");
+}
+
+#[tokio::test]
+async fn a_failed_mint_releases_its_reservation() {
+    let (cloudflare, broker) = with_cloudflare_and(&ROOM_FOR_SEVEN).await;
+    for _ in 0..3 {
+        cloudflare.next(crate::support::Fault::NotFound404);
+        assert_eq!(broker.mint().await.json()["reason"], "PROVIDER_UNAVAILABLE");
+    }
+    for _ in 0..7 {
+        assert_eq!(broker.mint().await.json()["source"], "cloudflare");
+    }
+    assert_eq!(broker.mint().await.status, 429);
+}
