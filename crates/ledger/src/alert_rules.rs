@@ -271,5 +271,5 @@ impl Edge {
 }
 
 #[cfg(test)]
-#[path = "alert_rules_tests.rs"]
+#[path = "alert_rules_tests/mod.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The status while the wall clock is behind, is ahead or jumps: no figure falls, and hints say so.
+//! The status while the wall clock is behind, is ahead or jumps. Hints say so.
 
 use crate::support::manual_clock::timestamp;
 use crate::support::{REPORTER, TestBroker, with_cloudflare, with_cloudflare_and};

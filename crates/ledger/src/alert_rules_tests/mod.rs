@@ -1,7 +1,11 @@
+//! Tests of the rules: thresholds, and the alerts that are kept.
+
+mod outages;
+mod walks;
+
 use super::*;
 use crate::alert::TopSpender;
 use crate::spenders::SpenderKind;
-use proptest::prelude::*;
 
 use AlertKind::{
     AnalyticsFresh, AnalyticsStale, AssumptionBroken, AssumptionHolds, CoturnReachable, CoturnUnreachable,
@@ -151,69 +155,6 @@ fn the_limits_that_are_remembered_are_bounded() {
 }
 
 #[test]
-fn a_provider_outage_sends_one_alert_and_its_end_another() {
-    let mut rules = AlertRules::default();
-    assert_eq!(
-        kinds(&mut rules, provider(0, true)),
-        [],
-        "a provider that is up from the start sends no alert"
-    );
-    assert_eq!(kinds(&mut rules, provider(MINUTE, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
-    assert_eq!(kinds(&mut rules, provider(3 * MINUTE, true)), [ProviderUp], "a recovery is sent at once");
-    assert_eq!(kinds(&mut rules, provider(4 * MINUTE, true)), []);
-}
-
-#[test]
-fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
-    let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, provider(0, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut rules, provider(MINUTE, true)), [ProviderUp]);
-    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
-    assert_eq!(
-        kinds(&mut rules, provider(3 * MINUTE, true)),
-        [],
-        "no outage alert was sent, so no recovery follows"
-    );
-    assert_eq!(kinds(&mut rules, provider(10 * MINUTE - 1, false)), []);
-    assert_eq!(kinds(&mut rules, provider(10 * MINUTE, false)), [ProviderDown], "it is still down");
-}
-
-#[test]
-fn without_a_provider_there_are_no_outage_alerts() {
-    let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, AlertInput { provider: None, ..input(0) }), []);
-}
-
-#[test]
-fn a_clock_that_was_ahead_suppresses_no_alert() {
-    let mut rules = AlertRules::default();
-    assert_eq!(kinds(&mut rules, provider(20 * DAY, false)), [ProviderDown]);
-    assert_eq!(kinds(&mut rules, provider(DAY, true)), [ProviderUp]);
-    assert_eq!(kinds(&mut rules, provider(DAY + 1, false)), [ProviderDown]);
-}
-
-#[test]
-fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
-    let mut rules = AlertRules::default();
-    let observed_rate = Some(BitRate::new(4_500_000));
-    let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
-    let [alert] = evaluate(&mut rules, &broken).try_into().unwrap();
-    assert_eq!(alert.kind, AssumptionBroken);
-    assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
-    assert_eq!(kinds(&mut rules, input(1)), [AssumptionHolds]);
-}
-
-#[test]
-fn stale_analytics_send_one_alert_until_the_next_reading() {
-    let mut rules = AlertRules::default();
-    let stale = |millis| AlertInput { analytics_stale: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, stale(0)), [AnalyticsStale]);
-    assert_eq!(kinds(&mut rules, stale(20 * MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(21 * MINUTE)), [AnalyticsFresh]);
-}
-
-#[test]
 fn an_alert_contains_the_figures_of_its_time() {
     let mut rules = AlertRules::default();
     let overshoot_bound = ByteCount::new(23_400_000_000);
@@ -261,142 +202,12 @@ fn the_state_of_an_older_version_is_read() {
     assert_eq!(rules, AlertRules::default());
 }
 
-/// One step: how much time passes, and the figures after it.
-fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
-    let limits = prop_oneof![Just(0), Just(100), Just(1_000), Just(2_000)];
-    let passes = prop_oneof![0..MINUTE, Just(10 * MINUTE), 0..20 * DAY];
-    let state = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
-    (passes, 0..2_500u64, limits, state).prop_map(|(passes, gb, limit, (provider, holds, stale))| {
-        let calm = limited(0, gb, limit);
-        (passes, AlertInput { provider, assumption_holds: holds, analytics_stale: stale, ..calm })
-    })
-}
-
-/// The inputs of a walk, in order of time.
-fn walk(steps: Vec<(u64, AlertInput)>) -> Vec<AlertInput> {
-    let mut millis = 0;
-    let at = |(passes, step): (u64, AlertInput)| {
-        millis += passes;
-        let AlertInput { now, period, .. } = input(millis);
-        AlertInput { now, period, ..step }
-    };
-    steps.into_iter().map(at).collect()
-}
-
-fn a_walk() -> impl Strategy<Value = Vec<AlertInput>> {
-    proptest::collection::vec(a_step(), 1..100).prop_map(walk)
-}
-
-proptest! {
-    #[test]
-    fn each_threshold_alert_is_sent_once_for_a_period_and_limit(walk in a_walk()) {
-        let mut rules = AlertRules::default();
-        let mut sent = Vec::new();
-        for input in walk {
-            for alert in evaluate(&mut rules, &input) {
-                let is_threshold = THRESHOLDS.iter().any(|(_, kind)| *kind == alert.kind);
-                let what = (input.period.start, alert.budget.limit, alert.kind);
-                prop_assert!(!is_threshold || !sent.contains(&what), "{what:?} was sent twice");
-                prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
-                sent.push(what);
-            }
-            let percents = &rules.sent.back().unwrap().percents;
-            let reached = THRESHOLDS.iter().filter(|(percent, _)| input.has_reached(*percent));
-            for (percent, _) in reached {
-                prop_assert!(percents.contains(percent), "{percent} % is reached without an alert");
-            }
-        }
-    }
-
-    #[test]
-    fn outage_and_recovery_alternate_and_an_outage_is_sent_once_in_ten_minutes(walk in a_walk()) {
-        let mut rules = AlertRules::default();
-        for (bad, good) in
-            [(ProviderDown, ProviderUp), (AssumptionBroken, AssumptionHolds), (AnalyticsStale, AnalyticsFresh)]
-        {
-            let mut last_bad: Option<Timestamp> = None;
-            let mut is_bad = false;
-            for alert in walk.iter().flat_map(|input| evaluate(&mut rules, input)) {
-                if alert.kind == bad {
-                    prop_assert!(!is_bad);
-                    prop_assert!(last_bad.is_none_or(|last| alert.at.since(last) >= FLAP_PAUSE));
-                    (is_bad, last_bad) = (true, Some(alert.at));
-                } else if alert.kind == good {
-                    prop_assert!(is_bad);
-                    is_bad = false;
-                }
-            }
-            rules = AlertRules::default();
-        }
-    }
-
-    #[test]
-    fn stored_and_restored_rules_send_the_same_alerts(
-        walk in a_walk(),
-        restart in 0..100_usize,
-        delivers: bool,
-    ) {
-        let mut kept = AlertRules::default();
-        let mut restarted = AlertRules::default();
-        for (index, input) in walk.iter().enumerate() {
-            prop_assert_eq!(evaluate(&mut kept, input), evaluate(&mut restarted, input));
-            if delivers && let Some(alert) = kept.next_pending().cloned() {
-                kept.delivered(&alert.id);
-                restarted.delivered(&alert.id);
-            }
-            if index == restart % walk.len() {
-                restarted = serde_json::from_slice(&serde_json::to_vec(&restarted).unwrap()).unwrap();
-            }
-            prop_assert_eq!(&kept, &restarted);
-        }
-    }
-
-    #[test]
-    fn pending_alerts_are_bounded_and_every_alert_is_pending_or_dropped(walk in a_walk()) {
-        let mut rules = AlertRules::default();
-        let mut made = 0;
-        for input in walk {
-            made += evaluate(&mut rules, &input).len();
-            prop_assert!(rules.pending_len() <= PENDING_MAX);
-        }
-        let dropped: u64 = rules.take_dropped().values().sum();
-        prop_assert_eq!(u64::try_from(made).unwrap(), dropped + u64::try_from(rules.pending_len()).unwrap());
-    }
-}
-
 #[test]
 fn a_lowered_limit_sends_one_alert() {
     let mut rules = AlertRules::default();
     assert_eq!(kinds(&mut rules, used(0, 600)), [Used50]);
     assert_eq!(kinds(&mut rules, limited(1, 600, 500)), [Used100], "80, 95 and 100 % at once");
     assert_eq!(kinds(&mut rules, limited(2, 600, 500)), []);
-}
-
-#[test]
-fn a_coturn_outage_sends_one_alert_and_its_end_another() {
-    let mut rules = AlertRules::default();
-    let unreachable = |millis| AlertInput { coturn_unreachable: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, unreachable(0)), [CoturnUnreachable]);
-    assert_eq!(kinds(&mut rules, unreachable(MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(2 * MINUTE)), [CoturnReachable]);
-}
-
-#[test]
-fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
-    let mut rules = AlertRules::default();
-    let late = |millis| AlertInput { counts_late: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, late(0)), [CountsLate]);
-    assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [CountsSettled]);
-}
-
-#[test]
-fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
-    let mut rules = AlertRules::default();
-    let unknown = |millis| AlertInput { has_unknown_bytes: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, unknown(0)), [CountsUnknown]);
-    assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
-    assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [CountsKnown]);
 }
 
 #[test]
@@ -432,13 +243,4 @@ fn an_alert_of_an_older_version_is_read_and_shown() {
             .text(None)
             .starts_with("turn-broker: The TURN provider does not mint.\nFirst: Run turn-broker doctor")
     );
-}
-
-#[test]
-fn a_failing_rotation_is_told_once_and_so_is_its_end() {
-    let mut rules = AlertRules::default();
-    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
-    assert_eq!(kinds(&mut rules, failing(0)), [RotationFailing]);
-    assert_eq!(kinds(&mut rules, failing(1_000)), []);
-    assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
 }

@@ -1,0 +1,102 @@
+//! Faults: one alert when they begin, and one when they have ended.
+
+use super::*;
+
+#[test]
+fn a_provider_outage_sends_one_alert_and_its_end_another() {
+    let mut rules = AlertRules::default();
+    assert_eq!(
+        kinds(&mut rules, provider(0, true)),
+        [],
+        "a provider that is up from the start sends no alert"
+    );
+    assert_eq!(kinds(&mut rules, provider(MINUTE, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
+    assert_eq!(kinds(&mut rules, provider(3 * MINUTE, true)), [ProviderUp], "a recovery is sent at once");
+    assert_eq!(kinds(&mut rules, provider(4 * MINUTE, true)), []);
+}
+
+#[test]
+fn a_flapping_provider_sends_one_outage_alert_in_ten_minutes() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, provider(0, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(MINUTE, true)), [ProviderUp]);
+    assert_eq!(kinds(&mut rules, provider(2 * MINUTE, false)), []);
+    assert_eq!(
+        kinds(&mut rules, provider(3 * MINUTE, true)),
+        [],
+        "no outage alert was sent, so no recovery follows"
+    );
+    assert_eq!(kinds(&mut rules, provider(10 * MINUTE - 1, false)), []);
+    assert_eq!(kinds(&mut rules, provider(10 * MINUTE, false)), [ProviderDown], "it is still down");
+}
+
+#[test]
+fn without_a_provider_there_are_no_outage_alerts() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, AlertInput { provider: None, ..input(0) }), []);
+}
+
+#[test]
+fn a_clock_that_was_ahead_suppresses_no_alert() {
+    let mut rules = AlertRules::default();
+    assert_eq!(kinds(&mut rules, provider(20 * DAY, false)), [ProviderDown]);
+    assert_eq!(kinds(&mut rules, provider(DAY, true)), [ProviderUp]);
+    assert_eq!(kinds(&mut rules, provider(DAY + 1, false)), [ProviderDown]);
+}
+
+#[test]
+fn the_alert_of_a_broken_assumption_names_both_rates_and_its_end_is_sent() {
+    let mut rules = AlertRules::default();
+    let observed_rate = Some(BitRate::new(4_500_000));
+    let broken = AlertInput { assumption_holds: false, observed_rate, ..input(0) };
+    let [alert] = evaluate(&mut rules, &broken).try_into().unwrap();
+    assert_eq!(alert.kind, AssumptionBroken);
+    assert!(alert.what.contains("2 Mbps") && alert.what.contains("4.5 Mbps"), "{}", alert.what);
+    assert_eq!(kinds(&mut rules, input(1)), [AssumptionHolds]);
+}
+
+#[test]
+fn stale_analytics_send_one_alert_until_the_next_reading() {
+    let mut rules = AlertRules::default();
+    let stale = |millis| AlertInput { analytics_stale: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, stale(0)), [AnalyticsStale]);
+    assert_eq!(kinds(&mut rules, stale(20 * MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(21 * MINUTE)), [AnalyticsFresh]);
+}
+
+#[test]
+fn a_coturn_outage_sends_one_alert_and_its_end_another() {
+    let mut rules = AlertRules::default();
+    let unreachable = |millis| AlertInput { coturn_unreachable: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, unreachable(0)), [CoturnUnreachable]);
+    assert_eq!(kinds(&mut rules, unreachable(MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(2 * MINUTE)), [CoturnReachable]);
+}
+
+#[test]
+fn late_counts_alert_once_when_they_begin_and_once_when_they_have_settled() {
+    let mut rules = AlertRules::default();
+    let late = |millis| AlertInput { counts_late: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, late(0)), [CountsLate]);
+    assert_eq!(kinds(&mut rules, late(60 * MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(120 * MINUTE)), [CountsSettled]);
+}
+
+#[test]
+fn unknown_bytes_alert_once_when_they_are_many_and_once_when_they_are_few() {
+    let mut rules = AlertRules::default();
+    let unknown = |millis| AlertInput { has_unknown_bytes: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, unknown(0)), [CountsUnknown]);
+    assert_eq!(kinds(&mut rules, unknown(MINUTE)), []);
+    assert_eq!(kinds(&mut rules, input(60 * MINUTE)), [CountsKnown]);
+}
+
+#[test]
+fn a_failing_rotation_is_told_once_and_so_is_its_end() {
+    let mut rules = AlertRules::default();
+    let failing = |millis| AlertInput { rotation_failing: true, ..input(millis) };
+    assert_eq!(kinds(&mut rules, failing(0)), [RotationFailing]);
+    assert_eq!(kinds(&mut rules, failing(1_000)), []);
+    assert_eq!(kinds(&mut rules, input(2_000)), [RotationWorks]);
+}

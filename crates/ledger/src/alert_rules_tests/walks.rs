@@ -1,0 +1,107 @@
+//! What holds after every sequence of figures.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One step: how much time passes, and the figures after it.
+fn a_step() -> impl Strategy<Value = (u64, AlertInput)> {
+    let limits = prop_oneof![Just(0), Just(100), Just(1_000), Just(2_000)];
+    let passes = prop_oneof![0..MINUTE, Just(10 * MINUTE), 0..20 * DAY];
+    let state = (proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    (passes, 0..2_500u64, limits, state).prop_map(|(passes, gb, limit, (provider, holds, stale))| {
+        let calm = limited(0, gb, limit);
+        (passes, AlertInput { provider, assumption_holds: holds, analytics_stale: stale, ..calm })
+    })
+}
+
+/// The inputs of a walk, in order of time.
+fn walk(steps: Vec<(u64, AlertInput)>) -> Vec<AlertInput> {
+    let mut millis = 0;
+    let at = |(passes, step): (u64, AlertInput)| {
+        millis += passes;
+        let AlertInput { now, period, .. } = input(millis);
+        AlertInput { now, period, ..step }
+    };
+    steps.into_iter().map(at).collect()
+}
+
+fn a_walk() -> impl Strategy<Value = Vec<AlertInput>> {
+    proptest::collection::vec(a_step(), 1..100).prop_map(walk)
+}
+
+proptest! {
+    #[test]
+    fn each_threshold_alert_is_sent_once_for_a_period_and_limit(walk in a_walk()) {
+        let mut rules = AlertRules::default();
+        let mut sent = Vec::new();
+        for input in walk {
+            for alert in evaluate(&mut rules, &input) {
+                let is_threshold = THRESHOLDS.iter().any(|(_, kind)| *kind == alert.kind);
+                let what = (input.period.start, alert.budget.limit, alert.kind);
+                prop_assert!(!is_threshold || !sent.contains(&what), "{what:?} was sent twice");
+                prop_assert!(!alert.id.contains('.') && alert.id.is_ascii(), "{}", alert.id);
+                sent.push(what);
+            }
+            let percents = &rules.sent.back().unwrap().percents;
+            let reached = THRESHOLDS.iter().filter(|(percent, _)| input.has_reached(*percent));
+            for (percent, _) in reached {
+                prop_assert!(percents.contains(percent), "{percent} % is reached without an alert");
+            }
+        }
+    }
+
+    #[test]
+    fn outage_and_recovery_alternate_and_an_outage_is_sent_once_in_ten_minutes(walk in a_walk()) {
+        let mut rules = AlertRules::default();
+        for (bad, good) in
+            [(ProviderDown, ProviderUp), (AssumptionBroken, AssumptionHolds), (AnalyticsStale, AnalyticsFresh)]
+        {
+            let mut last_bad: Option<Timestamp> = None;
+            let mut is_bad = false;
+            for alert in walk.iter().flat_map(|input| evaluate(&mut rules, input)) {
+                if alert.kind == bad {
+                    prop_assert!(!is_bad);
+                    prop_assert!(last_bad.is_none_or(|last| alert.at.since(last) >= FLAP_PAUSE));
+                    (is_bad, last_bad) = (true, Some(alert.at));
+                } else if alert.kind == good {
+                    prop_assert!(is_bad);
+                    is_bad = false;
+                }
+            }
+            rules = AlertRules::default();
+        }
+    }
+
+    #[test]
+    fn stored_and_restored_rules_send_the_same_alerts(
+        walk in a_walk(),
+        restart in 0..100_usize,
+        delivers: bool,
+    ) {
+        let mut kept = AlertRules::default();
+        let mut restarted = AlertRules::default();
+        for (index, input) in walk.iter().enumerate() {
+            prop_assert_eq!(evaluate(&mut kept, input), evaluate(&mut restarted, input));
+            if delivers && let Some(alert) = kept.next_pending().cloned() {
+                kept.delivered(&alert.id);
+                restarted.delivered(&alert.id);
+            }
+            if index == restart % walk.len() {
+                restarted = serde_json::from_slice(&serde_json::to_vec(&restarted).unwrap()).unwrap();
+            }
+            prop_assert_eq!(&kept, &restarted);
+        }
+    }
+
+    #[test]
+    fn pending_alerts_are_bounded_and_every_alert_is_pending_or_dropped(walk in a_walk()) {
+        let mut rules = AlertRules::default();
+        let mut made = 0;
+        for input in walk {
+            made += evaluate(&mut rules, &input).len();
+            prop_assert!(rules.pending_len() <= PENDING_MAX);
+        }
+        let dropped: u64 = rules.take_dropped().values().sum();
+        prop_assert_eq!(u64::try_from(made).unwrap(), dropped + u64::try_from(rules.pending_len()).unwrap());
+    }
+}
