@@ -139,12 +139,17 @@ impl Account {
         }
     }
 
-    /// Takes a grant's right to renew. `None` if it may not renew now.
+    /// Takes a grant's right to renew. `None` if it may not renew now. `is_allowed`: whether its row, if it has one, lets it renew.
     #[must_use]
-    pub fn take_renewal(self: &Arc<Self>, grant: &Grant) -> Option<RenewalRight> {
+    pub fn take_renewal(
+        self: &Arc<Self>,
+        grant: &Grant,
+        is_allowed: impl FnOnce(Option<&GrantRow>) -> bool,
+    ) -> Option<RenewalRight> {
         let spender = self.with(|books| {
             let spender = |books: &Books| books.grants().get(grant.id).and_then(|row| row.spender.clone());
-            books.take_renewal(grant).then(|| spender(books))
+            let may_renew = is_allowed(books.grants().get(grant.id)) && books.take_renewal(grant);
+            may_renew.then(|| spender(books))
         })?;
         Some(RenewalRight::new(self, grant, spender))
     }

@@ -25,6 +25,7 @@ use crate::request::bearer::bearer;
 use crate::request::client_addr::{ClientAddr, FORWARDED_FOR, is_trusted};
 use crate::request::trace::TraceParent;
 use turn_ledger::client::ClientKey;
+use turn_ledger::grants::GrantRow;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::spender::{ORIGIN_MAX, User};
 
@@ -139,7 +140,12 @@ async fn proof(app: &App, token: Option<&str>) -> Proof {
         };
     }
     let grant = token.and_then(|token| app.grant_key.verify(token));
-    match grant.and_then(|grant| app.account.take_renewal(&grant)) {
+    // A grant without a row names no user. Its renewal would be nobody's, so no limit or block of a user would apply.
+    let is_allowed = |row: Option<&GrantRow>| match &app.auth {
+        None => true,
+        Some(auth) => row.is_some_and(|row| !auth.required || row.has_user()),
+    };
+    match grant.and_then(|grant| app.account.take_renewal(&grant, is_allowed)) {
         Some(right) => Proof::Renewal(Arc::new(right)),
         None if app.auth.as_ref().is_some_and(|auth| auth.required) => Proof::Refused(Refused::NoToken),
         None => Proof::Nothing,

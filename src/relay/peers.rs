@@ -59,6 +59,10 @@ impl PeerPolicy {
             // False for the IPv4-mapped form of a loopback address.
             return ip.is_loopback();
         }
+        // For clients on this machine that reach it through a published port. Others may reach that port too.
+        if self.public_ip.is_loopback() {
+            return ip == self.public_ip && is_relayed(peer.port());
+        }
         // A packet to the unspecified address goes to this machine.
         if ip == self.public_ip || (ip == self.listen.ip() && !ip.is_unspecified()) {
             return is_relayed(peer.port());
@@ -191,6 +195,16 @@ mod tests {
             for ip in REFUSED {
                 assert!(!policy.admits(peer(ip), |_| true), "{ip} from {policy:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_relay_for_this_machine_on_all_interfaces_reaches_only_its_own_allocations() {
+        let policy = policy("0.0.0.0:3478", "127.0.0.1");
+        for ip in PUBLIC.into_iter().chain(REFUSED) {
+            let is_own = ip == "127.0.0.1";
+            assert_eq!(policy.admits(peer(ip), |_| true), is_own, "{ip}");
+            assert!(!policy.admits(peer(ip), |_| false), "{ip}");
         }
     }
 

@@ -179,3 +179,21 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
         stored.connections.values().map(|row| (&*row.id, shown(row.spender.as_deref()))).collect();
     assert_eq!(named, [("call", Value::Null), ("other", json!({"user": "bob", "label": "room-1"}))]);
 }
+
+/// The ledger keeps no row of a credential that costs nothing, so nobody knows whose it is.
+#[tokio::test]
+async fn where_users_are_known_a_grant_without_a_row_cannot_renew() {
+    let manual = r#"[{"urls":"turn:relay.example:3478","username":"u","credential":"c"}]"#;
+    for (auth, status) in [(&REQUIRED[..], 401), (&HS256[..], 200)] {
+        let settings = [&[("ICE_SOURCES", "manual"), ("MANUAL_ICE_SERVERS", manual)], auth].concat();
+        let broker = TestBroker::start(&settings).await;
+        let minted = mint_at(&broker, "/api/turn-credentials?ttl=60", &token("ann")).await;
+        assert_eq!(minted.json()["source"], "manual");
+        let grant = minted.json()["grant"].as_str().unwrap().to_owned();
+        broker.advance(45);
+        for _ in 0..2 {
+            let answer = mint_with(&broker, &grant).await;
+            assert_eq!(answer.status, status, "as without a grant: {auth:?}");
+        }
+    }
+}

@@ -12,16 +12,18 @@ pub const LABEL_MAX: usize = 64;
 /// The longest origin, in bytes. A host name has at most 253.
 pub const ORIGIN_MAX: usize = 270;
 
-/// A user: 1 to [`USER_MAX`] characters, none of them a control character.
+/// A user: 1 to [`USER_MAX`] characters, none of them a control character. Not `.` or `..`, which have a meaning in a URL's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct User(Arc<str>);
 
 impl User {
-    /// `None` if the text is empty, too long, or has a control character.
+    /// `None` if the text is empty, too long, a dot segment of a path, or has a control character.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let is_good = (1..=USER_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        let is_good = (1..=USER_MAX).contains(&text.chars().count())
+            && !text.chars().any(char::is_control)
+            && !matches!(text, "." | "..");
         is_good.then(|| Self(text.into()))
     }
 
@@ -114,7 +116,7 @@ mod tests {
         for good in ["a", "auth0|507f", "Zoë 😀", &"ü".repeat(128)] {
             assert_eq!(User::new(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a\nb", "a\u{7f}", "\u{85}", &"u".repeat(129), &"ü".repeat(129)] {
+        for bad in ["", ".", "..", "a\nb", "a\u{7f}", "\u{85}", &"u".repeat(129), &"ü".repeat(129)] {
             assert_eq!(User::new(bad), None, "{bad:?}");
         }
     }

@@ -113,6 +113,12 @@ impl GrantRow {
         }
     }
 
+    /// Whether its user is known.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.spender.as_ref().is_some_and(|spender| spender.user.is_some())
+    }
+
     /// The same grant, issued to this client, with so many reserved minutes.
     #[must_use]
     pub fn issued_to(self, client: Option<ClientKey>, reserved_minutes: u64) -> Self {

@@ -90,7 +90,13 @@ impl KeyRotation {
 
     fn apply(&mut self, call: &Call, outcome: CallOutcome, now: Timestamp) -> bool {
         match (call, outcome) {
-            (Call::List, CallOutcome::Listed(keys)) => self.take_list(&keys, now),
+            (Call::List, CallOutcome::Listed(keys)) => {
+                let is_refused = |id: &String| keys.iter().any(|key| key.id == *id);
+                let has_deleted = !self.refused_delete.as_ref().is_some_and(is_refused);
+                self.take_list(&keys, now);
+                // The key that could not be deleted is still there, so the next attempt waits longer.
+                return has_deleted;
+            }
             (Call::Create { name }, CallOutcome::Created { id, secret }) => {
                 self.attempts.retain(|attempt| attempt.name != *name);
                 self.candidate = Some(CreatedKey { sequence: self.sequence, id, secret, since: now });

@@ -249,6 +249,31 @@ fn failures_double_the_pause_up_to_ten_minutes() {
 }
 
 #[test]
+fn a_key_that_the_provider_never_deletes_is_asked_for_less_and_less_often() {
+    let mut world = World::new();
+    world.settle();
+    world.advance(DAY.as_secs());
+    for _ in 0..100 {
+        world.advance(60);
+        if matches!(world.step(), Some(Call::Delete { .. })) {
+            break;
+        }
+        world.call(Fate::Answered);
+    }
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        for fate in [Fate::Refused, Fate::Answered] {
+            world.call(fate);
+            let pause = world.rotation.retry_at.since(world.now);
+            pauses.push(pause.as_secs());
+            world.advance(pause.as_secs());
+        }
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128]);
+    assert!(world.rotation.is_failing());
+}
+
+#[test]
 fn no_key_is_created_while_too_many_are_doubtful_or_wait_for_their_end() {
     let mut world = World::new();
     world.call(Fate::Answered);
