@@ -1,0 +1,91 @@
+//! What a protocol reports of a call: who joined with which grant, who is connected, who left.
+
+use std::sync::Arc;
+
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+/// A signaling protocol, by its entry in `SIGNALING`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProtocolName {
+    /// Ayame: two members a room.
+    Ayame,
+    /// P2PCF: polling over HTTP.
+    P2pcf,
+    /// Orange rooms.
+    Rooms,
+    /// The SFU proxy for partytracks.
+    Sfu,
+    /// `PeerJS`.
+    Peerjs,
+    /// y-webrtc.
+    Yjs,
+}
+
+impl ProtocolName {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ayame => "ayame",
+            Self::P2pcf => "p2pcf",
+            Self::Rooms => "rooms",
+            Self::Sfu => "sfu",
+            Self::Peerjs => "peerjs",
+            Self::Yjs => "yjs",
+        }
+    }
+}
+
+/// A call: a room of a protocol while it has members.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallName {
+    /// The protocol.
+    pub protocol: ProtocolName,
+    /// The room, as its clients name it.
+    pub room: Arc<str>,
+}
+
+/// A member of a call, by an id that the protocol made and never uses again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub Arc<str>);
+
+/// Something that happened in a call. Events of a member come in this order: `Joined`, then any number of `Connected`, then
+/// `Left`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallEvent {
+    /// A member has joined.
+    Joined {
+        /// The call, which begins with its first member.
+        call: CallName,
+        /// The new member.
+        member: MemberId,
+        /// Who it is, if known.
+        user: Option<User>,
+        /// The grant that was minted for it.
+        grant: Option<GrantId>,
+    },
+    /// The members of the call are connected to each other, as far as the protocol can see.
+    Connected {
+        /// The call.
+        call: CallName,
+    },
+    /// A member has left.
+    Left {
+        /// The call, which ends with its last member.
+        call: CallName,
+        /// The member.
+        member: MemberId,
+        /// What becomes of its media.
+        media: MediaAfter,
+    },
+}
+
+/// What becomes of a member's media after it has left the signaling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaAfter {
+    /// The media end too: the member's grant is closed and cut.
+    Ends,
+    /// The media may go on without signaling, so the grant ends with its life.
+    MayContinue,
+}

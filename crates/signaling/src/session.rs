@@ -1,0 +1,276 @@
+//! The boundary between the shell and a protocol. The shell owns sockets, timers, queues and HTTP calls. A protocol owns every
+//! decision. A socket has one life: `Opened`, then frames, then `Closed` exactly once. After a protocol has closed a socket, it
+//! hears of it only once more, with `Closed`.
+
+use std::fmt;
+use std::str::Utf8Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+use crate::call::CallEvent;
+
+/// A socket, numbered by the shell. A number is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// The text of a frame. Cloning it copies no bytes, so a message to many sockets is stored once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text(Bytes);
+
+impl Text {
+    /// The text of a frame that arrived.
+    pub fn new(bytes: Bytes) -> Result<Self, Utf8Error> {
+        std::str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Checked in `new`, so never empty by mistake.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The bytes, for the shell.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+/// Session descriptions contain addresses and keys, so only the length is shown.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.len())
+    }
+}
+
+/// What is known of a socket when it opens.
+#[derive(Clone, Debug, Default)]
+pub struct Upgrade {
+    /// The last part of the path, for a protocol whose path names the room.
+    pub room: Option<Arc<str>>,
+    /// The parameters of the query, decoded, in their order.
+    pub query: Vec<(String, String)>,
+    /// The request's headers that this protocol's settings name, in lower case, in their order.
+    pub headers: Vec<(String, String)>,
+    /// The user, if a token or a trusted proxy names one.
+    pub user: Option<User>,
+    /// The time of the wall clock, in milliseconds since 1970. Only for ids.
+    pub wall_millis: u64,
+    /// Random bits, for ids.
+    pub random: u128,
+}
+
+impl Upgrade {
+    /// The first value of a query parameter.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the shell tells a protocol.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A socket has opened.
+    Opened {
+        /// The new socket.
+        socket: SocketId,
+        /// What is known of it.
+        upgrade: Upgrade,
+    },
+    /// A text frame has arrived.
+    Text {
+        /// From this socket.
+        socket: SocketId,
+        /// Its content.
+        text: Text,
+    },
+    /// A binary frame has arrived. No protocol here uses them, so its content is dropped.
+    Binary {
+        /// From this socket.
+        socket: SocketId,
+    },
+    /// A control pong has arrived.
+    Pong {
+        /// From this socket.
+        socket: SocketId,
+    },
+    /// A question has its reply.
+    Replied {
+        /// The socket for which the question was asked. It may have closed since.
+        socket: SocketId,
+        /// The reply.
+        reply: Reply,
+    },
+    /// The socket has ended: the peer closed it, it failed, it was too slow, or this protocol closed it.
+    Closed {
+        /// The socket that has ended.
+        socket: SocketId,
+    },
+    /// The time of [`Protocol::next_due`] has come.
+    Due,
+    /// The operator ends a room: all its sockets are closed.
+    EndRoom {
+        /// The room's name.
+        room: Arc<str>,
+    },
+    /// The process stops: every socket must be told and closed now.
+    Drain,
+}
+
+/// What a protocol asks of the shell. Actions are carried out in their order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send a text frame. A socket whose queue is full is closed instead.
+    Send {
+        /// To this socket.
+        to: SocketId,
+        /// The content.
+        text: Text,
+    },
+    /// Send a control ping.
+    Ping {
+        /// To this socket.
+        to: SocketId,
+    },
+    /// Close the socket once what was sent before has been written.
+    Close {
+        /// The socket.
+        socket: SocketId,
+        /// What the close frame says.
+        close: Closing,
+    },
+    /// Find the reply to a question, and return it as [`Event::Replied`].
+    Ask {
+        /// For this socket.
+        socket: SocketId,
+        /// The question.
+        question: Question,
+    },
+    /// Tell the application's webhook that a socket has ended. Nothing depends on the result.
+    TellDisconnected(Webhook),
+    /// Something happened in a call.
+    Call(CallEvent),
+}
+
+/// A close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The code of RFC 6455, section 7.4.
+    pub code: u16,
+    /// At most 123 bytes.
+    pub reason: &'static str,
+}
+
+impl Closing {
+    /// The server stops.
+    pub const DRAIN: Self = Self { code: 1001, reason: "shutting down" };
+    /// The client sends what this protocol does not allow.
+    pub const POLICY: Self = Self { code: 1008, reason: "policy violation" };
+
+    /// The end of a session as the protocol foresees it.
+    #[must_use]
+    pub const fn normal(reason: &'static str) -> Self {
+        Self { code: 1000, reason }
+    }
+}
+
+/// A POST to the application.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// JSON.
+    pub body: String,
+    /// Headers copied from the client's request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The body holds keys of the application, so only its length is shown.
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Webhook({} bytes, {} headers)", self.body.len(), self.headers.len())
+    }
+}
+
+/// What only the shell can find out.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Ask the application whether this member may join.
+    Authorize(Webhook),
+    /// Mint a credential for a member of a call.
+    Mint {
+        /// The room, which becomes the grant's call.
+        room: Arc<str>,
+        /// Who the grant is for, if known.
+        user: Option<User>,
+    },
+}
+
+/// The reply to a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The application's answer: the body of a 200, or `None` for anything else.
+    Authorized(Option<Text>),
+    /// The result of a mint.
+    Minted {
+        /// The ICE servers, a JSON array. With a refused mint: the STUN servers, or `None`.
+        ice_servers: Option<Box<RawValue>>,
+        /// The grant. `None` if nothing was minted.
+        grant: Option<GrantId>,
+    },
+}
+
+/// A protocol: all its sockets and rooms as one value. Every event of a socket that it does not know is ignored.
+pub trait Protocol: fmt::Debug + Send {
+    /// Takes one event. `now` is the time since the process started; it never decreases.
+    fn step(&mut self, event: Event, now: Duration) -> Vec<Action>;
+
+    /// When [`Event::Due`] must come next. `None` while no timer runs.
+    fn next_due(&self) -> Option<Duration>;
+
+    /// The limits that the shell enforces.
+    fn limits(&self) -> Limits;
+}
+
+/// What the shell enforces for each socket of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest frame from a client, in bytes. A longer one closes the socket with 1009.
+    pub frame_max: usize,
+    /// The most frames that wait for a client.
+    pub queued_frames_max: usize,
+    /// The most bytes that wait for a client.
+    pub queued_bytes_max: usize,
+    /// The close frame for a client that reads too slowly.
+    pub too_slow: Closing,
+}
