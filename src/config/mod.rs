@@ -21,6 +21,7 @@ mod relay;
 mod rotation;
 mod server;
 mod settings;
+mod signaling;
 mod turn_keys;
 mod value;
 mod wire_formats;
@@ -45,6 +46,7 @@ pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
 pub use rotation::RotationConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
+pub use signaling::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// The other wire formats of the mint that are on.
     pub wire_formats: Vec<WireFormat>,
+    /// Signaling. Every protocol is off until it is named.
+    pub signaling: SignalingConfig,
     /// Whether the demo's page is served. Not a setting: only `turn-broker demo` sets it.
     pub is_demo: bool,
     /// One text for each setting that is probably a mistake, for the log at start. They contain no secret.
@@ -114,6 +118,7 @@ impl Config {
         let alert = AlertConfig::read(settings);
         let public_url = PublicUrl::read(settings);
         let wire_formats = wire_formats::read(settings);
+        let signaling = SignalingConfig::read(settings);
         Ok(Self {
             server: server?,
             log: log?,
@@ -127,6 +132,7 @@ impl Config {
             alert: alert?,
             public_url: public_url?,
             wire_formats: wire_formats?,
+            signaling: signaling?,
             is_demo: false,
             warnings: Vec::new(),
         })
@@ -212,7 +218,7 @@ mod tests {
     }
 
     /// Every secret, with `hush` in its value.
-    const SECRETS: [(&str, &str); 16] = [
+    const SECRETS: [(&str, &str); 22] = [
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("REPORTER_TOKEN", "hush-reporter-token"),
         ("CLOUDFLARE_TURN_KEY_ID", "id"),
@@ -232,6 +238,12 @@ mod tests {
         ("ALERT_WEBHOOK_URL", "https://hooks.example/hush-path?hush-query"),
         ("ALERT_WEBHOOK_SECRET", "hush-webhook-secret"),
         ("AUTH_JWT_SECRET", "hush-jwt-secret-of-at-least-32-characters"),
+        ("SIGNALING", "ayame,sfu,reports"),
+        ("AUTHN_WEBHOOK_URL", "https://app.example/hush-path?hush-query"),
+        ("DISCONNECT_WEBHOOK_URL", "https://app.example/hush-path?hush-query"),
+        ("CALLS_APP_ID", "app"),
+        ("CALLS_APP_SECRET", "hush-app-secret"),
+        ("FEEDBACK_URL", "https://chat.example/hush-path?hush-query"),
     ];
 
     #[test]

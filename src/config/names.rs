@@ -112,6 +112,26 @@ variables! {
         AUTH_AUDIENCE;
         AUTH_USER_CLAIM = "sub";
         AUTH_REQUIRED = "false";
+        SIGNALING;
+        SIGNALING_TTL_SECONDS = "3600";
+        COPY_WEBSOCKET_HEADER_NAMES;
+        TYPE_MESSAGE = "false";
+        WS_PING_INTERVAL_SEC = "5";
+        WS_PONG_TIMEOUT_SEC = "60";
+        WS_READ_TIMEOUT_SEC = "90";
+        READ_LIMIT_BYTES = "1048576";
+        WEBHOOK_TIMEOUT_SEC = "5";
+        P2PCF_PATH = "/p2pcf";
+        P2PCF_ORIGIN_QUOTA;
+        SFU_PREFIXES = "/partytracks,/api/calls";
+        SFU_LOCK = "on";
+        CALLS_APP_ID;
+        CALLS_API_URL = "https://rtc.live.cloudflare.com/v1";
+        USER_HEADER = "Cf-Access-Authenticated-User-Email";
+        ROOM_MEMBERS_MAX = "64";
+        ROOM_SWEEP_SECONDS = "15";
+        PEERJS_KEY = "peerjs";
+        REPORTS_DIR;
     }
     secret {
         OPERATOR_TOKEN;
@@ -126,6 +146,10 @@ variables! {
         ALERT_WEBHOOK_URL;
         ALERT_WEBHOOK_SECRET;
         AUTH_JWT_SECRET;
+        AUTHN_WEBHOOK_URL;
+        DISCONNECT_WEBHOOK_URL;
+        CALLS_APP_SECRET;
+        FEEDBACK_URL;
     }
 }
 
