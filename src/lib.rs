@@ -15,6 +15,7 @@
 //! | [`auth`] | whose mint it is, by a token of the application's sign-in |
 //! | [`limit`] | the rate limit of each client |
 //! | [`meter`] | reading the counts of Cloudflare and coturn, and ending coturn's sessions |
+//! | [`signal`] | signaling: the shell around the protocols of `turn_signaling` |
 //! | [`relay`] | a small TURN server in this process, for demos and tests |
 //! | [`account`] | the books behind one lock |
 //! | [`journal`] | the books on disk |
@@ -51,5 +52,6 @@ pub mod relay;
 pub mod request;
 pub mod router;
 pub mod serve;
+pub mod signal;
 pub mod telemetry;
 pub mod web;

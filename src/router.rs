@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
     alerts, backup, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi,
-    operator, origin, overrides, overview, spenders, users, wire_formats,
+    operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -86,6 +86,7 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
+    let sockets = signaling::routes::sockets(app).layer(foreign.clone());
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(status.merge(reports).merge(operator), app))
@@ -98,6 +99,7 @@ pub fn build(app: &Arc<App>) -> Router {
     served
         .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
+        .merge(sockets)
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))

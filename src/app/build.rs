@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -12,7 +13,7 @@ use crate::account::Account;
 use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
 use crate::auth::Auth;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{CloudflareConfig, Config, RotationConfig, TurnKeyConfig};
 use crate::http_client::{ClientError, http_client};
 use crate::ice::cloudflare::Cloudflare;
@@ -36,6 +37,9 @@ use crate::random::{self, NoRandomness};
 use crate::relay::{Relay, RelayError, RelayParts};
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
+use crate::signal::Signaling;
+use crate::signal::calls::LiveCalls;
+use crate::signal::hub::Shared;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -116,6 +120,7 @@ pub fn build(
         hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
+        signaling: parts.signaling()?,
         is_demo: config.is_demo,
         countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         ttl_max: config.ice.ttl_max,
@@ -160,6 +165,24 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             retry: RetryPolicy::default(),
         }))
+    }
+
+    fn signaling(&self) -> Result<Signaling, BuildError> {
+        let config = &self.config.signaling;
+        let calls = Arc::new(LiveCalls::new(Arc::clone(&self.clock)));
+        let _shared = Shared {
+            started: clock::deadline(Duration::ZERO),
+            metrics: Arc::clone(&self.metrics),
+            calls: Arc::clone(&calls),
+        };
+        Ok(Signaling {
+            hubs: vec![],
+            occupancy: Arc::default(),
+            calls,
+            ttl: config.ttl,
+            ayame: config.ayame.clone(),
+            client: http_client()?,
+        })
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {

@@ -24,6 +24,7 @@ use crate::mint::rotation::KeyRotator;
 use crate::relay::Relay;
 use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
+use crate::signal::Signaling;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -80,6 +81,8 @@ pub struct App {
     pub trusted_proxies: Arc<[IpNet]>,
     /// The other wire formats that are served. `DOORS`.
     pub wire_formats: Vec<WireFormat>,
+    /// Signaling: sockets and calls.
+    pub signaling: Signaling,
     /// Whether the demo page is served.
     pub is_demo: bool,
     /// Which TURN key serves which country. `None` without TURN keys.

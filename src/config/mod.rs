@@ -46,7 +46,9 @@ pub use public_url::PublicUrl;
 pub use relay::RelayConfig;
 pub use rotation::RotationConfig;
 pub use server::{LogConfig, LogFormat, ServerConfig};
-pub use signaling::{AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig};
+pub use signaling::{
+    AyameConfig, P2pcfConfig, ReportsConfig, RoomsConfig, SfuConfig, SfuLock, SignalingConfig,
+};
 pub use turn_keys::{Country, CountryKeys, KEYS_MAX, TurnKeyConfig};
 pub use wire_formats::WireFormat;
 

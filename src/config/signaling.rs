@@ -237,7 +237,8 @@ fn read_sfu(settings: &mut Settings<'_>, is_on: bool) -> Read<Option<SfuConfig>>
         return Ok(None);
     }
     let (Some(app_id), Some(app_secret)) = (id, secret) else {
-        let expected = "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
+        let expected =
+            "expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
         return Err(settings.refuse(CALLS_APP_ID.name(), expected));
     };
     Ok(Some(SfuConfig { prefixes: prefixes.unwrap_or_default(), app_id, app_secret, api, lock }))
@@ -300,8 +301,9 @@ mod tests {
     fn the_sfu_needs_an_app() {
         let line = "CALLS_APP_ID: expected the id of your SFU app, and its CALLS_APP_SECRET, because SIGNALING names sfu";
         assert_refused([("SIGNALING", "sfu")], &[line]);
-        let sfu =
-            load([("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")]).signaling.sfu;
+        let sfu = load([("SIGNALING", "sfu"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")])
+            .signaling
+            .sfu;
         let sfu = sfu.unwrap();
         assert_eq!(sfu.prefixes, ["/partytracks", "/api/calls"]);
         assert_eq!((sfu.api.as_str(), sfu.lock), ("https://rtc.live.cloudflare.com/v1/", SfuLock::On));

@@ -53,6 +53,8 @@ pub enum ApiError {
         /// The value of the `Allow` header, if it is known.
         allow: Option<HeaderValue>,
     },
+    /// The route takes WebSockets only.
+    UpgradeRequired,
     /// The request names a host that is not served.
     MisdirectedRequest,
     /// The body is too long.

@@ -13,7 +13,7 @@ use crate::request::client_addr::is_trusted;
 use turn_ledger::key_name::KeyName;
 
 /// The key of the country that a trusted proxy states, if that country has a key.
-pub(super) fn by_country(app: &App, request: &Request) -> Option<KeyName> {
+pub fn by_country(app: &App, request: &Request) -> Option<KeyName> {
     let countries = app.countries.as_ref().filter(|countries| !countries.keys.is_empty())?;
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     if !is_trusted(peer.ip(), &app.trusted_proxies) {

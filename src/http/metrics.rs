@@ -68,6 +68,7 @@ fn figures(app: &App) -> ScrapedFigures {
     gauge("spenders_folded", "Of those, in this period, how many gave up their row", folded);
     gauge("unknown_bytes", "Bytes of this period under unknown identifiers", snapshot.unknown_bytes.get());
     gauge("connections_open", "Open connections", from_usize(snapshot.open_connections));
+    gauge("signaling_sockets", "Open signaling sockets", from_usize(app.signaling.occupancy.open()));
     gauge("rate_limit_clients", "Rows of the rate limiter's table", from_usize(app.rate_limit.clients()));
     gauge(
         "breaker_state",

@@ -56,7 +56,7 @@ pub struct RowOf {
 
 impl RowOf {
     /// `None` if the limit does not apply to the request.
-    fn row(self, charge: &Charge) -> Option<Row> {
+    pub(super) fn row(self, charge: &Charge) -> Option<Row> {
         let Charge { rows, user, .. } = charge;
         let row = match (self.scope, user) {
             (Scope::User, user) => *user,

@@ -4,6 +4,7 @@
 //! of a 429 contain the same wait, rounded up. The library uses its own clock. Our clock only decides when a row of the tables
 //! is removed.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -137,12 +138,32 @@ impl RateLimit {
     /// Records in the request what it counts against. Called once for each request, before the layer.
     pub fn charge<T>(&self, request: &mut Request<T>, kind: Kind, user: Option<&User>) {
         let Some(ClientAddr(address)) = request.extensions().get().copied() else { return };
+        let charge = self.charge_of(address, kind, user);
+        request.extensions_mut().insert(charge);
+    }
+
+    fn charge_of(&self, address: IpAddr, kind: Kind, user: Option<&User>) -> Charge {
         let rows = self.with_clients(|clients, now| clients.rows(address, now));
         let user = user.map(|user| self.users().row(user.as_str(), self.clock.instant()));
         if rows.is_shared() || user.is_some_and(Row::is_shared) {
             self.metrics.rate_limit_overflow.inc();
         }
-        request.extensions_mut().insert(Charge { kind, rows, user });
+        Charge { kind, rows, user }
+    }
+
+    /// Takes one mint out of the allowances of an address, for a mint that no request of its own asks for. `false` if one of them is
+    /// used up. A user has allowances of its own, as in the layer.
+    #[must_use]
+    pub fn take_mint(&self, address: IpAddr, user: Option<&User>) -> bool {
+        let charge = self.charge_of(address, Kind::Mint, user);
+        let [mint, _] = &self.limits;
+        let rows = mint.iter().filter_map(|limit| Some((limit, limit.row.row(&charge)?)));
+        let fits = rows.map(|(limit, row)| limit.governor.limiter().check_key(&row).is_ok());
+        let is_within = fits.into_iter().all(|fits| fits);
+        if !is_within {
+            self.metrics.rate_limited.inc();
+        }
+        is_within
     }
 
     /// The layer. `respond` makes the response to a rejected request.

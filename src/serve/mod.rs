@@ -4,25 +4,28 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::http;
 use crate::journal::FLUSH_INTERVAL;
 use crate::telemetry::log::Throttle;
 
@@ -85,8 +88,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
     let probe = tokio::spawn(probe(Arc::clone(&app), shutdown.soft.clone()));
     let keys = tokio::spawn(keys(Arc::clone(&app), shutdown.soft.clone()));
     let rotation = tokio::spawn(rotation(Arc::clone(&app), shutdown.soft.clone()));
+    let mut signaling = tokio::spawn(signaling(Arc::clone(&app), shutdown.soft.clone()));
     let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let acceptor = Acceptor {
         listener,
         sockets: Arc::clone(&sockets),
@@ -99,15 +103,22 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
         let progress = Progress::new();
         // Without a slot, the socket is closed at once.
         if let Some(slot) = peers.admit(peer.ip(), &progress) {
-            let connection = Connection { socket, peer, progress, permit, slot };
-            connection.spawn(&router, &sockets, &graceful);
+            let socket = TimedSocket::new(socket, progress.clone(), (permit, slot));
+            let connection = Connection { socket, peer, progress };
+            connections.spawn(connection.serve(router.clone(), Arc::clone(&sockets), shutdown.soft.clone()));
         }
     }
     app.draining.store(true, Ordering::Relaxed);
     drop(acceptor);
     tracing::info!("shutting down: no new connections, requests in progress may finish");
+    let drained = async {
+        connections.close();
+        connections.wait().await;
+        // A socket that was upgraded is no longer an HTTP connection, so it is waited for here.
+        let _ = (&mut signaling).await;
+    };
     let ended = tokio::select! {
-        () = graceful.shutdown() => Ended::Drained,
+        () = drained => Ended::Drained,
         () = tokio::time::sleep(DRAIN_MAX) => Ended::TimedOut,
         () = shutdown.hard.cancelled() => Ended::Forced,
     };
@@ -118,6 +129,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, router: Router, shutdown:
             tracing::warn!(unfinished, "shut down with connections unfinished");
         }
     }
+    signaling.abort();
     // These tasks end with the soft signal. The panic hook has logged a panic in any of them.
     let _ = tokio::join!(maintenance, alerts, readings, sessions, relay, pool, probe, keys, rotation);
     app.account.finish().await;
@@ -158,24 +170,18 @@ impl Acceptor {
     }
 }
 
-/// An accepted connection, with what it holds while it is open.
+/// An accepted connection. Its socket holds its permit and its slot, also after an upgrade.
 struct Connection {
-    socket: TcpStream,
+    socket: TimedSocket<(OwnedSemaphorePermit, Slot)>,
     peer: SocketAddr,
     progress: Progress,
-    permit: OwnedSemaphorePermit,
-    slot: Slot,
 }
 
 impl Connection {
-    fn spawn(self, router: &Router, sockets: &Arc<Semaphore>, graceful: &GracefulShutdown) {
-        let Self { socket, peer, progress, permit, slot } = self;
-        // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
-        // first use.
-        let _ = socket.set_nodelay(true);
-        let router = router.clone();
-        let socket = TimedSocket::new(socket, progress.clone());
-        let keep_alive = KeepAlive { progress: progress.clone(), sockets: Arc::clone(sockets) };
+    /// Serves requests until either side closes, or until the request in progress at `drain` is answered.
+    async fn serve(self, router: Router, sockets: Arc<Semaphore>, drain: CancellationToken) {
+        let Self { socket, peer, progress } = self;
+        let keep_alive = KeepAlive { progress: progress.clone(), sockets };
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             serve_one(router.clone(), keep_alive.clone(), peer, request)
         });
@@ -183,18 +189,21 @@ impl Connection {
             .header_read_timeout(None)
             .max_header_size(HEADERS_MAX)
             .max_buf_size(HEADERS_MAX)
-            .serve_connection(TokioIo::new(socket), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = progress.close_requested() => {}
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection failed");
-                }
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            () = progress.close_requested() => return,
+            ended = &mut connection => ended,
+            () = drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-            drop((permit, slot));
-        });
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection failed");
+        }
     }
 }
 
@@ -221,7 +230,13 @@ async fn serve_one(
     request.extensions_mut().insert(ConnectInfo(peer));
     request.extensions_mut().insert(keep_alive.progress.begin_service(has_body));
     let response = router.oneshot(request).await;
-    keep_alive.progress.end_service(keep_alive.span());
+    let is_upgrade =
+        response.as_ref().is_ok_and(|response| response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    if is_upgrade {
+        keep_alive.progress.begin_upgraded();
+    } else {
+        keep_alive.progress.end_service(keep_alive.span());
+    }
     response
 }
 
@@ -268,6 +283,11 @@ async fn rotation(app: Arc<App>, end: CancellationToken) {
     if let Some(rotator) = &app.rotator {
         rotator.run(&end).await;
     }
+}
+
+/// Runs the timers of signaling, and closes its sockets at the end.
+async fn signaling(app: Arc<App>, end: CancellationToken) {
+    http::signaling::run(&app, &end).await;
 }
 
 /// Delivers alerts to the operator, one at a time.

@@ -54,6 +54,8 @@ enum Phase {
     Receiving { until: Instant },
     /// A handler has the request and enforces the deadline of its body.
     Handled,
+    /// The connection is a WebSocket, whose protocol has timers of its own.
+    Upgraded,
 }
 
 impl Progress {
@@ -72,7 +74,7 @@ impl Progress {
         let mut state = self.lock();
         let until = match state.phase {
             Phase::Receiving { until } => until,
-            Phase::Idle { .. } | Phase::Handled => clock::deadline(REQUEST_TIMEOUT),
+            Phase::Idle { .. } | Phase::Handled | Phase::Upgraded => clock::deadline(REQUEST_TIMEOUT),
         };
         state.phase = Phase::Handled;
         state.since = now();
@@ -87,10 +89,19 @@ impl Progress {
         state.since = now();
     }
 
-    /// Since when the connection has waited for its client; `None` while a request is handled.
+    /// The response switches protocols: from now on no time limit of HTTP applies.
+    pub(super) fn begin_upgraded(&self) {
+        self.lock().phase = Phase::Upgraded;
+    }
+
+    /// Since when the connection has waited for its client; `None` while a request is handled, and once it is upgraded.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.lock();
-        let is_busy = matches!(state.phase, Phase::Handled) && self.0.body_arrived.load(Ordering::Relaxed);
+        let is_busy = match state.phase {
+            Phase::Idle { .. } | Phase::Receiving { .. } => false,
+            Phase::Handled => self.0.body_arrived.load(Ordering::Relaxed),
+            Phase::Upgraded => true,
+        };
         (!is_busy).then_some(state.since)
     }
 
@@ -122,7 +133,7 @@ impl Progress {
     fn deadline(&self) -> Option<Instant> {
         match self.lock().phase {
             Phase::Idle { until } | Phase::Receiving { until } => Some(until),
-            Phase::Handled => None,
+            Phase::Handled | Phase::Upgraded => None,
         }
     }
 
@@ -135,19 +146,25 @@ fn now() -> Instant {
     clock::deadline(Duration::ZERO)
 }
 
-/// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed.
-pub(super) struct TimedSocket {
+/// A socket that fails with [`io::ErrorKind::TimedOut`] when a time limit has passed. It holds what its connection occupies.
+pub(super) struct TimedSocket<H> {
     socket: TcpStream,
     progress: Progress,
+    /// Freed when the socket is closed.
+    _held: H,
     alarm: Pin<Box<Sleep>>,
     /// Set while a write waits for the client.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl TimedSocket {
-    pub(super) fn new(socket: TcpStream, progress: Progress) -> Self {
+impl<H> TimedSocket<H> {
+    /// `held` is freed when the socket is closed.
+    pub(super) fn new(socket: TcpStream, progress: Progress, held: H) -> Self {
+        // Responses are small, so waiting to fill a packet only delays them. The error of a closed socket appears on its
+        // first use.
+        let _ = socket.set_nodelay(true);
         let alarm = Box::pin(sleep_until(clock::deadline(KEEP_ALIVE)));
-        Self { socket, progress, alarm, stall: None }
+        Self { socket, progress, _held: held, alarm, stall: None }
     }
 
     /// Ready when the current phase has lasted too long.
@@ -174,7 +191,7 @@ impl TimedSocket {
     }
 }
 
-impl AsyncRead for TimedSocket {
+impl<H: Unpin> AsyncRead for TimedSocket<H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -193,7 +210,7 @@ impl AsyncRead for TimedSocket {
     }
 }
 
-impl AsyncWrite for TimedSocket {
+impl<H: Unpin> AsyncWrite for TimedSocket<H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -241,7 +258,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let progress = Progress::new();
         let opened = progress.idle_since().unwrap();
-        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone());
+        let mut socket = TimedSocket::new(listener.accept().await.unwrap().0, progress.clone(), ());
         for _ in 0..3 {
             client.write_all(b"G").await.unwrap();
             socket.read_exact(&mut [0]).await.unwrap();

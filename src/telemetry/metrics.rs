@@ -96,6 +96,7 @@ pub struct Metrics {
     /// Requests refused because too many were in progress.
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
+    signaling_limited: Family<OutcomeLabels, Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
     /// Connections opened.
@@ -156,6 +157,11 @@ impl Metrics {
             connections_opened: add(all, "connections_opened", "Connections opened"),
             connections_ended: add(all, "connections_ended", "Connections ended"),
             connections_refused: add(all, "connections_refused", "Connections that were not opened"),
+            signaling_limited: add(
+                all,
+                "signaling_sockets_limited",
+                "Signaling sockets that were refused, or closed because the client reads too slowly",
+            ),
             claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
             relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
@@ -220,6 +226,11 @@ impl Metrics {
     /// Counts a socket of a peer that holds too many: the idle one that was closed, or the new one that was refused.
     pub fn socket_limited(&self, outcome: &'static str) {
         self.sockets_limited.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a signaling socket that was refused before its upgrade, or closed because its client reads too slowly.
+    pub fn signaling_limited(&self, outcome: &'static str) {
+        self.signaling_limited.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts a connection that was not opened.

@@ -12,7 +12,7 @@ pub(crate) const LAYERS: [&[&str]; 13] = [
     &["web"],
     &["http"],
     &["app"],
-    &["auth", "limit", "meter", "mint", "relay"],
+    &["auth", "limit", "meter", "mint", "relay", "signal"],
     &["account"],
     &["alert", "journal"],
     &["telemetry"],

@@ -5,10 +5,11 @@
 //! | where | what |
 //! |---|---|
 //! | [`session`] | what the shell tells a protocol, and what a protocol asks of the shell |
-//! | [`call`] | who is in which call, and what that means for the ledger |
+//! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 
 pub mod allowance;
 pub mod call;
+pub mod calls;
 pub mod deadlines;
 pub mod session;

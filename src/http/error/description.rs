@@ -97,6 +97,10 @@ impl ApiError {
                 );
                 Described { allow, ..described.message("See /openapi.json for the methods of this route.") }
             }
+            Self::UpgradeRequired => {
+                Described::new(StatusCode::UPGRADE_REQUIRED, "INVALID_REQUEST", "Upgrade required")
+                    .message("Open a WebSocket here: docs/SIGNALING.md names the clients.")
+            }
             Self::PayloadTooLarge { bytes_max } => {
                 Described::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
                     .message(format!("Send at most {bytes_max} bytes."))

@@ -7,6 +7,7 @@ pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;
 pub(crate) mod process;
+pub(crate) mod socket_client;
 pub(crate) mod state_dir;
 pub(crate) mod test_broker;
 

@@ -1,0 +1,159 @@
+//! The calls that are going on: members, their grants, and whether they are connected. What happens in a call becomes what the
+//! ledger must know: a connected member has a connection, and one whose media ended is cut. A call exists while it has members.
+
+use std::collections::BTreeMap;
+
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+use turn_ledger::units::Timestamp;
+
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
+
+/// The calls by name.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    calls: BTreeMap<CallName, Call>,
+}
+
+/// A call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When its first member joined.
+    pub started: Timestamp,
+    /// Whether its members are connected to each other, as far as the protocol can see.
+    pub is_connected: bool,
+    /// Its members.
+    pub members: BTreeMap<MemberId, Member>,
+}
+
+/// A member of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// When it joined.
+    pub joined: Timestamp,
+    /// Who it is, if known.
+    pub user: Option<User>,
+    /// The grant that was minted for it.
+    pub grant: Option<GrantId>,
+}
+
+/// What the ledger must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallAction {
+    /// The member has a connection on its grant.
+    Open(MemberId, GrantId),
+    /// The member's connection has ended.
+    Close(MemberId, GrantId),
+    /// Nothing may be relayed with this grant any longer.
+    Cut(GrantId),
+}
+
+impl Calls {
+    /// Takes one event. An event of a call or member that is not known is ignored.
+    pub fn step(&mut self, event: CallEvent, now: Timestamp) -> Vec<CallAction> {
+        match event {
+            CallEvent::Joined { call, member, user, grant } => {
+                let new = || Call { started: now, is_connected: false, members: BTreeMap::new() };
+                let call = self.calls.entry(call).or_insert_with(new);
+                call.members.insert(member, Member { joined: now, user, grant });
+                vec![]
+            }
+            CallEvent::Connected { call } => {
+                let Some(call) = self.calls.get_mut(&call) else { return vec![] };
+                call.is_connected = true;
+                // Opening a connection again keeps it alive, so members that are connected already do no harm.
+                call.connections().collect()
+            }
+            CallEvent::Left { call: name, member, media } => {
+                let Some(call) = self.calls.get_mut(&name) else { return vec![] };
+                let Some(gone) = call.members.remove(&member) else { return vec![] };
+                let was_connected = call.is_connected;
+                if call.members.is_empty() {
+                    self.calls.remove(&name);
+                }
+                let Some(grant) = gone.grant else { return vec![] };
+                let close = was_connected.then_some(CallAction::Close(member, grant));
+                let cut = (media == MediaAfter::Ends).then_some(CallAction::Cut(grant));
+                close.into_iter().chain(cut).collect()
+            }
+        }
+    }
+
+    /// The connections of all calls, each as the action that keeps it alive.
+    pub fn connections(&self) -> impl Iterator<Item = CallAction> + '_ {
+        self.calls.values().filter(|call| call.is_connected).flat_map(Call::connections)
+    }
+
+    /// The calls in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&CallName, &Call)> {
+        self.calls.iter()
+    }
+}
+
+impl Call {
+    fn connections(&self) -> impl Iterator<Item = CallAction> + '_ {
+        let with_grant =
+            |(id, member): (&MemberId, &Member)| Some(CallAction::Open(id.clone(), member.grant?));
+        self.members.iter().filter_map(with_grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::ProtocolName;
+
+    const A: GrantId = GrantId::new([1; 16]);
+    const B: GrantId = GrantId::new([2; 16]);
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(secs * 1_000)
+    }
+
+    fn call(room: &str) -> CallName {
+        CallName { protocol: ProtocolName::Ayame, room: room.into() }
+    }
+
+    fn member(id: &str) -> MemberId {
+        MemberId(id.into())
+    }
+
+    fn joined(id: &str, grant: Option<GrantId>) -> CallEvent {
+        CallEvent::Joined { call: call("r"), member: member(id), user: None, grant }
+    }
+
+    fn left(id: &str, media: MediaAfter) -> CallEvent {
+        CallEvent::Left { call: call("r"), member: member(id), media }
+    }
+
+    #[test]
+    fn a_connected_member_has_a_connection_until_it_leaves() {
+        let mut calls = Calls::default();
+        assert_eq!(calls.step(joined("a", Some(A)), at(1)), []);
+        assert_eq!(calls.step(joined("b", Some(B)), at(2)), []);
+        let open = [CallAction::Open(member("a"), A), CallAction::Open(member("b"), B)];
+        assert_eq!(calls.step(CallEvent::Connected { call: call("r") }, at(3)), open);
+        assert_eq!(calls.connections().collect::<Vec<_>>(), open);
+        assert_eq!(
+            calls.iter().next().map(|(_, call)| (call.started, call.is_connected)),
+            Some((at(1), true))
+        );
+        let ends = [CallAction::Close(member("a"), A), CallAction::Cut(A)];
+        assert_eq!(calls.step(left("a", MediaAfter::Ends), at(4)), ends);
+        let ends = [CallAction::Close(member("b"), B)];
+        assert_eq!(calls.step(left("b", MediaAfter::MayContinue), at(5)), ends);
+        assert_eq!(calls.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_member_that_never_connected_is_cut_and_one_without_a_grant_is_not() {
+        let mut calls = Calls::default();
+        for event in [joined("a", Some(A)), joined("b", None)] {
+            assert_eq!(calls.step(event, at(1)), []);
+        }
+        assert_eq!(calls.step(left("a", MediaAfter::Ends), at(2)), [CallAction::Cut(A)]);
+        assert_eq!(calls.step(left("b", MediaAfter::Ends), at(2)), []);
+        assert_eq!(calls.step(left("b", MediaAfter::Ends), at(2)), [], "left already");
+        assert_eq!(calls.step(CallEvent::Connected { call: call("r") }, at(3)), [], "ended already");
+    }
+}

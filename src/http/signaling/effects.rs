@@ -1,0 +1,128 @@
+//! What a protocol asks for and only the shell can find out: the application's answer, and a mint. Each question is one task, and
+//! a socket has one question at a time, so the bound on sockets bounds the tasks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::value::to_raw_value;
+use turn_ledger::client::ClientKey;
+use turn_ledger::spender::{Spender, User};
+use turn_ledger::token::GrantId;
+use turn_signaling::session::{Event, Question, Reply, Text, Webhook};
+
+use super::take;
+use crate::app::App;
+use crate::config::WebhookUrl;
+use crate::http_client::body_up_to;
+use crate::ice::server::IceServerList;
+use crate::mint::{Answer, MintRequest};
+use crate::random;
+use crate::signal::hub::{Effect, Hub, Peer};
+
+/// The longest answer of a webhook, in bytes.
+const WEBHOOK_BODY_MAX: usize = 64 * 1024;
+
+/// Begins to carry out effects, each in a task of its own.
+pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
+    for effect in effects {
+        let (app, hub) = (Arc::clone(app), Arc::clone(hub));
+        tokio::spawn(async move { carry_out(&app, &hub, effect).await });
+    }
+}
+
+async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
+    match effect {
+        Effect::Ask { socket, peer, question } => {
+            let reply = match question {
+                Question::Authorize(webhook) => Reply::Authorized(authorize(app, &webhook).await),
+                Question::Mint { user, .. } => mint(app, &peer, user).await,
+            };
+            take(app, hub, Event::Replied { socket, reply });
+        }
+        Effect::TellDisconnected(webhook) => {
+            let Some(ayame) = &app.signaling.ayame else { return };
+            let Some(url) = &ayame.disconnect_webhook else { return };
+            post(app, url, &webhook, ayame.webhook_timeout).await;
+        }
+    }
+}
+
+/// The application's answer. `None` unless it is a 200.
+async fn authorize(app: &App, webhook: &Webhook) -> Option<Text> {
+    let ayame = app.signaling.ayame.as_ref()?;
+    post(app, ayame.authn_webhook.as_ref()?, webhook, ayame.webhook_timeout).await
+}
+
+/// The body of a 200.
+async fn post(app: &App, url: &WebhookUrl, webhook: &Webhook, timeout: Duration) -> Option<Text> {
+    let request = app.signaling.client.post(url.expose().clone()).timeout(timeout);
+    let request = request.headers(headers(webhook)).body(webhook.body.clone());
+    let answer = async {
+        let response = request.send().await?;
+        let status = response.status();
+        Ok::<_, reqwest::Error>((status, body_up_to(WEBHOOK_BODY_MAX, response).await?))
+    };
+    match answer.await {
+        Ok((status, Some(body))) if status.as_u16() == 200 => Text::new(body.into()).ok(),
+        Ok((status, _)) => {
+            tracing::warn!(host = url.host(), status = status.as_u16(), "a signaling webhook failed");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(host = url.host(), "a signaling webhook failed: {}", error.without_url());
+            None
+        }
+    }
+}
+
+fn headers(webhook: &Webhook) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &webhook.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// Mints for a member of a call. It counts against the allowance of the client's address, as any mint. Without a credential the
+/// reply has STUN servers: a call is never refused for want of a relay.
+async fn mint(app: &App, peer: &Peer, user: Option<User>) -> Reply {
+    let (servers, grant) = match minted(app, peer, user).await {
+        Some((servers, grant)) => (servers, Some(grant)),
+        None => (app.stun.clone(), None),
+    };
+    Reply::Minted { ice_servers: to_raw_value(&servers).ok(), grant }
+}
+
+async fn minted(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServerList, GrantId)> {
+    let must_be_known = app.auth.as_ref().is_some_and(|auth| auth.required);
+    let is_vouched_for = app.signaling.ayame.as_ref().is_some_and(|ayame| ayame.authn_webhook.is_some());
+    if must_be_known && user.is_none() && !is_vouched_for {
+        return None;
+    }
+    if !app.rate_limit.take_mint(peer.address, user.as_ref()) {
+        return None;
+    }
+    let spender = Spender { user, label: None, origin: peer.origin.clone() }.known();
+    let request = MintRequest {
+        ttl: app.signaling.ttl.min(app.ttl_max),
+        grant: GrantId::new(random::bytes().ok()?),
+        client: Some(ClientKey::of(peer.address)),
+        address: match peer.address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        },
+        spender: spender.as_ref(),
+        key: peer.country_key,
+        renewal: None,
+        trace: None,
+    };
+    match app.mint.answer(&request).await {
+        Ok(Answer::Minted(issued)) => Some((issued.ice_servers, issued.grant)),
+        Ok(Answer::Stun(_)) | Err(_) => None,
+    }
+}

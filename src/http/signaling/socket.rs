@@ -1,0 +1,160 @@
+//! One signaling socket: the upgrade, and the task that reads and writes it. The task ends when the client closes or fails, or
+//! after the protocol's close frame, and then tells the protocol once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::{IntoResponse, Response};
+use turn_signaling::session::{Closing, Event, SocketId, Text, Upgrade};
+
+use super::{effects, take};
+use crate::app::App;
+use crate::clock;
+use crate::http::error::ApiError;
+use crate::signal::hub::{Hub, Peer};
+use crate::signal::occupancy::NoPlace;
+use crate::signal::outbox::{Frame, Outbox};
+
+/// The longest time in which a client may take nothing of what is sent to it.
+pub const WRITE_MAX: Duration = Duration::from_secs(10);
+/// How long the broker waits for the client's close frame after its own.
+pub const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// The buffer of one socket, in bytes. An idle socket keeps it.
+const READ_BUFFER: usize = 4 * 1024;
+/// A frame that is longer than allowed by up to this much is read to its end, so that the client receives the close frame. A
+/// longer one ends the connection. Bytes.
+const OVERLONG: usize = 64 * 1024;
+
+/// Answers a request for a socket of `hub`. A client for which there is no place is refused before the upgrade.
+pub fn upgrade(
+    app: &Arc<App>,
+    hub: &Arc<Hub>,
+    peer: Peer,
+    request: WebSocketUpgrade,
+    known: Upgrade,
+) -> Response {
+    let place = match app.signaling.occupancy.take(peer.address) {
+        Ok(place) => place,
+        Err(why) => {
+            app.metrics.signaling_limited("refused");
+            return refused(why).into_response();
+        }
+    };
+    let (app, hub) = (Arc::clone(app), Arc::clone(hub));
+    let max = hub.limits().frame_max + OVERLONG;
+    let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
+    request.max_message_size(max).on_upgrade(move |socket| async move {
+        serve(&app, &hub, socket, (peer, known)).await;
+        drop(place);
+    })
+}
+
+fn refused(why: NoPlace) -> ApiError {
+    match why {
+        NoPlace::Full => ApiError::Overloaded,
+        NoPlace::ClientFull => {
+            ApiError::TooManyConnections { of: "from this address", retry_in: Duration::from_secs(10) }
+        }
+    }
+}
+
+async fn serve(app: &Arc<App>, hub: &Arc<Hub>, mut socket: WebSocket, (peer, known): (Peer, Upgrade)) {
+    let (id, outbox, first) = hub.open(peer, known);
+    effects::begin(app, hub, first);
+    let session = Session { app, hub, id, outbox: &outbox };
+    let ended = session.run(&mut socket).await;
+    take(app, hub, Event::Closed { socket: id });
+    if let Some(close) = ended {
+        say_goodbye(&mut socket, close).await;
+    }
+}
+
+struct Session<'a> {
+    app: &'a Arc<App>,
+    hub: &'a Arc<Hub>,
+    id: SocketId,
+    outbox: &'a Outbox,
+}
+
+impl Session<'_> {
+    /// Passes frames on in both directions. Returns the close frame to send; `None` if the client has gone.
+    async fn run(&self, socket: &mut WebSocket) -> Option<Closing> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                frame = self.outbox.next() => {
+                    let message = match frame {
+                        Frame::Close(close) => return Some(close),
+                        Frame::Ping => Message::Ping(Bytes::new()),
+                        Frame::Text(text) => Message::Text(utf8(text)),
+                    };
+                    send(socket, message).await?;
+                    continue;
+                }
+                message = socket.recv() => match message? {
+                    Ok(message) => self.event(message)?,
+                    Err(error) => return closing_of(&error),
+                },
+            };
+            match event {
+                Ok(event) => take(self.app, self.hub, event),
+                Err(close) => return Some(close),
+            }
+        }
+    }
+
+    /// What a message means for the protocol. `None` if the client closes.
+    fn event(&self, message: Message) -> Option<Result<Event, Closing>> {
+        let socket = self.id;
+        Some(match message {
+            Message::Text(text) if text.len() > self.hub.limits().frame_max => Err(TOO_LONG),
+            text @ Message::Text(_) => match Text::new(text.into_data()) {
+                Ok(text) => Ok(Event::Text { socket, text }),
+                Err(_) => Err(NOT_TEXT),
+            },
+            Message::Binary(bytes) if bytes.len() > self.hub.limits().frame_max => Err(TOO_LONG),
+            Message::Binary(_) => Ok(Event::Binary { socket }),
+            // The library answers pings by itself.
+            Message::Ping(_) | Message::Pong(_) => Ok(Event::Pong { socket }),
+            Message::Close(_) => return None,
+        })
+    }
+}
+
+const TOO_LONG: Closing = Closing { code: 1009, reason: "message too long" };
+const NOT_TEXT: Closing = Closing { code: 1007, reason: "not UTF-8" };
+const BROKEN: Closing = Closing { code: 1002, reason: "protocol error" };
+
+/// The close frame for a failed read. `None` if the connection is gone.
+fn closing_of(error: &axum::Error) -> Option<Closing> {
+    use tokio_tungstenite::tungstenite::Error;
+    let source = std::error::Error::source(error)?;
+    match source.downcast_ref::<Error>()? {
+        Error::Capacity(_) => Some(TOO_LONG),
+        Error::Utf8(_) => Some(NOT_TEXT),
+        Error::Protocol(_) => Some(BROKEN),
+        _ => None,
+    }
+}
+
+/// `None` if the client has gone, or takes nothing for [`WRITE_MAX`].
+async fn send(socket: &mut WebSocket, message: Message) -> Option<()> {
+    tokio::time::timeout_at(clock::deadline(WRITE_MAX), socket.send(message)).await.ok()?.ok()
+}
+
+/// Sends a close frame, and waits a moment for the client's.
+async fn say_goodbye(socket: &mut WebSocket, close: Closing) {
+    let frame = CloseFrame { code: close.code, reason: Utf8Bytes::from_static(close.reason) };
+    if send(socket, Message::Close(Some(frame))).await.is_none() {
+        return;
+    }
+    let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = tokio::time::timeout_at(clock::deadline(CLOSE_MAX), answered).await;
+}
+
+fn utf8(text: Text) -> Utf8Bytes {
+    // It was checked when it was made, so this never fails.
+    Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default()
+}

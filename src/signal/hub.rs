@@ -1,0 +1,278 @@
+//! One protocol with its sockets. An event goes in under one lock, and its actions go out in their order: frames to the
+//! outboxes, what happened in calls to the ledger. So no two events of a protocol overlap, and each socket gets its frames in
+//! the order in which the protocol sent them. What takes time is returned as an [`Effect`].
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use turn_ledger::key_name::KeyName;
+use turn_signaling::call::ProtocolName;
+use turn_signaling::session::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
+
+use super::calls::LiveCalls;
+use super::outbox::{Frame, Outbox};
+use crate::clock;
+use crate::telemetry::metrics::Metrics;
+
+/// A protocol with its sockets.
+#[derive(Debug)]
+pub struct Hub {
+    name: ProtocolName,
+    limits: Limits,
+    state: Mutex<State>,
+    /// The next deadline may have changed.
+    rescheduled: Notify,
+    shared: Shared,
+}
+
+/// What all hubs share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The start of the time that protocols are told. It is the runtime's time: it limits waiting on sockets, and no figure
+    /// depends on it.
+    pub started: Instant,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The calls of all protocols.
+    pub calls: Arc<LiveCalls>,
+}
+
+#[derive(Debug)]
+struct State {
+    protocol: Box<dyn Protocol>,
+    sockets: HashMap<SocketId, OpenSocket>,
+    next_socket: u64,
+    is_draining: bool,
+}
+
+#[derive(Debug)]
+struct OpenSocket {
+    outbox: Arc<Outbox>,
+    peer: Arc<Peer>,
+}
+
+/// Who is behind a socket, for what is minted for it.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The origin of the page.
+    pub origin: Option<Arc<str>>,
+    /// The TURN key of the client's country.
+    pub country_key: Option<KeyName>,
+}
+
+/// What takes time.
+#[must_use]
+#[derive(Debug)]
+pub enum Effect {
+    /// Find a reply, and return it as [`Event::Replied`].
+    Ask {
+        /// The socket that asks.
+        socket: SocketId,
+        /// Who is behind it.
+        peer: Arc<Peer>,
+        /// What to find out.
+        question: Question,
+    },
+    /// Tell the application that a socket has ended.
+    TellDisconnected(Webhook),
+}
+
+impl Hub {
+    /// A protocol without sockets.
+    #[must_use]
+    pub fn new(name: ProtocolName, protocol: Box<dyn Protocol>, shared: Shared) -> Self {
+        let limits = protocol.limits();
+        let state = State { protocol, sockets: HashMap::new(), next_socket: 0, is_draining: false };
+        Self { name, limits, state: Mutex::new(state), rescheduled: Notify::new(), shared }
+    }
+
+    /// The protocol's name.
+    #[must_use]
+    pub fn name(&self) -> ProtocolName {
+        self.name
+    }
+
+    /// The limits of each socket.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Opens a socket.
+    pub fn open(&self, peer: Peer, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
+        let outbox = Arc::new(Outbox::new(self.limits));
+        let mut state = self.lock();
+        let socket = SocketId(state.next_socket);
+        state.next_socket += 1;
+        let open = OpenSocket { outbox: Arc::clone(&outbox), peer: Arc::new(peer) };
+        state.sockets.insert(socket, open);
+        let mut effects = self.step(&mut state, Event::Opened { socket, upgrade });
+        if state.is_draining {
+            effects.extend(self.step(&mut state, Event::Drain));
+        }
+        (socket, outbox, effects)
+    }
+
+    /// Takes an event, and carries out what follows from it.
+    pub fn take(&self, event: Event) -> Vec<Effect> {
+        self.step(&mut self.lock(), event)
+    }
+
+    /// Tells every client that the process stops. A socket that opens later is told at once.
+    pub fn drain(&self) -> Vec<Effect> {
+        let mut state = self.lock();
+        state.is_draining = true;
+        self.step(&mut state, Event::Drain)
+    }
+
+    /// How long until [`Event::Due`] must come. `None` while no timer runs.
+    #[must_use]
+    pub fn until_due(&self) -> Option<Duration> {
+        let due = self.lock().protocol.next_due()?;
+        Some(due.saturating_sub(self.now()))
+    }
+
+    /// Returns when [`Self::until_due`] may have changed.
+    pub async fn rescheduled(&self) {
+        self.rescheduled.notified().await;
+    }
+
+    fn step(&self, state: &mut State, event: Event) -> Vec<Effect> {
+        let before = state.protocol.next_due();
+        if let Event::Closed { socket } = &event {
+            state.sockets.remove(socket);
+        }
+        let actions = state.protocol.step(event, self.now());
+        let effects = actions.into_iter().filter_map(|action| self.carry_out(state, action)).collect();
+        if state.protocol.next_due() != before {
+            self.rescheduled.notify_one();
+        }
+        effects
+    }
+
+    fn carry_out(&self, state: &State, action: Action) -> Option<Effect> {
+        match action {
+            Action::Send { to, text } => self.send(state, to, Frame::Text(text)),
+            Action::Ping { to } => self.send(state, to, Frame::Ping),
+            Action::Close { socket, close } => self.send(state, socket, Frame::Close(close)),
+            Action::Ask { socket, question } => {
+                let peer = Arc::clone(&state.sockets.get(&socket)?.peer);
+                return Some(Effect::Ask { socket, peer, question });
+            }
+            Action::TellDisconnected(webhook) => return Some(Effect::TellDisconnected(webhook)),
+            Action::Call(event) => self.shared.calls.take(event),
+        }
+        None
+    }
+
+    fn send(&self, state: &State, to: SocketId, frame: Frame) {
+        let Some(open) = state.sockets.get(&to) else { return };
+        if !open.outbox.push(frame) {
+            self.shared.metrics.signaling_limited("too_slow");
+        }
+    }
+
+    fn now(&self) -> Duration {
+        clock::deadline(Duration::ZERO).saturating_duration_since(self.shared.started)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use turn_signaling::session::{Closing, Text};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
+    #[derive(Debug, Default)]
+    struct Echo(Vec<SocketId>);
+
+    impl Protocol for Echo {
+        fn step(&mut self, event: Event, _: Duration) -> Vec<Action> {
+            match event {
+                Event::Opened { socket, .. } => {
+                    self.0.push(socket);
+                    vec![]
+                }
+                Event::Text { socket, text } if text.as_str() == "ask" => {
+                    vec![Action::Ask { socket, question: Question::Mint { room: "r".into(), user: None } }]
+                }
+                Event::Text { socket, text } => {
+                    vec![Action::Send { to: socket, text }, Action::Ping { to: socket }]
+                }
+                Event::Drain => {
+                    let close = |socket| Action::Close { socket, close: Closing::DRAIN };
+                    self.0.drain(..).map(close).collect()
+                }
+                _ => vec![],
+            }
+        }
+
+        fn next_due(&self) -> Option<Duration> {
+            None
+        }
+
+        fn limits(&self) -> Limits {
+            let too_slow = Closing::POLICY;
+            Limits { frame_max: 100, queued_frames_max: 10, queued_bytes_max: 100, too_slow }
+        }
+    }
+
+    fn hub() -> Hub {
+        let shared = Shared {
+            started: clock::deadline(Duration::ZERO),
+            metrics: Arc::new(Metrics::new()),
+            calls: Arc::new(LiveCalls::new(Arc::new(SystemClock))),
+        };
+        Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
+    }
+
+    fn peer() -> Peer {
+        Peer { address: Ipv4Addr::LOCALHOST.into(), origin: None, country_key: None }
+    }
+
+    fn text(socket: SocketId, text: &'static str) -> Event {
+        Event::Text { socket, text: Text::from(text) }
+    }
+
+    #[tokio::test]
+    async fn frames_go_out_in_order_and_a_question_comes_back_with_its_peer() {
+        let hub = hub();
+        let (a, outbox, effects) = hub.open(peer(), Upgrade::default());
+        assert!(effects.is_empty());
+        assert!(hub.take(text(a, "1")).is_empty() && hub.take(text(a, "2")).is_empty());
+        let frame = |text: &'static str| Frame::Text(text.into());
+        for expected in [frame("1"), Frame::Ping, frame("2"), Frame::Ping] {
+            assert_eq!(outbox.next().await, expected);
+        }
+        let effects = hub.take(text(a, "ask"));
+        assert!(
+            matches!(&*effects, [Effect::Ask { socket, peer, .. }] if *socket == a && peer.address.is_loopback())
+        );
+        let _ = hub.take(Event::Closed { socket: a });
+        assert!(hub.take(text(a, "ask")).is_empty(), "nobody is there to ask for");
+    }
+
+    #[tokio::test]
+    async fn a_drain_closes_every_socket_and_those_that_open_later() {
+        let hub = hub();
+        let (_, outbox, _) = hub.open(peer(), Upgrade::default());
+        assert!(hub.drain().is_empty());
+        assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
+        let (_, outbox, _) = hub.open(peer(), Upgrade::default());
+        assert_eq!(outbox.next().await, Frame::Close(Closing::DRAIN));
+    }
+}

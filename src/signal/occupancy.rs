@@ -1,0 +1,146 @@
+//! How many signaling sockets are open: in all, for each client address, and for each IPv6 /48. A place is taken before the
+//! upgrade and freed when the socket's task ends. Only open sockets have rows.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use turn_ledger::client::ClientKey;
+
+/// The most open signaling sockets.
+pub const SIGNALING_SOCKETS_MAX: usize = 4_096;
+/// The most open signaling sockets of one IPv4 address or one IPv6 /64.
+pub const SIGNALING_SOCKETS_PER_CLIENT_MAX: usize = 64;
+
+/// The open sockets.
+#[derive(Debug, Default)]
+pub struct Occupancy {
+    table: Mutex<Table>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    open: usize,
+    by_client: HashMap<ClientKey, usize>,
+}
+
+/// Why a socket cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// [`SIGNALING_SOCKETS_MAX`] are open.
+    Full,
+    /// The address has as many as one may have.
+    ClientFull,
+}
+
+/// The place of one socket. Dropping it frees the place.
+#[derive(Debug)]
+pub struct Place {
+    occupancy: Arc<Occupancy>,
+    client: ClientKey,
+}
+
+impl Occupancy {
+    /// Takes a place for a client.
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, NoPlace> {
+        let client = ClientKey::of(address);
+        self.lock().take(client)?;
+        Ok(Place { occupancy: Arc::clone(self), client })
+    }
+
+    /// The number of open sockets.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.lock().open
+    }
+
+    /// Returns once no socket is open.
+    pub async fn emptied(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.open() == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn take(&mut self, client: ClientKey) -> Result<(), NoPlace> {
+        if self.open >= SIGNALING_SOCKETS_MAX {
+            return Err(NoPlace::Full);
+        }
+        let is_full = |key: ClientKey| {
+            let most = SIGNALING_SOCKETS_PER_CLIENT_MAX * usize::try_from(key.factor()).unwrap_or(1);
+            self.by_client.get(&key).is_some_and(|open| *open >= most)
+        };
+        if client.with_wider().any(is_full) {
+            return Err(NoPlace::ClientFull);
+        }
+        self.open += 1;
+        for key in client.with_wider() {
+            *self.by_client.entry(key).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, client: ClientKey) {
+        self.open -= 1;
+        for key in client.with_wider() {
+            if let Some(open) = self.by_client.get_mut(&key) {
+                *open -= 1;
+                if *open == 0 {
+                    self.by_client.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.occupancy.lock().free(self.client);
+        self.occupancy.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_64_places_and_a_48_four_times_as_many() {
+        let occupancy = Arc::new(Occupancy::default());
+        let mut places: Vec<_> = (0..64).map(|_| occupancy.take(address("192.0.2.1")).unwrap()).collect();
+        assert_eq!(occupancy.take(address("192.0.2.1")).unwrap_err(), NoPlace::ClientFull);
+        assert!(occupancy.take(address("192.0.2.2")).is_ok());
+        places.pop();
+        assert!(occupancy.take(address("192.0.2.1")).is_ok());
+        let places: Vec<_> =
+            (0..256).map(|n| occupancy.take(address(&format!("2001:db8:1:{n:x}::1"))).unwrap()).collect();
+        assert_eq!(occupancy.take(address("2001:db8:1:ffff::1")).unwrap_err(), NoPlace::ClientFull);
+        drop(places);
+        assert!(occupancy.take(address("2001:db8:1:ffff::1")).is_ok());
+    }
+
+    #[test]
+    fn there_are_4096_places_and_no_rows_without_sockets() {
+        let occupancy = Arc::new(Occupancy::default());
+        let of = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(n));
+        let places: Vec<_> = (0..4_096).map(|n| occupancy.take(of(n)).unwrap()).collect();
+        assert_eq!(occupancy.take(of(9_999)).unwrap_err(), NoPlace::Full);
+        drop(places);
+        assert_eq!((occupancy.open(), occupancy.lock().by_client.len()), (0, 0));
+    }
+}

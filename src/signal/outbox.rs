@@ -1,0 +1,148 @@
+//! What waits to be sent to one socket, bounded in frames and in bytes. The protocol puts frames in without waiting. A client
+//! that reads too slowly loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use turn_signaling::session::{Closing, Limits, Text};
+
+/// A frame to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A text frame.
+    Text(Text),
+    /// A control ping.
+    Ping,
+    /// The last frame.
+    Close(Closing),
+}
+
+/// The queue of one socket.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Outbox {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { queue: Mutex::default(), changed: Notify::new(), limits }
+    }
+
+    /// Adds a frame. `false` if the queue was full: then the close frame for slow clients has taken the place of all frames.
+    pub fn push(&self, frame: Frame) -> bool {
+        let mut queue = self.lock();
+        if queue.is_closed {
+            return true;
+        }
+        let bytes = match &frame {
+            Frame::Text(text) => text.len(),
+            Frame::Ping | Frame::Close(_) => 0,
+        };
+        let is_full = queue.frames.len() >= self.limits.queued_frames_max
+            || queue.bytes + bytes > self.limits.queued_bytes_max;
+        let is_close = matches!(frame, Frame::Close(_));
+        if is_full && !is_close {
+            *queue = Queue { frames: [Frame::Close(self.limits.too_slow)].into(), bytes: 0, is_closed: true };
+        } else {
+            queue.bytes += bytes;
+            queue.is_closed = is_close;
+            queue.frames.push_back(frame);
+        }
+        drop(queue);
+        self.changed.notify_one();
+        !is_full || is_close
+    }
+
+    /// The next frame, as soon as there is one. Losing the race against another future loses no frame.
+    pub async fn next(&self) -> Frame {
+        loop {
+            if let Some(frame) = self.pop() {
+                return frame;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    fn pop(&self) -> Option<Frame> {
+        let mut queue = self.lock();
+        let frame = queue.frames.pop_front()?;
+        if let Frame::Text(text) = &frame {
+            queue.bytes -= text.len();
+        }
+        if queue.frames.is_empty() {
+            // An idle socket keeps no buffer.
+            queue.frames = VecDeque::new();
+        }
+        Some(frame)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOO_SLOW: Closing = Closing::normal("too slow");
+
+    fn outbox() -> Outbox {
+        Outbox::new(Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW })
+    }
+
+    fn text(text: &'static str) -> Frame {
+        Frame::Text(text.into())
+    }
+
+    fn drain(outbox: &Outbox) -> Vec<Frame> {
+        std::iter::from_fn(|| outbox.pop()).collect()
+    }
+
+    #[test]
+    fn frames_keep_their_order_and_nothing_follows_a_close() {
+        let outbox = outbox();
+        assert!(outbox.push(text("a")) && outbox.push(Frame::Ping));
+        assert!(outbox.push(Frame::Close(Closing::DRAIN)));
+        assert!(outbox.push(text("b")), "ignored");
+        assert_eq!(drain(&outbox), [text("a"), Frame::Ping, Frame::Close(Closing::DRAIN)]);
+    }
+
+    #[test]
+    fn a_slow_client_gets_a_close_frame_in_place_of_what_waits() {
+        for [first, second, third, fourth] in [["a", "b", "c", "d"], ["12345", "1234", "1", "2"]] {
+            let outbox = outbox();
+            for frame in [first, second, third] {
+                assert!(outbox.push(text(frame)));
+            }
+            assert!(!outbox.push(text(fourth)));
+            assert_eq!(drain(&outbox), [Frame::Close(TOO_SLOW)]);
+        }
+        let outbox = outbox();
+        assert!(outbox.push(text("0123456789")));
+        assert_eq!(drain(&outbox).len(), 1);
+        assert!(outbox.push(text("0123456789")), "sent bytes no longer count");
+    }
+
+    #[test]
+    fn a_close_fits_into_a_full_queue() {
+        let outbox = outbox();
+        for _ in 0..3 {
+            assert!(outbox.push(Frame::Ping));
+        }
+        assert!(outbox.push(Frame::Close(Closing::DRAIN)));
+        assert_eq!(drain(&outbox).len(), 4);
+    }
+}

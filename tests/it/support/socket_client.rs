@@ -1,0 +1,108 @@
+//! A WebSocket client for tests of signaling. It sends what it is told and answers nothing by itself but control pings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// No frame takes this long, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open socket.
+pub(crate) struct SocketClient(WebSocketStream<TcpStream>);
+
+/// What a client received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    Text(String),
+    /// A control ping.
+    Ping,
+    /// Code and reason.
+    Close(u16, String),
+    /// The end without a close frame.
+    Gone,
+}
+
+impl SocketClient {
+    /// Opens a socket at a path with a query. `Err` has the status and the body of a refusal.
+    pub(crate) async fn open(
+        broker: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, (u16, String)> {
+        let mut request: Request = format!("ws://{broker}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name = HeaderName::from_static(name);
+            request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(broker).await.unwrap();
+        match client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                Err((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+            }
+            Err(error) => panic!("the handshake failed: {error}"),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    pub(crate) async fn send_json(&mut self, value: &Value) {
+        self.send(&value.to_string()).await;
+    }
+
+    pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
+        self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    /// Sends a close frame.
+    pub(crate) async fn close(mut self) {
+        self.0.close(None).await.unwrap();
+        while let Some(Ok(_)) = self.0.next().await {}
+    }
+
+    /// What arrives next.
+    pub(crate) async fn next(&mut self) -> Got {
+        let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something arrives");
+        match message {
+            Some(Ok(Message::Text(text))) => Got::Text(text.to_string()),
+            Some(Ok(Message::Ping(_))) => Got::Ping,
+            Some(Ok(Message::Close(Some(frame)))) => Got::Close(frame.code.into(), frame.reason.to_string()),
+            Some(Ok(Message::Close(None))) => Got::Close(1005, String::new()),
+            Some(Ok(other)) => panic!("unexpected: {other:?}"),
+            Some(Err(_)) | None => Got::Gone,
+        }
+    }
+
+    /// The next text frame, as JSON. Control pings are skipped.
+    pub(crate) async fn next_json(&mut self) -> Value {
+        loop {
+            match self.next().await {
+                Got::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Got::Ping => {}
+                other => panic!("expected a text frame, got {other:?}"),
+            }
+        }
+    }
+
+    /// The close frame; frames before it are skipped.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.next().await {
+                Got::Close(code, reason) => return (code, reason),
+                Got::Gone => panic!("the connection ended without a close frame"),
+                Got::Text(_) | Got::Ping => {}
+            }
+        }
+    }
+}
