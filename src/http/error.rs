@@ -53,7 +53,7 @@ pub enum ApiError {
         /// The value of the `Allow` header, if it is known.
         allow: Option<HeaderValue>,
     },
-    /// The route takes WebSockets only.
+    /// The route takes a WebSocket and nothing else.
     UpgradeRequired,
     /// The request names a host that is not served.
     MisdirectedRequest,

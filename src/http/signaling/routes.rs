@@ -1,4 +1,4 @@
-//! The routes of the protocols that use WebSockets. A request for a socket has the same rules in all of them: its origin is
+//! The routes of the protocols that use a WebSocket. A request for a socket has the same rules in all of them: its origin is
 //! allowed, it asks for an upgrade, and there is a place for it.
 
 use std::sync::Arc;
