@@ -15,7 +15,7 @@ const SETTINGS: &str = include_str!("../../.env.example");
 
 #[test]
 fn the_table_of_parts_names_every_module_in_the_order_of_the_layers() {
-    let (service, _) = section("Parts").split_once("The modules of `turn-ledger`").unwrap();
+    let (service, _) = section("Parts").split_once("The modules of `turn-signaling`").unwrap();
     let modules: Vec<_> = rows(service).flat_map(|(modules, _)| in_backticks(modules)).collect();
     let layers =
         modules.iter().map(|module| layer_of(module).unwrap_or_else(|| panic!("no module `{module}`")));
@@ -25,12 +25,15 @@ fn the_table_of_parts_names_every_module_in_the_order_of_the_layers() {
 }
 
 #[test]
-fn the_table_of_the_ledgers_modules_is_complete() {
-    let (_, ledger) = section("Parts").split_once("The modules of `turn-ledger`").unwrap();
-    let listed: BTreeSet<_> = rows(ledger).flat_map(|(modules, _)| in_backticks(modules)).collect();
-    let code = source_of("turn_ledger::lib").unwrap();
-    let declared = code.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
-    assert_eq!(listed, declared.map(|module| module.trim_end_matches(';')).collect());
+fn the_tables_of_the_other_packages_are_complete() {
+    let (_, packages) = section("Parts").split_once("The modules of `turn-signaling`").unwrap();
+    let (signaling, ledger) = packages.split_once("The modules of `turn-ledger`").unwrap();
+    for (package, table) in [("turn_signaling", signaling), ("turn_ledger", ledger)] {
+        let listed: BTreeSet<_> = rows(table).flat_map(|(modules, _)| in_backticks(modules)).collect();
+        let code = source_of(&format!("{package}::lib")).unwrap();
+        let declared = code.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
+        assert_eq!(listed, declared.map(|module| module.trim_end_matches(';')).collect(), "{package}");
+    }
 }
 
 #[test]
@@ -273,9 +276,10 @@ fn is_setting(name: &str) -> bool {
 
 /// The source text of a module, or of a file for browsers.
 fn source_of(module: &str) -> Option<String> {
-    let (folder, path) = match module.strip_prefix("turn_ledger::") {
-        Some(path) => ("crates/ledger/src", path),
-        None => ("src", module),
+    let (folder, path) = match module.split_once("::") {
+        Some(("turn_ledger", path)) => ("crates/ledger/src", path),
+        Some(("turn_signaling", path)) => ("crates/signaling/src", path),
+        _ => ("src", module),
     };
     let below = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let path = path.replace("::", "/");

@@ -32,6 +32,7 @@ async fn series_of_a_broker() -> BTreeSet<String> {
     metrics.provider_call("minted", took);
     metrics.connection_ended(false);
     metrics.socket_limited("refused");
+    metrics.signaling_limited("refused");
     metrics.connection_refused("table");
     metrics.reading("coturn", "taken");
     metrics.grant_counts("cloudflare", "final");
