@@ -13,7 +13,8 @@ pub struct Sums {
     measured: i64,
     claimed: i64,
     bytes: i64,
-    /// Bytes that are certain not to be given back: counted by the source for good, or assumed for time that nobody counted.
+    /// Bytes that no promise covers: counted by the source for good, assumed for time that nobody counted, or charged without a
+    /// grant.
     settled: i64,
     grants: i64,
     /// When the first grant was issued; 1970 in an empty sum.
@@ -68,10 +69,10 @@ impl Sums {
         }
     }
 
-    /// What a charge of a connection without a grant changes.
+    /// What a charge of a connection without a grant changes. Its bytes are part of no promise, so they count beside all of them.
     pub(crate) fn of_charge(before: ByteCount, after: ByteCount, at: Timestamp) -> Self {
         let claimed = signed(after).saturating_sub(signed(before));
-        Self { claimed, bytes: claimed, first_seen: at, last_seen: at, ..Self::default() }
+        Self { claimed, bytes: claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
     }
 
     /// Bytes that nobody counted and that count as relayed.
@@ -97,7 +98,7 @@ impl Sums {
         shown(self.bytes)
     }
 
-    /// Bytes that are certain not to be given back.
+    /// Bytes that no promise covers any more, or never did.
     #[must_use]
     pub fn settled(&self) -> ByteCount {
         shown(self.settled)

@@ -148,6 +148,8 @@ mutants=(
     'a user: a smaller count lowers what was measured|grants/spent.rs|if total > self.measured {|if total != self.measured {'
     'a user: a final count is taken again|grants/counts.rs|        if counts.is_final {\n            counted.until = counts.until;\n        }|'
     'a user: claims of open connections count twice after a start|grants/spent.rs|claimed: claimed.saturating_sub(open)|claimed: claimed.saturating_sub(open.min(0))'
+    'a user: bytes without a grant are part of what is promised|spenders/sums.rs|settled: claimed, first_seen|first_seen'
+    'a user: a count takes back charges of the period before|connections.rs|{ grants.period_start() }|{ Timestamp::default() }'
     'a user: bytes go on in the next period|grants/history.rs|self.spenders.clear();|'
     'a user: one that is blocked is forgotten|books/mod.rs|books.blocked = stored.blocked;|'
     'a user: a block during the mint is ignored|books/commit.rs|if is_blocked \|\| self.has_stopped(renews) {|if self.has_stopped(renews) {'
