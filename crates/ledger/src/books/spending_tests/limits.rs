@@ -36,7 +36,7 @@ fn in_estimate_mode_a_user_who_has_used_the_limit_gets_no_more() {
 fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 21 * MINUTE_BYTES);
     let long = broker.mint(requester("eve"), 600).unwrap();
-    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(300), "a grant takes a part of the room");
+    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(416), "a third of the room: 7 minutes");
     let [first, second] = [1, 2].map(|_| broker.mint(requester("ann"), SHORT).unwrap());
     for _ in 0..2 {
         assert!(broker.mint(requester("ann"), SHORT).is_some());
@@ -119,6 +119,22 @@ fn a_hold_that_is_released_leaves_no_trace() {
     broker.books.release(&hold);
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
     assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+}
+
+#[test]
+fn a_renewal_reserves_all_its_minutes_under_the_limit_of_a_user() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 10 * MINUTE_BYTES);
+    let first = broker.mint(requester("ann"), SHORT).unwrap();
+    let renewal = Requester { renews: Some(first.id), ..requester("ann") };
+    broker.mint(renewal.clone(), SHORT).unwrap();
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!(share.committed.get(), 10 * MINUTE_BYTES, "ann may relay with both credentials");
+        assert!(broker.mint(renewal.clone(), SHORT).is_none());
+        broker.restart();
+    }
+    // The budget assumes that a call relays with one of them.
+    assert_eq!(broker.books.snapshot().figures.committed.get(), 5 * MINUTE_BYTES);
 }
 
 #[test]
