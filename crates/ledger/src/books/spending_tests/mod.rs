@@ -201,6 +201,22 @@ fn bytes_of_identifiers_that_are_not_in_the_table_are_unknown() {
 }
 
 #[test]
+fn unknown_bytes_are_reported_above_a_part_of_the_measured_bytes_and_of_the_limit() {
+    let broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let mut snapshot = broker.books.snapshot();
+    snapshot.figures.limit = ByteCount::new(1_000 * MB);
+    let mut is_reported = |measured, unknown| {
+        snapshot.measured.bytes = ByteCount::new(measured);
+        snapshot.unknown_bytes = ByteCount::new(unknown);
+        snapshot.has_unknown_bytes()
+    };
+    assert!(!is_reported(MB - 1, MB - 1), "a period that has just begun");
+    assert!(is_reported(MB, MB));
+    assert!(!is_reported(200 * MB, 10 * MB));
+    assert!(is_reported(200 * MB, 10 * MB + 1));
+}
+
+#[test]
 fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 600).unwrap();
