@@ -264,8 +264,8 @@ impl Connection {
     pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
         let millis = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
         let running = self.clock.map_or(0, |clock| millis(clock.since, now.min(clock.stops_at)));
-        let estimates = self.estimates.iter().map(|span| millis(span.from, span.to));
-        let estimated = estimates.fold(running, u64::saturating_add);
+        let spans = self.estimates.iter().map(|span| millis(span.from, span.to));
+        let estimated = spans.fold(running, u64::saturating_add);
         let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }
