@@ -7,8 +7,7 @@ use crate::restart::check_restart;
 use crate::walk::Scenario;
 use crate::walk::coturn::Cli;
 use crate::walk::ops::Op::{
-    Coturn, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, Renew, ReplaceKey,
-    Wait,
+    Coturn, CrashAfterCommit, Down, Flush, Mint, MintUnwritten, Pause, Read, ReadAhead, ReplaceKey, Wait,
 };
 use crate::walk::settings::{COTURN, ONE, Settings};
 
@@ -163,20 +162,4 @@ fn a_pause_without_coturns_answer_ends_the_short_tails() {
     ];
     let settings = Settings { sources: COTURN, cli: true, ..ESTIMATE };
     check(&Scenario { settings, before_reset: 4 * HOUR, ops });
-}
-
-/// A renewal of a user reserved only the minutes after the renewed grant's, and the user relayed with both credentials.
-#[test]
-fn a_user_who_relays_with_a_credential_and_its_renewal_stays_within_the_limit() {
-    let settings = Settings {
-        limit: 100_000_000_000,
-        user_limit: Some(6_000_000_000),
-        relays_with_both: true,
-        ..STRICT
-    };
-    let mut ops = vec![Mint { life: 60, delay: 0 }, Mint { life: 3_600, delay: 0 }];
-    ops.extend([Mint { life: 86_400, delay: 0 }, Mint { life: 300, delay: 0 }]);
-    ops.extend([Wait { millis: 4 * MINUTE, share: 0 }, Mint { life: 3_600, delay: 0 }]);
-    ops.extend([Renew { nth: 1, life: 172_800, delay: 0 }, Wait { millis: 6 * HOUR, share: 256 }]);
-    check(&Scenario { settings, before_reset: 20 * DAY, ops });
 }
