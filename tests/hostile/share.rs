@@ -102,7 +102,7 @@ async fn untrusted_proxy() -> Outcome {
     }
     let hints = broker.status().await["hints"].to_string();
     let is_told = hints.contains("PROXY_NOT_TRUSTED");
-    let told = if is_told { "the operator is told" } else { "the operator is not told" };
+    let told = if is_told { "the status shows the hint" } else { "the status shows no hint" };
     let effect = format!("{minted} of 20 clients are served; {told}");
     Outcome { attempts: cost.requests, cost, effect, honest: Tally::default(), is_within: is_told }
 }

@@ -19,7 +19,7 @@ use turn_broker::telemetry::metrics::{Metrics, ScrapedFigures};
 use turn_ledger::alert::{Alert, AlertKind, Spending};
 use turn_ledger::alert_rules::{AlertInput, AlertRules};
 use turn_ledger::period::BillingDay;
-use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::units::{BitRate, ByteCount};
 
 use crate::support::fake_webhook::{FakeWebhook, PATH, Received, Reply};
 use crate::support::manual_clock::{ManualClock, timestamp};
@@ -369,26 +369,7 @@ async fn a_later_alert_is_delivered() {
 #[tokio::test]
 async fn stored_alert_rules_deliver_after_a_restart() {
     let mut rules = AlertRules::default();
-    let now: Timestamp = timestamp(START);
-    let input = AlertInput {
-        now,
-        period: BillingDay::new(1).unwrap().period_at(now),
-        used: ByteCount::ZERO,
-        limit: ByteCount::new(1),
-        overshoot_bound: ByteCount::ZERO,
-        provider: Some(false),
-        assumption_holds: true,
-        observed_rate: None,
-        assumed_rate: BitRate::new(2_000_000),
-        analytics_stale: false,
-        coturn_unreachable: false,
-        has_unknown_bytes: false,
-        counts_late: false,
-        frozen: false,
-        promised_in_full: false,
-        rotation_failing: false,
-    };
-    rules.evaluate(&input, Spending::default);
+    rules.evaluate(&AlertInput { provider: Some(false), ..used(0) }, Spending::default);
     let stored = serde_json::to_vec(&rules).unwrap();
     let restarted: AlertRules = serde_json::from_slice(&stored).unwrap();
     let waiting = restarted.next_pending().cloned().into_iter().collect();

@@ -180,7 +180,8 @@ async fn a_reporter_names_users_and_labels_and_a_client_does_not() {
     assert_eq!(named, [("call", Value::Null), ("other", json!({"user": "bob", "label": "room-1"}))]);
 }
 
-/// The ledger keeps no row of a credential that costs nothing, so nobody knows whose it is.
+/// The ledger stores no row for a credential of an unmetered source, so the user of its grant is unknown. Where users are required, the
+/// grant is refused; elsewhere its holder gets a credential as a caller without a grant.
 #[tokio::test]
 async fn where_users_are_known_a_grant_without_a_row_cannot_renew() {
     let manual = r#"[{"urls":"turn:relay.example:3478","username":"u","credential":"c"}]"#;

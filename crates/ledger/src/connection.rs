@@ -255,8 +255,17 @@ impl Connection {
     /// Bytes that it has been charged by `now`.
     #[must_use]
     pub fn charged(&self, now: Timestamp, rules: &UsageRules) -> ByteCount {
-        let running = self.clock.map_or(0, |clock| now.min(clock.stops_at).millis_since(clock.since));
-        let estimated = self.estimates.iter().map(Span::millis).fold(running, u64::saturating_add);
+        self.charged_without(Timestamp::default(), now, rules)
+    }
+
+    /// The same without charges for time before `start` that a count can still reverse. So the difference between two calls with
+    /// the same `start` takes back nothing of an earlier period.
+    #[must_use]
+    pub(crate) fn charged_without(&self, start: Timestamp, now: Timestamp, rules: &UsageRules) -> ByteCount {
+        let millis = |from: Timestamp, to: Timestamp| to.millis_since(from.max(start));
+        let running = self.clock.map_or(0, |clock| millis(clock.since, now.min(clock.stops_at)));
+        let spans = self.estimates.iter().map(|span| millis(span.from, span.to));
+        let estimated = spans.fold(running, u64::saturating_add);
         let millis = u128::from(self.settled_millis.saturating_add(estimated));
         self.claimed.plus(ByteCount::saturating(rules.estimated_rate.over_millis(millis)))
     }

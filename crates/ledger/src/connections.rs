@@ -108,7 +108,7 @@ impl Connections {
         let (due, slot) = *self.queue.first()?;
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
-        let before = row.connection.noted(&self.rules);
+        let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant(), due, &self.rules);
         match row.connection.elapse(&self.rules, &mut allowances) {
             Elapsed::ClockStopped(changes) => {
@@ -271,7 +271,7 @@ impl Connections {
             return Entry { value: (), changes: vec![], clamped: false };
         };
         let connection = &mut row.connection;
-        let before = connection.noted(&self.rules);
+        let before = noted(grants, connection, &self.rules);
         let grant = connection.grant();
         let is_vouched = caller == Caller::Reporter;
         let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched);
@@ -280,7 +280,8 @@ impl Connections {
             outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));
         }
         let payer = Payer::of(connection);
-        let charge = Charge { before, after: connection.noted(&self.rules), is_last: false, at: now };
+        let charge =
+            Charge { before, after: noted(grants, connection, &self.rules), is_last: false, at: now };
         note_charge(grants, connection, &charge);
         self.schedule(slot);
         entry((), payer, outcome.changes, outcome.clamped)
@@ -290,7 +291,7 @@ impl Connections {
     fn end(&mut self, grants: &mut Grants, slot: usize, now: Timestamp) -> Option<Entry<Closed>> {
         let row = self.rows.get_mut(slot)?;
         let payer = Payer::of(&row.connection);
-        let before = row.connection.noted(&self.rules);
+        let before = noted(grants, &row.connection, &self.rules);
         let mut allowances = grants.allowances(row.connection.grant(), now, &self.rules);
         let changes = row.connection.close(now, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -341,9 +342,21 @@ impl Connections {
         let mut allowances = grants.allowances(connection.grant(), now, &self.rules);
         allowances.close(if given_up { lived_until } else { now });
         let charged = connection.charged(now, &self.rules);
-        note_charge(grants, &connection, &Charge { before, after: charged, is_last: true, at: now });
+        let after = connection.charged_without(reversible_from(grants, &connection), now, &self.rules);
+        note_charge(grants, &connection, &Charge { before, after, is_last: true, at: now });
         Some(Closed { id: connection.id, charged, given_up })
     }
+}
+
+/// Charges for time before this instant are never taken back from who spends. Those of a grant are: its row keeps what was taken
+/// back of the period before apart from other grants.
+fn reversible_from(grants: &Grants, connection: &Connection) -> Timestamp {
+    if connection.grant().is_some() { Timestamp::default() } else { grants.period_start() }
+}
+
+/// What a connection was charged as of its last report.
+fn noted(grants: &Grants, connection: &Connection, rules: &UsageRules) -> ByteCount {
+    connection.charged_without(reversible_from(grants, connection), connection.last_seen, rules)
 }
 
 /// Notes a charge for who spends it.

@@ -28,6 +28,9 @@ const STRICT_SHARE: u128 = 100;
 /// A strict grant takes at most one part in this many of what its client may still reserve, so that the people behind one
 /// address all get some.
 const CLIENT_SHARE: u128 = 10;
+/// A strict grant takes at most one part in this many of the room that its user has left, so that a user may have several devices.
+/// It is not smaller, because each renewal reserves a tail, and shorter lives mean more renewals (ADR 23).
+const USER_SHARE: u128 = 3;
 
 /// The ledger's sums over the metered sources at one instant. `used <= committed` always holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,8 +195,10 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
             let share = room.minutes(wish.per_minute, STRICT_SHARE);
             let share = share.min(of_client.checked_div(CLIENT_SHARE).unwrap_or(of_client));
             let of_user = wish.user.map(|user| Room::of_user(&figures, &user));
-            let share = of_user.map_or(share, |room| share.min(room.minutes(wish.per_minute, CLIENT_SHARE)));
-            let longest = wish.longest_life(share.saturating_add(wish.covered), into_minute);
+            // A user may relay with a grant and its renewal at once, so nothing is promised to the user already.
+            let of_user_share = of_user.map_or(u128::MAX, |room| room.minutes(wish.per_minute, USER_SHARE));
+            let share = share.saturating_add(wish.covered).min(of_user_share);
+            let longest = wish.longest_life(share, into_minute);
             let life = wish.life.min(longest.max(STRICT_LIFE_MIN));
             let minutes = wish.minutes(life, into_minute);
             let fits = room.fits(wish.covered, minutes, wish.per_minute);
@@ -205,7 +210,7 @@ pub fn decide(mode: BudgetMode, figures: Figures, wish: Wish) -> Result<Duration
                 let client_frees_at = Some(frees_at.unwrap_or(figures.now));
                 return Err(Refusal { client_frees_at, ..refusal });
             }
-            if of_user.is_some_and(|room| !room.fits(wish.covered, minutes, wish.per_minute)) {
+            if of_user.is_some_and(|room| !room.fits(0, minutes, wish.per_minute)) {
                 return refused_to_user;
             }
             Ok(life)

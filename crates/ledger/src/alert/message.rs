@@ -1,6 +1,7 @@
 //! The message of an alert, with one line for each question of an operator: what happened, what it means for callers, what to
 //! do first, who spends, what it costs, the worst case, and where to act. Names of spenders come from outside: what a chat
-//! would read as markup, a mention or a link is replaced, and a long name is cut.
+//! would read as markup, a mention or a link is replaced, and a long name is cut. So a name can neither notify a channel nor
+//! become a link.
 
 use super::{Alert, AlertCost, Forecast, Spending, TopSpender};
 use crate::spenders::SpenderKind;
@@ -10,6 +11,10 @@ use crate::units::ByteCount;
 const NAME_CHARS_MAX: usize = 64;
 /// What a name may have beside letters and digits.
 const NAME_MARKS: &str = " .,:;_@/+=-|";
+/// What stands for an at sign, which would mention a user or a channel, and for a dot before a letter, as in a domain, which
+/// chats turn into a link also without `https://`.
+const AT: &str = "[at]";
+const DOT: &str = "[.]";
 
 impl Alert {
     /// The message, in lines. `link`: where the operator acts.
@@ -89,8 +94,22 @@ fn shown(name: &str) -> String {
     for markup in ["://", "//", "||", "__"] {
         text = text.replace(markup, "?");
     }
+    let mut text = without_mentions_and_domains(&text);
     if chars.next().is_some() {
         text.push('…');
+    }
+    text
+}
+
+fn without_mentions_and_domains(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '@' => text.push_str(AT),
+            '.' if chars.peek().is_some_and(|next| next.is_alphabetic()) => text.push_str(DOT),
+            _ => text.push(c),
+        }
     }
     text
 }
@@ -102,14 +121,19 @@ mod tests {
     #[test]
     fn a_name_is_shown_without_markup_mentions_and_links() {
         for (name, expected) in [
-            ("ann@example.com", "ann@example.com"),
+            ("ann@example.com", "ann[at]example[.]com"),
             ("auth0|507f", "auth0|507f"),
             ("Zoë 😀", "Zoë ?"),
-            ("https://app.example:8443", "app.example:8443"),
+            ("https://app.example:8443", "app[.]example:8443"),
             ("2001:db8:1:2::/64", "2001:db8:1:2::/64"),
+            ("203.0.113.9", "203.0.113.9"),
             ("<!channel>", "??channel?"),
-            ("[pay](https://evil.example)", "?pay??https?evil.example?"),
-            ("https://https://evil.example", "https?evil.example"),
+            ("@channel", "[at]channel"),
+            ("a@here@everyone", "a[at]here[at]everyone"),
+            ("evil.example/pay", "evil[.]example/pay"),
+            ("1.xn--evil-9za.com", "1[.]xn--evil-9za[.]com"),
+            ("[pay](https://evil.example)", "?pay??https?evil[.]example?"),
+            ("https://https://evil.example", "https?evil[.]example"),
             ("**a** ||b|| __c__ `d` ~e~ \"f\"", "??a?? ?b? ?c? ?d? ?e? ?f?"),
             ("a\u{202e}b", "a?b"),
         ] {

@@ -24,23 +24,31 @@ fn start() -> Timestamp {
 /// All is well at 2025-01-01 plus `millis`; periods of 30 days.
 fn input(millis: u64) -> AlertInput {
     let begin = millis / (30 * DAY) * 30 * DAY;
-    AlertInput {
-        now: start().plus_millis(millis),
-        period: Period { start: start().plus_millis(begin), end: start().plus_millis(begin + 30 * DAY) },
-        used: ByteCount::ZERO,
-        limit: ByteCount::new(1_000 * GB),
-        overshoot_bound: ByteCount::ZERO,
-        provider: Some(true),
-        assumption_holds: true,
-        observed_rate: None,
-        assumed_rate: BitRate::new(2_000_000),
-        analytics_stale: false,
-        coturn_unreachable: false,
-        has_unknown_bytes: false,
-        counts_late: false,
-        frozen: false,
-        promised_in_full: false,
-        rotation_failing: false,
+    let period = Period { start: start().plus_millis(begin), end: start().plus_millis(begin + 30 * DAY) };
+    AlertInput::without_faults(start().plus_millis(millis), period)
+}
+
+impl AlertInput {
+    /// All is well, and nothing of 1,000 GB is used.
+    pub(super) fn without_faults(now: Timestamp, period: Period) -> Self {
+        Self {
+            now,
+            period,
+            used: ByteCount::ZERO,
+            limit: ByteCount::new(1_000 * GB),
+            overshoot_bound: ByteCount::ZERO,
+            provider: Some(true),
+            assumption_holds: true,
+            observed_rate: None,
+            assumed_rate: BitRate::new(2_000_000),
+            analytics_stale: false,
+            coturn_unreachable: false,
+            has_unknown_bytes: false,
+            counts_late: false,
+            frozen: false,
+            promised_in_full: false,
+            rotation_failing: false,
+        }
     }
 }
 

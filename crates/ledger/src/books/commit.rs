@@ -114,6 +114,7 @@ impl Books {
     ///
     /// Of a grant and its renewal, only one relays at a time, so a renewal only needs room for the time after the promise for
     /// the renewed grant ends. In strict mode, a client may only reserve its share of the limit, and a user the limit of a user.
+    /// A user could relay with both, so for the limit of a user a renewal reserves all its minutes.
     pub fn reserve(
         &mut self,
         source: IceSource,
@@ -145,7 +146,7 @@ impl Books {
         let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
         (hold.client, hold.clock_ahead) = (client, ahead);
         if let Some(user) = user.filter(|_| self.grants.promises_to_users()) {
-            self.grants.promise(&user, source, hold.alive());
+            self.grants.promise(&user, source, &hold.may_relay());
             hold.user = Some(user);
         }
         if let (Some(client), Some(end)) = (client, hold.alive_until()) {
@@ -163,7 +164,7 @@ impl Books {
 
     fn withdraw(&mut self, hold: &Hold) {
         if let Some(user) = &hold.user {
-            self.grants.withdraw(user, hold.source(), hold.alive());
+            self.grants.withdraw(user, hold.source(), &hold.may_relay());
         }
     }
 
@@ -200,7 +201,7 @@ impl Books {
             let row = GrantRow::new(grant, username, hold.alive_until())
                 .issued_to(client, reserved)
                 .with_clock_ahead(hold.clock_ahead)
-                .promised(hold.alive().start, address)
+                .promised(hold.may_relay().start, address)
                 .spent_by(spender)
                 .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
@@ -237,9 +238,9 @@ impl Books {
     /// The row of the grant has taken its user's promise over. Without a row, the promise cannot be given back any more.
     fn settle_promise(&mut self, commit: &Commit) {
         if let Some(user) = commit.hold.user.as_ref().filter(|_| self.grants.get(commit.grant).is_none()) {
-            let (minutes, now) = (commit.hold.minutes(), self.now());
+            let (minutes, now) = (commit.hold.may_relay(), self.now());
             self.withdraw(&commit.hold);
-            self.grants.assume_all(user, minutes, now);
+            self.grants.assume_all(user, minutes.end.since(minutes.start), now);
         }
     }
 

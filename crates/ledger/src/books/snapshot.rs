@@ -13,8 +13,11 @@ use crate::verdict::Figures;
 /// The wall clock may differ from the books' time by this much before a hint reports it.
 pub const CLOCK_DIFFERENCE_TOLERATED: Duration = Duration::from_secs(10);
 
-/// Bytes under unknown identifiers are reported if they are more than this part of the measured bytes, in percent.
+/// Bytes under unknown identifiers are reported if they are more than this part of the measured bytes, in percent,
 const UNKNOWN_PERCENT: u32 = 5;
+/// and at least one part in this many of the limit. In the first minutes of a period a few bytes are a large part of what was
+/// measured, and mean nothing.
+const UNKNOWN_LIMIT_PART: u64 = 1_000;
 
 /// All figures at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +55,13 @@ impl Snapshot {
         in_words(self.figures.limit, self.configured_limit, self.frozen)
     }
 
-    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured.
+    /// Whether so many bytes are unknown that somebody else may use the key: more than 5 % of what was measured, and at least a
+    /// thousandth of the limit.
     #[must_use]
     pub fn has_unknown_bytes(&self) -> bool {
+        let (unknown, limit) = (self.unknown_bytes.get(), self.figures.limit.get());
         let share = self.measured.bytes.share_up(UNKNOWN_PERCENT);
-        u128::from(self.unknown_bytes.get()) > share
+        u128::from(unknown) > share && unknown >= limit.div_ceil(UNKNOWN_LIMIT_PART)
     }
 
     /// Whether the assumptions of the published bound hold, as far as is known: those about the rate, the tail, the count and the

@@ -60,7 +60,7 @@ pub struct GrantRow {
     /// The whole IPv6 address of its client, if it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Box<Ipv6Addr>>,
-    /// The first minute for which room was taken for it. 1970 in a row of an older version, and for a grant that was added later.
+    /// The first minute for which room was taken for it under the limit of its user. 1970 in a row of an older version, and for a grant that was added later.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub promised_from: Minute,
     /// What it has spent in this period.
@@ -137,7 +137,7 @@ impl GrantRow {
         Self { spender, ..self }
     }
 
-    /// The same grant, with room for the minutes from this one on, and its client's whole address.
+    /// The same grant, with room under the limit of its user from this minute on, and its client's whole address.
     #[must_use]
     pub fn promised(self, from: Minute, address: Option<Ipv6Addr>) -> Self {
         Self { promised_from: from, address: address.map(Box::new), ..self }

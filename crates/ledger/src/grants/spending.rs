@@ -143,6 +143,11 @@ impl Grants {
         self.spenders.assume(user, ByteCount::saturating(bytes), now);
     }
 
+    /// The start of the period that the sums belong to.
+    pub(crate) fn period_start(&self) -> Timestamp {
+        self.period.start
+    }
+
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
         let Spender { user, label, origin } = spender.clone();

@@ -21,6 +21,8 @@ use crate::verdict::{ClientShare, Refusal, STRICT_LIFE_MIN, UserShare, Wish, dec
 pub struct Hold {
     source: IceSource,
     alive: Range<Minute>,
+    /// The minute of the reservation.
+    since: Minute,
     life: Duration,
     /// The client that reserves its minutes, in strict mode.
     pub(crate) client: Option<ClientKey>,
@@ -48,9 +50,9 @@ impl Hold {
         self.source
     }
 
-    /// The minutes that it reserves.
-    pub(crate) fn alive(&self) -> &Range<Minute> {
-        &self.alive
+    /// The minutes in which the credential may relay, also those that are reserved for the grant that it renews.
+    pub(crate) fn may_relay(&self) -> Range<Minute> {
+        self.since..self.alive.end
     }
 
     /// How many minutes it reserves.
@@ -106,6 +108,7 @@ impl Ledger {
         let hold = Hold {
             source,
             alive: promised_until.min(until)..until,
+            since: Minute::of(now),
             life,
             client: None,
             user: None,

@@ -13,7 +13,8 @@ pub struct Sums {
     measured: i64,
     claimed: i64,
     bytes: i64,
-    /// Bytes that are certain not to be given back: counted by the source for good, or assumed for time that nobody counted.
+    /// Bytes that no promise covers: counted by the source for good, assumed for time that nobody counted, or charged without a
+    /// grant.
     settled: i64,
     grants: i64,
     /// When the first grant was issued; 1970 in an empty sum.
@@ -22,20 +23,22 @@ pub struct Sums {
     pub last_seen: Timestamp,
 }
 
-/// The larger of two evidences.
+/// How most of the bytes are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The source counted at least as much as was claimed.
+    /// The source counted at least half of them.
     Measured,
-    /// Clients claimed more than was counted, or nothing was counted.
+    /// The source counted less, or nothing.
     Claimed,
 }
 
 impl Evidence {
-    /// Which of the two figures the bytes come from.
+    /// How most of the larger figure is known. Claims run ahead of the count, and the last time of a connection that was closed
+    /// is charged by time: such a rest does not make the bytes a claim.
     #[must_use]
     pub fn of(measured: ByteCount, claimed: ByteCount) -> Self {
-        if measured > ByteCount::ZERO && measured >= claimed { Self::Measured } else { Self::Claimed }
+        let is_most = measured >= claimed.minus(measured);
+        if measured > ByteCount::ZERO && is_most { Self::Measured } else { Self::Claimed }
     }
 
     /// The name in responses.
@@ -68,10 +71,10 @@ impl Sums {
         }
     }
 
-    /// What a charge of a connection without a grant changes.
+    /// What a charge of a connection without a grant changes. Its bytes are part of no promise, so they count beside all of them.
     pub(crate) fn of_charge(before: ByteCount, after: ByteCount, at: Timestamp) -> Self {
         let claimed = signed(after).saturating_sub(signed(before));
-        Self { claimed, bytes: claimed, first_seen: at, last_seen: at, ..Self::default() }
+        Self { claimed, bytes: claimed, settled: claimed, first_seen: at, last_seen: at, ..Self::default() }
     }
 
     /// Bytes that nobody counted and that count as relayed.
@@ -97,7 +100,7 @@ impl Sums {
         shown(self.bytes)
     }
 
-    /// Bytes that are certain not to be given back.
+    /// Bytes that no promise covers any more, or never did.
     #[must_use]
     pub fn settled(&self) -> ByteCount {
         shown(self.settled)
@@ -109,7 +112,7 @@ impl Sums {
         u64::try_from(self.grants).unwrap_or(0)
     }
 
-    /// Which of the figures the bytes come from.
+    /// How most of the bytes are known.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
         Evidence::of(self.measured(), self.claimed())
@@ -152,4 +155,20 @@ fn signed(bytes: ByteCount) -> i64 {
 
 fn shown(bytes: i64) -> ByteCount {
     ByteCount::new(u64::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_evidence_is_measured_if_the_source_counted_at_least_half() {
+        let of = |measured, claimed| Evidence::of(ByteCount::new(measured), ByteCount::new(claimed)).name();
+        for (measured, claimed) in [(10, 0), (10, 10), (10, 20)] {
+            assert_eq!(of(measured, claimed), "measured", "{measured} of {claimed}");
+        }
+        for (measured, claimed) in [(0, 0), (0, 1), (10, 21), (1, u64::MAX)] {
+            assert_eq!(of(measured, claimed), "claimed", "{measured} of {claimed}");
+        }
+    }
 }

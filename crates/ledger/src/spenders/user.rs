@@ -13,9 +13,9 @@ use crate::units::{ByteCount, Timestamp};
 /// What one user has used in this period, and what may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserPromises {
-    /// The bytes of the user's grants.
+    /// The bytes of the user's grants, and those of the user without a grant.
     pub used: ByteCount,
-    /// Bytes that are counted for good, or assumed for time that nobody counted.
+    /// Bytes that no promise covers: counted for good, assumed for time that nobody counted, or charged without a grant.
     pub settled: ByteCount,
     /// For each source, grant-minutes of this period that are not counted yet, and those after it.
     pub minutes: Vec<(IceSource, u64, u64)>,

@@ -21,6 +21,7 @@ const ESTIMATE: Settings = Settings {
     sources: ONE,
     cli: false,
     user_limit: None,
+    relays_with_both: false,
 };
 const STRICT: Settings = Settings { strict: true, ..ESTIMATE };
 const MINUTE: u64 = 60_000;

@@ -36,7 +36,7 @@ fn in_estimate_mode_a_user_who_has_used_the_limit_gets_no_more() {
 fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 21 * MINUTE_BYTES);
     let long = broker.mint(requester("eve"), 600).unwrap();
-    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(300), "a grant takes a part of the room");
+    assert_eq!(long.expires_at.since(at(0)), Duration::from_secs(416), "a third of the room: 7 minutes");
     let [first, second] = [1, 2].map(|_| broker.mint(requester("ann"), SHORT).unwrap());
     for _ in 0..2 {
         assert!(broker.mint(requester("ann"), SHORT).is_some());
@@ -58,6 +58,58 @@ fn in_strict_mode_a_user_gets_what_the_live_grants_leave() {
     assert_eq!(broker.books.user_share(&user("ann")), Some(share));
 }
 
+/// The app server reports on a connection of its own, for ann.
+fn report(broker: &mut Broker, bytes: Option<u64>) {
+    let _ = broker.books.open(Caller::Reporter, "r", Some(true)).unwrap();
+    let ann = Spender { user: User::new("ann"), ..Spender::default() };
+    broker.books.report_spender(Caller::Reporter, "r", ann);
+    let report = Report { bytes_received: bytes, relayed: Some(true), ..Report::default() };
+    broker.books.heartbeat(Caller::Reporter, "r", report).unwrap();
+}
+
+#[test]
+fn bytes_that_a_reporter_names_for_a_user_count_beside_what_the_users_grants_reserve() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 10 * MINUTE_BYTES);
+    let committed = |broker: &mut Broker| {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        (share.usage.used.get(), share.committed.get())
+    };
+    report(&mut broker, None);
+    broker.books.advance(at(20));
+    report(&mut broker, None);
+    assert_eq!(committed(&mut broker), (MINUTE_BYTES / 3, MINUTE_BYTES / 3), "20 s at the estimated rate");
+    report(&mut broker, Some(7));
+    assert_eq!(committed(&mut broker), (7, 7), "a count replaces the estimate");
+    broker.mint(requester("ann"), SHORT).unwrap();
+    assert_eq!(committed(&mut broker), (7, 7 + 6 * MINUTE_BYTES));
+    report(&mut broker, Some(5 * MINUTE_BYTES));
+    for _ in 0..2 {
+        assert_eq!(committed(&mut broker), (5 * MINUTE_BYTES, 11 * MINUTE_BYTES));
+        assert_eq!(refused_to_user(&mut broker, "ann"), Some(5 * MINUTE_BYTES));
+        broker.restart();
+    }
+}
+
+#[test]
+fn a_count_takes_nothing_from_a_user_that_was_charged_in_the_period_before() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
+    let reset = 7_200;
+    for seconds in (reset - 120..=reset + 20).step_by(20) {
+        broker.books.advance(at(seconds));
+        report(&mut broker, None);
+    }
+    let ann = broker.mint(requester("ann"), SHORT).unwrap();
+    broker.books.advance(at(reset + 60));
+    assert!(broker.count(at(reset + 60), true, &[(ann.id, MINUTE_BYTES)], 0));
+    report(&mut broker, Some(9));
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!(share.usage.used.get(), MINUTE_BYTES + 9);
+        assert_eq!(share.committed.get(), 9 + 6 * MINUTE_BYTES);
+        broker.restart();
+    }
+}
+
 #[test]
 fn a_hold_that_is_released_leaves_no_trace() {
     let mut broker = Broker::with_limit(BudgetMode::Strict, 100 * MINUTE_BYTES);
@@ -67,6 +119,22 @@ fn a_hold_that_is_released_leaves_no_trace() {
     broker.books.release(&hold);
     assert_eq!(broker.books.user_share(&user("ann")).unwrap().committed.get(), 0);
     assert_eq!(broker.sums(SpenderKind::User, "ann"), None);
+}
+
+#[test]
+fn a_renewal_reserves_all_its_minutes_under_the_limit_of_a_user() {
+    let mut broker = Broker::with_limit(BudgetMode::Strict, 10 * MINUTE_BYTES);
+    let first = broker.mint(requester("ann"), SHORT).unwrap();
+    let renewal = Requester { renews: Some(first.id), ..requester("ann") };
+    broker.mint(renewal.clone(), SHORT).unwrap();
+    for _ in 0..2 {
+        let share = broker.books.user_share(&user("ann")).unwrap();
+        assert_eq!(share.committed.get(), 10 * MINUTE_BYTES, "ann may relay with both credentials");
+        assert!(broker.mint(renewal.clone(), SHORT).is_none());
+        broker.restart();
+    }
+    // The budget assumes that a call relays with one of them.
+    assert_eq!(broker.books.snapshot().figures.committed.get(), 5 * MINUTE_BYTES);
 }
 
 #[test]

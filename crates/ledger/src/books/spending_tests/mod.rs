@@ -201,6 +201,37 @@ fn bytes_of_identifiers_that_are_not_in_the_table_are_unknown() {
 }
 
 #[test]
+fn a_revocation_does_not_make_measured_bytes_a_claim() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let ann = broker.mint(requester("ann"), 3_600).unwrap();
+    broker.books.open(Caller::Grant(ann), "c", Some(true)).unwrap();
+    broker.books.advance(at(20));
+    broker.beat(ann, 40 * MB);
+    assert!(broker.count(at(20), true, &[(ann.id, 40 * MB)], 0));
+    broker.books.advance(at(30));
+    broker.books.revoke(ann.id).unwrap();
+    assert_eq!(broker.sums(SpenderKind::User, "ann"), Some((40 * MB, 42_500_000, 42_500_000)));
+    let shown = broker.books.grants().spenders().get(&SpenderKey::User(user("ann"))).unwrap();
+    assert_eq!(shown.sums.evidence().name(), "measured");
+}
+
+#[test]
+fn unknown_bytes_are_reported_above_a_part_of_the_measured_bytes_and_of_the_limit() {
+    let broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let mut snapshot = broker.books.snapshot();
+    snapshot.figures.limit = ByteCount::new(1_000 * MB);
+    let mut is_reported = |measured, unknown| {
+        snapshot.measured.bytes = ByteCount::new(measured);
+        snapshot.unknown_bytes = ByteCount::new(unknown);
+        snapshot.has_unknown_bytes()
+    };
+    assert!(!is_reported(MB - 1, MB - 1), "a period that has just begun");
+    assert!(is_reported(MB, MB));
+    assert!(!is_reported(200 * MB, 10 * MB));
+    assert!(is_reported(200 * MB, 10 * MB + 1));
+}
+
+#[test]
 fn an_ended_grant_stays_until_the_period_ends_and_does_nothing_more() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
     let ann = broker.mint(requester("ann"), 600).unwrap();

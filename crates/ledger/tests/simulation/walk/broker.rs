@@ -151,7 +151,9 @@ impl<D: Disk> Broker<D> {
         (self.lacks, self.lacked) = (self.lacks && is_same, self.lacked && is_same);
         let is_reporter = |connection: &Connection| connection.owner == Owner::Reporter;
         self.signs.is_excuse |= self.books.connections().any(is_reporter);
-        self.signs.is_void |= !self.books.snapshot().bound_holds();
+        let mut status = self.books.snapshot();
+        status.measured.assumption.holds |= self.settings.relays_with_both && !status.measured.uncut;
+        self.signs.is_void |= !status.bound_holds();
         now
     }
 

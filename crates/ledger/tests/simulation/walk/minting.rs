@@ -95,7 +95,7 @@ impl<D: Disk> Broker<D> {
         self.books.settle(&commit, written).ok().map(|()| grant)
     }
 
-    /// A client renews one of its grants. Of the two it relays with one.
+    /// A client renews one of its grants. Of the two it relays with one, or with both.
     pub(super) fn renew(&mut self, nth: u64, life: u64, delay: u64, world: &mut World) {
         self.list_sessions(world);
         let Some(renewed) = self.held(nth).filter(|held| self.books.take_renewal(&held.grant)) else {
@@ -103,7 +103,7 @@ impl<D: Disk> Broker<D> {
         };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
             let mut number = self.hand_out(world, delay, &grant);
-            if grant.source == renewed.grant.source {
+            if grant.source == renewed.grant.source && !self.settings.relays_with_both {
                 number = world.join(grant.source, renewed.number, number);
             }
             self.grants.push(Held { grant, number });

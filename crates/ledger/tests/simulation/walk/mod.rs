@@ -75,6 +75,7 @@ impl Scenario {
             user_limit: Some(6_000_000_000),
             limit: 100_000_000_000,
             sources: if scenario.settings.cli { COTURN } else { ONE },
+            relays_with_both: seed / 4 % 2 == 1,
             ..scenario.settings
         };
         Self { settings, ..scenario }

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) cli: bool,
     /// `USER_LIMIT_GB` in bytes. With a limit, every credential has a user.
     pub(crate) user_limit: Option<u64>,
+    /// Whether a client that renews relays with both credentials at the full rate. The limit of a user holds, the budget may not.
+    pub(crate) relays_with_both: bool,
 }
 
 /// How long relaying may outlive a grant that the broker ends: the value of the service.
@@ -71,6 +73,7 @@ impl Default for Settings {
             sources: ONE,
             cli: false,
             user_limit: None,
+            relays_with_both: false,
         }
     }
 }
