@@ -22,6 +22,11 @@ impl Account {
         (grants, self.record(false).await)
     }
 
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    pub fn note_known_to_source(&self, grant: GrantId, is_known: bool) {
+        self.with(|books| books.note_known_to_source(grant, is_known));
+    }
+
     /// Blocks a user. Takes effect at once.
     pub async fn block_user(&self, user: &User) -> Result<Result<(), NotRecorded>, TooManyBlocked> {
         self.with(|books| books.block_user(user))?;

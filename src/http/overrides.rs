@@ -195,7 +195,7 @@ pub async fn revoke_credential(
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
-    let revocation = app.mint.revoke(&issued).await;
+    let revocation = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
     recorded.map_err(not_recorded)?;
     Ok(Json(RevocationBody {

@@ -333,6 +333,7 @@ export interface UserBlockBody {
 
 export interface UserRevocationBody {
   ended: number;
+  left: number;
   revoked: number;
   user: string;
 }

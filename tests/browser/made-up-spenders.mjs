@@ -37,8 +37,12 @@ export class Spenders {
   }
 
   #change(method, user, verb) {
-    if (verb === 'revoke') for (const { id } of this.#all().filter((one) => one.user === user)) this.revoked.add(id);
-    else if (method === 'DELETE') this.blocked.delete(user);
+    if (verb === 'revoke') {
+      const theirs = this.#all().filter((one) => one.user === user && one.live);
+      for (const { id } of theirs) this.revoked.add(id);
+      return [200, { user, revoked: theirs.length, ended: theirs.length, left: 0 }];
+    }
+    if (method === 'DELETE') this.blocked.delete(user);
     else this.blocked.add(user);
     return [200, {}];
   }

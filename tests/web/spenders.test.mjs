@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state } from '../../src/web/dashboard/spending.js';
+import { ago, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state, whatWasRevoked } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -71,6 +71,12 @@ test('a revoked credential says so, whatever else it is', () => {
   assert.equal(state(expired, NOW).word, 'in its tail');
   assert.equal(state({ ...expired, live: false }, NOW).word, 'expired');
   assert.deepEqual([isRevocable(grant), isRevocable({ ...grant, revokedAt: 'x' }), isRevocable({ ...grant, live: false })], [true, false, false]);
+});
+
+test('the result of a revocation says how much is left to do', () => {
+  assert.equal(whatWasRevoked({ revoked: 0, ended: 0, left: 0 }), 'No live credentials.');
+  assert.equal(whatWasRevoked({ revoked: 1, ended: 0, left: 0 }), '1 credential revoked, 0 of them ended at the source.');
+  assert.equal(whatWasRevoked({ revoked: 1200, ended: 900, left: 300 }), '1,200 credentials revoked, 900 of them ended at the source. 300 could not be ended in time: revoke all credentials again.');
 });
 
 test('the grants of a spender are asked for by its key, and selected again', () => {

@@ -62,5 +62,12 @@ export const grantsPath = (by, key) => `api/grants?${key ? `${by}=${encodeURICom
 /** There is no filter for a spender without a key, so the page selects. @param {Grant[]} grants @param {By} by @param {string | null} key */
 export const ofSpender = (grants, by, key) => grants.filter((grant) => (grant[by] ?? null) === (key || null));
 
+/** The result of revoking a user's credentials. @param {{revoked: number, ended: number, left: number}} result */
+export function whatWasRevoked({ revoked, ended, left }) {
+  if (revoked === 0) return 'No live credentials.';
+  const more = left > 0 ? ` ${count(left)} could not be ended in time: revoke all credentials again.` : '';
+  return `${some(revoked, 'credential')} revoked, ${count(ended)} of them ended at the source.${more}`;
+}
+
 /** "3 min ago". @param {string} instant @param {Date} now */
 export const ago = (instant, now) => `${span((now.getTime() - Date.parse(instant)) / 1000)} ago`;
