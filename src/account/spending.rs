@@ -45,6 +45,12 @@ impl Account {
         self.with(|books| books.is_blocked(user))
     }
 
+    /// How many users are blocked, and the names of the first `limit` of them, in alphabetical order.
+    #[must_use]
+    pub fn blocked_users(&self, limit: usize) -> (usize, Vec<User>) {
+        self.with(|books| (books.blocked().len(), books.blocked().iter().take(limit).cloned().collect()))
+    }
+
     /// The first `limit` sums of a kind after a place, most bytes first, each with whether its user is blocked, and the instant of
     /// these figures.
     #[must_use]

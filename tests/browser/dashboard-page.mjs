@@ -153,6 +153,21 @@ export async function aRowOpensItsCredentials(browser) {
   await page.close();
 }
 
+/** The table has no row for this user, because the user has spent nothing in this period. */
+export async function aBlockedUserWithoutBytesIsAllowedAgain(browser) {
+  const page = await aMonth(browser, month('calm'));
+  await until('the blocked user', async () => (await text(page, 'blocked')).startsWith('spent-nothing@example.com'));
+  assert.equal(await text(page, 'blocked-note'), '1 user blocked.');
+  await page.click('#blocked button');
+  await page.waitForSelector('#confirm[open]');
+  await page.click('#confirm-yes');
+  await until('the list to be empty', async () => (await text(page, 'blocked-note')) === 'No user is blocked.');
+  assert.equal(await text(page, 'action-result'), 'spent-nothing@example.com is allowed again.');
+  assert.equal(await text(page, 'blocked'), '');
+  nothingWentWrong(page);
+  await page.close();
+}
+
 export async function aBrokerWithoutSpendersIsShownAsOne(browser) {
   const old = await aMonth(browser, month('calm'), { isOld: true });
   assert.match(await text(old, 'spenders-fault'), /^This broker does not list who spends\./);

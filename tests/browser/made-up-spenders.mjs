@@ -20,7 +20,7 @@ export class Spenders {
   /** @param {number} used Bytes of the period. */
   constructor(used) {
     this.used = used;
-    this.blocked = new Set();
+    this.blocked = new Set(['spent-nothing@example.com']);
     this.revoked = new Set();
   }
 
@@ -56,7 +56,7 @@ export class Spenders {
         ...(by === 'user' && key && { blocked: this.blocked.has(key) }), grants: 40 - rank * 3, live: rank % 3 === 2 ? 0 : 3 - (rank % 3), firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
       };
     });
-    return { by, asOf: instant(NOW - 14 * MINUTE), unknownBytes: 3_200_000_000, spenders, next: null };
+    return { by, asOf: instant(NOW - 14 * MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: this.blocked.size, names: [...this.blocked].sort() }, spenders, next: null };
   }
 
   #all() {

@@ -202,6 +202,28 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
+    let broker = broker(&[]).await;
+    let listed = async |path: &str| broker.operator(path).await.json()["blockedUsers"].clone();
+    assert_eq!(listed("/api/spenders").await, json!({"count": 0, "names": []}));
+    for n in (0..52).rev() {
+        operator(&broker, Method::POST, &format!("/api/users/user-{n:02}/block")).await;
+    }
+    let first = listed("/api/spenders?by=label&limit=1").await;
+    assert_eq!(
+        (&first["count"], &first["names"][0], &first["names"][49]),
+        (&52.into(), &"user-00".into(), &"user-49".into())
+    );
+    assert_eq!(first["names"].as_array().unwrap().len(), 50, "the list is bounded");
+    operator(&broker, Method::DELETE, "/api/users/user-07/block").await;
+    let then = listed("/api/spenders").await;
+    assert_eq!(
+        (&then["count"], &then["names"][7], &then["names"][49]),
+        (&51.into(), &"user-08".into(), &"user-50".into())
+    );
+}
+
+#[tokio::test]
 async fn all_credentials_of_a_user_are_revoked_at_once() {
     let broker = broker(&[]).await;
     let ann = grant(&mint_as(&broker, "ann", "").await);

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state, whatWasRevoked } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state, whatWasRevoked } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -71,6 +71,12 @@ test('a revoked credential says so, whatever else it is', () => {
   assert.equal(state(expired, NOW).word, 'in its tail');
   assert.equal(state({ ...expired, live: false }, NOW).word, 'expired');
   assert.deepEqual([isRevocable(grant), isRevocable({ ...grant, revokedAt: 'x' }), isRevocable({ ...grant, live: false })], [true, false, false]);
+});
+
+test('the note about blocked users says whether all are listed', () => {
+  assert.equal(blockedNote({ count: 0, names: [] }), 'No user is blocked.');
+  assert.equal(blockedNote({ count: 1, names: ['ann'] }), '1 user blocked.');
+  assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }), '1,070 users blocked. These are the first 2 by name.');
 });
 
 test('the result of a revocation says how much is left to do', () => {

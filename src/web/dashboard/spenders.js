@@ -1,6 +1,7 @@
 // The section "Who spends": a table of users, labels, origins or addresses. A row opens the grants of its spender, with their
 // buttons. If the broker does not list spenders, the section shows a note.
 import * as actions from './actions.js';
+import { showBlocked } from './blocked.js';
 import { Fault, send } from './broker.js';
 import { size, time } from './format.js';
 import { $, element, put } from './page.js';
@@ -200,6 +201,7 @@ function show() {
   $('spenders-fault').hidden = true;
   for (const id of ['spenders-tools', 'spenders-panel']) $(id).hidden = false;
   put('spenders-note', words.note(list, moment.now));
+  showBlocked(list.blockedUsers);
   table.none = words.noneOf(by);
   table.show(list.spenders, list.next !== null);
   search.hidden = list.spenders.length <= table.size;

@@ -5,7 +5,8 @@ import { count, signed, size, some, span, time } from './format.js';
  * @typedef {'user' | 'label' | 'origin' | 'address'} By What a spender is.
  * @typedef {{key: string | null, bytes: number, measuredBytes: number, claimedBytes: number, evidence: string, grants: number, live: number,
  *     firstSeen: string, lastSeen: string, blocked?: boolean}} Spender
- * @typedef {{by: By, asOf: string | null, unknownBytes: number, spenders: Spender[], next: string | null}} Spenders
+ * @typedef {{count: number, names: string[]}} BlockedUsers The names may be a part.
+ * @typedef {{by: By, asOf: string | null, unknownBytes: number, blockedUsers: BlockedUsers, spenders: Spender[], next: string | null}} Spenders
  * @typedef {{id: string, user: string | null, label: string | null, origin: string | null, address: string | null, call: string | null,
  *     source: string, issuedAt: string, expiresAt: string, revokedAt: string | null, live: boolean, bytes: number, measuredBytes: number,
  *     claimedBytes: number, evidence: string}} Grant
@@ -54,6 +55,13 @@ export function note({ asOf, unknownBytes, spenders, next }, now) {
   const unknown = unknownBytes > 0 ? ` ${size(unknownBytes)} are of credentials that this ledger does not know.` : '';
   const part = next ? ` Search and order apply to the ${some(spenders.length, 'row')} loaded, the largest.` : '';
   return `${upTo}.${unknown}${part}`;
+}
+
+/** The line above the list of blocked users. @param {BlockedUsers} blocked */
+export function blockedNote({ count: all, names }) {
+  if (all === 0) return 'No user is blocked.';
+  const part = all > names.length ? ` These are the first ${count(names.length)} by name.` : '';
+  return `${some(all, 'user')} blocked.${part}`;
 }
 
 /** The query for the grants of a spender. Without a key there is none: the page selects the rows. @param {By} by @param {string | null} key */
