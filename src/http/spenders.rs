@@ -62,7 +62,8 @@ pub struct BlockedUsersBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
-    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many.
+    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many. Grants
+    /// without a user are in no row of `by=user`, and so on.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
     /// Bytes in this period: for each grant, the larger of the measured and the claimed ones.
