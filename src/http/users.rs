@@ -9,7 +9,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
-use super::overrides::not_recorded;
 use crate::app::App;
 use crate::mint::RevokedAll;
 use turn_ledger::spender::User;
@@ -74,7 +73,7 @@ pub async fn revoke_user(
         left,
         "the operator has revoked a user's credentials"
     );
-    recorded.map_err(not_recorded)?;
+    recorded?;
     Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), revoked, ended, left }))
 }
 
@@ -98,9 +97,9 @@ pub async fn block_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
-    let recorded = app.account.block_user(&user).await.map_err(|_| ApiError::TooManyBlocked)?;
+    let recorded = app.account.block_user(&user).await?;
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
-    recorded.map_err(not_recorded)?;
+    recorded?;
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true }))
 }
 
@@ -121,7 +120,7 @@ pub async fn unblock_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
-    let was_blocked = app.account.unblock_user(&user).await.map_err(not_recorded)?;
+    let was_blocked = app.account.unblock_user(&user).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false }))
 }
