@@ -22,6 +22,11 @@ impl Account {
         (grants, self.record(false).await)
     }
 
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    pub fn note_known_to_source(&self, grant: GrantId, is_known: bool) {
+        self.with(|books| books.note_known_to_source(grant, is_known));
+    }
+
     /// Blocks a user. Takes effect at once.
     pub async fn block_user(&self, user: &User) -> Result<Result<(), NotRecorded>, TooManyBlocked> {
         self.with(|books| books.block_user(user))?;
@@ -38,6 +43,12 @@ impl Account {
     #[must_use]
     pub fn is_blocked(&self, user: &User) -> bool {
         self.with(|books| books.is_blocked(user))
+    }
+
+    /// How many users are blocked, and the names of the first `limit` of them, in alphabetical order.
+    #[must_use]
+    pub fn blocked_users(&self, limit: usize) -> (usize, Vec<User>) {
+        self.with(|books| (books.blocked().len(), books.blocked().iter().take(limit).cloned().collect()))
     }
 
     /// The first `limit` sums of a kind after a place, most bytes first, each with whether its user is blocked, and the instant of

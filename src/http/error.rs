@@ -15,6 +15,7 @@ use super::origin::ForeignRequest;
 use crate::auth::{Fault, NoUser};
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
+use turn_ledger::books::{NotRecorded, TooManyBlocked};
 use turn_ledger::units::wait_seconds;
 use turn_ledger::verdict::Refusal;
 
@@ -151,6 +152,19 @@ impl From<NoUser> for ApiError {
             NoUser::Invalid(fault) => Self::InvalidToken(fault),
             NoUser::KeysUnreachable => Self::KeysUnreachable,
         }
+    }
+}
+
+/// An override that is in effect. A mint that is not recorded is [`ApiError::LedgerUnavailable`].
+impl From<NotRecorded> for ApiError {
+    fn from(_: NotRecorded) -> Self {
+        Self::OverrideNotRecorded
+    }
+}
+
+impl From<TooManyBlocked> for ApiError {
+    fn from(_: TooManyBlocked) -> Self {
+        Self::TooManyBlocked
     }
 }
 

@@ -17,7 +17,6 @@ use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
 use crate::app::App;
 use crate::mint::Revocation;
-use turn_ledger::books::NotRecorded;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantId;
 use turn_ledger::units::{ByteCount, Timestamp};
@@ -97,7 +96,7 @@ pub async fn override_limit(
         LimitGb::Configured => None,
         LimitGb::Gb(_) | LimitGb::Missing => return Err(invalid()),
     };
-    app.account.override_limit(limit).await.map_err(not_recorded)?;
+    app.account.override_limit(limit).await?;
     let status = status(&app, &app.account.snapshot());
     tracing::warn!("the operator has set the limit to {} GB/month", status.limit_gb());
     Ok(Json(status))
@@ -120,7 +119,7 @@ pub async fn override_freeze(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<FreezeOverride>,
 ) -> Result<Json<StatusBody>, ApiError> {
-    app.account.override_freeze(body.frozen).await.map_err(not_recorded)?;
+    app.account.override_freeze(body.frozen).await?;
     tracing::warn!(frozen = body.frozen, "the operator has used the kill switch");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
@@ -139,7 +138,7 @@ pub async fn override_freeze(
     )
 )]
 pub async fn drop_reading(State(app): State<Arc<App>>) -> Result<Json<StatusBody>, ApiError> {
-    let dropped = app.account.drop_readings().await.map_err(not_recorded)?;
+    let dropped = app.account.drop_readings().await?;
     tracing::warn!(dropped, "the operator has dropped the provider's count of this period");
     Ok(Json(status(&app, &app.account.snapshot())))
 }
@@ -195,9 +194,9 @@ pub async fn revoke_credential(
     let id = grant.parse::<GrantId>().ok().or_else(|| app.grant_key.verify(&grant).map(|grant| grant.id));
     let id = id.ok_or(ApiError::UnknownGrant)?;
     let (issued, recorded) = app.account.revoke(id).await.ok_or(ApiError::UnknownGrant)?;
-    let revocation = app.mint.revoke(&issued).await;
+    let revocation = app.mint.revoke(id, &issued).await;
     tracing::warn!(grant.id = %id, provider = revocation.name(), "the operator has revoked a credential");
-    recorded.map_err(not_recorded)?;
+    recorded?;
     Ok(Json(RevocationBody {
         grant: id.to_string(),
         revoked: true,
@@ -234,8 +233,4 @@ fn message(revocation: Revocation) -> &'static str {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."
         }
     }
-}
-
-pub(super) fn not_recorded(_: NotRecorded) -> ApiError {
-    ApiError::OverrideNotRecorded
 }

@@ -21,6 +21,9 @@ use turn_ledger::spender::{Label, Spender, User};
 use turn_ledger::spenders::{Evidence, SpenderKey, SpenderKind, SpenderSums};
 use turn_ledger::units::Timestamp;
 
+/// Longest list of blocked users. With it, a page of `turn-broker spenders` fits into what that command reads.
+const BLOCKED_SHOWN_MAX: usize = 50;
+
 /// Sums of this period by who spends.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +38,8 @@ pub struct SpendersBody {
     /// key, an older ledger, or a stolen key.
     #[schema(example = 0)]
     unknown_bytes: u64,
+    /// The users who are blocked, also those without a row. The same on every page, whatever the sums are grouped by.
+    blocked_users: BlockedUsersBody,
     /// Most bytes first.
     spenders: Vec<SpenderBody>,
     /// The `cursor` of the next page; null on the last one.
@@ -42,11 +47,23 @@ pub struct SpendersBody {
     next: Option<String>,
 }
 
+/// The users who are blocked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BlockedUsersBody {
+    /// How many users are blocked.
+    #[schema(example = 1)]
+    count: usize,
+    /// The first of them in alphabetical order; at most 50.
+    #[schema(example = json!(["mallory"]))]
+    names: Vec<String>,
+}
+
 /// The sums of one key.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
-    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many.
+    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many. Grants
+    /// without a user are in no row of `by=user`, and so on.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
     /// Bytes in this period: for each grant, the larger of the measured and the claimed ones.
@@ -222,6 +239,7 @@ pub async fn list_spenders(
         by: by.name(),
         as_of: snapshot.figures.now,
         unknown_bytes: snapshot.unknown_bytes.get(),
+        blocked_users: blocked_users(&app),
         spenders: rows,
         next,
     }))
@@ -265,6 +283,11 @@ pub async fn list_grants(
     let (rows, _) = app.account.grants(&filter, limit + 1, after);
     let (rows, next) = page(rows, limit, grant_cursor);
     Ok(Json(GrantPageBody { grants: rows.iter().map(grant_body).collect(), next }))
+}
+
+fn blocked_users(app: &App) -> BlockedUsersBody {
+    let (count, names) = app.account.blocked_users(BLOCKED_SHOWN_MAX);
+    BlockedUsersBody { count, names: names.iter().map(|user| user.as_str().to_owned()).collect() }
 }
 
 fn spender_body(row: &SpenderSums, blocked: Option<bool>) -> SpenderBody {

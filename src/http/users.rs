@@ -9,13 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
-use super::overrides::not_recorded;
 use crate::app::App;
-use crate::mint::Revocation;
+use crate::mint::RevokedAll;
 use turn_ledger::spender::User;
-
-/// Most credentials of one user that the source is asked to revoke. The others cannot be renewed, and their connections are closed.
-const ASKED_MAX: usize = 100;
 
 /// The result of revoking a user's credentials.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,12 +20,15 @@ pub struct UserRevocationBody {
     /// The user.
     #[schema(example = "ann")]
     user: String,
-    /// Live grants that are revoked now.
-    #[schema(example = 3)]
+    /// The user's live grants. All of them are revoked, now or by an earlier call.
+    #[schema(example = 300)]
     revoked: usize,
-    /// How many of them the source has revoked, or this process ends within seconds. The others work until they expire.
-    #[schema(example = 2)]
+    /// How many of them the source has revoked, now or before, or this process ends within seconds. The others work until they expire.
+    #[schema(example = 280)]
     ended: usize,
+    /// How many of the others the source will be asked for by another call: it could not be reached, or there was no time.
+    #[schema(example = 20)]
+    left: usize,
 }
 
 /// Whether a user is blocked.
@@ -46,7 +45,8 @@ pub struct UserBlockBody {
 /// Revokes all credentials of a user.
 ///
 /// As with `POST /api/credentials/{grant}/revoke`, none can be renewed, their connections are closed, and the source is asked to
-/// revoke them, at most 100. The user can fetch new credentials: block the user first if that is not wanted.
+/// revoke them. This takes 10 s at most: call again while `left` is not 0. The source is not asked again for what it has answered.
+/// The user can fetch new credentials: block the user first if that is not wanted.
 #[utoipa::path(
     post,
     path = "/api/users/{user}/revoke",
@@ -64,17 +64,17 @@ pub async fn revoke_user(
 ) -> Result<Json<UserRevocationBody>, ApiError> {
     let user = checked(&user)?;
     let (grants, recorded) = app.account.revoke_user(&user).await;
-    let mut ended = 0;
-    for (_, row) in grants.iter().take(ASKED_MAX) {
-        ended += usize::from(matches!(app.mint.revoke(row).await, Revocation::Done | Revocation::Cut));
-    }
+    let RevokedAll { ended, left } = app.mint.revoke_all(&grants).await;
+    let revoked = grants.len();
     tracing::warn!(
         user = user.as_str(),
-        revoked = grants.len(),
+        revoked,
+        ended,
+        left,
         "the operator has revoked a user's credentials"
     );
-    recorded.map_err(not_recorded)?;
-    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), revoked: grants.len(), ended }))
+    recorded?;
+    Ok(Json(UserRevocationBody { user: user.as_str().to_owned(), revoked, ended, left }))
 }
 
 /// Blocks a user.
@@ -97,9 +97,9 @@ pub async fn block_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
-    let recorded = app.account.block_user(&user).await.map_err(|_| ApiError::TooManyBlocked)?;
+    let recorded = app.account.block_user(&user).await?;
     tracing::warn!(user = user.as_str(), "the operator has blocked a user");
-    recorded.map_err(not_recorded)?;
+    recorded?;
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: true }))
 }
 
@@ -120,7 +120,7 @@ pub async fn unblock_user(
     Path(user): Path<String>,
 ) -> Result<Json<UserBlockBody>, ApiError> {
     let user = checked(&user)?;
-    let was_blocked = app.account.unblock_user(&user).await.map_err(not_recorded)?;
+    let was_blocked = app.account.unblock_user(&user).await?;
     tracing::warn!(user = user.as_str(), was_blocked, "the operator has unblocked a user");
     Ok(Json(UserBlockBody { user: user.as_str().to_owned(), blocked: false }))
 }

@@ -15,7 +15,6 @@ use crate::ice::breaker::BreakerState;
 use crate::request::trace::TraceParent;
 use turn_ledger::books::{NotAdmitted, NotCommitted, Requester};
 use turn_ledger::client::ClientKey;
-use turn_ledger::grants::GrantRow;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::spender::Spender;
@@ -26,12 +25,14 @@ mod answer;
 pub mod credential_source;
 pub mod pool;
 pub mod provider;
+mod revocation;
 pub mod rotation;
 
 pub use answer::{Answer, DegradedReason, IssuedCredential, NoAnswer};
 use credential_source::{CredentialSource, Minted};
 use pool::PoolCounts;
 use provider::{Filled, Keys, Provider, Unavailable};
+pub use revocation::{Revocation, RevokedAll};
 
 /// How often the pool is checked for missing credentials.
 const FILL_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,38 +60,6 @@ pub struct MintRequest<'a> {
     pub renewal: Option<&'a RenewalRight>,
     /// The trace that the request belongs to, for the provider.
     pub trace: Option<TraceParent>,
-}
-
-/// The result of revoking a credential at its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revocation {
-    /// The provider reports that it revoked the credential.
-    Done,
-    /// The provider does not know the credential.
-    Unknown,
-    /// The provider could not be reached, or refused.
-    Failed,
-    /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
-    Cut,
-    /// The source cannot revoke.
-    Unsupported,
-}
-
-impl Revocation {
-    /// All results.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Unknown, Self::Failed, Self::Cut, Self::Unsupported];
-
-    /// The name on the wire.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Done => "revoked",
-            Self::Unknown => "unknown",
-            Self::Failed => "failed",
-            Self::Cut => "cut",
-            Self::Unsupported => "unsupported",
-        }
-    }
 }
 
 /// An entry of `ICE_SOURCES`.
@@ -178,17 +147,6 @@ impl Mint {
     /// The kill switch, by configuration or by override.
     fn is_stopped(&self) -> bool {
         !self.enabled || self.account.is_frozen()
-    }
-
-    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays.
-    pub async fn revoke(&self, grant: &GrantRow) -> Revocation {
-        match (grant.source, grant.username.as_deref(), self.provider()) {
-            (IceSource::Cloudflare, Some(username), Some(provider)) => {
-                revoke_at(provider, username, grant.key).await
-            }
-            (source, ..) if self.cut_here.contains(&source) => Revocation::Cut,
-            _ => Revocation::Unsupported,
-        }
     }
 
     /// Keeps the pool filled with credentials for expected callers, until `end`.
@@ -311,17 +269,6 @@ fn pause_after(filled: Filled) -> Duration {
         Filled { minted: 1.., failed: 0 } => Duration::ZERO,
         Filled { minted: 0, failed: 1.. } => FILL_PAUSE,
         _ => FILL_INTERVAL,
-    }
-}
-
-async fn revoke_at(provider: &Provider, username: &str, key: Option<KeyName>) -> Revocation {
-    match provider.revoke(username, key).await {
-        Ok(true) => Revocation::Done,
-        Ok(false) => Revocation::Unknown,
-        Err(error) => {
-            tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
-            Revocation::Failed
-        }
     }
 }
 

@@ -91,8 +91,15 @@ struct SpenderPage {
     by: String,
     as_of: String,
     unknown_bytes: u64,
+    blocked_users: BlockedUsers,
     spenders: Vec<Spender>,
     next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct BlockedUsers {
+    count: usize,
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +113,8 @@ struct Spender {
 
 /// Who spends most, a line each. `None` if the body is not a page of spenders.
 pub(super) fn spenders(body: &[u8]) -> Option<String> {
-    let SpenderPage { by, as_of, unknown_bytes, spenders, next } = serde_json::from_slice(body).ok()?;
+    let SpenderPage { by, as_of, unknown_bytes, blocked_users, spenders, next } =
+        serde_json::from_slice(body).ok()?;
     let gb = |bytes| ByteCount::new(bytes).gb_four_decimals();
     let mut text = format!(
         "Spent in this period by {by}, as of {as_of}\n{:>12}  {:8}  grants  live  {by}",
@@ -126,6 +134,11 @@ pub(super) fn spenders(body: &[u8]) -> Option<String> {
     if unknown_bytes > 0 {
         let _ =
             write!(text, "\n{} GB are under identifiers that this ledger does not know.", gb(unknown_bytes));
+    }
+    if by == "user" && blocked_users.count > 0 {
+        let BlockedUsers { count, names } = blocked_users;
+        let more = if count > names.len() { ", …" } else { "" };
+        let _ = write!(text, "\nBlocked users ({count}): {}{more}", names.join(", "));
     }
     Some(plain(&text))
 }
@@ -212,6 +225,7 @@ mod tests {
                 "grants": 2, "live": 1, "firstSeen": "", "lastSeen": ""})
         };
         let body = json!({"by": "user", "asOf": "2025-01-15T12:00:00.000Z", "unknownBytes": 1_000_000,
+            "blockedUsers": {"count": 0, "names": []},
             "spenders": [row(Some("ann\u{1b}"), 1_500_000_000), row(None, 7)], "next": "x"});
         assert_eq!(
             spenders(body.to_string().as_bytes()).unwrap(),
@@ -223,6 +237,19 @@ mod tests {
              0.0010 GB are under identifiers that this ledger does not know."
         );
         assert!(spenders(b"{}").is_none());
+    }
+
+    #[test]
+    fn blocked_users_are_named_beside_the_users() {
+        let last = |by: &str, count: usize, names: &[&str]| {
+            let body = json!({"by": by, "asOf": "", "unknownBytes": 0, "spenders": [], "next": null,
+                "blockedUsers": {"count": count, "names": names}});
+            spenders(body.to_string().as_bytes()).unwrap().lines().last().unwrap().to_owned()
+        };
+        assert_eq!(last("user", 2, &["ann", "bob\u{1b}"]), "Blocked users (2): ann, bob");
+        assert_eq!(last("user", 70, &["ann"]), "Blocked users (70): ann, …");
+        assert_eq!(last("user", 0, &[]), "Nobody has spent anything.");
+        assert_eq!(last("label", 2, &["ann", "bob"]), "Nobody has spent anything.");
     }
 
     #[test]

@@ -24,6 +24,11 @@ export interface AnswersBody {
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
 }
 
+export interface BlockedUsersBody {
+  count: number;
+  names: Array<string>;
+}
+
 export interface BytesBody {
   committed: number;
   configuredLimit: number;
@@ -275,6 +280,7 @@ export interface SpenderBody {
 
 export interface SpendersBody {
   asOf: string;
+  blockedUsers: BlockedUsersBody;
   by: "user" | "label" | "origin" | "address" | "call" | "grant";
   next: string | null;
   spenders: Array<SpenderBody>;
@@ -333,6 +339,7 @@ export interface UserBlockBody {
 
 export interface UserRevocationBody {
   ended: number;
+  left: number;
   revoked: number;
   user: string;
 }

@@ -118,7 +118,8 @@ export async function aTableSortsSearchesAndHasPages(browser) {
   await pager(2);
   assert.deepEqual([await pager(-1), await rowNames(page)], ['11–12 of 12', ['user-31', 'user-6']]);
   await page.click('#spenders-panel .sort');
-  assert.equal((await rowNames(page))[1], 'ann@example.com', 'after the row without a user');
+  assert.equal((await rowNames(page))[0], 'ann@example.com');
+  assert.equal(await page.$eval('#spenders-panel tbody tr', ({ cells }) => cells[0].innerHTML), 'all other users', 'this row has no button');
   assert.equal(await page.$eval('#spenders-panel th', (head) => head.ariaSort), 'ascending');
   await page.type('#spenders-search', 'EXAMPLE');
   assert.deepEqual(await rowNames(page), ['ann@example.com', 'ben@example.com', 'mallory@example.com']);
@@ -149,6 +150,21 @@ export async function aRowOpensItsCredentials(browser) {
   await until('the revocation', async () => /revoked 14:23/.test(await first()));
   assert.doesNotMatch(await first(), /Revoke/, 'it has no button any more');
   assert.match(await text(page, 'action-result'), /^The provider has revoked/);
+  nothingWentWrong(page);
+  await page.close();
+}
+
+/** The table has no row for this user, because the user has spent nothing in this period. */
+export async function aBlockedUserWithoutBytesIsAllowedAgain(browser) {
+  const page = await aMonth(browser, month('calm'));
+  await until('the blocked user', async () => (await text(page, 'blocked')).startsWith('spent-nothing@example.com'));
+  assert.equal(await text(page, 'blocked-note'), '1 user blocked.');
+  await page.click('#blocked button');
+  await page.waitForSelector('#confirm[open]');
+  await page.click('#confirm-yes');
+  await until('the list to be empty', async () => (await text(page, 'blocked-note')) === 'No user is blocked.');
+  assert.equal(await text(page, 'action-result'), 'spent-nothing@example.com is allowed again.');
+  assert.equal(await text(page, 'blocked'), '');
   nothingWentWrong(page);
   await page.close();
 }

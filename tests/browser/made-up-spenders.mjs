@@ -20,7 +20,7 @@ export class Spenders {
   /** @param {number} used Bytes of the period. */
   constructor(used) {
     this.used = used;
-    this.blocked = new Set();
+    this.blocked = new Set(['spent-nothing@example.com']);
     this.revoked = new Set();
   }
 
@@ -37,8 +37,12 @@ export class Spenders {
   }
 
   #change(method, user, verb) {
-    if (verb === 'revoke') for (const { id } of this.#all().filter((one) => one.user === user)) this.revoked.add(id);
-    else if (method === 'DELETE') this.blocked.delete(user);
+    if (verb === 'revoke') {
+      const theirs = this.#all().filter((one) => one.user === user && one.live);
+      for (const { id } of theirs) this.revoked.add(id);
+      return [200, { user, revoked: theirs.length, ended: theirs.length, left: 0 }];
+    }
+    if (method === 'DELETE') this.blocked.delete(user);
     else this.blocked.add(user);
     return [200, {}];
   }
@@ -49,10 +53,10 @@ export class Spenders {
       const isMeasured = rank % 4 !== 3;
       return {
         key, bytes, measuredBytes: isMeasured ? bytes : 0, claimedBytes: bytes, evidence: isMeasured ? 'measured' : 'claimed',
-        ...(by === 'user' && key && { blocked: this.blocked.has(key) }), grants: 40 - rank * 3, live: rank % 3 === 2 ? 0 : 3 - (rank % 3), firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
+        ...(by === 'user' && key && { blocked: this.blocked.has(key) }), grants: 40 - rank * 3, live: key === null || rank % 3 === 2 ? 0 : 3 - (rank % 3), firstSeen: instant(NOW - 9 * 1440 * MINUTE), lastSeen: instant(NOW - (rank * rank * 7 + 2) * MINUTE),
       };
     });
-    return { by, asOf: instant(NOW - 14 * MINUTE), unknownBytes: 3_200_000_000, spenders, next: null };
+    return { by, asOf: instant(NOW - MINUTE), unknownBytes: 3_200_000_000, blockedUsers: { count: this.blocked.size, names: [...this.blocked].sort() }, spenders, next: null };
   }
 
   #all() {

@@ -34,7 +34,7 @@ async function dashboard(browser) {
   await part(theDashboardSurvivesARestartOfTheBroker, page, broker);
   await page.close();
   for (const does of [month.theDashboardOfAMonth, month.theTablesFitOnEveryScreen, month.mintingCanBeStoppedWithoutScrolling,
-    month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBrokerWithoutSpendersIsShownAsOne,
+    month.aTableSortsSearchesAndHasPages, month.aRowOpensItsCredentials, month.aBlockedUserWithoutBytesIsAllowedAgain, month.aBrokerWithoutSpendersIsShownAsOne,
     month.aPasswordManagerCanSignIn, month.anAlertLeadsToABlockedUser]) await part(does, browser);
 }
 

@@ -1,7 +1,8 @@
 //! Tests of who spends: sums, grants, the limit of a user, revoking and blocking a user.
 
+use crate::support::fake_cloudflare::Fault;
 use crate::support::fake_issuer::Signer;
-use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker};
+use crate::support::{Answer, OPERATOR, REPORTER, StateDir, TestBroker, broker_at, with_cloudflare_and};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -201,6 +202,28 @@ async fn a_blocked_user_is_refused_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn blocked_users_are_listed_also_if_they_have_spent_nothing() {
+    let broker = broker(&[]).await;
+    let listed = async |path: &str| broker.operator(path).await.json()["blockedUsers"].clone();
+    assert_eq!(listed("/api/spenders").await, json!({"count": 0, "names": []}));
+    for n in (0..52).rev() {
+        operator(&broker, Method::POST, &format!("/api/users/user-{n:02}/block")).await;
+    }
+    let first = listed("/api/spenders?by=label&limit=1").await;
+    assert_eq!(
+        (&first["count"], &first["names"][0], &first["names"][49]),
+        (&52.into(), &"user-00".into(), &"user-49".into())
+    );
+    assert_eq!(first["names"].as_array().unwrap().len(), 50, "the list is bounded");
+    operator(&broker, Method::DELETE, "/api/users/user-07/block").await;
+    let then = listed("/api/spenders").await;
+    assert_eq!(
+        (&then["count"], &then["names"][7], &then["names"][49]),
+        (&51.into(), &"user-08".into(), &"user-50".into())
+    );
+}
+
+#[tokio::test]
 async fn all_credentials_of_a_user_are_revoked_at_once() {
     let broker = broker(&[]).await;
     let ann = grant(&mint_as(&broker, "ann", "").await);
@@ -210,13 +233,44 @@ async fn all_credentials_of_a_user_are_revoked_at_once() {
         assert!(broker.post(token, "/api/connections", json!({})).await.status.is_success());
     }
     let revoked = operator(&broker, Method::POST, "/api/users/ann/revoke").await;
-    assert_eq!((revoked.json()["user"].clone(), revoked.json()["revoked"].clone()), ("ann".into(), 2.into()));
+    let nobody_ends_them = json!({"user": "ann", "revoked": 2, "ended": 0, "left": 0});
+    assert_eq!(revoked.json(), nobody_ends_them, "a coturn without a command line");
     let refused = broker.post(&ann, "/api/connections", json!({})).await;
     assert_eq!(refused.error(), (401, "INVALID_GRANT".into()));
     assert!(broker.post(&bob, "/api/connections", json!({})).await.status.is_success());
     let rows = broker.operator("/api/grants?user=ann").await.json();
     let rows = rows["grants"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["revokedAt"] == "2025-01-15T12:00:00.000Z"));
+}
+
+#[tokio::test]
+async fn all_credentials_of_a_user_are_ended_at_the_provider_and_each_is_asked_for_once() {
+    let state = StateDir::new();
+    let settings = [("STATE_DIR", state.path()), ("AUTH_JWT_SECRET", SECRET), ("RATE_LIMIT_REQUESTS", "500")];
+    let (cloudflare, first) = with_cloudflare_and(&settings).await;
+    for _ in 0..130 {
+        grant(&mint_as(&first, "ann", "").await);
+    }
+    grant(&mint_as(&first, "bob", "").await);
+    for _ in 0..10 {
+        cloudflare.next(Fault::ServerErrorHtml(500));
+    }
+    cloudflare.next(Fault::NotFound404);
+    let revoked = operator(&first, Method::POST, "/api/users/ann/revoke").await.json();
+    assert_eq!(revoked, json!({"user": "ann", "revoked": 130, "ended": 119, "left": 10}));
+    let asked = || {
+        let requests = cloudflare.history().requests();
+        requests.iter().filter(|request| request.path.ends_with("/revoke")).count()
+    };
+    assert_eq!(asked(), 130);
+    first.finish().await;
+    // The fake is the same provider: only the ten are asked for again.
+    let second = broker_at(&cloudflare, &settings).await;
+    for _ in 0..2 {
+        let again = operator(&second, Method::POST, "/api/users/ann/revoke").await.json();
+        assert_eq!(again, json!({"user": "ann", "revoked": 130, "ended": 129, "left": 0}));
+        assert_eq!(asked(), 140);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { told, withoutRoutes } from '../../src/web/dashboard/advice.js';
 import { pageOf } from '../../src/web/dashboard/rows.js';
-import { ago, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, ofSpender, share, state } from '../../src/web/dashboard/spending.js';
+import { ago, blockedNote, credentials, evidence, grantsPath, isRevocable, nameOf, noneOf, note, share, state, whatWasRevoked } from '../../src/web/dashboard/spending.js';
 
 const NOW = new Date('2026-11-20T14:24:00Z');
 const GB = 1e9;
@@ -35,9 +35,10 @@ test('a page beyond the last row is the last page', () => {
   assert.deepEqual([shown(all, { ...by, first: 90 }).first, shown(all, { ...by, first: -3 }).first], [6, 0]);
 });
 
-test('a spender without a key is named by what is missing', () => {
+test('the row without a key is that of all others', () => {
   assert.equal(nameOf({ key: 'ann' }, 'user'), 'ann');
-  assert.deepEqual(['user', 'label', 'origin', 'address'].map((by) => nameOf({ key: null }, by)), ['without a user', 'without a label', 'without an origin', 'without an address']);
+  assert.deepEqual(['user', 'label', 'origin', 'address'].map((by) => nameOf({ key: null }, by)), ['all other users', 'all other labels', 'all other origins', 'all other addresses']);
+  assert.equal(credentials({ key: null, grants: 1200, live: 0 }), '1,200', 'how many of them are live is not known');
 });
 
 test('an empty list says how users and labels become known', () => {
@@ -53,13 +54,13 @@ test('a share is of the usage of the period', () => {
 test('the evidence for bytes is a word beside them', () => {
   assert.equal(evidence({ evidence: 'measured' }).word, 'measured');
   assert.equal(evidence({ evidence: 'claimed' }).word, 'claimed');
-  assert.equal(credentials({ grants: 1200, live: 3 }), '3 live of 1,200');
+  assert.equal(credentials({ key: 'ann', grants: 1200, live: 3 }), '3 live of 1,200');
 });
 
-test('the note says how far the list is measured, what is unknown, and that it is a part', () => {
-  const list = (more) => note({ by: 'user', asOf: null, unknownBytes: 0, spenders: [{}, {}], next: null, ...more }, NOW);
-  assert.equal(list(), 'as claimed by clients; nothing is measured yet.');
-  assert.equal(list({ asOf: '2026-11-20T14:10:00Z', unknownBytes: 3.2 * GB }), 'measured up to 14:10. 3.20 GB are of credentials that this ledger does not know.');
+test('the note says of when the list is, what is unknown, and that it is a part', () => {
+  const list = (more) => note({ by: 'user', asOf: '2026-11-20T14:10:00Z', unknownBytes: 0, spenders: [{}, {}], next: null, ...more }, NOW);
+  assert.equal(list(), 'as of 14:10.');
+  assert.equal(list({ unknownBytes: 3.2 * GB }), 'as of 14:10. 3.20 GB are of credentials that this ledger does not know.');
   assert.match(list({ next: 'c' }), / Search and order apply to the 2 rows loaded, the largest\.$/);
 });
 
@@ -73,12 +74,20 @@ test('a revoked credential says so, whatever else it is', () => {
   assert.deepEqual([isRevocable(grant), isRevocable({ ...grant, revokedAt: 'x' }), isRevocable({ ...grant, live: false })], [true, false, false]);
 });
 
-test('the grants of a spender are asked for by its key, and selected again', () => {
+test('the note about blocked users says whether all are listed', () => {
+  assert.equal(blockedNote({ count: 0, names: [] }), 'No user is blocked.');
+  assert.equal(blockedNote({ count: 1, names: ['ann'] }), '1 user blocked.');
+  assert.equal(blockedNote({ count: 1070, names: ['ann', 'bob'] }), '1,070 users blocked. These are the first 2 by name.');
+});
+
+test('the result of a revocation says how much is left to do', () => {
+  assert.equal(whatWasRevoked({ revoked: 0, ended: 0, left: 0 }), 'No live credentials.');
+  assert.equal(whatWasRevoked({ revoked: 1, ended: 0, left: 0 }), '1 credential revoked, 0 of them ended at the source.');
+  assert.equal(whatWasRevoked({ revoked: 1200, ended: 900, left: 300 }), '1,200 credentials revoked, 900 of them ended at the source. 300 could not be ended in time: revoke all credentials again.');
+});
+
+test('the grants of a spender are asked for by its key', () => {
   assert.equal(grantsPath('user', 'a&b c'), 'api/grants?user=a%26b%20c&limit=200');
-  assert.equal(grantsPath('label', null), 'api/grants?limit=200');
-  const grants = [{ id: '1', origin: 'https://a' }, { id: '2', origin: null }, { id: '3', origin: 'https://b' }];
-  const ids = (key) => ofSpender(grants, 'origin', key).map(({ id }) => id);
-  assert.deepEqual([ids('https://b'), ids(null)], [['3'], ['2']]);
   assert.equal(ago('2026-11-20T14:04:00Z', NOW), '20 min ago');
 });
 

@@ -228,6 +228,11 @@ impl Grants {
         self.get(id)
     }
 
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    pub(crate) fn note_known_to_source(&mut self, id: GrantId, is_known: bool) {
+        self.change(id, |row| row.known_to_source = Some(is_known));
+    }
+
     /// The revoked grants that the table still has, the latest revocation first.
     pub fn revoked(&self) -> impl Iterator<Item = Revoked> {
         self.revoked.iter().rev().filter_map(|(revoked_at, grant)| {

@@ -5,7 +5,8 @@
 //! The rows of each kind are bounded. When they are full, an idle row makes room: one without live grants, with the fewest bytes,
 //! and of those the one that was seen first. Its sums go into one row of "others", which has no key. If no row is idle, the new
 //! key's sums go there. With a limit for each user, the row of a user with bytes or promises stays, and a new user is refused.
-//! Otherwise a user whose row was removed could use the whole limit again.
+//! Otherwise a user whose row was removed could use the whole limit again. There a mint holds a row for its user before the
+//! credential is made, so two users never get the same free row.
 //!
 //! Only the shares of grants that have left the table are stored. A start computes the others from the grants' rows.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -49,20 +50,26 @@ struct Row {
     /// Where this user's grants may relay; for a limit of each user.
     promised: Option<Box<PromisedMinutes>>,
     live: i64,
+    /// Credentials of this user that are being minted; with a limit for each user. They keep the row.
+    minting: u32,
 }
 
 /// An idle row's rank: the first makes room first.
 type Rank = (ByteCount, Timestamp);
 
 impl Row {
-    /// `None` while the row has a live grant or a promise.
+    /// Whether a live grant, a promise or a mint keeps the row.
+    fn is_in_use(&self) -> bool {
+        self.live > 0 || self.promised.is_some() || self.minting > 0
+    }
+
+    /// `None` while the row is in use.
     fn idle_rank(&self) -> Option<Rank> {
-        let is_idle = self.live <= 0 && self.promised.is_none();
-        is_idle.then(|| (self.total.bytes().max(self.total.settled()), self.total.last_seen))
+        (!self.is_in_use()).then(|| (self.total.bytes().max(self.total.settled()), self.total.last_seen))
     }
 
     fn is_empty(&self) -> bool {
-        self.live <= 0 && self.promised.is_none() && self.kept.is_none() && self.total.is_empty()
+        !self.is_in_use() && self.kept.is_none() && self.total.is_empty()
     }
 }
 
@@ -155,7 +162,8 @@ impl Spenders {
         keys.map(|key| (key.clone(), stored(&key))).collect()
     }
 
-    /// Begins a period: nothing has been spent in it. What was promised stays.
+    /// Begins a period: nothing has been spent in it. What was promised stays, and the rows of users whose credentials are being
+    /// minted.
     pub(crate) fn clear(&mut self) {
         let rows = std::mem::take(&mut self.rows);
         (self.counts, self.folded, self.idle) = Default::default();
@@ -163,9 +171,10 @@ impl Spenders {
             if row.kept.is_some() {
                 self.dirty.note_removed((key.kind(), Some(key.clone())));
             }
-            if row.promised.is_some() {
+            let Row { promised, minting, .. } = row;
+            if promised.is_some() || minting > 0 {
                 self.count(key.kind(), usize::saturating_add);
-                self.rows.insert(key, Row { promised: row.promised, ..Row::default() });
+                self.rows.insert(key, Row { promised, minting, ..Row::default() });
             }
         }
         for kind in SpenderKind::ALL {

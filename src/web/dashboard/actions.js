@@ -4,6 +4,7 @@ import { post, send } from './broker.js';
 import { act, confirmed, showResult } from './confirm.js';
 import { plain, typedNumber } from './format.js';
 import { $ } from './page.js';
+import { whatWasRevoked } from './spending.js';
 
 const LIMIT_GB_MAX = 1_000_000;
 let changed = () => {};
@@ -88,8 +89,7 @@ export const block = (user) => ask({
 }, async (more) => {
   await send('POST', path(user, 'block'), {});
   if (!more) return `${user} is blocked.`;
-  await send('POST', path(user, 'revoke'), {});
-  return `${user} is blocked. The user’s credentials are revoked.`;
+  return `${user} is blocked. ${whatWasRevoked(await send('POST', path(user, 'revoke'), {}))}`;
 });
 
 /** @param {string} user */
@@ -104,10 +104,7 @@ export const revokeAll = (user) => ask({
   text: 'They cannot be renewed any more, and the provider is asked to end them. Running calls may continue. The user can get new credentials.',
   verb: 'Revoke all',
   isDangerous: true,
-}, async () => {
-  await send('POST', path(user, 'revoke'), {});
-  return `The credentials of ${user} are revoked.`;
-});
+}, async () => `${user}: ${whatWasRevoked(await send('POST', path(user, 'revoke'), {}))}`);
 
 /** @param {number | null} limitGB Null removes the override. */
 async function setLimit(limitGB) {

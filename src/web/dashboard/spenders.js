@@ -1,6 +1,7 @@
 // The section "Who spends": a table of users, labels, origins or addresses. A row opens the grants of its spender, with their
 // buttons. If the broker does not list spenders, the section shows a note.
 import * as actions from './actions.js';
+import { showBlocked } from './blocked.js';
 import { Fault, send } from './broker.js';
 import { size, time } from './format.js';
 import { $, element, put } from './page.js';
@@ -48,15 +49,16 @@ const table = new Table($('spenders-panel'), {
   ],
 });
 
-/** @param {HTMLTableCellElement} cell @param {Spender} spender */
+/** The row of all others does not open. @param {HTMLTableCellElement} cell @param {Spender} spender */
 function fillName(cell, spender) {
-  const key = spender.key ?? '';
-  const button = buttonIn(cell, 'row-toggle code', () => toggle(spender));
-  write(button, words.nameOf(spender, by));
+  const { key, blocked } = spender;
+  if (key === null) return write(cell, words.nameOf(spender, by));
+  const button = buttonIn(cell, 'row-toggle code', () => toggle(key));
+  write(button, key);
   button.title = key;
   button.setAttribute('aria-expanded', String(opened.has(key)));
   cell.querySelector('.mark')?.remove();
-  if (spender.blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
+  if (blocked) cell.append(element('span', { className: 'mark bad small', textContent: 'blocked' }));
 }
 
 /** @param {HTMLTableCellElement} cell @param {Spender} spender */
@@ -90,12 +92,11 @@ async function change(user, toBlocked) {
   table.redraw();
 }
 
-/** @param {Spender} spender */
-function toggle(spender) {
-  const key = spender.key ?? '';
+/** @param {string} key */
+function toggle(key) {
   if (opened.has(key)) opened.delete(key);
   else {
-    const made = new Opened(by, spender.key);
+    const made = new Opened(by, key);
     opened.set(key, made);
     made.read();
   }
@@ -104,19 +105,18 @@ function toggle(spender) {
 
 /** The grants of one spender, below its row. */
 class Opened {
-  /** @param {By} by @param {string | null} key */
+  /** @param {By} by @param {string} key */
   constructor(by, key) {
     this.by = by;
     this.key = key;
-    const name = words.nameOf({ key }, by);
     this.note = element('p', { className: 'small muted', textContent: 'Loading…' });
     const root = element('div');
-    const all = by === 'user' && key ? element('button', { type: 'button', className: 'danger', textContent: 'Revoke all credentials' }) : null;
-    all?.addEventListener('click', () => actions.revokeAll(String(key)));
-    this.element = element('div', { className: 'opened', role: 'region', 'aria-label': `Credentials of ${name}` }, element('div', { className: 'head' }, this.note, all), root);
+    const all = by === 'user' ? element('button', { type: 'button', className: 'danger', textContent: 'Revoke all credentials' }) : null;
+    all?.addEventListener('click', () => actions.revokeAll(key));
+    this.element = element('div', { className: 'opened', role: 'region', 'aria-label': `Credentials of ${key}` }, element('div', { className: 'head' }, this.note, all), root);
     /** @type {Table<Grant>} */
     this.table = new Table(root, {
-      label: `Credentials of ${name}`,
+      label: `Credentials of ${key}`,
       key: ({ id }) => id,
       words: ({ id }) => id,
       none: '',
@@ -139,10 +139,9 @@ class Opened {
   async read() {
     try {
       const { grants, next } = await send('GET', words.grantsPath(this.by, this.key));
-      const own = words.ofSpender(grants, this.by, this.key);
-      this.note.textContent = `${own.length ? `Credentials: ${own.length}` : 'No credentials are listed'}${next ? ' of the latest that the broker lists' : ''}.`;
-      this.table.root.hidden = own.length === 0;
-      this.table.show(own);
+      this.note.textContent = `${grants.length ? `Credentials: ${grants.length}` : 'No credentials are listed'}${next ? ', those with the most bytes' : ''}.`;
+      this.table.root.hidden = grants.length === 0;
+      this.table.show(grants);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       this.note.textContent = error.status === 404 ? 'This broker does not list credentials.' : `The credentials cannot be read: ${error.message}.`;
@@ -200,6 +199,7 @@ function show() {
   $('spenders-fault').hidden = true;
   for (const id of ['spenders-tools', 'spenders-panel']) $(id).hidden = false;
   put('spenders-note', words.note(list, moment.now));
+  showBlocked(list.blockedUsers);
   table.none = words.noneOf(by);
   table.show(list.spenders, list.next !== null);
   search.hidden = list.spenders.length <= table.size;

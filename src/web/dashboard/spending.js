@@ -5,7 +5,8 @@ import { count, signed, size, some, span, time } from './format.js';
  * @typedef {'user' | 'label' | 'origin' | 'address'} By What a spender is.
  * @typedef {{key: string | null, bytes: number, measuredBytes: number, claimedBytes: number, evidence: string, grants: number, live: number,
  *     firstSeen: string, lastSeen: string, blocked?: boolean}} Spender
- * @typedef {{by: By, asOf: string | null, unknownBytes: number, spenders: Spender[], next: string | null}} Spenders
+ * @typedef {{count: number, names: string[]}} BlockedUsers The names may be a part.
+ * @typedef {{by: By, asOf: string, unknownBytes: number, blockedUsers: BlockedUsers, spenders: Spender[], next: string | null}} Spenders
  * @typedef {{id: string, user: string | null, label: string | null, origin: string | null, address: string | null, call: string | null,
  *     source: string, issuedAt: string, expiresAt: string, revokedAt: string | null, live: boolean, bytes: number, measuredBytes: number,
  *     claimedBytes: number, evidence: string}} Grant
@@ -15,15 +16,11 @@ import { count, signed, size, some, span, time } from './format.js';
 /** Spenders, or credentials of one, that are asked for at once. */
 export const ROWS_ASKED = 200;
 
-/** What a spender without a key is called. @type {Record<By, string>} */
-export const NOBODY = { user: 'without a user', label: 'without a label', origin: 'without an origin', address: 'without an address' };
-const NONE = { user: 'No user', label: 'No label', origin: 'No origin', address: 'No address' };
-
-/** @param {Pick<Spender, 'key'>} spender @param {By} by */
-export const nameOf = ({ key }, by) => key || NOBODY[by];
+/** Without a key: all that have no row of their own. @param {Pick<Spender, 'key'>} spender @param {By} by */
+export const nameOf = ({ key }, by) => key ?? `all other ${by}${by === 'address' ? 'es' : 's'}`;
 
 /** Shown instead of an empty table. @param {By} by */
-export const noneOf = (by) => `${NONE[by]} has spent anything in this period.${by === 'user' ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
+export const noneOf = (by) => `No ${by} has spent anything in this period.${by === 'user' ? ' Users are known only with AUTH_JWT_SECRET or AUTH_JWKS_URL.' : by === 'label' ? ' A label is what a page names with ?label= when it asks for credentials.' : ''}`;
 
 /** Measured by the source, or only claimed by a client. @param {{evidence: string}} of */
 export const evidence = ({ evidence: known }) => (known === 'measured' ? { mark: 'good', word: 'measured' } : { mark: 'quiet', word: 'claimed' });
@@ -35,8 +32,8 @@ export function share(bytes, used) {
   return percent > 0 && percent < 0.1 ? '< 0.1 %' : `${signed(percent, 1)} %`;
 }
 
-/** @param {Pick<Spender, 'grants' | 'live'>} spender */
-export const credentials = ({ grants, live }) => `${count(live)} live of ${count(grants)}`;
+/** How many of the others are live is not known. @param {Pick<Spender, 'key' | 'grants' | 'live'>} spender */
+export const credentials = ({ key, grants, live }) => (key === null ? count(grants) : `${count(live)} live of ${count(grants)}`);
 
 /** The state of a grant. @param {Pick<Grant, 'revokedAt' | 'live' | 'expiresAt'>} grant @param {Date} now */
 export function state({ revokedAt, live, expiresAt }, now) {
@@ -50,17 +47,27 @@ export const isRevocable = ({ revokedAt, live }) => live && !revokedAt;
 
 /** The line beside the title. @param {Spenders} list @param {Date} now */
 export function note({ asOf, unknownBytes, spenders, next }, now) {
-  const upTo = asOf ? `measured up to ${time(new Date(asOf), now)}` : 'as claimed by clients; nothing is measured yet';
   const unknown = unknownBytes > 0 ? ` ${size(unknownBytes)} are of credentials that this ledger does not know.` : '';
   const part = next ? ` Search and order apply to the ${some(spenders.length, 'row')} loaded, the largest.` : '';
-  return `${upTo}.${unknown}${part}`;
+  return `as of ${time(new Date(asOf), now)}.${unknown}${part}`;
 }
 
-/** The query for the grants of a spender. Without a key there is none: the page selects the rows. @param {By} by @param {string | null} key */
-export const grantsPath = (by, key) => `api/grants?${key ? `${by}=${encodeURIComponent(key)}&` : ''}limit=${ROWS_ASKED}`;
+/** The line above the list of blocked users. @param {BlockedUsers} blocked */
+export function blockedNote({ count: all, names }) {
+  if (all === 0) return 'No user is blocked.';
+  const part = all > names.length ? ` These are the first ${count(names.length)} by name.` : '';
+  return `${some(all, 'user')} blocked.${part}`;
+}
 
-/** There is no filter for a spender without a key, so the page selects. @param {Grant[]} grants @param {By} by @param {string | null} key */
-export const ofSpender = (grants, by, key) => grants.filter((grant) => (grant[by] ?? null) === (key || null));
+/** The query for the grants of a spender. @param {By} by @param {string} key */
+export const grantsPath = (by, key) => `api/grants?${by}=${encodeURIComponent(key)}&limit=${ROWS_ASKED}`;
+
+/** The result of revoking a user's credentials. @param {{revoked: number, ended: number, left: number}} result */
+export function whatWasRevoked({ revoked, ended, left }) {
+  if (revoked === 0) return 'No live credentials.';
+  const more = left > 0 ? ` ${count(left)} could not be ended in time: revoke all credentials again.` : '';
+  return `${some(revoked, 'credential')} revoked, ${count(ended)} of them ended at the source.${more}`;
+}
 
 /** "3 min ago". @param {string} instant @param {Date} now */
 export const ago = (instant, now) => `${span((now.getTime() - Date.parse(instant)) / 1000)} ago`;

@@ -145,8 +145,11 @@ impl Books {
         let slack = slack.saturating_add(ahead);
         let mut hold = self.ledger.try_admit_client(source, life, slack, promised_until, shares, of_user)?;
         (hold.client, hold.clock_ahead) = (client, ahead);
-        if let Some(user) = user.filter(|_| self.grants.promises_to_users()) {
-            self.grants.promise(&user, source, &hold.may_relay());
+        if let Some(user) = user {
+            self.grants.hold_row(&user);
+            if self.grants.promises_to_users() {
+                self.grants.promise(&user, source, &hold.may_relay());
+            }
             hold.user = Some(user);
         }
         if let (Some(client), Some(end)) = (client, hold.alive_until()) {
@@ -160,10 +163,17 @@ impl Books {
         self.ledger.release(hold);
         self.release_share(hold);
         self.withdraw(hold);
+        self.give_row_back(hold);
+    }
+
+    fn give_row_back(&mut self, hold: &Hold) {
+        if let Some(user) = &hold.user {
+            self.grants.give_row_back(user);
+        }
     }
 
     fn withdraw(&mut self, hold: &Hold) {
-        if let Some(user) = &hold.user {
+        if let Some(user) = hold.user.as_ref().filter(|_| self.grants.promises_to_users()) {
             self.grants.withdraw(user, hold.source(), &hold.may_relay());
         }
     }
@@ -206,6 +216,7 @@ impl Books {
                 .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
         }
+        self.give_row_back(&hold);
         self.ledger.commit(&hold, unreported_at);
         let batch = is_metered.then(|| self.take_batch());
         Ok((Commit { grant: grant.id, hold, unreported_at }, batch))
@@ -237,7 +248,8 @@ impl Books {
 
     /// The row of the grant has taken its user's promise over. Without a row, the promise cannot be given back any more.
     fn settle_promise(&mut self, commit: &Commit) {
-        if let Some(user) = commit.hold.user.as_ref().filter(|_| self.grants.get(commit.grant).is_none()) {
+        let user = commit.hold.user.as_ref().filter(|_| self.grants.promises_to_users());
+        if let Some(user) = user.filter(|_| self.grants.get(commit.grant).is_none()) {
             let (minutes, now) = (commit.hold.may_relay(), self.now());
             self.withdraw(&commit.hold);
             self.grants.assume_all(user, minutes.end.since(minutes.start), now);

@@ -130,6 +130,11 @@ impl Books {
         let closed = ended.into_iter().map(|entry| self.apply(entry).value).collect();
         UserRevoked { grants, closed }
     }
+
+    /// Notes what its source answered when it was asked to revoke a grant: whether it knew the grant.
+    pub fn note_known_to_source(&mut self, grant: GrantId, is_known: bool) {
+        self.grants.note_known_to_source(grant, is_known);
+    }
 }
 
 #[cfg(test)]

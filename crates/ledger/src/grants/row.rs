@@ -41,6 +41,9 @@ pub struct GrantRow {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// Whether its source knew it when it was asked to revoke it. `None` while the source has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_to_source: Option<bool>,
     /// Whether its client has reported a connection.
     #[serde(default)]
     pub reported: bool,
@@ -99,6 +102,7 @@ impl GrantRow {
             alive_until,
             renewed: false,
             revoked_at: None,
+            known_to_source: None,
             reported: false,
             client: None,
             reserved_minutes: 0,

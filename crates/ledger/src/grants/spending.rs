@@ -127,6 +127,16 @@ impl Grants {
         self.spenders.has_room_for(user, now, self.period.end, &until)
     }
 
+    /// Keeps a row in the sums for a user whose credential is being minted.
+    pub(crate) fn hold_row(&mut self, user: &User) {
+        self.spenders.hold_row(user);
+    }
+
+    /// Reverses [`Self::hold_row`].
+    pub(crate) fn give_row_back(&mut self, user: &User) {
+        self.spenders.give_row_back(user);
+    }
+
     /// Takes room for a grant of a user that may relay in these minutes.
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, minutes: &std::ops::Range<Minute>) {
         self.spenders.promise(user, source, minutes);

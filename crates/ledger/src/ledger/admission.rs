@@ -26,7 +26,7 @@ pub struct Hold {
     life: Duration,
     /// The client that reserves its minutes, in strict mode.
     pub(crate) client: Option<ClientKey>,
-    /// The user that reserves its minutes, in strict mode with a limit for each user.
+    /// The user whose row in the sums is taken for it, with a limit for each user. In strict mode the user reserves its minutes too.
     pub(crate) user: Option<User>,
     /// How far the wall clock was ahead of the books' time. The hold covers the credential by both clocks.
     pub(crate) clock_ahead: Duration,

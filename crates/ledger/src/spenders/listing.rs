@@ -52,7 +52,8 @@ impl Spenders {
         let is_later = |bytes: ByteCount, key: Option<&SpenderKey>| {
             after.is_none_or(|place| place.cmp(bytes, key) == Ordering::Less)
         };
-        let of_kind = self.rows.iter().filter(|(key, _)| key.kind() == kind);
+        // The row of a user without a grant in this period says nothing.
+        let of_kind = self.rows.iter().filter(|(key, row)| key.kind() == kind && !row.total.is_empty());
         let mut rows: Vec<_> = of_kind.filter(|(key, row)| is_later(row.total.bytes(), Some(key))).collect();
         let order = |a: &(&SpenderKey, &Row), b: &(&SpenderKey, &Row)| {
             b.1.total.bytes().cmp(&a.1.total.bytes()).then_with(|| a.0.cmp(b.0))

@@ -74,6 +74,21 @@ impl Spenders {
         self.first_idle(kind).is_some()
     }
 
+    /// Keeps a row for a user whose credential is being minted. [`Self::has_room_for`] says whether there is room.
+    pub(crate) fn hold_row(&mut self, user: &User) {
+        let key = SpenderKey::User(user.clone());
+        if self.ensure(&key) {
+            self.change(&key, |row| row.minting = row.minting.saturating_add(1));
+        }
+    }
+
+    /// Reverses [`Self::hold_row`]. A grant or a promise keeps the row from now on, or nothing does.
+    pub(crate) fn give_row_back(&mut self, user: &User) {
+        let key = SpenderKey::User(user.clone());
+        self.change(&key, |row| row.minting = row.minting.saturating_sub(1));
+        self.forget_if_empty(&key);
+    }
+
     /// A grant of this user may relay in these minutes.
     pub(crate) fn promise(&mut self, user: &User, source: IceSource, minutes: &Range<Minute>) {
         let key = SpenderKey::User(user.clone());

@@ -223,6 +223,42 @@ fn a_full_table_of_users_admits_no_further_one() {
     assert!(!refused(&mut broker), "another period");
 }
 
+/// One free row. Two users whose credentials are minted at the same time do not both get it, and it is free again after a failure.
+#[test]
+fn a_mint_takes_the_row_of_its_user_before_the_credential_is_made() {
+    for mode in [BudgetMode::Estimate, BudgetMode::Strict] {
+        let limit = Some(ByteCount::new(100 * MINUTE_BYTES));
+        let bounds = SpenderBounds { users: 1, others: 10 };
+        let mut broker =
+            Broker::new(mode, SpenderTerms { user_limit: limit, bounds, ..SpenderTerms::default() });
+        let life = Duration::from_secs(SHORT);
+        let reserve =
+            |broker: &mut Broker, name| broker.books.reserve(SOURCE, life, MINT_SLACK, requester(name));
+        let ann = reserve(&mut broker, "ann").unwrap();
+        assert_eq!(reserve(&mut broker, "bob").unwrap_err(), NotAdmitted::TooManyUsers);
+        let again = reserve(&mut broker, "ann").unwrap();
+        broker.books.release(&ann);
+        broker.books.advance(at(7_200));
+        assert_eq!(
+            reserve(&mut broker, "bob").unwrap_err(),
+            NotAdmitted::TooManyUsers,
+            "in another period too"
+        );
+        let listed = broker.books.grants().spenders().top(SpenderKind::User, 9, None);
+        assert_eq!(listed, [], "nobody has a grant");
+        broker.books.release(&again);
+        assert!(broker.mint(requester("bob"), SHORT).is_some());
+        assert_eq!(
+            reserve(&mut broker, "ann").unwrap_err(),
+            NotAdmitted::TooManyUsers,
+            "the grant keeps the row"
+        );
+        broker.books.advance(at(7_200 + 28 * 86_400));
+        broker.books.forget_expired();
+        assert!(reserve(&mut broker, "ann").is_ok(), "a period later, nothing is left of bob's mint");
+    }
+}
+
 #[test]
 fn a_blocked_user_gets_nothing_until_unblocked() {
     let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());

@@ -1,0 +1,203 @@
+//! Revocation at the source. The ledger has revoked the credentials before: the source is only asked to end them too. An answer of
+//! the source is noted with the grant when it arrives, so no later call for all credentials of a user asks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::Mint;
+use super::provider::Provider;
+use crate::account::Account;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+
+/// Calls to the provider at the same time.
+const AT_ONCE: usize = 8;
+/// No call to the provider begins later than this. The dashboard waits 10 s, and a call and the ledger take up to 5 s in addition.
+const BEGIN_MAX: Duration = Duration::from_secs(4);
+
+/// The result of revoking a credential at its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The provider reports that it revoked the credential.
+    Done,
+    /// The provider does not know the credential.
+    Unknown,
+    /// The provider could not be reached, or refused.
+    Failed,
+    /// The source cannot revoke, but this process ends the credential's sessions within seconds, also new ones.
+    Cut,
+    /// The source cannot revoke.
+    Unsupported,
+}
+
+impl Revocation {
+    /// All results.
+    pub const ALL: [Self; 5] = [Self::Done, Self::Unknown, Self::Failed, Self::Cut, Self::Unsupported];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "revoked",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+            Self::Cut => "cut",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// The results of revoking several credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RevokedAll {
+    /// The source has revoked them, now or before, or this process ends their sessions within seconds.
+    pub ended: usize,
+    /// The source could not be reached, or there was no time to ask it.
+    pub left: usize,
+}
+
+impl Mint {
+    /// Revokes a credential at its source. Its allocations may continue for a while, so its reservation stays.
+    pub async fn revoke(&self, id: GrantId, grant: &GrantRow) -> Revocation {
+        match self.call(id, grant) {
+            Ok(call) => call.make().await,
+            Err(without_call) => without_call,
+        }
+    }
+
+    /// Revokes credentials at their source, except those that it has answered for before. Ends within 7 s.
+    pub async fn revoke_all(&self, grants: &[(GrantId, GrantRow)]) -> RevokedAll {
+        let (mut known, mut calls) = (vec![], vec![]);
+        for (id, grant) in grants {
+            match (grant.known_to_source, self.call(*id, grant)) {
+                (Some(true), _) => known.push(Revocation::Done),
+                (Some(false), _) => known.push(Revocation::Unknown),
+                (None, Ok(call)) => calls.push(call),
+                (None, Err(without_call)) => known.push(without_call),
+            }
+        }
+        let wanted = calls.len();
+        let made = make_all(calls.into_iter().map(Call::make), tokio::time::sleep(BEGIN_MAX)).await;
+        let failed = made.iter().filter(|revocation| **revocation == Revocation::Failed).count();
+        let has_ended = |revocation: &&Revocation| matches!(revocation, Revocation::Done | Revocation::Cut);
+        RevokedAll {
+            ended: known.iter().chain(&made).filter(has_ended).count(),
+            left: wanted.saturating_sub(made.len()).saturating_add(failed),
+        }
+    }
+
+    /// The call that revokes a credential, or the result if its source takes no calls.
+    fn call(&self, id: GrantId, grant: &GrantRow) -> Result<Call, Revocation> {
+        match (grant.source, grant.username.as_deref(), self.provider()) {
+            (IceSource::Cloudflare, Some(username), Some(provider)) => Ok(Call {
+                provider: Arc::clone(provider),
+                account: Arc::clone(&self.account),
+                id,
+                username: username.into(),
+                key: grant.key,
+            }),
+            (source, ..) if self.cut_here.contains(&source) => Err(Revocation::Cut),
+            _ => Err(Revocation::Unsupported),
+        }
+    }
+}
+
+/// One call to the provider.
+struct Call {
+    provider: Arc<Provider>,
+    account: Arc<Account>,
+    id: GrantId,
+    username: Box<str>,
+    key: Option<KeyName>,
+}
+
+impl Call {
+    async fn make(self) -> Revocation {
+        match self.provider.revoke(&self.username, self.key).await {
+            Ok(is_known) => {
+                self.account.note_known_to_source(self.id, is_known);
+                if is_known { Revocation::Done } else { Revocation::Unknown }
+            }
+            Err(error) => {
+                tracing::warn!(outcome = error.outcome(), "Cloudflare did not revoke: {error}");
+                Revocation::Failed
+            }
+        }
+    }
+}
+
+/// Makes calls, at most [`AT_ONCE`] at the same time. Once `end` is ready, no further call begins. Returns the results of all calls
+/// that began.
+async fn make_all<T: Send + 'static>(
+    calls: impl Iterator<Item: Future<Output = T> + Send + 'static>,
+    end: impl Future<Output = ()>,
+) -> Vec<T> {
+    let (mut running, mut results) = (JoinSet::new(), vec![]);
+    let begin = async {
+        for call in calls {
+            if running.len() >= AT_ONCE
+                && let Some(ended) = running.join_next().await
+            {
+                results.extend(ended);
+            }
+            running.spawn(call);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = end => {}
+        () = begin => {}
+    }
+    while let Some(ended) = running.join_next().await {
+        results.extend(ended);
+    }
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_calls_are_made_and_few_at_the_same_time() {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let call = |n: usize| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                n
+            }
+        };
+        let mut made = make_all((0..300).map(call), std::future::pending()).await;
+        made.sort_unstable();
+        assert_eq!(made, (0..300).collect::<Vec<_>>());
+        assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_no_call_begins_and_those_that_began_are_waited_for() {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let mut end = Some(end);
+        // The last of the first calls ends the time.
+        let calls = (0..300).map(|n| {
+            let end = end.take_if(|_| n + 1 == AT_ONCE);
+            async move {
+                end.map(|end| end.send(()));
+                tokio::task::yield_now().await;
+                n
+            }
+        });
+        let made = make_all(calls, async { ended.await.unwrap() }).await;
+        assert!((AT_ONCE..300).contains(&made.len()), "{}", made.len());
+        let none = make_all((0..3).map(std::future::ready), std::future::ready(())).await;
+        assert!(none.is_empty());
+    }
+}
