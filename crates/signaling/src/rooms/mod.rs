@@ -8,10 +8,12 @@
 //! | [`room`] | the users of one room: who enters, who ends, what is sent to whom |
 //! | [`message`] | the messages in both directions |
 //! | [`profile`] | what a user says of itself |
+//! | [`user_cookie`] | the name that a visitor has chosen |
 
 mod message;
 mod profile;
 mod room;
+pub mod user_cookie;
 
 use std::collections::HashMap;
 use std::sync::Arc;
