@@ -39,13 +39,16 @@ use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
 use crate::signal::calls::LiveCalls;
-use crate::signal::hub::Shared;
+use crate::signal::hub::{Hub, Shared};
+use crate::signal::rooms::{self, RoomUsers};
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
+use turn_signaling::call::ProtocolName;
+use turn_signaling::session::Protocol;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +123,7 @@ pub fn build(
         hosts: config.access.hosts.clone(),
         trusted_proxies: Arc::clone(&config.access.trusted_proxies),
         wire_formats: config.wire_formats.clone(),
-        signaling: parts.signaling()?,
+        signaling: parts.signaling(&key)?,
         is_demo: config.is_demo,
         countries: config.ice.cloudflare.as_ref().map(|cloudflare| cloudflare.countries.clone()),
         ttl_max: config.ice.ttl_max,
@@ -147,6 +150,10 @@ pub fn build(
     }))
 }
 
+fn protocol(name: ProtocolName, protocol: impl Protocol + 'static) -> (ProtocolName, Box<dyn Protocol>) {
+    (name, Box::new(protocol))
+}
+
 /// The values that most parts are built from.
 struct Parts<'a> {
     config: &'a Config,
@@ -167,16 +174,21 @@ impl Parts<'_> {
         }))
     }
 
-    fn signaling(&self) -> Result<Signaling, BuildError> {
+    /// `secret`: the key of the ledger, for keys that must outlive a restart.
+    fn signaling(&self, secret: &[u8]) -> Result<Signaling, BuildError> {
         let config = &self.config.signaling;
         let calls = Arc::new(LiveCalls::new(Arc::clone(&self.clock)));
-        let _shared = Shared {
+        let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),
             calls: Arc::clone(&calls),
         };
+        let rooms = config.rooms.as_ref();
+        let protocols = [rooms.map(|config| protocol(ProtocolName::Rooms, rooms::protocol(config)))];
+        let hub = |(name, protocol)| Arc::new(Hub::new(name, protocol, shared.clone()));
         Ok(Signaling {
-            hubs: vec![],
+            hubs: protocols.into_iter().flatten().map(hub).collect(),
+            room_users: rooms.map(|config| RoomUsers::new(config, secret)),
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,

@@ -112,6 +112,7 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
 /// The kind of a route, by who calls it.
 fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
+        (_, "/parties/{party}/{room}") => "rooms",
         (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
@@ -144,6 +145,7 @@ mod tests {
             ("POST", "/api/connections", "connections"),
             ("POST", "/api/connections/{id}/heartbeat", "connections"),
             ("DELETE", "/api/connections/{id}", "connections"),
+            ("GET", "/parties/{party}/{room}", "rooms"),
             ("GET", "/api/connections", "operator"),
             ("GET", "/metrics", "operator"),
             ("POST", "/api/budget/freeze", "operator"),

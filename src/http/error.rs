@@ -33,6 +33,8 @@ pub enum ApiError {
         /// The token that the route expects.
         expected: &'static str,
     },
+    /// Nobody knows who opens a socket of a room.
+    NoRoomUser,
     /// The bearer token is not a grant of this ledger, or the grant has expired.
     InvalidGrant,
     /// The bearer token is a JWT, but not a valid one.

@@ -6,12 +6,14 @@
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
+//! | [`rooms`] | how the users of rooms are known |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
 pub mod calls;
 pub mod hub;
 pub mod occupancy;
 pub mod outbox;
+pub mod rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +25,15 @@ use crate::config::AyameConfig;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
+use rooms::RoomUsers;
 
 /// The protocols that are on, and what they share.
 #[derive(Debug)]
 pub struct Signaling {
     /// The protocols with sockets.
     pub hubs: Vec<Arc<Hub>>,
+    /// How the users of rooms are known. `None` unless `SIGNALING` names rooms.
+    pub room_users: Option<RoomUsers>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.

@@ -9,6 +9,7 @@
 #   run.sh pages     the dashboard, the relay check and the API's page, with pictures under target/pages (a minute and a half)
 #   run.sh cut       calls without reports, ended by budget, revocation and expiry (two and a half minutes)
 #   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages (a minute and a half)
+#   run.sh rooms     three browsers in an Orange room, with partysocket from npm (half a minute)
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
@@ -24,8 +25,9 @@ cut) script=cut.mjs ;;
 demo) script=demo.mjs ;;
 video) script=video.mjs ;;
 users) script=users.mjs ;;
+rooms) script=rooms.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost]" >&2; exit 64 ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | rooms | needed | needed-cost]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}

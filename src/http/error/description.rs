@@ -13,6 +13,8 @@ use turn_ledger::verdict::{Refusal, UserUsage};
 use super::ApiError;
 use super::body::{CODES, ErrorBody};
 
+const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
+
 /// An error as a response.
 pub(super) struct Described {
     pub(super) status: StatusCode,
@@ -27,6 +29,10 @@ impl Described {
         debug_assert!(CODES.contains(&code), "{code} is not in CODES");
         let body = ErrorBody { error, code, ..ErrorBody::default() };
         Self { status, retry_in: None, allow: None, body }
+    }
+
+    fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized").message(message)
     }
 
     fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
@@ -58,9 +64,9 @@ impl ApiError {
                 Described::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "Invalid request").message(message)
             }
             Self::Unauthorized { expected } => {
-                Described::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Unauthorized")
-                    .message(format!("Send {expected} as `Authorization: Bearer <token>`."))
+                Described::unauthorized(format!("Send {expected} as `Authorization: Bearer <token>`."))
             }
+            Self::NoRoomUser => Described::unauthorized(CHOOSE_A_NAME),
             Self::InvalidGrant => {
                 Described::new(StatusCode::UNAUTHORIZED, "INVALID_GRANT", "Invalid grant token").message(
                     "Fetch new credentials and send the `grant` in that response. For an app server: check REPORTER_TOKEN.",

@@ -3,10 +3,12 @@
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | who may open a socket, and on which path |
+//! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 
 mod effects;
+mod rooms;
 pub mod routes;
 pub mod socket;
 

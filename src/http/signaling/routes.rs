@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{ORIGIN, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use turn_ledger::spender::ORIGIN_MAX;
 use turn_signaling::call::ProtocolName;
 use turn_signaling::session::Upgrade;
 
-use super::socket;
+use super::{rooms, socket};
 use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::key_choice::by_country;
@@ -23,14 +23,14 @@ use crate::request::client_addr::ClientAddr;
 use crate::signal::hub::Peer;
 
 /// The routes of the protocols that are on, without the rule about origins.
-pub fn sockets(app: &App) -> Router<Arc<App>> {
+pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let mut router = Router::new();
     for hub in &app.signaling.hubs {
         router = match hub.name() {
             ProtocolName::Ayame => router.route("/signaling", get(ayame)),
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
             ProtocolName::Peerjs => router.route("/peerjs/peerjs", get(peerjs)),
-            ProtocolName::Rooms => router.route("/parties/rooms/{room}", get(rooms)),
+            ProtocolName::Rooms => router.merge(rooms::routes(app)),
             ProtocolName::P2pcf | ProtocolName::Sfu => router,
         };
     }
@@ -47,15 +47,6 @@ async fn yjs(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
 
 async fn peerjs(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
     request.open(&app, ProtocolName::Peerjs)
-}
-
-async fn rooms(
-    State(app): State<Arc<App>>,
-    Path(room): Path<String>,
-    mut request: SocketRequest,
-) -> Response {
-    request.known.room = Some(room.into());
-    request.open(&app, ProtocolName::Rooms)
 }
 
 /// A request for a socket.

@@ -40,7 +40,7 @@ impl SocketClient {
         let mut request: Request = format!("ws://{broker}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             let name = HeaderName::from_static(name);
-            request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
         let stream = TcpStream::connect(broker).await.unwrap();
         match client_async(request, stream).await {

@@ -1,0 +1,225 @@
+//! The messages of rooms, in both directions. A client's message is parsed once into a type that cannot be invalid.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use turn_ledger::spender;
+
+use super::profile::Profile;
+use crate::session::Text;
+
+/// The longest `userUpdate`, in bytes. A full one has about 1 KiB.
+const USER_UPDATE_MAX: usize = 8 * 1024;
+
+/// A message of a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Incoming {
+    /// The user says how it is.
+    UserUpdate(Box<Profile>),
+    /// The user is there.
+    Heartbeat,
+    /// The user leaves.
+    UserLeft,
+    /// For one user.
+    DirectMessage {
+        /// That user's id.
+        to: String,
+        /// The text.
+        message: String,
+    },
+    /// Turn a user's microphone off.
+    MuteUser {
+        /// That user's id.
+        id: String,
+    },
+    /// For all others, as it is.
+    EndToEnd,
+    /// Needs no answer.
+    Log,
+    /// Needs a pong.
+    Ping,
+    /// Wants the AI in the room.
+    EnableAi,
+    /// Wants it out of the room.
+    DisableAi,
+    /// Wants to speak with it, or no longer.
+    ControlAi,
+}
+
+/// Why a message, or a socket, is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The message is not a JSON object with a `type`.
+    NotJson,
+    /// No message has this `type`.
+    UnknownType,
+    /// A field of the message is missing, of another type, or too long.
+    InvalidMessage,
+    /// The message is longer than its type allows.
+    TooLarge,
+    /// Only users that have joined may do this.
+    NotJoined,
+    /// The room has as many users as it may have.
+    RoomFull,
+    /// Another user is in the room with this id.
+    UserIdTaken,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct UserUpdate {
+    user: Profile,
+}
+
+#[derive(Deserialize)]
+struct DirectMessage {
+    to: String,
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct MuteUser {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct EndToEnd<'a> {
+    #[serde(rename = "payload", borrow)]
+    _payload: Cow<'a, str>,
+}
+
+impl Incoming {
+    /// Parses a frame.
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        let head: Head<'_> = serde_json::from_str(text).map_err(|_| Refusal::NotJson)?;
+        Ok(match &*head.kind {
+            "userUpdate" if text.len() > USER_UPDATE_MAX => return Err(Refusal::TooLarge),
+            "userUpdate" => Self::UserUpdate(Box::new(body::<UserUpdate>(text)?.user)),
+            "heartbeat" => Self::Heartbeat,
+            "userLeft" => Self::UserLeft,
+            "directMessage" => {
+                let DirectMessage { to, message } = body(text)?;
+                Self::DirectMessage { to, message }
+            }
+            "muteUser" => Self::MuteUser { id: body::<MuteUser>(text)?.id },
+            "e2eeMlsMessage" => {
+                body::<EndToEnd<'_>>(text)?;
+                Self::EndToEnd
+            }
+            "callsApiHistoryEntry" => Self::Log,
+            "partyserver-ping" => Self::Ping,
+            "enableAi" => Self::EnableAi,
+            "disableAi" => Self::DisableAi,
+            // The second name is misspelled on the wire.
+            "requestAiControl" | "relenquishAiControl" => Self::ControlAi,
+            _ => return Err(Refusal::UnknownType),
+        })
+    }
+
+    /// Whether it is passed on to other users at its full length.
+    pub(super) fn is_relayed(&self) -> bool {
+        matches!(self, Self::DirectMessage { .. } | Self::EndToEnd)
+    }
+}
+
+fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    serde_json::from_str(text).map_err(|_| Refusal::InvalidMessage)
+}
+
+impl Refusal {
+    /// The message to the client.
+    pub(super) fn text(self) -> Text {
+        Outgoing::Error { error: self.code() }.text()
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::NotJson => "NOT_JSON",
+            Self::UnknownType => "UNKNOWN_TYPE",
+            Self::InvalidMessage => "INVALID_MESSAGE",
+            Self::TooLarge => "TOO_LARGE",
+            Self::NotJoined => "NOT_JOINED",
+            Self::RoomFull => "ROOM_FULL",
+            Self::UserIdTaken => "USER_ID_TAKEN",
+        }
+    }
+}
+
+/// A message to a client.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub(super) enum Outgoing<'a> {
+    RoomState {
+        state: RoomState<'a>,
+    },
+    Error {
+        error: &'static str,
+    },
+    DirectMessage {
+        /// The sender's name. Not its id.
+        from: &'a str,
+        message: &'a str,
+    },
+    MuteMic,
+    UserLeftNotification {
+        id: &'a str,
+    },
+    #[serde(rename = "partyserver-pong")]
+    Pong,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RoomState<'a> {
+    pub(super) meeting_id: &'a str,
+    pub(super) users: Vec<User<'a>>,
+    pub(super) ai: Ai,
+}
+
+/// A user as all users of the room see it.
+#[derive(Serialize)]
+pub(super) struct User<'a> {
+    id: &'a str,
+    name: &'a spender::User,
+    #[serde(flatten)]
+    profile: &'a Profile,
+}
+
+impl<'a> User<'a> {
+    pub(super) fn new(id: &'a str, name: &'a spender::User, profile: &'a Profile) -> Self {
+        Self { id, name, profile }
+    }
+}
+
+/// There is no AI.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ai {
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_pending: Option<bool>,
+}
+
+impl Ai {
+    /// `is_refused`: somebody has asked for it.
+    pub(super) fn new(is_refused: bool) -> Self {
+        Self {
+            enabled: false,
+            error: is_refused.then_some("AI is not available"),
+            connection_pending: is_refused.then_some(false),
+        }
+    }
+}
+
+impl Outgoing<'_> {
+    pub(super) fn text(&self) -> Text {
+        serde_json::to_string(self).expect("strings and numbers are always JSON").into()
+    }
+}

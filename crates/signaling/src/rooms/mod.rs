@@ -1,0 +1,233 @@
+//! Orange rooms: the room server of Cloudflare's Orange Meets. It tells every user of a room who is there and what each one
+//! shares. A user is a `_pk`, not a socket: it outlives the loss of its socket, and ends when it leaves or is silent for too
+//! long. A room exists while it has users. An open socket belongs to exactly one user; the sockets of a user that ends are
+//! closed.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`room`] | the users of one room: who enters, who ends, what is sent to whom |
+//! | [`message`] | the messages in both directions |
+//! | [`profile`] | what a user says of itself |
+//! | [`user_cookie`] | the name that a visitor has chosen |
+
+mod message;
+mod profile;
+mod room;
+pub mod user_cookie;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::allowance::{Allowance, MessageRate};
+use crate::call::MediaAfter;
+use crate::deadlines::Deadlines;
+use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use message::Incoming;
+use room::{Arrival, Entry, Room};
+
+/// The longest frame, in bytes. The largest are messages that set up end-to-end encryption.
+const FRAME_MAX: usize = 64 * 1024;
+/// The most frames that wait for a client: some seconds of a busy room.
+const QUEUED_FRAMES_MAX: usize = 256;
+/// The most bytes that wait for a client: several states of the largest room. Waiting states share their bytes.
+const QUEUED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most users of all rooms. A user outlives its socket, so the bound on sockets does not bound users.
+const USERS_MAX: usize = 8_192;
+/// What one socket may send. A client logs its calls to the SFU here, several at once when it enters a large room.
+const MESSAGES: MessageRate = MessageRate { per_second: 50, burst: 300 };
+/// What one socket may have passed on to others, in messages of 1 KiB. Otherwise one user could fill the queues of all.
+const RELAYED_KIB: MessageRate = MessageRate { per_second: 64, burst: 1_024 };
+
+/// The settings of rooms.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The most users of one room.
+    pub members_max: usize,
+    /// How often silent users are removed, and how long a user may be silent.
+    pub sweep: Duration,
+}
+
+/// All rooms.
+#[derive(Debug)]
+pub struct Rooms {
+    settings: Settings,
+    by_name: HashMap<Arc<str>, Room>,
+    seats: HashMap<SocketId, Seat>,
+    timers: Deadlines<Timer>,
+}
+
+/// Where a socket belongs.
+#[derive(Debug)]
+struct Seat {
+    room: Arc<str>,
+    user: Arc<str>,
+    messages: Allowance,
+    relayed: Allowance,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    /// Silent users of this room are removed.
+    Sweep(Arc<str>),
+    /// The state of this room has changed, and may be sent.
+    Publish(Arc<str>),
+}
+
+impl Protocol for Rooms {
+    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Opened { socket, upgrade } => self.open(socket, upgrade, now, &mut out),
+            Event::Text { socket, text } => self.receive(socket, &text, now, &mut out),
+            Event::Closed { socket } => self.forget(socket),
+            Event::Due => self.wake(now, &mut out),
+            Event::EndRoom { room } => self.end(&room, &mut out),
+            Event::Drain => self.drain(&mut out),
+            Event::Binary { .. } | Event::Pong { .. } | Event::Replied { .. } => {}
+        }
+        for action in &out {
+            if let Action::Close { socket, .. } = action {
+                self.forget(*socket);
+            }
+        }
+        out
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            frame_max: FRAME_MAX,
+            queued_frames_max: QUEUED_FRAMES_MAX,
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            too_slow: Closing { code: 1011, reason: "Failed to broadcast state" },
+        }
+    }
+}
+
+impl Rooms {
+    /// No rooms yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let (by_name, seats, timers) = (HashMap::new(), HashMap::new(), Deadlines::default());
+        Self { settings, by_name, seats, timers }
+    }
+
+    fn open(&mut self, socket: SocketId, upgrade: Upgrade, now: Duration, out: &mut Vec<Action>) {
+        let random = upgrade.random;
+        let Some((name, arrival)) = Arrival::of(socket, upgrade) else {
+            out.push(Action::Close { socket, close: Closing::POLICY });
+            return;
+        };
+        let users: usize = self.by_name.values().map(Room::len).sum();
+        let user = Arc::clone(&arrival.id);
+        let room = self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
+            self.timers.set(Timer::Sweep(Arc::clone(&name)), now + self.settings.sweep);
+            Room::new(Arc::clone(&name), random)
+        });
+        match room.enter(arrival, users < USERS_MAX, self.settings, now, out) {
+            Entry::Entered => {
+                let (messages, relayed) = (Allowance::default(), Allowance::default());
+                self.seats.insert(socket, Seat { room: Arc::clone(&name), user, messages, relayed });
+            }
+            Entry::Refused(refusal, close) => {
+                out.push(Action::Send { to: socket, text: refusal.text() });
+                out.push(Action::Close { socket, close });
+            }
+        }
+        self.settle(&name, now, out);
+    }
+
+    fn receive(&mut self, socket: SocketId, text: &Text, now: Duration, out: &mut Vec<Action>) {
+        let Some(seat) = self.seats.get_mut(&socket) else { return };
+        let Some(room) = self.by_name.get_mut(&seat.room) else { return };
+        if !seat.messages.take(MESSAGES, now) {
+            out.push(Action::Close { socket, close: Closing::POLICY });
+            return;
+        }
+        let message = match Incoming::parse(text.as_str()) {
+            Ok(message) => message,
+            Err(refusal) => {
+                out.push(Action::Send { to: socket, text: refusal.text() });
+                return;
+            }
+        };
+        if message.is_relayed() && !seat.take_relayed(text.len(), now) {
+            out.push(Action::Close { socket, close: Closing::POLICY });
+            return;
+        }
+        let name = Arc::clone(&seat.room);
+        room.answer(&Arc::clone(&seat.user), socket, message, (text, now), out);
+        self.settle(&name, now, out);
+    }
+
+    /// Forgets a socket. Its user stays.
+    fn forget(&mut self, socket: SocketId) {
+        let Some(seat) = self.seats.remove(&socket) else { return };
+        if let Some(room) = self.by_name.get_mut(&seat.room) {
+            room.disconnect(&seat.user, socket);
+        }
+    }
+
+    fn wake(&mut self, now: Duration, out: &mut Vec<Action>) {
+        while let Some(timer) = self.timers.pop(now) {
+            let (Timer::Sweep(name) | Timer::Publish(name)) = &timer;
+            if matches!(timer, Timer::Sweep(_)) {
+                let Some(room) = self.by_name.get_mut(name) else { continue };
+                room.sweep(self.settings.sweep, now, out);
+                room.touch();
+                self.timers.set(timer.clone(), now + self.settings.sweep);
+            }
+            self.settle(name, now, out);
+        }
+    }
+
+    fn end(&mut self, name: &Arc<str>, out: &mut Vec<Action>) {
+        if let Some(room) = self.by_name.get_mut(name) {
+            room.end(Closing::normal("room ended"), MediaAfter::Ends, out);
+        }
+        self.remove(name);
+    }
+
+    /// Closes every socket. Users come back to the next process, so their media are not ended.
+    fn drain(&mut self, out: &mut Vec<Action>) {
+        for room in self.by_name.values_mut() {
+            room.end(Closing::DRAIN, MediaAfter::MayContinue, out);
+        }
+        self.by_name.clear();
+        self.timers = Deadlines::default();
+    }
+
+    /// Ends a room without users. Sends the state of another one if it has changed, now or as soon as it may be sent.
+    fn settle(&mut self, name: &Arc<str>, now: Duration, out: &mut Vec<Action>) {
+        let Some(room) = self.by_name.get_mut(name) else { return };
+        if room.len() == 0 {
+            self.remove(name);
+            return;
+        }
+        let timer = Timer::Publish(Arc::clone(name));
+        match room.publish(now, out) {
+            Some(at) => self.timers.set(timer, at),
+            None => self.timers.clear(&timer),
+        }
+    }
+
+    fn remove(&mut self, name: &Arc<str>) {
+        self.by_name.remove(name);
+        self.timers.clear(&Timer::Sweep(Arc::clone(name)));
+        self.timers.clear(&Timer::Publish(Arc::clone(name)));
+    }
+}
+
+impl Seat {
+    /// Takes what a message of this many bytes costs. Over the rate, part of it may be taken: the socket is closed then.
+    fn take_relayed(&mut self, bytes: usize, now: Duration) -> bool {
+        (0..bytes.div_ceil(1_024)).all(|_| self.relayed.take(RELAYED_KIB, now))
+    }
+}
+
+#[cfg(test)]
+mod tests;

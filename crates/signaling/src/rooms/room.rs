@@ -1,0 +1,302 @@
+//! One room: its users in the order of their ids, and what each change means for the others. Every change marks the state as
+//! changed; the state is sent to all at most every [`STATE_PAUSE`], however many changes there are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turn_ledger::spender;
+
+use super::Settings;
+use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
+use super::profile::Profile;
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use crate::session::{Action, Closing, SocketId, Text, Upgrade};
+
+/// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
+const STATE_PAUSE: Duration = Duration::from_millis(100);
+/// The longest `_pk`, in bytes. Orange's is a UUID.
+const USER_ID_MAX: usize = 128;
+/// The longest name of a room, in bytes.
+const ROOM_NAME_MAX: usize = 256;
+/// The most sockets of one user. A socket whose client is gone without a word is still open when the client comes back.
+const SOCKETS_PER_USER_MAX: usize = 4;
+
+const TRY_LATER: Closing = Closing { code: 1013, reason: "try again later" };
+const SILENT: Closing = Closing { code: 1011, reason: "no heartbeat" };
+const TOO_MANY_SOCKETS: Closing = Closing { code: 1008, reason: "too many sockets" };
+
+/// A room.
+#[derive(Debug)]
+pub(super) struct Room {
+    call: CallName,
+    meeting: String,
+    users: BTreeMap<Arc<str>, Member>,
+    /// Whether somebody has asked for the AI since it was last turned off.
+    is_ai_refused: bool,
+    /// Whether two users have media.
+    is_connected: bool,
+    /// Whether the state has changed since it was last sent.
+    is_changed: bool,
+    /// When the state was last sent. Time since the process started.
+    sent_at: Option<Duration>,
+}
+
+/// A user of the room.
+#[derive(Debug)]
+struct Member {
+    id: MemberId,
+    name: spender::User,
+    profile: Profile,
+    /// When it last said that it is there.
+    heartbeat: Duration,
+    /// Its open sockets, the oldest first. None while it reconnects.
+    sockets: Vec<SocketId>,
+}
+
+/// A socket that wants to enter a room.
+pub(super) struct Arrival {
+    pub(super) socket: SocketId,
+    /// The user's id: its `_pk`.
+    pub(super) id: Arc<str>,
+    name: spender::User,
+    member: MemberId,
+}
+
+/// What became of an [`Arrival`].
+pub(super) enum Entry {
+    /// The socket belongs to its user.
+    Entered,
+    /// The socket is told why, and closed.
+    Refused(Refusal, Closing),
+}
+
+impl Arrival {
+    /// The name of the room, and who arrives. `None` if the room, the id or the user is missing or too long.
+    pub(super) fn of(socket: SocketId, upgrade: Upgrade) -> Option<(Arc<str>, Self)> {
+        let made = uuid(upgrade.random);
+        let id = match upgrade.parameter("_pk") {
+            None | Some("") => made.as_str(),
+            Some(id) => id,
+        };
+        let is_good = id.len() <= USER_ID_MAX && !id.chars().any(char::is_control);
+        let id = is_good.then(|| id.into())?;
+        let room = upgrade.room.filter(|room| (1..=ROOM_NAME_MAX).contains(&room.len()))?;
+        Some((room, Self { socket, id, name: upgrade.user?, member: MemberId(made.into()) }))
+    }
+}
+
+impl Room {
+    /// A room for its first user. `random` makes the id of the meeting.
+    pub(super) fn new(name: Arc<str>, random: u128) -> Self {
+        Self {
+            call: CallName { protocol: ProtocolName::Rooms, room: name },
+            meeting: uuid(random),
+            users: BTreeMap::new(),
+            is_ai_refused: false,
+            is_connected: false,
+            is_changed: false,
+            sent_at: None,
+        }
+    }
+
+    /// The number of users.
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Lets a socket enter. A user that is in the room keeps what it has said of itself. Its id is known to all others, so a
+    /// socket with another name is not this user. `has_place`: one more user fits into all rooms together.
+    pub(super) fn enter(
+        &mut self,
+        arrival: Arrival,
+        has_place: bool,
+        settings: Settings,
+        now: Duration,
+        out: &mut Vec<Action>,
+    ) -> Entry {
+        // Before the sweep: who comes back in time is not swept.
+        if let Some(known) = self.users.get_mut(&arrival.id).filter(|known| known.name == arrival.name) {
+            known.heartbeat = now;
+        }
+        self.sweep(settings.sweep, now, out);
+        let is_full = !has_place || self.users.len() >= settings.members_max;
+        match self.users.get_mut(&arrival.id) {
+            Some(known) if known.name != arrival.name => {
+                return Entry::Refused(Refusal::UserIdTaken, Closing::POLICY);
+            }
+            Some(known) => known.connect(arrival.socket, out),
+            None if is_full => return Entry::Refused(Refusal::RoomFull, TRY_LATER),
+            None => self.add(arrival, now, out),
+        }
+        self.touch();
+        Entry::Entered
+    }
+
+    fn add(&mut self, arrival: Arrival, now: Duration, out: &mut Vec<Action>) {
+        let Arrival { socket, id, name, member } = arrival;
+        out.push(Action::Call(CallEvent::Joined {
+            call: self.call.clone(),
+            member: member.clone(),
+            user: Some(name.clone()),
+            grant: None,
+        }));
+        let sockets = vec![socket];
+        self.users.insert(id, Member { id: member, name, profile: Profile::new(), heartbeat: now, sockets });
+    }
+
+    /// Forgets a socket of a user. The user stays.
+    pub(super) fn disconnect(&mut self, user: &str, socket: SocketId) {
+        if let Some(member) = self.users.get_mut(user) {
+            member.sockets.retain(|open| *open != socket);
+        }
+    }
+
+    /// Answers a message that `socket` of `user` has sent as `text`.
+    pub(super) fn answer(
+        &mut self,
+        user: &Arc<str>,
+        socket: SocketId,
+        message: Incoming,
+        (text, now): (&Text, Duration),
+        out: &mut Vec<Action>,
+    ) {
+        let Some(sender) = self.users.get_mut(user) else { return };
+        match message {
+            Incoming::UserUpdate(profile) => {
+                sender.profile = *profile;
+                self.touch();
+            }
+            Incoming::Heartbeat => sender.heartbeat = now,
+            Incoming::UserLeft => {
+                self.remove(user, Closing::normal("User left"), MediaAfter::Ends, out);
+            }
+            Incoming::DirectMessage { to, message } => {
+                let text = Outgoing::DirectMessage { from: sender.name.as_str(), message: &message }.text();
+                if let Some(target) = self.users.get(&*to) {
+                    target.send(&text, out);
+                }
+            }
+            Incoming::MuteUser { .. } if !sender.profile.has_joined() => {
+                out.push(Action::Send { to: socket, text: Refusal::NotJoined.text() });
+            }
+            Incoming::MuteUser { id } => self.mute(&id, out),
+            Incoming::EndToEnd => self.send_to_others(user, text, out),
+            Incoming::Ping => out.push(Action::Send { to: socket, text: Outgoing::Pong.text() }),
+            Incoming::EnableAi => self.set_ai_refused(true),
+            Incoming::DisableAi => self.set_ai_refused(false),
+            Incoming::ControlAi => self.touch(),
+            Incoming::Log => {}
+        }
+    }
+
+    fn mute(&mut self, id: &str, out: &mut Vec<Action>) {
+        let Some(target) = self.users.get_mut(id) else { return };
+        target.profile.mute();
+        target.send(&Outgoing::MuteMic.text(), out);
+        self.touch();
+    }
+
+    fn set_ai_refused(&mut self, is_refused: bool) {
+        self.is_ai_refused = is_refused;
+        self.touch();
+    }
+
+    /// Removes the users that have been silent for longer than `silence_max`.
+    pub(super) fn sweep(&mut self, silence_max: Duration, now: Duration, out: &mut Vec<Action>) {
+        let is_silent = |member: &Member| member.heartbeat + silence_max < now;
+        let silent = self.users.iter().filter(|(_, member)| is_silent(member));
+        for id in silent.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
+            self.remove(&id, SILENT, MediaAfter::Ends, out);
+        }
+    }
+
+    /// Removes all users.
+    pub(super) fn end(&mut self, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+        while let Some((_, member)) = self.users.pop_first() {
+            self.part(member, close, media, out);
+        }
+    }
+
+    /// Removes a user, and tells the others.
+    fn remove(&mut self, id: &Arc<str>, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+        let Some(member) = self.users.remove(id) else { return };
+        self.part(member, close, media, out);
+        self.send_to_others(id, &Outgoing::UserLeftNotification { id }.text(), out);
+        self.touch();
+    }
+
+    fn part(&self, member: Member, close: Closing, media: MediaAfter, out: &mut Vec<Action>) {
+        out.extend(member.sockets.iter().map(|socket| Action::Close { socket: *socket, close }));
+        let call = self.call.clone();
+        out.push(Action::Call(CallEvent::Left { call, member: member.id, media }));
+    }
+
+    fn send_to_others(&self, user: &Arc<str>, text: &Text, out: &mut Vec<Action>) {
+        for (_, other) in self.users.iter().filter(|(id, _)| *id != user) {
+            other.send(text, out);
+        }
+    }
+
+    /// Marks the state as changed, so that it is sent.
+    pub(super) fn touch(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// Sends the state to all if it has changed and may be sent. Otherwise returns when it may be sent.
+    pub(super) fn publish(&mut self, now: Duration, out: &mut Vec<Action>) -> Option<Duration> {
+        if !self.is_changed {
+            return None;
+        }
+        self.note_connected(out);
+        let due = self.sent_at.map_or(now, |sent_at| sent_at + STATE_PAUSE);
+        if due > now {
+            return Some(due);
+        }
+        let text = self.state().text();
+        for user in self.users.values() {
+            user.send(&text, out);
+        }
+        self.sent_at = Some(now);
+        self.is_changed = false;
+        None
+    }
+
+    fn state(&self) -> Outgoing<'_> {
+        let users = self.users.iter().map(|(id, user)| User::new(id, &user.name, &user.profile)).collect();
+        let ai = Ai::new(self.is_ai_refused);
+        Outgoing::RoomState { state: RoomState { meeting_id: &self.meeting, users, ai } }
+    }
+
+    /// With two users that have media, the call is connected: all media go through one SFU.
+    fn note_connected(&mut self, out: &mut Vec<Action>) {
+        let with_media = self.users.values().filter(|user| user.profile.has_media()).count();
+        let is_connected = with_media >= 2;
+        if is_connected && !self.is_connected {
+            out.push(Action::Call(CallEvent::Connected { call: self.call.clone() }));
+        }
+        self.is_connected = is_connected;
+    }
+}
+
+impl Member {
+    fn connect(&mut self, socket: SocketId, out: &mut Vec<Action>) {
+        if self.sockets.len() >= SOCKETS_PER_USER_MAX {
+            let oldest = self.sockets.remove(0);
+            out.push(Action::Close { socket: oldest, close: TOO_MANY_SOCKETS });
+        }
+        self.sockets.push(socket);
+    }
+
+    fn send(&self, text: &Text, out: &mut Vec<Action>) {
+        out.extend(self.sockets.iter().map(|socket| Action::Send { to: *socket, text: text.clone() }));
+    }
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn uuid(random: u128) -> String {
+    let versioned = random & !(0xf << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
+    let hex = format!("{versioned:032x}");
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+}

@@ -1,0 +1,164 @@
+//! Tests of rooms: [`Bench`] runs events through the protocol, carries out its timers, and collects what each socket gets.
+
+mod messages;
+mod presence;
+mod properties;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use turn_ledger::spender::User;
+
+use super::room::Room;
+use super::{Rooms, Settings};
+use crate::call::CallEvent;
+use crate::session::{Action, Closing, Event, Protocol, SocketId, Upgrade};
+
+const SETTINGS: Settings = Settings { members_max: 64, sweep: Duration::from_secs(15) };
+/// No frames.
+const NOTHING: [Value; 0] = [];
+
+/// The user that Orange's page would describe: it has joined, and sends one track.
+fn joined(track: &str) -> Value {
+    json!({ "type": "userUpdate", "user": {
+        "raisedHand": false, "speaking": true, "joined": true,
+        "tracks": { "audio": track, "audioEnabled": true, "audioUnavailable": false, "videoEnabled": false },
+    }})
+}
+
+#[derive(Debug)]
+struct Bench {
+    rooms: Rooms,
+    now: Duration,
+    sockets: u64,
+    open: BTreeSet<SocketId>,
+    frames: BTreeMap<SocketId, Vec<Value>>,
+    closes: BTreeMap<SocketId, Closing>,
+    calls: Vec<CallEvent>,
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        Self {
+            rooms: Rooms::new(settings),
+            now: Duration::from_secs(100),
+            sockets: 0,
+            open: BTreeSet::new(),
+            frames: BTreeMap::new(),
+            closes: BTreeMap::new(),
+            calls: vec![],
+        }
+    }
+
+    /// Opens a socket of the user `name` in the room `r`.
+    fn open(&mut self, pk: &str, name: &str) -> SocketId {
+        self.open_in("r", pk, name)
+    }
+
+    fn open_in(&mut self, room: &str, pk: &str, name: &str) -> SocketId {
+        let query = if pk.is_empty() { vec![] } else { vec![("_pk".to_owned(), pk.to_owned())] };
+        self.upgrade(Upgrade { room: Some(room.into()), query, user: User::new(name), ..Upgrade::default() })
+    }
+
+    fn upgrade(&mut self, upgrade: Upgrade) -> SocketId {
+        self.sockets += 1;
+        let socket = SocketId(self.sockets);
+        let random = u128::from(self.sockets) << 96 | 0xabcd;
+        self.open.insert(socket);
+        self.step(Event::Opened { socket, upgrade: Upgrade { random, ..upgrade } });
+        socket
+    }
+
+    /// Two users that have media, with nothing waiting: `ann` and `bob`.
+    fn pair() -> (Self, SocketId, SocketId) {
+        let mut bench = Self::new(SETTINGS);
+        let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));
+        bench.send(ann, &joined("s1/mic"));
+        bench.send(bob, &joined("s2/mic"));
+        bench.pass(Duration::from_secs(1));
+        bench.take(ann);
+        bench.take(bob);
+        (bench, ann, bob)
+    }
+
+    fn send(&mut self, socket: SocketId, message: &Value) {
+        self.send_text(socket, message.to_string());
+    }
+
+    fn send_text(&mut self, socket: SocketId, text: String) {
+        self.step(Event::Text { socket, text: text.into() });
+    }
+
+    fn disconnect(&mut self, socket: SocketId) {
+        self.open.remove(&socket);
+        self.step(Event::Closed { socket });
+    }
+
+    /// Lets time pass, with all timers that are due on the way.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.rooms.next_due().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.step(Event::Due);
+        }
+        self.now = end;
+    }
+
+    /// Lets time pass while these sockets send heartbeats every 5 s.
+    fn pass_alive(&mut self, seconds: u64, alive: &[SocketId]) {
+        for _ in 0..seconds / 5 {
+            for socket in alive {
+                self.send(*socket, &json!({ "type": "heartbeat" }));
+            }
+            self.pass(Duration::from_secs(5));
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        for action in self.rooms.step(event, self.now) {
+            match action {
+                Action::Send { to, text } => {
+                    assert!(self.open.contains(&to) && !self.closes.contains_key(&to), "{to:?} is closed");
+                    let frame = serde_json::from_str(text.as_str()).unwrap();
+                    self.frames.entry(to).or_default().push(frame);
+                }
+                Action::Close { socket, close } => {
+                    assert_eq!(self.closes.insert(socket, close), None, "{socket:?} is closed once");
+                }
+                Action::Call(event) => self.calls.push(event),
+                other => panic!("rooms never ask for {other:?}"),
+            }
+        }
+    }
+
+    /// What a socket has got since the last call.
+    fn take(&mut self, socket: SocketId) -> Vec<Value> {
+        self.frames.remove(&socket).unwrap_or_default()
+    }
+
+    /// What a socket has got since the last call, without states.
+    fn take_messages(&mut self, socket: SocketId) -> Vec<Value> {
+        let frames = self.take(socket);
+        frames.into_iter().filter(|frame| frame["type"] != "roomState").collect()
+    }
+
+    /// The latest state that a socket has got since the last call.
+    fn state(&mut self, socket: SocketId) -> Value {
+        let frames = self.take(socket);
+        frames.into_iter().rev().find(|frame| frame["type"] == "roomState").unwrap()["state"].take()
+    }
+
+    fn close_of(&self, socket: SocketId) -> Option<(u16, &'static str)> {
+        self.closes.get(&socket).map(|close| (close.code, close.reason))
+    }
+
+    fn assert_empty(&self) {
+        let Rooms { by_name, seats, timers, .. } = &self.rooms;
+        assert!(by_name.is_empty() && seats.is_empty() && timers.next().is_none(), "{:?}", self.rooms);
+    }
+}
+
+fn ids(state: &Value) -> Vec<&str> {
+    state["users"].as_array().unwrap().iter().map(|user| user["id"].as_str().unwrap()).collect()
+}

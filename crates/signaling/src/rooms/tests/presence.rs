@@ -1,0 +1,298 @@
+//! Who is in a room, for how long, and what that means for the call.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::call::MediaAfter;
+use crate::rooms::USERS_MAX;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn is_uuid(text: &str) -> bool {
+    let lengths: Vec<_> = text.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && text.as_bytes()[14] == b'4' && b"89ab".contains(&text.as_bytes()[19])
+}
+
+/// The events of a call, shortened: who joined or left, by name.
+fn calls(bench: &mut Bench) -> Vec<String> {
+    let mut names = BTreeMap::new();
+    let events = bench.calls.drain(..).map(|event| match event {
+        CallEvent::Joined { call, member, user, grant } => {
+            assert_eq!((&*call.room, grant), ("r", None));
+            let name = user.unwrap().as_str().to_owned();
+            names.insert(member, name.clone());
+            format!("joined {name}")
+        }
+        CallEvent::Connected { .. } => "connected".to_owned(),
+        CallEvent::Left { member, media, .. } => format!("left {} {media:?}", names[&member]),
+    });
+    events.collect()
+}
+
+#[test]
+fn a_new_user_sees_itself_and_a_meeting() {
+    let mut bench = Bench::new(SETTINGS);
+    let ann = bench.open("a", "ann");
+    let mut state = bench.state(ann);
+    assert!(is_uuid(state["meetingId"].take().as_str().unwrap()));
+    let user = json!({ "id": "a", "name": "ann", "joined": false, "raisedHand": false, "speaking": false, "tracks": {
+        "audioEnabled": false, "audioUnavailable": false, "videoEnabled": false, "screenShareEnabled": false } });
+    assert_eq!(state, json!({ "meetingId": null, "users": [user], "ai": { "enabled": false } }));
+}
+
+#[test]
+fn all_users_of_a_room_share_a_meeting_and_are_in_the_order_of_their_ids() {
+    let mut bench = Bench::new(SETTINGS);
+    let (zoe, ann) = (bench.open("z", "zoe"), bench.open("a", "ann"));
+    let other = bench.open_in("r2", "m", "mia");
+    bench.pass(SECOND);
+    let (of_zoe, of_ann) = (bench.state(zoe), bench.state(ann));
+    assert_eq!(of_zoe, of_ann);
+    assert_eq!(ids(&of_ann), ["a", "z"]);
+    let of_other = bench.state(other);
+    assert_eq!(ids(&of_other), ["m"]);
+    assert_ne!(of_other["meetingId"], of_ann["meetingId"]);
+}
+
+#[test]
+fn without_a_pk_the_room_makes_an_id() {
+    let mut bench = Bench::new(SETTINGS);
+    let (one, two) = (bench.open("", "ann"), bench.open("", "ann"));
+    bench.pass(SECOND);
+    let state = bench.state(one);
+    assert_eq!(ids(&state).len(), 2);
+    assert!(ids(&state).iter().all(|id| is_uuid(id)));
+    assert_eq!(bench.close_of(two), None);
+}
+
+#[test]
+fn a_socket_without_user_or_room_or_with_a_bad_id_is_closed() {
+    let mut bench = Bench::new(SETTINGS);
+    let known = |pk: &str| Upgrade {
+        room: Some("r".into()),
+        query: vec![("_pk".to_owned(), pk.to_owned())],
+        user: User::new("ann"),
+        ..Upgrade::default()
+    };
+    let bad = [
+        Upgrade { user: None, ..known("a") },
+        Upgrade { room: None, ..known("a") },
+        Upgrade { room: Some("".into()), ..known("a") },
+        Upgrade { room: Some("r".repeat(257).into()), ..known("a") },
+        known("a\n"),
+        known(&"a".repeat(129)),
+    ];
+    for upgrade in bad {
+        let socket = bench.upgrade(upgrade);
+        assert_eq!(bench.close_of(socket), Some((1008, "policy violation")));
+    }
+    bench.assert_empty();
+    let longest = bench.upgrade(Upgrade { room: Some("r".repeat(256).into()), ..known(&"a".repeat(128)) });
+    assert_eq!(bench.close_of(longest), None);
+}
+
+#[test]
+fn a_lost_socket_removes_nobody_and_a_user_comes_back_as_it_was() {
+    let (mut bench, ann, bob) = Bench::pair();
+    bench.disconnect(ann);
+    assert_eq!(bench.take(bob), NOTHING);
+    bench.pass(4 * SECOND);
+    let again = bench.open("a", "ann");
+    let state = bench.state(again);
+    assert_eq!(ids(&state), ["a", "b"]);
+    assert_eq!(state["users"][0]["tracks"]["audio"], "s1/mic");
+    assert_eq!(bench.take_messages(bob), NOTHING);
+    assert_eq!(calls(&mut bench), ["joined ann", "joined bob", "connected"]);
+}
+
+#[test]
+fn a_silent_user_is_removed_after_15_to_30_seconds() {
+    let (mut bench, ann, bob) = Bench::pair();
+    bench.disconnect(ann);
+    bench.pass_alive(25, &[bob]);
+    assert_eq!(bench.take_messages(bob), NOTHING, "the sweep after 15 s was a second too early");
+    bench.pass_alive(5, &[bob]);
+    let frames = bench.take(bob);
+    assert_eq!(frames[0], json!({ "type": "userLeftNotification", "id": "a" }));
+    assert_eq!(ids(&frames[1]["state"]), ["b"]);
+    assert_eq!(calls(&mut bench), ["joined ann", "joined bob", "connected", "left ann Ends"]);
+}
+
+#[test]
+fn a_user_is_not_removed_in_the_moment_in_which_15_seconds_are_over() {
+    let mut bench = Bench::new(SETTINGS);
+    let ann = bench.open("a", "ann");
+    bench.pass(15 * SECOND);
+    assert_eq!(bench.close_of(ann), None);
+    bench.pass(15 * SECOND);
+    assert_eq!(bench.close_of(ann), Some((1011, "no heartbeat")));
+    bench.assert_empty();
+}
+
+#[test]
+fn each_arrival_sweeps_but_never_the_user_that_comes_back() {
+    let (mut bench, ann, bob) = Bench::pair();
+    // The rooms' first sweep is over: the next one is 14 s away.
+    bench.pass(15 * SECOND);
+    bench.disconnect(ann);
+    bench.disconnect(bob);
+    bench.pass(SECOND);
+    let again = bench.open("a", "ann");
+    assert_eq!(ids(&bench.state(again)), ["a"]);
+    assert_eq!(calls(&mut bench), ["joined ann", "joined bob", "connected", "left bob Ends"]);
+}
+
+#[test]
+fn every_15_seconds_the_state_is_sent_even_if_nothing_has_changed() {
+    let (mut bench, ann, bob) = Bench::pair();
+    bench.pass_alive(45, &[ann, bob]);
+    assert_eq!(bench.take(ann).len(), 3);
+}
+
+#[test]
+fn a_meeting_ends_with_its_last_user() {
+    let mut bench = Bench::new(SETTINGS);
+    let ann = bench.open("a", "ann");
+    let first = bench.state(ann)["meetingId"].take();
+    bench.send(ann, &json!({ "type": "userLeft" }));
+    bench.assert_empty();
+    let again = bench.open("a", "ann");
+    let state = bench.state(again);
+    assert_ne!(state["meetingId"], first);
+    assert_eq!(state["users"][0]["joined"], false);
+}
+
+#[test]
+fn a_meeting_outlives_an_arrival_that_sweeps_all_others() {
+    let mut bench = Bench::new(SETTINGS);
+    let ann = bench.open("a", "ann");
+    let meeting = bench.state(ann)["meetingId"].take();
+    bench.pass(SECOND * 10);
+    bench.disconnect(ann);
+    // The sweep after 15 s comes a moment too early, the arrival does not.
+    bench.pass(SECOND * 6);
+    let bob = bench.open("b", "bob");
+    let state = bench.state(bob);
+    assert_eq!((ids(&state), &state["meetingId"]), (vec!["b"], &meeting));
+}
+
+#[test]
+fn two_sockets_with_one_pk_share_a_user_and_both_get_states() {
+    let (mut bench, ann, bob) = Bench::pair();
+    let twin = bench.open("a", "ann");
+    assert_eq!(ids(&bench.state(twin)), ["a", "b"]);
+    bench.pass(SECOND);
+    bench.take(ann);
+    bench.send(twin, &joined("s3/mic"));
+    assert_eq!(bench.state(ann)["users"][0]["tracks"]["audio"], "s3/mic");
+    bench.disconnect(ann);
+    bench.pass_alive(30, &[twin, bob]);
+    assert_eq!(ids(&bench.state(bob)), ["a", "b"]);
+    bench.send(twin, &json!({ "type": "userLeft" }));
+    assert_eq!(bench.take_messages(bob), [json!({ "type": "userLeftNotification", "id": "a" })]);
+}
+
+#[test]
+fn a_user_that_leaves_takes_all_its_sockets_with_it() {
+    let (mut bench, ann, _) = Bench::pair();
+    let twin = bench.open("a", "ann");
+    bench.send(ann, &json!({ "type": "userLeft" }));
+    assert_eq!(
+        (bench.close_of(ann), bench.close_of(twin)),
+        (Some((1000, "User left")), Some((1000, "User left")))
+    );
+}
+
+#[test]
+fn a_fifth_socket_of_a_user_closes_its_first() {
+    let mut bench = Bench::new(SETTINGS);
+    let sockets: Vec<_> = (0..5).map(|_| bench.open("a", "ann")).collect();
+    assert_eq!(bench.close_of(sockets[0]), Some((1008, "too many sockets")));
+    assert!(sockets[1..].iter().all(|socket| bench.close_of(*socket).is_none()));
+    bench.pass(SECOND);
+    assert_eq!(ids(&bench.state(sockets[4])), ["a"]);
+}
+
+#[test]
+fn the_id_of_another_user_cannot_be_taken() {
+    let (mut bench, ann, bob) = Bench::pair();
+    let eve = bench.open("b", "eve");
+    assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "USER_ID_TAKEN" })]);
+    assert_eq!(bench.close_of(eve), Some((1008, "policy violation")));
+    bench.send(ann, &json!({ "type": "directMessage", "to": "b", "message": "psst" }));
+    assert_eq!((bench.take_messages(bob).len(), bench.take(eve).len()), (1, 0));
+    bench.pass_alive(20, &[ann]);
+    bench.pass_alive(15, &[ann]);
+    let eve = bench.open("b", "eve");
+    assert_eq!(bench.close_of(eve), None, "free once its user is gone");
+}
+
+#[test]
+fn a_full_room_refuses_one_more_user_but_not_a_user_that_comes_back() {
+    let mut bench = Bench::new(Settings { members_max: 2, ..SETTINGS });
+    let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));
+    let eve = bench.open("e", "eve");
+    assert_eq!(bench.take(eve), [json!({ "type": "error", "error": "ROOM_FULL" })]);
+    assert_eq!(bench.close_of(eve), Some((1013, "try again later")));
+    bench.disconnect(ann);
+    let again = bench.open("a", "ann");
+    assert_eq!(bench.close_of(again), None);
+    bench.send(bob, &json!({ "type": "userLeft" }));
+    let eve = bench.open("e", "eve");
+    assert_eq!(bench.close_of(eve), None);
+}
+
+#[test]
+fn there_are_at_most_8192_users_in_all_rooms() {
+    let mut bench = Bench::new(SETTINGS);
+    for n in 0..USERS_MAX {
+        let socket = bench.open_in(&format!("room {}", n / 64), &n.to_string(), "ann");
+        bench.disconnect(socket);
+    }
+    let refused = bench.open_in("one more", "x", "ann");
+    assert_eq!(bench.take(refused), [json!({ "type": "error", "error": "ROOM_FULL" })]);
+    let known = bench.open_in("room 0", "0", "ann");
+    assert_eq!(bench.close_of(known), None);
+    bench.pass(31 * SECOND);
+    bench.disconnect(known);
+    bench.assert_empty();
+}
+
+#[test]
+fn a_call_is_connected_once_two_users_have_media() {
+    let mut bench = Bench::new(SETTINGS);
+    let (ann, bob) = (bench.open("a", "ann"), bench.open("b", "bob"));
+    bench.send(ann, &joined("s1/mic"));
+    bench.send(bob, &json!({ "type": "userUpdate", "user": { "joined": true } }));
+    assert_eq!(calls(&mut bench), ["joined ann", "joined bob"]);
+    bench.send(bob, &json!({ "type": "userUpdate", "user": { "tracks": { "audio": "s2/mic" } } }));
+    assert_eq!(calls(&mut bench), Vec::<String>::new(), "not joined");
+    for _ in 0..2 {
+        bench.send(bob, &joined("s2/mic"));
+    }
+    assert_eq!(calls(&mut bench), ["connected"]);
+}
+
+#[test]
+fn an_ended_room_closes_its_sockets_and_ends_the_media() {
+    let (mut bench, ann, bob) = Bench::pair();
+    let far = bench.open_in("r2", "f", "far");
+    bench.calls.pop();
+    bench.step(Event::EndRoom { room: "r".into() });
+    bench.step(Event::EndRoom { room: "unknown".into() });
+    assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1000, "room ended")); 2]);
+    assert_eq!(bench.close_of(far), None);
+    assert_eq!(calls(&mut bench)[3..], ["left ann Ends", "left bob Ends"]);
+}
+
+#[test]
+fn a_drain_closes_all_sockets_and_lets_media_continue() {
+    let (mut bench, ann, bob) = Bench::pair();
+    bench.step(Event::Drain);
+    assert_eq!([ann, bob].map(|socket| bench.close_of(socket)), [Some((1001, "shutting down")); 2]);
+    let media = |event: &CallEvent| matches!(event, CallEvent::Left { media: MediaAfter::MayContinue, .. });
+    assert_eq!(bench.calls.iter().filter(|event| media(event)).count(), 2);
+    bench.assert_empty();
+}

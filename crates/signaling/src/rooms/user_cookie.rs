@@ -1,0 +1,129 @@
+//! The cookie that remembers which name a visitor has chosen. It is signed, so that only `/set-username` makes one, and expires.
+//! It proves a choice, not a person.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use turn_ledger::spender::User;
+
+/// How long a name is remembered.
+pub const LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// The longest value that is read, in bytes. The longest name has 512 bytes, which are 683 characters here.
+const VALUE_MAX: usize = 1_024;
+const NAME: &str = "turn-broker-room-user";
+/// The path of rooms. The cookie is sent nowhere else.
+const PATH: &str = "/parties/";
+/// What makes the key of this use differ from other keys of the same secret.
+const USE: &[u8] = b"turn-broker room user";
+
+/// The key that signs names.
+#[derive(Clone)]
+pub struct UserKey(Hmac<Sha256>);
+
+impl fmt::Debug for UserKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserKey([redacted])")
+    }
+}
+
+impl UserKey {
+    /// The key for names, derived from a secret of the service.
+    #[must_use]
+    pub fn derived_from(secret: &[u8]) -> Self {
+        Self(keyed(&keyed(secret).chain_update(USE).finalize().into_bytes()))
+    }
+
+    /// The value of `Set-Cookie` for a name. `is_secure`: the browser sends it only over https. `wall`: the time since 1970.
+    #[must_use]
+    pub fn set_cookie(&self, user: &User, is_secure: bool, wall: Duration) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(user.as_str()), (wall + LIFE).as_secs());
+        let mac = URL_SAFE_NO_PAD.encode(self.0.clone().chain_update(&signed).finalize().into_bytes());
+        let secure = if is_secure { "; Secure" } else { "" };
+        let seconds = LIFE.as_secs();
+        format!("{NAME}={signed}.{mac}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
+    }
+
+    /// The name in the `Cookie` lines of a request; `None` without a valid one.
+    #[must_use]
+    pub fn user<'a>(&self, lines: impl Iterator<Item = &'a str>, wall: Duration) -> Option<User> {
+        let cookies = lines.flat_map(|line| line.split(';'));
+        let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));
+        values.find_map(|value| self.verified(value, wall))
+    }
+
+    fn verified(&self, value: &str, wall: Duration) -> Option<User> {
+        let (signed, mac) = value.rsplit_once('.').filter(|_| value.len() <= VALUE_MAX)?;
+        let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
+        self.0.clone().chain_update(signed).verify_slice(&mac).ok()?;
+        let (name, expires) = signed.split_once('.')?;
+        let expires = Duration::from_secs(expires.parse().ok()?);
+        let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
+        User::new(&name).filter(|_| wall < expires)
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("an HMAC takes a key of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Duration = Duration::from_secs(1_736_942_400);
+
+    fn key() -> UserKey {
+        UserKey::derived_from(b"secret")
+    }
+
+    fn user(name: &str) -> User {
+        User::new(name).unwrap()
+    }
+
+    /// What a browser sends back.
+    fn cookie(name: &str) -> String {
+        let set = key().set_cookie(&user(name), false, NOON);
+        set.split(';').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_name_comes_back_until_it_expires() {
+        for name in ["ann", "Zoë 😀; a=b", &"😀".repeat(128)] {
+            let cookie = cookie(name);
+            let line = format!("other=1; {cookie}; last=2");
+            assert_eq!(key().user([line.as_str()].into_iter(), NOON), Some(user(name)));
+            let end = NOON + LIFE;
+            let last = end.saturating_sub(Duration::from_nanos(1));
+            assert_eq!(key().user([cookie.as_str()].into_iter(), last), Some(user(name)));
+            assert_eq!(key().user([cookie.as_str()].into_iter(), end), None);
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_for_rooms_and_not_for_scripts() {
+        let set = key().set_cookie(&user("ann"), true, NOON);
+        let (value, attributes) = set.split_once("; ").unwrap();
+        assert!(value.starts_with("turn-broker-room-user=YW5u.1739534400."), "{value}");
+        assert_eq!(attributes, "Path=/parties/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure");
+        assert!(!key().set_cookie(&user("ann"), false, NOON).contains("Secure"));
+    }
+
+    #[test]
+    fn a_changed_cookie_is_none() {
+        let good = cookie("ann");
+        let other_key = UserKey::derived_from(b"other");
+        assert_eq!(other_key.user([good.as_str()].into_iter(), NOON), None);
+        let name = |line: &str| key().user([line].into_iter(), NOON);
+        assert_eq!(name(&good.replace("YW5u", "Ym9i")), None);
+        assert_eq!(name(&good.replace(".1739534400.", ".9739534400.")), None);
+        assert_eq!(name(&format!("{good}A")), None);
+        for bad in ["", "turn-broker-room-user", "turn-broker-room-user=", "turn-broker-room-user=a.b.c"] {
+            assert_eq!(name(bad), None, "{bad}");
+        }
+        assert_eq!(name(&format!("turn-broker-room-user=forged; {good}")), Some(user("ann")));
+    }
+}

@@ -1,0 +1,146 @@
+//! The routes of rooms. The user of a socket is the one that a trusted proxy names, else the one that the visitor has chosen with
+//! `/set-username`. The name is known before the socket opens, and the client cannot change it afterwards.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
+use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower::ServiceBuilder;
+use turn_ledger::spender::User;
+use turn_signaling::call::ProtocolName;
+
+use super::routes::SocketRequest;
+use crate::app::App;
+use crate::http::body;
+use crate::http::envelope;
+use crate::http::error::ApiError;
+use crate::request::client_addr::is_trusted;
+use crate::signal::rooms::RoomUsers;
+
+/// The only kind of party. Another one is another server's.
+const PARTY: &str = "rooms";
+/// The scheme of the client's request, as a trusted proxy states it.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The routes, without the rule about origins.
+pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let guard = ServiceBuilder::new()
+        .layer(from_fn(body::gather))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed));
+    Router::new()
+        .route("/parties/{party}/{room}", get(open))
+        .route("/set-username", post(set_username).route_layer(guard))
+}
+
+async fn open(
+    State(app): State<Arc<App>>,
+    Path((party, room)): Path<(String, String)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if party != PARTY {
+        return Err(ApiError::invalid(format!("Connect to /parties/{PARTY}/ and the name of a room.")));
+    }
+    let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
+    let user = user(&app, users, peer, request.headers());
+    let mut socket = match SocketRequest::from_request(request, &app).await {
+        Ok(socket) => socket,
+        // The form of the server that the client was made for.
+        Err(refused) if refused.status() == StatusCode::UPGRADE_REQUIRED => return Err(ApiError::NotFound),
+        Err(refused) => return Ok(refused),
+    };
+    let user = user.ok_or(ApiError::NoRoomUser)?;
+    if app.account.is_blocked(&user) {
+        return Err(ApiError::UserBlocked);
+    }
+    socket.known.user = Some(user);
+    socket.known.room = Some(room.into());
+    Ok(socket.open(&app, ProtocolName::Rooms))
+}
+
+/// Remembers the name that a visitor has chosen, and goes on to `return-url`.
+async fn set_username(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    form: Bytes,
+) -> Result<Response, ApiError> {
+    let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
+    let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
+    if named_by_proxy(&app, users, peer, &headers).is_some() {
+        return Ok((StatusCode::FOUND, next).into_response());
+    }
+    let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "username");
+    let user = chosen.and_then(|(_, name)| User::new(name.trim())).ok_or_else(|| {
+        ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
+    })?;
+    let cookie = users.key.set_cookie(&user, is_https(&app, peer, &headers), wall(&app));
+    Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
+}
+
+fn user(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
+    let cookies = || headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    named_by_proxy(app, users, peer, headers).or_else(|| users.key.user(cookies(), wall(app)))
+}
+
+fn named_by_proxy(app: &App, users: &RoomUsers, peer: SocketAddr, headers: &HeaderMap) -> Option<User> {
+    if !is_trusted(peer.ip(), &app.trusted_proxies) {
+        return None;
+    }
+    let mut lines = headers.get_all(&users.header).iter();
+    // A proxy that adds its line to a client's own leaves two, and neither is certain.
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    User::new(str::from_utf8(line.as_bytes()).ok()?)
+}
+
+fn is_https(app: &App, peer: SocketAddr, headers: &HeaderMap) -> bool {
+    is_trusted(peer.ip(), &app.trusted_proxies)
+        && headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https")
+}
+
+/// The path to go on to: only one of this host, so that nobody can use this route to lead visitors elsewhere.
+fn return_path(query: &str) -> String {
+    let asked = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return-url");
+    let is_own = |path: &str| {
+        path.starts_with('/')
+            && !path.starts_with("//")
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    asked.map(|(_, path)| path.into_owned()).filter(|path| is_own(path)).unwrap_or_else(|| "/".to_owned())
+}
+
+/// The time since 1970.
+fn wall(app: &App) -> Duration {
+    Duration::from_millis(u64::try_from(app.clock.now().as_millis()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::return_path;
+
+    #[test]
+    fn only_a_path_of_this_host_is_returned_to() {
+        for (query, path) in [
+            ("", "/"),
+            ("return-url=", "/"),
+            ("return-url=%2Froom-1%3Fa%3Db", "/room-1?a=b"),
+            ("return-url=https%3A%2F%2Fevil.example", "/"),
+            ("return-url=%2F%2Fevil.example", "/"),
+            ("return-url=%2F%5Cevil.example", "/"),
+            ("return-url=javascript%3Aalert(1)", "/"),
+            ("return-url=%2Fa%0D%0ASet-Cookie%3A%20b", "/"),
+            ("return-url=%2F%C3%A9", "/"),
+        ] {
+            assert_eq!(return_path(query), path, "{query}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of signaling: real sockets at the real router.
+
+mod rooms;
