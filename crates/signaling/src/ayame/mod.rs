@@ -56,9 +56,12 @@ pub const ORPHANS_MAX: usize = 4_096;
 pub const QUEUED_FRAMES_MAX: usize = 512;
 /// How many bytes may wait for a client in addition to one frame of the longest kind.
 pub const QUEUED_BYTES_MORE: usize = 256 * 1024;
-/// What one socket may send. A call needs less than a hundred frames; an application that sends `message` for each movement of
-/// the mouse sends 60 a second.
-pub const FRAME_RATE: MessageRate = MessageRate { per_second: 200, burst: 1_000 };
+/// The most frames of one client at once. A call needs less than a hundred.
+pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
+/// The most frames of one client in a second, in the long run. An application that sends `message` for each movement of the
+/// mouse sends 60.
+pub const FRAMES_PER_SECOND_MAX: u32 = 200;
+const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
 
 /// What the operator has set.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ayame::{
-    FRAME_RATE, ID_MAX, ORPHANS_MAX, REGISTRATION_BYTES_MAX, ROOMS_MAX, WAITING_BYTES_MAX, WAITING_FRAMES_MAX,
+    FRAMES_AT_ONCE_MAX, ID_MAX, ORPHANS_MAX, REGISTRATION_BYTES_MAX, ROOMS_MAX, WAITING_BYTES_MAX,
+    WAITING_FRAMES_MAX,
 };
 
 fn refused(frame: &str) -> Vec<String> {
@@ -234,7 +235,7 @@ fn too_many_frames_before_accept_close_the_socket() {
 fn a_socket_has_a_rate() {
     let mut world = World::new(settings());
     world.join(1, "r");
-    for _ in 1..FRAME_RATE.burst {
+    for _ in 1..FRAMES_AT_ONCE_MAX {
         world.send(1, r#"{"type":"pong"}"#);
     }
     assert_eq!(world.received(1), NOTHING);

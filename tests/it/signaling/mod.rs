@@ -1,0 +1,3 @@
+//! Signaling over real sockets: each protocol as its clients see it.
+
+mod ayame;
