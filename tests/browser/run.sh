@@ -11,6 +11,7 @@
 #   run.sh users     calls of two users who sign in, one past USER_LIMIT_GB and then blocked, with pictures under target/pages (a minute and a half)
 #   run.sh needed    calls that mint only when needed, between two networks with the direct path open and blocked (half a minute)
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
+#   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart (a minute)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -25,7 +26,8 @@ demo) script=demo.mjs ;;
 video) script=video.mjs ;;
 users) script=users.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost]" >&2; exit 64 ;;
+ayame) script=ayame.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
