@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
 use super::{App, IN_FLIGHT_MAX};
@@ -183,6 +184,7 @@ impl Parts<'_> {
             ttl: config.ttl,
             ayame: config.ayame.clone(),
             client: http_client()?,
+            tasks: TaskTracker::new(),
         })
     }
 

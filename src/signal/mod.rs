@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio_util::task::TaskTracker;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::AyameConfig;
@@ -41,6 +42,8 @@ pub struct Signaling {
     pub ayame: Option<AyameConfig>,
     /// For webhooks.
     pub client: Client,
+    /// Webhooks and mints in progress.
+    pub tasks: TaskTracker,
 }
 
 impl Signaling {

@@ -1,5 +1,7 @@
 //! The application's webhooks.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
 
@@ -122,4 +124,19 @@ async fn the_end_of_each_socket_is_told_once() {
     connections.sort();
     connections.dedup();
     assert_eq!(connections.len(), 4);
+}
+
+#[tokio::test]
+async fn a_drain_ends_after_the_application_has_been_told() {
+    let disconnect = FakeWebhook::start(&[Reply::Hang]).await;
+    let url = disconnect.url();
+    let settings = [("DISCONNECT_WEBHOOK_URL", &*url), ("WEBHOOK_TIMEOUT_SEC", "1")];
+    let (_cloudflare, broker) = with_ayame(&settings).await;
+    let mut socket = open(&broker).await;
+    let app = Arc::clone(&broker.app);
+    let client = async { [socket.next().await, socket.next().await] };
+    let ((), got) = tokio::join!(broker.finish(), client);
+    assert_eq!(got, [closed(1001, "shutting down"), Got::Gone]);
+    assert_eq!(disconnect.history().len(), 1);
+    assert!(app.signaling.tasks.is_empty(), "the call has ended, here by its time limit");
 }
