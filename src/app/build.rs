@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
 use super::{App, IN_FLIGHT_MAX};
@@ -39,16 +40,15 @@ use crate::request::bearer::TokenDigest;
 use crate::request::id::RequestIds;
 use crate::signal::Signaling;
 use crate::signal::calls::LiveCalls;
-use crate::signal::hub::{Hub, Shared};
-use crate::signal::rooms::{self, RoomUsers};
+use crate::signal::hub::Shared;
+use crate::signal::protocols;
+use crate::signal::rooms::RoomUsers;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
-use turn_signaling::call::ProtocolName;
-use turn_signaling::session::Protocol;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +150,6 @@ pub fn build(
     }))
 }
 
-fn protocol(name: ProtocolName, protocol: impl Protocol + 'static) -> (ProtocolName, Box<dyn Protocol>) {
-    (name, Box::new(protocol))
-}
-
 /// The values that most parts are built from.
 struct Parts<'a> {
     config: &'a Config,
@@ -183,17 +179,15 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
             calls: Arc::clone(&calls),
         };
-        let rooms = config.rooms.as_ref();
-        let protocols = [rooms.map(|config| protocol(ProtocolName::Rooms, rooms::protocol(config)))];
-        let hub = |(name, protocol)| Arc::new(Hub::new(name, protocol, shared.clone()));
         Ok(Signaling {
-            hubs: protocols.into_iter().flatten().map(hub).collect(),
-            room_users: rooms.map(|config| RoomUsers::new(config, secret)),
+            hubs: protocols::hubs(config, &shared),
+            room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,
             ayame: config.ayame.clone(),
             client: http_client()?,
+            tasks: TaskTracker::new(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
+//! | [`protocols`] | which protocols are on |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`rooms`] | how the users of rooms are known |
@@ -13,12 +14,14 @@ pub mod calls;
 pub mod hub;
 pub mod occupancy;
 pub mod outbox;
+pub mod protocols;
 pub mod rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio_util::task::TaskTracker;
 use turn_signaling::call::ProtocolName;
 
 use crate::config::AyameConfig;
@@ -44,6 +47,8 @@ pub struct Signaling {
     pub ayame: Option<AyameConfig>,
     /// For webhooks.
     pub client: Client,
+    /// Webhooks and mints in progress.
+    pub tasks: TaskTracker,
 }
 
 impl Signaling {

@@ -2,7 +2,6 @@
 
 use axum::http::HeaderName;
 use turn_signaling::rooms::user_cookie::UserKey;
-use turn_signaling::rooms::{Rooms, Settings};
 
 use crate::config::RoomsConfig;
 
@@ -21,10 +20,4 @@ impl RoomUsers {
     pub fn new(config: &RoomsConfig, secret: &[u8]) -> Self {
         Self { header: config.user_header.clone(), key: UserKey::derived_from(secret) }
     }
-}
-
-/// The protocol.
-#[must_use]
-pub fn protocol(config: &RoomsConfig) -> Rooms {
-    Rooms::new(Settings { members_max: config.members_max, sweep: config.sweep })
 }

@@ -7,9 +7,11 @@
 //! | [`session`] | what the shell tells a protocol, and what a protocol asks of the shell |
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms |
+//! | [`ayame`] | rooms of two |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 
 pub mod allowance;
+pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;

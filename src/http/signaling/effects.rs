@@ -27,8 +27,8 @@ const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 /// Begins to carry out effects, each in a task of its own.
 pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
     for effect in effects {
-        let (app, hub) = (Arc::clone(app), Arc::clone(hub));
-        tokio::spawn(async move { carry_out(&app, &hub, effect).await });
+        let (of_task, hub) = (Arc::clone(app), Arc::clone(hub));
+        app.signaling.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
     }
 }
 

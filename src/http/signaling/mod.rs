@@ -28,7 +28,7 @@ fn take(app: &Arc<App>, hub: &Arc<Hub>, event: Event) {
 }
 
 /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets
-/// have closed.
+/// have closed and the application has been told of each.
 pub async fn run(app: &Arc<App>, end: &CancellationToken) {
     let timers = app.signaling.hubs.iter().map(|hub| {
         let (app, hub, end) = (Arc::clone(app), Arc::clone(hub), end.clone());
@@ -40,6 +40,8 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
     }
     end.cancelled().await;
     app.signaling.occupancy.emptied().await;
+    app.signaling.tasks.close();
+    app.signaling.tasks.wait().await;
 }
 
 async fn run_timers(app: &Arc<App>, hub: &Arc<Hub>, end: &CancellationToken) {

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{ORIGIN, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use turn_ledger::spender::ORIGIN_MAX;
@@ -22,12 +22,17 @@ use crate::random;
 use crate::request::client_addr::ClientAddr;
 use crate::signal::hub::Peer;
 
+/// A client of Ayame may name its room here too.
+const AYAME_ROOM: HeaderName = HeaderName::from_static("cf-room-id");
+
 /// The routes of the protocols that are on, without the rule about origins.
 pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     let mut router = Router::new();
     for hub in &app.signaling.hubs {
         router = match hub.name() {
-            ProtocolName::Ayame => router.route("/signaling", get(ayame)),
+            ProtocolName::Ayame => {
+                router.route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK))
+            }
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
             ProtocolName::Peerjs => router.route("/peerjs/peerjs", get(peerjs)),
             ProtocolName::Rooms => router.merge(rooms::routes(app)),
@@ -37,7 +42,8 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
     router
 }
 
-async fn ayame(State(app): State<Arc<App>>, request: SocketRequest) -> Response {
+async fn ayame(State(app): State<Arc<App>>, headers: HeaderMap, mut request: SocketRequest) -> Response {
+    request.known.room = headers.get(AYAME_ROOM).and_then(|room| room.to_str().ok()).map(Into::into);
     request.open(&app, ProtocolName::Ayame)
 }
 

@@ -1,3 +1,4 @@
-//! Tests of signaling: real sockets at the real router.
+//! Signaling over real sockets: each protocol as its clients see it.
 
+mod ayame;
 mod rooms;

@@ -1,4 +1,4 @@
-//! A fake alert receiver on loopback. A test plans its responses.
+//! A fake receiver of webhooks on loopback: alerts, and what signaling asks and tells. A test plans its responses.
 //!
 //! Invariants: a request is in [`FakeWebhook::history`] with its exact bytes before its response is sent. Without a planned
 //! response it returns 204.
@@ -31,6 +31,8 @@ const REDIRECT_TARGET: &str = "/redirect-target";
 pub(crate) enum Reply {
     /// This status without a body.
     Status(u16),
+    /// 200 with this body.
+    Text(&'static str),
     /// 429 with `Retry-After` in seconds.
     TooManyRequests { retry_after: &'static str },
     /// 307 to a path that accepts every request.
@@ -76,7 +78,7 @@ impl FakeWebhook {
         Self { address, core, server }
     }
 
-    /// The value of `ALERT_WEBHOOK_URL`.
+    /// The value of a setting such as `ALERT_WEBHOOK_URL`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
@@ -126,6 +128,7 @@ async fn receive(
     core.arrived.notify_waiters();
     match reply {
         Reply::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Reply::Text(body) => body.into_response(),
         Reply::TooManyRequests { retry_after } => {
             (StatusCode::TOO_MANY_REQUESTS, [("retry-after", retry_after)]).into_response()
         }

@@ -1,0 +1,125 @@
+//! Every way in which a socket or a room ends. A socket ends once. With a member, its room ends, and the other member gets
+//! `bye`. A standalone socket never gets `bye`, and its media go on without it.
+
+use super::message::BYE;
+use super::socket::{State, Timer};
+use super::{Ayame, closing, webhook};
+use crate::call::{CallEvent, MediaAfter};
+use crate::session::{Action, Closing, SocketId};
+
+impl Ayame {
+    /// Closes a socket.
+    pub(super) fn close(&mut self, id: SocketId, close: Closing) {
+        if self.end(id) {
+            self.actions.push(Action::Close { socket: id, close });
+        }
+    }
+
+    /// Takes the end of a socket.
+    pub(super) fn closed(&mut self, id: SocketId) {
+        self.end(id);
+        let Some(socket) = self.sockets.remove(&id) else { return };
+        if self.settings.has_disconnect_webhook {
+            self.actions.push(Action::TellDisconnected(webhook::disconnected(&socket)));
+        }
+    }
+
+    /// Takes `connected`. A standalone socket has done its part. A partner that is standalone too keeps its socket until it is
+    /// connected itself, so its last candidates are not lost.
+    pub(super) fn connected(&mut self, id: SocketId) {
+        self.note_connected(id);
+        let Some(socket) = self.sockets.get(&id) else { return };
+        if !socket.is_standalone {
+            return;
+        }
+        let room = socket.room.clone();
+        let partner = self.rooms.peer(&room, id).and_then(|partner| self.sockets.get(&partner));
+        if partner.is_some_and(|partner| partner.is_standalone) {
+            self.rooms.hand_over(&room, id);
+            self.dismiss(id, closing::CONNECTED, MediaAfter::MayContinue);
+        } else {
+            self.close(id, closing::CONNECTED);
+        }
+    }
+
+    /// Ends a room because the operator wants it. So its media end too.
+    pub(super) fn end_room(&mut self, name: &str) {
+        let room = self.rooms.remove(name);
+        for id in room.registering {
+            self.close(id, closing::ROOM_ENDED);
+        }
+        for id in room.members {
+            self.dismiss(id, closing::ROOM_ENDED, MediaAfter::Ends);
+        }
+    }
+
+    /// Closes every socket, because the process stops.
+    pub(super) fn drain(&mut self) {
+        for id in self.sockets.keys().copied().collect::<Vec<_>>() {
+            let Some(socket) = self.sockets.get(&id) else { continue };
+            if matches!(socket.state, State::Member) {
+                let (room, media) = (socket.room.clone(), self.media_after(id));
+                self.rooms.hand_over(&room, id);
+                self.dismiss(id, Closing::DRAIN, media);
+            } else {
+                self.close(id, Closing::DRAIN);
+            }
+        }
+    }
+
+    /// Ends a socket on our side. `false` if it has ended before.
+    fn end(&mut self, id: SocketId) -> bool {
+        let Some(state) = self.retire(id) else { return false };
+        match state {
+            State::New | State::Ended => {}
+            State::Registering(registration) => self.abandon(id, &registration),
+            State::Member => {
+                self.left(id, self.media_after(id));
+                self.end_room_of(id);
+            }
+        }
+        true
+    }
+
+    fn end_room_of(&mut self, leaver: SocketId) {
+        let Some(socket) = self.sockets.get(&leaver) else { return };
+        if let Some(survivor) = self.rooms.dissolve(&socket.room, leaver) {
+            self.dismiss(survivor, closing::PEER_CLOSING, self.media_after(survivor));
+        }
+    }
+
+    /// Says `bye` to a member that has no place in a room any longer, and closes it.
+    fn dismiss(&mut self, id: SocketId, close: Closing, media: MediaAfter) {
+        if self.retire(id).is_none() {
+            return;
+        }
+        self.left(id, media);
+        if self.sockets.get(&id).is_some_and(|socket| !socket.is_standalone) {
+            self.send(id, BYE);
+        }
+        self.actions.push(Action::Close { socket: id, close });
+    }
+
+    /// Stops the timers of a socket, and marks it as ended. Returns its state until now; `None` if it has ended before.
+    fn retire(&mut self, id: SocketId) -> Option<State> {
+        let socket = self.sockets.get_mut(&id)?;
+        let state = std::mem::replace(&mut socket.state, State::Ended);
+        for timer in Timer::ALL {
+            self.deadlines.clear(&(id, timer));
+        }
+        (!matches!(state, State::Ended)).then_some(state)
+    }
+
+    fn left(&mut self, id: SocketId, media: MediaAfter) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        let (call, member) = (socket.call(), socket.member());
+        self.actions.push(Action::Call(CallEvent::Left { call, member, media }));
+    }
+
+    fn media_after(&self, id: SocketId) -> MediaAfter {
+        match self.sockets.get(&id) {
+            Some(socket) if socket.is_standalone => MediaAfter::MayContinue,
+            _ => MediaAfter::Ends,
+        }
+    }
+}

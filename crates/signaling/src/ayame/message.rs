@@ -1,0 +1,196 @@
+//! The messages. The ones that are passed on are read only as far as their `type`, because their bytes must not change.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::closing::{ID_TOO_LONG, INVALID_JSON, NO_ROOM_ID, REGISTRATION_TOO_LONG, UNKNOWN_TYPE};
+use super::{ID_MAX, REGISTRATION_BYTES_MAX};
+use crate::session::Closing;
+
+pub(super) const PING: &str = r#"{"type":"ping"}"#;
+pub(super) const BYE: &str = r#"{"type":"bye"}"#;
+
+/// A message of a client.
+pub(super) enum Message {
+    Register(Box<Register>),
+    Offer,
+    Answer,
+    Candidate,
+    /// The application's own, whose type is `message`.
+    Custom,
+    Pong,
+    Connected,
+}
+
+/// The content of `register`. `null` counts as absent.
+pub(super) struct Register {
+    /// 1 to [`ID_MAX`] bytes.
+    pub(super) room: Arc<str>,
+    /// 1 to [`ID_MAX`] bytes.
+    pub(super) client: Option<Arc<str>>,
+    pub(super) is_standalone: bool,
+    pub(super) for_webhook: ForWebhook,
+}
+
+/// What only the application's webhook reads.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForWebhook {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signaling_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) authn_metadata: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ayame_client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) libwebrtc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) environment: Option<String>,
+}
+
+impl Message {
+    /// The message in a frame, or how to close the socket that has sent it.
+    pub(super) fn parse(text: &str) -> Result<Self, Closing> {
+        let fields: Fields<'_> = serde_json::from_str(text).map_err(|_| INVALID_JSON)?;
+        let kind: Option<String> = fields.read("type").map_err(|_| UNKNOWN_TYPE)?;
+        Ok(match kind.as_deref() {
+            Some("register") if text.len() > REGISTRATION_BYTES_MAX => return Err(REGISTRATION_TOO_LONG),
+            Some("register") => Self::Register(Box::new(Register::parse(&fields)?)),
+            Some("offer") => Self::Offer,
+            Some("answer") => Self::Answer,
+            Some("candidate") => Self::Candidate,
+            Some("message") => Self::Custom,
+            Some("pong") => Self::Pong,
+            Some("connected") => Self::Connected,
+            _ => return Err(UNKNOWN_TYPE),
+        })
+    }
+}
+
+impl Register {
+    fn parse(fields: &Fields<'_>) -> Result<Self, Closing> {
+        let room: Option<String> = fields.read("roomId")?;
+        let client: Option<String> = fields.read("clientId")?;
+        // `key` is the old name. The web SDK sends only this one.
+        let (key, old_key) = (fields.read("signalingKey")?, fields.read("key")?);
+        let for_webhook = ForWebhook {
+            signaling_key: key.or(old_key),
+            authn_metadata: fields.read("authnMetadata")?,
+            ayame_client: fields.read("ayameClient")?,
+            libwebrtc: fields.read("libwebrtc")?,
+            environment: fields.read("environment")?,
+        };
+        let is_standalone: Option<bool> = fields.read("standalone")?;
+        let room = room.filter(|room| !room.is_empty()).ok_or(NO_ROOM_ID)?;
+        let client = client.filter(|client| !client.is_empty());
+        if room.len() > ID_MAX || client.as_ref().is_some_and(|client| client.len() > ID_MAX) {
+            return Err(ID_TOO_LONG);
+        }
+        Ok(Self {
+            room: room.into(),
+            client: client.map(Into::into),
+            is_standalone: is_standalone.unwrap_or(false),
+            for_webhook,
+        })
+    }
+}
+
+const NAMES: [&str; 10] = [
+    "type",
+    "roomId",
+    "clientId",
+    "signalingKey",
+    "key",
+    "authnMetadata",
+    "ayameClient",
+    "libwebrtc",
+    "environment",
+    "standalone",
+];
+
+/// The fields of an object that have a meaning here. The last one of a name counts, as in the reference server. A derived
+/// `Deserialize` would refuse a name that occurs twice.
+struct Fields<'a>([Option<&'a RawValue>; NAMES.len()]);
+
+impl Fields<'_> {
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Closing> {
+        let value = NAMES.iter().zip(self.0).find_map(|(known, value)| value.filter(|_| *known == name));
+        let Some(value) = value else { return Ok(None) };
+        serde_json::from_str(value.get()).map_err(|_| INVALID_JSON)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields([None; NAMES.len()]);
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match NAMES.iter().position(|known| *known == name) {
+                Some(index) => fields.0[index] = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// The message that admits a client.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accept<'a> {
+    r#type: &'static str,
+    connection_id: &'a str,
+    is_exist_client: bool,
+    is_exist_user: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authz_metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ice_servers: Option<&'a RawValue>,
+}
+
+/// Admits a client. With `is_second`, it makes the offer.
+pub(super) fn accept(
+    connection: &str,
+    is_second: bool,
+    authz_metadata: Option<&RawValue>,
+    ice_servers: Option<&RawValue>,
+) -> String {
+    json(&Accept {
+        r#type: "accept",
+        connection_id: connection,
+        is_exist_client: is_second,
+        is_exist_user: is_second,
+        authz_metadata,
+        ice_servers,
+    })
+}
+
+/// Refuses a client.
+pub(super) fn reject(reason: &str) -> String {
+    json(&serde_json::json!({ "type": "reject", "reason": reason }))
+}
+
+/// A value as JSON. Here, all keys are strings and no value fails, so writing never does.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,176 @@
+//! Ayame: rooms of two over a WebSocket, with JSON messages. A socket registers once, with a room. Then the two members of the
+//! room exchange offers, answers and candidates, whose bytes pass unchanged. The room ends with either of its members.
+//!
+//! A place in the room is reserved before anything is asked about a client. So a full room costs no webhook call and no mint,
+//! and no order of replies admits a third member. Each way out of a registration frees the place.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`socket`] | one socket: who it is, and how far it has come |
+//! | [`room`] | who has a place in which room |
+//! | [`registration`] | from `register` to `accept` or `reject` |
+//! | [`relay`] | frames between the members of a room |
+//! | [`ending`] | every way in which a socket or a room ends |
+//! | [`message`], [`ice`], [`webhook`], [`connection_id`] | the formats |
+//! | [`closing`] | what the close frames say |
+
+mod closing;
+mod connection_id;
+mod ending;
+mod ice;
+mod message;
+mod registration;
+mod relay;
+mod room;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::allowance::MessageRate;
+use crate::deadlines::Deadlines;
+use crate::session::{Action, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use registration::Orphan;
+use room::Rooms;
+use socket::{Socket, Timer};
+
+/// How long a socket may take until its `register`.
+pub const REGISTER_MAX: Duration = Duration::from_secs(10);
+/// The most rooms. Each has at least one socket, and the shell has as many.
+pub const ROOMS_MAX: usize = 4_096;
+/// The longest room id and client id, in bytes.
+pub const ID_MAX: usize = 255;
+/// The longest `register`, in bytes. Its metadata is kept until the webhook has answered.
+pub const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
+/// The most frames of one socket that wait for its `accept`, as in the reference server.
+pub const WAITING_FRAMES_MAX: usize = 100;
+/// The most bytes of these frames. One frame of the longest kind always fits.
+pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// The most mints of sockets that have ended which are remembered until they have a result.
+pub const ORPHANS_MAX: usize = 4_096;
+/// The most frames that wait for a client. A browser sends its candidates in a burst, of tens at most.
+pub const QUEUED_FRAMES_MAX: usize = 512;
+/// How many bytes may wait for a client in addition to one frame of the longest kind.
+pub const QUEUED_BYTES_MORE: usize = 256 * 1024;
+/// The most frames of one client at once. A call needs less than a hundred.
+pub const FRAMES_AT_ONCE_MAX: u32 = 1_000;
+/// The most frames of one client in a second, in the long run. An application that sends `message` for each movement of the
+/// mouse sends 60.
+pub const FRAMES_PER_SECOND_MAX: u32 = 200;
+const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+
+/// What the operator has set.
+#[derive(Clone, Debug)]
+pub struct AyameSettings {
+    /// Whether the application decides who may join.
+    pub has_authn_webhook: bool,
+    /// Whether the application is told of each socket that has ended.
+    pub has_disconnect_webhook: bool,
+    /// Whether `message` is passed on.
+    pub type_message: bool,
+    /// Between two `ping`s.
+    pub ping_interval: Duration,
+    /// How long a client may send no `pong`.
+    pub pong_timeout: Duration,
+    /// How long a client may send nothing.
+    pub read_timeout: Duration,
+    /// The longest frame from a client, in bytes.
+    pub read_limit: usize,
+}
+
+/// The sockets and rooms of Ayame.
+pub struct Ayame {
+    settings: AyameSettings,
+    sockets: BTreeMap<SocketId, Socket>,
+    rooms: Rooms,
+    orphans: BTreeMap<SocketId, Orphan>,
+    deadlines: Deadlines<(SocketId, Timer)>,
+    /// What follows from the event that is handled. Empty between two events.
+    actions: Vec<Action>,
+}
+
+/// Sockets hold what clients and applications keep secret, so only numbers are shown.
+impl fmt::Debug for Ayame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ayame")
+            .field("sockets", &self.sockets.len())
+            .field("rooms", &self.rooms.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ayame {
+    /// No sockets and no rooms.
+    #[must_use]
+    pub fn new(settings: AyameSettings) -> Self {
+        Self {
+            settings,
+            sockets: BTreeMap::new(),
+            rooms: Rooms::default(),
+            orphans: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            actions: Vec::new(),
+        }
+    }
+
+    fn opened(&mut self, id: SocketId, upgrade: Upgrade, now: Duration) {
+        self.sockets.insert(id, Socket::new(upgrade));
+        self.deadlines.set((id, Timer::Register), now + REGISTER_MAX);
+        self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
+        self.deadlines.set((id, Timer::Ping), now + self.settings.ping_interval);
+        self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout);
+    }
+
+    fn due(&mut self, now: Duration) {
+        while let Some((id, timer)) = self.deadlines.pop(now) {
+            match timer {
+                Timer::Register => self.close(id, closing::REGISTER_TIMEOUT),
+                Timer::Read => self.close(id, closing::READ_TIMEOUT),
+                Timer::Pong => self.close(id, closing::PONG_TIMEOUT),
+                Timer::Ping => {
+                    self.send(id, message::PING);
+                    self.deadlines.set((id, Timer::Ping), now + self.settings.ping_interval);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, to: SocketId, text: impl Into<Text>) {
+        self.actions.push(Action::Send { to, text: text.into() });
+    }
+}
+
+impl Protocol for Ayame {
+    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        match event {
+            Event::Opened { socket, upgrade } => self.opened(socket, upgrade, now),
+            Event::Text { socket, text } => self.arrived(socket, text, now),
+            Event::Binary { socket } => self.close(socket, closing::BINARY),
+            // The network answers control pings, even for a page that hangs. So only the message `pong` counts.
+            Event::Pong { .. } => {}
+            Event::Replied { socket, reply } => self.replied(socket, reply),
+            Event::Closed { socket } => self.closed(socket),
+            Event::Due => self.due(now),
+            Event::EndRoom { room } => self.end_room(&room),
+            Event::Drain => self.drain(),
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.deadlines.next()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            frame_max: self.settings.read_limit,
+            queued_frames_max: QUEUED_FRAMES_MAX,
+            queued_bytes_max: self.settings.read_limit + QUEUED_BYTES_MORE,
+            too_slow: closing::TOO_SLOW,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! From `register` to `accept` or `reject`: reserve a place, ask the application, mint, admit.
+
+use serde_json::value::RawValue;
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+use super::message::{Message, Register};
+use super::room::NoPlace;
+use super::socket::{Registration, Stage, State, Timer};
+use super::webhook::{NO_REASON, Verdict};
+use super::{Ayame, ORPHANS_MAX, closing, ice, message, webhook};
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId};
+use crate::session::{Action, Closing, Question, Reply, SocketId, Text};
+
+/// A socket that has ended while a credential was minted for it.
+pub(super) struct Orphan {
+    call: CallName,
+    member: MemberId,
+    user: Option<User>,
+}
+
+impl Ayame {
+    /// Takes a `register` of a socket that has not registered.
+    pub(super) fn register(&mut self, id: SocketId, register: Register) {
+        self.deadlines.clear(&(id, Timer::Register));
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.room = register.room;
+        socket.client = register.client.unwrap_or_else(|| socket.connection.clone());
+        socket.is_standalone = register.is_standalone;
+        if socket.named_rooms.iter().any(|named| *named != socket.room) {
+            return self.close(id, closing::ROOM_MISMATCH);
+        }
+        if socket.is_standalone {
+            self.deadlines.clear(&(id, Timer::Ping));
+            self.deadlines.clear(&(id, Timer::Pong));
+        }
+        match self.rooms.reserve(&socket.room, id) {
+            Err(NoPlace::Full) => return self.reject(id, "full", closing::ROOM_FULL),
+            Err(NoPlace::TooManyRooms) => return self.reject(id, NO_REASON, closing::TOO_MANY_ROOMS),
+            Ok(()) => socket.state = State::Registering(Registration::default()),
+        }
+        if self.settings.has_authn_webhook {
+            let question = Question::Authorize(webhook::authorize(socket, &register.for_webhook));
+            self.actions.push(Action::Ask { socket: id, question });
+        } else {
+            self.mint(id);
+        }
+    }
+
+    /// Takes the reply to a question.
+    pub(super) fn replied(&mut self, id: SocketId, reply: Reply) {
+        let stage = self.registration(id).map(|registration| registration.stage);
+        match (stage, reply) {
+            (Some(Stage::Authorizing), Reply::Authorized(answer)) => self.authorized(id, answer.as_ref()),
+            (Some(Stage::Minting), Reply::Minted { ice_servers, grant }) => {
+                let ice_servers = ice_servers.and_then(|servers| ice::usable(&servers).ok().flatten());
+                self.admit(id, ice_servers.as_deref(), grant);
+            }
+            (_, Reply::Minted { grant, .. }) => self.minted_for_nobody(id, grant),
+            (_, Reply::Authorized(_)) => {}
+        }
+    }
+
+    fn authorized(&mut self, id: SocketId, answer: Option<&Text>) {
+        let Some(answer) = answer else { return self.reject(id, NO_REASON, closing::WEBHOOK_FAILED) };
+        match Verdict::parse(answer.as_str()) {
+            Err(_) => self.reject(id, NO_REASON, closing::WEBHOOK_MALFORMED),
+            Ok(Verdict::Denied { reason }) => self.reject(id, &reason, closing::WEBHOOK_DENIED),
+            Ok(Verdict::Allowed { authz_metadata, ice_servers }) => {
+                if let Some(registration) = self.registration(id) {
+                    registration.authz_metadata = authz_metadata;
+                }
+                match ice_servers {
+                    Some(ice_servers) => self.admit(id, Some(&ice_servers), None),
+                    None => self.mint(id),
+                }
+            }
+        }
+    }
+
+    fn mint(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        if socket.is_without_turn {
+            return self.admit(id, None, None);
+        }
+        let question = Question::Mint { room: socket.room.clone(), user: socket.user.clone() };
+        self.actions.push(Action::Ask { socket: id, question });
+        if let Some(registration) = self.registration(id) {
+            registration.stage = Stage::Minting;
+        }
+    }
+
+    fn admit(&mut self, id: SocketId, ice_servers: Option<&RawValue>, grant: Option<GrantId>) {
+        let Some(registration) = self.registration(id).map(std::mem::take) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.state = State::Member;
+        let is_second = self.rooms.admit(&socket.room, id);
+        let metadata = registration.authz_metadata.as_deref();
+        let accept = message::accept(&socket.connection, is_second, metadata, ice_servers);
+        let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
+        self.actions.push(Action::Call(CallEvent::Joined { call, member, user, grant }));
+        self.send(id, accept);
+        for text in registration.waiting {
+            self.handle(id, Message::parse(text.as_str()), text);
+        }
+    }
+
+    fn reject(&mut self, id: SocketId, reason: &str, close: Closing) {
+        self.send(id, message::reject(reason));
+        self.close(id, close);
+    }
+
+    /// Gives up a registration whose socket has ended. A credential that is being minted for it is remembered.
+    pub(super) fn abandon(&mut self, id: SocketId, registration: &Registration) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        self.rooms.release(&socket.room, id);
+        if registration.stage == Stage::Minting && self.orphans.len() < ORPHANS_MAX {
+            let (call, member, user) = (socket.call(), socket.member(), socket.user.clone());
+            self.orphans.insert(id, Orphan { call, member, user });
+        }
+    }
+
+    /// A credential that nobody has received: its grant ends at once.
+    fn minted_for_nobody(&mut self, id: SocketId, grant: Option<GrantId>) {
+        let Some(Orphan { call, member, user }) = self.orphans.remove(&id) else { return };
+        if grant.is_none() {
+            return;
+        }
+        let joined = CallEvent::Joined { call: call.clone(), member: member.clone(), user, grant };
+        let left = CallEvent::Left { call, member, media: MediaAfter::Ends };
+        self.actions.extend([joined, left].map(Action::Call));
+    }
+
+    pub(super) fn registration(&mut self, id: SocketId) -> Option<&mut Registration> {
+        match &mut self.sockets.get_mut(&id)?.state {
+            State::Registering(registration) => Some(registration),
+            State::New | State::Member | State::Ended => None,
+        }
+    }
+}

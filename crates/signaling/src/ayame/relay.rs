@@ -1,0 +1,90 @@
+//! Frames of clients. Between the members of a room they pass unchanged.
+
+use std::time::Duration;
+
+use super::message::Message;
+use super::socket::{Registration, State, Timer};
+use super::{Ayame, FRAME_RATE, WAITING_BYTES_MAX, WAITING_FRAMES_MAX, closing};
+use crate::call::CallEvent;
+use crate::session::{Action, Closing, SocketId, Text};
+
+impl Ayame {
+    /// Takes a frame.
+    pub(super) fn arrived(&mut self, id: SocketId, text: Text, now: Duration) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        if matches!(socket.state, State::Ended) {
+            return;
+        }
+        if !socket.allowance.take(FRAME_RATE, now) {
+            return self.close(id, closing::TOO_MANY_FRAMES);
+        }
+        self.deadlines.set((id, Timer::Read), now + self.settings.read_timeout);
+        match Message::parse(text.as_str()) {
+            Ok(Message::Pong) if socket.is_standalone => {}
+            Ok(Message::Pong) => self.deadlines.set((id, Timer::Pong), now + self.settings.pong_timeout),
+            message => self.handle(id, message, text),
+        }
+    }
+
+    /// Handles a frame that is not a `pong`, or keeps it until its sender is admitted.
+    pub(super) fn handle(&mut self, id: SocketId, message: Result<Message, Closing>, text: Text) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let handled = match &mut socket.state {
+            State::Ended => Ok(()),
+            State::Registering(registration) => registration.keep(text),
+            State::New => message.and_then(|message| self.first(id, message)),
+            State::Member => message.and_then(|message| self.of_member(id, &message, text)),
+        };
+        if let Err(close) = handled {
+            self.close(id, close);
+        }
+    }
+
+    fn first(&mut self, id: SocketId, message: Message) -> Result<(), Closing> {
+        let Message::Register(register) = message else { return Err(closing::NOT_REGISTERED) };
+        self.register(id, *register);
+        Ok(())
+    }
+
+    fn of_member(&mut self, id: SocketId, message: &Message, text: Text) -> Result<(), Closing> {
+        match message {
+            Message::Register(_) => return Err(closing::REGISTERED_ALREADY),
+            Message::Custom if !self.settings.type_message => return Err(closing::MESSAGE_DISABLED),
+            Message::Offer | Message::Candidate | Message::Custom => self.pass_on(id, text),
+            Message::Answer => {
+                self.pass_on(id, text);
+                self.note_connected(id);
+            }
+            Message::Connected => self.connected(id),
+            Message::Pong => {}
+        }
+        Ok(())
+    }
+
+    /// Sends a frame to the other member. Without one, it is dropped: the web SDK does not expect an error.
+    fn pass_on(&mut self, from: SocketId, text: Text) {
+        let Some(socket) = self.sockets.get(&from) else { return };
+        if let Some(peer) = self.rooms.peer(&socket.room, from) {
+            self.send(peer, text);
+        }
+    }
+
+    /// Reports that the members of a room are connected, once.
+    pub(super) fn note_connected(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        if self.rooms.connect(&socket.room) {
+            self.actions.push(Action::Call(CallEvent::Connected { call: socket.call() }));
+        }
+    }
+}
+
+impl Registration {
+    fn keep(&mut self, text: Text) -> Result<(), Closing> {
+        self.waiting_bytes += text.len();
+        if self.waiting.len() >= WAITING_FRAMES_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
+            return Err(closing::TOO_MANY_WAITING);
+        }
+        self.waiting.push_back(text);
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The rooms. A room has two places. A place belongs to a socket that registers or to a member, and a room without either does
+//! not exist.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ROOMS_MAX;
+use crate::session::SocketId;
+
+const PLACES: usize = 2;
+
+/// The rooms by their ids.
+#[derive(Default)]
+pub(super) struct Rooms(BTreeMap<Arc<str>, Room>);
+
+#[derive(Default)]
+pub(super) struct Room {
+    /// Sockets that have a place and are not members yet.
+    pub(super) registering: Vec<SocketId>,
+    /// The members.
+    pub(super) members: Vec<SocketId>,
+    /// Whether the members have connected to each other.
+    is_connected: bool,
+    /// Whether it admits nobody, because its last member only finishes what the two have begun.
+    is_over: bool,
+}
+
+/// Why a socket gets no place.
+pub(super) enum NoPlace {
+    /// Both places are taken.
+    Full,
+    /// There are [`ROOMS_MAX`] other rooms.
+    TooManyRooms,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.is_over || self.registering.len() + self.members.len() >= PLACES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.registering.is_empty() && self.members.is_empty()
+    }
+}
+
+impl Rooms {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives a socket a place.
+    pub(super) fn reserve(&mut self, room: &Arc<str>, socket: SocketId) -> Result<(), NoPlace> {
+        if self.0.len() >= ROOMS_MAX && !self.0.contains_key(room) {
+            return Err(NoPlace::TooManyRooms);
+        }
+        let room = self.0.entry(Arc::clone(room)).or_default();
+        if room.is_full() {
+            return Err(NoPlace::Full);
+        }
+        room.registering.push(socket);
+        Ok(())
+    }
+
+    /// Takes back the place of a socket that registers.
+    pub(super) fn release(&mut self, room: &str, socket: SocketId) {
+        self.change(room, |room| room.registering.retain(|other| *other != socket));
+    }
+
+    /// Makes a socket that has a place a member. Whether it is the second one.
+    pub(super) fn admit(&mut self, room: &str, socket: SocketId) -> bool {
+        let Some(room) = self.0.get_mut(room) else { return false };
+        room.registering.retain(|other| *other != socket);
+        room.members.push(socket);
+        room.members.len() == PLACES
+    }
+
+    /// The other member.
+    pub(super) fn peer(&self, room: &str, socket: SocketId) -> Option<SocketId> {
+        self.0.get(room)?.members.iter().copied().find(|other| *other != socket)
+    }
+
+    /// Notes that the members are connected. `true` the first time, if there are two.
+    pub(super) fn connect(&mut self, room: &str) -> bool {
+        let Some(room) = self.0.get_mut(room) else { return false };
+        let is_first = room.members.len() == PLACES && !room.is_connected;
+        room.is_connected |= is_first;
+        is_first
+    }
+
+    /// Ends a room because a member leaves, and returns the other one. A socket that registers keeps its place, in a new room.
+    pub(super) fn dissolve(&mut self, room: &str, leaver: SocketId) -> Option<SocketId> {
+        let survivor = self.peer(room, leaver);
+        self.change(room, |room| {
+            *room = Room { registering: std::mem::take(&mut room.registering), ..Room::default() };
+        });
+        survivor
+    }
+
+    /// Leaves a room to its other member, and closes it to everybody else.
+    pub(super) fn hand_over(&mut self, room: &str, leaver: SocketId) {
+        self.change(room, |room| {
+            room.members.retain(|other| *other != leaver);
+            room.is_over = true;
+        });
+    }
+
+    /// Ends a room.
+    pub(super) fn remove(&mut self, room: &str) -> Room {
+        self.0.remove(room).unwrap_or_default()
+    }
+
+    /// The sockets with a place.
+    #[cfg(test)]
+    pub(super) fn places(&self, room: &str) -> Vec<SocketId> {
+        self.0.get(room).map(|room| [&*room.registering, &*room.members].concat()).unwrap_or_default()
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Room)) {
+        let Some(room) = self.0.get_mut(name) else { return };
+        change(room);
+        if room.is_empty() {
+            self.0.remove(name);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One socket: who it is, and how far it has come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use turn_ledger::spender::User;
+
+use super::connection_id::ulid;
+use crate::allowance::Allowance;
+use crate::call::{CallName, MemberId, ProtocolName};
+use crate::session::{Text, Upgrade};
+
+/// One timer of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Timer {
+    /// It must have registered.
+    Register,
+    /// It must have sent something.
+    Read,
+    /// It must have sent a `pong`. Not for a standalone socket.
+    Pong,
+    /// The next `ping`. Not for a standalone socket.
+    Ping,
+}
+
+impl Timer {
+    pub(super) const ALL: [Self; 4] = [Self::Register, Self::Read, Self::Pong, Self::Ping];
+}
+
+pub(super) struct Socket {
+    /// A new id for each socket.
+    pub(super) connection: Arc<str>,
+    /// The room of its `register`; empty before.
+    pub(super) room: Arc<str>,
+    /// The client of its `register`, or `connection` if that names none; empty before.
+    pub(super) client: Arc<str>,
+    /// The rooms that its request named. Its `register` must name the same.
+    pub(super) named_rooms: Vec<Arc<str>>,
+    /// Whether its request does without TURN.
+    pub(super) is_without_turn: bool,
+    /// Whether it leaves once it is connected, without an end of its media.
+    pub(super) is_standalone: bool,
+    pub(super) user: Option<User>,
+    /// The headers for the webhooks.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) allowance: Allowance,
+    pub(super) state: State,
+}
+
+/// How far a socket has come.
+pub(super) enum State {
+    /// It has not registered.
+    New,
+    /// It has a place in its room, and waits for a reply.
+    Registering(Registration),
+    /// It is a member of its room.
+    Member,
+    /// It is being closed.
+    Ended,
+}
+
+/// A registration that waits for a reply.
+#[derive(Default)]
+pub(super) struct Registration {
+    pub(super) stage: Stage,
+    /// From the application, for the client.
+    pub(super) authz_metadata: Option<Box<RawValue>>,
+    /// Frames that are handled after the `accept`.
+    pub(super) waiting: VecDeque<Text>,
+    /// The bytes of `waiting`.
+    pub(super) waiting_bytes: usize,
+}
+
+/// For what a registration waits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The application's verdict.
+    #[default]
+    Authorizing,
+    /// A credential.
+    Minting,
+}
+
+impl Socket {
+    pub(super) fn new(upgrade: Upgrade) -> Self {
+        let in_query = upgrade.parameter("roomId").filter(|room| !room.is_empty()).map(Into::into);
+        let in_request = upgrade.room.clone().filter(|room| !room.is_empty());
+        Self {
+            connection: ulid(upgrade.wall_millis, upgrade.random),
+            room: "".into(),
+            client: "".into(),
+            named_rooms: in_query.into_iter().chain(in_request).collect(),
+            is_without_turn: upgrade.parameter("turn").is_some_and(is_off),
+            is_standalone: false,
+            user: upgrade.user,
+            headers: upgrade.headers,
+            allowance: Allowance::default(),
+            state: State::New,
+        }
+    }
+
+    /// Its room as a call.
+    pub(super) fn call(&self) -> CallName {
+        CallName { protocol: ProtocolName::Ayame, room: Arc::clone(&self.room) }
+    }
+
+    /// The member of the call that it is, or will be.
+    pub(super) fn member(&self) -> MemberId {
+        MemberId(Arc::clone(&self.connection))
+    }
+}
+
+/// Whether the value of a switch turns it off, by the rules of Ayame's port for Durable Objects.
+fn is_off(value: &str) -> bool {
+    ["", "0", "false", "f", "no", "n", "off"].iter().any(|off| value.eq_ignore_ascii_case(off))
+}

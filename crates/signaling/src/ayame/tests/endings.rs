@@ -1,0 +1,132 @@
+//! The ends of sockets and rooms.
+
+use super::*;
+
+const BYE: &str = r#"{"type":"bye"}"#;
+
+#[test]
+fn a_room_ends_with_either_member_and_can_be_used_again() {
+    for [leaver, survivor] in [[1, 2], [2, 1]] {
+        let mut world = World::new(settings());
+        world.join(1, "r");
+        world.join(2, "r");
+        world.calls();
+        world.end(leaver);
+        assert_eq!(world.received(survivor), [BYE, "close 1000 peer closing"]);
+        assert_eq!(world.received(leaver), NOTHING);
+        let left = [format!("{leaver} left r, ends"), format!("{survivor} left r, ends")];
+        assert_eq!(world.calls(), left);
+        world.send(survivor, r#"{"type":"candidate"}"#);
+        world.end(survivor);
+        assert_eq!((world.received(survivor), world.calls()), (vec![], vec![]));
+        world.assert_empty();
+        world.join(3, "r");
+        world.join(4, "r");
+        assert_eq!(world.calls().len(), 2);
+    }
+}
+
+#[test]
+fn the_room_is_free_as_soon_as_the_survivor_is_being_closed() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.join(2, "r");
+    world.end(1);
+    world.open(3);
+    world.send(3, &register("r"));
+    world.mint(3);
+    assert_eq!(world.received(3), [accept(3, false)], "2 has not closed yet");
+    world.end(2);
+    world.send(3, r#"{"type":"candidate"}"#);
+    assert_eq!(world.received(3), NOTHING, "the end of 2 is not its concern");
+}
+
+#[test]
+fn a_client_that_registers_while_the_member_leaves_becomes_the_first() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.open(2);
+    world.send(2, &register("r"));
+    world.end(1);
+    assert_eq!(world.received(2), NOTHING);
+    world.mint(2);
+    assert_eq!(world.received(2), [accept(2, false)]);
+    world.join(3, "r");
+    world.send(3, r#"{"type":"offer"}"#);
+    assert_eq!(world.received(2), [r#"{"type":"offer"}"#], "the place is in the same room");
+}
+
+#[test]
+fn a_client_that_leaves_while_it_registers_disturbs_nobody() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.open(2);
+    world.send(2, &register("r"));
+    world.end(2);
+    assert_eq!(world.received(1), NOTHING);
+    world.open(3);
+    world.send(3, &register("r"));
+    assert_eq!(world.asked(), [2, 3], "the place is free");
+}
+
+#[test]
+fn the_operator_ends_a_room() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.join_as(2, &register_standalone("r"));
+    world.join(3, "other");
+    world.calls();
+    world.step(Event::EndRoom { room: "r".into() });
+    assert_eq!(world.received(1), [BYE, "close 1000 closing"]);
+    assert_eq!(world.received(2), ["close 1000 closing"], "a standalone socket gets no bye");
+    assert_eq!(world.received(3), NOTHING);
+    assert_eq!(world.calls(), ["1 left r, ends", "2 left r, ends"], "the media too");
+    world.step(Event::EndRoom { room: "unknown".into() });
+    for socket in [1, 2, 3] {
+        world.end(socket);
+    }
+    world.assert_empty();
+}
+
+#[test]
+fn the_operator_ends_a_room_while_a_client_registers() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.open(2);
+    world.send(2, &register("r"));
+    world.calls();
+    world.step(Event::EndRoom { room: "r".into() });
+    assert_eq!(world.received(2), ["close 1000 closing"]);
+    world.mint(2);
+    let expected = ["1 left r, ends", "2 joined r as nobody with a grant", "2 left r, ends"];
+    assert_eq!(world.calls(), expected);
+    for socket in [1, 2] {
+        world.end(socket);
+    }
+    world.assert_empty();
+}
+
+#[test]
+fn a_drain_says_bye_and_closes_everybody() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.join(2, "r");
+    world.join_as(3, &register_standalone("alone"));
+    world.open(4);
+    world.send(4, &register("alone"));
+    world.open(5);
+    world.calls();
+    world.step(Event::Drain);
+    let closed = "close 1001 shutting down";
+    for (socket, received) in
+        [(1, &[BYE, closed][..]), (2, &[BYE, closed]), (3, &[closed]), (4, &[closed]), (5, &[closed])]
+    {
+        assert_eq!(world.received(socket), received, "{socket}");
+    }
+    assert_eq!(world.calls(), ["1 left r, ends", "2 left r, ends", "3 left alone, may continue"]);
+    world.mint_with(4, None, None);
+    for socket in 1..=5 {
+        world.end(socket);
+    }
+    world.assert_empty();
+}

@@ -1,0 +1,223 @@
+//! A stand-in for the shell. It feeds events into the protocol and collects what each socket receives.
+
+mod endings;
+mod random;
+mod registering;
+mod relaying;
+mod standalone;
+mod timers;
+mod webhooks;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+use super::connection_id::ulid;
+use super::{Ayame, AyameSettings};
+use crate::call::{CallEvent, MediaAfter, MemberId};
+use crate::session::{Action, Event, Protocol, Question, Reply, SocketId, Upgrade, Webhook};
+
+const NOTHING: [&str; 0] = [];
+const NOBODY: [u64; 0] = [];
+/// What a mint returns here.
+const MINTED: &str = r#"[{"urls":["turn:t"],"username":"u","credential":"c"}]"#;
+
+fn settings() -> AyameSettings {
+    AyameSettings {
+        has_authn_webhook: false,
+        has_disconnect_webhook: false,
+        type_message: false,
+        ping_interval: Duration::from_secs(5),
+        pong_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(90),
+        read_limit: 1_048_576,
+    }
+}
+
+fn register(room: &str) -> String {
+    format!(r#"{{"type":"register","roomId":"{room}","clientId":"c"}}"#)
+}
+
+fn register_standalone(room: &str) -> String {
+    format!(r#"{{"type":"register","roomId":"{room}","standalone":true}}"#)
+}
+
+/// The connection id of a socket: its number is its random bits.
+fn connection(socket: u64) -> String {
+    ulid(0, socket.into()).to_string()
+}
+
+/// An `accept` with the servers of a mint.
+fn accept(socket: u64, is_second: bool) -> String {
+    format!(
+        r#"{{"type":"accept","connectionId":"{}","isExistClient":{is_second},"isExistUser":{is_second},"iceServers":{MINTED}}}"#,
+        connection(socket)
+    )
+}
+
+struct World {
+    ayame: Ayame,
+    now: Duration,
+    /// What each socket has received and no test has looked at: frames, and `close 1000 reason`.
+    received: BTreeMap<u64, Vec<String>>,
+    closed: BTreeMap<u64, u16>,
+    questions: VecDeque<(u64, Question)>,
+    told: Vec<Webhook>,
+    calls: Vec<CallEvent>,
+}
+
+impl World {
+    fn new(settings: AyameSettings) -> Self {
+        Self {
+            ayame: Ayame::new(settings),
+            now: Duration::ZERO,
+            received: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            questions: VecDeque::new(),
+            told: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        for action in self.ayame.step(event, self.now) {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { to, text } => self.receive(to, text.as_str().to_owned()),
+            Action::Close { socket, close } => {
+                self.receive(socket, format!("close {} {}", close.code, close.reason));
+                self.closed.insert(socket.0, close.code);
+            }
+            Action::Ask { socket, question } => self.questions.push_back((socket.0, question)),
+            Action::TellDisconnected(webhook) => self.told.push(webhook),
+            Action::Call(event) => self.calls.push(event),
+            Action::Ping { .. } => panic!("Ayame has its own ping"),
+        }
+    }
+
+    fn receive(&mut self, socket: SocketId, what: String) {
+        assert!(!self.closed.contains_key(&socket.0), "{what} after the close frame of {socket:?}");
+        self.received.entry(socket.0).or_default().push(what);
+    }
+
+    fn open(&mut self, socket: u64) {
+        self.open_with(socket, Upgrade::default());
+    }
+
+    fn open_with(&mut self, socket: u64, upgrade: Upgrade) {
+        let upgrade = Upgrade { random: socket.into(), ..upgrade };
+        self.step(Event::Opened { socket: SocketId(socket), upgrade });
+    }
+
+    fn send(&mut self, socket: u64, text: &str) {
+        self.step(Event::Text { socket: SocketId(socket), text: text.to_owned().into() });
+    }
+
+    fn end(&mut self, socket: u64) {
+        self.step(Event::Closed { socket: SocketId(socket) });
+    }
+
+    /// Lets time pass, with every timer on time.
+    fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some(due) = self.ayame.next_due().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.step(Event::Due);
+        }
+        self.now = end;
+    }
+
+    /// Replies to the mint for a socket.
+    fn mint(&mut self, socket: u64) {
+        self.mint_with(socket, Some(MINTED), Some(grant(socket)));
+    }
+
+    fn mint_with(&mut self, socket: u64, servers: Option<&str>, grant: Option<GrantId>) {
+        let question = self.question(socket);
+        assert!(matches!(question, Question::Mint { .. }), "{question:?}");
+        let ice_servers = servers.map(|servers| RawValue::from_string(servers.to_owned()).unwrap());
+        self.reply(socket, Reply::Minted { ice_servers, grant });
+    }
+
+    /// Replies for the application's webhook. Returns what it was sent.
+    fn authorize(&mut self, socket: u64, answer: Option<&str>) -> Webhook {
+        let question = self.question(socket);
+        let Question::Authorize(webhook) = question else { panic!("{question:?}") };
+        self.reply(socket, Reply::Authorized(answer.map(|answer| answer.to_owned().into())));
+        webhook
+    }
+
+    fn question(&mut self, socket: u64) -> Question {
+        let position = self.asked().iter().position(|asker| *asker == socket);
+        let question = position.and_then(|position| self.questions.remove(position));
+        question.expect("there is a question for this socket").1
+    }
+
+    fn reply(&mut self, socket: u64, reply: Reply) {
+        self.step(Event::Replied { socket: SocketId(socket), reply });
+    }
+
+    /// Opens a socket that becomes a member of a room.
+    fn join(&mut self, socket: u64, room: &str) {
+        self.join_as(socket, &register(room));
+    }
+
+    fn join_as(&mut self, socket: u64, register: &str) {
+        self.open(socket);
+        self.send(socket, register);
+        self.mint(socket);
+        let received = self.received(socket);
+        assert!(received[0].starts_with(r#"{"type":"accept""#), "{received:?}");
+    }
+
+    /// What a socket has received since the last look.
+    fn received(&mut self, socket: u64) -> Vec<String> {
+        self.received.remove(&socket).unwrap_or_default()
+    }
+
+    /// What happened in calls since the last look: `joined`, `connected` and `left`, with the socket's number.
+    fn calls(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.calls).iter().map(told).collect()
+    }
+
+    /// The numbers of the sockets for which there is a question.
+    fn asked(&self) -> Vec<u64> {
+        self.questions.iter().map(|(socket, _)| *socket).collect()
+    }
+
+    fn assert_empty(&self) {
+        assert_eq!(format!("{:?}", self.ayame), "Ayame { sockets: 0, rooms: 0, .. }");
+        assert_eq!((self.ayame.orphans.len(), self.ayame.next_due()), (0, None));
+    }
+}
+
+fn grant(socket: u64) -> GrantId {
+    GrantId::new(u128::from(socket).to_be_bytes())
+}
+
+fn told(event: &CallEvent) -> String {
+    match event {
+        CallEvent::Joined { call, member, user, grant } => {
+            let user = user.as_ref().map_or("nobody", User::as_str);
+            let grant = if grant.is_some() { "a grant" } else { "no grant" };
+            format!("{} joined {} as {user} with {grant}", number(member), call.room)
+        }
+        CallEvent::Connected { call } => format!("{} connected", call.room),
+        CallEvent::Left { call, member, media } => {
+            let media = if *media == MediaAfter::Ends { "ends" } else { "may continue" };
+            format!("{} left {}, {media}", number(member), call.room)
+        }
+    }
+}
+
+/// The number of a member's socket.
+fn number(member: &MemberId) -> u64 {
+    (0..10_000).find(|socket| connection(*socket) == *member.0).expect("the id of a socket")
+}

@@ -1,0 +1,290 @@
+//! From the upgrade to `accept`, without a webhook.
+
+use super::*;
+use crate::ayame::{
+    FRAMES_AT_ONCE_MAX, ID_MAX, ORPHANS_MAX, REGISTRATION_BYTES_MAX, ROOMS_MAX, WAITING_BYTES_MAX,
+    WAITING_FRAMES_MAX,
+};
+
+fn refused(frame: &str) -> Vec<String> {
+    let mut world = World::new(settings());
+    world.open(1);
+    world.send(1, frame);
+    assert_eq!(world.asked(), NOBODY);
+    world.end(1);
+    world.assert_empty();
+    world.received(1)
+}
+
+#[test]
+fn the_first_waits_and_the_second_makes_the_offer() {
+    let mut world = World::new(settings());
+    for socket in [1, 2] {
+        world.open(socket);
+        world.send(socket, &register("r"));
+        assert_eq!(world.received(socket), NOTHING);
+        world.mint(socket);
+        assert_eq!(world.received(socket), [accept(socket, socket == 2)]);
+    }
+    assert_eq!(world.calls(), ["1 joined r as nobody with a grant", "2 joined r as nobody with a grant"]);
+}
+
+#[test]
+fn a_connection_id_is_new_for_each_socket_and_made_at_the_upgrade() {
+    let mut world = World::new(settings());
+    world.open_with(1, Upgrade { wall_millis: 1_469_922_850_259, ..Upgrade::default() });
+    world.send(1, r#"{"type":"register","roomId":"r"}"#);
+    world.mint_with(1, None, None);
+    assert!(world.received(1)[0].contains(r#""connectionId":"01ARZ3NDEK0000000000000001""#));
+}
+
+#[test]
+fn the_third_is_refused_and_costs_nothing() {
+    let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
+    for socket in [1, 2, 3] {
+        world.open(socket);
+        world.send(socket, &register("r"));
+    }
+    assert_eq!(world.received(3), [r#"{"reason":"full","type":"reject"}"#, "close 1000 room full"]);
+    assert_eq!(world.asked(), [1, 2], "no webhook for the third, although nobody is a member yet");
+    world.authorize(1, Some(r#"{"allowed":true}"#));
+    world.authorize(2, Some(r#"{"allowed":true}"#));
+    world.mint(1);
+    world.mint(2);
+    assert_eq!([world.received(1), world.received(2)], [[accept(1, false)], [accept(2, true)]]);
+}
+
+#[test]
+fn the_first_member_is_the_one_whose_reply_comes_first() {
+    let mut world = World::new(settings());
+    for socket in [1, 2] {
+        world.open(socket);
+        world.send(socket, &register("r"));
+    }
+    world.mint(2);
+    world.mint(1);
+    assert_eq!([world.received(1), world.received(2)], [[accept(1, true)], [accept(2, false)]]);
+}
+
+#[test]
+fn what_comes_before_a_register_closes_without_a_reject() {
+    for (frame, reason) in [
+        (r#"{"type":"offer","sdp":""}"#, "must register first"),
+        (r#"{"type":"candidate"}"#, "must register first"),
+        (r#"{"type":"connected"}"#, "must register first"),
+        (r#"{"type":"hello"}"#, "unknown type"),
+        (r#"{"type":7}"#, "unknown type"),
+        (r#"{"type":null}"#, "unknown type"),
+        ("{}", "unknown type"),
+        ("null", "invalid JSON"),
+        (r#"[{"type":"register"}]"#, "invalid JSON"),
+        (r#""register""#, "invalid JSON"),
+        (r#"{"type":"register","roomId":"r""#, "invalid JSON"),
+        (r#"{"type":"register","roomId":"r"}{}"#, "invalid JSON"),
+        ("", "invalid JSON"),
+    ] {
+        assert_eq!(refused(frame), [format!("close 1000 {reason}")], "{frame}");
+    }
+}
+
+#[test]
+fn a_register_needs_a_room_and_the_right_types() {
+    for (fields, reason) in [
+        ("", "roomId missing"),
+        (r#","roomId":"""#, "roomId missing"),
+        (r#","roomId":null"#, "roomId missing"),
+        (r#","roomId":7"#, "invalid JSON"),
+        (r#","roomId":"r","clientId":7"#, "invalid JSON"),
+        (r#","roomId":"r","standalone":"true""#, "invalid JSON"),
+        (r#","roomId":"r","key":7"#, "invalid JSON"),
+        (r#","roomId":"r","signalingKey":{}"#, "invalid JSON"),
+        (r#","roomId":"r","ayameClient":[]"#, "invalid JSON"),
+    ] {
+        let frame = format!(r#"{{"type":"register"{fields}}}"#);
+        assert_eq!(refused(&frame), [format!("close 1000 {reason}")], "{frame}");
+    }
+}
+
+#[test]
+fn ids_and_the_register_have_a_longest_length() {
+    let frame = |room: usize, client: usize, metadata: usize| {
+        let (room, client, metadata) = ("r".repeat(room), "c".repeat(client), "m".repeat(metadata));
+        format!(
+            r#"{{"type":"register","roomId":"{room}","clientId":"{client}","authnMetadata":"{metadata}"}}"#
+        )
+    };
+    let mut world = World::new(settings());
+    world.open(1);
+    world.send(1, &frame(ID_MAX, ID_MAX, 0));
+    assert_eq!(world.asked(), [1]);
+    for too_long in [frame(ID_MAX + 1, 1, 0), frame(1, ID_MAX + 1, 0)] {
+        assert_eq!(refused(&too_long), ["close 1000 roomId or clientId too long"]);
+    }
+    let room = REGISTRATION_BYTES_MAX - frame(1, 1, 0).len();
+    world.open(2);
+    world.send(2, &frame(1, 1, room));
+    assert_eq!(world.asked(), [1, 2]);
+    assert_eq!(refused(&frame(1, 1, room + 1)), ["close 1009 register too long"]);
+}
+
+#[test]
+fn a_room_in_the_request_must_be_the_room_of_the_register() {
+    let request = |query: &str, header: Option<&str>| Upgrade {
+        query: vec![("roomId".to_owned(), query.to_owned())],
+        room: header.map(Into::into),
+        ..Upgrade::default()
+    };
+    for (query, header, is_good) in [
+        ("r", None, true),
+        ("", None, true),
+        ("", Some(""), true),
+        ("r", Some("r"), true),
+        ("R", None, false),
+        ("", Some("s"), false),
+        ("r", Some("s"), false),
+    ] {
+        let mut world = World::new(settings());
+        world.open_with(1, request(query, header));
+        world.send(1, &register("r"));
+        let expected: &[&str] = if is_good { &[] } else { &["close 1008 roomId mismatch"] };
+        assert_eq!(world.received(1), expected, "{query} {header:?}");
+        assert_eq!(world.asked().len(), usize::from(is_good));
+    }
+}
+
+#[test]
+fn a_request_may_do_without_turn() {
+    for (value, is_minted) in
+        [("1", true), ("yes", true), ("", false), ("0", false), ("OFF", false), ("f", false), ("no", false)]
+    {
+        let mut world = World::new(settings());
+        let query = vec![("turn".to_owned(), value.to_owned())];
+        world.open_with(1, Upgrade { query, ..Upgrade::default() });
+        world.send(1, &register("r"));
+        assert_eq!(world.asked().len(), usize::from(is_minted), "{value}");
+        assert_eq!(world.received(1).len(), usize::from(!is_minted), "{value}");
+    }
+}
+
+#[test]
+fn a_mint_is_for_the_user_and_the_room() {
+    let mut world = World::new(settings());
+    world.open_with(1, Upgrade { user: User::new("ann"), ..Upgrade::default() });
+    world.send(1, &register("r"));
+    let Some((1, Question::Mint { room, user })) = world.questions.front() else { panic!() };
+    assert_eq!((&**room, user.as_ref().map(User::as_str)), ("r", Some("ann")));
+    world.mint(1);
+    assert_eq!(world.calls(), ["1 joined r as ann with a grant"]);
+}
+
+#[test]
+fn without_a_credential_a_client_is_accepted_all_the_same() {
+    let stun = r#"[{"urls":["stun:s"]}]"#;
+    let bad = r#"[{"urls":["turn:t"]},{"urls":"stun:s"}]"#;
+    for (minted, given) in
+        [(None, None), (Some("[]"), None), (Some(stun), Some(stun)), (Some(bad), Some(stun))]
+    {
+        let mut world = World::new(settings());
+        world.open(1);
+        world.send(1, &register("r"));
+        world.mint_with(1, minted, None);
+        let given = given.map_or(String::new(), |servers| format!(r#","iceServers":{servers}"#));
+        let accept = &world.received(1)[0];
+        assert!(accept.ends_with(&format!(r#""isExistUser":false{given}}}"#)), "{accept}");
+        assert_eq!(world.calls(), ["1 joined r as nobody with no grant"]);
+    }
+}
+
+#[test]
+fn frames_before_accept_are_handled_after_it_in_their_order() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.open(2);
+    world.send(2, &register("r"));
+    for n in 0..WAITING_FRAMES_MAX - 1 {
+        world.send(2, &format!(r#"{{"type":"candidate","n":{n}}}"#));
+    }
+    world.send(2, &register("r"));
+    assert_eq!((world.received(1), world.received(2)), (vec![], vec![]));
+    world.mint(2);
+    let received = world.received(1);
+    assert_eq!(received[..2], [r#"{"type":"candidate","n":0}"#, r#"{"type":"candidate","n":1}"#]);
+    assert_eq!(received.len(), WAITING_FRAMES_MAX - 1 + 2, "and `bye`, and a close frame");
+    assert_eq!(world.received(2), [accept(2, true), "close 1000 registered already".to_owned()]);
+}
+
+#[test]
+fn too_many_frames_before_accept_close_the_socket() {
+    let long = format!(r#"{{"type":"candidate","x":"{}"}}"#, "x".repeat(WAITING_BYTES_MAX - 27));
+    assert_eq!(long.len(), WAITING_BYTES_MAX);
+    for (frame, most) in [(r#"{"type":"candidate"}"#, WAITING_FRAMES_MAX), (&long, 1)] {
+        let mut world = World::new(settings());
+        world.open(1);
+        world.send(1, &register("r"));
+        for _ in 0..most {
+            world.send(1, frame);
+            world.send(1, r#"{"type":"pong"}"#);
+        }
+        assert_eq!(world.received(1), NOTHING, "a pong does not wait");
+        world.send(1, frame);
+        assert_eq!(world.received(1), ["close 1000 too many messages before accept"]);
+    }
+}
+
+#[test]
+fn a_socket_has_a_rate() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    for _ in 1..FRAMES_AT_ONCE_MAX {
+        world.send(1, r#"{"type":"pong"}"#);
+    }
+    assert_eq!(world.received(1), NOTHING);
+    world.send(1, r#"{"type":"pong"}"#);
+    assert_eq!(world.received(1), ["close 1000 too many messages"]);
+}
+
+#[test]
+fn there_is_a_most_number_of_rooms() {
+    let mut world = World::new(settings());
+    for socket in 0..u64::try_from(ROOMS_MAX).unwrap() {
+        world.open(socket);
+        world.send(socket, &register(&format!("r{socket}")));
+    }
+    world.open(9_000);
+    world.send(9_000, &register("new"));
+    let reject = r#"{"reason":"InternalServerError","type":"reject"}"#;
+    assert_eq!(world.received(9_000), [reject, "close 1000 too many rooms"]);
+    world.open(9_001);
+    world.send(9_001, &register("r7"));
+    assert_eq!(world.received(9_001), NOTHING, "a room that exists still has a place");
+}
+
+#[test]
+fn a_credential_for_a_socket_that_has_gone_ends_at_once() {
+    let mut world = World::new(settings());
+    world.open(1);
+    world.send(1, &register("r"));
+    world.end(1);
+    world.join(2, "r");
+    world.mint(1);
+    let expected =
+        ["2 joined r as nobody with a grant", "1 joined r as nobody with a grant", "1 left r, ends"];
+    assert_eq!(world.calls(), expected);
+    world.end(2);
+    world.assert_empty();
+}
+
+#[test]
+fn mints_for_sockets_that_have_gone_are_remembered_up_to_a_number() {
+    let mut world = World::new(settings());
+    for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
+        world.open(socket);
+        world.send(socket, &register("r"));
+        world.end(socket);
+    }
+    assert_eq!(world.ayame.orphans.len(), ORPHANS_MAX);
+    for socket in 0..=u64::try_from(ORPHANS_MAX).unwrap() {
+        world.mint_with(socket, None, None);
+    }
+    world.assert_empty();
+}

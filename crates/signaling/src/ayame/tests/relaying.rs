@@ -1,0 +1,141 @@
+//! Frames between members, and the errors of members.
+
+use super::*;
+use crate::ayame::{QUEUED_BYTES_MORE, QUEUED_FRAMES_MAX};
+
+fn pair(settings: AyameSettings) -> World {
+    let mut world = World::new(settings);
+    world.join(1, "r");
+    world.join(2, "r");
+    world.calls();
+    world
+}
+
+#[test]
+fn frames_pass_byte_for_byte_in_their_order() {
+    let mut world = pair(settings());
+    let odd = [
+        "{ \"type\" :\t\"candidate\",\"ice\":{\"a\":1,\"a\":2.50}}\n",
+        r#"{"sdp":"ü😀\u00fc","type":"offer"}"#,
+        r#"{"type":"offer","type":"answer","roomId":7}"#,
+        r#"{"type":"candidate","deep":[[[[{"x":{}}]]]],"big":123456789012345678901234567890}"#,
+    ];
+    for frame in odd {
+        world.send(2, frame);
+    }
+    assert_eq!(world.received(1), odd);
+    assert_eq!(world.received(2), NOTHING);
+    world.send(1, r#"{"type":"answer","sdp":""}"#);
+    assert_eq!(world.received(2), [r#"{"type":"answer","sdp":""}"#]);
+}
+
+#[test]
+fn two_hundred_candidates_keep_their_order() {
+    let mut world = pair(settings());
+    let frames: Vec<_> = (0..200).map(|n| format!(r#"{{"type":"candidate","n":{n}}}"#)).collect();
+    for frame in &frames {
+        world.send(1, frame);
+    }
+    assert_eq!(world.received(2), frames);
+}
+
+#[test]
+fn without_a_peer_frames_are_dropped_silently() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.join(3, "other");
+    world.open(2);
+    world.send(2, &register("r"));
+    for frame in [r#"{"type":"offer"}"#, r#"{"type":"answer"}"#, r#"{"type":"candidate"}"#] {
+        world.send(1, frame);
+    }
+    assert_eq!([world.received(1), world.received(2), world.received(3)], [NOTHING; 3]);
+    world.mint(2);
+    assert_eq!(world.received(2), [accept(2, true)]);
+}
+
+#[test]
+fn the_applications_own_messages_pass_if_the_operator_wants_it() {
+    let mut world = pair(AyameSettings { type_message: true, ..settings() });
+    world.send(1, r#"{"type":"message","any":[1]}"#);
+    assert_eq!(world.received(2), [r#"{"type":"message","any":[1]}"#]);
+    let mut world = pair(settings());
+    world.send(1, r#"{"type":"message","any":[1]}"#);
+    assert_eq!(world.received(1), ["close 1000 message type disabled"]);
+}
+
+#[test]
+fn an_error_of_a_member_ends_its_room_without_a_reject() {
+    for (frame, reason) in [
+        (register("r").as_str(), "registered already"),
+        (r#"{"type":"hello"}"#, "unknown type"),
+        ("{}", "unknown type"),
+        ("null", "invalid JSON"),
+        ("[]", "invalid JSON"),
+        ("{", "invalid JSON"),
+    ] {
+        let mut world = pair(settings());
+        world.send(1, frame);
+        assert_eq!(world.received(1), [format!("close 1000 {reason}")], "{frame}");
+        assert_eq!(world.received(2), [r#"{"type":"bye"}"#, "close 1000 peer closing"], "{frame}");
+    }
+}
+
+#[test]
+fn a_binary_frame_closes_the_socket() {
+    for is_member in [false, true] {
+        let mut world = World::new(settings());
+        world.open(1);
+        if is_member {
+            world.send(1, &register("r"));
+            world.mint(1);
+            world.received(1);
+        }
+        world.step(Event::Binary { socket: SocketId(1) });
+        assert_eq!(world.received(1), ["close 1000 binary not allowed"]);
+    }
+}
+
+#[test]
+fn the_members_are_connected_once_an_answer_has_passed() {
+    let mut world = pair(settings());
+    world.send(2, r#"{"type":"offer"}"#);
+    assert_eq!(world.calls(), NOTHING);
+    world.send(1, r#"{"type":"answer"}"#);
+    world.send(2, r#"{"type":"answer"}"#);
+    world.send(2, r#"{"type":"connected"}"#);
+    assert_eq!(world.calls(), ["r connected"], "once");
+    assert_eq!(world.received(2), [r#"{"type":"answer"}"#], "`connected` is not passed on");
+}
+
+#[test]
+fn connected_counts_without_an_answer_but_not_without_a_peer() {
+    let mut world = pair(settings());
+    world.send(1, r#"{"type":"connected"}"#);
+    assert_eq!(world.calls(), ["r connected"]);
+    assert_eq!([world.received(1), world.received(2)], [NOTHING; 2]);
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.calls();
+    world.send(1, r#"{"type":"connected"}"#);
+    world.send(1, r#"{"type":"answer"}"#);
+    assert_eq!(world.calls(), NOTHING);
+}
+
+#[test]
+fn a_slow_client_is_closed_by_the_limits_of_its_queue() {
+    let limits = World::new(settings()).ayame.limits();
+    assert_eq!((limits.frame_max, limits.queued_frames_max), (1_048_576, QUEUED_FRAMES_MAX));
+    assert_eq!(limits.queued_bytes_max, 1_048_576 + QUEUED_BYTES_MORE);
+    assert_eq!((limits.too_slow.code, limits.too_slow.reason), (1000, "too slow"));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let mut world = World::new(AyameSettings { has_authn_webhook: true, ..settings() });
+    let headers = vec![("cookie".to_owned(), "s3cret".to_owned())];
+    world.open_with(1, Upgrade { headers, ..Upgrade::default() });
+    world.send(1, r#"{"type":"register","roomId":"r","signalingKey":"s3cret"}"#);
+    assert_eq!(format!("{:?}", world.ayame), "Ayame { sockets: 1, rooms: 1, .. }");
+    assert!(!format!("{:?}", world.questions).contains("s3cret"));
+}

@@ -1,0 +1,214 @@
+//! What the application is asked and told, and what its answers mean.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn with_webhooks() -> World {
+    World::new(AyameSettings { has_authn_webhook: true, has_disconnect_webhook: true, ..settings() })
+}
+
+/// What a client receives when the webhook answers so. It has no credential.
+fn answered(answer: Option<&str>) -> Vec<String> {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.send(1, &register("r"));
+    world.authorize(1, answer);
+    if !world.questions.is_empty() {
+        world.mint_with(1, None, None);
+    }
+    world.received(1)
+}
+
+fn body(webhook: &Webhook) -> Value {
+    serde_json::from_str(&webhook.body).unwrap()
+}
+
+#[test]
+fn the_webhook_gets_what_the_client_gave_and_nothing_else() {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.send(1, r#"{"type":"register","roomId":"r"}"#);
+    let asked = world.authorize(1, None);
+    let expected = json!({"roomId": "r", "clientId": connection(1), "connectionId": connection(1)});
+    assert_eq!(body(&asked), expected, "without a client id, the connection id");
+    world.open(2);
+    world.send(
+        2,
+        r#"{"type":"register","roomId":"r","clientId":"c","key":"old","authnMetadata": {"b":1.50, "a":[null]},
+            "ayameClient":"a","libwebrtc":"l","environment":"e","standalone":false,"other":1}"#,
+    );
+    let asked = world.authorize(2, None);
+    let expected = json!({"roomId": "r", "clientId": "c", "connectionId": connection(2), "signalingKey": "old",
+        "authnMetadata": {"b": 1.5, "a": [null]}, "ayameClient": "a", "libwebrtc": "l", "environment": "e"});
+    assert_eq!(body(&asked), expected);
+    assert!(asked.body.contains(r#"{"b":1.50, "a":[null]}"#), "metadata passes byte for byte");
+}
+
+#[test]
+fn the_signaling_key_is_preferred_to_its_old_name() {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.send(1, r#"{"type":"register","roomId":"r","signalingKey":"new","key":"old","clientId":""}"#);
+    let asked = body(&world.authorize(1, None));
+    assert_eq!((&asked["signalingKey"], &asked["clientId"]), (&json!("new"), &json!(connection(1))));
+}
+
+#[test]
+fn of_a_name_that_occurs_twice_the_last_counts() {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.send(1, r#"{"roomId":"a","type":"offer","type":"reg\u0069ster","room\u0049d":"b"}"#);
+    assert_eq!(body(&world.authorize(1, None))["roomId"], "b");
+}
+
+#[test]
+fn copied_headers_go_to_both_webhooks() {
+    let mut world = with_webhooks();
+    let headers = vec![("x-a".to_owned(), "1".to_owned()), ("x-b".to_owned(), "2".to_owned())];
+    world.open_with(1, Upgrade { headers: headers.clone(), ..Upgrade::default() });
+    world.send(1, &register("r"));
+    assert_eq!(world.authorize(1, None).headers, headers);
+    world.end(1);
+    assert_eq!(world.told[0].headers, headers);
+}
+
+#[test]
+fn a_refusal_passes_its_reason_on() {
+    let denied = |reason: &str| vec![reason.to_owned(), "close 1000 auth webhook denied".to_owned()];
+    let refused = answered(Some(r#"{"allowed":false,"reason":"no \"luck\""}"#));
+    assert_eq!(refused, denied(r#"{"reason":"no \"luck\"","type":"reject"}"#));
+    for answer in [r#"{"allowed":false}"#, r#"{"allowed":false,"reason":null}"#] {
+        assert_eq!(answered(Some(answer)), denied(r#"{"reason":"InternalServerError","type":"reject"}"#));
+    }
+}
+
+#[test]
+fn a_webhook_that_fails_or_answers_nonsense_refuses() {
+    let refused = |answer, reason: &str| {
+        let reject = r#"{"reason":"InternalServerError","type":"reject"}"#.to_owned();
+        assert_eq!(answered(answer), [reject, format!("close 1000 auth webhook {reason}")], "{answer:?}");
+    };
+    refused(None, "error");
+    for nonsense in [
+        "",
+        "ok",
+        "null",
+        "[]",
+        "{}",
+        r#"{"allowed":null}"#,
+        r#"{"allowed":"true"}"#,
+        r#"{"allowed":1}"#,
+        r#"{"allowed":false,"reason":7}"#,
+        r#"{"allowed":true,"iceServers":{}}"#,
+        r#"{"allowed":true,"iceServers":[{"urls":7}]}"#,
+    ] {
+        refused(Some(nonsense), "malformed");
+    }
+}
+
+#[test]
+fn a_refused_client_gives_its_place_back() {
+    let mut world = with_webhooks();
+    for socket in [1, 2] {
+        world.open(socket);
+        world.send(socket, &register("r"));
+    }
+    world.authorize(1, None);
+    world.open(3);
+    world.send(3, &register("r"));
+    assert_eq!(world.asked(), [2, 3]);
+}
+
+#[test]
+fn what_the_webhook_gives_reaches_the_client_byte_for_byte() {
+    let given = r#""authzMetadata":{"z": 1.0,"a":"ü"},"iceServers":[ {"urls" : ["stun:s"]} ]"#;
+    let accept = &answered(Some(&format!(r#"{{"allowed":true,{given}}}"#)))[0];
+    assert!(accept.ends_with(&format!(r#""isExistUser":false,{given}}}"#)), "{accept}");
+    for nothing in [r#"{"allowed":true}"#, r#"{"allowed":true,"authzMetadata":null,"iceServers":null}"#] {
+        assert!(answered(Some(nothing))[0].ends_with(r#""isExistUser":false}"#));
+    }
+}
+
+#[test]
+fn servers_of_the_webhook_replace_a_mint_if_there_are_any() {
+    for (servers, is_minted) in
+        [(r#"[{"urls":"stun:s"}]"#, false), ("[]", true), (r#"[{"urls":"turn:t"}]"#, true)]
+    {
+        let mut world = with_webhooks();
+        world.open(1);
+        world.send(1, &register("r"));
+        world.authorize(1, Some(&format!(r#"{{"allowed":true,"iceServers":{servers}}}"#)));
+        assert_eq!(world.asked().len(), usize::from(is_minted), "{servers}");
+        if !is_minted {
+            assert!(world.received(1)[0].ends_with(r#","iceServers":[{"urls":["stun:s"]}]}"#));
+            assert_eq!(world.calls(), ["1 joined r as nobody with no grant"]);
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_nobody_waits_for_changes_nothing() {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.reply(1, Reply::Authorized(Some(r#"{"allowed":true}"#.into())));
+    world.reply(1, Reply::Minted { ice_servers: None, grant: Some(grant(1)) });
+    world.reply(2, Reply::Authorized(None));
+    world.send(1, &register("r"));
+    world.reply(1, Reply::Minted { ice_servers: None, grant: Some(grant(1)) });
+    assert_eq!((world.received(1), world.calls()), (vec![], vec![]));
+    world.end(1);
+    world.authorize(1, Some(r#"{"allowed":true}"#));
+    assert_eq!(world.asked(), NOBODY, "no mint for a socket that has gone");
+    world.assert_empty();
+}
+
+#[test]
+fn each_socket_is_told_of_once_after_it_has_ended() {
+    let mut world = with_webhooks();
+    world.open(1);
+    world.send(1, "nonsense");
+    world.open(2);
+    world.send(2, &register("r"));
+    world.authorize(2, None);
+    world.open(3);
+    world.send(3, &register("r"));
+    world.authorize(3, Some(r#"{"allowed":true}"#));
+    world.mint(3);
+    assert_eq!(world.told, []);
+    for socket in [1, 2, 3, 3, 7] {
+        world.end(socket);
+    }
+    let told: Vec<_> = world.told.iter().map(body).collect();
+    let never_registered = json!({"roomId": "", "clientId": "", "connectionId": connection(1)});
+    let registered = |socket| json!({"roomId": "r", "clientId": "c", "connectionId": connection(socket)});
+    assert_eq!(told, [never_registered, registered(2), registered(3)]);
+}
+
+#[test]
+fn without_a_disconnect_webhook_nothing_is_told() {
+    let mut world = World::new(settings());
+    world.join(1, "r");
+    world.end(1);
+    assert_eq!(world.told, []);
+}
+
+#[test]
+fn a_slow_webhook_does_not_time_a_client_out_that_sends_pongs() {
+    let mut world = World::new(AyameSettings {
+        has_authn_webhook: true,
+        ping_interval: Duration::from_secs(1),
+        pong_timeout: Duration::from_secs(3),
+        ..settings()
+    });
+    world.open(1);
+    world.send(1, &register("r"));
+    for _ in 0..12 {
+        world.advance(Duration::from_secs(1));
+        assert_eq!(world.received(1), [r#"{"type":"ping"}"#]);
+        world.send(1, r#"{"type":"pong"}"#);
+    }
+    world.authorize(1, Some(r#"{"allowed":true}"#));
+    world.mint(1);
+    assert_eq!(world.received(1), [accept(1, false)]);
+}

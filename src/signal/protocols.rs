@@ -1,0 +1,36 @@
+//! The protocols that are on, with their settings.
+
+use std::sync::Arc;
+
+use turn_signaling::ayame::{Ayame, AyameSettings};
+use turn_signaling::call::ProtocolName;
+use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
+use turn_signaling::session::Protocol;
+
+use super::hub::{Hub, Shared};
+use crate::config::{AyameConfig, RoomsConfig, SignalingConfig};
+
+/// A hub for each protocol that is on and uses sockets.
+#[must_use]
+pub fn hubs(config: &SignalingConfig, shared: &Shared) -> Vec<Arc<Hub>> {
+    let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
+    let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame))));
+    let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, Box::new(of_rooms(rooms))));
+    [ayame, rooms].into_iter().flatten().collect()
+}
+
+fn of_ayame(config: &AyameConfig) -> Ayame {
+    Ayame::new(AyameSettings {
+        has_authn_webhook: config.authn_webhook.is_some(),
+        has_disconnect_webhook: config.disconnect_webhook.is_some(),
+        type_message: config.type_message,
+        ping_interval: config.ping_interval,
+        pong_timeout: config.pong_timeout,
+        read_timeout: config.read_timeout,
+        read_limit: config.read_limit,
+    })
+}
+
+fn of_rooms(config: &RoomsConfig) -> Rooms {
+    Rooms::new(RoomsSettings { members_max: config.members_max, sweep: config.sweep })
+}

@@ -1,0 +1,77 @@
+//! Who gets a socket, and on which path.
+
+use super::*;
+use crate::support::Answer;
+use reqwest::Method;
+
+#[tokio::test]
+async fn the_routes_exist_only_if_ayame_is_on() {
+    let (_cloudflare, broker) = with_ayame(&[]).await;
+    for method in [Method::GET, Method::HEAD] {
+        let answer = Answer::of(broker.request(method, "/.ok")).await;
+        assert_eq!((answer.status.as_u16(), &*answer.text), (200, ""));
+    }
+    let answer = broker.get(PATH).await;
+    assert_eq!((answer.status.as_u16(), answer.header("upgrade")), (426, Some("websocket")));
+
+    let (_cloudflare, broker) = with_cloudflare_and(&[]).await;
+    for path in ["/.ok", PATH] {
+        assert_eq!(broker.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_gets_no_socket() {
+    let (_cloudflare, broker) = with_ayame(&[("CLIENT_URL", "https://app.example")]).await;
+    let refused = SocketClient::open(broker.address, PATH, &[("origin", "https://evil.example")]).await;
+    assert_eq!(refused.err().map(|(status, _)| status), Some(403));
+    assert!(SocketClient::open(broker.address, PATH, &[("origin", "https://app.example")]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_room_in_the_query_or_in_a_header_must_be_the_room_of_the_register() {
+    let (cloudflare, broker) = with_ayame(&[]).await;
+    for (path, headers, is_good) in [
+        ("/signaling?roomId=a%20b", &[][..], true),
+        (PATH, &[("cf-room-id", "a b")], true),
+        ("/signaling?roomId=other", &[], false),
+        (PATH, &[("cf-room-id", "other")], false),
+    ] {
+        let mut socket = SocketClient::open(broker.address, path, headers).await.unwrap();
+        socket.send_json(&register("a b")).await;
+        if is_good {
+            assert_eq!(socket.next_json().await["type"], "accept");
+            socket.close().await;
+        } else {
+            assert_eq!(socket.next().await, closed(1008, "roomId mismatch"));
+        }
+    }
+    assert_eq!(cloudflare.history().mints(), 2);
+}
+
+#[tokio::test]
+async fn an_error_closes_without_a_reject() {
+    let (cloudflare, broker) = with_ayame(&[("READ_LIMIT_BYTES", "1024")]).await;
+    let long = |length: usize| format!(r#"{{"type":"offer","x":"{}"}}"#, "x".repeat(length - 23));
+    for (frame, code, reason) in [
+        (r#"{"type":"offer"}"#, 1000, "must register first"),
+        (r#"{"type":"hello"}"#, 1000, "unknown type"),
+        ("null", 1000, "invalid JSON"),
+        ("[]", 1000, "invalid JSON"),
+        (r#"{"type":"register"}"#, 1000, "roomId missing"),
+        (&long(1_024), 1000, "must register first"),
+        (&long(1_025), 1009, "message too long"),
+        (&long(200_000), 1009, "message too long"),
+    ] {
+        let mut socket = open(&broker).await;
+        socket.send(frame).await;
+        assert_eq!(socket.next().await, closed(code, reason), "{} bytes", frame.len());
+    }
+    let mut socket = open(&broker).await;
+    socket.send_binary(br#"{"type":"register","roomId":"r"}"#).await;
+    assert_eq!(socket.next().await, closed(1000, "binary not allowed"));
+    let (mut socket, _) = joined(&broker, "r").await;
+    socket.send_json(&register("r")).await;
+    assert_eq!(socket.next().await, closed(1000, "registered already"));
+    assert_eq!(cloudflare.history().mints(), 1);
+}

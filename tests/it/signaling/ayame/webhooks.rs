@@ -1,0 +1,142 @@
+//! The application's webhooks.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::support::fake_webhook::{FakeWebhook, Received, Reply};
+
+/// A broker with both webhooks.
+async fn with_webhooks(
+    plan: &[Reply],
+    settings: &[(&str, &str)],
+) -> (FakeCloudflare, TestBroker, FakeWebhook, FakeWebhook) {
+    let (authn, disconnect) = (FakeWebhook::start(plan).await, FakeWebhook::start(&[]).await);
+    let urls = [authn.url(), disconnect.url()];
+    let own = [("AUTHN_WEBHOOK_URL", &*urls[0]), ("DISCONNECT_WEBHOOK_URL", &*urls[1])];
+    let (cloudflare, broker) = with_ayame(&[&own, settings].concat()).await;
+    (cloudflare, broker, authn, disconnect)
+}
+
+/// What the application is told of a socket.
+fn about(webhook: &Received) -> [String; 3] {
+    let body = webhook.json();
+    ["roomId", "clientId", "connectionId"].map(|field| body[field].as_str().unwrap().to_owned())
+}
+
+const ALLOWED: Reply = Reply::Text(r#"{"allowed":true}"#);
+const INTERNAL: &str = r#"{"reason":"InternalServerError","type":"reject"}"#;
+
+#[tokio::test]
+async fn the_application_is_asked_and_told_with_copied_headers() {
+    let copied = ("COPY_WEBSOCKET_HEADER_NAMES", "X-Session, cookie,x-absent");
+    let metadata = r#"{"allowed":true,"authzMetadata":{"z": 1.0,"a":null}}"#;
+    let (_cloudflare, broker, authn, disconnect) = with_webhooks(&[Reply::Text(metadata)], &[copied]).await;
+    let headers = [("x-session", "s 1"), ("cookie", "c=2"), ("x-other", "3")];
+    let mut socket = SocketClient::open(broker.address, PATH, &headers).await.unwrap();
+    let given = json!({"type": "register", "roomId": "r", "clientId": "ann", "key": "k", "authnMetadata": {"m": [1]},
+        "ayameClient": "sdk"});
+    socket.send_json(&given).await;
+    let Got::Text(accept) = socket.next().await else { panic!() };
+    assert!(accept.contains(r#""authzMetadata":{"z": 1.0,"a":null}"#), "{accept}");
+    let accept: Value = serde_json::from_str(&accept).unwrap();
+    assert!(accept["iceServers"].is_array(), "the webhook gives none, so the broker mints");
+    socket.close().await;
+    disconnect.wait_for(1).await;
+
+    let (asked, told) = (&authn.history()[0], &disconnect.history()[0]);
+    let expected = json!({"roomId": "r", "clientId": "ann", "connectionId": accept["connectionId"], "signalingKey": "k",
+        "authnMetadata": {"m": [1]}, "ayameClient": "sdk"});
+    assert_eq!(asked.json(), expected);
+    assert_eq!(about(told), about(asked));
+    for webhook in [asked, told] {
+        assert_eq!(webhook.method, "POST");
+        let header = |name| webhook.header(name);
+        assert_eq!(
+            [header("x-session"), header("cookie"), header("x-other")],
+            [Some("s 1"), Some("c=2"), None]
+        );
+        assert_eq!(header("content-type"), Some("application/json"));
+    }
+}
+
+#[tokio::test]
+async fn servers_of_the_application_replace_a_mint() {
+    let servers = r#"{"allowed":true,"iceServers":[{"urls":"turn:t","username":"u","credential":"c"}]}"#;
+    let (cloudflare, broker, _authn, _disconnect) = with_webhooks(&[Reply::Text(servers)], &[]).await;
+    let (_socket, accept) = joined(&broker, "r").await;
+    assert_eq!(accept["iceServers"], json!([{"urls": ["turn:t"], "username": "u", "credential": "c"}]));
+    assert_eq!(cloudflare.history().mints(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_and_every_failure_are_a_reject_without_a_mint() {
+    let plan = [
+        Reply::Text(r#"{"allowed":false,"reason":"not today"}"#),
+        Reply::Text(r#"{"allowed":false}"#),
+        Reply::Text("garbage"),
+        Reply::Text("{}"),
+        Reply::Status(500),
+        Reply::Status(204),
+        Reply::Redirect,
+        Reply::EndlessBody,
+        Reply::Hang,
+    ];
+    let (cloudflare, broker, authn, _disconnect) =
+        with_webhooks(&plan, &[("WEBHOOK_TIMEOUT_SEC", "1")]).await;
+    for (n, _) in plan.iter().enumerate() {
+        let mut socket = open(&broker).await;
+        socket.send_json(&register("r")).await;
+        let reason = if n == 0 { r#"{"reason":"not today","type":"reject"}"# } else { INTERNAL };
+        assert_eq!(socket.next().await, text(reason), "{n}");
+        assert_eq!(socket.closed().await.0, 1000, "{n}");
+    }
+    assert_eq!(authn.history().len(), plan.len(), "no redirect is followed, and nothing is asked twice");
+    assert_eq!(cloudflare.history().mints(), 0);
+}
+
+#[tokio::test]
+async fn a_full_room_asks_nobody() {
+    let (_cloudflare, broker, authn, _disconnect) = with_webhooks(&[ALLOWED, ALLOWED], &[]).await;
+    let _pair = pair(&broker, "r").await;
+    let (_, answer) = registered(&broker, &register("r")).await;
+    assert_eq!(answer["reason"], "full");
+    assert_eq!(authn.history().len(), 2);
+}
+
+#[tokio::test]
+async fn the_end_of_each_socket_is_told_once() {
+    let (_cloudflare, broker, _authn, disconnect) =
+        with_webhooks(&[ALLOWED, ALLOWED, Reply::Status(500)], &[]).await;
+    let [a, mut b] = pair(&broker, "r").await;
+    a.close().await;
+    assert_eq!(next(&mut b).await, bye());
+    assert_eq!(b.closed().await.0, 1000);
+    disconnect.wait_for(2).await;
+    registered(&broker, &register("rejected")).await.0.closed().await;
+    disconnect.wait_for(3).await;
+    open(&broker).await.close().await;
+    disconnect.wait_for(4).await;
+    broker.finish().await;
+    let told: Vec<_> = disconnect.history().iter().map(about).collect();
+    let rooms: Vec<_> = told.iter().map(|[room, ..]| room.as_str()).collect();
+    assert_eq!(rooms, ["r", "r", "rejected", ""]);
+    let mut connections: Vec<_> = told.iter().map(|[.., connection]| connection).collect();
+    connections.sort();
+    connections.dedup();
+    assert_eq!(connections.len(), 4);
+}
+
+#[tokio::test]
+async fn a_drain_ends_after_the_application_has_been_told() {
+    let disconnect = FakeWebhook::start(&[Reply::Hang]).await;
+    let url = disconnect.url();
+    let settings = [("DISCONNECT_WEBHOOK_URL", &*url), ("WEBHOOK_TIMEOUT_SEC", "1")];
+    let (_cloudflare, broker) = with_ayame(&settings).await;
+    let mut socket = open(&broker).await;
+    let app = Arc::clone(&broker.app);
+    let client = async { [socket.next().await, socket.next().await] };
+    let ((), got) = tokio::join!(broker.finish(), client);
+    assert_eq!(got, [closed(1001, "shutting down"), Got::Gone]);
+    assert_eq!(disconnect.history().len(), 1);
+    assert!(app.signaling.tasks.is_empty(), "the call has ended, here by its time limit");
+}
