@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::ApiError;
 use super::key_choice::by_region;
 use super::openapi::one_of;
+use super::parameter_forms::LabelOrNone;
 use super::renewal::Asker;
 use crate::app::App;
 use crate::ice::server::IceServerList;
@@ -94,10 +95,9 @@ pub struct MintQuery {
     ttl: Option<u64>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
     /// trusted.
-    #[param(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
+    #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
     label: Option<String>,
     /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
-    #[param(max_length = 15, pattern = "^([a-z][a-z0-9-]*)?$", example = "eu")]
     region: Option<String>,
 }
 
