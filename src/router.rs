@@ -39,7 +39,7 @@ pub fn build(app: &Arc<App>) -> Router {
         };
         mint = mint.routes(route.map(|route| get_only(limited(route, app))));
     }
-    openapi::describe_mint(mint.get_openapi_mut(), app.ttl_max);
+    openapi::describe_mint(mint.get_openapi_mut(), app);
 
     // Pages and app servers: the handler checks the token.
     let mut reports = OpenApiRouter::new()

@@ -59,6 +59,8 @@ pub struct OpenConnection {
     pub connection: Connection,
     /// Bytes charged so far.
     pub charged: ByteCount,
+    /// Who spends what it relays: as the grant says, or as the reporter named for a connection without one.
+    pub spender: Option<Arc<Spender>>,
 }
 
 /// The usage of this period in steps.
@@ -291,6 +293,10 @@ impl Account {
         self.with(|books| {
             let view = |connection: &Connection| OpenConnection {
                 charged: connection.charged(books.now(), books.rules()),
+                spender: match connection.owner.grant() {
+                    Some(id) => books.grants().get(id).and_then(|row| row.spender.clone()),
+                    None => connection.spender.clone(),
+                },
                 connection: connection.clone(),
             };
             (books.connections().take(limit).map(view).collect(), books.snapshot().open_connections)

@@ -52,7 +52,7 @@ pub(super) enum NoKey {
 
 /// Why the keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
-enum FetchError {
+pub(crate) enum FetchError {
     #[error("no response")]
     Transport(#[source] reqwest::Error),
     #[error("the response has status {0}")]
@@ -64,6 +64,19 @@ enum FetchError {
 }
 
 impl FetchError {
+    /// What to do about it.
+    pub(crate) const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Transport(_) => "check AUTH_JWKS_URL, and let this machine connect to its host",
+            Self::Status(_) | Self::TooLong => {
+                "set AUTH_JWKS_URL to the issuer's JWKS document, which its discovery document names as jwks_uri"
+            }
+            Self::NoKeys => {
+                "set AUTH_JWKS_URL to a JWKS document, and let the issuer sign with RS256, ES256 or EdDSA"
+            }
+        }
+    }
+
     const fn outcome(&self) -> &'static str {
         match self {
             Self::Transport(_) => "no_response",
@@ -117,7 +130,7 @@ impl IssuerKeys {
             return;
         }
         self.change(|known| known.called_at = Some(now));
-        match self.download().await {
+        match download(&self.client, &self.url).await {
             Ok(keys) => {
                 self.metrics.key_fetch("ok");
                 if self.known().is_failing {
@@ -136,15 +149,6 @@ impl IssuerKeys {
         }
     }
 
-    async fn download(&self) -> Result<KeySet, FetchError> {
-        let response = self.client.get(self.url.clone()).send().await.map_err(FetchError::Transport)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        let body = body_up_to(DOCUMENT_MAX, response).await.map_err(FetchError::Transport)?;
-        KeySet::parse(&body.ok_or(FetchError::TooLong)?).ok_or(FetchError::NoKeys)
-    }
-
     fn known(&self) -> Known {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -152,6 +156,20 @@ impl IssuerKeys {
     fn change(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+async fn download(client: &Client, url: &Url) -> Result<KeySet, FetchError> {
+    let response = client.get(url.clone()).send().await.map_err(FetchError::Transport)?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    let body = body_up_to(DOCUMENT_MAX, response).await.map_err(FetchError::Transport)?;
+    KeySet::parse(&body.ok_or(FetchError::TooLong)?).ok_or(FetchError::NoKeys)
+}
+
+/// Fetches the keys once. Returns how many can verify a token.
+pub(crate) async fn count_keys(client: &Client, url: &Url) -> Result<usize, FetchError> {
+    download(client, url).await.map(|keys| keys.count())
 }
 
 #[cfg(test)]

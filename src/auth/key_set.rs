@@ -36,6 +36,11 @@ impl KeySet {
         (!keys.is_empty()).then_some(Self { keys })
     }
 
+    /// The number of keys.
+    pub(super) fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key of that id for that algorithm. Without an id, the only key for the algorithm.
     #[must_use]
     pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<&DecodingKey> {

@@ -19,6 +19,7 @@ mod jwt_tests;
 mod key_set;
 mod signature;
 
+pub(crate) use issuer_keys::count_keys;
 use issuer_keys::{IssuerKeys, NoKey};
 pub use jwt::{Fault, is_jwt};
 use jwt::{Rules, Signed};

@@ -34,6 +34,8 @@ pub enum Check {
     Analytics,
     /// coturn's CLI.
     CoturnCli,
+    /// The public keys that verify users' tokens.
+    UserKeys,
     /// The alert webhook.
     Alerts,
 }
@@ -57,6 +59,7 @@ impl Check {
             Self::TurnKeys => "turn-keys",
             Self::Analytics => "analytics",
             Self::CoturnCli => "coturn-cli",
+            Self::UserKeys => "user-keys",
             Self::Alerts => "alerts",
         }
     }

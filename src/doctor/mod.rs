@@ -17,6 +17,7 @@ mod service;
 mod skew;
 mod state;
 mod tls;
+mod user_keys;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -101,6 +102,7 @@ pub async fn run<W: Write>(
         examination.tail(probe).await;
     }
     examination.meters().await;
+    examination.user_keys().await;
     examination.alerts(options.send_test_alert).await;
     Ok(progress.finish())
 }
@@ -259,6 +261,12 @@ impl<W: Write> Examination<'_, W> {
         if let Some(cli) = &self.config.meter.coturn_cli {
             self.progress.starts(&format!("{} {}", Check::CoturnCli.name(), cli.address));
             let finding = meters::coturn_cli(self.config, cli, &*self.clock).await;
+            self.progress.found(finding);
+        }
+    }
+
+    async fn user_keys(&mut self) {
+        if let Some(finding) = user_keys::check(self.config, &self.client, &*self.clock).await {
             self.progress.found(finding);
         }
     }

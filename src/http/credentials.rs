@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::ApiError;
 use super::key_choice::by_region;
 use super::openapi::one_of;
+use super::parameter_forms::LabelOrNone;
 use super::renewal::Asker;
 use crate::app::App;
 use crate::ice::server::IceServerList;
@@ -94,10 +95,9 @@ pub struct MintQuery {
     ttl: Option<u64>,
     /// A name of your own for what this credential is used for: a room, a customer. It is stored with the grant and never
     /// trusted.
-    #[param(max_length = 64, pattern = "^[A-Za-z0-9._:@/-]*$", example = "room-1")]
+    #[param(inline, value_type = LabelOrNone, required = false, example = "room-1")]
     label: Option<String>,
     /// The name of the TURN key to mint with, if the operator has several. If that key does not work, another one mints.
-    #[param(max_length = 15, pattern = "^([a-z][a-z0-9-]*)?$", example = "eu")]
     region: Option<String>,
 }
 
@@ -174,10 +174,7 @@ fn reason_schema() -> RefOr<Schema> {
 
 /// Mints for all wire formats.
 pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
-    let ttl = requested_ttl(query, app.ttl_max)?;
     let label = requested_label(query)?;
-    let grant = GrantId::new(random::bytes()?);
-    let key = by_region(app, query)?.or(asker.country_key);
     let Asker { client, address, renewal, user, origin, trace, note, .. } = asker;
     let spender = Spender { user: user.clone(), label, origin: origin.clone() };
     let renewal = renewal.as_deref();
@@ -185,7 +182,13 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
         Some(right) => spender.renewing(right.spender()),
         None => spender,
     };
+    if let Some(label) = &spender.label {
+        note.note_label(label);
+    }
     let spender = spender.known();
+    let ttl = requested_ttl(query, app.ttl_max)?;
+    let key = by_region(app, query)?.or(asker.country_key);
+    let grant = GrantId::new(random::bytes()?);
     let request = MintRequest {
         ttl,
         grant,
@@ -197,7 +200,7 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
         trace: *trace,
     };
     let answer = app.mint.answer(&request).await.map_err(refused)?;
-    note.note(&answer, spender.as_deref());
+    note.note(&answer);
     let (source, reason) = match &answer {
         Answer::Minted(minted) => (minted.source, minted.degraded),
         Answer::Stun(reason) => (IceSource::Stun, *reason),

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod origin;
 pub mod overrides;
 pub mod overview;
+mod parameter_forms;
 pub mod renewal;
 pub mod request_log;
 pub mod signaling;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use utoipa::Number;
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -21,6 +21,7 @@ use utoipa::openapi::{
 };
 
 use super::error_examples;
+use crate::app::App;
 
 const ABOUT: &str = "TURN credentials for WebRTC, under a monthly bandwidth budget.
 
@@ -159,18 +160,28 @@ pub fn describe_heads(document: &mut OpenApi) {
     }
 }
 
-/// Adds the parts that all routes that mint share: token, errors, the rate limit headers, and the longest life that this
-/// process issues.
-pub fn describe_mint(document: &mut OpenApi, ttl_max: Duration) {
+/// Adds the parts that all routes that mint share: token, errors, the rate limit headers, and what this process accepts: the
+/// longest life that it issues, and the names of its TURN keys.
+pub fn describe_mint(document: &mut OpenApi, app: &App) {
+    let mut regions: Vec<_> = app.mint.turn_keys().iter().map(|key| key.group.to_string()).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    regions.push(String::new());
     for operation in operations(document) {
         for parameter in operation.parameters.iter_mut().flatten() {
-            limit_ttl(parameter, ttl_max);
+            let RefOr::T(parameter) = parameter else { continue };
+            let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else { continue };
+            match &*parameter.name {
+                "ttl" => schema.maximum = Some(seconds_of(app.ttl_max)),
+                "region" => schema.enum_values = Some(regions.iter().cloned().map(Value::from).collect()),
+                _ => {}
+            }
         }
         operation.security = Some(vec![SecurityRequirement::default(), token("user"), token("grant")]);
         fails(
             operation,
             "400",
-            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed.",
+            "`INVALID_REQUEST`: `ttl` is not a whole number from 60 to `TURN_TTL_SECONDS`, or `label` has more than 64 characters or one that is not allowed, or `region` is not the name of a TURN key.",
         );
         fails(
             operation,
@@ -204,12 +215,8 @@ pub fn describe_mint(document: &mut OpenApi, ttl_max: Duration) {
 /// The 429 of every route with a fixed token.
 const WRONG_TOKENS: &str = "`RATE_LIMITED`: more than 20 wrong tokens from this client address in a minute. The right token is served at once.";
 
-fn limit_ttl(parameter: &mut RefOr<Parameter>, ttl_max: Duration) {
-    let RefOr::T(parameter) = parameter else { return };
-    if let (Some(RefOr::T(Schema::Object(schema))), "ttl") = (&mut parameter.schema, &*parameter.name) {
-        let seconds = usize::try_from(ttl_max.as_secs()).unwrap_or(usize::MAX);
-        schema.maximum = Some(Number::UInt(seconds));
-    }
+fn seconds_of(duration: Duration) -> Number {
+    Number::UInt(usize::try_from(duration.as_secs()).unwrap_or(usize::MAX))
 }
 
 /// Adds the tokens of the routes that report connections.

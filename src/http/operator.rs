@@ -20,6 +20,7 @@ use crate::request::bearer::bearer;
 use crate::request::client_addr::ClientAddr;
 use turn_ledger::connection::Owner;
 use turn_ledger::reading_history::ReadingPoint;
+use turn_ledger::spender::Spender;
 use turn_ledger::timeline::Slice;
 use turn_ledger::units::Timestamp;
 
@@ -75,6 +76,12 @@ pub struct OpenConnectionBody {
     /// The grant's id; null if an app server reports the connection.
     #[schema(required = true, example = "nT3k1s0wQ2Gv8Zb5yXhJ4A")]
     grant: Option<String>,
+    /// The user of the grant, or the one that the app server named; null if unknown.
+    #[schema(required = true, example = "ann")]
+    user: Option<String>,
+    /// The label of the grant, or the one that the app server named; null if there is none.
+    #[schema(required = true, example = "room-1")]
+    label: Option<String>,
     /// The source of the grant's credential.
     #[schema(schema_with = source_schema)]
     source: &'static str,
@@ -115,12 +122,15 @@ pub async fn list_connections(State(app): State<Arc<App>>) -> Json<ConnectionsBo
 
 fn open_connection_body(open: &OpenConnection) -> OpenConnectionBody {
     let connection = &open.connection;
+    let Spender { user, label, .. } = open.spender.as_deref().cloned().unwrap_or_default();
     OpenConnectionBody {
         connection_id: connection.id.to_string(),
         grant: match connection.owner {
             Owner::Grant(id) => Some(id.to_string()),
             Owner::Reporter => None,
         },
+        user: user.map(|user| user.as_str().to_owned()),
+        label: label.map(|label| label.as_str().to_owned()),
         source: connection.source.name(),
         relayed: connection.relayed,
         opened_at: connection.opened_at,

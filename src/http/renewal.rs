@@ -123,6 +123,9 @@ impl<S: Sync> FromRequestParts<S> for Asker {
 pub async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let proof = proof(&app, bearer(request.headers())).await;
     app.untrusted_proxies.note(is_forwarded_unread(&app, &request));
+    if let (Some(note), Some(user)) = (request.extensions().get::<MintNote>(), proof.user()) {
+        note.note_user(user);
+    }
     app.rate_limit.charge(&mut request, proof.kind(), proof.user());
     request.extensions_mut().insert(proof);
     let country = CountryKey(by_country(&app, &request));

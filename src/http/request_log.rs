@@ -1,5 +1,5 @@
 //! The log line of a request. A mint that ends in a response with ICE servers is one `mint` line. Every other request is one
-//! `request` line. What monitoring and pages poll is at `debug`, and so are refusals between two summaries.
+//! `request` line, which names user and label of a refused mint as far as they are known. What monitoring and pages poll is at `debug`, and so are refusals between two summaries.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::mint::{Answer, DegradedReason};
 use crate::request::client_addr::ClientAddr;
 use crate::request::trace::TraceParent;
 use turn_ledger::source::IceSource;
-use turn_ledger::spender::{Label, Spender, User};
+use turn_ledger::spender::{Label, User};
 use turn_ledger::token::GrantId;
 
 /// Routes that somebody reads every few seconds.
@@ -35,26 +35,38 @@ struct Mint {
     reason: Option<DegradedReason>,
     /// The credential, if there is one.
     issued: Option<(GrantId, Duration)>,
-    user: Option<User>,
-    label: Option<Label>,
 }
 
-/// Where a handler that mints writes its result for the log line. Among the extensions of each request.
+/// Where a request to mint writes who asks and its result for the log line. Among the extensions of each request. The first note
+/// of each kind stays.
 #[derive(Clone, Debug, Default)]
-pub struct MintNote(Arc<OnceLock<Mint>>);
+pub struct MintNote(Arc<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    user: OnceLock<User>,
+    label: OnceLock<Label>,
+    mint: OnceLock<Mint>,
+}
 
 impl MintNote {
-    /// Notes the result, and who spends. The first note stays.
-    pub fn note(&self, answer: &Answer, spender: Option<&Spender>) {
+    /// Notes who asks, as soon as it is known, so that a refusal names the user too.
+    pub fn note_user(&self, user: &User) {
+        self.0.user.get_or_init(|| user.clone());
+    }
+
+    /// Notes what the credential is for.
+    pub fn note_label(&self, label: &Label) {
+        self.0.label.get_or_init(|| label.clone());
+    }
+
+    /// Notes the result.
+    pub fn note(&self, answer: &Answer) {
         let (source, reason, issued) = match answer {
             Answer::Minted(minted) => (minted.source, minted.degraded, Some((minted.grant, minted.ttl))),
             Answer::Stun(reason) => (IceSource::Stun, *reason, None),
         };
-        let user = spender.and_then(|spender| spender.user.clone());
-        let label = spender.and_then(|spender| spender.label.clone());
-        let mint = Mint { source, reason, issued, user, label };
-        // Only a second note of the same request fails.
-        let _ = self.0.set(mint);
+        self.0.mint.get_or_init(|| Mint { source, reason, issued });
     }
 }
 
@@ -72,7 +84,7 @@ pub struct RequestHead<'a> {
     pub route: &'a str,
     /// The page's origin.
     pub origin: Option<String>,
-    /// The result of a mint.
+    /// Who asks for a mint, and its result.
     pub mint: MintNote,
 }
 
@@ -91,7 +103,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if let Some(Mint { source, reason, issued, user, label }) = mint.0.get() {
+    let (user, label) = (mint.0.user.get().map(User::as_str), mint.0.label.get().map(Label::as_str));
+    if let Some(Mint { source, reason, issued }) = mint.0.mint.get() {
         let outcome = if issued.is_some() { "minted" } else { "stun" };
         let (grant, ttl) = issued.map(|(grant, ttl)| (tracing::field::display(grant), ttl.as_secs())).unzip();
         let (source, reason) = (source.name(), reason.map(DegradedReason::code));
@@ -106,8 +119,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
             source,
             reason,
             ttl,
-            user = user.as_ref().map(User::as_str),
-            label = label.as_ref().map(Label::as_str),
+            user,
+            label,
             origin,
             duration_us,
             "mint"
@@ -126,6 +139,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
                 route,
                 status,
                 code,
+                user,
+                label,
                 origin,
                 duration_us,
                 held_back = $held_back,

@@ -13,6 +13,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
 use super::openapi::one_of;
+use super::parameter_forms::{GrantsQuery, SpendersQuery};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::grants::{GrantFilter, ListedGrant};
@@ -162,7 +163,7 @@ enum By {
     Call,
 }
 
-const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
+pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
 
 impl By {
     fn parse(text: &str) -> Option<Self> {
@@ -199,11 +200,7 @@ fn evidence_schema() -> RefOr<Schema> {
     path = "/api/spenders",
     operation_id = "listSpenders",
     tag = "operator",
-    params(
-        ("by" = Option<String>, Query, description = "What to group by: `user` (the default), `label`, `origin`, `address`, `call` or `grant`.", example = "label"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 by default."),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
-    ),
+    params(SpendersQuery),
     responses(
         (status = 200, description = "A page of sums.", body = SpendersBody),
         (status = 400, description = "`INVALID_REQUEST`: `by`, `limit` or `cursor` is not one of these.", body = ErrorBody),
@@ -253,15 +250,7 @@ pub async fn list_spenders(
     path = "/api/grants",
     operation_id = "listGrants",
     tag = "operator",
-    params(
-        ("user" = Option<String>, Query, description = "Only grants of this user."),
-        ("label" = Option<String>, Query, description = "Only grants with this label."),
-        ("origin" = Option<String>, Query, description = "Only grants of pages of this origin.", example = "https://app.example.com"),
-        ("address" = Option<String>, Query, description = "Only grants of this client address, as `GET /api/spenders?by=address` shows it."),
-        ("live" = Option<bool>, Query, description = "Only grants that count as alive, or only those that do not."),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows of a page; 100 by default."),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
-    ),
+    params(GrantsQuery),
     responses(
         (status = 200, description = "A page of grants.", body = GrantPageBody),
         (status = 400, description = "`INVALID_REQUEST`: a parameter does not have the expected form.", body = ErrorBody),

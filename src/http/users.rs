@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
+use super::parameter_forms::UserInPath;
 use crate::app::App;
 use crate::mint::RevokedAll;
 use turn_ledger::spender::User;
@@ -52,7 +53,7 @@ pub struct UserBlockBody {
     path = "/api/users/{user}/revoke",
     operation_id = "revokeUser",
     tag = "operator",
-    params(("user" = String, Path, description = "The user, as in `GET /api/spenders`.")),
+    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "What was revoked.", body = UserRevocationBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
@@ -86,7 +87,7 @@ pub async fn revoke_user(
     path = "/api/users/{user}/block",
     operation_id = "blockUser",
     tag = "operator",
-    params(("user" = String, Path, description = "The user, as in `GET /api/spenders`.")),
+    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "The user is blocked.", body = UserBlockBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),
@@ -109,7 +110,7 @@ pub async fn block_user(
     path = "/api/users/{user}/block",
     operation_id = "unblockUser",
     tag = "operator",
-    params(("user" = String, Path, description = "The user.")),
+    params(("user" = inline(UserInPath), Path, description = "The user, as in `GET /api/spenders`.")),
     responses(
         (status = 200, description = "The user is not blocked.", body = UserBlockBody),
         (status = 400, description = "`INVALID_REQUEST`: this cannot be a user.", body = ErrorBody),

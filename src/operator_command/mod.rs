@@ -1,5 +1,5 @@
-//! Commands for a running broker: `status`, `spenders`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API. What a
-//! call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
+//! Commands for a running broker: `status`, `spenders`, `freeze`, `unfreeze`, `limit`, `backup`. Each is one call of its HTTP API;
+//! `status` is a second one if there is a token. What a call says, and what its response means, are pure functions (`call`, `text`); this file sends and writes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ mod arguments;
 mod text;
 
 pub use arguments::{NewLimit, OperatorCommand, Options, SpenderGroup, parse};
-use text::{failure, spenders, summary};
+use text::{failure, rotation, spenders, summary};
 
 /// Longest JSON response that is read. Real ones have a few KiB.
 const BODY_MAX: usize = 64 * 1024;
@@ -99,8 +99,34 @@ pub async fn run(
         OperatorCommand::Spenders(_) => spenders(&body),
         _ => summary(&body),
     };
-    let summary = summary.ok_or_else(not_a_broker)?;
-    Ok(if options.json { String::from_utf8_lossy(&body).into_owned() } else { summary })
+    let mut summary = summary.ok_or_else(not_a_broker)?;
+    if options.json {
+        return Ok(String::from_utf8_lossy(&body).into_owned());
+    }
+    if *command == OperatorCommand::Status
+        && let Some(rotation) = rotation_at(config, &url).await
+    {
+        summary.push('\n');
+        summary.push_str(&rotation);
+    }
+    Ok(summary)
+}
+
+/// The rotation of the TURN key, a line. `None` without one, and without the operator's token, which the status does not need.
+async fn rotation_at(config: &Config, url: &Url) -> Option<String> {
+    let token = config.access.operator_token.as_ref().and_then(bearer)?;
+    let request = http_client().ok()?.get(target(url, "api/overview")).header(AUTHORIZATION, token);
+    let response = request.send().await.ok().filter(|response| response.status() == StatusCode::OK)?;
+    rotation(&body_up_to(BODY_MAX, response).await.ok()??)
+}
+
+/// The address of a path of the broker.
+fn target(url: &Url, path: &str) -> Url {
+    let mut target = url.clone();
+    if let Ok(mut segments) = target.path_segments_mut() {
+        segments.pop_if_empty().extend(path.split('/'));
+    }
+    target
 }
 
 /// The service on this machine.
@@ -116,10 +142,7 @@ fn local(config: &Config) -> Url {
 /// Sends the call, and returns a response with status 200.
 async fn send(config: &Config, command: &OperatorCommand, url: &Url) -> Result<Response, OperatorError> {
     let call = command.call();
-    let mut target = url.clone();
-    if let Ok(mut segments) = target.path_segments_mut() {
-        segments.pop_if_empty().extend(call.path.split('/'));
-    }
+    let mut target = target(url, call.path);
     if let Some(by) = call.by {
         target.query_pairs_mut().append_pair("by", by).append_pair("limit", SPENDERS_SHOWN);
     }

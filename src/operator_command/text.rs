@@ -84,6 +84,42 @@ pub(super) fn summary(body: &[u8]) -> Option<String> {
     Some(plain(&text))
 }
 
+/// The part of `GET /api/overview` that is shown.
+#[derive(Deserialize)]
+struct Overview {
+    provider: Option<Provider>,
+}
+
+#[derive(Deserialize)]
+struct Provider {
+    rotation: Option<Rotation>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rotation {
+    key: Option<String>,
+    since: Option<String>,
+    every_seconds: u64,
+    state: String,
+    failures: u32,
+    retired: usize,
+}
+
+/// The rotation of the TURN key, a line. `None` if the key is not rotated.
+pub(super) fn rotation(body: &[u8]) -> Option<String> {
+    let Overview { provider } = serde_json::from_slice(body).ok()?;
+    let Rotation { key, since, every_seconds, state, failures, retired } = provider?.rotation?;
+    let key = key.as_deref().unwrap_or("the key of the settings");
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let days = every_seconds / 86_400;
+    let failures = if failures > 0 { format!(", {failures} failed calls in a row") } else { String::new() };
+    let line = format!(
+        "Key rotation {state}{failures}; {key} mints{since}, replaced every {days} d; {retired} to be deleted"
+    );
+    Some(plain(&line))
+}
+
 /// A page of `GET /api/spenders`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -216,6 +252,27 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_rotation_of_the_key_is_one_line() {
+        let line = |rotation: serde_json::Value| {
+            rotation_of(&json!({"provider": {"rotation": rotation, "breaker": "closed"}, "more": 1}))
+        };
+        let waiting = json!({"key": "auto-3", "since": "2025-01-14T12:00:00.000Z", "ageSeconds": 86_400,
+            "everySeconds": 2_592_000, "state": "waiting", "failures": 0, "retired": 1});
+        let expected = "Key rotation waiting; auto-3 mints since 2025-01-14T12:00:00.000Z, replaced every 30 d; 1 to be deleted";
+        assert_eq!(line(waiting).as_deref(), Some(expected));
+        let failing = json!({"key": null, "since": null, "ageSeconds": null, "everySeconds": 86_400,
+            "state": "failing", "failures": 4, "retired": 0});
+        let expected = "Key rotation failing, 4 failed calls in a row; the key of the settings mints, replaced every 1 d; 0 to be deleted";
+        assert_eq!(line(failing).as_deref(), Some(expected));
+        assert_eq!(line(serde_json::Value::Null), None);
+        assert_eq!(rotation_of(&json!({"provider": null})), None);
+    }
+
+    fn rotation_of(body: &serde_json::Value) -> Option<String> {
+        rotation(body.to_string().as_bytes())
     }
 
     #[test]

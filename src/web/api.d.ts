@@ -191,10 +191,12 @@ export interface OpenConnectionBody {
   chargedBytes: number;
   connectionId: string;
   grant: string | null;
+  label: string | null;
   lastSeenAt: string;
   openedAt: string;
   relayed: boolean | null;
   source: "cloudflare" | "coturn" | "relay" | "manual" | "stun";
+  user: string | null;
 }
 
 export interface OverviewBody {

@@ -24,4 +24,4 @@ broker .
 WORK_DIR=$(mktemp -d)
 export TURN_BROKER_BIN WORK_DIR
 trap 'rm -rf "$WORK_DIR"' EXIT
-isolate sh "$here/checks.sh" "$venv/bin/schemathesis"
+isolate sh "$here/checks.sh" "$venv/bin/schemathesis" "$here/schemathesis.toml"

@@ -112,6 +112,15 @@ async fn identifiers_are_read_page_by_page_until_there_are_too_many() {
     assert_eq!((counts.by_grant.len(), counts.is_complete, counts.other), (6, false, Traffic::ZERO));
     let incomplete = "turn_broker_grant_counts_total{source=\"cloudflare\",outcome=\"incomplete\"}";
     assert_eq!(broker.metric(incomplete).await, Some(1));
+
+    // In another order, the grants between the pages would be left out. A single page has no such place.
+    cloudflare.analytics().set_grouped_fault(AnalyticsFault::Reversed);
+    for (rows, expected) in [(2, (2, false)), (100, (6, true))] {
+        state.bounds = PageBounds { rows, pages: 4 };
+        let [counts] = &poll(&broker, &mut state).await[..] else { panic!("one span") };
+        assert_eq!((counts.by_grant.len(), counts.is_complete), expected);
+    }
+    assert_eq!(broker.metric(incomplete).await, Some(2));
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The `OpenAPI` document: it describes every route and every response of the layers around it. tests/browser/docs-page.mjs
 //! validates responses against it.
 
+use std::collections::HashSet;
+
 use crate::support::TestBroker;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn the_openapi_document_describes_every_route_that_is_served() {
@@ -72,6 +74,38 @@ async fn the_longest_ttl_is_the_one_that_this_process_issues() {
     }
 }
 
+/// The schema of one parameter of `GET path`, or of the first of its methods.
+fn parameter(document: &Value, path: &str, name: &str) -> Value {
+    let operation = document["paths"][path].as_object().unwrap().values().next().unwrap();
+    let mut parameters = operation["parameters"].as_array().unwrap().iter();
+    parameters.find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+}
+
+#[tokio::test]
+async fn the_regions_are_the_turn_keys_of_this_process() {
+    let keys = "us=key-us:token-of-us-fixture,eu=key-eu:token-of-eu-fixture";
+    let of_keys = TestBroker::start(&[("CLOUDFLARE_TURN_KEYS", keys)]).await;
+    let without = TestBroker::start(&[]).await;
+    for (broker, expected) in [(of_keys, json!(["eu", "us", ""])), (without, json!([""]))] {
+        let document = broker.get("/openapi.json").await.json();
+        assert_eq!(parameter(&document, "/api/turn-credentials", "region")["enum"], expected);
+    }
+}
+
+#[tokio::test]
+async fn the_form_of_a_parameter_is_described() {
+    let document = TestBroker::start(&[]).await.get("/openapi.json").await.json();
+    for path in ["/api/users/{user}/revoke", "/api/users/{user}/block"] {
+        let user = parameter(&document, path, "user");
+        assert_eq!((&user["minLength"], &user["maxLength"]), (&json!(1), &json!(128)), "{path}");
+        assert!(user["pattern"].as_str().unwrap().contains(r"\u0000-\u001f"), "{user}");
+    }
+    let by = parameter(&document, "/api/spenders", "by");
+    assert_eq!(by["enum"], json!(["user", "label", "origin", "address", "call", "grant", ""]));
+    let label = parameter(&document, "/api/grants", "label");
+    assert_eq!(label, parameter(&document, "/api/turn-credentials", "label"));
+}
+
 #[tokio::test]
 async fn a_count_is_described_as_it_is_read_and_shown() {
     let broker = TestBroker::start(&[]).await;
@@ -86,7 +120,7 @@ async fn a_count_is_described_as_it_is_read_and_shown() {
 }
 
 /// The operations of a broker with all wire formats: `operationId` and description.
-async fn described() -> Vec<(String, serde_json::Value)> {
+async fn described() -> Vec<(String, Value)> {
     let broker = TestBroker::start(&[("DOORS", "turn,matrix,ice")]).await;
     let document = broker.get("/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
@@ -113,7 +147,9 @@ async fn every_operation_has_a_unique_name_a_described_group_and_a_short_summary
             summary.ends_with('.') && summary.len() < 110 && !summary.contains('\n'),
             "{name}: {summary}"
         );
+        let mut names = HashSet::new();
         for parameter in said["parameters"].as_array().into_iter().flatten() {
+            assert!(names.insert(&parameter["name"]), "{name}: {} twice", parameter["name"]);
             assert!(parameter["description"].is_string(), "{name}: {}", parameter["name"]);
         }
     }

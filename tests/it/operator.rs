@@ -40,12 +40,12 @@ async fn the_open_connections_are_listed_with_their_reports_and_charges() {
     assert_eq!(body["connections"][0]["grant"].take().as_str().map(str::len), Some(22));
     let expected = json!([
         {
-            "connectionId": "a", "grant": null, "source": "cloudflare", "relayed": true,
+            "connectionId": "a", "grant": null, "user": null, "label": null, "source": "cloudflare", "relayed": true,
             "openedAt": "2025-01-15T12:00:00.000Z", "lastSeenAt": "2025-01-15T12:00:10.000Z",
             "bytesSent": 7_000, "bytesReceived": 5_000, "chargedBytes": 5_000,
         },
         {
-            "connectionId": "b", "grant": null, "source": "cloudflare", "relayed": true,
+            "connectionId": "b", "grant": null, "user": null, "label": null, "source": "cloudflare", "relayed": true,
             "openedAt": "2025-01-15T12:00:00.000Z", "lastSeenAt": "2025-01-15T12:00:00.000Z",
             "bytesSent": 0, "bytesReceived": 0, "chargedBytes": 2_500_000,
         },

@@ -78,6 +78,31 @@ async fn the_line_of_a_mint_names_user_and_label_if_there_are_any() {
 }
 
 #[tokio::test]
+async fn the_line_of_a_refused_mint_names_user_and_label_as_far_as_they_are_known() {
+    let secret = "log-fixture-secret-of-32-characters";
+    let process = start(&[("AUTH_JWT_SECRET", secret), ("RATE_LIMIT_REQUESTS", "2")]);
+    let block = http_client().post(process.url("/api/users/ann/block")).bearer_auth(OPERATOR);
+    assert_eq!(send(block).await, 200);
+    // It expires in 2100.
+    let token = Signer::hs256(secret).sign(None, &json!({"sub": "ann", "exp": 4_102_444_800_i64}));
+    let cases = [("label=room-1", 403), ("label=room-2&ttl=1", 400), ("label=room-3", 429)];
+    for (query, status) in cases {
+        let url = process.url(&format!("/api/turn-credentials?{query}"));
+        assert_eq!(send(http_client().get(url).bearer_auth(&token)).await, status, "{query}");
+    }
+    let lines = lines(process);
+    let refused = of(&lines, "request").into_iter().filter(|line| line["route"] == "/api/turn-credentials");
+    let named: Vec<_> = refused.map(|line| json!([line["code"], line["user"], line["label"]])).collect();
+    let expected = [
+        json!(["USER_BLOCKED", "ann", "room-1"]),
+        json!(["INVALID_REQUEST", "ann", "room-2"]),
+        // Refused before its query is read.
+        json!(["RATE_LIMITED", "ann", null]),
+    ];
+    assert_eq!(named, expected);
+}
+
+#[tokio::test]
 async fn a_mint_without_a_credential_says_why() {
     let process = start(&[("TURN_ENABLED", "false")]);
     assert_eq!(send(http_client().get(process.url("/api/turn-credentials"))).await, 200);

@@ -119,12 +119,40 @@ async fn grants_are_listed_and_filtered() {
     let rest = broker.operator(&format!("/api/grants?address={address}&cursor={next}")).await.json();
     assert_eq!((rest["grants"].as_array().unwrap().len(), &rest["next"]), (2, &Value::Null));
 
-    for bad in ["live=maybe", "limit=0", "limit=1001", "cursor=x", "user=a&user=b", "address=here"] {
+    for bad in [
+        "live=maybe",
+        "live=",
+        "limit=",
+        "limit=0",
+        "limit=1001",
+        "cursor=x",
+        "user=a&user=b",
+        "address=here",
+    ] {
         let refused = broker.operator(&format!("/api/grants?{bad}")).await;
         assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()), "{bad}");
     }
     let refused = broker.operator("/api/spenders?by=nobody").await;
     assert_eq!(refused.error(), (400, "INVALID_REQUEST".into()));
+}
+
+#[tokio::test]
+async fn open_connections_name_user_and_label_of_their_grant_or_by_the_app_server() {
+    let broker = broker(&[]).await;
+    let ann = grant(&mint_as(&broker, "ann", "?label=room-1").await);
+    let by_ann = json!({"connectionId": "a"});
+    let by_server = json!({"connectionId": "b", "user": "bob", "label": "room-2"});
+    let by_nobody = json!({"connectionId": "c"});
+    for (token, body) in [(ann.as_str(), by_ann), (REPORTER, by_server), (REPORTER, by_nobody)] {
+        assert!(broker.post(token, "/api/connections", body).await.status.is_success());
+    }
+    let listed = broker.operator("/api/connections").await.json();
+    let rows = listed["connections"].as_array().unwrap().iter();
+    let named: Vec<_> = rows.map(|row| json!([row["connectionId"], row["user"], row["label"]])).collect();
+    let expected = [json!(["a", "ann", "room-1"]), json!(["b", "bob", "room-2"]), json!(["c", null, null])];
+    assert_eq!(named, expected);
+    let absent = &listed["connections"][2];
+    assert!(absent.get("user").is_some() && absent.get("label").is_some(), "null, not left out: {absent}");
 }
 
 #[tokio::test]

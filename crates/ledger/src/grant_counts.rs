@@ -18,7 +18,8 @@ pub struct GrantCounts {
     pub by_grant: BTreeMap<GrantId, Traffic>,
     /// Bytes under identifiers that are not the id of a grant, and without an identifier.
     pub other: Traffic,
-    /// Whether every identifier of the span is included. Otherwise the source had more than could be asked for.
+    /// Whether every identifier of the span is included. Otherwise the source had more than could be asked for, or returned
+    /// them in an order in which one could be left out.
     pub is_complete: bool,
     /// Whether the span is settled: it will not be counted again, and its counts are final.
     pub is_final: bool,

@@ -79,11 +79,11 @@ pub(super) fn parsed<T>(
     })
 }
 
-/// The value of a parameter. An empty one is absent.
+/// The value of a parameter. An empty text is absent; an empty number or truth value is invalid.
 pub(super) fn one(query: Option<&str>, name: &'static str) -> Result<Option<String>, ApiError> {
     match parameters(query, name).as_slice() {
         [] => Ok(None),
-        [text] if text.is_empty() => Ok(None),
+        [text] if text.is_empty() && !matches!(name, "limit" | "live") => Ok(None),
         [text] => Ok(Some(text.to_string())),
         _ => Err(ApiError::invalid(format!("Set `{name}` once."))),
     }

@@ -1,6 +1,10 @@
 //! Findings of `turn-broker doctor` about a provider that does not mint, and about analytics that fail.
 
+use reqwest::StatusCode;
+use serde_json::json;
+
 use super::{World, doctor};
+use crate::support::fake_issuer::{FakeIssuer, Signer};
 use crate::support::{AnalyticsFault, Fault};
 
 #[tokio::test]
@@ -125,4 +129,25 @@ async fn each_turn_key_is_checked_and_so_is_the_token_that_replaces_one() {
     let examined = world.examine(&rotation("another-rest-token")).await;
     let (state, _, remedy) = examined.only("turn-keys");
     assert!(state == "fail" && remedy.contains("Calls: Edit"), "{remedy}");
+}
+
+#[tokio::test]
+async fn the_keys_of_users_are_fetched_and_counted() {
+    let world = World::new().await;
+    let issuer = FakeIssuer::start(&[Signer::es256().public("a"), Signer::ed_dsa().public("b")]).await;
+    let url = issuer.url();
+    let users = [("AUTH_JWKS_URL", url.as_str()), ("AUTH_ISSUER", "https://issuer.example/")];
+    let (state, seen, _) = world.examine(&users).await.only("user-keys");
+    assert_eq!((state.as_str(), seen.as_str()), ("ok", "keys that can verify a token: 2"));
+
+    issuer.publish(&[json!({"kty": "oct", "k": "AAAA"})]);
+    let (state, seen, remedy) = world.examine(&users).await.only("user-keys");
+    assert!(state == "fail" && seen.contains("no key") && remedy.contains("RS256"), "{seen}: {remedy}");
+    issuer.answer(StatusCode::NOT_FOUND, String::new());
+    let (state, seen, remedy) = world.examine(&users).await.only("user-keys");
+    assert!(state == "fail" && seen.contains("404") && remedy.contains("jwks_uri"), "{seen}: {remedy}");
+    drop(issuer);
+    let (state, seen, remedy) = world.examine(&users).await.only("user-keys");
+    assert!(state == "fail" && seen == "no response" && remedy.contains("connect"), "{seen}: {remedy}");
+    assert!(world.examine(&[]).await.of("user-keys").is_empty());
 }

@@ -1,5 +1,6 @@
 //! Queries of bytes for each grant. A mint sends the grant's id as `customIdentifier`, and these queries group by it. One query
-//! returns one page, with its rows in the order of the identifiers. A page in another order is an error, so no row counts twice.
+//! returns one page, with its rows in the order of the identifiers, byte by byte. A page that repeats one is an error, so no row
+//! counts twice. Pages in another order end a count as incomplete, so no row is left out unnoticed.
 //! The sum of all rows is not the total, because each group is sampled by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,9 +68,10 @@ impl CloudflareAnalytics {
             let question = self.page_question(&keys, span, bounds.rows, cursor.as_deref());
             let rows = self.rows(span, &question).await?;
             let is_last = rows.len() < bounds.rows;
+            let is_ordered = is_ordered(&rows, cursor.as_deref(), is_last);
             cursor = add_page(rows, cursor, &mut counts).map_err(AnalyticsError::BadBody)?;
-            if is_last {
-                counts.is_complete = true;
+            counts.is_complete = is_last && is_ordered;
+            if is_last || !is_ordered {
                 break;
             }
         }
@@ -194,6 +196,14 @@ impl Row {
         let at = chrono::DateTime::parse_from_rfc3339(self.dimensions.datetime_minute.as_deref()?).ok()?;
         Some(Minute::of(at.to_utc().into()))
     }
+}
+
+/// Whether no identifier can be missing between this page and its neighbours. The next page begins after the last identifier, so
+/// in another order, or under another collation, one could be on neither. No page comes after the last one, so its own order does
+/// not matter.
+fn is_ordered(rows: &[Row], cursor: Option<&str>, is_last: bool) -> bool {
+    let is_after = cursor.is_none_or(|cursor| rows.iter().all(|row| row.identifier() > cursor));
+    is_after && (is_last || rows.iter().map(Row::identifier).is_sorted())
 }
 
 /// Adds the rows of a page. Returns the identifier after which the next page begins.

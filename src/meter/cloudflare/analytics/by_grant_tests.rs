@@ -82,6 +82,25 @@ fn a_page_that_repeats_an_identifier_is_an_error() {
 }
 
 #[test]
+fn identifiers_in_another_order_may_leave_one_out() {
+    let page = |identifiers: &[&str]| rows(&identifiers.iter().map(|text| row(*text, 1)).collect());
+    for (identifiers, cursor, is_last, expected) in [
+        (&["B", "C", "a"][..], None, false, true),
+        (&["a", "B", "C"], None, false, false), // a collation without case
+        (&["C", "B"], None, false, false),
+        (&["C", "B"], None, true, true), // nothing comes after it
+        (&["C", "B"], Some("A"), true, true),
+        (&["b", "A"], Some("a"), true, false), // `A` was to be before `a`
+        (&[], Some("a"), true, true),
+    ] {
+        let is_ordered = is_ordered(&page(identifiers), cursor, is_last);
+        assert_eq!(is_ordered, expected, "{identifiers:?} after {cursor:?}");
+    }
+    let missing = rows(&json!([row("A", 1), row(Value::Null, 1)]));
+    assert!(!is_ordered(&missing, None, false), "without an identifier it is the first");
+}
+
+#[test]
 fn a_row_without_a_whole_number_or_a_dimension_is_an_error() {
     let fraction = json!([{ "dimensions": {}, "sum": { "egressBytes": 0.5, "ingressBytes": 1 } }]);
     assert_eq!(add_page(rows(&fraction), None, &mut GrantCounts::default()), Err(BadBody::Number));

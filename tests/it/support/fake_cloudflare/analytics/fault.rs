@@ -36,6 +36,8 @@ pub(crate) enum AnalyticsFault {
     NoGroups,
     /// The good answer with null for each dataset.
     NullSelections,
+    /// The good answer with the rows of each dataset in the opposite order.
+    Reversed,
     /// 200, `data` null, and no error.
     NullData,
     /// 200 with an HTML page.
@@ -108,8 +110,11 @@ impl AnalyticsFault {
             Self::PartialWithErrors => edited(good, |body| body["errors"] = json!([error(LATER)])),
             Self::NullData => edited(good, |body| body["data"] = Value::Null),
             Self::NoAccounts => edited(good, |body| each_account_list(body, |_| json!([]))),
-            Self::NoGroups => edited(good, |body| each_dataset(body, &json!([]))),
-            Self::NullSelections => edited(good, |body| each_dataset(body, &Value::Null)),
+            Self::NoGroups => edited(good, |body| each_dataset(body, |_| json!([]))),
+            Self::NullSelections => edited(good, |body| each_dataset(body, |_| Value::Null)),
+            Self::Reversed => edited(good, |body| {
+                each_dataset(body, |rows| rows.as_array().into_iter().flatten().rev().cloned().collect());
+            }),
             Self::Dated(date) => Answer { header: Some(("date", date)), ..good },
             Self::Falling(_)
             | Self::Late(_)
@@ -152,12 +157,12 @@ fn each_account_list(body: &mut Value, replace: impl Fn(&Value) -> Value) {
     }
 }
 
-fn each_dataset(body: &mut Value, with: &Value) {
+fn each_dataset(body: &mut Value, replace: impl Fn(&Value) -> Value) {
     each_account_list(body, |accounts| {
-        let emptied = |account: &Value| {
-            let names = account.as_object().into_iter().flat_map(|account| account.keys());
-            names.map(|name| (name.clone(), with.clone())).collect::<Value>()
+        let replaced = |account: &Value| {
+            let datasets = account.as_object().into_iter().flatten();
+            datasets.map(|(name, rows)| (name.clone(), replace(rows))).collect::<Value>()
         };
-        accounts.as_array().into_iter().flatten().map(emptied).collect()
+        accounts.as_array().into_iter().flatten().map(replaced).collect()
     });
 }
