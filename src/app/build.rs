@@ -41,6 +41,7 @@ use crate::request::id::RequestIds;
 use crate::signal::Signaling;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
+use crate::signal::outbox::Backlog;
 use crate::signal::protocols;
 use crate::signal::rooms::RoomUsers;
 use crate::telemetry::log::LostLines;
@@ -178,6 +179,7 @@ impl Parts<'_> {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),
             calls: Arc::clone(&calls),
+            backlog: Backlog::default(),
         };
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),

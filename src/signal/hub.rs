@@ -14,7 +14,7 @@ use turn_signaling::call::ProtocolName;
 use turn_signaling::session::{Action, Event, Limits, Protocol, Question, SocketId, Upgrade, Webhook};
 
 use super::calls::LiveCalls;
-use super::outbox::{Frame, Outbox};
+use super::outbox::{Backlog, Frame, Outbox};
 use crate::clock;
 use crate::telemetry::metrics::Metrics;
 
@@ -39,6 +39,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The calls of all protocols.
     pub calls: Arc<LiveCalls>,
+    /// What waits for the clients of all protocols.
+    pub backlog: Backlog,
 }
 
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl Hub {
 
     /// Opens a socket.
     pub fn open(&self, peer: Peer, upgrade: Upgrade) -> (SocketId, Arc<Outbox>, Vec<Effect>) {
-        let outbox = Arc::new(Outbox::new(self.limits));
+        let outbox = Arc::new(Outbox::new(self.limits, self.shared.backlog.clone()));
         let mut state = self.lock();
         let socket = SocketId(state.next_socket);
         state.next_socket += 1;
@@ -236,6 +238,7 @@ mod tests {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::new(Metrics::new()),
             calls: Arc::new(LiveCalls::new(Arc::new(SystemClock))),
+            backlog: Backlog::default(),
         };
         Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)
     }

@@ -1,11 +1,34 @@
-//! What waits to be sent to one socket, bounded in frames and in bytes. The protocol puts frames in without waiting. A client
-//! that reads too slowly loses what still waits, and gets a close frame instead. After a close frame nothing is accepted.
+//! What waits to be sent to one socket, bounded in frames and in bytes, and in the bytes of all sockets together. The protocol
+//! puts frames in without waiting. A client that reads too slowly loses what still waits, and gets a close frame instead. After
+//! a close frame nothing is accepted.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use turn_signaling::session::{Closing, Limits, Text};
+
+/// The most bytes that wait for all clients together. A frame to many clients counts once for each.
+pub const BACKLOG_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// The bytes that wait for all clients together.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.0.load(Ordering::Relaxed).saturating_add(bytes) <= BACKLOG_BYTES_MAX
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// A frame to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +47,7 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     changed: Notify,
     limits: Limits,
+    backlog: Backlog,
 }
 
 #[derive(Debug, Default)]
@@ -36,8 +60,8 @@ struct Queue {
 impl Outbox {
     /// An empty queue.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { queue: Mutex::default(), changed: Notify::new(), limits }
+    pub fn new(limits: Limits, backlog: Backlog) -> Self {
+        Self { queue: Mutex::default(), changed: Notify::new(), limits, backlog }
     }
 
     /// Adds a frame. `false` if the queue was full: then the close frame for slow clients has taken the place of all frames.
@@ -51,12 +75,15 @@ impl Outbox {
             Frame::Ping | Frame::Close(_) => 0,
         };
         let is_full = queue.frames.len() >= self.limits.queued_frames_max
-            || queue.bytes + bytes > self.limits.queued_bytes_max;
+            || queue.bytes + bytes > self.limits.queued_bytes_max
+            || !self.backlog.has_room_for(bytes);
         let is_close = matches!(frame, Frame::Close(_));
         if is_full && !is_close {
+            self.backlog.remove(queue.bytes);
             *queue = Queue { frames: [Frame::Close(self.limits.too_slow)].into(), bytes: 0, is_closed: true };
         } else {
             queue.bytes += bytes;
+            self.backlog.add(bytes);
             queue.is_closed = is_close;
             queue.frames.push_back(frame);
         }
@@ -80,6 +107,7 @@ impl Outbox {
         let frame = queue.frames.pop_front()?;
         if let Frame::Text(text) = &frame {
             queue.bytes -= text.len();
+            self.backlog.remove(text.len());
         }
         if queue.frames.is_empty() {
             // An idle socket keeps no buffer.
@@ -93,6 +121,12 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.backlog.remove(self.lock().bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +134,28 @@ mod tests {
     const TOO_SLOW: Closing = Closing::normal("too slow");
 
     fn outbox() -> Outbox {
-        Outbox::new(Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW })
+        outbox_in(&Backlog::default())
+    }
+
+    fn outbox_in(backlog: &Backlog) -> Outbox {
+        let limits =
+            Limits { frame_max: 100, queued_frames_max: 3, queued_bytes_max: 10, too_slow: TOO_SLOW };
+        Outbox::new(limits, backlog.clone())
+    }
+
+    #[test]
+    fn all_sockets_together_have_a_bound_and_what_is_sent_or_dropped_no_longer_counts() {
+        let backlog = Backlog::default();
+        backlog.add(BACKLOG_BYTES_MAX - 10);
+        let (a, b) = (outbox_in(&backlog), outbox_in(&backlog));
+        assert!(a.push(text("12345")) && b.push(text("12345")));
+        assert!(!a.push(text("1")), "the slow one gives way");
+        assert!(b.push(text("1")));
+        assert_eq!(drain(&b).len(), 2);
+        assert!(b.push(text("1234567890")));
+        drop(b);
+        let c = outbox_in(&backlog);
+        assert!(c.push(text("1234567890")));
     }
 
     fn text(text: &'static str) -> Frame {

@@ -1,5 +1,5 @@
-//! What a protocol asks for and only the shell can find out: the application's answer, and a mint. Each question is one task, and
-//! a socket has one question at a time, so the bound on sockets bounds the tasks.
+//! What a protocol asks for and only the shell can find out: the application's answer, and a mint. Each is one task, and their
+//! number is bounded. A question that finds no place is answered as if its call had failed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,12 +24,31 @@ use crate::signal::hub::{Effect, Hub, Peer};
 /// The longest answer of a webhook, in bytes.
 const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 
+/// The most webhooks and mints in progress. A webhook that does not answer takes `WEBHOOK_TIMEOUT_SEC`, and sockets can be opened
+/// and closed faster than that.
+const TASKS_MAX: usize = 8_192;
+
 /// Begins to carry out effects, each in a task of its own.
 pub(super) fn begin(app: &Arc<App>, hub: &Arc<Hub>, effects: Vec<Effect>) {
     for effect in effects {
+        if app.signaling.tasks.len() >= TASKS_MAX {
+            app.metrics.signaling_limited("no_task");
+            give_up(app, hub, effect);
+            continue;
+        }
         let (of_task, hub) = (Arc::clone(app), Arc::clone(hub));
         app.signaling.tasks.spawn(async move { carry_out(&of_task, &hub, effect).await });
     }
+}
+
+/// The reply to a question that was not asked.
+fn give_up(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
+    let Effect::Ask { socket, question, .. } = effect else { return };
+    let reply = match question {
+        Question::Authorize(_) => Reply::Authorized(None),
+        Question::Mint { .. } => Reply::Minted { ice_servers: to_raw_value(&app.stun).ok(), grant: None },
+    };
+    take(app, hub, Event::Replied { socket, reply });
 }
 
 async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {

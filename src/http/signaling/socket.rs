@@ -2,6 +2,7 @@
 //! after the protocol's close frame, and then tells the protocol once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -21,6 +22,8 @@ use crate::signal::outbox::{Frame, Outbox};
 pub const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long the broker waits for the client's close frame after its own.
 pub const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// How long a socket occupies its place at least. So one address opens at most as many sockets in this time as it may have.
+pub const PLACE_MIN: Duration = Duration::from_secs(1);
 /// The buffer of one socket, in bytes. An idle socket keeps it.
 const READ_BUFFER: usize = 4 * 1024;
 /// A frame that is longer than allowed by up to this much is read to its end, so that the client receives the close frame. A
@@ -46,7 +49,11 @@ pub fn upgrade(
     let max = hub.limits().frame_max + OVERLONG;
     let request = request.read_buffer_size(READ_BUFFER).write_buffer_size(0).max_frame_size(max);
     request.max_message_size(max).on_upgrade(move |socket| async move {
+        let freed_at = clock::deadline(PLACE_MIN);
         serve(&app, &hub, socket, (peer, known)).await;
+        if !app.draining.load(Ordering::Relaxed) {
+            tokio::time::sleep_until(freed_at).await;
+        }
         drop(place);
     })
 }
