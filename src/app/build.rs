@@ -43,6 +43,7 @@ use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
 use crate::signal::protocols;
 use crate::signal::rooms::RoomUsers;
+use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -75,6 +76,9 @@ pub enum BuildError {
         "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
     )]
     RestEndpoint,
+    /// The settings of the SFU give no URL or no header.
+    #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
+    SfuEndpoint,
     /// The relay cannot bind its port.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -182,6 +186,7 @@ impl Parts<'_> {
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
+            sfu: self.sfu(&calls, secret)?,
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,
@@ -189,6 +194,14 @@ impl Parts<'_> {
             client: http_client()?,
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// `secret`: the key of the ledger, so that locks outlive a restart.
+    fn sfu(&self, calls: &Arc<LiveCalls>, secret: &[u8]) -> Result<Option<Arc<SfuProxy>>, BuildError> {
+        let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
+        let (account, calls, clock) = (&self.account, Arc::clone(calls), Arc::clone(&self.clock));
+        let proxy = SfuProxy::new(config, secret, http_client()?, Arc::clone(account), calls, clock);
+        proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {
