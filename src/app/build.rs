@@ -26,7 +26,7 @@ use crate::journal::Journal;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
-use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
@@ -213,7 +213,9 @@ impl Parts<'_> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
         let keys = Arc::clone(&self.own_keys);
-        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, self.config.usage.billed);
+        let counted =
+            Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };
+        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, counted);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
@@ -311,6 +313,8 @@ impl Parts<'_> {
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.map(|relay| CredentialSource::Relay(relay.credentials().clone())),
             IceSource::Stun => return Ok(Source::Stun),
+            // It has no credentials, so `ICE_SOURCES` cannot name it.
+            IceSource::Sfu => None,
         };
         Ok(credentials.map_or(Source::Absent, Source::Ready))
     }

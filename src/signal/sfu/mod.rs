@@ -44,11 +44,18 @@ pub struct SfuProxy {
     pub lock: SfuLock,
     lock_key: LockKey,
     upstream: Upstream,
-    sessions: Mutex<Sessions>,
+    state: Mutex<State>,
     started: Instant,
     account: Arc<Account>,
     calls: Arc<LiveCalls>,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: Sessions,
+    /// How many tracks the ledger charges.
+    charged: u64,
 }
 
 /// A new session, as a client asks for it.
@@ -88,7 +95,7 @@ impl SfuProxy {
             lock: config.lock,
             lock_key: LockKey::derived_from(secret),
             upstream: Upstream::new(config, client)?,
-            sessions: Mutex::default(),
+            state: Mutex::default(),
             started: clock.instant(),
             account,
             calls,
@@ -186,18 +193,23 @@ impl SfuProxy {
 
     /// Runs `call` under the lock. What has happened goes on before the lock is released.
     fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
-        let mut sessions = self.lock();
+        let mut state = self.lock();
+        let State { sessions, charged } = &mut *state;
         let now = self.clock.instant().saturating_duration_since(self.started);
-        let result = call(&mut sessions, now);
+        let result = call(sessions, now);
         for event in sessions.take_events() {
             self.calls.take(event);
+        }
+        if sessions.pulled() != *charged {
+            *charged = sessions.pulled();
+            self.account.set_sfu_tracks(*charged);
         }
         result
     }
 
     /// Ignores poisoning: a panic leaves the table consistent enough to serve, and looks correct what is counted.
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use tokio::task::JoinSet;
@@ -42,15 +42,14 @@ impl SfuProxy {
 
     async fn watch(self: &Arc<Self>) -> Infallible {
         let mut tick = tokio::time::interval(TICK);
-        let mut close = tokio::time::interval(CLOSE_INTERVAL);
-        for interval in [&mut tick, &mut close] {
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        }
-        let mut looks = JoinSet::new();
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut looks, mut closed_at) = (JoinSet::new(), None);
         loop {
             tokio::select! {
-                _ = close.tick() => self.close_spent().await,
-                _ = tick.tick() => self.close_overdue().await,
+                _ = tick.tick() => {
+                    self.close_overdue().await;
+                    self.close_spent(&mut closed_at).await;
+                }
                 Some(_) = looks.join_next() => {}
             }
             let due = self.with(|sessions, now| sessions.take_looks(AT_ONCE_MAX - looks.len(), now));
@@ -74,16 +73,21 @@ impl SfuProxy {
         self.close_all(overdue).await;
     }
 
-    /// Closes everything that pulls, once the budget is spent.
-    async fn close_spent(self: &Arc<Self>) {
-        if self.account.snapshot().figures.is_spent() {
-            let pulling = self.with(|sessions, _| sessions.pulling());
-            if !pulling.is_empty() {
-                let sessions = pulling.len();
-                tracing::warn!(sessions, "the budget is spent: sessions of the SFU are closed by force");
-            }
-            self.close_all(pulling).await;
+    /// Closes everything that pulls, once the budget is spent. `closed_at`: when it last did.
+    async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
+        let now = self.clock.instant();
+        let is_soon = closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL);
+        if is_soon || !self.account.snapshot().figures.is_spent() {
+            return;
         }
+        let pulling = self.with(|sessions, _| sessions.pulling());
+        if pulling.is_empty() {
+            return;
+        }
+        *closed_at = Some(now);
+        let sessions = pulling.len();
+        tracing::warn!(sessions, "the budget is spent: sessions of the SFU are closed by force");
+        self.close_all(pulling).await;
     }
 
     async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<Mid>)>) {

@@ -1,5 +1,7 @@
 //! The SFU proxy against a fake SFU: what passes, what is refused and how, and how sessions are locked and kept in their rooms.
 
+mod metering;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
