@@ -110,17 +110,26 @@ async fn on_session(
     request: Request,
 ) -> Result<Returned, Fault> {
     let (parts, body) = request.into_parts();
-    let (caller, _) = caller(app, &parts).await?;
+    let caller = match caller(app, &parts).await {
+        Ok((caller, _)) => caller,
+        // The lock still proves the browser: a token may expire during a long call.
+        Err(Fault::Unauthorized) => anonymous(&parts)?,
+        Err(fault) => return Err(fault),
+    };
     let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     proxy.authorize(&id, &caller, cookies, is_locked(app, proxy, &parts))?;
     let passed = read(Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
 }
 
+fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
+    let address = address(parts).ok_or(Fault::Unauthorized)?;
+    Ok(Caller { user: None, grant: None, address: ClientKey::of(address) })
+}
+
 /// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
 async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
-    let address = address(parts).ok_or(Fault::Unauthorized)?;
-    let mut caller = Caller { user: None, grant: None, address: ClientKey::of(address) };
+    let mut caller = anonymous(parts)?;
     let mut room_of_token = None;
     match (bearer(&parts.headers), &app.auth) {
         (Some(token), Some(auth)) if is_jwt(token) => {

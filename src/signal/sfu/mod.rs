@@ -141,7 +141,7 @@ impl SfuProxy {
         passed: Passed,
     ) -> Result<Returned, Fault> {
         let change = self.admit(&id, call, &passed.body)?;
-        self.with(|sessions, _| sessions.call_begins(&id));
+        self.with(|sessions, now| sessions.call_begins(&id, now))?;
         let underway = Underway { proxy: Arc::clone(self), id, is_known: false };
         let called = async move { underway.call(call, change, passed).await };
         tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))

@@ -33,6 +33,11 @@ pub enum Fault {
         /// When to try again.
         retry_in: Duration,
     },
+    /// The session makes calls too fast.
+    TooFast {
+        /// When to try again.
+        retry_in: Duration,
+    },
     /// The session has as many tracks as it may.
     TooManyTracks,
     /// The budget is spent, or minting is stopped: nothing more is sent to clients.
@@ -84,7 +89,7 @@ impl Fault {
             Self::NotFound => 404,
             Self::Method => 405,
             Self::TooLarge => 413,
-            Self::TooMany { .. } | Self::TooManyTracks | Self::Spent { .. } => 429,
+            Self::TooMany { .. } | Self::TooFast { .. } | Self::TooManyTracks | Self::Spent { .. } => 429,
             Self::Unreachable => 502,
             Self::Full => 503,
             Self::TimedOut => 504,
@@ -104,6 +109,7 @@ impl Fault {
             Self::Method => "method_not_allowed",
             Self::TooLarge => "payload_too_large",
             Self::TooMany { .. } => "too_many_sessions",
+            Self::TooFast { .. } => "too_many_requests",
             Self::TooManyTracks => "too_many_tracks",
             Self::Spent { .. } => "budget_exhausted",
             Self::Unreachable => "sfu_unreachable",
@@ -125,6 +131,7 @@ impl Fault {
             Self::Method => "The call has another method.",
             Self::TooLarge => "The body is too long.",
             Self::TooMany { .. } => "This address opens too many sessions.",
+            Self::TooFast { .. } => "This session makes too many calls.",
             Self::TooManyTracks => "The session has as many tracks as it may.",
             Self::Spent { .. } => "The bandwidth of this period is spent.",
             Self::Unreachable => "The SFU cannot be reached.",
@@ -147,7 +154,9 @@ impl Fault {
             }
         };
         let retry_in = match self {
-            Self::TooMany { retry_in } | Self::Spent { retry_in } => Some(retry_in),
+            Self::TooMany { retry_in } | Self::TooFast { retry_in } | Self::Spent { retry_in } => {
+                Some(retry_in)
+            }
             _ => None,
         };
         FaultAnswer { status: self.status(), content_type, body, retry_in }
@@ -188,6 +197,7 @@ mod tests {
             (Fault::Method, 405, "method_not_allowed"),
             (Fault::TooLarge, 413, "payload_too_large"),
             (Fault::TooMany { retry_in: SOON }, 429, "too_many_sessions"),
+            (Fault::TooFast { retry_in: SOON }, 429, "too_many_requests"),
             (Fault::TooManyTracks, 429, "too_many_tracks"),
             (Fault::Spent { retry_in: SOON }, 429, "budget_exhausted"),
             (Fault::Unreachable, 502, "sfu_unreachable"),

@@ -10,7 +10,12 @@ use turn_ledger::token::GrantId;
 
 use super::SessionId;
 use super::body::{Answered, AnsweredTrack, Mid, Wanted};
+use super::fault::Fault;
+use crate::allowance::{Allowance, MessageRate};
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+
+/// Calls of one session. A page that joins a large room makes some dozens within a second.
+pub const CALLS: MessageRate = MessageRate { per_second: 20, burst: 100 };
 
 /// Who calls, as far as the request proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,7 @@ pub(super) struct Session {
     pulled_channels: usize,
     /// Calls that are on their way to the SFU.
     calls: usize,
+    rate: Allowance,
     /// How often its tracks have changed, so that a state that was asked for before a change is not believed after it.
     version: u64,
     /// Its membership in the call, while it has media.
@@ -80,6 +86,7 @@ impl Session {
             tracks: BTreeMap::new(),
             pulled_channels: 0,
             calls: 0,
+            rate: Allowance::default(),
             version: 0,
             member: None,
             joined: 0,
@@ -122,8 +129,12 @@ impl Session {
         self.version
     }
 
-    pub(super) fn call_begins(&mut self) {
+    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
+        if !self.rate.take(CALLS, now) {
+            return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+        }
         self.calls = self.calls.saturating_add(1);
+        Ok(())
     }
 
     pub(super) fn call_ends(&mut self) {
@@ -172,7 +183,8 @@ impl Session {
         };
         self.member = Some(member.clone());
         self.is_connected = false;
-        Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: self.owner.grant })
+        // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
+        Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: None })
     }
 
     /// The first media from another member have been asked for.

@@ -136,11 +136,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// A call goes to the SFU. [`Self::call_ends`] must follow, however the call ends.
-    pub fn call_begins(&mut self, id: &SessionId) {
-        if let Some(session) = self.rows.get_mut(id) {
-            session.call_begins();
-        }
+    /// A call goes to the SFU, if the session has not made too many. [`Self::call_ends`] must follow, however the call ends.
+    pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+        self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
     }
 
     /// A call has ended. `is_known`: its result is known; if not, the session is looked at.

@@ -6,6 +6,7 @@ use super::*;
 use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
 use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
 use crate::sfu::body::AnsweredTrack;
+use crate::sfu::session::CALLS;
 use proptest::prelude::*;
 use turn_ledger::spender::User;
 use turn_ledger::token::GrantId;
@@ -218,7 +219,7 @@ fn a_state_older_than_a_change_is_not_believed() {
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 1);
     let look = table.sessions.look_at(&id("b")).unwrap();
-    table.sessions.call_begins(&id("b"));
+    table.sessions.call_begins(&id("b"), table.now).unwrap();
     table.sessions.looked(&look, &state(&[]), table.now);
     assert_eq!(table.sessions.pulled(), 1, "a call is on its way");
     table.sessions.call_ends(&id("b"), true, table.now);
@@ -229,7 +230,7 @@ fn a_state_older_than_a_change_is_not_believed() {
 #[test]
 fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
     let mut table = Table::with(&[("a", "r")]);
-    table.sessions.call_begins(&id("a"));
+    table.sessions.call_begins(&id("a"), table.now).unwrap();
     table.sessions.call_ends(&id("a"), false, table.now);
     assert_eq!(table.sessions.take_looks(9, table.now).len(), 1);
 }
@@ -325,6 +326,24 @@ fn a_reservation_holds_its_place_until_it_is_released() {
 }
 
 #[test]
+fn a_session_makes_calls_at_a_rate() {
+    let mut table = Table::with(&[("a", "r")]);
+    let mut call = |now| {
+        let begun = table.sessions.call_begins(&id("a"), now);
+        if begun.is_ok() {
+            table.sessions.call_ends(&id("a"), true, now);
+        }
+        begun
+    };
+    for _ in 0..CALLS.burst {
+        call(Duration::ZERO).unwrap();
+    }
+    assert_eq!(call(Duration::ZERO), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(call(secs(1)), Ok(()));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Locked));
+}
+
+#[test]
 fn a_session_has_a_number_of_tracks() {
     let mut table = Table::with(&[("a", "r")]);
     let most: Vec<_> = (0..PER_SESSION_MAX).collect();
@@ -412,8 +431,8 @@ impl Invariants {
         }
         for event in sessions.take_events() {
             match event {
-                CallEvent::Joined { call, member, .. } => {
-                    assert_eq!(call.protocol, ProtocolName::Sfu);
+                CallEvent::Joined { call, member, grant, .. } => {
+                    assert_eq!((call.protocol, grant), (ProtocolName::Sfu, None), "no byte is charged twice");
                     assert!(self.past.insert(member.clone()), "a member's id is used once");
                     self.present.insert(member, call);
                 }
@@ -459,8 +478,9 @@ proptest! {
                     table.sessions.closed(&id(&names[session]), &mids, &Answered::default(), table.now);
                 }
                 Op::Call { session, is_known } => {
-                    table.sessions.call_begins(&id(&names[session]));
-                    table.sessions.call_ends(&id(&names[session]), is_known, table.now);
+                    if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
+                        table.sessions.call_ends(&id(&names[session]), is_known, table.now);
+                    }
                 }
                 Op::Look { session, seen } => {
                     if let Some(look) = table.sessions.look_at(&id(&names[session])) {

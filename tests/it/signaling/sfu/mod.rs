@@ -5,6 +5,7 @@ mod metering;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::support::fake_issuer::Signer;
 use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
 use crate::support::{Answer, TestBroker};
 
@@ -275,7 +276,7 @@ async fn the_header_names_the_room_for_a_page_without_a_query() {
 }
 
 #[tokio::test]
-async fn a_grant_opens_a_session_and_a_revoked_one_does_not() {
+async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
     let (sfu, broker) = {
         let sfu = FakeSfu::start().await;
         let settings =
@@ -286,10 +287,52 @@ async fn a_grant_opens_a_session_and_a_revoked_one_does_not() {
     let minted = broker.mint().await.json();
     let grant = minted["grant"].as_str().unwrap();
     let open = || broker.request(Method::POST, "/partytracks/sessions/new").bearer_auth(grant);
-    assert_eq!(Answer::of(open()).await.status, 201);
+    let opened = Answer::of(open()).await;
+    assert_eq!(opened.status, 201);
     broker.advance(86_401);
     assert_eq!(Answer::of(open()).await.status, 401, "expired");
     assert_eq!(sfu.history().len(), 1);
+    let path = format!("/partytracks/sessions/{}/renegotiate", opened.json()["sessionId"].as_str().unwrap());
+    let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap();
+    let call = broker.request(Method::PUT, &path).bearer_auth(grant).header("cookie", cookie).body("{}");
+    assert_eq!(Answer::of(call).await.status, 200, "the lock outlives the grant");
+}
+
+#[tokio::test]
+async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
+    let (_sfu, broker) = start(&[("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")]).await;
+    let token = |user: &str, room: Option<&str>| {
+        let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
+        Signer::hs256(SECRET).sign(None, &claims)
+    };
+    let open = async |token: Option<String>, path: &str| {
+        let request = broker.request(Method::POST, path);
+        let answer = Answer::of(match &token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        });
+        let answer = answer.await;
+        let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+        let session = || answer.json()["sessionId"].as_str().unwrap().to_owned();
+        (answer.status.as_u16() == 201).then(|| Page {
+            broker: &broker,
+            session: session(),
+            cookie,
+            address: "203.0.113.1",
+        })
+    };
+    assert!(open(None, NAMED).await.is_none(), "a room is not a user");
+    assert!(open(Some("x.y.z".into()), NAMED).await.is_none());
+    let a = open(Some(token("ann", None)), NAMED).await.unwrap();
+    let b = open(Some(token("bob", Some("blue"))), "/partytracks/sessions/new").await.unwrap();
+    let c = open(Some(token("eve", Some("red"))), NAMED).await.unwrap();
+    a.push().await;
+    assert_eq!(b.pull(&a).await.status, 200);
+    assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
+    let ice = broker.get("/partytracks/generate-ice-servers").await;
+    assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
 }
 
 #[tokio::test]
