@@ -87,6 +87,12 @@ pub fn build(app: &Arc<App>) -> Router {
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
     let sockets = signaling::routes::sockets(app).layer(foreign.clone());
+    let sfu = signaling::sfu::routes(app).layer(
+        ServiceBuilder::new()
+            .layer(foreign.clone())
+            .layer(signaling::sfu::cors(app))
+            .layer(CatchPanicLayer::custom(on_panic(app))),
+    );
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(status.merge(reports).merge(operator), app))
@@ -100,6 +106,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .route("/", navigation::start(&listed))
         .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
         .merge(sockets)
+        .merge(sfu)
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))

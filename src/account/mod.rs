@@ -31,6 +31,7 @@ mod counts;
 pub mod relay;
 mod reservation;
 mod rotation;
+mod sfu;
 mod spending;
 
 pub use reservation::{RenewalRight, Reservation};

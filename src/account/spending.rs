@@ -8,7 +8,7 @@ use turn_ledger::grants::{GrantFilter, GrantPlace, GrantRow, ListedGrant};
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::User;
 use turn_ledger::spenders::{Place as SpenderPlace, SpenderKey, SpenderKind, SpenderSums};
-use turn_ledger::token::GrantId;
+use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::Timestamp;
 
 impl Account {
@@ -106,6 +106,16 @@ impl Account {
                 (kind, rows, folded)
             });
             (grants.ended_count(), counts)
+        })
+    }
+
+    /// The user of a grant that is known, has not expired and was not revoked. `None` for any other grant.
+    #[must_use]
+    pub fn grant_user(&self, grant: &Grant) -> Option<Option<User>> {
+        self.with(|books| {
+            let row = books.grants().get(grant.id).filter(|row| row.revoked_at.is_none())?;
+            let is_live = row.expires_at > books.now();
+            is_live.then(|| row.spender.as_ref().and_then(|spender| spender.user.clone()))
         })
     }
 

@@ -26,7 +26,7 @@ use crate::journal::Journal;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
-use crate::meter::cloudflare::analytics::CloudflareAnalytics;
+use crate::meter::cloudflare::analytics::{CloudflareAnalytics, Counted};
 use crate::meter::cloudflare::{CloudflareMeter, KeyUsage};
 use crate::meter::coturn::CoturnMeter;
 use crate::meter::coturn::cli::CoturnCli;
@@ -44,6 +44,7 @@ use crate::signal::hub::Shared;
 use crate::signal::outbox::Backlog;
 use crate::signal::protocols;
 use crate::signal::rooms::RoomUsers;
+use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -76,6 +77,9 @@ pub enum BuildError {
         "CLOUDFLARE_REST_BASE, CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN do not form a valid request"
     )]
     RestEndpoint,
+    /// The settings of the SFU give no URL or no header.
+    #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
+    SfuEndpoint,
     /// The relay cannot bind its port.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -184,6 +188,7 @@ impl Parts<'_> {
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
+            sfu: self.sfu(&calls, secret)?,
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,
@@ -191,6 +196,14 @@ impl Parts<'_> {
             client: http_client()?,
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// `secret`: the key of the ledger, so that locks outlive a restart.
+    fn sfu(&self, calls: &Arc<LiveCalls>, secret: &[u8]) -> Result<Option<Arc<SfuProxy>>, BuildError> {
+        let Some(config) = &self.config.signaling.sfu else { return Ok(None) };
+        let (account, calls, clock) = (&self.account, Arc::clone(calls), Arc::clone(&self.clock));
+        let proxy = SfuProxy::new(config, secret, http_client()?, Arc::clone(account), calls, clock);
+        proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {
@@ -202,7 +215,9 @@ impl Parts<'_> {
         let Some(analytics) = &self.config.meter.analytics else { return Ok(None) };
         self.account.settle_late_counts(IceSource::Cloudflare, analytics.lag);
         let keys = Arc::clone(&self.own_keys);
-        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, self.config.usage.billed);
+        let counted =
+            Counted { billed: self.config.usage.billed, has_sfu: self.config.signaling.sfu.is_some() };
+        let api = CloudflareAnalytics::new(http_client()?, analytics, keys, counted);
         Ok(Some(CloudflareMeter {
             api: api.ok_or(BuildError::AnalyticsEndpoint)?,
             interval: analytics.interval,
@@ -300,6 +315,8 @@ impl Parts<'_> {
             IceSource::Manual => ice.manual.clone().map(CredentialSource::Manual),
             IceSource::Relay => relay.map(|relay| CredentialSource::Relay(relay.credentials().clone())),
             IceSource::Stun => return Ok(Source::Stun),
+            // It has no credentials, so `ICE_SOURCES` cannot name it.
+            IceSource::Sfu => None,
         };
         Ok(credentials.map_or(Source::Absent, Source::Ready))
     }

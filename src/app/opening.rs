@@ -58,7 +58,8 @@ fn source_terms(config: &Config) -> Vec<SourceTerms> {
     let coturn = config.meter.coturn_cli.as_ref().map(|_| IceSource::Coturn);
     let is_only_read = |source: &IceSource| !config.ice.sources.contains(source);
     let read = cloudflare.into_iter().chain(coturn);
-    let sources = minting_sources(config).chain(read.filter(is_only_read));
+    let sfu = config.signaling.sfu.as_ref().map(|_| IceSource::Sfu);
+    let sources = minting_sources(config).chain(read.filter(is_only_read)).chain(sfu);
     sources.map(|source| terms_of(source, config)).collect()
 }
 
@@ -79,6 +80,8 @@ fn terms_of(source: IceSource, config: &Config) -> SourceTerms {
             SourceTerms { cut_tail, is_read: true, ..terms }
         }
         IceSource::Relay => SourceTerms { is_read: true, ..terms },
+        // Cloudflare's reading counts it.
+        IceSource::Sfu => SourceTerms { is_read: config.meter.analytics.is_some(), ..terms },
         _ => terms,
     }
 }

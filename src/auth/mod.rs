@@ -36,6 +36,15 @@ pub struct Auth {
     clock: Arc<dyn Clock>,
 }
 
+/// What a valid token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The user.
+    pub user: User,
+    /// The only room that it is for: the claim `room`.
+    pub room: Option<String>,
+}
+
 /// Why a token names no user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoUser {
@@ -68,10 +77,17 @@ impl Auth {
 
     /// The user of a token.
     pub async fn user(&self, token: &str) -> Result<User, NoUser> {
+        self.verified(token).await.map(|verified| verified.user)
+    }
+
+    /// The user of a token, and its room.
+    pub async fn verified(&self, token: &str) -> Result<Verified, NoUser> {
         let signed = jwt::signed(token)?;
         let key = self.key(&signed).await?;
         let claims = jwt::claims(token, signed.algorithm, &key)?;
-        Ok(self.rules.user(&claims, self.clock.now())?)
+        let user = self.rules.user(&claims, self.clock.now())?;
+        let room = claims.get("room").and_then(|room| room.as_str());
+        Ok(Verified { user, room: room.map(str::to_owned) })
     }
 
     /// Keeps the issuer's keys up to date, until `end`.

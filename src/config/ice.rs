@@ -144,10 +144,10 @@ pub(super) fn read_base(settings: &mut Settings<'_>, variable: Variable) -> Read
 }
 
 fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {
-    let choices = IceSource::ALL.map(|source| (source.name(), source));
+    let choices = IceSource::NAMED.map(|source| (source.name(), source));
     let sources = settings.words(ICE_SOURCES, &choices)?.unwrap_or_default();
     let mut outcome = Ok(());
-    for source in IceSource::ALL {
+    for source in IceSource::NAMED {
         let Some(needs) = needs_of(source, settings) else { continue };
         let (variables, is, has) = (needs.variables, needs.is, needs.has);
         match (sources.contains(&source), needs.is_set) {
@@ -225,7 +225,7 @@ fn needs_of(source: IceSource, settings: &Settings<'_>) -> Option<Needs> {
             has_defaults: true,
             is_set: settings.is_set(RELAY_LISTEN) || settings.is_set(RELAY_PUBLIC_IP),
         }),
-        IceSource::Stun => None,
+        IceSource::Stun | IceSource::Sfu => None,
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn is_on(config: &Config, source: IceSource) -> bool {
         IceSource::Manual => config.ice.manual.is_some(),
         IceSource::Relay => config.ice.relay.is_some(),
         IceSource::Stun => true,
+        IceSource::Sfu => config.signaling.sfu.is_some(),
     };
     has_settings && config.ice.sources.contains(&source)
 }

@@ -9,7 +9,7 @@ use super::finding::{Check, Finding, Remedy};
 use crate::clock::Clock;
 use crate::config::{CloudflareConfig, Config, CoturnCliConfig};
 use crate::ice::turn_keys::OwnKeys;
-use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics};
+use crate::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted};
 use crate::meter::coturn::cli::{CliError, CoturnCli};
 use turn_ledger::minute::Minute;
 use turn_ledger::source::IceSource;
@@ -29,7 +29,7 @@ pub(super) async fn analytics(config: &Config, client: &Client, clock: &dyn Cloc
     };
     let keys = config.ice.cloudflare.as_ref().map(CloudflareConfig::own_keys).unwrap_or_default();
     let keys = Arc::new(OwnKeys::new(keys));
-    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, keys, config.usage.billed) else {
+    let Some(api) = CloudflareAnalytics::new(client.clone(), settings, keys, Counted::of(config)) else {
         let remedy = "check CLOUDFLARE_ANALYTICS_BASE and CLOUDFLARE_ANALYTICS_TOKEN";
         return Finding::fail(Check::Analytics, "", "the settings do not form a request", remedy);
     };

@@ -73,7 +73,7 @@ pub(super) fn check(source: IceSource, config: &Config, clock: &dyn Clock) -> Ou
             source.name(),
             "the relay in the service's process accepts only credentials of that process, so doctor cannot test it",
         )),
-        IceSource::Stun => none(without_settings(source)),
+        IceSource::Stun | IceSource::Sfu => none(without_settings(source)),
     }
 }
 

@@ -161,7 +161,7 @@ fn urls_schema() -> RefOr<Schema> {
 
 /// The schema of a field that names a source.
 pub(super) fn source_schema() -> RefOr<Schema> {
-    one_of(IceSource::ALL.map(IceSource::name), "An entry of `ICE_SOURCES`.")
+    one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")
 }
 
 /// The schema of the reason of a degraded response.

@@ -14,11 +14,19 @@ use axum::response::{IntoResponse, Response};
 use super::error::{ApiError, ErrorBody};
 use super::head;
 use super::request_log::{self, MintNote, RequestHead};
+use super::signaling::sfu;
 use crate::app::App;
 use crate::request::client_addr::ClientAddr;
 use crate::request::id::REQUEST_ID;
 use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
+
+/// The response is in another protocol's form, errors too: it gets an id, but no [`ErrorBody`]. Among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Verbatim {
+    /// The code of an error, for the log.
+    pub code: Option<&'static str>,
+}
 
 /// The outermost layer.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -100,7 +108,8 @@ fn finish(mut response: Response, request_id: &str) -> Response {
 fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let status = response.status();
     let own = response.extensions_mut().remove::<ErrorBody>();
-    let is_error = status.is_client_error() || status.is_server_error();
+    let is_bare = response.extensions().get::<Verbatim>().is_none();
+    let is_error = is_bare && (status.is_client_error() || status.is_server_error());
     own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
 }
 
@@ -113,6 +122,7 @@ fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {
 fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",
+        (_, route) if route.ends_with(sfu::REST) => "sfu",
         (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
@@ -147,6 +157,7 @@ mod tests {
             ("DELETE", "/api/connections/{id}", "connections"),
             ("GET", "/parties/{party}/{room}", "rooms"),
             ("GET", "/api/connections", "operator"),
+            ("POST", "/partytracks/{*sfu}", "sfu"),
             ("GET", "/metrics", "operator"),
             ("POST", "/api/budget/freeze", "operator"),
         ] {

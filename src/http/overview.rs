@@ -248,7 +248,7 @@ fn cost(PriceConfig { price, currency }: &PriceConfig, figures: &Figures) -> Cos
 
 fn callers(metrics: &Metrics) -> CallersBody {
     let reasons = DegradedReason::ALL.into_iter().map(Some);
-    let kinds = IceSource::ALL
+    let kinds = IceSource::NAMED
         .into_iter()
         .flat_map(|source| std::iter::once(None).chain(reasons.clone()).map(move |reason| (source, reason)));
     let answers = kinds.filter_map(|(source, reason)| {

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::header::ORIGIN;
 use axum::response::Response;
 
+use super::envelope::Verbatim;
 use super::error::ErrorBody;
 use super::origin::ORIGIN_SHOWN_MAX;
 use crate::app::App;
@@ -99,7 +100,8 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let RequestHead { request_id, trace, client, method, route, origin, mint } = head;
     let status = response.status().as_u16();
     let error = response.extensions().get::<ErrorBody>();
-    let code = error.map(|error| error.code);
+    let verbatim = response.extensions().get::<Verbatim>().and_then(|verbatim| verbatim.code);
+    let code = error.map(|error| error.code).or(verbatim);
     let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

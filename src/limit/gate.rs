@@ -21,6 +21,8 @@ pub enum Kind {
     Mint,
     /// A credential that renews an earlier one.
     Renewal,
+    /// A credential for a session of the SFU. Its client asks again whenever it connects anew.
+    Sfu,
 }
 
 /// Who has an allowance. A user has one, and then those of its address are wider.

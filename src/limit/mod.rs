@@ -57,7 +57,7 @@ type GatesOfKind = (Gate, Gate, Gate, Gate, Gate);
 pub struct RateLimit {
     /// For each kind: the limit of a client, then the limit of a wide prefix; the limit of a user, then the wider ones around it.
     /// A request over one does not count against the next, so none can use up the allowance of its neighbours.
-    limits: [[Limit; 5]; 2],
+    limits: [[Limit; 5]; 3],
     clients: Mutex<Clients>,
     users: Mutex<UserTable>,
     clock: Arc<dyn Clock>,
@@ -105,7 +105,7 @@ impl RateLimit {
         let window = config.window;
         let limit = |kind, scope| {
             let requests = match kind {
-                Kind::Mint => config.requests,
+                Kind::Mint | Kind::Sfu => config.requests,
                 Kind::Renewal => config.renewals,
             };
             let factor = match scope {
@@ -127,7 +127,7 @@ impl RateLimit {
             ])
         };
         Ok(Self {
-            limits: [of_kind(Kind::Mint)?, of_kind(Kind::Renewal)?],
+            limits: [of_kind(Kind::Mint)?, of_kind(Kind::Renewal)?, of_kind(Kind::Sfu)?],
             users: Mutex::new(UserTable::new(config.clients_max.get().div_ceil(2), window)),
             clients: Mutex::new(Clients::new(config.clients_max.get(), window, config.ipv6_prefix)),
             clock,
@@ -155,9 +155,19 @@ impl RateLimit {
     /// used up. A user has allowances of its own, as in the layer.
     #[must_use]
     pub fn take_mint(&self, address: IpAddr, user: Option<&User>) -> bool {
-        let charge = self.charge_of(address, Kind::Mint, user);
-        let [mint, _] = &self.limits;
-        let rows = mint.iter().filter_map(|limit| Some((limit, limit.row.row(&charge)?)));
+        self.take(Kind::Mint, address, user)
+    }
+
+    /// The same for a session of the SFU, which has an allowance of its own: a page that cannot connect asks again and again.
+    #[must_use]
+    pub fn take_sfu_mint(&self, address: IpAddr, user: Option<&User>) -> bool {
+        self.take(Kind::Sfu, address, user)
+    }
+
+    fn take(&self, kind: Kind, address: IpAddr, user: Option<&User>) -> bool {
+        let charge = self.charge_of(address, kind, user);
+        let rows =
+            self.limits.as_flattened().iter().filter_map(|limit| Some((limit, limit.row.row(&charge)?)));
         let fits = rows.map(|(limit, row)| limit.governor.limiter().check_key(&row).is_ok());
         let is_within = fits.into_iter().all(|fits| fits);
         if !is_within {
@@ -175,7 +185,7 @@ impl RateLimit {
                 .error_handler(move |error| reject(&error, quota, &metrics, respond));
             Gate { row: limit.row, layer }
         };
-        let [mint, renewal] = self.limits.each_ref().map(|limits| {
+        let [mint, renewal, _] = self.limits.each_ref().map(|limits| {
             let [client, wide, user, client_of_users, wide_of_users] = limits.each_ref().map(gate);
             (client, wide, user, client_of_users, wide_of_users)
         });

@@ -8,6 +8,7 @@
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`rooms`] | how the users of rooms are known |
+//! | [`sfu`] | the proxy of Cloudflare's SFU |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
 pub mod calls;
@@ -16,6 +17,7 @@ pub mod occupancy;
 pub mod outbox;
 pub mod protocols;
 pub mod rooms;
+pub mod sfu;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,7 @@ use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
 use rooms::RoomUsers;
+use sfu::SfuProxy;
 
 /// The protocols that are on, and what they share.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Signaling {
     pub hubs: Vec<Arc<Hub>>,
     /// How the users of rooms are known. `None` unless `SIGNALING` names rooms.
     pub room_users: Option<RoomUsers>,
+    /// The SFU proxy. `None` unless `SIGNALING` names it.
+    pub sfu: Option<Arc<SfuProxy>>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.

@@ -10,7 +10,7 @@ use reqwest::Client;
 use turn_broker::config::AnalyticsConfig;
 use turn_broker::http_client::http_client;
 use turn_broker::ice::turn_keys::{OwnKey, OwnKeys};
-use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, UsageCount};
+use turn_broker::meter::cloudflare::analytics::{AnalyticsError, CloudflareAnalytics, Counted, UsageCount};
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::key_name::KeyName;
 use turn_ledger::units::ByteCount;
@@ -63,8 +63,8 @@ fn with(
         lag: Duration::ZERO,
     };
     let keys = key_id.map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
-    CloudflareAnalytics::new(client, &config, Arc::new(OwnKeys::new(keys.into_iter().collect())), billed)
-        .unwrap()
+    let (keys, counted) = (OwnKeys::new(keys.into_iter().collect()), Counted { billed, has_sfu: false });
+    CloudflareAnalytics::new(client, &config, Arc::new(keys), counted).unwrap()
 }
 
 async fn ask(reader: &CloudflareAnalytics) -> Result<UsageCount, AnalyticsError> {

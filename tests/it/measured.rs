@@ -16,7 +16,7 @@ use turn_ledger::reading::ReadingOutcome;
 
 const GB: u64 = 1_000_000_000;
 
-const ANALYTICS: [(&str, &str); 3] = [
+pub(crate) const ANALYTICS: [(&str, &str); 3] = [
     ("CLOUDFLARE_ACCOUNT_ID", "account"),
     ("CLOUDFLARE_ANALYTICS_TOKEN", "analytics-fixture-token"),
     ("CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS", "3600"),

@@ -43,6 +43,82 @@ fn bytes(source: IceSource, bytes: u64) -> UsageChange {
     UsageChange { source, basis: Basis::Granted, kind }
 }
 
+/// A ledger with the SFU.
+fn with_sfu() -> Ledger {
+    let sfu = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Sfu) };
+    let cloudflare = SourceTerms { is_read: true, ..SourceTerms::of_a_removed(IceSource::Cloudflare) };
+    Ledger::new(ledger(1_000_000_000).terms, &[cloudflare, sfu], at(0))
+}
+
+/// What one track is charged in a minute.
+const TRACK_MINUTE: u64 = 15_000_000;
+
+#[test]
+fn tracks_of_the_sfu_are_charged_by_time_and_without_a_grant() {
+    let mut ledger = with_sfu();
+    ledger.set_sfu_tracks(3);
+    ledger.advance(at(MINUTE));
+    ledger.set_sfu_tracks(1);
+    ledger.advance(at(2 * MINUTE));
+    assert_eq!(ledger.used_of(IceSource::Sfu).get(), 4 * TRACK_MINUTE);
+    let figures = ledger.figures();
+    assert_eq!((figures.used.get(), figures.committed.get()), (4 * TRACK_MINUTE, 4 * TRACK_MINUTE));
+    assert_eq!(ledger.live_grants(), 0);
+    ledger.set_sfu_tracks(0);
+    ledger.advance(at(9 * MINUTE));
+    assert_eq!(ledger.figures().used.get(), 4 * TRACK_MINUTE);
+}
+
+#[test]
+fn a_reading_of_cloudflare_replaces_the_estimate_of_the_sfu() {
+    let mut ledger = with_sfu();
+    ledger.set_sfu_tracks(2);
+    ledger.advance(at(10 * MINUTE));
+    let period = ledger.period();
+    let reading = |n, other| {
+        let as_of = Minute::of(at(n * MINUTE)).start();
+        Reading { period, as_of, granted: ByteCount::ZERO, other: ByteCount::new(other) }
+    };
+    let (counted, rest) = (reading(5, 70_000_000), ledger.now().millis_since(reading(5, 0).as_of));
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &counted), ReadingOutcome::Taken);
+    let after = u128::from(2 * TRACK_MINUTE) * u128::from(rest) / u128::from(MINUTE);
+    assert_eq!(u128::from(ledger.figures().used.get()), 70_000_000 + after);
+    assert_eq!(ledger.measured().bytes.get(), 70_000_000, "no byte is counted twice");
+    let fell = reading(6, 1_000);
+    assert_eq!(ledger.take_reading(IceSource::Cloudflare, &fell), ReadingOutcome::Fell);
+    assert_eq!(
+        u128::from(ledger.figures().used.get()),
+        70_000_000 + after,
+        "a reading that is ignored replaces nothing"
+    );
+    assert!(ledger.drop_readings());
+    assert_eq!(ledger.figures().used.get(), 20 * TRACK_MINUTE, "without a reading the estimate is back");
+}
+
+#[test]
+fn what_the_sfu_is_charged_crosses_a_restart_but_its_tracks_do_not() {
+    let mut ledger = with_sfu();
+    let stored = ledger.take_changes();
+    let terms = ledger.terms;
+    let sources = [SourceTerms::of_a_removed(IceSource::Sfu)];
+    let mut ledger = Ledger::restore(terms, &sources, at(0), PeriodCounts::default(), &stored);
+    ledger.set_sfu_tracks(1);
+    ledger.advance(at(MINUTE));
+    let stored = ledger.take_changes();
+    let mut ledger = Ledger::restore(terms, &sources, at(MINUTE), PeriodCounts::default(), &stored);
+    ledger.advance(at(5 * MINUTE));
+    assert_eq!(ledger.used_of(IceSource::Sfu).get(), TRACK_MINUTE);
+}
+
+#[test]
+fn a_strict_budget_is_not_open_because_the_sfu_needs_no_room() {
+    let mut terms = ledger(100_000_000).terms;
+    terms.mode = BudgetMode::Strict;
+    let sources = [IceSource::Cloudflare, IceSource::Sfu].map(SourceTerms::of_a_removed);
+    let ledger = Ledger::new(terms, &sources, at(0));
+    assert!(ledger.is_promised_in_full(Duration::ZERO), "a credential of Cloudflare has a tail of two hours");
+}
+
 #[test]
 fn a_release_restores_the_figures_and_a_commit_keeps_them() {
     let mut ledger = ledger(1_000_000_000);

@@ -1,4 +1,5 @@
-//! The ICE sources that can be configured. Their names appear in settings, responses and stored rows.
+//! What is charged to the budget: the ICE sources that can be configured, and the SFU. Their names appear in settings, responses
+//! and stored rows.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 /// The most time between a request and the credential: the provider's deadline, rounded up to a whole second.
 pub const MINT_SLACK: Duration = Duration::from_secs(4);
 
-/// One entry of `ICE_SOURCES`. The wire and the log use the name of the setting.
+/// One entry of `ICE_SOURCES`, or the SFU. The wire and the log use the name of the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IceSource {
     /// Cloudflare Realtime TURN, minted over its API.
@@ -19,11 +20,16 @@ pub enum IceSource {
     Manual,
     /// Public STUN servers: no relay, no credential, no cost.
     Stun,
+    /// Cloudflare's SFU. It issues no credentials: what its sessions take from each other is charged by time, without a grant.
+    Sfu,
 }
 
 impl IceSource {
     /// All sources, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
+    pub const ALL: [Self; 6] =
+        [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun, Self::Sfu];
+    /// Those that `ICE_SOURCES` can name.
+    pub const NAMED: [Self; 5] = [Self::Cloudflare, Self::Coturn, Self::Relay, Self::Manual, Self::Stun];
 
     /// The name in settings, answers and logs.
     #[must_use]
@@ -34,6 +40,7 @@ impl IceSource {
             Self::Relay => "relay",
             Self::Manual => "manual",
             Self::Stun => "stun",
+            Self::Sfu => "sfu",
         }
     }
 
@@ -50,20 +57,26 @@ impl IceSource {
     pub const fn expiry_tail(self) -> Duration {
         match self {
             Self::Cloudflare | Self::Coturn => Duration::from_secs(7_200),
-            Self::Relay | Self::Manual | Self::Stun => Duration::ZERO,
+            Self::Relay | Self::Manual | Self::Stun | Self::Sfu => Duration::ZERO,
         }
     }
 
     /// Whether its count comes from another party, which can be wrong. Others are counted here.
     #[must_use]
     pub const fn is_counted_by_provider(self) -> bool {
-        matches!(self, Self::Cloudflare)
+        matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
     /// Whether what it relays is charged to the budget.
     #[must_use]
     pub const fn is_metered(self) -> bool {
-        matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay)
+        matches!(self, Self::Cloudflare | Self::Coturn | Self::Relay | Self::Sfu)
+    }
+
+    /// Whether it has grants.
+    #[must_use]
+    pub const fn has_grants(self) -> bool {
+        !matches!(self, Self::Sfu)
     }
 }
 

@@ -152,6 +152,11 @@ impl Timeline {
         *running = running.saturating_sub(1);
     }
 
+    /// Charges so many connections by time from `now` on, in place of those before.
+    pub fn set_clocks(&mut self, basis: Basis, count: u64) {
+        *self.running.of(basis) = count;
+    }
+
     /// Charges a past span of one connection by time.
     pub fn add_time(&mut self, basis: Basis, from: Timestamp, to: Timestamp) {
         if let Some(previous) = &mut self.previous {

@@ -200,6 +200,7 @@ pub(crate) const fn source_code(source: IceSource) -> u8 {
         IceSource::Relay => 3,
         IceSource::Manual => 4,
         IceSource::Stun => 5,
+        IceSource::Sfu => 6,
     }
 }
 

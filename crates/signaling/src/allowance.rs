@@ -30,6 +30,12 @@ impl Allowance {
         }
         fits
     }
+
+    /// Whether the whole burst is available, so that forgetting this value changes nothing.
+    #[must_use]
+    pub fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= now
+    }
 }
 
 #[cfg(test)]
@@ -44,5 +50,7 @@ mod tests {
         assert_eq!([take(1_000), take(1_000), take(1_000), take(1_000)], [true, true, true, false]);
         assert_eq!([take(1_099), take(1_100), take(1_100)], [false, true, false]);
         assert_eq!([take(9_000), take(9_000), take(9_000), take(9_000)], [true, true, true, false]);
+        assert!(!allowance.is_full(Duration::from_millis(9_299)));
+        assert!(allowance.is_full(Duration::from_millis(9_300)));
     }
 }

@@ -38,6 +38,17 @@ impl<K: Clone + Ord + Hash> Deadlines<K> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
+    /// The deadline of a key.
+    #[must_use]
+    pub fn of(&self, key: &K) -> Option<Duration> {
+        self.by_key.get(key).copied()
+    }
+
+    /// All keys, the earliest deadline first.
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
+        self.by_time.iter().map(|(_, key)| key)
+    }
+
     /// Removes one key whose deadline has passed, the earliest first.
     pub fn pop(&mut self, now: Duration) -> Option<K> {
         let (at, _) = self.by_time.first()?;
@@ -68,6 +79,8 @@ mod tests {
         deadlines.clear(&"c");
         deadlines.clear(&"d");
         assert_eq!(deadlines.next(), Some(secs(10)));
+        assert_eq!((deadlines.of(&"b"), deadlines.of(&"c")), (Some(secs(20)), None));
+        assert_eq!(deadlines.iter().collect::<Vec<_>>(), [&"a", &"b"]);
         assert_eq!(deadlines.pop(secs(9)), None);
         assert_eq!(deadlines.pop(secs(30)), Some("a"));
         assert_eq!(deadlines.pop(secs(30)), Some("b"));

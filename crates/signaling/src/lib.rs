@@ -8,6 +8,7 @@
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms |
 //! | [`ayame`] | rooms of two |
+//! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 
 pub mod allowance;
@@ -17,3 +18,4 @@ pub mod calls;
 pub mod deadlines;
 pub mod rooms;
 pub mod session;
+pub mod sfu;

@@ -235,7 +235,7 @@ fn refused_credential(source: IceSource) -> Remedy {
             "run doctor again, because the credential is only a moment old; if the error continues, make a new TURN key and set both \
              CLOUDFLARE_TURN_KEY_ID and CLOUDFLARE_TURN_API_TOKEN",
         ),
-        IceSource::Relay | IceSource::Stun => "read the server's log".into(),
+        IceSource::Relay | IceSource::Stun | IceSource::Sfu => "read the server's log".into(),
     }
 }
 

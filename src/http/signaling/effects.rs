@@ -126,6 +126,11 @@ async fn minted(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServer
     if !app.rate_limit.take_mint(peer.address, user.as_ref()) {
         return None;
     }
+    issue(app, peer, user).await
+}
+
+/// Mints for a client whose allowance has been charged.
+pub(super) async fn issue(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServerList, GrantId)> {
     let spender = Spender { user, label: None, origin: peer.origin.clone() }.known();
     let request = MintRequest {
         ttl: app.signaling.ttl.min(app.ttl_max),

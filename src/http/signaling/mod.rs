@@ -6,10 +6,12 @@
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
+//! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
 
 mod effects;
 mod rooms;
 pub mod routes;
+pub mod sfu;
 pub mod socket;
 
 use std::sync::Arc;
@@ -34,7 +36,11 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
         let (app, hub, end) = (Arc::clone(app), Arc::clone(hub), end.clone());
         tokio::spawn(async move { run_timers(&app, &hub, &end).await })
     });
-    for timer in timers.collect::<Vec<_>>() {
+    let timers: Vec<_> = timers.collect();
+    if let Some(proxy) = &app.signaling.sfu {
+        proxy.run(end).await;
+    }
+    for timer in timers {
         // The panic hook has logged a panic.
         let _ = timer.await;
     }

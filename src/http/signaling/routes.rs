@@ -111,7 +111,7 @@ fn known(app: &App, headers: &HeaderMap, query: &str) -> Result<Upgrade, ApiErro
     })
 }
 
-fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(super) fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     (1..=ORIGIN_MAX).contains(&origin.len()).then(|| origin.into())
 }

@@ -17,7 +17,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::AnalyticsConfig;
+use crate::config::{AnalyticsConfig, Config};
 use crate::http_client::{bearer, body_up_to, date};
 use crate::ice::turn_keys::{OwnKey, OwnKeys};
 use turn_ledger::connection::BilledDirections;
@@ -47,9 +47,27 @@ pub struct CloudflareAnalytics {
     authorization: HeaderValue,
     account_id: String,
     keys: Arc<OwnKeys>,
-    billed: BilledDirections,
+    counted: Counted,
     /// Cloudflare's clock in the latest response.
     date: Mutex<Option<Timestamp>>,
+}
+
+/// What of a count is ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// The directions that count.
+    pub billed: BilledDirections,
+    /// Whether sessions of the SFU go through this service. Then a count without the SFU's bytes is no count: it would replace an
+    /// estimate by nothing.
+    pub has_sfu: bool,
+}
+
+impl Counted {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { billed: config.usage.billed, has_sfu: config.signaling.sfu.is_some() }
+    }
 }
 
 /// Cloudflare's count for a span of time, in the billed directions. It is sampled, so the same query may return more or
@@ -81,13 +99,13 @@ impl CloudflareAnalytics {
         client: Client,
         config: &AnalyticsConfig,
         keys: Arc<OwnKeys>,
-        billed: BilledDirections,
+        counted: Counted,
     ) -> Option<Self> {
         let mut endpoint = config.base.clone();
         endpoint.path_segments_mut().ok()?.pop_if_empty().extend(["client", "v4", "graphql"]);
         let authorization = bearer(&config.token)?;
         let account_id = config.account_id.clone();
-        Some(Self { client, endpoint, authorization, account_id, keys, billed, date: Mutex::default() })
+        Some(Self { client, endpoint, authorization, account_id, keys, counted, date: Mutex::default() })
     }
 
     /// The bytes relayed in `[from, until)`. Both are whole minutes, the cells in which Cloudflare counts. A span that ended
@@ -136,7 +154,7 @@ impl CloudflareAnalytics {
         let question = question(&self.account_id, &keys, from, until);
         let asked = tokio::time::timeout(deadline, self.ask(deadline, &question, BODY_MAX));
         let response = asked.await.unwrap_or(Err(AnalyticsError::Timeout))?;
-        let counted = answer::parse(response.status, &response.body, &keys, self.billed)?;
+        let counted = answer::parse(response.status, &response.body, &keys, self.counted)?;
         response.check_age(until, age)?;
         Ok(counted)
     }
@@ -300,7 +318,13 @@ mod tests {
         };
         let client = http_client().unwrap();
         let keys = Arc::new(OwnKeys::new(keys(&["key"])));
-        CloudflareAnalytics::new(client, &config, keys, BilledDirections::Egress).unwrap()
+        CloudflareAnalytics::new(
+            client,
+            &config,
+            keys,
+            Counted { billed: BilledDirections::Egress, has_sfu: false },
+        )
+        .unwrap()
     }
 
     fn keys(ids: &[&str]) -> Vec<OwnKey> {

@@ -2,3 +2,4 @@
 
 mod ayame;
 mod rooms;
+mod sfu;

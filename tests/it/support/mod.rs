@@ -3,6 +3,7 @@
 pub(crate) mod fake_cloudflare;
 pub(crate) mod fake_coturn_cli;
 pub(crate) mod fake_issuer;
+pub(crate) mod fake_sfu;
 pub(crate) mod fake_turn;
 pub(crate) mod fake_webhook;
 pub(crate) mod manual_clock;

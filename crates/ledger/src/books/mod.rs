@@ -296,6 +296,11 @@ impl Books {
         self.ledger.take_reading(source, reading)
     }
 
+    /// Sets how many tracks the SFU sends to clients.
+    pub fn set_sfu_tracks(&mut self, tracks: u64) {
+        self.ledger.set_sfu_tracks(tracks);
+    }
+
     /// Sets how late this source's counts settle.
     pub fn set_late_counts(&mut self, source: IceSource, late: LateCounts) {
         self.ledger.set_late_counts(source, late);

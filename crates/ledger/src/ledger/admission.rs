@@ -128,7 +128,9 @@ impl Ledger {
             let wish = Wish::new(STRICT_LIFE_MIN, slack, source.tail(), source.timeline.liability());
             decide(self.terms.mode, figures, wish).is_ok()
         };
-        let mut metered = self.sources.iter().filter(|source| source.terms.source.is_metered()).peekable();
+        let may_mint =
+            |source: &&SourceLedger| source.terms.source.is_metered() && source.terms.source.has_grants();
+        let mut metered = self.sources.iter().filter(may_mint).peekable();
         !figures.is_spent() && metered.peek().is_some() && !metered.any(fits)
     }
 

@@ -10,11 +10,21 @@ use crate::reading::{LateCounts, Reading, ReadingOutcome};
 use crate::reading_history::{ReadingHistory, ReadingPoint};
 use crate::source::IceSource;
 use crate::source_ledger::{MeasuredUsage, SourceLedger};
-use crate::units::{BitRate, Timestamp};
+use crate::units::{BitRate, ByteCount, Timestamp};
 
 impl Ledger {
-    /// Takes a reading of a source.
+    /// Takes a reading of a source. One of Cloudflare counts the bytes of its SFU too, so from then on nothing that is estimated
+    /// for the SFU before its end counts beside it.
     pub fn take_reading(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
+        let taken = self.take_one(source, reading);
+        if taken == ReadingOutcome::Taken && source == IceSource::Cloudflare {
+            let elsewhere = Reading { granted: ByteCount::ZERO, other: ByteCount::ZERO, ..*reading };
+            self.take_one(IceSource::Sfu, &elsewhere);
+        }
+        taken
+    }
+
+    fn take_one(&mut self, source: IceSource, reading: &Reading) -> ReadingOutcome {
         let (now, limit, is_test) = (self.now, self.terms.limit, !self.is_doubtful);
         let taken = self
             .source_ledger(source)

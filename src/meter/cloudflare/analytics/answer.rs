@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{AnalyticsError, BadBody, UsageCount};
+use super::{AnalyticsError, BadBody, Counted, UsageCount};
 use crate::ice::turn_keys::OwnKey;
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::traffic::Traffic;
@@ -42,10 +42,10 @@ pub(super) fn parse(
     status: StatusCode,
     body: &[u8],
     keys: &[OwnKey],
-    billed: BilledDirections,
+    counted: Counted,
 ) -> Result<UsageCount, AnalyticsError> {
     let account: Account = account(status, body)?;
-    account.count(keys, billed).map_err(AnalyticsError::BadBody)
+    account.count(keys, counted).map_err(AnalyticsError::BadBody)
 }
 
 /// The selections of the one account of a query, or an error.
@@ -160,7 +160,11 @@ impl Account {
     /// Each selection is sampled separately, so our keys may exceed all keys. The others are zero then.
     ///
     /// A missing count of our keys is zero only if no key was used: as zero it would release what our grants reserved.
-    fn count(&self, keys: &[OwnKey], billed: BilledDirections) -> Result<UsageCount, BadBody> {
+    fn count(&self, keys: &[OwnKey], counted: Counted) -> Result<UsageCount, BadBody> {
+        let Counted { billed, has_sfu } = counted;
+        if has_sfu && self.calls_usage_adaptive_groups.is_none() {
+            return Err(BadBody::Sfu);
+        }
         let all = total(self.calls_turn_usage_adaptive_groups.as_deref(), billed)?;
         let sfu = total(self.calls_usage_adaptive_groups.as_deref(), billed)?;
         let own = match &self.own_key {

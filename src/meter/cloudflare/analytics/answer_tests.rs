@@ -4,8 +4,12 @@ use serde_json::json;
 use super::*;
 use turn_ledger::key_name::KeyName;
 
+const EGRESS: Counted = Counted { billed: BilledDirections::Egress, has_sfu: false };
+const BOTH: Counted = Counted { billed: BilledDirections::Both, has_sfu: false };
+
 fn parsed(body: &Value, billed: BilledDirections) -> Result<UsageCount, AnalyticsError> {
-    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &[], billed)?;
+    let counted =
+        parse(StatusCode::OK, body.to_string().as_bytes(), &[], Counted { billed, has_sfu: false })?;
     Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 
@@ -14,13 +18,13 @@ fn our_key() -> [OwnKey; 1] {
 }
 
 fn parsed_with_key(body: &Value) -> Result<UsageCount, AnalyticsError> {
-    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &our_key(), BilledDirections::Egress)?;
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &our_key(), EGRESS)?;
     Ok(UsageCount { by_key: BTreeMap::new(), ..counted })
 }
 
 fn outcome(status: u16, body: &str) -> &'static str {
     let status = StatusCode::from_u16(status).unwrap();
-    parse(status, body.as_bytes(), &[], BilledDirections::Egress).unwrap_err().outcome()
+    parse(status, body.as_bytes(), &[], EGRESS).unwrap_err().outcome()
 }
 
 fn account(account: &Value) -> Value {
@@ -59,8 +63,7 @@ fn each_of_several_keys_has_its_own_count() {
         "ownKey": [group("a", 500), group("b", 70), group("a", 30)],
     }));
     let keys = ["a", "b", "c"].map(|id| OwnKey { name: KeyName::DEFAULT, id: id.into() });
-    let counted =
-        parse(StatusCode::OK, body.to_string().as_bytes(), &keys, BilledDirections::Egress).unwrap();
+    let counted = parse(StatusCode::OK, body.to_string().as_bytes(), &keys, EGRESS).unwrap();
     assert_eq!((counted.own.get(), counted.other.get()), (600, 400));
     let by_key: Vec<_> = counted.by_key.iter().map(|(id, bytes)| (&**id, bytes.get())).collect();
     assert_eq!(by_key, [("a", 530), ("b", 70)]);
@@ -110,6 +113,18 @@ fn every_form_of_nothing_relayed_is_zero() {
 }
 
 #[test]
+fn with_sessions_of_the_sfu_a_count_without_its_bytes_is_none() {
+    let with_sfu = Counted { has_sfu: true, ..EGRESS };
+    let parsed =
+        |selected: &Value| parse(StatusCode::OK, account(selected).to_string().as_bytes(), &[], with_sfu);
+    assert!(parsed(&json!({ "callsUsageAdaptiveGroups": [] })).is_ok(), "nothing was relayed");
+    for missing in [json!({}), json!({ "callsUsageAdaptiveGroups": null })] {
+        let error = parsed(&missing).unwrap_err();
+        assert!(matches!(error, AnalyticsError::BadBody(BadBody::Sfu)), "{error:?}");
+    }
+}
+
+#[test]
 fn our_key_above_all_keys_leaves_the_sfu_untouched() {
     let body = account(&json!({
         "callsTurnUsageAdaptiveGroups": groups(&[(90, 0)]),
@@ -124,7 +139,7 @@ fn a_count_is_a_whole_number_of_plausible_size() {
     let with = |egress: &str| {
         let sums = format!(r#"[{{"sum":{{"egressBytes":{egress},"ingressBytes":0}}}}]"#);
         let body = account(&json!({ "callsTurnUsageAdaptiveGroups": "here" })).to_string();
-        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), &[], BilledDirections::Egress)
+        parse(StatusCode::OK, body.replace("\"here\"", &sums).as_bytes(), &[], EGRESS)
     };
     for (egress, bytes) in [("0", 0), ("1.5e9", 1_500_000_000), ("160040068147.0", 160_040_068_147)] {
         assert_eq!(with(egress).unwrap().own, ByteCount::new(bytes), "{egress}");
@@ -235,7 +250,7 @@ fn no_error_repeats_the_text_of_cloudflare() {
             StatusCode::from_u16(status).unwrap(),
             refused("their words").as_bytes(),
             &our_key(),
-            BilledDirections::Egress,
+            EGRESS,
         )
         .unwrap_err();
         let said = format!("{error} {error:?} {}", error.remedy());
@@ -247,7 +262,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(status in 100u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let status = StatusCode::from_u16(status).unwrap();
-        let parsed = parse(status, &body, &our_key(), BilledDirections::Both);
+        let parsed = parse(status, &body, &our_key(), BOTH);
         prop_assert!(parsed.is_err(), "random bytes are never a count");
     }
 
@@ -262,7 +277,7 @@ proptest! {
         .into_bytes();
         let at = at % body.len();
         if cut { body.truncate(at) } else { body[at] = byte }
-        let parsed = parse(StatusCode::OK, &body, &our_key(), BilledDirections::Both);
+        let parsed = parse(StatusCode::OK, &body, &our_key(), BOTH);
         prop_assert!(!cut || parsed.is_err(), "a truncated response is an error");
     }
 }

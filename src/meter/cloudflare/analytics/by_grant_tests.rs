@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::AnalyticsConfig;
 use crate::http_client::http_client;
+use crate::meter::cloudflare::analytics::Counted;
 use turn_ledger::connection::BilledDirections;
 use turn_ledger::key_name::KeyName;
 
@@ -24,7 +25,13 @@ fn api() -> CloudflareAnalytics {
         interval: Duration::from_secs(60),
     };
     let client = http_client().unwrap();
-    CloudflareAnalytics::new(client, &config, Arc::default(), BilledDirections::Egress).unwrap()
+    CloudflareAnalytics::new(
+        client,
+        &config,
+        Arc::default(),
+        Counted { billed: BilledDirections::Egress, has_sfu: false },
+    )
+    .unwrap()
 }
 
 fn rows(body: &Value) -> Vec<Row> {

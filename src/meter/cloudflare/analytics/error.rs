@@ -58,6 +58,9 @@ pub enum BadBody {
     /// All keys have bytes, and the count of our own key is missing.
     #[error("the count of our TURN key is missing")]
     OwnKey,
+    /// The count of the SFU is missing, and sessions go through this service.
+    #[error("the count of the SFU is missing")]
+    Sfu,
     /// A page has a row of the page before.
     #[error("its pages overlap")]
     Order,

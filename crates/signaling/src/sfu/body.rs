@@ -1,0 +1,312 @@
+//! The tracks in a request and in an answer. A request is read as strictly as possible, because what is checked here must be
+//! what Cloudflare reads: a key that occurs twice, or in other letters (`Tracks`), is refused, since parsers differ in which one
+//! they take. An answer is Cloudflare's own, so it is read leniently: what is not understood there counts as nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::SessionId;
+
+/// The longest mid of a track, in bytes. Browsers use small numbers.
+const MID_MAX: usize = 64;
+
+/// A track within one session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mid(Arc<str>);
+
+impl Mid {
+    /// `None` for an empty text and for one that is too long.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        (1..=MID_MAX).contains(&text.len()).then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a request wants to push and pull.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Tracks or data channels that the session sends.
+    pub pushed: usize,
+    /// The sessions that it takes tracks or data channels from, one entry for each of them.
+    pub pulled: Vec<SessionId>,
+}
+
+/// The body is not what the call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a JSON object with each key once")]
+pub struct NotUnderstood;
+
+/// The tracks and data channels of a request.
+pub fn wanted(body: &[u8]) -> Result<Wanted, NotUnderstood> {
+    let mut wanted = Wanted::default();
+    for item in items(body)? {
+        match read(&item)? {
+            Item { is_local: true, .. } => wanted.pushed = wanted.pushed.saturating_add(1),
+            Item { session: Some(session), .. } => wanted.pulled.push(session),
+            Item { .. } => return Err(NotUnderstood),
+        }
+    }
+    Ok(wanted)
+}
+
+/// The mids that a request names, to close them.
+pub fn named(body: &[u8]) -> Result<Vec<Mid>, NotUnderstood> {
+    let mids = items(body)?.into_iter().map(|item| read(&item).map(|item| item.mid));
+    Ok(mids.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// An object as its keys and values, in their order.
+struct Pairs<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Pairs<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<V>, A::Error> {
+                let mut pairs = vec![];
+                while let Some((key, value)) = map.next_entry::<String, V>()? {
+                    // Some parsers take certain letters of other scripts for ASCII ones.
+                    if !key.is_ascii() {
+                        return Err(A::Error::custom("a key is not ASCII"));
+                    }
+                    pairs.push((key, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
+impl<V> Pairs<V> {
+    /// The value of a key. An error if the key occurs twice, or in other letters.
+    fn get(&self, name: &str) -> Result<Option<&V>, NotUnderstood> {
+        let mut alike = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        match (alike.next(), alike.next()) {
+            (None, _) => Ok(None),
+            (Some((key, value)), None) if key == name => Ok(Some(value)),
+            _ => Err(NotUnderstood),
+        }
+    }
+}
+
+type Fields = Pairs<Value>;
+
+/// The entries of `tracks` and of `dataChannels`.
+fn items(body: &[u8]) -> Result<Vec<Fields>, NotUnderstood> {
+    let object: Pairs<Box<RawValue>> = serde_json::from_slice(body).map_err(|_| NotUnderstood)?;
+    let mut items = vec![];
+    for list in ["tracks", "dataChannels"] {
+        if let Some(list) = object.get(list)?.filter(|list| list.get() != "null") {
+            items.extend(serde_json::from_str::<Vec<Fields>>(list.get()).map_err(|_| NotUnderstood)?);
+        }
+    }
+    Ok(items)
+}
+
+/// One track or data channel of a request.
+struct Item {
+    is_local: bool,
+    session: Option<SessionId>,
+    mid: Option<Mid>,
+}
+
+fn read(fields: &Fields) -> Result<Item, NotUnderstood> {
+    let text = |name| match fields.get(name)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(NotUnderstood),
+    };
+    let session = text("sessionId")?.map(|text| SessionId::new(text).ok_or(NotUnderstood));
+    let mid = text("mid")?.filter(|text| !text.is_empty()).map(|text| Mid::new(text).ok_or(NotUnderstood));
+    Ok(Item {
+        is_local: text("location")? == Some("local"),
+        session: session.transpose()?,
+        mid: mid.transpose()?,
+    })
+}
+
+/// A track of an answer that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredTrack {
+    /// The track.
+    pub mid: Mid,
+    /// Whether it comes from another session.
+    pub is_pulled: bool,
+    /// Whether media flows, as far as the answer says.
+    pub is_active: bool,
+}
+
+/// What an answer says of the session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The new session.
+    pub session: Option<SessionId>,
+    /// Tracks that succeeded.
+    pub tracks: Vec<AnsweredTrack>,
+    /// Mids of tracks that failed.
+    pub failed: Vec<Mid>,
+    /// Data channels that the session takes from others.
+    pub pulled_channels: usize,
+}
+
+/// Reads an answer. `None` for one that reports an error as a whole, or is not JSON.
+#[must_use]
+pub fn answered(body: &[u8]) -> Option<Answered> {
+    let answer: BTreeMap<String, Value> = serde_json::from_slice(body).ok()?;
+    if is_error(answer.get("errorCode")) {
+        return None;
+    }
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    let mut answered = Answered {
+        session: answer.get("sessionId").and_then(Value::as_str).and_then(SessionId::new),
+        ..Answered::default()
+    };
+    for track in list("tracks") {
+        let Some(mid) = track.get("mid").and_then(Value::as_str).and_then(Mid::new) else { continue };
+        if is_error(track.get("errorCode")) {
+            answered.failed.push(mid);
+            continue;
+        }
+        let is_active = track.get("status").and_then(Value::as_str) != Some("inactive");
+        answered.tracks.push(AnsweredTrack { mid, is_pulled: is_pulled(track), is_active });
+    }
+    let channels = list("dataChannels").filter(|channel| !is_error(channel.get("errorCode")));
+    answered.pulled_channels = channels.filter(|channel| is_pulled(channel)).count();
+    Some(answered)
+}
+
+fn is_error(code: Option<&Value>) -> bool {
+    code.is_some_and(|code| !matches!(code, Value::Null) && code != "")
+}
+
+/// Whether an entry of an answer comes from another session.
+fn is_pulled(item: &Value) -> bool {
+    match item.get("location").and_then(Value::as_str) {
+        Some(location) => location == "remote",
+        None => item.get("sessionId").is_some_and(|session| !session.is_null()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(text: &str) -> SessionId {
+        SessionId::new(text).unwrap()
+    }
+
+    fn mid(text: &str) -> Mid {
+        Mid::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_push_and_a_pull_are_told_apart() {
+        let push = br#"{"sessionDescription":{"type":"offer","sdp":"v=0"},"tracks":[{"location":"local","trackName":"a","mid":"0"}]}"#;
+        assert_eq!(wanted(push), Ok(Wanted { pushed: 1, pulled: vec![] }));
+        let pull = br#"{"tracks":[{"location":"remote","sessionId":"s1","trackName":"a"},{"location":"remote","sessionId":"s2","trackName":"b","simulcast":{"preferredRid":"h"}}]}"#;
+        assert_eq!(wanted(pull), Ok(Wanted { pushed: 0, pulled: vec![session("s1"), session("s2")] }));
+        let channel =
+            br#"{"dataChannels":[{"location":"remote","dataChannelName":"chat","sessionId":"s1"}]}"#;
+        assert_eq!(wanted(channel), Ok(Wanted { pushed: 0, pulled: vec![session("s1")] }));
+        assert_eq!(wanted(b"{}"), Ok(Wanted::default()));
+        assert_eq!(wanted(br#"{"tracks":null}"#), Ok(Wanted::default()));
+    }
+
+    #[test]
+    fn whatever_is_not_local_is_a_pull() {
+        let other = br#"{"tracks":[{"location":"Remote","sessionId":"s1"},{"sessionId":"s2"},{"location":null,"sessionId":"s3"}]}"#;
+        let pulled = vec![session("s1"), session("s2"), session("s3")];
+        assert_eq!(wanted(other), Ok(Wanted { pushed: 0, pulled }));
+    }
+
+    #[test]
+    fn a_request_that_two_parsers_could_read_differently_is_refused() {
+        for body in [
+            r#"{"tracks":[],"tracks":[{"location":"remote","sessionId":"s1"}]}"#,
+            r#"{"Tracks":[{"location":"remote","sessionId":"s1"}]}"#,
+            r#"{"tracks":[],"TRACKS":[]}"#,
+            r#"{"tracks":[{"location":"local","location":"remote","sessionId":"s1"}]}"#,
+            r#"{"tracks":[{"location":"local","Location":"remote","sessionId":"s1"}]}"#,
+            r#"{"tracks":[{"location":"remote","sessionId":"s1","sessionid":"s2"}]}"#,
+            r#"{"tracks":[{"location":"remote"}]}"#,
+            r#"{"tracks":[{"location":"remote","sessionId":"a/b"}]}"#,
+            r#"{"tracks":[{"location":"remote","sessionId":7}]}"#,
+            r#"{"tracks":[{"location":["local"],"sessionId":"s1"}]}"#,
+            r#"{"tracks":{"0":{}}}"#,
+            r#"{"tracks":[["local"]]}"#,
+            r#"{"datachannels":[]}"#,
+            r#"{"trackſ":[{"location":"remote","sessionId":"s1"}]}"#,
+            "[]",
+            "",
+            "{",
+            "{} {}",
+            "null",
+        ] {
+            assert_eq!(wanted(body.as_bytes()), Err(NotUnderstood), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_mids_to_close_are_those_of_the_request() {
+        let close = br#"{"tracks":[{"mid":"0"},{"mid":"1"},{}],"force":true}"#;
+        assert_eq!(named(close), Ok(vec![mid("0"), mid("1")]));
+        assert_eq!(named(br#"{"tracks":[{"mid":"0","Mid":"1"}]}"#), Err(NotUnderstood));
+        let long = format!(r#"{{"tracks":[{{"mid":"{}"}}]}}"#, "1".repeat(MID_MAX + 1));
+        assert_eq!(named(long.as_bytes()), Err(NotUnderstood));
+    }
+
+    #[test]
+    fn an_answer_names_the_session_and_the_tracks_that_succeeded() {
+        let new = answered(br#"{"sessionId":"s1","sessionDescription":{"type":"answer","sdp":""}}"#).unwrap();
+        assert_eq!(new.session, Some(session("s1")));
+        let pull = br#"{"requiresImmediateRenegotiation":true,"tracks":[
+            {"trackName":"a","mid":"0","sessionId":"s2"},
+            {"trackName":"b","mid":"1"},
+            {"trackName":"c","mid":"2","sessionId":"s2","errorCode":"not_found_track_error"},
+            {"trackName":"d"},7]}"#;
+        let track = |name, is_pulled| AnsweredTrack { mid: mid(name), is_pulled, is_active: true };
+        let answer = answered(pull).unwrap();
+        assert_eq!(answer.tracks, [track("0", true), track("1", false)]);
+        assert_eq!(answer.failed, [mid("2")]);
+    }
+
+    #[test]
+    fn the_state_of_a_session_says_which_tracks_are_active() {
+        let state = br#"{"tracks":[
+            {"location":"local","mid":"0","trackName":"a","status":"active"},
+            {"location":"remote","mid":"1","sessionId":"s2","trackName":"b","status":"inactive"},
+            {"location":"remote","mid":"2","sessionId":"s2","trackName":"c","status":"waiting"}],
+            "dataChannels":[{"location":"remote","id":3,"sessionId":"s2"},{"location":"local","id":4}]}"#;
+        let answer = answered(state).unwrap();
+        let flags: Vec<_> = answer.tracks.iter().map(|track| (track.is_pulled, track.is_active)).collect();
+        assert_eq!(flags, [(false, true), (true, false), (true, true)]);
+        assert_eq!(answer.pulled_channels, 1);
+    }
+
+    #[test]
+    fn an_answer_with_an_error_says_nothing() {
+        assert_eq!(answered(br#"{"errorCode":"session_error","tracks":[{"mid":"0"}]}"#), None);
+        assert_eq!(answered(b"<html>"), None);
+        assert_eq!(answered(br#"{"errorCode":null}"#), Some(Answered::default()));
+        assert_eq!(answered(br#"{"tracks":7,"sessionId":9}"#), Some(Answered::default()));
+    }
+}

@@ -1,0 +1,74 @@
+//! Which headers pass. Both directions have a list of what passes, so a header that nobody thought of does not: cookies, the
+//! client's address and our own tokens stay here, and what Cloudflare sets for its own host stays there.
+
+/// The room of a session, for a page that has no `correlationId`. Read here, never sent upstream.
+pub const ROOM: &str = "x-realtime-room";
+
+/// Headers of a request that go upstream. `Authorization` is replaced by the app's secret. `Accept-Encoding` does not pass,
+/// because a compressed answer could not be read here.
+const SENT: [&str; 3] = ["content-type", "accept", "accept-language"];
+
+/// Headers of a response that come back. `Location` does not, because a page that gets a redirect reloads itself.
+const RETURNED: [&str; 2] = ["content-type", "retry-after"];
+
+/// Whether a header of a request goes upstream. `name` in lower case.
+#[must_use]
+pub fn is_sent(name: &str) -> bool {
+    SENT.contains(&name)
+}
+
+/// Whether a header of a response comes back. `name` in lower case.
+#[must_use]
+pub fn is_returned(name: &str) -> bool {
+    RETURNED.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_of_a_body_passes_in_both_directions() {
+        assert!(is_sent("content-type") && is_returned("content-type"));
+    }
+
+    #[test]
+    fn what_identifies_a_client_or_a_server_does_not_pass() {
+        for name in [
+            "host",
+            "cookie",
+            "authorization",
+            "origin",
+            "referer",
+            "user-agent",
+            "x-forwarded-for",
+            "forwarded",
+            "cf-connecting-ip",
+            "cf-access-jwt-assertion",
+            "x-realtime-room",
+            "connection",
+            "keep-alive",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "proxy-authorization",
+            "content-length",
+            "accept-encoding",
+            "traceparent",
+        ] {
+            assert!(!is_sent(name), "{name}");
+        }
+        for name in [
+            "set-cookie",
+            "location",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "server",
+            "cf-ray",
+        ] {
+            assert!(!is_returned(name), "{name}");
+        }
+    }
+}

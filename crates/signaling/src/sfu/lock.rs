@@ -1,0 +1,209 @@
+//! The lock: a cookie binds a session to the browser that began it, because session ids are no secrets. The cookie has the name
+//! and the form of partytracks' own server: a JWT with HS256. Ours also expires and names the room, so that the first call
+//! after a restart brings the session back. The algorithm is not read from the token: another header is another token.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::SessionId;
+
+/// How long a lock is valid, which is the longest life of a session: 48 h, as Cloudflare's longest credential.
+pub const LIFE: Duration = Duration::from_secs(48 * 3_600);
+/// The longest cookie that is read, in bytes.
+const TOKEN_MAX: usize = 1_024;
+/// The only header of our tokens: `{"typ":"JWT","alg":"HS256"}`.
+const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
+/// What makes the key of this use differ from other keys of the same secret.
+const USE: &[u8] = b"turn-broker sfu lock";
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// The key that signs locks.
+#[derive(Clone)]
+pub struct LockKey(HmacSha256);
+
+impl fmt::Debug for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockKey([redacted])")
+    }
+}
+
+/// What a lock says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    session_id: String,
+    /// When it was made, in seconds since 1970.
+    iat: u64,
+    /// When it expires.
+    exp: u64,
+    /// The room of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+}
+
+/// A lock that is valid for its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlocked {
+    /// The room of the session.
+    pub room: Option<Arc<str>>,
+    /// How long the session may still live.
+    pub rest: Duration,
+}
+
+impl LockKey {
+    /// The key for locks, derived from a secret of the service.
+    #[must_use]
+    pub fn derived_from(secret: &[u8]) -> Self {
+        let mut mac = keyed(secret);
+        mac.update(USE);
+        Self(keyed(&mac.finalize().into_bytes()))
+    }
+
+    /// The value of `Set-Cookie` for a new session. `prefix`: the path that the cookie is for. `wall`: the time since 1970.
+    #[must_use]
+    pub fn cookie(&self, session: &SessionId, room: Option<&str>, prefix: &str, wall: Duration) -> String {
+        let claims = Claims {
+            session_id: session.as_str().to_owned(),
+            iat: wall.as_secs(),
+            exp: wall.saturating_add(LIFE).as_secs(),
+            room: room.map(str::to_owned),
+        };
+        let token = self.sign(&serde_json::to_vec(&claims).unwrap_or_default());
+        let name = name_of(session);
+        format!("{name}={token}; HttpOnly; Secure; SameSite=Strict; Path={prefix};")
+    }
+
+    /// The lock of a session among the cookies of a request. `cookies`: the values of `Cookie`.
+    pub fn unlock<'a>(
+        &self,
+        cookies: impl Iterator<Item = &'a str>,
+        session: &SessionId,
+        wall: Duration,
+    ) -> Option<Unlocked> {
+        let name = name_of(session);
+        let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut tokens = pairs.filter(|(key, _)| *key == name).map(|(_, token)| token);
+        // A browser can hold several, for paths that contain each other.
+        tokens.find_map(|token| self.verify(token, session, wall))
+    }
+
+    fn verify(&self, token: &str, session: &SessionId, wall: Duration) -> Option<Unlocked> {
+        if token.len() > TOKEN_MAX {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let mut mac = self.0.clone();
+        mac.update(signed.as_bytes());
+        mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
+        let (_, claims) = signed.split_once('.')?;
+        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        let rest = Duration::from_secs(claims.exp).checked_sub(wall).filter(|rest| !rest.is_zero())?;
+        let is_of_session = claims.session_id == session.as_str();
+        is_of_session.then(|| Unlocked { room: claims.room.map(Arc::from), rest: rest.min(LIFE) })
+    }
+
+    fn sign(&self, claims: &[u8]) -> String {
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
+        let mut mac = self.0.clone();
+        mac.update(signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+fn keyed(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn name_of(session: &SessionId) -> String {
+    format!("partytracks-session-{session}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Duration = Duration::from_secs(1_736_942_400);
+
+    fn key() -> LockKey {
+        LockKey::derived_from(b"secret")
+    }
+
+    fn session(text: &str) -> SessionId {
+        SessionId::new(text).unwrap()
+    }
+
+    /// The pair of a `Set-Cookie`, as a browser sends it back.
+    fn pair(cookie: &str) -> String {
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    fn cookie() -> String {
+        pair(&key().cookie(&session("s1"), Some("room"), "/partytracks", NOON))
+    }
+
+    fn unlock(cookie: &str, of: &str, wall: Duration) -> Option<Unlocked> {
+        key().unlock(std::iter::once(cookie), &session(of), wall)
+    }
+
+    #[test]
+    fn the_cookie_has_the_name_and_attributes_of_partytracks() {
+        let cookie = key().cookie(&session("s1"), None, "/api/calls", NOON);
+        assert!(cookie.starts_with("partytracks-session-s1=eyJ"), "{cookie}");
+        assert!(cookie.ends_with("; HttpOnly; Secure; SameSite=Strict; Path=/api/calls;"), "{cookie}");
+        let token = pair(&cookie).split_once('=').unwrap().1.to_owned();
+        let part = |n| URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap();
+        assert_eq!(part(0), br#"{"typ":"JWT","alg":"HS256"}"#);
+        assert_eq!(part(1), br#"{"sessionId":"s1","iat":1736942400,"exp":1737115200}"#);
+    }
+
+    #[test]
+    fn a_lock_opens_its_own_session_until_it_expires() {
+        let unlocked = Unlocked { room: Some("room".into()), rest: LIFE };
+        assert_eq!(unlock(&cookie(), "s1", NOON), Some(unlocked));
+        assert_eq!(unlock(&format!("a=b; {}; c", cookie()), "s1", NOON).unwrap().rest, LIFE);
+        let last_second = NOON + Duration::from_secs(48 * 3_600 - 1);
+        assert_eq!(unlock(&cookie(), "s1", last_second).unwrap().rest, Duration::from_secs(1));
+        assert_eq!(unlock(&cookie(), "s1", NOON + LIFE), None);
+        assert_eq!(unlock(&cookie(), "s2", NOON), None);
+        assert_eq!(unlock("", "s1", NOON), None);
+    }
+
+    #[test]
+    fn a_lock_under_another_name_or_of_another_key_opens_nothing() {
+        let renamed = cookie().replace("session-s1=", "session-s2=");
+        assert_eq!(unlock(&renamed, "s2", NOON), None, "the token is for s1");
+        let other = LockKey::derived_from(b"other").cookie(&session("s1"), None, "/", NOON);
+        assert_eq!(unlock(&pair(&other), "s1", NOON), None);
+        let raw = LockKey(keyed(b"secret")).cookie(&session("s1"), None, "/", NOON);
+        assert_eq!(unlock(&pair(&raw), "s1", NOON), None, "the secret itself is not the key");
+    }
+
+    #[test]
+    fn the_algorithm_of_the_token_is_not_read() {
+        let cookie = cookie();
+        let claims = cookie.split('.').nth(1).unwrap();
+        for header in [r#"{"alg":"none"}"#, r#"{"typ":"JWT","alg":"RS256"}"#] {
+            let header = URL_SAFE_NO_PAD.encode(header);
+            for signature in ["", "AA", cookie.split('.').nth(2).unwrap()] {
+                let forged = format!("partytracks-session-s1={header}.{claims}.{signature}");
+                assert_eq!(unlock(&forged, "s1", NOON), None);
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_cookies_one_must_be_valid() {
+        let both = format!("partytracks-session-s1=old; {}", cookie());
+        assert!(unlock(&both, "s1", NOON).is_some());
+        let long = format!("partytracks-session-s1={}", "a.".repeat(TOKEN_MAX));
+        assert_eq!(unlock(&long, "s1", NOON), None);
+    }
+}

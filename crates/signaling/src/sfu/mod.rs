@@ -1,0 +1,62 @@
+//! The proxy of Cloudflare's SFU, as partytracks and Orange use it. Every decision about a request is here; the service sends
+//! it on and measures the time. Only the paths of [`path`] go upstream. A session belongs to one room from its first request to
+//! its end, and takes tracks only from sessions of that room.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`path`], [`header`] | which requests and which of their headers go upstream, and which headers of a response come back |
+//! | [`body`] | the tracks in a request and in an answer |
+//! | [`sessions`], [`session`] | all sessions with their bounds and timers; one session: its owner, its room, its tracks |
+//! | [`addresses`] | how many sessions one address may open |
+//! | [`lock`] | the cookie that binds a session to one browser |
+//! | [`fault`] | the errors that the proxy answers itself |
+
+use std::fmt;
+use std::sync::Arc;
+
+pub mod addresses;
+pub mod body;
+pub mod fault;
+pub mod header;
+pub mod lock;
+pub mod path;
+pub mod session;
+pub mod sessions;
+
+/// The longest name of a room, in bytes.
+const ROOM_MAX: usize = 128;
+/// The longest id of a session, in bytes. Cloudflare's have 32.
+const SESSION_ID_MAX: usize = 64;
+
+/// The id of a session, as Cloudflare made it. It is not a secret: every member of a room knows those of the others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(Arc<str>);
+
+impl SessionId {
+    /// `None` unless the text is 1 to 64 letters, digits, `-` and `_`, so it can stand in a path and in a cookie's name.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let is_good = (1..=SESSION_ID_MAX).contains(&text.len()) && text.bytes().all(is_allowed);
+        is_good.then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The room that a request names. `None` for an empty name, one that is too long, and one with a control character.
+#[must_use]
+pub fn room(text: &str) -> Option<Arc<str>> {
+    let is_good = (1..=ROOM_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    is_good.then(|| text.into())
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,187 @@
+//! The closed map of paths. A path that is not in it never goes upstream, because the proxy adds the app's secret to what it
+//! sends. The upstream path is built from the route, never from the request's text.
+
+use super::SessionId;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// ICE servers, which the broker mints itself.
+    IceServers,
+    /// A new session.
+    NewSession,
+    /// A call on a session.
+    Session {
+        /// The session.
+        id: SessionId,
+        /// The call.
+        call: Call,
+    },
+}
+
+/// A call on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The session's state.
+    Get,
+    /// Push or pull tracks.
+    NewTracks,
+    /// The browser's answer to an offer.
+    Renegotiate,
+    /// Close tracks.
+    CloseTracks,
+    /// Change tracks, such as the layer of a simulcast.
+    UpdateTracks,
+    /// Push or pull data channels.
+    NewDataChannels,
+    /// Prepare a session for data channels.
+    EstablishDataChannels,
+}
+
+impl Call {
+    const ALL: [Self; 7] = [
+        Self::Get,
+        Self::NewTracks,
+        Self::Renegotiate,
+        Self::CloseTracks,
+        Self::UpdateTracks,
+        Self::NewDataChannels,
+        Self::EstablishDataChannels,
+    ];
+
+    /// The path after the session's id.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Get => "",
+            Self::NewTracks => "/tracks/new",
+            Self::Renegotiate => "/renegotiate",
+            Self::CloseTracks => "/tracks/close",
+            Self::UpdateTracks => "/tracks/update",
+            Self::NewDataChannels => "/datachannels/new",
+            Self::EstablishDataChannels => "/datachannels/establish",
+        }
+    }
+
+    /// The only method that the call has.
+    #[must_use]
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::NewTracks | Self::NewDataChannels | Self::EstablishDataChannels => "POST",
+            Self::Renegotiate | Self::CloseTracks | Self::UpdateTracks => "PUT",
+        }
+    }
+}
+
+/// Why a request has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// The path is not in the map.
+    NotFound,
+    /// The path is, but not with this method.
+    Method {
+        /// The value of the `Allow` header.
+        allow: &'static str,
+    },
+}
+
+/// The route of a request. `path`: what follows the prefix, with its slash.
+pub fn route(method: &str, path: &str) -> Result<Route, NoRoute> {
+    match path {
+        "/generate-ice-servers" if matches!(method, "GET" | "POST") => Ok(Route::IceServers),
+        "/generate-ice-servers" => Err(NoRoute::Method { allow: "GET, POST" }),
+        "/sessions/new" if method == "POST" => Ok(Route::NewSession),
+        "/sessions/new" => Err(NoRoute::Method { allow: "POST" }),
+        _ => of_session(method, path).ok_or(NoRoute::NotFound)?,
+    }
+}
+
+fn of_session(method: &str, path: &str) -> Option<Result<Route, NoRoute>> {
+    let rest = path.strip_prefix("/sessions/")?;
+    let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let id = SessionId::new(id)?;
+    let call = Call::ALL.into_iter().find(|call| call.path() == rest)?;
+    Some(match call.method() {
+        allowed if allowed == method => Ok(Route::Session { id, call }),
+        allow => Err(NoRoute::Method { allow }),
+    })
+}
+
+/// The path of a session's call below the app's.
+#[must_use]
+pub fn upstream(id: &SessionId, call: Call) -> String {
+    format!("sessions/{id}{}", call.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SESSION_ID_MAX;
+    use super::*;
+
+    fn session(call: Call) -> Route {
+        Route::Session { id: SessionId::new("a1b2").unwrap(), call }
+    }
+
+    #[test]
+    fn every_row_of_the_map_has_one_method() {
+        for (method, path, expected) in [
+            ("POST", "/sessions/new", Route::NewSession),
+            ("POST", "/sessions/a1b2/tracks/new", session(Call::NewTracks)),
+            ("PUT", "/sessions/a1b2/renegotiate", session(Call::Renegotiate)),
+            ("PUT", "/sessions/a1b2/tracks/close", session(Call::CloseTracks)),
+            ("PUT", "/sessions/a1b2/tracks/update", session(Call::UpdateTracks)),
+            ("POST", "/sessions/a1b2/datachannels/new", session(Call::NewDataChannels)),
+            ("POST", "/sessions/a1b2/datachannels/establish", session(Call::EstablishDataChannels)),
+            ("GET", "/sessions/a1b2", session(Call::Get)),
+            ("GET", "/generate-ice-servers", Route::IceServers),
+            ("POST", "/generate-ice-servers", Route::IceServers),
+        ] {
+            assert_eq!(route(method, path), Ok(expected), "{method} {path}");
+        }
+        for (method, path, allow) in [
+            ("GET", "/sessions/new", "POST"),
+            ("HEAD", "/sessions/a1b2", "GET"),
+            ("DELETE", "/sessions/a1b2", "GET"),
+            ("PUT", "/sessions/a1b2/tracks/new", "POST"),
+            ("POST", "/sessions/a1b2/renegotiate", "PUT"),
+            ("HEAD", "/generate-ice-servers", "GET, POST"),
+        ] {
+            assert_eq!(route(method, path), Err(NoRoute::Method { allow }), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn any_other_path_is_not_found() {
+        for path in [
+            "",
+            "/",
+            "/sessions",
+            "/sessions/",
+            "/sessions//tracks/new",
+            "/sessions/a1b2/",
+            "/sessions/a1b2/tracks",
+            "/sessions/a1b2/tracks/new/",
+            "/sessions/a%2fb",
+            "/sessions/../apps",
+            "/sessions/a1b2/../../x",
+            "/SESSIONS/new",
+            "/apps/other/sessions/new",
+            "/generate-ice-servers/",
+        ] {
+            for method in ["GET", "POST", "PUT"] {
+                assert_eq!(route(method, path), Err(NoRoute::NotFound), "{method} {path}");
+            }
+        }
+        let long = |length| format!("/sessions/{}", "a".repeat(length));
+        assert!(route("GET", &long(SESSION_ID_MAX)).is_ok());
+        assert_eq!(route("GET", &long(SESSION_ID_MAX + 1)), Err(NoRoute::NotFound));
+    }
+
+    #[test]
+    fn the_upstream_path_is_built_from_the_route() {
+        let id = SessionId::new("a1b2").unwrap();
+        assert_eq!(upstream(&id, Call::Get), "sessions/a1b2");
+        assert_eq!(upstream(&id, Call::NewTracks), "sessions/a1b2/tracks/new");
+    }
+}

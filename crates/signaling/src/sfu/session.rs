@@ -1,0 +1,206 @@
+//! One session: its owner, its room and its tracks. The room never changes. What it pulls is charged by time while it is active.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turn_ledger::client::ClientKey;
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+use super::SessionId;
+use super::body::{Answered, AnsweredTrack, Mid, Wanted};
+use super::fault::Fault;
+use crate::allowance::{Allowance, MessageRate};
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+
+/// Calls of one session. A page that joins a large room makes some dozens within a second.
+pub const CALLS: MessageRate = MessageRate { per_second: 20, burst: 100 };
+
+/// Who calls, as far as the request proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// By a token of the application's sign-in.
+    pub user: Option<User>,
+    /// By a grant token.
+    pub grant: Option<GrantId>,
+    /// The address that the request comes from.
+    pub address: ClientKey,
+}
+
+impl Caller {
+    /// Whether `other` may use a session of this caller that no cookie locks. A user is recognised on any address.
+    fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.user, self.grant) {
+            (Some(user), _) => other.user.as_ref() == Some(user),
+            (None, Some(grant)) if other.grant == Some(grant) => true,
+            (None, _) => self.address == other.address,
+        }
+    }
+}
+
+/// A session to be added.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Its room. Without one it can only push.
+    pub room: Option<Arc<str>>,
+    /// Who opened it.
+    pub owner: Caller,
+    /// How long it may live.
+    pub life: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Track {
+    is_pulled: bool,
+    is_active: bool,
+}
+
+/// See the module's description.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) room: Option<Arc<str>>,
+    owner: Caller,
+    tracks: BTreeMap<Mid, Track>,
+    /// Data channels that it takes from others. They cannot be closed by force, so they count until the session ends.
+    pulled_channels: usize,
+    /// Calls that are on their way to the SFU.
+    calls: usize,
+    rate: Allowance,
+    /// How often its tracks have changed, so that a state that was asked for before a change is not believed after it.
+    version: u64,
+    /// Its membership in the call, while it has media.
+    member: Option<MemberId>,
+    /// How often it has become a member.
+    joined: u64,
+    is_connected: bool,
+}
+
+impl Session {
+    pub(super) fn new(room: Option<Arc<str>>, owner: Caller) -> Self {
+        Self {
+            room,
+            owner,
+            tracks: BTreeMap::new(),
+            pulled_channels: 0,
+            calls: 0,
+            rate: Allowance::default(),
+            version: 0,
+            member: None,
+            joined: 0,
+            is_connected: false,
+        }
+    }
+
+    pub(super) fn address(&self) -> ClientKey {
+        self.owner.address
+    }
+
+    pub(super) fn is_owned_by(&self, caller: &Caller) -> bool {
+        self.owner.is_same_as(caller)
+    }
+
+    /// Tracks and data channels that are charged now.
+    pub(super) fn pulled(&self) -> u64 {
+        let tracks = self.tracks.values().filter(|track| track.is_pulled && track.is_active).count();
+        u64::try_from(tracks.saturating_add(self.pulled_channels)).unwrap_or(u64::MAX)
+    }
+
+    /// Everything that it has upstream.
+    pub(super) fn size(&self) -> usize {
+        self.tracks.len().saturating_add(self.pulled_channels)
+    }
+
+    pub(super) fn has_media(&self) -> bool {
+        self.pulled_channels > 0 || self.tracks.values().any(|track| track.is_active)
+    }
+
+    pub(super) fn mids(&self) -> Vec<Mid> {
+        self.tracks.keys().cloned().collect()
+    }
+
+    pub(super) fn is_calling(&self) -> bool {
+        self.calls > 0
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn call_begins(&mut self, now: Duration) -> Result<(), Fault> {
+        if !self.rate.take(CALLS, now) {
+            return Err(Fault::TooFast { retry_in: Duration::from_secs(1) });
+        }
+        self.calls = self.calls.saturating_add(1);
+        Ok(())
+    }
+
+    pub(super) fn call_ends(&mut self) {
+        self.calls = self.calls.saturating_sub(1);
+    }
+
+    /// Adds the tracks of an answer to a request for new ones.
+    pub(super) fn add(&mut self, wanted: &Wanted, answered: &Answered) {
+        self.version = self.version.saturating_add(1);
+        let only_pulls = wanted.pushed == 0;
+        for AnsweredTrack { mid, is_pulled, is_active } in &answered.tracks {
+            let is_pulled = !wanted.pulled.is_empty() && (*is_pulled || only_pulls);
+            self.tracks.insert(mid.clone(), Track { is_pulled, is_active: *is_active });
+        }
+        if !wanted.pulled.is_empty() {
+            self.pulled_channels = self.pulled_channels.saturating_add(answered.pulled_channels);
+        }
+    }
+
+    /// Removes tracks that were closed.
+    pub(super) fn remove(&mut self, closed: &[Mid], failed: &[Mid]) {
+        self.version = self.version.saturating_add(1);
+        self.tracks.retain(|mid, _| !closed.contains(mid) || failed.contains(mid));
+    }
+
+    /// Takes the state that the SFU reports.
+    pub(super) fn replace(&mut self, state: &Answered) {
+        let track = |track: &AnsweredTrack| {
+            let AnsweredTrack { mid, is_pulled, is_active } = track;
+            (mid.clone(), Track { is_pulled: *is_pulled, is_active: *is_active })
+        };
+        self.tracks = state.tracks.iter().map(track).collect();
+        self.pulled_channels = state.pulled_channels;
+    }
+
+    /// The session becomes a member of its call, unless it is one.
+    pub(super) fn join(&mut self, id: &SessionId) -> Option<CallEvent> {
+        let call = self.call()?;
+        if self.member.is_some() {
+            return None;
+        }
+        self.joined = self.joined.saturating_add(1);
+        let member = match self.joined {
+            1 => MemberId(id.as_str().into()),
+            again => MemberId(format!("{id}#{again}").into()),
+        };
+        self.member = Some(member.clone());
+        self.is_connected = false;
+        // No grant: its pulled tracks are charged already, and relaying between TURN and the SFU is free.
+        Some(CallEvent::Joined { call, member, user: self.owner.user.clone(), grant: None })
+    }
+
+    /// The first media from another member have been asked for.
+    pub(super) fn connect(&mut self) -> Option<CallEvent> {
+        let call = self.call().filter(|_| self.member.is_some() && !self.is_connected)?;
+        self.is_connected = true;
+        Some(CallEvent::Connected { call })
+    }
+
+    /// The session leaves its call.
+    pub(super) fn leave(&mut self) -> Option<CallEvent> {
+        let (call, member) = (self.call()?, self.member.take()?);
+        Some(CallEvent::Left { call, member, media: MediaAfter::Ends })
+    }
+
+    fn call(&self) -> Option<CallName> {
+        Some(CallName { protocol: ProtocolName::Sfu, room: Arc::clone(self.room.as_ref()?) })
+    }
+}

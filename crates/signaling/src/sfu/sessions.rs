@@ -1,0 +1,340 @@
+//! All sessions. A session is known from the answer that created it until its life is over, the SFU no longer knows it, or its
+//! row is needed for another one while it has no media. Every pulled track that the SFU has confirmed is counted until it is
+//! closed, inactive or gone; what is not known is asked for with a look.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use turn_ledger::client::ClientKey;
+
+use super::SessionId;
+use super::addresses::Addresses;
+use super::body::{Answered, Mid, Wanted};
+use super::fault::Fault;
+use super::session::{Caller, NewSession, Session};
+use crate::call::CallEvent;
+use crate::deadlines::Deadlines;
+
+/// Sessions in the table.
+pub const SESSIONS_MAX: usize = 8_192;
+/// Tracks and data channels of one session. A room of 64 with two tracks each needs 128.
+pub const PER_SESSION_MAX: usize = 256;
+/// Tracks and data channels of all sessions.
+pub const TRACKS_MAX: usize = 131_072;
+/// A session without media is over after this time, as at the SFU.
+pub const IDLE: Duration = Duration::from_secs(30);
+/// How often the SFU is asked for the state of a session with tracks: no call says that a page was closed.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a session is closed by force until it is closed.
+pub const CLOSE_INTERVAL: Duration = Duration::from_secs(5);
+/// When a client whose session finds no room should try again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    rows: HashMap<SessionId, Session>,
+    addresses: Addresses,
+    /// Sessions that are being opened.
+    reserved: usize,
+    /// When a session without media leaves its call.
+    idle: Deadlines<SessionId>,
+    /// Since when a session has no media: who has waited longest goes first.
+    since: Deadlines<SessionId>,
+    /// When a session with tracks is looked at.
+    looks: Deadlines<SessionId>,
+    /// When the life of a session is over.
+    ends: Deadlines<SessionId>,
+    /// Tracks and data channels that are charged now.
+    pulled: u64,
+    /// Tracks and data channels of all sessions.
+    tracks: usize,
+    events: Vec<CallEvent>,
+}
+
+/// A look at one session: the SFU must be asked for its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The session.
+    pub id: SessionId,
+    /// What must not have changed for the answer to count.
+    pub version: u64,
+}
+
+/// What the SFU says of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Its state.
+    State(Answered),
+    /// There is no such session any more.
+    Gone,
+    /// Nothing that can be used.
+    Nothing,
+}
+
+impl Sessions {
+    /// Reserves room for a session that an address opens. [`Self::begin`] or [`Self::release`] must follow.
+    pub fn reserve(&mut self, address: ClientKey, now: Duration) -> Result<(), Fault> {
+        self.addresses.charge(address, now)?;
+        self.make_room(address)?;
+        self.reserved = self.reserved.saturating_add(1);
+        self.addresses.reserve(address);
+        Ok(())
+    }
+
+    /// The session was not created.
+    pub fn release(&mut self, address: ClientKey) {
+        self.reserved = self.reserved.saturating_sub(1);
+        self.addresses.release(address);
+    }
+
+    /// The SFU has created the session that was reserved.
+    pub fn begin(&mut self, session: NewSession, now: Duration) {
+        self.release(session.owner.address);
+        self.insert(session, now);
+    }
+
+    /// Takes up a session that a lock proves, for example after a restart. Its tracks are looked at.
+    pub fn adopt(&mut self, session: NewSession, now: Duration) -> Result<(), Fault> {
+        if !self.rows.contains_key(&session.id) {
+            self.make_room(session.owner.address)?;
+            let id = session.id.clone();
+            self.insert(session, now);
+            self.looks.set(id, now);
+        }
+        Ok(())
+    }
+
+    /// Whether a session is known.
+    #[must_use]
+    pub fn knows(&self, id: &SessionId) -> bool {
+        self.rows.contains_key(id)
+    }
+
+    /// Checks that a session which no cookie locks belongs to the caller.
+    pub fn check_owner(&self, id: &SessionId, caller: &Caller) -> Result<(), Fault> {
+        let is_owner = self.rows.get(id).is_some_and(|session| session.is_owned_by(caller));
+        if is_owner { Ok(()) } else { Err(Fault::Locked) }
+    }
+
+    /// Checks what a session wants to push and pull: everything it pulls is of its own room.
+    pub fn check_wanted(&self, id: &SessionId, wanted: &Wanted) -> Result<(), Fault> {
+        let session = self.rows.get(id).ok_or(Fault::Locked)?;
+        let room = |id: &SessionId| self.rows.get(id).and_then(|session| session.room.as_ref());
+        let is_own = |pulled: &SessionId| session.room.is_some() && room(pulled) == session.room.as_ref();
+        if !wanted.pulled.iter().all(is_own) {
+            return Err(Fault::OtherRoom);
+        }
+        let more = wanted.pushed.saturating_add(wanted.pulled.len());
+        if session.size().saturating_add(more) > PER_SESSION_MAX {
+            return Err(Fault::TooManyTracks);
+        }
+        if self.tracks.saturating_add(more) > TRACKS_MAX {
+            return Err(Fault::Full);
+        }
+        Ok(())
+    }
+
+    /// A call goes to the SFU, if the session has not made too many. [`Self::call_ends`] must follow, however the call ends.
+    pub fn call_begins(&mut self, id: &SessionId, now: Duration) -> Result<(), Fault> {
+        self.rows.get_mut(id).ok_or(Fault::Locked)?.call_begins(now)
+    }
+
+    /// A call has ended. `is_known`: its result is known; if not, the session is looked at.
+    pub fn call_ends(&mut self, id: &SessionId, is_known: bool, now: Duration) {
+        if let Some(session) = self.rows.get_mut(id) {
+            session.call_ends();
+            if !is_known {
+                self.looks.set(id.clone(), now);
+            }
+        }
+    }
+
+    /// The SFU has answered a request for tracks or data channels.
+    pub fn answered(&mut self, id: &SessionId, wanted: &Wanted, answered: &Answered, now: Duration) {
+        self.amend(id, now, |session| session.add(wanted, answered));
+    }
+
+    /// The SFU has closed these tracks, except those that its answer says have failed.
+    pub fn closed(&mut self, id: &SessionId, closed: &[Mid], answered: &Answered, now: Duration) {
+        self.amend(id, now, |session| session.remove(closed, &answered.failed));
+    }
+
+    /// The SFU has reported the state of a session.
+    pub fn looked(&mut self, look: &Look, seen: &Seen, now: Duration) {
+        let Some(session) = self.rows.get(&look.id) else { return };
+        match seen {
+            Seen::Gone => self.remove(&look.id),
+            Seen::State(state) if !session.is_calling() && session.version() == look.version => {
+                self.amend(&look.id, now, |session| session.replace(state));
+            }
+            Seen::State(_) | Seen::Nothing => {}
+        }
+    }
+
+    /// A look at this session now.
+    #[must_use]
+    pub fn look_at(&self, id: &SessionId) -> Option<Look> {
+        Some(Look { id: id.clone(), version: self.rows.get(id)?.version() })
+    }
+
+    /// The looks that are due, at most `max`. Each is due again after [`LOOK_INTERVAL`].
+    pub fn take_looks(&mut self, max: usize, now: Duration) -> Vec<Look> {
+        let due: Vec<_> = std::iter::from_fn(|| self.looks.pop(now)).take(max).collect();
+        for id in &due {
+            self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
+        }
+        due.iter().filter_map(|id| self.look_at(id)).collect()
+    }
+
+    /// Ends what is over at `now`. Returns the sessions whose life is over but which have tracks, with every mid they have: they
+    /// must be closed by force, and stay in the table until they are.
+    pub fn elapse(&mut self, now: Duration) -> Vec<(SessionId, Vec<Mid>)> {
+        let mut overdue = vec![];
+        while let Some(id) = self.ends.pop(now) {
+            match self.rows.get(&id).map(Session::mids) {
+                Some(mids) if !mids.is_empty() => overdue.push((id, mids)),
+                _ => self.remove(&id),
+            }
+        }
+        for (id, _) in &overdue {
+            self.ends.set(id.clone(), now.saturating_add(CLOSE_INTERVAL));
+        }
+        while let Some(id) = self.idle.pop(now) {
+            let event = self.rows.get_mut(&id).and_then(Session::leave);
+            self.events.extend(event);
+        }
+        self.addresses.sweep(now);
+        overdue
+    }
+
+    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
+    pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
+        let meant = self.rows.iter().filter(|(_, session)| session.room.as_deref() == Some(room));
+        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
+        for id in &meant {
+            self.ends.set(id.clone(), now);
+        }
+        meant.len()
+    }
+
+    /// The sessions that take something from others, with every mid they have, to be closed by force.
+    #[must_use]
+    pub fn pulling(&self) -> Vec<(SessionId, Vec<Mid>)> {
+        let pulling = self.rows.iter().map(|(id, session)| (id, session.pulled(), session.mids()));
+        let pulling = pulling.filter(|(_, pulled, mids)| *pulled > 0 && !mids.is_empty());
+        pulling.map(|(id, _, mids)| (id.clone(), mids)).collect()
+    }
+
+    /// Tracks and data channels that are charged now.
+    #[must_use]
+    pub fn pulled(&self) -> u64 {
+        self.pulled
+    }
+
+    /// Sessions in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no session is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What has happened in calls since the last time, in its order.
+    pub fn take_events(&mut self) -> Vec<CallEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn insert(&mut self, NewSession { id, room, owner, life }: NewSession, now: Duration) {
+        self.remove(&id);
+        let mut session = Session::new(room, owner);
+        self.events.extend(session.join(&id));
+        self.addresses.insert(session.address(), &id);
+        self.ends.set(id.clone(), now.saturating_add(life));
+        self.rows.insert(id.clone(), session);
+        self.rest(&id, now);
+    }
+
+    fn remove(&mut self, id: &SessionId) {
+        let Some(mut session) = self.rows.remove(id) else { return };
+        self.pulled = self.pulled.saturating_sub(session.pulled());
+        self.tracks = self.tracks.saturating_sub(session.size());
+        self.addresses.remove(session.address(), id);
+        self.events.extend(session.leave());
+        for deadlines in [&mut self.idle, &mut self.since, &mut self.looks, &mut self.ends] {
+            deadlines.clear(id);
+        }
+    }
+
+    /// The only place where the tracks of a session change.
+    fn amend(&mut self, id: &SessionId, now: Duration, change: impl FnOnce(&mut Session)) {
+        let Some(session) = self.rows.get_mut(id) else { return };
+        let (pulled, size, was_active) = (session.pulled(), session.size(), session.has_media());
+        change(session);
+        self.pulled = self.pulled.saturating_add(session.pulled()).saturating_sub(pulled);
+        self.tracks = self.tracks.saturating_add(session.size()).saturating_sub(size);
+        let is_active = session.has_media();
+        if is_active {
+            self.events.extend(session.join(id));
+        }
+        if session.pulled() > 0 {
+            self.events.extend(session.connect());
+        }
+        if session.size() == 0 {
+            self.looks.clear(id);
+        } else if size == 0 {
+            self.looks.set(id.clone(), now.saturating_add(LOOK_INTERVAL));
+        }
+        match (was_active, is_active) {
+            (_, true) => {
+                self.idle.clear(id);
+                self.since.clear(id);
+            }
+            (true, false) => self.rest(id, now),
+            (false, false) => {}
+        }
+    }
+
+    /// The session has no media from now on.
+    fn rest(&mut self, id: &SessionId, now: Duration) {
+        self.idle.set(id.clone(), now.saturating_add(IDLE));
+        self.since.set(id.clone(), now);
+    }
+
+    /// Makes room for one more session of an address: the one that has been without media for longest gives way.
+    fn make_room(&mut self, address: ClientKey) -> Result<(), Fault> {
+        while let Some(key) = self.addresses.full(address) {
+            let idle = self.addresses.sessions(key).filter(|id| self.may_give_way(id));
+            let longest = idle.min_by_key(|id| self.since.of(id)).cloned();
+            let Some(id) = longest else { return Err(Fault::TooMany { retry_in: RETRY }) };
+            self.remove(&id);
+        }
+        while self.rows.len().saturating_add(self.reserved) >= SESSIONS_MAX {
+            let longest = self.since.iter().find(|id| self.may_give_way(id)).cloned();
+            let Some(id) = longest else { return Err(Fault::Full) };
+            self.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Whether a session has left its call and has nothing on its way.
+    fn may_give_way(&self, id: &SessionId) -> bool {
+        self.idle.of(id).is_none()
+            && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())
+    }
+
+    /// The room of a session.
+    #[must_use]
+    pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
+        self.rows.get(id)?.room.clone()
+    }
+}
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

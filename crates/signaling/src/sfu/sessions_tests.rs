@@ -1,0 +1,511 @@
+//! Tests of the table: what a caller may do, what is counted, when a session ends, and that any order of calls keeps the bounds.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::call::{CallName, MediaAfter, MemberId, ProtocolName};
+use crate::sfu::addresses::{NEW_SESSIONS, PER_ADDRESS_MAX};
+use crate::sfu::body::AnsweredTrack;
+use crate::sfu::session::CALLS;
+use proptest::prelude::*;
+use turn_ledger::spender::User;
+use turn_ledger::token::GrantId;
+
+const LIFE: Duration = Duration::from_secs(3_600);
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn id(text: &str) -> SessionId {
+    SessionId::new(text).unwrap()
+}
+
+fn mid(n: usize) -> Mid {
+    Mid::new(&n.to_string()).unwrap()
+}
+
+fn at(last: u8) -> ClientKey {
+    ClientKey::of(IpAddr::V4(Ipv4Addr::new(203, 0, 113, last)))
+}
+
+fn caller(last: u8) -> Caller {
+    Caller { user: None, grant: None, address: at(last) }
+}
+
+fn pull(from: &[&str]) -> Wanted {
+    Wanted { pushed: 0, pulled: from.iter().map(|text| id(text)).collect() }
+}
+
+fn push(count: usize) -> Wanted {
+    Wanted { pushed: count, pulled: vec![] }
+}
+
+fn tracks(mids: &[usize]) -> Answered {
+    let track = |n: &usize| AnsweredTrack { mid: mid(*n), is_pulled: false, is_active: true };
+    Answered { tracks: mids.iter().map(track).collect(), ..Answered::default() }
+}
+
+/// The table with a clock.
+#[derive(Default)]
+struct Table {
+    sessions: Sessions,
+    now: Duration,
+}
+
+impl Table {
+    fn open(&mut self, name: &str, room: Option<&str>, owner: Caller) -> Result<(), Fault> {
+        self.sessions.reserve(owner.address, self.now)?;
+        let session = NewSession { id: id(name), room: room.map(Arc::from), owner, life: LIFE };
+        self.sessions.begin(session, self.now);
+        Ok(())
+    }
+
+    /// A table with these sessions in these rooms.
+    fn with(sessions: &[(&str, &str)]) -> Self {
+        let mut table = Self::default();
+        for (name, room) in sessions {
+            table.open(name, Some(room), caller(1)).unwrap();
+        }
+        table
+    }
+
+    fn add(&mut self, name: &str, wanted: &Wanted, mids: &[usize]) {
+        self.sessions.check_wanted(&id(name), wanted).unwrap();
+        self.sessions.answered(&id(name), wanted, &tracks(mids), self.now);
+    }
+
+    fn wait(&mut self, span: Duration) -> Vec<(SessionId, Vec<Mid>)> {
+        self.now += span;
+        self.sessions.elapse(self.now)
+    }
+
+    fn see(&mut self, name: &str, seen: &Seen) {
+        let look = self.sessions.look_at(&id(name)).unwrap();
+        self.sessions.looked(&look, seen, self.now);
+    }
+
+    /// What has happened, as short words.
+    fn events(&mut self) -> Vec<String> {
+        let events = self.sessions.take_events().into_iter();
+        events
+            .map(|event| match event {
+                CallEvent::Joined { call, member, .. } => format!("{} joins {}", member.0, call.room),
+                CallEvent::Connected { call } => format!("{} connects", call.room),
+                CallEvent::Left { call, member, media } => {
+                    assert_eq!(media, MediaAfter::Ends);
+                    format!("{} leaves {}", member.0, call.room)
+                }
+            })
+            .collect()
+    }
+}
+
+fn state(pulled: &[(usize, bool)]) -> Seen {
+    let track = |(n, is_active): &(usize, bool)| AnsweredTrack {
+        mid: mid(*n),
+        is_pulled: true,
+        is_active: *is_active,
+    };
+    Seen::State(Answered { tracks: pulled.iter().map(track).collect(), ..Answered::default() })
+}
+
+#[test]
+fn a_session_pulls_only_from_its_own_room() {
+    let mut table = Table::with(&[("a", "blue"), ("b", "blue"), ("c", "red")]);
+    table.open("none", None, caller(1)).unwrap();
+    table.open("none2", None, caller(1)).unwrap();
+    let check = |from: &str, wanted: Wanted| table.sessions.check_wanted(&id(from), &wanted);
+    assert_eq!(check("a", pull(&["b"])), Ok(()));
+    assert_eq!(check("a", pull(&["a"])), Ok(()), "its own tracks are of its room");
+    assert_eq!(check("a", pull(&["c"])), Err(Fault::OtherRoom));
+    assert_eq!(check("a", pull(&["b", "c"])), Err(Fault::OtherRoom), "one foreign track refuses the request");
+    assert_eq!(check("a", pull(&["unknown"])), Err(Fault::OtherRoom));
+    assert_eq!(check("none", pull(&["none2"])), Err(Fault::OtherRoom), "no room is not a room");
+    assert_eq!(check("none", push(1)), Ok(()));
+    assert_eq!(check("unknown", push(1)), Err(Fault::Locked));
+}
+
+#[test]
+fn a_session_without_a_lock_belongs_to_its_user_or_grant_or_address() {
+    let user = |name: &str, last| Caller { user: User::new(name), ..caller(last) };
+    let grant = |n, last| Caller { grant: Some(GrantId::new([n; 16])), ..caller(last) };
+    let mut table = Table::default();
+    table.open("user", Some("r"), user("ada", 1)).unwrap();
+    table.open("grant", Some("r"), grant(1, 1)).unwrap();
+    table.open("address", Some("r"), caller(1)).unwrap();
+    let may = |session: &str, who: &Caller| table.sessions.check_owner(&id(session), who).is_ok();
+    assert!(may("user", &user("ada", 2)), "a user may change its address");
+    assert!(!may("user", &user("eve", 1)) && !may("user", &caller(1)));
+    assert!(may("grant", &grant(1, 2)) && may("grant", &caller(1)) && !may("grant", &grant(2, 2)));
+    assert!(may("address", &caller(1)) && !may("address", &caller(2)));
+    assert!(!may("unknown", &caller(1)));
+}
+
+#[test]
+fn pulled_tracks_count_until_they_are_closed() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.add("a", &push(2), &[0, 1]);
+    assert_eq!(table.sessions.pulled(), 0, "what a session sends is not billed");
+    table.add("b", &pull(&["a", "a"]), &[0, 1]);
+    assert_eq!(table.sessions.pulled(), 2);
+    let failed = Answered { failed: vec![mid(1)], ..Answered::default() };
+    table.sessions.closed(&id("b"), &[mid(0), mid(1)], &failed, table.now);
+    assert_eq!(table.sessions.pulled(), 1, "the SFU did not close the second one");
+    table.sessions.closed(&id("b"), &[mid(1), mid(9)], &Answered::default(), table.now);
+    assert_eq!(table.sessions.pulled(), 0);
+}
+
+#[test]
+fn a_request_that_pushes_and_pulls_counts_what_the_answer_says() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let both = Wanted { pushed: 1, pulled: vec![id("a")] };
+    let track = |n, is_pulled| AnsweredTrack { mid: mid(n), is_pulled, is_active: true };
+    let answer = Answered { tracks: vec![track(0, false), track(1, true)], ..Answered::default() };
+    table.sessions.answered(&id("b"), &both, &answer, table.now);
+    assert_eq!(table.sessions.pulled(), 1);
+    let channel = Answered { pulled_channels: 1, ..Answered::default() };
+    table.sessions.answered(&id("b"), &pull(&["a"]), &channel, table.now);
+    assert_eq!(table.sessions.pulled(), 2, "a data channel counts as a track");
+}
+
+#[test]
+fn a_session_without_media_leaves_its_call_after_thirty_seconds() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    assert_eq!(table.events(), ["a joins r", "b joins r"]);
+    table.add("a", &push(1), &[0]);
+    table.wait(secs(29));
+    assert!(table.events().is_empty());
+    table.wait(secs(1));
+    assert_eq!(table.events(), ["b leaves r"], "a has media");
+    table.add("b", &pull(&["a"]), &[0]);
+    assert_eq!(table.events(), ["b#2 joins r", "r connects"]);
+    table.add("b", &pull(&["a"]), &[1]);
+    assert!(table.events().is_empty(), "a member joins and connects once");
+    table.see("b", &Seen::Gone);
+    assert_eq!(table.events(), ["b#2 leaves r"]);
+    assert!(!table.sessions.knows(&id("b")) && table.sessions.pulled() == 0);
+}
+
+#[test]
+fn a_session_with_tracks_is_looked_at_because_no_call_says_that_a_page_was_closed() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.add("b", &pull(&["a", "a"]), &[0, 1]);
+    assert!(table.sessions.take_looks(9, table.now + secs(29)).is_empty());
+    table.now += LOOK_INTERVAL;
+    let looks = table.sessions.take_looks(9, table.now);
+    assert_eq!(looks.iter().map(|look| look.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    table.sessions.looked(&looks[0], &state(&[(0, true), (1, false)]), table.now);
+    assert_eq!(table.sessions.pulled(), 1, "an inactive track is not charged");
+    table.sessions.looked(&looks[0], &Seen::Nothing, table.now);
+    assert_eq!(table.sessions.pulled(), 1, "what cannot be read changes nothing");
+    table.events();
+    table.see("b", &state(&[(0, false)]));
+    table.wait(IDLE);
+    assert!(table.events().contains(&"b leaves r".to_owned()));
+    assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its track may become active again");
+    table.see("b", &state(&[(0, true)]));
+    assert_eq!(
+        (table.sessions.pulled(), table.events()),
+        (1, vec!["b#2 joins r".into(), "r connects".into()])
+    );
+}
+
+#[test]
+fn a_state_older_than_a_change_is_not_believed() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    let look = table.sessions.look_at(&id("b")).unwrap();
+    table.add("b", &pull(&["a"]), &[0]);
+    table.sessions.looked(&look, &state(&[]), table.now);
+    assert_eq!(table.sessions.pulled(), 1);
+    let look = table.sessions.look_at(&id("b")).unwrap();
+    table.sessions.call_begins(&id("b"), table.now).unwrap();
+    table.sessions.looked(&look, &state(&[]), table.now);
+    assert_eq!(table.sessions.pulled(), 1, "a call is on its way");
+    table.sessions.call_ends(&id("b"), true, table.now);
+    table.sessions.looked(&look, &state(&[]), table.now);
+    assert_eq!(table.sessions.pulled(), 0);
+}
+
+#[test]
+fn a_call_whose_result_is_unknown_is_followed_by_a_look() {
+    let mut table = Table::with(&[("a", "r")]);
+    table.sessions.call_begins(&id("a"), table.now).unwrap();
+    table.sessions.call_ends(&id("a"), false, table.now);
+    assert_eq!(table.sessions.take_looks(9, table.now).len(), 1);
+}
+
+#[test]
+fn a_lock_brings_a_session_back_after_a_restart() {
+    let mut table = Table::default();
+    let session = NewSession { id: id("a"), room: Some("r".into()), owner: caller(1), life: LIFE };
+    table.sessions.adopt(session.clone(), table.now).unwrap();
+    assert_eq!(table.sessions.take_looks(9, table.now).len(), 1, "its tracks are asked for at once");
+    table.see("a", &state(&[(0, true)]));
+    assert_eq!(table.sessions.pulled(), 1);
+    table.sessions.adopt(session, table.now).unwrap();
+    assert_eq!(table.sessions.pulled(), 1, "one that is known stays as it is");
+}
+
+#[test]
+fn what_pulls_can_be_closed_by_force_with_every_mid() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "r")]);
+    table.add("a", &push(1), &[0]);
+    table.add("b", &push(1), &[0]);
+    table.add("b", &pull(&["a"]), &[1]);
+    assert_eq!(table.sessions.pulling(), [(id("b"), vec![mid(0), mid(1)])]);
+    table.sessions.closed(&id("b"), &[mid(0), mid(1)], &Answered::default(), table.now);
+    assert!(table.sessions.pulling().is_empty());
+}
+
+#[test]
+fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r")]);
+    table.add("b", &pull(&["a"]), &[0]);
+    assert_eq!(table.wait(LIFE), [(id("b"), vec![mid(0)])]);
+    assert!(!table.sessions.knows(&id("a")) && table.sessions.knows(&id("b")));
+    assert!(table.wait(secs(4)).is_empty());
+    assert_eq!(table.wait(secs(1)).len(), 1, "the SFU did not answer");
+    table.sessions.closed(&id("b"), &[mid(0)], &Answered::default(), table.now);
+    table.wait(CLOSE_INTERVAL);
+    assert!(table.sessions.is_empty());
+}
+
+#[test]
+fn an_operator_ends_a_room() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
+    table.add("a", &push(1), &[0]);
+    assert_eq!(table.sessions.end_room("r", table.now), 2);
+    assert_eq!(table.wait(Duration::ZERO), [(id("a"), vec![mid(0)])]);
+    assert!(!table.sessions.knows(&id("b")) && table.sessions.knows(&id("c")));
+}
+
+#[test]
+fn an_address_opens_sessions_at_a_rate() {
+    let mut table = Table::default();
+    let fast = |table: &mut Table, n: u32| table.open(&format!("s{n}"), Some("r"), caller(1));
+    for n in 0..NEW_SESSIONS.burst {
+        fast(&mut table, n).unwrap();
+    }
+    assert_eq!(fast(&mut table, 98), Err(Fault::TooMany { retry_in: secs(1) }));
+    table.now += secs(1);
+    assert_eq!((fast(&mut table, 98), fast(&mut table, 99).is_err()), (Ok(()), true));
+    assert_eq!(table.open("other", Some("r"), caller(2)), Ok(()), "another address has its own");
+}
+
+#[test]
+fn an_address_has_a_number_of_sessions_and_those_without_media_give_way() {
+    let mut table = Table::default();
+    for n in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.open(&format!("s{n}"), Some("r"), caller(1)).unwrap();
+        table.add(&format!("s{n}"), &push(1), &[0]);
+    }
+    table.now += secs(1);
+    assert_eq!(table.open("more", Some("r"), caller(1)), Err(Fault::TooMany { retry_in: RETRY }));
+    table.sessions.closed(&id("s5"), &[mid(0)], &Answered::default(), table.now);
+    table.wait(secs(29));
+    assert!(table.open("more", Some("r"), caller(1)).is_err(), "it may still send media");
+    table.wait(secs(1));
+    table.open("more", Some("r"), caller(1)).unwrap();
+    assert!(!table.sessions.knows(&id("s5")) && table.sessions.len() == PER_ADDRESS_MAX);
+}
+
+#[test]
+fn a_reservation_holds_its_place_until_it_is_released() {
+    let mut table = Table::default();
+    for _ in 0..PER_ADDRESS_MAX {
+        table.now += secs(1);
+        table.sessions.reserve(at(1), table.now).unwrap();
+    }
+    table.now += secs(1);
+    assert!(table.sessions.reserve(at(1), table.now).is_err());
+    table.sessions.release(at(1));
+    table.now += secs(1);
+    table.sessions.reserve(at(1), table.now).unwrap();
+}
+
+#[test]
+fn a_session_makes_calls_at_a_rate() {
+    let mut table = Table::with(&[("a", "r")]);
+    let mut call = |now| {
+        let begun = table.sessions.call_begins(&id("a"), now);
+        if begun.is_ok() {
+            table.sessions.call_ends(&id("a"), true, now);
+        }
+        begun
+    };
+    for _ in 0..CALLS.burst {
+        call(Duration::ZERO).unwrap();
+    }
+    assert_eq!(call(Duration::ZERO), Err(Fault::TooFast { retry_in: secs(1) }));
+    assert_eq!(call(secs(1)), Ok(()));
+    assert_eq!(table.sessions.call_begins(&id("unknown"), secs(1)), Err(Fault::Locked));
+}
+
+#[test]
+fn a_session_has_a_number_of_tracks() {
+    let mut table = Table::with(&[("a", "r")]);
+    let most: Vec<_> = (0..PER_SESSION_MAX).collect();
+    table.add("a", &push(PER_SESSION_MAX), &most);
+    assert_eq!(table.sessions.check_wanted(&id("a"), &push(1)), Err(Fault::TooManyTracks));
+    assert_eq!(table.sessions.check_wanted(&id("a"), &push(0)), Ok(()));
+}
+
+#[test]
+fn a_full_table_refuses_unless_a_session_has_no_media() {
+    let mut table = Table::default();
+    let address = |n: usize| ClientKey::V4(Ipv4Addr::from_bits(u32::try_from(n).unwrap()));
+    for n in 0..SESSIONS_MAX {
+        let owner = Caller { user: None, grant: None, address: address(n) };
+        table.open(&format!("s{n}"), Some("r"), owner).unwrap();
+    }
+    let more = Caller { user: None, grant: None, address: address(SESSIONS_MAX) };
+    assert_eq!(table.open("more", Some("r"), more.clone()), Err(Fault::Full));
+    table.add("s0", &push(1), &[0]);
+    table.wait(IDLE);
+    table.open("more", Some("r"), more).unwrap();
+    assert!(table.sessions.knows(&id("s0")) && table.sessions.len() == SESSIONS_MAX);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Open { session: usize, room: usize, address: u8 },
+    Reserve { address: u8 },
+    Add { session: usize, wanted: usize, from: usize, mids: Vec<usize> },
+    Close { session: usize, mids: Vec<usize> },
+    Call { session: usize, is_known: bool },
+    Look { session: usize, seen: Seen },
+    EndRoom { room: usize },
+    Wait { seconds: u64 },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let session = 0..6_usize;
+    let mids = || prop::collection::vec(0..5_usize, 0..4);
+    let seen = prop_oneof![
+        prop::collection::vec((0..5_usize, any::<bool>()), 0..4).prop_map(|tracks| state(&tracks)),
+        Just(Seen::Gone),
+        Just(Seen::Nothing),
+    ];
+    prop_oneof![
+        (session.clone(), 0..3_usize, 0..3_u8).prop_map(|(session, room, address)| Op::Open {
+            session,
+            room,
+            address
+        }),
+        (0..3_u8).prop_map(|address| Op::Reserve { address }),
+        (session.clone(), 0..3_usize, 0..6_usize, mids()).prop_map(|(session, wanted, from, mids)| Op::Add {
+            session,
+            wanted,
+            from,
+            mids
+        }),
+        (session.clone(), mids()).prop_map(|(session, mids)| Op::Close { session, mids }),
+        (session.clone(), any::<bool>()).prop_map(|(session, is_known)| Op::Call { session, is_known }),
+        (session, seen).prop_map(|(session, seen)| Op::Look { session, seen }),
+        (0..3_usize).prop_map(|room| Op::EndRoom { room }),
+        (0..60_u64).prop_map(|seconds| Op::Wait { seconds }),
+    ]
+}
+
+/// What every order of calls keeps.
+#[derive(Default)]
+struct Invariants {
+    /// Members by their call, and all that ever were.
+    present: std::collections::BTreeMap<MemberId, CallName>,
+    past: std::collections::BTreeSet<MemberId>,
+}
+
+impl Invariants {
+    fn check(&mut self, sessions: &mut Sessions) {
+        let pulled: u64 = sessions.rows.values().map(Session::pulled).sum();
+        assert_eq!(sessions.pulled, pulled, "the sum of what is pulled");
+        let tracks: usize = sessions.rows.values().map(Session::size).sum();
+        assert_eq!(sessions.tracks, tracks, "the sum of what there is");
+        for id in sessions.rows.keys() {
+            assert!(sessions.ends.of(id).is_some(), "every life ends");
+            let row = &sessions.rows[id];
+            assert_eq!(sessions.since.of(id).is_none(), row.has_media(), "who has no media may give way");
+            assert!(row.size() == 0 || sessions.looks.of(id).is_some(), "tracks are looked at");
+        }
+        for event in sessions.take_events() {
+            match event {
+                CallEvent::Joined { call, member, grant, .. } => {
+                    assert_eq!((call.protocol, grant), (ProtocolName::Sfu, None), "no byte is charged twice");
+                    assert!(self.past.insert(member.clone()), "a member's id is used once");
+                    self.present.insert(member, call);
+                }
+                CallEvent::Connected { call } => assert!(self.present.values().any(|joined| *joined == call)),
+                CallEvent::Left { call, member, .. } => assert_eq!(self.present.remove(&member), Some(call)),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_calls_keeps_the_sums_and_the_tables_empty_in_the_end(ops in prop::collection::vec(op(), 1..80)) {
+        let (mut table, mut invariants) = (Table::default(), Invariants::default());
+        let mut opened = 0;
+        let mut names = vec!["none".to_owned(); 6];
+        let rooms = ["blue", "red"];
+        for op in ops {
+            match op {
+                Op::Open { session, room, address } => {
+                    opened += 1;
+                    names[session] = format!("s{opened}");
+                    let _ = table.open(&names[session], rooms.get(room).copied(), caller(address));
+                }
+                Op::Reserve { address } => {
+                    if table.sessions.reserve(at(address), table.now).is_ok() {
+                        table.sessions.release(at(address));
+                    }
+                }
+                Op::Add { session, wanted, from, mids } => {
+                    let pulled = if wanted == 1 { vec![] } else { vec![id(&names[from])] };
+                    let wanted = Wanted { pushed: usize::from(wanted > 0), pulled };
+                    let name = id(&names[session]);
+                    if table.sessions.check_wanted(&name, &wanted).is_ok() {
+                        for pulled in &wanted.pulled {
+                            assert_eq!(table.sessions.room_of(pulled), table.sessions.room_of(&name));
+                        }
+                        table.sessions.answered(&name, &wanted, &tracks(&mids), table.now);
+                    }
+                }
+                Op::Close { session, mids } => {
+                    let mids: Vec<_> = mids.into_iter().map(mid).collect();
+                    table.sessions.closed(&id(&names[session]), &mids, &Answered::default(), table.now);
+                }
+                Op::Call { session, is_known } => {
+                    if table.sessions.call_begins(&id(&names[session]), table.now).is_ok() {
+                        table.sessions.call_ends(&id(&names[session]), is_known, table.now);
+                    }
+                }
+                Op::Look { session, seen } => {
+                    if let Some(look) = table.sessions.look_at(&id(&names[session])) {
+                        table.sessions.looked(&look, &seen, table.now);
+                    }
+                }
+                Op::EndRoom { room } => {
+                    table.sessions.end_room(rooms.get(room).copied().unwrap_or_default(), table.now);
+                }
+                Op::Wait { seconds } => {
+                    table.wait(secs(seconds));
+                }
+            }
+            invariants.check(&mut table.sessions);
+        }
+        let overdue = table.wait(LIFE);
+        for (id, mids) in overdue {
+            table.sessions.closed(&id, &mids, &Answered::default(), table.now);
+        }
+        table.wait(secs(60));
+        invariants.check(&mut table.sessions);
+        let sessions = &table.sessions;
+        prop_assert!(sessions.is_empty() && sessions.pulled() == 0 && sessions.tracks == 0);
+        prop_assert!(sessions.addresses.is_empty() && sessions.idle.next().is_none());
+        prop_assert!(sessions.since.next().is_none() && sessions.looks.next().is_none());
+        prop_assert!(invariants.present.is_empty(), "every member has left");
+    }
+}

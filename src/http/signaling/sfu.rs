@@ -1,0 +1,249 @@
+//! The routes of the SFU proxy: `{prefix}/…` for each of `SFU_PREFIXES`. Here a request is read: who calls, from where, and what
+//! passes. Errors have the form of the SFU's API, never that of ours, because the same clients read them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use serde::Serialize;
+use tower_http::cors::CorsLayer;
+use turn_ledger::client::ClientKey;
+use turn_ledger::key_name::KeyName;
+use turn_ledger::units::wait_seconds;
+use turn_signaling::sfu::fault::Fault;
+use turn_signaling::sfu::path::{Call, NoRoute, Route, route};
+use turn_signaling::sfu::session::Caller;
+use turn_signaling::sfu::{SessionId, header, room};
+
+use super::effects;
+use crate::app::App;
+use crate::auth::is_jwt;
+use crate::config::SfuLock;
+use crate::http::body::read_up_to;
+use crate::http::envelope::Verbatim;
+use crate::http::error::ApiError;
+use crate::http::key_choice::by_country;
+use crate::http::origin;
+use crate::ice::server::IceServerList;
+use crate::request::bearer::bearer;
+use crate::request::client_addr::{ClientAddr, is_trusted};
+use crate::signal::hub::Peer;
+use crate::signal::sfu::upstream::{Passed, Returned};
+use crate::signal::sfu::{Opening, SfuProxy};
+
+/// The longest body of a request, in bytes: a description of many tracks.
+pub const BODY_MAX: usize = 64 * 1024;
+/// The part of a route after the prefix.
+pub const REST: &str = "/{*sfu}";
+const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
+/// The code in the log for a refusal of the SFU itself.
+const REFUSED: &str = "sfu_refused";
+/// The scheme of the client's request, as a trusted proxy states it.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// The routes, without the rule about origins.
+pub fn routes(app: &App) -> Router<Arc<App>> {
+    let prefixes = app.signaling.sfu.iter().flat_map(|proxy| &proxy.prefixes);
+    prefixes.fold(Router::new(), |router, prefix| {
+        let path = format!("{prefix}{REST}");
+        let prefix = Arc::clone(prefix);
+        let serve = move |State(app): State<Arc<App>>, request: Request| {
+            let prefix = Arc::clone(&prefix);
+            async move { serve(&app, &prefix, request).await }
+        };
+        router.route(&path, any(serve))
+    })
+}
+
+/// The CORS layer: the calls have another method and another header than those of the API.
+pub fn cors(app: &App) -> CorsLayer {
+    let headers = [axum::http::header::AUTHORIZATION, CONTENT_TYPE, ROOM];
+    origin::cors(&app.origins).allow_methods([Method::GET, Method::POST, Method::PUT]).allow_headers(headers)
+}
+
+async fn serve(app: &App, prefix: &Arc<str>, request: Request) -> Response {
+    let Some(proxy) = &app.signaling.sfu else { return ApiError::NotFound.into_response() };
+    let path = request.uri().path().strip_prefix(&**prefix).unwrap_or_default();
+    match route(request.method().as_str(), path) {
+        Ok(Route::IceServers) => ice_servers(app, request).await,
+        Ok(Route::NewSession) => answer(open(app, proxy, prefix, request).await, true),
+        Ok(Route::Session { id, call }) => answer(on_session(app, proxy, id, call, request).await, false),
+        Err(NoRoute::NotFound) => answer(Err(Fault::NotFound), false),
+        Err(NoRoute::Method { allow }) => {
+            let mut response = answer(Err(Fault::Method), false);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            response
+        }
+    }
+}
+
+async fn open(
+    app: &App,
+    proxy: &Arc<SfuProxy>,
+    prefix: &Arc<str>,
+    request: Request,
+) -> Result<Returned, Fault> {
+    let (parts, body) = request.into_parts();
+    let (owner, by_token) = caller(app, &parts).await?;
+    let room = by_token.or_else(|| named_room(&parts));
+    let has_token = owner.user.is_some() || owner.grant.is_some();
+    if (!has_token && room.is_none()) || !is_known_enough(app, &owner) {
+        return Err(Fault::Unauthorized);
+    }
+    let locked_for = is_locked(app, proxy, &parts).then(|| Arc::clone(prefix));
+    let passed = read(Request::from_parts(parts, body)).await?;
+    proxy.open(Opening { owner, room, locked_for }, passed).await
+}
+
+async fn on_session(
+    app: &App,
+    proxy: &Arc<SfuProxy>,
+    id: SessionId,
+    call: Call,
+    request: Request,
+) -> Result<Returned, Fault> {
+    let (parts, body) = request.into_parts();
+    let caller = match caller(app, &parts).await {
+        Ok((caller, _)) => caller,
+        // The lock still proves the browser: a token may expire during a long call.
+        Err(Fault::Unauthorized) => anonymous(&parts)?,
+        Err(fault) => return Err(fault),
+    };
+    let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    proxy.authorize(&id, &caller, cookies, is_locked(app, proxy, &parts))?;
+    let passed = read(Request::from_parts(parts, body)).await?;
+    proxy.call(id, call, passed).await
+}
+
+fn anonymous(parts: &Parts) -> Result<Caller, Fault> {
+    let address = address(parts).ok_or(Fault::Unauthorized)?;
+    Ok(Caller { user: None, grant: None, address: ClientKey::of(address) })
+}
+
+/// Who calls, and the room that the token names. A token that is not valid is refused, even where none is needed.
+async fn caller(app: &App, parts: &Parts) -> Result<(Caller, Option<Arc<str>>), Fault> {
+    let mut caller = anonymous(parts)?;
+    let mut room_of_token = None;
+    match (bearer(&parts.headers), &app.auth) {
+        (Some(token), Some(auth)) if is_jwt(token) => {
+            let verified = auth.verified(token).await.map_err(|_| Fault::Unauthorized)?;
+            room_of_token = verified.room.as_deref().and_then(room);
+            caller.user = Some(verified.user);
+        }
+        (Some(token), _) => {
+            let grant = app.grant_key.verify(token).ok_or(Fault::Unauthorized)?;
+            caller.user = app.account.grant_user(&grant).ok_or(Fault::Unauthorized)?;
+            caller.grant = Some(grant.id);
+        }
+        (None, _) => {}
+    }
+    if caller.user.as_ref().is_some_and(|user| app.account.is_blocked(user)) {
+        return Err(Fault::Blocked);
+    }
+    Ok((caller, room_of_token))
+}
+
+/// Whether there is a user, if there must be one.
+fn is_known_enough(app: &App, caller: &Caller) -> bool {
+    caller.user.is_some() || app.auth.as_ref().is_none_or(|auth| !auth.required)
+}
+
+/// The room that the page names.
+fn named_room(parts: &Parts) -> Option<Arc<str>> {
+    if let Some(named) = parts.headers.get(ROOM) {
+        return room(named.to_str().ok()?);
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    room(&pairs.find(|(name, _)| name == "correlationId")?.1)
+}
+
+/// Whether a session must have a lock.
+fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
+    match proxy.lock {
+        SfuLock::On => true,
+        SfuLock::Off => false,
+        SfuLock::Auto => {
+            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+            let is_https =
+                |headers: &HeaderMap| headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+            peer.is_some_and(|peer| is_trusted(peer, &app.trusted_proxies)) && is_https(&parts.headers)
+        }
+    }
+}
+
+/// What passes of a request.
+async fn read(request: Request) -> Result<Passed, Fault> {
+    let query = request.uri().query().map(str::to_owned);
+    let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
+    let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let body = read_up_to(BODY_MAX, request).await.map_err(|error| match error {
+        ApiError::PayloadTooLarge { .. } => Fault::TooLarge,
+        _ => Fault::Malformed,
+    })?;
+    Ok(Passed { query, headers, body })
+}
+
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ClientAddr>().map(|client| client.0)
+}
+
+/// The response. `is_new`: to a request for a new session.
+fn answer(returned: Result<Returned, Fault>, is_new: bool) -> Response {
+    let code = match &returned {
+        Ok(returned) => (!returned.status.is_success()).then_some(REFUSED),
+        Err(fault) => Some(fault.code()),
+    };
+    let (status, headers, body) = match returned {
+        Ok(Returned { status, headers, body }) => (status, headers, body),
+        Err(fault) => answer_of(fault, is_new),
+    };
+    let mut response = (status, body).into_response();
+    response.headers_mut().remove(CONTENT_TYPE);
+    response.headers_mut().extend(headers);
+    response.extensions_mut().insert(Verbatim { code });
+    response
+}
+
+fn answer_of(fault: Fault, is_new: bool) -> (StatusCode, HeaderMap, Bytes) {
+    let answer = fault.answer(is_new);
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(wait) = answer.retry_in {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(wait)));
+    }
+    (status, headers, answer.body.into())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IceServersBody {
+    ice_servers: IceServerList,
+}
+
+/// ICE servers, minted here. Whatever fails, the answer is a list: partytracks goes on with STUN servers, and hangs otherwise.
+async fn ice_servers(app: &App, request: Request) -> Response {
+    let country_key = by_country(app, &request);
+    let (parts, _) = request.into_parts();
+    let servers = minted(app, &parts, country_key).await.unwrap_or_else(|| app.stun.clone());
+    Json(IceServersBody { ice_servers: servers }).into_response()
+}
+
+async fn minted(app: &App, parts: &Parts, country_key: Option<KeyName>) -> Option<IceServerList> {
+    let (caller, _) = caller(app, parts).await.ok()?;
+    let address = address(parts)?;
+    let user = caller.user.clone();
+    if !is_known_enough(app, &caller) || !app.rate_limit.take_sfu_mint(address, user.as_ref()) {
+        return None;
+    }
+    let peer = Peer { address, origin: super::routes::origin(&parts.headers), country_key };
+    effects::issue(app, &peer, user).await.map(|(servers, _)| servers)
+}

@@ -1,0 +1,310 @@
+//! The proxy of Cloudflare's SFU. The pure table decides; a request that it admits is sent in a task of its own, so that its
+//! result is known here even if the client is gone. What happens to sessions reaches the calls and the ledger under the
+//! table's lock, in its order.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`upstream`] | one request to the SFU |
+//! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
+
+pub mod upstream;
+pub mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::http::header::{CONTENT_TYPE, SET_COOKIE};
+use axum::http::{HeaderValue, StatusCode};
+use reqwest::Client;
+use turn_ledger::client::ClientKey;
+use turn_signaling::sfu::SessionId;
+use turn_signaling::sfu::body::{self, Answered, Mid, Wanted};
+use turn_signaling::sfu::fault::{Fault, TEXT, text_of_refusal};
+use turn_signaling::sfu::lock::{LIFE, LockKey};
+use turn_signaling::sfu::path::Call;
+use turn_signaling::sfu::session::{Caller, NewSession};
+use turn_signaling::sfu::sessions::{Look, Seen, Sessions};
+
+use super::calls::LiveCalls;
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::config::{SfuConfig, SfuLock};
+use upstream::{Passed, Returned, Upstream};
+
+/// After this time a client whose pull was refused while minting is stopped may try again.
+const FROZEN_RETRY: Duration = Duration::from_secs(60);
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct SfuProxy {
+    /// The paths that are proxied.
+    pub prefixes: Vec<Arc<str>>,
+    /// When sessions are locked.
+    pub lock: SfuLock,
+    lock_key: LockKey,
+    upstream: Upstream,
+    state: Mutex<State>,
+    started: Instant,
+    account: Arc<Account>,
+    calls: Arc<LiveCalls>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: Sessions,
+    /// How many tracks the ledger charges.
+    charged: u64,
+}
+
+/// A new session, as a client asks for it.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Who asks.
+    pub owner: Caller,
+    /// The room that the session will belong to.
+    pub room: Option<Arc<str>>,
+    /// The prefix for whose path the lock is, if the session is locked.
+    pub locked_for: Option<Arc<str>>,
+}
+
+/// What a call on a session may change.
+#[derive(Clone, Debug)]
+enum Change {
+    Nothing,
+    Add(Wanted),
+    Close(Vec<Mid>),
+    See(Option<Look>),
+}
+
+impl SfuProxy {
+    /// No sessions. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
+    /// which the configuration rules out.
+    #[must_use]
+    pub fn new(
+        config: &SfuConfig,
+        secret: &[u8],
+        client: Client,
+        account: Arc<Account>,
+        calls: Arc<LiveCalls>,
+        clock: Arc<dyn Clock>,
+    ) -> Option<Self> {
+        Some(Self {
+            prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
+            lock: config.lock,
+            lock_key: LockKey::derived_from(secret),
+            upstream: Upstream::new(config, client)?,
+            state: Mutex::default(),
+            started: clock.instant(),
+            account,
+            calls,
+            clock,
+        })
+    }
+
+    /// Opens a session.
+    pub async fn open(self: &Arc<Self>, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
+        let address = opening.owner.address;
+        self.with(|sessions, now| sessions.reserve(address, now))?;
+        let place = Place { proxy: Arc::clone(self), address: Some(address) };
+        let opened = async move { place.open(opening, passed).await };
+        // A panic has been logged by the hook.
+        tokio::spawn(opened).await.unwrap_or(Err(Fault::Unreachable))
+    }
+
+    /// Checks that the caller may use a session. One that only a lock proves is taken up. `is_locked`: whether there must be a lock.
+    pub fn authorize<'a>(
+        &self,
+        id: &SessionId,
+        caller: &Caller,
+        cookies: impl Iterator<Item = &'a str>,
+        is_locked: bool,
+    ) -> Result<(), Fault> {
+        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
+        let Some(lock) = self.lock_key.unlock(cookies, id, wall) else {
+            return if is_locked {
+                Err(Fault::Locked)
+            } else {
+                self.with(|sessions, _| sessions.check_owner(id, caller))
+            };
+        };
+        let session = NewSession { id: id.clone(), room: lock.room, owner: caller.clone(), life: lock.rest };
+        self.with(|sessions, now| sessions.adopt(session, now))
+    }
+
+    /// A call on a session that the caller may use.
+    pub async fn call(
+        self: &Arc<Self>,
+        id: SessionId,
+        call: Call,
+        passed: Passed,
+    ) -> Result<Returned, Fault> {
+        let change = self.admit(&id, call, &passed.body)?;
+        self.with(|sessions, now| sessions.call_begins(&id, now))?;
+        let underway = Underway { proxy: Arc::clone(self), id, is_known: false };
+        let called = async move { underway.call(call, change, passed).await };
+        tokio::spawn(called).await.unwrap_or(Err(Fault::Unreachable))
+    }
+
+    /// What a call may change, if it may be made.
+    fn admit(&self, id: &SessionId, call: Call, body: &Bytes) -> Result<Change, Fault> {
+        Ok(match call {
+            Call::NewTracks | Call::NewDataChannels | Call::UpdateTracks => {
+                let wanted = body::wanted(body).map_err(|_| Fault::Malformed)?;
+                self.with(|sessions, _| sessions.check_wanted(id, &wanted))?;
+                if call == Call::UpdateTracks {
+                    return Ok(Change::Nothing);
+                }
+                if !wanted.pulled.is_empty() {
+                    self.check_budget()?;
+                }
+                Change::Add(wanted)
+            }
+            Call::CloseTracks => Change::Close(body::named(body).map_err(|_| Fault::Malformed)?),
+            Call::Get => Change::See(self.with(|sessions, _| sessions.look_at(id))),
+            Call::Renegotiate | Call::EstablishDataChannels => Change::Nothing,
+        })
+    }
+
+    /// Only what is sent to clients is billed, so a spent budget refuses pulls and nothing else.
+    fn check_budget(&self) -> Result<(), Fault> {
+        let snapshot = self.account.snapshot();
+        let figures = snapshot.figures;
+        if figures.is_spent() {
+            return Err(Fault::Spent { retry_in: figures.period.end.since(figures.now) });
+        }
+        if snapshot.frozen {
+            return Err(Fault::Spent { retry_in: FROZEN_RETRY });
+        }
+        Ok(())
+    }
+
+    /// Sessions in the table, and the tracks that they take from others.
+    #[must_use]
+    pub fn counts(&self) -> (usize, u64) {
+        self.with(|sessions, _| (sessions.len(), sessions.pulled()))
+    }
+
+    /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
+    pub fn end_room(&self, room: &str) -> usize {
+        self.with(|sessions, now| sessions.end_room(room, now))
+    }
+
+    /// Runs `call` under the lock. What has happened goes on before the lock is released.
+    fn with<T>(&self, call: impl FnOnce(&mut Sessions, Duration) -> T) -> T {
+        let mut state = self.lock();
+        let State { sessions, charged } = &mut *state;
+        let now = self.clock.instant().saturating_duration_since(self.started);
+        let result = call(sessions, now);
+        for event in sessions.take_events() {
+            self.calls.take(event);
+        }
+        if sessions.pulled() != *charged {
+            *charged = sessions.pulled();
+            self.account.set_sfu_tracks(*charged);
+        }
+        result
+    }
+
+    /// Ignores poisoning: a panic leaves the table consistent enough to serve, and looks correct what is counted.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for a session that is being opened. It is given back unless the session begins.
+struct Place {
+    proxy: Arc<SfuProxy>,
+    address: Option<ClientKey>,
+}
+
+impl Place {
+    async fn open(mut self, opening: Opening, passed: Passed) -> Result<Returned, Fault> {
+        let mut returned = self.proxy.upstream.open(passed).await?;
+        let answered = body::answered(&returned.body).unwrap_or_default();
+        let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
+            return Ok(as_text(returned));
+        };
+        let Opening { owner, room, locked_for } = opening;
+        if let Some(prefix) = locked_for {
+            let cookie = self.proxy.cookie(&id, room.as_deref(), &prefix);
+            returned.headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+        }
+        self.address = None;
+        let session = NewSession { id, room, owner, life: LIFE };
+        self.proxy.with(|sessions, now| sessions.begin(session, now));
+        Ok(returned)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.proxy.with(|sessions, _| sessions.release(address));
+        }
+    }
+}
+
+impl SfuProxy {
+    fn cookie(&self, id: &SessionId, room: Option<&str>, prefix: &str) -> Option<HeaderValue> {
+        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
+        let mut cookie = HeaderValue::from_str(&self.lock_key.cookie(id, room, prefix, wall)).ok()?;
+        cookie.set_sensitive(true);
+        Some(cookie)
+    }
+}
+
+/// A refusal of a new session as text, because partytracks would take JSON for a session.
+fn as_text(mut returned: Returned) -> Returned {
+    if let Some(text) = text_of_refusal(returned.status.as_u16(), &returned.body) {
+        returned.headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+        returned.body = text.into();
+    }
+    returned
+}
+
+/// A call that is on its way. If it ends without a result, the session is looked at.
+struct Underway {
+    proxy: Arc<SfuProxy>,
+    id: SessionId,
+    is_known: bool,
+}
+
+impl Underway {
+    async fn call(mut self, call: Call, change: Change, passed: Passed) -> Result<Returned, Fault> {
+        let returned = self.proxy.upstream.call(&self.id, call, passed).await?;
+        self.is_known = !returned.status.is_server_error();
+        let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
+        self.proxy.apply(&self.id, change, returned.status, answered);
+        Ok(returned)
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.proxy.with(|sessions, now| sessions.call_ends(&self.id, self.is_known, now));
+    }
+}
+
+impl SfuProxy {
+    /// Notes what a call has changed.
+    fn apply(&self, id: &SessionId, change: Change, status: StatusCode, answered: Option<Answered>) {
+        match (change, answered) {
+            (Change::Add(wanted), Some(answered)) => {
+                self.with(|sessions, now| sessions.answered(id, &wanted, &answered, now));
+            }
+            (Change::Close(mids), Some(answered)) => {
+                self.with(|sessions, now| sessions.closed(id, &mids, &answered, now));
+            }
+            (Change::See(Some(look)), answered) => {
+                let seen = watch::seen(status, answered);
+                // Its own call is on its way, so this state changes nothing, but the end of a session does.
+                if seen == Seen::Gone {
+                    self.with(|sessions, now| sessions.looked(&look, &seen, now));
+                }
+            }
+            _ => {}
+        }
+    }
+}

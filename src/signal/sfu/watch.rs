@@ -1,0 +1,123 @@
+//! What happens to sessions without a request. Each session with tracks is looked at every half minute, because no call says
+//! that a page was closed. Once the budget is spent, what pulls is closed by force every few seconds until nothing does.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use turn_signaling::sfu::SessionId;
+use turn_signaling::sfu::body::{self, Answered, Mid};
+use turn_signaling::sfu::path::Call;
+use turn_signaling::sfu::sessions::{CLOSE_INTERVAL, Look, Seen, Sessions};
+
+use super::SfuProxy;
+use super::upstream::Passed;
+
+/// How often deadlines are checked.
+const TICK: Duration = Duration::from_secs(1);
+/// Calls of this kind at the same time, so that those of clients find room.
+pub const AT_ONCE_MAX: usize = 64;
+
+/// What the state of a session, as returned, says.
+pub(super) fn seen(status: StatusCode, answered: Option<Answered>) -> Seen {
+    match (status, answered) {
+        (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Seen::Gone,
+        (_, Some(state)) => Seen::State(state),
+        (_, None) => Seen::Nothing,
+    }
+}
+
+impl SfuProxy {
+    /// Watches the sessions until `end`.
+    pub async fn run(self: &Arc<Self>, end: &CancellationToken) {
+        tokio::select! {
+            () = end.cancelled() => {}
+            never = self.watch() => match never {},
+        }
+    }
+
+    async fn watch(self: &Arc<Self>) -> Infallible {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut looks, mut closed_at) = (JoinSet::new(), None);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    self.close_overdue().await;
+                    self.close_spent(&mut closed_at).await;
+                }
+                Some(_) = looks.join_next() => {}
+            }
+            let due = self.with(|sessions, now| sessions.take_looks(AT_ONCE_MAX - looks.len(), now));
+            for look in due {
+                let proxy = Arc::clone(self);
+                looks.spawn(async move { proxy.look(&look).await });
+            }
+        }
+    }
+
+    async fn look(&self, look: &Look) {
+        let Ok(returned) = self.upstream.call(&look.id, Call::Get, Passed::default()).await else { return };
+        let answered = returned.status.is_success().then(|| body::answered(&returned.body)).flatten();
+        let seen = seen(returned.status, answered);
+        self.with(|sessions, now| sessions.looked(look, &seen, now));
+    }
+
+    /// Ends what is over.
+    async fn close_overdue(self: &Arc<Self>) {
+        let overdue = self.with(Sessions::elapse);
+        self.close_all(overdue).await;
+    }
+
+    /// Closes everything that pulls, once the budget is spent. `closed_at`: when it last did.
+    async fn close_spent(self: &Arc<Self>, closed_at: &mut Option<Instant>) {
+        let now = self.clock.instant();
+        let is_soon = closed_at.is_some_and(|at| now.saturating_duration_since(at) < CLOSE_INTERVAL);
+        if is_soon || !self.account.snapshot().figures.is_spent() {
+            return;
+        }
+        let pulling = self.with(|sessions, _| sessions.pulling());
+        if pulling.is_empty() {
+            return;
+        }
+        *closed_at = Some(now);
+        let sessions = pulling.len();
+        tracing::warn!(sessions, "the budget is spent: sessions of the SFU are closed by force");
+        self.close_all(pulling).await;
+    }
+
+    async fn close_all(self: &Arc<Self>, sessions: Vec<(SessionId, Vec<Mid>)>) {
+        let mut closing = JoinSet::new();
+        for (id, mids) in sessions {
+            if closing.len() >= AT_ONCE_MAX {
+                closing.join_next().await;
+            }
+            let proxy = Arc::clone(self);
+            closing.spawn(async move { proxy.close(&id, &mids).await });
+        }
+        closing.join_all().await;
+    }
+
+    async fn close(&self, id: &SessionId, mids: &[Mid]) {
+        let Ok(returned) = self.upstream.close(id, mids).await else { return };
+        let answered = body::answered(&returned.body);
+        match (returned.status, answered) {
+            (status, Some(answered)) if status.is_success() => {
+                self.with(|sessions, now| sessions.closed(id, mids, &answered, now));
+            }
+            (StatusCode::NOT_FOUND | StatusCode::GONE, _) => {
+                let look = self.with(|sessions, _| sessions.look_at(id));
+                if let Some(look) = look {
+                    self.with(|sessions, now| sessions.looked(&look, &Seen::Gone, now));
+                }
+            }
+            (status, _) => {
+                tracing::warn!(status = status.as_u16(), "the SFU did not close the tracks of a session");
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What sessions take from each other is charged, is closed by force when the budget is spent, and is replaced by Cloudflare's
+//! own count.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Page, at, error, start};
+use crate::measured::{ANALYTICS, meter};
+use crate::support::fake_sfu::{FakeSfu, SFU_SECRET, SfuFault};
+use crate::support::{AnalyticsFault, FakeCloudflare, OPERATOR, StateDir, TestBroker, eventually};
+
+/// One track has 80 Mbps, which are 10 MB a second.
+const RATE: (&str, &str) = ("ESTIMATED_MBPS_PER_CONNECTION", "80");
+const MB: u64 = 1_000_000;
+
+async fn used(broker: &TestBroker) -> u64 {
+    broker.status().await["usedBytes"].as_u64().unwrap()
+}
+
+async fn pulled(broker: &TestBroker) -> u64 {
+    broker.metric("turn_broker_sfu_pulled_tracks").await.unwrap()
+}
+
+/// Two pages of one room, the second of which takes a track from the first.
+async fn call(broker: &TestBroker) -> (Page<'_>, Page<'_>) {
+    let (a, b) = (Page::join(broker, "r").await, Page::join(broker, "r").await);
+    assert_eq!(a.push().await.status, 200);
+    assert_eq!(b.pull(&a).await.status, 200);
+    (a, b)
+}
+
+#[tokio::test]
+async fn pulled_tracks_are_charged_by_time_until_they_are_closed() {
+    let (_sfu, broker) = start(&[RATE]).await;
+    let (a, b) = call(&broker).await;
+    broker.advance(10);
+    assert_eq!(used(&broker).await, 100 * MB, "what the first page sends is not billed");
+    assert_eq!(b.pull(&a).await.status, 200);
+    broker.advance(10);
+    assert_eq!(used(&broker).await, 300 * MB);
+    let both = json!({ "tracks": [{ "mid": "0" }, { "mid": "1" }] });
+    assert_eq!(b.call(Method::PUT, "/tracks/close", &both).await.status, 200);
+    broker.advance(10);
+    assert_eq!(used(&broker).await, 300 * MB);
+}
+
+#[tokio::test]
+async fn a_pull_that_the_sfu_refuses_is_not_charged() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    sfu.forget(&a.session);
+    assert!(b.pull(&a).await.text.contains("not_found_track_error"));
+    sfu.next(SfuFault::ErrorAt200);
+    b.pull(&a).await;
+    assert_eq!(pulled(&broker).await, 0);
+}
+
+#[tokio::test]
+async fn a_closed_page_is_noticed_by_a_look_at_its_session() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (_a, b) = call(&broker).await;
+    sfu.set_status(&b.session, "inactive");
+    assert_eq!(pulled(&broker).await, 1);
+    broker.advance(30);
+    eventually("a look", async || pulled(&broker).await == 0).await;
+    sfu.set_status(&b.session, "active");
+    broker.advance(30);
+    eventually("another look", async || pulled(&broker).await == 1).await;
+    sfu.forget(&b.session);
+    broker.advance(30);
+    let sessions = "turn_broker_sfu_sessions";
+    eventually("its end", async || broker.metric(sessions).await == Some(1)).await;
+    assert_eq!(pulled(&broker).await, 0);
+}
+
+#[tokio::test]
+async fn a_pull_whose_answer_is_lost_is_found_by_a_look() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = call(&broker).await;
+    sfu.next(SfuFault::Huge);
+    assert_eq!(b.pull(&a).await.status, 502);
+    let looked = async || sfu.requests(&b.session).iter().any(|request| request.method == Method::GET);
+    eventually("a look at once", looked).await;
+}
+
+#[tokio::test]
+async fn a_spent_budget_closes_what_pulls_by_force_and_a_higher_limit_opens_it_again() {
+    let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    let (a, b) = call(&broker).await;
+    broker.advance(100);
+    eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
+    let closed = sfu.requests("/tracks/close");
+    assert_eq!(closed.len(), 1, "a session that only sends costs nothing");
+    let body: Value = serde_json::from_slice(&closed[0].body).unwrap();
+    assert_eq!(body, json!({ "tracks": [{ "mid": "0" }], "force": true }));
+    assert_eq!(closed[0].headers["authorization"], format!("Bearer {SFU_SECRET}"));
+    eventually("it is noticed", async || pulled(&broker).await == 0).await;
+
+    assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
+    let c = Page::join(&broker, "r").await;
+    assert_eq!(c.push().await.status, 200, "a new session may open and send");
+    let ice = broker.get("/partytracks/generate-ice-servers").await;
+    assert_eq!(ice.status, 200);
+
+    let raised = broker.request(Method::POST, "/api/budget/limit").bearer_auth(OPERATOR);
+    assert!(raised.json(&json!({ "limitGB": 2 })).send().await.unwrap().status().is_success());
+    assert_eq!(b.pull(&a).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_close_that_fails_is_tried_again() {
+    let (sfu, broker) = start(&[RATE, ("BANDWIDTH_LIMIT_GB", "1")]).await;
+    let (_a, b) = call(&broker).await;
+    sfu.next(SfuFault::Json(500));
+    broker.advance(100);
+    eventually("it was tried", async || sfu.requests("/tracks/close").len() == 1).await;
+    assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1), "it is still charged");
+    broker.advance(5);
+    eventually("it is closed", async || sfu.tracks(&b.session) == 0).await;
+}
+
+#[tokio::test]
+async fn while_minting_is_stopped_running_pulls_go_on_and_new_ones_wait() {
+    let (sfu, broker) = start(&[RATE]).await;
+    let (a, b) = call(&broker).await;
+    let freeze = broker.request(Method::POST, "/api/budget/freeze").bearer_auth(OPERATOR);
+    assert!(freeze.send().await.unwrap().status().is_success());
+    assert_eq!(error(&b.pull(&a).await), (429, "budget_exhausted".into()));
+    assert_eq!((sfu.tracks(&b.session), pulled(&broker).await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_reading_of_cloudflare_replaces_the_estimate_and_no_byte_counts_twice() {
+    let (sfu, cloudflare) = (FakeSfu::start().await, FakeCloudflare::start().await);
+    cloudflare.analytics().set_fault(AnalyticsFault::ServerErrorHtml(503));
+    let base = cloudflare.base_url();
+    let settings = [&ANALYTICS[..], &[RATE, ("CLOUDFLARE_ANALYTICS_BASE", base.as_str())]].concat();
+    let broker = at(&sfu, &settings).await;
+    let failed = "turn_broker_readings_total{source=\"cloudflare\",outcome=\"status\"}";
+    eventually("the first query", async || broker.metric(failed).await == Some(1)).await;
+    cloudflare.analytics().heal();
+
+    let (_a, b) = call(&broker).await;
+    broker.advance(1_200);
+    assert_eq!(used(&broker).await, 12_000 * MB);
+    cloudflare.analytics().sfu("2025-01-15T12:05:00Z", 5_000_000, 0);
+    let meter = meter(&broker);
+    meter.read(&mut meter.initial_state()).await.unwrap();
+    let status = broker.status().await;
+    let minutes = 20 - 10;
+    assert_eq!(status["asOf"], "2025-01-15T12:10:00.000Z");
+    assert_eq!(status["usedBytes"], 5 * MB + minutes * 60 * 10 * MB);
+    drop(b);
+}
+
+#[tokio::test]
+async fn what_was_charged_is_still_there_after_a_restart() {
+    let (sfu, directory) = (FakeSfu::start().await, StateDir::new());
+    let settings = [RATE, ("STATE_DIR", directory.path())];
+    let broker = at(&sfu, &settings).await;
+    let (_, b) = call(&broker).await;
+    let (session, cookie) = (b.session.clone(), b.cookie.clone());
+    broker.advance(10);
+    broker.finish().await;
+    let broker = at(&sfu, &settings).await;
+    broker.advance(20);
+    assert_eq!(used(&broker).await, 100 * MB);
+    let b = Page { broker: &broker, session, cookie, address: "203.0.113.1" };
+    assert_eq!(b.call(Method::PUT, "/renegotiate", &json!({})).await.status, 200);
+    eventually("its tracks are found", async || pulled(&broker).await == 1).await;
+}

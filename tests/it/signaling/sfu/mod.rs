@@ -1,0 +1,436 @@
+//! The SFU proxy against a fake SFU: what passes, what is refused and how, and how sessions are locked and kept in their rooms.
+
+mod metering;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::support::fake_issuer::Signer;
+use crate::support::fake_sfu::{FakeSfu, SFU_APP, SFU_SECRET, SfuFault};
+use crate::support::{Answer, TestBroker};
+
+const PREFIXES: [&str; 2] = ["/partytracks", "/api/calls"];
+
+async fn start(settings: &[(&str, &str)]) -> (FakeSfu, TestBroker) {
+    let sfu = FakeSfu::start().await;
+    let broker = at(&sfu, settings).await;
+    (sfu, broker)
+}
+
+async fn at(sfu: &FakeSfu, settings: &[(&str, &str)]) -> TestBroker {
+    let url = sfu.url();
+    let base = [
+        ("SIGNALING", "sfu"),
+        ("CALLS_APP_ID", SFU_APP),
+        ("CALLS_APP_SECRET", SFU_SECRET),
+        ("CALLS_API_URL", url.as_str()),
+    ];
+    let all: Vec<_> = base.iter().chain(settings).copied().collect();
+    TestBroker::start(&all).await
+}
+
+/// A browser's page in a room.
+struct Page<'a> {
+    broker: &'a TestBroker,
+    session: String,
+    cookie: Option<String>,
+    address: &'static str,
+}
+
+fn sent(broker: &TestBroker, method: Method, path: &str, address: &str) -> RequestBuilder {
+    broker.request(method, path).header("x-forwarded-for", address)
+}
+
+impl<'a> Page<'a> {
+    async fn join(broker: &'a TestBroker, room: &str) -> Self {
+        Self::join_from(broker, room, "203.0.113.1").await
+    }
+
+    async fn join_from(broker: &'a TestBroker, room: &str, address: &'static str) -> Self {
+        let path = format!("/partytracks/sessions/new?correlationId={room}");
+        let answer = Answer::of(sent(broker, Method::POST, &path, address)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+        Self { broker, session: answer.json()["sessionId"].as_str().unwrap().to_owned(), cookie, address }
+    }
+
+    async fn call(&self, method: Method, call: &str, body: &Value) -> Answer {
+        let path = format!("/partytracks/sessions/{}{call}", self.session);
+        let request = sent(self.broker, method, &path, self.address).body(body.to_string());
+        Answer::of(match &self.cookie {
+            Some(cookie) => request.header("cookie", cookie),
+            None => request,
+        })
+        .await
+    }
+
+    async fn push(&self) -> Answer {
+        let track = json!({ "location": "local", "trackName": "video", "mid": "0" });
+        self.call(Method::POST, "/tracks/new", &json!({ "tracks": [track] })).await
+    }
+
+    async fn pull(&self, from: &Self) -> Answer {
+        let track = json!({ "location": "remote", "sessionId": from.session, "trackName": "video" });
+        self.call(Method::POST, "/tracks/new", &json!({ "tracks": [track] })).await
+    }
+}
+
+/// The status and `errorCode` of an error in the SFU's form.
+fn error(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.json()["errorCode"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn both_prefixes_pass_the_query_the_body_and_its_type_with_the_secret_of_the_app() {
+    let (sfu, broker) = start(&[]).await;
+    for prefix in PREFIXES {
+        let path = format!("{prefix}/sessions/new?CreatingSession&correlationId=r&x=%20a+b&");
+        let request = broker.request(Method::POST, &path);
+        let opened = Answer::of(
+            request
+                .header("cookie", "theirs=1")
+                .header("authorization", "Basic dGhlaXJz")
+                .header("cf-connecting-ip", "203.0.113.9")
+                .header("x-forwarded-for", "203.0.113.9"),
+        )
+        .await;
+        assert_eq!(opened.status, 201);
+        let session = opened.json()["sessionId"].as_str().unwrap().to_owned();
+        let upstream = sfu.history().pop().unwrap();
+        assert_eq!(
+            upstream.path,
+            format!("/v1/apps/{SFU_APP}/sessions/new?CreatingSession&correlationId=r&x=%20a+b&")
+        );
+        let header = |name: &str| upstream.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("authorization"), Some(format!("Bearer {SFU_SECRET}")));
+        assert_eq!(header("content-length").as_deref(), Some("0"));
+        assert!(header("user-agent").unwrap().starts_with("turn-broker/"));
+        for name in ["cookie", "cf-connecting-ip", "x-forwarded-for", "origin", "x-realtime-room"] {
+            assert_eq!(header(name), None, "{name}");
+        }
+        assert!(!opened.text.contains(SFU_SECRET) && !format!("{:?}", opened.headers).contains(SFU_SECRET));
+        let cookies: Vec<_> = opened.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies.len(), 1, "the SFU's own cookie stays here");
+        let cookie = cookies[0].to_str().unwrap();
+        assert!(cookie.starts_with(&format!("partytracks-session-{session}=")), "{cookie}");
+        assert!(
+            cookie.ends_with(&format!("; HttpOnly; Secure; SameSite=Strict; Path={prefix};")),
+            "{cookie}"
+        );
+        let body = r#"{"sessionDescription": {"type":"answer","sdp":"v=0"} }"#;
+        let path = format!("{prefix}/sessions/{session}/renegotiate?");
+        let request = broker.request(Method::PUT, &path).header("cookie", cookie.split(';').next().unwrap());
+        let request = request.header("content-type", "text/plain;charset=UTF-8").body(body);
+        assert_eq!(Answer::of(request).await.text, "{}");
+        let upstream = sfu.history().pop().unwrap();
+        assert_eq!(upstream.method, Method::PUT);
+        assert_eq!(upstream.path, format!("/v1/apps/{SFU_APP}/sessions/{session}/renegotiate?"));
+        assert_eq!(upstream.headers["content-type"], "text/plain;charset=UTF-8");
+        assert_eq!(upstream.body, body);
+    }
+}
+
+#[tokio::test]
+async fn a_path_outside_the_map_never_goes_upstream() {
+    let (sfu, broker) = start(&[]).await;
+    for path in ["/partytracks/apps", "/partytracks/sessions/a/b", "/partytracks/sessions/%2e%2e/x"] {
+        let answer = Answer::of(broker.request(Method::POST, path)).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (404, ""), "{path}");
+    }
+    let answer = Answer::of(broker.request(Method::GET, "/partytracks/sessions/new")).await;
+    assert_eq!((error(&answer), answer.header("allow")), ((405, "method_not_allowed".into()), Some("POST")));
+    assert!(sfu.history().is_empty());
+}
+
+#[tokio::test]
+async fn without_signaling_there_is_no_proxy() {
+    let broker = TestBroker::start(&[]).await;
+    let answer = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
+    assert_eq!(answer.error(), (404, "NOT_FOUND".into()));
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
+    let (sfu, broker) = start(&[]).await;
+    let open = async |fault| {
+        sfu.next(fault);
+        Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await
+    };
+    for (fault, status, text) in [
+        (SfuFault::Json(429), 429, "upstream_error: As the SFU says it"),
+        (SfuFault::ErrorAt200, 200, "upstream_error: As the SFU says it"),
+        (SfuFault::Html(503), 503, "<h1>Busy</h1>"),
+        (SfuFault::Redirect, 502, "sfu_unreachable: The SFU cannot be reached."),
+        (SfuFault::Huge, 502, "sfu_unreachable: The SFU cannot be reached."),
+    ] {
+        let answer = open(fault).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (status, text));
+        assert!(answer.header("content-type").unwrap().starts_with("text/"));
+        assert!(answer.header("set-cookie").is_none() && answer.header("location").is_none());
+    }
+    assert_eq!(sfu.history().len(), 5, "nothing is sent twice");
+    assert_eq!(broker.metric("turn_broker_sfu_sessions").await, Some(0));
+    drop(sfu);
+    let answer = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("content-type")),
+        (502, Some("text/plain; charset=utf-8"))
+    );
+}
+
+#[tokio::test]
+async fn other_answers_of_the_sfu_are_unchanged() {
+    let (sfu, broker) = start(&[]).await;
+    let page = Page::join(&broker, "r").await;
+    for (fault, status, kind) in [
+        (SfuFault::Json(400), 400, "application/json"),
+        (SfuFault::Json(503), 503, "application/json"),
+        (SfuFault::Html(500), 500, "text/html"),
+        (SfuFault::ErrorAt200, 200, "application/json"),
+    ] {
+        sfu.next(fault);
+        let answer = page.push().await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (status, Some(kind)));
+        assert!(!answer.text.contains("requestId"), "{}", answer.text);
+        assert!(answer.header("x-request-id").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_session_answers_only_to_the_browser_that_opened_it() {
+    let (sfu, broker) = start(&[]).await;
+    let (mine, other) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    let before = sfu.history().len();
+    let thief = |cookie: Option<&String>| Page {
+        broker: &broker,
+        session: mine.session.clone(),
+        cookie: cookie.cloned(),
+        address: mine.address,
+    };
+    let renamed = other.cookie.as_ref().map(|cookie| cookie.replace(&other.session, &mine.session));
+    for thief in [thief(None), thief(other.cookie.as_ref()), thief(renamed.as_ref())] {
+        assert_eq!(error(&thief.push().await), (401, "session_locked".into()));
+    }
+    assert_eq!(sfu.history().len(), before);
+    assert_eq!(mine.push().await.status, 200);
+    broker.advance(48 * 3_600);
+    assert_eq!(error(&mine.push().await), (401, "session_locked".into()), "the lock has expired");
+}
+
+#[tokio::test]
+async fn without_a_lock_a_session_belongs_to_its_address() {
+    let (_sfu, broker) = start(&[("SFU_LOCK", "off")]).await;
+    let page = Page::join_from(&broker, "r", "203.0.113.1").await;
+    assert_eq!(page.cookie, None);
+    assert_eq!(page.push().await.status, 200);
+    let other = Page { broker: &broker, session: page.session.clone(), cookie: None, address: "203.0.113.2" };
+    assert_eq!(error(&other.push().await), (401, "session_locked".into()));
+}
+
+#[tokio::test]
+async fn an_automatic_lock_follows_the_scheme_that_a_trusted_proxy_states() {
+    let (_sfu, broker) = start(&[("SFU_LOCK", "auto")]).await;
+    let open = async |scheme: &str| {
+        let request = broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r");
+        Answer::of(request.header("x-forwarded-proto", scheme)).await.header("set-cookie").is_some()
+    };
+    assert!(open("https").await && !open("http").await);
+    let (_sfu, broker) = start(&[("SFU_LOCK", "auto"), ("TRUSTED_PROXIES", "192.0.2.1")]).await;
+    let request = broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r");
+    assert!(Answer::of(request.header("x-forwarded-proto", "https")).await.header("set-cookie").is_none());
+}
+
+#[tokio::test]
+async fn a_track_of_another_room_is_refused_before_the_sfu_is_asked() {
+    let (sfu, broker) = start(&[]).await;
+    let (a, b) = (Page::join(&broker, "blue").await, Page::join(&broker, "blue").await);
+    let c = Page::join(&broker, "red").await;
+    for page in [&a, &b, &c] {
+        page.push().await;
+    }
+    assert_eq!(a.pull(&b).await.status, 200);
+    let before = sfu.history().len();
+    assert_eq!(error(&a.pull(&c).await), (403, "other_room".into()));
+    let twice = json!({ "tracks": [], "Tracks": [{ "location": "remote", "sessionId": c.session }] });
+    assert_eq!(error(&a.call(Method::POST, "/tracks/new", &twice).await), (400, "invalid_request".into()));
+    let channel =
+        json!({ "dataChannels": [{ "location": "remote", "sessionId": c.session, "dataChannelName": "x" }] });
+    assert_eq!(error(&a.call(Method::POST, "/datachannels/new", &channel).await), (403, "other_room".into()));
+    assert_eq!(sfu.history().len(), before);
+}
+
+#[tokio::test]
+async fn the_header_names_the_room_for_a_page_without_a_query() {
+    let (_sfu, broker) = start(&[]).await;
+    let request = broker.request(Method::POST, "/partytracks/sessions/new").header("x-realtime-room", "r");
+    assert_eq!(Answer::of(request).await.status, 201);
+    let answer = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new")).await;
+    assert_eq!(answer.status, 401, "no token and no room");
+    assert!(answer.text.starts_with("unauthorized: "), "{}", answer.text);
+    let foreign = broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r");
+    assert_eq!(Answer::of(foreign.bearer_auth("no-grant")).await.status, 401, "a wrong token is not ignored");
+    let page = Page::join(&broker, "r").await;
+    let long = format!("/partytracks/sessions/new?correlationId={}", "r".repeat(129));
+    assert_eq!(Answer::of(broker.request(Method::POST, &long)).await.status, 401);
+    assert_eq!(page.push().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_grant_opens_a_session_and_an_expired_one_does_not() {
+    let (sfu, broker) = {
+        let sfu = FakeSfu::start().await;
+        let settings =
+            [("ICE_SOURCES", "coturn"), ("COTURN_URLS", "turn:turn.example:3478"), ("COTURN_SECRET", "s")];
+        let broker = at(&sfu, &settings).await;
+        (sfu, broker)
+    };
+    let minted = broker.mint().await.json();
+    let grant = minted["grant"].as_str().unwrap();
+    let open = || broker.request(Method::POST, "/partytracks/sessions/new").bearer_auth(grant);
+    let opened = Answer::of(open()).await;
+    assert_eq!(opened.status, 201);
+    broker.advance(86_401);
+    assert_eq!(Answer::of(open()).await.status, 401, "expired");
+    assert_eq!(sfu.history().len(), 1);
+    let path = format!("/partytracks/sessions/{}/renegotiate", opened.json()["sessionId"].as_str().unwrap());
+    let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap();
+    let call = broker.request(Method::PUT, &path).bearer_auth(grant).header("cookie", cookie).body("{}");
+    assert_eq!(Answer::of(call).await.status, 200, "the lock outlives the grant");
+}
+
+#[tokio::test]
+async fn where_users_are_required_only_a_user_opens_a_session_and_the_token_can_fix_the_room() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const NAMED: &str = "/partytracks/sessions/new?correlationId=blue";
+    let (_sfu, broker) = start(&[("AUTH_JWT_SECRET", SECRET), ("AUTH_REQUIRED", "true")]).await;
+    let token = |user: &str, room: Option<&str>| {
+        let claims = json!({ "sub": user, "exp": 1_736_942_400 + 600, "room": room });
+        Signer::hs256(SECRET).sign(None, &claims)
+    };
+    let open = async |token: Option<String>, path: &str| {
+        let request = broker.request(Method::POST, path);
+        let answer = Answer::of(match &token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        });
+        let answer = answer.await;
+        let cookie = answer.header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+        let session = || answer.json()["sessionId"].as_str().unwrap().to_owned();
+        (answer.status.as_u16() == 201).then(|| Page {
+            broker: &broker,
+            session: session(),
+            cookie,
+            address: "203.0.113.1",
+        })
+    };
+    assert!(open(None, NAMED).await.is_none(), "a room is not a user");
+    assert!(open(Some("x.y.z".into()), NAMED).await.is_none());
+    let a = open(Some(token("ann", None)), NAMED).await.unwrap();
+    let b = open(Some(token("bob", Some("blue"))), "/partytracks/sessions/new").await.unwrap();
+    let c = open(Some(token("eve", Some("red"))), NAMED).await.unwrap();
+    a.push().await;
+    assert_eq!(b.pull(&a).await.status, 200);
+    assert_eq!(error(&c.pull(&a).await), (403, "other_room".into()), "the token's room counts");
+    let ice = broker.get("/partytracks/generate-ice-servers").await;
+    assert!(ice.status == 200 && !ice.text.contains("username"), "{}", ice.text);
+}
+
+#[tokio::test]
+async fn a_body_may_have_64_kib() {
+    let (sfu, broker) = start(&[]).await;
+    let page = Page::join(&broker, "r").await;
+    let body = |length: usize| json!({ "sdp": "x".repeat(length - 10) });
+    assert_eq!(body(65_536).to_string().len(), 65_536);
+    assert_eq!(page.call(Method::PUT, "/renegotiate", &body(65_536)).await.status, 200);
+    let answer = page.call(Method::PUT, "/renegotiate", &body(65_537)).await;
+    assert_eq!(error(&answer), (413, "payload_too_large".into()));
+    assert_eq!(sfu.requests("/renegotiate").len(), 1);
+}
+
+#[tokio::test]
+async fn an_address_opens_sessions_at_a_rate() {
+    let (_sfu, broker) = start(&[]).await;
+    let open = || sent(&broker, Method::POST, "/partytracks/sessions/new?correlationId=r", "203.0.113.1");
+    for _ in 0..20 {
+        assert_eq!(Answer::of(open()).await.status, 201);
+    }
+    let refused = Answer::of(open()).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, Some("1")));
+    assert!(refused.text.starts_with("too_many_sessions: "), "{}", refused.text);
+    broker.advance(1);
+    assert_eq!(Answer::of(open()).await.status, 201);
+}
+
+#[tokio::test]
+async fn ice_servers_are_minted_here_and_a_failure_is_a_list_of_stun_servers() {
+    let sfu = FakeSfu::start().await;
+    let settings = [
+        ("ICE_SOURCES", "coturn"),
+        ("COTURN_URLS", "turn:turn.example:3478"),
+        ("COTURN_SECRET", "s"),
+        ("RATE_LIMIT_REQUESTS", "2"),
+    ];
+    let broker = at(&sfu, &settings).await;
+    for method in [Method::GET, Method::POST] {
+        let answer = Answer::of(broker.request(method, "/partytracks/generate-ice-servers")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, Some("no-store")));
+        let body = answer.json();
+        assert!(body["iceServers"][0]["username"].is_string(), "{body}");
+        let expiry =
+            body["iceServers"][0]["username"].as_str().unwrap().split(':').next().unwrap().to_owned();
+        assert_eq!(expiry, (1_736_942_400 + 3_600).to_string(), "SIGNALING_TTL_SECONDS");
+    }
+    let over = broker.get("/api/calls/generate-ice-servers").await;
+    assert_eq!(over.status, 200);
+    assert!(over.json()["iceServers"][0].get("username").is_none(), "{}", over.text);
+    assert!(over.text.contains("stun:"), "{}", over.text);
+    assert_eq!(broker.mint().await.status, 200, "a mint has its own allowance");
+    assert!(sfu.history().is_empty());
+}
+
+#[tokio::test]
+async fn a_foreign_page_opens_nothing_and_an_allowed_one_may_use_put() {
+    let (sfu, broker) = start(&[("CLIENT_URL", "https://app.example")]).await;
+    let path = "/partytracks/sessions/new?correlationId=r";
+    let foreign = broker.request(Method::POST, path).header("origin", "https://evil.example");
+    assert_eq!(Answer::of(foreign).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+    assert!(sfu.history().is_empty());
+    let own = Answer::of(broker.request(Method::POST, path).header("origin", "https://app.example")).await;
+    assert_eq!(own.header("access-control-allow-origin"), Some("https://app.example"));
+    let preflight = broker
+        .request(Method::OPTIONS, "/partytracks/sessions/a/renegotiate")
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "PUT")
+        .header("access-control-request-headers", "authorization,x-realtime-room");
+    let preflight = Answer::of(preflight).await;
+    assert!(preflight.header("access-control-allow-methods").unwrap().contains("PUT"));
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("x-realtime-room"));
+}
+
+#[tokio::test]
+async fn a_lock_brings_a_session_back_after_a_restart() {
+    let sfu = FakeSfu::start().await;
+    let directory = crate::support::StateDir::new();
+    let state = directory.path();
+    let settings = [("STATE_DIR", state)];
+    let broker = at(&sfu, &settings).await;
+    let (a, b) = (Page::join(&broker, "r").await, Page::join(&broker, "r").await);
+    a.push().await;
+    b.pull(&a).await;
+    let (sessions, cookies) = ([a.session.clone(), b.session.clone()], [a.cookie.clone(), b.cookie.clone()]);
+    broker.finish().await;
+    let broker = at(&sfu, &settings).await;
+    let page = |n: usize| Page {
+        broker: &broker,
+        session: sessions[n].clone(),
+        cookie: cookies[n].clone(),
+        address: "203.0.113.1",
+    };
+    assert_eq!(
+        error(&page(1).pull(&page(0)).await),
+        (403, "other_room".into()),
+        "the other one has not called yet"
+    );
+    assert_eq!(page(0).call(Method::PUT, "/renegotiate", &json!({})).await.status, 200);
+    assert_eq!(page(1).pull(&page(0)).await.status, 200);
+}

@@ -1,0 +1,213 @@
+//! A fake SFU on loopback: sessions with tracks, as far as a proxy can tell. A test plans faults and changes the state of tracks.
+//!
+//! Invariant: a request is in [`FakeSfu::history`] with its exact bytes before its response is sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse, Response};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The secret of the app.
+pub(crate) const SFU_SECRET: &str = "sfu-fixture-secret";
+/// The app.
+pub(crate) const SFU_APP: &str = "app-1";
+
+/// The response to one request, in place of the usual one.
+#[derive(Clone, Debug)]
+pub(crate) enum SfuFault {
+    /// This status with a JSON error.
+    Json(u16),
+    /// This status with HTML.
+    Html(u16),
+    /// A redirect.
+    Redirect,
+    /// JSON without a session, at status 200.
+    ErrorAt200,
+    /// More than any client reads.
+    Huge,
+}
+
+/// One request as received.
+#[derive(Clone, Debug)]
+pub(crate) struct SfuRequest {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// The SFU. Dropping it stops it.
+pub(crate) struct FakeSfu {
+    address: SocketAddr,
+    core: Arc<Core>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Core {
+    plan: Mutex<VecDeque<SfuFault>>,
+    history: Mutex<Vec<SfuRequest>>,
+    sessions: Mutex<BTreeMap<String, BTreeMap<String, Value>>>,
+}
+
+impl FakeSfu {
+    /// Starts on a free port of 127.0.0.1.
+    pub(crate) async fn start() -> Self {
+        let core = Arc::new(Core::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&core));
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, core, server }
+    }
+
+    /// The value of `CALLS_API_URL`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The next request gets this.
+    pub(crate) fn next(&self, fault: SfuFault) {
+        self.core.plan.lock().unwrap().push_back(fault);
+    }
+
+    /// All requests so far.
+    pub(crate) fn history(&self) -> Vec<SfuRequest> {
+        self.core.history.lock().unwrap().clone()
+    }
+
+    /// The requests whose path ends so.
+    pub(crate) fn requests(&self, end: &str) -> Vec<SfuRequest> {
+        let path = |request: &SfuRequest| request.path.split('?').next().unwrap_or_default().to_owned();
+        self.history().into_iter().filter(|request| path(request).ends_with(end)).collect()
+    }
+
+    /// How many tracks a session has.
+    pub(crate) fn tracks(&self, session: &str) -> usize {
+        self.core.sessions.lock().unwrap().get(session).map_or(0, BTreeMap::len)
+    }
+
+    /// Reports all tracks of a session so from now on: `active` or `inactive`.
+    pub(crate) fn set_status(&self, session: &str, status: &str) {
+        for track in self.core.sessions.lock().unwrap().get_mut(session).unwrap().values_mut() {
+            track["status"] = status.into();
+        }
+    }
+
+    /// Forgets a session, as after half a minute without its browser.
+    pub(crate) fn forget(&self, session: &str) {
+        self.core.sessions.lock().unwrap().remove(session);
+    }
+}
+
+impl Drop for FakeSfu {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn respond(
+    State(core): State<Arc<Core>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let path = uri.path().to_owned();
+    let whole = uri.path_and_query().map_or_else(|| path.clone(), ToString::to_string);
+    let is_authorized =
+        headers.get("authorization").is_some_and(|value| *value == format!("Bearer {SFU_SECRET}"));
+    let request = SfuRequest { method: method.clone(), path: whole, headers, body: body.clone() };
+    core.history.lock().unwrap().push(request);
+    let fault = core.plan.lock().unwrap().pop_front();
+    if let Some(fault) = fault {
+        return fault_response(&fault);
+    }
+    if !is_authorized {
+        return error(StatusCode::UNAUTHORIZED, "unauthorized");
+    }
+    let Some(rest) = path.strip_prefix(&format!("/v1/apps/{SFU_APP}/sessions/")) else {
+        return error(StatusCode::NOT_FOUND, "not_found");
+    };
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut sessions = core.sessions.lock().unwrap();
+    if rest == "new" {
+        let id = format!("{:032x}", sessions.len() + 1);
+        sessions.insert(id.clone(), BTreeMap::new());
+        let cookie = (SET_COOKIE, "upstream=1");
+        return (StatusCode::CREATED, [cookie], json!({ "sessionId": id }).to_string()).into_response();
+    }
+    let (id, call) = rest.split_once('/').unwrap_or((rest, ""));
+    let known: Vec<String> = sessions.keys().cloned().collect();
+    let Some(tracks) = sessions.get_mut(id) else { return error(StatusCode::GONE, "session_error") };
+    let answer = match (method.as_str(), call) {
+        ("GET", "") => json!({ "tracks": tracks.values().collect::<Vec<_>>() }),
+        ("POST", "tracks/new") => new_tracks(tracks, &known, &body),
+        ("PUT", "tracks/close") => close_tracks(tracks, &body),
+        _ => json!({}),
+    };
+    json_response(StatusCode::OK, &answer)
+}
+
+fn new_tracks(tracks: &mut BTreeMap<String, Value>, known: &[String], body: &Value) -> Value {
+    let wanted = body["tracks"].as_array().cloned().unwrap_or_default();
+    let mut answers = vec![];
+    for track in wanted {
+        let mid = track["mid"].as_str().map_or_else(|| tracks.len().to_string(), str::to_owned);
+        let is_remote = track["location"] == "remote";
+        let is_unknown = is_remote && !known.iter().any(|id| track["sessionId"] == id.as_str());
+        if is_unknown {
+            answers.push(json!({ "mid": mid, "errorCode": "not_found_track_error" }));
+            continue;
+        }
+        let mut answer = json!({ "trackName": track["trackName"], "mid": mid });
+        if is_remote {
+            answer["sessionId"] = track["sessionId"].clone();
+        }
+        answers.push(answer.clone());
+        answer["location"] = track["location"].clone();
+        answer["status"] = "active".into();
+        tracks.insert(mid, answer);
+    }
+    json!({ "tracks": answers, "requiresImmediateRenegotiation": false })
+}
+
+fn close_tracks(tracks: &mut BTreeMap<String, Value>, body: &Value) -> Value {
+    let closed = body["tracks"].as_array().cloned().unwrap_or_default();
+    for mid in closed.iter().filter_map(|track| track["mid"].as_str()) {
+        tracks.remove(mid);
+    }
+    json!({ "tracks": closed })
+}
+
+fn fault_response(fault: &SfuFault) -> Response {
+    match fault {
+        SfuFault::Json(status) => error(StatusCode::from_u16(*status).unwrap(), "upstream_error"),
+        SfuFault::Html(status) => {
+            let status = StatusCode::from_u16(*status).unwrap();
+            (status, [(CONTENT_TYPE, "text/html")], "<h1>Busy</h1>").into_response()
+        }
+        SfuFault::Redirect => (StatusCode::FOUND, [(LOCATION, "https://elsewhere.example/")]).into_response(),
+        SfuFault::ErrorAt200 => error(StatusCode::OK, "upstream_error"),
+        SfuFault::Huge => "x".repeat(2 << 20).into_response(),
+    }
+}
+
+fn error(status: StatusCode, code: &str) -> Response {
+    json_response(status, &json!({ "errorCode": code, "errorDescription": "As the SFU says it" }))
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
