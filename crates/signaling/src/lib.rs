@@ -8,6 +8,7 @@
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms |
 //! | [`ayame`] | rooms of two |
+//! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 
 pub mod allowance;
@@ -15,5 +16,6 @@ pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod p2pcf;
 pub mod rooms;
 pub mod session;
