@@ -28,6 +28,7 @@ pub mod gate;
 pub mod proxies;
 pub mod table;
 pub mod users;
+pub mod windows;
 pub mod wrong_tokens;
 
 #[cfg(test)]
