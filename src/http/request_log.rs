@@ -28,6 +28,10 @@ const POLLED: [(&str, &str); 6] = [
     ("GET", "/api/connections"),
 ];
 
+/// A response to a request that pages send every few seconds, on a path that is a setting. Among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled;
+
 /// What the log says about a mint.
 #[derive(Clone, Debug)]
 struct Mint {
@@ -148,9 +152,10 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
             )
         };
     }
+    let is_polled = POLLED.contains(&(method, route)) || response.extensions().get::<Polled>().is_some();
     let held_back = code.map(|code| app.refusal_log.pass(code, app.clock.instant()));
     match held_back {
-        _ if POLLED.contains(&(method, route)) => line!(debug, None::<u64>),
+        _ if is_polled => line!(debug, None::<u64>),
         Some(None) => line!(debug, None::<u64>),
         Some(Some(held_back)) if status >= 500 => line!(warn, counted(held_back)),
         Some(Some(held_back)) => line!(info, counted(held_back)),

@@ -25,6 +25,7 @@ use turn_ledger::units::wait_seconds;
 pub mod client;
 pub mod clients;
 pub mod gate;
+pub mod polls;
 pub mod proxies;
 pub mod table;
 pub mod users;

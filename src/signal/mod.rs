@@ -8,12 +8,14 @@
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`rooms`] | how the users of rooms are known |
+//! | [`p2pcf`] | P2PCF, which has no sockets |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
 pub mod calls;
 pub mod hub;
 pub mod occupancy;
 pub mod outbox;
+pub mod p2pcf;
 pub mod protocols;
 pub mod rooms;
 
@@ -28,6 +30,7 @@ use crate::config::AyameConfig;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
+use p2pcf::P2pcfShell;
 use rooms::RoomUsers;
 
 /// The protocols that are on, and what they share.
@@ -37,6 +40,8 @@ pub struct Signaling {
     pub hubs: Vec<Arc<Hub>>,
     /// How the users of rooms are known. `None` unless `SIGNALING` names rooms.
     pub room_users: Option<RoomUsers>,
+    /// P2PCF. `None` if it is off.
+    pub p2pcf: Option<P2pcfShell>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.
@@ -56,5 +61,11 @@ impl Signaling {
     #[must_use]
     pub fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name() == protocol)
+    }
+    /// Removes what has expired without a request.
+    pub fn tidy(&self) {
+        if let Some(p2pcf) = &self.p2pcf {
+            p2pcf.expire();
+        }
     }
 }

@@ -6,8 +6,10 @@
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
+//! | [`p2pcf`] | P2PCF, which polls instead |
 
 mod effects;
+pub mod p2pcf;
 mod rooms;
 pub mod routes;
 pub mod socket;
