@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use tower::ServiceBuilder;
@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::WireFormat;
+use crate::http::body::BodyLimit;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
@@ -107,6 +108,7 @@ pub fn build(app: &Arc<App>) -> Router {
         .route("/openapi.json", get(async move || openapi::get_document(document.clone())))
         .merge(sockets)
         .merge(sfu)
+        .merge(p2pcf(app))
         .fallback(async || ApiError::NotFound)
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
@@ -119,10 +121,22 @@ fn guarded(mut routes: OpenApiRouter<Arc<App>>, app: &Arc<App>) -> OpenApiRouter
     // The outermost first. Added one by one, each would cost every request a boxed service and a boxed future.
     let layers = ServiceBuilder::new()
         .layer(origin::cors(&app.origins))
-        .layer(from_fn(body::gather))
+        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
         .layer(CatchPanicLayer::custom(on_panic(app)));
     routes.layer(layers)
+}
+
+/// P2PCF, with layers like those of the API, but another rule about origins, a rate of its own and longer bodies.
+fn p2pcf(app: &Arc<App>) -> Router<Arc<App>> {
+    let limit = BodyLimit::long(turn_signaling::p2pcf::BODY_MAX, &app.long_bodies);
+    let layers = ServiceBuilder::new()
+        .layer(map_response(signaling::p2pcf::readable))
+        .layer(from_fn_with_state(Arc::clone(app), signaling::p2pcf::limit))
+        .layer(from_fn_with_state(limit, body::gather))
+        .layer(from_fn_with_state(Arc::clone(app), envelope::shed))
+        .layer(CatchPanicLayer::custom(on_panic(app)));
+    signaling::p2pcf::routes(app).layer(layers)
 }
 
 type Route = MethodRouter<Arc<App>>;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::opening::{BoundTerms, setup};
-use super::{App, IN_FLIGHT_MAX};
+use super::{App, IN_FLIGHT_MAX, LONG_BODIES_MAX};
 use crate::account::Account;
 use crate::alert::dispatcher::{AlertDispatcher, RetryPolicy};
 use crate::alert::webhook::Webhook;
@@ -23,6 +23,7 @@ use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::{OwnKeys, TurnKey};
 use crate::ice::turn_keys_api::TurnKeysApi;
 use crate::journal::Journal;
+use crate::limit::polls::PollRate;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::limit::{QuotaError, RateLimit};
@@ -42,6 +43,7 @@ use crate::signal::Signaling;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
 use crate::signal::outbox::Backlog;
+use crate::signal::p2pcf::P2pcfShell;
 use crate::signal::protocols;
 use crate::signal::rooms::RoomUsers;
 use crate::signal::sfu::SfuProxy;
@@ -51,6 +53,7 @@ use crate::telemetry::refusals::RefusalLog;
 use turn_ledger::changes::Stored;
 use turn_ledger::source::IceSource;
 use turn_ledger::token::GrantKey;
+use turn_signaling::p2pcf::DeleteKeys;
 
 /// Why the parts cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +125,7 @@ pub fn build(
             Arc::clone(&parts.clock),
             Arc::clone(&parts.metrics),
         )?,
+        poll_rate: PollRate::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         wrong_tokens: WrongTokens::new(Arc::clone(&parts.clock), Arc::clone(&parts.metrics)),
         untrusted_proxies: UntrustedProxies::default(),
         origins: config.access.origins.clone(),
@@ -146,6 +150,7 @@ pub fn build(
         lost_lines,
         refusal_log: RefusalLog::new(),
         backup_slot: Arc::new(Semaphore::new(1)),
+        long_bodies: Arc::new(Semaphore::new(LONG_BODIES_MAX)),
         in_flight: Semaphore::new(IN_FLIGHT_MAX),
         request_ids: RequestIds::new(random::bytes()?),
         draining: AtomicBool::new(false),
@@ -176,7 +181,7 @@ impl Parts<'_> {
     }
 
     /// `secret`: the key of the ledger, for keys that must outlive a restart.
-    fn signaling(&self, secret: &[u8]) -> Result<Signaling, BuildError> {
+    fn signaling(&self, secret: &[u8; 64]) -> Result<Signaling, BuildError> {
         let config = &self.config.signaling;
         let calls = Arc::new(LiveCalls::new(Arc::clone(&self.clock)));
         let shared = Shared {
@@ -185,10 +190,15 @@ impl Parts<'_> {
             calls: Arc::clone(&calls),
             backlog: Backlog::default(),
         };
+        let p2pcf = config.p2pcf.as_ref().map(|p2pcf| {
+            let keys = DeleteKeys::derived_from(secret);
+            P2pcfShell::new(p2pcf, keys, Arc::clone(&self.clock), Arc::clone(&calls))
+        });
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             sfu: self.sfu(&calls, secret)?,
+            p2pcf,
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,

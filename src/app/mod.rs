@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{AllowedHosts, AllowedOrigins, CountryKeys, PriceConfig, WireFormat};
 use crate::ice::server::IceServerList;
 use crate::limit::RateLimit;
+use crate::limit::polls::PollRate;
 use crate::limit::proxies::UntrustedProxies;
 use crate::limit::wrong_tokens::WrongTokens;
 use crate::meter::cloudflare::CloudflareMeter;
@@ -40,6 +41,8 @@ pub use opening::{BoundTerms, setup};
 /// Requests in progress at most, counted once their body has been read. The slowest takes 4 s, so 256 a second are served
 /// even while the provider does not answer.
 const IN_FLIGHT_MAX: usize = 1_024;
+/// Bodies of more than 16 KiB in memory at the same time. The longest has 256 KiB.
+const LONG_BODIES_MAX: usize = 64;
 
 /// What the handlers and the background tasks share.
 pub struct App {
@@ -69,6 +72,8 @@ pub struct App {
     pub auth: Option<Auth>,
     /// The rate limit of each client address and each user.
     pub rate_limit: RateLimit,
+    /// How often pages may poll.
+    pub poll_rate: PollRate,
     /// Wrong operator and reporter tokens.
     pub wrong_tokens: WrongTokens,
     /// Notices a proxy that is not among `trusted_proxies`.
@@ -113,6 +118,8 @@ pub struct App {
     pub refusal_log: RefusalLog,
     /// One permit: one backup at a time.
     pub backup_slot: Arc<Semaphore>,
+    /// One permit for each long body in memory.
+    pub long_bodies: Arc<Semaphore>,
     /// One permit for each request in progress.
     pub in_flight: Semaphore,
     /// Makes ids for requests that have none.

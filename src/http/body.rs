@@ -1,13 +1,13 @@
 //! Request bodies: JSON of at most 16 KiB that arrives before the request's deadline, in a bounded number of parts. The bytes
 //! are copied into one buffer as they arrive, because each part needs more memory than its bytes. The content type is
-//! ignored, because a beacon can only send text/plain.
+//! ignored, because a beacon can only send text/plain. Some routes take longer bodies, but only a few at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
@@ -22,7 +23,7 @@ use crate::clock;
 
 /// The longest time from a request's first byte to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest body that is read. Bytes.
+/// Longest body that is read, except on the routes with a [`BodyLimit`] of their own. Bytes.
 pub const BODY_MAX: usize = 16 * 1024;
 /// The most parts (chunks, or reads from the socket) in which a body may arrive.
 pub const PARTS_MAX: usize = 1_024;
@@ -47,14 +48,39 @@ impl BodyProgress {
     }
 }
 
+/// How long a body may be.
+#[derive(Clone, Debug)]
+pub struct BodyLimit {
+    bytes_max: usize,
+    /// One permit for each body of more than [`BODY_MAX`] bytes. `None` where none may be so long.
+    long_bodies: Option<Arc<Semaphore>>,
+}
+
+impl BodyLimit {
+    /// [`BODY_MAX`].
+    pub const SHORT: Self = Self { bytes_max: BODY_MAX, long_bodies: None };
+
+    /// A higher limit. `long_bodies` has one permit for each body of more than [`BODY_MAX`] bytes.
+    #[must_use]
+    pub fn long(bytes_max: usize, long_bodies: &Arc<Semaphore>) -> Self {
+        Self { bytes_max, long_bodies: Some(Arc::clone(long_bodies)) }
+    }
+
+    fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
+        let permit = self.long_bodies.as_ref().map(|bodies| bodies.try_acquire());
+        permit.transpose().map_err(|_| ApiError::Overloaded)
+    }
+}
+
 /// Passes a request on once its whole body has arrived. Until then it occupies only its socket and the buffer of its body.
-pub async fn gather(request: Request, next: Next) -> Response {
+pub async fn gather(State(limit): State<BodyLimit>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    match read(&parts, body, BODY_MAX).await {
-        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+    match read(&parts, body, &limit).await {
+        // The permit is held until the request is answered, because the body is in memory so long.
+        Ok((bytes, _permit)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(error) => error.into_response(),
     }
 }
@@ -62,7 +88,7 @@ pub async fn gather(request: Request, next: Next) -> Response {
 /// Parses a gathered body. An empty body is `{}`.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = read(&parts, body, BODY_MAX).await?;
+    let (bytes, _) = read(&parts, body, &BodyLimit::SHORT).await?;
     let text = match bytes.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
@@ -72,22 +98,26 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
     serde_json::from_slice(text).map_err(|error| ApiError::invalid(describe(&error)))
 }
 
-/// The whole body, of at most `bytes_max`.
-pub async fn read_up_to(bytes_max: usize, request: Request) -> Result<Bytes, ApiError> {
+/// The whole body, and the permit to hold while it is in memory.
+pub async fn read_up_to(limit: &BodyLimit, request: Request) -> Gathered<'_> {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
-    read(&parts, body, bytes_max).await
+    read(&parts, body, limit).await
 }
 
-async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// A body, and its permit if it is a long one.
+pub type Gathered<'a> = Result<(Bytes, Option<SemaphorePermit<'a>>), ApiError>;
+
+async fn read<'a>(parts: &Parts, body: Body, limit: &'a BodyLimit) -> Gathered<'a> {
+    let bytes_max = limit.bytes_max;
     if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
         return Err(ApiError::PayloadTooLarge { bytes_max });
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let collected = timeout_at(deadline, collect(body, bytes_max)).await.unwrap_or_else(|_| {
+    let collected = timeout_at(deadline, collect(body, limit)).await.unwrap_or_else(|_| {
         let seconds = REQUEST_TIMEOUT.as_secs();
         Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
     });
@@ -98,15 +128,20 @@ async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, ApiE
 }
 
 /// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+async fn collect(mut body: Body, limit: &BodyLimit) -> Gathered<'_> {
     let mut bytes = Vec::new();
+    let mut permit = None;
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
         // Trailers are not data.
         let part = frame.into_data().unwrap_or_default();
-        if bytes.len() + part.len() > bytes_max {
-            return Err(ApiError::PayloadTooLarge { bytes_max });
+        let length = bytes.len() + part.len();
+        if length > limit.bytes_max {
+            return Err(ApiError::PayloadTooLarge { bytes_max: limit.bytes_max });
+        }
+        if length > BODY_MAX && permit.is_none() {
+            permit = limit.permit()?;
         }
         parts += 1;
         if parts > PARTS_MAX {
@@ -114,7 +149,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
         }
         bytes.extend_from_slice(&part);
     }
-    Ok(bytes.into())
+    Ok((bytes.into(), permit))
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -21,12 +21,10 @@ use crate::request::id::REQUEST_ID;
 use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
 
-/// The response is in another protocol's form, errors too: it gets an id, but no [`ErrorBody`]. Among its extensions.
+/// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
+/// [`ErrorBody`] beside it is only for the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Verbatim {
-    /// The code of an error, for the log.
-    pub code: Option<&'static str>,
-}
+pub struct Verbatim;
 
 /// The outermost layer.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -55,7 +53,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
-    if status == 401 {
+    if status == 401 && !is_foreign(&response) {
         app.metrics.unauthorized(kind_of(method, route));
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -106,11 +104,22 @@ fn finish(mut response: Response, request_id: &str) -> Response {
 
 /// The body of our own error, or of the one for a bare error status that a layer returned.
 fn error_of(response: &mut Response) -> Option<ErrorBody> {
+    if is_verbatim(response) {
+        return None;
+    }
     let status = response.status();
     let own = response.extensions_mut().remove::<ErrorBody>();
-    let is_bare = response.extensions().get::<Verbatim>().is_none();
-    let is_error = is_bare && (status.is_client_error() || status.is_server_error());
+    let is_error = status.is_client_error() || status.is_server_error();
     own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
+}
+
+/// Whether the request was refused for its origin. P2PCF has 401 for that.
+fn is_foreign(response: &Response) -> bool {
+    response.extensions().get::<ErrorBody>().is_some_and(|error| error.code == "ORIGIN_NOT_ALLOWED")
+}
+
+fn is_verbatim(response: &Response) -> bool {
+    response.extensions().get::<Verbatim>().is_some()
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {

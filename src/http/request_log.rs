@@ -8,7 +8,6 @@ use axum::extract::Request;
 use axum::http::header::ORIGIN;
 use axum::response::Response;
 
-use super::envelope::Verbatim;
 use super::error::ErrorBody;
 use super::origin::ORIGIN_SHOWN_MAX;
 use crate::app::App;
@@ -28,6 +27,10 @@ const POLLED: [(&str, &str); 6] = [
     ("GET", "/api/overview"),
     ("GET", "/api/connections"),
 ];
+
+/// A response to a request that pages send every few seconds, on a path that is a setting. Among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled;
 
 /// What the log says about a mint.
 #[derive(Clone, Debug)]
@@ -100,8 +103,7 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
     let RequestHead { request_id, trace, client, method, route, origin, mint } = head;
     let status = response.status().as_u16();
     let error = response.extensions().get::<ErrorBody>();
-    let verbatim = response.extensions().get::<Verbatim>().and_then(|verbatim| verbatim.code);
-    let code = error.map(|error| error.code).or(verbatim);
+    let code = error.map(|error| error.code);
     let trace_id = trace.map(|trace| trace.trace_id());
     let client = client.map(|client| tracing::field::display(client.0));
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -150,9 +152,10 @@ pub fn log_line(app: &App, head: RequestHead<'_>, response: &Response, took: Dur
             )
         };
     }
+    let is_polled = POLLED.contains(&(method, route)) || response.extensions().get::<Polled>().is_some();
     let held_back = code.map(|code| app.refusal_log.pass(code, app.clock.instant()));
     match held_back {
-        _ if POLLED.contains(&(method, route)) => line!(debug, None::<u64>),
+        _ if is_polled => line!(debug, None::<u64>),
         Some(None) => line!(debug, None::<u64>),
         Some(Some(held_back)) if status >= 500 => line!(warn, counted(held_back)),
         Some(Some(held_back)) => line!(info, counted(held_back)),

@@ -25,9 +25,11 @@ use turn_ledger::units::wait_seconds;
 pub mod client;
 pub mod clients;
 pub mod gate;
+pub mod polls;
 pub mod proxies;
 pub mod table;
 pub mod users;
+pub mod windows;
 pub mod wrong_tokens;
 
 #[cfg(test)]

@@ -318,6 +318,8 @@ async fn maintenance(app: Arc<App>, end: CancellationToken) {
                 app.account.tidy();
                 app.rate_limit.sweep();
                 app.wrong_tokens.sweep();
+                app.poll_rate.sweep();
+                app.signaling.tidy();
             }
         }
     }

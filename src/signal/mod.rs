@@ -9,12 +9,14 @@
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`rooms`] | how the users of rooms are known |
 //! | [`sfu`] | the proxy of Cloudflare's SFU |
+//! | [`p2pcf`] | P2PCF, which has no sockets |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
 pub mod calls;
 pub mod hub;
 pub mod occupancy;
 pub mod outbox;
+pub mod p2pcf;
 pub mod protocols;
 pub mod rooms;
 pub mod sfu;
@@ -30,6 +32,7 @@ use crate::config::AyameConfig;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
+use p2pcf::P2pcfShell;
 use rooms::RoomUsers;
 use sfu::SfuProxy;
 
@@ -42,6 +45,8 @@ pub struct Signaling {
     pub room_users: Option<RoomUsers>,
     /// The SFU proxy. `None` unless `SIGNALING` names it.
     pub sfu: Option<Arc<SfuProxy>>,
+    /// P2PCF. `None` if it is off.
+    pub p2pcf: Option<P2pcfShell>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.
@@ -61,5 +66,11 @@ impl Signaling {
     #[must_use]
     pub fn hub(&self, protocol: ProtocolName) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| hub.name() == protocol)
+    }
+    /// Removes what has expired without a request.
+    pub fn tidy(&self) {
+        if let Some(p2pcf) = &self.p2pcf {
+            p2pcf.expire();
+        }
     }
 }

@@ -115,9 +115,13 @@ export async function serveSite(port, name = 'page.js', modules = [], host = '12
   return `http://${host}:${port}`;
 }
 
-/** Chromium has no sandbox as root, and by default it uses no loopback addresses for calls. */
-export function launchBrowser(directory) {
-  const args = ['--allow-loopback-in-peer-connection'];
+/**
+ * Chromium has no sandbox as root, and by default it uses no loopback addresses for calls.
+ * @param {string} directory
+ * @param {string[]} more Arguments that only this test needs.
+ */
+export function launchBrowser(directory, more = []) {
+  const args = ['--allow-loopback-in-peer-connection', ...more];
   return launch({ executablePath: process.env.CHROMIUM, userDataDir: join(directory, 'chromium'), args }, directory);
 }
 

@@ -9,6 +9,7 @@
 //! | [`rooms`] | Orange rooms |
 //! | [`ayame`] | rooms of two |
 //! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
+//! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 
 pub mod allowance;
@@ -16,6 +17,7 @@ pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod p2pcf;
 pub mod rooms;
 pub mod session;
 pub mod sfu;

@@ -7,8 +7,10 @@
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 //! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
+//! | [`p2pcf`] | P2PCF, which polls instead |
 
 mod effects;
+pub mod p2pcf;
 mod rooms;
 pub mod routes;
 pub mod sfu;

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
@@ -19,7 +19,7 @@ use turn_signaling::call::ProtocolName;
 
 use super::routes::SocketRequest;
 use crate::app::App;
-use crate::http::body;
+use crate::http::body::{self, BodyLimit};
 use crate::http::envelope;
 use crate::http::error::ApiError;
 use crate::request::client_addr::is_trusted;
@@ -33,7 +33,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// The routes, without the rule about origins.
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let guard = ServiceBuilder::new()
-        .layer(from_fn(body::gather))
+        .layer(from_fn_with_state(BodyLimit::SHORT, body::gather))
         .layer(from_fn_with_state(Arc::clone(app), envelope::shed));
     Router::new()
         .route("/parties/{party}/{room}", get(open))

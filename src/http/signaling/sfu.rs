@@ -26,9 +26,9 @@ use super::effects;
 use crate::app::App;
 use crate::auth::is_jwt;
 use crate::config::SfuLock;
-use crate::http::body::read_up_to;
+use crate::http::body::{BodyLimit, read_up_to};
 use crate::http::envelope::Verbatim;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ErrorBody};
 use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::ice::server::IceServerList;
@@ -98,7 +98,7 @@ async fn open(
         return Err(Fault::Unauthorized);
     }
     let locked_for = is_locked(app, proxy, &parts).then(|| Arc::clone(prefix));
-    let passed = read(Request::from_parts(parts, body)).await?;
+    let passed = read(app, Request::from_parts(parts, body)).await?;
     proxy.open(Opening { owner, room, locked_for }, passed).await
 }
 
@@ -118,7 +118,7 @@ async fn on_session(
     };
     let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     proxy.authorize(&id, &caller, cookies, is_locked(app, proxy, &parts))?;
-    let passed = read(Request::from_parts(parts, body)).await?;
+    let passed = read(app, Request::from_parts(parts, body)).await?;
     proxy.call(id, call, passed).await
 }
 
@@ -180,11 +180,12 @@ fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
 }
 
 /// What passes of a request.
-async fn read(request: Request) -> Result<Passed, Fault> {
+async fn read(app: &App, request: Request) -> Result<Passed, Fault> {
     let query = request.uri().query().map(str::to_owned);
     let sent = request.headers().iter().filter(|(name, _)| header::is_sent(name.as_str()));
     let headers = sent.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let body = read_up_to(BODY_MAX, request).await.map_err(|error| match error {
+    let limit = BodyLimit::long(BODY_MAX, &app.long_bodies);
+    let (body, _) = read_up_to(&limit, request).await.map_err(|error| match error {
         ApiError::PayloadTooLarge { .. } => Fault::TooLarge,
         _ => Fault::Malformed,
     })?;
@@ -208,7 +209,10 @@ fn answer(returned: Result<Returned, Fault>, is_new: bool) -> Response {
     let mut response = (status, body).into_response();
     response.headers_mut().remove(CONTENT_TYPE);
     response.headers_mut().extend(headers);
-    response.extensions_mut().insert(Verbatim { code });
+    response.extensions_mut().insert(Verbatim);
+    if let Some(code) = code {
+        response.extensions_mut().insert(ErrorBody { code, ..ErrorBody::default() });
+    }
     response
 }
 

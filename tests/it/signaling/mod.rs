@@ -1,5 +1,6 @@
-//! Signaling over real sockets: each protocol as its clients see it.
+//! Signaling over the real router: each protocol as its clients see it.
 
 mod ayame;
+mod p2pcf;
 mod rooms;
 mod sfu;

@@ -1,0 +1,170 @@
+//! What a request gets, as a value: status, headers and text. The texts of refusals are those of the reference server, as far
+//! as it has them.
+
+use crate::session::Text;
+
+const GREETING: &str = "<!doctype html><title>P2PCF</title><p>Hello from P2PCF. Signaling is ready.</p>";
+/// The value of `Allow`.
+const METHODS: &str = "GET, POST, DELETE, OPTIONS";
+
+/// What a request gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A person has opened the URL.
+    Greeting,
+    /// A browser asks before a POST.
+    Preflight {
+        /// The headers that the page may send.
+        allow_headers: String,
+    },
+    /// Any other OPTIONS.
+    Options,
+    /// The entries of the room and the packages for the page, as JSON.
+    Listing(Text),
+    /// The entry is deleted.
+    Deleted,
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Pages of this origin are not served.
+    #[error("Unauthorized")]
+    Origin,
+    /// The pages of this origin have sent as many requests as they may in this month.
+    #[error("Over quota")]
+    OverQuota,
+    /// The body is not announced as JSON.
+    #[error("Expected content-type application/json")]
+    ContentType,
+    /// No such method.
+    #[error("Method not allowed")]
+    Method,
+    /// A delete without a key.
+    #[error("Missing delete key")]
+    MissingDeleteKey,
+    /// No entry has this context, session and delete key.
+    #[error("No delete key")]
+    NoDeleteKey,
+    /// The body is not a JSON object.
+    #[error("Bad JSON")]
+    Json,
+    /// `r`, with its value.
+    #[error("Bad room id{0}")]
+    RoomId(String),
+    /// `x`.
+    #[error("Bad expiration")]
+    Expiration,
+    /// `t`: not a number, or the page's clock is wrong.
+    #[error("Bad timestamp")]
+    Timestamp,
+    /// `k`.
+    #[error("Bad context id")]
+    ContextId,
+    /// `d` does not have its six values.
+    #[error("Bad data length")]
+    DataLength,
+    /// `d[0]`.
+    #[error("Bad session id")]
+    SessionId,
+    /// `d[1]`.
+    #[error("Bad client id")]
+    ClientId,
+    /// `d[2]`.
+    #[error("Bad is symmetric")]
+    IsSymmetric,
+    /// `d[3]` does not have the length of a fingerprint.
+    #[error("Bad dtls")]
+    Dtls,
+    /// `d[4]`.
+    #[error("Bad joined at timestamp")]
+    StartedAt,
+    /// `d[5]`.
+    #[error("Bad reflexive IPs")]
+    ReflexiveIps,
+    /// `d[3]` is not base64.
+    #[error("Bad base64 encoding")]
+    Base64,
+    /// `p`.
+    #[error("Bad packages")]
+    Packages,
+    /// The room has as many entries as it may.
+    #[error("Room is full")]
+    RoomFull,
+    /// The client's address, or all clients together, have stored as much as they may.
+    #[error("Too many entries")]
+    TooManyEntries,
+}
+
+impl Answer {
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Greeting | Self::Preflight { .. } | Self::Options | Self::Listing(_) | Self::Deleted => 200,
+            Self::Refused(refusal) => refusal.status(),
+        }
+    }
+
+    /// The media type of the body, if it has one.
+    #[must_use]
+    pub const fn content_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Greeting => Some("text/html; charset=utf-8"),
+            Self::Preflight { .. } | Self::Options => None,
+            Self::Listing(_) | Self::Deleted => Some("application/json"),
+            Self::Refused(_) => Some("text/plain; charset=utf-8"),
+        }
+    }
+
+    /// A header that only this answer has, beside [`CORS`](super::CORS).
+    #[must_use]
+    pub fn header(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Preflight { allow_headers } => Some(("access-control-allow-headers", allow_headers)),
+            Self::Options | Self::Refused(Refusal::Method) => Some(("allow", METHODS)),
+            Self::Greeting | Self::Listing(_) | Self::Deleted | Self::Refused(_) => None,
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn into_body(self) -> Text {
+        match self {
+            Self::Greeting => GREETING.into(),
+            Self::Preflight { .. } | Self::Options => "".into(),
+            Self::Listing(text) => text,
+            Self::Deleted => "{}".into(),
+            Self::Refused(refusal) => refusal.to_string().into(),
+        }
+    }
+}
+
+impl Refusal {
+    const fn status(&self) -> u16 {
+        match self {
+            Self::Origin => 401,
+            Self::NoDeleteKey => 404,
+            Self::Method => 405,
+            Self::OverQuota | Self::RoomFull | Self::TooManyEntries => 429,
+            Self::ContentType
+            | Self::MissingDeleteKey
+            | Self::Json
+            | Self::RoomId(_)
+            | Self::Expiration
+            | Self::Timestamp
+            | Self::ContextId
+            | Self::DataLength
+            | Self::SessionId
+            | Self::ClientId
+            | Self::IsSymmetric
+            | Self::Dtls
+            | Self::StartedAt
+            | Self::ReflexiveIps
+            | Self::Base64
+            | Self::Packages => 400,
+        }
+    }
+}

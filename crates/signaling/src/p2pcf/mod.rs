@@ -1,0 +1,208 @@
+//! P2PCF: pages find each other by polling over HTTP. A page publishes an entry into a room and reads the entries of the
+//! others, with the packages that these address to it. There are no sockets, so an entry lives until it expires, and one
+//! value answers each request: [`P2pcf::answer`]. Nobody learns the context id or the delete key of another page.
+//!
+//! | where | what |
+//! |---|---|
+//! | `answer` | what a request gets, as a value |
+//! | `body` | the body of a POST, checked in the order of the reference server |
+//! | `rooms` | the entries, from publish to expiry |
+//! | `shares` | how much one client address may store |
+//! | `quota` | how many requests a month the pages of an origin may send |
+//! | `delete_key` | delete keys, which need no storage |
+
+mod answer;
+mod body;
+mod delete_key;
+mod quota;
+mod rooms;
+mod shares;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use turn_ledger::client::ClientKey;
+use turn_ledger::units::Timestamp;
+
+use crate::call::CallEvent;
+pub use answer::{Answer, Refusal};
+use body::{Delete, Post};
+pub use delete_key::DeleteKeys;
+use quota::OriginQuota;
+use rooms::Rooms;
+
+/// After a start, a poll restores an entry that the last process had. A page publishes again within this time, also when it is
+/// in the background. Later, an unknown entry that is polled was deleted, and stays so.
+const RELEARN_FOR: Duration = Duration::from_secs(150);
+
+/// The headers of every answer, errors included, so that a page of any origin can read it. Which origins are served is decided
+/// by [`Origin`], not by the browser.
+pub const CORS: [(&str, &str); 4] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET,HEAD,POST,DELETE,OPTIONS"),
+    ("access-control-max-age", "86400"),
+    ("vary", "Origin"),
+];
+
+/// The longest body, in bytes. 64 packages of an ordinary page have half of it.
+pub const BODY_MAX: usize = 256 * 1024;
+
+/// A request, as far as the protocol reads it.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// Where the page comes from.
+    pub origin: Origin<'a>,
+    /// The client's address.
+    pub client: ClientKey,
+    /// `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// `X-Worker-Method`: a page that is closed can only send a POST.
+    pub worker_method: Option<&'a str>,
+    /// `Access-Control-Request-Method`.
+    pub asked_method: Option<&'a str>,
+    /// `Access-Control-Request-Headers`.
+    pub asked_headers: Option<&'a str>,
+    /// At most [`BODY_MAX`] bytes.
+    pub body: &'a [u8],
+}
+
+/// Where a page comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// Not a page, or none of another origin.
+    Unnamed,
+    /// The operator serves this origin without a limit.
+    Listed,
+    /// Any other origin.
+    Other(&'a str),
+}
+
+/// An answer, and what happened in calls because of the request.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The answer.
+    pub answer: Answer,
+    /// What happened, in its order.
+    pub events: Vec<CallEvent>,
+}
+
+/// The protocol with all its rooms.
+#[derive(Debug)]
+pub struct P2pcf {
+    rooms: Rooms,
+    quota: OriginQuota,
+    keys: DeleteKeys,
+}
+
+/// The body of an answer to a POST.
+#[derive(Serialize)]
+struct Listing<'a> {
+    ps: Vec<&'a RawValue>,
+    pk: Vec<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dk: Option<String>,
+}
+
+impl P2pcf {
+    /// No rooms. `origin_quota`: requests a month of each origin that is not listed.
+    #[must_use]
+    pub fn new(origin_quota: u64, keys: DeleteKeys) -> Self {
+        Self { rooms: Rooms::default(), quota: OriginQuota::new(origin_quota), keys }
+    }
+
+    /// Answers a request. `now` is the time since the process started; it never decreases.
+    pub fn answer(&mut self, request: &Request<'_>, now: Duration, wall: Timestamp) -> Response {
+        let mut events = self.expire(now);
+        let answer = self.decide(request, now, wall, &mut events);
+        Response { answer: answer.unwrap_or_else(Answer::Refused), events }
+    }
+
+    /// Removes expired entries.
+    pub fn expire(&mut self, now: Duration) -> Vec<CallEvent> {
+        self.rooms.expire(now)
+    }
+
+    fn decide(
+        &mut self,
+        request: &Request<'_>,
+        now: Duration,
+        wall: Timestamp,
+        events: &mut Vec<CallEvent>,
+    ) -> Result<Answer, Refusal> {
+        self.quota.spend(request.origin, wall)?;
+        match request.method {
+            "GET" | "HEAD" => return Ok(Answer::Greeting),
+            "OPTIONS" => return Ok(options(request)),
+            _ if !is_json(request.content_type) => return Err(Refusal::ContentType),
+            _ => {}
+        }
+        match (request.method, request.worker_method) {
+            ("DELETE", _) | (_, Some("DELETE")) => self.delete(Delete::parse(request.body, wall)?, events),
+            ("POST", _) => self.post(Post::parse(request.body, wall)?, request.client, now, events),
+            _ => Err(Refusal::Method),
+        }
+    }
+
+    fn post(
+        &mut self,
+        post: Post,
+        client: ClientKey,
+        now: Duration,
+        events: &mut Vec<CallEvent>,
+    ) -> Result<Answer, Refusal> {
+        match post {
+            Post::Read { room, context } => Ok(self.listing(&room, context.as_deref(), None, None)),
+            Post::Poll { own } => {
+                if now < RELEARN_FOR {
+                    // The page does not know that its entry is stored, so it must not fail when there is no room for it.
+                    let _ = self.rooms.relearn(own.clone(), client, now, events);
+                }
+                Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), None))
+            }
+            Post::Publish { own, packages } => {
+                self.rooms.publish(own.clone(), packages, client, now, events)?;
+                let key = self.keys.key(&own.room, &own.context);
+                Ok(self.listing(&own.room, Some(&own.context), Some(&own.session), Some(key)))
+            }
+        }
+    }
+
+    fn delete(&mut self, delete: Delete, events: &mut Vec<CallEvent>) -> Result<Answer, Refusal> {
+        let Delete { own, key } = delete;
+        let is_removed = self.keys.matches(&own.room, &own.context, &key) && self.rooms.delete(&own, events);
+        if is_removed { Ok(Answer::Deleted) } else { Err(Refusal::NoDeleteKey) }
+    }
+
+    fn listing(
+        &self,
+        room: &str,
+        context: Option<&str>,
+        session: Option<&str>,
+        dk: Option<String>,
+    ) -> Answer {
+        let (ps, pk) = self.rooms.list(room, context, session);
+        let text = serde_json::to_string(&Listing { ps, pk, dk });
+        Answer::Listing(text.expect("its parts are JSON already").into())
+    }
+}
+
+/// A preflight may send every header that it asks for: the headers carry no rights.
+fn options(request: &Request<'_>) -> Answer {
+    let has_origin = request.origin != Origin::Unnamed;
+    match request.asked_headers.filter(|_| has_origin && request.asked_method.is_some()) {
+        Some(asked) => Answer::Preflight { allow_headers: asked.to_owned() },
+        None => Answer::Options,
+    }
+}
+
+/// Whether the media type is JSON. Parameters such as a charset do not matter.
+fn is_json(content_type: Option<&str>) -> bool {
+    let media_type = content_type.and_then(|text| text.split(';').next());
+    media_type.is_some_and(|text| text.trim().eq_ignore_ascii_case("application/json"))
+}

@@ -1,0 +1,112 @@
+//! How many requests the pages of one origin may send in a calendar month (UTC). The counts are exact, and a restart forgets
+//! them: the quota keeps strangers from using the service as their own, and protects no money.
+
+use std::collections::HashMap;
+
+use turn_ledger::period::BillingDay;
+use turn_ledger::spender::ORIGIN_MAX;
+use turn_ledger::units::Timestamp;
+
+use super::Origin;
+use super::answer::Refusal;
+
+/// Origins that are counted. A program can invent origins. So when the table is full, the one with the fewest requests is
+/// forgotten: invented ones go first.
+const ORIGINS_MAX: usize = 4_096;
+
+/// The requests of each origin in this month.
+#[derive(Debug)]
+pub(super) struct OriginQuota {
+    quota: u64,
+    month_end: Option<Timestamp>,
+    counts: HashMap<Box<str>, u64>,
+}
+
+impl OriginQuota {
+    pub(super) fn new(quota: u64) -> Self {
+        Self { quota, month_end: None, counts: HashMap::new() }
+    }
+
+    /// Counts a request.
+    pub(super) fn spend(&mut self, origin: Origin<'_>, wall: Timestamp) -> Result<(), Refusal> {
+        let Origin::Other(origin) = origin else { return Ok(()) };
+        if self.quota == 0 || origin.len() > ORIGIN_MAX {
+            return Err(Refusal::Origin);
+        }
+        self.begin_month(wall);
+        let count = self.counts.get(origin).copied().unwrap_or(0);
+        if count >= self.quota {
+            return Err(Refusal::OverQuota);
+        }
+        if count == 0 {
+            self.make_room();
+        }
+        self.counts.insert(origin.into(), count + 1);
+        Ok(())
+    }
+
+    /// Forgets the counts of an earlier month. A clock that steps back begins no month.
+    fn begin_month(&mut self, wall: Timestamp) {
+        if self.month_end.is_some_and(|end| wall < end) {
+            return;
+        }
+        let calendar_month = BillingDay::new(1).map(|first| first.period_at(wall).end);
+        self.month_end = calendar_month;
+        self.counts.clear();
+    }
+
+    fn make_room(&mut self) {
+        if self.counts.len() < ORIGINS_MAX {
+            return;
+        }
+        let fewest = self.counts.iter().min_by_key(|(_, count)| **count).map(|(origin, _)| origin.clone());
+        if let Some(origin) = fewest {
+            self.counts.remove(&origin);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    fn day(day: i64) -> Timestamp {
+        Timestamp::from_millis(day * DAY_MS)
+    }
+
+    #[test]
+    fn each_origin_has_its_quota_in_each_calendar_month() {
+        let mut quota = OriginQuota::new(2);
+        let mut spend = |origin, at| quota.spend(Origin::Other(origin), at);
+        assert_eq!([spend("a", day(0)), spend("a", day(30))], [Ok(()), Ok(())]);
+        assert_eq!(spend("a", day(30)), Err(Refusal::OverQuota));
+        assert_eq!(spend("b", day(30)), Ok(()));
+        assert_eq!(spend("a", day(31)), Ok(()), "1 February");
+        assert_eq!(spend("a", day(30)), Ok(()), "the clock steps back");
+        assert_eq!(spend("a", day(31)), Err(Refusal::OverQuota));
+    }
+
+    #[test]
+    fn without_a_quota_other_origins_are_refused_and_the_rest_is_served() {
+        let mut quota = OriginQuota::new(0);
+        assert_eq!(quota.spend(Origin::Other("a"), day(0)), Err(Refusal::Origin));
+        assert_eq!(quota.spend(Origin::Listed, day(0)), Ok(()));
+        assert_eq!(quota.spend(Origin::Unnamed, day(0)), Ok(()));
+    }
+
+    #[test]
+    fn invented_origins_do_not_displace_one_that_is_used() {
+        let mut quota = OriginQuota::new(3);
+        let mut spend = |origin: &str| quota.spend(Origin::Other(origin), day(0));
+        assert_eq!([spend("used"), spend("used"), spend("used")], [Ok(()), Ok(()), Ok(())]);
+        for n in 0..ORIGINS_MAX + 100 {
+            assert_eq!(spend(&format!("invented-{n}")), Ok(()));
+        }
+        assert_eq!(spend("used"), Err(Refusal::OverQuota));
+        assert_eq!(quota.counts.len(), ORIGINS_MAX);
+        let long = "a".repeat(ORIGIN_MAX + 1);
+        assert_eq!(quota.spend(Origin::Other(&long), day(0)), Err(Refusal::Origin));
+    }
+}

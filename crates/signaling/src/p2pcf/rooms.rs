@@ -1,0 +1,257 @@
+//! The entries of all rooms. A room has one entry for each context id. An entry is replaced as a whole, by the same context id
+//! only, and it is removed by its page or when it expires. A room exists while it has entries. Each entry is one member of a
+//! call, from its `Joined` to its `Left`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Number;
+use serde_json::value::RawValue;
+use turn_ledger::client::ClientKey;
+
+use super::answer::Refusal;
+use super::body::{Own, Package};
+use super::shares::Shares;
+use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
+use crate::deadlines::Deadlines;
+
+/// Entries of one room. Each page connects to each other page, which works for far fewer.
+const ROOM_ENTRIES_MAX: usize = 64;
+/// How long an entry stays after its expiry. A page in the background runs its timers once a minute, so it can be that late
+/// with publishing again.
+const GRACE: Duration = Duration::from_secs(30);
+/// What an entry takes beside its texts, in bytes.
+const ENTRY_OVERHEAD: usize = 512;
+/// The same for a package.
+const PACKAGE_OVERHEAD: usize = 128;
+
+/// All rooms.
+#[derive(Default)]
+pub(super) struct Rooms {
+    by_name: HashMap<Arc<str>, BTreeMap<Arc<str>, Entry>>,
+    /// When each entry goes, by room and context.
+    ends: Deadlines<(Arc<str>, Arc<str>)>,
+    shares: Shares,
+    members: u64,
+}
+
+/// The entry of one page.
+struct Entry {
+    session: Arc<str>,
+    changed_at: Number,
+    /// What the others see.
+    listed: Box<RawValue>,
+    packages: Vec<Package>,
+    /// Whether the page has published it. Otherwise it was learned from a poll, and its packages are not known.
+    is_published: bool,
+    member: MemberId,
+    /// Whose share it counts against.
+    client: ClientKey,
+    bytes: usize,
+}
+
+impl Rooms {
+    /// Stores the entry of a page. If the page has changed nothing since the last time, nothing is changed.
+    pub(super) fn publish(
+        &mut self,
+        own: Own,
+        packages: Vec<Package>,
+        client: ClientKey,
+        now: Duration,
+        events: &mut Vec<CallEvent>,
+    ) -> Result<(), Refusal> {
+        let stored = self.entry(&own.room, &own.context);
+        if stored.is_some_and(|entry| entry.is_published && entry.changed_at == own.changed_at) {
+            return Ok(());
+        }
+        self.store(own, Some(packages), client, now, events)
+    }
+
+    /// Stores the entry of a page that polls, if there is none.
+    pub(super) fn relearn(
+        &mut self,
+        own: Own,
+        client: ClientKey,
+        now: Duration,
+        events: &mut Vec<CallEvent>,
+    ) -> Result<(), Refusal> {
+        match self.entry(&own.room, &own.context) {
+            Some(_) => Ok(()),
+            None => self.store(own, None, client, now, events),
+        }
+    }
+
+    /// Removes the entry of this context and session. `false` if there is none.
+    pub(super) fn delete(&mut self, own: &Own, events: &mut Vec<CallEvent>) -> bool {
+        let is_found = self.entry(&own.room, &own.context).is_some_and(|entry| entry.session == own.session);
+        is_found && self.remove(&own.room, &own.context, MediaAfter::Ends, events)
+    }
+
+    /// Removes the entries whose time is over. Their calls need no signaling, so they may go on.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<CallEvent> {
+        let mut events = Vec::new();
+        while let Some((room, context)) = self.ends.pop(now) {
+            self.remove(&room, &context, MediaAfter::MayContinue, &mut events);
+        }
+        events
+    }
+
+    /// The entries of a room apart from one context's, and their packages for a session.
+    pub(super) fn list(
+        &self,
+        room: &str,
+        context: Option<&str>,
+        session: Option<&str>,
+    ) -> (Vec<&RawValue>, Vec<&RawValue>) {
+        let entries = self.by_name.get(room).into_iter().flatten();
+        let others = entries.filter(|(of, _)| Some(&***of) != context).map(|(_, entry)| entry);
+        let is_mine = |package: &&Package| Some(&*package.to) == session;
+        let packages = others.clone().flat_map(|entry| entry.packages.iter().filter(is_mine));
+        (others.map(|entry| &*entry.listed).collect(), packages.map(|package| &*package.json).collect())
+    }
+
+    fn entry(&self, room: &str, context: &str) -> Option<&Entry> {
+        self.by_name.get(room)?.get(context)
+    }
+
+    /// Stores an entry in place of the one that this context has, or leaves everything as it is.
+    fn store(
+        &mut self,
+        own: Own,
+        packages: Option<Vec<Package>>,
+        client: ClientKey,
+        now: Duration,
+        events: &mut Vec<CallEvent>,
+    ) -> Result<(), Refusal> {
+        let Own { room, context, session, changed_at, lifetime, listed } = own;
+        let is_published = packages.is_some();
+        let packages = packages.unwrap_or_default();
+        let bytes = bytes_of(&room, &context, &listed, &packages);
+        self.make_sure_it_fits(&room, &context, client, bytes)?;
+
+        let before = self.by_name.get_mut(&room).and_then(|entries| entries.remove(&context));
+        if let Some(before) = &before {
+            self.shares.remove(before.client, before.bytes);
+        }
+        self.shares.add(client, bytes);
+        self.ends.set((Arc::clone(&room), Arc::clone(&context)), now + lifetime + GRACE);
+        let member = self.member(&room, before.as_ref(), &session, events);
+        if self.begins_a_connection(&room, before.as_ref(), &packages) {
+            events.push(CallEvent::Connected { call: call(&room) });
+        }
+        let entry = Entry { session, changed_at, listed, packages, is_published, member, client, bytes };
+        self.by_name.entry(room).or_default().insert(context, entry);
+        Ok(())
+    }
+
+    fn make_sure_it_fits(
+        &mut self,
+        room: &str,
+        context: &str,
+        client: ClientKey,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let replaced = self.entry(room, context).map(|entry| (entry.client, entry.bytes));
+        if replaced.is_none() && self.by_name.get(room).is_some_and(|room| room.len() >= ROOM_ENTRIES_MAX) {
+            return Err(Refusal::RoomFull);
+        }
+        // What is replaced makes room.
+        if let Some((client, bytes)) = replaced {
+            self.shares.remove(client, bytes);
+        }
+        let fits = self.shares.fits(client, bytes);
+        if let Some((client, bytes)) = replaced {
+            self.shares.add(client, bytes);
+        }
+        if fits { Ok(()) } else { Err(Refusal::TooManyEntries) }
+    }
+
+    /// The member that an entry stands for. A page that was loaded again is a new one.
+    fn member(
+        &mut self,
+        room: &Arc<str>,
+        before: Option<&Entry>,
+        session: &str,
+        events: &mut Vec<CallEvent>,
+    ) -> MemberId {
+        if let Some(before) = before {
+            if *before.session == *session {
+                return before.member.clone();
+            }
+            let (member, media) = (before.member.clone(), MediaAfter::Ends);
+            events.push(CallEvent::Left { call: call(room), member, media });
+        }
+        self.members += 1;
+        let member = MemberId(self.members.to_string().into());
+        events.push(CallEvent::Joined { call: call(room), member: member.clone(), user: None, grant: None });
+        member
+    }
+
+    /// Whether a page now has a package for a live session to which it had none.
+    fn begins_a_connection(&self, room: &str, before: Option<&Entry>, packages: &[Package]) -> bool {
+        let had =
+            |to: &str| before.is_some_and(|entry| entry.packages.iter().any(|package| *package.to == *to));
+        let mut live = self.by_name.get(room).into_iter().flat_map(BTreeMap::values);
+        live.any(|entry| !had(&entry.session) && packages.iter().any(|package| package.to == entry.session))
+    }
+
+    fn remove(
+        &mut self,
+        room: &Arc<str>,
+        context: &Arc<str>,
+        media: MediaAfter,
+        events: &mut Vec<CallEvent>,
+    ) -> bool {
+        let Some(entries) = self.by_name.get_mut(room) else { return false };
+        let Some(entry) = entries.remove(context) else { return false };
+        if entries.is_empty() {
+            self.by_name.remove(room);
+        }
+        self.ends.clear(&(Arc::clone(room), Arc::clone(context)));
+        self.shares.remove(entry.client, entry.bytes);
+        events.push(CallEvent::Left { call: call(room), member: entry.member, media });
+        true
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty() && self.ends.next().is_none() && self.shares.is_empty()
+    }
+}
+
+fn call(room: &Arc<str>) -> CallName {
+    CallName { protocol: ProtocolName::P2pcf, room: Arc::clone(room) }
+}
+
+fn bytes_of(room: &str, context: &str, listed: &RawValue, packages: &[Package]) -> usize {
+    let of_package = |package: &Package| PACKAGE_OVERHEAD + package.to.len() + package.json.get().len();
+    let packages: usize = packages.iter().map(of_package).sum();
+    ENTRY_OVERHEAD + room.len() + context.len() + listed.get().len() + packages
+}
+
+/// Context ids and packages are secrets, so only the number of rooms is shown.
+impl fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rooms({})", self.by_name.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_counts_as_at_least_the_memory_that_it_takes() {
+        /// A short text on the heap.
+        const TEXT: usize = 64;
+        let json = || RawValue::from_string("[]".to_owned()).unwrap();
+        let package = || Package { to: "a".into(), json: json() };
+        let of = |packages: usize| {
+            bytes_of("r", "k", &json(), &(0..packages).map(|_| package()).collect::<Vec<_>>())
+        };
+        assert!(of(0) >= size_of::<Entry>() + 4 * TEXT, "{}", size_of::<Entry>());
+        assert!(of(64) - of(0) >= 64 * (size_of::<Package>() + TEXT));
+    }
+}

@@ -1,0 +1,68 @@
+//! What happens in calls.
+
+use super::*;
+
+#[test]
+fn a_first_publish_joins_and_a_delete_leaves() {
+    let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
+    let key = broker.publish(&a);
+    broker.publish(&a.changed());
+    broker.listing(&b.poll());
+    assert_eq!(broker.take_calls(), "+1", "neither another publish nor a poll joins");
+    broker.publish(&b);
+    assert_eq!(broker.take_calls(), "+2");
+    broker.ask(&request("DELETE", &a.delete(&key).to_string()));
+    broker.publish(&a);
+    assert_eq!(broker.take_calls(), "-1 +3", "no member returns");
+}
+
+#[test]
+fn an_expired_member_may_be_in_its_call_still() {
+    let mut broker = Broker::new();
+    broker.publish(&page("a"));
+    broker.wait(150);
+    broker.sessions();
+    assert_eq!(broker.take_calls(), "+1 ~1");
+}
+
+#[test]
+fn a_page_that_is_loaded_again_is_another_member() {
+    let (mut broker, a) = (Broker::new(), page("a"));
+    broker.publish(&a);
+    broker.publish(&a.reloaded());
+    assert_eq!(broker.take_calls(), "+1 -1 +2");
+}
+
+#[test]
+fn a_restored_entry_joins_once() {
+    let (mut broker, a) = (Broker::just_started(), page("a"));
+    broker.listing(&a.poll());
+    broker.listing(&a.poll());
+    broker.publish(&a);
+    assert_eq!(broker.take_calls(), "+1");
+}
+
+#[test]
+fn a_new_package_for_a_live_session_connects() {
+    let (mut broker, a, b, c) = (Broker::new(), page("a"), page("b"), page("c"));
+    broker.listing(&a.publish(&json!([a.package_to(&b)])));
+    assert_eq!(broker.take_calls(), "+1", "nobody is there");
+    broker.listing(&b.publish(&json!([b.package_to(&a)])));
+    assert_eq!(broker.take_calls(), "+2 =");
+    broker.publish(&c);
+    let to_a_and_c = json!([b.package_to(&a), b.package_to(&c)]);
+    broker.listing(&b.changed().publish(&to_a_and_c));
+    assert_eq!(broker.take_calls(), "+3 =");
+    broker.listing(&b.changed().changed().publish(&to_a_and_c));
+    assert_eq!(broker.take_calls(), "", "no package is new");
+}
+
+#[test]
+fn the_call_is_named_like_the_room() {
+    let mut broker = Broker::new();
+    let body = page("a").publish(&json!([])).to_string();
+    let wall = Timestamp::from_millis(START_MS);
+    let events = broker.p2pcf.answer(&request("POST", &body), broker.now, wall).events;
+    let [CallEvent::Joined { call, user: None, grant: None, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((call.protocol.as_str(), &*call.room), ("p2pcf", ROOM));
+}

@@ -1,0 +1,212 @@
+//! Entries and packages, from publish to delete or expiry.
+
+use super::*;
+
+#[test]
+fn a_read_changes_nothing_and_lists_the_room() {
+    let mut broker = Broker::new();
+    broker.publish(&page("a"));
+    let listing = broker.listing(&json!({"r": ROOM, "k": "context-b"}));
+    let mut entry = page("a").data();
+    entry.as_array_mut().unwrap().push(json!(START_MS));
+    assert_eq!(listing, json!({"ps": [entry], "pk": []}));
+    assert_eq!(broker.sessions(), ["session-a"]);
+    assert_eq!(broker.listing(&json!({"r": "room-2"})), json!({"ps": [], "pk": []}), "rooms do not mix");
+}
+
+#[test]
+fn a_page_does_not_see_itself() {
+    let mut broker = Broker::new();
+    broker.publish(&page("a"));
+    assert_eq!(broker.listing(&json!({"r": ROOM, "k": "context-a"}))["ps"], json!([]));
+    assert_eq!(broker.listing(&page("a").poll())["ps"], json!([]));
+}
+
+#[test]
+fn only_a_publish_writes_and_gets_the_delete_key() {
+    let mut broker = Broker::new();
+    assert_eq!(broker.listing(&page("a").poll()), json!({"ps": [], "pk": []}));
+    assert_eq!(broker.sessions(), [""; 0]);
+    let listing = broker.listing(&page("a").publish(&json!([])));
+    assert_eq!(listing["dk"].as_str().unwrap().len(), 24);
+    assert_eq!(broker.sessions(), ["session-a"]);
+}
+
+#[test]
+fn the_delete_key_of_a_context_stays_the_same() {
+    let (mut broker, a) = (Broker::new(), page("a"));
+    let key = broker.publish(&a);
+    assert_eq!(broker.publish(&a), key);
+    assert_eq!(broker.publish(&a.changed()), key);
+    assert_eq!(broker.publish(&a.reloaded()), key);
+    assert_eq!(Broker::just_started().publish(&a), key, "after a restart");
+    assert_ne!(broker.publish(&page("b")), key);
+    assert_ne!(broker.publish(&Page { room: "room-2".to_owned(), ..a }), key);
+}
+
+#[test]
+fn without_a_new_t_a_publish_changes_nothing() {
+    let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
+    broker.publish(&a);
+    broker.listing(&a.publish(&json!([a.package_to(&b)])));
+    assert_eq!(broker.listing(&b.poll())["pk"], json!([]));
+    let earlier = Page { changed_at: a.changed_at - 5, ..a.clone() };
+    broker.listing(&earlier.publish(&json!([a.package_to(&b)])));
+    let listing = broker.listing(&b.poll());
+    assert_eq!(listing["ps"][0][6], json!(START_MS - 5), "an earlier one is also new");
+    assert_eq!(listing["pk"], json!([a.package_to(&b)]));
+}
+
+#[test]
+fn a_package_stays_until_its_sender_drops_it() {
+    let (mut broker, a, b, c) = (Broker::new(), page("a"), page("b"), page("c"));
+    let packages = json!([a.package_to(&b), a.package_to(&c), a.package_to(&b)]);
+    broker.listing(&a.publish(&packages));
+    for _ in 0..3 {
+        let received = broker.listing(&b.poll())["pk"].clone();
+        assert_eq!(received, json!([a.package_to(&b), a.package_to(&b)]));
+    }
+    assert_eq!(broker.listing(&c.publish(&json!([])))["pk"], json!([a.package_to(&c)]));
+    assert_eq!(broker.listing(&json!({"r": ROOM, "k": b.context}))["pk"], json!([]), "a read has no session");
+    broker.listing(&a.changed().publish(&json!([a.package_to(&c)])));
+    assert_eq!(broker.listing(&b.poll())["pk"], json!([]));
+    assert_eq!(broker.listing(&c.poll())["pk"], json!([a.package_to(&c)]));
+}
+
+#[test]
+fn a_page_that_is_loaded_again_replaces_its_entry_and_packages() {
+    let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
+    broker.listing(&a.publish(&json!([a.package_to(&b)])));
+    broker.publish(&a.reloaded());
+    assert_eq!(broker.sessions(), ["session-a-again"]);
+    assert_eq!(broker.listing(&b.poll())["pk"], json!([]));
+}
+
+#[test]
+fn a_delete_needs_context_session_and_key_of_one_entry() {
+    let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
+    let (key, of_b) = (broker.publish(&a), broker.publish(&b));
+    let mut delete = |body: Value| broker.ask(&request("DELETE", &body.to_string()));
+    let none = || Seen { status: 404, text: "No delete key".to_owned() };
+    assert_eq!(delete(a.delete(&of_b)), none());
+    assert_eq!(delete(a.delete("key")), none());
+    assert_eq!(delete(a.reloaded().delete(&key)), none(), "another session");
+    assert_eq!(delete(Page { room: "room-2".to_owned(), ..a.clone() }.delete(&key)), none());
+    assert_eq!(delete(a.delete(&key)), Seen { status: 200, text: "{}".to_owned() });
+    assert_eq!(delete(a.delete(&key)), none());
+    assert_eq!(broker.sessions(), ["session-b"]);
+    let body = b.delete(&of_b).to_string();
+    let as_post = Request { worker_method: Some("DELETE"), ..request("POST", &body) };
+    assert_eq!(broker.ask(&as_post).status, 200);
+    assert!(broker.p2pcf.rooms.is_empty());
+}
+
+#[test]
+fn an_entry_goes_half_a_minute_after_its_expiry() {
+    let (mut broker, a) = (Broker::new(), page("a"));
+    broker.publish(&a);
+    broker.wait(100);
+    broker.publish(&a);
+    broker.wait(49);
+    assert_eq!(broker.sessions(), ["session-a"], "the same t does not renew it");
+    broker.wait(1);
+    assert_eq!(broker.sessions(), [""; 0]);
+    assert!(broker.p2pcf.rooms.is_empty());
+}
+
+#[test]
+fn a_publish_with_a_new_t_renews_an_entry() {
+    let (mut broker, a) = (Broker::new(), page("a"));
+    broker.publish(&a);
+    broker.wait(149);
+    broker.publish(&a.changed());
+    broker.wait(149);
+    assert_eq!(broker.sessions(), ["session-a"]);
+}
+
+#[test]
+fn the_page_chooses_its_lifetime_up_to_15_minutes() {
+    let mut broker = Broker::new();
+    broker.publish(&Page { lifetime_ms: 1_000, ..page("short") });
+    broker.publish(&Page { lifetime_ms: 86_400_000, ..page("long") });
+    broker.wait(31);
+    assert_eq!(broker.sessions(), ["session-long"]);
+    broker.wait(15 * 60 - 2);
+    assert_eq!(broker.sessions(), ["session-long"]);
+    broker.wait(1);
+    assert_eq!(broker.sessions(), [""; 0]);
+}
+
+#[test]
+fn entries_expire_without_a_request() {
+    let mut broker = Broker::new();
+    broker.publish(&page("a"));
+    broker.wait(150);
+    let events = broker.p2pcf.expire(broker.now);
+    assert!(matches!(&events[..], [CallEvent::Left { .. }]) && broker.p2pcf.rooms.is_empty());
+}
+
+#[test]
+fn after_a_start_a_poll_restores_an_entry_without_a_key() {
+    let (mut broker, a, b) = (Broker::just_started(), page("a"), page("b"));
+    let key = Broker::new().publish(&a);
+    broker.wait(149);
+    assert_eq!(broker.listing(&a.poll()), json!({"ps": [], "pk": []}));
+    assert_eq!(broker.sessions(), ["session-a"]);
+    broker.listing(&a.publish(&json!([a.package_to(&b)])));
+    assert_eq!(broker.listing(&b.poll())["pk"], json!([a.package_to(&b)]), "with the same t");
+    broker.listing(&a.poll());
+    assert_eq!(broker.listing(&b.poll())["pk"], json!([a.package_to(&b)]), "a poll replaces nothing");
+    let deleted = broker.ask(&request("DELETE", &a.delete(&key).to_string()));
+    assert_eq!(deleted.status, 200, "the key of the last process");
+}
+
+#[test]
+fn a_late_poll_does_not_restore_a_deleted_entry() {
+    let (mut broker, a) = (Broker::just_started(), page("a"));
+    broker.wait(150);
+    let key = broker.publish(&a);
+    assert_eq!(broker.ask(&request("DELETE", &a.delete(&key).to_string())).status, 200);
+    broker.listing(&a.poll());
+    assert_eq!(broker.sessions(), [""; 0]);
+}
+
+#[test]
+fn a_room_has_at_most_64_entries() {
+    let mut broker = Broker::new();
+    let pages: Vec<_> = (0..65).map(|n| page(&n.to_string())).collect();
+    for page in &pages[..64] {
+        broker.publish(page);
+    }
+    let full = Seen { status: 429, text: "Room is full".to_owned() };
+    assert_eq!(broker.post(&pages[64].publish(&json!([]))), full);
+    assert_eq!(broker.listing(&pages[64].poll())["ps"].as_array().unwrap().len(), 64);
+    broker.publish(&pages[0].changed());
+    let elsewhere = Page { room: "room-2".to_owned(), ..pages[64].clone() };
+    broker.publish(&elsewhere);
+}
+
+#[test]
+fn one_address_fills_only_its_own_share() {
+    let mut broker = Broker::new();
+    let publish = |broker: &mut Broker, n: usize, from: u8| {
+        let page = Page { room: format!("room-{n}"), ..page("a") };
+        let body = page.publish(&json!([])).to_string();
+        broker.ask(&Request { client: client(from), ..request("POST", &body) })
+    };
+    for n in 0..256 {
+        assert_eq!(publish(&mut broker, n, 1).status, 200);
+    }
+    let full = Seen { status: 429, text: "Too many entries".to_owned() };
+    assert_eq!(publish(&mut broker, 256, 1), full);
+    assert_eq!(publish(&mut broker, 256, 2).status, 200);
+    let changed = Page { room: "room-0".to_owned(), ..page("a") }.changed().publish(&json!([]));
+    assert_eq!(broker.post(&changed).status, 200, "replacing needs no room");
+    let body = Page { room: "room-1".to_owned(), ..page("a") }.changed().publish(&json!([])).to_string();
+    assert_eq!(
+        broker.ask(&Request { client: client(3), ..request("POST", &body) }).status,
+        200,
+        "it has moved"
+    );
+    assert_eq!(publish(&mut broker, 257, 1).status, 200, "which leaves room");
+}

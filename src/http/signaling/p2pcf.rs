@@ -1,0 +1,129 @@
+//! The routes of P2PCF. Its client knows one URL, so every request goes to one path, and none is redirected. Every response has
+//! its CORS headers, so that a page can read it, also one that was refused before the protocol saw the request.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Router, body};
+use turn_ledger::client::ClientKey;
+use turn_signaling::p2pcf::{Answer, CORS, Origin, Refusal};
+
+use crate::app::App;
+use crate::config::AllowedOrigins;
+use crate::http::envelope::Verbatim;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::origin::ORIGIN_SHOWN_MAX;
+use crate::http::request_log::Polled;
+use crate::request::client_addr::ClientAddr;
+
+/// The routes, without layers. None if P2PCF is off.
+pub fn routes(app: &App) -> Router<Arc<App>> {
+    let Some(p2pcf) = &app.signaling.p2pcf else { return Router::new() };
+    let path = p2pcf.path();
+    Router::new().route(path, any(answer)).route(&format!("{path}/"), any(answer))
+}
+
+/// The layer that lets a page of any origin read the response.
+pub async fn readable(mut response: Response) -> Response {
+    for (name, value) in CORS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The layer that rejects a client that polls too often.
+pub async fn limit(
+    State(app): State<Arc<App>>,
+    Extension(ClientAddr(client)): Extension<ClientAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match app.poll_rate.count(client) {
+        Some(retry_in) => ApiError::RateLimited { retry_in }.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+async fn answer(
+    State(app): State<Arc<App>>,
+    Extension(ClientAddr(client)): Extension<ClientAddr>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(p2pcf) = &app.signaling.p2pcf else { return ApiError::NotFound.into_response() };
+    let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let origin = origin(&headers, &app.origins);
+    let answer = p2pcf.answer(&turn_signaling::p2pcf::Request {
+        method: method.as_str(),
+        origin,
+        client: ClientKey::of(client),
+        content_type: header(CONTENT_TYPE),
+        worker_method: header(HeaderName::from_static("x-worker-method")),
+        asked_method: header(ACCESS_CONTROL_REQUEST_METHOD),
+        asked_headers: header(ACCESS_CONTROL_REQUEST_HEADERS),
+        body: &body,
+    });
+    let for_the_log = summarized(&app, &answer, origin);
+    let mut response = into_response(answer);
+    match for_the_log {
+        Some(error) => response.extensions_mut().insert(error).is_some(),
+        None => response.extensions_mut().insert(Polled).is_some(),
+    };
+    response
+}
+
+/// Where the page comes from. One origin that is not allowed is enough to be another one.
+fn origin<'a>(headers: &'a HeaderMap, allowed: &AllowedOrigins) -> Origin<'a> {
+    let is_allowed = |origin: &&HeaderValue| match allowed {
+        AllowedOrigins::Any => true,
+        AllowedOrigins::List(_) => origin.to_str().is_ok_and(|origin| allowed.allows(origin)),
+    };
+    match headers.get_all(ORIGIN).iter().find(|origin| !is_allowed(origin)) {
+        Some(other) => Origin::Other(other.to_str().unwrap_or_default()),
+        None if headers.contains_key(ORIGIN) => Origin::Listed,
+        None => Origin::Unnamed,
+    }
+}
+
+/// The refusals that an operator should see, as the log summarizes them.
+fn summarized(app: &App, answer: &Answer, origin: Origin<'_>) -> Option<ErrorBody> {
+    let code = match answer {
+        Answer::Refused(Refusal::Origin) => "ORIGIN_NOT_ALLOWED",
+        Answer::Refused(Refusal::OverQuota | Refusal::RoomFull | Refusal::TooManyEntries) => "RATE_LIMITED",
+        _ => return None,
+    };
+    let refused_origin = match origin {
+        Origin::Other(origin) => Some(origin.chars().take(ORIGIN_SHOWN_MAX).collect()),
+        Origin::Listed | Origin::Unnamed => None,
+    };
+    if code == "ORIGIN_NOT_ALLOWED" {
+        app.metrics.origins_refused.inc();
+    }
+    Some(ErrorBody { code, refused_origin, ..ErrorBody::default() })
+}
+
+fn into_response(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = answer.content_type();
+    // The value is our own, or a header of the request.
+    let header = answer.header().and_then(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?)));
+    let mut response = (status, body::Body::from(answer.into_body().into_bytes())).into_response();
+    let headers = response.headers_mut();
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    if let Some((name, value)) = header {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    response.extensions_mut().insert(Verbatim);
+    response
+}

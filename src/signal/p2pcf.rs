@@ -1,0 +1,88 @@
+//! P2PCF behind one lock, with the clock. It has no sockets, so it needs no hub. What happens in its calls goes on in the order
+//! in which it happened.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use turn_ledger::client::ClientKey;
+use turn_signaling::p2pcf::{Answer, DeleteKeys, P2pcf, Refusal, Request};
+
+use super::calls::LiveCalls;
+use crate::clock::Clock;
+use crate::config::P2pcfConfig;
+
+/// Clients with a wrong clock that the log names, each once.
+const SKEWED_MAX: usize = 1_024;
+
+/// P2PCF.
+pub struct P2pcfShell {
+    path: String,
+    state: Mutex<State>,
+    started: Instant,
+    clock: Arc<dyn Clock>,
+    calls: Arc<LiveCalls>,
+}
+
+struct State {
+    p2pcf: P2pcf,
+    /// Clients whose clock is known to be wrong.
+    skewed: HashSet<ClientKey>,
+}
+
+impl P2pcfShell {
+    /// P2PCF without rooms.
+    #[must_use]
+    pub fn new(config: &P2pcfConfig, keys: DeleteKeys, clock: Arc<dyn Clock>, calls: Arc<LiveCalls>) -> Self {
+        let state = State { p2pcf: P2pcf::new(config.origin_quota, keys), skewed: HashSet::new() };
+        Self { path: config.path.clone(), state: Mutex::new(state), started: clock.instant(), clock, calls }
+    }
+
+    /// The path of its requests, without a slash at its end.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Answers a request.
+    #[must_use]
+    pub fn answer(&self, request: &Request<'_>) -> Answer {
+        self.with(|state| {
+            let now = self.clock.instant().saturating_duration_since(self.started);
+            let response = state.p2pcf.answer(request, now, self.clock.now());
+            response.events.into_iter().for_each(|event| self.calls.take(event));
+            if response.answer == Answer::Refused(Refusal::Timestamp) {
+                state.log_skew(request.client);
+            }
+            response.answer
+        })
+    }
+
+    /// Removes expired entries.
+    pub fn expire(&self) {
+        self.with(|state| {
+            let now = self.clock.instant().saturating_duration_since(self.started);
+            state.p2pcf.expire(now).into_iter().for_each(|event| self.calls.take(event));
+        });
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+        call(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    /// The page is refused for as long as its clock is wrong, so one line for each client is enough.
+    fn log_skew(&mut self, client: ClientKey) {
+        if self.skewed.len() < SKEWED_MAX && self.skewed.insert(client) {
+            tracing::warn!(%client, "P2PCF refuses a page whose clock is more than 10 minutes off, or that sends no time");
+        }
+    }
+}
+
+impl fmt::Debug for P2pcfShell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("P2pcfShell").field("path", &self.path).finish_non_exhaustive()
+    }
+}
