@@ -8,12 +8,16 @@
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`rooms`] | Orange rooms |
 //! | [`ayame`] | rooms of two |
+//! | [`reports`] | what users of Orange's page report |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
+//! | [`uuid`] | UUIDs |
 
 pub mod allowance;
 pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod reports;
 pub mod rooms;
 pub mod session;
+pub mod uuid;
