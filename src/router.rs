@@ -86,7 +86,8 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let sockets = signaling::routes::sockets(app).layer(foreign.clone());
+    let sockets =
+        signaling::routes::sockets(app).layer(foreign.clone()).merge(signaling::reports::routes(app));
     let (served, mut document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(guarded(mint, app).layer(foreign))
         .merge(guarded(status.merge(reports).merge(operator), app))

@@ -53,7 +53,7 @@ pub async fn gather(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    match read(&parts, body).await {
+    match read(&parts, body, BODY_MAX).await {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
         Err(error) => error.into_response(),
     }
@@ -62,7 +62,7 @@ pub async fn gather(request: Request, next: Next) -> Response {
 /// Parses a gathered body. An empty body is `{}`.
 pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let (parts, body) = request.into_parts();
-    let bytes = read(&parts, body).await?;
+    let bytes = read(&parts, body, BODY_MAX).await?;
     let text = match bytes.trim_ascii() {
         b"" => b"{}",
         text if text.starts_with(b"{") => text,
@@ -72,13 +72,22 @@ pub async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiEr
     serde_json::from_slice(text).map_err(|error| ApiError::invalid(describe(&error)))
 }
 
-async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
-    if announced_length(&parts.headers).is_some_and(|length| length > BODY_MAX) {
-        return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
+/// The whole body, of at most `bytes_max`.
+pub async fn read_up_to(bytes_max: usize, request: Request) -> Result<Bytes, ApiError> {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    read(&parts, body, bytes_max).await
+}
+
+async fn read(parts: &Parts, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    if announced_length(&parts.headers).is_some_and(|length| length > bytes_max) {
+        return Err(ApiError::PayloadTooLarge { bytes_max });
     }
     let progress = parts.extensions.get::<BodyProgress>();
     let deadline = progress.map_or_else(|| clock::deadline(REQUEST_TIMEOUT), |progress| progress.deadline);
-    let collected = timeout_at(deadline, collect(body)).await.unwrap_or_else(|_| {
+    let collected = timeout_at(deadline, collect(body, bytes_max)).await.unwrap_or_else(|_| {
         let seconds = REQUEST_TIMEOUT.as_secs();
         Err(ApiError::invalid(format!("The request did not arrive within {seconds} s.")))
     });
@@ -89,15 +98,15 @@ async fn read(parts: &Parts, body: Body) -> Result<Bytes, ApiError> {
 }
 
 /// Copies the body into one buffer. The buffer grows with the bytes that arrive; the announced length allocates nothing.
-async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let mut bytes = Vec::new();
     let mut parts = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
         // Trailers are not data.
         let part = frame.into_data().unwrap_or_default();
-        if bytes.len() + part.len() > BODY_MAX {
-            return Err(ApiError::PayloadTooLarge { bytes_max: BODY_MAX });
+        if bytes.len() + part.len() > bytes_max {
+            return Err(ApiError::PayloadTooLarge { bytes_max });
         }
         parts += 1;
         if parts > PARTS_MAX {

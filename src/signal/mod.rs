@@ -7,6 +7,7 @@
 //! | [`protocols`] | which protocols are on |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
+//! | [`reports`] | reports of Orange's page: on disk, and in a chat |
 //! | [`rooms`] | how the users of rooms are known |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
 
@@ -15,6 +16,7 @@ pub mod hub;
 pub mod occupancy;
 pub mod outbox;
 pub mod protocols;
+pub mod reports;
 pub mod rooms;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::config::AyameConfig;
 use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
+use reports::Reports;
 use rooms::RoomUsers;
 
 /// The protocols that are on, and what they share.
@@ -37,6 +40,8 @@ pub struct Signaling {
     pub hubs: Vec<Arc<Hub>>,
     /// How the users of rooms are known. `None` unless `SIGNALING` names rooms.
     pub room_users: Option<RoomUsers>,
+    /// What happens to reports. `None` unless `SIGNALING` names them.
+    pub reports: Option<Reports>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.

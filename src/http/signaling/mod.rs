@@ -3,11 +3,14 @@
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | who may open a socket, and on which path |
+//! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 
 mod effects;
+mod form;
+pub mod reports;
 mod rooms;
 pub mod routes;
 pub mod socket;
@@ -34,7 +37,11 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
         let (app, hub, end) = (Arc::clone(app), Arc::clone(hub), end.clone());
         tokio::spawn(async move { run_timers(&app, &hub, &end).await })
     });
-    for timer in timers.collect::<Vec<_>>() {
+    let timers: Vec<_> = timers.collect();
+    if let Some(reports) = &app.signaling.reports {
+        reports.run(end).await;
+    }
+    for timer in timers {
         // The panic hook has logged a panic.
         let _ = timer.await;
     }
