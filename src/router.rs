@@ -87,7 +87,8 @@ pub fn build(app: &Arc<App>) -> Router {
     }
 
     let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
-    let sockets = signaling::routes::sockets(app).layer(foreign.clone());
+    let sockets =
+        signaling::routes::sockets(app).layer(foreign.clone()).merge(signaling::reports::routes(app));
     let sfu = signaling::sfu::routes(app).layer(
         ServiceBuilder::new()
             .layer(foreign.clone())

@@ -1,6 +1,7 @@
 //! The composition root: the only place where the parts of the service are built and connected. It does no I/O except to
-//! bind the relay's port.
+//! bind the relay's port and to create the directory of reports.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,6 +46,9 @@ use crate::signal::hub::Shared;
 use crate::signal::outbox::Backlog;
 use crate::signal::p2pcf::P2pcfShell;
 use crate::signal::protocols;
+use crate::signal::reports::Reports;
+use crate::signal::reports::feedback::Feedback;
+use crate::signal::reports::store::Store;
 use crate::signal::rooms::RoomUsers;
 use crate::signal::sfu::SfuProxy;
 use crate::telemetry::log::LostLines;
@@ -83,6 +87,15 @@ pub enum BuildError {
     /// The settings of the SFU give no URL or no header.
     #[error("CALLS_API_URL, CALLS_APP_ID and CALLS_APP_SECRET do not form a valid request")]
     SfuEndpoint,
+    /// The directory of reports cannot be created.
+    #[error("REPORTS_DIR: {directory} cannot be created; check its path and permissions")]
+    Reports {
+        /// The directory.
+        directory: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
     /// The relay cannot bind its port.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -196,6 +209,7 @@ impl Parts<'_> {
         });
         Ok(Signaling {
             hubs: protocols::hubs(config, &shared),
+            reports: self.reports()?,
             room_users: config.rooms.as_ref().map(|rooms| RoomUsers::new(rooms, secret)),
             sfu: self.sfu(&calls, secret)?,
             p2pcf,
@@ -214,6 +228,21 @@ impl Parts<'_> {
         let (account, calls, clock) = (&self.account, Arc::clone(calls), Arc::clone(&self.clock));
         let proxy = SfuProxy::new(config, secret, http_client()?, Arc::clone(account), calls, clock);
         proxy.map(|proxy| Some(Arc::new(proxy))).ok_or(BuildError::SfuEndpoint)
+    }
+
+    fn reports(&self) -> Result<Option<Reports>, BuildError> {
+        let Some(config) = &self.config.signaling.reports else { return Ok(None) };
+        let open = |directory: &PathBuf| {
+            let shown = directory.display().to_string();
+            Store::open(directory.clone()).map_err(|error| BuildError::Reports { directory: shown, error })
+        };
+        let store = config.dir.as_ref().map(open).transpose()?;
+        let feedback = match &config.feedback {
+            Some(url) => Some(Feedback::new(http_client()?, url.clone(), Arc::clone(&self.metrics))),
+            None => None,
+        };
+        let public_url = self.config.public_url.clone();
+        Ok(Some(Reports::new(store, feedback, public_url, Arc::clone(&self.clock))))
     }
 
     fn auth(&self) -> Result<Option<Auth>, BuildError> {

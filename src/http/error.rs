@@ -70,6 +70,11 @@ pub enum ApiError {
         /// Time until the next request is accepted.
         retry_in: Duration,
     },
+    /// The client has sent too many reports.
+    TooManyReports {
+        /// Time until the next report is accepted.
+        retry_in: Duration,
+    },
     /// The client has sent too many wrong operator or reporter tokens.
     TooManyWrongTokens {
         /// Time until its count of wrong tokens starts again at zero.

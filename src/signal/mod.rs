@@ -7,6 +7,7 @@
 //! | [`protocols`] | which protocols are on |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
+//! | [`reports`] | reports of Orange's page: on disk, and in a chat |
 //! | [`rooms`] | how the users of rooms are known |
 //! | [`sfu`] | the proxy of Cloudflare's SFU |
 //! | [`p2pcf`] | P2PCF, which has no sockets |
@@ -18,6 +19,7 @@ pub mod occupancy;
 pub mod outbox;
 pub mod p2pcf;
 pub mod protocols;
+pub mod reports;
 pub mod rooms;
 pub mod sfu;
 
@@ -33,6 +35,7 @@ use calls::LiveCalls;
 use hub::Hub;
 use occupancy::Occupancy;
 use p2pcf::P2pcfShell;
+use reports::Reports;
 use rooms::RoomUsers;
 use sfu::SfuProxy;
 
@@ -47,6 +50,8 @@ pub struct Signaling {
     pub sfu: Option<Arc<SfuProxy>>,
     /// P2PCF. `None` if it is off.
     pub p2pcf: Option<P2pcfShell>,
+    /// What happens to reports. `None` unless `SIGNALING` names them.
+    pub reports: Option<Reports>,
     /// The open sockets of all protocols.
     pub occupancy: Arc<Occupancy>,
     /// The calls of all protocols.

@@ -97,6 +97,7 @@ pub struct Metrics {
     pub shed: Counter,
     sockets_limited: Family<OutcomeLabels, Counter>,
     signaling_limited: Family<OutcomeLabels, Counter>,
+    feedback_cards: Family<OutcomeLabels, Counter>,
     /// Panics caught in handlers.
     pub panics: Counter,
     /// Connections opened.
@@ -162,6 +163,7 @@ impl Metrics {
                 "signaling_sockets_limited",
                 "Signaling sockets that were refused, or closed because the client reads too slowly",
             ),
+            feedback_cards: add(all, "feedback_cards", "Cards of reports that are finished"),
             claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
             sessions_cut: add(all, "sessions_cut", "Sessions ended at coturn"),
             relay_allocations: add(all, "relay_allocations", "Allocations of the relay in this process"),
@@ -231,6 +233,11 @@ impl Metrics {
     /// Counts a signaling socket that was refused before its upgrade, or closed because its client reads too slowly.
     pub fn signaling_limited(&self, outcome: &'static str) {
         self.signaling_limited.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts a card of a report that is finished.
+    pub fn feedback_card(&self, outcome: &'static str) {
+        self.feedback_cards.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts a connection that was not opened.

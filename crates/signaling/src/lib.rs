@@ -10,7 +10,9 @@
 //! | [`ayame`] | rooms of two |
 //! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
+//! | [`reports`] | what users of Orange's page report |
 //! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
+//! | [`uuid`] | UUIDs |
 
 pub mod allowance;
 pub mod ayame;
@@ -18,6 +20,8 @@ pub mod call;
 pub mod calls;
 pub mod deadlines;
 pub mod p2pcf;
+pub mod reports;
 pub mod rooms;
 pub mod session;
 pub mod sfu;
+pub mod uuid;

@@ -13,6 +13,7 @@ use turn_ledger::verdict::{Refusal, UserUsage};
 use super::ApiError;
 use super::body::{CODES, ErrorBody};
 
+const TOO_MANY_MINTS: &str = "Too many credential requests, please try again later";
 const CHOOSE_A_NAME: &str = "Send the form field `username` to /set-username, then connect again.";
 
 /// An error as a response.
@@ -115,9 +116,8 @@ impl ApiError {
                 Described::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
                     .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
             }
-            Self::RateLimited { retry_in } => {
-                over_rate("Too many credential requests, please try again later").retry_in(retry_in)
-            }
+            Self::RateLimited { retry_in } => over_rate(TOO_MANY_MINTS).retry_in(retry_in),
+            Self::TooManyReports { retry_in } => over_rate("Too many reports").retry_in(retry_in),
             Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
                 .message("Correct the token. The right one is served at once.")
                 .retry_in(retry_in),

@@ -3,6 +3,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | who may open a socket, and on which path |
+//! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
@@ -10,7 +11,9 @@
 //! | [`p2pcf`] | P2PCF, which polls instead |
 
 mod effects;
+mod form;
 pub mod p2pcf;
+pub mod reports;
 mod rooms;
 pub mod routes;
 pub mod sfu;
@@ -39,9 +42,17 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
         tokio::spawn(async move { run_timers(&app, &hub, &end).await })
     });
     let timers: Vec<_> = timers.collect();
-    if let Some(proxy) = &app.signaling.sfu {
-        proxy.run(end).await;
-    }
+    let sfu = async {
+        if let Some(proxy) = &app.signaling.sfu {
+            proxy.run(end).await;
+        }
+    };
+    let reports = async {
+        if let Some(reports) = &app.signaling.reports {
+            reports.run(end).await;
+        }
+    };
+    tokio::join!(sfu, reports);
     for timer in timers {
         // The panic hook has logged a panic.
         let _ = timer.await;

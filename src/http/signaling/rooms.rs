@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -17,6 +16,7 @@ use tower::ServiceBuilder;
 use turn_ledger::spender::User;
 use turn_signaling::call::ProtocolName;
 
+use super::form::Form;
 use super::routes::SocketRequest;
 use crate::app::App;
 use crate::http::body::{self, BodyLimit};
@@ -71,19 +71,19 @@ async fn set_username(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    form: Bytes,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
+    let headers = &request.headers().clone();
     let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
-    if named_by_proxy(&app, users, peer, &headers).is_some() {
+    if named_by_proxy(&app, users, peer, headers).is_some() {
         return Ok((StatusCode::FOUND, next).into_response());
     }
-    let chosen = url::form_urlencoded::parse(&form).find(|(name, _)| name == "username");
-    let user = chosen.and_then(|(_, name)| User::new(name.trim())).ok_or_else(|| {
+    let form = Form::parse(headers, body::read_up_to(&BodyLimit::SHORT, request).await?.0).await?;
+    let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let cookie = users.key.set_cookie(&user, is_https(&app, peer, &headers), wall(&app));
+    let cookie = users.key.set_cookie(&user, is_https(&app, peer, headers), wall(&app));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 

@@ -2,5 +2,6 @@
 
 mod ayame;
 mod p2pcf;
+mod reports;
 mod rooms;
 mod sfu;

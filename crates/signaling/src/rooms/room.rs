@@ -12,6 +12,7 @@ use super::message::{Ai, Incoming, Outgoing, Refusal, RoomState, User};
 use super::profile::Profile;
 use crate::call::{CallEvent, CallName, MediaAfter, MemberId, ProtocolName};
 use crate::session::{Action, Closing, SocketId, Text, Upgrade};
+use crate::uuid::uuid;
 
 /// The shortest time between two states: 10 a second. A user that speaks changes its state several times a second.
 const STATE_PAUSE: Duration = Duration::from_millis(100);
@@ -291,12 +292,4 @@ impl Member {
     fn send(&self, text: &Text, out: &mut Vec<Action>) {
         out.extend(self.sockets.iter().map(|socket| Action::Send { to: *socket, text: text.clone() }));
     }
-}
-
-/// A random UUID (RFC 9562, version 4).
-fn uuid(random: u128) -> String {
-    let versioned = random & !(0xf << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
-    let hex = format!("{versioned:032x}");
-    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
-    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }

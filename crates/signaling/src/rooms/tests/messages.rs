@@ -172,6 +172,7 @@ fn broken_json_and_unknown_types_are_answered_to_their_sender() {
     let rows = [
         ("{", "NOT_JSON"),
         ("[]", "NOT_JSON"),
+        (r#"["heartbeat"]"#, "NOT_JSON"),
         ("{}", "NOT_JSON"),
         (r#"{"type":7}"#, "NOT_JSON"),
         (r#"{"type":"dance"}"#, "UNKNOWN_TYPE"),

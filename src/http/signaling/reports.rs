@@ -1,0 +1,155 @@
+//! The routes of reports. Each is a 404 without the directory or the chat that it needs.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use turn_ledger::client::ClientKey;
+use turn_ledger::units::Timestamp;
+use turn_signaling::reports::{BadField, BugReport, CallQuality, DeadTrack, Link, card};
+use turn_signaling::uuid::uuid;
+
+use super::form::Form;
+use crate::app::App;
+use crate::http::body::{BodyLimit, read_up_to};
+use crate::http::error::ApiError;
+use crate::http::origin;
+use crate::random;
+use crate::request::client_addr::ClientAddr;
+use crate::signal::reports::Reports;
+use crate::signal::reports::store::Note;
+
+/// The longest form, in bytes. A bug report has what its page saw.
+pub const FORM_MAX: usize = 1024 * 1024;
+/// The longest JSON, in bytes.
+pub const JSON_MAX: usize = 64 * 1024;
+const NO_SNIFF: (HeaderName, &str) = (HeaderName::from_static("x-content-type-options"), "nosniff");
+
+/// The routes, with their rule about origins: pages send reports, and people open a kept one from a chat.
+pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    if app.signaling.reports.is_none() {
+        return Router::new();
+    }
+    let foreign = from_fn_with_state(Arc::clone(app), origin::refuse_foreign);
+    Router::new()
+        .route("/api/bugReport", post(bug))
+        .route("/api/deadTrack", post(dead_track))
+        .route("/call-quality-feedback", post(call_quality))
+        .route("/api/reportRefresh", post(refresh))
+        .layer(origin::cors(&app.origins))
+        .layer(foreign)
+        .route("/api/debugInfo", get(debug_info))
+}
+
+async fn bug(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let reports = reports(&app)?;
+    if reports.store.is_none() && reports.feedback.is_none() {
+        return Err(ApiError::NotFound);
+    }
+    let (headers, body) = read(reports, FORM_MAX, request).await?;
+    let form = Form::parse(&headers, body).await?;
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let field = |name| form.field(name).unwrap_or_default();
+    let mut report = BugReport::parse(field("info"), field("description"), agent).map_err(bad)?;
+    let kept = keep(reports, &mut report).await?;
+    let link = kept.and_then(|id| Link::new(reports.link(&id)?));
+    tell(reports, || card::of_bug(&report, link.as_ref()))?;
+    Ok(Json(json!({ "status": "ok" })))
+}
+
+/// Keeps what the page saw. Returns its UUID; `None` if there is nothing to keep or no place for it.
+async fn keep(reports: &Reports, report: &mut BugReport) -> Result<Option<String>, ApiError> {
+    let (Some(store), Some(history)) = (&reports.store, report.history.take()) else { return Ok(None) };
+    let id = uuid(u128::from_be_bytes(random::bytes()?));
+    let name = id.clone();
+    let kept = reports.with_store(store, move |store, now| store.keep(&name, history.get().as_bytes(), now));
+    kept.await.map(|()| Some(id)).ok_or(ApiError::Internal)
+}
+
+async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let reports = reports(&app)?;
+    if reports.feedback.is_none() {
+        return Err(ApiError::NotFound);
+    }
+    let (_, body) = read(reports, JSON_MAX, request).await?;
+    let report = DeadTrack::parse(&body).map_err(bad)?;
+    tell(reports, || card::of_dead_track(&report, &app.clock.now().to_string()))?;
+    Ok(Json(json!({ "status": "ok" })))
+}
+
+/// Goes on to the start page in any case.
+async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let reports = reports(&app)?;
+    let (headers, body) = read(reports, JSON_MAX, request).await?;
+    let form = Form::parse(&headers, body).await?;
+    let quality =
+        CallQuality::parse(form.field("experiencedIssues"), form.field("meetingId")).map_err(bad)?;
+    note(reports, Note::Quality, json!(quality)).await;
+    Ok((StatusCode::FOUND, [(LOCATION, "/")]).into_response())
+}
+
+async fn refresh(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
+    let reports = reports(&app)?;
+    read(reports, JSON_MAX, request).await?;
+    let is_kept = note(reports, Note::Refresh, json!({})).await;
+    Ok(if is_kept { StatusCode::CREATED } else { StatusCode::OK })
+}
+
+/// Adds a note with the time. `false` if it is not kept.
+async fn note(reports: &Reports, kind: Note, mut note: Value) -> bool {
+    let Some(store) = &reports.store else { return false };
+    let kept = reports.with_store(store, move |store, now: Timestamp| {
+        note["at"] = json!(now.to_string());
+        store.note(kind, &note.to_string(), now)
+    });
+    kept.await.unwrap_or(false)
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    id: Option<String>,
+}
+
+async fn debug_info(
+    State(app): State<Arc<App>>,
+    Query(asked): Query<Asked>,
+) -> Result<impl IntoResponse, ApiError> {
+    let store = reports(&app)?.store.as_ref().ok_or(ApiError::NotFound)?;
+    let id = asked.id.filter(|id| !id.is_empty()).ok_or_else(|| ApiError::invalid("missing id param"))?;
+    let found = reports(&app)?.with_store(store, move |store, now| store.read(&id, now)).await;
+    let report = found.ok_or(ApiError::Internal)?.ok_or(ApiError::NotFound)?;
+    Ok(([(CONTENT_TYPE, "application/json"), NO_SNIFF], report))
+}
+
+fn reports(app: &App) -> Result<&Reports, ApiError> {
+    app.signaling.reports.as_ref().ok_or(ApiError::NotFound)
+}
+
+/// Reads a report, if its client may send one now.
+async fn read(reports: &Reports, bytes_max: usize, request: Request) -> Result<(HeaderMap, Bytes), ApiError> {
+    let ClientAddr(address) = request.extensions().get().copied().ok_or(ApiError::Internal)?;
+    reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::TooManyReports { retry_in })?;
+    let headers = request.headers().clone();
+    let (body, _) = read_up_to(&BodyLimit::long(bytes_max, &reports.uploads), request).await?;
+    Ok((headers, body))
+}
+
+/// Sends a card, if there is a chat.
+fn tell(reports: &Reports, card: impl FnOnce() -> String) -> Result<(), ApiError> {
+    match &reports.feedback {
+        Some(feedback) if !feedback.push(card()) => Err(ApiError::Overloaded),
+        _ => Ok(()),
+    }
+}
+
+fn bad(BadField(name): BadField) -> ApiError {
+    ApiError::invalid(format!("`{name}` is missing, too long, or not as documented."))
+}

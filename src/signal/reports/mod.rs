@@ -1,0 +1,122 @@
+//! Reports of Orange's page: kept for a week ([`store`]), and shown in a chat ([`feedback`]). They contain session descriptions
+//! and addresses of people.
+
+pub mod feedback;
+pub mod store;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use turn_ledger::client::ClientKey;
+use turn_signaling::reports::rate::ReportRate;
+
+use crate::clock::Clock;
+use crate::config::PublicUrl;
+use crate::telemetry::log::Throttle;
+use feedback::Feedback;
+use store::Store;
+
+/// The most reports that are read at the same time. Each one needs memory for its whole body.
+pub const UPLOADS_MAX: usize = 16;
+/// How often old reports are removed, at least. Each new one removes old ones too.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+/// One log line about a failing directory in this time.
+const LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// What happens to reports.
+#[derive(Debug)]
+pub struct Reports {
+    /// Where they are kept. `None` without `REPORTS_DIR`.
+    pub store: Option<Arc<Store>>,
+    /// Where cards of them go. `None` without `FEEDBACK_URL`.
+    pub feedback: Option<Feedback>,
+    /// A permit for each report that is read.
+    pub uploads: Arc<Semaphore>,
+    rate: Mutex<ReportRate>,
+    public_url: Option<PublicUrl>,
+    log: Throttle,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+}
+
+impl Reports {
+    /// `public_url`: cards link to kept reports there.
+    #[must_use]
+    pub fn new(
+        store: Option<Store>,
+        feedback: Option<Feedback>,
+        public_url: Option<PublicUrl>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            store: store.map(Arc::new),
+            feedback,
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            rate: Mutex::default(),
+            public_url,
+            log: Throttle::new(LOG_WINDOW),
+            started: clock.instant(),
+            clock,
+        }
+    }
+
+    /// Takes one report of a client. `Err`: the wait until the next one is accepted.
+    pub fn take(&self, client: ClientKey) -> Result<(), Duration> {
+        let now = self.clock.instant().saturating_duration_since(self.started);
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(client, now)
+    }
+
+    /// The address of a kept report, if people know an address of this broker.
+    #[must_use]
+    pub fn link(&self, id: &str) -> Option<String> {
+        Some(format!("{}api/debugInfo?id={id}", self.public_url.as_ref()?))
+    }
+
+    /// Does something with the directory, without holding up the other requests. `None` after a failure, which is logged.
+    pub async fn with_store<T: Send + 'static>(
+        &self,
+        store: &Arc<Store>,
+        work: impl FnOnce(&Store, turn_ledger::units::Timestamp) -> std::io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let (store, now) = (Arc::clone(store), self.clock.now());
+        let done = tokio::task::spawn_blocking(move || work(&store, now)).await;
+        let error = match done {
+            Ok(Ok(value)) => return Some(value),
+            Ok(Err(error)) => error,
+            // The panic hook has logged it.
+            Err(_) => return None,
+        };
+        if let Some(held_back) = self.log.pass(self.clock.instant()) {
+            tracing::warn!(held_back, "REPORTS_DIR cannot be used; check its space and permissions: {error}");
+        }
+        None
+    }
+
+    /// Delivers cards and removes old reports, until `end`.
+    pub async fn run(&self, end: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => {}
+            () = self.sweep() => {}
+            () = self.deliver() => {}
+        }
+    }
+
+    async fn sweep(&self) {
+        loop {
+            if let Some(store) = &self.store {
+                self.with_store(store, Store::sweep).await;
+            }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    async fn deliver(&self) {
+        match &self.feedback {
+            Some(feedback) => feedback.deliver().await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Reports as Orange's page sends them: kept for a week, and as cards in a chat.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::fake_webhook::{FakeWebhook, Reply};
+use crate::support::test_broker::Answer;
+use crate::support::{StateDir, TestBroker, eventually};
+
+const REPORTS: (&str, &str) = ("SIGNALING", "reports");
+
+/// A report in a form with parts, as `FormData` sends it.
+fn multipart(fields: &[(&str, &str)]) -> (String, String) {
+    let parts = fields.iter().map(|(name, value)| {
+        format!("--xx\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    });
+    ("multipart/form-data; boundary=xx".to_owned(), parts.collect::<String>() + "--xx--\r\n")
+}
+
+fn urlencoded(fields: &[(&str, &str)]) -> (String, String) {
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    ("application/x-www-form-urlencoded".to_owned(), form)
+}
+
+fn info() -> String {
+    let history = json!({ "apiHistory": [{ "sdp": "v=0" }], "userSessions": ["s1"] });
+    let url = "https://meet.example/room-1";
+    json!({ "roomName": "room-1", "identity": { "name": "ann" }, "roomHistory": history, "url": url })
+        .to_string()
+}
+
+async fn post(broker: &TestBroker, path: &str, (kind, body): (String, String)) -> Answer {
+    let client = Client::builder().no_proxy().redirect(Policy::none()).user_agent("Firefox").build().unwrap();
+    let url = format!("http://{}{path}", broker.address);
+    Answer::of(client.post(url).header("content-type", kind).body(body)).await
+}
+
+async fn report_bug(broker: &TestBroker) -> Answer {
+    post(broker, "/api/bugReport", multipart(&[("info", &info()), ("description", "no sound")])).await
+}
+
+/// The cards that a chat has received.
+fn cards(chat: &FakeWebhook) -> Vec<Value> {
+    chat.history().iter().map(|received| serde_json::from_slice(&received.body).unwrap()).collect()
+}
+
+/// The files of a directory, by name, with their content.
+fn files(directory: &Path) -> Vec<(String, String)> {
+    let read = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read_to_string(entry.path()).unwrap())
+    };
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| read(entry.unwrap())).collect();
+    files.sort_unstable();
+    files
+}
+
+#[tokio::test]
+async fn a_bug_report_becomes_a_card_whose_link_shows_what_the_page_saw() {
+    let (chat, directory) = (FakeWebhook::start(&[Reply::Status(503)]).await, StateDir::new());
+    let url = chat.url();
+    let settings = [
+        REPORTS,
+        ("REPORTS_DIR", directory.path()),
+        ("FEEDBACK_URL", &url),
+        ("PUBLIC_URL", "https://turn.example"),
+    ];
+    let broker = TestBroker::start(&settings).await;
+    for form in [multipart, urlencoded] {
+        let form = form(&[("info", &info()), ("description", "no sound")]);
+        let answer = post(&broker, "/api/bugReport", form).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
+    }
+    eventually("both cards", async || chat.history().len() == 3).await;
+    let cards = cards(&chat);
+    assert_eq!(cards[0], cards[1], "sent again after a 503");
+    let card = &cards[0]["cardsV2"][0];
+    assert_eq!(card["cardId"], "orange-meets-feedback-card");
+    let link =
+        &card["card"]["sections"][3]["widgets"][0]["buttonList"]["buttons"][0]["onClick"]["openLink"]["url"];
+    let path = link.as_str().unwrap().strip_prefix("https://turn.example").unwrap();
+
+    let shown = broker.get(path).await;
+    assert_eq!(shown.header("content-type"), Some("application/json"));
+    assert_eq!(shown.header("cache-control"), Some("no-store"));
+    assert_eq!(shown.json(), json!({ "apiHistory": [{ "sdp": "v=0" }], "userSessions": ["s1"] }));
+    let delivered = broker.metric("turn_broker_feedback_cards_total{outcome=\"delivered\"}").await;
+    assert_eq!(delivered, Some(2));
+    broker.advance(7 * 86_400);
+    assert_eq!(broker.get(path).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_kept_report_is_read_only_with_its_uuid() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    assert_eq!(report_bug(&broker).await.status, 200);
+    assert_eq!(broker.get("/api/debugInfo").await.error(), (400, "INVALID_REQUEST".to_owned()));
+    let unknown = "/api/debugInfo?id=00000000-0000-4000-8000-000000000000";
+    for path in [unknown, "/api/debugInfo?id=..%2Fledger.redb"] {
+        assert_eq!(broker.get(path).await.error(), (404, "NOT_FOUND".to_owned()), "{path}");
+    }
+    let (name, _) = files(Path::new(directory.path())).remove(0);
+    let kept = broker.get(&format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap())).await;
+    assert_eq!(kept.json()["userSessions"], json!(["s1"]));
+}
+
+#[tokio::test]
+async fn a_dead_track_becomes_a_card() {
+    let chat = FakeWebhook::start(&[]).await;
+    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
+    let track =
+        json!({ "pullSessionTrace": "", "pushedSessionTrace": "", "trackId": "s/t", "pullingUser": "ann" });
+    let as_text = |body: String| ("text/plain;charset=UTF-8".to_owned(), body);
+    let answer = post(&broker, "/api/deadTrack", as_text(track.to_string())).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": "ok" })));
+    eventually("the card", async || !chat.history().is_empty()).await;
+    assert_eq!(cards(&chat)[0]["cardsV2"][0]["cardId"], "orange-meets-dead-track-card");
+    let bad = post(&broker, "/api/deadTrack", as_text("{}".to_owned())).await;
+    assert_eq!(bad.error(), (400, "INVALID_REQUEST".to_owned()));
+    let long = post(&broker, "/api/deadTrack", as_text(" ".repeat(64 * 1024 + 1))).await;
+    assert_eq!(long.error(), (413, "PAYLOAD_TOO_LARGE".to_owned()));
+}
+
+#[tokio::test]
+async fn the_quality_of_a_call_and_a_refresh_are_notes() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    let form = urlencoded(&[("experiencedIssues", "true"), ("meetingId", "m1")]);
+    let answer = post(&broker, "/call-quality-feedback", form).await;
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::FOUND, Some("/")));
+    let empty = || (String::new(), String::new());
+    assert_eq!(post(&broker, "/api/reportRefresh", empty()).await.status, 201);
+    let quality =
+        r#"{"at":"2025-01-15T12:00:00.000Z","experiencedIssues":1,"meetingId":"m1","version":"0.1.0"}"#;
+    let refresh = r#"{"at":"2025-01-15T12:00:00.000Z"}"#;
+    let expected = [("quality-2025-01-15.jsonl", quality), ("refresh-2025-01-15.jsonl", refresh)];
+    assert_eq!(
+        files(Path::new(directory.path())),
+        expected.map(|(name, line)| (name.to_owned(), format!("{line}\n")))
+    );
+    let bad = post(&broker, "/call-quality-feedback", urlencoded(&[("meetingId", "m1")])).await;
+    assert_eq!(bad.status, 400);
+}
+
+#[tokio::test]
+async fn without_a_place_for_reports_there_are_no_routes_for_them() {
+    let off = TestBroker::start(&[]).await;
+    let paths = ["/api/bugReport", "/api/deadTrack", "/call-quality-feedback", "/api/reportRefresh"];
+    for path in paths {
+        assert_eq!(post(&off, path, urlencoded(&[])).await.status, 404, "{path}");
+    }
+    let nowhere = TestBroker::start(&[REPORTS]).await;
+    assert_eq!(report_bug(&nowhere).await.status, 404);
+    assert_eq!(post(&nowhere, "/api/deadTrack", urlencoded(&[])).await.status, 404);
+    assert_eq!(nowhere.get("/api/debugInfo?id=x").await.status, 404);
+    let form = urlencoded(&[("experiencedIssues", "false"), ("meetingId", "m1")]);
+    assert_eq!(post(&nowhere, "/call-quality-feedback", form).await.status, 302);
+    assert_eq!(post(&nowhere, "/api/reportRefresh", urlencoded(&[])).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_sends_ten_reports_and_then_one_a_minute() {
+    let broker = TestBroker::start(&[REPORTS]).await;
+    let refresh = async || post(&broker, "/api/reportRefresh", urlencoded(&[])).await;
+    for _ in 0..10 {
+        assert_eq!(refresh().await.status, 200);
+    }
+    let refused = refresh().await;
+    assert_eq!(
+        (refused.error(), refused.header("retry-after")),
+        ((429, "RATE_LIMITED".to_owned()), Some("60"))
+    );
+    broker.advance(59);
+    assert_eq!(refresh().await.header("retry-after"), Some("1"));
+    broker.advance(1);
+    assert_eq!(refresh().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_report_is_a_form_of_at_most_one_mebibyte() {
+    let directory = StateDir::new();
+    let broker = TestBroker::start(&[REPORTS, ("REPORTS_DIR", directory.path())]).await;
+    let fields =
+        |pad: usize| [("info", info()), ("description", "no sound".to_owned()), ("pad", "x".repeat(pad))];
+    let form = |pad: usize| multipart(&fields(pad).each_ref().map(|(name, value)| (*name, value.as_str())));
+    let most = 1_048_576 - form(0).1.len();
+    assert_eq!(post(&broker, "/api/bugReport", form(most)).await.status, 200);
+    assert_eq!(post(&broker, "/api/bugReport", form(most + 1)).await.error().0, 413);
+    for (kind, body) in
+        [("text/plain", "info=1"), ("multipart/form-data", "x"), ("multipart/form-data; boundary=xx", "--xx")]
+    {
+        let answer = post(&broker, "/api/bugReport", (kind.to_owned(), body.to_owned())).await;
+        assert_eq!(answer.error(), (400, "INVALID_REQUEST".to_owned()), "{kind}");
+    }
+    assert_eq!(post(&broker, "/api/bugReport", multipart(&[("info", &info())])).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_foreign_page_sends_no_reports_and_a_chat_opens_a_kept_one() {
+    let directory = StateDir::new();
+    let settings = [REPORTS, ("REPORTS_DIR", directory.path()), ("CLIENT_URL", "https://app.example")];
+    let broker = TestBroker::start(&settings).await;
+    let (kind, body) = multipart(&[("info", &info()), ("description", "no sound")]);
+    let from = async |origin: &str| {
+        let request = broker.request(reqwest::Method::POST, "/api/bugReport").header("content-type", &kind);
+        Answer::of(request.header("origin", origin).header("user-agent", "Firefox").body(body.clone())).await
+    };
+    assert_eq!(from("https://evil.example").await.status, 403);
+    let own = from("https://app.example").await;
+    assert_eq!(
+        (own.status.as_u16(), own.header("access-control-allow-origin")),
+        (200, Some("https://app.example"))
+    );
+    let (name, _) = files(Path::new(directory.path())).remove(0);
+    let path = format!("/api/debugInfo?id={}", name.strip_suffix(".json").unwrap());
+    let opened = broker.request(reqwest::Method::GET, &path).header("sec-fetch-site", "cross-site");
+    let opened = Answer::of(opened.header("sec-fetch-mode", "navigate")).await;
+    assert_eq!((opened.status.as_u16(), opened.header("access-control-allow-origin")), (200, None));
+}
+
+#[tokio::test]
+async fn a_chat_that_never_answers_fills_a_queue_of_64_cards() {
+    let chat = FakeWebhook::start(&[Reply::Hang; 8]).await;
+    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
+    for _ in 0..64 {
+        assert_eq!(report_bug(&broker).await.status, 200);
+        broker.advance(60);
+    }
+    let full = report_bug(&broker).await;
+    assert_eq!(full.error(), (503, "OVERLOADED".to_owned()));
+    let dropped = broker.metric("turn_broker_feedback_cards_total{outcome=\"dropped\"}").await;
+    assert_eq!(dropped, Some(1));
+}
+
+#[tokio::test]
+async fn a_chat_that_refuses_a_card_is_not_asked_again() {
+    let chat = FakeWebhook::start(&[Reply::Status(404), Reply::Redirect]).await;
+    let broker = TestBroker::start(&[REPORTS, ("FEEDBACK_URL", &chat.url())]).await;
+    for sent in 1..=3 {
+        assert_eq!(report_bug(&broker).await.status, 200);
+        eventually("the card", async || chat.history().len() == sent).await;
+    }
+    let outcome = async |name: &str| {
+        let line = format!("turn_broker_feedback_cards_total{{outcome=\"{name}\"}}");
+        broker.metric(&line).await
+    };
+    eventually("all outcomes", async || outcome("delivered").await == Some(1)).await;
+    assert_eq!(outcome("failed").await, Some(2));
+    tokio::time::timeout(Duration::from_secs(20), broker.finish()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_refuses_the_start() {
+    let directory = StateDir::new();
+    let file = Path::new(directory.path()).join("file");
+    std::fs::write(&file, "").unwrap();
+    let inside = file.join("reports");
+    let error = TestBroker::build_error(&[REPORTS, ("REPORTS_DIR", inside.to_str().unwrap())]);
+    assert!(error.starts_with("REPORTS_DIR: "), "{error}");
+}
