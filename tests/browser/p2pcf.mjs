@@ -6,7 +6,7 @@ import { BROKER, directory, runTest, startBroker, startCoturn } from './harness.
 import { launchBrowser, serveSite, until, watchAnswers } from './processes.mjs';
 
 const RUN_SECONDS_MAX = 240;
-const URL = `${BROKER}/p2pcf`;
+const WORKER_URL = `${BROKER}/p2pcf`;
 /** A page polls every 5 s, and tries again 5 s after a failure. It publishes again only after 90 s. */
 const POLL_MS = 5_500;
 const POLLED_SECONDS = 12;
@@ -59,7 +59,7 @@ async function enter(name) {
   tab.on('console', (line) => page.console.push(line.text()));
   tab.on('response', async (response) => {
     const request = response.request();
-    if (request.method() !== 'POST' || request.url() !== URL) return;
+    if (request.method() !== 'POST' || request.url() !== WORKER_URL) return;
     const post = { at: Date.now(), sent: JSON.parse(request.postData()), status: response.status(), answer: undefined };
     page.posts.push(post);
     post.answer = await response.json().catch(() => undefined);
@@ -71,7 +71,7 @@ async function enter(name) {
 
 async function begin({ name, tab }) {
   await tab.waitForFunction(() => globalThis.room);
-  await tab.evaluate((...args) => room.join(...args), URL, name, STUN);
+  await tab.evaluate((...args) => room.join(...args), WORKER_URL, name, STUN);
 }
 
 /** Waits until each page is connected to each other page. */
@@ -140,7 +140,7 @@ function oneDeleteKey(name, posts) {
 
 /** Every answer is a 200, preflights too, and the browser lets the pages read them. It asks once for each kind of request. */
 function everyRequestWasAnswered(pages) {
-  const ours = pages.flatMap(({ answers }) => answers()).filter(({ url }) => url === URL);
+  const ours = pages.flatMap(({ answers }) => answers()).filter(({ url }) => url === WORKER_URL);
   assert.ok(ours.some(({ method }) => method === 'OPTIONS'), 'there was a preflight');
   assert.deepEqual(ours.filter(({ status }) => status !== 200), []);
   assert.deepEqual(pages.flatMap(({ console: lines }) => lines).filter((line) => line.includes('CORS')), []);
@@ -151,7 +151,7 @@ const published = (posts) => posts.filter(({ sent, answer }) => sent.p && answer
 /** The sessions in the room, as a stranger sees them. */
 async function sessions() {
   const body = JSON.stringify({ r: 'room-1' });
-  const answer = await fetch(URL, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+  const answer = await fetch(WORKER_URL, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
   return (await answer.json()).ps.map(([session]) => session);
 }
 
