@@ -6,10 +6,13 @@
 //! |---|---|
 //! | [`session`] | what the shell tells a protocol, and what a protocol asks of the shell |
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
-//! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
+//! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which of them still live; how much one socket may send |
+//! | [`peerjs`] | `PeerJS` |
 
 pub mod allowance;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod liveness;
+pub mod peerjs;
 pub mod session;
