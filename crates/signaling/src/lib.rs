@@ -7,12 +7,16 @@
 //! | [`session`] | what the shell tells a protocol, and what a protocol asks of the shell |
 //! | [`call`], [`calls`] | who is in which call, and what that means for the ledger |
 //! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which of them still live; how much one socket may send |
+//! | `object` | JSON objects |
 //! | [`peerjs`] | `PeerJS` |
+//! | [`yjs`] | y-webrtc |
 
 pub mod allowance;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
 pub mod liveness;
+mod object;
 pub mod peerjs;
 pub mod session;
+pub mod yjs;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::object;
 use crate::session::Text;
 
 /// The first message to a peer.
@@ -46,11 +47,7 @@ struct Parts<'a> {
 
 /// `None` if nothing follows from the message: a heartbeat, or one that no client sends.
 pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
-    // An array with the right values would be read as the parts of a message.
-    if !is_object(text) {
-        return None;
-    }
-    let Parts { kind, dst, payload } = serde_json::from_str(text).ok()?;
+    let Parts { kind, dst, payload } = object::parse(text)?;
     let dst = dst.filter(|dst| !dst.is_empty());
     let kind = match kind.as_ref() {
         "OFFER" => Kind::Offer,
@@ -63,12 +60,8 @@ pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
         _ => return None,
     };
     // The client throws on a payload that is not an object.
-    let payload = payload.filter(|payload| is_object(payload.get()))?;
+    let payload = payload.filter(|payload| object::is_object(payload.get()))?;
     Some(Incoming::Forward { kind, dst: dst?, payload: Some(payload) })
-}
-
-fn is_object(json: &str) -> bool {
-    json.trim_start().starts_with('{')
 }
 
 #[derive(Serialize)]
