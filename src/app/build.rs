@@ -40,6 +40,7 @@ use crate::request::id::RequestIds;
 use crate::signal::Signaling;
 use crate::signal::calls::LiveCalls;
 use crate::signal::hub::Shared;
+use crate::signal::protocols;
 use crate::telemetry::log::LostLines;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalLog;
@@ -170,13 +171,13 @@ impl Parts<'_> {
     fn signaling(&self) -> Result<Signaling, BuildError> {
         let config = &self.config.signaling;
         let calls = Arc::new(LiveCalls::new(Arc::clone(&self.clock)));
-        let _shared = Shared {
+        let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),
             calls: Arc::clone(&calls),
         };
         Ok(Signaling {
-            hubs: vec![],
+            hubs: protocols::hubs(config, &shared),
             occupancy: Arc::default(),
             calls,
             ttl: config.ttl,

@@ -20,6 +20,11 @@ use crate::request::id::REQUEST_ID;
 use crate::request::trace::TraceParent;
 use crate::telemetry::metrics::RequestLabels;
 
+/// A response that another protocol defines, so its body stays as it is, also with an error status. Among its extensions. An
+/// [`ErrorBody`] beside it is only for the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Verbatim;
+
 /// The outermost layer.
 pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = app.clock.instant();
@@ -47,7 +52,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
-    if status == 401 {
+    if status == 401 && !is_verbatim(&response) {
         app.metrics.unauthorized(kind_of(method, route));
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -74,7 +79,9 @@ pub fn panicked(app: &App) -> Response {
 
 /// Adds the id and, to an error, the body.
 fn finish(mut response: Response, request_id: &str) -> Response {
-    if let Some(mut error) = error_of(&mut response) {
+    if is_verbatim(&response) {
+        // Its body stays, and what is known of its error is for the log.
+    } else if let Some(mut error) = error_of(&mut response) {
         request_id.clone_into(&mut error.request_id);
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
@@ -102,6 +109,10 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
     let own = response.extensions_mut().remove::<ErrorBody>();
     let is_error = status.is_client_error() || status.is_server_error();
     own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
+}
+
+fn is_verbatim(response: &Response) -> bool {
+    response.extensions().get::<Verbatim>().is_some()
 }
 
 fn client_addr(app: &App, request: &Request) -> Option<ClientAddr> {

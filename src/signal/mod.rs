@@ -4,6 +4,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`hub`] | one protocol with its sockets: an event goes in, its actions are carried out in order |
+//! | [`protocols`] | which protocols are on |
 //! | [`outbox`] | what waits to be sent to one socket, bounded |
 //! | [`occupancy`] | how many sockets are open, in all and for each address |
 //! | [`calls`] | the calls of all protocols, and what they mean for the ledger |
@@ -12,6 +13,7 @@ pub mod calls;
 pub mod hub;
 pub mod occupancy;
 pub mod outbox;
+pub mod protocols;
 
 use std::sync::Arc;
 use std::time::Duration;

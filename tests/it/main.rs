@@ -44,6 +44,7 @@ mod relay;
 mod renewal;
 mod request_log;
 mod rotation;
+mod signaling;
 mod sockets;
 mod sources;
 mod spenders;

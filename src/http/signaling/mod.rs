@@ -3,10 +3,12 @@
 //! | where | what |
 //! |---|---|
 //! | [`routes`] | who may open a socket, and on which path |
+//! | [`peerjs`] | the HTTP routes of `PeerJS` |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 
 mod effects;
+mod peerjs;
 pub mod routes;
 pub mod socket;
 

@@ -29,7 +29,9 @@ pub fn sockets(app: &App) -> Router<Arc<App>> {
         router = match hub.name() {
             ProtocolName::Ayame => router.route("/signaling", get(ayame)),
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
-            ProtocolName::Peerjs => router.route("/peerjs/peerjs", get(peerjs)),
+            ProtocolName::Peerjs => {
+                router.route("/peerjs/peerjs", get(peerjs)).merge(super::peerjs::routes())
+            }
             ProtocolName::Rooms => router.route("/parties/rooms/{room}", get(rooms)),
             ProtocolName::P2pcf | ProtocolName::Sfu => router,
         };
