@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use turn_signaling::ayame::{Ayame, AyameSettings};
 use turn_signaling::call::ProtocolName;
+use turn_signaling::peerjs::Peerjs;
 use turn_signaling::rooms::{Rooms, Settings as RoomsSettings};
 use turn_signaling::session::Protocol;
+use turn_signaling::yjs::Yjs;
 
 use super::hub::{Hub, Shared};
 use crate::config::{AyameConfig, RoomsConfig, SignalingConfig};
@@ -16,7 +18,10 @@ pub fn hubs(config: &SignalingConfig, shared: &Shared) -> Vec<Arc<Hub>> {
     let hub = |name, protocol: Box<dyn Protocol>| Arc::new(Hub::new(name, protocol, shared.clone()));
     let ayame = config.ayame.as_ref().map(|ayame| hub(ProtocolName::Ayame, Box::new(of_ayame(ayame))));
     let rooms = config.rooms.as_ref().map(|rooms| hub(ProtocolName::Rooms, Box::new(of_rooms(rooms))));
-    [ayame, rooms].into_iter().flatten().collect()
+    let peerjs = config.peerjs.as_ref();
+    let peerjs = peerjs.map(|key| hub(ProtocolName::Peerjs, Box::new(Peerjs::new(key.clone()))));
+    let yjs = config.is_yjs_on.then(|| hub(ProtocolName::Yjs, Box::<Yjs>::default()));
+    [ayame, rooms, peerjs, yjs].into_iter().flatten().collect()
 }
 
 fn of_ayame(config: &AyameConfig) -> Ayame {

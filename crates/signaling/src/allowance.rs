@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A rate with a burst.
+/// A rate with a burst, of messages or of another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageRate {
     /// Messages a second in the long run. At least 1.
@@ -22,8 +22,14 @@ impl Allowance {
     /// Takes one message. `false` if it exceeds the rate; then nothing is taken.
     #[must_use]
     pub fn take(&mut self, rate: MessageRate, now: Duration) -> bool {
+        self.take_several(1, rate, now)
+    }
+
+    /// Takes a number of units at once. `false` if they exceed the rate; then nothing is taken.
+    #[must_use]
+    pub fn take_several(&mut self, count: u32, rate: MessageRate, now: Duration) -> bool {
         let each = Duration::from_secs(1) / rate.per_second;
-        let full_at = self.full_at.max(now) + each;
+        let full_at = self.full_at.max(now) + each * count;
         let fits = full_at <= now + each * rate.burst;
         if fits {
             self.full_at = full_at;
@@ -52,5 +58,13 @@ mod tests {
         assert_eq!([take(9_000), take(9_000), take(9_000), take(9_000)], [true, true, true, false]);
         assert!(!allowance.is_full(Duration::from_millis(9_299)));
         assert!(allowance.is_full(Duration::from_millis(9_300)));
+    }
+    #[test]
+    fn several_units_are_taken_together_or_not_at_all() {
+        let rate = MessageRate { per_second: 10, burst: 30 };
+        let mut allowance = Allowance::default();
+        let mut take = |count, secs| allowance.take_several(count, rate, Duration::from_secs(secs));
+        assert_eq!([take(31, 1), take(20, 1), take(11, 1), take(10, 1)], [false, true, false, true]);
+        assert_eq!([take(11, 2), take(10, 2)], [false, true]);
     }
 }

@@ -11,17 +11,24 @@
 //! | [`sfu`] | the proxy of Cloudflare's SFU: it has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which has no sockets: its pages poll |
 //! | [`reports`] | what users of Orange's page report |
-//! | [`deadlines`], [`allowance`] | timers of many sockets; how much one socket may send |
 //! | [`uuid`] | UUIDs |
+//! | [`deadlines`], [`liveness`], [`allowance`] | timers of many sockets; which of them still live; how much one socket may send |
+//! | `object` | JSON objects |
+//! | [`peerjs`] | `PeerJS` |
+//! | [`yjs`] | y-webrtc |
 
 pub mod allowance;
 pub mod ayame;
 pub mod call;
 pub mod calls;
 pub mod deadlines;
+pub mod liveness;
+mod object;
 pub mod p2pcf;
+pub mod peerjs;
 pub mod reports;
 pub mod rooms;
 pub mod session;
 pub mod sfu;
 pub mod uuid;
+pub mod yjs;

@@ -5,6 +5,7 @@
 //! | [`routes`] | who may open a socket, and on which path |
 //! | [`reports`], [`form`] | reports of Orange's page; the forms that carry them |
 //! | [`rooms`] | rooms: whose socket it is, and the name that a visitor chooses |
+//! | [`peerjs`] | the HTTP routes of `PeerJS` |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
 //! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
@@ -13,6 +14,7 @@
 mod effects;
 mod form;
 pub mod p2pcf;
+mod peerjs;
 pub mod reports;
 mod rooms;
 pub mod routes;

@@ -34,7 +34,9 @@ pub fn sockets(app: &Arc<App>) -> Router<Arc<App>> {
                 router.route("/signaling", get(ayame)).route("/.ok", get(async || StatusCode::OK))
             }
             ProtocolName::Yjs => router.route("/yjs", get(yjs)),
-            ProtocolName::Peerjs => router.route("/peerjs/peerjs", get(peerjs)),
+            ProtocolName::Peerjs => {
+                router.route("/peerjs/peerjs", get(peerjs)).merge(super::peerjs::routes())
+            }
             ProtocolName::Rooms => router.merge(rooms::routes(app)),
             ProtocolName::P2pcf | ProtocolName::Sfu => router,
         };

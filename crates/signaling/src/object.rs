@@ -1,0 +1,30 @@
+//! JSON objects. `serde` would also read an array with the right values as the members of one.
+
+use serde::Deserialize;
+
+/// Whether a JSON value is an object.
+pub(crate) fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
+}
+
+/// The members of an object. `None` for anything else.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    if is_object(json) { serde_json::from_str(json).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_object_has_members() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Members {
+            a: u8,
+        }
+        assert_eq!(parse("\n {\"a\":1, \"b\":2}"), Some(Members { a: 1 }));
+        for other in ["[1]", "1", "null", "{", "{}", r#"{"a":1}{"#, ""] {
+            assert_eq!(parse::<Members>(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The messages. A payload passes unchanged, byte for byte. Nothing in it matters here.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::object;
+use crate::session::Text;
+
+/// The first message to a peer.
+pub(super) const OPEN: &str = r#"{"type":"OPEN"}"#;
+pub(super) const INCOMPLETE: &str =
+    r#"{"type":"ERROR","payload":{"msg":"No id, token, or key supplied to websocket server"}}"#;
+pub(super) const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid key provided"}}"#;
+/// The reference takes any id and token.
+pub(super) const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
+pub(super) const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
+
+/// What a message does that is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Kind {
+    Offer,
+    Answer,
+    Candidate,
+    Leave,
+}
+
+/// What a peer asks for.
+#[derive(Debug)]
+pub(super) enum Incoming<'a> {
+    /// Pass a message on to another peer.
+    Forward { kind: Kind, dst: String, payload: Option<&'a RawValue> },
+    /// Free the id.
+    Leave,
+}
+
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    dst: Option<String>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+/// `None` if nothing follows from the message: a heartbeat, or one that no client sends.
+pub(super) fn parse(text: &str) -> Option<Incoming<'_>> {
+    let Parts { kind, dst, payload } = object::parse(text)?;
+    let dst = dst.filter(|dst| !dst.is_empty());
+    let kind = match kind.as_ref() {
+        "OFFER" => Kind::Offer,
+        "ANSWER" => Kind::Answer,
+        "CANDIDATE" => Kind::Candidate,
+        "LEAVE" => {
+            let Some(dst) = dst else { return Some(Incoming::Leave) };
+            return Some(Incoming::Forward { kind: Kind::Leave, dst, payload: None });
+        }
+        _ => return None,
+    };
+    // The client throws on a payload that is not an object.
+    let payload = payload.filter(|payload| object::is_object(payload.get()))?;
+    Some(Incoming::Forward { kind, dst: dst?, payload: Some(payload) })
+}
+
+#[derive(Serialize)]
+struct Forwarded<'a> {
+    #[serde(rename = "type")]
+    kind: Kind,
+    src: &'a str,
+    dst: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a RawValue>,
+}
+
+/// A message as its recipient gets it. `src` is the sender's own id, whatever it claims.
+pub(super) fn forwarded(kind: Kind, src: &str, dst: &str, payload: Option<&RawValue>) -> Option<Text> {
+    to_text(&Forwarded { kind, src, dst, payload })
+}
+
+#[derive(Serialize)]
+struct Expired<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    src: &'a str,
+    dst: &'a str,
+}
+
+/// Tells `sender` that nobody has come for its messages to `absent`.
+pub(super) fn expired(absent: &str, sender: &str) -> Option<Text> {
+    to_text(&Expired { kind: "EXPIRE", src: absent, dst: sender })
+}
+
+/// Never `None`: texts and raw JSON can always be written.
+fn to_text(message: &impl Serialize) -> Option<Text> {
+    serde_json::to_string(message).ok().map(Text::from)
+}

@@ -1,0 +1,262 @@
+//! `PeerJS`: peers with ids that send each other offers, answers and candidates over a WebSocket. A token proves who an id
+//! belongs to while its socket is open. A message for an id that nobody holds waits for it.
+//!
+//! Each id belongs to at most one socket, and no messages wait for an id that has one. The end of a socket is told to nobody:
+//! the connections between peers outlive their sockets.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`id`] | ids and tokens |
+//! | [`message`] | the formats |
+//! | [`waiting`] | messages for ids that nobody holds |
+
+mod id;
+mod message;
+#[cfg(test)]
+mod tests;
+pub mod waiting;
+
+pub use id::{ID_MAX, TOKEN_MAX, new_id};
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::allowance::{Allowance, MessageRate};
+use crate::liveness::{Liveness, Overdue};
+use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text, Upgrade};
+use message::{Incoming, Kind};
+use waiting::Waiting;
+
+/// Between two control pings. Proxies close a connection on which nothing moves for a minute.
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// How long nothing may come from a peer. Browsers let the timers of a page in the background run once a minute.
+pub const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// The longest frame from a client, in bytes. An offer has a few thousand, and the application's metadata.
+pub const FRAME_MAX: usize = 256 * 1024;
+/// The most frames that wait for a client. All that waited for its id fit, and a burst of a sender.
+pub const QUEUED_FRAMES_MAX: usize = 1_024;
+/// The most bytes that wait for a client.
+pub const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+/// What one socket may send at once. A connection needs tens of frames.
+pub const FRAMES_AT_ONCE_MAX: u32 = 500;
+/// What one socket may send in the long run.
+pub const FRAMES_PER_SECOND_MAX: u32 = 100;
+const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+
+/// The peers and the messages that wait.
+pub struct Peerjs {
+    key: String,
+    /// The open sockets that have an id.
+    peers: BTreeMap<SocketId, Peer>,
+    ids: HashMap<Arc<str>, SocketId>,
+    waiting: Waiting,
+    liveness: Liveness,
+    /// What follows from the event that is handled. Empty between two events.
+    actions: Vec<Action>,
+}
+
+struct Peer {
+    id: Arc<str>,
+    token: String,
+    allowance: Allowance,
+}
+
+/// Peers have secret tokens, so only numbers are shown.
+impl fmt::Debug for Peerjs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peerjs")
+            .field("peers", &self.peers.len())
+            .field("waited_ids", &self.waiting.ids())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Peerjs {
+    /// No peers. `key` is the key that every client names.
+    #[must_use]
+    pub fn new(key: String) -> Self {
+        Self {
+            key,
+            peers: BTreeMap::new(),
+            ids: HashMap::new(),
+            waiting: Waiting::default(),
+            liveness: Liveness::new(PING_INTERVAL, SILENCE_MAX),
+            actions: Vec::new(),
+        }
+    }
+
+    fn opened(&mut self, socket: SocketId, upgrade: &Upgrade, now: Duration) {
+        let (id, token) = match self.admit(upgrade) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.send(socket, refusal);
+                return self.actions.push(Action::Close { socket, close: REFUSED });
+            }
+        };
+        if let Some(old) = self.ids.get(id).copied() {
+            self.close(old, REPLACED);
+        }
+        let id: Arc<str> = id.into();
+        self.ids.insert(Arc::clone(&id), socket);
+        self.liveness.opened(socket, now);
+        self.send(socket, message::OPEN);
+        for text in self.waiting.take(&id) {
+            self.send(socket, text);
+        }
+        self.peers.insert(socket, Peer { id, token: token.to_owned(), allowance: Allowance::default() });
+    }
+
+    /// The id and the token of a peer that may have this id. Otherwise the message that says why not.
+    fn admit<'a>(&self, upgrade: &'a Upgrade) -> Result<(&'a str, &'a str), &'static str> {
+        let given = |name: &str| upgrade.parameter(name).filter(|value| !value.is_empty());
+        let (Some(id), Some(token), Some(key)) = (given("id"), given("token"), given("key")) else {
+            return Err(message::INCOMPLETE);
+        };
+        if key != self.key {
+            return Err(message::WRONG_KEY);
+        }
+        if !id::is_id(id) || !id::is_token(token) {
+            return Err(message::BAD_ID);
+        }
+        match self.holder(id) {
+            Some(holder) if holder.token != token => Err(message::ID_TAKEN),
+            _ => Ok((id, token)),
+        }
+    }
+
+    fn holder(&self, id: &str) -> Option<&Peer> {
+        self.peers.get(self.ids.get(id)?)
+    }
+
+    /// Something came from a socket. `false` if it must be ignored.
+    fn heard(&mut self, socket: SocketId, now: Duration) -> bool {
+        let is_open = self.peers.contains_key(&socket);
+        if is_open {
+            self.liveness.heard(socket, now);
+        }
+        is_open
+    }
+
+    /// A frame came from a socket. `false` if it must be ignored.
+    fn may_send(&mut self, socket: SocketId, now: Duration) -> bool {
+        if !self.heard(socket, now) {
+            return false;
+        }
+        let is_within = self.peers.get_mut(&socket).is_some_and(|peer| peer.allowance.take(FRAME_RATE, now));
+        if !is_within {
+            self.close(socket, Closing::POLICY);
+        }
+        is_within
+    }
+
+    fn arrived(&mut self, socket: SocketId, text: &Text, now: Duration) {
+        if !self.may_send(socket, now) {
+            return;
+        }
+        match message::parse(text.as_str()) {
+            Some(Incoming::Forward { kind, dst, payload }) => self.forward(socket, kind, &dst, payload, now),
+            Some(Incoming::Leave) => self.close(socket, LEFT),
+            None => {}
+        }
+    }
+
+    fn forward(&mut self, from: SocketId, kind: Kind, dst: &str, payload: Option<&RawValue>, now: Duration) {
+        let Some(peer) = self.peers.get(&from) else { return };
+        let Some(text) = message::forwarded(kind, &peer.id, dst, payload) else { return };
+        if let Some(to) = self.ids.get(dst).copied() {
+            self.send(to, text);
+        } else if kind != Kind::Leave && id::is_id(dst) {
+            self.waiting.keep(&peer.id, dst, text, kind == Kind::Offer, now);
+        }
+    }
+
+    fn due(&mut self, now: Duration) {
+        for expired in self.waiting.expire(now) {
+            let to = self.ids.get(&expired.sender).copied();
+            if let Some((to, text)) = to.zip(message::expired(&expired.absent, &expired.sender)) {
+                self.send(to, text);
+            }
+        }
+        while let Some(overdue) = self.liveness.pop(now) {
+            match overdue {
+                Overdue::Ping(to) => self.actions.push(Action::Ping { to }),
+                Overdue::Dead(socket) => self.close(socket, SILENT),
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let sockets: Vec<_> = self.peers.keys().copied().collect();
+        for socket in sockets {
+            self.close(socket, Closing::DRAIN);
+        }
+        self.waiting = Waiting::default();
+    }
+
+    fn close(&mut self, socket: SocketId, close: Closing) {
+        if self.forget(socket) {
+            self.actions.push(Action::Close { socket, close });
+        }
+    }
+
+    /// Frees the id of a socket. `false` if it has none: it was refused, or has been closed and may have a successor.
+    fn forget(&mut self, socket: SocketId) -> bool {
+        let Some(peer) = self.peers.remove(&socket) else { return false };
+        self.ids.remove(&peer.id);
+        self.liveness.closed(socket);
+        true
+    }
+
+    fn send(&mut self, to: SocketId, text: impl Into<Text>) {
+        self.actions.push(Action::Send { to, text: text.into() });
+    }
+}
+
+/// The message before it says why.
+const REFUSED: Closing = Closing::normal("");
+const REPLACED: Closing = Closing::normal("replaced by a new socket");
+const LEFT: Closing = Closing::normal("left");
+const SILENT: Closing = Closing { code: 1008, reason: "no heartbeat" };
+
+impl Protocol for Peerjs {
+    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        match event {
+            Event::Opened { socket, upgrade } => self.opened(socket, &upgrade, now),
+            Event::Text { socket, text } => self.arrived(socket, &text, now),
+            // No client sends one. It is ignored, as is JSON that is no message.
+            Event::Binary { socket } => {
+                self.may_send(socket, now);
+            }
+            Event::Pong { socket } => {
+                self.heard(socket, now);
+            }
+            Event::Closed { socket } => {
+                self.forget(socket);
+            }
+            Event::Due => self.due(now),
+            Event::Drain => self.drain(),
+            // This protocol asks nothing and has no rooms.
+            Event::Replied { .. } | Event::EndRoom { .. } => {}
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.liveness.next().into_iter().chain(self.waiting.next_due()).min()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            frame_max: FRAME_MAX,
+            queued_frames_max: QUEUED_FRAMES_MAX,
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            too_slow: TOO_SLOW,
+        }
+    }
+}
+
+const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };

@@ -1,0 +1,143 @@
+//! What is passed on between two peers, and what is not.
+
+use super::*;
+
+#[test]
+fn offers_answers_and_candidates_reach_their_destination() {
+    let mut world = World::with(3);
+    for kind in ["OFFER", "ANSWER", "CANDIDATE"] {
+        world.send(1, &format!(r#"{{"type":"{kind}","payload":{{"n":1}},"dst":"p2"}}"#));
+        assert_eq!(world.take(2), [forwarded(kind, "p1", "p2", 1)]);
+    }
+    assert_eq!([world.take(1), world.take(3)], [NOTHING, NOTHING]);
+}
+
+#[test]
+fn a_payload_keeps_its_bytes() {
+    let mut world = World::with(2);
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    for payload in [
+        r#"{ "b":1.50, "a":1e400,"b":"\ud800é\/" ,"x": 12345678901234567890 }"#,
+        "{\n}",
+        &format!(r#"{{"deep":{deep}}}"#),
+    ] {
+        world.send(1, &format!(r#"{{"dst":"p2", "payload": {payload} ,"type":"OFFER"}}"#));
+        assert_eq!(
+            world.take(2),
+            [format!(r#"{{"type":"OFFER","src":"p1","dst":"p2","payload":{payload}}}"#)]
+        );
+    }
+}
+
+#[test]
+fn the_source_is_the_sender_and_other_members_are_dropped() {
+    let mut world = World::with(2);
+    world.send(
+        1,
+        r#"{"type":"OFFER","src":"p3","dst":"p2","payload":{"n":1},"more":{"type":"LEAVE"},"clients":2}"#,
+    );
+    assert_eq!(world.take(2), [forwarded("OFFER", "p1", "p2", 1)]);
+}
+
+#[test]
+fn ids_are_escaped_and_compared_as_texts() {
+    let mut world = World::new();
+    world.open(1, r#"a"b\"#, "t");
+    world.open(2, "ä😀", "t");
+    let _ = (world.take(1), world.take(2));
+    world.send(1, r#"{"type":"OFFER","dst":"\u00e4\ud83d\ude00","payload":{}}"#);
+    assert_eq!(world.take(2), [r#"{"type":"OFFER","src":"a\"b\\","dst":"ä😀","payload":{}}"#]);
+}
+
+#[test]
+fn a_peer_may_write_to_itself() {
+    let mut world = World::with(1);
+    world.send(1, &offer("p1", 1));
+    assert_eq!(world.take(1), [forwarded("OFFER", "p1", "p1", 1)]);
+}
+
+#[test]
+fn leave_with_a_destination_is_passed_on_and_does_not_wait() {
+    let mut world = World::with(2);
+    world.send(1, r#"{"type":"LEAVE","dst":"p2"}"#);
+    assert_eq!(world.take(2), [r#"{"type":"LEAVE","src":"p1","dst":"p2"}"#]);
+    world.send(1, r#"{"type":"LEAVE","dst":"p3"}"#);
+    world.open(3, "p3", "t3");
+    assert_eq!(world.take(3), [OPEN]);
+    world.advance_secs(10);
+    assert_eq!(world.take(1), NOTHING, "and is not answered");
+}
+
+#[test]
+fn two_hundred_messages_arrive_in_order() {
+    let mut world = World::with(2);
+    (0..200).for_each(|n| world.send(1, &candidate("p2", n)));
+    let expected: Vec<_> = (0..200).map(|n| forwarded("CANDIDATE", "p1", "p2", n)).collect();
+    assert_eq!(world.take(2), expected);
+}
+
+#[test]
+fn what_no_client_sends_is_ignored() {
+    let mut world = World::with(2);
+    for odd in [
+        "",
+        "null",
+        "5",
+        "\"OFFER\"",
+        "[]",
+        r#"["OFFER","p2",{"n":1}]"#,
+        "{",
+        r#"{"type":"OFFER","dst":"p2","payload":{}"#,
+        "{}",
+        r#"{"type":5,"dst":"p2","payload":{}}"#,
+        r#"{"type":null,"dst":"p2","payload":{}}"#,
+        r#"{"type":"offer","dst":"p2","payload":{}}"#,
+        r#"{"type":"OFFER","payload":{}}"#,
+        r#"{"type":"OFFER","dst":"","payload":{}}"#,
+        r#"{"type":"OFFER","dst":5,"payload":{}}"#,
+        r#"{"type":"OFFER","dst":["p2"],"payload":{}}"#,
+        r#"{"type":"LEAVE","dst":5}"#,
+        r#"{"type":"OFFER","dst":"p2"}"#,
+        r#"{"type":"OFFER","dst":"p2","payload":null}"#,
+        r#"{"type":"ANSWER","dst":"p2","payload":"sdp"}"#,
+        r#"{"type":"CANDIDATE","dst":"p2","payload":[]}"#,
+        r#"{"type":"EXPIRE","dst":"p2","payload":{}}"#,
+        r#"{"type":"OPEN","dst":"p2","payload":{}}"#,
+        r#"{"type":"ERROR","dst":"p2","payload":{"msg":"x"}}"#,
+        r#"{"type":"ID-TAKEN","dst":"p2","payload":{}}"#,
+        r#"{"type":"HEARTBEAT","dst":"p2","payload":{}}"#,
+        r#"{"type":"HEARTBEAT"}"#,
+    ] {
+        world.send(1, odd);
+        world.step(Event::Binary { socket: SocketId(1) });
+        assert_eq!([world.take(1), world.take(2)], [NOTHING, NOTHING], "{odd}");
+    }
+    world.send(1, &offer("p2", 1));
+    assert_eq!(world.take(2).len(), 1, "the socket is still served");
+}
+
+#[test]
+fn a_destination_that_can_be_no_id_gets_nothing_and_does_not_wait() {
+    let mut world = World::with(1);
+    for dst in [r"a\nb", &"x".repeat(129)] {
+        world.send(1, &offer(dst, 1));
+    }
+    world.advance_secs(10);
+    assert_eq!(world.take(1), NOTHING);
+}
+
+#[test]
+fn a_socket_may_send_500_frames_at_once_and_then_100_a_second() {
+    let mut world = World::with(1);
+    let heartbeat = r#"{"type":"HEARTBEAT"}"#;
+    (0..499).for_each(|_| world.send(1, heartbeat));
+    world.step(Event::Binary { socket: SocketId(1) });
+    assert_eq!(world.take(1), NOTHING);
+    world.advance_secs(1);
+    (0..100).for_each(|_| world.send(1, heartbeat));
+    assert_eq!(world.take(1), NOTHING);
+    world.send(1, heartbeat);
+    assert_eq!(world.take(1), ["close 1008"]);
+    world.open(2, "p1", "other");
+    assert_eq!(world.take(2), [OPEN], "the id is free");
+}

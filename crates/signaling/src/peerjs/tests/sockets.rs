@@ -1,0 +1,124 @@
+//! Who gets an id, and how a socket ends.
+
+use super::*;
+
+const INCOMPLETE: &str =
+    r#"{"type":"ERROR","payload":{"msg":"No id, token, or key supplied to websocket server"}}"#;
+const WRONG_KEY: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid key provided"}}"#;
+const BAD_ID: &str = r#"{"type":"ERROR","payload":{"msg":"Invalid id or token provided"}}"#;
+const ID_TAKEN: &str = r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#;
+
+#[test]
+fn without_an_id_a_token_or_a_key_there_is_no_place() {
+    let mut world = World::new();
+    let complete = [("id", "a"), ("token", "t"), ("key", "peerjs")];
+    for missing in 0..3 {
+        let socket = u64::try_from(missing).unwrap();
+        let mut query = complete.to_vec();
+        query.remove(missing);
+        world.open_with(socket, &query);
+        assert_eq!(world.take(socket), [INCOMPLETE, "close 1000"], "{missing}");
+        query.push((complete[missing].0, ""));
+        world.open_with(10 + socket, &query);
+        assert_eq!(world.take(10 + socket), [INCOMPLETE, "close 1000"], "{missing}");
+    }
+}
+
+#[test]
+fn a_wrong_key_is_refused_before_the_id_is_looked_at() {
+    let mut world = World::with(1);
+    for (socket, id) in [(2, "p1"), (3, "a\nb"), (4, "free")] {
+        world.open_with(socket, &[("id", id), ("token", "t"), ("key", "PeerJS")]);
+        assert_eq!(world.take(socket), [WRONG_KEY, "close 1000"]);
+    }
+}
+
+#[test]
+fn ids_and_tokens_have_bounds() {
+    let mut world = World::new();
+    let [id, token] = [128, 256].map(|length| "x".repeat(length));
+    world.open(1, &id, &token);
+    assert_eq!(world.take(1), [OPEN]);
+    for (socket, id, token) in
+        [(2, format!("{id}x"), token.clone()), (3, "a\u{0}".into(), "t".into()), (4, "a".into(), token + "x")]
+    {
+        world.open(socket, &id, &token);
+        assert_eq!(world.take(socket), [BAD_ID, "close 1000"]);
+    }
+}
+
+#[test]
+fn an_id_in_use_is_taken_for_another_token() {
+    let mut world = World::with(2);
+    world.open(3, "p1", "other");
+    assert_eq!(world.take(3), [ID_TAKEN, "close 1000"]);
+    world.end(3);
+    world.send(2, &offer("p1", 1));
+    assert_eq!(world.take(1), [forwarded("OFFER", "p2", "p1", 1)], "the holder keeps it");
+}
+
+#[test]
+fn with_the_same_token_a_new_socket_replaces_the_old_one() {
+    let mut world = World::with(2);
+    world.advance_secs(80);
+    world.open(3, "p1", "t1");
+    assert_eq!(world.take(1), ["close 1000"]);
+    assert_eq!(world.take(3), [OPEN]);
+    world.send(1, &offer("p2", 1));
+    assert_eq!(world.take(2), NOTHING, "the old socket no longer speaks for the id");
+    world.end(1);
+    world.send(2, &offer("p1", 2));
+    assert_eq!(world.take(3), [forwarded("OFFER", "p2", "p1", 2)], "its end frees nothing");
+    world.advance_secs(80);
+    assert_eq!(world.take(3), NOTHING, "the new socket has its own deadline");
+}
+
+#[test]
+fn an_id_is_free_as_soon_as_its_socket_ends() {
+    let mut world = World::with(2);
+    world.end(1);
+    assert_eq!(world.take(2), NOTHING, "nobody is told: connections outlive sockets");
+    world.open(3, "p1", "new token of a reloaded page");
+    assert_eq!(world.take(3), [OPEN]);
+}
+
+#[test]
+fn leave_without_a_destination_closes_the_socket_and_frees_the_id() {
+    let mut world = World::with(2);
+    for leave in [r#"{"type":"LEAVE"}"#, r#"{"type":"LEAVE","dst":""}"#, r#"{"type":"LEAVE","dst":null}"#] {
+        world.send(1, leave);
+        assert_eq!(world.take(1), ["close 1000"], "{leave}");
+        world.closed.remove(&1);
+        world.open(3, "p1", "other");
+        assert_eq!(world.take(3), [OPEN]);
+        world.end(1);
+        world.send(2, &offer("p1", 1));
+        assert_eq!(world.take(3).len(), 1, "the next holder keeps the id");
+        world.end(3);
+        world.open(1, "p1", "t1");
+        world.take(1);
+    }
+    assert_eq!(world.take(2), NOTHING);
+}
+
+#[test]
+fn a_drain_closes_every_socket_and_forgets_what_waits() {
+    let mut world = World::with(2);
+    world.send(1, &offer("late", 1));
+    world.step(Event::Drain);
+    assert_eq!([world.take(1), world.take(2)], [["close 1001"], ["close 1001"]]);
+    assert_eq!(world.peerjs.next_due(), None);
+}
+
+#[test]
+fn the_end_of_a_room_means_nothing_here() {
+    let mut world = World::with(1);
+    world.step(Event::EndRoom { room: "p1".into() });
+    assert_eq!(world.take(1), NOTHING);
+}
+
+#[test]
+fn tokens_and_ids_are_not_shown() {
+    let world = World::with(1);
+    assert_eq!(format!("{:?}", world.peerjs), "Peerjs { peers: 1, waited_ids: 0, .. }");
+}

@@ -1,0 +1,160 @@
+//! Messages for an id that nobody holds.
+
+use super::*;
+
+#[test]
+fn what_waits_arrives_right_after_open_in_order() {
+    let mut world = World::with(2);
+    world.send(1, &offer("late", 1));
+    world.send(2, &offer("late", 2));
+    world.send(1, &candidate("late", 3));
+    world.end(1);
+    world.advance(Duration::from_millis(4_999));
+    world.open(3, "late", "t");
+    let expected = [
+        OPEN.to_owned(),
+        forwarded("OFFER", "p1", "late", 1),
+        forwarded("OFFER", "p2", "late", 2),
+        forwarded("CANDIDATE", "p1", "late", 3),
+    ];
+    assert_eq!(world.take(3), expected);
+    world.advance_secs(10);
+    assert_eq!(world.take(2), NOTHING, "what was delivered does not expire");
+    world.end(3);
+    world.open(4, "late", "t");
+    assert_eq!(world.take(4), [OPEN], "and is delivered once");
+}
+
+#[test]
+fn each_message_waits_for_5_seconds_of_its_own() {
+    let mut world = World::with(1);
+    world.send(1, &offer("late", 1));
+    world.advance_secs(4);
+    world.send(1, &offer("late", 2));
+    world.advance_secs(4);
+    assert_eq!(world.take(1), [expire("late", "p1")]);
+    world.open(2, "late", "t");
+    assert_eq!(world.take(2), [OPEN.to_owned(), forwarded("OFFER", "p1", "late", 2)]);
+}
+
+#[test]
+fn a_sender_is_told_once_of_an_offer_and_its_candidates() {
+    let mut world = World::with(2);
+    world.send(1, &offer("late", 1));
+    for n in 0..3 {
+        world.advance_secs(1);
+        world.send(1, &candidate("late", n));
+    }
+    world.send(2, &offer("late", 2));
+    world.advance(Duration::from_millis(1_999));
+    assert_eq!(world.take(1), NOTHING);
+    world.advance_secs(10);
+    assert_eq!(world.take(1), [expire("late", "p1")]);
+    assert_eq!(world.take(2), [expire("late", "p2")]);
+}
+
+#[test]
+fn two_connections_begun_at_once_expire_at_once_and_a_later_one_on_its_own() {
+    let mut world = World::with(1);
+    world.send(1, &offer("late", 1));
+    world.advance_secs(1);
+    world.send(1, &offer("late", 2));
+    world.advance(Duration::from_millis(1));
+    world.send(1, &offer("late", 3));
+    world.advance_secs(20);
+    assert_eq!(world.take(1), [expire("late", "p1"), expire("late", "p1")]);
+}
+
+#[test]
+fn a_sender_that_has_gone_is_not_told() {
+    let mut world = World::with(1);
+    world.send(1, &offer("late", 1));
+    world.end(1);
+    world.advance_secs(10);
+    assert_eq!(world.take(1), NOTHING);
+    assert_eq!(world.peerjs.next_due(), None);
+}
+
+#[test]
+fn an_id_has_128_waiting_messages() {
+    let mut world = World::with(1);
+    (0..129).for_each(|n| world.send(1, &offer("late", n)));
+    world.open(2, "late", "t");
+    let received = world.take(2);
+    assert_eq!(received.len(), 1 + 128);
+    assert_eq!(received[128], forwarded("OFFER", "p1", "late", 127));
+}
+
+#[test]
+fn an_id_has_256_kib_of_waiting_messages() {
+    let mut world = World::with(1);
+    let big = |n: usize| {
+        let overhead = forwarded("OFFER", "p1", "late", 0).len() + r#","x":"""#.len() - 1;
+        let fill = "x".repeat(64 * 1024 - overhead - n.to_string().len());
+        format!(r#"{{"type":"OFFER","dst":"late","payload":{{"n":{n},"x":"{fill}"}}}}"#)
+    };
+    (0..4).for_each(|n| world.send(1, &big(n)));
+    world.send(1, &candidate("late", 4));
+    world.open(2, "late", "t");
+    let received = world.take(2);
+    assert_eq!(received.iter().skip(1).map(String::len).sum::<usize>(), 256 * 1024);
+    assert_eq!(received.len(), 1 + 4);
+}
+
+#[test]
+fn a_sender_has_256_waiting_messages_512_kib_and_32_ids() {
+    let mut world = World::with(3);
+    (0..3).for_each(|id| (0..100).for_each(|n| world.send(1, &offer(&format!("late{id}"), n))));
+    assert_eq!(world.arrivals((0..3).map(|id| format!("late{id}"))), 256);
+
+    let fill = "x".repeat(100_000);
+    for id in 0..10 {
+        world.send(2, &format!(r#"{{"type":"OFFER","dst":"big{id}","payload":{{"x":"{fill}"}}}}"#));
+    }
+    assert_eq!(world.arrivals((0..10).map(|id| format!("big{id}"))), 5);
+
+    (0..40).for_each(|id| world.send(3, &offer(&format!("many{id}"), 1)));
+    world.send(3, &candidate("many0", 2));
+    assert_eq!(world.arrivals((0..40).map(|id| format!("many{id}"))), 33);
+    world.send(3, &offer("again", 1));
+    assert_eq!(world.arrivals(["again".into()]), 1, "what was delivered no longer counts");
+}
+
+#[test]
+fn messages_wait_for_4096_ids() {
+    let mut world = World::with(130);
+    for n in 0..4_097 {
+        world.send(1 + n / 32, &offer(&format!("late{n}"), 1));
+    }
+    world.send(130, &candidate("late0", 2));
+    assert_eq!(world.arrivals((0..4_097).map(|n| format!("late{n}"))), 4_097);
+    world.send(130, &offer("late4096", 1));
+    assert_eq!(world.arrivals(["late4096".into()]), 1);
+}
+
+#[test]
+fn no_more_than_64_mib_wait() {
+    let mut world = World::with(140);
+    let fill = "x".repeat(250 * 1024);
+    for peer in 1..=140 {
+        for n in 0..2 {
+            let dst = format!("late{peer}-{n}");
+            world.send(peer, &format!(r#"{{"type":"OFFER","dst":"{dst}","payload":{{"x":"{fill}"}}}}"#));
+        }
+    }
+    let ids = (1..=140).flat_map(|peer| [format!("late{peer}-0"), format!("late{peer}-1")]);
+    assert_eq!(world.arrivals(ids), 64 * 1024 / 250);
+}
+
+impl World {
+    /// How many messages waited for these ids.
+    fn arrivals(&mut self, ids: impl IntoIterator<Item = String>) -> usize {
+        let mut arrived = 0;
+        for id in ids {
+            self.open(9_999, &id, "t");
+            arrived += self.take(9_999).len() - 1;
+            self.end(9_999);
+        }
+        arrived
+    }
+}

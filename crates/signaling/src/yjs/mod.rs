@@ -1,0 +1,208 @@
+//! y-webrtc: sockets that subscribe to topics and publish messages to their subscribers. There is no login, no id and no
+//! addressing. What is published is not looked into, except for one rule about announcements ([`topics`]).
+//!
+//! Whatever a socket sends, no other socket notices more than the messages on its own topics.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`message`] | the formats |
+//! | [`topics`] | who subscribes to which topic |
+
+mod message;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::allowance::{Allowance, MessageRate};
+use crate::liveness::{Liveness, Overdue};
+use crate::session::{Action, Closing, Event, Limits, Protocol, SocketId, Text};
+use message::Incoming;
+use topics::{Subscriptions, Topics};
+
+/// Between two control pings.
+pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long nothing may come from a client. Two pings are in this time.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// The longest frame from a client, in bytes. An encrypted session description has about 10,000.
+pub const FRAME_MAX: usize = 64 * 1024;
+/// The most frames that wait for a client. When all pages of a full topic come back at once, each gets an announcement of each.
+pub const QUEUED_FRAMES_MAX: usize = 2_048;
+/// The most bytes that wait for a client.
+pub const QUEUED_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What one socket may publish at once. A page that enters a topic with 34 others sends each of them an answer and candidates.
+/// The same holds for everything else that it sends.
+pub const FRAMES_AT_ONCE_MAX: u32 = 500;
+/// What one socket may publish in the long run.
+pub const FRAMES_PER_SECOND_MAX: u32 = 50;
+const FRAME_RATE: MessageRate = MessageRate { per_second: FRAMES_PER_SECOND_MAX, burst: FRAMES_AT_ONCE_MAX };
+
+/// The sockets and their topics.
+pub struct Yjs {
+    sockets: BTreeMap<SocketId, Socket>,
+    topics: Topics,
+    liveness: Liveness,
+    /// What follows from the event that is handled. Empty between two events.
+    actions: Vec<Action>,
+}
+
+#[derive(Default)]
+struct Socket {
+    subscriptions: Subscriptions,
+    publishes: Allowance,
+    other_frames: Allowance,
+}
+
+/// The name of a topic may be its only protection, so only numbers are shown.
+impl fmt::Debug for Yjs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Yjs")
+            .field("sockets", &self.sockets.len())
+            .field("topics", &self.topics.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Yjs {
+    fn default() -> Self {
+        Self {
+            sockets: BTreeMap::new(),
+            topics: Topics::default(),
+            liveness: Liveness::new(PING_INTERVAL, SILENCE_MAX),
+            actions: Vec::new(),
+        }
+    }
+}
+
+impl Yjs {
+    fn opened(&mut self, socket: SocketId, now: Duration) {
+        self.sockets.insert(socket, Socket::default());
+        self.liveness.opened(socket, now);
+    }
+
+    fn heard(&mut self, socket: SocketId, now: Duration) {
+        if self.sockets.contains_key(&socket) {
+            self.liveness.heard(socket, now);
+        }
+    }
+
+    /// `None` for a binary frame. Nothing follows from one, and nothing from a text that is no message.
+    fn arrived(&mut self, socket: SocketId, text: Option<&Text>, now: Duration) {
+        let Some(own) = self.sockets.get_mut(&socket) else { return };
+        self.liveness.heard(socket, now);
+        let incoming = text.and_then(|text| message::parse(text.as_str()));
+        let allowance = match &incoming {
+            Some(Incoming::Publish { .. }) => &mut own.publishes,
+            _ => &mut own.other_frames,
+        };
+        if !allowance.take(FRAME_RATE, now) {
+            return self.close(socket, Closing::POLICY);
+        }
+        match incoming {
+            Some(Incoming::Subscribe(topics)) => self.subscribe(socket, &topics, now),
+            Some(Incoming::Unsubscribe(topics)) => {
+                for topic in topics {
+                    self.topics.unsubscribe(&mut own.subscriptions, &topic);
+                }
+            }
+            Some(Incoming::Publish { topic, data }) => self.publish(socket, &topic, data, now),
+            Some(Incoming::Ping) => self.send(socket, message::PONG.into()),
+            None => {}
+        }
+    }
+
+    fn subscribe(&mut self, socket: SocketId, topics: &[Cow<'_, str>], now: Duration) {
+        let Some(own) = self.sockets.get_mut(&socket) else { return };
+        let mut topics = topics.iter();
+        let all =
+            topics.try_for_each(|topic| self.topics.subscribe(socket, &mut own.subscriptions, topic, now));
+        if all.is_err() {
+            self.close(socket, TOO_MANY_TOPICS);
+        }
+    }
+
+    fn publish(&mut self, from: SocketId, topic: &str, data: Option<&RawValue>, now: Duration) {
+        let Some(own) = self.sockets.get_mut(&from) else { return };
+        let recipients = own.subscriptions.recipients(topic, || message::may_announce(data), now);
+        let Some(text) = message::published(topic, data, self.topics.subscribers(topic)) else { return };
+        for to in self.topics.fan_out(topic, text.len(), recipients, now) {
+            self.send(to, text.clone());
+        }
+    }
+
+    fn due(&mut self, now: Duration) {
+        while let Some(overdue) = self.liveness.pop(now) {
+            match overdue {
+                Overdue::Ping(to) => self.actions.push(Action::Ping { to }),
+                Overdue::Dead(socket) => self.close(socket, SILENT),
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        let sockets: Vec<_> = self.sockets.keys().copied().collect();
+        for socket in sockets {
+            self.close(socket, Closing::DRAIN);
+        }
+    }
+
+    fn send(&mut self, to: SocketId, text: Text) {
+        self.actions.push(Action::Send { to, text });
+    }
+
+    fn close(&mut self, socket: SocketId, close: Closing) {
+        if self.forget(socket) {
+            self.actions.push(Action::Close { socket, close });
+        }
+    }
+
+    /// `false` if the socket is not open.
+    fn forget(&mut self, socket: SocketId) -> bool {
+        let Some(gone) = self.sockets.remove(&socket) else { return false };
+        self.topics.unsubscribe_all(gone.subscriptions);
+        self.liveness.closed(socket);
+        true
+    }
+}
+
+const TOO_MANY_TOPICS: Closing = Closing { code: 1008, reason: "too many topics, or one is too long" };
+const SILENT: Closing = Closing { code: 1008, reason: "no pong" };
+const TOO_SLOW: Closing = Closing { code: 1008, reason: "too slow" };
+
+impl Protocol for Yjs {
+    fn step(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        match event {
+            Event::Opened { socket, .. } => self.opened(socket, now),
+            Event::Text { socket, text } => self.arrived(socket, Some(&text), now),
+            Event::Binary { socket } => self.arrived(socket, None, now),
+            Event::Pong { socket } => self.heard(socket, now),
+            Event::Closed { socket } => {
+                self.forget(socket);
+            }
+            Event::Due => self.due(now),
+            Event::Drain => self.drain(),
+            // This protocol asks nothing. A topic cannot be ended: its clients would come back at once.
+            Event::Replied { .. } | Event::EndRoom { .. } => {}
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        self.liveness.next()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            frame_max: FRAME_MAX,
+            queued_frames_max: QUEUED_FRAMES_MAX,
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            too_slow: TOO_SLOW,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The bounds of topics and messages.
+
+use super::*;
+
+#[test]
+fn a_socket_has_128_topics() {
+    let mut world = World::default();
+    world.open(1);
+    let names: Vec<_> = (0..128).map(|n| format!("t{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    world.send(1, &subscribe(&names));
+    world.send(1, &subscribe(&names));
+    assert_eq!(world.take(1), NOTHING);
+    world.send(1, &unsubscribe(&["t0"]));
+    world.send(1, &subscribe(&["one more"]));
+    assert_eq!(world.take(1), NOTHING);
+    world.send(1, &subscribe(&["too many"]));
+    assert_eq!(world.take(1), ["close 1008"]);
+    assert_eq!(world.yjs.topics.len(), 0);
+}
+
+#[test]
+fn a_topic_has_1_to_256_characters() {
+    let longest = "😀".repeat(256);
+    let mut world = World::default();
+    for (socket, topic, is_good) in
+        [(1, "", false), (2, &*format!("{longest}x"), false), (3, &*longest, true)]
+    {
+        world.open(socket);
+        world.send(socket, &subscribe(&[topic]));
+        assert_eq!(world.closed.contains(&socket), !is_good);
+    }
+    world.send(3, &publish(&longest, "1"));
+    assert_eq!(world.take(3), [published(&longest, "1", 1)]);
+}
+
+#[test]
+fn a_topic_has_256_subscribers() {
+    let mut world = World::with(257);
+    assert_eq!(world.take(256), NOTHING);
+    assert_eq!(world.take(257), ["close 1008"]);
+    world.send(1, &publish("r", "1"));
+    assert_eq!(world.take(256), [published("r", "1", 256)]);
+}
+
+#[test]
+fn there_are_10_000_topics() {
+    let mut world = World::default();
+    for socket in 0..100 {
+        world.open(socket);
+        for n in 0..100 {
+            world.send(socket, &subscribe(&[&format!("{socket}-{n}")]));
+        }
+    }
+    world.open(100);
+    world.send(100, &subscribe(&["0-0"]));
+    assert_eq!(world.take(100), NOTHING);
+    world.send(100, &subscribe(&["new"]));
+    assert_eq!(world.take(100), ["close 1008"]);
+    world.open(101);
+    world.send(1, &unsubscribe(&["1-1"]));
+    world.send(101, &subscribe(&["new"]));
+    assert_eq!(world.take(101), NOTHING);
+}
+
+#[test]
+fn a_socket_publishes_500_messages_at_once_and_then_50_a_second() {
+    let mut world = World::with(1);
+    (0..500).for_each(|_| world.send(1, &publish("r", "1")));
+    assert_eq!(world.take(1).len(), 500);
+    world.advance(Duration::from_secs(1));
+    (0..50).for_each(|_| world.send(1, &publish("r", "1")));
+    assert_eq!(world.take(1).len(), 50);
+    world.send(1, r#"{"type":"ping"}"#);
+    assert_eq!(world.take(1).len(), 1, "other frames have an allowance of their own");
+    world.send(1, &publish("r", "1"));
+    assert_eq!(world.take(1), ["close 1008"]);
+}
+
+#[test]
+fn what_is_no_message_counts_as_well() {
+    let mut world = World::default();
+    world.open(1);
+    (0..250).for_each(|_| world.send(1, "no message"));
+    (0..250).for_each(|_| world.step(Event::Binary { socket: SocketId(1) }));
+    assert_eq!(world.take(1), NOTHING);
+    world.send(1, &subscribe(&["r"]));
+    assert_eq!(world.take(1), ["close 1008"]);
+}
+
+#[test]
+fn the_subscribers_of_a_topic_are_sent_128_mib_at_once_and_then_16_a_second() {
+    let mut world = World::with(256);
+    world.send(2, &subscribe(&["other"]));
+    // With what is added to it, such a message has 32 KiB. To all 256 that is 8 MiB.
+    let fill = "x".repeat(32 * 1024 - published("r", r#""""#, 256).len());
+    let message = publish("r", &format!("\"{fill}\""));
+    let delivered = |world: &mut World, messages: u32| {
+        (0..messages).for_each(|_| world.send(1, &message));
+        world.take(256).len()
+    };
+    assert_eq!(delivered(&mut world, 17), 16);
+    world.send(1, &publish("other", "1"));
+    assert_eq!(world.take(2).pop(), Some(published("other", "1", 1)), "other topics go on");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(delivered(&mut world, 10), 2);
+    assert_eq!(world.take(1).len(), 18, "its sender is not closed");
+}

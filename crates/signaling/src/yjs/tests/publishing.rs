@@ -1,0 +1,160 @@
+//! Who gets what is published.
+
+use super::*;
+
+#[test]
+fn a_message_reaches_every_subscriber_and_its_sender() {
+    let mut world = World::with(3);
+    world.open(4);
+    world.send(4, &subscribe(&["other"]));
+    world.send(1, &publish("r", r#"{"n":1}"#));
+    for socket in 1..=3 {
+        assert_eq!(world.take(socket), [published("r", r#"{"n":1}"#, 3)]);
+    }
+    assert_eq!(world.take(4), NOTHING);
+}
+
+#[test]
+fn a_sender_need_not_subscribe_and_a_topic_need_not_have_subscribers() {
+    let mut world = World::with(1);
+    world.open(2);
+    world.send(2, &publish("r", "1"));
+    world.send(2, &publish("nobody", "1"));
+    assert_eq!(world.take(1), [published("r", "1", 1)]);
+    assert_eq!(world.take(2), NOTHING);
+}
+
+#[test]
+fn data_keep_their_bytes() {
+    let mut world = World::with(1);
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    for data in [
+        "null",
+        r#""AES+/==""#,
+        "-0.10e+3",
+        r#"{ "b":1, "a":"\ud800\/é" }"#,
+        "[1,\n2]",
+        &format!(r#"{{"d":{deep}}}"#),
+    ] {
+        world.send(1, &format!(r#"{{"data": {data} ,"topic":"r","type":"publish"}}"#));
+        assert_eq!(world.take(1), [published("r", data, 1)]);
+    }
+    world.send(1, r#"{"type":"publish","topic":"r"}"#);
+    assert_eq!(world.take(1), [r#"{"type":"publish","topic":"r","clients":1}"#]);
+}
+
+#[test]
+fn the_number_of_clients_is_ours_and_other_members_are_dropped() {
+    let mut world = World::with(2);
+    world.send(1, r#"{"type":"publish","topic":"r","data":1,"clients":99,"from":"x"}"#);
+    assert_eq!(world.take(2), [published("r", "1", 2)]);
+}
+
+#[test]
+fn messages_of_a_sender_keep_their_order() {
+    let mut world = World::with(2);
+    (0..200).for_each(|n| world.send(1, &publish("r", &n.to_string())));
+    let expected: Vec<_> = (0..200).map(|n| published("r", &n.to_string(), 2)).collect();
+    assert_eq!([world.take(1), world.take(2)], [expected.clone(), expected]);
+}
+
+#[test]
+fn a_socket_has_many_topics_and_leaves_each_on_its_own() {
+    let mut world = World::with(2);
+    world.send(1, &subscribe(&["s", "ä😀", "s"]));
+    world.send(1, &subscribe(&[]));
+    world.send(1, &unsubscribe(&["r", "unknown"]));
+    for topic in ["r", "s", "ä😀"] {
+        world.send(2, &publish(topic, "1"));
+    }
+    assert_eq!(world.take(1), [published("s", "1", 1), published("ä😀", "1", 1)], "twice is once");
+    assert_eq!(world.take(2), [published("r", "1", 1)]);
+}
+
+#[test]
+fn elements_that_are_not_texts_are_skipped() {
+    let mut world = World::with(1);
+    world.send(1, r#"{"type":"subscribe","topics":[1,null,"a",["b"],{"c":"d"},true]}"#);
+    assert_eq!(world.yjs.topics.len(), 2);
+    world.send(1, r#"{"type":"unsubscribe","topics":[1,"a"]}"#);
+    assert_eq!(world.yjs.topics.len(), 1);
+}
+
+#[test]
+fn a_closed_socket_gets_nothing_and_no_longer_counts() {
+    let mut world = World::with(3);
+    world.end(2);
+    world.send(1, &publish("r", "1"));
+    assert_eq!(world.take(3), [published("r", "1", 2)]);
+    assert_eq!(world.take(2), NOTHING);
+}
+
+#[test]
+fn a_topic_is_forgotten_with_its_last_subscriber() {
+    let mut world = World::with(2);
+    world.send(1, &unsubscribe(&["r"]));
+    assert_eq!(world.yjs.topics.len(), 1);
+    world.end(2);
+    assert_eq!(world.yjs.topics.len(), 0);
+}
+
+#[test]
+fn a_ping_has_a_pong() {
+    let mut world = World::with(2);
+    world.send(1, r#"{"type":"ping"}"#);
+    assert_eq!(world.take(1), [r#"{"type":"pong"}"#]);
+    assert_eq!(world.take(2), NOTHING);
+}
+
+#[test]
+fn what_no_client_sends_is_ignored() {
+    let mut world = World::with(2);
+    for odd in [
+        "",
+        "null",
+        "5",
+        "[]",
+        r#"["publish","r"]"#,
+        "{",
+        "{}",
+        r#"{"type":5}"#,
+        r#"{"type":"pong"}"#,
+        r#"{"type":"subscribe"}"#,
+        r#"{"type":"subscribe","topics":null}"#,
+        r#"{"type":"subscribe","topics":"s"}"#,
+        r#"{"type":"subscribe","topics":{"0":"s"}}"#,
+        r#"{"type":"unsubscribe","topics":"r"}"#,
+        r#"{"type":"publish"}"#,
+        r#"{"type":"publish","data":1}"#,
+        r#"{"type":"publish","topic":5,"data":1}"#,
+        r#"{"type":"publish","topic":["r"],"data":1}"#,
+        r#"{"type":"publish","topic":"","data":1}"#,
+    ] {
+        world.send(1, odd);
+        world.step(Event::Binary { socket: SocketId(1) });
+        assert_eq!([world.take(1), world.take(2)], [NOTHING, NOTHING], "{odd}");
+    }
+    world.send(1, &publish("r", "1"));
+    assert_eq!(world.reached(1..=2), [1, 2], "the socket is still served");
+}
+
+#[test]
+fn a_message_is_stored_once_for_all_its_recipients() {
+    let mut world = World::with(3);
+    let text = publish("r", r#""x""#).into();
+    let actions = world.yjs.step(Event::Text { socket: SocketId(1), text }, world.now);
+    let places: BTreeSet<_> = actions
+        .into_iter()
+        .map(|action| match action {
+            Action::Send { text, .. } => text.into_bytes().as_ptr(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(places.len(), 1);
+}
+
+#[test]
+fn names_of_topics_are_not_shown() {
+    let world = World::with(1);
+    assert_eq!(format!("{:?}", world.yjs), "Yjs { sockets: 1, topics: 1, .. }");
+}

@@ -1,0 +1,183 @@
+//! Who subscribes to which topic. A topic exists while it has subscribers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::allowance::{Allowance, MessageRate};
+use crate::session::SocketId;
+
+/// The most topics of one socket. A page has one for each document that is open.
+pub const TOPICS_PER_SOCKET_MAX: usize = 128;
+/// The most topics in all. The 64 sockets of one address cannot have them all.
+pub const TOPICS_MAX: usize = 10_000;
+/// The most subscribers of one topic. A page connects to 34 others at most.
+pub const SUBSCRIBERS_MAX: usize = 256;
+/// The longest name of a topic, in characters.
+pub const TOPIC_CHARS_MAX: usize = 256;
+/// For how long after its subscription the first message of a socket may be its announcement.
+pub const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
+/// What the subscribers of one topic may be sent at once, in KiB. Thirty pages that enter at once need about 100 MiB.
+pub const FAN_OUT_KIB_AT_ONCE_MAX: u32 = 128 * 1024;
+/// What the subscribers of one topic may be sent in the long run, in KiB a second.
+pub const FAN_OUT_KIB_PER_SECOND_MAX: u32 = 16 * 1024;
+const FAN_OUT: MessageRate =
+    MessageRate { per_second: FAN_OUT_KIB_PER_SECOND_MAX, burst: FAN_OUT_KIB_AT_ONCE_MAX };
+
+/// The topics with their subscribers.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    topics: HashMap<Arc<str>, Topic>,
+    /// Subscriptions so far.
+    subscriptions: u64,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    /// In the order of their subscriptions.
+    subscribers: BTreeMap<u64, SocketId>,
+    fan_out: Allowance,
+}
+
+/// The topics of one socket.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(BTreeMap<Arc<str>, Subscription>);
+
+#[derive(Debug)]
+struct Subscription {
+    /// Its place in the order of all subscriptions.
+    order: u64,
+    since: Duration,
+    has_published: bool,
+}
+
+/// A bound is exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// Who gets a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recipients {
+    All,
+    /// Those that subscribed earlier, and the socket itself.
+    UpTo(u64),
+}
+
+impl Subscriptions {
+    /// Who gets the next message of this socket on a topic. If two pages enter at once, only the later one reaches the earlier
+    /// one with its announcement. So one of them makes an offer, and not both.
+    pub(super) fn recipients(
+        &mut self,
+        topic: &str,
+        may_announce: impl FnOnce() -> bool,
+        now: Duration,
+    ) -> Recipients {
+        let Some(subscription) = self.0.get_mut(topic) else { return Recipients::All };
+        let is_first = !std::mem::replace(&mut subscription.has_published, true);
+        if is_first && now <= subscription.since + ANNOUNCE_MAX && may_announce() {
+            Recipients::UpTo(subscription.order)
+        } else {
+            Recipients::All
+        }
+    }
+}
+
+impl Topics {
+    /// Subscribes a socket. A subscription that it has is not touched.
+    pub(super) fn subscribe(
+        &mut self,
+        socket: SocketId,
+        own: &mut Subscriptions,
+        name: &str,
+        now: Duration,
+    ) -> Result<(), TooMany> {
+        if own.0.contains_key(name) {
+            return Ok(());
+        }
+        let length = name.chars().count();
+        if !(1..=TOPIC_CHARS_MAX).contains(&length) || own.0.len() >= TOPICS_PER_SOCKET_MAX {
+            return Err(TooMany);
+        }
+        let name = match self.topics.get_key_value(name) {
+            Some((_, topic)) if topic.subscribers.len() >= SUBSCRIBERS_MAX => return Err(TooMany),
+            Some((name, _)) => Arc::clone(name),
+            None if self.topics.len() >= TOPICS_MAX => return Err(TooMany),
+            None => name.into(),
+        };
+        self.subscriptions += 1;
+        let order = self.subscriptions;
+        self.topics.entry(Arc::clone(&name)).or_default().subscribers.insert(order, socket);
+        own.0.insert(name, Subscription { order, since: now, has_published: false });
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, own: &mut Subscriptions, name: &str) {
+        if let Some((name, subscription)) = own.0.remove_entry(name) {
+            self.remove(&name, &subscription);
+        }
+    }
+
+    /// Removes all subscriptions of a socket.
+    pub(super) fn unsubscribe_all(&mut self, own: Subscriptions) {
+        for (name, subscription) in own.0 {
+            self.remove(&name, &subscription);
+        }
+    }
+
+    fn remove(&mut self, name: &Arc<str>, subscription: &Subscription) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        topic.subscribers.remove(&subscription.order);
+        if topic.subscribers.is_empty() {
+            self.topics.remove(name);
+        }
+    }
+
+    /// The number of subscribers of a topic.
+    pub(super) fn subscribers(&self, name: &str) -> usize {
+        self.topics.get(name).map_or(0, |topic| topic.subscribers.len())
+    }
+
+    /// The recipients of a message with this many bytes, the earliest subscriber first. None if the topic has been sent too much.
+    pub(super) fn fan_out(
+        &mut self,
+        name: &str,
+        bytes: usize,
+        recipients: Recipients,
+        now: Duration,
+    ) -> Vec<SocketId> {
+        let Some(topic) = self.topics.get_mut(name) else { return vec![] };
+        let last = match recipients {
+            Recipients::All => u64::MAX,
+            Recipients::UpTo(order) => order,
+        };
+        let to: Vec<_> = topic.subscribers.range(..=last).map(|(_, socket)| *socket).collect();
+        let kib = u32::try_from((bytes * to.len()).div_ceil(1024)).unwrap_or(u32::MAX);
+        if topic.fan_out.take_several(kib, FAN_OUT, now) { to } else { vec![] }
+    }
+
+    /// The number of topics.
+    pub(super) fn len(&self) -> usize {
+        self.topics.len()
+    }
+}
+
+#[cfg(test)]
+impl Topics {
+    /// Both sides of each subscription agree, no bound is exceeded, and no topic is empty.
+    pub(super) fn check<'a>(&self, sockets: impl Iterator<Item = (SocketId, &'a Subscriptions)>) {
+        let mut subscriptions = 0;
+        for (socket, own) in sockets {
+            assert!(own.0.len() <= TOPICS_PER_SOCKET_MAX);
+            for (name, subscription) in &own.0 {
+                assert_eq!(self.topics[name].subscribers.get(&subscription.order), Some(&socket));
+                subscriptions += 1;
+            }
+        }
+        let of_topic = |topic: &Topic| {
+            assert!((1..=SUBSCRIBERS_MAX).contains(&topic.subscribers.len()));
+            topic.subscribers.len()
+        };
+        assert_eq!(self.topics.values().map(of_topic).sum::<usize>(), subscriptions);
+        assert!(self.topics.len() <= TOPICS_MAX);
+    }
+}

@@ -1,0 +1,60 @@
+//! The HTTP routes of `PeerJS`. A page asks for an id before it opens its socket, unless it has one of its own. Ids are random
+//! and nothing is reserved, so any key is accepted here.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, VARY};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use turn_signaling::peerjs::new_id;
+
+use crate::app::App;
+use crate::http::envelope::Verbatim;
+use crate::http::error::ApiError;
+use crate::random;
+
+/// The routes, without the rule about origins.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/peerjs", get(describe))
+        .route("/peerjs/", get(describe))
+        .route("/peerjs/{key}/id", get(make_id))
+        .route("/peerjs/{key}/peers", get(refuse_peers))
+        .layer(from_fn(readable))
+}
+
+/// The layer that lets the page read the response. Foreign origins do not get this far.
+async fn readable(request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+async fn describe() -> Response {
+    let description = "Brokers connections between PeerJS clients, and hands out TURN credentials.";
+    Json(json!({"name": "turn-broker", "description": description, "website": "https://peerjs.com/"}))
+        .into_response()
+}
+
+/// The client expects the type `text/html`.
+async fn make_id() -> Result<Response, ApiError> {
+    let id = new_id(u128::from_be_bytes(random::bytes()?));
+    Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
+}
+
+/// Who is here is nobody's business.
+async fn refuse_peers() -> Response {
+    let mut response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
+    response.extensions_mut().insert(Verbatim);
+    response
+}

@@ -1,0 +1,216 @@
+//! `PeerJS`. What follows from each message, and every limit, is tested in `turn_signaling::peerjs`. Here the same protocol runs
+//! over real sockets, with the HTTP routes.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+
+use super::{assert_next, next_text, refused};
+use crate::support::process::Process;
+use crate::support::socket_client::{Got, SocketClient};
+use crate::support::{Answer, TestBroker};
+
+const OPEN: &str = r#"{"type":"OPEN"}"#;
+const APP: &str = "https://app.example";
+
+async fn start(settings: &[(&str, &str)]) -> TestBroker {
+    TestBroker::start(&[&[("SIGNALING", "peerjs")], settings].concat()).await
+}
+
+fn path(id: &str, token: &str) -> String {
+    format!("/peerjs/peerjs?key=peerjs&id={id}&token={token}&version=1.5.5")
+}
+
+/// A socket as it opens, before its first frame was read.
+async fn connect(broker: &TestBroker, id: &str, token: &str) -> SocketClient {
+    SocketClient::open(broker.address, &path(id, token), &[]).await.unwrap()
+}
+
+/// A socket that holds an id.
+async fn open(broker: &TestBroker, id: &str, token: &str) -> SocketClient {
+    let mut socket = connect(broker, id, token).await;
+    assert_next(&mut socket, OPEN).await;
+    socket
+}
+
+fn offer(dst: &str, n: usize) -> String {
+    format!(r#"{{"type":"OFFER","payload":{{"n": {n}}},"dst":"{dst}"}}"#)
+}
+
+fn offered(src: &str, dst: &str, n: usize) -> String {
+    format!(r#"{{"type":"OFFER","src":"{src}","dst":"{dst}","payload":{{"n": {n}}}}}"#)
+}
+
+#[tokio::test]
+async fn a_page_gets_a_random_id_that_it_can_read() {
+    let broker = start(&[("CLIENT_URL", APP)]).await;
+    let mut ids = BTreeSet::new();
+    for key in ["peerjs", "any-other-key"] {
+        let path = format!("/peerjs/{key}/id?ts=1234.5&version=1.5.5");
+        let answer = Answer::of(broker.request(Method::GET, &path).header("origin", APP)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        assert_eq!(answer.header("vary"), Some("Origin"));
+        let bytes = answer.text.as_bytes();
+        assert!(bytes.len() == 36 && bytes[14] == b'4' && b"89ab".contains(&bytes[19]), "{}", answer.text);
+        ids.insert(answer.text);
+    }
+    assert_eq!(ids.len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_learns_who_is_here() {
+    let broker = start(&[]).await;
+    let answer = broker.get("/peerjs/peerjs/peers?ts=1&version=1.5.5").await;
+    assert_eq!((answer.status.as_u16(), &*answer.text), (401, "Unauthorized"));
+    let counted = broker.metric("turn_broker_unauthorized_total{kind=\"operator\"}").await;
+    assert_eq!(counted.unwrap_or(0), 0, "no operator was turned away");
+}
+
+#[tokio::test]
+async fn the_root_describes_the_server() {
+    let broker = start(&[]).await;
+    for path in ["/peerjs", "/peerjs/"] {
+        let answer = broker.get(path).await;
+        assert_eq!(answer.status, 200);
+        let members: Vec<_> = answer.json().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(members, ["description", "name", "website"]);
+    }
+}
+
+#[tokio::test]
+async fn the_routes_exist_only_if_peerjs_is_on() {
+    let broker = start(&[]).await;
+    for path in ["/peerjs/other", "/peerjs/peerjs/other", "/peerjs/a/b/id"] {
+        assert_eq!(broker.get(path).await.status, 404, "{path}");
+        assert_eq!(refused(&broker, path, &[]).await, Some(404), "{path}");
+    }
+    let answer = broker.get("/peerjs/peerjs").await;
+    assert_eq!((answer.status.as_u16(), answer.header("upgrade")), (426, Some("websocket")));
+    let broker = TestBroker::start(&[("SIGNALING", "yjs")]).await;
+    for path in ["/peerjs", "/peerjs/peerjs/id", "/peerjs/peerjs/peers", "/peerjs/peerjs"] {
+        assert_eq!(broker.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_page_gets_neither_an_id_nor_a_socket() {
+    let broker = start(&[("CLIENT_URL", APP)]).await;
+    let foreign = [("origin", "https://evil.example")];
+    let answer =
+        Answer::of(broker.request(Method::GET, "/peerjs/peerjs/id").header(foreign[0].0, foreign[0].1)).await;
+    assert_eq!(answer.error(), (403, "ORIGIN_NOT_ALLOWED".into()));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(refused(&broker, &path("a", "t"), &foreign).await, Some(403));
+    assert_eq!(refused(&broker, &path("a", "t"), &[("origin", APP)]).await, None);
+}
+
+#[tokio::test]
+async fn the_key_is_a_setting() {
+    let broker = start(&[("PEERJS_KEY", "our-key")]).await;
+    let mut socket = connect(&broker, "a", "t").await;
+    assert_eq!(socket.next_json().await["payload"]["msg"], "Invalid key provided");
+    assert_eq!(socket.next().await, Got::Close(1000, String::new()));
+    let path = "/peerjs/peerjs?key=our-key&id=a&token=t";
+    let mut socket = SocketClient::open(broker.address, path, &[]).await.unwrap();
+    assert_next(&mut socket, OPEN).await;
+}
+
+#[tokio::test]
+async fn messages_pass_byte_for_byte_in_order() {
+    let broker = start(&[]).await;
+    let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b%20%C3%A4", "t").await);
+    for n in 0..200 {
+        a.send(&offer("b ä", n)).await;
+    }
+    for n in 0..200 {
+        assert_next(&mut b, &offered("a", "b ä", n)).await;
+    }
+    let metadata = format!(r#"{{ "a":1.50,"a":2, "text":"{}" }}"#, "x".repeat(200_000));
+    b.send(&format!(r#"{{"type":"ANSWER","src":"forged","dst":"a","payload":{metadata}}}"#)).await;
+    assert_next(&mut a, &format!(r#"{{"type":"ANSWER","src":"b ä","dst":"a","payload":{metadata}}}"#)).await;
+}
+
+#[tokio::test]
+async fn what_no_client_sends_harms_nobody() {
+    let broker = start(&[]).await;
+    let (mut a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
+    for odd in ["", "{", "null", "5", "[]", r#"{"type":"OFFER","dst":5,"payload":{}}"#] {
+        a.send(odd).await;
+    }
+    a.send_binary(b"{}").await;
+    a.send(&offer("b", 1)).await;
+    assert_next(&mut b, &offered("a", "b", 1)).await;
+    a.send(&format!(r#"{{"type":"OFFER","x":"{}"}}"#, "x".repeat(256 * 1024))).await;
+    assert_eq!(a.closed().await.0, 1009);
+}
+
+#[tokio::test]
+async fn a_new_socket_with_the_same_token_replaces_the_old_one() {
+    let broker = start(&[]).await;
+    let (mut old, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
+    let mut other = connect(&broker, "a", "other").await;
+    assert_next(&mut other, r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#).await;
+    assert_eq!(other.next().await, Got::Close(1000, String::new()));
+    let mut new = open(&broker, "a", "t").await;
+    assert_eq!(old.closed().await.0, 1000);
+    b.send(&offer("a", 1)).await;
+    assert_next(&mut new, &offered("b", "a", 1)).await;
+}
+
+#[tokio::test]
+async fn an_id_is_free_at_once_and_nobody_is_told() {
+    let broker = start(&[]).await;
+    let (a, mut b) = (open(&broker, "a", "t").await, open(&broker, "b", "t").await);
+    a.close().await;
+    drop(open(&broker, "a", "token-of-a-reloaded-page").await);
+    b.send(&offer("b", 1)).await;
+    assert_next(&mut b, &offered("b", "b", 1)).await;
+}
+
+#[tokio::test]
+async fn a_message_waits_for_an_absent_peer_and_expires() {
+    let broker = start(&[]).await;
+    let mut a = open(&broker, "a", "t").await;
+    a.send(&offer("late", 1)).await;
+    a.send(&offer("a", 1)).await;
+    assert_next(&mut a, &offered("a", "a", 1)).await;
+    let mut late = open(&broker, "late", "t").await;
+    assert_next(&mut late, &offered("a", "late", 1)).await;
+
+    #[expect(clippy::disallowed_methods, reason = "the broker's timer runs in real time")]
+    let began = Instant::now();
+    a.send(&offer("never", 1)).await;
+    assert_next(&mut a, r#"{"type":"EXPIRE","src":"never","dst":"a"}"#).await;
+    assert!(began.elapsed() >= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_restart_closes_with_1001_and_the_same_ids_come_back() {
+    let broker = start(&[]).await;
+    let mut a = open(&broker, "a", "t").await;
+    broker.shut_down();
+    assert_eq!(a.closed().await, (1001, "shutting down".into()));
+    broker.finish().await;
+    let broker = start(&[]).await;
+    open(&broker, "a", "t").await;
+}
+
+#[tokio::test]
+async fn tokens_are_not_logged() {
+    let settings = [("SIGNALING", "peerjs"), ("RUST_LOG", "debug"), ("ICE_SOURCES", "stun")];
+    let process = Process::start(&settings);
+    let address = process.url("").trim_start_matches("http://").parse().unwrap();
+    let mut socket = SocketClient::open(address, &path("an-id", "s3cret-token"), &[]).await.unwrap();
+    next_text(&mut socket).await;
+    socket.send(&offer("a-destination", 1)).await;
+    socket.close().await;
+    process.signal("-TERM");
+    let (log, _) = process.finish();
+    assert!(log.contains("/peerjs/peerjs"), "{log}");
+    assert!(!log.contains("s3cret-token"), "{log}");
+}
