@@ -53,7 +53,7 @@ pub async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: N
 
     let took = app.clock.instant().saturating_duration_since(started);
     let status = response.status().as_u16();
-    if status == 401 && !is_foreign(&response) {
+    if status == 401 && is_unauthorized(&response) {
         app.metrics.unauthorized(kind_of(method, route));
     }
     app.metrics.request(&RequestLabels { route: route.to_owned(), method, status }, took);
@@ -113,9 +113,9 @@ fn error_of(response: &mut Response) -> Option<ErrorBody> {
     own.or_else(|| is_error.then(|| ApiError::of_status(status).into_body()))
 }
 
-/// Whether the request was refused for its origin. P2PCF has 401 for that.
-fn is_foreign(response: &Response) -> bool {
-    response.extensions().get::<ErrorBody>().is_some_and(|error| error.code == "ORIGIN_NOT_ALLOWED")
+/// Whether a 401 means that a token is missing or wrong. `PeerJS` has 401 for what it never tells, P2PCF for a foreign origin.
+fn is_unauthorized(response: &Response) -> bool {
+    response.extensions().get::<ErrorBody>().is_some_and(|error| error.code != "ORIGIN_NOT_ALLOWED")
 }
 
 fn is_verbatim(response: &Response) -> bool {
