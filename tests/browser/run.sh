@@ -14,6 +14,8 @@
 #   run.sh needed-cost   what that costs in connect time, against minting up front (a minute)
 #   run.sh ayame     calls over the broker's signaling with Ayame's SDK: a room, webhooks, standalone, a restart (a minute)
 #   run.sh p2pcf     the p2pcf package, as npm has it, with the broker as its server, over a restart of the broker (a minute)
+#   run.sh peerjs    calls between peers with PeerJS, over a restart of the broker (a minute)
+#   run.sh yjs       shared documents with y-webrtc, over a restart of the broker (a minute)
 #   TURN_BROKER_BIN  the binary to test instead of building one      CHROMIUM  the browser to use
 set -eu
 [ -z "${TURN_BROKER_BIN:-}" ] || TURN_BROKER_BIN=$(realpath "$TURN_BROKER_BIN")
@@ -31,7 +33,9 @@ rooms) script=rooms.mjs ;;
 needed | needed-cost) script=needed.mjs ;;
 ayame) script=ayame.mjs ;;
 p2pcf) script=p2pcf.mjs ;;
-*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | rooms | p2pcf]" >&2; exit 64 ;;
+peerjs) script=peerjs.mjs ;;
+yjs) script=yjs.mjs ;;
+*) echo "usage: $0 [relay | renewal | pages | cut | demo | video | users | needed | needed-cost | ayame | rooms | p2pcf | peerjs | yjs]" >&2; exit 64 ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
