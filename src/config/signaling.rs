@@ -161,6 +161,12 @@ impl SignalingConfig {
         let sfu = read_sfu(settings, is_on(ProtocolName::Sfu));
         let (ttl, ayame, p2pcf, rooms, peerjs) = (ttl?, ayame?, p2pcf?, rooms?, peerjs?);
         let (reports, sfu) = (reports?, sfu?);
+        let prefixes = sfu.iter().flat_map(|sfu| &sfu.prefixes);
+        let p2pcf_path = is_on(ProtocolName::P2pcf).then_some(&p2pcf.path);
+        if overlap(&prefixes.chain(p2pcf_path).collect::<Vec<_>>()) {
+            let expected = "expected paths of which none is a part of another one, or of P2PCF_PATH";
+            return Err(settings.refuse(SFU_PREFIXES.name(), expected));
+        }
         let signaling = Self {
             ttl,
             ayame: is_on(ProtocolName::Ayame).then_some(ayame),
@@ -220,7 +226,8 @@ fn read_path(settings: &mut Settings<'_>, variable: Variable) -> Read<String> {
     settings.required(variable, PATH_EXPECTED, parse_path)
 }
 
-const PATH_EXPECTED: &str = "a path such as /calls: letters, digits, - _ and . between slashes";
+const PATH_EXPECTED: &str =
+    "a path such as /calls that no other route has: letters, digits, - _ and . between slashes";
 
 fn read_sfu(settings: &mut Settings<'_>, is_on: bool) -> Read<Option<SfuConfig>> {
     let prefixes = settings.list(SFU_PREFIXES, PATH_EXPECTED, parse_path);
@@ -267,13 +274,52 @@ fn parse_header(text: &str) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok()
 }
 
-/// A path without a slash at its end. It must not collide with the routes of a page or of the API.
+/// The first parts of the paths of all other routes.
+const OTHER_ROUTES: [&str; 20] = [
+    "_matrix",
+    "api",
+    "call-quality-feedback",
+    "dashboard",
+    "demo",
+    "docs",
+    "health",
+    "ice",
+    "metrics",
+    "openapi.json",
+    "parties",
+    "peerjs",
+    "ready",
+    "relay-check",
+    "set-username",
+    "signaling",
+    "turn",
+    "turn-client.d.ts",
+    "turn-client.js",
+    "yjs",
+];
+/// The one path below `/api` that a protocol may have. Older versions of Orange use it.
+const OLDER_SFU: &str = "/api/calls";
+
+/// A path without a slash at its end that no other route has.
 fn parse_path(text: &str) -> Option<String> {
     let path = text.strip_suffix('/').unwrap_or(text);
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
     let mut segments = path.strip_prefix('/')?.split('/');
-    (path.len() <= PATH_MAX && segments.all(is_segment)).then(|| path.to_owned())
+    let is_free =
+        path == OLDER_SFU || segments.clone().next().is_some_and(|first| !OTHER_ROUTES.contains(&first));
+    (path.len() <= PATH_MAX && is_free && segments.all(is_segment)).then(|| path.to_owned())
+}
+
+/// Whether one of the paths is a part of another one, so that both would serve it.
+fn overlap(paths: &[&String]) -> bool {
+    let is_below = |path: &str, above: &str| {
+        path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    paths
+        .iter()
+        .enumerate()
+        .any(|(i, above)| paths.iter().enumerate().any(|(j, path)| i != j && is_below(path, above)))
 }
 
 #[cfg(test)]
@@ -316,11 +362,37 @@ mod tests {
     }
 
     #[test]
+    fn two_protocols_do_not_share_a_path() {
+        let [on, id, secret] =
+            [("SIGNALING", "sfu,p2pcf"), ("CALLS_APP_ID", "app"), ("CALLS_APP_SECRET", "s3cret")];
+        let line = "SFU_PREFIXES: expected paths of which none is a part of another one, or of P2PCF_PATH";
+        for (name, value) in
+            [("SFU_PREFIXES", "/a,/a/b"), ("SFU_PREFIXES", "/p2pcf"), ("P2PCF_PATH", "/partytracks/x")]
+        {
+            assert_refused([on, id, secret, (name, value)], &[line]);
+        }
+        let _ = load([on, id, secret, ("SFU_PREFIXES", "/a,/ab")]);
+    }
+
+    #[test]
     fn a_path_has_plain_segments() {
         for (text, path) in [("/p2pcf", Some("/p2pcf")), ("/a/b.c/", Some("/a/b.c")), ("p2pcf", None)] {
             assert_eq!(parse_path(text).as_deref(), path, "{text}");
         }
-        for bad in ["", "/", "//", "/a//b", "/..", "/{id}", "/a b", "/a?b"] {
+        for bad in [
+            "",
+            "/",
+            "//",
+            "/a//b",
+            "/..",
+            "/{id}",
+            "/a b",
+            "/a?b",
+            "/api",
+            "/api/calls/x",
+            "/health",
+            "/turn/x",
+        ] {
             assert_eq!(parse_path(bad), None, "{bad}");
         }
     }
