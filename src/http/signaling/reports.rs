@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
 use turn_ledger::client::ClientKey;
 use turn_ledger::units::Timestamp;
 use turn_signaling::reports::{BadField, BugReport, CallQuality, DeadTrack, Link, card};
@@ -54,9 +55,10 @@ async fn bug(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value
     if reports.store.is_none() && reports.feedback.is_none() {
         return Err(ApiError::NotFound);
     }
-    let (headers, body) = read(reports, FORM_MAX, request).await?;
-    let form = Form::parse(&headers, body).await?;
-    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let limit = BodyLimit::long(FORM_MAX, &reports.uploads);
+    let received = read(reports, &limit, request).await?;
+    let form = Form::parse(&received.headers, received.body.clone()).await?;
+    let agent = received.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let field = |name| form.field(name).unwrap_or_default();
     let mut report = BugReport::parse(field("info"), field("description"), agent).map_err(bad)?;
     let kept = keep(reports, &mut report).await?;
@@ -79,8 +81,9 @@ async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Jso
     if reports.feedback.is_none() {
         return Err(ApiError::NotFound);
     }
-    let (_, body) = read(reports, JSON_MAX, request).await?;
-    let report = DeadTrack::parse(&body).map_err(bad)?;
+    let limit = BodyLimit::long(JSON_MAX, &reports.uploads);
+    let received = read(reports, &limit, request).await?;
+    let report = DeadTrack::parse(&received.body).map_err(bad)?;
     tell(reports, || card::of_dead_track(&report, &app.clock.now().to_string()))?;
     Ok(Json(json!({ "status": "ok" })))
 }
@@ -88,8 +91,8 @@ async fn dead_track(State(app): State<Arc<App>>, request: Request) -> Result<Jso
 /// Goes on to the start page in any case.
 async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let reports = reports(&app)?;
-    let (headers, body) = read(reports, JSON_MAX, request).await?;
-    let form = Form::parse(&headers, body).await?;
+    let received = read(reports, &BodyLimit::SHORT, request).await?;
+    let form = Form::parse(&received.headers, received.body.clone()).await?;
     let quality =
         CallQuality::parse(form.field("experiencedIssues"), form.field("meetingId")).map_err(bad)?;
     note(reports, Note::Quality, json!(quality)).await;
@@ -98,7 +101,7 @@ async fn call_quality(State(app): State<Arc<App>>, request: Request) -> Result<R
 
 async fn refresh(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
     let reports = reports(&app)?;
-    read(reports, JSON_MAX, request).await?;
+    read(reports, &BodyLimit::SHORT, request).await?;
     let is_kept = note(reports, Note::Refresh, json!({})).await;
     Ok(if is_kept { StatusCode::CREATED } else { StatusCode::OK })
 }
@@ -133,13 +136,25 @@ fn reports(app: &App) -> Result<&Reports, ApiError> {
     app.signaling.reports.as_ref().ok_or(ApiError::NotFound)
 }
 
+/// A report as it has arrived.
+struct Received<'a> {
+    headers: HeaderMap,
+    body: Bytes,
+    /// Of a long one, while it is in memory.
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
 /// Reads a report, if its client may send one now.
-async fn read(reports: &Reports, bytes_max: usize, request: Request) -> Result<(HeaderMap, Bytes), ApiError> {
+async fn read<'a>(
+    reports: &Reports,
+    limit: &'a BodyLimit,
+    request: Request,
+) -> Result<Received<'a>, ApiError> {
     let ClientAddr(address) = request.extensions().get().copied().ok_or(ApiError::Internal)?;
     reports.take(ClientKey::of(address)).map_err(|retry_in| ApiError::TooManyReports { retry_in })?;
     let headers = request.headers().clone();
-    let (body, _) = read_up_to(&BodyLimit::long(bytes_max, &reports.uploads), request).await?;
-    Ok((headers, body))
+    let (body, permit) = read_up_to(limit, request).await?;
+    Ok(Received { headers, body, _permit: permit })
 }
 
 /// Sends a card, if there is a chat.

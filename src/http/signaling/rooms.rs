@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -71,19 +72,19 @@ async fn set_username(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
-    request: Request,
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
     let users = app.signaling.room_users.as_ref().ok_or(ApiError::NotFound)?;
-    let headers = &request.headers().clone();
     let next = [(LOCATION, return_path(query.as_deref().unwrap_or_default()))];
-    if named_by_proxy(&app, users, peer, headers).is_some() {
+    if named_by_proxy(&app, users, peer, &headers).is_some() {
         return Ok((StatusCode::FOUND, next).into_response());
     }
-    let form = Form::parse(headers, body::read_up_to(&BodyLimit::SHORT, request).await?.0).await?;
+    let form = Form::parse(&headers, body).await?;
     let user = form.field("username").and_then(|name| User::new(name.trim())).ok_or_else(|| {
         ApiError::invalid("Send the form field `username`: 1 to 128 characters without control characters.")
     })?;
-    let cookie = users.key.set_cookie(&user, is_https(&app, peer, headers), wall(&app));
+    let cookie = users.key.set_cookie(&user, is_https(&app, peer, &headers), wall(&app));
     Ok((StatusCode::FOUND, [(SET_COOKIE, cookie)], next).into_response())
 }
 

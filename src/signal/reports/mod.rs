@@ -18,7 +18,7 @@ use crate::telemetry::log::Throttle;
 use feedback::Feedback;
 use store::Store;
 
-/// The most reports that are read at the same time. Each one needs memory for its whole body.
+/// The most long reports in memory at the same time.
 pub const UPLOADS_MAX: usize = 16;
 /// How often old reports are removed, at least. Each new one removes old ones too.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -32,7 +32,7 @@ pub struct Reports {
     pub store: Option<Arc<Store>>,
     /// Where cards of them go. `None` without `FEEDBACK_URL`.
     pub feedback: Option<Feedback>,
-    /// A permit for each report that is read.
+    /// A permit for each long report in memory.
     pub uploads: Arc<Semaphore>,
     rate: Mutex<ReportRate>,
     public_url: Option<PublicUrl>,
