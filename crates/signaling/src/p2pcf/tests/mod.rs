@@ -102,7 +102,10 @@ impl Page {
 
     /// The same page after it was loaded again.
     fn reloaded(&self) -> Self {
-        Self { session: format!("{}-again", self.session), ..self.changed() }
+        let loaded = self.changed();
+        // Not longer with each time, because a session id has 64 characters at most.
+        let first = self.session.split('~').next().unwrap_or_default();
+        Self { session: format!("{first}~{}", loaded.changed_at), ..loaded }
     }
 
     /// A package for another page.
