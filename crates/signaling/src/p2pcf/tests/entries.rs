@@ -77,8 +77,9 @@ fn a_package_stays_until_its_sender_drops_it() {
 fn a_page_that_is_loaded_again_replaces_its_entry_and_packages() {
     let (mut broker, a, b) = (Broker::new(), page("a"), page("b"));
     broker.listing(&a.publish(&json!([a.package_to(&b)])));
-    broker.publish(&a.reloaded());
-    assert_eq!(broker.sessions(), ["session-a-again"]);
+    let again = a.reloaded();
+    broker.publish(&again);
+    assert_eq!(broker.sessions(), [again.session]);
     assert_eq!(broker.listing(&b.poll())["pk"], json!([]));
 }
 
