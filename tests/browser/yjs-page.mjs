@@ -5,20 +5,20 @@ import * as Y from 'yjs';
 const rooms = new Map();
 
 globalThis.shared = {
-  /** Enters a room. Every connection is relayed, so none opens without the credentials of the broker. */
-  async enter({ broker, room, name, password = null }) {
+  /** Enters a room. Connections are relayed unless told otherwise, so none opens without the credentials of the broker. */
+  async enter({ broker, room, name, password = null, isRelayed = true }) {
     const doc = new Y.Doc();
     doc.getMap('names').set(name, 'before');
-    const peerOpts = { config: await this.config(broker, room) };
+    const peerOpts = { config: await this.config(broker, room, isRelayed) };
     const signaling = [`${broker.replace('http', 'ws')}/yjs`];
     const provider = new WebrtcProvider(room, doc, { signaling, password, peerOpts });
     provider.awareness.setLocalStateField('name', name);
     rooms.set(room, { doc, provider });
   },
 
-  async config(broker, label) {
+  async config(broker, label, isRelayed = true) {
     const answer = await fetch(`${broker}/api/turn-credentials?label=${label}`);
-    return { iceServers: (await answer.json()).iceServers, iceTransportPolicy: 'relay' };
+    return { iceServers: (await answer.json()).iceServers, iceTransportPolicy: isRelayed ? 'relay' : 'all' };
   },
 
   /** The servers of later connections. Returns the new user name. */
