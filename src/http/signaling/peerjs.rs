@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ORIGIN, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::http::envelope::Verbatim;
 use crate::http::error::ApiError;
 use crate::random;
+use crate::request::client_addr::ClientAddr;
 
 /// The routes, without the rule about origins.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -47,7 +48,13 @@ async fn describe() -> Response {
 }
 
 /// The client expects the type `text/html`.
-async fn make_id() -> Result<Response, ApiError> {
+async fn make_id(
+    State(app): State<Arc<App>>,
+    Extension(ClientAddr(client)): Extension<ClientAddr>,
+) -> Result<Response, ApiError> {
+    if let Some(retry_in) = app.poll_rate.count(client) {
+        return Err(ApiError::RateLimited { retry_in });
+    }
     let id = new_id(u128::from_be_bytes(random::bytes()?));
     Ok(([(CACHE_CONTROL, "no-store")], Html(id)).into_response())
 }
