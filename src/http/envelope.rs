@@ -132,7 +132,6 @@ fn kind_of(method: &str, route: &str) -> &'static str {
     match (method, route) {
         (_, "/parties/{party}/{room}") => "rooms",
         (_, route) if route.ends_with(sfu::REST) => "sfu",
-        (_, route) if route.starts_with("/peerjs") => "peerjs",
         (_, "/api/turn-credentials" | "/turn" | "/ice" | "/_matrix/client/v3/voip/turnServer") => "mint",
         ("POST" | "DELETE", route) if route.starts_with("/api/connections") => "connections",
         _ => "operator",
@@ -168,7 +167,6 @@ mod tests {
             ("GET", "/parties/{party}/{room}", "rooms"),
             ("GET", "/api/connections", "operator"),
             ("POST", "/partytracks/{*sfu}", "sfu"),
-            ("GET", "/peerjs/{key}/peers", "peerjs"),
             ("GET", "/metrics", "operator"),
             ("POST", "/api/budget/freeze", "operator"),
         ] {
