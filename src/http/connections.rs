@@ -117,7 +117,7 @@ pub async fn open_connection(State(app): State<Arc<App>>, call: Call) -> Result<
     let by_reporter = match caller {
         Caller::Reporter => named,
         // A client names nobody: its user comes from its token, its label from its mint.
-        Caller::Grant(_) => Spender::default(),
+        Caller::Grant(_) | Caller::Session(_) => Spender::default(),
     };
     let id = match request.connection_id {
         Some(id) => id,
@@ -222,7 +222,7 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
         || ApiError::invalid("Set `user` to 1 to 128 characters, none of them a control character.");
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
-    Ok(Spender { user, label, origin: None })
+    Ok(Spender { user, label, ..Spender::default() })
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {
