@@ -53,7 +53,7 @@ Commands:
                          server accepts it; takes up to MIN minutes, 15 unless given
       --ca FILE          also trust the authorities in this PEM file, for turns: and stuns:
   status         show the state of the budget
-  spenders [BY]  list who spends most, by user, label, origin, address or grant; by user unless given
+  spenders [BY]  list who spends most, by user, label, origin, address, call or grant; by user unless given
   freeze         stop all minting; running calls continue
   unfreeze       resume minting
   limit GB       set the limit; `limit default` restores BANDWIDTH_LIMIT_GB

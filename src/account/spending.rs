@@ -1,4 +1,4 @@
-//! Who spends: the sums of users, labels, origins and addresses, the grants behind them, what a source counted for each grant, and
+//! Who spends: the sums of users, labels, origins, addresses and calls, the grants behind them, what a source counted for each grant, and
 //! what the operator does about a user.
 
 use super::Account;
@@ -98,7 +98,7 @@ impl Account {
 
     /// How many ended grants are kept, and how many keys of each kind have a row and gave it up.
     #[must_use]
-    pub fn spender_counts(&self) -> (usize, [(SpenderKind, usize, u64); 4]) {
+    pub fn spender_counts(&self) -> (usize, [(SpenderKind, usize, u64); SpenderKind::ALL.len()]) {
         self.with(|books| {
             let grants = books.grants();
             let counts = SpenderKind::ALL.map(|kind| {

@@ -222,7 +222,7 @@ fn named_spender(request: &ConnectionRequest) -> Result<Spender, ApiError> {
         || ApiError::invalid("Set `user` to 1 to 128 characters, none of them a control character.");
     let user = request.user.as_deref().map(|user| User::new(user).ok_or_else(invalid)).transpose()?;
     let label = request.label.as_deref().filter(|label| !label.is_empty()).map(checked_label).transpose()?;
-    Ok(Spender { user, label, origin: None })
+    Ok(Spender { user, label, ..Spender::default() })
 }
 
 fn close(app: &App, id: &str, call: &Call) -> Result<StatusCode, ApiError> {

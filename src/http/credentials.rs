@@ -176,7 +176,7 @@ fn reason_schema() -> RefOr<Schema> {
 pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Result<Answer, ApiError> {
     let label = requested_label(query)?;
     let Asker { client, address, renewal, user, origin, trace, note, .. } = asker;
-    let spender = Spender { user: user.clone(), label, origin: origin.clone() };
+    let spender = Spender { user: user.clone(), label, origin: origin.clone(), call: None };
     let renewal = renewal.as_deref();
     let spender = match renewal {
         Some(right) => spender.renewing(right.spender()),

@@ -41,6 +41,9 @@ pub(super) struct GrantsQuery {
     /// Only grants of this client address, as `GET /api/spenders?by=address` shows it.
     #[param(inline, value_type = AddressOrNone, required = false)]
     address: Option<String>,
+    /// Only grants of this call. Any text is accepted.
+    #[param(example = "ayame/room-1")]
+    call: Option<String>,
     /// Only grants that count as alive, or only those that do not.
     live: Option<bool>,
     /// Rows of a page; 100 by default.

@@ -1,4 +1,4 @@
-//! Who spends: sums by user, label, origin, address or grant, and the grants themselves. Most bytes first, in pages.
+//! Who spends: sums by user, label, origin, address, call or grant, and the grants themselves. Most bytes first, in pages.
 
 mod page;
 
@@ -63,7 +63,7 @@ pub struct BlockedUsersBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpenderBody {
-    /// The user, label, origin, address or grant; null for all that have no row of their own, because there are too many. Grants
+    /// The user, label, origin, address, call or grant; null for all that have no row of their own, because there are too many. Grants
     /// without a user are in no row of `by=user`, and so on.
     #[schema(required = true, example = "room-1")]
     key: Option<String>,
@@ -125,8 +125,8 @@ pub struct GrantBody {
     /// What is kept of the client's address.
     #[schema(required = true, example = "192.0.2.7")]
     address: Option<String>,
-    /// The call that the grant belongs to.
-    #[schema(required = true, example = "room-1")]
+    /// The call that the credential was minted for: the protocol of the signaling and the room.
+    #[schema(required = true, example = "ayame/room-1")]
     call: Option<String>,
     #[schema(schema_with = source_schema)]
     source: IceSource,
@@ -159,8 +159,6 @@ pub struct GrantBody {
 enum By {
     Kind(SpenderKind),
     Grant,
-    /// No grant belongs to a call yet.
-    Call,
 }
 
 pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
@@ -169,7 +167,6 @@ impl By {
     fn parse(text: &str) -> Option<Self> {
         match text {
             "grant" => Some(Self::Grant),
-            "call" => Some(Self::Call),
             kind => SpenderKind::from_name(kind).map(Self::Kind),
         }
     }
@@ -178,7 +175,6 @@ impl By {
         match self {
             Self::Kind(kind) => kind.name(),
             Self::Grant => "grant",
-            Self::Call => "call",
         }
     }
 }
@@ -230,7 +226,6 @@ pub async fn list_spenders(
             let (rows, next) = page(rows, limit, grant_cursor);
             (rows.iter().map(grant_as_spender).collect(), next, snapshot)
         }
-        By::Call => (vec![], None, app.account.snapshot()),
     };
     Ok(Json(SpendersBody {
         by: by.name(),
@@ -266,6 +261,7 @@ pub async fn list_grants(
         label: parsed(query, "label", Label::new)?,
         origin: parsed(query, "origin", |text| Some(text.into()))?,
         address: parsed(query, "address", |text| SpenderKey::parse(SpenderKind::Address, text))?,
+        call: parsed(query, "call", |text| Some(text.into()))?,
         live: parsed(query, "live", |text| text.parse().ok())?,
     };
     let (limit, after) = (limit(query)?, parsed(query, "cursor", grant_place)?);
@@ -313,14 +309,14 @@ fn grant_as_spender(grant: &ListedGrant) -> SpenderBody {
 
 fn grant_body(grant: &ListedGrant) -> GrantBody {
     let (row, spent) = (&grant.row, grant.row.spent());
-    let Spender { user, label, origin } = row.spender.as_deref().cloned().unwrap_or_default();
+    let Spender { user, label, origin, call } = row.spender.as_deref().cloned().unwrap_or_default();
     GrantBody {
         id: grant.id.to_string(),
         user: user.map(|user| user.as_str().to_owned()),
         label: label.map(|label| label.as_str().to_owned()),
         origin: origin.map(|origin| origin.to_string()),
         address: grant.address.as_ref().map(ToString::to_string),
-        call: None,
+        call: call.map(|call| call.as_str().to_owned()),
         source: row.source,
         issued_at: row.issued_at,
         expires_at: row.expires_at,

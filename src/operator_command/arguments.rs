@@ -37,12 +37,14 @@ pub enum SpenderGroup {
     Origin,
     /// By client address.
     Address,
+    /// By call.
+    Call,
     /// By grant.
     Grant,
 }
 
 impl SpenderGroup {
-    const ALL: [Self; 5] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Grant];
+    const ALL: [Self; 6] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call, Self::Grant];
 
     const fn name(self) -> &'static str {
         match self {
@@ -50,6 +52,7 @@ impl SpenderGroup {
             Self::Label => "label",
             Self::Origin => "origin",
             Self::Address => "address",
+            Self::Call => "call",
             Self::Grant => "grant",
         }
     }
@@ -149,7 +152,7 @@ fn new_limit(text: &str) -> Result<NewLimit, &'static str> {
 
 fn spender_group(text: &str) -> Result<SpenderGroup, &'static str> {
     let group = SpenderGroup::ALL.into_iter().find(|group| group.name() == text);
-    group.ok_or("expected user, label, origin, address or grant")
+    group.ok_or("expected user, label, origin, address, call or grant")
 }
 
 #[cfg(test)]
@@ -178,7 +181,7 @@ mod tests {
             let needs_token = line != "status";
             assert_eq!(command(line).call(), Call { path, by: None, body, needs_token }, "{line}");
         }
-        for (line, by) in [("spenders", "user"), ("spenders label", "label"), ("spenders grant", "grant")] {
+        for (line, by) in [("spenders", "user"), ("spenders call", "call"), ("spenders grant", "grant")] {
             let call = Call { path: "api/spenders", by: Some(by), body: None, needs_token: true };
             assert_eq!(command(line).call(), call, "{line}");
         }

@@ -73,7 +73,7 @@ export class Spenders {
   }
 
   #grants(query) {
-    const grants = this.#all().filter((grant) => ['user', 'label', 'origin', 'address'].every((name) => !query.has(name) || grant[name] === query.get(name)));
+    const grants = this.#all().filter((grant) => ['user', 'label', 'origin', 'address', 'call'].every((name) => !query.has(name) || grant[name] === query.get(name)));
     return { grants, next: null };
   }
 }

@@ -37,7 +37,7 @@ test('a page beyond the last row is the last page', () => {
 
 test('the row without a key is that of all others', () => {
   assert.equal(nameOf({ key: 'ann' }, 'user'), 'ann');
-  assert.deepEqual(['user', 'label', 'origin', 'address'].map((by) => nameOf({ key: null }, by)), ['all other users', 'all other labels', 'all other origins', 'all other addresses']);
+  assert.deepEqual(['user', 'label', 'origin', 'address', 'call'].map((by) => nameOf({ key: null }, by)), ['all other users', 'all other labels', 'all other origins', 'all other addresses', 'all other calls']);
   assert.equal(credentials({ key: null, grants: 1200, live: 0 }), '1,200', 'how many of them are live is not known');
 });
 

@@ -1,5 +1,6 @@
-//! Who spends what a grant relays: a user, a label and an origin, each with a fixed longest length, so a row stays small. The
-//! user is verified before it gets here. The label is the application's free text, and nobody verifies it.
+//! Who spends what a grant relays: a user, a label, an origin and a call, each with a fixed longest length, so a row stays small. The
+//! user is verified before it gets here. The label is the application's free text, and nobody verifies it. The call is that of the
+//! broker's own signaling.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ pub const USER_MAX: usize = 128;
 pub const LABEL_MAX: usize = 64;
 /// The longest origin, in bytes. A host name has at most 253.
 pub const ORIGIN_MAX: usize = 270;
+/// The longest call, in bytes. The longest room of a protocol has 255.
+pub const CALL_MAX: usize = 270;
 
 /// A user: 1 to [`USER_MAX`] characters, none of them a control character. Not `.` or `..`, which have a meaning in a URL's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +58,38 @@ impl Label {
     }
 }
 
+/// A call of the broker's own signaling: the protocol and the room, such as `ayame/room-1`. 1 to [`CALL_MAX`] bytes without control
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Call(Arc<str>);
+
+impl Call {
+    /// The call in a room of a protocol. A name that is too long is cut, and control characters are replaced, so that every call
+    /// has a name.
+    #[must_use]
+    pub fn of(protocol: &str, room: &str) -> Self {
+        let shown = room.replace(char::is_control, "\u{fffd}");
+        let name = format!("{protocol}/{shown}");
+        let ends = name.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
+        let end = ends.take_while(|end| *end <= CALL_MAX).last().unwrap_or(0);
+        Self(name.get(..end).unwrap_or_default().into())
+    }
+
+    /// `None` if the text is empty, too long, or has a control character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_good = (1..=CALL_MAX).contains(&text.len()) && !text.contains(char::is_control);
+        is_good.then(|| Self(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Who spends. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spender {
@@ -67,6 +102,9 @@ pub struct Spender {
     /// The origin of the page that asked for the credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Arc<str>>,
+    /// The call that the credential was minted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
 impl Spender {
@@ -78,6 +116,7 @@ impl Spender {
             user: renewed.user,
             label: self.label.or(renewed.label),
             origin: self.origin.or(renewed.origin),
+            call: self.call.or(renewed.call),
         }
     }
 
@@ -89,6 +128,7 @@ impl Spender {
             user: self.user.or(by_reporter.user),
             label: by_reporter.label.or(self.label),
             origin: self.origin,
+            call: self.call,
         }
     }
 
@@ -108,6 +148,7 @@ mod tests {
             user: user.and_then(User::new),
             label: label.and_then(Label::new),
             origin: origin.map(Into::into),
+            call: None,
         }
     }
 
@@ -138,6 +179,27 @@ mod tests {
         let says = spender(Some("eve"), Some("room-2"), None).renewing(Some(&renewed));
         assert_eq!(says, spender(Some("ann"), Some("room-2"), Some("https://a.example")));
         assert_eq!(spender(Some("eve"), None, None).renewing(None), Spender::default());
+    }
+
+    #[test]
+    fn a_call_is_its_protocol_and_its_room_in_at_most_270_bytes() {
+        assert_eq!(Call::of("ayame", "room-1").as_str(), "ayame/room-1");
+        assert_eq!(Call::of("ayame", "a\nb").as_str(), "ayame/a\u{fffd}b");
+        let long = Call::of("rooms", &"ü".repeat(200));
+        assert_eq!((long.as_str().len(), Call::new(long.as_str())), (270, Some(long)));
+        for bad in ["", "a\n", &"c".repeat(271)] {
+            assert_eq!(Call::new(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_and_a_reporter_keep_the_call() {
+        let of_call = Spender { call: Some(Call::of("ayame", "r")), ..Spender::default() };
+        assert_eq!(Spender::default().renewing(Some(&of_call)), of_call);
+        assert_eq!(of_call.clone().reported(Spender::default()), of_call);
+        let stored = serde_json::to_string(&of_call).unwrap();
+        assert_eq!(stored, r#"{"call":"ayame/r"}"#);
+        assert_eq!(serde_json::from_str::<Spender>(&stored).unwrap(), of_call);
     }
 
     #[test]

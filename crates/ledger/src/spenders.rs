@@ -1,4 +1,4 @@
-//! The sums of this period by who spends: one row for each user, label, origin and client address. A grant's share in its rows
+//! The sums of this period by who spends: one row for each user, label, origin, client address and call. A grant's share in its rows
 //! changes with the grant's figures, so the rows of a kind always add up to the shares of all grants that name a key of that kind,
 //! and a sum stays exact after its grant has left the table of grants.
 //!
@@ -34,8 +34,10 @@ pub use user::UserPromises;
 
 /// Most users with a row of their own.
 pub const USERS_MAX: usize = 100_000;
-/// Most labels with a row of their own, and as many origins and client addresses.
+/// Most labels with a row of their own, and as many origins, client addresses and calls.
 pub const KEYS_MAX: usize = 20_000;
+
+const KINDS: usize = SpenderKind::ALL.len();
 
 /// The key of a stored row: `None` is the row of others.
 pub type RowKey = (SpenderKind, Option<SpenderKey>);
@@ -78,7 +80,7 @@ impl Row {
 pub struct SpenderBounds {
     /// Users.
     pub users: usize,
-    /// Labels, origins and client addresses, each.
+    /// Labels, origins, client addresses and calls, each.
     pub others: usize,
 }
 
@@ -115,13 +117,13 @@ pub struct Spenders {
     bounds: SpenderBounds,
     /// Whether a user's row must stay while the user has bytes.
     keeps_users: bool,
-    counts: [usize; 4],
+    counts: [usize; KINDS],
     /// The rows that can make room, in order.
-    idle: [BTreeSet<(Rank, SpenderKey)>; 4],
+    idle: [BTreeSet<(Rank, SpenderKey)>; KINDS],
     /// The sums of keys without a row, and what of them is stored.
-    others: [(Sums, Sums); 4],
+    others: [(Sums, Sums); KINDS],
     /// How many keys gave up their row in this period.
-    folded: [u64; 4],
+    folded: [u64; KINDS],
     /// When the promises of all users were last looked through.
     swept_at: Minute,
     dirty: Dirty<RowKey>,
@@ -346,12 +348,13 @@ impl Spenders {
     }
 
     fn other(&mut self, kind: SpenderKind) -> &mut (Sums, Sums) {
-        let [user, label, origin, address] = &mut self.others;
+        let [user, label, origin, address, call] = &mut self.others;
         match kind {
             SpenderKind::User => user,
             SpenderKind::Label => label,
             SpenderKind::Origin => origin,
             SpenderKind::Address => address,
+            SpenderKind::Call => call,
         }
     }
 }

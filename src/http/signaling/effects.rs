@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::to_raw_value;
 use turn_ledger::client::ClientKey;
-use turn_ledger::spender::{Spender, User};
+use turn_ledger::spender::{Call, Spender, User};
 use turn_ledger::token::GrantId;
 use turn_signaling::session::{Event, Question, Reply, Text, Webhook};
 
@@ -56,7 +56,10 @@ async fn carry_out(app: &Arc<App>, hub: &Arc<Hub>, effect: Effect) {
         Effect::Ask { socket, peer, question } => {
             let reply = match question {
                 Question::Authorize(webhook) => Reply::Authorized(authorize(app, &webhook).await),
-                Question::Mint { user, .. } => mint(app, &peer, user).await,
+                Question::Mint { room, user } => {
+                    let call = Call::of(hub.name().as_str(), &room);
+                    mint(app, &peer, user, call).await
+                }
             };
             take(app, hub, Event::Replied { socket, reply });
         }
@@ -109,15 +112,15 @@ fn headers(webhook: &Webhook) -> HeaderMap {
 
 /// Mints for a member of a call. It counts against the allowance of the client's address, as any mint. Without a credential the
 /// reply has STUN servers: a call is never refused for want of a relay.
-async fn mint(app: &App, peer: &Peer, user: Option<User>) -> Reply {
-    let (servers, grant) = match minted(app, peer, user).await {
+async fn mint(app: &App, peer: &Peer, user: Option<User>, call: Call) -> Reply {
+    let (servers, grant) = match minted(app, peer, user, call).await {
         Some((servers, grant)) => (servers, Some(grant)),
         None => (app.stun.clone(), None),
     };
     Reply::Minted { ice_servers: to_raw_value(&servers).ok(), grant }
 }
 
-async fn minted(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServerList, GrantId)> {
+async fn minted(app: &App, peer: &Peer, user: Option<User>, call: Call) -> Option<(IceServerList, GrantId)> {
     let must_be_known = app.auth.as_ref().is_some_and(|auth| auth.required);
     let is_vouched_for = app.signaling.ayame.as_ref().is_some_and(|ayame| ayame.authn_webhook.is_some());
     if must_be_known && user.is_none() && !is_vouched_for {
@@ -126,12 +129,17 @@ async fn minted(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServer
     if !app.rate_limit.take_mint(peer.address, user.as_ref()) {
         return None;
     }
-    issue(app, peer, user).await
+    issue(app, peer, user, Some(call)).await
 }
 
 /// Mints for a client whose allowance has been charged.
-pub(super) async fn issue(app: &App, peer: &Peer, user: Option<User>) -> Option<(IceServerList, GrantId)> {
-    let spender = Spender { user, label: None, origin: peer.origin.clone() }.known();
+pub(super) async fn issue(
+    app: &App,
+    peer: &Peer,
+    user: Option<User>,
+    call: Option<Call>,
+) -> Option<(IceServerList, GrantId)> {
+    let spender = Spender { user, label: None, origin: peer.origin.clone(), call }.known();
     let request = MintRequest {
         ttl: app.signaling.ttl.min(app.ttl_max),
         grant: GrantId::new(random::bytes().ok()?),

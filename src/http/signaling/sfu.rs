@@ -249,5 +249,5 @@ async fn minted(app: &App, parts: &Parts, country_key: Option<KeyName>) -> Optio
         return None;
     }
     let peer = Peer { address, origin: super::routes::origin(&parts.headers), country_key };
-    effects::issue(app, &peer, user).await.map(|(servers, _)| servers)
+    effects::issue(app, &peer, user, None).await.map(|(servers, _)| servers)
 }

@@ -1,4 +1,4 @@
-// The section "Who spends": a table of users, labels, origins or addresses. A row opens the grants of its spender, with their
+// The section "Who spends": a table of users, labels, origins, addresses or calls. A row opens the grants of its spender, with their
 // buttons. If the broker does not list spenders, the section shows a note.
 import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
@@ -16,7 +16,7 @@ import { Table, buttonIn, write } from './table.js';
  */
 
 /** @type {By[]} */
-const TABS = ['user', 'label', 'origin', 'address'];
+const TABS = ['user', 'label', 'origin', 'address', 'call'];
 
 /** @type {By} */
 let by = 'user';

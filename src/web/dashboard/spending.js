@@ -2,7 +2,7 @@
 import { count, signed, size, some, span, time } from './format.js';
 
 /**
- * @typedef {'user' | 'label' | 'origin' | 'address'} By What a spender is.
+ * @typedef {'user' | 'label' | 'origin' | 'address' | 'call'} By What a spender is.
  * @typedef {{key: string | null, bytes: number, measuredBytes: number, claimedBytes: number, evidence: string, grants: number, live: number,
  *     firstSeen: string, lastSeen: string, blocked?: boolean}} Spender
  * @typedef {{count: number, names: string[]}} BlockedUsers The names may be a part.

@@ -61,6 +61,7 @@ fn spenders(Spending { by, top, .. }: &Spending, used: ByteCount) -> Option<Stri
         SpenderKind::Label => "labels",
         SpenderKind::Origin => "origins",
         SpenderKind::Address => "addresses",
+        SpenderKind::Call => "calls",
     };
     let named = top.iter().map(|spender| {
         let percent = share(spender.bytes, used);

@@ -123,6 +123,8 @@ impl Connection {
                 user: if user.is_empty() { None } else { Some(User::new(user)?) },
                 label: if label.is_empty() { None } else { Some(Label::new(label)?) },
                 origin: (!origin.is_empty()).then(|| origin.into()),
+                // Only a grant belongs to a call.
+                call: None,
             };
             let connection = Self { spender: Some(Arc::new(spender)), ..connection };
             return row.bytes.is_empty().then_some(connection);

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::{GrantRow, Grants};
-use crate::spender::{Label, User};
+use crate::spender::{Call, Label, Spender, User};
 use crate::spenders::SpenderKey;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
@@ -21,6 +21,8 @@ pub struct GrantFilter {
     pub origin: Option<Arc<str>>,
     /// Grants of this client address, as far as it is kept.
     pub address: Option<SpenderKey>,
+    /// Grants of this call.
+    pub call: Option<Arc<str>>,
     /// Only live or only ended ones.
     pub live: Option<bool>,
 }
@@ -76,7 +78,7 @@ impl Grants {
     }
 
     fn is_listed(&self, row: &GrantRow, filter: &GrantFilter, now: Timestamp) -> bool {
-        let GrantFilter { user, label, origin, address, live } = filter;
+        let GrantFilter { user, label, origin, address, call, live } = filter;
         let spender = row.spender.as_deref();
         let has_user =
             || user.is_none() || spender.is_some_and(|spender| spender.user.as_ref() == user.as_ref());
@@ -84,12 +86,15 @@ impl Grants {
             || label.is_none() || spender.is_some_and(|spender| spender.label.as_ref() == label.as_ref());
         let has_origin =
             || origin.is_none() || spender.is_some_and(|spender| spender.origin.as_ref() == origin.as_ref());
+        let call_of = |spender: &Spender| spender.call.as_ref().map(Call::as_str) == call.as_deref();
+        let has_call = || call.is_none() || spender.is_some_and(call_of);
         let has_address = || address.is_none() || self.spending.address(row) == *address;
         live.is_none_or(|live| (!row.ended && row.is_live(now)) == live)
             && has_user()
             && has_label()
             && has_origin()
             && has_address()
+            && has_call()
     }
 
     fn listed(&self, id: GrantId, now: Timestamp) -> Option<ListedGrant> {

@@ -1,5 +1,5 @@
-//! Who has spent what grants relay. Every change of a row's bytes changes the sums of its user, label, origin and address by the
-//! same difference.
+//! Who has spent what grants relay. Every change of a row's bytes changes the sums of its user, label, origin, address and call by
+//! the same difference.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::collections::HashMap;
@@ -39,9 +39,8 @@ impl SpendingTerms {
         if !row.source.is_metered() {
             return Keys::default();
         }
-        let Spender { user, label, origin } = row.spender.as_deref().cloned().unwrap_or_default();
-        let address = self.address(row);
-        [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), address]
+        let spender = row.spender.as_deref().cloned().unwrap_or_default();
+        keys_of(spender, self.address(row))
     }
 
     /// What is kept of a client's address.
@@ -160,9 +159,7 @@ impl Grants {
 
     /// A connection without a grant was charged.
     pub(crate) fn charge_ungranted(&mut self, spender: &Spender, charge: &Charge) {
-        let Spender { user, label, origin } = spender.clone();
-        let keys =
-            [user.map(SpenderKey::User), label.map(SpenderKey::Label), origin.map(SpenderKey::Origin), None];
+        let keys = keys_of(spender.clone(), None);
         self.spenders.add_kept(&keys, &Sums::of_charge(charge.before, charge.after, charge.at));
     }
 
@@ -203,6 +200,11 @@ impl Grants {
             self.spenders.promise(user, row.source, &row.promised_minutes());
         }
     }
+}
+
+fn keys_of(Spender { user, label, origin, call }: Spender, address: Option<SpenderKey>) -> Keys {
+    let (user, label) = (user.map(SpenderKey::User), label.map(SpenderKey::Label));
+    [user, label, origin.map(SpenderKey::Origin), address, call.map(SpenderKey::Call)]
 }
 
 fn counted_until(counted: &CountedSources, start: Timestamp, source: IceSource) -> Minute {

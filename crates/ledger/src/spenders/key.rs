@@ -1,11 +1,11 @@
-//! The keys of the sums: who spends, as a user, a label, an origin or an address.
+//! The keys of the sums: who spends, as a user, a label, an origin, an address or a call.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::client::ClientKey;
-use crate::spender::{Label, ORIGIN_MAX, User};
+use crate::spender::{Call, Label, ORIGIN_MAX, User};
 
 /// What a sum is grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,11 +18,13 @@ pub enum SpenderKind {
     Origin,
     /// By client address.
     Address,
+    /// By call of the broker's own signaling.
+    Call,
 }
 
 impl SpenderKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::User, Self::Label, Self::Origin, Self::Address];
+    pub const ALL: [Self; 5] = [Self::User, Self::Label, Self::Origin, Self::Address, Self::Call];
 
     /// The name in queries, responses and stored rows.
     #[must_use]
@@ -32,6 +34,7 @@ impl SpenderKind {
             Self::Label => "label",
             Self::Origin => "origin",
             Self::Address => "address",
+            Self::Call => "call",
         }
     }
 
@@ -48,12 +51,13 @@ impl SpenderKind {
             Self::Label => 1,
             Self::Origin => 2,
             Self::Address => 3,
+            Self::Call => 4,
         }
     }
 }
 
 /// One value for each kind.
-pub(crate) type Keys = [Option<SpenderKey>; 4];
+pub(crate) type Keys = [Option<SpenderKey>; SpenderKind::ALL.len()];
 
 /// Who spends. The text of a key and its kind identify it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +72,8 @@ pub enum SpenderKey {
     Client(ClientKey),
     /// A whole IPv6 address.
     Address(IpAddr),
+    /// A call.
+    Call(Call),
 }
 
 impl SpenderKey {
@@ -79,6 +85,7 @@ impl SpenderKey {
             Self::Label(_) => SpenderKind::Label,
             Self::Origin(_) => SpenderKind::Origin,
             Self::Client(_) | Self::Address(_) => SpenderKind::Address,
+            Self::Call(_) => SpenderKind::Call,
         }
     }
 
@@ -93,6 +100,7 @@ impl SpenderKey {
                 Ok(client) => Some(Self::Client(client)),
                 Err(_) => text.parse().ok().map(Self::Address),
             },
+            SpenderKind::Call => Call::new(text).map(Self::Call),
         }
     }
 }
@@ -105,6 +113,7 @@ impl fmt::Display for SpenderKey {
             Self::Origin(origin) => f.write_str(origin),
             Self::Client(client) => client.fmt(f),
             Self::Address(address) => address.fmt(f),
+            Self::Call(call) => f.write_str(call.as_str()),
         }
     }
 }
@@ -122,6 +131,7 @@ mod tests {
             SpenderKey::Client("203.0.113.9".parse().unwrap()),
             SpenderKey::Client("2001:db8:1:2::/64".parse().unwrap()),
             SpenderKey::Address("2001:db8::1".parse().unwrap()),
+            SpenderKey::Call(Call::of("ayame", "room-1")),
         ];
         for key in keys {
             assert_eq!(SpenderKey::parse(key.kind(), &key.to_string()), Some(key));

@@ -22,8 +22,14 @@ async fn each_member_gets_its_own_credential_and_the_third_costs_nothing() {
     assert_eq!(third.next().await, closed(1000, "room full"));
     let history = cloudflare.history();
     assert_eq!((history.mints(), history.requests()[0].ttl), (2, Some(600)));
-    let grants = broker.operator("/api/grants").await.json();
-    assert_eq!(grants["grants"].as_array().unwrap().len(), 2);
+    let grants = broker.operator("/api/grants?call=ayame/r").await.json();
+    let calls: Vec<_> = grants["grants"].as_array().unwrap().iter().map(|grant| &grant["call"]).collect();
+    assert_eq!(calls, ["ayame/r", "ayame/r"]);
+    let by_call = broker.operator("/api/spenders?by=call").await.json();
+    assert_eq!(
+        (&by_call["spenders"][0]["key"], &by_call["spenders"][0]["grants"]),
+        (&json!("ayame/r"), &json!(2))
+    );
 
     a.send(r#"{"type":"candidate","n":1}"#).await;
     assert_eq!(next(&mut b).await, text(r#"{"type":"candidate","n":1}"#), "the pair is undisturbed");

@@ -10,7 +10,7 @@ use crate::open::Setup;
 use crate::period::BillingDay;
 use crate::reports::Caller;
 use crate::source::MINT_SLACK;
-use crate::spender::{Label, Spender};
+use crate::spender::{Call, Label, Spender};
 use crate::spenders::{SpenderBounds, SpenderKey, SpenderKind, SpenderTerms, Sums};
 use crate::timeline::Rates;
 use crate::token::Grant;
@@ -69,7 +69,7 @@ fn user(name: &str) -> User {
 }
 
 fn requester(name: &str) -> Requester {
-    let spender = Spender { user: User::new(name), label: Label::new("room-1"), origin: None };
+    let spender = Spender { user: User::new(name), label: Label::new("room-1"), ..Spender::default() };
     let client = Some(ClientKey::of("203.0.113.9".parse().unwrap()));
     Requester { client, spender: spender.known(), ..Requester::default() }
 }
@@ -378,6 +378,24 @@ fn grants_are_listed_with_the_most_bytes_first_in_pages() {
     broker.books.forget_expired();
     let live = GrantFilter { live: Some(true), ..all.clone() };
     assert_eq!((list(&broker, &live, 10, None), list(&broker, &all, 1, None)), (vec![], vec![(9, false)]));
+}
+
+#[test]
+fn the_grants_of_a_call_have_one_sum_and_a_renewal_stays_in_it() {
+    let mut broker = Broker::new(BudgetMode::Estimate, SpenderTerms::default());
+    let of = |spender: Spender| Requester { spender: spender.known(), ..Requester::default() };
+    let in_call = Spender { call: Some(Call::of("ayame", "room-1")), ..Spender::default() };
+    let first = broker.mint(of(in_call.clone()), 600).unwrap();
+    let renewed = broker.mint(of(Spender::default().renewing(Some(&in_call))), 600).unwrap();
+    let other = broker.mint(requester("ann"), 600).unwrap();
+    assert!(broker.count(at(0), true, &[(first.id, 5), (renewed.id, 2), (other.id, 9)], 0));
+    for _ in 0..2 {
+        assert_eq!(broker.sums(SpenderKind::Call, "ayame/room-1"), Some((7, 0, 7)));
+        let filter = GrantFilter { call: Some("ayame/room-1".into()), ..GrantFilter::default() };
+        let found = broker.books.grants().top(&filter, 10, None, at(0));
+        assert_eq!(found.iter().map(|grant| grant.id).collect::<Vec<_>>(), [first.id, renewed.id]);
+        broker.restart();
+    }
 }
 
 #[test]

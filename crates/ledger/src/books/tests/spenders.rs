@@ -4,7 +4,7 @@ use super::*;
 use crate::spender::{Label, Spender, User};
 
 fn named(user: Option<&str>, label: Option<&str>) -> Spender {
-    Spender { user: user.and_then(User::new), label: label.and_then(Label::new), origin: None }
+    Spender { user: user.and_then(User::new), label: label.and_then(Label::new), ..Spender::default() }
 }
 
 #[test]
