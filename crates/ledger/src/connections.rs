@@ -132,9 +132,7 @@ impl Connections {
         now: Timestamp,
     ) -> Result<Entry<Opened>, OpenError> {
         let name = (Arc::<str>::from(id), caller.owner());
-        if let Caller::Grant(grant) = caller
-            && grant.is_expired(now)
-        {
+        if caller.grant().is_some_and(|grant| grant.is_expired(now)) {
             return Err(OpenError::GrantExpired);
         }
         if let Some(slot) = self.by_name.get(&name) {
@@ -144,11 +142,11 @@ impl Connections {
         if !self.has_room_for(caller) {
             return Err(OpenError::TableFull);
         }
-        let (source, first) = match caller {
-            Caller::Grant(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
-            Caller::Reporter => (self.default_source, None),
+        let (source, first) = match caller.grant() {
+            Some(grant) => (grant.source, grants.open_connection(&grant, now, &self.rules)?),
+            None => (self.default_source, None),
         };
-        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules);
+        let mut allowances = grants.allowances(name.1.grant(), now, &self.rules).vouched(caller.is_vouched());
         let (connection, opening) =
             Connection::open(name.0, name.1, source, relayed, now, &self.rules, &mut allowances);
         let clamped = allowances.was_clamped();
@@ -273,8 +271,7 @@ impl Connections {
         let connection = &mut row.connection;
         let before = noted(grants, connection, &self.rules);
         let grant = connection.grant();
-        let is_vouched = caller == Caller::Reporter;
-        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(is_vouched);
+        let mut allowances = grants.allowances(grant, now, &self.rules).vouched(caller.is_vouched());
         let mut outcome = connection.report(report, now, &self.rules, &mut allowances);
         if let Some(id) = grant.filter(|_| !connection.is_direct()) {
             outcome.changes.extend(grants.extend(id, now.plus(self.rules.heartbeat)));

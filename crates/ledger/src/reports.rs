@@ -15,6 +15,9 @@ pub const CONNECTIONS_PER_GRANT_MAX: u32 = 64;
 pub enum Caller {
     /// A client with this grant.
     Grant(Grant),
+    /// The broker's own signaling, for a member of a call that has this grant. Its word counts in full, as the app server's does;
+    /// the connection is one of the grant.
+    Session(Grant),
     /// The app server.
     Reporter,
 }
@@ -24,9 +27,24 @@ impl Caller {
     #[must_use]
     pub fn owner(self) -> Owner {
         match self {
-            Self::Grant(grant) => Owner::Grant(grant.id),
+            Self::Grant(grant) | Self::Session(grant) => Owner::Grant(grant.id),
             Self::Reporter => Owner::Reporter,
         }
+    }
+
+    /// The grant that the connections of this caller belong to.
+    #[must_use]
+    pub fn grant(self) -> Option<Grant> {
+        match self {
+            Self::Grant(grant) | Self::Session(grant) => Some(grant),
+            Self::Reporter => None,
+        }
+    }
+
+    /// Whether its reports are not clamped to the allowances.
+    #[must_use]
+    pub fn is_vouched(self) -> bool {
+        matches!(self, Self::Session(_) | Self::Reporter)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::connection::{Connection, Report, UsageRules};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
-use crate::grants::{CountedSources, Grants};
+use crate::grants::{CountedSources, GrantRow, Grants};
 use crate::key_rotation::KeyRotation;
 use crate::ledger::{LateCounts, Ledger};
 use crate::overrides::Overrides;
@@ -31,6 +31,7 @@ use crate::source::IceSource;
 use crate::spender::{Spender, User};
 use crate::time::Moment;
 use crate::timeline::Slice;
+use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
 
 pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
@@ -246,8 +247,15 @@ impl Books {
         }
     }
 
+    /// The broker's own signaling, for a member of a call with this grant. `None` if the grant is not in the table.
+    #[must_use]
+    pub fn session_of(&self, id: GrantId) -> Option<Caller> {
+        let GrantRow { source, issued_at, expires_at, .. } = *self.grants.get(id)?;
+        Some(Caller::Session(Grant { id, source, issued_at, expires_at }))
+    }
+
     fn is_revoked(&self, caller: Caller) -> bool {
-        matches!(caller, Caller::Grant(grant) if self.grants.is_revoked(grant.id))
+        caller.grant().is_some_and(|grant| self.grants.is_revoked(grant.id))
     }
 
     /// Applies a connection's report.
