@@ -1,6 +1,6 @@
-//! The account's interface for the built-in relay: the count to start from, and the end of a grant.
+//! The account's interface for the built-in relay: the count to start from, the end of a grant, and what is released after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Account;
 use turn_ledger::grants::GrantEnd;
@@ -15,6 +15,12 @@ impl Account {
     #[must_use]
     pub fn grant_end(&self, grant: GrantId, expires_at: Timestamp) -> Option<GrantEnd> {
         self.with(|books| books.grant_end(grant, Some(expires_at)))
+    }
+
+    /// Releases what is promised for revoked grants of which the relay has no allocation. It must have refused new ones since before
+    /// it looked.
+    pub fn release_gone(&self, present: &BTreeSet<GrantId>) {
+        self.with(|books| books.release_gone(IceSource::Relay, |grant| present.contains(&grant)));
     }
 
     /// Takes what the relay has carried for its grants since the last call.

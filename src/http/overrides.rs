@@ -164,7 +164,8 @@ pub struct RevocationBody {
     /// When the credential expires.
     #[schema(value_type = String, format = DateTime, example = "2025-01-16T12:00:00Z")]
     expires_at: Timestamp,
-    /// Always false: the bytes reserved for the credential stay reserved.
+    /// Always false: the bytes reserved for the credential stay reserved. Only the relay in the process releases them, within seconds,
+    /// once its sessions have ended.
     #[schema(example = false)]
     reservation_released: bool,
     /// What the result means, for people.
@@ -175,7 +176,8 @@ pub struct RevocationBody {
 /// Revokes one credential.
 ///
 /// The grant cannot be renewed, its open connections are closed, and every further report with it gets a 401. The source is
-/// asked to revoke the credential. The bytes reserved for it stay reserved.
+/// asked to revoke the credential. The bytes reserved for it stay reserved, except at the relay in the process, where they are
+/// released once its sessions have ended.
 #[utoipa::path(
     post,
     path = "/api/credentials/{grant}/revoke",
@@ -227,7 +229,7 @@ fn message(revocation: Revocation) -> &'static str {
             "The provider could not be reached, so the credential works until it expires. It cannot be renewed. Try again."
         }
         Revocation::Cut => {
-            "The sessions of the credential are ended within seconds, and so are new ones until it expires. The bytes reserved for it stay reserved until then."
+            "The sessions of the credential are ended within seconds, and so are new ones until it expires. At coturn, the bytes reserved for it stay reserved until then."
         }
         Revocation::Unsupported => {
             "This source cannot revoke, so the credential works until it expires. It cannot be renewed."

@@ -55,6 +55,8 @@ pub struct Relay {
     clients: Arc<Clients>,
     ceiling: Arc<Ceiling>,
     manager: Arc<Manager>,
+    /// Held while the library handles a request.
+    requests: Mutex<()>,
     nonces: Arc<Mutex<HashMap<String, Instant>>>,
     authenticator: Arc<Authenticator>,
     allocations: AllocationRate,
@@ -98,6 +100,7 @@ impl Relay {
             clients,
             ceiling: Arc::new(Ceiling::new(billed)),
             manager: Arc::new(Manager::new(manager)),
+            requests: Mutex::default(),
             nonces: Arc::default(),
             authenticator: Arc::new(authenticator),
             allocations: AllocationRate::of_relay(&clock),
@@ -185,7 +188,9 @@ impl Relay {
             realm: REALM.to_owned(),
             channel_bind_timeout: turn::proto::lifetime::DEFAULT_LIFETIME,
         };
+        let one_at_a_time = self.requests.lock().await;
         let _ = request.handle_request().await;
+        drop(one_at_a_time);
         if is_request {
             self.update_client(client, Some(own)).await;
         }
@@ -264,12 +269,22 @@ impl Relay {
                 self.cut(&name, end.name()).await;
             }
         }
-        let present = self.manager.get_allocations_info(None).await;
-        let present: HashSet<_> = present.into_keys().map(|tuple| tuple.src_addr).collect();
+        let present = self.release_gone().await;
         for client in self.clients.take_all_but(&present) {
             self.report_end(&client, "closed");
         }
         self.metrics.set_relay_allocations(length(self.clients.len()));
+    }
+
+    /// Says which grants have no allocation any more, after those of grants that have ended were deleted. Meanwhile no request is
+    /// handled: one that was admitted before its grant ended could otherwise make an allocation that nobody has looked for. Returns
+    /// the clients with an allocation.
+    async fn release_gone(&self) -> HashSet<SocketAddr> {
+        let _no_request = self.requests.lock().await;
+        let present = self.manager.get_allocations_info(None).await;
+        let grants = present.values().filter_map(|found| Username::parse(&found.username));
+        self.account.release_gone(&grants.map(|user| user.grant).collect());
+        present.into_keys().map(|tuple| tuple.src_addr).collect()
     }
 
     /// Ends all allocations of a user name.

@@ -11,6 +11,7 @@ mod counts;
 mod ended;
 mod history;
 mod listing;
+mod released;
 mod row;
 mod spending;
 mod spent;
@@ -66,6 +67,8 @@ pub struct Grants {
     key_ends: BTreeMap<KeyName, Minute>,
     /// Revoked grants by the time of the revocation.
     revoked: BTreeSet<(Timestamp, GrantId)>,
+    /// Revoked grants whose promise can still be released.
+    releasable: BTreeSet<GrantId>,
     dirty: Dirty<GrantId>,
 }
 
@@ -87,6 +90,7 @@ impl Grants {
             claim_rate: RELAY_RATE_MAX,
             key_ends: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            releasable: BTreeSet::new(),
             dirty: Dirty::default(),
         }
     }
@@ -109,7 +113,9 @@ impl Grants {
                 // A row of an older version has no value here.
                 row.alive_until = self.coverage.alive_until(row.source, row.expires_at);
             }
+            row.is_unsettled = false;
             self.revoked.extend(row.revoked_at.map(|at| (at, *id)));
+            self.releasable.extend(row.may_be_released().then_some(*id));
             note_key_end(&mut self.key_ends, row);
             if let (Some(client), Some(end)) = (row.client, row.alive_until) {
                 self.clients.reserve(client, end, row.reserved_minutes);
@@ -165,6 +171,7 @@ impl Grants {
             self.leave(id, &row);
             if let Some(at) = row.revoked_at {
                 self.revoked.remove(&(at, id));
+                self.releasable.remove(&id);
             }
         }
         self.dirty.note_removed(id);
@@ -224,6 +231,8 @@ impl Grants {
         if row.revoked_at.is_none() {
             self.change(id, |row| row.revoked_at = Some(now));
             self.revoked.insert((now, id));
+            let row = self.rows.get(&id);
+            self.releasable.extend(row.filter(|row| row.may_be_released()).map(|_| id));
         }
         self.get(id)
     }

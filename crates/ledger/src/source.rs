@@ -67,6 +67,13 @@ impl IceSource {
         matches!(self, Self::Cloudflare | Self::Sfu)
     }
 
+    /// Whether it refuses the credential of a revoked grant from then on, and ends what runs with it. coturn and Cloudflare accept
+    /// a credential until it expires: a session that was ended can begin again.
+    #[must_use]
+    pub const fn refuses_revoked(self) -> bool {
+        matches!(self, Self::Relay)
+    }
+
     /// Whether what it relays is charged to the budget.
     #[must_use]
     pub const fn is_metered(self) -> bool {

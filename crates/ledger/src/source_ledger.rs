@@ -211,6 +211,10 @@ impl SourceLedger {
                 timeline.add_grant(from..until);
                 self.record(&(from..until), None, LiveDelta::plus);
             }
+            ChangeKind::ReleaseGrant { from, until } => {
+                timeline.remove_grant(from..until);
+                self.record(&(from..until), None, |sum, change| sum.plus(change.negated()));
+            }
             ChangeKind::Outlived { until } => self.outlived_until = self.outlived_until.max(until),
             ChangeKind::GrantReported { expires_at } | ChangeKind::UnreportedRevoked { expires_at } => {
                 if timeline.mark_reported(expires_at) {

@@ -54,6 +54,13 @@ pub enum ChangeKind {
         /// The first minute in which it is not counted as alive now.
         until: Minute,
     },
+    /// Nothing more can be relayed on a revoked grant, so what was promised for it from this minute on is released.
+    ReleaseGrant {
+        /// The first minute that is released.
+        from: Minute,
+        /// The first minute in which it was not counted as alive.
+        until: Minute,
+    },
     /// A connection reports although its grant and the tail are over, and the ledger promises nothing more for it. The
     /// bound may be wrong.
     Outlived {

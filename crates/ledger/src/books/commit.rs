@@ -212,6 +212,7 @@ impl Books {
                 .issued_to(client, reserved)
                 .with_clock_ahead(hold.clock_ahead)
                 .promised(hold.may_relay().start, address)
+                .reserved(hold.reserved_from())
                 .spent_by(spender)
                 .minted_with(key);
             self.grants.issue(grant.id, if is_reported { row.reported() } else { row });
@@ -227,6 +228,7 @@ impl Books {
     pub fn settle(&mut self, commit: &Commit, written: Written) -> Result<(), NotRecorded> {
         if written != Written::No {
             self.settle_promise(commit);
+            self.grants.settle(commit.grant);
         }
         match written {
             Written::Yes => Ok(()),

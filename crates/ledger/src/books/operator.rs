@@ -7,6 +7,7 @@ use crate::cost::Price;
 use crate::grants::{GrantRow, Grants};
 use crate::minute_usage::Basis;
 use crate::reports::Closed;
+use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::{ChangeKind, UsageChange};
@@ -138,6 +139,21 @@ impl Books {
             self.ledger.apply(UsageChange { source: row.source, basis: Basis::Granted, kind });
         }
         Some(row)
+    }
+
+    /// Releases what is promised for the revoked grants of a source that it has no session of. The source must refuse revoked
+    /// grants, and must have refused these since before it looked. Returns how many minutes of grants it has released.
+    pub fn release_gone(&mut self, source: IceSource, has_session: impl Fn(GrantId) -> bool) -> u64 {
+        // While the wall clock is ahead and not accepted yet, it may be right, and then what was relayed so far counts at its time.
+        let now = self.now().plus(self.clock_ahead());
+        let mut minutes = 0_u64;
+        for kind in self.grants.release_gone(source, has_session, now) {
+            if let ChangeKind::ReleaseGrant { from, until } = kind {
+                minutes = minutes.saturating_add(until.since(from));
+            }
+            self.ledger.apply(UsageChange { source, basis: Basis::Granted, kind });
+        }
+        minutes
     }
 
     /// Closes the connections of revoked grants, which an older version left open.

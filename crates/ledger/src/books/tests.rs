@@ -17,6 +17,7 @@ use std::time::Duration;
 
 mod clock;
 mod commits;
+mod released;
 mod revoked;
 mod spenders;
 mod strangers;

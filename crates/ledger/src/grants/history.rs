@@ -132,6 +132,7 @@ impl Grants {
         let Some(mut row) = self.rows.remove(&id) else { return };
         if let Some(at) = row.revoked_at {
             self.revoked.remove(&(at, id));
+            self.releasable.remove(&id);
         }
         self.spenders.end(&self.spending.keys(&row));
         if !row.source.is_metered() {

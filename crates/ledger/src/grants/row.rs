@@ -21,6 +21,7 @@ use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
 
 /// One grant.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRow {
     /// The source that made its credential.
@@ -66,6 +67,16 @@ pub struct GrantRow {
     /// The first minute for which room was taken for it under the limit of its user. 1970 in a row of an older version, and for a grant that was added later.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub promised_from: Minute,
+    /// The first minute that the ledger reserved for it: for a renewal, the first one after the renewed grant's. 1970 in a row of an
+    /// older version, and for a grant that was added later.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub(super) reserved_from: Minute,
+    /// Whether nothing more can be relayed on it, and what was promised for it is released.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) released: bool,
+    /// Whether it is not known yet that its row is on disk. Its commit may still be undone.
+    #[serde(skip)]
+    pub(super) is_unsettled: bool,
     /// What it has spent in this period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spent: Option<Box<Spent>>,
@@ -110,6 +121,9 @@ impl GrantRow {
             spender: None,
             address: None,
             promised_from: Minute::default(),
+            reserved_from: Minute::default(),
+            released: false,
+            is_unsettled: false,
             spent: None,
             ended: false,
             key: None,
@@ -145,6 +159,18 @@ impl GrantRow {
     #[must_use]
     pub fn promised(self, from: Minute, address: Option<Ipv6Addr>) -> Self {
         Self { promised_from: from, address: address.map(Box::new), ..self }
+    }
+
+    /// The same grant, for which the ledger has reserved the minutes from this one on. Its commit is not settled yet.
+    #[must_use]
+    pub(crate) fn reserved(self, from: Minute) -> Self {
+        Self { reserved_from: from, is_unsettled: true, ..self }
+    }
+
+    /// Whether what was promised for it was released.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        self.released
     }
 
     /// What it has spent in this period.

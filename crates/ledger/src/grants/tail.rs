@@ -55,7 +55,7 @@ impl Grants {
         now: Timestamp,
     ) -> Vec<ChangeKind> {
         let mut changes = vec![];
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source) {
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| row.source == source && !row.released) {
             let until = Minute::from_end(row.latest_expiry().plus(after_expiry));
             if let Some(from) = row.alive_until.filter(|from| *from < until && until.start() > now) {
                 let user = row.spender.as_deref().and_then(|spender| spender.user.as_ref());

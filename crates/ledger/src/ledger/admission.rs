@@ -55,6 +55,11 @@ impl Hold {
         self.since..self.alive.end
     }
 
+    /// The first minute that it reserves.
+    pub(crate) fn reserved_from(&self) -> Minute {
+        self.alive.start
+    }
+
     /// How many minutes it reserves.
     #[must_use]
     pub fn minutes(&self) -> u64 {

@@ -59,6 +59,20 @@ fn no_scenario_exceeds_the_bound() {
 }
 
 #[test]
+fn no_call_exceeds_the_bound() {
+    let (steps, only) = (setting("STEPS", 200), setting("SEED", u64::MAX));
+    let seeds = if only == u64::MAX { 0..setting("SEEDS", 48) } else { only..only + 1 };
+    let mut tally = Tally::default();
+    for seed in seeds {
+        for strict in [false, true] {
+            tally = tally.plus(check(&Scenario::of_calls(seed, steps, strict)));
+        }
+    }
+    assert!(only != u64::MAX || tally.unchecked * 10 < tally.steps * 3, "too little is checked: {tally:?}");
+    assert!(only != u64::MAX || tally.excused * 2 < tally.strict, "too little is checked: {tally:?}");
+}
+
+#[test]
 fn no_long_scenario_exceeds_the_bound() {
     for (seed, strict) in [(0, false), (0, true), (1, true)] {
         check(&Scenario::random(seed, 1_000, strict));

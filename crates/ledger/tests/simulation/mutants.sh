@@ -160,6 +160,19 @@ mutants=(
     'a user: bytes go on in the next period|grants/history.rs|self.spenders.clear();|'
     'a user: one that is blocked is forgotten|books/mod.rs|books.blocked = stored.blocked;|'
     'a user: a block during the mint is ignored|books/commit.rs|if is_blocked \|\| self.has_stopped(renews) {|if self.has_stopped(renews) {'
+    'a release: a grant that has a session is released|grants/released.rs|&& !has_session(*id)|&& (!has_session(*id) \|\| row.is_some())'
+    'a release: the renewal loses the minutes of the renewed grant|grants/released.rs|!row.renewed && |'
+    'a release: the minute that runs is released|grants/released.rs|Minute::of(now).next()|Minute::of(now)'
+    'a release: minutes before the time of a clock that is ahead are released|books/operator.rs|self.now().plus(self.clock_ahead())|self.now()'
+    'a release: a renewal releases minutes of the renewed grant|grants/released.rs|.next().max(row.reserved_from)|.next()'
+    'a release: a commit is undone after its release|grants/released.rs|!row.is_unsettled|(row.is_unsettled \|\| !row.is_unsettled)'
+    'a release: any source may say that a grant is gone|source.rs|matches!(self, Self::Relay)|self.is_metered()'
+    'a release: a grant that is not revoked is released|grants/released.rs|self.revoked_at.is_some() &&|'
+    'a release: it is not stored|source_ledger.rs|self.record(&(from..until), None, \|sum, change\| sum.plus(change.negated()));\n            }\n            ChangeKind::Outlived|}\n            ChangeKind::Outlived'
+    'a release: a longer tail takes it back|grants/tail.rs|row.source == source && !row.released|row.source == source'
+    'a release: the share of its client stays reserved|grants/released.rs|self.clients.reserve(client, from, row.reserved_minutes);|self.clients.reserve(client, until, row.reserved_minutes.saturating_add(until.since(from)));'
+    'a release: the minutes of its user stay reserved|grants/released.rs|&(minutes.start..from));|&(minutes.start..until));'
+    'a release: what is already released is released again|grants/released.rs|is_known && !self.released|is_known'
 )
 
 mkdir "$copy/tree"

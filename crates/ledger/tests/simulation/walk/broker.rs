@@ -38,6 +38,8 @@ pub(crate) struct Broker<D> {
     paused: u64,
     pub(super) grants: Vec<Held>,
     pub(super) minted: u64,
+    /// Credentials whose relaying the relay has ended.
+    pub(super) cut_off: Vec<Held>,
     /// The user of each grant, if there is a limit for each user.
     pub(crate) users: BTreeMap<GrantId, u64>,
     /// The place of the next credential's source in `ICE_SOURCES`.
@@ -92,6 +94,7 @@ impl<D: Disk> Broker<D> {
             paused: 0,
             grants: vec![],
             minted: 0,
+            cut_off: vec![],
             users: BTreeMap::new(),
             from: 0,
             cli: Cli::default(),
@@ -168,6 +171,10 @@ impl<D: Disk> Broker<D> {
     /// credentials relay that were minted before the step is not covered by the bound, so they stop.
     fn accept_step(&mut self, world: &mut World) {
         world.skip(self.step);
+        self.cut_off.clear();
+        for held in &mut self.grants {
+            (held.expires, held.end) = (held.expires + self.step, held.end + self.step);
+        }
         (self.paused, self.step) = (self.paused + self.step, 0);
     }
 
@@ -280,7 +287,9 @@ impl<D: Disk> Broker<D> {
                 self.list_sessions(world);
             }
             Op::From { nth } => self.from = nth,
-            Op::ReadRelay => self.read_relay(world),
+            Op::ReadRelay { is_slow } => self.look_at_relay(is_slow, world),
+            Op::Join { life } => self.join_call(life, world),
+            Op::Leave { nth } => self.leave_call(nth),
             Op::Change(change) => self.change(change, world),
             Op::ReporterOpens { relayed } => {
                 self.signs.is_excuse = true;
@@ -318,7 +327,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// Restarts the process. The clock's history is lost too, and the wall clock may be behind the stored time.
-    fn restart(&mut self, world: &World) {
+    fn restart(&mut self, world: &mut World) {
         self.unwritten = None;
         // A reading that brought the bound down may be lost.
         self.signs.is_excuse |= self.may_break || self.lacked || self.has_reporter || self.settings.cli;
@@ -327,6 +336,7 @@ impl<D: Disk> Broker<D> {
         self.books = self.settings.open(self.disk.read(), self.begin);
         self.lateness = self.settings.lateness(&self.books);
         self.time = SteadyTime::from(self.books.now(), self.since_boot(world));
+        self.admit_again(world);
     }
 
     /// Restarts the process with another setting.
@@ -335,7 +345,12 @@ impl<D: Disk> Broker<D> {
         self.settings.change(change);
         (self.signs.is_excuse, self.may_break, self.last_read) = (true, true, None);
         for source in IceSource::ALL.into_iter().filter(|source| source.is_metered()) {
-            world.lengthen(source, millis(self.settings.tail(source)));
+            let tail = millis(self.settings.tail(source));
+            world.lengthen(source, tail);
+            let held = self.grants.iter_mut().chain(&mut self.cut_off);
+            for held in held.filter(|held| held.grant.source == source) {
+                held.end = held.end.max(held.expires.saturating_add(tail));
+            }
         }
         self.restart(world);
     }

@@ -19,15 +19,19 @@ use super::world::World;
 pub(super) struct Held {
     pub(super) grant: Grant,
     /// Its holder in the world, or the holder of the one that it renews if that one relays longer.
-    number: u64,
+    pub(super) number: u64,
+    /// When it expires, in the world's milliseconds.
+    pub(super) expires: u64,
+    /// When its holder stops relaying with it.
+    pub(super) end: u64,
 }
 
 impl<D: Disk> Broker<D> {
     /// A client gets a credential that the provider creates after `delay` milliseconds.
     pub(super) fn mint_for_client(&mut self, life: u64, delay: u64, world: &mut World) {
         if let Some(grant) = self.mint(life, Written::Yes, None) {
-            let number = self.hand_out(world, delay, &grant);
-            self.grants.push(Held { grant, number });
+            let held = self.hand_out(world, delay, &grant);
+            self.grants.push(held);
         }
     }
 
@@ -39,8 +43,8 @@ impl<D: Disk> Broker<D> {
         let Ok(hold) = self.books.reserve(self.source(), life, MINT_SLACK, requester.clone()) else { return };
         let left = hold.life().saturating_sub(Duration::from_secs(if hold.life() == life { age } else { 0 }));
         if let Some(grant) = self.commit(hold, left, Written::Yes, requester) {
-            let number = self.hand_out(world, 0, &grant);
-            self.grants.push(Held { grant, number });
+            let minted = self.hand_out(world, 0, &grant);
+            self.grants.push(minted);
         }
     }
 
@@ -102,23 +106,25 @@ impl<D: Disk> Broker<D> {
             return;
         };
         if let Some(grant) = self.mint(life, Written::Yes, Some(renewed.grant.id)) {
-            let mut number = self.hand_out(world, delay, &grant);
+            let mut held = self.hand_out(world, delay, &grant);
             if grant.source == renewed.grant.source && !self.settings.relays_with_both {
-                number = world.join(grant.source, renewed.number, number);
+                held.number = world.join(grant.source, renewed.number, held.number);
             }
-            self.grants.push(Held { grant, number });
+            self.grants.push(held);
         } else {
             self.books.give_renewal_back(renewed.grant.id);
         }
     }
 
-    /// The holder of a credential begins to relay. Returns its number in the world.
-    pub(super) fn hand_out(&self, world: &mut World, delay: u64, grant: &Grant) -> u64 {
+    /// The holder of a credential begins to relay.
+    pub(super) fn hand_out(&self, world: &mut World, delay: u64, grant: &Grant) -> Held {
         // coturn's credentials are computed here.
         let delay = if grant.source == IceSource::Coturn { 0 } else { delay };
         let life = grant.expires_at.millis_since(grant.issued_at);
         let tail = millis(self.settings.tail(grant.source));
-        world.hand_out(grant.source, grant.id, world.now + delay + life, tail)
+        let expires = world.now + delay + life;
+        let number = world.hand_out(grant.source, grant.id, expires, tail);
+        Held { grant: *grant, number, expires, end: expires.saturating_add(tail) }
     }
 
     /// The source of the next credential.
@@ -128,7 +134,7 @@ impl<D: Disk> Broker<D> {
     }
 
     /// One of the two newest credentials.
-    fn held(&self, nth: u64) -> Option<Held> {
+    pub(super) fn held(&self, nth: u64) -> Option<Held> {
         let len = u64::try_from(self.grants.len()).ok().filter(|len| *len > 0)?;
         self.grants.iter().rev().nth(usize::try_from(nth % len.min(2)).ok()?).copied()
     }

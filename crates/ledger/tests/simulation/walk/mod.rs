@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) mod broker;
+mod calls;
 pub(crate) mod checks;
 pub(crate) mod coturn;
 pub(crate) mod disk;
@@ -18,6 +19,7 @@ pub(crate) mod settings;
 mod world;
 
 use turn_ledger::books::{Books, Snapshot};
+use turn_ledger::source::IceSource;
 use turn_ledger::units::Timestamp;
 
 use broker::Broker;
@@ -79,6 +81,22 @@ impl Scenario {
             ..scenario.settings
         };
         Self { settings, ..scenario }
+    }
+
+    /// Random operations of calls: members join and leave, and the relay ends what they relay.
+    pub(crate) fn of_calls(seed: u64, steps: u64, strict: bool) -> Self {
+        use turn_ledger::source::IceSource::{Cloudflare, Relay};
+        const SOURCES: [&[IceSource]; 3] = [&[Relay], &[Relay, Cloudflare], &[Cloudflare, Relay]];
+        let scenario = Self::random(seed / 5 * 8 + seed % 5, steps, strict);
+        let sources = SOURCES[usize::try_from(seed % 3).unwrap_or(0)];
+        let user_limit = (strict && seed % 4 == 1).then_some(6_000_000_000);
+        let mut dice =
+            Dice { state: seed, is_a_rush: false, has_overrides: false, faults: Faults::default() };
+        // The calls' credentials come from the relay.
+        let mut ops = vec![Op::From { nth: u64::from(sources[0] != Relay) }];
+        ops.extend(scenario.ops.into_iter().map(|op| dice.in_calls(op)));
+        let settings = Settings { sources, cli: false, user_limit, ..scenario.settings };
+        Self { settings, ops, ..scenario }
     }
 
     /// A day of the books' time with every fault.

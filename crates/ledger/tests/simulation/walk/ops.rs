@@ -56,8 +56,12 @@ pub(crate) enum Op {
     Coturn(Cli),
     /// No process runs for a while.
     Down { millis: u64, share: u64 },
-    /// The relay's own count is read.
-    ReadRelay,
+    /// The relay's own count is read. Then it ends what relays on revoked grants, with `is_slow` only on some of them.
+    ReadRelay { is_slow: bool },
+    /// A member joins a call. Its session reports for it.
+    Join { life: u64 },
+    /// A member leaves its call, so its grant is revoked.
+    Leave { nth: u64 },
     /// The process is restarted with another setting.
     Change(Change),
     /// The app server opens a connection. It is not under a credential of ours.
@@ -172,6 +176,17 @@ impl Dice {
         }
     }
 
+    /// The same operation, or one of calls in its place.
+    pub(crate) fn in_calls(&mut self, op: Op) -> Op {
+        match op {
+            Op::Mint { life, .. } | Op::MintFails { life } => Op::Join { life },
+            Op::Close { nth } | Op::Revoke { nth } | Op::Open { nth, .. } => Op::Leave { nth },
+            Op::Read { .. } | Op::ReadFallen => Op::ReadRelay { is_slow: self.below(3) == 0 },
+            Op::From { .. } => Op::Crash,
+            other => other,
+        }
+    }
+
     /// One of the rarer faults, if it happens in this scenario.
     fn fault(&mut self) -> Option<Op> {
         let Faults { late, steps, changes, sources, reporter, coturn } = self.faults;
@@ -183,7 +198,7 @@ impl Dice {
             }
             3 if changes => Some(Op::Change(self.change())),
             4 | 5 if sources => Some(Op::From { nth: self.below(3) }),
-            6 if sources => Some(Op::ReadRelay),
+            6 if sources => Some(Op::ReadRelay { is_slow: false }),
             7 if reporter => Some(Op::ReporterOpens { relayed: self.maybe_relayed() }),
             8 if reporter && self.below(3) > 0 => {
                 let bytes = (self.below(3) > 0).then(|| self.roll() >> self.below(64));

@@ -124,6 +124,17 @@ impl World {
         stays
     }
 
+    /// The relay ends what this holder relays, unless it may go on with another credential. Returns whether the holder relayed.
+    pub(crate) fn end(&mut self, source: IceSource, number: u64, other: Option<(u64, u64)>) -> bool {
+        let (now, holders) = (self.now, &mut self.flows[index(source)].holders);
+        let Some(holder) = holders.iter_mut().find(|holder| holder.number == number) else { return false };
+        match other.filter(|(_, end)| *end > now) {
+            Some(other) => (holder.expires, holder.end) = other,
+            None => holders.retain(|holder| holder.number != number),
+        }
+        true
+    }
+
     /// The tail of a source is found to be so long, for all credentials that are still held.
     pub(crate) fn lengthen(&mut self, source: IceSource, tail: u64) {
         for holder in &mut self.flows[index(source)].holders {

@@ -1,0 +1,79 @@
+//! Calls of a simulated broker: members join, their sessions report for them, and they leave. The relay ends what relays on a
+//! revoked grant and refuses it from then on, so the books release what is promised for it. A crash can undo a revocation. Then the
+//! relay accepts the credential again, and its holder goes on.
+
+use std::collections::BTreeSet;
+
+use turn_ledger::connection::Report;
+use turn_ledger::source::IceSource;
+use turn_ledger::token::GrantId;
+
+use super::broker::Broker;
+use super::disk::Disk;
+use super::minting::Held;
+use super::world::World;
+
+const RELAY: IceSource = IceSource::Relay;
+
+impl<D: Disk> Broker<D> {
+    pub(super) fn join_call(&mut self, life: u64, world: &mut World) {
+        let before = self.grants.len();
+        self.mint_for_client(life, 0, world);
+        if let Some(Held { grant, .. }) = self.grants.get(before)
+            && let Some(session) = self.books.session_of(grant.id)
+        {
+            let _ = self.books.open(session, "s", None);
+        }
+    }
+
+    pub(super) fn leave_call(&mut self, nth: u64) {
+        let Some(Held { grant, .. }) = self.held(nth) else { return };
+        if let Some(session) = self.books.session_of(grant.id) {
+            let _ = self.books.close(session, "s", Report::default());
+        }
+        let _ = self.books.revoke(grant.id);
+    }
+
+    /// What the relay does each second: it counts, ends what relays on revoked grants, and says which of them are gone.
+    pub(super) fn look_at_relay(&mut self, is_slow: bool, world: &mut World) {
+        if !self.settings.sources.contains(&RELAY) {
+            return;
+        }
+        self.read_relay(world);
+        let is_late = |id: GrantId| is_slow && !id.as_bytes()[7].is_multiple_of(2);
+        let ended: Vec<_> = self.grants.iter().filter(|held| self.is_over(held)).copied().collect();
+        for held in ended.iter().filter(|held| !is_late(held.grant.id)) {
+            if world.end(RELAY, held.number, self.rest_of(held)) {
+                self.cut_off.push(*held);
+            }
+        }
+        let late: BTreeSet<_> = ended.iter().map(|held| held.grant.id).filter(|id| is_late(*id)).collect();
+        let _ = self.books.release_gone(RELAY, |id| late.contains(&id));
+    }
+
+    fn is_over(&self, held: &Held) -> bool {
+        held.grant.source == RELAY && self.books.grants().is_revoked(held.grant.id)
+    }
+
+    /// Until when the holder of a revoked credential may relay with another one of the same call.
+    fn rest_of(&self, held: &Held) -> Option<(u64, u64)> {
+        let others = self.grants.iter().filter(|other| other.number == held.number && !self.is_over(other));
+        others.map(|other| (other.expires, other.end)).max_by_key(|(_, end)| *end)
+    }
+
+    /// The relay of a new process knows only the revocations that are on disk.
+    pub(super) fn admit_again(&mut self, world: &mut World) {
+        for held in std::mem::take(&mut self.cut_off) {
+            if self.is_over(&held) {
+                self.cut_off.push(held);
+            } else if held.end > world.now {
+                let tail = held.end.saturating_sub(held.expires);
+                let again = world.hand_out(RELAY, held.grant.id, held.expires, tail);
+                let number = world.join(RELAY, held.number, again);
+                for of_call in self.grants.iter_mut().filter(|other| other.number == held.number) {
+                    of_call.number = number;
+                }
+            }
+        }
+    }
+}
