@@ -27,12 +27,15 @@ use turn_ledger::timeline::Slice;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{ByteCount, Timestamp};
 
+mod calls;
 mod counts;
 pub mod relay;
 mod reservation;
 mod rotation;
 mod sfu;
 mod spending;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use reservation::{RenewalRight, Reservation};
 

@@ -196,7 +196,11 @@ impl Parts<'_> {
     /// `secret`: the key of the ledger, for keys that must outlive a restart.
     fn signaling(&self, secret: &[u8; 64]) -> Result<Signaling, BuildError> {
         let config = &self.config.signaling;
-        let calls = Arc::new(LiveCalls::new(Arc::clone(&self.clock)));
+        let calls = Arc::new(LiveCalls::new(
+            Arc::clone(&self.account),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.metrics),
+        ));
         let shared = Shared {
             started: clock::deadline(Duration::ZERO),
             metrics: Arc::clone(&self.metrics),

@@ -1,32 +1,251 @@
-//! The calls of all protocols behind one lock. What happens in a call goes to the ledger in the order in which it happened.
+//! The calls of all protocols behind one lock. What happens in a call goes to the ledger in the order in which it happened, and
+//! takes effect there at once. What takes time is queued: a revocation goes to disk, and its source is asked to end the credential.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use turn_signaling::call::CallEvent;
-use turn_signaling::calls::Calls;
+use tokio::sync::Notify;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::token::GrantId;
+use turn_signaling::call::{CallEvent, CallName};
+use turn_signaling::calls::{Call, CallAction, Calls};
 
+use crate::account::Account;
 use crate::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+
+/// The most revocations that wait for their source. More than all sockets together can cause at once.
+pub const CUTS_QUEUED_MAX: usize = 8_192;
 
 /// The calls that are going on.
 #[derive(Debug)]
 pub struct LiveCalls {
-    calls: Mutex<Calls>,
+    state: Mutex<State>,
+    has_cuts: Notify,
+    account: Arc<Account>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: Calls,
+    /// Revoked grants whose source has not been asked yet.
+    cuts: VecDeque<(GrantId, GrantRow)>,
 }
 
 impl LiveCalls {
     /// No calls.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { calls: Mutex::default(), clock }
+    pub fn new(account: Arc<Account>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { state: Mutex::default(), has_cuts: Notify::new(), account, clock, metrics }
     }
 
     /// Takes what happened in a call.
     pub fn take(&self, event: CallEvent) {
-        let _actions = self.lock().step(event, self.clock.now());
+        let mut state = self.lock();
+        for action in state.calls.step(event, self.clock.now()) {
+            self.carry_out(&mut state, action);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reports to the ledger that the connections of all calls go on. A member that leaves meanwhile waits, so that none is reported
+    /// after its end.
+    pub fn keep_alive(&self) {
+        let mut state = self.lock();
+        for action in state.calls.connections().collect::<Vec<_>>() {
+            self.carry_out(&mut state, action);
+        }
+    }
+
+    /// Revokes the grants of everybody in a call. Returns how many were revoked.
+    pub fn cut(&self, call: &CallName) -> usize {
+        let mut state = self.lock();
+        let of_call = state.calls.iter().filter(|(name, _)| *name == call);
+        let grants: Vec<_> =
+            of_call.flat_map(|(_, call)| call.members.values()).filter_map(|it| it.grant).collect();
+        grants.into_iter().filter(|grant| self.revoke(&mut state, *grant)).count()
+    }
+
+    /// The first `limit` calls in the order of their names, and the number of all.
+    #[must_use]
+    pub fn list(&self, limit: usize) -> (Vec<(CallName, Call)>, usize) {
+        let state = self.lock();
+        let call = |(name, call): (&CallName, &Call)| (name.clone(), call.clone());
+        (state.calls.iter().take(limit).map(call).collect(), state.calls.iter().count())
+    }
+
+    /// The calls in rooms of this name, with the number of their members.
+    #[must_use]
+    pub fn in_room(&self, room: &str) -> Vec<(CallName, usize)> {
+        let state = self.lock();
+        let of_room = state.calls.iter().filter(|(name, _)| &*name.room == room);
+        of_room.map(|(name, call)| (name.clone(), call.members.len())).collect()
+    }
+
+    /// The next revoked grants whose source has not been asked, at most `most`, as soon as there is one.
+    pub async fn next_cuts(&self, most: usize) -> Vec<(GrantId, GrantRow)> {
+        loop {
+            let cuts = self.take_cuts(most);
+            if !cuts.is_empty() {
+                return cuts;
+            }
+            self.has_cuts.notified().await;
+        }
+    }
+
+    /// The same, without waiting.
+    #[must_use]
+    pub fn take_cuts(&self, most: usize) -> Vec<(GrantId, GrantRow)> {
+        let mut state = self.lock();
+        let most = most.min(state.cuts.len());
+        state.cuts.drain(..most).collect()
+    }
+
+    fn carry_out(&self, state: &mut State, action: CallAction) {
+        match action {
+            CallAction::Open(member, grant) => self.account.keep_session(grant, &member.0),
+            CallAction::Close(member, grant) => self.account.close_session(grant, &member.0),
+            CallAction::Cut(grant) => {
+                self.revoke(state, grant);
+            }
+        }
+    }
+
+    /// Revokes a grant, unless that was done before.
+    fn revoke(&self, state: &mut State, grant: GrantId) -> bool {
+        let Some(row) = self.account.cut(grant) else { return false };
+        if state.cuts.len() < CUTS_QUEUED_MAX {
+            state.cuts.push_back((grant, row));
+            self.has_cuts.notify_one();
+        } else {
+            // The ledger has the revocation. The credential itself expires by itself.
+            self.metrics.signaling_limited("not_asked");
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turn_signaling::call::{MediaAfter, MemberId, ProtocolName};
+
+    use super::*;
+    use crate::account::testing;
+    use crate::clock::SystemClock;
+
+    struct World {
+        account: Arc<Account>,
+        calls: LiveCalls,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let account = testing::account(Arc::clone(&clock));
+            let calls = LiveCalls::new(Arc::clone(&account), clock, Arc::new(Metrics::new()));
+            Self { account, calls }
+        }
+
+        /// A member joins the room with a new grant.
+        async fn join(&self, room: &str, id: u8) -> GrantId {
+            let grant = testing::mint(&self.account, id).await;
+            let (call, member) = (call(room), member(id));
+            self.calls.take(CallEvent::Joined { call, member, user: None, grant: Some(grant) });
+            grant
+        }
+
+        fn leave(&self, room: &str, id: u8, media: MediaAfter) {
+            self.calls.take(CallEvent::Left { call: call(room), member: member(id), media });
+        }
+
+        /// The names of the open connections.
+        fn open(&self) -> Vec<String> {
+            let (open, _) = self.account.connections(10);
+            open.iter().map(|open| open.connection.id.to_string()).collect()
+        }
+
+        fn revoked(&self) -> Vec<GrantId> {
+            self.account.revoked(10).iter().map(|revoked| revoked.grant).collect()
+        }
+    }
+
+    fn call(room: &str) -> CallName {
+        CallName { protocol: ProtocolName::Ayame, room: room.into() }
+    }
+
+    fn member(id: u8) -> MemberId {
+        MemberId(id.to_string().into())
+    }
+
+    #[tokio::test]
+    async fn members_have_connections_from_connected_on_and_leaving_closes_and_revokes() {
+        let world = World::new();
+        let (a, _) = (world.join("r", 1).await, world.join("r", 2).await);
+        world.calls.keep_alive();
+        assert!(world.open().is_empty(), "not connected");
+        world.calls.take(CallEvent::Connected { call: call("r") });
+        assert_eq!(world.open(), ["1", "2"]);
+        world.calls.keep_alive();
+        assert_eq!(world.open(), ["1", "2"]);
+
+        world.leave("r", 1, MediaAfter::Ends);
+        assert_eq!((world.open(), world.revoked()), (vec!["2".to_owned()], vec![a]));
+        let asked = world.calls.next_cuts(10).await;
+        assert_eq!(asked.iter().map(|(_, row)| row.username.as_deref()).collect::<Vec<_>>(), [Some("name")]);
+        assert!(world.calls.take_cuts(10).is_empty());
+        world.calls.keep_alive();
+        assert_eq!(world.open(), ["2"], "nobody opens it again");
+        world.leave("r", 2, MediaAfter::MayContinue);
+        assert_eq!((world.open(), world.revoked()), (vec![], vec![a]), "its media may go on");
+        assert_eq!(world.calls.list(10), (vec![], 0));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_the_ledger_does_not_know_makes_no_difference() {
+        let world = World::new();
+        let unknown = Some(GrantId::new([9; 16]));
+        for (id, grant) in [(1, unknown), (2, None)] {
+            let (call, member) = (call("r"), member(id));
+            world.calls.take(CallEvent::Joined { call, member, user: None, grant });
+        }
+        world.calls.take(CallEvent::Connected { call: call("r") });
+        assert_eq!(world.calls.in_room("r"), [(call("r"), 2)]);
+        world.leave("r", 1, MediaAfter::Ends);
+        world.leave("r", 2, MediaAfter::Ends);
+        assert!(world.open().is_empty() && world.calls.take_cuts(10).is_empty());
+    }
+
+    #[tokio::test]
+    async fn everybody_in_a_call_is_revoked_once() {
+        let world = World::new();
+        for (room, id) in [("r", 1), ("r", 2), ("s", 3)] {
+            world.join(room, id).await;
+        }
+        assert_eq!((world.calls.cut(&call("r")), world.calls.cut(&call("r"))), (2, 0));
+        world.leave("r", 1, MediaAfter::Ends);
+        assert_eq!((world.calls.take_cuts(10).len(), world.revoked().len()), (2, 2));
+        assert_eq!(world.calls.list(1).1, 2);
+    }
+
+    #[tokio::test]
+    async fn the_queue_of_revocations_is_bounded_and_the_ledger_has_all_of_them() {
+        let world = World::new();
+        let row = {
+            world.join("r", 1).await;
+            world.calls.cut(&call("r"));
+            world.calls.take_cuts(1).remove(0)
+        };
+        world.calls.lock().cuts = vec![row; CUTS_QUEUED_MAX - 1].into();
+        for id in [2, 3] {
+            world.join("s", id).await;
+            world.leave("s", id, MediaAfter::Ends);
+        }
+        assert_eq!(world.calls.take_cuts(usize::MAX).len(), CUTS_QUEUED_MAX);
+        assert_eq!(world.revoked().len(), 3);
     }
 }

@@ -196,7 +196,8 @@ mod tests {
     use turn_signaling::session::{Closing, Text};
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::account::testing;
+    use crate::clock::{Clock, SystemClock};
 
     /// Returns each text to its sender, asks about `ask`, and closes a socket on drain.
     #[derive(Debug, Default)]
@@ -234,10 +235,16 @@ mod tests {
     }
 
     fn hub() -> Hub {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = Arc::new(Metrics::new());
         let shared = Shared {
             started: clock::deadline(Duration::ZERO),
-            metrics: Arc::new(Metrics::new()),
-            calls: Arc::new(LiveCalls::new(Arc::new(SystemClock))),
+            metrics: Arc::clone(&metrics),
+            calls: Arc::new(LiveCalls::new(
+                testing::account(Arc::clone(&clock)),
+                clock,
+                Arc::clone(&metrics),
+            )),
             backlog: Backlog::default(),
         };
         Hub::new(ProtocolName::Yjs, Box::<Echo>::default(), shared)

@@ -161,7 +161,7 @@ impl Metrics {
             signaling_limited: add(
                 all,
                 "signaling_sockets_limited",
-                "Signaling sockets that were refused, or closed because the client reads too slowly",
+                "Signaling sockets that were refused, or closed because the client reads too slowly, and grants whose source was not asked to end them",
             ),
             feedback_cards: add(all, "feedback_cards", "Cards of reports that are finished"),
             claims_clamped: add(all, "claims_clamped", "Reports clamped to an allowance"),
@@ -230,7 +230,8 @@ impl Metrics {
         self.sockets_limited.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// Counts a signaling socket that was refused before its upgrade, or closed because its client reads too slowly.
+    /// Counts a signaling socket that was refused before its upgrade, or closed because its client reads too slowly, or a grant whose
+    /// source was not asked to end it.
     pub fn signaling_limited(&self, outcome: &'static str) {
         self.signaling_limited.get_or_create(&OutcomeLabels { outcome }).inc();
     }

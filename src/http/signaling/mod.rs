@@ -8,11 +8,13 @@
 //! | [`peerjs`] | the HTTP routes of `PeerJS` |
 //! | [`socket`] | the upgrade, and the task that reads and writes one socket |
 //! | [`effects`] | webhooks and mints |
+//! | [`media`] | what calls mean for credentials that are in use |
 //! | [`sfu`] | the SFU proxy, which has requests instead of sockets |
 //! | [`p2pcf`] | P2PCF, which polls instead |
 
 mod effects;
 mod form;
+mod media;
 pub mod p2pcf;
 mod peerjs;
 pub mod reports;
@@ -36,6 +38,13 @@ fn take(app: &Arc<App>, hub: &Arc<Hub>, event: Event) {
     effects::begin(app, hub, hub.take(event));
 }
 
+/// Ends a room in every protocol.
+pub(super) fn end_room(app: &Arc<App>, room: &str) {
+    for hub in &app.signaling.hubs {
+        take(app, hub, Event::EndRoom { room: room.into() });
+    }
+}
+
 /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets
 /// have closed and the application has been told of each.
 pub async fn run(app: &Arc<App>, end: &CancellationToken) {
@@ -43,6 +52,8 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
         let (app, hub, end) = (Arc::clone(app), Arc::clone(hub), end.clone());
         tokio::spawn(async move { run_timers(&app, &hub, &end).await })
     });
+    let over = CancellationToken::new();
+    let media = tokio::spawn(run_media(Arc::clone(app), over.clone()));
     let timers: Vec<_> = timers.collect();
     let sfu = async {
         if let Some(proxy) = &app.signaling.sfu {
@@ -63,6 +74,12 @@ pub async fn run(app: &Arc<App>, end: &CancellationToken) {
     app.signaling.occupancy.emptied().await;
     app.signaling.tasks.close();
     app.signaling.tasks.wait().await;
+    over.cancel();
+    let _ = media.await;
+}
+
+async fn run_media(app: Arc<App>, end: CancellationToken) {
+    tokio::join!(media::keep_alive(&app, &end), media::end_credentials(&app, &end));
 }
 
 async fn run_timers(app: &Arc<App>, hub: &Arc<Hub>, end: &CancellationToken) {

@@ -1,0 +1,60 @@
+//! The account's interface for our own signaling: the connections of a call's members, and the end of what they relay. Nothing
+//! here waits for the disk, so a ledger that cannot be written does not hold up a call.
+
+use super::Account;
+use turn_ledger::books::{Books, NotRecorded};
+use turn_ledger::connection::Report;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::reports::ReportError;
+use turn_ledger::spender::Spender;
+use turn_ledger::token::GrantId;
+
+impl Account {
+    /// Reports that the connection of a member goes on, and opens it if it is not open. Once the promise for the grant ends,
+    /// nothing can be relayed on it, whatever becomes of the call, so its connection is closed.
+    pub fn keep_session(&self, grant: GrantId, id: &str) {
+        let session =
+            self.with(|books| books.session_of(grant).map(|session| (session, is_promised(books, grant))));
+        let Some((session, is_promised)) = session else { return };
+        if !is_promised {
+            return self.close_session(grant, id);
+        }
+        if matches!(self.heartbeat(session, None, id, Report::default()), Err(ReportError::Unknown(_))) {
+            // The metrics say whether a table is full.
+            let _ = self.open(session, None, id, None, Spender::default());
+        }
+    }
+
+    /// Closes the connection of a member.
+    pub fn close_session(&self, grant: GrantId, id: &str) {
+        if let Some(session) = self.with(|books| books.session_of(grant)) {
+            // A revoked grant has no connection left to close.
+            let _ = self.close(session, id, Report::default());
+        }
+    }
+
+    /// Revokes a credential and closes its connections. Takes effect at once; [`Self::recorded`] waits until it is on disk. `None`
+    /// if no metered grant of this id is known, or if it is revoked already.
+    pub fn cut(&self, id: GrantId) -> Option<GrantRow> {
+        let (revoked, snapshot) = self.with(|books| {
+            let revoked = if books.grants().is_revoked(id) { None } else { books.revoke(id) };
+            (revoked, books.snapshot())
+        });
+        let (grant, closed) = revoked?;
+        for closed in closed {
+            self.report_end(&closed, &snapshot);
+        }
+        Some(grant)
+    }
+
+    /// Waits until everything up to now is on disk.
+    pub async fn recorded(&self) -> Result<(), NotRecorded> {
+        self.record(false).await
+    }
+}
+
+/// Whether a report now would count for a time that is promised for the grant.
+fn is_promised(books: &Books, grant: GrantId) -> bool {
+    let until = books.grants().get(grant).and_then(|row| row.alive_until);
+    until.is_some_and(|until| until.start() >= books.now().plus(books.rules().heartbeat))
+}

@@ -1,0 +1,56 @@
+//! An account in memory for the tests of other modules: the relay is its only source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Account;
+use crate::clock::Clock;
+use crate::telemetry::metrics::Metrics;
+use turn_ledger::books::Requester;
+use turn_ledger::connection::{BilledDirections, UsageRules};
+use turn_ledger::connections::Bounds;
+use turn_ledger::ledger::{SourceTerms, Terms};
+use turn_ledger::open::Setup;
+use turn_ledger::period::BillingDay;
+use turn_ledger::source::{IceSource, MINT_SLACK};
+use turn_ledger::timeline::Rates;
+use turn_ledger::token::{Grant, GrantId};
+use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::verdict::BudgetMode;
+
+const SOURCE: IceSource = IceSource::Relay;
+const LIFE: Duration = Duration::from_secs(600);
+
+pub(crate) fn account(clock: Arc<dyn Clock>) -> Arc<Account> {
+    let rate = BitRate::new(2_000_000);
+    let terms = Terms {
+        limit: ByteCount::new(1_000_000_000_000),
+        billing_day: BillingDay::new(1).unwrap(),
+        rates: Rates {
+            estimated: rate,
+            liability: rate,
+            unreported_grant: ByteCount::ZERO,
+            promises_cap_claims: false,
+        },
+        mode: BudgetMode::Estimate,
+    };
+    let rules = UsageRules {
+        heartbeat: Duration::from_secs(30),
+        billed: BilledDirections::Egress,
+        estimated_rate: rate,
+    };
+    let relay =
+        SourceTerms { source: SOURCE, tail: Duration::ZERO, cut_tail: None, sampling: 0, is_read: true };
+    let setup =
+        Setup { terms, sources: vec![relay], rules, bounds: Bounds::default(), default_source: SOURCE };
+    Arc::new(Account::new(setup.open(None, clock.now()), None, clock, Arc::new(Metrics::new())))
+}
+
+/// Issues a grant of ten minutes.
+pub(crate) async fn mint(account: &Arc<Account>, id: u8) -> GrantId {
+    let reservation = account.reserve(SOURCE, LIFE, MINT_SLACK, Requester::default()).unwrap();
+    let (id, issued_at) = (GrantId::new([id; 16]), reservation.at());
+    let grant = Grant { id, source: SOURCE, issued_at, expires_at: issued_at.plus(LIFE) };
+    reservation.commit(&grant, Some("name"), None).await.unwrap();
+    id
+}

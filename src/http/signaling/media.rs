@@ -1,0 +1,61 @@
+//! What the calls mean for the media, in time: connections that go on are reported, and the sources are asked to end the credentials
+//! of members that have left. The ledger has each revocation before that.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use turn_ledger::grants::GrantRow;
+use turn_ledger::token::GrantId;
+
+use crate::app::App;
+use crate::clock;
+use crate::mint::RevokedAll;
+
+/// The most credentials whose end is asked for at once.
+const CUTS_AT_ONCE: usize = 64;
+/// How long the last of them may take when the process stops.
+const LAST_CUTS_MAX: Duration = Duration::from_secs(3);
+
+/// Reports the connections of all calls at each heartbeat until `end`.
+pub(super) async fn keep_alive(app: &App, end: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep_until(clock::deadline(app.heartbeat)) => app.signaling.calls.keep_alive(),
+        }
+    }
+}
+
+/// Ends the credentials of members that have left until `end`, and then those that still wait.
+pub(super) async fn end_credentials(app: &App, end: &CancellationToken) {
+    let calls = &app.signaling.calls;
+    loop {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => break,
+            left = calls.next_cuts(CUTS_AT_ONCE) => end_all(app, &left).await,
+        }
+    }
+    let last = async {
+        loop {
+            let left = calls.take_cuts(CUTS_AT_ONCE);
+            if left.is_empty() {
+                return;
+            }
+            end_all(app, &left).await;
+        }
+    };
+    // What is not asked for expires by itself.
+    let _ = tokio::time::timeout(LAST_CUTS_MAX, last).await;
+}
+
+/// Asks the sources to end these credentials. Meanwhile the ledger writes the revocations.
+async fn end_all(app: &App, left: &[(GrantId, GrantRow)]) {
+    let (recorded, revoked) = tokio::join!(app.account.recorded(), app.mint.revoke_all(left));
+    let grants = left.len();
+    if recorded.is_err() {
+        tracing::warn!(grants, "the ends of grants could not be written; they are written again");
+    }
+    let RevokedAll { ended, left } = revoked;
+    tracing::info!(grants, ended, left, "members have left their calls, so their credentials were ended");
+}
