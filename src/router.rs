@@ -21,8 +21,8 @@ use crate::http::body::BodyLimit;
 use crate::http::error::ApiError;
 use crate::http::renewal;
 use crate::http::{
-    alerts, backup, bandwidth_status, body, connections, credentials, envelope, health, metrics, openapi,
-    operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
+    alerts, backup, bandwidth_status, body, calls_live, connections, credentials, envelope, health, metrics,
+    openapi, operator, origin, overrides, overview, signaling, spenders, users, wire_formats,
 };
 use crate::web;
 use crate::web::{navigation, pages};
@@ -59,10 +59,12 @@ pub fn build(app: &Arc<App>) -> Router {
         .routes(routes!(overrides::drop_reading).map(|route| operator_path(route, app)))
         .routes(routes!(overrides::revoke_credential).map(|route| operator_path(route, app)))
         .routes(routes!(users::revoke_user).map(|route| operator_path(route, app)))
+        .routes(routes!(calls_live::end_room).map(|route| operator_path(route, app)))
         .routes(routes!(users::block_user, users::unblock_user).map(|route| operator_path(route, app)));
     openapi::describe_overrides(overrides.get_openapi_mut());
     let mut operator = overrides
         .routes(routes!(operator::list_connections).map(|route| operator_method(route, app)))
+        .routes(routes!(calls_live::list_live_calls).map(|route| operator_path(route, app)))
         .routes(routes!(spenders::list_spenders).map(|route| operator_path(route, app)))
         .routes(routes!(spenders::list_grants).map(|route| operator_path(route, app)))
         .routes(routes!(operator::get_usage).map(|route| operator_path(route, app)))

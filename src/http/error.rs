@@ -51,6 +51,8 @@ pub enum ApiError {
     UnknownConnection,
     /// No such credential, or it has expired.
     UnknownGrant,
+    /// Nobody is in that room.
+    EmptyRoom,
     /// The route exists, the method does not.
     MethodNotAllowed {
         /// The value of the `Allow` header, if it is known.

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod backup;
 pub mod bandwidth_status;
 pub mod body;
+pub mod calls_live;
 pub mod connections;
 pub mod credentials;
 pub mod envelope;

@@ -101,6 +101,17 @@ export interface CredentialsBody {
   ttl?: number;
 }
 
+export interface EndedCallBody {
+  members: number;
+  protocol: "ayame" | "p2pcf" | "rooms" | "sfu" | "peerjs" | "yjs";
+}
+
+export interface EndedRoomBody {
+  ended: Array<EndedCallBody>;
+  revoked: number;
+  room: string;
+}
+
 export interface ErrorBody {
   bandwidthLimit?: number;
   bandwidthUsed?: string;
@@ -176,6 +187,26 @@ export interface KeyBody {
 
 export interface LimitOverride {
   limitGB: number | null;
+}
+
+export interface LiveCallBody {
+  connected: boolean;
+  members: Array<MemberBody>;
+  protocol: "ayame" | "p2pcf" | "rooms" | "sfu" | "peerjs" | "yjs";
+  room: string;
+  startedAt: string;
+}
+
+export interface LiveCallsBody {
+  calls: Array<LiveCallBody>;
+  total: number;
+}
+
+export interface MemberBody {
+  grants: Array<string>;
+  id: string;
+  joinedAt: string;
+  user: string | null;
 }
 
 export interface ObservedTailBody {
@@ -350,6 +381,7 @@ export interface UserRevocationBody {
 export interface Got {
   'api/alerts': AlertsBody;
   'api/bandwidth-status': StatusBody;
+  'api/calls-live': LiveCallsBody;
   'api/connections': ConnectionsBody;
   'api/grants': GrantPageBody;
   [path: `api/grants?${string}`]: GrantPageBody;
@@ -372,6 +404,7 @@ export interface Posted {
   'api/connections': ConnectionBody;
   [path: `api/connections/${string}/heartbeat`]: ConnectionBody;
   [path: `api/credentials/${string}/revoke`]: RevocationBody;
+  [path: `api/rooms/${string}/end`]: EndedRoomBody;
   [path: `api/users/${string}/block`]: UserBlockBody;
   [path: `api/users/${string}/revoke`]: UserRevocationBody;
 }

@@ -26,6 +26,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "get /api/alerts",
         "get /api/backup",
         "get /api/bandwidth-status",
+        "get /api/calls-live",
         "get /api/connections",
         "get /api/grants",
         "get /api/overview",
@@ -51,6 +52,7 @@ async fn the_openapi_document_describes_every_route_that_is_served() {
         "post /api/connections/{id}/close",
         "post /api/connections/{id}/heartbeat",
         "post /api/credentials/{grant}/revoke",
+        "post /api/rooms/{room}/end",
         "post /api/users/{user}/block",
         "post /api/users/{user}/revoke",
     ];

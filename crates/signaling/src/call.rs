@@ -23,6 +23,9 @@ pub enum ProtocolName {
 }
 
 impl ProtocolName {
+    /// All protocols.
+    pub const ALL: [Self; 6] = [Self::Ayame, Self::P2pcf, Self::Rooms, Self::Sfu, Self::Peerjs, Self::Yjs];
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -96,6 +96,7 @@ impl ApiError {
             Self::UnknownGrant => {
                 not_found("No live credential has this grant: it has expired, or was not issued here.")
             }
+            Self::EmptyRoom => not_found("Nobody is in this room. See GET /api/calls-live."),
             Self::MethodNotAllowed { allow } => {
                 let described = Described::new(
                     StatusCode::METHOD_NOT_ALLOWED,
@@ -112,10 +113,7 @@ impl ApiError {
                 Described::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload too large")
                     .message(format!("Send at most {bytes_max} bytes."))
             }
-            Self::MisdirectedRequest => {
-                Described::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
-                    .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
-            }
+            Self::MisdirectedRequest => misdirected(),
             Self::RateLimited { retry_in } => over_rate(TOO_MANY_MINTS).retry_in(retry_in),
             Self::TooManyReports { retry_in } => over_rate("Too many reports").retry_in(retry_in),
             Self::TooManyWrongTokens { retry_in } => over_rate("Too many wrong tokens")
@@ -184,6 +182,11 @@ fn origin_not_allowed(foreign: ForeignRequest) -> Described {
             described.message("Send the request when a call begins: a prefetch mints nothing.")
         }
     }
+}
+
+fn misdirected() -> Described {
+    Described::new(StatusCode::MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST", "Misdirected request")
+        .message("Use the address of this service. Its operator adds host names to ALLOWED_HOSTS.")
 }
 
 fn not_found(message: &'static str) -> Described {

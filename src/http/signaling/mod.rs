@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use turn_signaling::call::ProtocolName;
 use turn_signaling::session::Event;
 
 use crate::app::App;
@@ -38,11 +39,19 @@ fn take(app: &Arc<App>, hub: &Arc<Hub>, event: Event) {
     effects::begin(app, hub, hub.take(event));
 }
 
-/// Ends a room in every protocol.
+/// Ends a room in every protocol that [can](can_end) end rooms.
 pub(super) fn end_room(app: &Arc<App>, room: &str) {
     for hub in &app.signaling.hubs {
         take(app, hub, Event::EndRoom { room: room.into() });
     }
+    if let Some(proxy) = &app.signaling.sfu {
+        proxy.end_room(room);
+    }
+}
+
+/// Whether rooms of this protocol can be ended. Clients of P2PCF hold no socket that could be closed.
+pub(super) fn can_end(protocol: ProtocolName) -> bool {
+    protocol != ProtocolName::P2pcf
 }
 
 /// Runs the timers of all protocols until `end`. Then tells every client that the process stops, and returns once all sockets

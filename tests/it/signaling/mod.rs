@@ -1,6 +1,7 @@
 //! Signaling over the real router: each protocol as its clients see it.
 
 mod ayame;
+mod calls;
 mod p2pcf;
 mod peerjs;
 mod reports;

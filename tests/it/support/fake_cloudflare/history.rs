@@ -146,6 +146,11 @@ impl History {
         push_bounded(&mut events.credentials, Issued { credential, revoked: false });
     }
 
+    /// How many credentials are revoked.
+    pub(crate) fn revoked(&self) -> usize {
+        self.events().credentials.iter().filter(|issued| issued.revoked).count()
+    }
+
     /// Marks a credential as revoked; false when it is unknown or already gone.
     pub(super) fn revoke(&self, username: &str) -> bool {
         let mut events = self.events();

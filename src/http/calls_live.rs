@@ -1,0 +1,162 @@
+//! The operator's view of signaling: the calls that are going on, and the end of a room.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use turn_ledger::units::Timestamp;
+use turn_signaling::call::{CallName, MemberId, ProtocolName};
+use turn_signaling::calls::{Call, Member};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::error::{ApiError, ErrorBody};
+use super::openapi::one_of;
+use super::signaling;
+use crate::app::App;
+
+/// Longest list of calls.
+const LIST_MAX: usize = 1_000;
+
+/// The calls that are going on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveCallsBody {
+    /// Sorted by protocol and room; the first 1000.
+    calls: Vec<LiveCallBody>,
+    /// Number of calls.
+    #[schema(example = 1)]
+    total: usize,
+}
+
+/// One call: a room while somebody is in it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveCallBody {
+    #[schema(schema_with = protocol_schema)]
+    protocol: &'static str,
+    /// The room, as its clients name it.
+    #[schema(example = "room-1")]
+    room: String,
+    /// When its first member joined.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:40:00Z")]
+    started_at: Timestamp,
+    /// Whether its members are connected to each other, as far as the protocol can see.
+    #[schema(example = true)]
+    connected: bool,
+    /// Sorted by id.
+    members: Vec<MemberBody>,
+}
+
+/// A member of a call.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberBody {
+    /// Its id, which is never used again.
+    #[schema(example = "01JHN4V8ZP4M6Q2TB1Y5RC3XKD")]
+    id: String,
+    /// The user, if a token or a trusted proxy named one.
+    #[schema(required = true, example = "ann")]
+    user: Option<String>,
+    /// The grants that were minted for it.
+    #[schema(example = json!(["nT3k1s0wQ2Gv8Zb5yXhJ4A"]))]
+    grants: Vec<String>,
+    /// When it joined.
+    #[schema(value_type = String, format = DateTime, example = "2025-01-15T11:40:00Z")]
+    joined_at: Timestamp,
+}
+
+/// What was ended in a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedRoomBody {
+    /// The room.
+    #[schema(example = "room-1")]
+    room: String,
+    /// One entry for each protocol that had a room of this name.
+    ended: Vec<EndedCallBody>,
+    /// Grants that were revoked.
+    #[schema(example = 2)]
+    revoked: usize,
+}
+
+/// A call that was ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedCallBody {
+    #[schema(schema_with = protocol_schema)]
+    protocol: &'static str,
+    /// Members that were in it.
+    #[schema(example = 2)]
+    members: usize,
+}
+
+fn protocol_schema() -> RefOr<Schema> {
+    one_of(ProtocolName::ALL.map(ProtocolName::as_str), "The signaling protocol.")
+}
+
+/// Lists the calls that are going on.
+///
+/// These are the rooms of the broker's own signaling (`SIGNALING`) with somebody in them.
+#[utoipa::path(
+    get,
+    path = "/api/calls-live",
+    operation_id = "listLiveCalls",
+    tag = "operator",
+    responses((status = 200, description = "The calls.", body = LiveCallsBody))
+)]
+pub async fn list_live_calls(State(app): State<Arc<App>>) -> Json<LiveCallsBody> {
+    let (calls, total) = app.signaling.calls.list(LIST_MAX);
+    Json(LiveCallsBody { calls: calls.iter().map(|(name, call)| live_call(name, call)).collect(), total })
+}
+
+fn live_call(name: &CallName, call: &Call) -> LiveCallBody {
+    LiveCallBody {
+        protocol: name.protocol.as_str(),
+        room: name.room.to_string(),
+        started_at: call.started,
+        connected: call.is_connected,
+        members: call.members.iter().map(|(id, member)| member_of(id, member)).collect(),
+    }
+}
+
+fn member_of(id: &MemberId, member: &Member) -> MemberBody {
+    MemberBody {
+        id: id.0.to_string(),
+        user: member.user.as_ref().map(|user| user.as_str().to_owned()),
+        grants: member.grant.iter().map(ToString::to_string).collect(),
+        joined_at: member.joined,
+    }
+}
+
+/// Ends a room.
+///
+/// The room ends in every protocol that has one of this name: its sockets are closed, and the grants of its members are revoked, so
+/// that their media end where the source can end them. Rooms of P2PCF, whose clients poll, cannot be ended. Its members can join again: block a user first if that is not wanted.
+#[utoipa::path(
+    post,
+    path = "/api/rooms/{room}/end",
+    operation_id = "endRoom",
+    tag = "operator",
+    params(("room" = String, Path, description = "The room, as in `GET /api/calls-live`.")),
+    responses(
+        (status = 200, description = "What was ended.", body = EndedRoomBody),
+        (status = 404, description = "`NOT_FOUND`: nobody is in a room of this name.", body = ErrorBody),
+    )
+)]
+pub async fn end_room(
+    State(app): State<Arc<App>>,
+    Path(room): Path<String>,
+) -> Result<Json<EndedRoomBody>, ApiError> {
+    let mut calls = app.signaling.calls.in_room(&room);
+    calls.retain(|(call, _)| signaling::can_end(call.protocol));
+    if calls.is_empty() {
+        return Err(ApiError::EmptyRoom);
+    }
+    // Revoked first: a protocol may leave the media of some members alone.
+    let revoked = calls.iter().map(|(call, _)| app.signaling.calls.cut(call)).sum();
+    signaling::end_room(&app, &room);
+    tracing::warn!(room, calls = calls.len(), revoked, "the operator has ended a room");
+    app.account.recorded().await?;
+    let ended =
+        |(call, members): (CallName, usize)| EndedCallBody { protocol: call.protocol.as_str(), members };
+    Ok(Json(EndedRoomBody { room, ended: calls.into_iter().map(ended).collect(), revoked }))
+}

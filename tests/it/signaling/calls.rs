@@ -1,0 +1,157 @@
+//! What a call means for the ledger and for the operator: connections and revocations of its members, the list of calls, and
+//! the end of a room. Over Ayame, since every protocol uses the same code.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::socket_client::SocketClient;
+use crate::support::{Answer, OPERATOR, TestBroker, eventually, with_cloudflare_and};
+
+const RELAY: [(&str, &str); 5] = [
+    ("SIGNALING", "ayame"),
+    ("ICE_SOURCES", "relay"),
+    ("RELAY_LISTEN", "127.0.0.1:0"),
+    ("BANDWIDTH_LIMIT_GB", "1000"),
+    ("BUDGET_MODE", "strict"),
+];
+
+async fn with_relay() -> TestBroker {
+    TestBroker::start(&RELAY).await
+}
+
+async fn join(broker: &TestBroker, room: &str) -> SocketClient {
+    join_with(broker, json!({"type": "register", "roomId": room})).await
+}
+
+async fn join_with(broker: &TestBroker, register: Value) -> SocketClient {
+    let mut socket = SocketClient::open(broker.address, "/signaling", &[]).await.unwrap();
+    socket.send_json(&register).await;
+    assert_eq!(socket.next_json().await["type"], "accept");
+    socket
+}
+
+async fn calls(broker: &TestBroker) -> Value {
+    broker.operator("/api/calls-live").await.json()
+}
+
+async fn end(broker: &TestBroker, room: &str) -> Answer {
+    broker.post(OPERATOR, &format!("/api/rooms/{room}/end"), json!({})).await
+}
+
+/// The grants of a room that are revoked, and all of them.
+async fn grants(broker: &TestBroker, room: &str) -> (usize, usize) {
+    let page = broker.operator(&format!("/api/grants?call=ayame/{room}")).await.json();
+    let rows = page["grants"].as_array().unwrap();
+    (rows.iter().filter(|grant| !grant["revokedAt"].is_null()).count(), rows.len())
+}
+
+async fn reserved(broker: &TestBroker) -> f64 {
+    broker.status().await["reservedGB"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_operator_sees_who_is_in_which_call() {
+    let broker = with_relay().await;
+    assert_eq!(calls(&broker).await, json!({"calls": [], "total": 0}));
+    let _b = join(&broker, "b").await;
+    let _a = (join(&broker, "a").await, join(&broker, "a").await);
+    let found = calls(&broker).await;
+    assert_eq!(found["total"], 2);
+    let rooms: Vec<_> = found["calls"].as_array().unwrap().iter().map(|call| &call["room"]).collect();
+    assert_eq!(rooms, ["a", "b"], "sorted");
+    let call = &found["calls"][0];
+    assert_eq!((&call["protocol"], &call["connected"]), (&json!("ayame"), &json!(false)));
+    assert_eq!(call["startedAt"], "2025-01-15T12:00:00.000Z");
+    let members = call["members"].as_array().unwrap();
+    assert_eq!(members.len(), 2);
+    for member in members {
+        assert_eq!((&member["user"], &member["joinedAt"]), (&Value::Null, &call["startedAt"]));
+        assert_eq!(member["grants"].as_array().unwrap().len(), 1);
+    }
+    let unauthorized = Answer::of(broker.request(Method::GET, "/api/calls-live")).await;
+    assert_eq!(unauthorized.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_connected_member_has_a_connection_until_it_leaves() {
+    let broker = with_relay().await;
+    let (mut a, b) = (join(&broker, "r").await, join(&broker, "r").await);
+    a.send(r#"{"type":"connected"}"#).await;
+    let open = async || broker.operator("/api/connections").await.json();
+    eventually("two connections", async || open().await["total"] == 2).await;
+    assert_eq!(calls(&broker).await["calls"][0]["connected"], true);
+    assert!(open().await["connections"].as_array().unwrap().iter().all(|row| row["grant"].is_string()));
+    a.close().await;
+    eventually("no connection", async || open().await["total"] == 0).await;
+    eventually("both are revoked", async || grants(&broker, "r").await == (2, 2)).await;
+    drop(b);
+}
+
+#[tokio::test]
+async fn leaving_releases_what_was_promised_at_the_relay() {
+    let broker = with_relay().await;
+    let (a, _b) = (join(&broker, "r").await, join(&broker, "r").await);
+    let _other = join(&broker, "s").await;
+    let three = reserved(&broker).await;
+    a.close().await;
+    // Of three credentials of an hour, one and two minutes stay.
+    eventually("the release", async || reserved(&broker).await < three * 0.4).await;
+    assert!(reserved(&broker).await > three * 0.3);
+}
+
+#[tokio::test]
+async fn at_cloudflare_leaving_revokes_and_releases_nothing() {
+    let (cloudflare, broker) = with_cloudflare_and(&[
+        ("SIGNALING", "ayame"),
+        ("BUDGET_MODE", "strict"),
+        ("BANDWIDTH_LIMIT_GB", "5000"),
+    ])
+    .await;
+    let (a, _b) = (join(&broker, "r").await, join(&broker, "r").await);
+    let before = reserved(&broker).await;
+    a.close().await;
+    eventually("Cloudflare is asked", async || cloudflare.history().revoked() == 2).await;
+    assert_eq!(grants(&broker, "r").await, (2, 2));
+    assert!((reserved(&broker).await - before).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn a_standalone_client_that_has_connected_is_not_cut() {
+    let broker = with_relay().await;
+    let standalone = json!({"type": "register", "roomId": "r", "standalone": true});
+    let (mut a, mut b) = (join_with(&broker, standalone.clone()).await, join_with(&broker, standalone).await);
+    for socket in [&mut a, &mut b] {
+        socket.send(r#"{"type":"connected"}"#).await;
+    }
+    eventually("the room is empty", async || calls(&broker).await["total"] == 0).await;
+    assert_eq!(grants(&broker, "r").await, (0, 2));
+}
+
+#[tokio::test]
+async fn the_operator_ends_a_room_and_no_other() {
+    let broker = with_relay().await;
+    let (mut a, _b) = (join(&broker, "r").await, join(&broker, "r").await);
+    let _other = join(&broker, "s").await;
+    let ended = end(&broker, "r").await;
+    assert_eq!(
+        ended.json(),
+        json!({"room": "r", "ended": [{"protocol": "ayame", "members": 2}], "revoked": 2})
+    );
+    a.closed().await;
+    assert_eq!((grants(&broker, "r").await, grants(&broker, "s").await), ((2, 2), (0, 1)));
+    assert_eq!(calls(&broker).await["total"], 1);
+    let again = end(&broker, "r").await;
+    assert_eq!((again.status, again.json()["code"].as_str()), (StatusCode::NOT_FOUND, Some("NOT_FOUND")));
+}
+
+#[tokio::test]
+async fn calls_go_on_while_the_budget_is_frozen() {
+    let broker = with_relay().await;
+    let frozen = broker.post(OPERATOR, "/api/budget/freeze", json!({"frozen": true})).await;
+    assert_eq!(frozen.status, StatusCode::OK);
+    let (mut a, b) = (join(&broker, "r").await, join(&broker, "r").await);
+    a.send(r#"{"type":"connected"}"#).await;
+    assert_eq!(calls(&broker).await["calls"][0]["members"][0]["grants"], json!([]));
+    b.close().await;
+    eventually("the call is over", async || calls(&broker).await["total"] == 0).await;
+}
