@@ -205,9 +205,11 @@ impl GrantRow {
         self.alive_until.unwrap_or_default().max(Minute::from_end(self.expires_at))
     }
 
-    /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it.
+    /// Whether the ledger counts it as alive, its credential still works, or a connection is open on it. A released one stays until its
+    /// credential has expired by either clock, because its source must go on refusing it.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
-        self.alive_until.is_some_and(|until| until.start() > now) || self.is_in_use(now)
+        let is_refused = self.released && self.latest_expiry() > now;
+        self.alive_until.is_some_and(|until| until.start() > now) || self.is_in_use(now) || is_refused
     }
 
     /// The same grant, minted with this TURN key.

@@ -164,6 +164,7 @@ mutants=(
     'a release: the renewal loses the minutes of the renewed grant|grants/released.rs|!row.renewed && |'
     'a release: the minute that runs is released|grants/released.rs|Minute::of(now).next()|Minute::of(now)'
     'a release: minutes before the time of a clock that is ahead are released|books/operator.rs|self.now().plus(self.clock_ahead())|self.now()'
+    'a release: its row goes before its credential expires by the other clock|grants/row.rs|self.released && self.latest_expiry() > now|self.released && self.expires_at > now'
     'a release: a renewal releases minutes of the renewed grant|grants/released.rs|.next().max(row.reserved_from)|.next()'
     'a release: a commit is undone after its release|grants/released.rs|!row.is_unsettled|(row.is_unsettled \|\| !row.is_unsettled)'
     'a release: any source may say that a grant is gone|source.rs|matches!(self, Self::Relay)|self.is_metered()'

@@ -189,6 +189,26 @@ fn while_the_wall_clock_is_ahead_the_minutes_until_its_time_stay_promised() {
 }
 
 #[test]
+fn a_released_grant_is_refused_until_its_credential_has_expired_by_either_clock() {
+    let mut world = World::new(RELAY);
+    let hours = |hours: u64| at(hours * 3_600_000);
+    world.books.advance(Moment { wall: hours(2), ..at(0).into() });
+    let grant = world.mint(1);
+    world.books.revoke(grant.id).unwrap();
+    world.look(&[]);
+    world.books.advance(hours(2).plus(Duration::from_secs(1_800)));
+    for _ in 0..2 {
+        world.books.forget_expired();
+        assert!(world.books.grants().is_revoked(grant.id), "its credential may expire at three hours");
+        world.flush();
+        world.crash();
+    }
+    world.books.advance(hours(3));
+    world.books.forget_expired();
+    assert_eq!(world.books.grants().count(), 0);
+}
+
+#[test]
 fn a_grant_is_not_released_before_its_write_is_settled() {
     let mut world = World::new(RELAY);
     let (grant, commit) = world.commit(1, Requester::default());
