@@ -1,4 +1,4 @@
-// The section "Who spends": a table of users, labels, origins, addresses or calls. A row opens the grants of its spender, with their
+// The section "Who spends": a table for each kind of spender. A row opens the grants of its spender, with their
 // buttons. If the broker does not list spenders, the section shows a note.
 import * as actions from './actions.js';
 import { showBlocked } from './blocked.js';
