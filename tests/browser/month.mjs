@@ -116,6 +116,7 @@ function connections() {
   return Array.from({ length: 14 }, (_, n) => ({
     connectionId: n % 5 === 4 ? `room-${20 + n}.alice` : `3f1c9a52-7d0e-4b86-9c1${n % 10}-${String(n * 7919 + 104_729).padStart(12, 'a')}`,
     grant: n % 5 === 4 ? null : ids[n % 4], source: 'cloudflare', relayed: [true, true, false, null][n % 4],
+    user: [`user-${n % 5}`, null][n % 2], label: n % 3 === 0 ? 'support' : null,
     openedAt: instant(NOW - (n * 317 + 40) * 1000), lastSeenAt: instant(NOW - ((n * 7) % 29) * 1000),
     bytesSent: n * 9_400_000, bytesReceived: n * 21_700_000 + 51_000, chargedBytes: n % 4 === 2 ? 0 : n * 21_700_000 + 51_000,
   }));
