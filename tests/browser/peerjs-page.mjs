@@ -16,7 +16,7 @@ globalThis.peer = {
   async begin({ broker, id, key = 'peerjs' }) {
     const { hostname, port } = new URL(broker);
     const options = { host: hostname, port, path: '/peerjs', key, config: await this.config(broker) };
-    this.it = id === undefined ? new Peer(options) : new Peer(id, options);
+    this.it = id === undefined ? new globalThis.Peer(options) : new globalThis.Peer(id, options);
     for (const name of ['open', 'disconnected', 'close']) this.it.on(name, () => this.events.push(name));
     this.it.on('error', ({ type }) => this.events.push(`error ${type}`));
     this.it.on('connection', (connection) => this.use(connection));

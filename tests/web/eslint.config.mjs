@@ -20,6 +20,6 @@ export default [
       globals: { ...globals.browser, ...globals.nodeBuiltin, call: 'off', calls: 'readonly', video: 'readonly', refusedByPolicy: 'readonly', clicked: 'readonly' },
     },
   },
-  { files: ['tests/browser/*.mjs'], languageOptions: { globals: { call: 'readonly', room: 'readonly' } } },
+  { files: ['tests/browser/*.mjs'], languageOptions: { globals: { call: 'readonly', peer: 'readonly', room: 'readonly', shared: 'readonly' } } },
   { files: ['tests/browser/page.js'], languageOptions: { sourceType: 'script' } },
 ];
