@@ -7,7 +7,6 @@ use super::Account;
 use crate::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 use turn_ledger::books::Requester;
-use turn_ledger::connection::{BilledDirections, UsageRules};
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
@@ -16,6 +15,7 @@ use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{BitRate, ByteCount};
+use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
 const SOURCE: IceSource = IceSource::Relay;

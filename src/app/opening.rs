@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::meter::coturn::CUT_TAIL;
 use turn_ledger::clients::ClientTerms;
-use turn_ledger::connection::UsageRules;
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
@@ -12,6 +11,7 @@ use turn_ledger::spenders::SpenderTerms;
 use turn_ledger::timeline::Rates;
 use turn_ledger::trial::Assumption;
 use turn_ledger::units::BitRate;
+use turn_ledger::usage_rules::UsageRules;
 use turn_ledger::verdict::BudgetMode;
 
 /// How to open the books.

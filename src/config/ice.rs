@@ -16,7 +16,7 @@ use super::relay::RelayConfig;
 use super::rotation::RotationConfig;
 use super::settings::{Read, Settings};
 use super::turn_keys::{CountryKeys, TurnKeyConfig, read_countries, read_keys};
-use super::value::{BOOLEANS, is_cleartext, parse_base};
+use super::value::BOOLEANS;
 use crate::ice::server::IceServerList;
 use crate::ice::turn_keys::OwnKey;
 use crate::ice::url::IceUrl;
@@ -110,7 +110,7 @@ impl CloudflareConfig {
         let rotation = RotationConfig::read(settings);
         let is_rotated = rotation.as_ref().is_ok_and(Option::is_some);
         let countries = read_countries(settings, keys.as_deref().unwrap_or_default(), is_rotated);
-        let api_base = read_base(settings, CLOUDFLARE_API_BASE);
+        let api_base = settings.base_url(CLOUDFLARE_API_BASE);
         let (keys, rotation, countries, api_base) = (keys?, rotation?, countries?, api_base?);
         let has_keys = !keys.is_empty() || rotation.is_some();
         Ok(has_keys.then_some(Self { keys, countries, rotation, api_base }))
@@ -128,19 +128,6 @@ impl CoturnConfig {
         }
         Ok(urls.zip(secret?).map(|(urls, secret)| Self { urls, secret }))
     }
-}
-
-/// The URL of a service that receives a token, with a warning if others on the network path can read it.
-pub(super) fn read_base(settings: &mut Settings<'_>, variable: Variable) -> Read<Url> {
-    let url =
-        settings.required(variable, "an http: or https: URL without user, query or fragment", parse_base)?;
-    if is_cleartext(&url) {
-        settings.warn(format!(
-            "{} is http: others on the network path can read the token; use https",
-            variable.name()
-        ));
-    }
-    Ok(url)
 }
 
 fn read_sources(settings: &mut Settings<'_>) -> Read<Vec<IceSource>> {

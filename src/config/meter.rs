@@ -5,7 +5,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::ice::read_base;
 use super::names::{
     ANALYTICS_LAG_SECONDS, ANALYTICS_MARGIN_PERCENT, CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_ANALYTICS_BASE,
     CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, CLOUDFLARE_ANALYTICS_TOKEN, COTURN_CLI, COTURN_CLI_PASSWORD,
@@ -73,7 +72,7 @@ impl AnalyticsConfig {
         let account_id = settings.optional(CLOUDFLARE_ACCOUNT_ID, expected, parse_identifier);
         let expected = "visible ASCII characters without spaces";
         let token = settings.secret(CLOUDFLARE_ANALYTICS_TOKEN, expected, is_visible_ascii);
-        let base = read_base(settings, CLOUDFLARE_ANALYTICS_BASE);
+        let base = settings.base_url(CLOUDFLARE_ANALYTICS_BASE);
         let interval = settings.seconds(CLOUDFLARE_ANALYTICS_INTERVAL_SECONDS, 1..=3_600);
         let lag = settings.seconds(ANALYTICS_LAG_SECONDS, 0..=3_600);
         // The rotation of the TURN key needs the account too.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use super::ice::read_base;
 use super::names::{
     CLOUDFLARE_ACCOUNT_ID, CLOUDFLARE_API_TOKEN, CLOUDFLARE_REST_BASE, KEY_ROTATION_DAYS, STATE_DIR,
 };
@@ -38,7 +37,7 @@ impl RotationConfig {
         let every = settings.optional(KEY_ROTATION_DAYS, expected, parse_days);
         let expected = "visible ASCII characters without spaces";
         let token = settings.secret(CLOUDFLARE_API_TOKEN, expected, is_visible_ascii);
-        let base = read_base(settings, CLOUDFLARE_REST_BASE);
+        let base = settings.base_url(CLOUDFLARE_REST_BASE);
         let (every, token, base) = (every?, token?, base?);
         let Some(every) = every else { return Ok(None) };
         let account_id = settings.text(CLOUDFLARE_ACCOUNT_ID).and_then(parse_identifier);

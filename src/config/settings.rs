@@ -8,11 +8,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::environment::Environment;
 use super::names::{Misspelled, SecretVariable, Variable};
 use super::problem::{ConfigErrors, ConfigProblem};
-use super::value::{is_plain, parse_number, shown};
+use super::value::{is_cleartext, is_plain, parse_base, parse_number, shown};
 
 /// The most entries of a list. Real lists have under twenty.
 const LIST_ENTRIES_MAX: usize = 256;
@@ -237,6 +238,17 @@ impl<'a> Settings<'a> {
             (true, true) | (false, false) => return Ok(()),
         };
         Err(self.refuse(missing, format!("expected a value because {set} is set (both or neither)")))
+    }
+
+    /// The URL of a service that receives a token, with a warning if others on the network path can read it.
+    pub(super) fn base_url(&mut self, variable: Variable) -> Read<Url> {
+        let url =
+            self.required(variable, "an http: or https: URL without user, query or fragment", parse_base)?;
+        if is_cleartext(&url) {
+            let name = variable.name();
+            self.warn(format!("{name} is http: others on the network path can read the token; use https"));
+        }
+        Ok(url)
     }
 
     /// The value as written, or the default.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::openapi::one_of;
+use super::schema::one_of;
 use crate::app::App;
 use crate::json::plain_number;
 use turn_ledger::alert::{Alert, AlertKind, Severity};

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::hints::{self, HintBody};
-use super::openapi::one_of;
+use super::schema::one_of;
 use crate::app::App;
 use crate::json::plain_number;
 use crate::meter::cloudflare::tail::TailSeen;

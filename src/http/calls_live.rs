@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{ApiError, ErrorBody};
-use super::openapi::one_of;
+use super::schema::one_of;
 use super::signaling;
 use crate::app::App;
 

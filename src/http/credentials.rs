@@ -1,7 +1,6 @@
 //! `GET /api/turn-credentials`: the mint. The response is a credential, public STUN servers with a reason, or a refusal with
 //! the time after which to try again.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +13,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::key_choice::by_region;
-use super::openapi::one_of;
 use super::parameter_forms::LabelOrNone;
 use super::renewal::Asker;
+use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::ice::server::IceServerList;
 use crate::mint::{Answer, DegradedReason, IssuedCredential, MintRequest, NoAnswer};
 use crate::random;
+use crate::request::query::parameters;
 use turn_ledger::source::IceSource;
 use turn_ledger::spender::{Label, Spender};
 use turn_ledger::token::{GrantId, GrantToken};
@@ -159,11 +159,6 @@ fn urls_schema() -> RefOr<Schema> {
     RefOr::T(schema.build().into())
 }
 
-/// The schema of a field that names a source.
-pub(super) fn source_schema() -> RefOr<Schema> {
-    one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")
-}
-
 /// The schema of the reason of a degraded response.
 fn reason_schema() -> RefOr<Schema> {
     one_of(
@@ -207,12 +202,6 @@ pub(super) async fn mint(app: &App, query: Option<&str>, asker: &Asker) -> Resul
     };
     app.metrics.credential(source.name(), reason.map_or("none", DegradedReason::code));
     Ok(answer)
-}
-
-/// The values of one query parameter.
-pub(super) fn parameters<'a>(query: Option<&'a str>, wanted: &str) -> Vec<Cow<'a, str>> {
-    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 
 fn refused(why: NoAnswer) -> ApiError {

@@ -11,7 +11,6 @@ use axum::http::header::{ALLOW, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::origin::ForeignRequest;
 use crate::auth::{Fault, NoUser};
 use crate::limit::Rejected;
 use crate::random::NoRandomness;
@@ -22,6 +21,17 @@ use turn_ledger::verdict::Refusal;
 pub(super) use body::CODES;
 pub use body::ErrorBody;
 use description::Described;
+
+/// Why a request may not mint.
+#[derive(Debug, PartialEq)]
+pub enum ForeignRequest {
+    /// The page's origin is not allowed. The origin, shortened.
+    Origin(String),
+    /// Another site loads or opens the URL.
+    Site,
+    /// A browser prefetches or prerenders the URL.
+    Prefetch,
+}
 
 /// Why a request failed.
 #[derive(Debug, PartialEq)]

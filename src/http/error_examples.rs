@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::body::BODY_MAX;
-use super::error::{ApiError, CODES, ErrorBody};
-use super::origin::ForeignRequest;
+use super::error::{ApiError, CODES, ErrorBody, ForeignRequest};
 use crate::auth::Fault;
 use turn_ledger::period::Period;
 use turn_ledger::units::{ByteCount, Timestamp};

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::error::{ApiError, ErrorBody};
-use super::openapi::one_of;
+use super::schema::one_of;
 use crate::app::App;
 
 /// The process is alive.

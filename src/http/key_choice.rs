@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request};
 
-use super::credentials::parameters;
 use super::error::ApiError;
 use crate::app::App;
 use crate::config::Country;
 use crate::request::client_addr::is_trusted;
+use crate::request::query::parameters;
 use turn_ledger::key_name::KeyName;
 
 /// The key of the country that a trusted proxy states, if that country has a key.

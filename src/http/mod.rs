@@ -24,6 +24,7 @@ pub mod overview;
 mod parameter_forms;
 pub mod renewal;
 pub mod request_log;
+pub mod schema;
 pub mod signaling;
 pub mod spenders;
 pub mod users;

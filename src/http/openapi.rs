@@ -321,13 +321,3 @@ fn header(description: &str, kind: Type, minimum: u32) -> Header {
     let schema = ObjectBuilder::new().schema_type(kind).minimum(Some(minimum)).build();
     HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
 }
-
-/// The schema of a string from a closed set.
-pub fn one_of(names: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {
-    let schema = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(names))
-        .description(Some(description))
-        .build();
-    schema.into()
-}

@@ -11,8 +11,8 @@ use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
+use super::schema::source_schema;
 use crate::account::OpenConnection;
 use crate::app::App;
 use crate::limit::wrong_tokens::Role;

@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::error::ApiError;
+use super::error::{ApiError, ForeignRequest};
 use crate::app::App;
 use crate::config::AllowedOrigins;
 use crate::request::trace::TRACEPARENT;
@@ -54,17 +54,6 @@ pub fn cors(origins: &AllowedOrigins) -> CorsLayer {
             layer.allow_origin(AllowOrigin::predicate(is_allowed)).allow_credentials(true)
         }
     }
-}
-
-/// Why a request may not mint.
-#[derive(Debug, PartialEq)]
-pub enum ForeignRequest {
-    /// The page's origin is not allowed. The origin, shortened.
-    Origin(String),
-    /// Another site loads or opens the URL.
-    Site,
-    /// A browser prefetches or prerenders the URL.
-    Prefetch,
 }
 
 /// Rejects foreign requests. This layer is outside the CORS layer, so its responses have no CORS headers.

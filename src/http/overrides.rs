@@ -12,9 +12,8 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::bandwidth_status::{StatusBody, status};
 use super::body::read_json;
-use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
-use super::openapi::one_of;
+use super::schema::{one_of, source_schema};
 use crate::app::App;
 use crate::mint::Revocation;
 use turn_ledger::source::IceSource;

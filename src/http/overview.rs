@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bandwidth_status::{StatusBody, status};
-use super::credentials::source_schema;
+use super::schema::source_schema;
 use crate::app::App;
 use crate::config::PriceConfig;
 use crate::json::plain_number;

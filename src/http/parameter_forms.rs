@@ -5,8 +5,9 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::spenders::BY;
 use turn_ledger::spender::{LABEL_MAX, USER_MAX};
+
+pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
 
 /// The query of the sums by who spends.
 #[derive(IntoParams)]

@@ -10,10 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::credentials::source_schema;
 use super::error::{ApiError, ErrorBody};
-use super::openapi::one_of;
-use super::parameter_forms::{GrantsQuery, SpendersQuery};
+use super::parameter_forms::{BY, GrantsQuery, SpendersQuery};
+use super::schema::{one_of, source_schema};
 use crate::app::App;
 use page::{bad_cursor, cursor_of, grant_cursor, grant_place, limit, one, page, parsed, place};
 use turn_ledger::grants::{GrantFilter, ListedGrant};
@@ -160,8 +159,6 @@ enum By {
     Kind(SpenderKind),
     Grant,
 }
-
-pub(super) const BY: [&str; 6] = ["user", "label", "origin", "address", "call", "grant"];
 
 impl By {
     fn parse(text: &str) -> Option<Self> {

@@ -9,12 +9,13 @@ use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::credentials::{IceServerSchema, MintQuery, mint, parameters};
+use super::credentials::{IceServerSchema, MintQuery, mint};
 use super::error::{ApiError, ErrorBody};
 use super::renewal::Asker;
 use crate::app::App;
 use crate::ice::server::{IceServerList, IceUrls};
 use crate::mint::Answer;
+use crate::request::query::parameters;
 
 /// Life of a response with STUN servers only. It is short because a relay may be available again soon.
 const DEGRADED_TTL: Duration = Duration::from_secs(300);

@@ -9,10 +9,11 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableHandle, Va
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use turn_ledger::changes::{Batch, Rows, Stored};
+use turn_ledger::changes::{Batch, Stored};
 use turn_ledger::connection::{Connection, Owner};
 use turn_ledger::coturn::listing::SessionId;
 use turn_ledger::coturn::sessions::SessionRow;
+use turn_ledger::dirty::Rows;
 use turn_ledger::spenders::{RowKey, SpenderKey, SpenderKind, Sums};
 use turn_ledger::units::Timestamp;
 

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use turn_ledger::connection::BilledDirections;
 use turn_ledger::period::Period;
 use turn_ledger::reading::Reading;
 use turn_ledger::traffic::Traffic;
 use turn_ledger::units::ByteCount;
+use turn_ledger::usage_rules::BilledDirections;
 
 /// The bytes of one allocation.
 #[derive(Debug, Default)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use turn_ledger::books::{Books, Written};
 use turn_ledger::changes::Stored;
-use turn_ledger::connection::{BilledDirections, UsageRules};
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
@@ -19,6 +18,7 @@ use turn_ledger::source::{IceSource, MINT_SLACK};
 use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
 const SOURCE: IceSource = IceSource::Relay;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use turn_ledger::books::{Requester, Written};
 use turn_ledger::client::ClientKey;
-use turn_ledger::connection::{BilledDirections, UsageRules};
 use turn_ledger::connections::Bounds;
 use turn_ledger::ledger::{SourceTerms, Terms};
 use turn_ledger::open::Setup;
@@ -22,6 +21,7 @@ use turn_ledger::spender::{Spender, User};
 use turn_ledger::timeline::Rates;
 use turn_ledger::token::{Grant, GrantId};
 use turn_ledger::units::{BitRate, ByteCount, Timestamp};
+use turn_ledger::usage_rules::{BilledDirections, UsageRules};
 use turn_ledger::verdict::BudgetMode;
 
 const SOURCE: IceSource = IceSource::Cloudflare;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::connection::BilledDirections;
+use crate::usage_rules::BilledDirections;
 use proptest::prelude::*;
 
 fn at(seconds: u64) -> Timestamp {

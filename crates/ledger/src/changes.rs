@@ -10,6 +10,7 @@ use crate::connection::{Connection, Name};
 use crate::coturn::listing::SessionId;
 use crate::coturn::sessions::SessionRow;
 use crate::coturn::usage::CoturnSums;
+use crate::dirty::Rows;
 use crate::grants::{CountedSources, GrantRow};
 use crate::key_rotation::KeyRotation;
 use crate::ledger::PeriodCounts;
@@ -21,9 +22,6 @@ use crate::spender::User;
 use crate::spenders::{RowKey, Sums};
 use crate::token::GrantId;
 use crate::units::Timestamp;
-
-/// Changed rows by their key; `None` for a row that was removed.
-pub type Rows<K, V> = BTreeMap<K, Option<V>>;
 
 /// Changes that are written together. A row replaces the stored one, except for the differences in
 /// [`SourceRows::deltas`], which are added.

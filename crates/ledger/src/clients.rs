@@ -8,9 +8,9 @@ use std::collections::hash_map::Entry;
 
 use crate::allowance::{Allowance, AllowanceTerms};
 use crate::client::ClientKey;
-use crate::connection::UsageRules;
 use crate::minute::Minute;
 use crate::units::{BitRate, Timestamp};
+use crate::usage_rules::UsageRules;
 use crate::verdict::ClientShare;
 
 /// Most open connections of one client.

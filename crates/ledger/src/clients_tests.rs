@@ -1,7 +1,7 @@
 use super::*;
 use crate::allowance::Allowances;
-use crate::connection::BilledDirections;
 use crate::units::ByteCount;
+use crate::usage_rules::BilledDirections;
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

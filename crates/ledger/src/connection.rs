@@ -9,7 +9,6 @@ mod by_time;
 mod row;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +16,9 @@ use crate::allowance::Allowances;
 use crate::source::IceSource;
 use crate::spender::Spender;
 use crate::token::GrantId;
-use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::ChangeKind;
+use crate::usage_rules::{BilledDirections, UsageRules};
 use by_time::{Clock, Span};
 
 /// Who opened a connection, and so who may report on it.
@@ -43,26 +43,6 @@ impl Owner {
 
 /// A connection's name: its id and who opened it.
 pub type Name = (Arc<str>, Owner);
-
-/// Which of a client's two counts the provider bills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BilledDirections {
-    /// Relay → client: the client's `bytesReceived`.
-    Egress,
-    /// Both counts.
-    Both,
-}
-
-/// How connections are charged; fixed for the life of the process.
-#[derive(Clone, Copy, Debug)]
-pub struct UsageRules {
-    /// The expected time between two reports of a connection.
-    pub heartbeat: Duration,
-    /// The counts that are billed.
-    pub billed: BilledDirections,
-    /// The rate that a connection is charged while it reports no bytes.
-    pub estimated_rate: BitRate,
-}
 
 /// A connection's report. Bytes are cumulative since it opened; `None` means not reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 use super::by_time::ESTIMATES_MAX;
 use super::*;
 use crate::allowance::{Allowance, AllowanceTerms, RELAY_RATE_MAX};
+use crate::units::BitRate;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::clients::ClientTerms;
-use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report, UsageRules};
+use crate::connection::{Changes, Connection, Elapsed, Name, Owner, Report};
 use crate::dirty::Dirty;
 use crate::grants::{Charge, Grants};
 use crate::minute_usage::Basis;
@@ -23,6 +23,7 @@ use crate::spenders::SpenderTerms;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 use crate::usage_change::UsageChange;
+use crate::usage_rules::UsageRules;
 
 /// One part in this many of the table is kept for connections that the reporter opens.
 const REPORTER_SHARE: usize = 10;

@@ -1,11 +1,11 @@
 use super::*;
-use crate::connection::BilledDirections;
 use crate::grants::Coverage;
 use crate::minute::Minute;
 use crate::reports::CONNECTIONS_PER_GRANT_MAX;
 use crate::token::Grant;
 use crate::units::{BitRate, ByteCount};
 use crate::usage_change::ChangeKind;
+use crate::usage_rules::BilledDirections;
 use std::time::Duration;
 
 fn at(seconds: u64) -> Timestamp {

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+/// Changed rows by their key; `None` for a row that was removed.
+pub type Rows<K, V> = BTreeMap<K, Option<V>>;
+
 /// See the module's invariant. The default records nothing.
 #[derive(Clone, Debug)]
 pub struct Dirty<K, V = RowChange> {

@@ -10,7 +10,7 @@ fn at(seconds: i64) -> Timestamp {
 fn rules() -> UsageRules {
     UsageRules {
         heartbeat: Duration::from_secs(30),
-        billed: crate::connection::BilledDirections::Egress,
+        billed: crate::usage_rules::BilledDirections::Egress,
         estimated_rate: BitRate::new(2_000_000),
     }
 }

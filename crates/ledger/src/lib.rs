@@ -9,7 +9,7 @@
 //! | [`reading`], [`reading_history`], [`trial`] | the provider's own count; the assumed rate tested against it |
 //! | [`ledger`], [`verdict`], [`overrides`] | all sources under one limit; admit or refuse; the operator's overrides |
 //! | [`grants`], [`token`], [`spender`], [`key_name`] | one row per grant; signed tokens; who spends; which TURN key minted |
-//! | [`connection`], [`connections`], [`reports`] | reported connections |
+//! | [`connection`], [`connections`], [`usage_rules`], [`reports`] | reported connections, and how they are charged |
 //! | [`client`], [`clients`], [`allowance`] | which addresses count as one client; what each may claim, hold and reserve |
 //! | [`coturn`], [`traffic`] | what coturn's sessions carried |
 //! | [`spenders`], [`grant_counts`] | the sums by who spends; what a source counted for each grant |
@@ -56,5 +56,6 @@ pub mod traffic;
 pub mod trial;
 pub mod units;
 pub mod usage_change;
+pub mod usage_rules;
 pub mod verdict;
 pub mod verify;

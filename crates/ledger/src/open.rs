@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::books::Books;
 use crate::changes::Stored;
-use crate::connection::UsageRules;
 use crate::connections::{Bounds, Connections};
 use crate::grants::{Coverage, Grants, SpendingTerms};
 use crate::ledger::{Ledger, SourceTerms, Terms};
 use crate::minute::Minute;
 use crate::source::{IceSource, MINT_SLACK};
 use crate::units::Timestamp;
+use crate::usage_rules::UsageRules;
 use crate::verdict::BudgetMode;
 
 /// The configuration of the books. Fixed for the life of the process.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::connection::BilledDirections;
 use crate::ledger::PeriodCounts;
 use crate::minute::Minute;
 use crate::period::BillingDay;
@@ -8,6 +7,7 @@ use crate::reports::Caller;
 use crate::timeline::Rates;
 use crate::token::{Grant, GrantId};
 use crate::units::{BitRate, ByteCount};
+use crate::usage_rules::BilledDirections;
 
 /// 2025-01-15T12:00Z
 const NOON: i64 = 1_736_942_400_000;

@@ -19,9 +19,8 @@ mod user;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::changes::Rows;
 use crate::dirty::Dirty;
-use crate::grants::{ENDED_GRANTS_MAX, KeptAddresses};
+use crate::dirty::Rows;
 use crate::minute::Minute;
 use crate::units::{ByteCount, Timestamp};
 
@@ -88,6 +87,21 @@ impl Default for SpenderBounds {
     fn default() -> Self {
         Self { users: USERS_MAX, others: KEYS_MAX }
     }
+}
+
+/// Most ended grants that are kept.
+pub const ENDED_GRANTS_MAX: usize = 50_000;
+
+/// What of a client's address is kept with a grant for the sums. The limits of a client do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeptAddresses {
+    /// The whole address.
+    Full,
+    /// An IPv4 address, or the first 64 bits of an IPv6 address.
+    #[default]
+    Prefix,
+    /// Nothing.
+    None,
 }
 
 /// How the sums are kept.

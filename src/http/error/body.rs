@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::http::openapi::one_of;
+use crate::http::schema::one_of;
 
 /// All codes.
 pub(in crate::http) const CODES: [&str; 17] = [

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode};
 
-use crate::http::origin::ForeignRequest;
+use super::ForeignRequest;
 use crate::json::plain_number;
 use turn_ledger::units::ByteCount;
 use turn_ledger::verdict::{Refusal, UserUsage};

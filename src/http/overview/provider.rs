@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
-use crate::http::openapi::one_of;
+use crate::http::schema::one_of;
 use crate::ice::turn_keys::TurnKey;
 use crate::json::plain_number;
 use crate::mint::pool::PoolCounts;

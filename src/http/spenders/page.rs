@@ -4,8 +4,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::http::credentials::parameters;
 use crate::http::error::ApiError;
+use crate::request::query::parameters;
 use turn_ledger::grants::{GrantPlace, ListedGrant};
 use turn_ledger::spenders::{Place, SpenderKey, SpenderKind};
 use turn_ledger::token::GrantId;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::alert_rules::AlertRules;
 use crate::changes::{Batch, Stored};
 use crate::client::ClientKey;
-use crate::connection::{Connection, Report, UsageRules};
+use crate::connection::{Connection, Report};
 use crate::connections::Connections;
 use crate::coturn::usage::CoturnUsage;
 use crate::dirty::Dirty;
@@ -33,6 +33,7 @@ use crate::time::Moment;
 use crate::timeline::Slice;
 use crate::token::{Grant, GrantId};
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 pub use commit::{Commit, NotAdmitted, NotCommitted, NotRecorded, Requester, Written};
 pub use sessions::UNSEEN_TOLERATED;

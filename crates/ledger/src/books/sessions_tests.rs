@@ -1,7 +1,6 @@
 use super::*;
 use crate::alert::Alert;
 use crate::changes::Stored;
-use crate::connection::{BilledDirections, UsageRules};
 use crate::connections::Bounds;
 use crate::cost::{Money, Price};
 use crate::coturn::listing::{Reach, Session};
@@ -14,6 +13,7 @@ use crate::timeline::Rates;
 use crate::token::Grant;
 use crate::traffic::Traffic;
 use crate::units::{BitRate, ByteCount};
+use crate::usage_rules::{BilledDirections, UsageRules};
 use crate::verdict::BudgetMode;
 
 const COTURN: IceSource = IceSource::Coturn;

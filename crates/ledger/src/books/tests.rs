@@ -1,7 +1,6 @@
 //! Tests of the books over random histories of connections and mints.
 
 use super::*;
-use crate::connection::BilledDirections;
 use crate::connections::Bounds;
 use crate::ledger::{SourceTerms, Terms};
 use crate::minute::Minute;
@@ -11,6 +10,7 @@ use crate::period::BillingDay;
 use crate::timeline::Rates;
 use crate::token::{Grant, GrantId};
 use crate::units::BitRate;
+use crate::usage_rules::BilledDirections;
 use crate::verdict::BudgetMode;
 use proptest::prelude::*;
 use std::time::Duration;

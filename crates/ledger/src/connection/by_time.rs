@@ -5,10 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Changes, Connection, UsageRules};
+use super::{Changes, Connection};
 use crate::allowance::Allowances;
 use crate::units::Timestamp;
 use crate::usage_change::ChangeKind;
+use crate::usage_rules::UsageRules;
 
 /// A span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Listing, SessionId};
 use super::sessions::{SessionRow, SessionSums, Sessions};
-use crate::connection::UsageRules;
 use crate::period::Period;
 use crate::reading::Reading;
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
+use crate::usage_rules::UsageRules;
 
 /// Two listings that are further apart than this have a gap between them.
 const GAP: Duration = Duration::from_secs(60);
@@ -147,11 +147,11 @@ impl CoturnUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::BilledDirections;
     use crate::coturn::listing::{Reach, Session};
     use crate::period::BillingDay;
     use crate::traffic::Traffic;
     use crate::units::BitRate;
+    use crate::usage_rules::BilledDirections;
 
     /// 2025-01-31T23:00Z: an hour before a reset.
     const START: i64 = 1_738_364_400_000;

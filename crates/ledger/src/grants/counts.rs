@@ -8,12 +8,12 @@ use std::collections::btree_map::Entry;
 use super::counted::{CountedSource, CountedSources, FastGrant};
 use super::spending::row_of;
 use super::{GrantRow, Grants};
-use crate::connection::BilledDirections;
 use crate::grant_counts::GrantCounts;
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::token::GrantId;
 use crate::units::{BitRate, ByteCount, Timestamp};
+use crate::usage_rules::BilledDirections;
 
 impl Grants {
     /// The grant that relayed fastest in this period, if one was faster than assumed.

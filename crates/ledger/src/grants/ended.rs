@@ -7,9 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use super::GrantRow;
 use crate::token::GrantId;
 
-/// Most ended grants that are kept.
-pub const ENDED_GRANTS_MAX: usize = 50_000;
-
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct EndedGrants {

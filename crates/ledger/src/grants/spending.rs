@@ -12,7 +12,7 @@ use super::{GrantRow, Grants};
 use crate::minute::Minute;
 use crate::source::IceSource;
 use crate::spender::{Spender, User};
-use crate::spenders::{Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
+use crate::spenders::{KeptAddresses, Keys, SpenderKey, SpenderTerms, Spenders, Sums, UserPromises};
 use crate::token::GrantId;
 use crate::units::{ByteCount, Timestamp};
 
@@ -61,18 +61,6 @@ impl SpendingTerms {
         let seen = [row.issued_at, row.issued_at.max(spent.seen_at())];
         Sums::of_grant(spent.measured(), spent.claimed(), settled, seen)
     }
-}
-
-/// What of a client's address is kept with a grant for the sums. The limits of a client do not depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KeptAddresses {
-    /// The whole address.
-    Full,
-    /// An IPv4 address, or the first 64 bits of an IPv6 address.
-    #[default]
-    Prefix,
-    /// Nothing.
-    None,
 }
 
 impl Grants {

@@ -1,0 +1,20 @@
+//! Schemas that several bodies share.
+
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+
+use turn_ledger::source::IceSource;
+
+/// The schema of a string from a closed set.
+pub fn one_of(names: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(names))
+        .description(Some(description))
+        .build();
+    schema.into()
+}
+
+/// The schema of a field that names a source.
+pub fn source_schema() -> RefOr<Schema> {
+    one_of(IceSource::NAMED.map(IceSource::name), "An entry of `ICE_SOURCES`.")
+}
