@@ -9,25 +9,33 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use super::pages::Page;
 use crate::app::App;
 use crate::http::error::ApiError;
 
 /// The place of the links in the HTML of a page.
 pub(super) const MARK: &str = "<!-- navigation -->";
 
-/// Links to `pages`; that of `current` is marked.
-pub(super) fn links(pages: &[&Page], current: &Page) -> String {
+/// What a link needs of a page.
+#[derive(Clone, Copy)]
+pub struct Link {
+    /// The path of the page: `/` and one name.
+    pub path: &'static str,
+    /// Its name in the navigation.
+    pub title: &'static str,
+}
+
+/// Links to all pages; that of `current` is marked.
+pub(super) fn links(pages: &[Link], current: Link) -> String {
     let mut html = String::from("<nav class=\"pages\" aria-label=\"Pages\">");
     for page in pages {
         let mark = if page.path == current.path { " aria-current=\"page\"" } else { "" };
-        write!(html, "<a href=\"{}\"{mark}>{}</a>", relative(page), page.title).unwrap_or_default();
+        write!(html, "<a href=\"{}\"{mark}>{}</a>", relative(*page), page.title).unwrap_or_default();
     }
     html + "</nav>"
 }
 
 /// `/`: redirects a browser to the first of `pages`. For other clients the path does not exist.
-pub fn start(pages: &[&'static Page]) -> MethodRouter<Arc<App>> {
+pub fn start(pages: &[Link]) -> MethodRouter<Arc<App>> {
     let first = pages.first().copied();
     get(async move |headers: HeaderMap| match first.filter(|_| accepts_html(&headers)) {
         Some(page) => redirect(page),
@@ -35,13 +43,13 @@ pub fn start(pages: &[&'static Page]) -> MethodRouter<Arc<App>> {
     })
 }
 
-fn redirect(page: &Page) -> Response {
+fn redirect(page: Link) -> Response {
     let headers = [(LOCATION, relative(page)), (VARY, "accept"), (CACHE_CONTROL, "no-store")];
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
 /// The path of a page, relative to `/` and to every page.
-fn relative(page: &Page) -> &'static str {
+fn relative(page: Link) -> &'static str {
     page.path.trim_start_matches('/')
 }
 

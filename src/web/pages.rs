@@ -15,7 +15,8 @@ use utoipa::PartialSchema;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Content, Ref, Required, Response as Described, ResponseBuilder};
 
-use super::{Route, navigation, operation, route, unless_cached};
+use super::navigation::{self, Link};
+use super::{Route, operation, route, unless_cached};
 use crate::app::App;
 use crate::http::error::ApiError;
 
@@ -55,9 +56,7 @@ const UPLOT: &[File] = &[
 
 /// A page under a path of one name, and its files below that path.
 pub struct Page {
-    pub(super) path: &'static str,
-    /// Its name in the navigation.
-    pub(super) title: &'static str,
+    link: Link,
     /// The `operationId` of the page; that of its files ends in `File`.
     operation_id: &'static str,
     summary: &'static str,
@@ -69,8 +68,7 @@ pub struct Page {
 
 /// The operator's page.
 pub static DASHBOARD: Page = Page {
-    path: "/dashboard",
-    title: "Dashboard",
+    link: Link { path: "/dashboard", title: "Dashboard" },
     operation_id: "getDashboard",
     summary: "The operator's page. It has no data before the operator enters the token.",
     needs_operator: true,
@@ -88,8 +86,7 @@ pub static DASHBOARD: Page = Page {
 
 /// Checks the ICE servers from a browser.
 pub static RELAY_CHECK: Page = Page {
-    path: "/relay-check",
-    title: "Relay check",
+    link: Link { path: "/relay-check", title: "Relay check" },
     operation_id: "getRelayCheck",
     summary: "A page that tests every ICE server from this browser. Each check mints credentials.",
     needs_operator: false,
@@ -102,8 +99,7 @@ pub static RELAY_CHECK: Page = Page {
 
 /// Shows `/openapi.json`.
 pub static DOCS: Page = Page {
-    path: "/docs",
-    title: "API",
+    link: Link { path: "/docs", title: "API" },
     operation_id: "getDocs",
     summary: "A page that shows this document: search, examples, a curl command for every operation.",
     needs_operator: false,
@@ -119,8 +115,7 @@ pub static DOCS: Page = Page {
 
 /// The page of `turn-broker demo`. It also loads files of the dashboard.
 pub static DEMO: Page = Page {
-    path: "/demo",
-    title: "Demo",
+    link: Link { path: "/demo", title: "Demo" },
     operation_id: "getDemo",
     summary: "A call through the relay in this process and its effect on the budget. With `turn-broker demo` only.",
     needs_operator: false,
@@ -128,16 +123,16 @@ pub static DEMO: Page = Page {
     files: &[SHARED, files!("demo": "demo.css", "main.js", "call.js", "plot.js", "scene.js", "words.js")],
 };
 
-/// The pages that this process serves, the start page first.
-pub fn served(app: &App) -> Vec<&'static Page> {
+/// Links to the pages that this process serves, the start page first.
+pub fn served(app: &App) -> Vec<Link> {
     let demo = app.is_demo.then_some(&DEMO);
     let dashboard = app.operator_token.is_some().then_some(&DASHBOARD);
-    demo.into_iter().chain(dashboard).chain([&RELAY_CHECK, &DOCS]).collect()
+    demo.into_iter().chain(dashboard).chain([&RELAY_CHECK, &DOCS]).map(|page| page.link).collect()
 }
 
 impl Page {
     /// The page, with links to all `served` pages, and its files.
-    pub fn routes(&'static self, served: &[&Page]) -> [Route; 2] {
+    pub fn routes(&'static self, served: &[Link]) -> [Route; 2] {
         let mut page = operation(self.operation_id, self.summary, "A page", "text/html");
         if self.needs_operator {
             page = page.response("404", not_found("there is no `OPERATOR_TOKEN`"));
@@ -153,7 +148,8 @@ impl Page {
         let file = operation(&id, "The page's scripts and styles.", "A script or a style", "text/javascript")
             .parameter(name)
             .response("404", not_found("the page has no such file."));
-        let html: Arc<str> = self.html.replacen(navigation::MARK, &navigation::links(served, self), 1).into();
+        let html: Arc<str> =
+            self.html.replacen(navigation::MARK, &navigation::links(served, self.link), 1).into();
         let get_page = async move |headers: HeaderMap| {
             let policies = [(CONTENT_SECURITY_POLICY, POLICY), (OPENER_POLICY, "same-origin")];
             (policies, same_origin("index.html", &html, &headers))
@@ -169,8 +165,8 @@ impl Page {
             None => ApiError::NotFound.into_response(),
         };
         [
-            route(self.path, page, get(get_page)),
-            route(&format!("{}/{{file}}", self.path), file, get(get_file)),
+            route(self.link.path, page, get(get_page)),
+            route(&format!("{}/{{file}}", self.link.path), file, get(get_file)),
         ]
     }
 }
