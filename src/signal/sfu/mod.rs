@@ -5,8 +5,10 @@
 //! | where | what |
 //! |---|---|
 //! | [`upstream`] | one request to the SFU |
+//! | [`restart`] | sessions that were open when the process before ended |
 //! | [`watch`] | what happens without a request: looks at sessions, and closing by force |
 
+mod restart;
 pub mod upstream;
 pub mod watch;
 
@@ -79,7 +81,7 @@ enum Change {
 }
 
 impl SfuProxy {
-    /// No sessions. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
+    /// The sessions that were open before. `secret`: locks are signed with a key that is derived from it. `None` if the settings do not form a request,
     /// which the configuration rules out.
     #[must_use]
     pub fn new(
@@ -90,7 +92,7 @@ impl SfuProxy {
         calls: Arc<LiveCalls>,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
-        Some(Self {
+        let proxy = Self {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             lock: config.lock,
             lock_key: LockKey::derived_from(secret),
@@ -100,7 +102,9 @@ impl SfuProxy {
             account,
             calls,
             clock,
-        })
+        };
+        proxy.restore();
+        Some(proxy)
     }
 
     /// Opens a session.
@@ -200,9 +204,13 @@ impl SfuProxy {
         for event in sessions.take_events() {
             self.calls.take(event);
         }
-        if sessions.pulled() != *charged {
+        for (id, session) in sessions.take_changed(now) {
+            self.remember(&id, session);
+        }
+        let found = sessions.take_found();
+        if sessions.pulled() != *charged || found > 0 {
             *charged = sessions.pulled();
-            self.account.set_sfu_tracks(*charged);
+            self.account.set_sfu_tracks(*charged, found);
         }
         result
     }
