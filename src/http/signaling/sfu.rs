@@ -33,7 +33,7 @@ use crate::http::key_choice::by_country;
 use crate::http::origin;
 use crate::ice::server::IceServerList;
 use crate::request::bearer::bearer;
-use crate::request::client_addr::{ClientAddr, is_trusted};
+use crate::request::client_addr::{ClientAddr, is_https};
 use crate::signal::hub::Peer;
 use crate::signal::sfu::upstream::{Passed, Returned};
 use crate::signal::sfu::{Opening, SfuProxy};
@@ -45,8 +45,6 @@ pub const REST: &str = "/{*sfu}";
 const ROOM: HeaderName = HeaderName::from_static(header::ROOM);
 /// The code in the log for a refusal of the SFU itself.
 const REFUSED: &str = "sfu_refused";
-/// The scheme of the client's request, as a trusted proxy states it.
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// The routes, without the rule about origins.
 pub fn routes(app: &App) -> Router<Arc<App>> {
@@ -171,10 +169,8 @@ fn is_locked(app: &App, proxy: &SfuProxy, parts: &Parts) -> bool {
         SfuLock::On => true,
         SfuLock::Off => false,
         SfuLock::Auto => {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-            let is_https =
-                |headers: &HeaderMap| headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
-            peer.is_some_and(|peer| is_trusted(peer, &app.trusted_proxies)) && is_https(&parts.headers)
+            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+            peer.is_some_and(|peer| is_https(peer.ip(), &parts.headers, &app.trusted_proxies))
         }
     }
 }
