@@ -45,6 +45,8 @@ pub struct SfuProxy {
     /// When sessions are locked.
     pub lock: SfuLock,
     lock_key: LockKey,
+    /// Whether a refusal of a new session goes back as it is.
+    strict_passthrough: bool,
     upstream: Upstream,
     state: Mutex<State>,
     started: Instant,
@@ -96,6 +98,7 @@ impl SfuProxy {
             prefixes: config.prefixes.iter().map(|prefix| prefix.as_str().into()).collect(),
             lock: config.lock,
             lock_key: LockKey::derived_from(secret),
+            strict_passthrough: config.strict_passthrough,
             upstream: Upstream::new(config, client)?,
             state: Mutex::default(),
             started: clock.instant(),
@@ -232,7 +235,7 @@ impl Place {
         let mut returned = self.proxy.upstream.open(passed).await?;
         let answered = body::answered(&returned.body).unwrap_or_default();
         let Some(id) = answered.session.filter(|_| returned.status.is_success()) else {
-            return Ok(as_text(returned));
+            return Ok(if self.proxy.strict_passthrough { returned } else { as_text(returned) });
         };
         let Opening { owner, room, locked_for } = opening;
         if let Some(prefix) = locked_for {

@@ -180,6 +180,22 @@ async fn a_refusal_of_a_new_session_is_never_json_and_never_a_redirect() {
 }
 
 #[tokio::test]
+async fn a_strict_passthrough_leaves_the_sfus_own_refusal_as_it_is() {
+    let (sfu, broker) = start(&[("SFU_STRICT_PASSTHROUGH", "true")]).await;
+    for (fault, status) in [(SfuFault::Json(429), 429), (SfuFault::ErrorAt200, 200)] {
+        sfu.next(fault);
+        let answer =
+            Answer::of(broker.request(Method::POST, "/partytracks/sessions/new?correlationId=r")).await;
+        assert_eq!(error(&answer), (status, "upstream_error".into()));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(answer.header("set-cookie").is_none());
+    }
+    let ours = Answer::of(broker.request(Method::POST, "/partytracks/sessions/new")).await;
+    assert!(ours.text.starts_with("unauthorized: "), "{}", ours.text);
+    assert_eq!(broker.metric("turn_broker_sfu_sessions").await, Some(0));
+}
+
+#[tokio::test]
 async fn other_answers_of_the_sfu_are_unchanged() {
     let (sfu, broker) = start(&[]).await;
     let page = Page::join(&broker, "r").await;
