@@ -128,8 +128,7 @@ impl SfuProxy {
         cookies: impl Iterator<Item = &'a str>,
         is_locked: bool,
     ) -> Result<(), Fault> {
-        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
-        let Some(lock) = self.lock_key.unlock(cookies, id, wall) else {
+        let Some(lock) = self.lock_key.unlock(cookies, id, self.wall()) else {
             return if is_locked {
                 Err(Fault::Locked)
             } else {
@@ -138,6 +137,20 @@ impl SfuProxy {
         };
         let session = NewSession { id: id.clone(), room: lock.room, owner: caller.clone(), life: lock.rest };
         self.with(|sessions, now| sessions.adopt(session, now))
+    }
+
+    /// The room of the calls in which the caller is with sessions that it may use. `None` if there is none or more than one.
+    pub fn room_of<'a>(
+        &self,
+        caller: &Caller,
+        cookies: impl Iterator<Item = &'a str>,
+        is_locked: bool,
+    ) -> Option<Arc<str>> {
+        let unlocked: Vec<_> = self.lock_key.unlocked(cookies, self.wall()).collect();
+        self.with(|sessions, _| {
+            let own = (!is_locked).then(|| sessions.of_caller(caller));
+            sessions.only_room(unlocked.iter().chain(own.into_iter().flatten()))
+        })
     }
 
     /// A call on a session that the caller may use.
@@ -196,6 +209,11 @@ impl SfuProxy {
     /// Ends all sessions of a room: their tracks are closed by force within seconds. Returns how many there are.
     pub fn end_room(&self, room: &str) -> usize {
         self.with(|sessions, now| sessions.end_room(room, now))
+    }
+
+    /// The time since 1970.
+    fn wall(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0))
     }
 
     /// Runs `call` under the lock. What has happened goes on before the lock is released.
@@ -259,8 +277,8 @@ impl Drop for Place {
 
 impl SfuProxy {
     fn cookie(&self, id: &SessionId, room: Option<&str>, prefix: &str) -> Option<HeaderValue> {
-        let wall = Duration::from_millis(u64::try_from(self.clock.now().as_millis()).unwrap_or(0));
-        let mut cookie = HeaderValue::from_str(&self.lock_key.cookie(id, room, prefix, wall)).ok()?;
+        let cookie = self.lock_key.cookie(id, room, prefix, self.wall());
+        let mut cookie = HeaderValue::from_str(&cookie).ok()?;
         cookie.set_sensitive(true);
         Some(cookie)
     }

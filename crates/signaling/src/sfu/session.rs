@@ -138,6 +138,11 @@ impl Session {
         self.tracks.keys().cloned().collect()
     }
 
+    /// Whether it is a member of its call.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.member.is_some()
+    }
+
     pub(super) fn is_calling(&self) -> bool {
         self.calls > 0
     }

@@ -3,6 +3,7 @@
 //! closed, inactive or gone; what is not known is asked for with a look.
 
 mod restart;
+mod rooms;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -226,17 +227,6 @@ impl Sessions {
         overdue
     }
 
-    /// Ends the life of all sessions of a room: the next [`Self::elapse`] returns them. Returns how many.
-    pub fn end_room(&mut self, room: &str, now: Duration) -> usize {
-        let meant = self.rows.iter().filter(|(_, session)| session.room.as_deref() == Some(room));
-        let meant: Vec<_> = meant.map(|(id, _)| id.clone()).collect();
-        for id in &meant {
-            self.ends.set(id.clone(), now);
-            self.changed.insert(id.clone());
-        }
-        meant.len()
-    }
-
     /// The sessions that take something from others, with every mid they have, to be closed by force.
     #[must_use]
     pub fn pulling(&self) -> Vec<(SessionId, Vec<Mid>)> {
@@ -350,12 +340,6 @@ impl Sessions {
     fn may_give_way(&self, id: &SessionId) -> bool {
         self.idle.of(id).is_none()
             && self.rows.get(id).is_some_and(|row| !row.has_media() && !row.is_calling())
-    }
-
-    /// The room of a session.
-    #[must_use]
-    pub fn room_of(&self, id: &SessionId) -> Option<Arc<str>> {
-        self.rows.get(id)?.room.clone()
     }
 }
 

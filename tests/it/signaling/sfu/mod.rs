@@ -1,5 +1,6 @@
 //! The SFU proxy against a fake SFU: what passes, what is refused and how, and how sessions are locked and kept in their rooms.
 
+mod calls;
 mod metering;
 mod restart;
 

@@ -274,6 +274,26 @@ fn at_the_end_of_its_life_a_session_is_closed_by_force_until_it_has_no_tracks() 
 }
 
 #[test]
+fn the_room_of_a_caller_is_known_if_it_is_in_one_only() {
+    let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
+    table.open("d", None, caller(1)).unwrap();
+    table.open("e", Some("far"), caller(2)).unwrap();
+    let room = |table: &Table, names: &[&str]| {
+        let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
+        table.sessions.only_room(&ids).map(|room| room.to_string())
+    };
+    assert_eq!(room(&table, &["a", "b", "d", "gone"]).as_deref(), Some("r"));
+    assert_eq!(room(&table, &["a", "c"]), None, "two rooms");
+    assert_eq!(room(&table, &["d"]), None);
+    assert_eq!(table.sessions.only_room(table.sessions.of_caller(&caller(2))).as_deref(), Some("far"));
+    assert_eq!(table.sessions.only_room(table.sessions.of_caller(&caller(1))), None);
+    assert_eq!(table.sessions.of_caller(&caller(3)).count(), 0);
+    table.add("a", &push(1), &[0]);
+    table.wait(IDLE);
+    assert_eq!(room(&table, &["a", "c"]).as_deref(), Some("r"), "the other has left its call");
+}
+
+#[test]
 fn an_operator_ends_a_room() {
     let mut table = Table::with(&[("a", "r"), ("b", "r"), ("c", "other")]);
     table.add("a", &push(1), &[0]);
